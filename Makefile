@@ -1,0 +1,41 @@
+# `make help` lists the targets.
+PYTHON ?= python3
+READY := .venv/.ready-$(shell cat requirements/*.txt | sha256sum | cut -c1-12)
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help setup test lint format lock clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1	/'
+
+setup: $(READY)  ## build the environment in .venv from the lock
+
+$(READY):
+	$(PYTHON) scripts/set_up.py
+	touch $@
+
+test: setup  ## run linters and all tests
+	$(MAKE) --no-print-directory lint
+	pytest
+
+lint: setup
+	ruff check .
+	ruff format --check .
+	snakefmt --check Snakefile rules
+	snakemake --lint
+
+format: setup  ## format Python and Snakemake files
+	ruff check --fix .
+	ruff format .
+	snakefmt Snakefile rules
+
+lock: setup  ## resolve pyproject.toml into requirements/ anew
+	for version in 3.10 3.11 3.12; do \
+		uv pip compile --quiet --upgrade pyproject.toml --group dev --python-version $$version \
+			--python-platform x86_64-manylinux_2_28 --generate-hashes --no-emit-index-url --no-header --no-annotate \
+			--output-file requirements/py$$(echo $$version | tr -d .).txt || exit 1; \
+	done
+
+clean:  ## remove the environment and all results
+	rm -rf .venv results .snakemake
