@@ -1,0 +1,47 @@
+"""Where a step's words go: its own lines to the terminal, everything else (toolkit chatter) to the log.
+
+The toolkit prints from C++ too, so the file descriptors themselves are redirected; worker processes inherit them.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+_log: Path | None = None
+_terminal = sys.stderr
+
+
+def log_to(path: str | None) -> None:
+    """Send file descriptors 1 and 2 to the file `path` (made anew) for the rest of the process.
+
+    `say` and progress bars still reach the terminal. With `path` None nothing changes.
+    """
+    global _log, _terminal
+    if path is None:
+        return
+    _log = Path(path)
+    _log.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    _terminal = os.fdopen(os.dup(2), "w", buffering=1)
+    target = os.open(_log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
+    os.dup2(target, 1)
+    os.dup2(target, 2)
+    os.close(target)
+
+
+def log_path() -> Path | None:
+    """The file that `log_to` chose, or None."""
+    return _log
+
+
+def say(message: str, stream=None) -> None:
+    """Print one line of the step's own, to the terminal and, if there is one, to the log."""
+    print(message, file=stream or sys.stdout, flush=True)
+    if _log is not None:
+        print(message, file=_terminal, flush=True)
+
+
+def terminal():
+    """The stream for progress bars: the terminal, even while the log takes everything else."""
+    return _terminal if _log is not None else sys.stderr

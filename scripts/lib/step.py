@@ -1,0 +1,42 @@
+"""What every step's command line has in common."""
+
+import argparse
+
+from lib import console
+from lib.errors import UserError
+from lib.imgsz import ImageSize, parse_imgsz
+
+
+class StepParser(argparse.ArgumentParser):
+    """An argument parser that takes the step's docstring as help, adds `--log`, and sends chatter there."""
+
+    def __init__(self, doc: str):
+        super().__init__(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+        self.add_argument("--log", metavar="FILE", help="write the toolkit's output there instead of the terminal")
+
+    def parse_args(self, *args, **kwargs):
+        """Parse, then send file descriptors 1 and 2 to `--log`."""
+        parsed = super().parse_args(*args, **kwargs)
+        console.log_to(parsed.log)
+        return parsed
+
+
+def imgsz(text: str) -> ImageSize:
+    """An argparse type for image sizes."""
+    try:
+        return parse_imgsz(text)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def at_least(smallest: int):
+    """An argparse type: a whole number not below `smallest`."""
+
+    def count(text: str) -> int:
+        value = int(text)
+        if value < smallest:
+            raise argparse.ArgumentTypeError(f"{value} is below {smallest}")
+        return value
+
+    count.__name__ = "whole number"
+    return count
