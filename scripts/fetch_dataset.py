@@ -1,0 +1,61 @@
+"""Bring a detection data set into one flat, checked folder.
+
+Makes --output/images and --output/labels from the first of --archive (a URL or path of a zip, or a folder) that
+works, in Ultralytics' layout. Pictures without labels are background images and count; a broken label is an error.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+from lib.console import say
+from lib.dataset import gather, read_names, unpack
+from lib.errors import UserError, run_step
+from lib.files import whole
+from lib.sources import fetch
+from lib.step import StepParser
+
+
+def main(argv=None):
+    """Run the step."""
+    parser = StepParser(__doc__)
+    parser.add_argument("--archive", nargs="+", required=True, metavar="SOURCE", help="zip (URL or path) or folder")
+    parser.add_argument("--sha256", default="", help="SHA-256 of the zip, in hex")
+    parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one a line")
+    parser.add_argument("--output", required=True, type=Path, metavar="DIR")
+    args = parser.parse_args(argv)
+    names = read_names(args.names)
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        whole(args.output / "images") as images,
+        whole(args.output / "labels") as labels,
+    ):
+        source = local_folder(args.archive, args.sha256, Path(scratch))
+        found = gather(source, images, labels, len(names))
+    if found.orphans:
+        say(f"WARNING: {len(found.orphans)} labels have no picture and are left out: {', '.join(found.orphans[:5])}")
+    say(f"data set {args.output}: {found.pictures} pictures ({found.background} background only), {found.boxes} boxes")
+
+
+def local_folder(sources: list[str], checksum: str, scratch: Path) -> Path:
+    """The data set as a folder: a source that is one, or a zip unpacked in `scratch`, whichever works first."""
+    folders = [source for source in sources if Path(source).is_dir()]
+    zips = sources[: sources.index(folders[0])] if folders else sources
+    if zips and not checksum:
+        say("WARNING: the data set has no sha256 in the config (dataset.sha256); it is used unchecked")
+    archive = scratch / "dataset.zip"
+    try:
+        say(f"data set from {fetch(zips, archive, checksum or None, 'dataset.archive')}")
+    except UserError as error:
+        if not folders:
+            raise
+        if zips:
+            say(f"{error}")
+        say(f"data set is taken from the folder {folders[0]} as it is: a folder has no sha256 to check")
+        return Path(folders[0])
+    unpack(archive, scratch / "unpacked")
+    return scratch / "unpacked"
+
+
+if __name__ == "__main__":
+    sys.exit(run_step(main))
