@@ -1,0 +1,81 @@
+"""The output heads, and how each one's raw outputs become predictions: boxes in input pixels, scores in 0..1.
+
+Shapes are [batch, channel, height, width]; C classes, N anchor points, strides 8, 16, 32.
+
+  exported  [1, 4+C, N]       cx, cy, w, h in input pixels; scores after sigmoid
+  single    [1, 4+C, N, 1]    cx, cy, w, h divided by the input's width and height; scores after sigmoid
+  split     per stride s: [1, 4*R, H/s, W/s] box logits (R = 16 bins a side), [1, C, H/s, W/s] scores after sigmoid
+
+DFL: Generalized Focal Loss, Li et al. 2020, https://arxiv.org/abs/2006.04388, eq. 3 to 6: a side's distance is the mean
+of its bins 0..R-1 under the softmax of their logits, in units of the stride.
+"""
+
+import numpy as np
+
+from lib.errors import UserError
+from lib.imgsz import ImageSize
+
+EXPORTED, SINGLE, SPLIT = "exported", "single", "split"
+HEADS = (SINGLE, SPLIT)
+STRIDES = (8, 16, 32)
+
+
+def decode(outputs: list[np.ndarray], head: str, imgsz: ImageSize) -> np.ndarray:
+    """Predictions float32 [N, 4+C] of one picture: cx, cy, w, h in input pixels, then class scores.
+
+    `outputs` are the raw outputs of a model with that `head`, in their order. Raises UserError when their shapes are
+    not the head's.
+    """
+    if head == SPLIT:
+        return _decode_split(outputs, imgsz)
+    shapes = [output.shape for output in outputs]
+    points = anchor_points(imgsz)[1].size
+    tail = (points,) if head == EXPORTED else (points, 1)
+    if len(shapes) != 1 or shapes[0][:1] + shapes[0][2:] != (1, *tail) or shapes[0][1] < 5:
+        raise UserError(
+            f"outputs {shapes} are not the '{head}' head of {imgsz}: one [1, 4+classes, {tail}] is expected"
+        )
+    predictions = outputs[0].reshape(-1, points).T.astype(np.float32)
+    if head == SINGLE:
+        predictions[:, :4] *= np.array([*imgsz, *imgsz], np.float32)
+    return predictions
+
+
+def anchor_points(imgsz: ImageSize) -> tuple[np.ndarray, np.ndarray]:
+    """Centres of all cells in units of their stride, float32 [N, 2] as x, y, and the stride of each, float32 [N, 1]."""
+    points, strides = [], []
+    for stride in STRIDES:
+        x, y = np.meshgrid(np.arange(imgsz.width // stride) + 0.5, np.arange(imgsz.height // stride) + 0.5)
+        points.append(np.stack([x.ravel(), y.ravel()], axis=1))
+        strides.append(np.full((x.size, 1), stride))
+    return np.concatenate(points).astype(np.float32), np.concatenate(strides).astype(np.float32)
+
+
+def dfl(logits: np.ndarray) -> np.ndarray:
+    """Distances float32 [n, 4] (left, top, right, bottom; in strides) of box logits [n, 4*R]."""
+    bins = logits.reshape(len(logits), 4, -1).astype(np.float32)
+    weights = np.exp(bins - bins.max(axis=2, keepdims=True))
+    return weights @ np.arange(bins.shape[2], dtype=np.float32) / weights.sum(axis=2)
+
+
+def _decode_split(outputs: list[np.ndarray], imgsz: ImageSize) -> np.ndarray:
+    cells = [(imgsz.height // stride, imgsz.width // stride) for stride in STRIDES]
+    shapes = [output.shape for output in outputs]
+    boxes, scores = outputs[0::2], outputs[1::2]
+    if (
+        len(outputs) != 2 * len(STRIDES)
+        or any(shape[:1] + shape[2:] != (1, *cell) for shape, cell in zip(shapes[0::2] + shapes[1::2], cells * 2))
+        or any(box.shape[1] % 4 for box in boxes)
+    ):
+        raise UserError(
+            f"outputs {shapes} are not the 'split' head of {imgsz}: box logits and scores of {cells} are expected"
+        )
+    points, strides = anchor_points(imgsz)
+    distances = dfl(_cells_first(boxes))
+    low, high = points - distances[:, :2], points + distances[:, 2:]
+    return np.concatenate([(low + high) / 2 * strides, (high - low) * strides, _cells_first(scores)], axis=1)
+
+
+def _cells_first(maps: list[np.ndarray]) -> np.ndarray:
+    """Feature maps [1, K, H, W] of all strides as one [N, K]."""
+    return np.concatenate([each.reshape(each.shape[1], -1).T for each in maps]).astype(np.float32)
