@@ -1,0 +1,68 @@
+"""Export Ultralytics weights to ONNX at one image size and opset.
+
+Makes --output from the checkpoint --weights, whose SHA-256 is checked first: loading a checkpoint runs code in it.
+Ultralytics installs and downloads nothing while it does so.
+"""
+
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from lib.console import say
+from lib.errors import UserError, run_step
+from lib.files import require, sha256
+from lib.onnx_file import load, save
+from lib.step import StepParser, at_least, imgsz
+
+# Facts of the moment and of the machine have no place in a file that should come out the same tomorrow.
+PASSING_METADATA = ("date", "args", "docs")
+
+
+def main(argv=None):
+    """Run the step."""
+    parser = StepParser(__doc__)
+    parser.add_argument("--weights", required=True, type=Path, metavar="FILE.pt")
+    parser.add_argument("--sha256", required=True, help="SHA-256 of the weights, in hex")
+    parser.add_argument("--imgsz", required=True, type=imgsz, help="WIDTHxHEIGHT, or one number")
+    parser.add_argument("--opset", required=True, type=at_least(11))
+    parser.add_argument("--output", required=True, metavar="FILE.onnx")
+    args = parser.parse_args(argv)
+    weights = require(args.weights, "weights file")
+    if (found := sha256(weights)) != args.sha256.lower():
+        raise UserError(
+            f"{weights} is not loaded: its sha256 is {found}, not the {args.sha256} that the config asks for"
+        )
+    with tempfile.TemporaryDirectory() as scratch:
+        exported = export(weights, args.imgsz, args.opset, Path(scratch))
+        model = load(exported)
+    kept = [each for each in model.metadata_props if each.key not in PASSING_METADATA]
+    del model.metadata_props[:]
+    model.metadata_props.extend(kept)
+    save(model, args.output)
+    say(f"exported {args.output}: opset {args.opset}, input {args.imgsz}, {len(model.graph.node)} nodes")
+
+
+def export(weights: Path, size, opset: int, scratch: Path) -> Path:
+    """Let Ultralytics export a copy of `weights` inside `scratch`; returns the ONNX file there.
+
+    Raises UserError when the checkpoint cannot be loaded or is no detector.
+    """
+    os.environ.update(YOLO_AUTOINSTALL="false", YOLO_OFFLINE="true", YOLO_CONFIG_DIR=str(scratch))
+    # Imported after the environment is set: it reads both at import.
+    from ultralytics import YOLO
+
+    copy = shutil.copyfile(weights, scratch / "model.pt")
+    try:
+        model = YOLO(copy, task="detect")
+        task = model.task
+    except Exception as error:
+        raise UserError(f"{weights} is no Ultralytics checkpoint ({type(error).__name__}: {error})") from error
+    if task != "detect":
+        raise UserError(f"{weights} is a model for '{task}'; a detector is expected")
+    return Path(model.export(format="onnx", imgsz=(size.height, size.width), opset=opset, simplify=False, device="cpu"))
+
+
+if __name__ == "__main__":
+    sys.exit(run_step(main))

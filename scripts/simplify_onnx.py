@@ -1,0 +1,37 @@
+"""Simplify an exported ONNX with onnxslim and prove that it still computes the same.
+
+Makes --output from --model; both are run on a few letterboxed pictures of --images and on noise.
+"""
+
+import sys
+from pathlib import Path
+
+import onnxslim
+
+from lib.console import say
+from lib.errors import run_step
+from lib.head import EXPORTED
+from lib.onnx_file import load, save
+from lib.step import StepParser
+from lib.surgery.proof import proof_pictures, prove
+
+
+def main(argv=None):
+    """Run the step."""
+    parser = StepParser(__doc__)
+    parser.add_argument("--model", required=True, type=Path, metavar="FILE.onnx")
+    parser.add_argument("--images", required=True, type=Path, metavar="DIR", help="letterboxed pictures of its size")
+    parser.add_argument("--output", required=True, metavar="FILE.onnx")
+    args = parser.parse_args(argv)
+    exported = load(args.model)
+    simplified = onnxslim.slim(load(args.model))
+    difference = prove(exported, simplified, EXPORTED, proof_pictures(args.images), seed=0)
+    save(simplified, args.output)
+    say(
+        f"simplified {args.output}: {len(exported.graph.node)} to {len(simplified.graph.node)} nodes, "
+        f"largest difference {difference['box_px']:.2g} px, {difference['score']:.2g} in scores"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(run_step(main))
