@@ -1,0 +1,39 @@
+"""Letterbox the calibration pool to one image size, once for all calibrations of that size.
+
+Makes the folder --output with a PNG for each picture that --split names as calibration. The toolkit would stretch
+pictures to the input; inference letterboxes them, so calibration must too.
+"""
+
+import sys
+from pathlib import Path
+
+import cv2
+from tqdm import tqdm
+
+from lib.console import say, terminal
+from lib.dataset import CALIBRATION, read_picture, read_split
+from lib.errors import run_step
+from lib.files import whole
+from lib.letterbox import letterbox
+from lib.step import StepParser, imgsz
+
+
+def main(argv=None):
+    """Run the step."""
+    parser = StepParser(__doc__)
+    parser.add_argument("--dataset", required=True, type=Path, metavar="DIR")
+    parser.add_argument("--split", required=True, type=Path, metavar="FILE.csv")
+    parser.add_argument("--imgsz", required=True, type=imgsz, help="WIDTHxHEIGHT, or one number")
+    parser.add_argument("--output", required=True, metavar="DIR")
+    args = parser.parse_args(argv)
+    pool = read_split(args.split, (CALIBRATION,))
+    with whole(args.output) as part:
+        part.mkdir()
+        for name in tqdm(pool, desc=f"letterbox {args.imgsz}", file=terminal(), disable=None):
+            fitted, _ = letterbox(read_picture(args.dataset / "images" / name), args.imgsz)
+            cv2.imwrite(str(part / f"{Path(name).stem}.png"), fitted[:, :, ::-1])
+    say(f"letterboxed {len(pool)} pictures to {args.imgsz} in {args.output}")
+
+
+if __name__ == "__main__":
+    sys.exit(run_step(main))

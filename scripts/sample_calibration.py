@@ -1,0 +1,40 @@
+"""Choose the calibration images: --max-images of the letterboxed pool, drawn by --seed.
+
+Makes --output, a text file with one path a line, relative to that file. Samples are nested: a smaller one is the
+beginning of a larger one.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from lib.console import say
+from lib.dataset import picture_paths, shuffled
+from lib.errors import UserError, run_step
+from lib.files import whole
+from lib.step import StepParser, at_least
+
+
+def main(argv=None):
+    """Run the step."""
+    parser = StepParser(__doc__)
+    parser.add_argument("--pool", required=True, type=Path, metavar="DIR", help="the letterboxed calibration pool")
+    parser.add_argument("--max-images", required=True, type=at_least(1), metavar="N")
+    parser.add_argument("--seed", required=True, type=int)
+    parser.add_argument("--output", required=True, type=Path, metavar="FILE.txt")
+    args = parser.parse_args(argv)
+    pool = [path.name for path in picture_paths(args.pool)]
+    if args.max_images > len(pool):
+        raise UserError(
+            f"max_images asks for {args.max_images} calibration images, the pool {args.pool} holds {len(pool)}; "
+            "ask for fewer or raise split.calibration"
+        )
+    folder = os.path.relpath(args.pool, args.output.parent)
+    chosen = shuffled(pool, args.seed)[: args.max_images]
+    with whole(args.output) as part:
+        part.write_text("".join(f"{folder}/{name}\n" for name in chosen))
+    say(f"calibration sample {args.output}: {len(chosen)} of {len(pool)} pictures")
+
+
+if __name__ == "__main__":
+    sys.exit(run_step(main))
