@@ -1,0 +1,74 @@
+"""Measure a model's accuracy: COCO mAP50-95 and mAP50, over all classes and for each.
+
+Makes --output (JSON) from --dataset and --split, with one preprocessing, decoding and NMS for every kind of model:
+  --onnx FILE        in FP32 by onnxruntime
+  --calibrated DIR   in INT8 on the toolkit's simulator
+--threads processes share the pictures; the result does not depend on their number.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from lib import toolkit
+from lib.console import say
+from lib.dataset import CALIBRATION, EVALUATION, read_labels, read_names, read_split
+from lib.errors import UserError, run_step
+from lib.evaluation import OnnxModel, SimulatedModel, detect_all
+from lib.files import require, write_json
+from lib.head import EXPORTED, HEADS
+from lib.metrics import average_precision
+from lib.step import StepParser, at_least, imgsz
+
+PARTS = {"heldout": (EVALUATION,), "all": (CALIBRATION, EVALUATION)}
+
+
+def main(argv=None):
+    """Run the step."""
+    args = parse(argv)
+    names = read_names(args.names)
+    pictures = read_split(require(args.split, "split"), PARTS[args.images])
+    if args.onnx:
+        model = OnnxModel(require(args.onnx, "model"), args.head)
+    else:
+        model = SimulatedModel(require(args.calibrated, "calibrated model"), args.head, args.platform, args.algorithm)
+    paths = [require(args.dataset / "images" / name, "picture") for name in pictures]
+    found = detect_all(model, args.imgsz, len(names), paths, args.threads)
+    sizes = [size for _, size in found]
+    truth = [labels_in_pixels(args.dataset, name, size, len(names)) for name, size in zip(pictures, sizes)]
+    if not any(len(each) for each in truth):
+        raise UserError(f"the {len(pictures)} pictures to evaluate on have no box at all, so mAP has no meaning")
+    precision = average_precision(truth, [detections for detections, _ in found], sizes, names)
+    write_json(args.output, {"images": len(pictures), **precision})
+    say(f"evaluated {args.output}: mAP50-95 {precision['map50_95']:.4f} on {len(pictures)} pictures")
+
+
+def parse(argv):
+    """The step's arguments."""
+    parser = StepParser(__doc__)
+    model = parser.add_mutually_exclusive_group(required=True)
+    model.add_argument("--onnx", type=Path, metavar="FILE", help="evaluate this ONNX in FP32")
+    model.add_argument("--calibrated", type=Path, metavar="DIR", help="evaluate this INT8 model on the simulator")
+    parser.add_argument("--head", required=True, choices=(EXPORTED, *HEADS))
+    parser.add_argument("--imgsz", required=True, type=imgsz, help="WIDTHxHEIGHT, or one number")
+    parser.add_argument("--platform", choices=toolkit.PLATFORMS, default="rv1106")
+    parser.add_argument("--algorithm", choices=toolkit.ALGORITHMS, default="normal")
+    parser.add_argument("--dataset", required=True, type=Path, metavar="DIR")
+    parser.add_argument("--split", required=True, type=Path, metavar="FILE.csv")
+    parser.add_argument("--images", choices=PARTS, default="heldout", help="evaluate on the held-out pictures, or all")
+    parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one a line")
+    parser.add_argument("--threads", type=at_least(1), default=1, metavar="N", help="processes")
+    parser.add_argument("--output", required=True, metavar="FILE.json")
+    return parser.parse_args(argv)
+
+
+def labels_in_pixels(dataset: Path, picture: str, size: tuple[int, int], classes: int) -> np.ndarray:
+    """A picture's boxes [n, 5] as class, x1, y1, x2, y2 in its pixels; `size` is its width and height."""
+    labels = read_labels(dataset / "labels" / f"{Path(picture).stem}.txt", classes)
+    centre, half = labels[:, 1:3] * size, labels[:, 3:5] * size / 2
+    return np.concatenate([labels[:, :1], centre - half, centre + half], axis=1)
+
+
+if __name__ == "__main__":
+    sys.exit(run_step(main))

@@ -1,0 +1,115 @@
+"""Detections of many pictures by one model, sharded over processes."""
+
+import os
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property, partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import cv2
+from tqdm import tqdm
+
+from lib import console, toolkit
+from lib.dataset import read_picture
+from lib.detections import Detections, detect
+from lib.errors import UserError
+from lib.head import decode
+from lib.imgsz import ImageSize
+from lib.letterbox import letterbox
+from lib.onnx_session import infer, open_session, to_tensor
+
+
+@dataclass(frozen=True)
+class OnnxModel:
+    """An ONNX run in FP32 by onnxruntime."""
+
+    path: Path
+    head: str
+
+    @contextmanager
+    def loaded(self):
+        """Yields a function that a worker calls once to get its runner: uint8 RGB [H, W, 3] → raw outputs."""
+
+        def start():
+            session = open_session(self.path)
+            return lambda picture: infer(session, to_tensor(picture))
+
+        yield start
+
+
+@dataclass(frozen=True)
+class SimulatedModel:
+    """A calibrated model, built anew and run in INT8 on the toolkit's simulator."""
+
+    path: Path
+    head: str
+    platform: str
+    algorithm: str
+
+    @contextmanager
+    def loaded(self):
+        """Yields a function that a worker calls once to get its runner: uint8 RGB [H, W, 3] → dequantized outputs."""
+        with toolkit.built(self.path, self.platform, self.algorithm) as rknn:
+            yield partial(toolkit.simulate, rknn)
+
+
+def detect_all(model, imgsz: ImageSize, classes: int, pictures: list[Path], processes: int):
+    """Detections and size (width, height) of each picture, in the order given, whatever the number of processes.
+
+    Returns a list of (Detections, (width, height)). Raises UserError for a picture that cannot be decoded, or a model
+    whose outputs are not those of its head or not of `classes` classes.
+    """
+    # One thread a process: the processes are the parallelism, and a fork keeps no other thread.
+    os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+    cv2.setNumThreads(1)
+    with model.loaded() as start:
+        # fork: importing the toolkit and building the model takes seconds, and is done once for all workers.
+        workers = ProcessPoolExecutor(
+            min(processes, len(pictures)),
+            get_context("fork"),
+            initializer=_join,
+            initargs=(model, start, imgsz, classes),
+        )
+        try:
+            found = workers.map(_detect, pictures)
+            # The bar starts after the workers: it brings a thread along.
+            bar = tqdm(found, f"{model.path.name} {imgsz}", len(pictures), file=console.terminal(), disable=None)
+            return list(bar)
+        except BrokenProcessPool:
+            raise UserError(
+                "a worker process was killed, most likely for want of memory; use fewer --threads"
+            ) from None
+        finally:
+            workers.shutdown(cancel_futures=True)
+
+
+class _Worker:
+    """One process's share: it opens the model at its first picture, so that errors come back as results do."""
+
+    def __init__(self, model, start, imgsz: ImageSize, classes: int):
+        self.model, self.start, self.imgsz, self.classes = model, start, imgsz, classes
+
+    @cached_property
+    def run(self):
+        """The runner of this process."""
+        return self.start()
+
+    def detect(self, path: Path) -> tuple[Detections, tuple[int, int]]:
+        """Detections of the picture in the file `path`, and its (width, height)."""
+        fitted, fit = letterbox(read_picture(path), self.imgsz)
+        predictions = decode(self.run(fitted), self.model.head, self.imgsz)
+        if (found := predictions.shape[1] - 4) != self.classes:
+            raise UserError(f"{self.model.path} scores {found} classes, the data set has {self.classes} names")
+        return detect(predictions, fit), fit.source
+
+
+def _join(*args) -> None:
+    global _worker
+    _worker = _Worker(*args)
+
+
+def _detect(path: Path) -> tuple[Detections, tuple[int, int]]:
+    return _worker.detect(path)
