@@ -1,0 +1,77 @@
+"""The plots of a run. PNG without a time stamp, so that the same table gives the same file."""
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import pandas as pd
+from matplotlib import pyplot as plt
+
+from lib.files import whole
+from lib.imgsz import parse_imgsz
+
+HEAD_COLOURS = {"single": "tab:orange", "split": "tab:blue"}
+MARKERS = {"normal": "o", "mmse": "s", "kl_divergence": "^"}
+
+
+def map_over_imgsz(table: pd.DataFrame, path) -> None:
+    """mAP50-95 over image size: a line a head (and algorithm) at its most calibration images, FP32 dashed."""
+    most = table[table.max_images == table.max_images.max()]
+    figure, axes = _panels(most, "model")
+    for axis, (model, rows) in zip(axes, most.groupby("model")):
+        sizes = sorted(rows.imgsz.unique(), key=_area)
+        fp32 = rows.groupby("imgsz").map50_95_fp32.first()
+        axis.plot(sizes, fp32[sizes], "k--", marker=".", label="FP32")
+        for (head, algorithm), line in rows.groupby(["head", "algorithm"]):
+            axis.plot(sizes, line.set_index("imgsz").map50_95_int8[sizes], **_style(table, head, algorithm))
+        axis.set(title=model, xlabel="image size (width x height, by area)")
+    _finish(figure, axes, f"INT8 on the simulator, {table.max_images.max()} calibration images", path)
+
+
+def map_over_max_images(table: pd.DataFrame, path) -> None:
+    """mAP50-95 over calibration images: a panel a model and image size, a line a head (and algorithm), FP32 dashed."""
+    groups = table.assign(panel=table.model + ", " + table.imgsz.astype(str))
+    figure, axes = _panels(groups, "panel")
+    order = list(dict.fromkeys(groups.panel))
+    for axis, panel in zip(axes, order):
+        rows = groups[groups.panel == panel]
+        counts = sorted(rows.max_images.unique())
+        axis.axhline(rows.map50_95_fp32.iloc[0], color="k", linestyle="--", label="FP32")
+        for (head, algorithm), line in rows.groupby(["head", "algorithm"]):
+            values = line.set_index("max_images").map50_95_int8[counts]
+            axis.plot(list(map(str, counts)), values, **_style(table, head, algorithm))
+        axis.set(title=panel, xlabel="calibration images")
+    _finish(figure, axes, "INT8 on the simulator", path)
+
+
+def _area(imgsz: str) -> int:
+    size = parse_imgsz(imgsz)
+    return size.width * size.height
+
+
+def _panels(table: pd.DataFrame, column: str):
+    count = table[column].nunique()
+    columns = min(count, 3)
+    rows = -(-count // columns)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(4.2 * columns + 0.8, 3.4 * rows), sharey=True, squeeze=False, layout="constrained"
+    )
+    for spare in axes.ravel()[count:]:
+        spare.remove()
+    return figure, axes.ravel()[:count]
+
+
+def _style(table: pd.DataFrame, head: str, algorithm: str) -> dict:
+    label = head if table.algorithm.nunique() == 1 else f"{head}, {algorithm}"
+    return {"color": HEAD_COLOURS[head], "marker": MARKERS[algorithm], "label": label}
+
+
+def _finish(figure, axes, title: str, path) -> None:
+    figure.suptitle(title)
+    axes[0].set_ylabel("mAP50-95")
+    axes[0].legend()
+    for axis in axes:
+        axis.grid(alpha=0.3)
+    with whole(path) as part:
+        figure.savefig(part, format="png", dpi=120, metadata={"Software": None})
+    plt.close(figure)

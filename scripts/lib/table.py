@@ -1,0 +1,75 @@
+"""The comparison table: one row a variant, sorted; numbers are rounded here and nowhere else."""
+
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from lib.files import read_json
+from lib.imgsz import parse_imgsz
+
+MAP_DIGITS = 4
+MB_DIGITS = 2
+
+
+class Variant(NamedTuple):
+    """One combination of a sweep; `imgsz` as it stands in file names."""
+
+    model: str
+    imgsz: str
+    head: str
+    algorithm: str
+    max_images: int
+
+    def order(self):
+        """The key that tables are sorted by: sizes by their area."""
+        size = parse_imgsz(self.imgsz)
+        return (self.model, size.width * size.height, size.width, self.head, self.algorithm, self.max_images)
+
+
+def variants(model, imgsz, head, algorithm, max_images) -> list[Variant]:
+    """All variants of a sweep, each argument a list, sorted."""
+    return sorted((Variant(*each) for each in product(model, imgsz, head, algorithm, max_images)), key=Variant.order)
+
+
+def read_table(run: Path, chosen: list[Variant]) -> pd.DataFrame:
+    """The table of `chosen` variants from the files of a run's folder; mAP and retention 0..1, size in 10^6 bytes."""
+    return pd.DataFrame([_row(run, each) for each in chosen])
+
+
+def _row(run: Path, variant: Variant) -> dict:
+    base = run / "metrics" / variant.model / variant.imgsz
+    calibration = f"{variant.algorithm}-{variant.max_images}"
+    exported = read_json(base / "exported.json")
+    adapted = read_json(base / variant.head / "adapted.json")
+    int8 = read_json(base / variant.head / f"{calibration}.json")
+    build = read_json(run / "rknn" / variant.model / variant.imgsz / variant.head / calibration / "build.json")
+    return {
+        **variant._asdict(),
+        "map50_95_fp32": round(exported["map50_95"], MAP_DIGITS),
+        "map50_fp32": round(exported["map50"], MAP_DIGITS),
+        "map50_95_adapted": round(adapted["map50_95"], MAP_DIGITS),
+        "map50_95_int8": round(int8["map50_95"], MAP_DIGITS),
+        "map50_int8": round(int8["map50"], MAP_DIGITS),
+        "retention": _ratio(int8["map50_95"], exported["map50_95"]),
+        "rknn_mb": round(build["rknn_bytes"] / 1e6, MB_DIGITS),
+    }
+
+
+def _ratio(part: float, whole: float) -> float:
+    # A model that finds nothing in FP32 has nothing to retain.
+    return round(part / whole, MAP_DIGITS) if whole else float("nan")
+
+
+def to_csv(table: pd.DataFrame) -> str:
+    """The table as CSV, the same bytes on every machine."""
+    return table.to_csv(index=False, lineterminator="\n")
+
+
+def to_markdown(table: pd.DataFrame) -> str:
+    """The table for people, best INT8 mAP50-95 first."""
+    best_first = table.sort_values("map50_95_int8", ascending=False, kind="stable")
+    decimals = {**dict.fromkeys(table.columns, f".{MAP_DIGITS}f"), "rknn_mb": f".{MB_DIGITS}f", "max_images": "d"}
+    formats = [decimals[name] for name in table.columns]
+    return best_first.to_markdown(index=False, floatfmt=formats, disable_numparse=[1]) + "\n"
