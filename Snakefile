@@ -1,0 +1,29 @@
+# From YOLOv8 weights to an INT8 .rknn for the RV1106, and a table of what it costs in accuracy.
+
+
+configfile: "config/config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/inputs.smk"
+include: "rules/graph.smk"
+include: "rules/quantize.smk"
+include: "rules/evaluate.smk"
+include: "rules/report.smk"
+
+
+wildcard_constraints:
+    model="|".join(map(re.escape, config["models"])),
+    imgsz=r"\d+(x\d+)?",
+    head="|".join(HEADS),
+    algorithm="|".join(ALGORITHMS),
+    max_images=r"\d+",
+
+
+rule all:
+    default_target: True
+    input:
+        results("table.csv"),
+        results("table.md"),
+        results("plots/map_over_imgsz.png"),
+        results("plots/map_over_max_images.png"),

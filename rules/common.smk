@@ -1,0 +1,56 @@
+"""The config, checked, and what all rules share: where results go and which files a step is made of."""
+
+import re
+import shlex
+import site
+import sys
+from pathlib import Path
+
+import yaml
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import min_version, validate
+
+min_version("7.32")
+site.addsitedir(str(Path(workflow.basedir, "scripts")))
+
+from lib.config import problems, with_numbers
+from lib.head import HEADS
+from lib.sources import is_url
+from lib.step_sources import step_sources
+from lib.toolkit import ALGORITHMS
+
+# The commands say `python`, as DVC's stages do; it is the one that runs Snakemake.
+shell.prefix(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
+
+# Read by `--sdm conda` alone; by default the rules run in the environment that runs Snakemake.
+ENVIRONMENT = "../requirements/conda.yaml"
+
+SCHEMA = Path(workflow.basedir, "config/schema.yaml")
+
+
+def checked(config: dict) -> dict:
+    """The config with numbers as numbers, validated. Raises WorkflowError with one sentence a problem."""
+    schema = yaml.safe_load(SCHEMA.read_text())
+    config = with_numbers(config, schema)
+    if found := problems(config, schema):
+        raise WorkflowError("the config is not usable:", *(f"  {each}" for each in found))
+    validate(config, str(SCHEMA), set_default=False)
+    return config
+
+
+config = checked(config)
+
+
+def results(path: str) -> str:
+    """A path below this run's folder."""
+    return f"results/{config['run']}/{path}"
+
+
+def step(name: str) -> list[str]:
+    """The files a step is made of, so that a changed script runs again and nothing else does."""
+    return step_sources(name, Path(workflow.basedir))
+
+
+def local_files(sources: list[str]) -> list[str]:
+    """Those of several sources that are files here: their changes count."""
+    return [source for source in sources if not is_url(source) and Path(source).expanduser().exists()]

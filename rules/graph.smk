@@ -1,0 +1,73 @@
+# From weights to an ONNX whose outputs the NPU can carry; every stage's ONNX is kept.
+
+
+rule export_onnx:
+    input:
+        weights=rules.download_weights.output.weights,
+        step=step("export_onnx"),
+    output:
+        model=results("onnx/{model}/{imgsz}/exported.onnx"),
+    log:
+        results("logs/export_onnx/{model}/{imgsz}.log"),
+    benchmark:
+        results("benchmarks/export_onnx/{model}/{imgsz}.tsv")
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=1500,
+    params:
+        sha256=lambda w: config["models"][w.model]["sha256"],
+        opset=config["export"]["opset"],
+    message:
+        "Export {wildcards.model} at {wildcards.imgsz}"
+    shell:
+        "python scripts/export_onnx.py --weights {input.weights:q} --sha256 {params.sha256:q}"
+        " --imgsz {wildcards.imgsz} --opset {params.opset} --output {output.model:q} --log {log:q}"
+
+
+rule simplify_onnx:
+    input:
+        model=rules.export_onnx.output.model,
+        images=results("calibration/{imgsz}/letterboxed"),
+        step=step("simplify_onnx"),
+    output:
+        model=results("onnx/{model}/{imgsz}/simplified.onnx"),
+    log:
+        results("logs/simplify_onnx/{model}/{imgsz}.log"),
+    benchmark:
+        results("benchmarks/simplify_onnx/{model}/{imgsz}.tsv")
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=1000,
+    message:
+        "Simplify {wildcards.model} at {wildcards.imgsz}"
+    shell:
+        "python scripts/simplify_onnx.py --model {input.model:q} --images {input.images:q}"
+        " --output {output.model:q} --log {log:q}"
+
+
+rule graph_surgery:
+    input:
+        model=rules.simplify_onnx.output.model,
+        images=results("calibration/{imgsz}/letterboxed"),
+        step=step("graph_surgery"),
+    output:
+        model=results("onnx/{model}/{imgsz}/{head}.onnx"),
+        proof=results("onnx/{model}/{imgsz}/{head}.json"),
+    log:
+        results("logs/graph_surgery/{model}/{imgsz}/{head}.log"),
+    benchmark:
+        results("benchmarks/graph_surgery/{model}/{imgsz}/{head}.tsv")
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=1000,
+    message:
+        "Give {wildcards.model} at {wildcards.imgsz} the head '{wildcards.head}'"
+    shell:
+        "python scripts/graph_surgery.py --model {input.model:q} --head {wildcards.head}"
+        " --images {input.images:q} --output {output.model:q} --proof {output.proof:q} --log {log:q}"

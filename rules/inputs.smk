@@ -1,0 +1,80 @@
+# Weights, data set, split.
+
+
+rule download_weights:
+    input:
+        local=lambda w: local_files(config["models"][w.model]["weights"]),
+        step=step("download_weights"),
+    output:
+        weights=results("weights/{model}.pt"),
+    log:
+        results("logs/download_weights/{model}.log"),
+    benchmark:
+        results("benchmarks/download_weights/{model}.tsv")
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=200,
+    params:
+        weights=lambda w: config["models"][w.model]["weights"],
+        sha256=lambda w: config["models"][w.model]["sha256"],
+    message:
+        "Bring weights of {wildcards.model}"
+    shell:
+        "python scripts/download_weights.py --weights {params.weights:q} --sha256 {params.sha256:q}"
+        " --output {output.weights:q} --log {log:q}"
+
+
+rule fetch_dataset:
+    input:
+        local=local_files(config["dataset"]["archive"]),
+        step=step("fetch_dataset"),
+    output:
+        images=directory(results("dataset/images")),
+        labels=directory(results("dataset/labels")),
+    log:
+        results("logs/fetch_dataset.log"),
+    benchmark:
+        results("benchmarks/fetch_dataset.tsv")
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=500,
+    params:
+        archive=config["dataset"]["archive"],
+        sha256=config["dataset"].get("sha256") or "",
+        names=config["dataset"]["names"],
+        folder=lambda w, output: str(Path(output.images).parent),
+    message:
+        "Bring data set"
+    shell:
+        "python scripts/fetch_dataset.py --archive {params.archive:q} --sha256 {params.sha256:q}"
+        " --names {params.names:q} --output {params.folder:q} --log {log:q}"
+
+
+rule split_dataset:
+    input:
+        images=rules.fetch_dataset.output.images,
+        step=step("split_dataset"),
+    output:
+        split=results("dataset/split.csv"),
+    log:
+        results("logs/split_dataset.log"),
+    benchmark:
+        results("benchmarks/split_dataset.tsv")
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=200,
+    params:
+        folder=lambda w, input: str(Path(input.images).parent),
+        calibration=config["split"]["calibration"],
+        seed=config["split"]["seed"],
+    message:
+        "Split data set"
+    shell:
+        "python scripts/split_dataset.py --dataset {params.folder:q} --calibration {params.calibration}"
+        " --seed {params.seed} --output {output.split:q} --log {log:q}"

@@ -1,0 +1,102 @@
+# Calibration images, calibration (slow, cached) and compilation (fast).
+
+
+rule letterbox_pool:
+    input:
+        images=rules.fetch_dataset.output.images,
+        split=rules.split_dataset.output.split,
+        step=step("letterbox_pool"),
+    output:
+        pool=directory(results("calibration/{imgsz}/letterboxed")),
+    log:
+        results("logs/letterbox_pool/{imgsz}.log"),
+    benchmark:
+        results("benchmarks/letterbox_pool/{imgsz}.tsv")
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=300,
+    params:
+        folder=lambda w, input: str(Path(input.images).parent),
+    message:
+        "Letterbox the calibration pool to {wildcards.imgsz}"
+    shell:
+        "python scripts/letterbox_pool.py --dataset {params.folder:q} --split {input.split:q}"
+        " --imgsz {wildcards.imgsz} --output {output.pool:q} --log {log:q}"
+
+
+rule sample_calibration:
+    input:
+        pool=rules.letterbox_pool.output.pool,
+        step=step("sample_calibration"),
+    output:
+        images=results("calibration/{imgsz}/{max_images}/images.txt"),
+    log:
+        results("logs/sample_calibration/{imgsz}/{max_images}.log"),
+    benchmark:
+        results("benchmarks/sample_calibration/{imgsz}/{max_images}.tsv")
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=200,
+    params:
+        seed=config["split"]["seed"],
+    message:
+        "Choose {wildcards.max_images} calibration images at {wildcards.imgsz}"
+    shell:
+        "python scripts/sample_calibration.py --pool {input.pool:q} --max-images {wildcards.max_images}"
+        " --seed {params.seed} --output {output.images:q} --log {log:q}"
+
+
+rule calibrate:
+    input:
+        model=rules.graph_surgery.output.model,
+        images=rules.sample_calibration.output.images,
+        pool=rules.letterbox_pool.output.pool,
+        step=step("calibrate"),
+    output:
+        calibrated=directory(results("quantized/{model}/{imgsz}/{head}/{algorithm}-{max_images}")),
+    log:
+        results("logs/calibrate/{model}/{imgsz}/{head}/{algorithm}-{max_images}.log"),
+    benchmark:
+        results("benchmarks/calibrate/{model}/{imgsz}/{head}/{algorithm}-{max_images}.tsv")
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=2500,
+    params:
+        platform=config["platform"],
+    message:
+        "Calibrate {wildcards.model} {wildcards.imgsz} {wildcards.head} on {wildcards.max_images} images"
+    shell:
+        "python scripts/calibrate.py --model {input.model:q} --images {input.images:q}"
+        " --platform {params.platform} --algorithm {wildcards.algorithm}"
+        " --output {output.calibrated:q} --log {log:q}"
+
+
+rule compile_rknn:
+    input:
+        calibrated=rules.calibrate.output.calibrated,
+        step=step("compile_rknn"),
+    output:
+        rknn=results("rknn/{model}/{imgsz}/{head}/{algorithm}-{max_images}/model.rknn"),
+        build=results("rknn/{model}/{imgsz}/{head}/{algorithm}-{max_images}/build.json"),
+    log:
+        results("rknn/{model}/{imgsz}/{head}/{algorithm}-{max_images}/build.log"),
+    benchmark:
+        results("benchmarks/compile_rknn/{model}/{imgsz}/{head}/{algorithm}-{max_images}.tsv")
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=1500,
+    params:
+        platform=config["platform"],
+    message:
+        "Compile {wildcards.model} {wildcards.imgsz} {wildcards.head} calibrated on {wildcards.max_images} images"
+    shell:
+        "python scripts/compile_rknn.py --calibrated {input.calibrated:q} --platform {params.platform}"
+        " --algorithm {wildcards.algorithm} --output {output.rknn:q} --build {output.build:q} --log {log:q}"
