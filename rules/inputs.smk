@@ -44,13 +44,13 @@ rule fetch_dataset:
         mem_mb=500,
     params:
         archive=config["dataset"]["archive"],
-        sha256=config["dataset"].get("sha256") or "",
+        checksum=["--sha256", config["dataset"]["sha256"]] if config["dataset"].get("sha256") else [],
         names=config["dataset"]["names"],
         folder=lambda w, output: str(Path(output.images).parent),
     message:
         "Bring data set"
     shell:
-        "python scripts/fetch_dataset.py --archive {params.archive:q} --sha256 {params.sha256:q}"
+        "python scripts/fetch_dataset.py --archive {params.archive:q} {params.checksum:q}"
         " --names {params.names:q} --output {params.folder:q} --log {log:q}"
 
 

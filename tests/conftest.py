@@ -1,0 +1,99 @@
+"""Fixtures: where local copies of downloads are, a small detector with random weights, pictures drawn by seed."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "scripts"))
+
+ASSETS = Path(os.environ.get("RV1106_ASSETS", ROOT.parent / "shared" / "assets"))
+
+
+@pytest.fixture(scope="session")
+def assets() -> Path:
+    """The folder with local copies of YOLOv8n and COCO128; tests that need it skip without it."""
+    if not (ASSETS / "yolov8n.pt").is_file():
+        pytest.skip(f"needs yolov8n.pt and coco128.zip in {ASSETS} (or $RV1106_ASSETS)")
+    return ASSETS
+
+
+@pytest.fixture(scope="session")
+def python_env() -> dict:
+    """The environment for subprocesses: this Python first on the PATH."""
+    return os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+
+
+@pytest.fixture
+def step(python_env):
+    """Run a step's command as a user would; returns the finished process."""
+
+    def run(name: str, *arguments) -> subprocess.CompletedProcess:
+        command = [sys.executable, ROOT / "scripts" / f"{name}.py", *arguments]
+        return subprocess.run(list(map(str, command)), capture_output=True, text=True, env=python_env)
+
+    return run
+
+
+@pytest.fixture
+def project(tmp_path) -> Path:
+    """A copy of the project's files, without results, to run Snakemake in."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, check=True
+    )
+    for name in filter(None, listed.stdout.decode().split("\0")):
+        if (ROOT / name).is_file() and not name.startswith("tests/"):
+            (tmp_path / "project" / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, tmp_path / "project" / name)
+    return tmp_path / "project"
+
+
+def picture(seed: int, width: int = 90, height: int = 70) -> np.ndarray:
+    """A picture with structure, uint8 RGB [height, width, 3]."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (7, 9, 3), dtype=np.uint8)
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+@pytest.fixture
+def dataset(tmp_path) -> Path:
+    """A data set folder of ten pictures in Ultralytics' layout, one of them background only."""
+    root = tmp_path / "source"
+    for kind in ("images", "labels"):
+        (root / kind / "train").mkdir(parents=True)
+    for number in range(10):
+        cv2.imwrite(str(root / "images" / "train" / f"{number:02}.jpg"), picture(number)[:, :, ::-1])
+        if number:
+            (root / "labels" / "train" / f"{number:02}.txt").write_text(f"{number % 4} 0.5 0.5 0.4 0.3\n")
+    return root
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory):
+    """A YOLOv8n of 4 classes with random weights as exported at 96x64 and opset 19: (path, onnx model)."""
+    os.environ.update(
+        YOLO_AUTOINSTALL="false", YOLO_OFFLINE="true", YOLO_CONFIG_DIR=str(tmp_path_factory.mktemp("ultralytics"))
+    )
+    import onnx
+    import torch
+    from ultralytics.nn.tasks import DetectionModel
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("exported")
+    model = DetectionModel("yolov8n.yaml", nc=4, verbose=False)
+    # Fresh weights give every anchor point the same tiny scores; shaken biases make the outputs differ.
+    for head in (*model.model[-1].cv2, *model.model[-1].cv3):
+        torch.nn.init.normal_(head[-1].weight, std=0.3)
+        torch.nn.init.normal_(head[-1].bias, std=1.0)
+    torch.save({"model": model.half(), "train_args": {}}, folder / "random.pt")
+    from ultralytics import YOLO
+
+    path = YOLO(folder / "random.pt").export(
+        format="onnx", imgsz=(64, 96), opset=19, simplify=False, device="cpu", verbose=False
+    )
+    return Path(path), onnx.load(path)

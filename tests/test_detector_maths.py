@@ -1,0 +1,133 @@
+"""Letterbox, decoding, NMS and average precision give what their definitions say."""
+
+import numpy as np
+import pytest
+from lib.detections import Detections, detect
+from lib.errors import UserError
+from lib.head import EXPORTED, SINGLE, SPLIT, anchor_points, decode, dfl
+from lib.imgsz import ImageSize, parse_imgsz
+from lib.letterbox import GREY, letterbox
+from lib.metrics import average_precision
+
+SIZE = ImageSize(96, 64)
+
+
+def test_imgsz_is_width_by_height():
+    assert parse_imgsz("416x256") == (416, 256)
+    assert parse_imgsz(320) == (320, 320)
+    assert [str(parse_imgsz(text)) for text in ("416x256", "320", "320x320")] == ["416x256", "320", "320"]
+
+
+@pytest.mark.parametrize("text", ["300", "416x250", "0", "x", "320x", "-32", "320X320x3", "8192", "32.0", ""])
+def test_imgsz_that_is_none_is_one_sentence(text):
+    with pytest.raises(UserError, match="image size"):
+        parse_imgsz(text)
+
+
+@pytest.mark.parametrize("source", [(640, 480), (480, 640), (33, 200), (416, 256), (500, 375), (1, 900)])
+@pytest.mark.parametrize("size", [ImageSize(320, 320), ImageSize(416, 256)])
+def test_letterbox_round_trip(source, size):
+    width, height = source
+    fitted, fit = letterbox(np.zeros((height, width, 3), np.uint8), size)
+    assert fitted.shape == (size.height, size.width, 3)
+    inside = np.argwhere(fitted[:, :, 0] == 0)
+    # The picture fills the input in one direction and lies in the middle of the other.
+    (top, left), (bottom, right) = inside.min(axis=0), inside.max(axis=0) + 1
+    assert (left, top) == (fit.left, fit.top)
+    assert right - left == size.width or bottom - top == size.height
+    assert 0 <= (size.width - right) - left <= 1 and 0 <= (size.height - bottom) - top <= 1
+    assert {0} | set(np.unique(fitted)) <= {0, GREY}
+    boxes = np.array([[0, 0, width, height], [0.2 * width, 0.1 * height, 0.9 * width, 0.5 * height]])
+    np.testing.assert_allclose(fit.to_picture(fit.to_input(boxes)), boxes, atol=1e-9)
+
+
+def test_boxes_beyond_the_picture_are_cut():
+    _, fit = letterbox(np.zeros((100, 200, 3), np.uint8), ImageSize(64, 64))
+    assert fit.to_picture(np.array([[-9.0, -9, 99, 99]])).tolist() == [[0, 0, 200, 100]]
+
+
+def test_anchor_points_are_cell_centres_of_strides_8_16_32():
+    points, strides = anchor_points(SIZE)
+    assert len(points) == 12 * 8 + 6 * 4 + 3 * 2
+    assert points[0].tolist() == [0.5, 0.5] and points[1].tolist() == [1.5, 0.5] and points[12].tolist() == [0.5, 1.5]
+    assert strides.ravel().tolist() == [8] * 96 + [16] * 24 + [32] * 6
+
+
+def test_dfl_is_the_mean_bin_under_the_softmax():
+    logits = np.full((1, 64), -50.0)
+    for side, weights in enumerate([{0: 1}, {15: 1}, {3: 1, 4: 1}, {2: 3, 6: 1}]):
+        for position, weight in weights.items():
+            logits[0, side * 16 + position] = np.log(weight)
+    np.testing.assert_allclose(dfl(logits), [[0, 15, 3.5, 3]], atol=1e-5)
+
+
+def random_predictions(seed: int, classes: int = 4) -> np.ndarray:
+    """Predictions [N, 4+C] whose boxes lie around their anchor points at whole numbers of strides."""
+    rng = np.random.default_rng(seed)
+    points, strides = anchor_points(SIZE)
+    distances = rng.integers(0, 16, (len(points), 4))
+    low, high = points - distances[:, :2], points + distances[:, 2:]
+    scores = rng.random((len(points), classes))
+    return np.concatenate([(low + high) / 2 * strides, (high - low) * strides, scores], axis=1), distances
+
+
+def test_both_heads_decode_to_what_the_exported_one_does():
+    predictions, distances = random_predictions(0)
+    exported = predictions.T[None].astype(np.float32)
+    single = exported.copy()[..., None]
+    single[:, :4] /= np.array([96, 64, 96, 64]).reshape(1, 4, 1, 1)
+    bins = np.full((len(distances), 4, 16), -60.0, np.float32)
+    np.put_along_axis(bins, distances[:, :, None], 0, axis=2)
+    split, start = [], 0
+    for height, width in ((8, 12), (4, 6), (2, 3)):
+        rows = slice(start, start + height * width)
+        split += [part.reshape(height * width, -1).T.reshape(1, -1, height, width)
+                  for part in (bins[rows], predictions[rows, 4:])]  # fmt: skip
+        start += height * width
+    for head, outputs in ((EXPORTED, [exported]), (SINGLE, [single]), (SPLIT, split)):
+        np.testing.assert_allclose(decode(outputs, head, SIZE), predictions, atol=1e-4, err_msg=head)
+
+
+@pytest.mark.parametrize("head", [EXPORTED, SINGLE, SPLIT])
+def test_outputs_of_another_size_are_refused(head):
+    with pytest.raises(UserError, match="not the"):
+        decode([np.zeros((1, 8, 99))], head, SIZE)
+
+
+def test_nms_is_class_wise_and_best_first():
+    _, fit = letterbox(np.zeros((64, 96, 3), np.uint8), SIZE)
+    predictions = np.array(
+        [
+            [20, 20, 10, 10, 0.5, 0.0],  # dropped: overlaps the next by more than 0.7
+            [20, 21, 10, 10, 0.9, 0.0],
+            [20, 20, 10, 10, 0.0, 0.6],  # another class: kept
+            [60, 30, 10, 10, 0.3, 0.2],  # a candidate of both classes
+            [80, 30, 10, 10, 0.0005, 0.0],  # below the confidence threshold
+        ],
+        np.float32,
+    )
+    found = detect(predictions, fit)
+    np.testing.assert_allclose(found.scores, [0.9, 0.6, 0.3, 0.2])
+    assert found.classes.tolist() == [0, 1, 0, 1]
+    np.testing.assert_allclose(found.boxes[0], [15, 16, 25, 26], atol=1e-5)
+    assert len(detect(predictions, fit, most=2).scores) == 2
+    assert len(detect(predictions[4:], fit).scores) == 0
+
+
+def truth_of(boxes):
+    return [np.array(each, dtype=float).reshape(-1, 5) for each in boxes]
+
+
+def test_average_precision_of_perfect_half_and_no_detections():
+    truth = truth_of([[[0, 10, 10, 50, 50], [1, 5, 5, 20, 30]], [[0, 0, 0, 30, 30]], []])
+    sizes = [(96, 64)] * 3
+    perfect = [Detections(t[:, 1:].astype(np.float32), np.linspace(1, 0.5, len(t)), t[:, 0].astype(int)) for t in truth]
+    nothing = [Detections(np.zeros((0, 4)), np.zeros(0), np.zeros(0, int)) for _ in truth]
+    best = average_precision(truth, perfect, sizes, ["a", "b", "absent"])
+    assert best["map50_95"] == pytest.approx(1) and best["map50"] == pytest.approx(1)
+    assert best["per_class"]["a"] == {"map50_95": pytest.approx(1), "map50": pytest.approx(1), "boxes": 2}
+    assert list(best["per_class"]) == ["a", "b"]
+    assert average_precision(truth, nothing, sizes, ["a", "b", "absent"])["map50_95"] == 0
+    # Class b is never found, class a always.
+    half = [Detections(p.boxes[p.classes == 0], p.scores[p.classes == 0], p.classes[p.classes == 0]) for p in perfect]
+    assert average_precision(truth, half, sizes, ["a", "b", "absent"])["map50_95"] == pytest.approx(0.5)

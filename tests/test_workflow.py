@@ -1,0 +1,157 @@
+"""Snakemake does what its users expect, end to end on real weights and pictures."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+
+import pandas as pd
+import pytest
+import yaml
+from conftest import ROOT
+
+COLUMNS = (
+    "model imgsz head algorithm max_images map50_95_fp32 map50_fp32 map50_95_adapted map50_95_int8 map50_int8 "
+    "retention rknn_mb"
+).split()
+
+
+@pytest.fixture
+def snakemake(project, python_env):
+    """Run `snakemake` in a fresh copy of the project; returns the finished process with both streams in stdout."""
+
+    def run(*arguments, check=True):
+        command = ["snakemake", *map(str, arguments)]
+        done = subprocess.run(command, cwd=project, env=python_env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        assert not check or done.returncode == 0, done.stdout
+        return done
+
+    return run
+
+
+def jobs(output: str) -> dict[str, int]:
+    """The job counts that a run or dry run prints, without the target rule."""
+    table = re.search(r"^job +count\n[- ]+\n(.*?)^total", output, re.M | re.S)
+    counts = dict(line.split() for line in table[1].splitlines()) if table else {}
+    return {name: int(count) for name, count in counts.items() if name != "all"}
+
+
+def test_dry_run_of_the_default_config_plans_the_whole_sweep(snakemake):
+    planned = jobs(snakemake("-n").stdout)
+    assert planned["calibrate"] == planned["compile_rknn"] == planned["evaluate_int8"] == 16
+    assert planned["export_onnx"] == planned["simplify_onnx"] == 4
+    assert planned["graph_surgery"] == 8
+
+
+def test_sweep_from_the_command_line(snakemake):
+    output = snakemake("-n", "--config", "sweep={imgsz: [320], max_images: [8, 32]}").stdout
+    assert jobs(output)["calibrate"] == 4
+    assert jobs(output)["export_onnx"] == 1
+
+
+def test_config_mistakes_are_sentences(snakemake):
+    done = snakemake("-n", "--config", "sweep={imgsz: [300], head: [single]}", check=False)
+    assert done.returncode != 0
+    assert "sweep.imgsz: image size '300' must be multiples of 32" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+@pytest.fixture
+def small(assets, project):
+    """An overlay in the project's copy: 24 of COCO128's pictures at 128 pixels, from local copies."""
+    listed = subprocess.run(["unzip", "-Z1", assets / "coco128.zip"], capture_output=True, text=True, check=True).stdout
+    pictures = sorted(name for name in listed.split() if name.endswith(".jpg"))[:24]
+    labels = [name for name in listed.split() if name.endswith(".txt")]
+    wanted = {os.path.splitext(os.path.basename(name))[0] for name in pictures}
+    labels = [name for name in labels if os.path.splitext(os.path.basename(name))[0] in wanted]
+    subprocess.run(["unzip", "-q", assets / "coco128.zip", *pictures, *labels, "-d", project / "pictures"], check=True)
+    overlay = {
+        "run": "small",
+        "models": {
+            "yolov8n": {
+                "weights": ["no/such/file.pt", str(assets / "yolov8n.pt")],
+                "sha256": "8c09170f2d378062545d39c23a398674a436048c7c42aff8fdf429e4050ba939",
+            }
+        },
+        "dataset": {"archive": ["pictures/coco128"]},
+        "split": {"calibration": 8},
+        "sweep": {"imgsz": [128, "160x96"], "max_images": [4], "head": ["single", "split"]},
+    }
+    (project / "small.yaml").write_text(yaml.safe_dump(overlay))
+    return project
+
+
+@pytest.mark.toolkit
+def test_chain_end_to_end(small, snakemake):
+    run = ["-j4", "--configfile", "small.yaml"]
+    snakemake(*run)
+    results = small / "results" / "small"
+    table = pd.read_csv(results / "table.csv", dtype={"imgsz": str})
+    assert list(table.columns) == COLUMNS
+    assert list(zip(table.imgsz, table["head"], table.max_images)) == [
+        ("160x96", "single", 4), ("160x96", "split", 4), ("128", "single", 4), ("128", "split", 4),
+    ]  # fmt: skip
+    # A working detector: FP32 finds things at 128 pixels, surgery changes nothing, INT8 keeps most, split more than single.
+    assert table.map50_95_fp32.min() > 0.1
+    assert (table.map50_95_fp32 - table.map50_95_adapted).abs().max() <= 0.001
+    by_head = table.groupby("head").retention.mean()
+    assert by_head["split"] > 0.85
+    assert by_head["single"] > 0.7
+    assert (table.rknn_mb > 3).all()
+    for name in ("table.md", "plots/map_over_imgsz.png", "plots/map_over_max_images.png"):
+        assert (results / name).stat().st_size > 500
+    assert not list(results.rglob("*.part"))
+    assert "rknn-toolkit2 version" in (results / "rknn/yolov8n/128/split/normal-4/build.log").read_text()
+
+    first = (results / "table.csv").read_bytes()
+    assert "Nothing to be done" in snakemake(*run).stdout
+
+    more = snakemake(*run, "--config", "sweep={max_images: [4, 6]}", "-n").stdout
+    assert jobs(more) == {
+        "sample_calibration": 2, "calibrate": 4, "compile_rknn": 4, "evaluate_int8": 4, "collect": 1,
+    }  # fmt: skip
+
+    # The same files again give the same table.
+    shutil.rmtree(results / "quantized" / "yolov8n" / "128")
+    shutil.rmtree(results / "metrics" / "yolov8n" / "128")
+    snakemake(*run)
+    assert (results / "table.csv").read_bytes() == first
+
+    snakemake(*run, "--report", "report.html")
+    assert (small / "report.html").stat().st_size > 10_000
+
+
+@pytest.mark.toolkit
+def test_killed_run_finishes_when_started_again(small, snakemake, python_env):
+    one = ["-j2", "--configfile", "small.yaml", "--config", "sweep={imgsz: [128], head: [split]}"]
+    results = small / "results" / "small"
+    process = subprocess.Popen(["snakemake", *one], cwd=small, env=python_env, start_new_session=True,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    # Killed while it calibrates: the slow step, with its output half done.
+    log = results / "logs" / "calibrate" / "yolov8n" / "128" / "split" / "normal-4.log"
+    deadline = time.monotonic() + 300
+    while not (log.exists() and "rknn-toolkit2 version" in log.read_text()):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (results / "table.csv").exists()
+
+    again = snakemake(*one).stdout
+    assert "export_onnx" not in jobs(again)
+    table = (results / "table.csv").read_bytes()
+    shutil.rmtree(results)
+    snakemake(*one)
+    assert (results / "table.csv").read_bytes() == table
+    assert not list(results.rglob("*.part"))
+
+
+def test_every_step_has_help(step):
+    steps = sorted(path.stem for path in (ROOT / "scripts").glob("*.py") if path.stem != "set_up")
+    assert len(steps) >= 11
+    for name in steps:
+        done = step(name, "--help")
+        assert done.returncode == 0, (name, done.stderr)
+        assert "usage:" in done.stdout
