@@ -4,7 +4,7 @@ READY := .venv/.ready-$(shell cat requirements/*.txt | sha256sum | cut -c1-12)
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup test lint format lock clean
+.PHONY: help setup demo test lint format lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1	/'
@@ -14,6 +14,10 @@ setup: $(READY)  ## build the environment in .venv from the lock
 $(READY):
 	$(PYTHON) scripts/set_up.py
 	touch $@
+
+demo: setup  ## run the bundled example and print its table
+	snakemake --cores all --configfile config/demo.yaml
+	@echo; cat results/demo/table.md; echo; echo 'plots and pictures: results/demo/plots/'
 
 test: setup  ## run linters and all tests
 	$(MAKE) --no-print-directory lint

@@ -14,10 +14,10 @@ include: "rules/report.smk"
 
 wildcard_constraints:
     model="|".join(map(re.escape, config["models"])),
-    imgsz=r"\d+(x\d+)?",
+    imgsz=r"\d{2,4}(x\d{2,4})?",
     head="|".join(HEADS),
     algorithm="|".join(ALGORITHMS),
-    max_images=r"\d+",
+    max_images=r"\d{1,6}",
 
 
 rule all:
@@ -27,3 +27,4 @@ rule all:
         results("table.md"),
         results("plots/map_over_imgsz.png"),
         results("plots/map_over_max_images.png"),
+        results("plots/detections.png"),

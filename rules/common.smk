@@ -52,5 +52,9 @@ def step(name: str) -> list[str]:
 
 
 def local_files(sources: list[str]) -> list[str]:
-    """Those of several sources that are files here: their changes count."""
-    return [source for source in sources if not is_url(source) and Path(source).expanduser().exists()]
+    """Those of several sources that are here or made by a rule: their changes count."""
+    return [
+        source
+        for source in sources
+        if not is_url(source) and (source == results("drawn") or Path(source).expanduser().exists())
+    ]

@@ -4,6 +4,7 @@
 rule export_onnx:
     input:
         weights=rules.download_weights.output.weights,
+        checksum=rules.download_weights.output.checksum,
         step=step("export_onnx"),
     output:
         model=results("onnx/{model}/{imgsz}/exported.onnx"),
@@ -17,13 +18,12 @@ rule export_onnx:
     resources:
         mem_mb=1500,
     params:
-        sha256=lambda w: config["models"][w.model]["sha256"],
         opset=config["export"]["opset"],
     message:
         "Export {wildcards.model} at {wildcards.imgsz}"
     shell:
-        "python scripts/export_onnx.py --weights {input.weights:q} --sha256 {params.sha256:q}"
-        " --imgsz {wildcards.imgsz} --opset {params.opset} --output {output.model:q} --log {log:q}"
+        "python scripts/export_onnx.py --weights {input.weights:q} --imgsz {wildcards.imgsz}"
+        " --opset {params.opset} --output {output.model:q} --log {log:q}"
 
 
 rule simplify_onnx:

@@ -1,4 +1,4 @@
-# Weights, data set, split.
+# Weights, drawn pictures, data set, split.
 
 
 rule download_weights:
@@ -7,6 +7,7 @@ rule download_weights:
         step=step("download_weights"),
     output:
         weights=results("weights/{model}.pt"),
+        checksum=results("weights/{model}.pt.sha256"),
     log:
         results("logs/download_weights/{model}.log"),
     benchmark:
@@ -24,6 +25,30 @@ rule download_weights:
     shell:
         "python scripts/download_weights.py --weights {params.weights:q} --sha256 {params.sha256:q}"
         " --output {output.weights:q} --log {log:q}"
+
+
+rule draw_scenes:
+    input:
+        step=step("draw_scenes"),
+    output:
+        drawn=directory(results("drawn")),
+    log:
+        results("logs/draw_scenes.log"),
+    benchmark:
+        results("benchmarks/draw_scenes.tsv")
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=300,
+    params:
+        images=config["draw"]["images"],
+        seed=config["draw"]["seed"],
+    message:
+        "Draw {params.images} pictures"
+    shell:
+        "python scripts/draw_scenes.py --images {params.images} --seed {params.seed}"
+        " --output {output.drawn:q} --log {log:q}"
 
 
 rule fetch_dataset:

@@ -1,4 +1,10 @@
-# The table of all variants, and its plots.
+# The table of all variants, its plots, and detections to look at.
+
+# What show_detections.py shows of a sweep.
+SHOWN = {name: values[:1] for name, values in config["sweep"].items()} | {
+    "head": config["sweep"]["head"],
+    "max_images": [max(config["sweep"]["max_images"])],
+}
 
 
 rule collect:
@@ -38,3 +44,37 @@ rule collect:
     shell:
         "python scripts/collect.py --run {params.folder:q} --model {params.model:q} --imgsz {params.imgsz:q}"
         " --head {params.head} --algorithm {params.algorithm} --max-images {params.max_images} --log {log:q}"
+
+
+rule show_detections:
+    input:
+        exported=expand(rules.export_onnx.output.model, **config["sweep"])[0],
+        calibrated=expand(rules.calibrate.output.calibrated, **SHOWN),
+        images=rules.fetch_dataset.output.images,
+        labels=rules.fetch_dataset.output.labels,
+        split=rules.split_dataset.output.split,
+        step=step("show_detections"),
+    output:
+        grid=report(
+            results("plots/detections.png"), category="Detections", caption="../report/detections.rst"
+        ),
+    log:
+        results("logs/show_detections.log"),
+    benchmark:
+        results("benchmarks/show_detections.tsv")
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=2500,
+    params:
+        **config["sweep"],
+        folder=results(""),
+        platform=config["platform"],
+        names=config["dataset"]["names"],
+    message:
+        "Draw detections, FP32 beside INT8"
+    shell:
+        "python scripts/show_detections.py --run {params.folder:q} --model {params.model:q} --imgsz {params.imgsz:q}"
+        " --head {params.head} --algorithm {params.algorithm} --max-images {params.max_images}"
+        " --platform {params.platform} --names {params.names:q} --output {output.grid:q} --log {log:q}"

@@ -24,16 +24,15 @@ def main(argv=None):
     """Run the step."""
     parser = StepParser(__doc__)
     parser.add_argument("--weights", required=True, type=Path, metavar="FILE.pt")
-    parser.add_argument("--sha256", required=True, help="SHA-256 of the weights, in hex")
+    parser.add_argument("--sha256", help="SHA-256 of the weights, in hex (default: what WEIGHTS.sha256 beside it says)")
     parser.add_argument("--imgsz", required=True, type=imgsz, help="WIDTHxHEIGHT, or one number")
     parser.add_argument("--opset", required=True, type=at_least(11))
     parser.add_argument("--output", required=True, metavar="FILE.onnx")
     args = parser.parse_args(argv)
     weights = require(args.weights, "weights file")
-    if (found := sha256(weights)) != args.sha256.lower():
-        raise UserError(
-            f"{weights} is not loaded: its sha256 is {found}, not the {args.sha256} that the config asks for"
-        )
+    expected = args.sha256 or require(f"{weights}.sha256", "checksum file").read_text().split()[0]
+    if (found := sha256(weights)) != expected.lower():
+        raise UserError(f"{weights} is not loaded: its sha256 is {found}, not the {expected} that was asked for")
     with tempfile.TemporaryDirectory() as scratch:
         exported = export(weights, args.imgsz, args.opset, Path(scratch))
         model = load(exported)

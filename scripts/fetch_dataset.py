@@ -21,6 +21,7 @@ def main(argv=None):
     parser = StepParser(__doc__)
     parser.add_argument("--archive", nargs="+", required=True, metavar="SOURCE", help="zip (URL or path) or folder")
     parser.add_argument("--sha256", default="", help="SHA-256 of the zip, in hex")
+    parser.add_argument("--name", default="data set", help="what messages call it")
     parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one a line")
     parser.add_argument("--output", required=True, type=Path, metavar="DIR")
     args = parser.parse_args(argv)
@@ -34,7 +35,7 @@ def main(argv=None):
         found = gather(source, images, labels, len(names))
     if found.orphans:
         say(f"WARNING: {len(found.orphans)} labels have no picture and are left out: {', '.join(found.orphans[:5])}")
-    say(f"data set {args.output}: {found.pictures} pictures ({found.background} background only), {found.boxes} boxes")
+    say(f"{args.name} {args.output}: {found.pictures} pictures ({found.background} background), {found.boxes} boxes")
 
 
 def local_folder(sources: list[str], checksum: str, scratch: Path) -> Path:

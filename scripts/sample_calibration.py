@@ -11,7 +11,7 @@ from pathlib import Path
 from lib.console import say
 from lib.dataset import picture_paths, shuffled
 from lib.errors import UserError, run_step
-from lib.files import whole
+from lib.files import write_text
 from lib.step import StepParser, at_least
 
 
@@ -31,8 +31,7 @@ def main(argv=None):
         )
     folder = os.path.relpath(args.pool, args.output.parent)
     chosen = shuffled(pool, args.seed)[: args.max_images]
-    with whole(args.output) as part:
-        part.write_text("".join(f"{folder}/{name}\n" for name in chosen))
+    write_text(args.output, "".join(f"{folder}/{name}\n" for name in chosen))
     say(f"calibration sample {args.output}: {len(chosen)} of {len(pool)} pictures")
 
 

@@ -5,6 +5,7 @@ import copy
 import pytest
 import yaml
 from conftest import ROOT
+
 from lib.config import problems, with_numbers
 
 SCHEMA = yaml.safe_load((ROOT / "config" / "schema.yaml").read_text())

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from lib.detections import Detections, detect
 from lib.errors import UserError
 from lib.head import EXPORTED, SINGLE, SPLIT, anchor_points, decode, dfl

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+
 from lib.errors import UserError
 from lib.files import read_json, sha256, whole, write_json
 

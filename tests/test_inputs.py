@@ -5,6 +5,7 @@ import threading
 import zipfile
 
 import pytest
+
 from lib import dataset as data
 from lib.errors import UserError
 from lib.files import sha256
@@ -54,7 +55,12 @@ def test_all_sources_failing_is_one_message_with_every_reason(server, tmp_path):
     folder, address = server
     (folder / "wrong").write_bytes(b"wrong")
     with pytest.raises(UserError) as error:
-        fetch([f"{address}/none", f"{address}/broken", f"{address}/wrong", "no/such.pt"], tmp_path / "w.pt", "ab" * 32, "k.w")
+        fetch(
+            [f"{address}/none", f"{address}/broken", f"{address}/wrong", "no/such.pt"],
+            tmp_path / "w.pt",
+            "ab" * 32,
+            "k.w",
+        )
     text = str(error.value)
     for reason in ("404", "broke off", sha256(folder / "wrong"), "No such file", "config under k.w"):
         assert reason in text
@@ -73,8 +79,8 @@ def test_weights_without_checksum_are_refused_and_the_local_file_is_hashed(step,
 def test_wrong_checksum_stops_export_before_the_checkpoint_is_loaded(step, tmp_path):
     # Unpickling this would raise something else than the message about the checksum.
     (tmp_path / "evil.pt").write_bytes(b"\x80\x04cos\nsystem\n")
-    done = step("export_onnx", "--weights", tmp_path / "evil.pt", "--sha256", "0" * 64, "--imgsz", "64", "--opset", "19",
-                "--output", tmp_path / "o.onnx")  # fmt: skip
+    done = step("export_onnx", "--weights", tmp_path / "evil.pt", "--sha256", "0" * 64, "--imgsz", "64",
+                "--opset", "19", "--output", tmp_path / "o.onnx")  # fmt: skip
     assert done.returncode == 2
     assert "is not loaded" in done.stderr
     assert not (tmp_path / "o.onnx").exists()
@@ -141,7 +147,7 @@ def test_dataset_is_gathered_flat_and_background_counts(step, dataset, tmp_path)
     out = tmp_path / "ds"
     done = step("fetch_dataset", "--archive", dataset, "--names", "a", "b", "c", "d", "--output", out)
     assert done.returncode == 0, done.stderr
-    assert "10 pictures (1 background only), 9 boxes" in done.stdout
+    assert "10 pictures (1 background), 9 boxes" in done.stdout
     assert "lost.txt" in done.stdout
     assert sorted(path.stem for path in (out / "images").iterdir()) == [f"{n:02}" for n in range(10)]
     assert (out / "labels" / "00.txt").read_text() == ""

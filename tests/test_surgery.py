@@ -4,6 +4,8 @@ import numpy as np
 import onnx
 import pytest
 from conftest import picture
+from onnx import helper
+
 from lib.errors import UserError
 from lib.head import EXPORTED, SINGLE, SPLIT, decode
 from lib.imgsz import ImageSize
@@ -13,7 +15,6 @@ from lib.surgery import PASSES, adapt, normalize_boxes
 from lib.surgery.detector import find_detector
 from lib.surgery.graph import Graph
 from lib.surgery.proof import input_size, prove
-from onnx import helper
 
 SIZE = ImageSize(96, 64)
 PICTURES = [letterbox(picture(seed), SIZE)[0] for seed in range(3)]
@@ -47,14 +48,16 @@ def test_split_is_six_maps_with_scores_after_one_sigmoid(exported):
         "box_8", "scores_8", "box_16", "scores_16", "box_32", "scores_32",
     ]  # fmt: skip
     scores = infer(open_session(after.SerializeToString()), to_tensor(PICTURES[0]))[1::2]
-    assert all(0 <= each.min() and each.max() <= 1 for each in scores)
+    assert all(each.min() >= 0 and each.max() <= 1 for each in scores)
     # Nothing of the decoding is left on the NPU.
     assert not {"Softmax", "Transpose", "Reshape"} & {node.op_type for node in after.graph.node}
     prove(exported[1], after, SPLIT, PICTURES, seed=0)
 
 
 def test_the_strides_factor_takes_the_division(exported):
-    before, after = (sum(n.op_type in ("Mul", "Div") for n in m.graph.node) for m in (exported[1], adapt(exported[1], SINGLE)))
+    before, after = (
+        sum(n.op_type in ("Mul", "Div") for n in m.graph.node) for m in (exported[1], adapt(exported[1], SINGLE))
+    )
     assert after <= before
 
 
@@ -144,7 +147,7 @@ def test_opset_below_13_is_refused(exported):
     old = onnx.ModelProto()
     old.CopyFrom(exported[1])
     old.opset_import[0].version = 12
-    with pytest.raises(UserError, match="opset 12.*13 or above"):
+    with pytest.raises(UserError, match=r"opset 12.*13 or above"):
         adapt(old, SINGLE)
 
 

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 from conftest import picture
+
 from lib import toolkit
 from lib.errors import ToolkitError
 from lib.head import SPLIT, decode
@@ -51,7 +52,7 @@ def test_simulator_is_int8_of_the_same_network(calibrated, tmp_path):
             assert [each.shape for each in found] == [each.shape for each in expected]
             for exact, rounded in zip(expected, found):
                 # Close, yet not equal: an FP32 run passed off as INT8 would be.
-                assert 0 < np.abs(exact - rounded).max()
+                assert np.abs(exact - rounded).max() > 0
                 assert np.corrcoef(exact.ravel(), rounded.ravel())[0, 1] > 0.98
                 # One scale a tensor: at most 256 values.
                 assert len(np.unique(rounded)) <= 256

@@ -59,10 +59,15 @@ def sha256(path) -> str:
     return digest.hexdigest()
 
 
+def write_text(path, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    with whole(path) as part:
+        part.write_text(text)
+
+
 def write_json(path, value) -> None:
     """Write `value` as indented JSON, whole or not at all."""
-    with whole(path) as part:
-        part.write_text(json.dumps(value, indent=2) + "\n")
+    write_text(path, json.dumps(value, indent=2) + "\n")
 
 
 def read_json(path):

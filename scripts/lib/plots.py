@@ -1,12 +1,17 @@
 """The plots of a run. PNG without a time stamp, so that the same table gives the same file."""
 
+from pathlib import Path
+
 import matplotlib
 
 matplotlib.use("Agg")
 
 import pandas as pd
 from matplotlib import pyplot as plt
+from matplotlib.patches import Rectangle
 
+from lib.dataset import read_picture
+from lib.detections import Detections
 from lib.files import whole
 from lib.imgsz import parse_imgsz
 
@@ -44,6 +49,37 @@ def map_over_max_images(table: pd.DataFrame, path) -> None:
     _finish(figure, axes, "INT8 on the simulator", path)
 
 
+def detection_grid(
+    pictures: list[Path], columns: dict[str, list[Detections]], names: list[str], confidence: float, path
+):
+    """Pictures down, models across: the boxes of each model's detections above `confidence`, a colour a class."""
+    figure, axes = plt.subplots(
+        len(pictures),
+        len(columns),
+        figsize=(4 * len(columns), 3.1 * len(pictures)),
+        squeeze=False,
+        layout="constrained",
+    )
+    colours = plt.get_cmap("tab10" if len(names) <= 10 else "hsv", max(len(names), 10))
+    for row, picture in enumerate(pictures):
+        for column, (title, detections) in enumerate(columns.items()):
+            axis = axes[row, column]
+            axis.imshow(read_picture(picture))
+            axis.set_axis_off()
+            if row == 0:
+                axis.set_title(title)
+            for (x1, y1, x2, y2), score, c in zip(*_above(detections[row], confidence)):
+                axis.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=colours(c), linewidth=1.5))
+                axis.text(x1, y1 - 2, f"{names[c]} {score:.2f}", fontsize=6, color="white", clip_on=True,
+                          bbox={"facecolor": colours(c), "edgecolor": "none", "pad": 0.5})  # fmt: skip
+    _save(figure, path)
+
+
+def _above(found: Detections, confidence: float):
+    kept = found.scores >= confidence
+    return found.boxes[kept], found.scores[kept], found.classes[kept]
+
+
 def _area(imgsz: str) -> int:
     size = parse_imgsz(imgsz)
     return size.width * size.height
@@ -72,6 +108,10 @@ def _finish(figure, axes, title: str, path) -> None:
     axes[0].legend()
     for axis in axes:
         axis.grid(alpha=0.3)
+    _save(figure, path)
+
+
+def _save(figure, path) -> None:
     with whole(path) as part:
         figure.savefig(part, format="png", dpi=120, metadata={"Software": None})
     plt.close(figure)

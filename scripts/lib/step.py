@@ -40,3 +40,12 @@ def at_least(smallest: int):
 
     count.__name__ = "whole number"
     return count
+
+
+def sweep_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the lists of a sweep, named as the config's keys."""
+    parser.add_argument("--model", required=True, nargs="+")
+    parser.add_argument("--imgsz", required=True, nargs="+", help="as in the file names")
+    parser.add_argument("--head", required=True, nargs="+")
+    parser.add_argument("--algorithm", required=True, nargs="+")
+    parser.add_argument("--max-images", "--max_images", required=True, nargs="+", type=at_least(1))
