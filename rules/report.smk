@@ -69,7 +69,7 @@ rule show_detections:
         mem_mb=2500,
     params:
         **config["sweep"],
-        folder=results(""),
+        folder=lambda w, input: str(Path(input.split).parent.parent),
         platform=config["platform"],
         names=config["dataset"]["names"],
     message:
