@@ -38,7 +38,7 @@ rule draw_scenes:
         results("benchmarks/draw_scenes.tsv")
     conda:
         ENVIRONMENT
-    threads: 1
+    threads: 2
     resources:
         mem_mb=300,
     params:
@@ -48,7 +48,7 @@ rule draw_scenes:
         "Draw {params.images} pictures"
     shell:
         "python scripts/draw_scenes.py --images {params.images} --seed {params.seed}"
-        " --output {output.drawn:q} --log {log:q}"
+        " --jobs {threads} --output {output.drawn:q} --log {log:q}"
 
 
 rule fetch_dataset:

@@ -7,7 +7,7 @@ size, on nothing else. The output appears whole or not at all, in the place of a
 
 import sys
 from functools import partial
-from multiprocessing import Pool
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -43,8 +43,9 @@ def draw_dataset(output: Path, images: int, seed: int, jobs: int = 1, **picture)
         for name in ("images", "labels"):
             (part / name).mkdir(parents=True)
         draw = partial(draw_files, part, seed, picture)
-        # OpenCV's own threads gain nothing on patches this small.
-        with Pool(jobs, cv2.setNumThreads, (1,)) as pool:
+        # OpenCV's own threads gain nothing on patches this small. Spawned, not forked: a fork of a process whose OpenCV
+        # has threads hangs at its first call.
+        with get_context("spawn").Pool(jobs, cv2.setNumThreads, (1,)) as pool:
             work = pool.imap_unordered(draw, range(images), chunksize=8)
             progress = tqdm(total=images, desc="drawing", unit="picture", file=console.terminal(), mininterval=1)
             for _ in work:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -25,6 +26,13 @@ def read_tree(folder):
     """Every file under `folder`: its relative path to its bytes."""
     files = (path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def test_drawing_does_not_hang_where_opencv_already_has_threads(tmp_path):
+    cv2.setNumThreads(4)
+    cv2.resize(np.zeros((2000, 2000, 3), np.uint8), (3000, 3000))
+    draw_dataset(tmp_path / "one", 1, 5, width=WIDTH, height=HEIGHT, jobs=2)
+    assert (tmp_path / "one" / "images" / "000000.jpg").exists()
 
 
 def test_same_seed_same_bytes_however_many_pictures_and_jobs(tmp_path):
