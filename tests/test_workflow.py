@@ -114,6 +114,7 @@ def test_chain_end_to_end(small, snakemake):
     more = snakemake(*run, "--config", "sweep={max_images: [4, 6]}", "-n").stdout
     assert jobs(more) == {
         "sample_calibration": 2, "calibrate": 4, "compile_rknn": 4, "evaluate_int8": 4, "collect": 1,
+        "show_detections": 1,
     }  # fmt: skip
 
     # The same files again give the same table.
@@ -149,6 +150,41 @@ def test_killed_run_finishes_when_started_again(small, snakemake, python_env):
     snakemake(*one)
     assert (results / "table.csv").read_bytes() == table
     assert not list(results.rglob("*.part"))
+
+
+@pytest.mark.toolkit
+def test_dvc_and_snakemake_give_the_same_table_on_the_bundled_example(project, snakemake, python_env):
+    """A small cut of it: 24 drawn pictures at 96 pixels; needs nothing from outside."""
+    path = project / "config" / "demo.yaml"
+    config = yaml.safe_load(path.read_text())
+    config["draw"]["images"] = 24
+    config["split"]["calibration"] = 8
+    config["sweep"].update(imgsz=[96], max_images=[4])
+    path.write_text(yaml.safe_dump(config))
+    results = project / "results" / "demo"
+    snakemake("-j2", "--configfile", "config/demo.yaml")
+    table = (results / "table.csv").read_bytes()
+    assert len(table.splitlines()) == 3
+    assert (results / "plots" / "detections.png").stat().st_size > 10_000
+    shutil.rmtree(results)
+
+    def dvc(*arguments):
+        done = subprocess.run(["dvc", *arguments], cwd=project, env=python_env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    subprocess.run(["git", "init", "-q"], cwd=project, check=True)
+    dvc("repro")
+    assert (results / "table.csv").read_bytes() == table
+    assert "up to date" in dvc("repro")
+    assert "results/demo/metrics/parts4/96/split/normal-4.json" in dvc("metrics", "show", "--json")
+
+    config["sweep"]["max_images"] = [4, 6]
+    path.write_text(yaml.safe_dump(config))
+    changed = {re.split("[:@]", line)[0] for line in dvc("status").splitlines() if line and not line[0].isspace()}
+    assert changed == {
+        "sample_calibration", "calibrate", "compile_rknn", "evaluate_int8", "show_detections", "collect",
+    }  # fmt: skip
 
 
 def test_every_step_has_help(step):
