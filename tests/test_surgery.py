@@ -1,5 +1,6 @@
 """A rewritten graph computes what the graph before it did, or nothing is written."""
 
+import cv2
 import numpy as np
 import onnx
 import pytest
@@ -130,8 +131,6 @@ def test_step_writes_nothing_when_the_graphs_differ(step, exported, tmp_path, mo
     import lib.surgery.proof
 
     for number, each in enumerate(PICTURES):
-        import cv2
-
         cv2.imwrite(str(tmp_path / f"{number}.png"), each)
     arguments = ["--model", exported[0], "--head", "split", "--images", tmp_path, "--output", tmp_path / "o.onnx",
                  "--proof", tmp_path / "o.json"]  # fmt: skip

@@ -15,6 +15,11 @@ class ImageSize(NamedTuple):
     width: int
     height: int
 
+    @property
+    def area(self) -> int:
+        """Number of pixels; what sizes are sorted by."""
+        return self.width * self.height
+
     def __str__(self) -> str:
         """The spelling in file names: `320`, or `416x256`."""
         return f"{self.width}" if self.width == self.height else f"{self.width}x{self.height}"

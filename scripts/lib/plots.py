@@ -24,7 +24,7 @@ def map_over_imgsz(table: pd.DataFrame, path) -> None:
     most = table[table.max_images == table.max_images.max()]
     figure, axes = _panels(most, "model")
     for axis, (model, rows) in zip(axes, most.groupby("model")):
-        sizes = sorted(rows.imgsz.unique(), key=_area)
+        sizes = sorted(rows.imgsz.unique(), key=lambda size: parse_imgsz(size).area)
         fp32 = rows.groupby("imgsz").map50_95_fp32.first()
         axis.plot(sizes, fp32[sizes], "k--", marker=".", label="FP32")
         for (head, algorithm), line in rows.groupby(["head", "algorithm"]):
@@ -61,10 +61,11 @@ def detection_grid(
         layout="constrained",
     )
     colours = plt.get_cmap("tab10" if len(names) <= 10 else "hsv", max(len(names), 10))
-    for row, picture in enumerate(pictures):
+    for row, source in enumerate(pictures):
+        picture = read_picture(source)
         for column, (title, detections) in enumerate(columns.items()):
             axis = axes[row, column]
-            axis.imshow(read_picture(picture))
+            axis.imshow(picture)
             axis.set_axis_off()
             if row == 0:
                 axis.set_title(title)
@@ -78,11 +79,6 @@ def detection_grid(
 def _above(found: Detections, confidence: float):
     kept = found.scores >= confidence
     return found.boxes[kept], found.scores[kept], found.classes[kept]
-
-
-def _area(imgsz: str) -> int:
-    size = parse_imgsz(imgsz)
-    return size.width * size.height
 
 
 def _panels(table: pd.DataFrame, column: str):

@@ -25,7 +25,7 @@ class Variant(NamedTuple):
     def order(self):
         """The key that tables are sorted by: sizes by their area."""
         size = parse_imgsz(self.imgsz)
-        return (self.model, size.width * size.height, size.width, self.head, self.algorithm, self.max_images)
+        return (self.model, size.area, size.width, self.head, self.algorithm, self.max_images)
 
 
 def variants(model, imgsz, head, algorithm, max_images) -> list[Variant]:

@@ -10,6 +10,7 @@ from lib.surgery.graph import Graph, attribute
 SIDES = 4
 _RESHAPING = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Identity", "Flatten")
 FIRST_OPSET = 13  # before it Softmax flattens everything behind its axis
+_EXPECTED = "a YOLOv8-style detector with one output [1, 4+classes, N] is expected"
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,6 @@ def find_detector(graph: Graph) -> Detector:
         raise UserError(f"the first part of the output has shape {graph.shape(boxes)}, not [1, 4, N]; {_EXPECTED}")
     class_concat, sigmoids = _walk_to_concat(graph, scores)
     return Detector(boxes, scores, _maps(graph, _dfl_input(graph, boxes)), _maps(graph, class_concat), sigmoids)
-
-
-_EXPECTED = "a YOLOv8-style detector with one output [1, 4+classes, N] is expected"
 
 
 def _walk_to_concat(graph: Graph, tensor: str) -> tuple[onnx.NodeProto, int]:
