@@ -15,8 +15,8 @@ import numpy as np
 CLASSES = ("bolt", "nut", "washer", "gear")
 
 MAX_OBJECTS = 12
-MIN_SIZE, MAX_SIZE = 12, 200  # longest side of an object, pixels of a 640x480 picture
-MIN_VISIBLE_FRACTION = 0.25
+MIN_SIZE, MAX_SIZE = 20, 220  # longest side of an object, pixels of a 640x480 picture
+MIN_VISIBLE_FRACTION = 0.4
 MIN_VISIBLE_SIDE = 8  # pixels, the longer side of the visible box
 
 # Base colours, BGR in 0..1.
@@ -217,7 +217,7 @@ def _hexagon_distance(u, v, apothem):
 
 def _bolt(rng, u, v):
     """A bolt from the side: its head at the left, a threaded shank, a chamfered tip."""
-    head_half, head_long = rng.uniform(0.26, 0.5), rng.uniform(0.22, 0.42)
+    head_half, head_long = rng.uniform(0.32, 0.5), rng.uniform(0.22, 0.42)
     shank_half = head_half * rng.uniform(0.45, 0.62)
     pitch, thread = rng.uniform(0.09, 0.16), rng.uniform(0.03, 0.05)
     joint = -1 + head_long
@@ -242,7 +242,7 @@ def _bolt(rng, u, v):
 def _nut(rng, u, v):
     """A hexagonal nut from above, its corners chamfered, perhaps on a flange."""
     radius = np.hypot(u, v)
-    flange = rng.random() < 0.2
+    flange = rng.random() < 0.12
     apothem = rng.uniform(0.62, 0.72) if flange else 0.8660254
     body = np.maximum(_hexagon_distance(u, v, apothem), radius - apothem * 1.12)
     hole = apothem * rng.uniform(0.48, 0.66) - radius
@@ -395,7 +395,7 @@ def _draw_shape(canvas, rng, shape, centre, size, owner=0):
     """Draw a part or a decoy of `size` pixels (its longest side) around `centre` (x, y)."""
     half = size / 2
     lying = shape in LYING
-    squash = 1.0 if lying else min(1.0, rng.uniform(0.5, 1.3))
+    squash = 1.0 if lying else min(1.0, rng.uniform(0.6, 1.3))
     tilt, spin = rng.uniform(0, 2 * np.pi, 2)
     thickness = 0.0 if lying else half * rng.uniform(0.1, 0.45) * np.sqrt(1 - squash**2)
     reach = int(np.ceil(half * 1.05 + thickness)) + 2
@@ -459,12 +459,12 @@ def _extrude(canvas, coverage, distance, colour, drop):
 def _draw_objects(canvas, rng):
     """Draw parts and decoys, one upon the other; returns the parts' classes, in order."""
     height, width = canvas.owner.shape
-    count = 0 if rng.random() < 0.04 else int(min(MAX_OBJECTS, 1 + rng.gamma(2.0, 2.2)))
+    count = 0 if rng.random() < 0.04 else int(min(MAX_OBJECTS, 1 + rng.gamma(2.0, 1.8)))
     is_part = rng.permutation(np.arange(count + rng.integers(0, 5)) < count)
-    zoom = np.exp(rng.uniform(np.log(28), np.log(140)))  # one camera distance a picture, so sizes go together
+    zoom = np.exp(rng.uniform(np.log(48), np.log(160)))  # one camera distance a picture, so sizes go together
     kinds, previous = [], None
     for part in is_part:
-        size = np.clip(zoom * np.exp(rng.uniform(np.log(0.5), np.log(1.8))), MIN_SIZE, MAX_SIZE) * canvas.scale
+        size = np.clip(zoom * np.exp(rng.uniform(np.log(0.6), np.log(1.6))), MIN_SIZE, MAX_SIZE) * canvas.scale
         centre = rng.uniform((0, 0), (width, height))
         if previous is not None and rng.random() < 0.3:  # a heap: beside the last one, often under or over it
             angle = rng.uniform(0, 2 * np.pi)
@@ -602,13 +602,13 @@ def _photograph(pixels, rng):
         light *= 1 - rng.uniform(0.2, 0.6) * cv2.resize(shade, (width, height))
     tint = 1 + rng.uniform(-0.08, 0.08, 3).astype(np.float32)
     pixels = pixels * light.astype(np.float32)[..., None]
-    pixels *= tint * np.float32(rng.uniform(0.65, 1.15))
-    blur = rng.uniform(0, 1.3)
+    pixels *= tint * np.float32(rng.uniform(0.8, 1.2))
+    blur = rng.uniform(0, 1.0)
     if blur > 0.3:
         pixels = cv2.GaussianBlur(pixels, (0, 0), blur)
     if rng.random() < 0.1:
         pixels = _shake(pixels, rng)
-    grain = rng.standard_normal((height, width), np.float32) * np.float32(rng.uniform(0.003, 0.035))
+    grain = rng.standard_normal((height, width), np.float32) * np.float32(rng.uniform(0.003, 0.025))
     pixels += grain[..., None] * rng.uniform(0.7, 1.3, 3).astype(np.float32)
     pixels *= 255
     return cv2.convertScaleAbs(np.clip(pixels, 0, 255, out=pixels))
