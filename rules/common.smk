@@ -1,5 +1,6 @@
 """The config, checked, and what all rules share: where results go and which files a step is made of."""
 
+import math
 import re
 import shlex
 import site
@@ -58,3 +59,12 @@ def local_files(sources: list[str]) -> list[str]:
         for source in sources
         if not is_url(source) and (source == results("drawn") or Path(source).expanduser().exists())
     ]
+
+
+def cores_a_variant(wildcards) -> int:
+    """Processes for one evaluation: its share of the cores, so that one process each runs a large sweep.
+
+    A process beyond the first waits while the first one imports the toolkit and builds the model.
+    """
+    variants = math.prod(map(len, config["sweep"].values()))
+    return max(1, workflow.cores // variants)

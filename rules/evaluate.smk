@@ -22,9 +22,9 @@ rule evaluate_exported:
         results("benchmarks/evaluate_exported/{model}/{imgsz}.tsv")
     conda:
         ENVIRONMENT
-    threads: 2
+    threads: cores_a_variant
     resources:
-        mem_mb=1500,
+        mem_mb=lambda w, threads: 500 + 500 * threads,
     params:
         **EVALUATION,
     message:
@@ -50,9 +50,9 @@ rule evaluate_adapted:
         results("benchmarks/evaluate_adapted/{model}/{imgsz}/{head}.tsv")
     conda:
         ENVIRONMENT
-    threads: 2
+    threads: cores_a_variant
     resources:
-        mem_mb=1500,
+        mem_mb=lambda w, threads: 500 + 500 * threads,
     params:
         **EVALUATION,
     message:
@@ -78,9 +78,9 @@ rule evaluate_int8:
         results("benchmarks/evaluate_int8/{model}/{imgsz}/{head}/{algorithm}-{max_images}.tsv")
     conda:
         ENVIRONMENT
-    threads: 2
+    threads: cores_a_variant
     resources:
-        mem_mb=2500,
+        mem_mb=lambda w, threads: 1200 + 650 * threads,
     params:
         **EVALUATION,
         platform=config["platform"],
