@@ -152,39 +152,72 @@ def test_killed_run_finishes_when_started_again(small, snakemake, python_env):
     assert not list(results.rglob("*.part"))
 
 
-@pytest.mark.toolkit
-def test_dvc_and_snakemake_give_the_same_table_on_the_bundled_example(project, snakemake, python_env):
-    """A small cut of it: 24 drawn pictures at 96 pixels; needs nothing from outside."""
+@pytest.fixture
+def clone(project, tmp_path):
+    """A function: a fresh clone, by name, of a cut of the bundled example (24 drawn pictures at 96 pixels)."""
     path = project / "config" / "demo.yaml"
     config = yaml.safe_load(path.read_text())
     config["draw"]["images"] = 24
     config["split"]["calibration"] = 8
     config["sweep"].update(imgsz=[96], max_images=[4])
     path.write_text(yaml.safe_dump(config))
-    results = project / "results" / "demo"
-    snakemake("-j2", "--configfile", "config/demo.yaml")
-    table = (results / "table.csv").read_bytes()
-    assert len(table.splitlines()) == 3
-    assert (results / "plots" / "detections.png").stat().st_size > 10_000
-    shutil.rmtree(results)
+    git(project, "init", "-q", "-b", "main")
+    git(project, "add", "-A")
+    git(project, "commit", "-q", "-m", "cut")
 
-    def dvc(*arguments):
-        done = subprocess.run(["dvc", *arguments], cwd=project, env=python_env, capture_output=True, text=True)
+    def make(name: str) -> Path:
+        git(tmp_path, "clone", "-q", project, name)
+        return tmp_path / name
+
+    return make
+
+
+def git(folder: Path, *arguments) -> None:
+    """Run git in `folder`, as somebody."""
+    somebody = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
+    subprocess.run(["git", *somebody, *arguments], cwd=folder, check=True)
+
+
+@pytest.mark.toolkit
+def test_dvc_and_snakemake_give_the_same_table_in_fresh_clones(clone, python_env):
+    """On the bundled example, so that it needs nothing from outside."""
+
+    def run(folder, *command):
+        done = subprocess.run(command, cwd=folder, env=python_env, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    subprocess.run(["git", "init", "-q"], cwd=project, check=True)
-    dvc("repro")
-    assert (results / "table.csv").read_bytes() == table
-    assert "up to date" in dvc("repro")
-    assert "results/demo/metrics/parts4/96/split/normal-4.json" in dvc("metrics", "show", "--json")
+    made = Path("results", "demo")
+    by_snakemake, by_dvc = clone("snakemake"), clone("dvc")
+    run(by_snakemake, "snakemake", "-j2", "--configfile", "config/demo.yaml")
+    table = (by_snakemake / made / "table.csv").read_bytes()
+    assert len(table.splitlines()) == 3
+    assert (by_snakemake / made / "plots" / "detections.png").stat().st_size > 10_000
 
-    config["sweep"]["max_images"] = [4, 6]
-    path.write_text(yaml.safe_dump(config))
-    changed = {re.split("[:@]", line)[0] for line in dvc("status").splitlines() if line and not line[0].isspace()}
+    run(by_dvc, "dvc", "repro")
+    assert (by_dvc / made / "table.csv").read_bytes() == table
+    assert "up to date" in run(by_dvc, "dvc", "repro")
+    assert "results/demo/metrics/parts4/96/split/normal-4.json" in run(by_dvc, "dvc", "metrics", "show", "--json")
+    shown = Path(run(by_dvc, "dvc", "plots", "show").strip().removeprefix("file://")).read_text()
+    assert "INT8 mAP50-95 over .rknn size" in shown and "detections.png" in shown
+
+    git(by_dvc, "add", "-A")
+    git(by_dvc, "commit", "-q", "-m", "results")
+    path = by_dvc / "config" / "demo.yaml"
+    path.write_text(path.read_text().replace("max_images:\n  - 4\n", "max_images:\n  - 4\n  - 6\n"))
+    status = run(by_dvc, "dvc", "status").splitlines()
+    changed = {re.split("[:@]", line)[0] for line in status if line and not line[0].isspace()}
     assert changed == {
         "sample_calibration", "calibrate", "compile_rknn", "evaluate_int8", "show_detections", "collect",
     }  # fmt: skip
+
+    # An experiment with fewer variants takes what is there, and only collects and draws anew.
+    git(by_dvc, "checkout", "-q", "config/demo.yaml")
+    output = run(by_dvc, "dvc", "exp", "run", "-n", "one-head", "-S", "config/demo.yaml:sweep.head=[split]")
+    assert set(re.findall("Running stage '(.*?)'", output)) == {"collect", "show_detections"}
+    assert len((by_dvc / made / "table.csv").read_text().splitlines()) == 2
+    assert "one-head" in run(by_dvc, "dvc", "exp", "show", "--csv")
+    assert "sweep.head" in run(by_dvc, "dvc", "params", "diff", "HEAD")
 
 
 def test_every_step_has_help(step):
