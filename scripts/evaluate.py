@@ -9,11 +9,9 @@ Makes --output (JSON) from --dataset and --split, with one preprocessing, decodi
 import sys
 from pathlib import Path
 
-import numpy as np
-
 from lib import toolkit
 from lib.console import say
-from lib.dataset import CALIBRATION, EVALUATION, read_labels, read_names, read_split
+from lib.dataset import CALIBRATION, EVALUATION, boxes_in_pixels, read_labels, read_names, read_split
 from lib.errors import UserError, run_step
 from lib.evaluation import OnnxModel, SimulatedModel, detect_all
 from lib.files import require, write_json
@@ -36,7 +34,8 @@ def main(argv=None):
     paths = [require(args.dataset / "images" / name, "picture") for name in pictures]
     found = detect_all(model, args.imgsz, len(names), paths, args.threads)
     sizes = [size for _, size in found]
-    truth = [labels_in_pixels(args.dataset, name, size, len(names)) for name, size in zip(pictures, sizes)]
+    labels = [args.dataset / "labels" / f"{Path(name).stem}.txt" for name in pictures]
+    truth = [boxes_in_pixels(read_labels(path, len(names)), size) for path, size in zip(labels, sizes)]
     if not any(len(each) for each in truth):
         raise UserError(f"the {len(pictures)} pictures to evaluate on have no box at all, so mAP has no meaning")
     precision = average_precision(truth, [detections for detections, _ in found], sizes, names)
@@ -61,13 +60,6 @@ def parse(argv):
     parser.add_argument("--threads", type=at_least(1), default=1, metavar="N", help="processes")
     parser.add_argument("--output", required=True, metavar="FILE.json")
     return parser.parse_args(argv)
-
-
-def labels_in_pixels(dataset: Path, picture: str, size: tuple[int, int], classes: int) -> np.ndarray:
-    """A picture's boxes [n, 5] as class, x1, y1, x2, y2 in its pixels; `size` is its width and height."""
-    labels = read_labels(dataset / "labels" / f"{Path(picture).stem}.txt", classes)
-    centre, half = labels[:, 1:3] * size, labels[:, 3:5] * size / 2
-    return np.concatenate([labels[:, :1], centre - half, centre + half], axis=1)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """Give a simplified ONNX the outputs that an INT8-only NPU can carry, and prove that it computes the same.
 
-Makes --output (and --proof, the largest differences as JSON) from --model for one --head:
+Makes --output (and --proof, each pass with its largest differences as JSON) from --model for one --head:
   single  one output [1, 4+C, N, 1]; boxes divided by width and height
   split   per stride box logits [1, 64, H/s, W/s] and class scores [1, C, H/s, W/s]
-Both graphs are run on a few letterboxed pictures of --images and on noise; when they differ by more than rounding, it
-stops and writes nothing.
+After each pass the graph is run on a few letterboxed pictures of --images and on noise; when it predicts something else
+than before, by more than rounding, the step stops and writes nothing.
 """
 
 import sys
@@ -17,7 +17,7 @@ from lib.head import HEADS
 from lib.onnx_file import load, save
 from lib.step import StepParser
 from lib.surgery import adapt
-from lib.surgery.proof import proof_pictures, prove
+from lib.surgery.proof import proof_pictures
 
 
 def main(argv=None):
@@ -29,15 +29,13 @@ def main(argv=None):
     parser.add_argument("--output", required=True, metavar="FILE.onnx")
     parser.add_argument("--proof", required=True, metavar="FILE.json")
     args = parser.parse_args(argv)
-    before = load(args.model)
-    after = adapt(before, args.head)
-    difference = prove(before, after, args.head, proof_pictures(args.images), seed=0)
+    after, record = adapt(load(args.model), args.head, proof_pictures(args.images), seed=0)
     save(after, args.output)
-    write_json(args.proof, difference)
+    write_json(args.proof, record)
     shapes = [[d.dim_value for d in each.type.tensor_type.shape.dim] for each in after.graph.output]
     say(
         f"head '{args.head}' {args.output}: outputs {shapes}, "
-        f"largest difference {difference['box_px']:.2g} px, {difference['score']:.2g} in scores"
+        f"largest difference {record['box_px']:.2g} px, {record['score']:.2g} in scores"
     )
 
 

@@ -1,5 +1,6 @@
 """Fixtures: where local copies of downloads are, a small detector with random weights, pictures drawn by seed."""
 
+import functools
 import os
 import shutil
 import subprocess
@@ -77,26 +78,43 @@ def dataset(tmp_path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def exported(tmp_path_factory):
-    """A YOLOv8n of 4 classes with random weights as exported at 96x64 and opset 19: (path, onnx model)."""
+def export(tmp_path_factory):
+    """A function: one of Ultralytics' architectures with random weights, exported; (path, onnx model), cached."""
     os.environ.update(
         YOLO_AUTOINSTALL="false", YOLO_OFFLINE="true", YOLO_CONFIG_DIR=str(tmp_path_factory.mktemp("ultralytics"))
     )
     import onnx
     import torch
+    from ultralytics import YOLO
+
+    @functools.cache
+    def make(architecture="yolov8n", classes=4, opset=19, width=96, height=64, **options):
+        torch.manual_seed(0)
+        folder = tmp_path_factory.mktemp("exported")
+        model = YOLO(f"{architecture}.yaml").model if "-" in architecture else fresh_detector(architecture, classes)
+        torch.save({"model": model.half(), "train_args": {}}, folder / "random.pt")
+        path = YOLO(folder / "random.pt").export(
+            format="onnx", imgsz=(height, width), opset=opset, simplify=False, device="cpu", verbose=False, **options
+        )
+        return Path(path), onnx.load(path)
+
+    return make
+
+
+def fresh_detector(architecture: str, classes: int):
+    """A detector with random weights whose outputs are as varied as a trained one's."""
+    import torch
     from ultralytics.nn.tasks import DetectionModel
 
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("exported")
-    model = DetectionModel("yolov8n.yaml", nc=4, verbose=False)
+    model = DetectionModel(f"{architecture}.yaml", nc=classes, verbose=False)
     # Fresh weights give every anchor point the same tiny scores; shaken biases make the outputs differ.
     for head in (*model.model[-1].cv2, *model.model[-1].cv3):
         torch.nn.init.normal_(head[-1].weight, std=0.3)
         torch.nn.init.normal_(head[-1].bias, std=1.0)
-    torch.save({"model": model.half(), "train_args": {}}, folder / "random.pt")
-    from ultralytics import YOLO
+    return model
 
-    path = YOLO(folder / "random.pt").export(
-        format="onnx", imgsz=(64, 96), opset=19, simplify=False, device="cpu", verbose=False
-    )
-    return Path(path), onnx.load(path)
+
+@pytest.fixture(scope="session")
+def exported(export):
+    """A YOLOv8n of 4 classes with random weights as exported at 96x64 and opset 19: (path, onnx model)."""
+    return export()

@@ -34,7 +34,7 @@ def pool(tmp_path_factory):
 def calibrated(exported, pool, tmp_path_factory):
     """The split head of the small detector, calibrated; (ONNX, folder)."""
     folder = tmp_path_factory.mktemp("quantized")
-    save(adapt(exported[1], SPLIT), folder / "split.onnx")
+    save(adapt(exported[1], SPLIT, [picture(0, 96, 64)], seed=0)[0], folder / "split.onnx")
     toolkit.calibrate(folder / "split.onnx", sorted(pool.iterdir()), "rv1106", "normal", folder / "calibrated")
     return folder / "split.onnx", folder / "calibrated"
 

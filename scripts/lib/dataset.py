@@ -84,6 +84,12 @@ def read_labels(path: Path, classes: int) -> np.ndarray:
     return np.array(boxes, dtype=np.float64).reshape(-1, 5)
 
 
+def boxes_in_pixels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Labels [n, 5] as `read_labels` gives them, as class, x1, y1, x2, y2 in pixels of a picture `size` (w, h)."""
+    centre, half = labels[:, 1:3] * size, labels[:, 3:5] * size / 2
+    return np.concatenate([labels[:, :1], centre - half, centre + half], axis=1)
+
+
 def unpack(archive: Path, folder: Path) -> None:
     """Unpack a zip into `folder`. Raises UserError, before anything is written, for a member that would leave it."""
     try:

@@ -24,6 +24,8 @@ def to_tensor(picture: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(picture.transpose(2, 0, 1)[None], dtype=np.float32) / 255
 
 
-def infer(session: onnxruntime.InferenceSession, tensor: np.ndarray) -> list[np.ndarray]:
-    """All outputs for one input tensor."""
-    return session.run(None, {session.get_inputs()[0].name: tensor})
+def infer(session: onnxruntime.InferenceSession, tensor: np.ndarray, outputs=None) -> list[np.ndarray]:
+    """The named outputs, or all, for one input tensor; FP16 models get and give FP16."""
+    [given] = session.get_inputs()
+    half = given.type == "tensor(float16)"
+    return session.run(outputs, {given.name: tensor.astype(np.float16) if half else tensor})

@@ -6,31 +6,56 @@ from onnx import helper, numpy_helper, shape_inference
 
 from lib.errors import UserError
 
-HEAD_KEY = "rv1106.head"  # the metadata that says which head a graph was given
+OLDEST_OPSET = 11
 
 
 class Graph:
-    """An ONNX model with its producers, consumers, constants and shapes at hand. The model given is left alone."""
+    """An ONNX model with its producers, consumers, constants and shapes at hand. The model given is left alone.
+
+    Raises UserError for a model that is too old, or whose shapes do not fit together.
+    """
 
     def __init__(self, model: onnx.ModelProto):
         self.model = onnx.ModelProto()
         self.model.CopyFrom(model)
+        if self.opset < OLDEST_OPSET:
+            raise UserError(f"the model has opset {self.opset}; export it with {OLDEST_OPSET} or above")
         self.tidy()
 
     @property
     def opset(self) -> int:
         """The version of ONNX's default operator set."""
-        return next(each.version for each in self.model.opset_import if each.domain in ("", "ai.onnx"))
+        return next((each.version for each in self.model.opset_import if each.domain in ("", "ai.onnx")), 0)
+
+    @property
+    def input(self) -> str:
+        """The name of the only input; constants that old files list among the inputs do not count.
+
+        Raises UserError when it is not one input [1, 3, H, W] of known size.
+        """
+        names = [each.name for each in self.model.graph.input if each.name not in self._constant]
+        shapes = [list(self.shape(name)) for name in names]
+        if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][:2] != [1, 3] or not all(shapes[0]):
+            raise UserError(
+                f"the model's inputs are {shapes} (0: not fixed); one input [1, 3, height, width] is expected"
+            )
+        return names[0]
+
+    @property
+    def outputs(self) -> list[str]:
+        """The names of all outputs."""
+        return [each.name for each in self.model.graph.output]
 
     @property
     def output(self) -> str:
         """The name of the only output. Raises UserError when there are several."""
-        names = [each.name for each in self.model.graph.output]
-        if len(names) != 1:
+        if len(self.outputs) != 1:
+            shapes = ", ".join(f"{name} {list(self.shape(name))}" for name in self.outputs)
             raise UserError(
-                f"the model has {len(names)} outputs ({', '.join(names)}); one [1, 4+classes, N] is expected"
+                f"the model has {len(self.outputs)} outputs ({shapes}), as segmenters have; a YOLOv8-style detector "
+                "with one output [1, 4+classes, N] is expected"
             )
-        return names[0]
+        return self.outputs[0]
 
     def tidy(self) -> None:
         """Drop nodes and constants that lead to no output, then read producers, constants and shapes anew."""
@@ -47,16 +72,16 @@ class Graph:
         _refill(graph.initializer, initializers)
         del graph.value_info[:]
         try:
-            inferred = shape_inference.infer_shapes(self.model, strict_mode=True).graph
-        except shape_inference.InferenceError as error:
+            inferred = shape_inference.infer_shapes(self.model, strict_mode=True, data_prop=True).graph
+        except (shape_inference.InferenceError, ValueError, MemoryError) as error:
             raise UserError(f"the model's shapes do not fit together: {str(error).splitlines()[0]}") from None
         self._producer = {name: node for node in graph.node for name in node.output}
         self._constant = {each.name: each for each in graph.initializer}
-        self._shape = {
-            each.name: tuple(d.dim_value for d in each.type.tensor_type.shape.dim)
-            for each in [*inferred.input, *inferred.value_info, *inferred.output]
-        }
+        typed = [*inferred.input, *inferred.value_info, *inferred.output]
+        self._shape = {each.name: tuple(d.dim_value for d in each.type.tensor_type.shape.dim) for each in typed}
         self._shape.update({name: tuple(each.dims) for name, each in self._constant.items()})
+        self._dtype = {each.name: each.type.tensor_type.elem_type for each in typed}
+        self._dtype.update({name: each.data_type for name, each in self._constant.items()})
 
     def producer(self, tensor: str) -> onnx.NodeProto | None:
         """The node that makes `tensor`; None for inputs and initializers."""
@@ -69,6 +94,10 @@ class Graph:
     def shape(self, tensor: str) -> tuple[int, ...]:
         """The tensor's shape; a dimension that is not known is 0, an unknown rank is ()."""
         return self._shape.get(tensor, ())
+
+    def dtype(self, tensor: str) -> int:
+        """The tensor's element type, as onnx.TensorProto numbers them; 0 where it is not known."""
+        return self._dtype.get(tensor, 0)
 
     def constant(self, tensor: str) -> np.ndarray | None:
         """The value of a constant tensor, or None when it is computed at run time."""
@@ -95,20 +124,34 @@ class Graph:
         self.model.graph.node.insert(at, node)
         return output
 
+    def rename(self, tensor: str, name: str) -> str:
+        """Give the tensor that a node makes another name, for its readers too; returns the name."""
+        for node in self.consumers(tensor):
+            for place, each in enumerate(node.input):
+                if each == tensor:
+                    node.input[place] = name
+        node = self.producer(tensor)
+        node.output[list(node.output).index(tensor)] = name
+        return name
+
+    def bypass(self, node: onnx.NodeProto) -> None:
+        """Let the readers of a node's output read its first input."""
+        for reader in self.consumers(node.output[0]):
+            for place, each in enumerate(reader.input):
+                if each == node.output[0]:
+                    reader.input[place] = node.input[0]
+
     def set_outputs(self, outputs: dict[str, tuple[int, ...]]) -> None:
         """Make the named tensors the outputs, in this order, float32 with these shapes."""
         infos = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape) for name, shape in outputs.items()]
         _refill(self.model.graph.output, infos)
 
-    def finished(self, head: str) -> onnx.ModelProto:
-        """The rewritten model, checked, marked with its head. Raises UserError when onnx's checker refuses it."""
-        entry = self.model.metadata_props.add()
-        entry.key, entry.value = HEAD_KEY, head
+    def check(self) -> None:
+        """Raises UserError when onnx's checker refuses the model, shapes included."""
         try:
             onnx.checker.check_model(self.model, full_check=True)
         except (onnx.checker.ValidationError, shape_inference.InferenceError) as error:
-            raise UserError(f"the graph after surgery is not valid ONNX: {str(error).splitlines()[0]}") from None
-        return self.model
+            raise UserError(f"the graph is not valid ONNX: {str(error).splitlines()[0]}") from None
 
 
 def attribute(node: onnx.NodeProto, name: str, default=None):

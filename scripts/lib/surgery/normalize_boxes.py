@@ -9,20 +9,25 @@ Where boxes already come from a Mul by a constant (the strides), that constant t
 
 import numpy as np
 
-from lib.surgery.detector import Detector
+from lib.surgery.detector import find_detector
 from lib.surgery.graph import Graph
 
 
-def rewrite(graph: Graph, detector: Detector) -> None:
+def needed(graph: Graph) -> bool:
+    """Always: a detector whose boxes were divided is one that went through this surgery, and is not asked."""
+    return True
+
+
+def rewrite(graph: Graph) -> None:
     """Divide cx and w by the input's width, cy and h by its height."""
-    _, _, height, width = graph.shape(graph.model.graph.input[0].name)
+    detector = find_detector(graph)
+    _, _, height, width = graph.shape(graph.input)
     inverse = 1 / np.array([width, height, width, height], np.float32).reshape(1, 4, 1)
+    factor, data = inverse, detector.boxes
     scaling = graph.producer(detector.boxes)
-    strides = [graph.constant(name) for name in scaling.input]
-    if scaling.op_type == "Mul" and strides[1] is not None and len(graph.consumers(detector.boxes)) == 1:
-        factor = strides[1] * inverse
-        data = scaling.input[0]
-    else:
-        factor, data = inverse, detector.boxes
-    output = graph.producer(graph.output)
-    output.input[0] = graph.add("Mul", [data, factor], f"{detector.boxes}/normalized", before=output)
+    if scaling.op_type == "Mul" and len(graph.consumers(detector.boxes)) == 1:
+        for strides, other in (scaling.input, scaling.input[::-1]):
+            if (constant := graph.constant(strides)) is not None:
+                factor, data = constant * inverse, other
+    joined = graph.producer(detector.joined)
+    joined.input[0] = graph.add("Mul", [data, factor], f"{detector.boxes}/normalized", before=joined)

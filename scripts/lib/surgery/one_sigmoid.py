@@ -2,20 +2,28 @@
 
     class maps ─ Concat ─ Sigmoid? ─ scores        →        class maps ─ Concat ─ Sigmoid ─ scores
 
-Only the class branch counts; the sigmoids inside SiLU activations lie above the class maps and are never met.
+Only the class branch counts, between the last convolution and the output; the sigmoids inside SiLU activations lie
+above it and are never met. Removing a second sigmoid would change what the model computes, so that is left to the
+one who exported it.
 """
 
 from lib.errors import UserError
-from lib.surgery.detector import Detector
+from lib.surgery.detector import find_detector
 from lib.surgery.graph import Graph
 
 
-def rewrite(graph: Graph, detector: Detector) -> None:
-    """Add the sigmoid when there is none. Raises UserError when there are several."""
-    if detector.sigmoids > 1:
+def needed(graph: Graph) -> bool:
+    """Whether the sigmoid is missing. Raises UserError when there are several."""
+    sigmoids = find_detector(graph).sigmoids
+    if sigmoids > 1:
         raise UserError(
-            f"the class scores go through {detector.sigmoids} sigmoids; scores of such a model are wrong, export anew"
+            f"the class scores go through {sigmoids} sigmoids, so they cannot be right; export the model anew"
         )
-    if detector.sigmoids == 0:
-        output = graph.producer(graph.output)
-        output.input[1] = graph.add("Sigmoid", [detector.scores], f"{detector.scores}/probability", before=output)
+    return sigmoids == 0
+
+
+def rewrite(graph: Graph) -> None:
+    """Add the sigmoid."""
+    detector = find_detector(graph)
+    joined = graph.producer(detector.joined)
+    joined.input[1] = graph.add("Sigmoid", [detector.scores], f"{detector.scores}/probability", before=joined)

@@ -1,0 +1,81 @@
+"""Say what an ONNX model is, and what graph surgery would do to it.
+
+Prints inputs, outputs, opset, precision, classes, the form of the head, where sigmoids are, and the passes that each
+head would take. Exit code 2 when it is no detector that surgery can handle; the last line says why.
+"""
+
+import sys
+from collections import Counter
+from pathlib import Path
+
+import onnxslim
+from onnx import TensorProto
+
+from lib.errors import UserError, run_step
+from lib.head import HEADS, SPLIT
+from lib.onnx_file import load
+from lib.step import StepParser, imgsz
+from lib.surgery import PREPARATION, float32_weights, head_of, name_of, one_transpose_dfl, passes_of, split_again
+from lib.surgery.detector import find_detector
+from lib.surgery.fixed_size import fix_size
+from lib.surgery.graph import Graph
+
+
+def main(argv=None):
+    """Run the command."""
+    parser = StepParser(__doc__)
+    parser.add_argument("model", type=Path, metavar="FILE.onnx")
+    parser.add_argument("--size", type=imgsz, help="WIDTHxHEIGHT or one number, where the model's own is dynamic")
+    args = parser.parse_args(argv)
+    model = load(args.model)
+    for line in general(model):
+        print(line)
+    if head := head_of(model):
+        print(f"surgery   done already, for head '{head}'")
+        return
+    fixed, _ = fix_size(model, args.size)
+    for line in head_lines(Graph(onnxslim.slim(fixed))):
+        print(line)
+
+
+def general(model):
+    """What can be said of any network: lines of text."""
+    constants = {each.name for each in model.graph.initializer}
+    yield f"opset     {Graph(model).opset}, IR version {model.ir_version}"
+    for kind, tensors in (("input", model.graph.input), ("output", model.graph.output)):
+        for each in tensors:
+            if each.name not in constants:
+                tensor = each.type.tensor_type
+                shape = ", ".join(d.dim_param or str(d.dim_value or "?") for d in tensor.shape.dim)
+                yield f"{kind:<9} {each.name} [{shape}] {TensorProto.DataType.Name(tensor.elem_type).lower()}"
+    operators = Counter(node.op_type for node in model.graph.node)
+    yield f"operators {sum(operators.values())}: " + ", ".join(f"{n} {name}" for name, n in operators.most_common(8))
+
+
+def head_lines(graph: Graph):
+    """What surgery sees in a simplified graph: lines of text. Raises UserError when that is no detector."""
+    yield f"precision {'FP16 in places' if float32_weights.needed(graph) else 'FP32'}"
+    if split_again.is_split(graph):
+        names = split_again.outputs_in_order(graph)
+        yield f"head      split already: {', '.join(f'{name} {list(graph.shape(name))}' for name in names)}"
+        yield f"classes   {graph.shape(names[1])[1]}"
+        yield f"sigmoid   {split_again.sigmoids(graph)} on the class maps"
+    else:
+        detector = find_detector(graph)
+        yield f"head      boxes and scores in one output{', transposed' if detector.transposed else ''}"
+        yield f"classes   {detector.classes(graph)}"
+        yield f"DFL       {'two Transposes' if one_transpose_dfl.needed(graph) else 'one Transpose'}"
+        yield f"sigmoid   {detector.sigmoids} on the class scores"
+    for head in HEADS:
+        try:
+            passes = passes_of(graph, head)
+            needed = [name_of(each) for each in (*PREPARATION, *passes) if each.needed(graph)]
+            yield f"{head:<9} {' → '.join(needed)}"
+        except UserError as error:
+            if head == SPLIT:
+                raise
+            yield f"{head:<9} not possible: {error}"
+
+
+if __name__ == "__main__":
+    sys.exit(run_step(main))
