@@ -1,4 +1,10 @@
-# Calibration images, calibration (slow, cached) and compilation (fast).
+# Calibration images, calibration (slow, cached) and compilation (fast) with the verdict on its build.
+
+VERDICT = [
+    f"--cma-mb={config['verdict']['cma_mb']}",
+    f"--clock-mhz={config['verdict']['clock_mhz']}",
+    *(["--stop"] if config["verdict"]["stop"] else []),
+]
 
 
 rule letterbox_pool:
@@ -95,8 +101,10 @@ rule compile_rknn:
         mem_mb=1500,
     params:
         platform=config["platform"],
+        verdict=VERDICT,
     message:
         "Compile {wildcards.model} {wildcards.imgsz} {wildcards.head} calibrated on {wildcards.max_images} images"
     shell:
         "python scripts/compile_rknn.py --calibrated {input.calibrated:q} --platform {params.platform}"
-        " --algorithm {wildcards.algorithm} --output {output.rknn:q} --build {output.build:q} --log {log:q}"
+        " --algorithm {wildcards.algorithm} {params.verdict} --output {output.rknn:q} --build {output.build:q}"
+        " --log {log:q}"

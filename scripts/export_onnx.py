@@ -4,14 +4,13 @@ Makes --output from the checkpoint --weights, whose SHA-256 is checked first: lo
 Ultralytics installs and downloads nothing while it does so.
 """
 
-import os
-import shutil
 import sys
 import tempfile
 from pathlib import Path
 
 from lib.console import say
 from lib.errors import UserError, run_step
+from lib.export import export
 from lib.files import require, sha256
 from lib.onnx_file import load, save
 from lib.step import StepParser, at_least, imgsz
@@ -41,26 +40,6 @@ def main(argv=None):
     model.metadata_props.extend(kept)
     save(model, args.output)
     say(f"exported {args.output}: opset {args.opset}, input {args.imgsz}, {len(model.graph.node)} nodes")
-
-
-def export(weights: Path, size, opset: int, scratch: Path) -> Path:
-    """Let Ultralytics export a copy of `weights` inside `scratch`; returns the ONNX file there.
-
-    Raises UserError when the checkpoint cannot be loaded or is no detector.
-    """
-    os.environ.update(YOLO_AUTOINSTALL="false", YOLO_OFFLINE="true", YOLO_CONFIG_DIR=str(scratch))
-    # Imported after the environment is set: it reads both at import.
-    from ultralytics import YOLO
-
-    copy = shutil.copyfile(weights, scratch / "model.pt")
-    try:
-        model = YOLO(copy, task="detect")
-        task = model.task
-    except Exception as error:
-        raise UserError(f"{weights} is no Ultralytics checkpoint ({type(error).__name__}: {error})") from error
-    if task != "detect":
-        raise UserError(f"{weights} is a model for '{task}'; a detector is expected")
-    return Path(model.export(format="onnx", imgsz=(size.height, size.width), opset=opset, simplify=False, device="cpu"))
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ def python_env() -> dict:
     return os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def step(python_env):
     """Run a step's command as a user would; returns the finished process."""
 
@@ -118,3 +118,28 @@ def fresh_detector(architecture: str, classes: int):
 def exported(export):
     """A YOLOv8n of 4 classes with random weights as exported at 96x64 and opset 19: (path, onnx model)."""
     return export()
+
+
+@pytest.fixture(scope="session")
+def pool(tmp_path_factory):
+    """Eight letterboxed pictures as PNG; the folder's name holds a blank, which the toolkit's lists do not allow."""
+    from lib.imgsz import ImageSize
+    from lib.letterbox import letterbox
+
+    folder = tmp_path_factory.mktemp("letterboxed pool")
+    for seed in range(8):
+        cv2.imwrite(str(folder / f"{seed}.png"), letterbox(picture(seed), ImageSize(96, 64))[0][:, :, ::-1])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def calibrated(exported, pool, tmp_path_factory):
+    """The split head of the small detector, calibrated; (ONNX, folder)."""
+    from lib import toolkit
+    from lib.onnx_file import save
+    from lib.surgery import adapt
+
+    folder = tmp_path_factory.mktemp("quantized")
+    save(adapt(exported[1], "split", [picture(0, 96, 64)], seed=0)[0], folder / "split.onnx")
+    toolkit.calibrate(folder / "split.onnx", sorted(pool.iterdir()), "rv1106", "normal", folder / "calibrated")
+    return folder / "split.onnx", folder / "calibrated"

@@ -2,7 +2,6 @@
 
 import contextlib
 
-import cv2
 import numpy as np
 import pytest
 from conftest import picture
@@ -12,31 +11,12 @@ from lib.errors import ToolkitError, UserError
 from lib.head import SINGLE, SPLIT, decode
 from lib.imgsz import ImageSize
 from lib.letterbox import letterbox
-from lib.onnx_file import save
 from lib.onnx_session import infer, open_session, to_tensor
 from lib.rknn_file import dequantize, quantize, read_rknn
 from lib.surgery import adapt
 
 pytestmark = pytest.mark.toolkit
 SIZE = ImageSize(96, 64)
-
-
-@pytest.fixture(scope="module")
-def pool(tmp_path_factory):
-    """Eight letterboxed pictures as PNG; the folder's name holds a blank, which the toolkit's lists do not allow."""
-    folder = tmp_path_factory.mktemp("letterboxed pool")
-    for seed in range(8):
-        cv2.imwrite(str(folder / f"{seed}.png"), letterbox(picture(seed), SIZE)[0][:, :, ::-1])
-    return folder
-
-
-@pytest.fixture(scope="module")
-def calibrated(exported, pool, tmp_path_factory):
-    """The split head of the small detector, calibrated; (ONNX, folder)."""
-    folder = tmp_path_factory.mktemp("quantized")
-    save(adapt(exported[1], SPLIT, [picture(0, 96, 64)], seed=0)[0], folder / "split.onnx")
-    toolkit.calibrate(folder / "split.onnx", sorted(pool.iterdir()), "rv1106", "normal", folder / "calibrated")
-    return folder / "split.onnx", folder / "calibrated"
 
 
 def test_calibration_writes_three_files_and_nothing_else(calibrated):

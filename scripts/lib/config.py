@@ -10,6 +10,7 @@ from lib.sources import missing_checksum
 
 _TYPES = {
     "array": "a list",
+    "boolean": "true or false",
     "integer": "a whole number",
     "object": "a block of keys",
     "string": "a text",
@@ -26,7 +27,7 @@ def problems(config: dict, schema: dict) -> list[str]:
 
 
 def with_numbers(value, schema: dict, root: dict | None = None):
-    """`value` with digits turned into whole numbers where `schema` wants them.
+    """`value` with digits turned into whole numbers, and true and false into booleans, where `schema` wants them.
 
     Snakemake hands over what stands inside `--config 'key={a: [1]}'` as text.
     """
@@ -40,6 +41,8 @@ def with_numbers(value, schema: dict, root: dict | None = None):
         return [with_numbers(each, schema.get("items", {}), root) for each in value]
     if schema.get("type") == "integer" and isinstance(value, str) and value.isdecimal():
         return int(value)
+    if schema.get("type") == "boolean" and value in ("true", "false"):
+        return value == "true"
     return value
 
 

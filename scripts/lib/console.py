@@ -3,6 +3,7 @@
 The toolkit prints from C++ too, so the file descriptors themselves are redirected; worker processes inherit them.
 """
 
+import ctypes
 import os
 import sys
 from pathlib import Path
@@ -33,6 +34,21 @@ def log_to(path: str | None) -> None:
 def log_path() -> Path | None:
     """The file that `log_to` chose, or None."""
     return _log
+
+
+def transcript():
+    """A function that returns what has reached the log since now, C++ output included. Needs `log_to` a file."""
+    start = _log.stat().st_size
+
+    def text() -> str:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        ctypes.CDLL(None).fflush(None)
+        with open(_log, "rb") as file:
+            file.seek(start)
+            return file.read().decode(errors="replace")
+
+    return text
 
 
 def say(message: str, stream=None) -> None:

@@ -10,9 +10,12 @@ from lib.imgsz import ImageSize, parse_imgsz
 class StepParser(argparse.ArgumentParser):
     """An argument parser that takes the step's docstring as help, adds `--log`, and sends chatter there."""
 
-    def __init__(self, doc: str):
+    def __init__(self, doc: str, reads_log: bool = False):
+        """With `reads_log` the step takes its facts from the toolkit's output, so `--log` must be given."""
         super().__init__(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
-        self.add_argument("--log", metavar="FILE", help="write the toolkit's output there instead of the terminal")
+        self.add_argument(
+            "--log", metavar="FILE", required=reads_log, help="write the toolkit's output there instead of the terminal"
+        )
 
     def parse_args(self, *args, **kwargs):
         """Parse, then send file descriptors 1 and 2 to `--log`."""
@@ -27,6 +30,12 @@ def imgsz(text: str) -> ImageSize:
         return parse_imgsz(text)
     except UserError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def shape(text: str) -> tuple[int, int]:
+    """An argparse type for proportions, WIDTH:HEIGHT."""
+    wide, high = map(at_least(1), text.split(":"))
+    return wide, high
 
 
 def at_least(smallest: int):

@@ -8,9 +8,11 @@ import pandas as pd
 
 from lib.files import read_json
 from lib.imgsz import parse_imgsz
+from lib.verdict import cpu_operators
 
 MAP_DIGITS = 4
-MB_DIGITS = 2
+# Of sizes and counts, in columns of their own.
+DIGITS = {"rknn_mb": 2, "npu_mcycles": 2, "internal_kb": 1, "weight_kb": 1}
 
 
 class Variant(NamedTuple):
@@ -34,7 +36,10 @@ def variants(model, imgsz, head, algorithm, max_images) -> list[Variant]:
 
 
 def read_table(run: Path, chosen: list[Variant]) -> pd.DataFrame:
-    """The table of `chosen` variants from the files of a run's folder; mAP and retention 0..1, size in 10^6 bytes."""
+    """The table of `chosen` variants from the files of a run's folder.
+
+    mAP and retention 0..1, rknn_mb in 10^6 bytes, npu_mcycles in 10^6 cycles, the memory columns in KB of 1024 bytes.
+    """
     return pd.DataFrame([_row(run, each) for each in chosen])
 
 
@@ -53,7 +58,12 @@ def _row(run: Path, variant: Variant) -> dict:
         "map50_95_int8": round(int8["map50_95"], MAP_DIGITS),
         "map50_int8": round(int8["map50"], MAP_DIGITS),
         "retention": _ratio(int8["map50_95"], exported["map50_95"]),
-        "rknn_mb": round(build["rknn_bytes"] / 1e6, MB_DIGITS),
+        "rknn_mb": round(build["rknn_bytes"] / 1e6, DIGITS["rknn_mb"]),
+        "npu_mcycles": round(build["npu_mcycles"], DIGITS["npu_mcycles"]),
+        "internal_kb": round(build["internal_kb"], DIGITS["internal_kb"]),
+        "weight_kb": round(build["weight_kb"], DIGITS["weight_kb"]),
+        "cpu_ops": len(cpu_operators(build["operators"])),
+        "verdict": build["verdict"]["result"],
     }
 
 
@@ -70,6 +80,5 @@ def to_csv(table: pd.DataFrame) -> str:
 def to_markdown(table: pd.DataFrame) -> str:
     """The table for people, best INT8 mAP50-95 first."""
     best_first = table.sort_values("map50_95_int8", ascending=False, kind="stable")
-    decimals = {**dict.fromkeys(table.columns, f".{MAP_DIGITS}f"), "rknn_mb": f".{MB_DIGITS}f", "max_images": "d"}
-    formats = [decimals[name] for name in table.columns]
+    formats = [f".{DIGITS.get(name, MAP_DIGITS)}f" for name in table.columns]
     return best_first.to_markdown(index=False, floatfmt=formats, disable_numparse=[1]) + "\n"

@@ -1,0 +1,140 @@
+"""Find the largest image size that the board will run, for each number of classes, shape and head.
+
+Makes --csv and --markdown. Models are Ultralytics' own --model with random weights, built for the board on noise: which
+operator goes where does not depend on the weights. Sizes of a shape are tried by bisection, so a size below one that
+runs is taken to run, too. The facts are read from --log, the toolkit's own account of the builds.
+"""
+
+import sys
+import tempfile
+from itertools import product
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnxslim
+import pandas as pd
+from tqdm import tqdm
+
+from lib import console, toolkit
+from lib.build_log import read_build_log
+from lib.console import say
+from lib.errors import run_step
+from lib.export import export, random_weights
+from lib.files import write_text
+from lib.head import HEADS
+from lib.imgsz import STRIDE, ImageSize
+from lib.onnx_file import load, save
+from lib.step import StepParser, at_least, shape
+from lib.surgery import adapt
+from lib.table import DIGITS, to_csv
+from lib.verdict import RUNS, Build, costs, verdict
+
+
+def main(argv=None):
+    """Run the step."""
+    args = parse(argv)
+    rows = []
+    # The number of builds is not known before they are made.
+    with tempfile.TemporaryDirectory() as scratch, tqdm(file=console.terminal(), disable=None, unit=" builds") as bar:
+        for classes, (wide, high), head in product(args.classes, args.shape, args.head):
+            kind = {"classes": classes, "shape": f"{wide}:{high}", "head": head}
+            bar.set_description(", ".join(map(str, kind.values())))
+            weights = random_weights(args.model, classes, args.seed, Path(scratch, "random.pt"))
+            sizes = sizes_of(wide, high, args.step, args.largest)
+            built = {}
+
+            def runs(size, weights=weights, head=head, built=built):
+                built[size] = build(weights, size, head, args)
+                bar.update()
+                return built[size]["verdict"] == RUNS
+
+            rows.append(kind | row(sizes, last_that_holds(sizes, runs), built))
+    table = pd.DataFrame(rows)
+    write_text(args.csv, to_csv(table))
+    write_text(args.markdown, table.fillna("").to_markdown(index=False) + "\n")
+    say(f"largest sizes that run, {len(rows)} kinds of model: {args.markdown}")
+
+
+def parse(argv):
+    """The step's arguments."""
+    parser = StepParser(__doc__, reads_log=True)
+    parser.add_argument("--model", required=True, metavar="NAME.yaml", help="a model's description by Ultralytics")
+    parser.add_argument("--classes", required=True, nargs="+", type=at_least(1))
+    parser.add_argument("--shape", required=True, nargs="+", type=shape, help="WIDTH:HEIGHT, as 1:1 or 16:9")
+    parser.add_argument("--head", required=True, nargs="+", choices=HEADS)
+    parser.add_argument("--largest", required=True, type=at_least(STRIDE), help="largest width to try, in pixels")
+    parser.add_argument("--step", default=STRIDE, type=at_least(STRIDE), help="widths to try are its multiples")
+    parser.add_argument("--seed", required=True, type=int)
+    parser.add_argument("--opset", required=True, type=at_least(13))
+    parser.add_argument("--platform", required=True, choices=toolkit.PLATFORMS)
+    parser.add_argument("--cma-mb", "--cma_mb", required=True, type=at_least(1), help="the board's CMA in MB")
+    parser.add_argument("--clock-mhz", "--clock_mhz", required=True, type=at_least(1), help="the NPU's clock")
+    parser.add_argument("--csv", required=True, metavar="FILE.csv")
+    parser.add_argument("--markdown", required=True, metavar="FILE.md")
+    return parser.parse_args(argv)
+
+
+def sizes_of(wide: int, high: int, step: int, largest: int) -> list[ImageSize]:
+    """Image sizes of a shape, rising: widths are multiples of `step` up to `largest`, heights the nearest that fit."""
+    widths = range(step, largest + 1, step)
+    return [ImageSize(width, max(STRIDE, round(width * high / wide / STRIDE) * STRIDE)) for width in widths]
+
+
+def last_that_holds(sizes: list, holds) -> int:
+    """Index of the last size that `holds`, by bisection from the last one on; -1 where none does."""
+    low, high, position = -1, len(sizes) - 1, len(sizes) - 1
+    while low < high:
+        if holds(sizes[position]):
+            low = position
+        else:
+            high = position - 1
+        position = (low + high + 1) // 2
+    return low
+
+
+def build(weights: Path, size: ImageSize, head: str, args) -> dict:
+    """Export, adapt, calibrate on a picture of noise, and build: columns of the table, and verdict and reason."""
+    with tempfile.TemporaryDirectory() as scratch:
+        onnx, noise, calibrated, rknn_file = (
+            Path(scratch, name) for name in ("adapted.onnx", "noise.png", "calibrated", "model.rknn")
+        )
+        save(adapt(onnxslim.slim(load(export(weights, size, args.opset, Path(scratch)))), head), onnx)
+        pixels = np.random.default_rng(args.seed).integers(0, 256, (size.height, size.width, 3), dtype=np.uint8)
+        cv2.imwrite(str(noise), pixels)
+        toolkit.calibrate(onnx, [noise], args.platform, "normal", calibrated)
+        printed = console.transcript()
+        with toolkit.built(calibrated, args.platform, "normal", verbose=True) as rknn:
+            toolkit.export(rknn, rknn_file)
+        log = read_build_log(printed())
+        rknn_bytes = rknn_file.stat().st_size
+    judged = verdict(Build(log, args.cma_mb), args.platform)
+    return {
+        "npu_mcycles": round(sum(each["cycles_total"] for each in log.operators) / 1e6, DIGITS["npu_mcycles"]),
+        "estimated_ms": costs(log, args.cma_mb, args.clock_mhz)["estimated_ms"],
+        "internal_kb": round(log.internal_kb, DIGITS["internal_kb"]),
+        "weight_kb": round(log.weight_kb, DIGITS["weight_kb"]),
+        "rknn_mb": round(rknn_bytes / 1e6, DIGITS["rknn_mb"]),
+        "verdict": judged["result"],
+        "reason": judged["reason"],
+    }
+
+
+def row(sizes: list[ImageSize], last: int, built: dict) -> dict:
+    """The largest size that runs (index `last`) with what it costs, and the next larger one with why it does not."""
+    largest = built[sizes[last]] if last >= 0 else dict.fromkeys(COSTS)
+    beyond = sizes[last + 1 : last + 2]
+    return {
+        "largest": str(sizes[last]) if last >= 0 else None,
+        **{name: largest[name] for name in COSTS},
+        "next": str(beyond[0]) if beyond else None,
+        "next_verdict": built[beyond[0]]["verdict"] if beyond else None,
+        "reason": built[beyond[0]]["reason"] if beyond else f"nothing wider than {sizes[-1].width} was tried",
+    }
+
+
+COSTS = ("npu_mcycles", "estimated_ms", "internal_kb", "weight_kb", "rknn_mb")
+
+
+if __name__ == "__main__":
+    sys.exit(run_step(main))
