@@ -11,15 +11,13 @@ from pathlib import Path
 
 from lib import toolkit
 from lib.console import say
-from lib.dataset import CALIBRATION, EVALUATION, boxes_in_pixels, read_labels, read_names, read_split
+from lib.dataset import PARTS, read_boxes, read_names, read_split
 from lib.errors import UserError, run_step
 from lib.evaluation import OnnxModel, SimulatedModel, detect_all
 from lib.files import require, write_json
 from lib.head import EXPORTED, HEADS
 from lib.metrics import average_precision
 from lib.step import StepParser, at_least, imgsz
-
-PARTS = {"heldout": (EVALUATION,), "all": (CALIBRATION, EVALUATION)}
 
 
 def main(argv=None):
@@ -34,8 +32,7 @@ def main(argv=None):
     paths = [require(args.dataset / "images" / name, "picture") for name in pictures]
     found = detect_all(model, args.imgsz, len(names), paths, args.threads)
     sizes = [size for _, size in found]
-    labels = [args.dataset / "labels" / f"{Path(name).stem}.txt" for name in pictures]
-    truth = [boxes_in_pixels(read_labels(path, len(names)), size) for path, size in zip(labels, sizes)]
+    truth = [read_boxes(args.dataset, name, size, len(names)) for name, size in zip(pictures, sizes)]
     if not any(len(each) for each in truth):
         raise UserError(f"the {len(pictures)} pictures to evaluate on have no box at all, so mAP has no meaning")
     precision = average_precision(truth, [detections for detections, _ in found], sizes, names)

@@ -115,6 +115,34 @@ def test_nms_is_class_wise_and_best_first():
     assert len(detect(predictions[4:], fit).scores) == 0
 
 
+def test_order_of_equal_scores_is_settled():
+    _, fit = letterbox(np.zeros((64, 96, 3), np.uint8), SIZE)
+    # INT8 scores have 256 levels; here two, on boxes far apart and on one box of three classes.
+    predictions = np.array(
+        [[10, 10, 8, 8, 0.5, 0.25, 0.5], [30, 10, 8, 8, 0.25, 0.5, 0.25], [50, 10, 8, 8, 0.5, 0.0, 0.5]], np.float32
+    )
+    found = detect(predictions, fit)
+    order = [(score, int(box[0]), int(c)) for box, score, c in zip(found.boxes, found.scores, found.classes)]
+    assert order == [
+        (0.5, 6, 0), (0.5, 6, 2), (0.5, 26, 1), (0.5, 46, 0), (0.5, 46, 2), (0.25, 6, 1), (0.25, 26, 0), (0.25, 26, 2),
+    ]  # fmt: skip
+    # Of two equal boxes of a class with equal scores, the one of the first anchor point stays.
+    twice = np.array([[10, 10, 8, 8, 0.5], [10, 10.5, 8, 8, 0.5]], np.float32)
+    assert detect(twice, fit).boxes[:, 1].tolist() == [6]
+    assert detect(twice[::-1], fit).boxes[:, 1].tolist() == [6.5]
+
+
+def test_overlap_across_classes_drops_nothing():
+    _, fit = letterbox(np.zeros((64, 96, 3), np.uint8), SIZE)
+    rng = np.random.default_rng(3)
+    predictions = np.concatenate([rng.uniform(20, 40, (200, 4)), rng.random((200, 5))], axis=1).astype(np.float32)
+    together = detect(predictions, fit, most=10_000)
+    for c in range(5):
+        alone = detect(np.concatenate([predictions[:, :4], predictions[:, 4 + c : 5 + c]], axis=1), fit, most=10_000)
+        np.testing.assert_array_equal(together.boxes[together.classes == c], alone.boxes)
+        assert 10 < len(alone.boxes) < 200
+
+
 def truth_of(boxes):
     return [np.array(each, dtype=float).reshape(-1, 5) for each in boxes]
 

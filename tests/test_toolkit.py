@@ -11,6 +11,7 @@ from lib.errors import ToolkitError, UserError
 from lib.head import SINGLE, SPLIT, decode
 from lib.imgsz import ImageSize
 from lib.letterbox import letterbox
+from lib.onnx_file import save
 from lib.onnx_session import infer, open_session, to_tensor
 from lib.rknn_file import dequantize, quantize, read_rknn
 from lib.surgery import adapt
@@ -65,7 +66,7 @@ def test_damaged_calibration_is_a_toolkit_error(calibrated, tmp_path):
 
 @pytest.mark.parametrize("head", [SINGLE, SPLIT])
 def test_rknn_file_tells_how_the_simulator_quantizes(exported, pool, tmp_path, head):
-    onnx = adapt(exported[1], head)
+    onnx, _ = adapt(exported[1], head, [picture(0, 96, 64)], seed=0)
     save(onnx, tmp_path / "model.onnx")
     toolkit.calibrate(tmp_path / "model.onnx", sorted(pool.iterdir()), "rv1106", "normal", tmp_path / "calibrated")
     with toolkit.built(tmp_path / "calibrated", "rv1106", "normal") as rknn:

@@ -20,6 +20,8 @@ from lib.files import whole
 
 PICTURES = (".jpg", ".jpeg", ".png")
 CALIBRATION, EVALUATION = "calibration", "evaluation"
+# What `evaluation.images` of the config means.
+PARTS = {"heldout": (EVALUATION,), "all": (CALIBRATION, EVALUATION)}
 BORDER_TOLERANCE = 1e-3  # of the picture's side; labels are rounded to a few digits
 
 
@@ -88,6 +90,11 @@ def boxes_in_pixels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Labels [n, 5] as `read_labels` gives them, as class, x1, y1, x2, y2 in pixels of a picture `size` (w, h)."""
     centre, half = labels[:, 1:3] * size, labels[:, 3:5] * size / 2
     return np.concatenate([labels[:, :1], centre - half, centre + half], axis=1)
+
+
+def read_boxes(dataset: Path, picture: str, size: tuple[int, int], classes: int) -> np.ndarray:
+    """A picture's labelled boxes [n, 5] as class, x1, y1, x2, y2 in its pixels; `size` is its width and height."""
+    return boxes_in_pixels(read_labels(dataset / "labels" / f"{Path(picture).stem}.txt", classes), size)
 
 
 def unpack(archive: Path, folder: Path) -> None:

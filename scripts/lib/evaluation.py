@@ -1,4 +1,4 @@
-"""Detections of many pictures by one model, sharded over processes."""
+"""Many pictures through one model, sharded over processes."""
 
 import os
 from concurrent.futures import ProcessPoolExecutor
@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from lib import console, toolkit
 from lib.dataset import read_picture
-from lib.detections import Detections, detect
+from lib.detections import detect
 from lib.errors import UserError
 from lib.head import decode
 from lib.imgsz import ImageSize
@@ -62,22 +62,28 @@ def detect_all(model, imgsz: ImageSize, classes: int, pictures: list[Path], proc
     Returns a list of (Detections, (width, height)). Raises UserError for a picture that cannot be decoded, or a model
     whose outputs are not those of its head or not of `classes` classes.
     """
+    work = partial(_detect, model.path, model.head, imgsz, classes)
+    return over_pictures(model, work, pictures, processes, f"{model.path.name} {imgsz}")
+
+
+def over_pictures(model, work, pictures: list[Path], processes: int, title: str) -> list:
+    """`work(run, path)` for each picture, in the order given; `run` takes uint8 RGB [H, W, 3] to a model's raw outputs.
+
+    `processes` workers share the pictures; `title` stands before the progress bar. Errors of `work` come back as they
+    are; UserError when a worker is killed.
+    """
     # One thread a process: the processes are the parallelism, and a fork keeps no other thread.
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
     cv2.setNumThreads(1)
     with model.loaded() as start:
         # fork: importing the toolkit and building the model takes seconds, and is done once for all workers.
         workers = ProcessPoolExecutor(
-            min(processes, len(pictures)),
-            get_context("fork"),
-            initializer=_join,
-            initargs=(model, start, imgsz, classes),
+            min(processes, len(pictures)), get_context("fork"), initializer=_join, initargs=(start, work)
         )
         try:
-            found = workers.map(_detect, pictures)
+            done = workers.map(_work, pictures)
             # The bar starts after the workers: it brings a thread along.
-            bar = tqdm(found, f"{model.path.name} {imgsz}", len(pictures), file=console.terminal(), disable=None)
-            return list(bar)
+            return list(tqdm(done, title, len(pictures), file=console.terminal(), disable=None))
         except BrokenProcessPool:
             raise UserError(
                 "a worker process was killed, most likely for want of memory; use fewer --threads"
@@ -86,24 +92,24 @@ def detect_all(model, imgsz: ImageSize, classes: int, pictures: list[Path], proc
             workers.shutdown(cancel_futures=True)
 
 
+def _detect(name: Path, head: str, imgsz: ImageSize, classes: int, run, path: Path):
+    fitted, fit = letterbox(read_picture(path), imgsz)
+    predictions = decode(run(fitted), head, imgsz)
+    if (found := predictions.shape[1] - 4) != classes:
+        raise UserError(f"{name} scores {found} classes, the data set has {classes} names")
+    return detect(predictions, fit), fit.source
+
+
 class _Worker:
     """One process's share: it opens the model at its first picture, so that errors come back as results do."""
 
-    def __init__(self, model, start, imgsz: ImageSize, classes: int):
-        self.model, self.start, self.imgsz, self.classes = model, start, imgsz, classes
+    def __init__(self, start, work):
+        self.start, self.work = start, work
 
     @cached_property
     def run(self):
         """The runner of this process."""
         return self.start()
-
-    def detect(self, path: Path) -> tuple[Detections, tuple[int, int]]:
-        """Detections of the picture in the file `path`, and its (width, height)."""
-        fitted, fit = letterbox(read_picture(path), self.imgsz)
-        predictions = decode(self.run(fitted), self.model.head, self.imgsz)
-        if (found := predictions.shape[1] - 4) != self.classes:
-            raise UserError(f"{self.model.path} scores {found} classes, the data set has {self.classes} names")
-        return detect(predictions, fit), fit.source
 
 
 def _join(*args) -> None:
@@ -111,5 +117,5 @@ def _join(*args) -> None:
     _worker = _Worker(*args)
 
 
-def _detect(path: Path) -> tuple[Detections, tuple[int, int]]:
-    return _worker.detect(path)
+def _work(path: Path):
+    return _worker.work(_worker.run, path)

@@ -52,10 +52,13 @@ def anchor_points(imgsz: ImageSize) -> tuple[np.ndarray, np.ndarray]:
 
 
 def dfl(logits: np.ndarray) -> np.ndarray:
-    """Distances float32 [n, 4] (left, top, right, bottom; in strides) of box logits [n, 4*R]."""
-    bins = logits.reshape(len(logits), 4, -1).astype(np.float32)
+    """Distances float32 [n, 4] (left, top, right, bottom; in strides) of box logits [n, 4*R].
+
+    Summed in float64, so that decode.h on the board, which sums in another order, rounds to the same float32.
+    """
+    bins = logits.reshape(len(logits), 4, -1).astype(np.float64)
     weights = np.exp(bins - bins.max(axis=2, keepdims=True))
-    return weights @ np.arange(bins.shape[2], dtype=np.float32) / weights.sum(axis=2)
+    return (weights @ np.arange(bins.shape[2], dtype=np.float64) / weights.sum(axis=2)).astype(np.float32)
 
 
 def _decode_split(outputs: list[np.ndarray], imgsz: ImageSize) -> np.ndarray:
