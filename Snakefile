@@ -10,6 +10,7 @@ include: "rules/graph.smk"
 include: "rules/quantize.smk"
 include: "rules/evaluate.smk"
 include: "rules/report.smk"
+include: "rules/bundle.smk"
 
 
 wildcard_constraints:

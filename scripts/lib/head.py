@@ -18,6 +18,7 @@ from lib.imgsz import ImageSize
 EXPORTED, SINGLE, SPLIT = "exported", "single", "split"
 HEADS = (SINGLE, SPLIT)
 STRIDES = (8, 16, 32)
+DFL_BINS = 16
 
 
 def decode(outputs: list[np.ndarray], head: str, imgsz: ImageSize) -> np.ndarray:

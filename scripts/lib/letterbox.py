@@ -23,6 +23,12 @@ class Letterbox:
     left: int
     top: int
 
+    @property
+    def resized(self) -> tuple[int, int]:
+        """Width and height that the picture has in the input."""
+        width, height = self.source
+        return max(1, round(width * self.scale)), max(1, round(height * self.scale))
+
     def to_picture(self, boxes: np.ndarray) -> np.ndarray:
         """Boxes x1, y1, x2, y2 [n, 4] from input pixels to pixels of the picture, cut at its edges."""
         width, height = self.source
@@ -34,16 +40,21 @@ class Letterbox:
         return boxes * self.scale + (self.left, self.top, self.left, self.top)
 
 
+def fit_of(source: tuple[int, int], imgsz: ImageSize) -> Letterbox:
+    """How a picture of `source` pixels (width, height) is fitted into the input."""
+    scale = min(imgsz.width / source[0], imgsz.height / source[1])
+    inner = Letterbox(source, scale, 0, 0).resized
+    # Ultralytics rounds the half border down on the left and top (`dw - 0.1`), the odd pixel goes right and below.
+    return Letterbox(source, scale, (imgsz.width - inner[0]) // 2, (imgsz.height - inner[1]) // 2)
+
+
 def letterbox(picture: np.ndarray, imgsz: ImageSize) -> tuple[np.ndarray, Letterbox]:
     """Fit `picture` (uint8 RGB [h, w, 3]) into uint8 RGB [imgsz.height, imgsz.width, 3]."""
     height, width = picture.shape[:2]
-    scale = min(imgsz.width / width, imgsz.height / height)
-    inner = (max(1, round(width * scale)), max(1, round(height * scale)))
+    fit = fit_of((width, height), imgsz)
+    inner = fit.resized
     if inner != (width, height):
         picture = cv2.resize(picture, inner, interpolation=cv2.INTER_LINEAR)
-    # Ultralytics rounds the half border down on the left and top (`dw - 0.1`), the odd pixel goes right and below.
-    left = round((imgsz.width - inner[0]) / 2 - 0.1)
-    top = round((imgsz.height - inner[1]) / 2 - 0.1)
     fitted = np.full((imgsz.height, imgsz.width, 3), GREY, np.uint8)
-    fitted[top : top + inner[1], left : left + inner[0]] = picture
-    return fitted, Letterbox((width, height), scale, left, top)
+    fitted[fit.top : fit.top + inner[1], fit.left : fit.left + inner[0]] = picture
+    return fitted, fit

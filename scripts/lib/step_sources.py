@@ -5,7 +5,10 @@ from pathlib import Path
 
 
 def step_sources(step: str, root: Path = Path()) -> list[str]:
-    """Paths, relative to `root` and sorted, of `scripts/STEP.py` and of everything in scripts/lib it imports."""
+    """Paths, relative to `root` and sorted, of `scripts/STEP.py` and of everything in scripts/lib it imports.
+
+    Of a package the files that are no modules count too: templates, C code.
+    """
     scripts = root / "scripts"
     found, waiting = set(), [scripts / f"{step}.py"]
     while waiting:
@@ -13,6 +16,8 @@ def step_sources(step: str, root: Path = Path()) -> list[str]:
         if path in found:
             continue
         found.add(path)
+        if path.name == "__init__.py":
+            found.update(each for each in path.parent.iterdir() if each.is_file() and each.suffix != ".py")
         for module in _imported(ast.parse(path.read_text())):
             base = scripts.joinpath(*module.split("."))
             waiting.extend(each for each in (base.with_suffix(".py"), base / "__init__.py") if each.is_file())

@@ -1,0 +1,39 @@
+# What the board's programmer needs, proven against the simulator. Not part of `all`: it needs a C compiler.
+
+
+rule bundle:
+    input:
+        exported=expand(rules.evaluate_exported.output.metrics, **config["sweep"]),
+        int8=expand(rules.evaluate_int8.output.metrics, **config["sweep"]),
+        calibrated=expand(rules.calibrate.output.calibrated, **config["sweep"]),
+        rknn=expand(rules.compile_rknn.output.rknn, **config["sweep"]),
+        build=expand(rules.compile_rknn.output.build, **config["sweep"]),
+        images=rules.fetch_dataset.output.images,
+        labels=rules.fetch_dataset.output.labels,
+        split=rules.split_dataset.output.split,
+        step=step("make_bundle"),
+    output:
+        bundles=directory(results("bundle")),
+    log:
+        results("logs/bundle.log"),
+    benchmark:
+        results("benchmarks/bundle.tsv")
+    conda:
+        ENVIRONMENT
+    threads: 2
+    resources:
+        mem_mb=2500,
+    params:
+        **config["sweep"],
+        folder=lambda w, output: str(Path(output.bundles).parent),
+        bundle=config["bundle"],
+        platform=config["platform"],
+        images=config["evaluation"]["images"],
+        names=config["dataset"]["names"],
+    message:
+        "Make the deploy bundle ({params.bundle} of the sweep)"
+    shell:
+        "python scripts/make_bundle.py --run {params.folder:q} --model {params.model:q} --imgsz {params.imgsz:q}"
+        " --head {params.head} --algorithm {params.algorithm} --max-images {params.max_images}"
+        " --bundle {params.bundle} --platform {params.platform} --images {params.images}"
+        " --names {params.names:q} --threads {threads} --log {log:q}"

@@ -1,0 +1,32 @@
+"""Check a deploy bundle: that nothing in it was changed, and that its decoders find what they should.
+
+Looks at every checksum, at model.json beside model.rknn and model.h, decodes the golden outputs by model.json in
+Python, and compiles and runs main.c on them. Writes nothing.
+"""
+
+import shlex
+import sys
+from pathlib import Path
+
+from lib.bundle import program
+from lib.bundle.check import problems
+from lib.console import say
+from lib.errors import UserError, run_step
+from lib.step import StepParser
+
+
+def main(argv=None):
+    """Run the step."""
+    parser = StepParser(__doc__)
+    parser.add_argument("bundle", type=Path, metavar="DIR")
+    parser.add_argument("--cc", metavar="COMMAND", help="the C compiler; $CC or cc when it is not given")
+    parser.add_argument("--emulator", default="", metavar="COMMAND", help="what runs its programs, such as qemu-arm")
+    args = parser.parse_args(argv)
+    wrong = problems(args.bundle, program.compiler(args.cc), tuple(shlex.split(args.emulator)))
+    if wrong:
+        raise UserError(f"bundle {args.bundle} is not sound: {'; '.join(wrong)}")
+    say(f"bundle {args.bundle} is sound: checksums, contract, Python's and C's detections")
+
+
+if __name__ == "__main__":
+    sys.exit(run_step(main))

@@ -1,0 +1,41 @@
+"""Whether two decoders found the same: the same boxes and scores, to rounding, in the same order."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from lib.detections import Detections
+from lib.errors import UserError
+
+BOX_TOLERANCE_PX = 1e-3
+SCORE_TOLERANCE = 1e-4
+
+
+class Agreement(NamedTuple):
+    """How many detections were compared, and the largest differences: in pixels of the picture, and in scores."""
+
+    detections: int
+    box_px: float
+    score: float
+
+
+def compare(expected: Detections, found: Detections) -> Agreement:
+    """Compare two lists of detections one by one. Raises UserError when they differ by more than rounding."""
+    if len(expected.scores) != len(found.scores):
+        raise UserError(f"{len(found.scores)} detections where {len(expected.scores)} are expected")
+    if not len(expected.scores):
+        return Agreement(0, 0.0, 0.0)
+    boxes = np.abs(expected.boxes - found.boxes).max(axis=1)
+    scores = np.abs(expected.scores - found.scores)
+    wrong = (expected.classes != found.classes) | ~(boxes <= BOX_TOLERANCE_PX) | ~(scores <= SCORE_TOLERANCE)
+    if wrong.any():
+        first = int(np.flatnonzero(wrong)[0])
+        raise UserError(
+            f"detection {first + 1} of {len(wrong)} is {_words(found, first)}, expected is {_words(expected, first)}"
+        )
+    return Agreement(len(scores), float(boxes.max()), float(scores.max()))
+
+
+def _words(each: Detections, at: int) -> str:
+    x1, y1, x2, y2 = each.boxes[at]
+    return f"class {each.classes[at]} {each.scores[at]:.5f} at {x1:.3f} {y1:.3f} {x2:.3f} {y2:.3f}"

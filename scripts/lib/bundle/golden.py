@@ -1,0 +1,47 @@
+"""The files that a decoder is tried on: a picture as the network sees it, its raw outputs, what is found in them.
+
+picture.txt    width and height of the picture
+input.rgb      the letterboxed picture: height x width x 3 bytes, RGB
+output_N.bin   output number N as the NPU leaves it, NC1HWC2
+detections.txt what is found with the suggested thresholds, as main.c prints it
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from lib.bundle.layout import from_native, to_native
+from lib.errors import UserError
+from lib.imgsz import ImageSize
+from lib.letterbox import Letterbox, fit_of
+from lib.rknn_file import RknnTensor, dequantize, quantize
+
+
+def write_outputs(folder: Path, tensors: list[RknnTensor], outputs: list[np.ndarray], fit: Letterbox) -> None:
+    """Write picture.txt and the simulator's float `outputs`, requantized, into `folder`.
+
+    Raises UserError when they are not what `tensors` describe.
+    """
+    if [each.shape for each in outputs] != [each.shape for each in tensors]:
+        raise UserError(f"the simulator gives {[each.shape for each in outputs]}, the model has {tensors}")
+    (folder / "picture.txt").write_text(f"{fit.source[0]} {fit.source[1]}\n")
+    for number, (output, tensor) in enumerate(zip(outputs, tensors)):
+        native = to_native(quantize(output, tensor), tensor.native_shape)
+        (folder / f"output_{number}.bin").write_bytes(native.tobytes())
+
+
+def read_outputs(folder: Path, tensors: list[RknnTensor]) -> list[np.ndarray]:
+    """The float outputs [1, C, H, W] that the raw ones in `folder` mean. Raises UserError for one of the wrong size."""
+    outputs = []
+    for number, tensor in enumerate(tensors):
+        stored = np.fromfile(folder / f"output_{number}.bin", np.int8)
+        if stored.size != np.prod(tensor.native_shape):
+            raise UserError(f"output_{number}.bin has {stored.size} bytes, NC1HWC2 {tensor.native_shape} has not")
+        outputs.append(dequantize(from_native(stored.reshape(tensor.native_shape), tensor.shape[1]), tensor))
+    return outputs
+
+
+def read_fit(folder: Path, imgsz: ImageSize) -> Letterbox:
+    """How the picture of `folder` lies in the input."""
+    width, height = map(int, (folder / "picture.txt").read_text().split())
+    return fit_of((width, height), imgsz)

@@ -1,0 +1,63 @@
+"""The bundle's C program: compiled by a C compiler of this machine, run, its lines read."""
+
+import os
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+
+from lib.detections import Detections
+from lib.errors import UserError
+
+FLAGS = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-O2")
+
+
+def compiler(command: str | None = None) -> list[str]:
+    """The words of `command`, or of $CC, or `cc`. Raises UserError when there is no such program."""
+    command = command or os.environ.get("CC") or "cc"
+    words = shlex.split(command)
+    if not words or not shutil.which(words[0]):
+        raise UserError(
+            f"there is no C compiler '{command}'; a bundle's decoder is compiled and run before it is written: install "
+            "one (apt-get install gcc) or name one in the environment variable CC"
+        )
+    return words
+
+
+def build(folder: Path, cc: list[str], program: Path) -> None:
+    """Compile main.c of a bundle. Raises UserError with the compiler's first complaint."""
+    done = subprocess.run(
+        [*cc, *FLAGS, "main.c", "-o", str(program.resolve())], cwd=folder, capture_output=True, text=True
+    )
+    if done.returncode:
+        complaint = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr.strip())
+        raise UserError(f"main.c does not compile with '{shlex.join([*cc, *FLAGS])}': {complaint}")
+
+
+def run(program: Path, folder: Path, *thresholds: float, emulator: tuple[str, ...] = ()) -> Detections:
+    """What the program finds in the outputs in `folder`. Raises UserError when it fails."""
+    command = [*emulator, str(program.resolve()), str(folder), *(f"{each:.9g}" for each in thresholds)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise UserError(f"the decoder ended with {done.returncode}: {done.stderr.strip()[-500:]}")
+    return read_detections(done.stdout)
+
+
+def write_detections(found: Detections, names: list[str]) -> str:
+    """Detections as main.c prints them: class number, score, x1, y1, x2, y2, class name; a line each."""
+    return "".join(
+        f"{c} {score:.6f} {box[0]:.4f} {box[1]:.4f} {box[2]:.4f} {box[3]:.4f} {names[c]}\n"
+        for c, score, box in zip(found.classes, found.scores, found.boxes)
+    )
+
+
+def read_detections(text: str) -> Detections:
+    """The detections that lines of main.c tell. Raises UserError for a line that is none."""
+    try:
+        rows = [[float(word) for word in line.split(maxsplit=6)[:6]] for line in text.splitlines()]
+        table = np.array(rows, np.float64).reshape(-1, 6)
+    except ValueError as error:
+        raise UserError(f"no list of detections: {error}") from None
+    return Detections(table[:, 2:], table[:, 1], table[:, 0].astype(int))

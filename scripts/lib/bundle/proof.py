@@ -1,0 +1,92 @@
+"""The proof of a bundle: C on raw INT8 finds what Python finds on the simulator's floats, picture by picture."""
+
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from lib.bundle import golden, program
+from lib.bundle.agreement import Agreement, compare
+from lib.bundle.contract import outputs_of
+from lib.dataset import read_picture
+from lib.detections import CONFIDENCE, IOU, Detections, detect
+from lib.errors import UserError
+from lib.evaluation import SimulatedModel, over_pictures
+from lib.head import decode
+from lib.imgsz import ImageSize
+from lib.letterbox import Letterbox, letterbox
+
+
+class Proven(NamedTuple):
+    """One picture's proof, at the thresholds that mAP is measured with."""
+
+    agreement: Agreement
+    found: Detections  # by the C program
+    shown: int  # how many detections the suggested confidence threshold leaves
+    size: tuple[int, int]
+
+
+def prove(model: SimulatedModel, agreed: dict, binary: Path, pictures: list[Path], processes: int) -> list[Proven]:
+    """Prove the compiled decoder `binary` of a contract on each of `pictures`.
+
+    Raises UserError at the first picture on which the two differ.
+    """
+    work = partial(_prove, model.head, agreed, binary)
+    return over_pictures(model, work, pictures, processes, f"prove {model.path.name}")
+
+
+def write_golden(model: SimulatedModel, agreed: dict, picture: Path, folder: Path) -> None:
+    """Write the golden files of one picture into the new `folder`, expectations found by Python."""
+    folder.mkdir()
+    over_pictures(model, partial(_write_golden, model.head, agreed, folder), [picture], 1, "golden files")
+
+
+def recompute(agreed: dict, folder: Path) -> Detections:
+    """What Python finds in the golden outputs in `folder`, with the suggested thresholds."""
+    imgsz = ImageSize(agreed["input"]["width"], agreed["input"]["height"])
+    outputs = golden.read_outputs(folder, outputs_of(agreed))
+    return _detect(outputs, agreed, agreed["variant"]["head"], golden.read_fit(folder, imgsz))
+
+
+def _prove(head: str, agreed: dict, binary: Path, run, path: Path) -> Proven:
+    _, fit, outputs = _simulate(agreed, run, path)
+    predictions = decode(outputs, head, _imgsz(agreed))
+    with tempfile.TemporaryDirectory() as scratch:
+        golden.write_outputs(Path(scratch), outputs_of(agreed), outputs, fit)
+        found = program.run(binary, Path(scratch), CONFIDENCE, IOU)
+    try:
+        agreement = compare(detect(predictions, fit), found)
+    except UserError as error:
+        raise UserError(f"decode.h does not find in {path} what Python finds: {error}; nothing was written") from None
+    shown = int((found.scores > agreed["thresholds"]["confidence"]).sum())
+    return Proven(agreement, found, shown, fit.source)
+
+
+def _write_golden(head: str, agreed: dict, folder: Path, run, path: Path) -> None:
+    fitted, fit, outputs = _simulate(agreed, run, path)
+    golden.write_outputs(folder, outputs_of(agreed), outputs, fit)
+    (folder / "input.rgb").write_bytes(fitted.tobytes())
+    found = _detect(outputs, agreed, head, fit)
+    (folder / "detections.txt").write_text(program.write_detections(found, agreed["classes"]))
+
+
+def _simulate(agreed: dict, run, path: Path) -> tuple[np.ndarray, Letterbox, list[np.ndarray]]:
+    fitted, fit = letterbox(read_picture(path), _imgsz(agreed))
+    return fitted, fit, run(fitted)
+
+
+def _detect(outputs: list[np.ndarray], agreed: dict, head: str, fit: Letterbox) -> Detections:
+    thresholds = agreed["thresholds"]
+    return detect(
+        decode(outputs, head, _imgsz(agreed)),
+        fit,
+        thresholds["confidence"],
+        thresholds["iou"],
+        thresholds["most_detections"],
+    )
+
+
+def _imgsz(agreed: dict) -> ImageSize:
+    return ImageSize(agreed["input"]["width"], agreed["input"]["height"])

@@ -1,0 +1,76 @@
+"""Make deploy bundles: a `.rknn` with its contract, C code that decodes its raw outputs, golden files, and the proof.
+
+Makes the folder bundle/ in the folder --run: for the best variant of the sweep (or, with --bundle all, for each) a
+folder MODEL/IMGSZ/HEAD/ALGORITHM-MAX_IMAGES and the same as .zip. The C code is compiled and run on all evaluation
+pictures; where it finds anything else than Python finds on the simulator's floats, nothing is written.
+"""
+
+import sys
+from pathlib import Path
+
+from lib import toolkit
+from lib.bundle import program
+from lib.bundle.make import make, read_evaluation
+from lib.bundle.pack import pack
+from lib.console import say
+from lib.dataset import PARTS
+from lib.errors import run_step
+from lib.files import read_json, whole
+from lib.step import StepParser, at_least, sweep_arguments
+from lib.table import Variant, variants
+
+
+def main(argv=None):
+    """Run the step."""
+    args = parse(argv)
+    cc = program.compiler()
+    chosen = variants(args.model, args.imgsz, args.head, args.algorithm, args.max_images)
+    if args.bundle == "best":
+        chosen = [best(args.run, chosen)]
+    evaluation = read_evaluation(args.run, args.images, args.names)
+    with whole(args.run / "bundle") as part:
+        for variant in chosen:
+            folder = part / path(variant)
+            proof = make(args.run, variant, path(variant), evaluation, args.platform, args.threads, cc, folder)
+            pack(folder)
+            say(
+                f"bundle {args.run / 'bundle' / path(variant)}: C decodes {proof['images']} pictures as Python does, "
+                f"{proof['detections']} detections, boxes to {proof['box_px']:.1g} px, mAP50-95 {proof['map50_95']:.4f}"
+            )
+
+
+def parse(argv):
+    """The step's arguments."""
+    parser = StepParser(__doc__)
+    parser.add_argument("--run", required=True, type=Path, metavar="DIR")
+    sweep_arguments(parser)
+    parser.add_argument("--bundle", choices=("best", "all"), default="best", help="which variants of the sweep")
+    parser.add_argument("--platform", required=True, choices=toolkit.PLATFORMS)
+    parser.add_argument("--images", choices=PARTS, default="heldout", help="as in the evaluation")
+    parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one a line")
+    parser.add_argument("--threads", type=at_least(1), default=1, metavar="N", help="processes")
+    return parser.parse_args(argv)
+
+
+def path(variant: Variant) -> Path:
+    """Where a variant's files lie below `rknn`, `quantized`, `metrics` and `bundle` of a run."""
+    return Path(variant.model, variant.imgsz, variant.head, f"{variant.algorithm}-{variant.max_images}")
+
+
+def best(run: Path, chosen: list[Variant]) -> Variant:
+    """The variant with the best INT8 mAP50-95 of those that the board does not refuse, the smaller file of two equals.
+
+    Where it refuses all, or no verdict was made, none is left out.
+    """
+
+    def rank(variant: Variant):
+        int8 = read_json(run / "metrics" / path(variant).with_suffix(".json"))
+        build = read_json(run / "rknn" / path(variant) / "build.json")
+        refused = (build.get("verdict") or {}).get("result") == "fails"
+        return (refused, -int8["map50_95"], build["rknn_bytes"])
+
+    return min(chosen, key=rank)
+
+
+if __name__ == "__main__":
+    sys.exit(run_step(main))
