@@ -12,7 +12,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import onnxslim
 import pandas as pd
 from tqdm import tqdm
 
@@ -27,6 +26,7 @@ from lib.imgsz import STRIDE, ImageSize
 from lib.onnx_file import load, save
 from lib.step import StepParser, at_least, shape
 from lib.surgery import adapt
+from lib.surgery.simplify import simplify
 from lib.table import DIGITS, to_csv
 from lib.verdict import RUNS, Build, costs, verdict
 
@@ -99,7 +99,8 @@ def build(weights: Path, size: ImageSize, head: str, args) -> dict:
         onnx, noise, calibrated, rknn_file = (
             Path(scratch, name) for name in ("adapted.onnx", "noise.png", "calibrated", "model.rknn")
         )
-        save(adapt(onnxslim.slim(load(export(weights, size, args.opset, Path(scratch)))), head), onnx)
+        simplified, _ = simplify(load(export(weights, size, args.opset, Path(scratch))), [], args.seed)
+        save(adapt(simplified, head, [], args.seed)[0], onnx)
         pixels = np.random.default_rng(args.seed).integers(0, 256, (size.height, size.width, 3), dtype=np.uint8)
         cv2.imwrite(str(noise), pixels)
         toolkit.calibrate(onnx, [noise], args.platform, "normal", calibrated)

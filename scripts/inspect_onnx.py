@@ -8,7 +8,6 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-import onnxslim
 from onnx import TensorProto
 
 from lib.errors import UserError, run_step
@@ -19,6 +18,7 @@ from lib.surgery import PREPARATION, float32_weights, head_of, name_of, one_tran
 from lib.surgery.detector import find_detector
 from lib.surgery.fixed_size import fix_size
 from lib.surgery.graph import Graph
+from lib.surgery.simplify import simplify
 
 
 def main(argv=None):
@@ -34,7 +34,8 @@ def main(argv=None):
         print(f"surgery   done already, for head '{head}'")
         return
     fixed, _ = fix_size(model, args.size)
-    for line in head_lines(Graph(onnxslim.slim(fixed))):
+    simplified, _ = simplify(fixed, [], seed=0)
+    for line in head_lines(Graph(simplified)):
         print(line)
 
 

@@ -6,13 +6,12 @@ Makes --output from --model; both are run on a few letterboxed pictures of --ima
 import sys
 from pathlib import Path
 
-import onnxslim
-
 from lib.console import say
 from lib.errors import run_step
 from lib.onnx_file import load, save
 from lib.step import StepParser
-from lib.surgery.proof import proof_pictures, prove_same_outputs
+from lib.surgery.proof import proof_pictures
+from lib.surgery.simplify import simplify
 
 
 def main(argv=None):
@@ -23,8 +22,7 @@ def main(argv=None):
     parser.add_argument("--output", required=True, metavar="FILE.onnx")
     args = parser.parse_args(argv)
     exported = load(args.model)
-    simplified = onnxslim.slim(load(args.model))
-    difference = prove_same_outputs(exported, simplified, proof_pictures(args.images), seed=0)
+    simplified, difference = simplify(exported, proof_pictures(args.images), seed=0)
     save(simplified, args.output)
     say(
         f"simplified {args.output}: {len(exported.graph.node)} to {len(simplified.graph.node)} nodes, "

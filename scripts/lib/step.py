@@ -10,17 +10,22 @@ from lib.imgsz import ImageSize, parse_imgsz
 class StepParser(argparse.ArgumentParser):
     """An argument parser that takes the step's docstring as help, adds `--log`, and sends chatter there."""
 
-    def __init__(self, doc: str, reads_log: bool = False):
-        """With `reads_log` the step takes its facts from the toolkit's output, so `--log` must be given."""
+    def __init__(self, doc: str, reads_log: bool = False, opens_log: bool = True):
+        """With `reads_log` the step takes its facts from the toolkit's output, so `--log` must be given.
+
+        With `opens_log` False the step itself decides where chatter goes.
+        """
         super().__init__(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
         self.add_argument(
             "--log", metavar="FILE", required=reads_log, help="write the toolkit's output there instead of the terminal"
         )
+        self.opens_log = opens_log
 
     def parse_args(self, *args, **kwargs):
         """Parse, then send file descriptors 1 and 2 to `--log`."""
         parsed = super().parse_args(*args, **kwargs)
-        console.log_to(parsed.log)
+        if self.opens_log:
+            console.log_to(parsed.log)
         return parsed
 
 

@@ -1,0 +1,275 @@
+"""Convert an ONNX detector to an INT8 .rknn in one go: the workflow's own steps, for one model and one folder of pictures.
+
+Makes --output (default: beside MODEL, with the suffix .rknn), and nothing else. Calibrates on --max-images pictures of
+--dataset, drawn by --seed; the others tell how far INT8 is from FP32 on the toolkit's simulator. With --labels that is
+mAP. Without --dataset it calibrates on noise, which costs accuracy.
+"""
+
+import re
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from lib import console, toolkit
+from lib.build_log import read_build_log
+from lib.console import say
+from lib.dataset import boxes_in_pixels, picture_paths, read_labels, read_picture, shuffled
+from lib.detections import Detections, detect
+from lib.errors import ToolkitError, UserError, run_step
+from lib.files import require, whole
+from lib.head import HEADS, SPLIT, decode
+from lib.letterbox import letterbox
+from lib.metrics import average_precision
+from lib.onnx_file import load, save
+from lib.onnx_session import infer, open_session, to_tensor
+from lib.rknn_file import read_rknn
+from lib.step import StepParser, at_least, imgsz
+from lib.surgery import adapt, head_of
+from lib.surgery.fixed_size import fix_size
+from lib.surgery.simplify import simplify
+from lib.verdict import Build, described, verdict
+
+SURE = 0.25  # detections from this score on are compared; Ultralytics' own threshold for showing them
+SAME = 0.5  # two boxes are one detection from this IoU on
+COMPARED = 64  # pictures, where there are no labels
+
+
+def main(argv=None):
+    """Run the command."""
+    args = parse(argv)
+    with tempfile.TemporaryDirectory() as scratch:
+        # The verdict is read from the toolkit's words, so they go to a file in any case.
+        console.log_to(args.log or str(Path(scratch, "log")))
+        try:
+            convert(args, Path(scratch))
+        except ToolkitError as error:
+            if args.log:
+                raise
+            raise UserError(f"{error}{complaints(Path(scratch, 'log'))}; --log FILE keeps all its words") from error
+        except UserError:
+            raise
+        except Exception as error:
+            if args.log:
+                raise
+            reason = (str(error).splitlines() or [""])[0]
+            raise UserError(
+                f"{args.model} cannot be converted ({type(error).__name__}: {reason}); if it is a sound model, report "
+                "this with what --log FILE keeps"
+            ) from error
+
+
+def parse(argv):
+    """The command's arguments."""
+    parser = StepParser(__doc__, opens_log=False)
+    parser.add_argument("model", type=Path, metavar="MODEL.onnx")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE.rknn")
+    parser.add_argument("--size", type=imgsz, help="WIDTHxHEIGHT or one number (default: the model's own)")
+    parser.add_argument("--dataset", type=Path, metavar="DIR", help="pictures to calibrate on (jpg, jpeg, png)")
+    parser.add_argument("--max-images", type=at_least(0), default=64, metavar="N",
+                        help="of them, 0: all (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--labels", type=Path, metavar="DIR", help="labels in Ultralytics' layout: evaluate mAP too")
+    parser.add_argument("--head", choices=HEADS, default=SPLIT, help="form of the outputs (default: %(default)s)")
+    parser.add_argument("--platform", choices=toolkit.PLATFORMS, default="rv1106", help="(default: %(default)s)")
+    parser.add_argument("--algorithm", choices=toolkit.ALGORITHMS, default="normal", help="(default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the calibration sample (default: %(default)s)")
+    parser.add_argument("--cma-mb", type=at_least(1), default=66, help="the board's CMA in MB (default: %(default)s)")
+    args = parser.parse_args(argv)
+    args.output = args.output or args.model.with_suffix(".rknn")
+    if args.output.resolve() == args.model.resolve() or args.output.is_dir():
+        parser.error(f"--output {args.output} is the model itself or a folder; name a file for the .rknn")
+    if args.labels and not args.dataset:
+        parser.error("--labels needs the pictures that they belong to: --dataset")
+    return args
+
+
+def convert(args, scratch: Path) -> None:
+    """Surgery, calibration, build, comparison; --output appears at the end, when all went well."""
+    exported, size = fix_size(load(args.model), args.size)
+    pictures = Pictures.of(args, size, scratch)
+    fitted = [letterbox(read_picture(path), size)[0] for path in pictures.calibration[:4]]
+    simple = exported
+    # A model that went through surgery already was simplified before it, and is left alone.
+    if head_of(exported) is None:
+        simple, _ = simplify(exported, fitted, args.seed)
+    adapted, record = adapt(simple, args.head, fitted, args.seed)
+    classes = class_names(adapted)
+    say(f"model      {args.model}: {size}, {', '.join(each['pass'] for each in record['passes']) or 'left as it is'}")
+    save(adapted, scratch / "model.onnx")
+    toolkit.calibrate(
+        scratch / "model.onnx", pictures.calibration, args.platform, args.algorithm, scratch / "calibrated"
+    )
+    printed = console.transcript()
+    with toolkit.built(scratch / "calibrated", args.platform, args.algorithm, verbose=True) as rknn:
+        judged = verdict(Build(read_build_log(printed()), args.cma_mb), args.platform)
+        toolkit.export(rknn, scratch / "model.rknn")
+        session = open_session(scratch / "model.onnx")
+        runs = (lambda picture: infer(session, to_tensor(picture))), toolkit.simulate(rknn)
+        results = compare(runs, args.head, size, pictures.compared)
+    built = read_rknn(scratch / "model.rknn")
+    lines = difference(results, args, pictures, classes)
+    with whole(args.output) as part:
+        part.write_bytes((scratch / "model.rknn").read_bytes())
+    say(f"made       {args.output}: {args.output.stat().st_size / 1e6:.2f} MB for {args.platform}, head '{args.head}'")
+    say(f"input      {size}, uint8 RGB, letterboxed, pixels as they are")
+    for each, cosine in zip(built.outputs, np.mean([each.cosines for each in results], axis=0)):
+        shape = list(each.shape)
+        say(f"output     {each.name} {shape} scale {each.scale:.6g} zero point {each.zero_point}, cosine {cosine:.4f}")
+    say(f"           {described(judged)}")
+    for line in lines:
+        say(line)
+
+
+class Pictures(NamedTuple):
+    """What to calibrate on, letterboxed already, and what to compare on."""
+
+    calibration: list[Path]
+    compared: list[Path]
+    held_out: bool
+
+    @classmethod
+    def of(cls, args, size, scratch: Path) -> "Pictures":
+        """Draw them from --dataset, or make noise. Raises UserError when there are none."""
+        folder = scratch / "letterboxed"
+        folder.mkdir()
+        if args.dataset is None:
+            say(
+                "warning: no --dataset, so it calibrates on random noise; INT8 scales will not fit real pictures. "
+                "Use this to see whether a model builds, not to flash it"
+            )
+            rng = np.random.default_rng(args.seed)
+            for number in range(min(args.max_images or 16, 16)):
+                noise = rng.integers(0, 256, (size.height, size.width, 3), dtype=np.uint8)
+                cv2.imwrite(str(folder / f"{number:02}.png"), noise)
+            found = picture_paths(folder)
+            return cls(found, found, False)
+        found = picture_paths(require(args.dataset, "folder of pictures"))
+        if not found:
+            raise UserError(f"{args.dataset} holds no picture (jpg, jpeg, png) to calibrate on")
+        order = shuffled([str(path) for path in found], args.seed)
+        chosen, others = order[: args.max_images or len(order)], order[args.max_images or len(order) :]
+        if args.max_images > len(found):
+            say(f"warning: {args.dataset} holds {len(found)} pictures, not {args.max_images}; all of them are used")
+        calibration = []
+        for number, path in enumerate(tqdm(chosen, "letterbox", file=console.terminal(), disable=None, leave=False)):
+            calibration.append(folder / f"{number:06}.png")
+            cv2.imwrite(str(calibration[-1]), letterbox(read_picture(path), size)[0][:, :, ::-1])
+        compared = sorted(others or chosen)
+        return cls(calibration, [Path(path) for path in compared[: None if args.labels else COMPARED]], bool(others))
+
+
+class Result(NamedTuple):
+    """One picture through both models."""
+
+    size: tuple[int, int]
+    fp32: Detections
+    int8: Detections
+    cosines: list[float]  # of each raw output in INT8 to that in FP32
+
+
+def compare(runs, head: str, size, pictures: list[Path]) -> list[Result]:
+    """Each picture through the FP32 model and the simulator: `runs` take uint8 RGB [H, W, 3] to raw outputs."""
+    results = []
+    for path in tqdm(pictures, "FP32 and INT8", file=console.terminal(), disable=None, leave=False):
+        fitted, fit = letterbox(read_picture(path), size)
+        raw = [run(fitted) for run in runs]
+        found = [detect(decode(outputs, head, size), fit) for outputs in raw]
+        results.append(Result(fit.source, *found, [cosine(*pair) for pair in zip(*raw, strict=True)]))
+    return results
+
+
+def cosine(first: np.ndarray, second: np.ndarray) -> float:
+    """Cosine of the angle between two outputs as vectors."""
+    a, b = (each.ravel().astype(np.float64) for each in (first, second))
+    return float(a @ b / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-12))
+
+
+def difference(results: list[Result], args, pictures: Pictures, classes: list[str]) -> list[str]:
+    """How far INT8 is from FP32, as lines for people."""
+    whose = "that it was not calibrated with" if pictures.held_out else "that it was calibrated with"
+    on = f"on {len(results)} pictures {whose}"
+    if args.labels:
+        truth = read_truth(args, pictures.compared, [each.size for each in results], len(classes))
+        sizes = [each.size for each in results]
+        fp32, int8 = (
+            average_precision(truth, [getattr(each, kind) for each in results], sizes, classes)
+            for kind in ("fp32", "int8")
+        )
+        kept = int8["map50_95"] / fp32["map50_95"] if fp32["map50_95"] else 0.0
+        return [
+            f"mAP50-95   FP32 {fp32['map50_95']:.4f}, INT8 {int8['map50_95']:.4f} ({kept:.1%} kept) {on}",
+            f"mAP50      FP32 {fp32['map50']:.4f}, INT8 {int8['map50']:.4f}",
+        ]
+    if args.dataset is None:
+        return []
+    matched = [pair for each in results for pair in matches(each)]
+    sure = sum(int((each.fp32.scores >= SURE).sum()) for each in results)
+    if not sure:
+        return [f"detections none in FP32 from score {SURE} on, {on}: are these pictures of what the model finds?"]
+    overlap, change = np.mean(matched, axis=0) if matched else (0.0, 0.0)
+    return [
+        f"detections INT8 finds {len(matched)} of FP32's {sure} ({len(matched) / sure:.1%}), "
+        f"mean IoU {overlap:.3f}, mean change of score {change:+.3f}, {on}"
+    ]
+
+
+def matches(result: Result) -> list[tuple[float, float]]:
+    """(IoU, change of score) of each sure FP32 detection that INT8 finds again: same class, IoU from SAME on."""
+    pairs, taken = [], set()
+    for box, score, kind in zip(result.fp32.boxes, result.fp32.scores, result.fp32.classes):
+        if score < SURE:
+            break
+        overlaps = iou(box, result.int8.boxes) * (result.int8.classes == kind)
+        overlaps[list(taken)] = 0
+        if len(overlaps) and overlaps.max() >= SAME:
+            best = int(overlaps.argmax())
+            taken.add(best)
+            pairs.append((float(overlaps[best]), float(result.int8.scores[best] - score)))
+    return pairs
+
+
+def iou(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Intersection over union of one box [4] with others [n, 4], all x1, y1, x2, y2."""
+    low, high = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
+    shared = np.prod(np.clip(high - low, 0, None), axis=1)
+    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) + np.prod(box[2:] - box[:2])
+    return shared / np.maximum(areas - shared, 1e-9)
+
+
+def read_truth(args, pictures: list[Path], sizes: list, classes: int) -> list[np.ndarray]:
+    """Labelled boxes of each picture; one without a label file is background. Raises UserError when no one has any."""
+    require(args.labels, "folder of labels")
+    truth = []
+    for path, size in zip(pictures, sizes):
+        label = args.labels / path.relative_to(args.dataset).with_suffix(".txt")
+        labels = read_labels(label, classes) if label.exists() else np.zeros((0, 5))
+        truth.append(boxes_in_pixels(labels, size))
+    if not any(map(len, truth)):
+        raise UserError(
+            f"{args.labels} holds no box for the {len(pictures)} pictures; labels are named as pictures are"
+        )
+    return truth
+
+
+def class_names(model) -> list[str]:
+    """The classes' names, as Ultralytics writes them into the model; numbers where they are not there."""
+    outputs = [[d.dim_value for d in each.type.tensor_type.shape.dim] for each in model.graph.output]
+    classes = outputs[1][1] if len(outputs) > 1 else outputs[0][1] - 4
+    text = next((each.value for each in model.metadata_props if each.key == "names"), "")
+    names = re.findall(r"\d+: (?:'([^']*)'|\"([^\"]*)\")", text)
+    distinct = dict.fromkeys(single or double for single, double in names)
+    return list(distinct) if len(distinct) == classes else [str(number) for number in range(classes)]
+
+
+def complaints(log: Path) -> str:
+    """The toolkit's last error line, as the end of a sentence."""
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.startswith(("E ", "ERROR"))]
+    return f" (its last error line: {lines[-1]})" if lines else ""
+
+
+if __name__ == "__main__":
+    sys.exit(run_step(main))
