@@ -1,4 +1,4 @@
-"""Convert an ONNX detector to an INT8 .rknn in one go: the workflow's own steps, for one model and one folder of pictures.
+"""Convert an ONNX detector to an INT8 .rknn in one go: the workflow's steps, for one model and a folder of pictures.
 
 Makes --output (default: beside MODEL, with the suffix .rknn), and nothing else. Calibrates on --max-images pictures of
 --dataset, drawn by --seed; the others tell how far INT8 is from FP32 on the toolkit's simulator. With --labels that is
