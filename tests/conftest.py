@@ -45,6 +45,11 @@ def step(python_env):
 @pytest.fixture
 def project(tmp_path) -> Path:
     """A copy of the project's files, without results, to run Snakemake in."""
+    return copy_project(tmp_path / "project")
+
+
+def copy_project(target: Path) -> Path:
+    """Copy the project's files, without results, to `target`."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
         cwd=ROOT,
@@ -53,9 +58,9 @@ def project(tmp_path) -> Path:
     )
     for name in filter(None, listed.stdout.decode().split("\0")):
         if (ROOT / name).is_file() and not name.startswith("tests/"):
-            (tmp_path / "project" / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, tmp_path / "project" / name)
-    return tmp_path / "project"
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target / name)
+    return target
 
 
 def picture(seed: int, width: int = 90, height: int = 70) -> np.ndarray:

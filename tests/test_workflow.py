@@ -208,7 +208,7 @@ def test_dvc_and_snakemake_give_the_same_table_in_fresh_clones(clone, python_env
     status = run(by_dvc, "dvc", "status").splitlines()
     changed = {re.split("[:@]", line)[0] for line in status if line and not line[0].isspace()}
     assert changed == {
-        "sample_calibration", "calibrate", "compile_rknn", "evaluate_int8", "show_detections", "collect",
+        "sample_calibration", "calibrate", "compile_rknn", "evaluate_int8", "show_detections", "collect", "bundle",
     }  # fmt: skip
 
     # An experiment with fewer variants takes what is there, and only collects and draws anew.

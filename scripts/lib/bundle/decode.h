@@ -21,6 +21,7 @@
 #include <float.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 enum { YOLOV8_STRIDES = 3, YOLOV8_MAX_OUTPUTS = 2 * YOLOV8_STRIDES, YOLOV8_BINS = 16, YOLOV8_SIDE_LIMIT = 8192 };
 
@@ -232,6 +233,20 @@ static inline void yolov8_sort(yolov8_candidate *candidates, int count)
     }
 }
 
+/* Not 0 when any of 8 bytes is above `limit`, -129 to 126: all eight are compared in one word of 64 bits, after moving
+ * -128..127 to 0..255, by whether adding 127 - limit carries into a byte's highest bit. */
+static inline uint64_t yolov8_any_above(const int8_t *bytes, int limit)
+{
+    const uint64_t ones = 0x0101010101010101u, highest = ones << 7;
+    const int moved = limit + 128;
+    uint64_t word, sum;
+    if (moved < 0) return 1;
+    memcpy(&word, bytes, sizeof word);
+    word ^= highest;
+    sum = (word & ~highest) + ones * (uint64_t)(127 - moved % 128);
+    return (moved < 128 ? sum | word : sum & word) & highest;
+}
+
 /* Gather the candidates of one output: its channels from `first` on are scores, its first cell is anchor point
  * `anchor`. Bytes are compared as they are stored; only what passes is dequantized. Returns the new count. */
 static inline int yolov8_gather(const yolov8_model *model, const yolov8_output *output, const int8_t *stored, int first,
@@ -244,11 +259,9 @@ static inline int yolov8_gather(const yolov8_model *model, const yolov8_output *
         const int end = output->channels - c1 * c2 < c2 ? output->channels - c1 * c2 : c2;
         const int8_t *lanes = stored + (size_t)c1 * (size_t)cells * (size_t)c2;
         for (cell = 0; cell < cells; cell++, lanes += c2) {
-            int8_t best = -128;
-            for (lane = begin; lane < end; lane++) best = lanes[lane] > best ? lanes[lane] : best;
-            if (best <= limit) continue;
             for (lane = begin; lane < end; lane++) {
-                if (lanes[lane] > limit) {
+                while (end - lane >= 8 && !yolov8_any_above(lanes + lane, limit)) lane += 8;
+                if (lane < end && lanes[lane] > limit) {
                     const yolov8_candidate one = {yolov8_real(output, lanes[lane]),
                                                   (anchor + cell) * model->classes + c1 * c2 + lane - first};
                     count = yolov8_push(candidates, capacity, count, one);

@@ -56,8 +56,9 @@ def write_detections(found: Detections, names: list[str]) -> str:
 def read_detections(text: str) -> Detections:
     """The detections that lines of main.c tell. Raises UserError for a line that is none."""
     try:
+        # The seventh word, a class name, may hold blanks.
         rows = [[float(word) for word in line.split(maxsplit=6)[:6]] for line in text.splitlines()]
-        table = np.array(rows, np.float64).reshape(-1, 6)
+        table = np.stack([np.zeros(6), *map(np.array, rows)])[1:]
     except ValueError as error:
         raise UserError(f"no list of detections: {error}") from None
     return Detections(table[:, 2:], table[:, 1], table[:, 0].astype(int))

@@ -1,0 +1,151 @@
+/* Times decode.h beside a plain decoder on the golden outputs of the bundle whose headers it is compiled with.
+ * ./decode GOLDEN CONFIDENCE prints microseconds a picture: plain, decode.h, and how many detections each found.
+ *
+ * The plain one does what most examples do: all outputs to float NCHW first, then a threshold on each score, DFL with
+ * expf for what passes. Candidates' order and NMS are the same functions, so what is compared is the rest. */
+#define _POSIX_C_SOURCE 200809L
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "model.h"
+
+enum { ROOM = 30000, ROUNDS = 400, MOST = YOLOV8_MODEL_MOST };
+
+static yolov8_candidate candidates[ROOM];
+static yolov8_detection detections[MOST];
+static int8_t memory[YOLOV8_MODEL_BYTES];
+static float real[YOLOV8_MODEL_BYTES], *planes[YOLOV8_MAX_OUTPUTS];
+static const yolov8_model *const model = &yolov8_this_model;
+
+static double now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec * 1e6 + (double)time.tv_nsec / 1e3;
+}
+
+static void dequantize(const int8_t *const buffers[])
+{
+    float *out = real;
+    int i, c, cell;
+    for (i = 0; i < model->output_count; i++) {
+        const yolov8_output *each = &model->outputs[i];
+        planes[i] = out;
+        for (c = 0; c < each->channels; c++)
+            for (cell = 0; cell < each->height * each->width; cell++)
+                *out++ = yolov8_real(each, yolov8_stored(each, buffers[i], c, cell));
+    }
+}
+
+static float side(const float *logits, int cells)
+{
+    float sum = 0, weighted = 0;
+    int bin;
+    for (bin = 0; bin < YOLOV8_BINS; bin++) {
+        const float weight = expf(logits[bin * cells]);
+        sum += weight;
+        weighted += weight * (float)bin;
+    }
+    return weighted / sum;
+}
+
+static void plain_box(int anchor, float box[4])
+{
+    const yolov8_output *each = model->outputs;
+    int i = 0;
+    if (model->head == YOLOV8_SINGLE) {
+        const int cells = each->height;
+        box[2] = planes[0][2 * cells + anchor] * (float)model->width;
+        box[3] = planes[0][3 * cells + anchor] * (float)model->height;
+        box[0] = planes[0][anchor] * (float)model->width - box[2] / 2;
+        box[1] = planes[0][cells + anchor] * (float)model->height - box[3] / 2;
+        return;
+    }
+    for (; anchor >= each->height * each->width; each += 2, i += 2) anchor -= each->height * each->width;
+    {
+        const int cells = each->height * each->width, stride = 8 << i / 2;
+        const float x = (float)(anchor % each->width) + 0.5f, y = (float)(anchor / each->width) + 0.5f;
+        float sides[4];
+        int k;
+        for (k = 0; k < 4; k++) sides[k] = side(planes[i] + k * YOLOV8_BINS * cells + anchor, cells);
+        box[0] = (x - sides[0]) * (float)stride;
+        box[1] = (y - sides[1]) * (float)stride;
+        box[2] = (sides[0] + sides[2]) * (float)stride;
+        box[3] = (sides[1] + sides[3]) * (float)stride;
+    }
+}
+
+static int plain(const int8_t *const buffers[], float confidence)
+{
+    const int single = model->head == YOLOV8_SINGLE;
+    int i, j, c, cell, anchor = 0, count = 0, kept = 0;
+    dequantize(buffers);
+    for (i = !single; i < model->output_count; i += 2) {
+        const int cells = model->outputs[i].height * model->outputs[i].width;
+        const float *scores = planes[i] + (single ? 4 * cells : 0);
+        for (c = 0; c < model->classes; c++) {
+            for (cell = 0; cell < cells; cell++) {
+                if (scores[c * cells + cell] > confidence) {
+                    const yolov8_candidate one = {scores[c * cells + cell], (anchor + cell) * model->classes + c};
+                    count = yolov8_push(candidates, ROOM, count, one);
+                }
+            }
+        }
+        anchor += cells;
+    }
+    yolov8_sort(candidates, count);
+    for (i = 0; i < count && kept < MOST; i++) {
+        const int class_id = candidates[i].rank % model->classes;
+        float box[4];
+        plain_box(candidates[i].rank / model->classes, box);
+        for (j = 0; j < kept; j++) {
+            const float other[4] = {detections[j].x1, detections[j].y1, detections[j].x2, detections[j].y2};
+            if (detections[j].class_id == class_id && yolov8_iou(box, other) > YOLOV8_MODEL_IOU) break;
+        }
+        if (j == kept) {
+            const yolov8_detection one = {class_id, candidates[i].score, box[0], box[1], box[2], box[3]};
+            detections[kept++] = one;
+        }
+    }
+    return kept;
+}
+
+static int by_size(const void *a, const void *b)
+{
+    return (*(const double *)a > *(const double *)b) - (*(const double *)a < *(const double *)b);
+}
+
+int main(int argc, char **argv)
+{
+    static double times[2][ROUNDS];
+    const float confidence = argc > 2 ? (float)atof(argv[2]) : YOLOV8_MODEL_CONFIDENCE;
+    const yolov8_letterbox fit = yolov8_fit(model, model->width, model->height);
+    const int8_t *buffers[YOLOV8_MAX_OUTPUTS];
+    size_t sizes[YOLOV8_MAX_OUTPUTS], used = 0;
+    yolov8_decoder decoder;
+    int i, found[2] = {0, 0};
+    if (argc < 2 || yolov8_init(&decoder, model)) return 2;
+    for (i = 0; i < model->output_count; i++) {
+        char path[1024];
+        FILE *file;
+        snprintf(path, sizeof path, "%s/output_%d.bin", argv[1], i);
+        if (!(file = fopen(path, "rb"))) return fprintf(stderr, "%s cannot be read\n", path), 2;
+        buffers[i] = memory + used;
+        used += sizes[i] = fread(memory + used, 1, yolov8_size(&model->outputs[i]), file);
+        fclose(file);
+    }
+    for (i = 0; i < ROUNDS; i++) { /* turn by turn, so that what else the machine does strikes both */
+        double start = now();
+        found[0] = plain(buffers, confidence);
+        times[0][i] = now() - start;
+        start = now();
+        found[1] = yolov8_decode(&decoder, buffers, sizes, confidence, YOLOV8_MODEL_IOU, &fit, candidates, ROOM,
+                                 detections, MOST);
+        times[1][i] = now() - start;
+    }
+    for (i = 0; i < 2; i++) qsort(times[i], ROUNDS, sizeof times[i][0], by_size);
+    printf("%.1f %.1f %d %d\n", times[0][ROUNDS / 2], times[1][ROUNDS / 2], found[0], found[1]);
+    return 0;
+}

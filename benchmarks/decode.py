@@ -1,0 +1,51 @@
+"""Time a bundle's decode.h beside a decoder that dequantizes everything first: python benchmarks/decode.py BUNDLE …
+
+Compiles decode.c of this folder with each bundle's headers and runs it on the bundle's golden outputs. Prints a table
+of medians on this machine; what counts is the ratio, both being timed turn by turn in one run.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "scripts"))
+
+from lib.bundle.check import CONTRACT
+from lib.bundle.program import FLAGS, compiler
+from lib.errors import run_step
+from lib.files import read_json, require
+
+
+def main():
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bundles", nargs="+", type=Path, metavar="BUNDLE")
+    parser.add_argument("--confidence", nargs="+", type=float, default=[0.25, 0.001])
+    args = parser.parse_args()
+    print("| imgsz | head | confidence | detections | all to float first, µs | decode.h, µs | ratio |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for bundle in args.bundles:
+        variant = read_json(require(bundle / CONTRACT, "contract"))["variant"]
+        for confidence in args.confidence:
+            plain, ours, _, found = timed(bundle, confidence)
+            print(
+                f"| {variant['imgsz']} | {variant['head']} | {confidence} | {found:.0f} | {plain:.0f} | {ours:.0f} "
+                f"| {plain / ours:.1f} |"
+            )
+
+
+def timed(bundle: Path, confidence: float) -> list[float]:
+    """Microseconds a picture of the plain decoder and of decode.h, and the detections of each."""
+    with tempfile.TemporaryDirectory() as scratch:
+        binary = Path(scratch, "decode")
+        source = Path(__file__).with_suffix(".c")
+        subprocess.run([*compiler(), *FLAGS, f"-I{bundle}", str(source), "-o", str(binary), "-lm"], check=True)
+        done = subprocess.run([binary, bundle / "golden", str(confidence)], check=True, capture_output=True, text=True)
+    return [float(word) for word in done.stdout.split()]
+
+
+if __name__ == "__main__":
+    sys.exit(run_step(main))
