@@ -115,6 +115,20 @@ def test_bundle_is_sound_on_armhf(bundle, flags):
     assert printed == (bundle / "golden" / "detections.txt").read_text()
 
 
+@pytest.mark.toolkit
+def test_example_in_the_readme_compiles(bundle):
+    setup, per_picture = (bundle / "README.md").read_text().split("```c\n")[1].split("```")[0].split("/* each picture")
+    declared, once = setup.split("/* once */")
+    includes, variables = declared.split("\n\n", 1)
+    (bundle / "example.c").write_text(
+        f"#include <stdlib.h>\n#include <rknn_api.h>\n{includes}\nint example(int picture_width, int picture_height)\n"
+        f"{{\nrknn_context context;\n{variables}\n{once}\n/* each picture{per_picture}\nreturn count;\n}}\n"
+    )
+    command = ["cc", *program.FLAGS, f"-I{ROOT / 'tests' / 'c'}", "-fsyntax-only", "example.c"]
+    done = subprocess.run(command, cwd=bundle, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def edit(folder: Path, change) -> None:
     path = folder / "model.json"
     agreed = json.loads(path.read_text())

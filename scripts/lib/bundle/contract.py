@@ -58,9 +58,9 @@ def contract(model: RknnFile, variant: Variant, names: list[str], fp32: dict, in
         "thresholds": {
             "confidence": CONFIDENCE,
             "confidence_why": "what Ultralytics shows detections from; raise it for fewer false alarms, lower it to "
-            "miss less; the mAP below was measured from 0.001",
+            "miss less; mAP was measured from 0.001",
             "iou": IOU,
-            "iou_why": "what the mAP below was measured with, and Ultralytics' default",
+            "iou_why": "what mAP was measured with, and Ultralytics' default",
             "most_detections": MOST,
         },
         "decode": [*_DECODE[variant.head], *_AFTERWARDS],
@@ -101,7 +101,7 @@ def _input(model: RknnFile, imgsz: ImageSize) -> dict:
         "colour_order": "RGB",
         "mean": list(model.mean),
         "std": list(model.std),
-        "normalization": "folded into the model: hand over the bytes 0 to 255, it computes (pixel - mean) / std itself",
+        "normalization": "in the model: it is given the bytes 0 to 255 and computes (pixel - mean) / std itself",
         "letterbox": {
             "fill": [GREY] * 3,
             "scale": "min(width / picture width, height / picture height), enlarging too",
@@ -143,8 +143,7 @@ def _meaning(head: str, number: int, channels: int) -> dict:
         meaning = {f"0 to {channels - 1}": "score of that class"}
     else:
         meaning = {
-            f"{DFL_BINS * side} to {DFL_BINS * side + DFL_BINS - 1}": f"logits of the bins 0 to {DFL_BINS - 1} of the "
-            f"distance to the {name} edge"
+            f"{DFL_BINS * side} to {DFL_BINS * side + DFL_BINS - 1}": f"{name} edge, logits of bins 0 to {DFL_BINS - 1}"
             for side, name in enumerate(_SIDES)
         }
     return {"strides": [STRIDES[number // 2]], "channels": meaning}

@@ -1,6 +1,6 @@
 /* From the raw INT8 outputs of a YOLOv8 .rknn, as the NPU leaves them in memory (NC1HWC2), to boxes in the picture.
  *
- * C99, no library, no allocation, nothing static: the caller owns every buffer, so threads need only one each.
+ * C99 (and C++), no library, no allocation, nothing static: the caller owns every buffer, so threads need only one each.
  *
  *   yolov8_decoder decoder;                                        once: checks the model, fills the tables
  *   yolov8_init(&decoder, &yolov8_this_model);                     (the model is in model.h)

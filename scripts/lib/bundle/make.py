@@ -70,7 +70,7 @@ def make(
     precision = _mean_average_precision(proven, evaluation)
     if abs(precision - int8["map50_95"]) > 0.5 * 10**-MAP_DIGITS:
         raise UserError(f"decode.h gives mAP50-95 {precision:.5f}, Python measured {int8['map50_95']:.5f}")
-    agreed["evaluated"] = evaluation.part
+    agreed["accuracy"]["part"] = evaluation.part
     agreed["proof"] = _summary(proven) | {"map50_95": round(precision, MAP_DIGITS)}
     write_golden(model, agreed, _most_shown(proven, evaluation), folder / "golden")
     write_text(folder / "README.md", readme(agreed))

@@ -7,7 +7,7 @@ import numpy as np
 from lib.bundle import HERE
 from lib.bundle.contract import outputs_of
 from lib.rknn_file import RknnTensor, dequantize
-from lib.table import Variant
+from lib.table import MAP_DIGITS, Variant
 
 
 def readme(agreed: dict) -> str:
@@ -16,42 +16,48 @@ def readme(agreed: dict) -> str:
     variant = Variant(**agreed["variant"])
     return Template((HERE / "README.template.md").read_text()).substitute(
         thresholds,
-        **accuracy,
+        **{name: f"{value:.{MAP_DIGITS}f}" for name, value in accuracy.items() if name.startswith("map")},
+        images=accuracy["images"],
         title=f"{variant.model} {variant.imgsz}, head '{variant.head}', {variant.algorithm}-{variant.max_images}",
         platform=agreed["platform"],
         toolkit=agreed["toolkit"],
         input_name=image["name"],
         width=image["width"],
         height=image["height"],
-        normalization=image["normalization"],
         fill=image["letterbox"]["fill"][0],
         outputs=_outputs(agreed),
-        padding_note=" or ".join(map(str, sorted({each["padding_channels"] for each in agreed["outputs"]}))),
         verdict=_verdict(agreed["verdict"]),
         proven_images=proof["images"],
         proven_detections=proof["detections"],
         box_px=f"{proof['box_px']:.1g}",
         score=f"{proof['score']:.1g}",
-        proven_map=proof["map50_95"],
-        held_out="" if agreed["evaluated"] == "heldout" else " or was (all of the data set)",
+        proven_map=f"{proof['map50_95']:.{MAP_DIGITS}f}",
+        held_out=" that it was not calibrated with" if accuracy["part"] == "heldout" else "",
     )
 
 
 def _outputs(agreed: dict) -> str:
+    """The outputs as a Markdown table."""
     confidence = agreed["thresholds"]["confidence"]
-    lines = [
-        f"| # | name | logical shape | in memory, NC1HWC2 | bytes | scale | zero point | {confidence} | channels |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
+    title = ["#", "name", "logical shape", "in memory, NC1HWC2", "padding", "bytes", "scale", "zero point"]
+    rows = [[*title, str(confidence), "channels"], ["---"] * (len(title) + 2)]
     for told, output in zip(agreed["outputs"], outputs_of(agreed)):
-        channels = told["channels"]
-        limit = _stored_limit(output, confidence) if any("score" in each for each in channels.values()) else ""
-        meaning = "; ".join(f"{which}: {what}" for which, what in channels.items())
-        lines.append(
-            f"| {told['index']} | `{told['name']}` | {told['shape']} | {told['native_shape']} | {told['bytes']} "
-            f"| {told['scale']:.9g} | {told['zero_point']} | {limit} | {meaning} |"
+        channels = "; ".join(f"{which}: {what}" for which, what in told["channels"].items())
+        rows.append(
+            [
+                told["index"],
+                f"`{told['name']}`",
+                told["shape"],
+                told["native_shape"],
+                told["padding_channels"],
+                told["bytes"],
+                f"{told['scale']:.9g}",
+                told["zero_point"],
+                _stored_limit(output, confidence) if "score" in channels else "",
+                channels,
+            ]
         )
-    return "\n".join(lines)
+    return "\n".join(f"| {' | '.join(map(str, row))} |" for row in rows)
 
 
 def _stored_limit(output: RknnTensor, threshold: float) -> int | str:
@@ -64,4 +70,4 @@ def _stored_limit(output: RknnTensor, threshold: float) -> int | str:
 def _verdict(verdict: dict | None) -> str:
     if verdict is None:
         return "No verdict was made for this build; read its `build.log` for operators whose target is the CPU."
-    return f"{verdict['result']}: {verdict['reason']} ({verdict['basis']})"
+    return f"{verdict['result']} ({verdict['basis']}): {verdict['reason']}. {verdict['advice']}"
