@@ -9,6 +9,7 @@ include: "rules/inputs.smk"
 include: "rules/graph.smk"
 include: "rules/quantize.smk"
 include: "rules/evaluate.smk"
+include: "rules/studies.smk"
 include: "rules/report.smk"
 include: "rules/bundle.smk"
 
@@ -19,6 +20,7 @@ wildcard_constraints:
     head="|".join(HEADS),
     algorithm="|".join(ALGORITHMS),
     max_images=r"\d{1,6}",
+    seed=r"\d{1,9}",
 
 
 rule all:
@@ -29,3 +31,4 @@ rule all:
         results("plots/map_over_imgsz.png"),
         results("plots/map_over_max_images.png"),
         results("plots/detections.png"),
+        layers_asked_for(),

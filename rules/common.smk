@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 from snakemake.utils import min_version, validate
 
 min_version("7.32")
@@ -68,3 +69,14 @@ def cores_a_variant(wildcards) -> int:
     """
     variants = math.prod(map(len, config["sweep"].values()))
     return max(1, workflow.cores // variants)
+
+
+def layers_asked_for() -> list[str]:
+    """The per-layer analyses of those variants of the sweep that `layers` names."""
+    asked = {name: [str(value) for value in values] for name, values in config["layers"].items()}
+    swept = {name: [str(value) for value in values] for name, values in config["sweep"].items()}
+    for name, values in asked.items():
+        if beside := [value for value in values if value not in swept[name]]:
+            logger.warning(f"layers.{name}: not in the sweep, so not analysed: {', '.join(beside)}")
+    both = {name: [value for value in values if value in asked[name]] for name, values in swept.items()}
+    return expand(rules.analyse_layers.output, **both)

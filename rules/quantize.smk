@@ -108,3 +108,38 @@ rule compile_rknn:
         "python scripts/compile_rknn.py --calibrated {input.calibrated:q} --platform {params.platform}"
         " --algorithm {wildcards.algorithm} {params.verdict} --output {output.rknn:q} --build {output.build:q}"
         " --log {log:q}"
+
+
+rule analyse_layers:
+    input:
+        calibrated=rules.calibrate.output.calibrated,
+        images=rules.fetch_dataset.output.images,
+        labels=rules.fetch_dataset.output.labels,
+        split=rules.split_dataset.output.split,
+        step=step("analyse_layers"),
+    output:
+        csv=results("layers/{model}/{imgsz}/{head}/{algorithm}-{max_images}.csv"),
+        plot=report(
+            results("layers/{model}/{imgsz}/{head}/{algorithm}-{max_images}.png"),
+            category="Layers",
+            caption="../report/layers.rst",
+        ),
+    log:
+        results("logs/analyse_layers/{model}/{imgsz}/{head}/{algorithm}-{max_images}.log"),
+    benchmark:
+        results("benchmarks/analyse_layers/{model}/{imgsz}/{head}/{algorithm}-{max_images}.tsv")
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=2500,
+    params:
+        folder=lambda w, input: str(Path(input.split).parent),
+        platform=config["platform"],
+        names=config["dataset"]["names"],
+    message:
+        "Compare the layers of {wildcards.model} {wildcards.imgsz} {wildcards.head} in INT8 with FP32"
+    shell:
+        "python scripts/analyse_layers.py --calibrated {input.calibrated:q} --imgsz {wildcards.imgsz}"
+        " --platform {params.platform} --algorithm {wildcards.algorithm} --dataset {params.folder:q}"
+        " --names {params.names:q} --csv {output.csv:q} --plot {output.plot:q} --log {log:q}"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lib import toolkit
 from lib.console import say
-from lib.dataset import EVALUATION, read_labels, read_names, read_split
+from lib.dataset import labelled_pictures, read_names
 from lib.errors import UserError, run_step
 from lib.evaluation import OnnxModel, SimulatedModel, detect_all
 from lib.files import require
@@ -32,7 +32,7 @@ def main(argv=None):
     args = parser.parse_args(argv)
     names = read_names(args.names)
     dataset = require(args.run / "dataset", "data set")
-    pictures = labelled(dataset, len(names))[: args.pictures]
+    pictures = labelled_pictures(dataset, len(names))[: args.pictures]
     if not pictures:
         raise UserError(f"no evaluation picture of {dataset} has a label, so there is nothing to show")
     paths = [dataset / "images" / name for name in pictures]
@@ -42,12 +42,6 @@ def main(argv=None):
         columns[title] = [detections for detections, _ in found]
     detection_grid(paths, columns, names, args.confidence, args.output)
     say(f"detections on {len(paths)} pictures: {args.output}")
-
-
-def labelled(dataset: Path, classes: int) -> list[str]:
-    """The evaluation pictures that have a label, sorted."""
-    pictures = read_split(require(dataset / "split.csv", "split"), (EVALUATION,))
-    return [name for name in pictures if len(read_labels(dataset / "labels" / f"{Path(name).stem}.txt", classes))]
 
 
 def models(args) -> dict:

@@ -39,6 +39,12 @@ def test_default_config_is_fine():
         ("run", "../up", "run: '../up' cannot be part of a file name"),
         ("export.opset", 12, "export.opset is 12; at least 13 is needed"),
         ("split", "x", "split is 'x'; a block of keys is expected"),
+        ("verdict.stop", "yes", "verdict.stop is 'yes'; true or false is expected"),
+        ("verdict.cma_mb", 0, "verdict.cma_mb is 0; at least 1 is needed"),
+        ("layers.heads", ["split"], "layers.heads is not a known key (did you mean head?)"),
+        ("frontier.shape", [969], "frontier.shape[0] is 969; a text is expected"),
+        ("calibration_study.model", "mine", "calibration_study.model names 'mine' (known: yolov8n); describe it"),
+        ("calibration_study.imgsz", 300, "calibration_study.imgsz: image size '300' must be multiples of 32"),
     ],
 )
 def test_problem_is_one_sentence_that_names_the_key(path, value, expected):
@@ -66,8 +72,10 @@ def test_numbers_from_the_command_line_are_numbers_and_texts_stay():
     config["run"] = "2024"
     config["split"] = {"calibration": "32", "seed": "1"}
     config["sweep"]["max_images"] = ["8", "32"]
+    config["verdict"] = {"stop": "true", "cma_mb": "24", "clock_mhz": "420"}
     config = with_numbers(config, SCHEMA)
     assert (config["run"], config["split"], config["sweep"]["max_images"]) == (
         "2024", {"calibration": 32, "seed": 1}, [8, 32],
     )  # fmt: skip
+    assert config["verdict"] == {"stop": True, "cma_mb": 24, "clock_mhz": 420}
     assert problems(config, SCHEMA) == []

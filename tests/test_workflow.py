@@ -16,7 +16,8 @@ from conftest import ROOT
 
 COLUMNS = [
     "model", "imgsz", "head", "algorithm", "max_images", "map50_95_fp32", "map50_fp32", "map50_95_adapted",
-    "map50_95_int8", "map50_int8", "retention", "rknn_mb",
+    "map50_95_int8", "map50_int8", "retention", "rknn_mb", "npu_mcycles", "internal_kb", "weight_kb",
+    "cpu_ops", "verdict",
 ]  # fmt: skip
 
 
@@ -47,6 +48,20 @@ def test_dry_run_of_the_default_config_plans_the_whole_sweep(snakemake):
     assert planned["calibrate"] == planned["compile_rknn"] == planned["evaluate_int8"] == 16
     assert planned["export_onnx"] == planned["simplify_onnx"] == 4
     assert planned["graph_surgery"] == 8
+    assert planned["analyse_layers"] == 2
+
+
+def test_studies_run_by_name_only(snakemake):
+    planned = jobs(snakemake("-n", "calibration_study").stdout)
+    assert planned["calibrate_for_study"] == planned["evaluate_for_study"] == planned["sample_for_study"] == 15
+    assert "compile_rknn" not in planned
+    assert jobs(snakemake("-n", "frontier").stdout) == {"frontier": 1}
+
+
+def test_layers_beside_the_sweep_are_told_and_not_run(snakemake):
+    output = snakemake("-n", "--config", "sweep={max_images: [8]}").stdout
+    assert "layers.max_images: not in the sweep, so not analysed: 64" in output
+    assert "analyse_layers" not in jobs(output)
 
 
 def test_sweep_from_the_command_line(snakemake):
@@ -81,6 +96,7 @@ def small(assets, project):
         "dataset": {"archive": ["pictures/coco128"]},
         "split": {"calibration": 8},
         "sweep": {"imgsz": [128, "160x96"], "max_images": [4], "head": ["single", "split"]},
+        "layers": {"imgsz": [128], "max_images": [4], "head": ["split"]},
     }
     (project / "small.yaml").write_text(yaml.safe_dump(overlay))
     return project
@@ -103,6 +119,9 @@ def test_chain_end_to_end(small, snakemake):
     assert by_head["split"] > 0.85
     assert by_head["single"] > 0.7
     assert (table.rknn_mb > 3).all()
+    assert table.npu_mcycles.between(0.3, 0.6).all() and (table.weight_kb > 2900).all()
+    assert set(table.verdict) == {"runs"} and set(table.cpu_ops) == {0}
+    assert sorted(path.name for path in (results / "layers").rglob("*.*")) == ["normal-4.csv", "normal-4.png"]
     for name in ("table.md", "plots/map_over_imgsz.png", "plots/map_over_max_images.png"):
         assert (results / name).stat().st_size > 500
     assert not list(results.rglob("*.part"))
@@ -160,6 +179,7 @@ def clone(project, tmp_path):
     config["draw"]["images"] = 24
     config["split"]["calibration"] = 8
     config["sweep"].update(imgsz=[96], max_images=[4])
+    config["layers"].update(imgsz=[96], max_images=[4], head=["split"])
     path.write_text(yaml.safe_dump(config))
     git(project, "init", "-q", "-b", "main")
     git(project, "add", "-A")
@@ -194,10 +214,13 @@ def test_dvc_and_snakemake_give_the_same_table_in_fresh_clones(clone, python_env
     run(by_snakemake, "snakemake", "-j2", "--configfile", "config/demo.yaml")
     table = (by_snakemake / made / "table.csv").read_bytes()
     assert len(table.splitlines()) == 3
+    analysed = made / "layers" / "parts4" / "96" / "split" / "normal-4.csv"
+    layers = (by_snakemake / analysed).read_bytes()
     assert (by_snakemake / made / "plots" / "detections.png").stat().st_size > 10_000
 
     run(by_dvc, "dvc", "repro")
     assert (by_dvc / made / "table.csv").read_bytes() == table
+    assert (by_dvc / analysed).read_bytes() == layers
     assert "up to date" in run(by_dvc, "dvc", "repro")
     assert "results/demo/metrics/parts4/96/split/normal-4.json" in run(by_dvc, "dvc", "metrics", "show", "--json")
     shown = Path(run(by_dvc, "dvc", "plots", "show").strip().removeprefix("file://")).read_text()

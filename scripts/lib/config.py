@@ -23,7 +23,7 @@ def problems(config: dict, schema: dict) -> list[str]:
     errors = sorted(
         Draft202012Validator(schema).iter_errors(config), key=lambda error: list(map(str, error.absolute_path))
     )
-    return [_sentence(error) for error in errors] or list(_relations(config))
+    return [_sentence(error) for error in errors] or list(dict.fromkeys(_relations(config)))
 
 
 def with_numbers(value, schema: dict, root: dict | None = None):
@@ -78,20 +78,22 @@ def _sentence(error) -> str:
 
 
 def _relations(config: dict):
-    sweep = config["sweep"]
-    for name in sweep["model"]:
-        if name not in config["models"]:
-            yield f"sweep.model names '{name}'{_nearest(name, sorted(config['models']))}; describe it under models"
-        elif not config["models"][name].get("sha256"):
-            yield f"models.{name}: {missing_checksum(config['models'][name]['weights'])}"
-    for size in sweep["imgsz"]:
-        try:
-            spelling = str(parse_imgsz(size))
-        except UserError as error:
-            yield f"sweep.imgsz: {error}"
-        else:
-            if spelling != str(size):
-                yield f"sweep.imgsz: write {spelling} for the square '{size}'"
+    sweep, study = config["sweep"], config["calibration_study"]
+    for key, names in (("sweep", sweep["model"]), ("calibration_study", [study["model"]])):
+        for name in names:
+            if name not in config["models"]:
+                yield f"{key}.model names '{name}'{_nearest(name, sorted(config['models']))}; describe it under models"
+            elif not config["models"][name].get("sha256"):
+                yield f"models.{name}: {missing_checksum(config['models'][name]['weights'])}"
+    for key, sizes in (("sweep", sweep["imgsz"]), ("calibration_study", [study["imgsz"]])):
+        for size in sizes:
+            try:
+                spelling = str(parse_imgsz(size))
+            except UserError as error:
+                yield f"{key}.imgsz: {error}"
+            else:
+                if spelling != str(size):
+                    yield f"{key}.imgsz: write {spelling} for the square '{size}'"
     pool = config["split"]["calibration"]
     for count in sweep["max_images"]:
         if count > pool:

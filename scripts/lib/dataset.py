@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from lib.errors import UserError
-from lib.files import whole
+from lib.files import require, whole
 
 PICTURES = (".jpg", ".jpeg", ".png")
 CALIBRATION, EVALUATION = "calibration", "evaluation"
@@ -195,3 +195,9 @@ def read_split(path, parts: tuple[str, ...]) -> list[str]:
     """The pictures of the named parts in a `split.csv`, sorted."""
     with open(path, newline="") as file:
         return sorted(row["image"] for row in csv.DictReader(file) if row["part"] in parts)
+
+
+def labelled_pictures(dataset: Path, classes: int) -> list[str]:
+    """The evaluation pictures that have a label, sorted. Raises UserError for a broken label, as `read_labels` does."""
+    pictures = read_split(require(dataset / "split.csv", "split"), (EVALUATION,))
+    return [name for name in pictures if len(read_labels(dataset / "labels" / f"{Path(name).stem}.txt", classes))]

@@ -14,8 +14,11 @@ from lib.dataset import read_picture
 from lib.detections import Detections
 from lib.files import whole
 from lib.imgsz import parse_imgsz
+from lib.layer_errors import worst
 
 HEAD_COLOURS = {"single": "tab:orange", "split": "tab:blue"}
+WORST = 5  # layers that a plot names
+COSINE_STEP = 1e-5
 MARKERS = {"normal": "o", "mmse": "s", "kl_divergence": "^"}
 
 
@@ -47,6 +50,40 @@ def map_over_max_images(table: pd.DataFrame, path) -> None:
             axis.plot(list(map(str, counts)), values, **_style(table, head, algorithm))
         axis.set(title=panel, xlabel="calibration images")
     _finish(figure, axes, "INT8 on the simulator", path)
+
+
+def calibration_study(table: pd.DataFrame, fp32: float, title: str, path) -> None:
+    """mAP50-95 in INT8 over calibration images: a dot a draw of images, a line through the means; FP32 is dashed."""
+    figure, axis = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
+    counts = table.max_images.astype(str)
+    axis.axhline(fp32, color="k", linestyle="--", label="FP32")
+    mean = table.groupby(counts, sort=False).map50_95_int8.mean()
+    axis.plot(mean.index, mean, color="tab:blue", label="mean")
+    axis.plot(counts, table.map50_95_int8, "o", color="tab:blue", alpha=0.5, label="one draw")
+    axis.set(title=title, xlabel="calibration images", ylabel="mAP50-95 on the simulator")
+    axis.grid(alpha=0.3)
+    axis.legend()
+    _save(figure, path)
+
+
+def layer_errors(table: pd.DataFrame, title: str, path) -> None:
+    """1 - cosine to FP32 of each layer, in order, of the whole network and of the layer alone; the worst are named."""
+    # The toolkit gives five digits; what it rounds to no error at all still has to have a place on the axis.
+    shown = table.assign(number=range(len(table))).dropna()
+    figure, axis = plt.subplots(figsize=(11, 4.6), layout="constrained")
+    for column, colour, label in (
+        ("entire_cos", "tab:blue", "whole network: errors add up"),
+        ("single_cos", "tab:orange", "layer alone"),
+    ):
+        axis.plot(shown.number, (1 - shown[column]).clip(lower=COSINE_STEP), color=colour, marker=".", label=label)
+    for rank, layer in enumerate(worst(shown, WORST).itertuples(), start=1):
+        position = (layer.number, max(1 - layer.single_cos, COSINE_STEP))
+        axis.annotate(str(rank), position, xytext=(0, 6), textcoords="offset points", ha="center", weight="bold")
+        axis.plot([], [], " ", label=f"{rank}: {layer.layer} [{layer.type}], cosine {layer.single_cos:.5f}")
+    axis.set(xlabel="layer, in the order of computation", ylabel="1 - cosine to FP32", title=title, yscale="log")
+    axis.grid(alpha=0.3)
+    figure.legend(loc="outside lower center", fontsize=8, ncols=2)
+    _save(figure, path)
 
 
 def detection_grid(

@@ -1,6 +1,7 @@
 """What every step's command line has in common."""
 
 import argparse
+import re
 
 from lib import console
 from lib.errors import UserError
@@ -39,8 +40,10 @@ def imgsz(text: str) -> ImageSize:
 
 def shape(text: str) -> tuple[int, int]:
     """An argparse type for proportions, WIDTH:HEIGHT."""
-    wide, high = map(at_least(1), text.split(":"))
-    return wide, high
+    match = re.fullmatch(r"([1-9]\d*):([1-9]\d*)", text)
+    if not match:
+        raise argparse.ArgumentTypeError(f"'{text}' is not of the form WIDTH:HEIGHT, as 16:9")
+    return int(match[1]), int(match[2])
 
 
 def at_least(smallest: int):

@@ -12,9 +12,11 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from lib.errors import ToolkitError
 from lib.files import whole
+from lib.layer_errors import read_layer_errors
 
 PLATFORMS = ("rv1103", "rv1103b", "rv1106", "rv1106b")
 ALGORITHMS = ("normal", "mmse", "kl_divergence")
@@ -80,6 +82,13 @@ def simulate(rknn):
         return outputs
 
     return run
+
+
+def layer_errors(rknn, picture: Path) -> pd.DataFrame:
+    """How far each layer of the built model is from FP32, on a picture file of its input size: see lib.layer_errors."""
+    with tempfile.TemporaryDirectory() as scratch, _inside(scratch):
+        _demand("the per-layer analysis failed", rknn.accuracy_analysis, inputs=[str(picture)], output_dir=scratch)
+        return read_layer_errors(Path(scratch, "error_analysis.txt").read_text())
 
 
 @contextlib.contextmanager

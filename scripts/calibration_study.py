@@ -1,0 +1,63 @@
+"""Collect what the number of calibration images, and the draw of them, does to the mAP of one model in INT8.
+
+Makes --csv (a row a draw), --markdown (a row a number of images: mean, smallest, largest) and --plot from the metrics
+below the folder --run.
+"""
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from lib.console import say
+from lib.errors import run_step
+from lib.files import read_json, write_text
+from lib.plots import calibration_study
+from lib.step import StepParser, at_least
+from lib.table import MAP_DIGITS, to_csv
+
+
+def main(argv=None):
+    """Run the step."""
+    parser = StepParser(__doc__)
+    parser.add_argument("--run", required=True, type=Path, metavar="DIR")
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--imgsz", required=True, help="as in the file names")
+    parser.add_argument("--head", required=True)
+    parser.add_argument("--algorithm", required=True)
+    parser.add_argument("--max-images", "--max_images", required=True, nargs="+", type=at_least(1))
+    parser.add_argument("--seed", required=True, nargs="+", type=int)
+    parser.add_argument("--csv", required=True, metavar="FILE.csv")
+    parser.add_argument("--markdown", required=True, metavar="FILE.md")
+    parser.add_argument("--plot", required=True, metavar="FILE.png")
+    args = parser.parse_args(argv)
+    fp32 = read_json(args.run / "metrics" / args.model / args.imgsz / "exported.json")["map50_95"]
+    metrics = args.run / "study" / "metrics" / args.model / args.imgsz / args.head
+    table = pd.DataFrame(
+        [
+            {
+                "max_images": count,
+                "seed": seed,
+                "map50_95_int8": read_json(metrics / f"{args.algorithm}-{count}-{seed}.json")["map50_95"],
+            }
+            for count in sorted(args.max_images)
+            for seed in sorted(args.seed)
+        ]
+    )
+    write_text(args.csv, to_csv(table.round({"map50_95_int8": MAP_DIGITS})))
+    write_text(args.markdown, summary(table, fp32))
+    title = f"{args.model} {args.imgsz} {args.head}, {args.algorithm}: {len(args.seed)} draws of images each"
+    calibration_study(table, fp32, title, args.plot)
+    say(f"calibration study of {len(table)} calibrations: {args.markdown}")
+
+
+def summary(table: pd.DataFrame, fp32: float) -> str:
+    """The table for people: mAP50-95 over the draws of each number of images, and the mean's share of FP32's."""
+    spread = table.groupby("max_images").map50_95_int8.agg(["mean", "min", "max"])
+    spread["spread"] = spread["max"] - spread["min"]
+    spread["retention"] = spread["mean"] / fp32
+    return spread.to_markdown(floatfmt=f".{MAP_DIGITS}f") + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(run_step(main))
