@@ -6,12 +6,13 @@ Makes table.csv, table.md and plots/ in the folder --run from the metrics and bu
 import sys
 from pathlib import Path
 
+from lib.choice import focus
 from lib.console import say
 from lib.errors import run_step
 from lib.files import write_text
-from lib.plots import map_over_imgsz, map_over_max_images
+from lib.plots import class_changes, map_over_imgsz, map_over_max_images, pareto
 from lib.step import StepParser, sweep_arguments
-from lib.table import read_table, to_csv, to_markdown, variants
+from lib.table import class_differences, read_table, to_csv, to_markdown, variant_of, variants
 
 
 def main(argv=None):
@@ -24,8 +25,12 @@ def main(argv=None):
     table = read_table(args.run, chosen)
     write_text(args.run / "table.csv", to_csv(table))
     write_text(args.run / "table.md", to_markdown(table))
-    map_over_imgsz(table, args.run / "plots" / "map_over_imgsz.png")
-    map_over_max_images(table, args.run / "plots" / "map_over_max_images.png")
+    plots = args.run / "plots"
+    map_over_imgsz(table, plots / "map_over_imgsz.png")
+    map_over_max_images(table, plots / "map_over_max_images.png")
+    pareto(table, plots / "pareto.png")
+    shown = variant_of(table.loc[focus(table)])
+    class_changes(class_differences(args.run, shown), shown.title(), plots / "class_changes.png")
     say(f"table of {len(table)} variants: {args.run / 'table.md'}")
 
 

@@ -10,13 +10,16 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.patches import Rectangle
 
+from lib.choice import pareto_front
 from lib.dataset import read_picture
 from lib.detections import Detections
 from lib.files import whole
 from lib.imgsz import parse_imgsz
 from lib.layer_errors import worst
+from lib.verdict import RUNS
 
 HEAD_COLOURS = {"single": "tab:orange", "split": "tab:blue"}
+MOST_CLASSES = 30
 WORST = 5  # layers that a plot names
 COSINE_STEP = 1e-5
 MARKERS = {"normal": "o", "mmse": "s", "kl_divergence": "^"}
@@ -50,6 +53,53 @@ def map_over_max_images(table: pd.DataFrame, path) -> None:
             axis.plot(list(map(str, counts)), values, **_style(table, head, algorithm))
         axis.set(title=panel, xlabel="calibration images")
     _finish(figure, axes, "INT8 on the simulator", path)
+
+
+def pareto(table: pd.DataFrame, path) -> None:
+    """INT8 mAP50-95 over NPU cycles, a point a variant: those that run are filled, their Pareto front is drawn."""
+    figure, axis = plt.subplots(figsize=(5.8, 4.4), layout="constrained")
+    front = table.loc[pareto_front(table)]
+    axis.plot(front.npu_mcycles, front.map50_95_int8, color="tab:green", linewidth=5, alpha=0.35, label="Pareto front")
+    for (head, algorithm), rows in table.groupby(["head", "algorithm"]):
+        style = _style(table, head, algorithm) | {"linestyle": "none", "markersize": 6}
+        runs = rows[rows.verdict == RUNS]
+        others = rows[rows.verdict != RUNS]
+        axis.plot(runs.npu_mcycles, runs.map50_95_int8, **style)
+        style.update(label=f"{style['label']}, not known to run", markerfacecolor="none", alpha=0.6)
+        if len(others):
+            axis.plot(others.npu_mcycles, others.map50_95_int8, **style)
+    for row in front.itertuples():
+        axis.annotate(
+            f"{row.imgsz} {row.head}, {row.max_images}",
+            (row.npu_mcycles, row.map50_95_int8),
+            xytext=(6, -11),
+            textcoords="offset points",
+            fontsize=8,
+        )
+    axis.margins(0.12)
+    axis.set(xlabel="NPU cycles of one inference, millions (estimate)")
+    _finish(figure, [axis], "INT8 on the simulator (size head, calibration images)", path)
+
+
+def class_changes(classes: pd.DataFrame, title: str, path) -> None:
+    """What INT8 changes of each class's AP50-95: a bar a class, the largest loss on top, the MOST_CLASSES most changed.
+
+    `classes`: as `lib.table.class_differences` gives it.
+    """
+    chosen = classes.reindex(classes.difference.abs().sort_values(ascending=False, kind="stable").index[:MOST_CLASSES])
+    chosen = chosen.sort_values("difference", ascending=False, kind="stable")
+    figure, axis = plt.subplots(figsize=(5.8, 1.4 + 0.24 * len(chosen)), layout="constrained")
+    labels = [f"{row.name} ({row.boxes})" for row in chosen[["name", "boxes"]].itertuples(index=False)]
+    axis.barh(
+        range(len(chosen)), chosen.difference, color=chosen.difference.lt(0).map({True: "tab:red", False: "tab:blue"})
+    )
+    axis.set_yticks(range(len(chosen)), labels, fontsize=8, parse_math=False)
+    axis.axvline(0, color="k", linewidth=0.8)
+    axis.grid(alpha=0.3, axis="x")
+    axis.set(xlabel="AP50-95, INT8 - FP32 (in brackets: boxes to find)")
+    left_out = len(classes) - len(chosen)
+    figure.suptitle(title + (f"; {left_out} classes that change less are not shown" if left_out else ""), fontsize=10)
+    _save(figure, path)
 
 
 def calibration_study(table: pd.DataFrame, fp32: float, title: str, path) -> None:
@@ -108,8 +158,9 @@ def detection_grid(
                 axis.set_title(title)
             for (x1, y1, x2, y2), score, c in zip(*_above(detections[row], confidence)):
                 axis.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=colours(c), linewidth=1.5))
+                label = {"facecolor": colours(c), "edgecolor": "none", "pad": 0.5}
                 axis.text(x1, y1 - 2, f"{names[c]} {score:.2f}", fontsize=6, color="white", clip_on=True,
-                          bbox={"facecolor": colours(c), "edgecolor": "none", "pad": 0.5})  # fmt: skip
+                          parse_math=False, bbox=label)  # fmt: skip
     _save(figure, path)
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from lib.errors import UserError
 from lib.files import read_json
 from lib.imgsz import parse_imgsz
 from lib.verdict import cpu_operators
@@ -29,6 +30,14 @@ class Variant(NamedTuple):
         size = parse_imgsz(self.imgsz)
         return (self.model, size.area, size.width, self.head, self.algorithm, self.max_images)
 
+    def title(self) -> str:
+        """The variant in words."""
+        return f"{self.model} {self.imgsz} {self.head}, {self.algorithm}, {self.max_images} calibration images"
+
+    def path(self) -> Path:
+        """Where this variant's files lie below `quantized`, `rknn`, `metrics` and `layers` of a run."""
+        return Path(self.model, self.imgsz, self.head, f"{self.algorithm}-{self.max_images}")
+
 
 def variants(model, imgsz, head, algorithm, max_images) -> list[Variant]:
     """All variants of a sweep, each argument a list, sorted."""
@@ -43,13 +52,31 @@ def read_table(run: Path, chosen: list[Variant]) -> pd.DataFrame:
     return pd.DataFrame([_row(run, each) for each in chosen])
 
 
+def read_metrics(run: Path, variant: Variant) -> tuple[dict, dict]:
+    """What evaluate.py found for a variant: the model as exported in FP32, and in INT8 on the simulator."""
+    metrics = run / "metrics"
+    exported = metrics / variant.model / variant.imgsz / "exported.json"
+    return read_json(exported), read_json((metrics / variant.path()).with_suffix(".json"))
+
+
+def class_differences(run: Path, variant: Variant) -> pd.DataFrame:
+    """AP50-95 (0..1) of each class in FP32 and INT8, what quantization loses most first.
+
+    Columns name, boxes (to find in the evaluation set), fp32, int8, difference (INT8 - FP32).
+    """
+    exported, int8 = (metrics["per_class"] for metrics in read_metrics(run, variant))
+    rows = [
+        (name, fp32["boxes"], fp32["map50_95"], int8[name]["map50_95"], int8[name]["map50_95"] - fp32["map50_95"])
+        for name, fp32 in exported.items()
+    ]
+    table = pd.DataFrame(rows, columns=["name", "boxes", "fp32", "int8", "difference"])
+    return table.round(MAP_DIGITS).sort_values("difference", kind="stable", ignore_index=True)
+
+
 def _row(run: Path, variant: Variant) -> dict:
-    base = run / "metrics" / variant.model / variant.imgsz
-    calibration = f"{variant.algorithm}-{variant.max_images}"
-    exported = read_json(base / "exported.json")
-    adapted = read_json(base / variant.head / "adapted.json")
-    int8 = read_json(base / variant.head / f"{calibration}.json")
-    build = read_json(run / "rknn" / variant.model / variant.imgsz / variant.head / calibration / "build.json")
+    exported, int8 = read_metrics(run, variant)
+    adapted = read_json(run / "metrics" / variant.path().parent / "adapted.json")
+    build = read_json(run / "rknn" / variant.path() / "build.json")
     return {
         **variant._asdict(),
         "map50_95_fp32": round(exported["map50_95"], MAP_DIGITS),
@@ -75,6 +102,24 @@ def _ratio(part: float, whole: float) -> float:
 def to_csv(table: pd.DataFrame) -> str:
     """The table as CSV, the same bytes on every machine."""
     return table.to_csv(index=False, lineterminator="\n")
+
+
+def from_csv(path) -> pd.DataFrame:
+    """The table that `to_csv` made. Raises UserError when the file is missing or is none."""
+    try:
+        # A model may be called 8, or NA.
+        return pd.read_csv(
+            path, dtype={"model": str, "imgsz": str, "verdict": str}, keep_default_na=False, na_values=[""]
+        )
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; run the step that makes it first") from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is no table ({error}); delete it and run the step that makes it again") from None
+
+
+def variant_of(row) -> Variant:
+    """The variant that a row of the table is about."""
+    return Variant(row["model"], row["imgsz"], row["head"], row["algorithm"], int(row["max_images"]))
 
 
 def to_markdown(table: pd.DataFrame) -> str:
