@@ -4,7 +4,7 @@ READY := .venv/.ready-$(shell cat requirements/*.txt | sha256sum | cut -c1-12)
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo test lint format lock clean
+.PHONY: help setup demo test lint format lock screenshot clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1	/'
@@ -15,9 +15,9 @@ $(READY):
 	$(PYTHON) scripts/set_up.py
 	touch $@
 
-demo: setup  ## run the bundled example and print its table
+demo: setup  ## run the bundled example, print its table, make its report
 	snakemake --cores all --configfile config/demo.yaml
-	@echo; cat results/demo/table.md; echo; echo 'plots and pictures: results/demo/plots/'
+	@echo; cat results/demo/table.md; echo; echo 'report, to open in a browser: results/demo/report.html'
 
 test: setup  ## run linters and all tests
 	$(MAKE) --no-print-directory lint
@@ -40,6 +40,10 @@ lock: setup  ## resolve pyproject.toml into requirements/ anew
 			--python-platform x86_64-manylinux_2_28 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 			--output-file requirements/py$$(echo $$version | tr -d .).txt || exit 1; \
 	done
+
+screenshot: demo  ## make docs/report.png from the bundled example (needs Chromium)
+	chromium --headless --no-sandbox --disable-gpu --no-first-run --hide-scrollbars --window-size=1280,1500 \
+		--user-data-dir=$$(mktemp -d) --screenshot=docs/report.png file://$(CURDIR)/results/demo/report.html
 
 clean:  ## remove the environment and all results
 	rm -rf .venv results .snakemake

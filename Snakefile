@@ -4,6 +4,9 @@
 configfile: "config/config.yaml"
 
 
+report: "report/workflow.rst"
+
+
 include: "rules/common.smk"
 include: "rules/inputs.smk"
 include: "rules/graph.smk"
@@ -30,5 +33,8 @@ rule all:
         results("table.md"),
         results("plots/map_over_imgsz.png"),
         results("plots/map_over_max_images.png"),
+        results("plots/pareto.png"),
+        results("plots/class_changes.png"),
         results("plots/detections.png"),
         layers_asked_for(),
+        results("report.html"),

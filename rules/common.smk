@@ -1,5 +1,6 @@
 """The config, checked, and what all rules share: where results go and which files a step is made of."""
 
+import json
 import math
 import re
 import shlex

@@ -1,4 +1,4 @@
-# The table of all variants, its plots, and detections to look at.
+# The table of all variants, its plots, detections to look at, and the report that holds them all.
 
 # What show_detections.py shows of a sweep.
 SHOWN = {name: values[:1] for name, values in config["sweep"].items()} | {
@@ -26,6 +26,16 @@ rule collect:
             results("plots/map_over_max_images.png"),
             category="Comparison",
             caption="../report/map_over_max_images.rst",
+        ),
+        pareto=report(
+            results("plots/pareto.png"),
+            category="Comparison",
+            caption="../report/pareto.rst",
+        ),
+        classes=report(
+            results("plots/class_changes.png"),
+            category="Accuracy lost",
+            caption="../report/class_changes.rst",
         ),
     log:
         results("logs/collect.log"),
@@ -78,3 +88,40 @@ rule show_detections:
         "python scripts/show_detections.py --run {params.folder:q} --model {params.model:q} --imgsz {params.imgsz:q}"
         " --head {params.head} --algorithm {params.algorithm} --max-images {params.max_images}"
         " --platform {params.platform} --names {params.names:q} --output {output.grid:q} --log {log:q}"
+
+
+rule make_report:
+    input:
+        table=rules.collect.output,
+        detections=rules.show_detections.output.grid,
+        exported=rules.collect.input.exported,
+        int8=rules.collect.input.int8,
+        build=rules.collect.input.build,
+        rknn=expand(rules.compile_rknn.output.rknn, **config["sweep"]),
+        onnx=expand(rules.export_onnx.output.model, **config["sweep"])
+        + expand(rules.graph_surgery.output.model, **config["sweep"]),
+        weights=expand(rules.download_weights.output.weights, **config["sweep"]),
+        images=rules.fetch_dataset.output.images,
+        labels=rules.fetch_dataset.output.labels,
+        split=rules.split_dataset.output.split,
+        step=step("make_report"),
+        page=multiext("scripts/lib/report/page", ".html.j2", ".css", ".js"),
+    output:
+        page=report(results("report.html"), category="Report", caption="../report/report.rst"),
+    log:
+        results("logs/make_report.log"),
+    benchmark:
+        results("benchmarks/make_report.tsv")
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=500,
+    params:
+        config=json.dumps(config, sort_keys=True),
+        folder=lambda w, output: str(Path(output.page).parent),
+    message:
+        "Make the report"
+    shell:
+        "python scripts/make_report.py --run {params.folder:q} --config {params.config:q}"
+        " --output {output.page:q} --log {log:q}"

@@ -1,0 +1,45 @@
+"""Make the report of a run: one HTML file that opens from disk, without a network.
+
+Makes --output from the folder --run (table, plots, metrics, builds, layers) and the run's whole config, given
+as a YAML file or as JSON text. The same inputs give the same bytes.
+"""
+
+import sys
+from pathlib import Path
+
+import yaml
+
+from lib.console import say
+from lib.errors import UserError, run_step
+from lib.files import require, write_text
+from lib.report.contents import contents
+from lib.report.render import render
+from lib.step import StepParser
+
+
+def main(argv=None):
+    """Run the step."""
+    parser = StepParser(__doc__)
+    parser.add_argument("--run", required=True, type=Path, metavar="DIR")
+    parser.add_argument("--config", required=True, metavar="FILE", help="the run's whole config: YAML, or JSON text")
+    parser.add_argument("--output", required=True, type=Path, metavar="FILE.html")
+    args = parser.parse_args(argv)
+    page = render(contents(require(args.run, "folder"), read_config(args.config)))
+    write_text(args.output, page)
+    say(f"report of {len(page.encode()) / 1e6:.1f} MB: {args.output}")
+
+
+def read_config(given: str) -> dict:
+    """A config from a YAML file, or from JSON text. Raises UserError when it is neither."""
+    text = given if given.startswith("{") else require(given, "config").read_text()
+    try:
+        config = yaml.safe_load(text)
+    except yaml.YAMLError:
+        config = None
+    if not isinstance(config, dict) or "sweep" not in config:
+        raise UserError(f"--config {given[:80]} holds no complete config; give the file that the run was made with")
+    return config
+
+
+if __name__ == "__main__":
+    sys.exit(run_step(main))
