@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import chromium
 import cv2
 import numpy as np
 import pytest
@@ -42,14 +43,8 @@ def step(python_env):
     return run
 
 
-@pytest.fixture
-def project(tmp_path) -> Path:
-    """A copy of the project's files, without results, to run Snakemake in."""
-    return copy_project(tmp_path / "project")
-
-
 def copy_project(target: Path) -> Path:
-    """Copy the project's files, without results, to `target`."""
+    """Copy the project's files, without results and tests, into the folder `target`; returns it."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
         cwd=ROOT,
@@ -61,6 +56,23 @@ def copy_project(target: Path) -> Path:
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target / name)
     return target
+
+
+@pytest.fixture
+def project(tmp_path) -> Path:
+    """A copy of the project's files to run Snakemake in."""
+    return copy_project(tmp_path / "project")
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    """A headless Chromium; tests that need it skip where none is installed."""
+    program = chromium.find()
+    if not program:
+        pytest.skip("needs Chromium (Debian: apt-get install chromium)")
+    browser = chromium.Chromium(program, tmp_path_factory.mktemp("profile"))
+    yield browser
+    browser.close()
 
 
 def picture(seed: int, width: int = 90, height: int = 70) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Snakemake does what its users expect, end to end on real weights and pictures."""
 
+import base64
+import html
 import os
 import re
 import shutil
@@ -12,7 +14,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from conftest import ROOT
+from chromium import BROKEN_IMAGES
+from conftest import ROOT, copy_project
 
 COLUMNS = [
     "model", "imgsz", "head", "algorithm", "max_images", "map50_95_fp32", "map50_fp32", "map50_95_adapted",
@@ -21,15 +24,20 @@ COLUMNS = [
 ]  # fmt: skip
 
 
+def run_snakemake(project: Path, environment: dict, *arguments) -> subprocess.CompletedProcess:
+    """Run `snakemake` in the folder `project`; the finished process has both streams in stdout."""
+    command = ["snakemake", *map(str, arguments)]
+    return subprocess.run(
+        command, cwd=project, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
 @pytest.fixture
 def snakemake(project, python_env):
-    """Run `snakemake` in a fresh copy of the project; returns the finished process with both streams in stdout."""
+    """Run `snakemake` in a fresh copy of the project."""
 
     def run(*arguments, check=True):
-        command = ["snakemake", *map(str, arguments)]
-        done = subprocess.run(
-            command, cwd=project, env=python_env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
+        done = run_snakemake(project, python_env, *arguments)
         assert not check or done.returncode == 0, done.stdout
         return done
 
@@ -133,7 +141,7 @@ def test_chain_end_to_end(small, snakemake):
     more = snakemake(*run, "--config", "sweep={max_images: [4, 6]}", "-n").stdout
     assert jobs(more) == {
         "sample_calibration": 2, "calibrate": 4, "compile_rknn": 4, "evaluate_int8": 4, "collect": 1,
-        "show_detections": 1,
+        "show_detections": 1, "make_report": 1,
     }  # fmt: skip
 
     # The same files again give the same table.
@@ -171,9 +179,16 @@ def test_killed_run_finishes_when_started_again(small, snakemake, python_env):
     assert not list(results.rglob("*.part"))
 
 
-@pytest.fixture
-def clone(project, tmp_path):
-    """A function: a fresh clone, by name, of a cut of the bundled example (24 drawn pictures at 96 pixels)."""
+def git(folder: Path, *arguments) -> None:
+    """Run git in `folder`, as somebody."""
+    somebody = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
+    subprocess.run(["git", *somebody, *arguments], cwd=folder, check=True)
+
+
+@pytest.fixture(scope="module")
+def origin(tmp_path_factory):
+    """A git repository with a cut of the bundled example, to clone: 24 drawn pictures at 96 pixels."""
+    project = copy_project(tmp_path_factory.mktemp("cut") / "origin")
     path = project / "config" / "demo.yaml"
     config = yaml.safe_load(path.read_text())
     config["draw"]["images"] = 24
@@ -184,65 +199,90 @@ def clone(project, tmp_path):
     git(project, "init", "-q", "-b", "main")
     git(project, "add", "-A")
     git(project, "commit", "-q", "-m", "cut")
-
-    def make(name: str) -> Path:
-        git(tmp_path, "clone", "-q", project, name)
-        return tmp_path / name
-
-    return make
+    return project
 
 
-def git(folder: Path, *arguments) -> None:
-    """Run git in `folder`, as somebody."""
-    somebody = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
-    subprocess.run(["git", *somebody, *arguments], cwd=folder, check=True)
+@pytest.fixture(scope="module")
+def by_snakemake(origin, python_env):
+    """A fresh clone with Snakemake's results."""
+    git(origin.parent, "clone", "-q", origin, "snakemake")
+    project = origin.parent / "snakemake"
+    done = run_snakemake(project, python_env, "-j2", "--configfile", "config/demo.yaml")
+    assert done.returncode == 0, done.stdout
+    return project
 
 
 @pytest.mark.toolkit
-def test_dvc_and_snakemake_give_the_same_table_in_fresh_clones(clone, python_env):
-    """On the bundled example, so that it needs nothing from outside."""
+def test_report_of_a_real_run_works_in_a_browser(by_snakemake, browser):
+    browser.open(by_snakemake / "results" / "demo" / "report.html", width=390)
+    assert browser.faults() == [] and browser.addresses() == []
+    assert browser.run("document.images.length") >= 5
+    assert browser.run(BROKEN_IMAGES) == 0
+    assert browser.run("document.documentElement.scrollWidth") <= 390
+    assert browser.run("document.querySelectorAll('#table tbody tr').length") == 2
+
+
+def without_rknn_checksums(page: str) -> str:
+    """A report without what a build's time goes into."""
+    return re.sub(r"(model\.rknn</th>.*?)[0-9a-f]{64}", r"\1", page)
+
+
+@pytest.mark.toolkit
+def test_dvc_and_snakemake_give_the_same_table_and_report(origin, by_snakemake, python_env):
+    """In fresh clones; on the bundled example, so that it needs nothing from outside."""
     if not shutil.which("cc"):
         pytest.skip("needs a C compiler (cc): DVC's stage `bundle` runs too")
+    git(origin.parent, "clone", "-q", origin, "dvc")
+    project = origin.parent / "dvc"
+    theirs, ours = (folder / "results" / "demo" for folder in (by_snakemake, project))
 
-    def run(folder, *command):
-        done = subprocess.run(command, cwd=folder, env=python_env, capture_output=True, text=True)
+    def dvc(*arguments):
+        done = subprocess.run(["dvc", *arguments], cwd=project, env=python_env, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    made = Path("results", "demo")
-    by_snakemake, by_dvc = clone("snakemake"), clone("dvc")
-    run(by_snakemake, "snakemake", "-j2", "--configfile", "config/demo.yaml")
-    table = (by_snakemake / made / "table.csv").read_bytes()
-    assert len(table.splitlines()) == 3
-    analysed = made / "layers" / "parts4" / "96" / "split" / "normal-4.csv"
-    layers = (by_snakemake / analysed).read_bytes()
-    assert (by_snakemake / made / "plots" / "detections.png").stat().st_size > 10_000
+    def changed():
+        return {re.split("[:@]", line)[0] for line in dvc("status").splitlines() if line and not line[0].isspace()}
 
-    run(by_dvc, "dvc", "repro")
-    assert (by_dvc / made / "table.csv").read_bytes() == table
-    assert (by_dvc / analysed).read_bytes() == layers
-    assert "up to date" in run(by_dvc, "dvc", "repro")
-    assert "results/demo/metrics/parts4/96/split/normal-4.json" in run(by_dvc, "dvc", "metrics", "show", "--json")
-    shown = Path(run(by_dvc, "dvc", "plots", "show").strip().removeprefix("file://")).read_text()
+    dvc("repro")
+    assert len((ours / "table.csv").read_bytes().splitlines()) == 3
+    assert (ours / "plots" / "detections.png").stat().st_size > 10_000
+    for name in ("table.csv", "layers/parts4/96/split/normal-4.csv"):
+        assert (ours / name).read_bytes() == (theirs / name).read_bytes()
+    report = (ours / "report.html").read_text()
+    assert without_rknn_checksums(report) == without_rknn_checksums((theirs / "report.html").read_text())
+    assert "up to date" in dvc("repro")
+    assert "results/demo/metrics/parts4/96/split/normal-4.json" in dvc("metrics", "show", "--json")
+    shown = Path(dvc("plots", "show").strip().removeprefix("file://")).read_text()
     assert "INT8 mAP50-95 over .rknn size" in shown and "detections.png" in shown
+    git(project, "add", "-A")
+    git(project, "commit", "-q", "-m", "results")
 
-    git(by_dvc, "add", "-A")
-    git(by_dvc, "commit", "-q", "-m", "results")
-    path = by_dvc / "config" / "demo.yaml"
-    path.write_text(path.read_text().replace("max_images:\n  - 4\n", "max_images:\n  - 4\n  - 6\n"))
-    status = run(by_dvc, "dvc", "status").splitlines()
-    changed = {re.split("[:@]", line)[0] for line in status if line and not line[0].isspace()}
-    assert changed == {
-        "sample_calibration", "calibrate", "compile_rknn", "evaluate_int8", "show_detections", "collect", "bundle",
+    # The config that the report carries is the whole of it: given to DVC as the report says, nothing else has changed.
+    before = (project / "dvc.yaml").read_text()
+    saved = base64.b64decode(re.search(r'href="data:text/yaml;base64,([^"]*)"', report)[1])
+    (project / "demo.yaml").write_bytes(saved)
+    command = html.unescape(re.search(r"sed -i .*", report)[0])
+    subprocess.run(command, shell=True, cwd=project, check=True)
+    assert (project / "dvc.yaml").read_text() != before
+    assert changed() == {"make_report"}
+
+    (project / "dvc.yaml").write_text(before)
+    config = yaml.safe_load(saved)
+    config["sweep"]["max_images"] = [4, 6]
+    (project / "config" / "demo.yaml").write_text(yaml.safe_dump(config))
+    assert changed() == {
+        "sample_calibration", "calibrate", "compile_rknn", "evaluate_int8", "show_detections", "collect",
+        "make_report", "bundle",
     }  # fmt: skip
 
-    # An experiment with fewer variants takes what is there, and only collects and draws anew.
-    git(by_dvc, "checkout", "-q", "config/demo.yaml")
-    output = run(by_dvc, "dvc", "exp", "run", "-n", "one-head", "-S", "config/demo.yaml:sweep.head=[split]")
-    assert set(re.findall("Running stage '(.*?)'", output)) == {"collect", "show_detections"}
-    assert len((by_dvc / made / "table.csv").read_text().splitlines()) == 2
-    assert "one-head" in run(by_dvc, "dvc", "exp", "show", "--csv")
-    assert "sweep.head" in run(by_dvc, "dvc", "params", "diff", "HEAD")
+    # An experiment with fewer variants takes what is there; only what looks at all of them runs anew.
+    git(project, "checkout", "-q", "config/demo.yaml")
+    output = dvc("exp", "run", "-n", "one-head", "-S", "config/demo.yaml:sweep.head=[split]")
+    assert set(re.findall("Running stage '(.*?)'", output)) == {"collect", "show_detections", "make_report", "bundle"}
+    assert len((ours / "table.csv").read_text().splitlines()) == 2
+    assert "one-head" in dvc("exp", "show", "--csv")
+    assert "sweep.head" in dvc("params", "diff", "HEAD")
 
 
 def test_every_step_has_help(step):
