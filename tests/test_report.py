@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+from contextlib import contextmanager
 
 import cv2
 import numpy as np
@@ -21,9 +22,9 @@ from lib.choice import focus, pareto_front, recommended
 from lib.errors import run_step
 from lib.plots import class_changes, map_over_imgsz, map_over_max_images, pareto
 from lib.report.provenance import portable_config
-from lib.table import class_differences, to_csv, variant_of, variants
+from lib.table import class_differences, from_csv, to_csv, variant_of, variants
 
-HOSTILE = "<script>document.title='owned'</script>"
+HOSTILE = "<script>document.title='owned'</script>$_$"
 CLASSES = {"bolt": 12, "nut & washer": 7, HOSTILE: 3}
 CONFIG = {
     "run": "made",
@@ -227,13 +228,28 @@ def test_checksums_are_those_that_sha256sum_gives(report, run):
         assert re.search(rf">{name}<.*{done.stdout.split()[0]}", text)
 
 
-def test_nothing_to_recommend_is_told(run, make):
-    before = (run / "table.csv").read_text()
-    (run / "table.csv").write_text(before.replace(",runs", ",unsure"))
+@contextmanager
+def table_changed(run, change):
+    """The made-up run with `change` done to its table, for a while."""
+    path = run / "table.csv"
+    before = path.read_bytes()
+    path.write_text(to_csv(change(from_csv(path))))
     try:
-        text = make("none.html").read_text()
+        yield
     finally:
-        (run / "table.csv").write_text(before)
+        path.write_bytes(before)
+
+
+def test_a_more_accurate_variant_that_fails_is_told(run, make):
+    better = "is more accurate (0.7000), but its verdict is"
+    with table_changed(run, lambda table: table.assign(map50_95_int8=table.map50_95_int8.mask(table.cpu_ops > 0, 0.7))):
+        assert better in make("better.html").read_text()
+    assert better not in make("plain.html").read_text()
+
+
+def test_nothing_to_recommend_is_told(run, make):
+    with table_changed(run, lambda table: table.assign(verdict="unsure")):
+        text = make("none.html").read_text()
     assert "No variant to recommend" in text
     assert "★</span>" not in text
 
