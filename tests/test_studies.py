@@ -26,6 +26,7 @@ layer_name                     simulator_error
 [Input] images         1.00000 | 0.0       1.00000 | 0.0
 [Conv] /a/Conv_output  0.99996 | 28.903    0.99900 | 1e-05
 [Conv] /b/Conv_output
+[Sigmoid] scores       q_zero | q_zero     q_zero | q_zero
 [exSwish] /b/Mul       0.88984 | 0.0106    0.89894 | 0.0092
 """
 
@@ -67,12 +68,12 @@ def test_layer_errors_are_those_between_onnxruntime_and_the_simulator(step, cali
         assert measured.entire_euc[output.name] == pytest.approx(distance, rel=1e-3)
 
 
-def test_layers_are_read_and_a_fused_one_has_no_numbers():
+def test_layers_are_read_and_a_fused_one_and_one_of_zeros_have_no_numbers():
     table = read_layer_errors(TEXT)
-    assert table.layer.tolist() == ["images", "/a/Conv_output", "/b/Conv_output", "/b/Mul"]
-    assert table.type.tolist() == ["Input", "Conv", "Conv", "exSwish"]
+    assert table.layer.tolist() == ["images", "/a/Conv_output", "/b/Conv_output", "scores", "/b/Mul"]
+    assert table.type.tolist() == ["Input", "Conv", "Conv", "Sigmoid", "exSwish"]
     assert table.single_euc[1] == 1e-5
-    assert table.iloc[2, 2:].isna().all()
+    assert table.iloc[2:4, 2:].isna().all(axis=None)
     assert worst(table, 2).layer.tolist() == ["/b/Mul", "/a/Conv_output"]
 
 

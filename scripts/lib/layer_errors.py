@@ -18,13 +18,16 @@ COLUMNS = ["layer", "type", "entire_cos", "entire_euc", "single_cos", "single_eu
 _HEADER = ["layer_name simulator_error", "entire single", "cos euc cos euc"]
 _RULE = re.compile(r"-{20,}")
 _ROW = re.compile(r"\[(?P<type>[^]]+)\] (?P<layer>\S+)(?P<numbers>.*)")
+# In place of a number where all of a layer's output is 0 in INT8, as scores are where there is nothing to find.
+_ALL_ZERO = "q_zero"
 _NUMBERS = re.compile(r"\s+(\S+) \| (\S+)\s+(\S+) \| (\S+)\s*")
 
 
 def read_layer_errors(text: str) -> pd.DataFrame:
     """The table COLUMNS in the order of computation from the toolkit's `error_analysis.txt`.
 
-    A layer whose output is not there in INT8, because it is computed together with the next one, has no numbers (NaN).
+    A layer whose output is not there in INT8, because it is computed together with the next one, has no numbers (NaN),
+    nor has one whose output is all zeros.
     Raises ToolkitError when the text is not of the known form.
     """
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
@@ -41,7 +44,8 @@ def _layer(line: str) -> list:
     numbers = _NUMBERS.fullmatch(match["numbers"]) if match else None
     if not match or not (numbers or not match["numbers"].strip()):
         raise ToolkitError(f"rknn-toolkit2: the line '{line.strip()}' of its per-layer analysis is no layer")
-    return [match["layer"], match["type"], *(map(float, numbers.groups()) if numbers else [float("nan")] * 4)]
+    words = numbers.groups() if numbers else [_ALL_ZERO] * 4
+    return [match["layer"], match["type"], *(float("nan") if word == _ALL_ZERO else float(word) for word in words)]
 
 
 def worst(table: pd.DataFrame, count: int) -> pd.DataFrame:
