@@ -37,7 +37,7 @@ def test_default_config_is_fine():
         ("models.yolov8n.sha256", "12", "models.yolov8n.sha256 is '12', not the 64 hex digits"),
         ("models.yolov8n", {}, "models.yolov8n.weights is missing"),
         ("run", "../up", "run: '../up' cannot be part of a file name"),
-        ("export.opset", 12, "export.opset is 12; at least 13 is needed"),
+        ("export.opset", 10, "export.opset is 10; at least 11 is needed"),
         ("split", "x", "split is 'x'; a block of keys is expected"),
         ("verdict.stop", "yes", "verdict.stop is 'yes'; true or false is expected"),
         ("verdict.cma_mb", 0, "verdict.cma_mb is 0; at least 1 is needed"),
