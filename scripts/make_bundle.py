@@ -30,11 +30,11 @@ def main(argv=None):
     evaluation = read_evaluation(args.run, args.images, args.names)
     with whole(args.run / "bundle") as part:
         for variant in chosen:
-            folder = part / path(variant)
-            proof = make(args.run, variant, path(variant), evaluation, args.platform, args.threads, cc, folder)
+            folder = part / variant.path()
+            proof = make(args.run, variant, evaluation, args.platform, args.threads, cc, folder)
             pack(folder)
             say(
-                f"bundle {args.run / 'bundle' / path(variant)}: C decodes {proof['images']} pictures as Python does, "
+                f"bundle {args.run / 'bundle' / variant.path()}: C decodes {proof['images']} pictures as Python does, "
                 f"{proof['detections']} detections, boxes to {proof['box_px']:.1g} px, mAP50-95 {proof['map50_95']:.4f}"
             )
 
@@ -52,11 +52,6 @@ def parse(argv):
     return parser.parse_args(argv)
 
 
-def path(variant: Variant) -> Path:
-    """Where a variant's files lie below `rknn`, `quantized`, `metrics` and `bundle` of a run."""
-    return Path(variant.model, variant.imgsz, variant.head, f"{variant.algorithm}-{variant.max_images}")
-
-
 def best(run: Path, chosen: list[Variant]) -> Variant:
     """The variant with the best INT8 mAP50-95 of those that the board does not refuse, the smaller file of two equals.
 
@@ -64,8 +59,8 @@ def best(run: Path, chosen: list[Variant]) -> Variant:
     """
 
     def rank(variant: Variant):
-        int8 = read_json(run / "metrics" / path(variant).with_suffix(".json"))
-        build = read_json(run / "rknn" / path(variant) / "build.json")
+        int8 = read_json(run / "metrics" / variant.path().with_suffix(".json"))
+        build = read_json(run / "rknn" / variant.path() / "build.json")
         refused = (build.get("verdict") or {}).get("result") == "fails"
         return (refused, -int8["map50_95"], build["rknn_bytes"])
 

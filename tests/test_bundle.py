@@ -247,7 +247,7 @@ def test_made_twice_it_is_the_same(run_folder, python_env, tmp_path):
 
 
 def test_best_variant_is_the_most_accurate_that_the_board_takes(tmp_path):
-    from make_bundle import best, path
+    from make_bundle import best
 
     rows = [("a", 0.50, 9, "fails"), ("b", 0.40, 9, "runs"), ("c", 0.40, 8, "unsure"), ("d", 0.39, 1, None)]
     chosen = []
@@ -255,8 +255,8 @@ def test_best_variant_is_the_most_accurate_that_the_board_takes(tmp_path):
         variant = Variant(name, "320", "split", "normal", 16)
         chosen.append(variant)
         for folder, text in (
-            (tmp_path / "metrics" / path(variant).with_suffix(".json"), {"map50_95": precision}),
-            (tmp_path / "rknn" / path(variant) / "build.json",
+            (tmp_path / "metrics" / variant.path().with_suffix(".json"), {"map50_95": precision}),
+            (tmp_path / "rknn" / variant.path() / "build.json",
              {"rknn_bytes": size, **({"verdict": {"result": result}} if result else {})}),
         ):  # fmt: skip
             folder.parent.mkdir(parents=True)

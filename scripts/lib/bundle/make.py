@@ -39,23 +39,22 @@ def read_evaluation(run: Path, part: str, names: list[str]) -> Evaluation:
 def make(
     run: Path,
     variant: Variant,
-    path: Path,
     evaluation: Evaluation,
     platform: str,
     processes: int,
     cc: list[str],
     folder: Path,
 ) -> dict:
-    """Make the bundle of a variant, whose files lie at `path` below the folders of `run`, as `folder`.
+    """Make the bundle of a variant from the files of a run's folder, as the new `folder`; `cc` compiles its program.
 
     Returns its proof: images, detections, box_px, score, map50_95. Raises UserError when C and Python disagree, when
     C's mAP is not the one that was measured, or the bundle does not pass its own check.
     """
-    rknn = require(run / "rknn" / path / "model.rknn", "model")
-    model = SimulatedModel(run / "quantized" / path, variant.head, platform, variant.algorithm)
+    rknn = require(run / "rknn" / variant.path() / "model.rknn", "model")
+    model = SimulatedModel(run / "quantized" / variant.path(), variant.head, platform, variant.algorithm)
     require(model.path, "calibrated model")
     exported = read_json(run / "metrics" / variant.model / variant.imgsz / "exported.json")
-    int8 = read_json((run / "metrics" / path).with_suffix(".json"))
+    int8 = read_json((run / "metrics" / variant.path()).with_suffix(".json"))
     verdict = read_json(rknn.parent / "build.json").get("verdict")
     agreed = contract(read_rknn(rknn), variant, evaluation.names, exported, int8, verdict)
     folder.mkdir(parents=True)
@@ -77,7 +76,7 @@ def make(
     write_json(folder / CONTRACT, agreed | {"files": checksums(folder)})
     write_checksums(folder)
     if wrong := problems(folder, cc):
-        raise UserError(f"the bundle of {path} does not pass its own check: {'; '.join(wrong)}")
+        raise UserError(f"the bundle of {variant.title()} does not pass its own check: {'; '.join(wrong)}")
     return agreed["proof"]
 
 

@@ -13,12 +13,11 @@ from lib.table import MAP_DIGITS, Variant
 def readme(agreed: dict) -> str:
     """The text of README.md for a contract with its proof."""
     image, thresholds, accuracy, proof = (agreed[name] for name in ("input", "thresholds", "accuracy", "proof"))
-    variant = Variant(**agreed["variant"])
     return Template((HERE / "README.template.md").read_text()).substitute(
         thresholds,
         **{name: f"{value:.{MAP_DIGITS}f}" for name, value in accuracy.items() if name.startswith("map")},
         images=accuracy["images"],
-        title=f"{variant.model} {variant.imgsz}, head '{variant.head}', {variant.algorithm}-{variant.max_images}",
+        title=Variant(**agreed["variant"]).title(),
         platform=agreed["platform"],
         toolkit=agreed["toolkit"],
         input_name=image["name"],
