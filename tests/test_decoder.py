@@ -117,7 +117,7 @@ def random_case(seed: int):
     head = HEADS[seed % 2]
     imgsz = ImageSize(*(32 * rng.integers(1, 5, 2)))
     classes = int(rng.choice([1, 2, 4, 11, 12, 13, 80]))
-    c2 = int(rng.choice([16, 16, 16, 8, 32, 5, 0]))
+    c2 = int(rng.choice([16, 16, 16, 8, 32, 5, 1, 0]))
     if head == SINGLE:
         shapes = [(4 + classes, imgsz.area * 21 // 1024, 1)]
     else:

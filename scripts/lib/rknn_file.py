@@ -29,7 +29,8 @@ _TENSOR_NATIVE_SHAPE, _TENSOR_SHAPE, _TENSOR_NAME, _TENSOR_SCALE, _TENSOR_ZERO_P
 class RknnTensor(NamedTuple):
     """An input or output as the NPU holds it: `real = (stored - zero_point) * scale`.
 
-    `shape` is logical, [batch, channel, height, width]; `native_shape` is NC1HWC2, [batch, C1, height, width, C2].
+    `shape` is logical, [batch, channel, height, width]; `native_shape` is NC1HWC2, [batch, C1, height, width, C2]. An
+    output that the CPU makes is NCHW, which is C2 = 1.
     """
 
     name: str
@@ -117,10 +118,12 @@ def _parse(data: bytes) -> RknnFile:
 def _tensor(table: Table, dtypes: dict) -> RknnTensor:
     name, shape = _text(table, _TENSOR_NAME), _numbers(table, _TENSOR_SHAPE, "i")
     native = _numbers(table, _TENSOR_NATIVE_SHAPE, "i")
+    if native == shape:
+        native = (*shape, 1)
     (scale,), (zero_point,) = _numbers(table, _TENSOR_SCALE, "f"), _numbers(table, _TENSOR_ZERO_POINT, "i")
     expected, dtype = dtypes[name]
     if shape != expected or len(native) != 5 or math.prod(native) < math.prod(shape) or not scale > 0:
-        raise ValueError(f"tensor '{name}' has shape {shape} in its graph, {expected} in its description")
+        raise ValueError(f"tensor '{name}' has shape {shape}, {native} in memory, and {expected} in its description")
     return RknnTensor(name, shape, native, dtype, scale, zero_point)
 
 

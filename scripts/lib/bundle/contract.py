@@ -119,7 +119,7 @@ def _output(tensor: RknnTensor, head: str, number: int) -> dict:
         "index": number,
         "name": tensor.name,
         "shape": list(tensor.shape),
-        "layout": "NC1HWC2",
+        "layout": "NC1HWC2" if c2 > 1 else "NCHW",
         "native_shape": list(tensor.native_shape),
         "padding_channels": c1 * c2 - channels,
         "bytes": batch * c1 * height * width * c2,

@@ -34,8 +34,8 @@ enum {
     YOLOV8_BAD_ARGUMENT = -3, /* a null pointer, room for nothing, a threshold or a letterbox that is none */
 };
 
-/* One output: logical shape [1, channels, height, width], in memory [1, c1, height, width, c2] with c1 * c2 channels.
- * What lies in the c1 * c2 - channels channels of padding is never read. */
+/* One output: logical shape [1, channels, height, width], in memory [1, c1, height, width, c2] with c1 * c2 channels
+ * (c2 = channels makes it NHWC, c2 = 1 NCHW). What lies in the c1 * c2 - channels channels of padding is never read. */
 typedef struct {
     int channels, height, width, c1, c2, zero_point;
     float scale;
@@ -253,17 +253,23 @@ static inline int yolov8_gather(const yolov8_model *model, const yolov8_output *
                                 int anchor, float confidence, yolov8_candidate *candidates, int capacity, int count)
 {
     const int limit = yolov8_stored_limit(output, confidence), cells = output->height * output->width, c2 = output->c2;
-    int c1, cell, lane;
+    int c1;
     for (c1 = 0; c1 < output->c1 && limit < 127; c1++) {
+        const int8_t *group = stored + (size_t)c1 * (size_t)cells * (size_t)c2;
         const int begin = first > c1 * c2 ? first - c1 * c2 : 0;
         const int end = output->channels - c1 * c2 < c2 ? output->channels - c1 * c2 : c2;
-        const int8_t *lanes = stored + (size_t)c1 * (size_t)cells * (size_t)c2;
-        for (cell = 0; cell < cells; cell++, lanes += c2) {
-            for (lane = begin; lane < end; lane++) {
-                while (end - lane >= 8 && !yolov8_any_above(lanes + lane, limit)) lane += 8;
-                if (lane < end && lanes[lane] > limit) {
-                    const yolov8_candidate one = {yolov8_real(output, lanes[lane]),
-                                                  (anchor + cell) * model->classes + c1 * c2 + lane - first};
+        /* A group of scores alone is one run of bytes; of others the scores of each cell are one. */
+        const int whole = begin == 0 && end == c2, runs = whole ? 1 : cells, length = whole ? cells * c2 : end - begin;
+        int run, at;
+        for (run = 0; run < runs; run++) {
+            const int start = run * c2 + begin;
+            for (at = start; at < start + length; at++) {
+                while (start + length - at >= 8 && !yolov8_any_above(group + at, limit)) at += 8;
+                if (at < start + length && group[at] > limit) {
+                    const yolov8_candidate one = {
+                        yolov8_real(output, group[at]),
+                        (anchor + at / c2) * model->classes + c1 * c2 + at % c2 - first,
+                    };
                     count = yolov8_push(candidates, capacity, count, one);
                 }
             }

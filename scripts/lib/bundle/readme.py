@@ -38,7 +38,7 @@ def readme(agreed: dict) -> str:
 def _outputs(agreed: dict) -> str:
     """The outputs as a Markdown table."""
     confidence = agreed["thresholds"]["confidence"]
-    title = ["#", "name", "logical shape", "in memory, NC1HWC2", "padding", "bytes", "scale", "zero point"]
+    title = ["#", "name", "logical shape", "in memory", "padding", "bytes", "scale", "zero point"]
     rows = [[*title, str(confidence), "channels"], ["---"] * (len(title) + 2)]
     for told, output in zip(agreed["outputs"], outputs_of(agreed)):
         channels = "; ".join(f"{which}: {what}" for which, what in told["channels"].items())
@@ -47,7 +47,7 @@ def _outputs(agreed: dict) -> str:
                 told["index"],
                 f"`{told['name']}`",
                 told["shape"],
-                told["native_shape"],
+                f"{told['layout']} {told['native_shape']}",
                 told["padding_channels"],
                 told["bytes"],
                 f"{told['scale']:.9g}",
