@@ -19,6 +19,7 @@ from lib.bundle.model_h import model_h
 from lib.bundle.pack import pack
 from lib.errors import UserError
 from lib.rknn_file import read_rknn
+from lib.step_sources import step_sources
 from lib.table import Variant
 
 HEADS = ("single", "split")
@@ -264,6 +265,13 @@ def test_best_variant_is_the_most_accurate_that_the_board_takes(tmp_path):
     assert best(tmp_path, chosen).model == "c"
     assert best(tmp_path, chosen[:1]).model == "a"
     assert best(tmp_path, [chosen[0], chosen[3]]).model == "d"
+
+
+def test_c_code_and_template_count_as_the_steps_files():
+    sources = step_sources("make_bundle", ROOT)
+    for name in ("decode.h", "main.c", "README.template.md", "make.py"):
+        assert f"scripts/lib/bundle/{name}" in sources
+    assert not any("bundle" in name for name in step_sources("evaluate", ROOT))
 
 
 def test_class_names_reach_c_as_they_are(tmp_path):

@@ -33,42 +33,40 @@ def prove(model: SimulatedModel, agreed: dict, binary: Path, pictures: list[Path
 
     Raises UserError at the first picture on which the two differ.
     """
-    work = partial(_prove, model.head, agreed, binary)
+    work = partial(_prove, agreed, binary)
     return over_pictures(model, work, pictures, processes, f"prove {model.path.name}")
 
 
 def write_golden(model: SimulatedModel, agreed: dict, picture: Path, folder: Path) -> None:
     """Write the golden files of one picture into the new `folder`, expectations found by Python."""
     folder.mkdir()
-    over_pictures(model, partial(_write_golden, model.head, agreed, folder), [picture], 1, "golden files")
+    over_pictures(model, partial(_write_golden, agreed, folder), [picture], 1, "golden files")
 
 
 def recompute(agreed: dict, folder: Path) -> Detections:
     """What Python finds in the golden outputs in `folder`, with the suggested thresholds."""
-    imgsz = ImageSize(agreed["input"]["width"], agreed["input"]["height"])
     outputs = golden.read_outputs(folder, outputs_of(agreed))
-    return _detect(outputs, agreed, agreed["variant"]["head"], golden.read_fit(folder, imgsz))
+    return _shown(agreed, outputs, golden.read_fit(folder, _imgsz(agreed)))
 
 
-def _prove(head: str, agreed: dict, binary: Path, run, path: Path) -> Proven:
+def _prove(agreed: dict, binary: Path, run, path: Path) -> Proven:
     _, fit, outputs = _simulate(agreed, run, path)
-    predictions = decode(outputs, head, _imgsz(agreed))
     with tempfile.TemporaryDirectory() as scratch:
         golden.write_outputs(Path(scratch), outputs_of(agreed), outputs, fit)
         found = program.run(binary, Path(scratch), CONFIDENCE, IOU)
     try:
-        agreement = compare(detect(predictions, fit), found)
+        agreement = compare(detect(_decode(agreed, outputs), fit), found)
     except UserError as error:
         raise UserError(f"decode.h does not find in {path} what Python finds: {error}; nothing was written") from None
     shown = int((found.scores > agreed["thresholds"]["confidence"]).sum())
     return Proven(agreement, found, shown, fit.source)
 
 
-def _write_golden(head: str, agreed: dict, folder: Path, run, path: Path) -> None:
+def _write_golden(agreed: dict, folder: Path, run, path: Path) -> None:
     fitted, fit, outputs = _simulate(agreed, run, path)
     golden.write_outputs(folder, outputs_of(agreed), outputs, fit)
     (folder / "input.rgb").write_bytes(fitted.tobytes())
-    found = _detect(outputs, agreed, head, fit)
+    found = _shown(agreed, outputs, fit)
     (folder / "detections.txt").write_text(program.write_detections(found, agreed["classes"]))
 
 
@@ -77,15 +75,15 @@ def _simulate(agreed: dict, run, path: Path) -> tuple[np.ndarray, Letterbox, lis
     return fitted, fit, run(fitted)
 
 
-def _detect(outputs: list[np.ndarray], agreed: dict, head: str, fit: Letterbox) -> Detections:
+def _shown(agreed: dict, outputs: list[np.ndarray], fit: Letterbox) -> Detections:
+    """Detections with the suggested thresholds."""
     thresholds = agreed["thresholds"]
-    return detect(
-        decode(outputs, head, _imgsz(agreed)),
-        fit,
-        thresholds["confidence"],
-        thresholds["iou"],
-        thresholds["most_detections"],
-    )
+    confidence, iou, most = (thresholds[name] for name in ("confidence", "iou", "most_detections"))
+    return detect(_decode(agreed, outputs), fit, confidence, iou, most)
+
+
+def _decode(agreed: dict, outputs: list[np.ndarray]) -> np.ndarray:
+    return decode(outputs, agreed["variant"]["head"], _imgsz(agreed))
 
 
 def _imgsz(agreed: dict) -> ImageSize:
