@@ -33,9 +33,11 @@ static void dequantize(const int8_t *const buffers[])
     for (i = 0; i < model->output_count; i++) {
         const yolov8_output *each = &model->outputs[i];
         planes[i] = out;
-        for (c = 0; c < each->channels; c++)
-            for (cell = 0; cell < each->height * each->width; cell++)
-                *out++ = yolov8_real(each, yolov8_stored(each, buffers[i], c, cell));
+        for (c = 0; c < each->channels; c++) {
+            const int cells = each->height * each->width;
+            const int8_t *channel = buffers[i] + c / each->c2 * cells * each->c2 + c % each->c2;
+            for (cell = 0; cell < cells; cell++) *out++ = yolov8_real(each, channel[cell * each->c2]);
+        }
     }
 }
 
