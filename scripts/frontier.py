@@ -1,8 +1,8 @@
 """Find the largest image size that the board will run, for each number of classes, shape and head.
 
-Makes --csv and --markdown. Models are Ultralytics' own --model with random weights, built for the board on noise: which
-operator goes where does not depend on the weights. Sizes of a shape are tried by bisection, so a size below one that
-runs is taken to run, too. The facts are read from --log, the toolkit's own account of the builds.
+Makes --csv, and --markdown without the reasons. Models are Ultralytics' own --model with random weights, built for the
+board on noise: which operator goes where does not depend on the weights. Sizes of a shape are tried by bisection, so a
+size below one that runs is taken to run, too. The facts are read from --log, the toolkit's own account of the builds.
 """
 
 import sys
@@ -30,6 +30,8 @@ from lib.surgery.simplify import simplify
 from lib.table import DIGITS, to_csv
 from lib.verdict import RUNS, Build, costs, verdict
 
+COSTS = ("npu_mcycles", "estimated_ms", "internal_kb", "weight_kb", "rknn_mb")
+
 
 def main(argv=None):
     """Run the step."""
@@ -41,18 +43,10 @@ def main(argv=None):
             kind = {"classes": classes, "shape": f"{wide}:{high}", "head": head}
             bar.set_description(", ".join(map(str, kind.values())))
             weights = random_weights(args.model, classes, args.seed, Path(scratch, "random.pt"))
-            sizes = sizes_of(wide, high, args.step, args.largest)
-            built = {}
-
-            def runs(size, weights=weights, head=head, built=built):
-                built[size] = build(weights, size, head, args)
-                bar.update()
-                return built[size]["verdict"] == RUNS
-
-            rows.append(kind | row(sizes, last_that_holds(sizes, runs), built))
+            rows.append(kind | search(weights, sizes_of(wide, high, args.step, args.largest), head, args, bar))
     table = pd.DataFrame(rows)
     write_text(args.csv, to_csv(table))
-    write_text(args.markdown, table.fillna("").to_markdown(index=False) + "\n")
+    write_text(args.markdown, table.drop(columns="reason").fillna("").to_markdown(index=False) + "\n")
     say(f"largest sizes that run, {len(rows)} kinds of model: {args.markdown}")
 
 
@@ -72,13 +66,35 @@ def parse(argv):
     parser.add_argument("--clock-mhz", "--clock_mhz", required=True, type=at_least(1), help="the NPU's clock")
     parser.add_argument("--csv", required=True, metavar="FILE.csv")
     parser.add_argument("--markdown", required=True, metavar="FILE.md")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.step % STRIDE or args.step > args.largest:
+        parser.error(f"--step {args.step} must be a multiple of {STRIDE}, and not above --largest {args.largest}")
+    return args
 
 
 def sizes_of(wide: int, high: int, step: int, largest: int) -> list[ImageSize]:
     """Image sizes of a shape, rising: widths are multiples of `step` up to `largest`, heights the nearest that fit."""
     widths = range(step, largest + 1, step)
     return [ImageSize(width, max(STRIDE, round(width * high / wide / STRIDE) * STRIDE)) for width in widths]
+
+
+def search(weights: Path, sizes: list[ImageSize], head: str, args, bar) -> dict:
+    """Columns of the table: the largest of `sizes` that runs with its costs, the next one with why it does not run."""
+    built = {}
+
+    def runs(size: ImageSize) -> bool:
+        bar.set_postfix_str(f"at {size}")
+        built[size] = build(weights, size, head, args)
+        bar.update()
+        return built[size]["verdict"] == RUNS
+
+    last = last_that_holds(sizes, runs)
+    largest = built[sizes[last]] if last >= 0 else {}
+    row = {"largest": str(sizes[last]) if largest else None, **{name: largest.get(name) for name in COSTS}}
+    if last + 1 == len(sizes):
+        return row | {"next": None, "next_verdict": None, "reason": f"nothing wider than {sizes[-1].width} was tried"}
+    beyond = built[sizes[last + 1]]
+    return row | {"next": str(sizes[last + 1]), "next_verdict": beyond["verdict"], "reason": beyond["reason"]}
 
 
 def last_that_holds(sizes: list, holds) -> int:
@@ -119,22 +135,6 @@ def build(weights: Path, size: ImageSize, head: str, args) -> dict:
         "verdict": judged["result"],
         "reason": judged["reason"],
     }
-
-
-def row(sizes: list[ImageSize], last: int, built: dict) -> dict:
-    """The largest size that runs (index `last`) with what it costs, and the next larger one with why it does not."""
-    largest = built[sizes[last]] if last >= 0 else dict.fromkeys(COSTS)
-    beyond = sizes[last + 1 : last + 2]
-    return {
-        "largest": str(sizes[last]) if last >= 0 else None,
-        **{name: largest[name] for name in COSTS},
-        "next": str(beyond[0]) if beyond else None,
-        "next_verdict": built[beyond[0]]["verdict"] if beyond else None,
-        "reason": built[beyond[0]]["reason"] if beyond else f"nothing wider than {sizes[-1].width} was tried",
-    }
-
-
-COSTS = ("npu_mcycles", "estimated_ms", "internal_kb", "weight_kb", "rknn_mb")
 
 
 if __name__ == "__main__":
