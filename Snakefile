@@ -36,5 +36,5 @@ rule all:
         results("plots/pareto.png"),
         results("plots/class_changes.png"),
         results("plots/detections.png"),
-        layers_asked_for(),
+        LAYERS,
         results("report.html"),

@@ -6,6 +6,9 @@ SHOWN = {name: values[:1] for name, values in config["sweep"].items()} | {
     "max_images": [max(config["sweep"]["max_images"])],
 }
 
+# Asked once: it warns of what is not in the sweep.
+LAYERS = layers_asked_for()
+
 
 rule collect:
     input:
@@ -97,6 +100,7 @@ rule make_report:
         exported=rules.collect.input.exported,
         int8=rules.collect.input.int8,
         build=rules.collect.input.build,
+        layers=LAYERS,
         rknn=expand(rules.compile_rknn.output.rknn, **config["sweep"]),
         onnx=expand(rules.export_onnx.output.model, **config["sweep"])
         + expand(rules.graph_surgery.output.model, **config["sweep"]),

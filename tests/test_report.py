@@ -45,6 +45,14 @@ CONFIG = {
         "head": ["single", "split"],
         "algorithm": ["normal"],
     },
+    # Numbers, as YAML gives them; 640 is not in the sweep.
+    "layers": {
+        "model": ["tiny"],
+        "imgsz": [96, 640],
+        "max_images": [8],
+        "head": ["split"],
+        "algorithm": ["normal"],
+    },
 }
 
 
@@ -166,7 +174,7 @@ def run(tmp_path_factory):
             "single_euc": 0.5,
         }
     )
-    path = (run / "layers" / shown.path()).with_suffix(".csv")
+    path = run / "layers" / "tiny" / "96" / "split" / "normal-8.csv"
     path.parent.mkdir(parents=True)
     layers.to_csv(path, index=False)
     cv2.imwrite(str(path.with_suffix(".png")), picture(1, 1000, 400))

@@ -11,8 +11,9 @@ from lib.choice import best_first, focus, pareto_front, recommended
 from lib.dataset import read_picture
 from lib.files import read_json, require
 from lib.imgsz import parse_imgsz
+from lib.layer_errors import worst
 from lib.report.provenance import checksums, commit, dataset_checksum, portable_config, versions
-from lib.table import DIGITS, MAP_DIGITS, Variant, class_differences, from_csv, read_metrics, variant_of
+from lib.table import DIGITS, MAP_DIGITS, Variant, class_differences, from_csv, read_metrics, variant_of, variants
 from lib.verdict import FAILS, RUNS, UNSURE
 
 WORST_LAYERS = 10
@@ -82,7 +83,7 @@ def contents(run: Path, config: dict) -> dict:
             {"variant": each.title(), "shown": label == shown, "rows": _records(class_differences(run, each))}
             for label, each in zip(table.index, chosen)
         ],
-        "layers": [layers for each in chosen if (layers := _layers(run, each))],
+        "layers": [_layers(run, each) for each in _analysed(chosen, config)],
         "toolkit": sorted({build["toolkit"] for build in builds.values()}),
         "versions": versions(),
         "commit": commit(),
@@ -146,17 +147,19 @@ def _cell(table: pd.DataFrame, row: pd.Series, name: str) -> dict:
     return {"text": f"{value:.{DIGITS.get(name, MAP_DIGITS)}f}", "sort": value}
 
 
-def _layers(run: Path, variant: Variant) -> dict | None:
-    """The layers of a variant with the largest error of their own; None where the config asked for no analysis."""
+def _analysed(chosen: list[Variant], config: dict) -> list[Variant]:
+    """Those of the variants that the config's `layers` names."""
+    asked = {tuple(map(str, each)) for each in variants(**config["layers"])}
+    return [each for each in chosen if tuple(map(str, each)) in asked]
+
+
+def _layers(run: Path, variant: Variant) -> dict:
+    """The layers of a variant that lose most by themselves, and the plot of all."""
     path = (run / "layers" / variant.path()).with_suffix(".csv")
-    if not path.exists():
-        return None
-    layers = pd.read_csv(path)
-    worst = layers.sort_values("single_cos", kind="stable").head(WORST_LAYERS)
+    layers = pd.read_csv(require(path, "analysis of layers"))
     return {
         "variant": variant.title(),
-        "count": len(layers),
-        "rows": _records(worst),
+        "rows": _records(worst(layers.dropna(), WORST_LAYERS)),
         "figure": _png(path.with_suffix(".png")),
     }
 
