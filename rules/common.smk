@@ -72,6 +72,22 @@ def cores_a_variant(wildcards) -> int:
     return max(1, workflow.cores // variants)
 
 
+def model_options(name: str) -> list[str]:
+    """A model's entry in the config as options of download_weights.py: they are called as its keys."""
+    words = []
+    for key, value in config["models"][name].items():
+        if value is not None:
+            words += [f"--{key}", *([value] if isinstance(value, str) else value)]
+    return words
+
+
+def model_sources(name: str) -> list[str]:
+    """Where a model's files come from."""
+    entry = config["models"][name]
+    names = entry.get("names", [])
+    return [*entry["weights"], *entry.get("cfg", []), *([names] if isinstance(names, str) else [])]
+
+
 def layers_asked_for() -> list[str]:
     """The per-layer analyses of those variants of the sweep that `layers` names."""
     asked = {name: [str(value) for value in values] for name, values in config["layers"].items()}

@@ -4,7 +4,6 @@
 rule export_onnx:
     input:
         weights=rules.download_weights.output.weights,
-        checksum=rules.download_weights.output.checksum,
         step=step("export_onnx"),
     output:
         model=results("onnx/{model}/{imgsz}/exported.onnx"),

@@ -3,11 +3,10 @@
 
 rule download_weights:
     input:
-        local=lambda w: local_files(config["models"][w.model]["weights"]),
+        local=lambda w: local_files(model_sources(w.model)),
         step=step("download_weights"),
     output:
-        weights=results("weights/{model}.pt"),
-        checksum=results("weights/{model}.pt.sha256"),
+        weights=directory(results("weights/{model}")),
     log:
         results("logs/download_weights/{model}.log"),
     benchmark:
@@ -18,13 +17,11 @@ rule download_weights:
     resources:
         mem_mb=200,
     params:
-        weights=lambda w: config["models"][w.model]["weights"],
-        sha256=lambda w: config["models"][w.model]["sha256"],
+        options=lambda w: model_options(w.model),
     message:
         "Bring weights of {wildcards.model}"
     shell:
-        "python scripts/download_weights.py --weights {params.weights:q} --sha256 {params.sha256:q}"
-        " --output {output.weights:q} --log {log:q}"
+        "python scripts/download_weights.py {params.options:q} --output {output.weights:q} --log {log:q}"
 
 
 rule draw_scenes:

@@ -1,30 +1,50 @@
-"""Bring a model's weights from the first source that works, checked against their SHA-256.
+"""Bring a model's files from the first source that works, checked against their SHA-256.
 
-Makes the file --output from --weights (URLs or paths, tried in order), and OUTPUT.sha256 (as sha256sum writes it)
-beside it. The checksum is not optional: loading a checkpoint runs code that is in it.
+Makes the folder --output, whose name is the model's (NAME), from sources (URLs or paths, tried in order):
+  --weights              an Ultralytics checkpoint: NAME.pt and NAME.pt.sha256 (as sha256sum writes it). The checksum is
+                         not optional: loading a checkpoint runs code that is in it.
+  --weights with --cfg   a Darknet model: NAME.weights, NAME.cfg, and with --names NAME.names. They run no code; without
+                         a checksum they are used unchecked, with a warning.
 """
 
 import sys
 from pathlib import Path
 
 from lib.console import say
+from lib.dataset import read_names
 from lib.errors import UserError, run_step
-from lib.files import write_text
+from lib.files import whole, write_text
 from lib.sources import fetch, missing_checksum
 from lib.step import StepParser
+from lib.weights_folder import CFG, CHECKPOINT, DARKNET, NAMES, inside
 
 
 def main(argv=None):
     """Run the step."""
     parser = StepParser(__doc__)
     parser.add_argument("--weights", nargs="+", required=True, metavar="SOURCE", help="URLs or paths, tried in order")
-    parser.add_argument("--sha256", default="", help="SHA-256 of the file, in hex")
-    parser.add_argument("--output", required=True, metavar="FILE.pt")
+    parser.add_argument("--sha256", default="", help="SHA-256 of the weights, in hex")
+    parser.add_argument("--cfg", nargs="+", metavar="SOURCE", help="Darknet's description of the network")
+    parser.add_argument("--names", nargs="+", help="a Darknet model's class names, or a file with one a line")
+    parser.add_argument("--output", required=True, type=Path, metavar="DIR")
     args = parser.parse_args(argv)
-    if not args.sha256:
+    if not args.cfg and not args.sha256:
         raise UserError(missing_checksum(args.weights))
-    source = fetch(args.weights, args.output, args.sha256, "models.<name>.weights")
-    write_text(f"{args.output}.sha256", f"{args.sha256.lower()}  {Path(args.output).name}\n")
+    if args.names and not args.cfg:
+        raise UserError("--names belongs to a Darknet model; a checkpoint holds its own")
+    if not args.sha256:
+        say(f"WARNING: {args.weights[0]} has no sha256 in the config (models.<name>.sha256); it is used unchecked")
+    with whole(args.output) as folder:
+        folder.mkdir()
+        weights = inside(folder, args.output.name, DARKNET if args.cfg else CHECKPOINT)
+        source = fetch(args.weights, weights, args.sha256 or None, "models.<name>.weights")
+        if args.sha256:
+            write_text(f"{weights}.sha256", f"{args.sha256.lower()}  {weights.name}\n")
+        if args.cfg:
+            fetch(args.cfg, inside(folder, args.output.name, CFG), None, "models.<name>.cfg")
+        if args.names:
+            lines = "".join(f"{name}\n" for name in read_names(args.names))
+            write_text(inside(folder, args.output.name, NAMES), lines)
     say(f"weights {args.output} from {source}")
 
 

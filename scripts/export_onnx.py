@@ -1,19 +1,24 @@
-"""Export Ultralytics weights to ONNX at one image size and opset.
+"""Export a model to ONNX at one image size and opset, with one output [1, 4+C, N].
 
-Makes --output from the checkpoint --weights, whose SHA-256 is checked first: loading a checkpoint runs code in it.
-Ultralytics installs and downloads nothing while it does so.
+Makes --output from --weights: an Ultralytics checkpoint FILE.pt, or the folder that download_weights.py made, which may
+hold a Darknet model too (see darknet_to_onnx.py). A checkpoint's SHA-256 is checked first: loading it runs code that is
+in it. Ultralytics installs and downloads nothing while it exports.
 """
 
 import sys
 import tempfile
 from pathlib import Path
 
+import onnx
+
 from lib.console import say
-from lib.errors import UserError, run_step
+from lib.darknet.convert import convert
+from lib.errors import run_step
 from lib.export import export
-from lib.files import require, sha256
+from lib.files import demand_sha256, require
 from lib.onnx_file import load, save
 from lib.step import StepParser, at_least, imgsz
+from lib.weights_folder import CFG, CHECKPOINT, DARKNET, NAMES, inside, is_darknet
 
 # Facts of the moment and of the machine have no place in a file that should come out the same tomorrow.
 PASSING_METADATA = ("date", "args", "docs")
@@ -22,24 +27,33 @@ PASSING_METADATA = ("date", "args", "docs")
 def main(argv=None):
     """Run the step."""
     parser = StepParser(__doc__)
-    parser.add_argument("--weights", required=True, type=Path, metavar="FILE.pt")
-    parser.add_argument("--sha256", help="SHA-256 of the weights, in hex (default: what WEIGHTS.sha256 beside it says)")
+    parser.add_argument("--weights", required=True, type=Path, metavar="FILE.pt|DIR")
+    parser.add_argument("--sha256", help="SHA-256 of the checkpoint, in hex (default: what FILE.pt.sha256 says)")
     parser.add_argument("--imgsz", required=True, type=imgsz, help="WIDTHxHEIGHT, or one number")
     parser.add_argument("--opset", required=True, type=at_least(11))
     parser.add_argument("--output", required=True, metavar="FILE.onnx")
     args = parser.parse_args(argv)
-    weights = require(args.weights, "weights file")
-    expected = args.sha256 or require(f"{weights}.sha256", "checksum file").read_text().split()[0]
-    if (found := sha256(weights)) != expected.lower():
-        raise UserError(f"{weights} is not loaded: its sha256 is {found}, not the {expected} that was asked for")
+    weights = require(args.weights, "weights")
+    if weights.is_dir() and is_darknet(weights):
+        cfg, numbers, names = (inside(weights, weights.name, suffix) for suffix in (CFG, DARKNET, NAMES))
+        model = convert(cfg, numbers, names if names.exists() else None, args.imgsz, args.opset)
+    else:
+        checkpoint = inside(weights, weights.name, CHECKPOINT) if weights.is_dir() else weights
+        expected = args.sha256 or require(f"{checkpoint}.sha256", "checksum file").read_text().split()[0]
+        demand_sha256(require(checkpoint, "weights file"), expected)
+        model = from_checkpoint(checkpoint, args.imgsz, args.opset)
+    save(model, args.output)
+    say(f"exported {args.output}: opset {args.opset}, input {args.imgsz}, {len(model.graph.node)} nodes")
+
+
+def from_checkpoint(weights: Path, size, opset: int) -> onnx.ModelProto:
+    """What Ultralytics exports, without PASSING_METADATA."""
     with tempfile.TemporaryDirectory() as scratch:
-        exported = export(weights, args.imgsz, args.opset, Path(scratch))
-        model = load(exported)
+        model = load(export(weights, size, opset, Path(scratch)))
     kept = [each for each in model.metadata_props if each.key not in PASSING_METADATA]
     del model.metadata_props[:]
     model.metadata_props.extend(kept)
-    save(model, args.output)
-    say(f"exported {args.output}: opset {args.opset}, input {args.imgsz}, {len(model.graph.node)} nodes")
+    return model
 
 
 if __name__ == "__main__":

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from onnx import TensorProto
 
+from lib.darknet.yolo import from_metadata
 from lib.errors import UserError, run_step
 from lib.head import HEADS, SPLIT
-from lib.onnx_file import load
+from lib.onnx_file import load, metadata
 from lib.step import StepParser, imgsz
 from lib.surgery import PREPARATION, float32_weights, head_of, name_of, one_transpose_dfl, passes_of, split_again
 from lib.surgery.detector import find_detector
@@ -55,6 +56,13 @@ def general(model):
 
 def head_lines(graph: Graph):
     """What surgery sees in a simplified graph: lines of text. Raises UserError when that is no detector."""
+    if layers := from_metadata(metadata(graph.model)):
+        strides = ", ".join(str(layer.stride) for layer in layers)
+        yield f"head      [yolo] of a model from Darknet, strides {strides}"
+        yield f"classes   {layers[0].classes}"
+        for head in HEADS:
+            yield f"{head:<9} {' → '.join(name_of(each) for each in passes_of(graph, head))}"
+        return
     yield f"precision {'FP16 in places' if float32_weights.needed(graph) else 'FP32'}"
     if split_again.is_split(graph):
         names = split_again.outputs_in_order(graph)

@@ -8,6 +8,7 @@ mAP. Without --dataset it calibrates on noise, which costs accuracy.
 import re
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from tqdm import tqdm
 from lib import console, toolkit
 from lib.build_log import read_build_log
 from lib.console import say
+from lib.darknet.yolo import from_metadata
 from lib.dataset import boxes_in_pixels, picture_paths, read_labels, read_picture, shuffled
 from lib.detections import Detections, detect
 from lib.errors import ToolkitError, UserError, run_step
@@ -25,7 +27,7 @@ from lib.files import require, whole
 from lib.head import HEADS, SPLIT, decode
 from lib.letterbox import letterbox
 from lib.metrics import average_precision
-from lib.onnx_file import load, save
+from lib.onnx_file import load, metadata, save
 from lib.onnx_session import infer, open_session, to_tensor
 from lib.rknn_file import read_rknn
 from lib.step import StepParser, at_least, imgsz
@@ -109,7 +111,8 @@ def convert(args, scratch: Path) -> None:
         toolkit.export(rknn, scratch / "model.rknn")
         session = open_session(scratch / "model.onnx")
         runs = (lambda picture: infer(session, to_tensor(picture))), toolkit.simulate(rknn)
-        results = compare(runs, args.head, size, pictures.compared)
+        read = partial(decode, head=args.head, imgsz=size, darknet=from_metadata(metadata(adapted)))
+        results = compare(runs, read, size, pictures.compared)
     built = read_rknn(scratch / "model.rknn")
     lines = difference(results, args, pictures, classes)
     with whole(args.output) as part:
@@ -171,13 +174,16 @@ class Result(NamedTuple):
     cosines: list[float]  # of each raw output in INT8 to that in FP32
 
 
-def compare(runs, head: str, size, pictures: list[Path]) -> list[Result]:
-    """Each picture through the FP32 model and the simulator: `runs` take uint8 RGB [H, W, 3] to raw outputs."""
+def compare(runs, read, size, pictures: list[Path]) -> list[Result]:
+    """Each picture through the FP32 model and the simulator.
+
+    `runs` take uint8 RGB [H, W, 3] to raw outputs, `read` takes these to predictions.
+    """
     results = []
     for path in tqdm(pictures, "FP32 and INT8", file=console.terminal(), disable=None, leave=False):
         fitted, fit = letterbox(read_picture(path), size)
         raw = [run(fitted) for run in runs]
-        found = [detect(decode(outputs, head, size), fit) for outputs in raw]
+        found = [detect(read(outputs), fit) for outputs in raw]
         results.append(Result(fit.source, *found, [cosine(*pair) for pair in zip(*raw, strict=True)]))
     return results
 

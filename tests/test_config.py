@@ -36,6 +36,8 @@ def test_default_config_is_fine():
         ("models.yolov8n.sha256", None, "models.yolov8n: "),
         ("models.yolov8n.sha256", "12", "models.yolov8n.sha256 is '12', not the 64 hex digits"),
         ("models.yolov8n", {}, "models.yolov8n.weights is missing"),
+        ("models.yolov8n.names", "config/coco.names", "models.yolov8n.names belongs to a Darknet model, one with cfg"),
+        ("models.yolov8n.cfg", "a.cfg", "models.yolov8n.cfg is 'a.cfg'; a list is expected"),
         ("run", "../up", "run: '../up' cannot be part of a file name"),
         ("export.opset", 10, "export.opset is 10; at least 11 is needed"),
         ("split", "x", "split is 'x'; a block of keys is expected"),
@@ -58,6 +60,13 @@ def test_problem_is_one_sentence_that_names_the_key(path, value, expected):
     assert len(found) == 1
     assert expected in found[0]
     assert "\n" not in found[0]
+
+
+def test_darknet_model_may_lack_a_checksum():
+    config = copy.deepcopy(DEFAULT)
+    config["models"]["tiny"] = {"cfg": ["a.cfg"], "weights": ["a.weights"], "names": ["a", "b"]}
+    config["sweep"]["model"] = ["yolov8n", "tiny"]
+    assert problems(config, SCHEMA) == []
 
 
 def test_every_problem_is_told_at_once():

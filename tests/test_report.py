@@ -158,7 +158,7 @@ def run(tmp_path_factory):
     shown = variant_of(table.loc[focus(table)])
     class_changes(class_differences(run, shown), shown.title(), plots / "class_changes.png")
     cv2.imwrite(str(plots / "detections.png"), picture(0, 1200, 900))
-    write(run / "weights" / "tiny.pt", b"weights")
+    write(run / "weights" / "tiny" / "tiny.pt", b"weights")
     write(run / "dataset" / "split.csv", "image,part\n")
     for name in ("b c.jpg", "a.jpg", "é.jpg"):
         write(run / "dataset" / "images" / name, name)
@@ -231,7 +231,7 @@ def test_checksums_are_those_that_sha256sum_gives(report, run):
     command = re.search(r"find images labels .*sha256sum", text)[0]
     done = subprocess.run(command, shell=True, cwd=run / "dataset", capture_output=True, text=True, check=True)
     assert f'6 files (pictures and labels): <code class="hash">{done.stdout.split()[0]}' in text
-    for name in ("weights/tiny.pt", "onnx/tiny/320/split.onnx", "rknn/tiny/96/single/normal-8/model.rknn"):
+    for name in ("weights/tiny/tiny.pt", "onnx/tiny/320/split.onnx", "rknn/tiny/96/single/normal-8/model.rknn"):
         done = subprocess.run(["sha256sum", name], cwd=run, capture_output=True, text=True, check=True)
         assert re.search(rf">{name}<.*{done.stdout.split()[0]}", text)
 
@@ -277,7 +277,7 @@ def refused(tmp_path, capsys):
     return refused
 
 
-@pytest.mark.parametrize("missing", ["table.csv", "plots/pareto.png", "weights/tiny.pt", "dataset/labels"])
+@pytest.mark.parametrize("missing", ["table.csv", "plots/pareto.png", "weights/tiny", "dataset/labels"])
 def test_missing_input_is_one_sentence_and_no_page(refused, run, tmp_path, missing):
     shutil.copytree(run, tmp_path / "run")
     (tmp_path / "run" / missing).rename(tmp_path / "aside")

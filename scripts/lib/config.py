@@ -83,8 +83,8 @@ def _relations(config: dict):
         for name in names:
             if name not in config["models"]:
                 yield f"{key}.model names '{name}'{_nearest(name, sorted(config['models']))}; describe it under models"
-            elif not config["models"][name].get("sha256"):
-                yield f"models.{name}: {missing_checksum(config['models'][name]['weights'])}"
+            else:
+                yield from _model_problems(name, config["models"][name])
     for key, sizes in (("sweep", sweep["imgsz"]), ("calibration_study", [study["imgsz"]])):
         for size in sizes:
             try:
@@ -101,6 +101,15 @@ def _relations(config: dict):
     for name, values in sweep.items():
         if len(set(map(str, values))) < len(values):
             yield f"sweep.{name} names a value twice: {', '.join(map(str, values))}"
+
+
+def _model_problems(name: str, model: dict):
+    if "cfg" in model:
+        return
+    if not model.get("sha256"):
+        yield f"models.{name}: {missing_checksum(model['weights'])}"
+    if "names" in model:
+        yield f"models.{name}.names belongs to a Darknet model, one with cfg; a checkpoint holds its own names"
 
 
 def _key(path) -> str:

@@ -13,12 +13,15 @@ import cv2
 from tqdm import tqdm
 
 from lib import console, toolkit
+from lib.darknet.yolo import YoloLayer, from_metadata
 from lib.dataset import read_picture
 from lib.detections import detect
 from lib.errors import UserError
+from lib.files import read_json
 from lib.head import decode
 from lib.imgsz import ImageSize
 from lib.letterbox import letterbox
+from lib.onnx_file import load, metadata
 from lib.onnx_session import infer, open_session, to_tensor
 
 
@@ -28,6 +31,11 @@ class OnnxModel:
 
     path: Path
     head: str
+
+    @cached_property
+    def darknet(self) -> tuple[YoloLayer, ...]:
+        """Its [yolo] layers, if it comes from Darknet."""
+        return from_metadata(metadata(load(self.path)))
 
     @contextmanager
     def loaded(self):
@@ -49,6 +57,11 @@ class SimulatedModel:
     platform: str
     algorithm: str
 
+    @cached_property
+    def darknet(self) -> tuple[YoloLayer, ...]:
+        """Its [yolo] layers, if it comes from Darknet."""
+        return from_metadata(read_json(self.path / toolkit.METADATA))
+
     @contextmanager
     def loaded(self):
         """Yields a function that a worker calls once to get its runner: uint8 RGB [H, W, 3] → dequantized outputs."""
@@ -62,7 +75,7 @@ def detect_all(model, imgsz: ImageSize, classes: int, pictures: list[Path], proc
     Returns a list of (Detections, (width, height)). Raises UserError for a picture that cannot be decoded, or a model
     whose outputs are not those of its head or not of `classes` classes.
     """
-    work = partial(_detect, model.path, model.head, imgsz, classes)
+    work = partial(_detect, model, imgsz, classes)
     return over_pictures(model, work, pictures, processes, f"{model.path.name} {imgsz}")
 
 
@@ -92,11 +105,11 @@ def over_pictures(model, work, pictures: list[Path], processes: int, title: str)
             workers.shutdown(cancel_futures=True)
 
 
-def _detect(name: Path, head: str, imgsz: ImageSize, classes: int, run, path: Path):
+def _detect(model, imgsz: ImageSize, classes: int, run, path: Path):
     fitted, fit = letterbox(read_picture(path), imgsz)
-    predictions = decode(run(fitted), head, imgsz)
+    predictions = decode(run(fitted), model.head, imgsz, model.darknet)
     if (found := predictions.shape[1] - 4) != classes:
-        raise UserError(f"{name} scores {found} classes, the data set has {classes} names")
+        raise UserError(f"{model.path} scores {found} classes, the data set has {classes} names")
     return detect(predictions, fit), fit.source
 
 

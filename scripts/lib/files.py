@@ -59,6 +59,12 @@ def sha256(path) -> str:
     return digest.hexdigest()
 
 
+def demand_sha256(path: Path, expected: str) -> None:
+    """Raise UserError unless the SHA-256 of a file that is about to be loaded is `expected`."""
+    if (found := sha256(path)) != expected.lower():
+        raise UserError(f"{path} is not loaded: its sha256 is {found}, not the {expected} that was asked for")
+
+
 def write_text(path, text: str) -> None:
     """Write a text file, whole or not at all."""
     with whole(path) as part:

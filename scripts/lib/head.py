@@ -6,12 +6,17 @@ Shapes are [batch, channel, height, width]; C classes, N anchor points, strides 
   single    [1, 4+C, N, 1]    cx, cy, w, h divided by the input's width and height; scores after sigmoid
   split     per stride s: [1, 4*R, H/s, W/s] box logits (R = 16 bins a side), [1, C, H/s, W/s] scores after sigmoid
 
+A model from Darknet has an anchor-based head instead (lib.darknet.yolo): the same `exported` and `single` with as many
+predictions as its [yolo] layers make, and as `split` per layer box map, objectness and scores. Its widths and heights
+are limited to the input's: the exponential that they come from knows no bound, and would take all of INT8's range.
+
 DFL: Generalized Focal Loss, Li et al. 2020, https://arxiv.org/abs/2006.04388, eq. 3 to 6: a side's distance is the mean
 of its bins 0..R-1 under the softmax of their logits, in units of the stride.
 """
 
 import numpy as np
 
+from lib.darknet.yolo import YoloLayer, decode_maps
 from lib.errors import UserError
 from lib.imgsz import ImageSize
 
@@ -21,16 +26,27 @@ STRIDES = (8, 16, 32)
 DFL_BINS = 16
 
 
-def decode(outputs: list[np.ndarray], head: str, imgsz: ImageSize) -> np.ndarray:
+def decode(outputs: list[np.ndarray], head: str, imgsz: ImageSize, darknet: tuple[YoloLayer, ...] = ()) -> np.ndarray:
     """Predictions float32 [N, 4+C] of one picture: cx, cy, w, h in input pixels, then class scores.
 
-    `outputs` are the raw outputs of a model with that `head`, in their order. Raises UserError when their shapes are
-    not the head's.
+    `outputs` are the raw outputs of a model with that `head`, in their order; `darknet` its [yolo] layers, if it has
+    some. Raises UserError when their shapes are not the head's.
     """
-    if head == SPLIT:
-        return _decode_split(outputs, imgsz)
+    if head != SPLIT:
+        points = sum(layer.predictions(imgsz) for layer in darknet) or anchor_points(imgsz)[1].size
+        predictions = _decode_joined(outputs, head, imgsz, points)
+    elif darknet:
+        predictions = decode_maps(outputs, darknet, imgsz)
+    else:
+        predictions = _decode_split(outputs, imgsz)
+    if darknet and head != SINGLE:
+        # The head `single` has done it already.
+        predictions[:, 2:4] = np.minimum(predictions[:, 2:4], np.array(imgsz, np.float32))
+    return predictions
+
+
+def _decode_joined(outputs: list[np.ndarray], head: str, imgsz: ImageSize, points: int) -> np.ndarray:
     shapes = [output.shape for output in outputs]
-    points = anchor_points(imgsz)[1].size
     tail = (points,) if head == EXPORTED else (points, 1)
     if len(shapes) != 1 or shapes[0][:1] + shapes[0][2:] != (1, *tail) or shapes[0][1] < 5:
         raise UserError(

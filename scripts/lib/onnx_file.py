@@ -23,6 +23,11 @@ def load(path) -> onnx.ModelProto:
     return model
 
 
+def metadata(model: onnx.ModelProto) -> dict[str, str]:
+    """The model's metadata by its key."""
+    return {each.key: each.value for each in model.metadata_props}
+
+
 def save(model: onnx.ModelProto, path) -> None:
     """Write `model` to `path`, whole or not at all."""
     with whole(path) as part:

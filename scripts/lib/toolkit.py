@@ -15,13 +15,16 @@ import numpy as np
 import pandas as pd
 
 from lib.errors import ToolkitError
-from lib.files import whole
+from lib.files import whole, write_json
 from lib.layer_errors import read_layer_errors
+from lib.onnx_file import load, metadata
 
 PLATFORMS = ("rv1103", "rv1103b", "rv1106", "rv1106b")
 ALGORITHMS = ("normal", "mmse", "kl_divergence")
 # The toolkit names these after the ONNX; ours is always called `calibrated`.
 CALIBRATED = ("calibrated.model", "calibrated.data", "calibrated.quantization.cfg")
+# Beside them: what the ONNX says of its outputs, which the toolkit's files do not keep.
+METADATA = "metadata.json"
 
 
 def version() -> str:
@@ -30,7 +33,9 @@ def version() -> str:
 
 
 def calibrate(model: Path, pictures: list[Path], platform: str, algorithm: str, output: Path) -> None:
-    """Measure value ranges of the ONNX `model` on `pictures` of its input size; write CALIBRATED into folder `output`.
+    """Measure value ranges of the ONNX `model` on `pictures` of its input size.
+
+    Writes CALIBRATED and METADATA into folder `output`.
 
     Raises ToolkitError when the toolkit refuses the model or a picture.
     """
@@ -49,6 +54,7 @@ def calibrate(model: Path, pictures: list[Path], platform: str, algorithm: str, 
             part.mkdir()
             for name in CALIBRATED:
                 os.replace(Path(scratch, name), part / name)
+            write_json(part / METADATA, metadata(load(model)))
 
 
 @contextlib.contextmanager

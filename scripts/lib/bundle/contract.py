@@ -1,5 +1,6 @@
 """The contract of a bundle, model.json: everything that a program needs to know to feed and to read the model."""
 
+from lib.darknet.yolo import YoloLayer, to_metadata
 from lib.detections import IOU, MOST, MOST_CANDIDATES
 from lib.errors import UserError
 from lib.head import DFL_BINS, SINGLE, SPLIT, STRIDES
@@ -29,6 +30,7 @@ _DECODE = {
         "score of class c = real value of channel c of the scores, a probability already: no sigmoid",
     ],
 }
+_ANY_ORDER = "n = prediction, in no order that matters; C = number of classes"
 _AFTERWARDS = [
     "candidates: every class of every anchor point whose score is above the confidence threshold, in the order of "
     f"score, then anchor point, then class; the best {MOST_CANDIDATES}",
@@ -37,10 +39,19 @@ _AFTERWARDS = [
 ]
 
 
-def contract(model: RknnFile, variant: Variant, names: list[str], fp32: dict, int8: dict, verdict: dict | None) -> dict:
+def contract(
+    model: RknnFile,
+    variant: Variant,
+    names: list[str],
+    fp32: dict,
+    int8: dict,
+    verdict: dict | None,
+    darknet: tuple[YoloLayer, ...] = (),
+) -> dict:
     """The contract of a variant, without its proof and the checksums of the bundle's files.
 
-    `fp32` and `int8` are what evaluate.py found; `verdict` is what compile_rknn.py says of the board, if it does.
+    `fp32` and `int8` are what evaluate.py found; `verdict` is what compile_rknn.py says of the board, if it does;
+    `darknet` are the [yolo] layers of a model from Darknet, which has the head `single`.
     Raises UserError for an output that is not INT8.
     """
     _, _, height, width = model.input.shape
@@ -53,7 +64,7 @@ def contract(model: RknnFile, variant: Variant, names: list[str], fp32: dict, in
         "platform": model.platform,
         "toolkit": f"rknn-toolkit2 {model.toolkit}",
         "input": _input(model, imgsz),
-        "outputs": [_output(each, variant.head, number) for number, each in enumerate(model.outputs)],
+        "outputs": [_output(each, variant.head, number, darknet) for number, each in enumerate(model.outputs)],
         "classes": names,
         "thresholds": {
             "confidence": CONFIDENCE,
@@ -63,7 +74,8 @@ def contract(model: RknnFile, variant: Variant, names: list[str], fp32: dict, in
             "iou_why": "what mAP was measured with, and Ultralytics' default",
             "most_detections": MOST,
         },
-        "decode": [*_DECODE[variant.head], *_AFTERWARDS],
+        "metadata": to_metadata(darknet) if darknet else {},
+        "decode": [*_decode_lines(variant.head, darknet), *_AFTERWARDS],
         "accuracy": {
             "images": int8["images"],
             "map50_95_fp32": round(fp32["map50_95"], MAP_DIGITS),
@@ -73,6 +85,10 @@ def contract(model: RknnFile, variant: Variant, names: list[str], fp32: dict, in
         },
         "verdict": verdict,
     }
+
+
+def _decode_lines(head: str, darknet: tuple[YoloLayer, ...]) -> list[str]:
+    return [_ANY_ORDER if darknet and line.startswith("n = ") else line for line in _DECODE[head]]
 
 
 def outputs_of(agreed: dict) -> list[RknnTensor]:
@@ -112,7 +128,7 @@ def _input(model: RknnFile, imgsz: ImageSize) -> dict:
     }
 
 
-def _output(tensor: RknnTensor, head: str, number: int) -> dict:
+def _output(tensor: RknnTensor, head: str, number: int, darknet: tuple[YoloLayer, ...]) -> dict:
     batch, c1, height, width, c2 = tensor.native_shape
     channels = tensor.shape[1]
     return {
@@ -126,14 +142,14 @@ def _output(tensor: RknnTensor, head: str, number: int) -> dict:
         "dtype": tensor.dtype,
         "scale": tensor.scale,
         "zero_point": tensor.zero_point,
-        **_meaning(head, number, channels),
+        **_meaning(head, number, channels, [layer.stride for layer in darknet] or list(STRIDES)),
     }
 
 
-def _meaning(head: str, number: int, channels: int) -> dict:
+def _meaning(head: str, number: int, channels: int, strides: list[int]) -> dict:
     if head == SINGLE:
         return {
-            "strides": list(STRIDES),
+            "strides": strides,
             "channels": {
                 "0 to 3": "cx, cy, w, h, divided by the input's width and height",
                 f"4 to {channels - 1}": "score of class channel - 4",
@@ -146,4 +162,4 @@ def _meaning(head: str, number: int, channels: int) -> dict:
             f"{DFL_BINS * side} to {DFL_BINS * side + DFL_BINS - 1}": f"{name} edge, logits of bins 0 to {DFL_BINS - 1}"
             for side, name in enumerate(_SIDES)
         }
-    return {"strides": [STRIDES[number // 2]], "channels": meaning}
+    return {"strides": [strides[number // 2]], "channels": meaning}

@@ -143,8 +143,9 @@ static inline int yolov8_init(yolov8_decoder *decoder, const yolov8_model *model
         model->width < 32 || model->height < 32 || model->width % 32 || model->height % 32 ||
         model->width > YOLOV8_SIDE_LIMIT || model->height > YOLOV8_SIDE_LIMIT || model->classes < 1)
         return YOLOV8_BAD_MODEL;
-    anchors = yolov8_anchor_count(model);
-    if (model->classes > INT32_MAX / anchors) return YOLOV8_BAD_MODEL;
+    /* How many predictions a joined output holds is its own affair: a model from Darknet has other strides. */
+    anchors = split ? yolov8_anchor_count(model) : model->outputs[0].height;
+    if (anchors < 1 || model->classes > INT32_MAX / anchors) return YOLOV8_BAD_MODEL;
     decoder->model = model;
     if (!split) return yolov8_is(&model->outputs[0], 4 + model->classes, anchors, 1) ? 0 : YOLOV8_BAD_MODEL;
     for (s = 0; s < YOLOV8_STRIDES; s++) {

@@ -15,6 +15,7 @@ from lib.dataset import PARTS, read_boxes, read_names, read_split
 from lib.errors import UserError
 from lib.evaluation import SimulatedModel
 from lib.files import read_json, require, write_json, write_text
+from lib.head import SINGLE, SPLIT
 from lib.metrics import average_precision
 from lib.rknn_file import read_rknn
 from lib.table import MAP_DIGITS, Variant
@@ -53,10 +54,15 @@ def make(
     rknn = require(run / "rknn" / variant.path() / "model.rknn", "model")
     model = SimulatedModel(run / "quantized" / variant.path(), variant.head, platform, variant.algorithm)
     require(model.path, "calibrated model")
+    if model.darknet and variant.head == SPLIT:
+        raise UserError(
+            f"{variant.model} comes from Darknet; decode.h reads its head '{SINGLE}', not '{SPLIT}': "
+            f"ask for sweep.head: [{SINGLE}]"
+        )
     exported = read_json(run / "metrics" / variant.model / variant.imgsz / "exported.json")
     int8 = read_json((run / "metrics" / variant.path()).with_suffix(".json"))
     verdict = read_json(rknn.parent / "build.json").get("verdict")
-    agreed = contract(read_rknn(rknn), variant, evaluation.names, exported, int8, verdict)
+    agreed = contract(read_rknn(rknn), variant, evaluation.names, exported, int8, verdict, model.darknet)
     folder.mkdir(parents=True)
     shutil.copyfile(rknn, folder / "model.rknn")
     for name in DECODER:

@@ -10,6 +10,7 @@ import numpy as np
 from lib.bundle import golden, program
 from lib.bundle.agreement import Agreement, compare
 from lib.bundle.contract import outputs_of
+from lib.darknet.yolo import from_metadata
 from lib.dataset import read_picture
 from lib.detections import CONFIDENCE, IOU, Detections, detect
 from lib.errors import UserError
@@ -83,7 +84,7 @@ def _shown(agreed: dict, outputs: list[np.ndarray], fit: Letterbox) -> Detection
 
 
 def _decode(agreed: dict, outputs: list[np.ndarray]) -> np.ndarray:
-    return decode(outputs, agreed["variant"]["head"], _imgsz(agreed))
+    return decode(outputs, agreed["variant"]["head"], _imgsz(agreed), from_metadata(agreed["metadata"]))
 
 
 def _imgsz(agreed: dict) -> ImageSize:

@@ -15,6 +15,7 @@ from lib.layer_errors import worst
 from lib.report.provenance import checksums, commit, dataset_checksum, portable_config, versions
 from lib.table import DIGITS, MAP_DIGITS, Variant, class_differences, from_csv, read_metrics, variant_of, variants
 from lib.verdict import FAILS, RUNS, UNSURE
+from lib.weights_folder import model_files
 
 WORST_LAYERS = 10
 FIGURES = ("pareto", "map_over_imgsz", "map_over_max_images", "class_changes")
@@ -172,7 +173,7 @@ def _files(run: Path, chosen: list[Variant]) -> list[Path]:
     """The files whose checksums pin the run: weights, split, each ONNX and each .rknn, in the order they are made."""
     graphs = [run / "onnx" / each.model / each.imgsz for each in chosen]
     return [
-        *sorted({run / "weights" / f"{each.model}.pt" for each in chosen}),
+        *sorted({path for each in chosen for path in model_files(run / "weights" / each.model)}),
         run / "dataset" / "split.csv",
         *sorted({graph / f"{name}.onnx" for graph, each in zip(graphs, chosen) for name in ("exported", each.head)}),
         *sorted(run / "rknn" / each.path() / "model.rknn" for each in chosen),

@@ -10,10 +10,14 @@ from dataclasses import replace
 import numpy as np
 import onnx
 
+from lib.darknet.yolo import from_metadata
 from lib.errors import UserError
 from lib.head import SINGLE, SPLIT
+from lib.onnx_file import metadata
 from lib.surgery import (
     channels_first,
+    darknet_single,
+    darknet_split,
     float32_weights,
     four_d_output,
     normalize_boxes,
@@ -35,6 +39,7 @@ PASSES = {
     SPLIT: (one_sigmoid, split_outputs),
 }
 PASSES_OF_SPLIT = (split_again,)
+PASSES_OF_DARKNET = {SINGLE: (darknet_single,), SPLIT: (darknet_split,)}
 
 # What a pass does to the form in which predictions leave the graph; those not named leave it alone.
 CHANGES = {
@@ -44,6 +49,8 @@ CHANGES = {
     four_d_output: {"head": SINGLE, "normalized": False},  # the head implies it
     split_outputs: {"head": SPLIT, "sigmoid": True, "transposed": False},
     split_again: {"sigmoid": True, "outputs": None},
+    darknet_single: {"head": SINGLE},
+    darknet_split: {"head": SPLIT},
 }
 
 
@@ -54,20 +61,20 @@ def adapt(model: onnx.ModelProto, head: str, pictures: list[np.ndarray], seed: i
     compared. The record: `head`, `inputs` (how many), `passes` (name, largest differences `box_px` and `score`), and
     the largest over all. A model that has this head from an earlier surgery comes back as it is.
 
-    Raises UserError when the graph is no YOLOv8-style detector, of a form that is not handled, or when a pass changes
-    what it predicts.
+    Raises UserError when the graph is no YOLOv8-style detector and none of lib.darknet, of a form that is not handled,
+    or when a pass changes what it predicts.
     """
     graph = Graph(model)
     graph.check()
     if done := head_of(model):
         if done != head:
             raise UserError(f"the model already went through surgery for head '{done}'; give the exported one")
-        witness = Witness(model, Form(head=head), pictures, seed)
+        witness = Witness(model, Form(head=head, darknet=from_metadata(metadata(model))), pictures, seed)
         return graph.model, _record(head, witness, [])
     form, passes = form_of(graph), passes_of(graph, head)
     witness = Witness(graph.model, form, pictures, seed)
     form, record = _run(PREPARATION, graph, form, witness)
-    if head == SINGLE:
+    if head == SINGLE and not form.darknet:
         _require_known_boxes(graph, witness)
     record += _run(passes, graph, form, witness)[1]
     entry = graph.model.metadata_props.add()
@@ -98,6 +105,8 @@ def name_of(each) -> str:
 
 def passes_of(graph: Graph, head: str) -> tuple:
     """The passes that bring a prepared `graph` to `head`, needed or not. Raises UserError where there is no way."""
+    if from_metadata(metadata(graph.model)):
+        return PASSES_OF_DARKNET[head]
     if not split_again.is_split(graph):
         return PASSES[head]
     if head != SPLIT:
@@ -107,6 +116,8 @@ def passes_of(graph: Graph, head: str) -> tuple:
 
 def form_of(graph: Graph) -> Form:
     """The form in which an unadapted graph's predictions leave it. Raises UserError when it is no detector."""
+    if darknet := from_metadata(metadata(graph.model)):
+        return Form(darknet=darknet)
     if split_again.is_split(graph):
         outputs = tuple(split_again.outputs_in_order(graph))
         return Form(head=SPLIT, sigmoid=split_again.sigmoids(graph) == 1, outputs=outputs)

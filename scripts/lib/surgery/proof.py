@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from lib.darknet.yolo import YoloLayer
 from lib.dataset import picture_paths, read_picture
 from lib.errors import UserError
 from lib.head import EXPORTED, decode
@@ -34,7 +35,7 @@ class Form:
 
     head: whose shapes the outputs have. transposed: [1, N, 4+C]. sigmoid: whether the scores have passed it.
     normalized: boxes divided by width and height where the head does not imply it. outputs: names in the head's
-    order, where the graph has another.
+    order, where the graph has another. darknet: the [yolo] layers of a model from Darknet.
     """
 
     head: str = EXPORTED
@@ -42,12 +43,13 @@ class Form:
     sigmoid: bool = True
     normalized: bool = False
     outputs: tuple[str, ...] | None = None
+    darknet: tuple[YoloLayer, ...] = ()
 
     def predictions(self, raw: list[np.ndarray], imgsz: ImageSize) -> np.ndarray:
         """The transform undone: float32 [N, 4+C], boxes in pixels, scores in 0..1."""
         if self.transposed:
             raw = [each.transpose(0, 2, 1) for each in raw]
-        predictions = decode(raw, self.head, imgsz)
+        predictions = decode(raw, self.head, imgsz, self.darknet)
         if self.normalized:
             predictions[:, :4] *= np.array([*imgsz, *imgsz], np.float32)
         if not self.sigmoid:

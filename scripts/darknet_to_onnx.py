@@ -1,0 +1,38 @@
+"""Convert a Darknet detector (.cfg and .weights) to ONNX at one image size and opset, in YOLOv8's form of output.
+
+Makes --output with one output [1, 4+C, N]: cx, cy, w, h in input pixels, then objectness * class scores. Batch
+normalization is folded. export_onnx.py does the same to a folder that download_weights.py made.
+"""
+
+import sys
+from pathlib import Path
+
+from lib.console import say
+from lib.darknet.convert import convert
+from lib.errors import run_step
+from lib.files import demand_sha256, require
+from lib.onnx_file import save
+from lib.step import StepParser, at_least, imgsz
+from lib.surgery.proof import input_size
+
+
+def main(argv=None):
+    """Run the step."""
+    parser = StepParser(__doc__)
+    parser.add_argument("--cfg", required=True, type=Path, metavar="FILE.cfg")
+    parser.add_argument("--weights", required=True, type=Path, metavar="FILE.weights")
+    parser.add_argument("--sha256", help="SHA-256 of the weights, in hex")
+    parser.add_argument("--names", type=Path, metavar="FILE", help="class names, one a line")
+    parser.add_argument("--imgsz", type=imgsz, help="WIDTHxHEIGHT, or one number (default: what the .cfg says)")
+    parser.add_argument("--opset", required=True, type=at_least(11))
+    parser.add_argument("--output", required=True, metavar="FILE.onnx")
+    args = parser.parse_args(argv)
+    if args.sha256:
+        demand_sha256(require(args.weights, "weights file"), args.sha256)
+    model = convert(args.cfg, args.weights, args.names, args.imgsz, args.opset)
+    save(model, args.output)
+    say(f"converted {args.output}: opset {args.opset}, input {input_size(model)}, {len(model.graph.node)} nodes")
+
+
+if __name__ == "__main__":
+    sys.exit(run_step(main))
