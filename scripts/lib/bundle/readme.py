@@ -69,4 +69,4 @@ def _stored_limit(output: RknnTensor, threshold: float) -> int | str:
 def _verdict(verdict: dict | None) -> str:
     if verdict is None:
         return "No verdict was made for this build; read its `build.log` for operators whose target is the CPU."
-    return f"{verdict['result']} ({verdict['basis']}): {verdict['reason']}. {verdict['advice']}"
+    return f"{verdict['result']} ({verdict['basis']}): {verdict['reason']}; {verdict['advice']}."
