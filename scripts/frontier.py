@@ -1,8 +1,9 @@
 """Find the largest image size that the board will run, for each number of classes, shape and head.
 
 Makes --csv, and --markdown without the reasons. Models are Ultralytics' own --model with random weights, built for the
-board on noise: which operator goes where does not depend on the weights. Sizes of a shape are tried by bisection, so a
-size below one that runs is taken to run, too. The facts are read from --log, the toolkit's own account of the builds.
+board on noise: which operator goes where does not depend on the weights. Below a size that does not fail none is taken
+to fail (bisection); from there on smaller ones are tried until one runs. Those on the way whose verdict is unsure are
+listed; there may be others. The facts are read from --log, the toolkit's own account of the builds.
 """
 
 import sys
@@ -28,7 +29,7 @@ from lib.step import StepParser, at_least, shape
 from lib.surgery import adapt
 from lib.surgery.simplify import simplify
 from lib.table import DIGITS, to_csv
-from lib.verdict import RUNS, Build, costs, verdict
+from lib.verdict import FAILS, RUNS, UNSURE, Build, costs, verdict
 
 COSTS = ("npu_mcycles", "estimated_ms", "internal_kb", "weight_kb", "rknn_mb")
 
@@ -82,15 +83,19 @@ def search(weights: Path, sizes: list[ImageSize], head: str, args, bar) -> dict:
     """Columns of the table: the largest of `sizes` that runs with its costs, the next one with why it does not run."""
     built = {}
 
-    def runs(size: ImageSize) -> bool:
-        bar.set_postfix_str(f"at {size}")
-        built[size] = build(weights, size, head, args)
-        bar.update()
-        return built[size]["verdict"] == RUNS
+    def verdict_at(size: ImageSize) -> str:
+        if size not in built:
+            bar.set_postfix_str(f"at {size}")
+            built[size] = build(weights, size, head, args)
+            bar.update()
+        return built[size]["verdict"]
 
-    last = last_that_holds(sizes, runs)
+    last = last_that_holds(sizes, lambda size: verdict_at(size) != FAILS)
+    while last >= 0 and verdict_at(sizes[last]) != RUNS:
+        last -= 1
     largest = built[sizes[last]] if last >= 0 else {}
     row = {"largest": str(sizes[last]) if largest else None, **{name: largest.get(name) for name in COSTS}}
+    row["unsure"] = " ".join(str(size) for size in sizes if size in built and built[size]["verdict"] == UNSURE) or None
     if last + 1 == len(sizes):
         return row | {"next": None, "next_verdict": None, "reason": f"nothing wider than {sizes[-1].width} was tried"}
     beyond = built[sizes[last + 1]]

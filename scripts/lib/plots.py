@@ -128,8 +128,11 @@ def layer_errors(table: pd.DataFrame, title: str, path) -> None:
         axis.plot(shown.number, (1 - shown[column]).clip(lower=COSINE_STEP), color=colour, marker=".", label=label)
     for rank, layer in enumerate(worst(shown, WORST).itertuples(), start=1):
         position = (layer.number, max(1 - layer.single_cos, COSINE_STEP))
-        axis.annotate(str(rank), position, xytext=(0, 6), textcoords="offset points", ha="center", weight="bold")
+        # Neighbours in the ranking are often neighbours in the network: their numbers stand at different heights.
+        offset = (0, 5 + rank % 2 * 10)
+        axis.annotate(str(rank), position, xytext=offset, textcoords="offset points", ha="center", weight="bold")
         axis.plot([], [], " ", label=f"{rank}: {layer.layer} [{layer.type}], cosine {layer.single_cos:.5f}")
+    axis.margins(y=0.15)
     axis.set(xlabel="layer, in the order of computation", ylabel="1 - cosine to FP32", title=title, yscale="log")
     axis.grid(alpha=0.3)
     figure.legend(loc="outside lower center", fontsize=8, ncols=2)
