@@ -2,6 +2,7 @@
 
 import base64
 import html
+import json
 import os
 import re
 import shutil
@@ -220,6 +221,23 @@ def test_report_of_a_real_run_works_in_a_browser(by_snakemake, browser):
     assert browser.run(BROKEN_IMAGES) == 0
     assert browser.run("document.documentElement.scrollWidth") <= 390
     assert browser.run("document.querySelectorAll('#table tbody tr').length") == 2
+
+
+@pytest.mark.toolkit
+def test_snakemakes_own_report_has_a_category_and_a_caption_for_each_result(example_cut, python_env, tmp_path):
+    report = tmp_path / "report.html"
+    done = run_snakemake(example_cut, python_env, "--configfile", "config/demo.yaml", "--report", report)
+    assert done.returncode == 0, done.stdout
+    text = report.read_text()
+    categories, results = (
+        json.JSONDecoder().raw_decode(text, re.search(f"var {name} = ", text).end())[0]
+        for name in ("categories", "results")
+    )
+    assert set(categories) == {"Report", "Comparison", "Accuracy lost", "Detections", "Layers"}
+    assert len(results) == 8
+    for name, result in results.items():
+        assert "<p>" in result["caption"], name
+    assert "Nothing here was run on a board." in text
 
 
 def without_rknn_checksums(page: str) -> str:

@@ -1,8 +1,7 @@
-"""What the report shows, read from a run's folder and put in order; page.html only lays it out."""
+"""What the report shows, read from a run's folder and put in order; page.html.j2 only lays it out."""
 
 import base64
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import pandas as pd
@@ -10,10 +9,10 @@ import pandas as pd
 from lib.choice import best_first, focus, pareto_front, recommended
 from lib.dataset import read_picture
 from lib.files import read_json, require
-from lib.imgsz import parse_imgsz
 from lib.layer_errors import worst
 from lib.report.provenance import checksums, commit, dataset_checksum, portable_config, versions
-from lib.table import DIGITS, MAP_DIGITS, Variant, class_differences, from_csv, read_metrics, variant_of, variants
+from lib.report.rows import columns, reasons, rows_of, shared
+from lib.table import Variant, class_differences, from_csv, read_metrics, variant_of, variants
 from lib.verdict import FAILS, RUNS, UNSURE
 from lib.weights_folder import model_files
 
@@ -22,38 +21,8 @@ FIGURES = ("pareto", "map_over_imgsz", "map_over_max_images", "class_changes")
 JPEG_QUALITY = 82  # photographs as PNG would make the page several times as large
 
 
-class Column(NamedTuple):
-    """A column of the table: its heading and what it means."""
-
-    label: str
-    meaning: str
-
-
-COLUMNS = {
-    "model": Column("Model", "name under models in the config"),
-    "imgsz": Column("Image size", "width x height of the input in pixels; one number for a square"),
-    "head": Column("Head", "single: one output with boxes and scores; split: raw maps a stride, decoded outside"),
-    "algorithm": Column("Algorithm", "how the toolkit chooses the value ranges of INT8"),
-    "max_images": Column("Calibration images", "pictures that the value ranges were measured on"),
-    "map50_95_int8": Column("mAP50-95 INT8", "the INT8 model on the toolkit's simulator"),
-    "map50_95_fp32": Column("mAP50-95 FP32", "the ONNX as exported, by onnxruntime"),
-    "retention": Column("Retention", "mAP50-95 in INT8 / in FP32"),
-    "verdict": Column("Verdict", "whether the board will run it, as the build log tells: runs, fails or unsure"),
-    "npu_mcycles": Column("NPU Mcycles", "the toolkit's estimate for one inference, in millions of cycles"),
-    "map50_int8": Column("mAP50 INT8", "as mAP50-95 INT8, at one IoU threshold, 0.5"),
-    "map50_fp32": Column("mAP50 FP32", "as mAP50-95 FP32, at one IoU threshold, 0.5"),
-    "map50_95_adapted": Column("mAP50-95 adapted", "the ONNX after graph surgery, in FP32: surgery costs nothing"),
-    "internal_kb": Column("Internal KB", "memory for what lies between the layers"),
-    "weight_kb": Column("Weights KB", "memory for the weights"),
-    "rknn_mb": Column("File MB", "size of model.rknn, in millions of bytes"),
-    "cpu_ops": Column("CPU operators", "operators on the CPU other than input and output; the board has none for them"),
-}
-# These stand in the heading when all variants share them.
-SHARED = ("model", "algorithm")
-
-
 def contents(run: Path, config: dict) -> dict:
-    """Everything that page.html shows of the run in the folder `run`; no time, no absolute path.
+    """Everything that page.html.j2 shows of the run in the folder `run`; no time, no absolute path.
 
     Raises UserError when a file is missing or damaged.
     """
@@ -62,7 +31,7 @@ def contents(run: Path, config: dict) -> dict:
     best, front, shown = recommended(table), pareto_front(table), focus(table)
     builds = {label: read_json(run / "rknn" / each.path() / "build.json") for label, each in zip(table.index, chosen)}
     exported, _ = read_metrics(run, chosen[0])
-    rows = dict(zip(table.index, _rows(table, chosen, builds, best, front)))
+    rows = dict(zip(table.index, rows_of(table, builds, best, front)))
     return {
         "run": config["run"],
         "platform": config["platform"],
@@ -70,10 +39,10 @@ def contents(run: Path, config: dict) -> dict:
         "pictures": exported["images"],
         "boxes": sum(each["boxes"] for each in exported["per_class"].values()),
         "heldout": config["evaluation"]["images"] == "heldout",
-        "columns": _columns(table),
-        "shared": {COLUMNS[name].label: table[name].iloc[0] for name in SHARED if table[name].nunique() == 1},
+        "columns": columns(table),
+        "shared": shared(table),
         "rows": list(rows.values()),
-        "reasons": _reasons(rows.values()),
+        "reasons": reasons(rows.values()),
         "counts": {verdict: int((table.verdict == verdict).sum()) for verdict in (RUNS, FAILS, UNSURE)},
         "best": rows.get(best),
         "top": rows[table.index[0]],
@@ -92,60 +61,6 @@ def contents(run: Path, config: dict) -> dict:
         "checksums": checksums(run, _files(run, chosen)),
         "config": portable_config(config),
     }
-
-
-def _columns(table: pd.DataFrame) -> list[dict]:
-    """The columns to show: those that are known in their order, then any other; not those that all rows share."""
-    known = [name for name in COLUMNS if name in table and not (name in SHARED and table[name].nunique() == 1)]
-    others = [name for name in table if name not in COLUMNS]
-    return [
-        {"name": name, **COLUMNS.get(name, Column(name, ""))._asdict(), "number": _is_number(table, name)}
-        for name in known + others
-    ]
-
-
-def _is_number(table: pd.DataFrame, name: str) -> bool:
-    return name == "imgsz" or pd.api.types.is_numeric_dtype(table[name])
-
-
-def _rows(table: pd.DataFrame, chosen: list[Variant], builds: dict, best, front: list) -> list[dict]:
-    shown = [column["name"] for column in _columns(table)]
-    return [
-        {
-            "title": variant.title(),
-            "rknn": (Path("rknn") / variant.path() / "model.rknn").as_posix(),
-            "cells": {name: _cell(table, row, name) for name in shown},
-            "best": label == best,
-            "front": label in front,
-            **{name: _cell(table, row, name)["text"] for name in table.columns},
-            "judged": builds[label]["verdict"],
-            "costs": builds[label]["costs"],
-        }
-        for (label, row), variant in zip(table.iterrows(), chosen)
-    ]
-
-
-def _reasons(rows) -> list[dict]:
-    """What speaks against variants that are not known to run: the verdict, and the variants it is on."""
-    groups = {}
-    for row in rows:
-        if row["judged"]["result"] != RUNS:
-            groups.setdefault(tuple(row["judged"].items()), []).append(row["title"])
-    return [{**dict(judged), "variants": titles} for judged, titles in groups.items()]
-
-
-def _cell(table: pd.DataFrame, row: pd.Series, name: str) -> dict:
-    """A cell's text, and what it is sorted by: a size by its area."""
-    value = row[name]
-    if pd.isna(value):
-        return {"text": "–", "sort": ""}
-    if name == "imgsz":
-        return {"text": value, "sort": parse_imgsz(value).area}
-    if not _is_number(table, name):
-        return {"text": value, "sort": value}
-    if pd.api.types.is_integer_dtype(table[name]):
-        return {"text": str(value), "sort": value}
-    return {"text": f"{value:.{DIGITS.get(name, MAP_DIGITS)}f}", "sort": value}
 
 
 def _analysed(chosen: list[Variant], config: dict) -> list[Variant]:
