@@ -230,7 +230,7 @@ def test_snakemakes_own_report_has_a_category_and_a_caption_for_each_result(exam
     assert done.returncode == 0, done.stdout
     text = report.read_text()
     categories, results = (
-        json.JSONDecoder().raw_decode(text, re.search(f"var {name} = ", text).end())[0]
+        json.JSONDecoder().raw_decode(text, re.search(f'id="{name}">\\s*var {name} = ', text).end())[0]
         for name in ("categories", "results")
     )
     assert set(categories) == {"Report", "Comparison", "Accuracy lost", "Detections", "Layers"}
