@@ -300,7 +300,7 @@ def test_models_that_are_none_are_refused(shim, seed):
     last = len(tensors) - 1
     assert status(lambda model: None) == 0
     for change in (
-        set_to("head", 2), set_to("width", imgsz.width + 1), set_to("height", 0), set_to("width", -32),
+        set_to("head", 3), set_to("width", imgsz.width + 1), set_to("height", 0), set_to("width", -32),
         set_to("width", 1 << 20), set_to("classes", classes + 1), set_to("classes", 0), set_to("classes", 2**31 - 1),
         set_to("output_count", 0), set_to("output_count", 7), set_to("output_count", 3),
         set_to("channels", 1, last), set_to("height", 0, last), set_to("width", 0, last), set_to("c1", 0, last),

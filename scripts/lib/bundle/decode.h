@@ -25,7 +25,8 @@
 
 enum { YOLOV8_STRIDES = 3, YOLOV8_MAX_OUTPUTS = 2 * YOLOV8_STRIDES, YOLOV8_BINS = 16, YOLOV8_SIDE_LIMIT = 8192 };
 
-typedef enum { YOLOV8_SINGLE, YOLOV8_SPLIT } yolov8_head;
+/* YOLOV8_SINGLE_DARKNET is as YOLOV8_SINGLE, but from a Darknet model, whose predictions are as many as it has. */
+typedef enum { YOLOV8_SINGLE, YOLOV8_SPLIT, YOLOV8_SINGLE_DARKNET } yolov8_head;
 
 /* What can be wrong; every function that can fail returns one of these, all below 0. */
 enum {
@@ -139,13 +140,13 @@ static inline int yolov8_init(yolov8_decoder *decoder, const yolov8_model *model
     int split, anchors, s;
     if (!decoder || !model) return YOLOV8_BAD_ARGUMENT;
     split = model->head == YOLOV8_SPLIT;
-    if ((!split && model->head != YOLOV8_SINGLE) || model->output_count != (split ? YOLOV8_MAX_OUTPUTS : 1) ||
-        model->width < 32 || model->height < 32 || model->width % 32 || model->height % 32 ||
-        model->width > YOLOV8_SIDE_LIMIT || model->height > YOLOV8_SIDE_LIMIT || model->classes < 1)
+    if ((!split && model->head != YOLOV8_SINGLE && model->head != YOLOV8_SINGLE_DARKNET) ||
+        model->output_count != (split ? YOLOV8_MAX_OUTPUTS : 1) || model->width < 32 || model->height < 32 ||
+        model->width % 32 || model->height % 32 || model->width > YOLOV8_SIDE_LIMIT ||
+        model->height > YOLOV8_SIDE_LIMIT || model->classes < 1)
         return YOLOV8_BAD_MODEL;
-    /* How many predictions a joined output holds is its own affair: a model from Darknet has other strides. */
-    anchors = split ? yolov8_anchor_count(model) : model->outputs[0].height;
-    if (anchors < 1 || model->classes > INT32_MAX / anchors) return YOLOV8_BAD_MODEL;
+    anchors = model->head == YOLOV8_SINGLE_DARKNET ? model->outputs[0].height : yolov8_anchor_count(model);
+    if (anchors < 1 || model->classes > INT32_MAX / anchors - 4) return YOLOV8_BAD_MODEL;
     decoder->model = model;
     if (!split) return yolov8_is(&model->outputs[0], 4 + model->classes, anchors, 1) ? 0 : YOLOV8_BAD_MODEL;
     for (s = 0; s < YOLOV8_STRIDES; s++) {
@@ -308,7 +309,7 @@ static inline void yolov8_box(const yolov8_decoder *decoder, const int8_t *const
     const yolov8_output *output = model->outputs;
     float centre[2], size[2];
     int axis, s = 0;
-    if (model->head == YOLOV8_SINGLE) {
+    if (model->head != YOLOV8_SPLIT) {
         for (axis = 0; axis < 2; axis++) {
             const double side = axis ? model->height : model->width;
             const float middle = yolov8_real(output, yolov8_stored(output, buffers[0], axis, anchor));
@@ -380,7 +381,7 @@ static inline int yolov8_decode(const yolov8_decoder *decoder, const int8_t *con
         if (!buffers[i]) return YOLOV8_BAD_ARGUMENT;
         if (sizes[i] != yolov8_size(&model->outputs[i])) return YOLOV8_BAD_SIZE;
     }
-    if (model->head == YOLOV8_SINGLE)
+    if (model->head != YOLOV8_SPLIT)
         found = yolov8_gather(model, model->outputs, buffers[0], 4, 0, confidence, candidates, candidate_capacity, 0);
     for (i = 1; i < model->output_count; i += 2) {
         const yolov8_output *scores = &model->outputs[i];

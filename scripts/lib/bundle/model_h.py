@@ -3,6 +3,7 @@
 import math
 
 from lib.bundle.contract import outputs_of
+from lib.darknet.yolo import from_metadata
 
 
 def model_h(agreed: dict) -> str:
@@ -12,6 +13,8 @@ def model_h(agreed: dict) -> str:
     names = "\n".join(f"    {_quoted(name)}," for name in agreed["classes"])
     image, thresholds = agreed["input"], agreed["thresholds"]
     head, classes = agreed["variant"]["head"].upper(), len(agreed["classes"])
+    if from_metadata(agreed["metadata"]):
+        head += "_DARKNET"
     return f"""\
 /* Made from model.json; change nothing here. */
 #ifndef YOLOV8_MODEL_H
