@@ -317,6 +317,24 @@ def test_models_that_are_none_are_refused(shim, seed):
     assert status(set_to("scale", 2.75, 0)) == (-1 if head == SPLIT else 0)
 
 
+def test_darknet_model_holds_as_many_predictions_as_its_output(shim):
+    """Whose number a YOLOv8's strides give, and another is refused."""
+    head, imgsz, classes, tensors, _ = random_case(0)
+    assert head == SINGLE
+
+    def status(predictions, darknet):
+        model = model_of(tensors, head, imgsz, classes)
+        model.outputs[0].height = predictions
+        model.head = 2 if darknet else 0
+        return Decoder(shim, model).status
+
+    for predictions in (1, 1500, tensors[0].shape[2]):
+        assert status(predictions, darknet=True) == 0
+    for predictions in (0, -5, 2**31 - 1):
+        assert status(predictions, darknet=True) == -1
+    assert status(1500, darknet=False) == -1
+
+
 def test_header_is_cplusplus_too(tmp_path):
     """Rockchip's own examples are C++."""
     if not shutil.which("g++"):
