@@ -113,7 +113,7 @@ def read_network(path: Path, imgsz: ImageSize | None = None) -> Network:
     if (channels := net.integer("channels", 3)) != 3:
         raise net.error(f"{channels} channels; pictures here have 3")
     if imgsz is None:
-        imgsz = parse_imgsz(f"{net.integer('width')}x{net.integer('height')}")
+        imgsz = _size(net)
     picture = (channels, imgsz.height, imgsz.width)
     layers: list[Layer] = []
     for section in sections:
@@ -135,6 +135,15 @@ def read_network(path: Path, imgsz: ImageSize | None = None) -> Network:
     return network
 
 
+def _size(net: Section) -> ImageSize:
+    """Width and height as [net] has them."""
+    text = f"{net.integer('width')}x{net.integer('height')}"
+    try:
+        return parse_imgsz(text)
+    except UserError as error:
+        raise net.error(f"{error}; --imgsz gives another") from None
+
+
 def _convolutional(section: Section, layers: list[Layer], picture: Shape) -> Convolutional:
     source, (channels, height, width) = _previous(layers, picture)
     filters = section.integer("filters", 1, least=1)
@@ -145,7 +154,7 @@ def _convolutional(section: Section, layers: list[Layer], picture: Shape) -> Con
         padding = size // 2
     groups = section.integer("groups", 1, least=1)
     if channels % groups or filters % groups:
-        raise section.error(f"{groups} groups divide neither {channels} input channels and {filters} filters evenly")
+        raise section.error(f"groups={groups} does not divide both {channels} input channels and {filters} filters")
     shape = (filters, *(_steps(section, cells, size, stride, 2 * padding) for cells in (height, width)))
     normalized = bool(section.integer("batch_normalize", 0))
     return Convolutional(
