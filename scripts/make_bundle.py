@@ -10,14 +10,16 @@ from pathlib import Path
 
 from lib import toolkit
 from lib.bundle import program
-from lib.bundle.make import make, read_evaluation
+from lib.bundle.make import calibrated, is_decodable, make, read_evaluation
 from lib.bundle.pack import pack
+from lib.choice import focus
 from lib.console import say
 from lib.dataset import PARTS
-from lib.errors import run_step
-from lib.files import read_json, whole
+from lib.errors import UserError, run_step
+from lib.files import whole
+from lib.head import SINGLE
 from lib.step import StepParser, at_least, sweep_arguments
-from lib.table import Variant, variants
+from lib.table import Variant, read_table, variant_of, variants
 
 
 def main(argv=None):
@@ -25,6 +27,7 @@ def main(argv=None):
     args = parse(argv)
     cc = program.compiler()
     chosen = variants(args.model, args.imgsz, args.head, args.algorithm, args.max_images)
+    chosen = with_decoder(args.run, chosen, args.platform)
     if args.bundle == "best":
         chosen = [best(args.run, chosen)]
     evaluation = read_evaluation(args.run, args.images, args.names)
@@ -53,18 +56,25 @@ def parse(argv):
 
 
 def best(run: Path, chosen: list[Variant]) -> Variant:
-    """The variant with the best INT8 mAP50-95 of those that the board does not refuse, the smaller file of two equals.
+    """The variant that the report recommends of the `chosen`, or the most accurate one where none is known to run."""
+    table = read_table(run, chosen)
+    return variant_of(table.loc[focus(table)])
 
-    Where it refuses all, or no verdict was made, none is left out.
+
+def with_decoder(run: Path, chosen: list[Variant], platform: str) -> list[Variant]:
+    """Those of the `chosen` variants whose outputs decode.h reads; tells of the others.
+
+    Raises UserError when none is left.
     """
-
-    def rank(variant: Variant):
-        int8 = read_json(run / "metrics" / variant.path().with_suffix(".json"))
-        build = read_json(run / "rknn" / variant.path() / "build.json")
-        refused = (build.get("verdict") or {}).get("result") == "fails"
-        return (refused, -int8["map50_95"], build["rknn_bytes"])
-
-    return min(chosen, key=rank)
+    kept = []
+    for variant in chosen:
+        if is_decodable(calibrated(run, variant, platform)):
+            kept.append(variant)
+        else:
+            say(f"no bundle of {variant.title()}: decode.h reads Darknet models of the head '{SINGLE}' alone")
+    if not kept:
+        raise UserError(f"decode.h reads none of the variants asked for; put '{SINGLE}' into sweep.head")
+    return kept
 
 
 if __name__ == "__main__":

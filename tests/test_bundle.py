@@ -7,12 +7,15 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from conftest import ROOT, copy_project
 
+import make_bundle
 from lib.bundle import DECODER, HERE, program
 from lib.bundle.check import checksums, problems, write_checksums
 from lib.bundle.model_h import model_h
@@ -247,24 +250,38 @@ def test_made_twice_it_is_the_same(run_folder, python_env, tmp_path):
     shutil.copytree(kept, results / "bundle")
 
 
-def test_best_variant_is_the_most_accurate_that_the_board_takes(tmp_path):
-    from make_bundle import best
+def test_best_variant_is_the_one_that_the_report_recommends(monkeypatch, tmp_path):
+    chosen = [Variant(name, "320", "split", "normal", 16) for name in "abcd"]
 
-    rows = [("a", 0.50, 9, "fails"), ("b", 0.40, 9, "runs"), ("c", 0.40, 8, "unsure"), ("d", 0.39, 1, None)]
-    chosen = []
-    for name, precision, size, result in rows:
-        variant = Variant(name, "320", "split", "normal", 16)
-        chosen.append(variant)
-        for folder, text in (
-            (tmp_path / "metrics" / variant.path().with_suffix(".json"), {"map50_95": precision}),
-            (tmp_path / "rknn" / variant.path() / "build.json",
-             {"rknn_bytes": size, **({"verdict": {"result": result}} if result else {})}),
-        ):  # fmt: skip
-            folder.parent.mkdir(parents=True)
-            folder.write_text(json.dumps(text))
-    assert best(tmp_path, chosen).model == "c"
-    assert best(tmp_path, chosen[:1]).model == "a"
-    assert best(tmp_path, [chosen[0], chosen[3]]).model == "d"
+    def table(run, variants):
+        rows = {"a": (0.5, "fails"), "b": (0.4, "runs"), "c": (0.41, "unsure"), "d": (0.3, "runs")}
+        return pd.DataFrame(
+            [
+                {**each._asdict(), "map50_95_int8": rows[each.model][0], "verdict": rows[each.model][1],
+                 "npu_mcycles": 1.0, "rknn_mb": 1.0}
+                for each in variants
+            ]
+        )  # fmt: skip
+
+    monkeypatch.setattr(make_bundle, "read_table", table)
+    assert make_bundle.best(tmp_path, chosen).model == "b"
+    assert make_bundle.best(tmp_path, [chosen[3], chosen[0]]).model == "d"
+    assert make_bundle.best(tmp_path, [chosen[0], chosen[2]]).model == "a"
+
+
+def test_split_darknet_models_are_left_out_and_named(monkeypatch, tmp_path, capsys):
+    models = {"dark": ("a [yolo] layer",), "v8": ()}
+    monkeypatch.setattr(
+        make_bundle,
+        "calibrated",
+        lambda run, each, platform: SimpleNamespace(head=each.head, darknet=models[each.model]),
+    )
+    chosen = [Variant(name, "320", head, "normal", 16) for name in models for head in ("single", "split")]
+    kept = make_bundle.with_decoder(tmp_path, chosen, "rv1106")
+    assert [(each.model, each.head) for each in kept] == [("dark", "single"), ("v8", "single"), ("v8", "split")]
+    assert "no bundle of dark 320 split" in capsys.readouterr().out
+    with pytest.raises(UserError, match="put 'single' into sweep.head"):
+        make_bundle.with_decoder(tmp_path, [chosen[1]], "rv1106")
 
 
 def test_c_code_and_template_count_as_the_steps_files():

@@ -15,7 +15,7 @@ from lib.dataset import PARTS, read_boxes, read_names, read_split
 from lib.errors import UserError
 from lib.evaluation import SimulatedModel
 from lib.files import read_json, require, write_json, write_text
-from lib.head import SINGLE, SPLIT
+from lib.head import SPLIT
 from lib.metrics import average_precision
 from lib.rknn_file import read_rknn
 from lib.table import MAP_DIGITS, Variant
@@ -37,6 +37,17 @@ def read_evaluation(run: Path, part: str, names: list[str]) -> Evaluation:
     return Evaluation(dataset, part, [dataset / "images" / each for each in pictures], read_names(names))
 
 
+def calibrated(run: Path, variant: Variant, platform: str) -> SimulatedModel:
+    """The variant's INT8 model in a run's folder. Raises UserError when it is not there."""
+    folder = require(run / "quantized" / variant.path(), "calibrated model")
+    return SimulatedModel(folder, variant.head, platform, variant.algorithm)
+
+
+def is_decodable(model: SimulatedModel) -> bool:
+    """Whether decode.h reads the model's outputs: not those of a split Darknet model."""
+    return not (model.darknet and model.head == SPLIT)
+
+
 def make(
     run: Path,
     variant: Variant,
@@ -52,13 +63,7 @@ def make(
     C's mAP is not the one that was measured, or the bundle does not pass its own check.
     """
     rknn = require(run / "rknn" / variant.path() / "model.rknn", "model")
-    model = SimulatedModel(run / "quantized" / variant.path(), variant.head, platform, variant.algorithm)
-    require(model.path, "calibrated model")
-    if model.darknet and variant.head == SPLIT:
-        raise UserError(
-            f"{variant.model} comes from Darknet; decode.h reads its head '{SINGLE}', not '{SPLIT}': "
-            f"ask for sweep.head: [{SINGLE}]"
-        )
+    model = calibrated(run, variant, platform)
     exported = read_json(run / "metrics" / variant.model / variant.imgsz / "exported.json")
     int8 = read_json((run / "metrics" / variant.path()).with_suffix(".json"))
     verdict = read_json(rknn.parent / "build.json").get("verdict")
