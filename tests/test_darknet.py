@@ -446,6 +446,12 @@ def test_step_writes_nothing_for_a_damaged_file(small, step, tmp_path):
     onnx.checker.check_model(onnx.load(tmp_path / "o.onnx"), full_check=True)
 
 
+def test_folder_in_place_of_a_file_is_one_sentence(small, tmp_path):
+    for files in ((tmp_path, small[1]), (small[0], tmp_path)):
+        with pytest.raises(UserError, match="cannot be read: Is a directory"):
+            convert(*files, None, None, opset=19)
+
+
 def test_comments_blanks_and_case_are_fine(tmp_path):
     path = tmp_path / "a.cfg"
     path.write_text("# first\n[Net]\n width = 96 # inside\n;old\n\nheight=64\n")

@@ -74,6 +74,8 @@ def read_cfg(path: Path) -> list[Section]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError:
         raise UserError(f"{path} is no Darknet .cfg: it is no text (is it the .weights?)") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
     sections: list[Section] = []
     for number, line in enumerate(lines, start=1):
         line = line.split("#")[0].split(";")[0].strip()

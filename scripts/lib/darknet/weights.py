@@ -28,7 +28,7 @@ def read_weights(path: Path, network: Network) -> dict[int, tuple[np.ndarray, np
     if (found := path.stat().st_size) != needed:
         reason = "it is cut off" if found < needed else f"{found - needed} are left over"
         raise UserError(
-            f"weights {path} hold {found} bytes, {network.path} needs {needed}: {reason}, or belongs to another .cfg"
+            f"weights {path} hold {found} bytes, {network.path} needs {needed}: {reason}, or the two files do not belong together"
         )
     numbers = np.fromfile(path, _FLOAT, offset=header)
     if not np.isfinite(numbers).all():
@@ -42,11 +42,14 @@ def read_weights(path: Path, network: Network) -> dict[int, tuple[np.ndarray, np
 
 def _header_bytes(path: Path) -> int:
     """Bytes before the first weight: three int32 of version, then how many images were seen, 8 bytes since 0.2."""
-    with open(path, "rb") as file:
-        version = np.frombuffer(file.read(_VERSION_BYTES), "<i4", count=-1) if path.stat().st_size >= 12 else ()
-    if len(version) != 3:
-        raise UserError(f"weights {path} are too short to be Darknet's: {path.stat().st_size} bytes")
-    major, minor, _ = map(int, version)
+    try:
+        with open(path, "rb") as file:
+            version = file.read(_VERSION_BYTES)
+    except OSError as error:
+        raise UserError(f"weights {path} cannot be read: {error.strerror}") from None
+    if len(version) < _VERSION_BYTES:
+        raise UserError(f"weights {path} are too short to be Darknet's: {len(version)} bytes")
+    major, minor, _ = np.frombuffer(version, "<i4").tolist()
     if not (0 <= major <= 1000 and 0 <= minor <= 1000):
         raise UserError(f"{path} is no Darknet .weights: its header names version {major}.{minor}")
     return _VERSION_BYTES + (8 if major * 10 + minor >= 2 else 4)
