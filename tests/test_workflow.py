@@ -240,9 +240,9 @@ def test_snakemakes_own_report_has_a_category_and_a_caption_for_each_result(exam
     assert "Nothing here was run on a board." in text
 
 
-def without_rknn_checksums(page: str) -> str:
-    """A report without what a build's time goes into."""
-    return re.sub(r"(model\.rknn</th>.*?)[0-9a-f]{64}", r"\1", page)
+def without_rknn_files(page: str) -> str:
+    """A report without the sizes and checksums of what a build's time goes into."""
+    return re.sub(r"(model\.rknn</th>).*", r"\1", page)
 
 
 @pytest.mark.toolkit
@@ -268,7 +268,7 @@ def test_dvc_and_snakemake_give_the_same_table_and_report(origin, by_snakemake, 
     for name in ("table.csv", "layers/parts4/96/split/normal-4.csv"):
         assert (ours / name).read_bytes() == (theirs / name).read_bytes()
     report = (ours / "report.html").read_text()
-    assert without_rknn_checksums(report) == without_rknn_checksums((theirs / "report.html").read_text())
+    assert without_rknn_files(report) == without_rknn_files((theirs / "report.html").read_text())
     assert "up to date" in dvc("repro")
     assert "results/demo/metrics/parts4/96/split/normal-4.json" in dvc("metrics", "show", "--json")
     shown = Path(dvc("plots", "show").strip().removeprefix("file://")).read_text()
