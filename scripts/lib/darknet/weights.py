@@ -28,8 +28,8 @@ def read_weights(path: Path, network: Network) -> dict[int, tuple[np.ndarray, np
     if (found := path.stat().st_size) != needed:
         reason = "it is cut off" if found < needed else f"{found - needed} are left over"
         raise UserError(
-            f"weights {path} hold {found} bytes, {network.path} needs {needed}: {reason}, or the two files do not belong "
-            "together"
+            f"weights {path} hold {found} bytes, {network.path} needs {needed}: {reason}, or the two files do not "
+            "belong together"
         )
     numbers = np.fromfile(path, _FLOAT, offset=header)
     if not np.isfinite(numbers).all():
