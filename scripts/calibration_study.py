@@ -56,7 +56,7 @@ def summary(table: pd.DataFrame, fp32: float) -> str:
     spread = table.groupby("max_images").map50_95_int8.agg(["mean", "min", "max"])
     spread["spread"] = spread["max"] - spread["min"]
     spread["retention"] = spread["mean"] / fp32
-    return spread.to_markdown(floatfmt=f".{MAP_DIGITS}f") + "\n"
+    return spread.rename(index=str).to_markdown(floatfmt=f".{MAP_DIGITS}f") + "\n"
 
 
 if __name__ == "__main__":

@@ -26,8 +26,8 @@ layer_name                     simulator_error
 [Input] images         1.00000 | 0.0       1.00000 | 0.0
 [Conv] /a/Conv_output  0.99996 | 28.903    0.99900 | 1e-05
 [Conv] /b/Conv_output
-[Sigmoid] scores       q_zero | q_zero     q_zero | q_zero
 [exSwish] /b/Mul       0.88984 | 0.0106    0.89894 | 0.0092
+[Sigmoid] /c/Sigmoid    q_zero | q_zero    0.95000 | 0.0008
 """
 
 
@@ -65,16 +65,18 @@ def test_layer_errors_are_those_between_onnxruntime_and_the_simulator(step, cali
         cosine = np.dot(exact.ravel(), rounded.ravel()) / np.linalg.norm(exact) / np.linalg.norm(rounded)
         assert measured.entire_cos[output.name] == pytest.approx(cosine, abs=2e-5)
         distance = np.linalg.norm(exact - rounded)
-        assert measured.entire_euc[output.name] == pytest.approx(distance, rel=1e-3)
+        assert measured.entire_euc[output.name] == pytest.approx(distance, rel=1e-3, abs=1e-4)
 
 
-def test_layers_are_read_and_a_fused_one_and_one_of_zeros_have_no_numbers():
+def test_layers_are_read_and_a_fused_one_has_no_numbers():
     table = read_layer_errors(TEXT)
-    assert table.layer.tolist() == ["images", "/a/Conv_output", "/b/Conv_output", "scores", "/b/Mul"]
-    assert table.type.tolist() == ["Input", "Conv", "Conv", "Sigmoid", "exSwish"]
+    assert table.layer.tolist() == ["images", "/a/Conv_output", "/b/Conv_output", "/b/Mul", "/c/Sigmoid"]
+    assert table.type.tolist() == ["Input", "Conv", "Conv", "exSwish", "Sigmoid"]
     assert table.single_euc[1] == 1e-5
-    assert table.iloc[2:4, 2:].isna().all(axis=None)
-    assert worst(table, 2).layer.tolist() == ["/b/Mul", "/a/Conv_output"]
+    assert table.iloc[2, 2:].isna().all()
+    # INT8 gives nothing but zeros: nothing of the layer is left, and the toolkit gives no distance.
+    assert table.entire_cos[4] == 0 and np.isnan(table.entire_euc[4]) and table.single_cos[4] == 0.95
+    assert worst(table, 2).layer.tolist() == ["/b/Mul", "/c/Sigmoid"]
 
 
 @pytest.mark.parametrize(
@@ -85,7 +87,8 @@ def test_layers_are_read_and_a_fused_one_and_one_of_zeros_have_no_numbers():
         lambda text: text[: text.index("[Input]")],
         lambda text: text.replace("0.88984 |", "0.88984"),
         lambda text: text.replace("[exSwish]", "exSwish"),
-        lambda text: re.sub(r"\d\.\d+ \|.*", "", text),
+        lambda text: text.replace("0.88984", "much"),
+        lambda text: re.sub(r"\S+ \|.*", "", text),
     ],
 )
 def test_layers_of_another_form_are_refused(damage):

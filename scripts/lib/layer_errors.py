@@ -3,8 +3,9 @@
   entire   both networks run as a whole, so errors add up from layer to layer
   single   each layer gets the FP32 input, so only its own error shows
 
-Both as the cosine of the angle between the two outputs (1 is best) and their euclidean distance (0 is best; it grows
-with a layer's size and values, so it compares a layer with itself in another variant, not with other layers).
+Both as the cosine of the angle between the two outputs (1 is best; 0 where INT8 gives nothing but zeros) and their
+euclidean distance (0 is best; it grows with a layer's size and values, so it compares a layer with itself in another
+variant, not with other layers).
 """
 
 import re
@@ -18,16 +19,15 @@ COLUMNS = ["layer", "type", "entire_cos", "entire_euc", "single_cos", "single_eu
 _HEADER = ["layer_name simulator_error", "entire single", "cos euc cos euc"]
 _RULE = re.compile(r"-{20,}")
 _ROW = re.compile(r"\[(?P<type>[^]]+)\] (?P<layer>\S+)(?P<numbers>.*)")
-# In place of a number where all of a layer's output is 0 in INT8, as scores are where there is nothing to find.
-_ALL_ZERO = "q_zero"
+# What INT8's zeros mean: nothing is left of FP32's direction; their distance is not given.
+_OF_ZEROS = (0.0, float("nan"), 0.0, float("nan"))
 _NUMBERS = re.compile(r"\s+(\S+) \| (\S+)\s+(\S+) \| (\S+)\s*")
 
 
 def read_layer_errors(text: str) -> pd.DataFrame:
     """The table COLUMNS in the order of computation from the toolkit's `error_analysis.txt`.
 
-    A layer whose output is not there in INT8, because it is computed together with the next one, has no numbers (NaN),
-    nor has one whose output is all zeros.
+    A layer whose output is not there in INT8, because it is computed together with the next one, has no numbers (NaN).
     Raises ToolkitError when the text is not of the known form.
     """
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
@@ -43,9 +43,23 @@ def _layer(line: str) -> list:
     match = _ROW.fullmatch(line)
     numbers = _NUMBERS.fullmatch(match["numbers"]) if match else None
     if not match or not (numbers or not match["numbers"].strip()):
-        raise ToolkitError(f"rknn-toolkit2: the line '{line.strip()}' of its per-layer analysis is no layer")
-    words = numbers.groups() if numbers else [_ALL_ZERO] * 4
-    return [match["layer"], match["type"], *(float("nan") if word == _ALL_ZERO else float(word) for word in words)]
+        raise _no_layer(line)
+    try:
+        errors = map(_error, numbers.groups(), _OF_ZEROS) if numbers else [float("nan")] * 4
+        return [match["layer"], match["type"], *errors]
+    except ValueError:
+        raise _no_layer(line) from None
+
+
+def _error(word: str, of_zeros: float) -> float:
+    """A number of the text, or what stands for one: q_zero where INT8 gives all zeros; another …_zero is no number."""
+    if word.endswith("_zero"):
+        return of_zeros if word == "q_zero" else float("nan")
+    return float(word)
+
+
+def _no_layer(line: str) -> ToolkitError:
+    return ToolkitError(f"rknn-toolkit2: the line '{line.strip()}' of its per-layer analysis is no layer")
 
 
 def worst(table: pd.DataFrame, count: int) -> pd.DataFrame:

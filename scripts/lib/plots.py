@@ -119,7 +119,7 @@ def calibration_study(table: pd.DataFrame, fp32: float, title: str, path) -> Non
 def layer_errors(table: pd.DataFrame, title: str, path) -> None:
     """1 - cosine to FP32 of each layer, in order, of the whole network and of the layer alone; the worst are named."""
     # The toolkit gives five digits; what it rounds to no error at all still has to have a place on the axis.
-    shown = table.assign(number=range(len(table))).dropna()
+    shown = table.assign(number=range(len(table))).dropna(subset=["entire_cos", "single_cos"])
     figure, axis = plt.subplots(figsize=(11, 4.6), layout="constrained")
     for column, colour, label in (
         ("entire_cos", "tab:blue", "whole network: errors add up"),

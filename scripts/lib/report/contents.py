@@ -75,7 +75,7 @@ def _layers(run: Path, variant: Variant) -> dict:
     layers = pd.read_csv(require(path, "analysis of layers"))
     return {
         "variant": variant.title(),
-        "rows": _records(worst(layers.dropna(), WORST_LAYERS)),
+        "rows": _records(worst(layers.dropna(subset=["single_cos"]), WORST_LAYERS)),
         "figure": _png(path.with_suffix(".png")),
     }
 
