@@ -30,7 +30,7 @@ REFUSED_ON_CPU = {
 }
 # Error lines of builds that run all the same.
 HARMLESS = (
-    # In every build of the 4-D single head, of which 80 classes at 320 and 4 classes at 416x256 run in the field.
+    # In builds of the 4-D single head that run in the field: 80 classes at 320, 4 classes at 416x256.
     re.compile(r"BulbSqueeze: illegal shape for input_shape, input_shape\[-1\] should align to 16"),
     # Says that an operator was moved to the CPU (airockchip/rknn-toolkit2#559); the table says which.
     re.compile(r"Unkown op target: 0"),
