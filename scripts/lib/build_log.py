@@ -8,8 +8,8 @@ The compiler prints, each line behind `D RKNN: [12:34:56.789]`,
   Total Internal Memory Size, Total Weight Memory Size
 
 Cycles are given for convolutions alone; all other operators have 0/0/0. The form is that of 2.3.2, seen in builds for
-the rv1103, rv1103b, rv1106 and rv1106b. Everything that can be added up is compared with what the log itself says, so that a log of another form,
-or a part of one, is refused and never read as a model without operators.
+the rv1103, rv1103b, rv1106 and rv1106b. Everything that can be added up is compared with what the log itself says, so
+that a log of another form, or a part of one, is refused and never read as a model without operators.
 """
 
 import re
