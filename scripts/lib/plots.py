@@ -72,11 +72,12 @@ def pareto(table: pd.DataFrame, path) -> None:
         axis.annotate(
             f"{row.imgsz} {row.head}, {row.max_images}",
             (row.npu_mcycles, row.map50_95_int8),
-            xytext=(6, -11),
+            xytext=(0, -14),
             textcoords="offset points",
+            ha="center",
             fontsize=8,
         )
-    axis.margins(0.12)
+    axis.margins(0.15)
     axis.set(xlabel="NPU cycles of one inference, millions (estimate)")
     _finish(figure, [axis], "INT8 on the simulator (size head, calibration images)", path)
 
@@ -98,7 +99,7 @@ def class_changes(classes: pd.DataFrame, title: str, path) -> None:
     axis.grid(alpha=0.3, axis="x")
     axis.set(xlabel="AP50-95, INT8 - FP32 (in brackets: boxes to find)")
     left_out = len(classes) - len(chosen)
-    figure.suptitle(title + (f"; {left_out} classes that change less are not shown" if left_out else ""), fontsize=10)
+    figure.suptitle(title + (f"\n{left_out} classes that change less are not shown" if left_out else ""), fontsize=10)
     _save(figure, path)
 
 
