@@ -3,6 +3,7 @@
 
 rule bundle:
     input:
+        table=rules.collect.output.csv,
         exported=expand(rules.evaluate_exported.output.metrics, **config["sweep"]),
         int8=expand(rules.evaluate_int8.output.metrics, **config["sweep"]),
         calibrated=expand(rules.calibrate.output.calibrated, **config["sweep"]),

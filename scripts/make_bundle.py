@@ -19,7 +19,7 @@ from lib.errors import UserError, run_step
 from lib.files import whole
 from lib.head import SINGLE
 from lib.step import StepParser, at_least, sweep_arguments
-from lib.table import Variant, read_table, variant_of, variants
+from lib.table import Variant, from_csv, variant_of, variants
 
 
 def main(argv=None):
@@ -57,8 +57,11 @@ def parse(argv):
 
 def best(run: Path, chosen: list[Variant]) -> Variant:
     """The variant that the report recommends of the `chosen`, or the most accurate one where none is known to run."""
-    table = read_table(run, chosen)
-    return variant_of(table.loc[focus(table)])
+    table = from_csv(run / "table.csv")
+    rows = table[[variant_of(row) in chosen for _, row in table.iterrows()]]
+    if rows.empty:
+        raise UserError(f"{run / 'table.csv'} holds none of the variants asked for; run the step that makes it again")
+    return variant_of(rows.loc[focus(rows)])
 
 
 def with_decoder(run: Path, chosen: list[Variant], platform: str) -> list[Variant]:
