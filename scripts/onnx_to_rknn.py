@@ -122,7 +122,7 @@ def convert(args, scratch: Path) -> None:
     for each, cosine in zip(built.outputs, np.mean([each.cosines for each in results], axis=0)):
         shape = list(each.shape)
         say(f"output     {each.name} {shape} scale {each.scale:.6g} zero point {each.zero_point}, cosine {cosine:.4f}")
-    say(f"           {described(judged)}")
+    say(f"verdict    {described(judged).removeprefix('verdict ')}")
     for line in lines:
         say(line)
 
@@ -141,8 +141,8 @@ class Pictures(NamedTuple):
         folder.mkdir()
         if args.dataset is None:
             say(
-                "warning: no --dataset, so it calibrates on random noise; INT8 scales will not fit real pictures. "
-                "Use this to see whether a model builds, not to flash it"
+                "warning: no --dataset, so it calibrates on random noise, and INT8 scales will not fit real pictures "
+                "(YOLOv8n at 320: mAP50-95 0.33 instead of 0.38); see whether the model builds, do not flash it"
             )
             rng = np.random.default_rng(args.seed)
             for number in range(min(args.max_images or 16, 16)):
