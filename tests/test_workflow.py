@@ -224,9 +224,9 @@ def test_report_of_a_real_run_works_in_a_browser(by_snakemake, browser):
 
 
 @pytest.mark.toolkit
-def test_snakemakes_own_report_has_a_category_and_a_caption_for_each_result(example_cut, python_env, tmp_path):
+def test_snakemakes_own_report_has_a_category_and_a_caption_for_each_result(by_snakemake, python_env, tmp_path):
     report = tmp_path / "report.html"
-    done = run_snakemake(example_cut, python_env, "--configfile", "config/demo.yaml", "--report", report)
+    done = run_snakemake(by_snakemake, python_env, "--configfile", "config/demo.yaml", "--report", report)
     assert done.returncode == 0, done.stdout
     text = report.read_text()
     categories, results = (
