@@ -20,6 +20,7 @@ from lib.surgery import (
     darknet_split,
     float32_weights,
     four_d_output,
+    lower_opset,
     normalize_boxes,
     one_sigmoid,
     one_transpose_dfl,
@@ -33,7 +34,7 @@ from lib.surgery.proof import HALF_TOLERANCE, TOLERANCE, Form, Witness
 
 HEAD_KEY = "rv1106.head"  # the metadata that says which head a graph was given
 
-PREPARATION = (float32_weights, raise_opset)
+PREPARATION = (float32_weights, raise_opset, lower_opset)
 PASSES = {
     SINGLE: (one_transpose_dfl, channels_first, one_sigmoid, normalize_boxes, four_d_output),
     SPLIT: (one_sigmoid, split_outputs),

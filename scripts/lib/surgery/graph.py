@@ -2,6 +2,7 @@
 
 import numpy as np
 import onnx
+import onnx.version_converter
 from onnx import helper, numpy_helper, shape_inference
 
 from lib.errors import UserError
@@ -140,6 +141,16 @@ class Graph:
             for place, each in enumerate(reader.input):
                 if each == node.output[0]:
                     reader.input[place] = node.input[0]
+
+    def convert(self, opset: int) -> None:
+        """Bring the model to another opset. Raises UserError when onnx's version converter refuses it."""
+        try:
+            self.model = onnx.version_converter.convert_version(self.model, opset)
+        except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise UserError(
+                f"the model of opset {self.opset} cannot be converted to opset {opset}: {reason}; export it anew"
+            ) from None
 
     def set_outputs(self, outputs: dict[str, tuple[int, ...]]) -> None:
         """Make the named tensors the outputs, in this order, float32 with these shapes."""

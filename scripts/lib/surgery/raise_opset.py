@@ -5,9 +5,6 @@
 Later opsets stay as they are.
 """
 
-import onnx
-
-from lib.errors import UserError
 from lib.surgery.detector import FIRST_OPSET
 from lib.surgery.graph import Graph
 
@@ -19,8 +16,4 @@ def needed(graph: Graph) -> bool:
 
 def rewrite(graph: Graph) -> None:
     """Convert the model. Raises UserError when the converter refuses it."""
-    try:
-        graph.model = onnx.version_converter.convert_version(graph.model, FIRST_OPSET)
-    except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"the model of opset {graph.opset} cannot be raised to {FIRST_OPSET}: {reason}") from None
+    graph.convert(FIRST_OPSET)
