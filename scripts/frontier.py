@@ -12,7 +12,6 @@ from itertools import product
 from pathlib import Path
 
 import cv2
-import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
@@ -27,6 +26,7 @@ from lib.imgsz import STRIDE, ImageSize
 from lib.onnx_file import load, save
 from lib.step import StepParser, at_least, shape
 from lib.surgery import adapt
+from lib.surgery.proof import noise_picture
 from lib.surgery.simplify import simplify
 from lib.table import DIGITS, to_csv
 from lib.verdict import FAILS, RUNS, UNSURE, Build, costs, verdict
@@ -122,8 +122,7 @@ def build(weights: Path, size: ImageSize, head: str, args) -> dict:
         )
         simplified, _ = simplify(load(export(weights, size, args.opset, Path(scratch))), [], args.seed)
         save(adapt(simplified, head, [], args.seed)[0], onnx)
-        pixels = np.random.default_rng(args.seed).integers(0, 256, (size.height, size.width, 3), dtype=np.uint8)
-        cv2.imwrite(str(noise), pixels)
+        cv2.imwrite(str(noise), noise_picture(size, args.seed))
         toolkit.calibrate(onnx, [noise], args.platform, "normal", calibrated)
         printed = console.transcript()
         with toolkit.built(calibrated, args.platform, "normal", verbose=True) as rknn:
@@ -132,7 +131,7 @@ def build(weights: Path, size: ImageSize, head: str, args) -> dict:
         rknn_bytes = rknn_file.stat().st_size
     judged = verdict(Build(log, args.cma_mb), args.platform)
     return {
-        "npu_mcycles": round(sum(each["cycles_total"] for each in log.operators) / 1e6, DIGITS["npu_mcycles"]),
+        "npu_mcycles": round(log.cycles / 1e6, DIGITS["npu_mcycles"]),
         "estimated_ms": costs(log, args.cma_mb, args.clock_mhz)["estimated_ms"],
         "internal_kb": round(log.internal_kb, DIGITS["internal_kb"]),
         "weight_kb": round(log.weight_kb, DIGITS["weight_kb"]),

@@ -33,6 +33,7 @@ from lib.rknn_file import read_rknn
 from lib.step import StepParser, at_least, imgsz
 from lib.surgery import adapt, head_of
 from lib.surgery.fixed_size import fix_size
+from lib.surgery.proof import noise_picture
 from lib.surgery.simplify import simplify
 from lib.verdict import Build, described, verdict
 
@@ -146,8 +147,7 @@ class Pictures(NamedTuple):
             )
             rng = np.random.default_rng(args.seed)
             for number in range(min(args.max_images or 16, 16)):
-                noise = rng.integers(0, 256, (size.height, size.width, 3), dtype=np.uint8)
-                cv2.imwrite(str(folder / f"{number:02}.png"), noise)
+                cv2.imwrite(str(folder / f"{number:02}.png"), noise_picture(size, rng))
             found = picture_paths(folder)
             return cls(found, found, False)
         found = picture_paths(require(args.dataset, "folder of pictures"))
@@ -265,8 +265,7 @@ def class_names(model) -> list[str]:
     """The classes' names, as Ultralytics writes them into the model; numbers where they are not there."""
     outputs = [[d.dim_value for d in each.type.tensor_type.shape.dim] for each in model.graph.output]
     classes = outputs[1][1] if len(outputs) > 1 else outputs[0][1] - 4
-    text = next((each.value for each in model.metadata_props if each.key == "names"), "")
-    names = re.findall(r"\d+: (?:'([^']*)'|\"([^\"]*)\")", text)
+    names = re.findall(r"\d+: (?:'([^']*)'|\"([^\"]*)\")", metadata(model).get("names", ""))
     distinct = dict.fromkeys(single or double for single, double in names)
     return list(distinct) if len(distinct) == classes else [str(number) for number in range(classes)]
 

@@ -40,6 +40,11 @@ class BuildLog(NamedTuple):
     weight_kb: float
     messages: list[str]  # every `E RKNN` and `W RKNN` line in order, without its time
 
+    @property
+    def cycles(self) -> int:
+        """Cycles of all operators."""
+        return sum(operator["cycles_total"] for operator in self.operators)
+
 
 def read_build_log(text: str) -> BuildLog:
     """The facts of the one build whose verbose log is `text`.

@@ -81,9 +81,8 @@ def costs(log: BuildLog, cma_mb: int, clock_mhz: int) -> dict:
     """What a build costs, as far as its log says. The time is an estimate: cycles over the clock, and cycles are given
     for convolutions alone, so the board takes longer; `uncounted_operators` is how many are left out.
     """
-    cycles = sum(operator["cycles_total"] for operator in log.operators)
     return {
-        "estimated_ms": round(cycles / clock_mhz / 1e3, 2),
+        "estimated_ms": round(log.cycles / clock_mhz / 1e3, 2),
         "clock_mhz": clock_mhz,
         "uncounted_operators": sum(not each["cycles_total"] for each in log.operators if not _is_end(each)),
         "memory_mb": round(_memory_mb(log), 2),

@@ -142,7 +142,7 @@ def _require_known_boxes(graph: Graph, witness: Witness) -> None:
 
 def head_of(model: onnx.ModelProto) -> str | None:
     """The head that an earlier surgery gave the model, or None."""
-    return next((each.value for each in model.metadata_props if each.key == HEAD_KEY), None)
+    return metadata(model).get(HEAD_KEY)
 
 
 def _record(head: str, witness: Witness, passes: list[dict]) -> dict:

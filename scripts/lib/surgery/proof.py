@@ -63,8 +63,7 @@ class Witness:
 
     def __init__(self, model: onnx.ModelProto, form: Form, pictures: list[np.ndarray], seed: int):
         self.imgsz = input_size(model)
-        noise = np.random.default_rng(seed).integers(0, 256, (self.imgsz.height, self.imgsz.width, 3), dtype=np.uint8)
-        self.inputs = [*pictures, noise]
+        self.inputs = [*pictures, noise_picture(self.imgsz, seed)]
         self.predictions = self._predict(model, form)
 
     def compare(self, model: onnx.ModelProto, form: Form, tolerance: Tolerance, failure: str) -> dict:
@@ -105,10 +104,9 @@ def prove_same_outputs(before: onnx.ModelProto, after: onnx.ModelProto, pictures
     Raises UserError when it is more than rounding.
     """
     imgsz = input_size(before)
-    noise = np.random.default_rng(seed).integers(0, 256, (imgsz.height, imgsz.width, 3), dtype=np.uint8)
     sessions = [open_session(each.SerializeToString()) for each in (before, after)]
     worst = 0.0
-    for picture in [*pictures, noise]:
+    for picture in [*pictures, noise_picture(imgsz, seed)]:
         for expected, found in zip(*(infer(session, to_tensor(picture)) for session in sessions), strict=True):
             if expected.shape != found.shape:
                 raise UserError(f"the rewritten graph has an output {found.shape}, the one before it {expected.shape}")
@@ -123,6 +121,11 @@ def prove_same_outputs(before: onnx.ModelProto, after: onnx.ModelProto, pictures
             f"(allowed {TOLERANCE.score:.3g}); nothing was written"
         )
     return float(worst)
+
+
+def noise_picture(imgsz: ImageSize, seed) -> np.ndarray:
+    """Even noise, uint8 [H, W, 3], from a seed or a numpy Generator."""
+    return np.random.default_rng(seed).integers(0, 256, (imgsz.height, imgsz.width, 3), dtype=np.uint8)
 
 
 def input_size(model: onnx.ModelProto) -> ImageSize:
