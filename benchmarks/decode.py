@@ -15,8 +15,8 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 from lib.bundle.check import CONTRACT
 from lib.bundle.program import FLAGS, compiler
-from lib.errors import run_step
-from lib.files import read_json, require
+from lib.step.errors import run_step
+from lib.step.files import read_json, require
 
 
 def main():

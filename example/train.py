@@ -23,10 +23,10 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "scripts"))
 
 from draw_scenes import draw_dataset  # noqa: E402
-from lib.errors import UserError, run_step  # noqa: E402
-from lib.files import sha256, whole, write_json  # noqa: E402
-from lib.imgsz import ImageSize, parse_imgsz  # noqa: E402
-from lib.scenes import CLASSES  # noqa: E402
+from lib.data.imgsz import ImageSize, parse_imgsz  # noqa: E402
+from lib.data.scenes import CLASSES  # noqa: E402
+from lib.step.errors import UserError, run_step  # noqa: E402
+from lib.step.files import sha256, whole, write_json  # noqa: E402
 
 WEIGHTS = HERE / "parts4.pt"
 RECORD = HERE / "training.json"

@@ -16,11 +16,12 @@ from snakemake.utils import min_version, validate
 min_version("7.32")
 site.addsitedir(str(Path(workflow.basedir, "scripts")))
 
-from lib.config import problems, with_numbers
-from lib.head import HEADS
-from lib.sources import is_url
-from lib.step_sources import step_sources
-from lib.toolkit import ALGORITHMS
+from lib.results.sweep import problems
+from lib.step.config import with_numbers
+from lib.detector.head import HEADS
+from lib.data.download import is_url
+from lib.step.step_sources import step_sources
+from lib.npu.toolkit import ALGORITHMS
 
 # The commands say `python`, as DVC's stages do; it is the one that runs Snakemake.
 shell.prefix(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")

@@ -109,7 +109,7 @@ rule make_report:
         labels=rules.fetch_dataset.output.labels,
         split=rules.split_dataset.output.split,
         step=step("make_report"),
-        page=multiext("scripts/lib/report/page", ".html.j2", ".css", ".js"),
+        page=multiext("scripts/lib/results/report/page", ".html.j2", ".css", ".js"),
     output:
         page=report(results("report.html"), category="Report", caption="../report/report.rst"),
     log:

@@ -11,23 +11,26 @@ from pathlib import Path
 
 import cv2
 
-from lib import toolkit
-from lib.console import say
-from lib.dataset import labelled_pictures, read_names, read_picture
-from lib.errors import UserError, run_step
-from lib.files import require, write_text
-from lib.layer_errors import worst
-from lib.letterbox import letterbox
-from lib.plots import layer_errors
-from lib.step import StepParser, imgsz
-from lib.table import to_csv
+from lib.data.images import read_picture
+from lib.data.imgsz import imgsz_argument
+from lib.data.labels import read_names
+from lib.data.letterbox import letterbox
+from lib.data.split import labelled_pictures
+from lib.npu import toolkit
+from lib.npu.layer_errors import worst
+from lib.results.plots import layer_errors
+from lib.results.table import to_csv
+from lib.step.arguments import StepParser
+from lib.step.console import say
+from lib.step.errors import UserError, run_step
+from lib.step.files import require, write_text
 
 
 def main(argv=None):
     """Run the step."""
     parser = StepParser(__doc__)
     parser.add_argument("--calibrated", required=True, type=Path, metavar="DIR")
-    parser.add_argument("--imgsz", required=True, type=imgsz, help="WIDTHxHEIGHT, or one number")
+    parser.add_argument("--imgsz", required=True, type=imgsz_argument, help="WIDTHxHEIGHT, or one number")
     parser.add_argument("--platform", required=True, choices=toolkit.PLATFORMS)
     parser.add_argument("--algorithm", required=True, choices=toolkit.ALGORITHMS)
     parser.add_argument("--dataset", required=True, type=Path, metavar="DIR")

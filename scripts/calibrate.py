@@ -7,11 +7,11 @@ listed in --images.
 import sys
 from pathlib import Path
 
-from lib import toolkit
-from lib.console import say
-from lib.errors import UserError, run_step
-from lib.files import require
-from lib.step import StepParser
+from lib.npu import toolkit
+from lib.step.arguments import StepParser
+from lib.step.console import say
+from lib.step.errors import UserError, run_step
+from lib.step.files import require
 
 
 def main(argv=None):

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from lib.console import say
-from lib.errors import run_step
-from lib.files import read_json, write_text
-from lib.plots import calibration_study
-from lib.step import StepParser, at_least
-from lib.table import MAP_DIGITS, to_csv
+from lib.results.plots import calibration_study
+from lib.results.table import MAP_DIGITS, to_csv
+from lib.step.arguments import StepParser, at_least
+from lib.step.console import say
+from lib.step.errors import run_step
+from lib.step.files import read_json, write_text
 
 
 def main(argv=None):

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from lib.bundle import program
 from lib.bundle.check import problems
-from lib.console import say
-from lib.errors import UserError, run_step
-from lib.step import StepParser
+from lib.step.arguments import StepParser
+from lib.step.console import say
+from lib.step.errors import UserError, run_step
 
 
 def main(argv=None):

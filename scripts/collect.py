@@ -6,13 +6,14 @@ Makes table.csv, table.md and plots/ in the folder --run from the metrics and bu
 import sys
 from pathlib import Path
 
-from lib.choice import focus
-from lib.console import say
-from lib.errors import run_step
-from lib.files import write_text
-from lib.plots import class_changes, map_over_imgsz, map_over_max_images, pareto
-from lib.step import StepParser, sweep_arguments
-from lib.table import class_differences, read_table, to_csv, to_markdown, variant_of, variants
+from lib.results.choice import focus
+from lib.results.plots import class_changes, map_over_imgsz, map_over_max_images, pareto
+from lib.results.sweep import variants
+from lib.results.table import class_differences, read_table, to_csv, to_markdown, variant_of
+from lib.step.arguments import StepParser, sweep_arguments
+from lib.step.console import say
+from lib.step.errors import run_step
+from lib.step.files import write_text
 
 
 def main(argv=None):

@@ -8,13 +8,13 @@ that the board would refuse is written all the same, unless --stop is given.
 import sys
 from pathlib import Path
 
-from lib import console, toolkit
-from lib.build_log import read_build_log
-from lib.console import say
-from lib.errors import UserError, run_step
-from lib.files import require, write_json
-from lib.step import StepParser, at_least
-from lib.verdict import FAILS, Build, costs, described, verdict
+from lib.npu import toolkit
+from lib.npu.build_log import read_build_log
+from lib.npu.verdict import FAILS, Build, costs, described, verdict
+from lib.step.arguments import StepParser, at_least, console
+from lib.step.console import say
+from lib.step.errors import UserError, run_step
+from lib.step.files import require, write_json
 
 
 def main(argv=None):

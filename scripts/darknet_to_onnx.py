@@ -7,13 +7,14 @@ normalization is folded. export_onnx.py does the same to a folder that download_
 import sys
 from pathlib import Path
 
-from lib.console import say
-from lib.darknet.convert import convert
-from lib.errors import run_step
-from lib.files import demand_sha256, require
-from lib.onnx_file import save
-from lib.step import StepParser, at_least, imgsz
-from lib.surgery.proof import input_size
+from lib.data.imgsz import imgsz_argument
+from lib.graph.darknet.convert import convert
+from lib.graph.onnx_file import save
+from lib.graph.surgery.proof import input_size
+from lib.step.arguments import StepParser, at_least
+from lib.step.console import say
+from lib.step.errors import run_step
+from lib.step.files import demand_sha256, require
 
 
 def main(argv=None):
@@ -23,7 +24,9 @@ def main(argv=None):
     parser.add_argument("--weights", required=True, type=Path, metavar="FILE.weights")
     parser.add_argument("--sha256", help="SHA-256 of the weights, in hex")
     parser.add_argument("--names", type=Path, metavar="FILE", help="class names, one a line")
-    parser.add_argument("--imgsz", type=imgsz, help="WIDTHxHEIGHT, or one number (default: what the .cfg says)")
+    parser.add_argument(
+        "--imgsz", type=imgsz_argument, help="WIDTHxHEIGHT, or one number (default: what the .cfg says)"
+    )
     parser.add_argument("--opset", required=True, type=at_least(11))
     parser.add_argument("--output", required=True, metavar="FILE.onnx")
     args = parser.parse_args(argv)

@@ -10,13 +10,13 @@ Makes the folder --output, whose name is the model's (NAME), from sources (URLs 
 import sys
 from pathlib import Path
 
-from lib.console import say
-from lib.dataset import read_names
-from lib.errors import UserError, run_step
-from lib.files import whole, write_text
-from lib.sources import fetch, missing_checksum
-from lib.step import StepParser
-from lib.weights_folder import CFG, CHECKPOINT, DARKNET, NAMES, inside
+from lib.data.download import fetch, missing_checksum
+from lib.data.labels import read_names
+from lib.data.weights_folder import CFG, CHECKPOINT, DARKNET, NAMES, inside
+from lib.step.arguments import StepParser
+from lib.step.console import say
+from lib.step.errors import UserError, run_step
+from lib.step.files import whole, write_text
 
 
 def main(argv=None):

@@ -13,10 +13,10 @@ from pathlib import Path
 import cv2
 from tqdm import tqdm
 
-from lib import console, scenes
-from lib.errors import UserError, run_step
-from lib.files import whole
-from lib.step import StepParser, at_least
+from lib.data import scenes
+from lib.step.arguments import StepParser, at_least, console
+from lib.step.errors import UserError, run_step
+from lib.step.files import whole
 
 
 def draw_files(folder: Path, seed: int, picture: dict, index: int) -> None:

@@ -9,15 +9,17 @@ Makes --output (JSON) from --dataset and --split, with one preprocessing, decodi
 import sys
 from pathlib import Path
 
-from lib import toolkit
-from lib.console import say
-from lib.dataset import PARTS, read_boxes, read_names, read_split
-from lib.errors import UserError, run_step
-from lib.evaluation import OnnxModel, SimulatedModel, detect_all
-from lib.files import require, write_json
-from lib.head import EXPORTED, HEADS
-from lib.metrics import average_precision
-from lib.step import StepParser, at_least, imgsz
+from lib.accuracy.average_precision import average_precision
+from lib.accuracy.evaluation import OnnxModel, SimulatedModel, detect_all
+from lib.data.imgsz import imgsz_argument
+from lib.data.labels import read_boxes, read_names
+from lib.data.split import PARTS, read_split
+from lib.detector.head import EXPORTED, HEADS
+from lib.npu import toolkit
+from lib.step.arguments import StepParser, at_least
+from lib.step.console import say
+from lib.step.errors import UserError, run_step
+from lib.step.files import require, write_json
 
 
 def main(argv=None):
@@ -47,7 +49,7 @@ def parse(argv):
     model.add_argument("--onnx", type=Path, metavar="FILE", help="evaluate this ONNX in FP32")
     model.add_argument("--calibrated", type=Path, metavar="DIR", help="evaluate this INT8 model on the simulator")
     parser.add_argument("--head", required=True, choices=(EXPORTED, *HEADS))
-    parser.add_argument("--imgsz", required=True, type=imgsz, help="WIDTHxHEIGHT, or one number")
+    parser.add_argument("--imgsz", required=True, type=imgsz_argument, help="WIDTHxHEIGHT, or one number")
     parser.add_argument("--platform", choices=toolkit.PLATFORMS, default="rv1106")
     parser.add_argument("--algorithm", choices=toolkit.ALGORITHMS, default="normal")
     parser.add_argument("--dataset", required=True, type=Path, metavar="DIR")

@@ -11,14 +11,15 @@ from pathlib import Path
 
 import onnx
 
-from lib.console import say
-from lib.darknet.convert import convert
-from lib.errors import run_step
-from lib.export import export
-from lib.files import demand_sha256, require
-from lib.onnx_file import load, save
-from lib.step import StepParser, at_least, imgsz
-from lib.weights_folder import CFG, CHECKPOINT, DARKNET, NAMES, inside, is_darknet
+from lib.data.imgsz import imgsz_argument
+from lib.data.weights_folder import CFG, CHECKPOINT, DARKNET, NAMES, inside, is_darknet
+from lib.graph.darknet.convert import convert
+from lib.graph.export import export
+from lib.graph.onnx_file import load, save
+from lib.step.arguments import StepParser, at_least
+from lib.step.console import say
+from lib.step.errors import run_step
+from lib.step.files import demand_sha256, require
 
 # Facts of the moment and of the machine have no place in a file that should come out the same tomorrow.
 PASSING_METADATA = ("date", "args", "docs")
@@ -29,7 +30,7 @@ def main(argv=None):
     parser = StepParser(__doc__)
     parser.add_argument("--weights", required=True, type=Path, metavar="FILE.pt|DIR")
     parser.add_argument("--sha256", help="SHA-256 of the checkpoint, in hex (default: what FILE.pt.sha256 says)")
-    parser.add_argument("--imgsz", required=True, type=imgsz, help="WIDTHxHEIGHT, or one number")
+    parser.add_argument("--imgsz", required=True, type=imgsz_argument, help="WIDTHxHEIGHT, or one number")
     parser.add_argument("--opset", required=True, type=at_least(11))
     parser.add_argument("--output", required=True, metavar="FILE.onnx")
     args = parser.parse_args(argv)

@@ -8,12 +8,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-from lib.console import say
-from lib.dataset import gather, read_names, unpack
-from lib.errors import UserError, run_step
-from lib.files import whole
-from lib.sources import fetch
-from lib.step import StepParser
+from lib.data.dataset import gather, unpack
+from lib.data.download import fetch
+from lib.data.labels import read_names
+from lib.step.arguments import StepParser
+from lib.step.console import say
+from lib.step.errors import UserError, run_step
+from lib.step.files import whole
 
 
 def main(argv=None):

@@ -15,21 +15,21 @@ import cv2
 import pandas as pd
 from tqdm import tqdm
 
-from lib import console, toolkit
-from lib.build_log import read_build_log
-from lib.console import say
-from lib.errors import run_step
-from lib.export import export, random_weights
-from lib.files import write_text
-from lib.head import HEADS
-from lib.imgsz import STRIDE, ImageSize
-from lib.onnx_file import load, save
-from lib.step import StepParser, at_least, shape
-from lib.surgery import adapt
-from lib.surgery.proof import noise_picture
-from lib.surgery.simplify import simplify
-from lib.table import DIGITS, to_csv
-from lib.verdict import FAILS, RUNS, UNSURE, Build, costs, verdict
+from lib.data.imgsz import STRIDE, ImageSize
+from lib.detector.head import HEADS
+from lib.graph.export import export, random_weights
+from lib.graph.onnx_file import load, save
+from lib.graph.surgery import adapt
+from lib.graph.surgery.proof import noise_picture
+from lib.graph.surgery.simplify import simplify
+from lib.npu import toolkit
+from lib.npu.build_log import read_build_log
+from lib.npu.verdict import FAILS, RUNS, UNSURE, Build, costs, verdict
+from lib.results.table import DIGITS, to_csv
+from lib.step.arguments import StepParser, at_least, console, shape
+from lib.step.console import say
+from lib.step.errors import run_step
+from lib.step.files import write_text
 
 COSTS = ("npu_mcycles", "estimated_ms", "internal_kb", "weight_kb", "rknn_mb")
 

@@ -10,14 +10,14 @@ than before, by more than rounding, the step stops and writes nothing.
 import sys
 from pathlib import Path
 
-from lib.console import say
-from lib.errors import run_step
-from lib.files import write_json
-from lib.head import HEADS
-from lib.onnx_file import load, save
-from lib.step import StepParser
-from lib.surgery import adapt
-from lib.surgery.proof import proof_pictures
+from lib.detector.head import HEADS
+from lib.graph.onnx_file import load, save
+from lib.graph.surgery import adapt
+from lib.graph.surgery.proof import proof_pictures
+from lib.step.arguments import StepParser
+from lib.step.console import say
+from lib.step.errors import run_step
+from lib.step.files import write_json
 
 
 def main(argv=None):

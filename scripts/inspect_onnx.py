@@ -10,23 +10,26 @@ from pathlib import Path
 
 from onnx import TensorProto
 
-from lib.darknet.yolo import from_metadata
-from lib.errors import UserError, run_step
-from lib.head import HEADS, SPLIT
-from lib.onnx_file import load, metadata
-from lib.step import StepParser, imgsz
-from lib.surgery import PREPARATION, float32_weights, head_of, name_of, one_transpose_dfl, passes_of, split_again
-from lib.surgery.detector import find_detector
-from lib.surgery.fixed_size import fix_size
-from lib.surgery.graph import Graph
-from lib.surgery.simplify import simplify
+from lib.data.imgsz import imgsz_argument
+from lib.detector.anchors import from_metadata
+from lib.detector.head import HEADS, SPLIT
+from lib.graph.onnx_file import load, metadata
+from lib.graph.surgery import PREPARATION, float32_weights, head_of, name_of, one_transpose_dfl, passes_of, split_again
+from lib.graph.surgery.detector import find_detector
+from lib.graph.surgery.fixed_size import fix_size
+from lib.graph.surgery.graph import Graph
+from lib.graph.surgery.simplify import simplify
+from lib.step.arguments import StepParser
+from lib.step.errors import UserError, run_step
 
 
 def main(argv=None):
     """Run the command."""
     parser = StepParser(__doc__)
     parser.add_argument("model", type=Path, metavar="FILE.onnx")
-    parser.add_argument("--size", type=imgsz, help="WIDTHxHEIGHT or one number, where the model's own is dynamic")
+    parser.add_argument(
+        "--size", type=imgsz_argument, help="WIDTHxHEIGHT or one number, where the model's own is dynamic"
+    )
     args = parser.parse_args(argv)
     model = load(args.model)
     for line in general(model):

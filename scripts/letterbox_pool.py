@@ -10,12 +10,14 @@ from pathlib import Path
 import cv2
 from tqdm import tqdm
 
-from lib.console import say, terminal
-from lib.dataset import CALIBRATION, read_picture, read_split
-from lib.errors import run_step
-from lib.files import whole
-from lib.letterbox import letterbox
-from lib.step import StepParser, imgsz
+from lib.data.images import read_picture
+from lib.data.imgsz import imgsz_argument
+from lib.data.letterbox import letterbox
+from lib.data.split import CALIBRATION, read_split
+from lib.step.arguments import StepParser
+from lib.step.console import say, terminal
+from lib.step.errors import run_step
+from lib.step.files import whole
 
 
 def main(argv=None):
@@ -23,7 +25,7 @@ def main(argv=None):
     parser = StepParser(__doc__)
     parser.add_argument("--dataset", required=True, type=Path, metavar="DIR")
     parser.add_argument("--split", required=True, type=Path, metavar="FILE.csv")
-    parser.add_argument("--imgsz", required=True, type=imgsz, help="WIDTHxHEIGHT, or one number")
+    parser.add_argument("--imgsz", required=True, type=imgsz_argument, help="WIDTHxHEIGHT, or one number")
     parser.add_argument("--output", required=True, metavar="DIR")
     args = parser.parse_args(argv)
     pool = read_split(args.split, (CALIBRATION,))

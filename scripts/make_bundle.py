@@ -8,18 +8,19 @@ pictures; where it finds anything else than Python finds on the simulator's floa
 import sys
 from pathlib import Path
 
-from lib import toolkit
 from lib.bundle import program
 from lib.bundle.make import calibrated, is_decodable, make, read_evaluation
 from lib.bundle.pack import pack
-from lib.choice import focus
-from lib.console import say
-from lib.dataset import PARTS
-from lib.errors import UserError, run_step
-from lib.files import whole
-from lib.head import SINGLE
-from lib.step import StepParser, at_least, sweep_arguments
-from lib.table import Variant, from_csv, variant_of, variants
+from lib.data.split import PARTS
+from lib.detector.head import SINGLE
+from lib.npu import toolkit
+from lib.results.choice import focus
+from lib.results.sweep import Variant, variants
+from lib.results.table import from_csv, variant_of
+from lib.step.arguments import StepParser, at_least, sweep_arguments
+from lib.step.console import say
+from lib.step.errors import UserError, run_step
+from lib.step.files import whole
 
 
 def main(argv=None):

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import yaml
 
-from lib.console import say
-from lib.errors import UserError, run_step
-from lib.files import require, write_text
-from lib.report.contents import contents
-from lib.report.render import render
-from lib.step import StepParser
+from lib.results.report.contents import contents
+from lib.results.report.render import render
+from lib.step.arguments import StepParser
+from lib.step.console import say
+from lib.step.errors import UserError, run_step
+from lib.step.files import require, write_text
 
 
 def main(argv=None):

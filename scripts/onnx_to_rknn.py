@@ -5,7 +5,6 @@ Makes --output (default: beside MODEL, with the suffix .rknn), and nothing else.
 mAP. Without --dataset it calibrates on noise, which costs accuracy.
 """
 
-import re
 import sys
 import tempfile
 from functools import partial
@@ -16,29 +15,31 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from lib import console, toolkit
-from lib.build_log import read_build_log
-from lib.console import say
-from lib.darknet.yolo import from_metadata
-from lib.dataset import boxes_in_pixels, picture_paths, read_labels, read_picture, shuffled
-from lib.detections import Detections, detect
-from lib.errors import ToolkitError, UserError, run_step
-from lib.files import require, whole
-from lib.head import HEADS, SPLIT, decode
-from lib.letterbox import letterbox
-from lib.metrics import average_precision
-from lib.onnx_file import load, metadata, save
-from lib.onnx_session import infer, open_session, to_tensor
-from lib.rknn_file import read_rknn
-from lib.step import StepParser, at_least, imgsz
-from lib.surgery import adapt, head_of
-from lib.surgery.fixed_size import fix_size
-from lib.surgery.proof import noise_picture
-from lib.surgery.simplify import simplify
-from lib.verdict import Build, described, verdict
+from lib.accuracy.average_precision import average_precision
+from lib.accuracy.matching import SURE, matches
+from lib.data.images import picture_paths, read_picture
+from lib.data.imgsz import imgsz_argument
+from lib.data.labels import boxes_in_pixels, read_labels
+from lib.data.letterbox import letterbox
+from lib.data.split import shuffled
+from lib.detector.anchors import from_metadata
+from lib.detector.detections import Detections, detect
+from lib.detector.head import HEADS, SPLIT, decode
+from lib.graph.onnx_file import class_names, load, metadata, save
+from lib.graph.onnx_session import infer, open_session, to_tensor
+from lib.graph.surgery import adapt, head_of
+from lib.graph.surgery.fixed_size import fix_size
+from lib.graph.surgery.proof import noise_picture
+from lib.graph.surgery.simplify import simplify
+from lib.npu import toolkit
+from lib.npu.build_log import read_build_log
+from lib.npu.rknn_file import read_rknn
+from lib.npu.verdict import Build, described, verdict
+from lib.step.arguments import StepParser, at_least, console
+from lib.step.console import say
+from lib.step.errors import ToolkitError, UserError, run_step
+from lib.step.files import require, whole
 
-SURE = 0.25  # detections from this score on are compared; Ultralytics' own threshold for showing them
-SAME = 0.5  # two boxes are one detection from this IoU on
 COMPARED = 64  # pictures, where there are no labels
 
 
@@ -71,7 +72,7 @@ def parse(argv):
     parser = StepParser(__doc__, opens_log=False)
     parser.add_argument("model", type=Path, metavar="MODEL.onnx")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE.rknn")
-    parser.add_argument("--size", type=imgsz, help="WIDTHxHEIGHT or one number (default: the model's own)")
+    parser.add_argument("--size", type=imgsz_argument, help="WIDTHxHEIGHT or one number (default: the model's own)")
     parser.add_argument("--dataset", type=Path, metavar="DIR", help="pictures to calibrate on (jpg, jpeg, png)")
     parser.add_argument("--max-images", type=at_least(0), default=64, metavar="N",
                         help="of them, 0: all (default: %(default)s)")  # fmt: skip
@@ -212,7 +213,7 @@ def difference(results: list[Result], args, pictures: Pictures, classes: list[st
         ]
     if args.dataset is None:
         return []
-    matched = [pair for each in results for pair in matches(each)]
+    matched = [pair for each in results for pair in matches(each.fp32, each.int8)]
     sure = sum(int((each.fp32.scores >= SURE).sum()) for each in results)
     if not sure:
         return [f"detections none in FP32 from score {SURE} on, {on}: are these pictures of what the model finds?"]
@@ -221,29 +222,6 @@ def difference(results: list[Result], args, pictures: Pictures, classes: list[st
         f"detections INT8 finds {len(matched)} of FP32's {sure} ({len(matched) / sure:.1%}), "
         f"mean IoU {overlap:.3f}, mean change of score {change:+.3f}, {on}"
     ]
-
-
-def matches(result: Result) -> list[tuple[float, float]]:
-    """(IoU, change of score) of each sure FP32 detection that INT8 finds again: same class, IoU from SAME on."""
-    pairs, taken = [], set()
-    for box, score, kind in zip(result.fp32.boxes, result.fp32.scores, result.fp32.classes):
-        if score < SURE:
-            break
-        overlaps = iou(box, result.int8.boxes) * (result.int8.classes == kind)
-        overlaps[list(taken)] = 0
-        if len(overlaps) and overlaps.max() >= SAME:
-            best = int(overlaps.argmax())
-            taken.add(best)
-            pairs.append((float(overlaps[best]), float(result.int8.scores[best] - score)))
-    return pairs
-
-
-def iou(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Intersection over union of one box [4] with others [n, 4], all x1, y1, x2, y2."""
-    low, high = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
-    shared = np.prod(np.clip(high - low, 0, None), axis=1)
-    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) + np.prod(box[2:] - box[:2])
-    return shared / np.maximum(areas - shared, 1e-9)
 
 
 def read_truth(args, pictures: list[Path], sizes: list, classes: int) -> list[np.ndarray]:
@@ -259,15 +237,6 @@ def read_truth(args, pictures: list[Path], sizes: list, classes: int) -> list[np
             f"{args.labels} holds no box for the {len(pictures)} pictures; labels are named as pictures are"
         )
     return truth
-
-
-def class_names(model) -> list[str]:
-    """The classes' names, as Ultralytics writes them into the model; numbers where they are not there."""
-    outputs = [[d.dim_value for d in each.type.tensor_type.shape.dim] for each in model.graph.output]
-    classes = outputs[1][1] if len(outputs) > 1 else outputs[0][1] - 4
-    names = re.findall(r"\d+: (?:'([^']*)'|\"([^\"]*)\")", metadata(model).get("names", ""))
-    distinct = dict.fromkeys(single or double for single, double in names)
-    return list(distinct) if len(distinct) == classes else [str(number) for number in range(classes)]
 
 
 def complaints(log: Path) -> str:

@@ -8,11 +8,12 @@ import os
 import sys
 from pathlib import Path
 
-from lib.console import say
-from lib.dataset import picture_paths, shuffled
-from lib.errors import UserError, run_step
-from lib.files import write_text
-from lib.step import StepParser, at_least
+from lib.data.images import picture_paths
+from lib.data.split import shuffled
+from lib.step.arguments import StepParser, at_least
+from lib.step.console import say
+from lib.step.errors import UserError, run_step
+from lib.step.files import write_text
 
 
 def main(argv=None):

@@ -7,16 +7,17 @@ the most images. The pictures are the first of the evaluation set that have a la
 import sys
 from pathlib import Path
 
-from lib import toolkit
-from lib.console import say
-from lib.dataset import labelled_pictures, read_names
-from lib.errors import UserError, run_step
-from lib.evaluation import OnnxModel, SimulatedModel, detect_all
-from lib.files import require
-from lib.head import EXPORTED
-from lib.imgsz import parse_imgsz
-from lib.plots import detection_grid
-from lib.step import StepParser, at_least, sweep_arguments
+from lib.accuracy.evaluation import OnnxModel, SimulatedModel, detect_all
+from lib.data.imgsz import parse_imgsz
+from lib.data.labels import read_names
+from lib.data.split import labelled_pictures
+from lib.detector.head import EXPORTED
+from lib.npu import toolkit
+from lib.results.plots import detection_grid
+from lib.step.arguments import StepParser, at_least, sweep_arguments
+from lib.step.console import say
+from lib.step.errors import UserError, run_step
+from lib.step.files import require
 
 
 def main(argv=None):

@@ -6,12 +6,12 @@ Makes --output from --model; both are run on a few letterboxed pictures of --ima
 import sys
 from pathlib import Path
 
-from lib.console import say
-from lib.errors import run_step
-from lib.onnx_file import load, save
-from lib.step import StepParser
-from lib.surgery.proof import proof_pictures
-from lib.surgery.simplify import simplify
+from lib.graph.onnx_file import load, save
+from lib.graph.surgery.proof import proof_pictures
+from lib.graph.surgery.simplify import simplify
+from lib.step.arguments import StepParser
+from lib.step.console import say
+from lib.step.errors import run_step
 
 
 def main(argv=None):

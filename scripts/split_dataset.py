@@ -7,11 +7,12 @@ pool, all others the evaluation set.
 import sys
 from pathlib import Path
 
-from lib.console import say
-from lib.dataset import picture_paths, split, write_split
-from lib.errors import run_step
-from lib.files import require
-from lib.step import StepParser, at_least
+from lib.data.images import picture_paths
+from lib.data.split import split, write_split
+from lib.step.arguments import StepParser, at_least
+from lib.step.console import say
+from lib.step.errors import run_step
+from lib.step.files import require
 
 
 def main(argv=None):

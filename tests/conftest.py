@@ -140,8 +140,8 @@ def exported(export):
 @pytest.fixture(scope="session")
 def pool(tmp_path_factory):
     """Eight letterboxed pictures as PNG; the folder's name holds a blank, which the toolkit's lists do not allow."""
-    from lib.imgsz import ImageSize
-    from lib.letterbox import letterbox
+    from lib.data.imgsz import ImageSize
+    from lib.data.letterbox import letterbox
 
     folder = tmp_path_factory.mktemp("letterboxed pool")
     for seed in range(8):
@@ -152,9 +152,9 @@ def pool(tmp_path_factory):
 @pytest.fixture(scope="session")
 def calibrated(exported, pool, tmp_path_factory):
     """The split head of the small detector, calibrated; (ONNX, folder)."""
-    from lib import toolkit
-    from lib.onnx_file import save
-    from lib.surgery import adapt
+    from lib.graph.onnx_file import save
+    from lib.graph.surgery import adapt
+    from lib.npu import toolkit
 
     folder = tmp_path_factory.mktemp("quantized")
     save(adapt(exported[1], "split", [picture(0, 96, 64)], seed=0)[0], folder / "split.onnx")

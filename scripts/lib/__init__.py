@@ -1,1 +1,11 @@
-"""What the steps share, by domain."""
+"""What the steps share, a package a domain. A package imports only from itself and those above it in this list.
+
+step      arguments, errors, logs, whole files, the form of the config
+data      downloads, data sets, labels, letterbox, image sizes, drawn scenes
+detector  heads and their decoding, NMS
+graph     ONNX: export, files, sessions, Darknet, surgery
+npu       rknn-toolkit2: adapter, build log, verdict, the `.rknn` file, layer errors
+accuracy  many images through a model, average precision
+results   sweep, table, choice, plots, report
+bundle    the C decoder, its contract and its proof
+"""

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lib.detections import Detections
-from lib.errors import UserError
+from lib.detector.detections import Detections
+from lib.step.errors import UserError
 
 BOX_TOLERANCE_PX = 1e-3
 SCORE_TOLERANCE = 1e-4

@@ -8,9 +8,9 @@ from lib.bundle.agreement import compare
 from lib.bundle.contract import outputs_of
 from lib.bundle.model_h import model_h
 from lib.bundle.proof import recompute
-from lib.errors import UserError
-from lib.files import read_json, require, sha256
-from lib.rknn_file import read_rknn
+from lib.npu.rknn_file import read_rknn
+from lib.step.errors import UserError
+from lib.step.files import read_json, require, sha256
 
 CONTRACT, CHECKSUMS = "model.json", "SHA256SUMS"
 

@@ -1,13 +1,14 @@
 """The contract of a bundle, model.json: everything that a program needs to know to feed and to read the model."""
 
-from lib.darknet.yolo import YoloLayer, to_metadata
-from lib.detections import IOU, MOST, MOST_CANDIDATES
-from lib.errors import UserError
-from lib.head import DFL_BINS, SINGLE, SPLIT, STRIDES
-from lib.imgsz import ImageSize
-from lib.letterbox import GREY
-from lib.rknn_file import RknnFile, RknnTensor
-from lib.table import MAP_DIGITS, Variant
+from lib.data.imgsz import ImageSize
+from lib.data.letterbox import GREY
+from lib.detector.anchors import YoloLayer, to_metadata
+from lib.detector.detections import IOU, MOST, MOST_CANDIDATES
+from lib.detector.head import DFL_BINS, SINGLE, SPLIT, STRIDES
+from lib.npu.rknn_file import RknnFile, RknnTensor
+from lib.results.sweep import Variant
+from lib.results.table import MAP_DIGITS
+from lib.step.errors import UserError
 
 # Ultralytics' own default for showing detections; the evaluation's 0.001 is for measuring mAP.
 CONFIDENCE = 0.25

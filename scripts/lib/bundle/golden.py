@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from lib.bundle.layout import from_native, to_native
-from lib.errors import UserError
-from lib.imgsz import ImageSize
-from lib.letterbox import Letterbox, fit_of
-from lib.rknn_file import RknnTensor, dequantize, quantize
+from lib.data.imgsz import ImageSize
+from lib.data.letterbox import Letterbox, fit_of
+from lib.npu.rknn_file import RknnTensor, dequantize, quantize
+from lib.step.errors import UserError
 
 
 def write_outputs(folder: Path, tensors: list[RknnTensor], outputs: list[np.ndarray], fit: Letterbox) -> None:

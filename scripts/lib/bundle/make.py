@@ -5,20 +5,22 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+from lib.accuracy.average_precision import average_precision
+from lib.accuracy.evaluation import SimulatedModel
 from lib.bundle import DECODER, HERE, program
 from lib.bundle.check import CONTRACT, checksums, problems, write_checksums
 from lib.bundle.contract import contract
 from lib.bundle.model_h import model_h
 from lib.bundle.proof import Proven, prove, write_golden
 from lib.bundle.readme import readme
-from lib.dataset import PARTS, read_boxes, read_names, read_split
-from lib.errors import UserError
-from lib.evaluation import SimulatedModel
-from lib.files import read_json, require, write_json, write_text
-from lib.head import SPLIT
-from lib.metrics import average_precision
-from lib.rknn_file import read_rknn
-from lib.table import MAP_DIGITS, Variant
+from lib.data.labels import read_boxes, read_names
+from lib.data.split import PARTS, read_split
+from lib.detector.head import SPLIT
+from lib.npu.rknn_file import read_rknn
+from lib.results.sweep import Variant
+from lib.results.table import MAP_DIGITS
+from lib.step.errors import UserError
+from lib.step.files import read_json, require, write_json, write_text
 
 
 class Evaluation(NamedTuple):

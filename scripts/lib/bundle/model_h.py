@@ -3,7 +3,7 @@
 import math
 
 from lib.bundle.contract import outputs_of
-from lib.darknet.yolo import from_metadata
+from lib.detector.anchors import from_metadata
 
 
 def model_h(agreed: dict) -> str:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.detections import Detections
-from lib.errors import UserError
+from lib.detector.detections import Detections
+from lib.step.errors import UserError
 
 FLAGS = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-O2")
 

@@ -7,17 +7,17 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lib.accuracy.evaluation import SimulatedModel, over_pictures
 from lib.bundle import golden, program
 from lib.bundle.agreement import Agreement, compare
 from lib.bundle.contract import outputs_of
-from lib.darknet.yolo import from_metadata
-from lib.dataset import read_picture
-from lib.detections import CONFIDENCE, IOU, Detections, detect
-from lib.errors import UserError
-from lib.evaluation import SimulatedModel, over_pictures
-from lib.head import decode
-from lib.imgsz import ImageSize
-from lib.letterbox import Letterbox, letterbox
+from lib.data.images import read_picture
+from lib.data.imgsz import ImageSize
+from lib.data.letterbox import Letterbox, letterbox
+from lib.detector.anchors import from_metadata
+from lib.detector.detections import CONFIDENCE, IOU, Detections, detect
+from lib.detector.head import decode
+from lib.step.errors import UserError
 
 
 class Proven(NamedTuple):

@@ -6,8 +6,9 @@ import numpy as np
 
 from lib.bundle import HERE
 from lib.bundle.contract import outputs_of
-from lib.rknn_file import RknnTensor, dequantize
-from lib.table import MAP_DIGITS, Variant
+from lib.npu.rknn_file import RknnTensor, dequantize
+from lib.results.sweep import Variant
+from lib.results.table import MAP_DIGITS
 
 
 def readme(agreed: dict) -> str:

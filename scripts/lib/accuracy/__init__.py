@@ -1,0 +1,1 @@
+"""Many images through a model, and average precision."""

@@ -1,0 +1,101 @@
+"""Files that come from the first of several sources (a URL, a path) that works."""
+
+import shutil
+from pathlib import Path
+
+import requests
+from tqdm import tqdm
+
+from lib.step import console
+from lib.step.errors import UserError
+from lib.step.files import sha256, whole
+
+TIMEOUT_S = (10, 60)  # to connect, and between two reads
+
+
+class _Unusable(Exception):
+    """Why one source cannot be used."""
+
+
+def is_url(source: str) -> bool:
+    """Whether a source is fetched over HTTP rather than read from disk."""
+    return source.startswith(("http://", "https://"))
+
+
+def fetch(sources: list[str], output, checksum: str | None, config_key: str) -> str:
+    """Bring the first source that works to `output`; its SHA-256 is compared with `checksum` before it appears there.
+
+    A download that breaks off is thrown away, not resumed: these files are small. Returns the source used. When
+    none works, raises UserError with every source and its reason; `config_key` is where it sends the user.
+    """
+    reasons = []
+    for source in sources:
+        try:
+            with whole(output) as part:
+                _download(source, part) if is_url(source) else _copy(source, part)
+                _check(part, checksum)
+            return source
+        except _Unusable as reason:
+            reasons.append(f"  {source}: {reason}")
+    listed = "\n".join(reasons) or "  (none is given)"
+    raise UserError(
+        f"{Path(output).name} could be had from none of its sources:\n{listed}\n"
+        f"put a copy on this machine and name its path in the config under {config_key}"
+    )
+
+
+def missing_checksum(sources: list[str]) -> str:
+    """The message for weights without a checksum; it gives the one of a local file, for the user to vouch for."""
+    for source in sources:
+        try:
+            if not is_url(source):
+                return (
+                    f"{source} has no sha256 in the config; loading a checkpoint runs code in it. "
+                    f"If you trust this file, add sha256: {sha256(Path(source).expanduser())}"
+                )
+        except OSError:
+            continue
+    return f"{sources[0]} has no sha256 in the config; loading a checkpoint runs code in it. Add models.<name>.sha256"
+
+
+def _copy(source: str, part: Path) -> None:
+    try:
+        shutil.copyfile(Path(source).expanduser(), part)
+    except OSError as error:
+        raise _Unusable(error.strerror) from None
+
+
+def _download(url: str, part: Path) -> None:
+    try:
+        with requests.get(url, stream=True, timeout=TIMEOUT_S) as answer:
+            answer.raise_for_status()
+            total = int(answer.headers.get("content-length", 0)) or None
+            bar = tqdm(
+                total=total,
+                unit="B",
+                unit_scale=True,
+                desc=part.name.split(".")[1],
+                file=console.terminal(),
+                disable=None,
+            )
+            with bar, open(part, "wb") as file:
+                for block in answer.iter_content(1 << 16):
+                    file.write(block)
+                    bar.update(len(block))
+    except requests.HTTPError as error:
+        raise _Unusable(f"the server answered {error.response.status_code} {error.response.reason}") from None
+    except requests.Timeout:
+        raise _Unusable("the server did not answer in time") from None
+    except requests.ConnectionError as error:
+        cause = "its name cannot be resolved" if "NameResolution" in repr(error) else "the connection failed"
+        raise _Unusable(cause) from None
+    except requests.RequestException as error:
+        raise _Unusable(f"the download broke off ({type(error).__name__})") from None
+
+
+def _check(part: Path, checksum: str | None) -> None:
+    if checksum is None:
+        return
+    found = sha256(part)
+    if found != checksum.lower():
+        raise _Unusable(f"its sha256 is {found}, not the {checksum} that the config asks for")

@@ -1,0 +1,50 @@
+"""The image size as users write it: `WIDTHxHEIGHT`, or one number for a square."""
+
+import argparse
+import re
+from typing import NamedTuple
+
+from lib.step.errors import UserError
+
+STRIDE = 32  # the coarsest stride of the YOLOv8 family: the network halves the picture five times
+LARGEST = 4096
+
+
+class ImageSize(NamedTuple):
+    """Size of the network's input in pixels."""
+
+    width: int
+    height: int
+
+    @property
+    def area(self) -> int:
+        """Number of pixels; what sizes are sorted by."""
+        return self.width * self.height
+
+    def __str__(self) -> str:
+        """The spelling in file names: `320`, or `416x256`."""
+        return f"{self.width}" if self.width == self.height else f"{self.width}x{self.height}"
+
+
+def parse_imgsz(text) -> ImageSize:
+    """`"416x256"` (width x height) or `320` as an ImageSize.
+
+    Raises UserError when it is not of that form, no multiple of 32, or absurdly large.
+    """
+    match = re.fullmatch(r"([1-9]\d*)(?:x([1-9]\d*))?", str(text))
+    if not match:
+        raise UserError(f"image size '{text}' is not understood; write WIDTHxHEIGHT (416x256) or one number (320)")
+    width = int(match[1])
+    height = int(match[2] or match[1])
+    if width % STRIDE or height % STRIDE or max(width, height) > LARGEST:
+        near = ImageSize(*(min(max(STRIDE, round(v / STRIDE) * STRIDE), LARGEST) for v in (width, height)))
+        raise UserError(f"image size '{text}' must be multiples of {STRIDE} up to {LARGEST}; the nearest is {near}")
+    return ImageSize(width, height)
+
+
+def imgsz_argument(text: str) -> ImageSize:
+    """`parse_imgsz` as an argparse type."""
+    try:
+        return parse_imgsz(text)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

@@ -1,0 +1,65 @@
+"""Class names, and labels in Ultralytics' layout: `class cx cy w h` a line, as fractions of the image's sides.
+
+Layout: https://docs.ultralytics.com/datasets/detect/
+"""
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from lib.step.errors import UserError
+
+BORDER_TOLERANCE = 1e-3  # of the picture's side; labels are rounded to a few digits
+
+
+def read_names(names: list[str]) -> list[str]:
+    """Class names as given: the names themselves, or one file with a name a line.
+
+    Raises UserError when a name is missing, empty or there twice.
+    """
+    if len(names) == 1 and Path(names[0]).is_file():
+        names = Path(names[0]).read_text().splitlines()
+        names = names[: len(names) - (bool(names) and not names[-1].strip())]
+    names = [name.strip() for name in names]
+    if not names or not all(names) or len(set(names)) != len(names):
+        raise UserError(f"class names must be distinct and not empty, one a line in a file or one an argument: {names}")
+    return names
+
+
+def read_labels(path: Path, classes: int) -> np.ndarray:
+    """Boxes of one label file as float64 [n, 5]: class, then cx, cy, w, h as fractions of the picture's sides.
+
+    Raises UserError naming file and line for a line that is not five numbers, a class outside 0..classes-1, or a box
+    that is empty or leaves the picture.
+    """
+    boxes = []
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            box = [float(word) for word in line.split()]
+        except ValueError:
+            box = []
+        where = f"label {path}, line {number} ('{line.strip()[:60]}')"
+        if len(box) != 5 or not all(map(math.isfinite, box)):
+            raise UserError(f"{where} is not five numbers 'class cx cy w h'")
+        if box[0] != int(box[0]) or not 0 <= box[0] < classes:
+            raise UserError(f"{where}: class {box[0]:g} is not in 0..{classes - 1}; the data set has {classes} names")
+        boxes.append(box)
+        _, cx, cy, w, h = box
+        edges = (cx - w / 2, cy - h / 2, 1 - cx - w / 2, 1 - cy - h / 2)
+        if w <= 0 or h <= 0 or min(edges) < -BORDER_TOLERANCE:
+            raise UserError(f"{where}: the box is empty or leaves the picture; numbers are fractions of its sides")
+    return np.array(boxes, dtype=np.float64).reshape(-1, 5)
+
+
+def boxes_in_pixels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Labels [n, 5] as `read_labels` gives them, as class, x1, y1, x2, y2 in pixels of a picture `size` (w, h)."""
+    centre, half = labels[:, 1:3] * size, labels[:, 3:5] * size / 2
+    return np.concatenate([labels[:, :1], centre - half, centre + half], axis=1)
+
+
+def read_boxes(dataset: Path, picture: str, size: tuple[int, int], classes: int) -> np.ndarray:
+    """A picture's labelled boxes [n, 5] as class, x1, y1, x2, y2 in its pixels; `size` is its width and height."""
+    return boxes_in_pixels(read_labels(dataset / "labels" / f"{Path(picture).stem}.txt", classes), size)

@@ -1,0 +1,129 @@
+"""Parts and decoys: shaded by one light, given side walls, laid upon each other."""
+
+import cv2
+import numpy as np
+
+from lib.data.scenes.canvas import MAX_SIZE
+from lib.data.scenes.shapes import DECOYS, LYING, PARTS, o_ring
+from lib.data.scenes.texture import random_colour
+
+MAX_OBJECTS = 12
+MIN_SIZE = 20  # longest side of an object, pixels of a 640x480 image
+MIN_VISIBLE_FRACTION = 0.4
+MIN_VISIBLE_SIDE = 8  # pixels, the longer side of the visible box
+# Base colours, BGR in 0..1.
+METALS = (
+    (0.72, 0.70, 0.68),  # zinc
+    (0.60, 0.57, 0.55),  # steel
+    (0.52, 0.50, 0.47),  # steel, darker
+    (0.30, 0.29, 0.29),  # black oxide
+    (0.34, 0.62, 0.76),  # brass
+    (0.45, 0.70, 0.74),  # yellow passivated
+    (0.30, 0.45, 0.70),  # copper
+)
+RUST = np.array((0.13, 0.25, 0.45), np.float32)
+
+
+def _draw_shape(canvas, rng, shape, centre, size, owner=0):
+    """Draw a part or a decoy of `size` pixels (its longest side) around `centre` (x, y)."""
+    half = size / 2
+    lying = shape in LYING
+    squash = 1.0 if lying else min(1.0, rng.uniform(0.6, 1.3))
+    tilt, spin = rng.uniform(0, 2 * np.pi, 2)
+    thickness = 0.0 if lying else half * rng.uniform(0.1, 0.45) * np.sqrt(1 - squash**2)
+    reach = int(np.ceil(half * 1.05 + thickness)) + 2
+    left, top = round(centre[0]) - reach, round(centre[1]) - reach
+    axis = np.arange(-reach, reach + 1, dtype=np.float32) / half
+    x, y = axis[None, :], axis[:, None]
+    # From the patch to the shape: turn back the tilt, undo the squash along it, turn back the spin.
+    along, down = x * np.cos(tilt) + y * np.sin(tilt), (y * np.cos(tilt) - x * np.sin(tilt)) / squash
+    u, v = along * np.cos(spin) + down * np.sin(spin), down * np.cos(spin) - along * np.sin(spin)
+    distance, relief = shape(rng, u.astype(np.float32), v.astype(np.float32))
+    coverage = np.clip(0.5 - distance * half * np.sqrt(squash), 0, 1).astype(np.float32)
+    colour = _shade(canvas, rng, relief.astype(np.float32) * half, shape is o_ring)
+    if thickness >= 1:
+        drop = np.array((-np.sin(tilt), np.cos(tilt))) * thickness
+        coverage, colour = _extrude(canvas, coverage, distance.astype(np.float32), colour, drop)
+    canvas.stamp(coverage, colour, left, top, owner, lift=1 + half * rng.uniform(0.04, 0.16))
+
+
+def _shade(canvas, rng, relief, rubber):
+    """Colours [n, n, 3] of a surface from its relief [n, n] (pixels): paint or metal, wear, rust, light."""
+    side = len(relief)
+    slope_y, slope_x = np.gradient(relief)
+    norm = 1 / np.sqrt(slope_x**2 + slope_y**2 + 1)
+    facing = np.clip((canvas.light[2] - slope_x * canvas.light[0] - slope_y * canvas.light[1]) * norm, 0, 1)
+    base = np.array(METALS[rng.integers(len(METALS))], np.float32) * rng.uniform(0.75, 1.15)
+    if rubber:
+        base = np.full(3, rng.uniform(0.05, 0.2), np.float32)
+    elif rng.random() < 0.12:
+        base = random_colour(rng, 0.08, 0.85)
+    y, x = rng.integers(0, len(canvas.texture) - side, 2)
+    wear = canvas.texture[y : y + side, x : x + side]
+    surface = base * (1 + rng.uniform(0.03, 0.12) * wear)[..., None]
+    if rng.random() < 0.3:
+        spread = np.clip(wear.T, -2, 2) * 0.5 + rng.uniform(-0.6, 0.5)
+        rust = RUST * (1 + 0.2 * wear[..., None])
+        surface = surface + (rust - surface) * np.clip(spread, 0, 0.9)[..., None]
+    gloss = np.clip((facing - 0.8) * 5, 0, 1) ** 6 * rng.uniform(0, 0.5)
+    sheen = 0.08 * np.sin(slope_x * 5 * norm + slope_y * 3 * norm + rng.uniform(0, 6))
+    return surface * (0.28 + 0.85 * facing + sheen)[..., None] + gloss[..., None]
+
+
+def _extrude(canvas, coverage, distance, colour, drop):
+    """Give a flat shape side walls: copies of it, shifted along `drop` (x, y pixels) step by step, under it.
+
+    Returns its coverage [n, n] and its colours [n, n, 3].
+    """
+    slope_y, slope_x = np.gradient(distance)
+    norm = np.sqrt(slope_x**2 + slope_y**2) + 1e-6
+    lit = 0.42 + 0.3 * (slope_x * -canvas.light[0] + slope_y * -canvas.light[1]) / norm
+    wall = np.dstack([colour * lit[..., None], coverage])
+    steps = int(np.ceil(np.hypot(*drop)))
+    body = np.zeros_like(wall)
+    for step in range(steps, 0, -1):
+        shift = np.float32([[1, 0, drop[0] * step / steps], [0, 1, drop[1] * step / steps]])
+        moved = cv2.warpAffine(wall, shift, wall.shape[1::-1])
+        body += (moved - body) * moved[..., 3:]
+    mixed = body[..., :3] + (colour - body[..., :3]) * coverage[..., None]
+    return np.maximum(coverage, body[..., 3]), mixed
+
+
+def draw_objects(canvas, rng):
+    """Draw parts and decoys, one upon the other; returns the parts' classes, in order."""
+    height, width = canvas.owner.shape
+    count = 0 if rng.random() < 0.04 else int(min(MAX_OBJECTS, 1 + rng.gamma(2.0, 1.8)))
+    is_part = rng.permutation(np.arange(count + rng.integers(0, 5)) < count)
+    zoom = np.exp(rng.uniform(np.log(48), np.log(160)))  # one camera distance a picture, so sizes go together
+    kinds, previous = [], None
+    for part in is_part:
+        size = np.clip(zoom * np.exp(rng.uniform(np.log(0.6), np.log(1.6))), MIN_SIZE, MAX_SIZE) * canvas.scale
+        centre = rng.uniform((0, 0), (width, height))
+        if previous is not None and rng.random() < 0.3:  # a heap: beside the last one, often under or over it
+            angle = rng.uniform(0, 2 * np.pi)
+            reach = (previous[1] + size) * rng.uniform(0.25, 0.5)
+            centre = previous[0] + np.array((np.cos(angle), np.sin(angle))) * reach
+        if part:
+            kinds.append(int(rng.integers(len(PARTS))))
+            _draw_shape(canvas, rng, PARTS[kinds[-1]], centre, size, owner=len(kinds))
+        else:
+            _draw_shape(canvas, rng, DECOYS[rng.integers(len(DECOYS))], centre, size)
+        previous = centre, size
+    return kinds
+
+
+def visible_objects(canvas, kinds):
+    """Classes and boxes of the objects that one can see, and the owner map renumbered to them."""
+    classes, boxes, owner = [], [], np.zeros_like(canvas.owner)
+    for number, kind in enumerate(kinds, start=1):
+        mask = canvas.owner == number
+        visible = int(mask.sum())
+        if visible == 0 or visible < MIN_VISIBLE_FRACTION * canvas.area[number]:
+            continue
+        x, y, w, h = cv2.boundingRect(mask.astype(np.uint8))
+        if max(w, h) < MIN_VISIBLE_SIDE:
+            continue
+        classes.append(kind)
+        boxes.append((x, y, x + w, y + h))
+        owner[mask] = len(classes)
+    return tuple(classes), np.array(boxes, np.float64).reshape(-1, 4), owner

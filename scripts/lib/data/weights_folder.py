@@ -1,0 +1,23 @@
+"""A model's files as download_weights.py lays them: FOLDER/NAME with one suffix each, NAME being the folder's."""
+
+from pathlib import Path
+
+from lib.step.files import require
+
+CHECKPOINT, DARKNET, CFG, NAMES = ".pt", ".weights", ".cfg", ".names"
+
+
+def inside(folder: Path, name: str, suffix: str) -> Path:
+    """The path of the model `name`'s file with that suffix."""
+    return folder / f"{name}{suffix}"
+
+
+def model_files(folder: Path) -> list[Path]:
+    """All files of a model, sorted. Raises UserError when the folder is missing."""
+    # Snakemake leaves a hidden file in each folder that a rule makes.
+    return sorted(path for path in require(folder, "weights").iterdir() if path.name[0] != ".")
+
+
+def is_darknet(folder: Path) -> bool:
+    """Whether the folder holds a Darknet model rather than a checkpoint."""
+    return inside(folder, folder.name, CFG).exists()

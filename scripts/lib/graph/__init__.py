@@ -1,0 +1,1 @@
+"""ONNX in and out: export, files, sessions, conversion from Darknet, graph surgery."""

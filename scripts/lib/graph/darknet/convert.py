@@ -1,0 +1,196 @@
+"""A Darknet network as ONNX, with the output of a YOLOv8: one [1, 4+C, N].
+
+The convolution before a [yolo] is written as three, its filters sorted, so that each quantity has a map and, quantized,
+a range of its own:
+
+feature map ─ Conv ─ x, y, w, h, objectness, classes          feature map ┬ Conv ─ box map
+              of one anchor, then of the next            →                ├ Conv ─ Sigmoid ─ objectness
+                                                                          └ Conv ─ Sigmoid ─ scores
+"""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from lib.data.imgsz import ImageSize
+from lib.data.labels import read_names
+from lib.detector.anchors import to_metadata
+from lib.graph.darknet.layers import INPUT, Convolutional, Dropout, Maxpool, Network, Route, Shortcut, Upsample, Yolo
+from lib.graph.darknet.network import read_network
+from lib.graph.darknet.weights import read_weights
+from lib.graph.surgery.graph import Graph
+from lib.graph.surgery.yolo_nodes import add_predictions, map_names
+from lib.step.errors import UserError
+from lib.step.files import require
+
+PICTURE, PREDICTIONS = "images", "output0"  # the names that Ultralytics gives
+LEAKY_SLOPE = 0.1
+_IR_VERSION = 9  # of opset 19 to 20; what onnxruntime and the toolkit read
+
+
+def convert(cfg: Path, weights: Path, names: Path | None, imgsz: ImageSize | None, opset: int) -> onnx.ModelProto:
+    """The model of two files (and one of class names) as ONNX, at `imgsz` (default: what the .cfg says).
+
+    Raises UserError when a file is missing, damaged, or does not fit the others.
+    """
+    network = read_network(require(cfg, "cfg"), imgsz)
+    numbers = read_weights(require(weights, "weights file"), network)
+    classes = network.heads[0].head.classes
+    known = read_names([str(require(names, "names file"))]) if names else None
+    if known and len(known) != classes:
+        raise UserError(f"{cfg} has {classes} classes, {names} holds {len(known)} names")
+    return to_onnx(network, numbers, opset, known)
+
+
+def to_onnx(network: Network, weights: dict, opset: int, names: list[str] | None = None) -> onnx.ModelProto:
+    """The network as ONNX: `images` [1, 3, H, W] (RGB, 0..1) to `output0` [1, 4+C, N].
+
+    Boxes are cx, cy, w, h in input pixels, scores objectness * class. `weights` are those of `read_weights`. What
+    decoding needs of the [yolo] layers is in the metadata, and `names`, if given, as Ultralytics writes them.
+    """
+    graph = _with_picture(network, opset)
+    tensors = {INPUT: PICTURE}
+    for number, layer in enumerate(network.layers):
+        inputs = [tensors[source] for source in layer.sources]
+        if isinstance(layer, Yolo):
+            before = network.layers[layer.sources[0]]
+            source = tensors[before.sources[0]]
+            _add_maps(graph, layer, before, source, *weights[layer.sources[0]])
+            tensors[number] = inputs[0]
+        else:
+            tensors[number] = _ADD[type(layer)](graph, layer, inputs, f"layer_{number}", weights.get(number))
+    heads = tuple(layer.head for layer in network.heads)
+    add_predictions(graph, heads, network.imgsz, for_npu=False, output=PREDICTIONS)
+    count = sum(head.predictions(network.imgsz) for head in heads)
+    graph.set_outputs({PREDICTIONS: (1, 4 + heads[0].classes, count)})
+    # The convolutions before [yolo] as they were lead to nothing any more.
+    graph.tidy()
+    metadata = to_metadata(heads) | ({"names": str(dict(enumerate(names)))} if names else {})
+    helper.set_model_props(graph.model, metadata)
+    onnx.checker.check_model(graph.model, full_check=True)
+    return graph.model
+
+
+def _with_picture(network: Network, opset: int) -> Graph:
+    shape = [1, 3, network.imgsz.height, network.imgsz.width]
+    picture = helper.make_tensor_value_info(PICTURE, onnx.TensorProto.FLOAT, shape)
+    model = helper.make_model(
+        helper.make_graph([], "darknet", [picture], []),
+        opset_imports=[helper.make_opsetid("", opset)],
+        ir_version=_IR_VERSION,
+        producer_name="rv1106-yolov8",
+    )
+    return Graph(model)
+
+
+def _add_maps(graph: Graph, layer: Yolo, before: Convolutional, source: str, kernel, bias) -> None:
+    """The three maps of a [yolo] layer, made from what the convolution `before` it reads."""
+    anchors, classes = len(layer.head.anchors), layer.head.classes
+    # Darknet's order is [anchor, quantity].
+    order = np.arange(anchors * (5 + classes)).reshape(anchors, 5 + classes).T
+    for name, filters in zip(map_names(layer.head), (order[:4], order[4:5], order[5:])):
+        chosen = filters.ravel()
+        is_probability = layer.head.new_coords or not name.startswith("box")
+        made = _add_convolution(
+            graph, before, source, kernel[chosen], bias[chosen], f"{name}/logits" if is_probability else name
+        )
+        if is_probability:
+            graph.add("Sigmoid", [made], name)
+
+
+def _add_convolution(graph: Graph, layer: Convolutional, source: str, kernel, bias, name: str) -> str:
+    return graph.add(
+        "Conv",
+        [source, kernel, bias],
+        name,
+        kernel_shape=[layer.size] * 2,
+        strides=[layer.stride] * 2,
+        pads=[layer.padding] * 4,
+        group=layer.groups,
+    )
+
+
+def _add_convolutional(graph: Graph, layer: Convolutional, inputs: list[str], name: str, weights) -> str:
+    linear = _add_convolution(graph, layer, inputs[0], *weights, f"{name}/linear")
+    return _add_activation(graph, layer.activation, linear, name)
+
+
+def _add_activation(graph: Graph, activation: str, tensor: str, name: str) -> str:
+    if activation == "linear":
+        return tensor
+    if activation == "leaky":
+        return graph.add("LeakyRelu", [tensor], name, alpha=LEAKY_SLOPE)
+    if activation == "relu":
+        return graph.add("Relu", [tensor], name)
+    if activation == "logistic":
+        return graph.add("Sigmoid", [tensor], name)
+    if activation == "swish":
+        return graph.add("Mul", [tensor, graph.add("Sigmoid", [tensor], f"{name}/sigmoid")], name)
+    # mish; ONNX has an operator for it from opset 18 on, which the toolkit leaves to the CPU, while it fuses these.
+    softplus = graph.add("Softplus", [tensor], f"{name}/softplus")
+    return graph.add("Mul", [tensor, graph.add("Tanh", [softplus], f"{name}/tanh")], name)
+
+
+def _add_maxpool(graph: Graph, layer: Maxpool, inputs: list[str], name: str, _) -> str:
+    before = layer.padding // 2
+    after = layer.padding - before
+    return graph.add(
+        "MaxPool",
+        inputs,
+        name,
+        kernel_shape=[layer.size] * 2,
+        strides=[layer.stride] * 2,
+        pads=[before, before, after, after],
+    )
+
+
+def _add_upsample(graph: Graph, layer: Upsample, inputs: list[str], name: str, _) -> str:
+    scales = np.array([1, 1, layer.stride, layer.stride], np.float32)
+    region = np.array([0, 0, 0, 0, 1, 1, 1, 1], np.float32)  # not looked at in this mode; opset 11 demands one
+    return graph.add(
+        "Resize",
+        [inputs[0], region, scales],
+        name,
+        mode="nearest",
+        nearest_mode="floor",
+        coordinate_transformation_mode="asymmetric",
+    )
+
+
+def _add_route(graph: Graph, layer: Route, inputs: list[str], name: str, _) -> str:
+    parts = inputs
+    if layer.groups > 1:
+        parts = [
+            _add_group(graph, tensor, channels // layer.groups, layer.group_id, f"{name}/part_{number}")
+            for number, (tensor, channels) in enumerate(zip(inputs, layer.channels))
+        ]
+    return parts[0] if len(parts) == 1 else graph.add("Concat", parts, name, axis=1)
+
+
+def _add_group(graph: Graph, tensor: str, channels: int, group_id: int, name: str) -> str:
+    """Channels group_id * channels … of a tensor, `channels` of them."""
+    bounds = (np.array([each], np.int64) for each in (group_id * channels, (group_id + 1) * channels, 1))
+    return graph.add("Slice", [tensor, *bounds], name)
+
+
+def _add_shortcut(graph: Graph, layer: Shortcut, inputs: list[str], name: str, _) -> str:
+    total, *others = inputs
+    for number, tensor in enumerate(others):
+        total = graph.add("Add", [total, tensor], f"{name}/sum_{number}")
+    return _add_activation(graph, layer.activation, total, name)
+
+
+def _add_dropout(graph: Graph, layer: Dropout, inputs: list[str], name: str, _) -> str:
+    return inputs[0]
+
+
+_ADD = {
+    Convolutional: _add_convolutional,
+    Maxpool: _add_maxpool,
+    Upsample: _add_upsample,
+    Route: _add_route,
+    Shortcut: _add_shortcut,
+    Dropout: _add_dropout,
+}

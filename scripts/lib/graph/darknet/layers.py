@@ -1,0 +1,96 @@
+"""What a Darknet network is made of: layers with their inputs and shapes. Shapes are (channels, height, width)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lib.data.imgsz import ImageSize
+from lib.detector.anchors import YoloLayer
+from lib.graph.darknet.cfg import Section
+
+Shape = tuple[int, int, int]
+INPUT = -1  # the picture, where a layer's number is expected
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer: the section it comes from, the layers it reads (by number, INPUT is the picture), its output's shape."""
+
+    section: Section
+    sources: tuple[int, ...]
+    shape: Shape
+
+
+@dataclass(frozen=True)
+class Convolutional(Layer):
+    """`shape[0]` filters of size x size, stepped by `stride`, with `padding` zeros on each side."""
+
+    channels: int
+    size: int
+    stride: int
+    padding: int
+    groups: int
+    batch_normalize: bool
+    activation: str
+
+    @property
+    def kernel(self) -> tuple[int, int, int, int]:
+        """Shape of its weights: [filters, channels a group, size, size]."""
+        return self.shape[0], self.channels // self.groups, self.size, self.size
+
+
+@dataclass(frozen=True)
+class Maxpool(Layer):
+    """The largest of size x size; `padding` cells (that never win) in all, the smaller half left and above."""
+
+    size: int
+    stride: int
+    padding: int
+
+
+@dataclass(frozen=True)
+class Upsample(Layer):
+    """Every cell repeated `stride` times in both directions."""
+
+    stride: int
+
+
+@dataclass(frozen=True)
+class Route(Layer):
+    """Its sources' `channels` one after the other; of each source only part `group_id` of `groups`."""
+
+    channels: tuple[int, ...]
+    groups: int
+    group_id: int
+
+
+@dataclass(frozen=True)
+class Shortcut(Layer):
+    """The sum of its sources."""
+
+    activation: str
+
+
+@dataclass(frozen=True)
+class Dropout(Layer):
+    """Nothing at inference."""
+
+
+@dataclass(frozen=True)
+class Yolo(Layer):
+    """A detection head on the maps of its source."""
+
+    head: YoloLayer
+
+
+@dataclass(frozen=True)
+class Network:
+    """A whole .cfg at one image size."""
+
+    path: Path
+    imgsz: ImageSize
+    layers: tuple[Layer, ...]
+
+    @property
+    def heads(self) -> tuple[Yolo, ...]:
+        """The [yolo] layers in their order; there is at least one."""
+        return tuple(layer for layer in self.layers if isinstance(layer, Yolo))

@@ -1,0 +1,44 @@
+"""Reading and writing ONNX files."""
+
+import re
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+
+from lib.step.errors import UserError
+from lib.step.files import whole
+
+
+def load(path) -> onnx.ModelProto:
+    """The model in the file `path`. Raises UserError when it is missing, damaged or no ONNX."""
+    try:
+        model = onnx.load(str(path))
+        onnx.checker.check_model(model)
+    except FileNotFoundError:
+        raise UserError(f"model {path} does not exist") from None
+    except (DecodeError, onnx.checker.ValidationError, ValueError) as error:
+        raise UserError(
+            f"{path} is no valid ONNX model: {(str(error) or type(error).__name__).splitlines()[0]}"
+        ) from None
+    return model
+
+
+def metadata(model: onnx.ModelProto) -> dict[str, str]:
+    """The model's metadata by its key."""
+    return {each.key: each.value for each in model.metadata_props}
+
+
+def class_names(model) -> list[str]:
+    """The classes' names, as Ultralytics writes them into the model; numbers where they are not there."""
+    outputs = [[d.dim_value for d in each.type.tensor_type.shape.dim] for each in model.graph.output]
+    classes = outputs[1][1] if len(outputs) > 1 else outputs[0][1] - 4
+    names = re.findall(r"\d+: (?:'([^']*)'|\"([^\"]*)\")", metadata(model).get("names", ""))
+    distinct = dict.fromkeys(single or double for single, double in names)
+    return list(distinct) if len(distinct) == classes else [str(number) for number in range(classes)]
+
+
+def save(model: onnx.ModelProto, path) -> None:
+    """Write `model` to `path`, whole or not at all."""
+    with whole(path) as part:
+        Path(part).write_bytes(model.SerializeToString(deterministic=True))

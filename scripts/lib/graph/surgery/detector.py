@@ -1,0 +1,169 @@
+"""Recognizing the anchor-free head of YOLOv8 and its kin by the graph's structure, never by node names."""
+
+from dataclasses import dataclass
+
+import onnx
+
+from lib.graph.surgery.graph import Graph, attribute
+from lib.step.errors import UserError
+
+SIDES = 4
+FIRST_OPSET = 13  # before it Softmax flattens everything behind its axis
+EXPECTED = "a YOLOv8-style detector with one output [1, 4+classes, N] is expected"
+
+
+@dataclass(frozen=True)
+class Detector:
+    """Names of the tensors that surgery cuts at.
+
+    feature map ─ Conv ─ box map   ─ Reshape ─┐
+                         (a stride each)      Concat ─ Softmax (DFL) ─ … ─ boxes ──┐
+                  Conv ─ class map ─ Reshape ─┐                                    Concat ─ Transpose? ─ output
+                         (a stride each)      Concat ─ Sigmoid? ─ scores ──────────┘
+
+    The two Concats over strides may be one, with a Split behind it. boxes: [1, 4, N]. scores: [1, C, N]. joined:
+    their Concat, [1, 4+C, N]. softmax: what the DFL's Softmax makes. box_maps: [1, 4*R, H, W], largest first.
+    class_maps: [1, C, H, W] likewise, before any sigmoid. sigmoids: how many the class scores pass. transposed: the
+    output is [1, N, 4+C].
+    """
+
+    boxes: str
+    scores: str
+    joined: str
+    softmax: str
+    box_maps: tuple[str, ...]
+    class_maps: tuple[str, ...]
+    sigmoids: int
+    transposed: bool
+
+    def classes(self, graph: Graph) -> int:
+        """The number of classes."""
+        return graph.shape(self.scores)[1]
+
+
+def find_detector(graph: Graph) -> Detector:
+    """The head of `graph`, found from its output backwards. Raises UserError saying what was expected and found."""
+    joined, transposed = _before_transpose(graph, graph.output)
+    node = graph.producer(joined)
+    if node is None or node.op_type != "Concat" or len(node.input) != 2 or _axis(graph, node) != 1:
+        found = "an input" if node is None else f"{node.op_type} of {len(node.input)}"
+        raise UserError(f"the output is no Concat of boxes and scores but {found}{_resembles(graph, node)}; {EXPECTED}")
+    boxes, scores = node.input
+    if graph.shape(boxes)[1:2] != (SIDES,):
+        raise UserError(f"the first part of the output has shape {list(graph.shape(boxes))}, not [1, 4, N]; {EXPECTED}")
+    softmax = _dfl_softmax(graph, boxes)
+    bins = _before_bins(graph, softmax.input[0])
+    box_maps = _sources(graph, bins, 0, graph.shape(bins)[1])
+    class_maps = _sources(graph, scores, 0, graph.shape(scores)[1])
+    passed = {sigmoids for _, sigmoids in class_maps}
+    if len(passed) != 1:
+        raise UserError(f"the class scores of the strides pass different numbers of sigmoids: {sorted(passed)}")
+    return Detector(
+        boxes,
+        scores,
+        joined,
+        softmax.output[0],
+        _largest_first(graph, box_maps),
+        _largest_first(graph, class_maps),
+        passed.pop(),
+        transposed,
+    )
+
+
+def _before_transpose(graph: Graph, tensor: str) -> tuple[str, bool]:
+    """What the output is a [1, N, 4+C] view of, and whether it is one."""
+    node = graph.producer(tensor)
+    if node is not None and node.op_type == "Transpose" and attribute(node, "perm") == [0, 2, 1]:
+        return node.input[0], True
+    return tensor, False
+
+
+def _axis(graph: Graph, node: onnx.NodeProto) -> int:
+    axis = attribute(node, "axis", 0)
+    return axis if axis >= 0 else axis + len(graph.shape(node.output[0]))
+
+
+def _resembles(graph: Graph, node: onnx.NodeProto | None) -> str:
+    """What kind of network such an output is known from, for a message."""
+    shape = graph.shape(graph.output)
+    known = ""
+    if node is not None and node.op_type == "Concat" and graph.shape(node.input[0])[1:2] == (SIDES,):
+        known = ", as pose and oriented-box models have"
+    elif len(shape) == 2:
+        known = ", as classifiers have"
+    elif len(shape) == 3 and shape[2] == 6:
+        known = ", as an end-to-end (NMS-free) head has: export without it (end2end=False)"
+    elif len(shape) == 3 and shape[1] > shape[2] > 5:
+        known = ", as YOLOv5 with anchors has"
+    return f" of shape {list(shape)}{known}"
+
+
+def _dfl_softmax(graph: Graph, boxes: str) -> onnx.NodeProto:
+    """The Softmax of the DFL, the first one met from the boxes upwards."""
+    softmaxes, waiting, seen = {}, [boxes], set()
+    while waiting:
+        tensor = waiting.pop()
+        node = graph.producer(tensor)
+        if node is None or tensor in seen:
+            continue
+        seen.add(tensor)
+        if node.op_type == "Softmax":
+            softmaxes[tensor] = node
+        else:
+            waiting.extend(node.input)
+    if len(softmaxes) != 1:
+        raise UserError(f"the boxes come from {len(softmaxes)} Softmax nodes, not from the one of a DFL; {EXPECTED}")
+    return next(iter(softmaxes.values()))
+
+
+def _before_bins(graph: Graph, tensor: str) -> str:
+    """The box logits [1, 4*R, N] that Reshape and Transpose bring into the form of the DFL's softmax."""
+    while len(graph.shape(tensor)) != 3:
+        node = graph.producer(tensor)
+        if node is None or node.op_type not in ("Reshape", "Transpose"):
+            found = "an input" if node is None else node.op_type
+            raise UserError(f"the DFL's Softmax reads {found}, not reshaped box logits [1, 4*R, N]; {EXPECTED}")
+        tensor = node.input[0]
+    return tensor
+
+
+def _sources(graph: Graph, tensor: str, first: int, count: int) -> list[tuple[str, int]]:
+    """The 4-D feature maps that hold channels first … first+count-1 of `tensor`, and the sigmoids between.
+
+    Follows the channels up through Reshape, Concat (of strides or of channels), Split, Slice and Sigmoid.
+    """
+    node, shape = graph.producer(tensor), graph.shape(tensor)
+    kind = "" if node is None else node.op_type
+    if kind == "Sigmoid":
+        return [(name, sigmoids + 1) for name, sigmoids in _sources(graph, node.input[0], first, count)]
+    if kind == "Concat" and _axis(graph, node) == 2 and len(shape) == 3:
+        return [source for each in node.input for source in _sources(graph, each, first, count)]
+    if kind == "Concat" and _axis(graph, node) == 1:
+        for each in node.input:
+            channels = graph.shape(each)[1]
+            if first >= 0 and first + count <= channels:
+                return _sources(graph, each, first, count)
+            first -= channels
+    if kind in ("Split", "Slice") and (start := _first_channel(graph, node, tensor)) is not None:
+        return _sources(graph, node.input[0], first + start, count)
+    if kind == "Reshape" and len(shape) == 3 and graph.shape(node.input[0])[1:2] == shape[1:2]:
+        return _sources(graph, node.input[0], first, count)
+    if len(shape) == 4 and (first, count) == (0, shape[1]):
+        return [(tensor, 0)]
+    found = f"{kind} '{node.name}'" if node else "an input"
+    raise UserError(f"{found} stands where the feature maps of the strides should be joined; {EXPECTED}")
+
+
+def _first_channel(graph: Graph, node: onnx.NodeProto, tensor: str) -> int | None:
+    """The channel of a Split's or Slice's input that `tensor` begins with; None where it cuts along another axis."""
+    if node.op_type == "Split":
+        place = list(node.output).index(tensor)
+        return sum(graph.shape(each)[1] for each in node.output[:place]) if _axis(graph, node) == 1 else None
+    starts, axes = graph.constant(node.input[1]), graph.constant(node.input[3]) if len(node.input) > 3 else None
+    if starts is None or axes is None or axes.tolist() != [1]:
+        return None
+    return int(starts[0])
+
+
+def _largest_first(graph: Graph, maps: list[tuple[str, int]]) -> tuple[str, ...]:
+    return tuple(sorted((name for name, _ in maps), key=lambda name: -graph.shape(name)[2]))

@@ -1,0 +1,52 @@
+"""FP32 throughout: half-precision constants and tensors are widened, casts between the two fall away.
+
+    float16 weights, tensors ─ Cast ─ …        →        float32 weights, tensors ─ …
+
+The toolkit quantizes from FP32. Every stored value stays the same; the arithmetic gains digits, so results differ by
+the rounding of FP16.
+"""
+
+import numpy as np
+from onnx import AttributeProto, TensorProto, numpy_helper
+
+from lib.graph.surgery.graph import Graph
+
+
+def needed(graph: Graph) -> bool:
+    """Whether anything is stored or computed in half precision."""
+    model = graph.model.graph
+    typed = (*model.input, *model.output)
+    return (
+        any(each.type.tensor_type.elem_type == TensorProto.FLOAT16 for each in typed)
+        or any(each.data_type == TensorProto.FLOAT16 for each in model.initializer)
+        or any(_casts_to_half(node) for node in model.node)
+    )
+
+
+def rewrite(graph: Graph) -> None:
+    """Widen constants, inputs and outputs; drop casts that became idle."""
+    model = graph.model.graph
+    for each in model.initializer:
+        _widen(each)
+    for node in model.node:
+        for attribute in node.attribute:
+            if attribute.type == AttributeProto.TENSOR:
+                _widen(attribute.t)
+            elif node.op_type == "Cast" and attribute.name == "to" and attribute.i == TensorProto.FLOAT16:
+                attribute.i = TensorProto.FLOAT
+    for each in (*model.input, *model.output):
+        if each.type.tensor_type.elem_type == TensorProto.FLOAT16:
+            each.type.tensor_type.elem_type = TensorProto.FLOAT
+    graph.tidy()
+    for node in [node for node in model.node if node.op_type == "Cast"]:
+        if graph.dtype(node.input[0]) == graph.dtype(node.output[0]) and node.output[0] not in graph.outputs:
+            graph.bypass(node)
+
+
+def _casts_to_half(node) -> bool:
+    return node.op_type == "Cast" and any(each.i == TensorProto.FLOAT16 for each in node.attribute)
+
+
+def _widen(tensor: TensorProto) -> None:
+    if tensor.data_type == TensorProto.FLOAT16:
+        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float32), tensor.name))

@@ -1,0 +1,179 @@
+"""A view of an ONNX graph to match patterns in and to rewrite."""
+
+import numpy as np
+import onnx
+import onnx.version_converter
+from onnx import helper, numpy_helper, shape_inference
+
+from lib.step.errors import UserError
+
+OLDEST_OPSET = 11
+
+
+class Graph:
+    """An ONNX model with its producers, consumers, constants and shapes at hand. The model given is left alone.
+
+    Raises UserError for a model that is too old, or whose shapes do not fit together.
+    """
+
+    def __init__(self, model: onnx.ModelProto):
+        self.model = onnx.ModelProto()
+        self.model.CopyFrom(model)
+        if self.opset < OLDEST_OPSET:
+            raise UserError(f"the model has opset {self.opset}; export it with {OLDEST_OPSET} or above")
+        self.tidy()
+
+    @property
+    def opset(self) -> int:
+        """The version of ONNX's default operator set."""
+        return next((each.version for each in self.model.opset_import if each.domain in ("", "ai.onnx")), 0)
+
+    @property
+    def input(self) -> str:
+        """The name of the only input; constants that old files list among the inputs do not count.
+
+        Raises UserError when it is not one input [1, 3, H, W] of known size.
+        """
+        names = [each.name for each in self.model.graph.input if each.name not in self._constant]
+        shapes = [list(self.shape(name)) for name in names]
+        if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][:2] != [1, 3] or not all(shapes[0]):
+            raise UserError(
+                f"the model's inputs are {shapes} (0: not fixed); one input [1, 3, height, width] is expected"
+            )
+        return names[0]
+
+    @property
+    def outputs(self) -> list[str]:
+        """The names of all outputs."""
+        return [each.name for each in self.model.graph.output]
+
+    @property
+    def output(self) -> str:
+        """The name of the only output. Raises UserError when there are several."""
+        if len(self.outputs) != 1:
+            shapes = ", ".join(f"{name} {list(self.shape(name))}" for name in self.outputs)
+            raise UserError(
+                f"the model has {len(self.outputs)} outputs ({shapes}), as segmenters have; a YOLOv8-style detector "
+                "with one output [1, 4+classes, N] is expected"
+            )
+        return self.outputs[0]
+
+    def tidy(self) -> None:
+        """Drop nodes and constants that lead to no output, then read producers, constants and shapes anew."""
+        graph = self.model.graph
+        needed = {each.name for each in graph.output}
+        kept = []
+        for node in reversed(graph.node):
+            if needed & set(node.output):
+                kept.append(node)
+                needed.update(node.input)
+        kept.reverse()
+        initializers = [each for each in graph.initializer if each.name in needed]
+        _refill(graph.node, kept)
+        _refill(graph.initializer, initializers)
+        del graph.value_info[:]
+        try:
+            inferred = shape_inference.infer_shapes(self.model, strict_mode=True, data_prop=True).graph
+        except (shape_inference.InferenceError, ValueError, MemoryError) as error:
+            raise UserError(f"the model's shapes do not fit together: {str(error).splitlines()[0]}") from None
+        self._producer = {name: node for node in graph.node for name in node.output}
+        self._constant = {each.name: each for each in graph.initializer}
+        typed = [*inferred.input, *inferred.value_info, *inferred.output]
+        self._shape = {each.name: tuple(d.dim_value for d in each.type.tensor_type.shape.dim) for each in typed}
+        self._shape.update({name: tuple(each.dims) for name, each in self._constant.items()})
+        self._dtype = {each.name: each.type.tensor_type.elem_type for each in typed}
+        self._dtype.update({name: each.data_type for name, each in self._constant.items()})
+
+    def producer(self, tensor: str) -> onnx.NodeProto | None:
+        """The node that makes `tensor`; None for inputs and initializers."""
+        return self._producer.get(tensor)
+
+    def consumers(self, tensor: str) -> list[onnx.NodeProto]:
+        """The nodes that read `tensor`."""
+        return [node for node in self.model.graph.node if tensor in node.input]
+
+    def shape(self, tensor: str) -> tuple[int, ...]:
+        """The tensor's shape; a dimension that is not known is 0, an unknown rank is ()."""
+        return self._shape.get(tensor, ())
+
+    def dtype(self, tensor: str) -> int:
+        """The tensor's element type, as onnx.TensorProto numbers them; 0 where it is not known."""
+        return self._dtype.get(tensor, 0)
+
+    def constant(self, tensor: str) -> np.ndarray | None:
+        """The value of a constant tensor, or None when it is computed at run time."""
+        if tensor in self._constant:
+            return numpy_helper.to_array(self._constant[tensor])
+        node = self.producer(tensor)
+        if node is not None and node.op_type == "Constant":
+            value = attribute(node, "value")
+            return None if value is None else numpy_helper.to_array(value)
+        return None
+
+    def add(self, op_type: str, inputs: list, output: str, before: onnx.NodeProto | None = None, **attributes) -> str:
+        """Insert a node before another one (default: at the end); arrays among `inputs` become initializers."""
+        names = []
+        for number, each in enumerate(inputs):
+            if isinstance(each, np.ndarray):
+                name = f"{output}/{op_type}_{number}"
+                self.model.graph.initializer.append(numpy_helper.from_array(each, name))
+                each = name
+            names.append(each)
+        node = helper.make_node(op_type, names, [output], name=f"{output}/{op_type}", **attributes)
+        nodes = list(self.model.graph.node)
+        at = len(nodes) if before is None else nodes.index(before)
+        self.model.graph.node.insert(at, node)
+        return output
+
+    def rename(self, tensor: str, name: str) -> str:
+        """Give the tensor that a node makes another name, for its readers too; returns the name."""
+        for node in self.consumers(tensor):
+            for place, each in enumerate(node.input):
+                if each == tensor:
+                    node.input[place] = name
+        node = self.producer(tensor)
+        node.output[list(node.output).index(tensor)] = name
+        return name
+
+    def bypass(self, node: onnx.NodeProto) -> None:
+        """Let the readers of a node's output read its first input."""
+        for reader in self.consumers(node.output[0]):
+            for place, each in enumerate(reader.input):
+                if each == node.output[0]:
+                    reader.input[place] = node.input[0]
+
+    def convert(self, opset: int) -> None:
+        """Bring the model to another opset. Raises UserError when onnx's version converter refuses it."""
+        try:
+            self.model = onnx.version_converter.convert_version(self.model, opset)
+        except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise UserError(
+                f"the model of opset {self.opset} cannot be converted to opset {opset}: {reason}; export it anew"
+            ) from None
+
+    def set_outputs(self, outputs: dict[str, tuple[int, ...]]) -> None:
+        """Make the named tensors the outputs, in this order, float32 with these shapes."""
+        infos = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape) for name, shape in outputs.items()]
+        _refill(self.model.graph.output, infos)
+
+    def check(self) -> None:
+        """Raises UserError when onnx's checker refuses the model, shapes included."""
+        try:
+            onnx.checker.check_model(self.model, full_check=True)
+        except (onnx.checker.ValidationError, shape_inference.InferenceError) as error:
+            raise UserError(f"the graph is not valid ONNX: {str(error).splitlines()[0]}") from None
+
+
+def attribute(node: onnx.NodeProto, name: str, default=None):
+    """The value of a node's attribute, or `default`."""
+    for each in node.attribute:
+        if each.name == name:
+            return helper.get_attribute_value(each)
+    return default
+
+
+def _refill(field, values) -> None:
+    values = list(values)
+    del field[:]
+    field.extend(values)

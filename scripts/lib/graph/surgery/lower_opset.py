@@ -1,0 +1,18 @@
+"""Opset 19 at most: rknn-toolkit2 2.3.2 reads nothing newer.
+
+opset 20 and above        →        opset 19, by onnx's own version converter
+"""
+
+from lib.graph.surgery.graph import Graph
+
+NEWEST_OPSET = 19
+
+
+def needed(graph: Graph) -> bool:
+    """Whether the opset is above 19."""
+    return graph.opset > NEWEST_OPSET
+
+
+def rewrite(graph: Graph) -> None:
+    """Convert the model. Raises UserError when the converter refuses it."""
+    graph.convert(NEWEST_OPSET)

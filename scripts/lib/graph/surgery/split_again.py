@@ -1,0 +1,91 @@
+"""A model that came split already (by Rockchip's exporter, say) gets our order, our names and one sigmoid.
+
+box map, class map, sum of scores? ; a stride each, in any order    →    box_S, scores_S a stride each
+
+Rockchip's exporter adds a third output a stride, the sum of the class scores; it is left out.
+"""
+
+from collections import defaultdict
+
+from lib.detector.head import STRIDES
+from lib.graph.surgery.graph import Graph
+from lib.graph.surgery.split_outputs import require_strides
+from lib.step.errors import UserError
+
+BOX_CHANNELS = 64
+
+
+def is_split(graph: Graph) -> bool:
+    """Whether the outputs are several feature maps."""
+    return len(graph.outputs) >= 2 * len(STRIDES) and all(len(graph.shape(name)) == 4 for name in graph.outputs)
+
+
+def outputs_in_order(graph: Graph) -> list[str]:
+    """The outputs as box map and class map of each stride, largest first; sums of scores are left out.
+
+    Raises UserError when they are anything else.
+    """
+    strides = defaultdict(list)
+    for name in graph.outputs:
+        if not _is_sum(graph, name):
+            strides[graph.shape(name)[2:]].append(name)
+    pairs = [strides[size] for size in sorted(strides, reverse=True)]
+    if [len(pair) for pair in pairs] != [2] * len(STRIDES):
+        shapes = [list(graph.shape(name)) for name in graph.outputs]
+        raise UserError(
+            f"the model has outputs {shapes}; a split detector has a box map [1, {BOX_CHANNELS}, H, W] and a class map "
+            f"[1, classes, H, W] for each of {len(STRIDES)} strides"
+        )
+    # The box map comes first where both look alike, as with 64 classes.
+    ordered = [sorted(pair, key=lambda name: not _is_box(graph, name)) for pair in pairs]
+    require_strides(graph, [box for box, _ in ordered])
+    if not all(_is_box(graph, box) for box, _ in ordered):
+        raise UserError(f"no output of the split model has {BOX_CHANNELS} channels (4 sides of a DFL with 16 bins)")
+    return [name for pair in ordered for name in pair]
+
+
+def sigmoids(graph: Graph) -> int:
+    """How many sigmoids the class scores have passed. Raises UserError when strides differ, or for more than one."""
+    counts = {_count(graph, name) for name in outputs_in_order(graph)[1::2]}
+    if len(counts) != 1 or max(counts) > 1:
+        raise UserError(f"the class maps of the strides go through {sorted(counts)} sigmoids; 0 or 1 is expected")
+    return counts.pop()
+
+
+def needed(graph: Graph) -> bool:
+    """Always: names and order are ours afterwards."""
+    return True
+
+
+def rewrite(graph: Graph) -> None:
+    """Order, name and complete the outputs."""
+    missing = sigmoids(graph) == 0
+    names = outputs_in_order(graph)
+    outputs = {}
+    for stride, box, scores in zip(STRIDES, names[0::2], names[1::2]):
+        outputs[graph.rename(box, f"box_{stride}")] = graph.shape(box)
+        shape = graph.shape(scores)
+        if missing:
+            outputs[graph.add("Sigmoid", [scores], f"scores_{stride}")] = shape
+        else:
+            outputs[graph.rename(scores, f"scores_{stride}")] = shape
+    graph.set_outputs(outputs)
+
+
+def _is_sum(graph: Graph, name: str) -> bool:
+    """Whether a one-channel output comes from a sum over the classes, clipped or not."""
+    node = graph.producer(name)
+    while node is not None and node.op_type == "Clip":
+        node = graph.producer(node.input[0])
+    return graph.shape(name)[1] == 1 and node is not None and node.op_type == "ReduceSum"
+
+
+def _is_box(graph: Graph, name: str) -> bool:
+    return graph.shape(name)[1] == BOX_CHANNELS and _count(graph, name) == 0
+
+
+def _count(graph: Graph, name: str) -> int:
+    count, node = 0, graph.producer(name)
+    while node is not None and node.op_type == "Sigmoid":
+        count, node = count + 1, graph.producer(node.input[0])
+    return count

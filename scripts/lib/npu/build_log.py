@@ -1,0 +1,124 @@
+"""What rknn-toolkit2's verbose build log says of a model: its operators, their costs, its memory, its complaints.
+
+The compiler prints, each line behind `D RKNN: [12:34:56.789]`,
+
+  Network Layer Information Table     an operator a row: type, data type, NPU or CPU, shapes, cycles, KB read
+  Feature Tensor Information Table    a tensor a row, with the addresses it lies at in the internal memory
+  Const Tensor Information Table      the same for weights
+  Total Internal Memory Size, Total Weight Memory Size
+
+Cycles are given for convolutions alone; all other operators have 0/0/0. The form is that of 2.3.2, seen in builds for
+the rv1103, rv1103b, rv1106 and rv1106b. Everything that can be added up is compared with what the log itself says, so
+that a log of another form, or a part of one, is refused and never read as a model without operators.
+"""
+
+import re
+from typing import NamedTuple
+
+from lib.step.errors import ToolkitError
+
+NPU, CPU = "NPU", "CPU"
+INPUT, OUTPUT = "InputOperator", "OutputOperator"
+
+_STAMP = re.compile(r"^([A-Z]) RKNN: \[[\d:.]+\] ")
+_RULE = re.compile(r"-{20,}[-+]*")
+_COLUMNS = "ID OpType DataType Target InputShape OutputShape Cycles(DDR/NPU/Total) RW(KB) FullName"
+_ROW = re.compile(
+    rf"(?P<id>\d+)\s+(?P<type>\S+)\s+(?P<dtype>\S+)\s+(?P<target>{NPU}|{CPU})\s+"
+    r"(?P<input_shape>\S+)\s+(?P<output_shape>\S+)\s+"
+    r"(?P<cycles_ddr>\d+)/(?P<cycles_npu>\d+)/(?P<cycles_total>\d+)\s+(?P<kb>\d+)\s+(?P<name>\S.*?)\s*"
+)
+# A star in place of the blank marks memory that several rows share.
+_ADDRESSES = re.compile(r".*\|\s*0x(?P<start>[0-9a-f]+)[ *]0x(?P<end>[0-9a-f]+)\s+0x[0-9a-f]+\s*")
+
+
+class BuildLog(NamedTuple):
+    """A build's facts. Cycles are NPU clock cycles, sizes KB of 1024 bytes."""
+
+    operators: list[dict]  # name, type, dtype, target, input_shape, output_shape, cycles_ddr, _npu, _total, kb
+    internal_kb: float
+    weight_kb: float
+    messages: list[str]  # every `E RKNN` and `W RKNN` line in order, without its time
+
+    @property
+    def cycles(self) -> int:
+        """Cycles of all operators."""
+        return sum(operator["cycles_total"] for operator in self.operators)
+
+
+def read_build_log(text: str) -> BuildLog:
+    """The facts of the one build whose verbose log is `text`.
+
+    Raises ToolkitError when the log is not of the form described above.
+    """
+    lines = text.splitlines()
+    plain = [_STAMP.sub("", line) for line in lines]
+    tensors = _rows(plain, "Feature Tensor Information Table")
+    internal = _memory_kb(plain, "Internal", tensors)
+    weight = _memory_kb(plain, "Weight", _rows(plain, "Const Tensor Information Table"))
+    operators = _operators(_rows(plain, "Network Layer Information Table"))
+    if (last := tensors[-1].split()[0]) != str(len(operators) - 1):
+        raise _unknown(f"its tensors go up to operator {last}, its operators to {len(operators) - 1}")
+    return BuildLog(
+        operators,
+        internal,
+        weight,
+        [_STAMP.sub(r"\1 RKNN: ", line).strip() for line in lines if line.startswith(("E RKNN:", "W RKNN:"))],
+    )
+
+
+def _rows(lines: list[str], title: str) -> list[str]:
+    """The lines of the table `title`: its column names, then its rows.
+
+    A table is   rule / title / rule / column names / rule / rows / rule.
+    """
+    found = [number for number, line in enumerate(lines) if line.strip() == title]
+    if len(found) != 1:
+        raise _unknown(f"it holds {len(found)} tables '{title}', one is expected")
+    rules = [number for number in range(found[0], len(lines)) if _RULE.fullmatch(lines[number].strip())][:3]
+    if len(rules) < 3 or rules[:2] != [found[0] + 1, found[0] + 3]:
+        raise _unknown(f"its table '{title}' has no end or no line of column names")
+    return [lines[rules[0] + 1], *lines[rules[1] + 1 : rules[2]]]
+
+
+def _operators(table: list[str]) -> list[dict]:
+    columns, *rows = table
+    if (found := " ".join(columns.split())) != _COLUMNS:
+        raise _unknown(f"its operators have the columns '{found}'")
+    operators = [_operator(row, number) for number, row in enumerate(rows)]
+    types = [operator["type"] for operator in operators]
+    if types[:1] != [INPUT] or types[-1:] != [OUTPUT]:
+        raise _unknown(f"its {len(types)} operators do not go from {INPUT} to {OUTPUT}")
+    return operators
+
+
+def _operator(row: str, number: int) -> dict:
+    match = _ROW.fullmatch(row)
+    if not match:
+        raise _unknown(f"the row '{' '.join(row.split())}' is no operator")
+    words = match.groupdict()
+    if int(words["id"]) != number:
+        raise _unknown(f"operator {words['id']} stands where {number} is expected")
+    ddr, npu, total, kb = (int(words[key]) for key in ("cycles_ddr", "cycles_npu", "cycles_total", "kb"))
+    if total != max(ddr, npu):
+        raise _unknown(f"operator {number} has {total} cycles, not the larger of {ddr} (DDR) and {npu} (NPU)")
+    texts = {key: words[key] for key in ("name", "type", "dtype", "target", "input_shape", "output_shape")}
+    return {**texts, "cycles_ddr": ddr, "cycles_npu": npu, "cycles_total": total, "kb": kb}
+
+
+def _memory_kb(lines: list[str], kind: str, table: list[str]) -> float:
+    """KB from the lowest to the highest address of a table of tensors, which is what the log calls its total."""
+    matches = [_ADDRESSES.fullmatch(row) for row in table[1:]]
+    if not matches or not all(matches):
+        raise _unknown(f"a tensor of its {kind.lower()} memory has no addresses")
+    found = (max(int(m["end"], 16) for m in matches) - min(int(m["start"], 16) for m in matches)) / 1024
+    totals = [m[1] for m in (re.fullmatch(rf"Total {kind} Memory Size: (\S+)KB", line.strip()) for line in lines) if m]
+    # Printed with six significant digits, as C++ does.
+    if totals != [f"{found:.6g}"]:
+        said = " and ".join(totals) or "not given"
+        raise _unknown(f"its tensors take {found:.6g} KB of {kind.lower()} memory, the total is {said}")
+    return found
+
+
+def _unknown(reason: str) -> ToolkitError:
+    return ToolkitError(f"the toolkit's build log is not of the form that is known: {reason}")

@@ -1,0 +1,153 @@
+"""What a built `.rknn` says of its input and outputs: names, shapes, quantization, native layout.
+
+A `.rknn` of toolkit 2.x is a header of 64 bytes ("RKNN" first; at 16 the length n of what follows), n bytes of sections
+(their lengths stand at their beginning; the graph, a FlatBuffer, is the last one), and a JSON with its length before
+it. Rockchip publishes no description; the graph's fields are numbered as in Netron's schema, with those for scale and
+zero point added: https://github.com/lutzroeder/netron/blob/main/source/rknn-schema.js
+"""
+
+import ast
+import json
+import math
+import struct
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from flatbuffers.table import Table
+
+from lib.step.errors import UserError
+from lib.step.files import require
+
+HEADER = 64
+# Fields of the FlatBuffer's tables, as offsets into a table's vtable.
+_MODEL_GRAPHS, _MODEL_SOURCE = 8, 10
+_GRAPH_TENSORS, _GRAPH_INPUTS, _GRAPH_OUTPUTS = 4, 8, 10
+_TENSOR_NATIVE_SHAPE, _TENSOR_SHAPE, _TENSOR_NAME, _TENSOR_SCALE, _TENSOR_ZERO_POINT = 10, 12, 14, 16, 18
+
+
+class RknnTensor(NamedTuple):
+    """An input or output as the NPU holds it: `real = (stored - zero_point) * scale`.
+
+    `shape` is logical, [batch, channel, height, width]; `native_shape` is NC1HWC2, [batch, C1, height, width, C2]. An
+    output that the CPU makes is NCHW, which is C2 = 1.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    native_shape: tuple[int, ...]
+    dtype: str
+    scale: float
+    zero_point: int
+
+
+class RknnFile(NamedTuple):
+    """The input, the outputs in the order the runtime numbers them, and what is done to pixels before the network.
+
+    The network sees `(pixel - mean) / std`, a value a channel; the NPU does it itself when it is given uint8.
+    """
+
+    input: RknnTensor
+    outputs: tuple[RknnTensor, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    toolkit: str
+    platform: str
+
+
+def read_rknn(path) -> RknnFile:
+    """Read a `.rknn` file. Raises UserError when it is missing, none, or of a form that is not known here."""
+    data = require(path, "model").read_bytes()
+    try:
+        return _parse(data)
+    # What the parser meets in a damaged file, whichever field it is in.
+    except (struct.error, ValueError, KeyError, IndexError, TypeError, SyntaxError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"{Path(path)} is no .rknn as toolkit 2.3.2 writes it ({type(error).__name__}: {error}); compile it anew"
+        ) from None
+
+
+def quantize(output: np.ndarray, tensor: RknnTensor) -> np.ndarray:
+    """The INT8 values that the NPU held when the simulator gave the float `output`; the same shape.
+
+    The simulator dequantizes, so each value is a whole number of scales away from zero. Raises UserError when one is
+    not (to a thousandth of a scale), or does not fit into 8 bits: scale or zero point are then not those of the model.
+    """
+    exact = output.astype(np.float64) / tensor.scale + tensor.zero_point
+    stored = np.rint(exact)
+    error = np.abs(exact - stored).max()
+    if not error <= 1e-3 or stored.min() < -128 or stored.max() > 127:
+        raise UserError(
+            f"output '{tensor.name}' is not INT8 with scale {tensor.scale:.9g} and zero point {tensor.zero_point}: "
+            f"values {stored.min():.0f} to {stored.max():.0f}, up to {error:.2g} off a whole number"
+        )
+    return stored.astype(np.int8)
+
+
+def dequantize(stored: np.ndarray, tensor: RknnTensor) -> np.ndarray:
+    """The float32 values, bit for bit the simulator's, of INT8 `stored` values."""
+    return (stored.astype(np.float32) - np.float32(tensor.zero_point)) * np.float32(tensor.scale)
+
+
+def _parse(data: bytes) -> RknnFile:
+    if data[:4] != b"RKNN":
+        raise ValueError("it does not begin with RKNN")
+    (length,) = struct.unpack_from("<Q", data, 16)
+    (graph_length,) = struct.unpack_from("<I", data, HEADER)
+    described = json.loads(data[HEADER + length + 8 :])
+    flatbuffer = data[HEADER + length - graph_length : HEADER + length]
+    if flatbuffer[4:8] != b"RKNN":
+        raise ValueError("its graph is not where it is expected")
+    model = Table(flatbuffer, struct.unpack_from("<I", flatbuffer)[0])
+    (graph,) = _tables(model, _MODEL_GRAPHS)
+    tensors = _tables(graph, _GRAPH_TENSORS)
+    dtypes = {each["url"]: (tuple(each["size"]), each["dtype"]["vx_type"]) for each in described["norm_tensor"]}
+    (image,) = (_tensor(tensors[i], dtypes) for i in _numbers(graph, _GRAPH_INPUTS, "i"))
+    outputs = tuple(_tensor(tensors[i], dtypes) for i in _numbers(graph, _GRAPH_OUTPUTS, "i"))
+    source = ast.literal_eval(_text(model, _MODEL_SOURCE))["attrs"][image.name]
+    return RknnFile(
+        image,
+        outputs,
+        tuple(source["mean"]),
+        tuple(source["std"]),
+        described["version"],
+        described["target_platform"][0],
+    )
+
+
+def _tensor(table: Table, dtypes: dict) -> RknnTensor:
+    name, shape = _text(table, _TENSOR_NAME), _numbers(table, _TENSOR_SHAPE, "i")
+    native = _numbers(table, _TENSOR_NATIVE_SHAPE, "i")
+    if native == shape:
+        native = (*shape, 1)
+    (scale,), (zero_point,) = _numbers(table, _TENSOR_SCALE, "f"), _numbers(table, _TENSOR_ZERO_POINT, "i")
+    expected, dtype = dtypes[name]
+    if shape != expected or len(native) != 5 or math.prod(native) < math.prod(shape) or not scale > 0:
+        raise ValueError(f"tensor '{name}' has shape {shape}, {native} in memory, and {expected} in its description")
+    return RknnTensor(name, shape, native, dtype, scale, zero_point)
+
+
+def _tables(table: Table, field: int) -> list[Table]:
+    start, count = _vector(table, field)
+    return [Table(table.Bytes, table.Indirect(start + 4 * i)) for i in range(count)]
+
+
+def _numbers(table: Table, field: int, kind: str) -> tuple:
+    start, count = _vector(table, field)
+    return struct.unpack_from(f"<{count}{kind}", table.Bytes, start)
+
+
+def _text(table: Table, field: int) -> str:
+    start, count = _vector(table, field)
+    return table.Bytes[start : start + count].decode()
+
+
+def _vector(table: Table, field: int) -> tuple[int, int]:
+    """Where a vector's elements begin, and how many they are."""
+    offset = table.Offset(field)
+    if not offset:
+        raise ValueError(f"field {field} is missing")
+    count = table.VectorLen(offset)
+    if count > len(table.Bytes):
+        raise ValueError(f"field {field} is longer than the file")
+    return table.Vector(offset), count

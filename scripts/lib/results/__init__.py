@@ -1,0 +1,1 @@
+"""What comes out: variants of a sweep, the table, the choice among them, plots, the report."""

@@ -1,0 +1,44 @@
+"""Which variant to take: the most accurate one among those that the board runs, and what accuracy costs elsewhere.
+
+Tables are those of lib.results.table, a row a variant.
+"""
+
+import pandas as pd
+
+from lib.npu.verdict import RUNS
+
+
+def best_first(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows by INT8 mAP50-95, the best first; of equal ones the one with fewer NPU cycles, then the smaller file."""
+    return table.sort_values(
+        ["map50_95_int8", "npu_mcycles", "rknn_mb"], ascending=[False, True, True], kind="stable", na_position="last"
+    )
+
+
+def recommended(table: pd.DataFrame):
+    """The label of the row to take: the first of `best_first` whose verdict is `runs`; None when there is none."""
+    running = best_first(table[table.verdict == RUNS])
+    return None if running.empty else running.index[0]
+
+
+def focus(table: pd.DataFrame):
+    """The label of the row to look at closely: the recommended one, or the most accurate one where none runs."""
+    label = recommended(table)
+    return best_first(table).index[0] if label is None else label
+
+
+def pareto_front(table: pd.DataFrame) -> list:
+    """Labels of the rows that run and that no other running row beats, fewest NPU cycles first.
+
+    A row is beaten by one that is at least as good in INT8 mAP50-95 and in cycles and better in one of them.
+    """
+    running = table[table.verdict == RUNS].sort_values(
+        ["npu_mcycles", "map50_95_int8"], ascending=[True, False], kind="stable"
+    )
+    # From few cycles to many: a row is on the front when it is better than all before it, or the like of the last.
+    front, last = [], None
+    for label, cycles, precision in zip(running.index, running.npu_mcycles, running.map50_95_int8):
+        if last is None or precision > last[1] or (cycles, precision) == last:
+            front.append(label)
+            last = (cycles, precision)
+    return front

@@ -1,0 +1,205 @@
+"""The plots of a run. PNG without a time stamp, so that the same table gives the same file."""
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.patches import Rectangle
+
+from lib.results.choice import pareto_front
+from lib.data.images import read_picture
+from lib.detector.detections import Detections
+from lib.step.files import whole
+from lib.data.imgsz import parse_imgsz
+from lib.npu.layer_errors import worst
+from lib.npu.verdict import RUNS
+
+HEAD_COLOURS = {"single": "tab:orange", "split": "tab:blue"}
+MOST_CLASSES = 30
+WORST = 5  # layers that a plot names
+COSINE_STEP = 1e-5
+MARKERS = {"normal": "o", "mmse": "s", "kl_divergence": "^"}
+
+
+def map_over_imgsz(table: pd.DataFrame, path) -> None:
+    """mAP50-95 over image size: a line a head (and algorithm) at its most calibration images, FP32 dashed."""
+    most = table[table.max_images == table.max_images.max()]
+    figure, axes = _panels(most, "model")
+    for axis, (model, rows) in zip(axes, most.groupby("model")):
+        sizes = sorted(rows.imgsz.unique(), key=lambda size: parse_imgsz(size).area)
+        fp32 = rows.groupby("imgsz").map50_95_fp32.first()
+        axis.plot(sizes, fp32[sizes], "k--", marker=".", label="FP32")
+        for (head, algorithm), line in rows.groupby(["head", "algorithm"]):
+            axis.plot(sizes, line.set_index("imgsz").map50_95_int8[sizes], **_style(table, head, algorithm))
+        axis.set(title=model, xlabel="image size (width x height, by area)")
+    _finish(figure, axes, f"INT8 on the simulator, {table.max_images.max()} calibration images", path)
+
+
+def map_over_max_images(table: pd.DataFrame, path) -> None:
+    """mAP50-95 over calibration images: a panel a model and image size, a line a head (and algorithm), FP32 dashed."""
+    groups = table.assign(panel=table.model + ", " + table.imgsz.astype(str))
+    figure, axes = _panels(groups, "panel")
+    order = list(dict.fromkeys(groups.panel))
+    for axis, panel in zip(axes, order):
+        rows = groups[groups.panel == panel]
+        counts = sorted(rows.max_images.unique())
+        axis.axhline(rows.map50_95_fp32.iloc[0], color="k", linestyle="--", label="FP32")
+        for (head, algorithm), line in rows.groupby(["head", "algorithm"]):
+            values = line.set_index("max_images").map50_95_int8[counts]
+            axis.plot(list(map(str, counts)), values, **_style(table, head, algorithm))
+        axis.set(title=panel, xlabel="calibration images")
+    _finish(figure, axes, "INT8 on the simulator", path)
+
+
+def pareto(table: pd.DataFrame, path) -> None:
+    """INT8 mAP50-95 over NPU cycles, a point a variant: those that run are filled, their Pareto front is drawn."""
+    figure, axis = plt.subplots(figsize=(5.8, 4.4), layout="constrained")
+    front = table.loc[pareto_front(table)]
+    axis.plot(front.npu_mcycles, front.map50_95_int8, color="tab:green", linewidth=5, alpha=0.35, label="Pareto front")
+    for (head, algorithm), rows in table.groupby(["head", "algorithm"]):
+        style = _style(table, head, algorithm) | {"linestyle": "none", "markersize": 6}
+        runs = rows[rows.verdict == RUNS]
+        others = rows[rows.verdict != RUNS]
+        axis.plot(runs.npu_mcycles, runs.map50_95_int8, **style)
+        style.update(label=f"{style['label']}, not known to run", markerfacecolor="none", alpha=0.6)
+        if len(others):
+            axis.plot(others.npu_mcycles, others.map50_95_int8, **style)
+    for row in front.itertuples():
+        axis.annotate(
+            f"{row.imgsz} {row.head}, {row.max_images}",
+            (row.npu_mcycles, row.map50_95_int8),
+            xytext=(0, -14),
+            textcoords="offset points",
+            ha="center",
+            fontsize=8,
+        )
+    axis.margins(0.15)
+    axis.set(xlabel="NPU cycles of one inference, millions (estimate)")
+    _finish(figure, [axis], "INT8 on the simulator (size head, calibration images)", path)
+
+
+def class_changes(classes: pd.DataFrame, title: str, path) -> None:
+    """What INT8 changes of each class's AP50-95: a bar a class, the largest loss on top, the MOST_CLASSES most changed.
+
+    `classes`: as `lib.results.table.class_differences` gives it.
+    """
+    chosen = classes.reindex(classes.difference.abs().sort_values(ascending=False, kind="stable").index[:MOST_CLASSES])
+    chosen = chosen.sort_values("difference", ascending=False, kind="stable")
+    figure, axis = plt.subplots(figsize=(5.8, 1.4 + 0.24 * len(chosen)), layout="constrained")
+    labels = [f"{row.name} ({row.boxes})" for row in chosen[["name", "boxes"]].itertuples(index=False)]
+    axis.barh(
+        range(len(chosen)), chosen.difference, color=chosen.difference.lt(0).map({True: "tab:red", False: "tab:blue"})
+    )
+    axis.set_yticks(range(len(chosen)), labels, fontsize=8, parse_math=False)
+    axis.axvline(0, color="k", linewidth=0.8)
+    axis.grid(alpha=0.3, axis="x")
+    axis.set(xlabel="AP50-95, INT8 - FP32 (in brackets: boxes to find)")
+    left_out = len(classes) - len(chosen)
+    figure.suptitle(title + (f"\n{left_out} classes that change less are not shown" if left_out else ""), fontsize=10)
+    _save(figure, path)
+
+
+def calibration_study(table: pd.DataFrame, fp32: float, title: str, path) -> None:
+    """mAP50-95 in INT8 over calibration images: a dot a draw of images, a line through the means; FP32 is dashed."""
+    figure, axis = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
+    counts = table.max_images.astype(str)
+    axis.axhline(fp32, color="k", linestyle="--", label="FP32")
+    mean = table.groupby(counts, sort=False).map50_95_int8.mean()
+    axis.plot(mean.index, mean, color="tab:blue", label="mean")
+    axis.plot(counts, table.map50_95_int8, "o", color="tab:blue", alpha=0.5, label="one draw")
+    axis.set(title=title, xlabel="calibration images", ylabel="mAP50-95 on the simulator")
+    axis.grid(alpha=0.3)
+    axis.legend()
+    _save(figure, path)
+
+
+def layer_errors(table: pd.DataFrame, title: str, path) -> None:
+    """1 - cosine to FP32 of each layer, in order, of the whole network and of the layer alone; the worst are named."""
+    # The toolkit gives five digits; what it rounds to no error at all still has to have a place on the axis.
+    shown = table.assign(number=range(len(table))).dropna(subset=["entire_cos", "single_cos"])
+    figure, axis = plt.subplots(figsize=(11, 4.6), layout="constrained")
+    for column, colour, label in (
+        ("entire_cos", "tab:blue", "whole network: errors add up"),
+        ("single_cos", "tab:orange", "layer alone"),
+    ):
+        axis.plot(shown.number, (1 - shown[column]).clip(lower=COSINE_STEP), color=colour, marker=".", label=label)
+    for rank, layer in enumerate(worst(shown, WORST).itertuples(), start=1):
+        position = (layer.number, max(1 - layer.single_cos, COSINE_STEP))
+        # Neighbours in the ranking are often neighbours in the network: their numbers stand at different heights.
+        offset = (0, 5 + rank % 2 * 10)
+        axis.annotate(str(rank), position, xytext=offset, textcoords="offset points", ha="center", weight="bold")
+        axis.plot([], [], " ", label=f"{rank}: {layer.layer} [{layer.type}], cosine {layer.single_cos:.5f}")
+    axis.margins(y=0.15)
+    axis.set(xlabel="layer, in the order of computation", ylabel="1 - cosine to FP32", title=title, yscale="log")
+    axis.grid(alpha=0.3)
+    figure.legend(loc="outside lower center", fontsize=8, ncols=2)
+    _save(figure, path)
+
+
+def detection_grid(
+    pictures: list[Path], columns: dict[str, list[Detections]], names: list[str], confidence: float, path
+):
+    """Pictures down, models across: the boxes of each model's detections above `confidence`, a colour a class."""
+    figure, axes = plt.subplots(
+        len(pictures),
+        len(columns),
+        figsize=(4 * len(columns), 3.1 * len(pictures)),
+        squeeze=False,
+        layout="constrained",
+    )
+    colours = plt.get_cmap("tab10" if len(names) <= 10 else "hsv", max(len(names), 10))
+    for row, source in enumerate(pictures):
+        picture = read_picture(source)
+        for column, (title, detections) in enumerate(columns.items()):
+            axis = axes[row, column]
+            axis.imshow(picture)
+            axis.set_axis_off()
+            if row == 0:
+                axis.set_title(title)
+            for (x1, y1, x2, y2), score, c in zip(*_above(detections[row], confidence)):
+                axis.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=colours(c), linewidth=1.5))
+                label = {"facecolor": colours(c), "edgecolor": "none", "pad": 0.5}
+                axis.text(x1, y1 - 2, f"{names[c]} {score:.2f}", fontsize=6, color="white", clip_on=True,
+                          parse_math=False, bbox=label)  # fmt: skip
+    _save(figure, path)
+
+
+def _above(found: Detections, confidence: float):
+    kept = found.scores >= confidence
+    return found.boxes[kept], found.scores[kept], found.classes[kept]
+
+
+def _panels(table: pd.DataFrame, column: str):
+    count = table[column].nunique()
+    columns = min(count, 3)
+    rows = -(-count // columns)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(4.2 * columns + 0.8, 3.4 * rows), sharey=True, squeeze=False, layout="constrained"
+    )
+    for spare in axes.ravel()[count:]:
+        spare.remove()
+    return figure, axes.ravel()[:count]
+
+
+def _style(table: pd.DataFrame, head: str, algorithm: str) -> dict:
+    label = head if table.algorithm.nunique() == 1 else f"{head}, {algorithm}"
+    return {"color": HEAD_COLOURS[head], "marker": MARKERS[algorithm], "label": label}
+
+
+def _finish(figure, axes, title: str, path) -> None:
+    figure.suptitle(title)
+    axes[0].set_ylabel("mAP50-95")
+    axes[0].legend()
+    for axis in axes:
+        axis.grid(alpha=0.3)
+    _save(figure, path)
+
+
+def _save(figure, path) -> None:
+    with whole(path) as part:
+        figure.savefig(part, format="png", dpi=120, metadata={"Software": None})
+    plt.close(figure)

@@ -1,0 +1,112 @@
+"""What the report shows, read from a run's folder and put in order; page.html.j2 only lays it out."""
+
+import base64
+from pathlib import Path
+
+import cv2
+import pandas as pd
+
+from lib.results.choice import best_first, focus, pareto_front, recommended
+from lib.data.images import read_picture
+from lib.step.files import read_json, require
+from lib.npu.layer_errors import worst
+from lib.results.report.provenance import checksums, commit, dataset_checksum, portable_config, versions
+from lib.results.report.rows import columns, reasons, rows_of, shared
+from lib.results.sweep import Variant, variants
+from lib.results.table import class_differences, from_csv, read_metrics, variant_of
+from lib.npu.verdict import FAILS, RUNS, UNSURE
+from lib.data.weights_folder import model_files
+
+WORST_LAYERS = 10
+FIGURES = ("pareto", "map_over_imgsz", "map_over_max_images", "class_changes")
+JPEG_QUALITY = 82  # photographs as PNG would make the page several times as large
+
+
+def contents(run: Path, config: dict) -> dict:
+    """Everything that page.html.j2 shows of the run in the folder `run`; no time, no absolute path.
+
+    Raises UserError when a file is missing or damaged.
+    """
+    table = best_first(from_csv(run / "table.csv"))
+    chosen = [variant_of(row) for _, row in table.iterrows()]
+    best, front, shown = recommended(table), pareto_front(table), focus(table)
+    builds = {label: read_json(run / "rknn" / each.path() / "build.json") for label, each in zip(table.index, chosen)}
+    exported, _ = read_metrics(run, chosen[0])
+    rows = dict(zip(table.index, rows_of(table, builds, best, front)))
+    return {
+        "run": config["run"],
+        "platform": config["platform"],
+        "dataset": config["dataset"]["name"],
+        "pictures": exported["images"],
+        "boxes": sum(each["boxes"] for each in exported["per_class"].values()),
+        "heldout": config["evaluation"]["images"] == "heldout",
+        "columns": columns(table),
+        "shared": shared(table),
+        "rows": list(rows.values()),
+        "reasons": reasons(rows.values()),
+        "counts": {verdict: int((table.verdict == verdict).sum()) for verdict in (RUNS, FAILS, UNSURE)},
+        "best": rows.get(best),
+        "top": rows[table.index[0]],
+        "front": [rows[label] for label in front],
+        "figures": {name: _png(run / "plots" / f"{name}.png") for name in FIGURES},
+        "detections": _jpeg(run / "plots" / "detections.png"),
+        "classes": [
+            {"variant": each.title(), "shown": label == shown, "rows": _records(class_differences(run, each))}
+            for label, each in zip(table.index, chosen)
+        ],
+        "layers": [_layers(run, each) for each in _analysed(chosen, config)],
+        "toolkit": sorted({build["toolkit"] for build in builds.values()}),
+        "versions": versions(),
+        "commit": commit(),
+        "dataset_files": dataset_checksum(run / "dataset"),
+        "checksums": checksums(run, _files(run, chosen)),
+        "config": portable_config(config),
+    }
+
+
+def _analysed(chosen: list[Variant], config: dict) -> list[Variant]:
+    """Those of the variants that the config's `layers` names."""
+    asked = {tuple(map(str, each)) for each in variants(**config["layers"])}
+    return [each for each in chosen if tuple(map(str, each)) in asked]
+
+
+def _layers(run: Path, variant: Variant) -> dict:
+    """The layers of a variant that lose most by themselves, and the plot of all."""
+    path = (run / "layers" / variant.path()).with_suffix(".csv")
+    layers = pd.read_csv(require(path, "analysis of layers"))
+    return {
+        "variant": variant.title(),
+        "rows": _records(worst(layers.dropna(subset=["single_cos"]), WORST_LAYERS)),
+        "figure": _png(path.with_suffix(".png")),
+    }
+
+
+def _records(table: pd.DataFrame) -> list[dict]:
+    return table.to_dict("records")
+
+
+def _files(run: Path, chosen: list[Variant]) -> list[Path]:
+    """The files whose checksums pin the run: weights, split, each ONNX and each .rknn, in the order they are made."""
+    graphs = [run / "onnx" / each.model / each.imgsz for each in chosen]
+    return [
+        *sorted({path for each in chosen for path in model_files(run / "weights" / each.model)}),
+        run / "dataset" / "split.csv",
+        *sorted({graph / f"{name}.onnx" for graph, each in zip(graphs, chosen) for name in ("exported", each.head)}),
+        *sorted(run / "rknn" / each.path() / "model.rknn" for each in chosen),
+    ]
+
+
+def _png(path: Path) -> dict:
+    return _data_uri("image/png", require(path, "plot").read_bytes(), read_picture(path))
+
+
+def _jpeg(path: Path) -> dict:
+    picture = read_picture(require(path, "plot"))
+    _, encoded = cv2.imencode(".jpg", picture[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    return _data_uri("image/jpeg", encoded.tobytes(), picture)
+
+
+def _data_uri(kind: str, content: bytes, picture) -> dict:
+    """An image's address and its size in pixels, which keeps its place while the page loads."""
+    height, width = picture.shape[:2]
+    return {"address": f"data:{kind};base64,{base64.b64encode(content).decode()}", "width": width, "height": height}

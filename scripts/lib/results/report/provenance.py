@@ -1,0 +1,81 @@
+"""Where a run's figures come from: versions, checksums, and the config to get them again."""
+
+import hashlib
+import importlib.metadata
+import platform
+import subprocess
+from pathlib import Path
+
+import yaml
+
+from lib.step.files import require, sha256
+
+# What a figure in the report depends on.
+PACKAGES = (
+    "rknn-toolkit2",
+    "ultralytics",
+    "torch",
+    "onnx",
+    "onnxslim",
+    "onnxruntime",
+    "numpy",
+    "opencv-python-headless",
+    "faster-coco-eval",
+    "matplotlib",
+    "snakemake",
+    "dvc",
+)
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that the figures depend on."""
+    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in PACKAGES}
+
+
+def commit() -> str | None:
+    """The commit of this workflow's files, `-dirty` when they differ from it; None outside a git checkout."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True)
+    except FileNotFoundError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def checksums(run: Path, files: list[Path]) -> list[dict]:
+    """Name below the folder `run`, size in bytes and SHA-256 of each file. Raises UserError when one is missing."""
+    return [
+        {"name": path.relative_to(run).as_posix(), "bytes": path.stat().st_size, "sha256": sha256(path)}
+        for path in (require(path, "file") for path in files)
+    ]
+
+
+def dataset_checksum(dataset: Path) -> tuple[int, str]:
+    """Number of files in a data set's `images` and `labels`, and the SHA-256 of what `sha256sum` lists for them."""
+    files = [path for part in ("images", "labels") for path in require(dataset / part, "folder").iterdir()]
+    # Snakemake leaves a hidden file in each folder that a rule makes.
+    listed = sorted((path.relative_to(dataset).as_posix(), path) for path in files if path.name[0] != ".")
+    lines = "".join(f"{sha256(path)}  {name}\n" for name, path in listed)
+    return len(listed), hashlib.sha256(lines.encode()).hexdigest()
+
+
+def portable_config(config: dict) -> str:
+    """A run's config as YAML that gives the run again: without models it does not use, and without absolute paths.
+
+    A file named by an absolute path keeps its name alone: where it lies is this machine's matter, what it holds is
+    told by its checksum.
+    """
+    used = {name: config["models"][name] for name in config["sweep"]["model"]}
+    return yaml.safe_dump(
+        _without_folders(config | {"models": used}), default_flow_style=None, allow_unicode=True, width=100
+    )
+
+
+def _without_folders(value):
+    if isinstance(value, dict):
+        return {name: _without_folders(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_without_folders(each) for each in value]
+    if isinstance(value, str) and value.startswith(("/", "~")):
+        return Path(value).name
+    return value

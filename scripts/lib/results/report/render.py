@@ -1,0 +1,29 @@
+"""From what the report shows to its HTML."""
+
+import base64
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+HERE = Path(__file__).parent
+
+
+def render(shown: dict) -> str:
+    """The page, with its style and script in it; every text from the run is escaped.
+
+    `shown`: as `lib.results.report.contents.contents` gives it.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template("page.html.j2").render(
+        shown,
+        style=(HERE / "page.css").read_text(),
+        script=(HERE / "page.js").read_text(),
+        config_base64=base64.b64encode(shown["config"].encode()).decode(),
+    )

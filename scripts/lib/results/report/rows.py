@@ -1,0 +1,108 @@
+"""The table of all variants as the report shows it: headings, texts, and what to sort by."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from lib.data.imgsz import parse_imgsz
+from lib.results.table import DIGITS, MAP_DIGITS, variant_of
+from lib.npu.verdict import RUNS
+
+
+class Column(NamedTuple):
+    """A column of the table: its heading and what it means."""
+
+    label: str
+    meaning: str
+
+
+COLUMNS = {
+    "model": Column("Model", "name under models in the config"),
+    "imgsz": Column("Image size", "width x height of the input in pixels; one number for a square"),
+    "head": Column("Head", "single: one output with boxes and scores; split: raw maps a stride, decoded outside"),
+    "algorithm": Column("Algorithm", "how the toolkit chooses the value ranges of INT8"),
+    "max_images": Column("Calibration images", "pictures that the value ranges were measured on"),
+    "map50_95_int8": Column("mAP50-95 INT8", "the INT8 model on the toolkit's simulator"),
+    "map50_95_fp32": Column("mAP50-95 FP32", "the ONNX as exported, by onnxruntime"),
+    "retention": Column("Retention", "mAP50-95 in INT8 / in FP32"),
+    "verdict": Column("Verdict", "whether the board will run it, as the build log tells: runs, fails or unsure"),
+    "npu_mcycles": Column("NPU Mcycles", "the toolkit's estimate for one inference, in millions of cycles"),
+    "map50_int8": Column("mAP50 INT8", "as mAP50-95 INT8, at one IoU threshold, 0.5"),
+    "map50_fp32": Column("mAP50 FP32", "as mAP50-95 FP32, at one IoU threshold, 0.5"),
+    "map50_95_adapted": Column("mAP50-95 adapted", "the ONNX after graph surgery, in FP32: surgery costs nothing"),
+    "internal_kb": Column("Internal KB", "memory for what lies between the layers"),
+    "weight_kb": Column("Weights KB", "memory for the weights"),
+    "rknn_mb": Column("File MB", "size of model.rknn, in millions of bytes"),
+    "cpu_ops": Column("CPU operators", "operators on the CPU other than input and output; the board has none for them"),
+}
+# These stand above the table when all variants share them.
+SHARED = ("model", "algorithm")
+
+
+def shared(table: pd.DataFrame) -> dict[str, str]:
+    """What all rows have in common, by its column's heading: told once, above the table."""
+    return {COLUMNS[name].label: table[name].iloc[0] for name in SHARED if table[name].nunique() == 1}
+
+
+def columns(table: pd.DataFrame) -> list[dict]:
+    """The columns to show: those that are known in their order, then any other; not those that all rows share."""
+    same = shared(table)
+    known = [name for name, column in COLUMNS.items() if name in table and column.label not in same]
+    others = [name for name in table if name not in COLUMNS]
+    return [
+        {"name": name, **COLUMNS.get(name, Column(name, ""))._asdict(), "number": _is_number(table, name)}
+        for name in known + others
+    ]
+
+
+def _is_number(table: pd.DataFrame, name: str) -> bool:
+    return name == "imgsz" or pd.api.types.is_numeric_dtype(table[name])
+
+
+def rows_of(table: pd.DataFrame, builds: dict, best, front: list) -> list[dict]:
+    """What the page shows of each row, in the table's order.
+
+    `builds`: what build.json holds, by the row's label; `best`, `front`: the labels to mark.
+    """
+    return [
+        {**_row(table, row, builds[label]), "best": label == best, "front": label in front}
+        for label, row in table.iterrows()
+    ]
+
+
+def _row(table: pd.DataFrame, row: pd.Series, build: dict) -> dict:
+    """The variant's name and file, its cells and their texts by column, and the verdict and costs of its build."""
+    variant = variant_of(row)
+    cells = {name: _cell(table, row, name) for name in table.columns}
+    return {
+        "title": variant.title(),
+        "rknn": (Path("rknn") / variant.path() / "model.rknn").as_posix(),
+        "cells": cells,
+        **{name: cell["text"] for name, cell in cells.items()},
+        "judged": build["verdict"],
+        "costs": build["costs"],
+    }
+
+
+def reasons(rows) -> list[dict]:
+    """What speaks against variants that are not known to run: the verdict, and the variants it is on."""
+    groups = {}
+    for row in rows:
+        if row["judged"]["result"] != RUNS:
+            groups.setdefault(tuple(row["judged"].items()), []).append(row["title"])
+    return [{**dict(judged), "variants": titles} for judged, titles in groups.items()]
+
+
+def _cell(table: pd.DataFrame, row: pd.Series, name: str) -> dict:
+    """A cell's text, and what it is sorted by: a size by its area."""
+    value = row[name]
+    if pd.isna(value):
+        return {"text": "–", "sort": ""}
+    if name == "imgsz":
+        return {"text": value, "sort": parse_imgsz(value).area}
+    if not _is_number(table, name):
+        return {"text": value, "sort": value}
+    if pd.api.types.is_integer_dtype(table[name]):
+        return {"text": str(value), "sort": value}
+    return {"text": f"{value:.{DIGITS.get(name, MAP_DIGITS)}f}", "sort": value}

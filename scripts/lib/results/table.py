@@ -1,0 +1,103 @@
+"""The comparison table: one row a variant, sorted; numbers are rounded here and nowhere else."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from lib.step.errors import UserError
+from lib.step.files import read_json
+from lib.npu.verdict import cpu_operators
+from lib.results.sweep import Variant
+
+MAP_DIGITS = 4
+# Of sizes and counts, in columns of their own.
+DIGITS = {"rknn_mb": 2, "npu_mcycles": 2, "internal_kb": 1, "weight_kb": 1}
+
+
+
+
+
+
+def read_table(run: Path, chosen: list[Variant]) -> pd.DataFrame:
+    """The table of `chosen` variants from the files of a run's folder.
+
+    mAP and retention 0..1, rknn_mb in 10^6 bytes, npu_mcycles in 10^6 cycles, the memory columns in KB of 1024 bytes.
+    """
+    return pd.DataFrame([_row(run, each) for each in chosen])
+
+
+def read_metrics(run: Path, variant: Variant) -> tuple[dict, dict]:
+    """What evaluate.py found for a variant: the model as exported in FP32, and in INT8 on the simulator."""
+    metrics = run / "metrics"
+    exported = metrics / variant.model / variant.imgsz / "exported.json"
+    return read_json(exported), read_json((metrics / variant.path()).with_suffix(".json"))
+
+
+def class_differences(run: Path, variant: Variant) -> pd.DataFrame:
+    """AP50-95 (0..1) of each class in FP32 and INT8, what quantization loses most first.
+
+    Columns name, boxes (to find in the evaluation set), fp32, int8, difference (INT8 - FP32).
+    """
+    exported, int8 = (metrics["per_class"] for metrics in read_metrics(run, variant))
+    rows = [
+        (name, fp32["boxes"], fp32["map50_95"], int8[name]["map50_95"], int8[name]["map50_95"] - fp32["map50_95"])
+        for name, fp32 in exported.items()
+    ]
+    table = pd.DataFrame(rows, columns=["name", "boxes", "fp32", "int8", "difference"])
+    return table.round(MAP_DIGITS).sort_values("difference", kind="stable", ignore_index=True)
+
+
+def _row(run: Path, variant: Variant) -> dict:
+    exported, int8 = read_metrics(run, variant)
+    adapted = read_json(run / "metrics" / variant.path().parent / "adapted.json")
+    build = read_json(run / "rknn" / variant.path() / "build.json")
+    return {
+        **variant._asdict(),
+        "map50_95_fp32": round(exported["map50_95"], MAP_DIGITS),
+        "map50_fp32": round(exported["map50"], MAP_DIGITS),
+        "map50_95_adapted": round(adapted["map50_95"], MAP_DIGITS),
+        "map50_95_int8": round(int8["map50_95"], MAP_DIGITS),
+        "map50_int8": round(int8["map50"], MAP_DIGITS),
+        "retention": _ratio(int8["map50_95"], exported["map50_95"]),
+        "rknn_mb": round(build["rknn_bytes"] / 1e6, DIGITS["rknn_mb"]),
+        "npu_mcycles": round(build["npu_mcycles"], DIGITS["npu_mcycles"]),
+        "internal_kb": round(build["internal_kb"], DIGITS["internal_kb"]),
+        "weight_kb": round(build["weight_kb"], DIGITS["weight_kb"]),
+        "cpu_ops": len(cpu_operators(build["operators"])),
+        "verdict": build["verdict"]["result"],
+    }
+
+
+def _ratio(part: float, whole: float) -> float:
+    # A model that finds nothing in FP32 has nothing to retain.
+    return round(part / whole, MAP_DIGITS) if whole else float("nan")
+
+
+def to_csv(table: pd.DataFrame) -> str:
+    """The table as CSV, the same bytes on every machine."""
+    return table.to_csv(index=False, lineterminator="\n")
+
+
+def from_csv(path) -> pd.DataFrame:
+    """The table that `to_csv` made. Raises UserError when the file is missing or is none."""
+    try:
+        # A model may be called 8, or NA.
+        return pd.read_csv(
+            path, dtype={"model": str, "imgsz": str, "verdict": str}, keep_default_na=False, na_values=[""]
+        )
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; run the step that makes it first") from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is no table ({error}); delete it and run the step that makes it again") from None
+
+
+def variant_of(row) -> Variant:
+    """The variant that a row of the table is about."""
+    return Variant(row["model"], row["imgsz"], row["head"], row["algorithm"], int(row["max_images"]))
+
+
+def to_markdown(table: pd.DataFrame) -> str:
+    """The table for people, best INT8 mAP50-95 first."""
+    best_first = table.sort_values("map50_95_int8", ascending=False, kind="stable")
+    formats = [f".{DIGITS.get(name, MAP_DIGITS)}f" for name in table.columns]
+    return best_first.to_markdown(index=False, floatfmt=formats, disable_numparse=[1]) + "\n"

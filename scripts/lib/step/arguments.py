@@ -1,0 +1,58 @@
+"""What every step's command line has in common."""
+
+import argparse
+import re
+
+from lib.step import console
+
+
+class StepParser(argparse.ArgumentParser):
+    """An argument parser that takes the step's docstring as help, adds `--log`, and sends chatter there."""
+
+    def __init__(self, doc: str, reads_log: bool = False, opens_log: bool = True):
+        """With `reads_log` the step takes its facts from the toolkit's output, so `--log` must be given.
+
+        With `opens_log` False the step itself decides where chatter goes.
+        """
+        super().__init__(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+        self.add_argument(
+            "--log", metavar="FILE", required=reads_log, help="write the toolkit's output there instead of the terminal"
+        )
+        self.opens_log = opens_log
+
+    def parse_args(self, *args, **kwargs):
+        """Parse, then send file descriptors 1 and 2 to `--log`."""
+        parsed = super().parse_args(*args, **kwargs)
+        if self.opens_log:
+            console.log_to(parsed.log)
+        return parsed
+
+
+def shape(text: str) -> tuple[int, int]:
+    """An argparse type for proportions, WIDTH:HEIGHT."""
+    match = re.fullmatch(r"([1-9]\d*):([1-9]\d*)", text)
+    if not match:
+        raise argparse.ArgumentTypeError(f"'{text}' is not of the form WIDTH:HEIGHT, as 16:9")
+    return int(match[1]), int(match[2])
+
+
+def at_least(smallest: int):
+    """An argparse type: a whole number not below `smallest`."""
+
+    def count(text: str) -> int:
+        value = int(text)
+        if value < smallest:
+            raise argparse.ArgumentTypeError(f"{value} is below {smallest}")
+        return value
+
+    count.__name__ = "whole number"
+    return count
+
+
+def sweep_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the lists of a sweep, named as the config's keys."""
+    parser.add_argument("--model", required=True, nargs="+")
+    parser.add_argument("--imgsz", required=True, nargs="+", help="as in the file names")
+    parser.add_argument("--head", required=True, nargs="+")
+    parser.add_argument("--algorithm", required=True, nargs="+")
+    parser.add_argument("--max-images", "--max_images", required=True, nargs="+", type=at_least(1))

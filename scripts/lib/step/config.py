@@ -1,0 +1,89 @@
+"""What is wrong with the form of a config, in sentences that a person understands."""
+
+import difflib
+
+from jsonschema import Draft202012Validator
+
+_TYPES = {
+    "array": "a list",
+    "boolean": "true or false",
+    "integer": "a whole number",
+    "object": "a block of keys",
+    "string": "a text",
+    "null": "null",
+}
+
+
+def form_problems(config: dict, schema: dict) -> list[str]:
+    """Everything in `config` that a JSON schema does not allow, a sentence each, sorted by where it stands."""
+    errors = sorted(
+        Draft202012Validator(schema).iter_errors(config), key=lambda error: list(map(str, error.absolute_path))
+    )
+    return [_sentence(error) for error in errors]
+
+
+def with_numbers(value, schema: dict, root: dict | None = None):
+    """`value` with digits turned into whole numbers, and true and false into booleans, where `schema` wants them.
+
+    Snakemake hands over what stands inside `--config 'key={a: [1]}'` as text.
+    """
+    root = root or schema
+    if "$ref" in schema:
+        schema = root["$defs"][schema["$ref"].rsplit("/", 1)[1]]
+    if isinstance(value, dict):
+        known, others = schema.get("properties", {}), schema.get("additionalProperties") or {}
+        return {name: with_numbers(each, known.get(name, others), root) for name, each in value.items()}
+    if isinstance(value, list):
+        return [with_numbers(each, schema.get("items", {}), root) for each in value]
+    if schema.get("type") == "integer" and isinstance(value, str) and value.isdecimal():
+        return int(value)
+    if schema.get("type") == "boolean" and value in ("true", "false"):
+        return value == "true"
+    return value
+
+
+def _sentence(error) -> str:
+    key = _key(error.absolute_path) or "the config"
+    value = error.instance
+    if error.validator == "additionalProperties":
+        known = sorted(error.schema.get("properties", {}))
+        return "; ".join(
+            f"{_key([*error.absolute_path, name])} is not a known key{nearest(name, known)}"
+            for name in sorted(set(value) - set(known))
+        )
+    if error.validator == "required":
+        missing = [name for name in error.validator_value if name not in value]
+        return "; ".join(f"{_key([*error.absolute_path, name])} is missing" for name in missing)
+    if error.validator == "enum":
+        known = list(map(str, error.validator_value))
+        return f"{key} is '{value}', not one of {', '.join(known)}{nearest(str(value), known, listed=False)}"
+    if error.validator == "type":
+        wanted = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
+        return f"{key} is {value!r}; {' or '.join(_TYPES[name] for name in wanted)} is expected"
+    if error.validator in ("minItems", "minProperties"):
+        return f"{key} is empty; at least one entry is needed"
+    if error.validator == "minimum":
+        return f"{key} is {value}; at least {error.validator_value} is needed"
+    if error.validator == "maximum":
+        return f"{key} is {value}; at most {error.validator_value} is possible"
+    if error.validator == "pattern" and "sha256" in key:
+        return f"{key} is '{value}', not the 64 hex digits of a SHA-256"
+    if error.validator == "pattern":
+        return f"{key}: '{value}' cannot be part of a file name; use letters, digits, '.', '_' and '-'"
+    return f"{key}: {error.message}"
+
+
+def _key(path) -> str:
+    """`sweep.imgsz[1]` of a path in the config."""
+    words = ""
+    for step in path:
+        words += f"[{step}]" if isinstance(step, int) else f".{step}"
+    return words.lstrip(".")
+
+
+def nearest(name: str, known: list[str], listed: bool = True) -> str:
+    """The end of a sentence about an unknown `name`: the known one that it resembles, or (`listed`) all of them."""
+    near = difflib.get_close_matches(name, known, n=1)
+    if near:
+        return f" (did you mean {near[0]}?)"
+    return f" (known: {', '.join(known)})" if listed and known else ""

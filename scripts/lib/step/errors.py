@@ -1,0 +1,39 @@
+"""How a step ends: one clear sentence and a non-zero exit code for a user's mistake, never a traceback."""
+
+import sys
+import traceback
+
+from lib.step import console
+
+
+class UserError(Exception):
+    """Something the user can mend: the message says what is wrong, where, and what to do."""
+
+
+class ToolkitError(UserError):
+    """rknn-toolkit2 refused or broke; its own words are in the step's log."""
+
+
+def run_step(main) -> int:
+    """Run a step's `main()` and turn its end into an exit code.
+
+    Returns 0 (or what `main` returns), 2 for a `UserError`, 130 for Ctrl-C, 1 for a fault of ours. With `--log`
+    the traceback of the last kind goes to the log, and the terminal gets one sentence that names it.
+    """
+    try:
+        return main() or 0
+    except UserError as error:
+        hint = f" (log: {console.log_path()})" if isinstance(error, ToolkitError) and console.log_path() else ""
+        console.say(f"error: {error}{hint}", stream=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        console.say("interrupted", stream=sys.stderr)
+        return 130
+    except Exception as error:
+        traceback.print_exc()
+        if console.log_path():
+            console.say(
+                f"error: {type(error).__name__}: {error} (a fault of this tool; report it with {console.log_path()})",
+                stream=sys.stderr,
+            )
+        return 1

@@ -1,0 +1,93 @@
+"""Files that appear whole or not at all, and their checksums."""
+
+import hashlib
+import json
+import os
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+
+from lib.step.errors import UserError
+
+
+@contextmanager
+def whole(path):
+    """Give a temporary path beside `path`, to be written as a file or made as a folder; rename it when all went well.
+
+    After an exception nothing is left. What a killed process left (its number is in the name) is cleared away by
+    the next writer of the same path. The old file or folder stays until the new one is complete.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in path.parent.glob(f".{path.name}.*.part"):
+        if not _is_running(leftover.name.split(".")[-2]):
+            remove(leftover)
+    part = path.parent / f".{path.name}.{os.getpid()}.part"
+    try:
+        yield part
+        if part.is_dir() and path.exists():
+            remove(path)
+        os.replace(part, path)
+    finally:
+        remove(part)
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a folder with all it holds; a path that is not there is fine."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _is_running(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except (ValueError, PermissionError):
+        pass
+    return True
+
+
+def sha256(path) -> str:
+    """SHA-256 of a file's bytes, in lower-case hex."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def demand_sha256(path: Path, expected: str) -> None:
+    """Raise UserError unless the SHA-256 of a file that is about to be loaded is `expected`."""
+    if (found := sha256(path)) != expected.lower():
+        raise UserError(f"{path} is not loaded: its sha256 is {found}, not the {expected} that was asked for")
+
+
+def write_text(path, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    with whole(path) as part:
+        part.write_text(text)
+
+
+def write_json(path, value) -> None:
+    """Write `value` as indented JSON, whole or not at all."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def read_json(path):
+    """The value in a JSON file. Raises UserError when it is missing or damaged."""
+    try:
+        return json.loads(Path(path).read_text())
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; run the step that makes it first") from None
+    except ValueError as error:
+        raise UserError(f"{path} is no JSON ({error}); delete it and run the step that makes it again") from None
+
+
+def require(path, what: str) -> Path:
+    """`path` as a Path. Raises UserError when there is nothing there."""
+    if not Path(path).exists():
+        raise UserError(f"{what} {path} does not exist")
+    return Path(path)

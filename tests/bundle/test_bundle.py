@@ -1,0 +1,330 @@
+"""A deploy bundle: whole, proven, the same program on the host and on armhf, and wrong ones are seen."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from conftest import ROOT, copy_project
+
+import make_bundle
+from lib.bundle import DECODER, HERE, program
+from lib.bundle.check import checksums, problems, write_checksums
+from lib.bundle.model_h import model_h
+from lib.bundle.pack import pack
+from lib.npu.rknn_file import read_rknn
+from lib.results.sweep import Variant
+from lib.results.table import to_csv
+from lib.step.errors import UserError
+from lib.step.step_sources import step_sources
+
+HEADS = ("single", "split")
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory, python_env):
+    """A run of a small cut of the bundled example with `snakemake bundle`, all variants: (project, results folder)."""
+    if not shutil.which("cc"):
+        pytest.skip("needs a C compiler (cc)")
+    project = copy_project(tmp_path_factory.mktemp("bundle") / "project")
+    path = project / "config" / "demo.yaml"
+    config = yaml.safe_load(path.read_text())
+    config["draw"]["images"] = 24
+    config["split"]["calibration"] = 8
+    config["sweep"].update(imgsz=["128x96"], max_images=[8])
+    config["bundle"] = "all"
+    path.write_text(yaml.safe_dump(config))
+    command = ["snakemake", "bundle", "-j2", "--configfile", "config/demo.yaml"]
+    done = subprocess.run(command, cwd=project, env=python_env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return project, project / "results" / "demo"
+
+
+def path_of(results: Path, head: str) -> Path:
+    return results / "bundle" / "parts4" / "128x96" / head / "normal-8"
+
+
+@pytest.fixture(params=HEADS)
+def bundle(request, run_folder, tmp_path) -> Path:
+    """A bundle as someone finds it who unzips it somewhere."""
+    with zipfile.ZipFile(path_of(run_folder[1], request.param).with_suffix(".zip")) as archive:
+        archive.extractall(tmp_path / "elsewhere")
+    return tmp_path / "elsewhere" / "normal-8"
+
+
+@pytest.mark.toolkit
+@pytest.mark.parametrize("head", HEADS)
+def test_bundle_holds_the_contract_of_the_model(run_folder, head):
+    folder = path_of(run_folder[1], head)
+    agreed = json.loads((folder / "model.json").read_text())
+    outputs = [f"golden/output_{i}.bin" for i in range(1 if head == "single" else 6)]
+    others = {"README.md", "decode.h", "golden/detections.txt", "golden/input.rgb", "golden/picture.txt", "main.c",
+              "model.h", "model.rknn"}  # fmt: skip
+    assert set(agreed["files"]) == others | set(outputs)
+    assert set(checksums(folder)) == set(agreed["files"]) | {"model.json"}
+    subprocess.run(["sha256sum", "--quiet", "-c", "SHA256SUMS"], cwd=folder, check=True)
+
+    model = read_rknn(folder / "model.rknn")
+    assert (agreed["input"]["width"], agreed["input"]["height"]) == (128, 96)
+    assert (folder / "golden" / "input.rgb").stat().st_size == 128 * 96 * 3
+    for told, real, golden in zip(agreed["outputs"], model.outputs, outputs, strict=True):
+        assert (told["name"], told["scale"], told["zero_point"]) == (real.name, real.scale, real.zero_point)
+        assert tuple(told["native_shape"]) == real.native_shape
+        assert told["bytes"] == (folder / golden).stat().st_size == np.prod(real.native_shape)
+        assert told["padding_channels"] == real.native_shape[1] * 16 - real.shape[1]
+    assert [each["strides"] for each in agreed["outputs"]] == (
+        [[8, 16, 32]] if head == "single" else [[8], [8], [16], [16], [32], [32]]
+    )
+    assert agreed["classes"] == (ROOT / "config" / "parts.names").read_text().split()
+    metrics = run_folder[1] / "metrics" / "parts4" / "128x96"
+    int8 = json.loads((metrics / head / "normal-8.json").read_text())
+    assert agreed["accuracy"]["map50_95_int8"] == round(int8["map50_95"], 4)
+    assert agreed["proof"]["map50_95"] == round(int8["map50_95"], 4)
+    # A detector that finds things, on all evaluation pictures.
+    assert agreed["proof"]["images"] == 16 and agreed["proof"]["detections"] > 50
+    assert agreed["proof"]["box_px"] <= 1e-3 and agreed["proof"]["score"] <= 1e-4
+    assert len((folder / "golden" / "detections.txt").read_text().splitlines()) > 3
+    readme = (folder / "README.md").read_text()
+    assert "$" not in readme.replace("$CC", "") and f"{model.outputs[0].scale:.9g}" in readme
+
+
+@pytest.mark.toolkit
+def test_unzipped_anywhere_one_command_prints_the_expected_detections(bundle, step):
+    subprocess.run(["cc", "main.c"], cwd=bundle, check=True)
+    printed = subprocess.run(["./a.out"], cwd=bundle, check=True, capture_output=True, text=True).stdout
+    assert printed == (bundle / "golden" / "detections.txt").read_text()
+    (bundle / "a.out").unlink()
+    done = step("check_bundle", bundle)
+    assert done.returncode == 0 and "is sound" in done.stdout, done.stderr
+
+
+@pytest.mark.toolkit
+@pytest.mark.parametrize("flags", ["", "-O3 -mcpu=cortex-a7 -mfpu=neon-vfpv4 -mfloat-abi=hard"])
+def test_bundle_is_sound_on_armhf(bundle, flags):
+    """The second flags let the compiler fuse multiplications and additions: the last decimal may differ, no more."""
+    for needed in ("arm-linux-gnueabihf-gcc", "qemu-arm"):
+        if not shutil.which(needed):
+            pytest.skip(f"needs {needed} (apt-get install gcc-arm-linux-gnueabihf libc6-dev-armhf-cross qemu-user)")
+    command = ["arm-linux-gnueabihf-gcc", "-static", *flags.split()]
+    assert problems(bundle, command, ("qemu-arm",)) == []
+    subprocess.run([*command, "main.c"], cwd=bundle, check=True)
+    printed = subprocess.run(["qemu-arm", "./a.out"], cwd=bundle, check=True, capture_output=True, text=True).stdout
+    expected = (bundle / "golden" / "detections.txt").read_text()
+    assert printed == expected or flags
+    assert len(printed.splitlines()) == len(expected.splitlines())
+
+
+@pytest.mark.toolkit
+def test_example_in_the_readme_compiles(bundle):
+    setup, per_picture = (bundle / "README.md").read_text().split("```c\n")[1].split("```")[0].split("/* each picture")
+    declared, once = setup.split("/* once */")
+    includes, variables = declared.split("\n\n", 1)
+    (bundle / "example.c").write_text(
+        f"#include <stdlib.h>\n#include <rknn_api.h>\n{includes}\nint example(int picture_width, int picture_height)\n"
+        f"{{\nrknn_context context;\n{variables}\n{once}\n/* each picture{per_picture}\nreturn count;\n}}\n"
+    )
+    command = ["cc", *program.FLAGS, f"-I{ROOT / 'tests' / 'bundle' / 'c'}", "-fsyntax-only", "example.c"]
+    done = subprocess.run(command, cwd=bundle, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def edit(folder: Path, change) -> None:
+    path = folder / "model.json"
+    agreed = json.loads(path.read_text())
+    change(agreed)
+    path.write_text(json.dumps(agreed))
+
+
+@pytest.mark.toolkit
+def test_wrong_scale_is_caught_by_checksum_model_and_detections(bundle, step):
+    edit(bundle, lambda agreed: agreed["outputs"][0].update(scale=agreed["outputs"][0]["scale"] * 1.02))
+    done = step("check_bundle", bundle)
+    assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1
+    for reason in (
+        "model.json is changed (SHA256SUMS)", "in model.rknn", "model.h is not what model.json gives",
+        "golden outputs decoded by model.json: ",
+    ):  # fmt: skip
+        assert reason in done.stderr
+
+    # Whoever mends every text and checksum after it is still told by the model and by what is found.
+    (bundle / "model.h").write_text(model_h(json.loads((bundle / "model.json").read_text())))
+    edit(bundle, lambda agreed: agreed["files"].update({"model.h": checksums(bundle)["model.h"]}))
+    write_checksums(bundle)
+    said = "; ".join(problems(bundle, program.compiler()))
+    assert "is changed" not in said and "model.h is not" not in said
+    for reason in ("in model.rknn", "golden outputs decoded by model.json: ", "golden outputs decoded by main.c: "):
+        assert reason in said
+
+
+@pytest.mark.toolkit
+@pytest.mark.parametrize("bundle", ["split"], indirect=True)
+@pytest.mark.parametrize(
+    ("name", "damage", "said"),
+    [
+        ("golden/output_0.bin", lambda data: data[:-1], "not as long as its output"),
+        ("golden/output_0.bin", lambda data: data + b"\0", "not as long as its output"),
+        ("golden/detections.txt", lambda data: data.replace(b"0.", b"0.1", 1), "golden outputs decoded by main.c"),
+        ("model.rknn", lambda data: data[:1000], "is no .rknn"),
+        ("main.c", lambda data: data.replace(b"int main", b"int mine"), "main.c does not compile"),
+        ("model.json", lambda data: data.replace(b'"outputs"', b'"inputs"'), "KeyError: 'outputs'"),
+    ],
+)
+def test_damage_is_told(bundle, name, damage, said):
+    path = bundle / name
+    assert problems(bundle, program.compiler()) == []
+    path.write_bytes(damage(path.read_bytes()))
+    found = problems(bundle, program.compiler())
+    assert f"{name} is changed (SHA256SUMS)" in found
+    assert any(said in each for each in found)
+
+
+@pytest.mark.toolkit
+@pytest.mark.parametrize("bundle", ["single"], indirect=True)
+def test_missing_and_added_files_are_told(bundle):
+    (bundle / "golden" / "input.rgb").unlink()
+    (bundle / "notes.txt").touch()
+    found = problems(bundle, program.compiler())
+    assert "golden/input.rgb is missing (SHA256SUMS)" in found and "notes.txt is not listed (model.json)" in found
+    (bundle / "model.json").write_text("{")
+    with pytest.raises(UserError, match=r"model.json is no JSON"):
+        problems(bundle, program.compiler())
+
+
+def again(project: Path, python_env, head="split", **environment) -> subprocess.CompletedProcess:
+    """make_bundle.py in the project's copy, for one head."""
+    command = [sys.executable, "scripts/make_bundle.py", "--run", "results/demo", "--model", "parts4",
+               "--imgsz", "128x96", "--head", head, "--algorithm", "normal", "--max-images", "8",
+               "--platform", "rv1106", "--names", "config/parts.names", "--threads", "2",
+               "--log", "results/again.log"]  # fmt: skip
+    return subprocess.run(command, cwd=project, env=python_env | environment, capture_output=True, text=True)
+
+
+@pytest.mark.toolkit
+def test_wrong_decoder_makes_no_bundle(run_folder, python_env):
+    project, results = run_folder
+    before = checksums(results / "bundle")
+    header = project / "scripts" / "lib" / "bundle" / "decode.h"
+    text = header.read_text()
+    try:
+        # Equal scores in another order: nothing that one would see.
+        header.write_text(
+            text.replace("a.score == b.score && a.rank > b.rank", "a.score == b.score && a.rank < b.rank")
+        )
+        assert header.read_text() != text
+        done = again(project, python_env)
+    finally:
+        header.write_text(text)
+    assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1
+    assert "decode.h does not find in" in done.stderr
+    assert checksums(results / "bundle") == before
+    assert not list(results.rglob("*.part"))
+
+
+@pytest.mark.toolkit
+def test_without_a_compiler_it_says_so(run_folder, python_env):
+    project, results = run_folder
+    before = checksums(results / "bundle")
+    done = again(project, python_env, CC="no-such-compiler")
+    assert done.returncode == 2
+    assert "there is no C compiler 'no-such-compiler'" in done.stderr and "apt-get install gcc" in done.stderr
+    assert checksums(results / "bundle") == before
+
+
+@pytest.mark.toolkit
+def test_made_twice_it_is_the_same(run_folder, python_env, tmp_path):
+    project, results = run_folder
+    kept = shutil.copytree(results / "bundle", tmp_path / "bundle")
+    done = again(project, python_env, "split")
+    assert done.returncode == 0, done.stderr
+    assert (path_of(results, "split").with_suffix(".zip")).read_bytes() == (
+        kept / "parts4" / "128x96" / "split" / "normal-8.zip"
+    ).read_bytes()
+    # One variant was asked for, and the best of one is made.
+    assert not path_of(results, "single").exists()
+    shutil.rmtree(results / "bundle")
+    shutil.copytree(kept, results / "bundle")
+
+
+def test_best_variant_is_the_one_that_the_report_recommends(tmp_path):
+    chosen = [Variant(name, "320", "split", "normal", 16) for name in "abcd"]
+
+    rows = {"a": (0.5, "fails"), "b": (0.4, "runs"), "c": (0.41, "unsure"), "d": (0.3, "runs")}
+    table = pd.DataFrame(
+        [
+            {**each._asdict(), "map50_95_int8": rows[each.model][0], "verdict": rows[each.model][1],
+             "npu_mcycles": 1.0, "rknn_mb": 1.0}
+            for each in chosen
+        ]
+    )  # fmt: skip
+    (tmp_path / "table.csv").write_text(to_csv(table))
+    assert make_bundle.best(tmp_path, chosen).model == "b"
+    assert make_bundle.best(tmp_path, [chosen[3], chosen[0]]).model == "d"
+    assert make_bundle.best(tmp_path, [chosen[0], chosen[2]]).model == "a"
+
+
+def test_split_darknet_models_are_left_out_and_named(monkeypatch, tmp_path, capsys):
+    models = {"dark": ("a [yolo] layer",), "v8": ()}
+    monkeypatch.setattr(
+        make_bundle,
+        "calibrated",
+        lambda run, each, platform: SimpleNamespace(head=each.head, darknet=models[each.model]),
+    )
+    chosen = [Variant(name, "320", head, "normal", 16) for name in models for head in ("single", "split")]
+    kept = make_bundle.with_decoder(tmp_path, chosen, "rv1106")
+    assert [(each.model, each.head) for each in kept] == [("dark", "single"), ("v8", "single"), ("v8", "split")]
+    assert "no bundle of dark 320 split" in capsys.readouterr().out
+    with pytest.raises(UserError, match="put 'single' into"):
+        make_bundle.with_decoder(tmp_path, [chosen[1]], "rv1106")
+
+
+def test_c_code_and_template_count_as_the_steps_files():
+    sources = step_sources("make_bundle", ROOT)
+    for name in ("decode.h", "main.c", "README.template.md", "make.py"):
+        assert f"scripts/lib/bundle/{name}" in sources
+    assert not any("bundle" in name for name in step_sources("evaluate", ROOT))
+
+
+def test_class_names_reach_c_as_they_are(tmp_path):
+    if not shutil.which("cc"):
+        pytest.skip("needs a C compiler (cc)")
+    names = ['say "hi"', "back\\slash", "what??/", "schön", "%d", "1\N{SNOWMAN}2", "*/"]
+    output = {"name": "out*/put", "shape": [1, 4 + len(names), 21, 1], "native_shape": [1, 1, 21, 1, 16],
+              "dtype": "int8", "scale": 0.25, "zero_point": -128}  # fmt: skip
+    agreed = {"variant": {"head": "single"}, "input": {"width": 32, "height": 32}, "classes": names,
+              "outputs": [output], "metadata": {},
+              "thresholds": {"confidence": 0.25, "iou": 1, "most_detections": 300}}  # fmt: skip
+    for name in DECODER:
+        shutil.copy(HERE / name, tmp_path)
+    (tmp_path / "model.h").write_text(model_h(agreed))
+    program.build(tmp_path, program.compiler(), tmp_path / "decode")
+    (tmp_path / "picture.txt").write_text("32 32\n")
+    stored = np.full((21, 16), -128, np.int8)
+    stored[0, 4 : 4 + len(names)] = np.arange(100, 100 - len(names), -1)
+    (tmp_path / "output_0.bin").write_bytes(stored.tobytes())
+    printed = subprocess.run([tmp_path / "decode", tmp_path], check=True, capture_output=True).stdout.decode()
+    assert [line.split(" ", 6)[6] for line in printed.splitlines()] == names
+
+
+def test_zip_depends_on_nothing_but_the_files(tmp_path):
+    for name in ("b.txt", "a/c.txt"):
+        (tmp_path / "here" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "here" / name).write_text(name)
+    first = pack(tmp_path / "here").read_bytes()
+    os.utime(tmp_path / "here" / "b.txt", (1, 1_000_000_000))
+    assert pack(tmp_path / "here").read_bytes() == first
+    with zipfile.ZipFile(tmp_path / "here.zip") as archive:
+        assert archive.namelist() == ["here/a/c.txt", "here/b.txt"]
+
+
+@pytest.mark.parametrize("text", ["1 0.5 1 2 3\n", "person 0.5 1 2 3 4\n", "1 0.5 1 2 3 4 x\n\nnoise\n"])
+def test_lines_that_are_no_detections_are_told(text):
+    with pytest.raises(UserError, match="no list of detections"):
+        program.read_detections(text)

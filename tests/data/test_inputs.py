@@ -1,0 +1,202 @@
+"""Nothing unchecked gets in: checksums, zips, labels; and the split is what it says."""
+
+import http.server
+import threading
+import zipfile
+
+import pytest
+
+from lib.data import split
+from lib.data.dataset import unpack
+from lib.data.download import fetch
+from lib.data.labels import read_labels
+from lib.step.errors import UserError
+from lib.step.files import sha256
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A web server over tmp_path/web on this machine; yields (folder, address)."""
+    folder = tmp_path / "web"
+    folder.mkdir()
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *args):
+            super().__init__(*args, directory=folder)
+
+        def log_message(self, *_):
+            pass
+
+        def do_GET(self):
+            if self.path == "/broken":
+                self.send_response(200)
+                self.send_header("Content-Length", "1000")
+                self.end_headers()
+                self.wfile.write(b"only a part")
+            else:
+                super().do_GET()
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
+        threading.Thread(target=httpd.serve_forever, daemon=True).start()
+        yield folder, f"http://127.0.0.1:{httpd.server_port}"
+        httpd.shutdown()
+
+
+def test_sources_are_tried_in_order_until_one_has_the_checksum(server, tmp_path):
+    folder, address = server
+    (folder / "wrong").write_bytes(b"wrong")
+    (folder / "right").write_bytes(b"right")
+    checksum = sha256(folder / "right")
+    sources = [f"{address}/none", f"{address}/broken", f"{address}/wrong", str(tmp_path / "no"), f"{address}/right"]
+    assert fetch(sources, tmp_path / "out" / "file", checksum, "key") == sources[-1]
+    assert (tmp_path / "out" / "file").read_bytes() == b"right"
+    assert len(list((tmp_path / "out").iterdir())) == 1
+
+
+def test_all_sources_failing_is_one_message_with_every_reason(server, tmp_path):
+    folder, address = server
+    (folder / "wrong").write_bytes(b"wrong")
+    with pytest.raises(UserError) as error:
+        fetch(
+            [f"{address}/none", f"{address}/broken", f"{address}/wrong", "no/such.pt"],
+            tmp_path / "w.pt",
+            "ab" * 32,
+            "k.w",
+        )
+    text = str(error.value)
+    for reason in ("404", "broke off", sha256(folder / "wrong"), "No such file", "config under k.w"):
+        assert reason in text
+    assert not (tmp_path / "w.pt").exists()
+
+
+def test_weights_without_checksum_are_refused_and_the_local_file_is_hashed(step, tmp_path):
+    (tmp_path / "mine.pt").write_bytes(b"x")
+    done = step("download_weights", "--weights", tmp_path / "mine.pt", "--output", tmp_path / "o.pt")
+    assert done.returncode == 2
+    assert sha256(tmp_path / "mine.pt") in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "o.pt").exists()
+
+
+def test_wrong_checksum_stops_export_before_the_checkpoint_is_loaded(step, tmp_path):
+    # Unpickling this would raise something else than the message about the checksum.
+    (tmp_path / "evil.pt").write_bytes(b"\x80\x04cos\nsystem\n")
+    done = step("export_onnx", "--weights", tmp_path / "evil.pt", "--sha256", "0" * 64, "--imgsz", "64",
+                "--opset", "19", "--output", tmp_path / "o.onnx")  # fmt: skip
+    assert done.returncode == 2
+    assert "is not loaded" in done.stderr
+    assert not (tmp_path / "o.onnx").exists()
+
+
+@pytest.mark.parametrize("member", ["../evil.jpg", "/etc/evil.jpg", "a/../../evil.jpg", "..\\evil.jpg", "C:\\evil.jpg"])
+def test_zip_member_that_leaves_the_folder_is_refused(tmp_path, member):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        file.writestr("fine.txt", "")
+        file.writestr(member, "")
+    with pytest.raises(UserError, match="would leave the folder"):
+        unpack(tmp_path / "a.zip", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_zip_with_a_link_is_refused(tmp_path):
+    link = zipfile.ZipInfo("images")
+    link.external_attr = 0o120777 << 16
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        file.writestr(link, "/etc")
+    with pytest.raises(UserError, match="would leave the folder"):
+        unpack(tmp_path / "a.zip", tmp_path / "out")
+
+
+@pytest.mark.parametrize("damage", [b"", b"no zip", None])
+def test_damaged_zip_is_one_sentence(tmp_path, damage):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("a.txt", "text " * 100)
+    whole = (tmp_path / "a.zip").read_bytes()
+    (tmp_path / "a.zip").write_bytes(whole[:50] + b"\xff\xff" + whole[52:] if damage is None else damage)
+    with pytest.raises(UserError, match="no readable zip"):
+        unpack(tmp_path / "a.zip", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("0 0.5 0.5 0.1", "not five numbers"),
+        ("0 0.5 0.5 0.1 0.1 0.9", "not five numbers"),
+        ("0 a 0.5 0.1 0.1", "not five numbers"),
+        ("0 nan 0.5 0.1 0.1", "not five numbers"),
+        ("4 0.5 0.5 0.1 0.1", "class 4 is not in 0..3"),
+        ("-1 0.5 0.5 0.1 0.1", "class -1"),
+        ("1.5 0.5 0.5 0.1 0.1", "class 1.5"),
+        ("0 0.5 0.5 0 0.1", "empty or leaves"),
+        ("0 0.98 0.5 0.1 0.1", "empty or leaves"),
+        ("0 320 240 50 40", "empty or leaves"),
+    ],
+)
+def test_broken_label_names_file_and_line(tmp_path, line, reason):
+    (tmp_path / "a.txt").write_text(f"0 0.5 0.5 0.1 0.1\n{line}\n")
+    with pytest.raises(UserError, match=reason) as error:
+        read_labels(tmp_path / "a.txt", 4)
+    assert "a.txt, line 2" in str(error.value)
+
+
+def test_box_that_touches_the_edge_is_fine(tmp_path):
+    (tmp_path / "a.txt").write_text("3 0.95 0.5 0.1 1.0\n\n")
+    assert read_labels(tmp_path / "a.txt", 4).tolist() == [[3, 0.95, 0.5, 0.1, 1.0]]
+
+
+def test_dataset_is_gathered_flat_and_background_counts(step, dataset, tmp_path):
+    (dataset / "labels" / "train" / "lost.txt").write_text("0 0.5 0.5 0.1 0.1\n")
+    out = tmp_path / "ds"
+    done = step("fetch_dataset", "--archive", dataset, "--names", "a", "b", "c", "d", "--output", out)
+    assert done.returncode == 0, done.stderr
+    assert "10 pictures (1 background), 9 boxes" in done.stdout
+    assert "lost.txt" in done.stdout
+    assert sorted(path.stem for path in (out / "images").iterdir()) == [f"{n:02}" for n in range(10)]
+    assert (out / "labels" / "00.txt").read_text() == ""
+
+
+def test_broken_label_leaves_no_dataset(step, dataset, tmp_path):
+    (dataset / "labels" / "train" / "05.txt").write_text("9 0.5 0.5 0.1 0.1\n")
+    done = step("fetch_dataset", "--archive", dataset, "--names", "a", "b", "--output", tmp_path / "ds")
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert list((tmp_path / "ds").iterdir()) == []
+
+
+def test_split_is_seeded_and_disjoint():
+    pictures = [f"{n:03}.jpg" for n in range(100)]
+    parts = split.split(pictures, 30, seed=1)
+    assert parts == split.split(list(reversed(pictures)), 30, seed=1)
+    assert parts != split.split(pictures, 30, seed=2)
+    assert list(parts) == pictures
+    assert list(parts.values()).count(split.CALIBRATION) == 30
+    for calibration in (0, 100, 101):
+        with pytest.raises(UserError, match="of 100 pictures"):
+            split.split(pictures, calibration, seed=1)
+
+
+def test_samples_are_nested_and_too_many_is_an_error(step, dataset, tmp_path):
+    run = lambda count: step(  # noqa: E731
+        "sample_calibration", "--pool", dataset / "images" / "train", "--max-images", count, "--seed", "3",
+        "--output", tmp_path / "sample" / f"{count}.txt",
+    )  # fmt: skip
+    for count in (4, 10):
+        assert run(count).returncode == 0
+    small, large = ((tmp_path / "sample" / f"{n}.txt").read_text().splitlines() for n in (4, 10))
+    assert small == large[:4]
+    assert len(set(large)) == 10
+    assert all((tmp_path / "sample" / line).is_file() for line in large)
+    done = run(11)
+    assert done.returncode == 2
+    assert "asks for 11" in done.stderr and "holds 10" in done.stderr
+    assert not (tmp_path / "sample" / "11.txt").exists()
+
+
+def test_picture_that_cannot_be_decoded_is_named(step, dataset, tmp_path):
+    (dataset / "images" / "07.jpg").write_bytes(b"no jpeg")
+    split.write_split(tmp_path / "split.csv", {"07.jpg": split.CALIBRATION})
+    done = step("letterbox_pool", "--dataset", dataset, "--split", tmp_path / "split.csv", "--imgsz", "64",
+                "--output", tmp_path / "pool")  # fmt: skip
+    assert done.returncode == 2
+    assert "07.jpg cannot be decoded" in done.stderr
+    assert not (tmp_path / "pool").exists()

@@ -1,0 +1,115 @@
+"""Where accuracy is lost: the per-layer analysis, and what calibration does."""
+
+import re
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import picture
+
+from lib.data.imgsz import ImageSize
+from lib.data.letterbox import letterbox
+from lib.data.split import write_split
+from lib.graph.onnx_session import infer, open_session, to_tensor
+from lib.npu import toolkit
+from lib.npu.layer_errors import COLUMNS, read_layer_errors, worst
+from lib.step.errors import ToolkitError
+from lib.step.files import write_json
+
+TEXT = """# simulator_error: …
+
+layer_name                     simulator_error
+                           entire              single
+                        cos      euc        cos      euc
+----------------------------------------------------------------
+[Input] images         1.00000 | 0.0       1.00000 | 0.0
+[Conv] /a/Conv_output  0.99996 | 28.903    0.99900 | 1e-05
+[Conv] /b/Conv_output
+[exSwish] /b/Mul       0.88984 | 0.0106    0.89894 | 0.0092
+[Sigmoid] /c/Sigmoid    q_zero | q_zero    0.95000 | 0.0008
+"""
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A data set folder of two evaluation pictures; only the second has a label."""
+    for kind in ("images", "labels"):
+        (tmp_path / "dataset" / kind).mkdir(parents=True)
+    for name, label in (("a", ""), ("b", "1 0.5 0.5 0.4 0.3\n")):
+        cv2.imwrite(str(tmp_path / f"dataset/images/{name}.png"), picture(ord(name))[:, :, ::-1])
+        (tmp_path / f"dataset/labels/{name}.txt").write_text(label)
+    write_split(tmp_path / "dataset" / "split.csv", {"a.png": "evaluation", "b.png": "evaluation"})
+    return tmp_path / "dataset"
+
+
+@pytest.mark.toolkit
+def test_layer_errors_are_those_between_onnxruntime_and_the_simulator(step, calibrated, pictures, tmp_path):
+    done = step("analyse_layers", "--calibrated", calibrated[1], "--imgsz", "96x64", "--platform", "rv1106",
+                "--algorithm", "normal", "--dataset", pictures, "--names", *"abcd", "--csv", tmp_path / "layers.csv",
+                "--plot", tmp_path / "layers.png", "--log", tmp_path / "log")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / "layers.csv")
+    assert list(table.columns) == COLUMNS
+    assert len(table) > 150
+    assert table.layer[0] == "images" and table.entire_cos[0] == 1
+    assert f"on b.png: worst is {worst(table, 1).layer.item()}, cosine" in done.stderr
+    assert (tmp_path / "layers.png").stat().st_size > 10_000
+
+    session = open_session(calibrated[0])
+    fitted = letterbox(picture(ord("b")), ImageSize(96, 64))[0]
+    with toolkit.built(calibrated[1], "rv1106", "normal") as rknn:
+        found = toolkit.simulate(rknn)(fitted)
+    measured = table.set_index("layer")
+    for output, exact, rounded in zip(session.get_outputs(), infer(session, to_tensor(fitted)), found):
+        cosine = np.dot(exact.ravel(), rounded.ravel()) / np.linalg.norm(exact) / np.linalg.norm(rounded)
+        assert measured.entire_cos[output.name] == pytest.approx(cosine, abs=2e-5)
+        distance = np.linalg.norm(exact - rounded)
+        assert measured.entire_euc[output.name] == pytest.approx(distance, rel=1e-3, abs=1e-4)
+
+
+def test_layers_are_read_and_a_fused_one_has_no_numbers():
+    table = read_layer_errors(TEXT)
+    assert table.layer.tolist() == ["images", "/a/Conv_output", "/b/Conv_output", "/b/Mul", "/c/Sigmoid"]
+    assert table.type.tolist() == ["Input", "Conv", "Conv", "exSwish", "Sigmoid"]
+    assert table.single_euc[1] == 1e-5
+    assert table.iloc[2, 2:].isna().all()
+    # INT8 gives nothing but zeros: nothing of the layer is left, and the toolkit gives no distance.
+    assert table.entire_cos[4] == 0 and np.isnan(table.entire_euc[4]) and table.single_cos[4] == 0.95
+    assert worst(table, 2).layer.tolist() == ["/b/Mul", "/c/Sigmoid"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: "",
+        lambda text: text.replace("entire  ", "single  "),
+        lambda text: text[: text.index("[Input]")],
+        lambda text: text.replace("0.88984 |", "0.88984"),
+        lambda text: text.replace("[exSwish]", "exSwish"),
+        lambda text: text.replace("0.88984", "much"),
+        lambda text: re.sub(r"\S+ \|.*", "", text),
+    ],
+)
+def test_layers_of_another_form_are_refused(damage):
+    with pytest.raises(ToolkitError, match="per-layer analysis"):
+        read_layer_errors(damage(TEXT))
+
+
+def test_calibration_study_gives_the_spread(step, tmp_path):
+    write_json(tmp_path / "metrics/m/96/exported.json", {"map50_95": 0.5})
+    values = {(1, 0): 0.1, (1, 7): 0.3, (8, 0): 0.4, (8, 7): 0.45}
+    for (count, seed), value in values.items():
+        write_json(tmp_path / f"study/metrics/m/96/split/normal-{count}-{seed}.json", {"map50_95": value})
+    done = step("calibration_study", "--run", tmp_path, "--model", "m", "--imgsz", 96, "--head", "split",
+                "--algorithm", "normal", "--max-images", 8, 1, "--seed", 7, 0, "--csv", tmp_path / "s.csv",
+                "--markdown", tmp_path / "s.md", "--plot", tmp_path / "s.png")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "s.csv").read_text() == "max_images,seed,map50_95_int8\n1,0,0.1\n1,7,0.3\n8,0,0.4\n8,7,0.45\n"
+    rows = [re.findall(r"[\d.]+", line) for line in (tmp_path / "s.md").read_text().splitlines()[2:]]
+    # max_images, mean, min, max, spread, retention of the mean
+    assert rows == [
+        ["1", "0.2000", "0.1000", "0.3000", "0.2000", "0.4000"],
+        ["8", "0.4250", "0.4000", "0.4500", "0.0500", "0.8500"],
+    ]
+    assert (tmp_path / "s.png").stat().st_size > 5_000

@@ -1,0 +1,218 @@
+"""The build log is read whole or refused, and the verdict is the field's on the cases that the field knows."""
+
+import re
+
+import pandas as pd
+import pytest
+
+from frontier import last_that_holds
+from lib.npu.build_log import read_build_log
+from lib.npu.verdict import FAILS, RUNS, UNSURE, Build, cpu_operators, verdict
+from lib.step.errors import ToolkitError
+from lib.step.files import read_json
+
+LIMITS = ["--cma-mb", 66, "--clock-mhz", 420]
+
+
+@pytest.fixture(scope="session")
+def compiled(calibrated, tmp_path_factory, step):
+    """The folder with model.rknn, build.json and build.log of the small detector with the head 'split'."""
+    folder = tmp_path_factory.mktemp("compiled")
+    done = compile_rknn(step, calibrated, folder, *LIMITS)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def compile_rknn(step, calibrated, folder, *options):
+    return step("compile_rknn", "--calibrated", calibrated[1], "--platform", "rv1106", "--algorithm", "normal",
+                *options, "--output", folder / "model.rknn", "--build", folder / "build.json",
+                "--log", folder / "build.log")  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def log_text(compiled):
+    """The real log of that build."""
+    return (compiled / "build.log").read_text()
+
+
+@pytest.fixture(scope="session")
+def log(log_text):
+    """The same, read."""
+    return read_build_log(log_text)
+
+
+@pytest.mark.toolkit
+def test_build_json_holds_what_a_hand_count_of_the_log_gives(compiled, log_text):
+    # Counted with awk and bc on such a log: 102 operators, 101 of them on the NPU; 63 have cycles.
+    build = read_json(compiled / "build.json")
+    operators = build["operators"]
+    assert (len(operators), sum(each["target"] == "NPU" for each in operators)) == (102, 101)
+    assert sum(each["cycles_total"] > 0 for each in operators) == 63
+    # Each sum again, from the raw lines: those between the first two rules below the column names.
+    table = log_text.split("FullName", 1)[1].split("\n")[2:104]
+    cells = [line.split("] ", 1)[1].split() for line in table]
+    assert [each["name"] for each in operators] == [row[8] for row in cells]
+    for position, key in enumerate(("cycles_ddr", "cycles_npu", "cycles_total")):
+        assert sum(each[key] for each in operators) == sum(int(row[6].split("/")[position]) for row in cells)
+    assert sum(each["kb"] for each in operators) == sum(int(row[7]) for row in cells)
+    assert build["npu_mcycles"] == sum(int(row[6].split("/")[2]) for row in cells) / 1e6
+    assert f"Total Internal Memory Size: {build['internal_kb']:.6g}KB" in log_text
+    assert f"Total Weight Memory Size: {build['weight_kb']:.6g}KB" in log_text
+    complaints = re.findall(r"^([EW] RKNN): \[.*?\] (.*)$", log_text, re.M)
+    assert build["messages"] == [f"{kind}: {text.strip()}" for kind, text in complaints]
+    assert build["operators"][1] | {"cycles_ddr": 0, "cycles_npu": 0, "cycles_total": 0, "kb": 0} == {
+        "name": "Conv:/model.0/conv/Conv", "type": "ConvExSwish", "dtype": "INT8", "target": "NPU",
+        "input_shape": "(1,3,64,96),(16,3,3,3),(16)", "output_shape": "(1,16,32,48)",
+        "cycles_ddr": 0, "cycles_npu": 0, "cycles_total": 0, "kb": 0,
+    }  # fmt: skip
+    assert build["toolkit"] == "2.3.2" and build["platform"] == "rv1106"
+    assert build["rknn_bytes"] == (compiled / "model.rknn").stat().st_size
+    assert build["verdict"]["result"] == RUNS
+    assert build["costs"]["estimated_ms"] == round(build["npu_mcycles"] * 1e3 / 420, 2)
+
+
+DAMAGES = {
+    "nothing at all": lambda text: "",
+    "broken off in the table": lambda text: text[: text.index("Conv:/model.9/")],
+    "broken off before the totals": lambda text: text[: text.index("Total Internal")],
+    "table has another title": lambda text: text.replace("Network Layer Information Table", "Layers"),
+    "table is there twice": lambda text: text.replace("Const Tensor", "Feature Tensor"),
+    "a column more": lambda text: text.replace("RW(KB)  ", "SparseRatio RW(KB)"),
+    "a row is missing": lambda text: re.sub(r".* Add:/model.2/.*\n", "", text),
+    "last row is missing": lambda text: re.sub(r".* OutputOperator:scores_32.*\n", "", text),
+    "another target": lambda text: text.replace(" NPU ", " GPU "),
+    "no cycles": lambda text: re.sub(r"(\d+/){2}\d+ ", "? ", text, count=1),
+    "cycles that do not add up": lambda text: re.sub(r"/(\d+)/\d+ ", r"/\1/123456789 ", text, count=1),
+    "no addresses": lambda text: re.sub(r"\| 0x\w+ 0x\w+ 0x\w+", "|", text, count=1),
+    "no weight total": lambda text: text.replace("Total Weight", "Weight"),
+    "internal total is another": lambda text: re.sub(r"(Internal Memory Size: )", r"\g<1>1", text),
+    "weight total is another": lambda text: re.sub(r"(Weight Memory Size: )", r"\g<1>1", text),
+}
+
+
+@pytest.mark.toolkit
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_log_of_another_form_is_refused(log_text, damage):
+    damaged = DAMAGES[damage](log_text)
+    assert damaged != log_text
+    with pytest.raises(ToolkitError, match="not of the form that is known") as error:
+        read_build_log(damaged)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.toolkit
+def test_step_refuses_a_log_that_it_cannot_read_and_writes_nothing(calibrated, tmp_path, monkeypatch):
+    import compile_rknn
+    from lib.step import console
+
+    monkeypatch.setattr(console, "transcript", lambda: lambda: "nothing of the kind")
+    monkeypatch.setattr(console, "log_to", lambda path: None)
+    arguments = ["--calibrated", calibrated[1], "--platform", "rv1106", "--algorithm", "normal", *LIMITS,
+                 "--output", tmp_path / "m.rknn", "--build", tmp_path / "b.json", "--log", "x"]  # fmt: skip
+    with pytest.raises(ToolkitError, match="0 tables 'Feature Tensor Information Table"):
+        compile_rknn.main(list(map(str, arguments)))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.toolkit
+def test_refused_model_is_written_unless_the_run_is_to_stop(step, calibrated, tmp_path):
+    tight = ["--cma-mb", 1, "--clock-mhz", 420]
+    done = compile_rknn(step, calibrated, tmp_path, *tight, "--stop")
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert re.search(
+        r"verdict fails \(guess\): weights and tensors take \d\.\d MB, the board's CMA gives 1 MB; ", done.stderr
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["build.log"]
+    done = compile_rknn(step, calibrated, tmp_path, *tight)
+    assert done.returncode == 0
+    assert read_json(tmp_path / "build.json")["verdict"]["result"] == FAILS
+    assert (tmp_path / "model.rknn").exists()
+
+
+@pytest.mark.toolkit
+def test_rules(log):
+    def judge(changed, platform="rv1106", cma_mb=66):
+        judged = verdict(Build(changed, cma_mb), platform)
+        return judged["result"], judged["basis"], judged["reason"]
+
+    def with_operator(number, **changes):
+        operators = [each | changes if place == number else each for place, each in enumerate(log.operators)]
+        return log._replace(operators=operators)
+
+    def with_error(text):
+        return log._replace(messages=[*log.messages, f"E RKNN: {text}"])
+
+    harmless = "BulbSqueeze: illegal shape for input_shape, input_shape[-1] should align to 16"
+    limit = "REGTASK: The bit width of field value exceeds the limit, target: t3, limit: 0x1fff, value: 0x20cf"
+    assert judge(log)[0] == RUNS
+    assert judge(with_operator(7, target="CPU", type="Transpose"))[:2] == (FAILS, "known")
+    assert judge(with_operator(7, target="CPU", type="Transpose"), "rv1106b")[:2] == (FAILS, "guess")
+    assert judge(with_operator(7, target="CPU", type="Gather"))[:2] == (FAILS, "guess")
+    assert judge(with_operator(-1 % len(log.operators), target="CPU"))[0] == RUNS
+    assert judge(with_operator(7, dtype="FLOAT16"))[:2] == (UNSURE, "guess")
+    assert judge(with_operator(0, dtype="INT16"))[:2] == (UNSURE, "known")
+    assert judge(log, cma_mb=1)[:2] == (FAILS, "guess")
+    assert judge(with_error(harmless))[0] == RUNS
+    result, _, reason = judge(with_error("the sky is falling"))
+    assert result == UNSURE and "the sky is falling" in reason
+    result, _, reason = judge(with_error(limit))
+    assert result == UNSURE and "a register of the NPU holds at most 8191, and 8399 is needed" in reason
+
+
+@pytest.fixture(scope="session")
+def frontier(step, tmp_path_factory):
+    """Run the step on few sizes, which are built afresh; returns its rows by head."""
+    folder = tmp_path_factory.mktemp("frontier")
+
+    def run(*kind):
+        done = step("frontier", "--model", "yolov8n.yaml", *kind, "--seed", 0, "--opset", 19, "--platform", "rv1106",
+                    *LIMITS, "--csv", folder / "f.csv", "--markdown", folder / "f.md",
+                    "--log", folder / "f.log")  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        table = pd.read_csv(folder / "f.csv", dtype={"largest": str, "next": str})
+        assert len((folder / "f.md").read_text().splitlines()) == len(table) + 2
+        return table.set_index("head").to_dict("index")
+
+    return run
+
+
+@pytest.mark.toolkit
+def test_80_classes_run_at_320_and_at_640_with_split_outputs_only(frontier):
+    rows = frontier("--classes", 80, "--shape", "1:1", "--head", "single", "split", "--largest", 640, "--step", 320)
+    single, split = rows["single"], rows["split"]
+    assert (single["largest"], single["next"], single["next_verdict"]) == ("320", "640", FAILS)
+    assert (
+        "1 Transpose" in single["reason"]
+        and "a register of the NPU holds at most 8191, and 8399 is needed" in single["reason"]
+    )
+    assert (split["largest"], split["reason"]) == ("640", "nothing wider than 640 was tried")
+    # As measured on the trained network: none of this depends on the weights.
+    assert (single["npu_mcycles"], single["internal_kb"], single["rknn_mb"]) == (2.94, 2081.0, 6.25)
+    assert (split["npu_mcycles"], split["internal_kb"]) == (11.16, 2800.0)
+
+
+@pytest.mark.toolkit
+def test_4_classes_with_one_output_run_at_416x256(frontier):
+    rows = frontier("--classes", 4, "--shape", "13:8", "--head", "single", "--largest", 416, "--step", 416)
+    assert rows["single"]["largest"] == "416x256"
+
+
+@pytest.mark.parametrize("count", range(6))
+@pytest.mark.parametrize("true", range(6))
+def test_bisection_finds_the_last_that_holds(count, true):
+    tried = []
+
+    def holds(size):
+        tried.append(size)
+        return size < true
+
+    assert last_that_holds(list(range(count)), holds) == min(true, count) - 1
+    assert len(set(tried)) == len(tried) <= 4
+
+
+def test_only_operators_between_the_ends_count_as_cpu_operators():
+    ends = [{"type": kind, "target": "CPU"} for kind in ("InputOperator", "OutputOperator")]
+    assert cpu_operators([*ends, {"type": "Add", "target": "CPU"}, {"type": "Add", "target": "NPU"}]) == [
+        {"type": "Add", "target": "CPU"}
+    ]

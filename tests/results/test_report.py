@@ -1,0 +1,401 @@
+"""The right variant is recommended, and the page is whole and works in a real browser without a network."""
+
+import base64
+import html
+import itertools
+import json
+import re
+import shutil
+import subprocess
+from contextlib import contextmanager
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from chromium import BROKEN_IMAGES
+from conftest import picture
+
+import make_report
+from lib.results.choice import focus, pareto_front, recommended
+from lib.results.plots import class_changes, map_over_imgsz, map_over_max_images, pareto
+from lib.results.report.provenance import portable_config
+from lib.results.sweep import variants
+from lib.results.table import class_differences, from_csv, to_csv, variant_of
+from lib.step.errors import run_step
+
+HOSTILE = "<script>document.title='owned'</script>$_$"
+CLASSES = {"bolt": 12, "nut & washer": 7, HOSTILE: 3}
+CONFIG = {
+    "run": "made",
+    "platform": "rv1106",
+    "models": {
+        "tiny": {"weights": ["/home/someone/tiny.pt"], "sha256": "0" * 64},
+        "unused": {"weights": ["unused.pt"], "sha256": "1" * 64},
+    },
+    "draw": {"images": 0, "seed": 0},
+    "dataset": {"name": "made", "archive": ["pictures"], "names": list(CLASSES)},
+    "split": {"calibration": 2, "seed": 0},
+    "evaluation": {"images": "heldout"},
+    "export": {"opset": 19},
+    "sweep": {
+        "model": ["tiny"],
+        "imgsz": ["96", "416x256", "320"],
+        "max_images": [8, 64],
+        "head": ["single", "split"],
+        "algorithm": ["normal"],
+    },
+    # Numbers, as YAML gives them; 640 is not in the sweep.
+    "layers": {
+        "model": ["tiny"],
+        "imgsz": [96, 640],
+        "max_images": [8],
+        "head": ["split"],
+        "algorithm": ["normal"],
+    },
+}
+
+
+def frame(*rows) -> pd.DataFrame:
+    """A table of (INT8 mAP50-95, NPU Mcycles, verdict) rows, all of one file size."""
+    return pd.DataFrame(rows, columns=["map50_95_int8", "npu_mcycles", "verdict"]).assign(rknn_mb=1.0)
+
+
+def test_recommended_is_the_most_accurate_that_runs_and_of_equals_the_cheapest():
+    table = frame((0.5, 1.0, "fails"), (0.4, 1.0, "unsure"), (0.4, 3, "runs"), (0.4, 2.0, "runs"), (0.3, 1.0, "runs"))
+    assert recommended(table) == focus(table) == 3
+
+
+def test_nothing_is_recommended_where_nothing_runs():
+    table = frame((0.3, 1.0, "unsure"), (0.5, 1.0, "fails"))
+    assert recommended(table) is None
+    assert focus(table) == 1
+    assert pareto_front(table) == []
+
+
+def test_pareto_front_is_what_no_running_row_beats():
+    # Coarse values, so that equal ones are frequent.
+    values = np.random.default_rng(0).integers(0, 6, (40, 12, 2))
+    for number, rows in enumerate(values):
+        table = frame(*((p / 10, c / 2, "runs" if i % 4 else "fails") for i, (p, c) in enumerate(rows)))
+        running = table[table.verdict == "runs"]
+        beaten = {
+            i
+            for (i, a), (_, b) in itertools.product(running.iterrows(), repeat=2)
+            if b.map50_95_int8 >= a.map50_95_int8
+            and b.npu_mcycles <= a.npu_mcycles
+            and (b.map50_95_int8, b.npu_mcycles) != (a.map50_95_int8, a.npu_mcycles)
+        }
+        front = pareto_front(table)
+        assert set(front) == set(running.index) - beaten, number
+        assert list(table.npu_mcycles[front]) == sorted(table.npu_mcycles[front])
+
+
+def write(path, content) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+
+
+def metrics(change: float) -> dict:
+    """What evaluate.py writes, with each class's AP lowered by up to `change`."""
+    per_class = {
+        name: {"map50_95": 0.6 - change * number, "map50": 0.8 - change * number, "boxes": boxes}
+        for number, (name, boxes) in enumerate(CLASSES.items())
+    }
+    return {"images": 22, "map50_95": 0.6 - change, "map50": 0.8 - change, "per_class": per_class}
+
+
+def judged(head: str, imgsz: str) -> dict:
+    """A verdict: of the single head the largest size fails, and the smallest is unsure."""
+    if head == "single" and imgsz != "320":
+        result = "fails" if imgsz == "416x256" else "unsure"
+        return {"result": result, "reason": f"{HOSTILE} on the CPU", "advice": "take split", "basis": "known",
+                "source": "a thread"}  # fmt: skip
+    return {"result": "runs", "reason": "all on the NPU", "advice": "try it", "basis": "guess", "source": "none"}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The folder of a made-up run of 12 variants with its plots; figures are by formula, no model is behind them."""
+    run = tmp_path_factory.mktemp("runs") / "made up"
+    rows = []
+    sweep = CONFIG["sweep"]
+    for number, variant in enumerate(variants(**sweep)):
+        # At 96 pixels 9.5 Mcycles, at 320 10.5: as text, the order is another one.
+        change = 0.001 * number + (0.1 if variant.head == "single" else 0)
+        cycles = {"96": 9.5, "320": 10.5, "416x256": 100.25}[variant.imgsz]
+        verdict = judged(variant.head, variant.imgsz)
+        write(run / "metrics" / variant.model / variant.imgsz / "exported.json", metrics(0))
+        write((run / "metrics" / variant.path()).with_suffix(".json"), metrics(change))
+        costs = {"estimated_ms": 25.0, "clock_mhz": 420, "uncounted_operators": 5, "memory_mb": 3.5, "cma_mb": 66}
+        build = run / "rknn" / variant.path()
+        write(build / "build.json", {"toolkit": "2.3.2", "costs": costs, "verdict": verdict})
+        write(build / "model.rknn", bytes([number]))
+        for graph in ("exported", variant.head):
+            write(run / "onnx" / variant.model / variant.imgsz / f"{graph}.onnx", graph)
+        rows.append(
+            {
+                **variant._asdict(),
+                "map50_95_fp32": 0.6,
+                "map50_95_int8": round(0.6 - change, 4),
+                # Missing where a model finds nothing in FP32.
+                "retention": float("nan") if number == 4 else round((0.6 - change) / 0.6, 4),
+                "rknn_mb": 3.79,
+                "npu_mcycles": cycles,
+                "cpu_ops": 2 if verdict["result"] == "fails" else 0,
+                "verdict": verdict["result"],
+            }
+        )
+    table = pd.DataFrame(rows)
+    write(run / "table.csv", to_csv(table))
+    plots = run / "plots"
+    map_over_imgsz(table, plots / "map_over_imgsz.png")
+    map_over_max_images(table, plots / "map_over_max_images.png")
+    pareto(table, plots / "pareto.png")
+    shown = variant_of(table.loc[focus(table)])
+    class_changes(class_differences(run, shown), shown.title(), plots / "class_changes.png")
+    cv2.imwrite(str(plots / "detections.png"), picture(0, 1200, 900))
+    write(run / "weights" / "tiny" / "tiny.pt", b"weights")
+    write(run / "dataset" / "split.csv", "image,part\n")
+    for name in ("b c.jpg", "a.jpg", "é.jpg"):
+        write(run / "dataset" / "images" / name, name)
+        write((run / "dataset" / "labels" / name).with_suffix(".txt"), "")
+    write(run / "dataset" / "images" / ".snakemake_timestamp", "")
+    layers = pd.DataFrame(
+        {
+            "layer": [f"layer {n}" for n in range(20)],
+            "type": "Conv",
+            "entire_cos": 0.99,
+            "entire_euc": 1.5,
+            "single_cos": [1 - n / 1000 for n in range(20)],
+            "single_euc": 0.5,
+        }
+    )
+    path = run / "layers" / "tiny" / "96" / "split" / "normal-8.csv"
+    path.parent.mkdir(parents=True)
+    layers.to_csv(path, index=False)
+    cv2.imwrite(str(path.with_suffix(".png")), picture(1, 1000, 400))
+    return run
+
+
+@pytest.fixture(scope="module")
+def make(run, tmp_path_factory):
+    """Run the step on the made-up run; returns the page's path."""
+    config = tmp_path_factory.mktemp("config") / "made.yaml"
+    config.write_text(yaml.safe_dump(CONFIG))
+
+    def make(name: str, given=config):
+        path = tmp_path_factory.mktemp("page") / name
+        assert make_report.main(["--run", str(run), "--config", str(given), "--output", str(path)]) is None
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def report(make):
+    return make("report.html")
+
+
+def test_same_inputs_same_bytes_from_a_config_file_or_its_text(make, report):
+    assert make("again.html", json.dumps(CONFIG, sort_keys=True)).read_bytes() == report.read_bytes()
+
+
+def test_page_names_no_folder_of_this_machine_no_time_and_no_address(report, run):
+    text = report.read_text()
+    assert str(run.parent) not in text and "/home/" not in text
+    assert not re.search(r"\b20\d\d-\d\d|\d\d:\d\d:\d\d", text)
+    assert "://" not in text
+    assert report.stat().st_size < 3_000_000
+
+
+def test_texts_are_escaped(report):
+    text = report.read_text()
+    assert HOSTILE not in text
+    assert "&lt;script&gt;" in text and "nut &amp; washer" in text
+
+
+def test_config_in_the_page_gives_the_run_again(report):
+    text = html.unescape(re.search(r'<pre[^>]*id="config"><code>(.*?)</code>', report.read_text(), re.S)[1])
+    expected = CONFIG | {"models": {"tiny": CONFIG["models"]["tiny"] | {"weights": ["tiny.pt"]}}}
+    assert yaml.safe_load(text) == expected
+    link = re.search(r'href="data:text/yaml;base64,([^"]*)"', report.read_text())[1]
+    assert base64.b64decode(link).decode() == text == portable_config(CONFIG)
+
+
+def test_checksums_are_those_that_sha256sum_gives(report, run):
+    text = html.unescape(report.read_text())
+    command = re.search(r"find images labels .*sha256sum", text)[0]
+    done = subprocess.run(command, shell=True, cwd=run / "dataset", capture_output=True, text=True, check=True)
+    assert f'6 files (pictures and labels): <code class="hash">{done.stdout.split()[0]}' in text
+    for name in ("weights/tiny/tiny.pt", "onnx/tiny/320/split.onnx", "rknn/tiny/96/single/normal-8/model.rknn"):
+        done = subprocess.run(["sha256sum", name], cwd=run, capture_output=True, text=True, check=True)
+        assert re.search(rf">{name}<.*{done.stdout.split()[0]}", text)
+
+
+@contextmanager
+def table_changed(run, change):
+    """The made-up run with `change` done to its table, for a while."""
+    path = run / "table.csv"
+    before = path.read_bytes()
+    path.write_text(to_csv(change(from_csv(path))))
+    try:
+        yield
+    finally:
+        path.write_bytes(before)
+
+
+def test_a_more_accurate_variant_that_fails_is_told(run, make):
+    better = "is more accurate (0.7000), but its verdict is"
+    with table_changed(run, lambda table: table.assign(map50_95_int8=table.map50_95_int8.mask(table.cpu_ops > 0, 0.7))):
+        assert better in make("better.html").read_text()
+    assert better not in make("plain.html").read_text()
+
+
+def test_nothing_to_recommend_is_told(run, make):
+    with table_changed(run, lambda table: table.assign(verdict="unsure")):
+        text = make("none.html").read_text()
+    assert "No variant to recommend" in text
+    assert "★</span>" not in text
+
+
+@pytest.fixture
+def refused(tmp_path, capsys):
+    """The one sentence with which the step refuses its input, leaving no page."""
+
+    def refused(run, config: str) -> str:
+        page = tmp_path / "report.html"
+        arguments = ["--run", str(run), "--config", config, "--output", str(page)]
+        assert run_step(lambda: make_report.main(arguments)) == 2
+        assert not page.exists()
+        (sentence,) = capsys.readouterr().err.splitlines()
+        return sentence
+
+    return refused
+
+
+@pytest.mark.parametrize("missing", ["table.csv", "plots/pareto.png", "weights/tiny", "dataset/labels"])
+def test_missing_input_is_one_sentence_and_no_page(refused, run, tmp_path, missing):
+    shutil.copytree(run, tmp_path / "run")
+    (tmp_path / "run" / missing).rename(tmp_path / "aside")
+    assert missing in refused(tmp_path / "run", json.dumps(CONFIG))
+
+
+@pytest.mark.parametrize("config", ["no/such.yaml", "{broken", '{"run": "x"}'])
+def test_broken_config_is_one_sentence_and_no_page(refused, run, config):
+    assert config in refused(run, config)
+
+
+def test_browser_tells_what_is_wrong_with_a_page(browser, tmp_path):
+    """The checks below can fail."""
+    (tmp_path / "page.html").write_text(
+        "<img src='data:image/png;base64,AA=='><img src='http://127.0.0.1:9/x.png'>"
+        "<div style='width: 2000px'>wide</div><script>console.error('planted'); undefined_name()</script>"
+    )
+    browser.open(tmp_path / "page.html", width=390)
+    found = browser.faults()
+    assert any("planted" in each for each in found) and any("undefined_name" in each for each in found)
+    assert browser.addresses() == ["http://127.0.0.1:9/x.png"]
+    assert browser.run(BROKEN_IMAGES) == 2
+    assert browser.run("document.documentElement.scrollWidth") > 390
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("dark", [False, True])
+def test_page_is_whole_without_a_network(browser, report, width, dark):
+    browser.open(report, width=width, dark=dark)
+    assert browser.faults() == []
+    assert browser.addresses() == []
+    assert browser.run("document.images.length") == 6
+    assert browser.run(BROKEN_IMAGES) == 0
+    assert browser.run("document.documentElement.scrollWidth") <= width
+    # The table is wider than a phone: it scrolls in its box.
+    box = "document.querySelector('#table').parentElement"
+    assert browser.run(f"{box}.getBoundingClientRect().right") <= width
+    assert browser.run("document.title") == "made on rv1106: INT8 report"
+    brightness = browser.run("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)[0]")
+    assert (brightness < 100) == dark
+
+
+def column(browser, name: str) -> list[str]:
+    """The texts of the table's column `name`, as a reader sees them from the top."""
+    return browser.run(
+        "(() => { const table = document.querySelector('#table');"
+        f"const heading = [...table.tHead.rows[0].cells].find(cell => cell.textContent.trim() === {json.dumps(name)});"
+        "return [...table.tBodies[0].rows].map(row => row.cells[heading.cellIndex].innerText.trim()); })()"
+    )
+
+
+def heading(browser, name: str) -> str:
+    """A selector of the button in the heading of the table's column `name`."""
+    cells = "[...document.querySelector('#table').tHead.rows[0].cells]"
+    number = browser.run(f"{cells}.findIndex(cell => cell.textContent.trim() === {json.dumps(name)})")
+    return f"#table th:nth-child({number + 1}) button"
+
+
+def sorted_by(browser) -> list[list[str]]:
+    """The headings with an aria-sort, and its value."""
+    return browser.run(
+        "[...document.querySelectorAll('#table th[aria-sort]')].map(th => [th.textContent.trim(), th.ariaSort])"
+    )
+
+
+def test_best_variant_is_on_top_until_something_is_sorted(browser, report):
+    browser.open(report)
+    assert sorted_by(browser) == []
+    precision = [float(text) for text in column(browser, "mAP50-95 INT8")]
+    assert precision == sorted(precision, reverse=True)
+
+
+def test_numbers_sort_as_numbers_and_back(browser, report):
+    browser.open(report)
+    expected = ["9.5000"] * 4 + ["10.5000"] * 4 + ["100.2500"] * 4
+    browser.click(heading(browser, "NPU Mcycles"))
+    assert [float(each) for each in column(browser, "NPU Mcycles")] == [float(each) for each in expected]
+    assert sorted_by(browser) == [["NPU Mcycles", "ascending"]]
+    browser.click(heading(browser, "NPU Mcycles"))
+    assert [float(each) for each in column(browser, "NPU Mcycles")] == [float(each) for each in expected[::-1]]
+    assert sorted_by(browser) == [["NPU Mcycles", "descending"]]
+
+
+def test_sizes_sort_by_area_texts_by_letter_and_missing_values_come_last(browser, report):
+    browser.open(report)
+    browser.click(heading(browser, "Image size"))
+    assert column(browser, "Image size") == ["96"] * 4 + ["320"] * 4 + ["416x256"] * 4
+    browser.click(heading(browser, "Head"))
+    assert column(browser, "Head") == ["single"] * 6 + ["split"] * 6
+    # Stable: what was sorted before stays in order among equals.
+    assert column(browser, "Image size")[:6] == ["96"] * 2 + ["320"] * 2 + ["416x256"] * 2
+    for _ in ("ascending", "descending"):
+        browser.click(heading(browser, "Retention"))
+        assert column(browser, "Retention")[-1] == "–"
+        assert column(browser, "Retention").count("–") == 1
+
+
+@pytest.mark.parametrize("key", ["Enter", " "])
+def test_sorting_by_keyboard(browser, report, key):
+    browser.open(report)
+    selector = heading(browser, "Head")
+    # The button before it, then one step with Tab.
+    browser.run(f"document.querySelector({json.dumps(selector.replace('nth-child(3)', 'nth-child(2)'))}).focus()")
+    browser.press("Tab")
+    assert browser.run(f"document.activeElement === document.querySelector({json.dumps(selector)})")
+    browser.press(key)
+    assert sorted_by(browser) == [["Head", "ascending"]]
+
+
+def test_worst_layers_come_first(browser, report):
+    browser.open(report)
+    names = browser.run("[...document.querySelectorAll('#layers tbody th')].map(cell => cell.innerText)")
+    assert names == [f"layer {number}" for number in range(19, 9, -1)]
+
+
+def test_paper_gets_what_is_folded_on_the_screen(browser, report):
+    browser.open(report)
+    assert browser.run("document.querySelectorAll('details:not([open])').length") > 0
+    browser.send("Page.printToPDF")
+    assert browser.run("document.querySelectorAll('details:not([open])').length") == 0

@@ -1,0 +1,91 @@
+"""A wrong config is told in sentences that name the key, what is wrong and what to do."""
+
+import copy
+
+import pytest
+import yaml
+from conftest import ROOT
+
+from lib.results.sweep import problems
+from lib.step.config import with_numbers
+
+SCHEMA = yaml.safe_load((ROOT / "config" / "schema.yaml").read_text())
+DEFAULT = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+
+
+def test_default_config_is_fine():
+    assert problems(DEFAULT, SCHEMA) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("sweep.imgs", [320], "sweep.imgs is not a known key (did you mean imgsz?)"),
+        ("colour", 1, "colour is not a known key (known: "),
+        ("platform", "rk3588", "platform is 'rk3588', not one of rv1103, rv1103b, rv1106, rv1106b"),
+        ("sweep.head", ["splitt"], "sweep.head[0] is 'splitt', not one of single, split (did you mean split?)"),
+        ("sweep.imgsz", [320, 300], "image size '300' must be multiples of 32 up to 4096; the nearest is 288"),
+        ("sweep.imgsz", ["416*256"], "image size '416*256' is not understood"),
+        ("sweep.imgsz", ["320x320"], "sweep.imgsz: write 320 for the square '320x320'"),
+        ("sweep.imgsz", [320, "320"], "sweep.imgsz names a value twice: 320, 320"),
+        ("sweep.imgsz", 320, "sweep.imgsz is 320; a list is expected"),
+        ("sweep.imgsz", [], "sweep.imgsz is empty; at least one entry is needed"),
+        ("sweep.max_images", [16, 65], "asks for 65 calibration images, the pool (split.calibration) holds 64"),
+        ("sweep.max_images", ["many"], "sweep.max_images[0] is 'many'; a whole number is expected"),
+        ("sweep.max_images", [0], "sweep.max_images[0] is 0; at least 1 is needed"),
+        ("sweep.model", ["yolov8m"], "sweep.model names 'yolov8m' (did you mean yolov8n?); describe it under models"),
+        ("models.yolov8n.sha256", None, "models.yolov8n: "),
+        ("models.yolov8n.sha256", "12", "models.yolov8n.sha256 is '12', not the 64 hex digits"),
+        ("models.yolov8n", {}, "models.yolov8n.weights is missing"),
+        ("models.yolov8n.names", "config/coco.names", "models.yolov8n.names belongs to a Darknet model, one with cfg"),
+        ("models.yolov8n.cfg", "a.cfg", "models.yolov8n.cfg is 'a.cfg'; a list is expected"),
+        ("run", "../up", "run: '../up' cannot be part of a file name"),
+        ("export.opset", 10, "export.opset is 10; at least 11 is needed"),
+        ("split", "x", "split is 'x'; a block of keys is expected"),
+        ("verdict.stop", "yes", "verdict.stop is 'yes'; true or false is expected"),
+        ("verdict.cma_mb", 0, "verdict.cma_mb is 0; at least 1 is needed"),
+        ("layers.heads", ["split"], "layers.heads is not a known key (did you mean head?)"),
+        ("frontier.shape", [969], "frontier.shape[0] is 969; a text is expected"),
+        ("calibration_study.model", "mine", "calibration_study.model names 'mine' (known: yolov8n); describe it"),
+        ("calibration_study.imgsz", 300, "calibration_study.imgsz: image size '300' must be multiples of 32"),
+    ],
+)
+def test_problem_is_one_sentence_that_names_the_key(path, value, expected):
+    config = copy.deepcopy(DEFAULT)
+    *parents, last = path.split(".")
+    block = config
+    for parent in parents:
+        block = block[parent]
+    block[last] = value
+    found = problems(config, SCHEMA)
+    assert len(found) == 1
+    assert expected in found[0]
+    assert "\n" not in found[0]
+
+
+def test_darknet_model_may_lack_a_checksum():
+    config = copy.deepcopy(DEFAULT)
+    config["models"]["tiny"] = {"cfg": ["a.cfg"], "weights": ["a.weights"], "names": ["a", "b"]}
+    config["sweep"]["model"] = ["yolov8n", "tiny"]
+    assert problems(config, SCHEMA) == []
+
+
+def test_every_problem_is_told_at_once():
+    config = copy.deepcopy(DEFAULT)
+    config["sweep"]["imgsz"] = [300, 333]
+    config["sweep"]["max_images"] = [65]
+    assert len(problems(config, SCHEMA)) == 3
+
+
+def test_numbers_from_the_command_line_are_numbers_and_texts_stay():
+    config = copy.deepcopy(DEFAULT)
+    config["run"] = "2024"
+    config["split"] = {"calibration": "32", "seed": "1"}
+    config["sweep"]["max_images"] = ["8", "32"]
+    config["verdict"] = {"stop": "true", "cma_mb": "24", "clock_mhz": "420"}
+    config = with_numbers(config, SCHEMA)
+    assert (config["run"], config["split"], config["sweep"]["max_images"]) == (
+        "2024", {"calibration": 32, "seed": 1}, [8, 32],
+    )  # fmt: skip
+    assert config["verdict"] == {"stop": True, "cma_mb": 24, "clock_mhz": 420}
+    assert problems(config, SCHEMA) == []

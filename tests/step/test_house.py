@@ -1,0 +1,54 @@
+"""The house keeps its order: a package of scripts/lib imports only from itself and from those below it."""
+
+import ast
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+LIB = ROOT / "scripts" / "lib"
+# From the bottom up.
+PACKAGES = ("step", "data", "detector", "graph", "npu", "accuracy", "results", "bundle")
+
+
+def imported_packages(source: str) -> set[str]:
+    """The packages of lib that a module's text imports, at its top or inside a function."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module == "lib":
+            found |= {each.name for each in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("lib."):
+            found.add(node.module.split(".")[1])
+        elif isinstance(node, ast.Import):
+            found |= {each.name.split(".")[1] for each in node.names if each.name.startswith("lib.")}
+    return found
+
+
+def test_imports_are_found_wherever_they_stand():
+    source = "import lib.graph.surgery\nfrom lib import npu\ndef f():\n    from lib.data.imgsz import parse_imgsz\n"
+    assert imported_packages(source) == {"graph", "npu", "data"}
+
+
+def test_lib_is_made_of_these_packages_alone():
+    here = {path.name for path in LIB.iterdir() if path.name != "__pycache__"}
+    assert here == {"__init__.py", *PACKAGES}
+    for name in PACKAGES:
+        assert ast.get_docstring(ast.parse((LIB / name / "__init__.py").read_text())), name
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_imports_only_from_those_below_it(package):
+    allowed = set(PACKAGES[: PACKAGES.index(package) + 1])
+    modules = sorted((LIB / package).rglob("*.py"))
+    assert modules
+    wrong = {
+        str(module.relative_to(LIB)): sorted(above)
+        for module in modules
+        if (above := imported_packages(module.read_text()) - allowed)
+    }
+    assert wrong == {}
+
+
+def test_tests_lie_in_the_folders_of_what_they_protect():
+    here = {path.name for path in Path(ROOT, "tests").iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert here == {*PACKAGES, "workflow"}

@@ -1,0 +1,131 @@
+"""The one-shot converter: an ONNX and a folder of pictures in, a .rknn beside it; damaged files are one sentence."""
+
+import random
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from conftest import ROOT, picture
+
+from draw_scenes import draw_dataset
+from lib.npu.rknn_file import read_rknn
+
+DRIVER = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+from lib.step.errors import run_step
+import onnx_to_rknn
+
+for path in sys.argv[2:]:
+    child = os.fork()
+    if not child:
+        out = os.open(path + ".said", os.O_WRONLY | os.O_CREAT)
+        os.dup2(out, 1), os.dup2(out, 2)
+        sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+        sys.exit(run_step(lambda: onnx_to_rknn.main([path])))
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), path, sep="\\t", flush=True)
+"""
+
+
+def damaged_files(folder: Path, exported, export) -> list[Path]:
+    """Fifty files that are no detector: cut, flipped, empty, of another kind, other networks."""
+    path, model = exported
+    sound, rng = path.read_bytes(), random.Random(0)
+    # A flipped bit of a weight is another sound model; nodes and their names are what can be seen to be broken.
+    weights = sum(len(each.raw_data) for each in model.graph.initializer)
+    nodes = sound.index(next(each.raw_data for each in model.graph.initializer if len(each.raw_data) > 999))
+    assert nodes < len(sound) - weights * 0.9
+    files = {
+        "empty": b"",
+        "text": b"this is no model\n" * 100,
+        "picture": cv2.imencode(".png", picture(0))[1].tobytes(),
+        "zeros": bytes(10_000),
+        "noise": rng.randbytes(100_000),
+    }
+    for name in ("yolov8n-cls", "yolov8n-seg", "yolov8n-pose", "yolov3-tiny", "yolo26n"):
+        files[name] = export(name)[0].read_bytes()
+    for number in range(20):
+        files[f"cut{number}"] = sound[: rng.randrange(len(sound))]
+    for number in range(20):
+        data = bytearray(sound)
+        for _ in range(200):
+            data[rng.randrange(nodes)] ^= 1 << rng.randrange(8)
+        files[f"flipped{number}"] = bytes(data)
+    for name, data in files.items():
+        (folder / f"{name}.onnx").write_bytes(data)
+    return sorted(folder.glob("*.onnx"))
+
+
+def test_fifty_damaged_or_alien_files_are_one_sentence_each(exported, export, tmp_path, python_env):
+    files = damaged_files(tmp_path, exported, export)
+    assert len(files) == 50
+    done = subprocess.run([sys.executable, "-c", DRIVER, ROOT / "scripts", *map(str, files)],
+                          capture_output=True, text=True, env=python_env, timeout=600)  # fmt: skip
+    codes = dict(reversed(line.split("\t")) for line in done.stdout.splitlines())
+    assert set(codes) == set(map(str, files)), done.stderr
+    for path in files:
+        said = Path(f"{path}.said").read_text().splitlines()
+        errors = [line for line in said if not line.startswith("warning: no --dataset")]
+        assert codes[str(path)] == "2", (path.name, errors)
+        assert len(errors) == 1 and errors[0].startswith("error: ") and len(errors[0]) < 600, (path.name, errors)
+    assert {path.suffix for path in tmp_path.iterdir()} == {".onnx", ".said"}
+
+
+def test_wrong_arguments_are_one_sentence(step, exported, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for arguments, sentence in (
+        (["--dataset", tmp_path / "none"], "does not exist"),
+        (["--dataset", tmp_path / "empty"], "holds no picture"),
+        (["--size", "320"], "fixed at 96x64"),
+        (["--size", "100"], "multiples of 32"),
+        (["--labels", tmp_path], "--labels needs"),
+        (["-o", exported[0]], "is the model itself"),
+    ):
+        done = step("onnx_to_rknn", exported[0], *arguments)
+        assert done.returncode == 2, arguments
+        assert sentence in done.stderr and "Traceback" not in done.stderr
+    assert not exported[0].with_suffix(".rknn").exists()
+
+
+@pytest.mark.toolkit
+def test_noise_in_the_place_of_pictures_is_said(step, export, tmp_path, monkeypatch):
+    model = shutil.copy(export(opset=12)[0], tmp_path / "model.onnx")
+    done = step("onnx_to_rknn", model, "--head", "single", "--max-images", "2")
+    assert done.returncode == 0, done.stderr
+    assert "warning: no --dataset" in done.stderr
+    assert "one_transpose_dfl" in done.stderr and "verdict" in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.onnx", "model.rknn"]
+    [output] = read_rknn(tmp_path / "model.rknn").outputs
+    assert output.shape == (1, 8, 126, 1)
+    assert f"scale {output.scale:.6g} zero point {output.zero_point}" in done.stderr
+
+
+@pytest.mark.toolkit
+def test_the_bundled_example_keeps_its_accuracy(step, tmp_path):
+    weights = ROOT / "example" / "parts4.pt"
+    checksum = re.search(r"sha256: (\w{64})", (ROOT / "config" / "demo.yaml").read_text())[1]
+    exported = ["--weights", weights, "--sha256", checksum, "--imgsz", "160x128", "--opset", "17"]
+    done = step("export_onnx", *exported, "--output", tmp_path / "model.onnx")
+    assert done.returncode == 0, done.stderr
+    draw_dataset(tmp_path / "drawn", 40, 3, jobs=2)
+    # Pictures of every kind that is taken, in any case.
+    pictures = sorted((tmp_path / "drawn" / "images").iterdir())
+    pictures[0].rename(pictures[0].with_suffix(".JPEG"))
+    cv2.imwrite(str(pictures[1].with_suffix(".Png")), cv2.imread(str(pictures[1])))
+    pictures[1].unlink()
+    done = step("onnx_to_rknn", tmp_path / "model.onnx", "--dataset", tmp_path / "drawn" / "images",
+                "--labels", tmp_path / "drawn" / "labels", "--max-images", "8",
+                "--output", tmp_path / "made" / "board.rknn", "--log", tmp_path / "log")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    fp32, int8 = map(float, re.search(r"mAP50-95 +FP32 ([\d.]+), INT8 ([\d.]+)", done.stderr).groups())
+    assert "on 32 pictures that it was not calibrated with" in done.stderr
+    assert fp32 > 0.15 and int8 > 0.85 * fp32
+    assert [path.name for path in (tmp_path / "made").iterdir()] == ["board.rknn"]
+    built = read_rknn(tmp_path / "made" / "board.rknn")
+    assert [each.name for each in built.outputs] == [f"{kind}_{s}" for s in (8, 16, 32) for kind in ("box", "scores")]
+    assert np.prod(built.input.shape) == 3 * 160 * 128
