@@ -65,7 +65,7 @@ def local_files(sources: list[str]) -> list[str]:
 
 
 def cores_a_variant(wildcards) -> int:
-    """Processes for one evaluation: its share of the cores, so that one process each runs a large sweep.
+    """Processes that detect with one model: its share of the cores, so that one process each runs a large sweep.
 
     A process beyond the first waits while the first one imports the toolkit and builds the model.
     """
@@ -98,3 +98,17 @@ def layers_asked_for() -> list[str]:
             logger.warning(f"layers.{name}: not in the sweep, so not analysed: {', '.join(beside)}")
     both = {name: [value for value in values if value in asked[name]] for name, values in swept.items()}
     return expand(rules.analyse_layers.output, **both)
+
+
+# What the rules that detect, and those that evaluate, have in common.
+DETECTION = {
+    "images": config["evaluation"]["images"],
+    "names": config["dataset"]["names"],
+    "folder": results("dataset"),
+}
+EVALUATION = {
+    "resamples": config["evaluation"]["resamples"],
+    "seed": config["evaluation"]["seed"],
+    "names": config["dataset"]["names"],
+    "folder": results("dataset"),
+}

@@ -1,46 +1,89 @@
-# mAP of the exported ONNX, of the ONNX after surgery, and of the INT8 model on the simulator: one code, one data set.
+# What each ONNX detects in FP32, and mAP from detections alone: as exported, after surgery, in INT8.
 
-EVALUATION = {
-    "images": config["evaluation"]["images"],
-    "names": config["dataset"]["names"],
-    "folder": lambda w, input: str(Path(input.split).parent),
-}
+
+rule detect_exported:
+    input:
+        model=rules.export_onnx.output.model,
+        images=rules.fetch_dataset.output.images,
+        split=rules.split_dataset.output.split,
+        step=step("detect"),
+    output:
+        detections=results("detections/{model}/{imgsz}/exported.npz"),
+    log:
+        results("logs/detect_exported/{model}/{imgsz}.log"),
+    benchmark:
+        results("benchmarks/detect_exported/{model}/{imgsz}.tsv")
+    conda:
+        ENVIRONMENT
+    threads: cores_a_variant
+    resources:
+        mem_mb=lambda w, threads: 300 + 400 * threads,
+    params:
+        **DETECTION,
+    message:
+        "Detect with {wildcards.model} {wildcards.imgsz} as exported, FP32"
+    shell:
+        "python scripts/detect.py --model {input.model:q} --dataset {params.folder:q} --images {params.images}"
+        " --names {params.names:q} --threads {threads} --detections {output.detections:q} --log {log:q}"
+
+
+rule detect_adapted:
+    input:
+        model=rules.graph_surgery.output.model,
+        images=rules.fetch_dataset.output.images,
+        split=rules.split_dataset.output.split,
+        step=step("detect"),
+    output:
+        detections=results("detections/{model}/{imgsz}/{head}/adapted.npz"),
+    log:
+        results("logs/detect_adapted/{model}/{imgsz}/{head}.log"),
+    benchmark:
+        results("benchmarks/detect_adapted/{model}/{imgsz}/{head}.tsv")
+    conda:
+        ENVIRONMENT
+    threads: cores_a_variant
+    resources:
+        mem_mb=lambda w, threads: 300 + 400 * threads,
+    params:
+        **DETECTION,
+    message:
+        "Detect with {wildcards.model} {wildcards.imgsz} {wildcards.head} after surgery, FP32"
+    shell:
+        "python scripts/detect.py --model {input.model:q} --dataset {params.folder:q} --images {params.images}"
+        " --names {params.names:q} --threads {threads} --detections {output.detections:q} --log {log:q}"
 
 
 rule evaluate_exported:
     input:
-        model=rules.export_onnx.output.model,
-        images=rules.fetch_dataset.output.images,
+        detections=rules.detect_exported.output.detections,
         labels=rules.fetch_dataset.output.labels,
-        split=rules.split_dataset.output.split,
         step=step("evaluate"),
     output:
         metrics=results("metrics/{model}/{imgsz}/exported.json"),
+        resampled=results("metrics/{model}/{imgsz}/exported.npz"),
     log:
         results("logs/evaluate_exported/{model}/{imgsz}.log"),
     benchmark:
         results("benchmarks/evaluate_exported/{model}/{imgsz}.tsv")
     conda:
         ENVIRONMENT
-    threads: cores_a_variant
+    threads: 1
     resources:
-        mem_mb=lambda w, threads: 500 + 500 * threads,
+        mem_mb=300,
     params:
         **EVALUATION,
     message:
         "Evaluate {wildcards.model} {wildcards.imgsz} as exported, FP32"
     shell:
-        "python scripts/evaluate.py --onnx {input.model:q} --head exported --imgsz {wildcards.imgsz}"
-        " --dataset {params.folder:q} --split {input.split:q} --images {params.images}"
-        " --names {params.names:q} --threads {threads} --output {output.metrics:q} --log {log:q}"
+        "python scripts/evaluate.py --detections {input.detections:q} --dataset {params.folder:q}"
+        " --names {params.names:q} --resamples {params.resamples} --seed {params.seed}"
+        " --metrics {output.metrics:q} --resampled {output.resampled:q} --log {log:q}"
 
 
 rule evaluate_adapted:
     input:
-        model=rules.graph_surgery.output.model,
-        images=rules.fetch_dataset.output.images,
+        detections=rules.detect_adapted.output.detections,
         labels=rules.fetch_dataset.output.labels,
-        split=rules.split_dataset.output.split,
         step=step("evaluate"),
     output:
         metrics=results("metrics/{model}/{imgsz}/{head}/adapted.json"),
@@ -50,44 +93,43 @@ rule evaluate_adapted:
         results("benchmarks/evaluate_adapted/{model}/{imgsz}/{head}.tsv")
     conda:
         ENVIRONMENT
-    threads: cores_a_variant
+    threads: 1
     resources:
-        mem_mb=lambda w, threads: 500 + 500 * threads,
+        mem_mb=300,
     params:
         **EVALUATION,
     message:
         "Evaluate {wildcards.model} {wildcards.imgsz} {wildcards.head} after surgery, FP32"
     shell:
-        "python scripts/evaluate.py --onnx {input.model:q} --head {wildcards.head} --imgsz {wildcards.imgsz}"
-        " --dataset {params.folder:q} --split {input.split:q} --images {params.images}"
-        " --names {params.names:q} --threads {threads} --output {output.metrics:q} --log {log:q}"
+        "python scripts/evaluate.py --detections {input.detections:q} --dataset {params.folder:q}"
+        " --names {params.names:q} --resamples {params.resamples} --seed {params.seed}"
+        " --metrics {output.metrics:q} --log {log:q}"
 
 
 rule evaluate_int8:
     input:
-        calibrated=rules.calibrate.output.calibrated,
-        images=rules.fetch_dataset.output.images,
+        detections=rules.quantize.output.detections,
+        baseline=rules.evaluate_exported.output.resampled,
         labels=rules.fetch_dataset.output.labels,
-        split=rules.split_dataset.output.split,
         step=step("evaluate"),
     output:
         metrics=results("metrics/{model}/{imgsz}/{head}/{algorithm}-{max_images}.json"),
+        resampled=results("metrics/{model}/{imgsz}/{head}/{algorithm}-{max_images}.npz"),
     log:
         results("logs/evaluate_int8/{model}/{imgsz}/{head}/{algorithm}-{max_images}.log"),
     benchmark:
         results("benchmarks/evaluate_int8/{model}/{imgsz}/{head}/{algorithm}-{max_images}.tsv")
     conda:
         ENVIRONMENT
-    threads: cores_a_variant
+    threads: 1
     resources:
-        mem_mb=lambda w, threads: 1200 + 650 * threads,
+        mem_mb=300,
     params:
         **EVALUATION,
-        platform=config["platform"],
     message:
-        "Evaluate {wildcards.model} {wildcards.imgsz} {wildcards.head} in INT8 on the simulator ({wildcards.max_images} images)"
+        "Evaluate {wildcards.model} {wildcards.imgsz} {wildcards.head} in INT8 ({wildcards.max_images} images)"
     shell:
-        "python scripts/evaluate.py --calibrated {input.calibrated:q} --head {wildcards.head}"
-        " --imgsz {wildcards.imgsz} --platform {params.platform} --algorithm {wildcards.algorithm}"
-        " --dataset {params.folder:q} --split {input.split:q} --images {params.images}"
-        " --names {params.names:q} --threads {threads} --output {output.metrics:q} --log {log:q}"
+        "python scripts/evaluate.py --detections {input.detections:q} --baseline {input.baseline:q}"
+        " --dataset {params.folder:q} --names {params.names:q}"
+        " --resamples {params.resamples} --seed {params.seed}"
+        " --metrics {output.metrics:q} --resampled {output.resampled:q} --log {log:q}"

@@ -1,4 +1,4 @@
-# Calibration images, calibration (slow, cached) and compilation (fast) with the verdict on its build.
+# Calibration images, the INT8 model with what it detects, the verdict on its build, errors layer by layer.
 
 VERDICT = [
     f"--cma-mb={config['verdict']['cma_mb']}",
@@ -56,63 +56,68 @@ rule sample_calibration:
         " --seed {params.seed} --output {output.images:q} --log {log:q}"
 
 
-rule calibrate:
+rule quantize:
     input:
         model=rules.graph_surgery.output.model,
-        images=rules.sample_calibration.output.images,
+        calibration=rules.sample_calibration.output.images,
         pool=rules.letterbox_pool.output.pool,
-        step=step("calibrate"),
-    output:
-        calibrated=directory(results("quantized/{model}/{imgsz}/{head}/{algorithm}-{max_images}")),
-    log:
-        results("logs/calibrate/{model}/{imgsz}/{head}/{algorithm}-{max_images}.log"),
-    benchmark:
-        results("benchmarks/calibrate/{model}/{imgsz}/{head}/{algorithm}-{max_images}.tsv")
-    conda:
-        ENVIRONMENT
-    threads: 1
-    resources:
-        mem_mb=2500,
-    params:
-        platform=config["platform"],
-    message:
-        "Calibrate {wildcards.model} {wildcards.imgsz} {wildcards.head} on {wildcards.max_images} images"
-    shell:
-        "python scripts/calibrate.py --model {input.model:q} --images {input.images:q}"
-        " --platform {params.platform} --algorithm {wildcards.algorithm}"
-        " --output {output.calibrated:q} --log {log:q}"
-
-
-rule compile_rknn:
-    input:
-        calibrated=rules.calibrate.output.calibrated,
-        step=step("compile_rknn"),
+        images=rules.fetch_dataset.output.images,
+        split=rules.split_dataset.output.split,
+        step=step("quantize"),
     output:
         rknn=results("rknn/{model}/{imgsz}/{head}/{algorithm}-{max_images}/model.rknn"),
         build=results("rknn/{model}/{imgsz}/{head}/{algorithm}-{max_images}/build.json"),
+        detections=results("detections/{model}/{imgsz}/{head}/{algorithm}-{max_images}.npz"),
     log:
         results("rknn/{model}/{imgsz}/{head}/{algorithm}-{max_images}/build.log"),
     benchmark:
-        results("benchmarks/compile_rknn/{model}/{imgsz}/{head}/{algorithm}-{max_images}.tsv")
+        results("benchmarks/quantize/{model}/{imgsz}/{head}/{algorithm}-{max_images}.tsv")
+    conda:
+        ENVIRONMENT
+    threads: cores_a_variant
+    resources:
+        mem_mb=lambda w, threads: 1500 + 500 * threads,
+    params:
+        **DETECTION,
+        platform=config["platform"],
+    message:
+        "Quantize {wildcards.model} {wildcards.imgsz} {wildcards.head} on {wildcards.max_images} images, detect in INT8"
+    shell:
+        "python scripts/quantize.py --model {input.model:q} --calibration {input.calibration:q}"
+        " --platform {params.platform} --algorithm {wildcards.algorithm}"
+        " --dataset {params.folder:q} --images {params.images} --names {params.names:q} --threads {threads}"
+        " --output {output.rknn:q} --build {output.build:q} --detections {output.detections:q} --log {log:q}"
+
+
+rule judge:
+    input:
+        build=rules.quantize.output.build,
+        step=step("judge"),
+    output:
+        verdict=results("rknn/{model}/{imgsz}/{head}/{algorithm}-{max_images}/verdict.json"),
+    log:
+        results("logs/judge/{model}/{imgsz}/{head}/{algorithm}-{max_images}.log"),
+    benchmark:
+        results("benchmarks/judge/{model}/{imgsz}/{head}/{algorithm}-{max_images}.tsv")
     conda:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=1500,
+        mem_mb=100,
     params:
-        platform=config["platform"],
         verdict=VERDICT,
     message:
-        "Compile {wildcards.model} {wildcards.imgsz} {wildcards.head} calibrated on {wildcards.max_images} images"
+        "Judge whether the board will run {wildcards.model} {wildcards.imgsz} {wildcards.head} ({wildcards.max_images} images)"
     shell:
-        "python scripts/compile_rknn.py --calibrated {input.calibrated:q} --platform {params.platform}"
-        " --algorithm {wildcards.algorithm} {params.verdict} --output {output.rknn:q} --build {output.build:q}"
-        " --log {log:q}"
+        "python scripts/judge.py --build {input.build:q} {params.verdict}"
+        " --verdict {output.verdict:q} --log {log:q}"
 
 
 rule analyse_layers:
     input:
-        calibrated=rules.calibrate.output.calibrated,
+        model=rules.graph_surgery.output.model,
+        calibration=rules.sample_calibration.output.images,
+        pool=rules.letterbox_pool.output.pool,
         images=rules.fetch_dataset.output.images,
         labels=rules.fetch_dataset.output.labels,
         split=rules.split_dataset.output.split,
@@ -140,6 +145,6 @@ rule analyse_layers:
     message:
         "Compare the layers of {wildcards.model} {wildcards.imgsz} {wildcards.head} in INT8 with FP32"
     shell:
-        "python scripts/analyse_layers.py --calibrated {input.calibrated:q} --imgsz {wildcards.imgsz}"
+        "python scripts/analyse_layers.py --model {input.model:q} --calibration {input.calibration:q}"
         " --platform {params.platform} --algorithm {wildcards.algorithm} --dataset {params.folder:q}"
         " --names {params.names:q} --csv {output.csv:q} --plot {output.plot:q} --log {log:q}"

@@ -15,7 +15,8 @@ rule collect:
         exported=expand(rules.evaluate_exported.output.metrics, **config["sweep"]),
         adapted=expand(rules.evaluate_adapted.output.metrics, **config["sweep"]),
         int8=expand(rules.evaluate_int8.output.metrics, **config["sweep"]),
-        build=expand(rules.compile_rknn.output.build, **config["sweep"]),
+        build=expand(rules.quantize.output.build, **config["sweep"]),
+        verdict=expand(rules.judge.output.verdict, **config["sweep"]),
         step=step("collect"),
     output:
         csv=report(results("table.csv"), category="Comparison", caption="../report/table.rst"),
@@ -61,8 +62,8 @@ rule collect:
 
 rule show_detections:
     input:
-        exported=expand(rules.export_onnx.output.model, **config["sweep"])[0],
-        calibrated=expand(rules.calibrate.output.calibrated, **SHOWN),
+        exported=expand(rules.detect_exported.output.detections, **SHOWN)[0],
+        int8=expand(rules.quantize.output.detections, **SHOWN),
         images=rules.fetch_dataset.output.images,
         labels=rules.fetch_dataset.output.labels,
         split=rules.split_dataset.output.split,
@@ -79,18 +80,17 @@ rule show_detections:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=2500,
+        mem_mb=500,
     params:
         **config["sweep"],
         folder=lambda w, input: str(Path(input.split).parent.parent),
-        platform=config["platform"],
         names=config["dataset"]["names"],
     message:
         "Draw detections, FP32 beside INT8"
     shell:
         "python scripts/show_detections.py --run {params.folder:q} --model {params.model:q} --imgsz {params.imgsz:q}"
         " --head {params.head} --algorithm {params.algorithm} --max-images {params.max_images}"
-        " --platform {params.platform} --names {params.names:q} --output {output.grid:q} --log {log:q}"
+        " --names {params.names:q} --output {output.grid:q} --log {log:q}"
 
 
 rule make_report:
@@ -99,9 +99,11 @@ rule make_report:
         detections=rules.show_detections.output.grid,
         exported=rules.collect.input.exported,
         int8=rules.collect.input.int8,
+        resampled=expand(rules.evaluate_int8.output.resampled, **config["sweep"]),
         build=rules.collect.input.build,
+        verdict=rules.collect.input.verdict,
         layers=LAYERS,
-        rknn=expand(rules.compile_rknn.output.rknn, **config["sweep"]),
+        rknn=expand(rules.quantize.output.rknn, **config["sweep"]),
         onnx=expand(rules.export_onnx.output.model, **config["sweep"])
         + expand(rules.graph_surgery.output.model, **config["sweep"]),
         weights=expand(rules.download_weights.output.weights, **config["sweep"]),

@@ -47,33 +47,35 @@ use rule sample_calibration as sample_for_study with:
         "Choose {wildcards.max_images} calibration images at {wildcards.imgsz}, seed {wildcards.seed}"
 
 
-use rule calibrate as calibrate_for_study with:
+use rule quantize as quantize_for_study with:
     input:
         model=rules.graph_surgery.output.model,
-        images=rules.sample_for_study.output.images,
+        calibration=rules.sample_for_study.output.images,
         pool=rules.letterbox_pool.output.pool,
-        step=step("calibrate"),
+        images=rules.fetch_dataset.output.images,
+        split=rules.split_dataset.output.split,
+        step=step("quantize"),
     output:
-        calibrated=directory(
-            results("study/quantized/{model}/{imgsz}/{head}/{algorithm}-{max_images}-{seed}")
-        ),
+        rknn=temp(results("study/rknn/{model}/{imgsz}/{head}/{algorithm}-{max_images}-{seed}/model.rknn")),
+        build=results("study/rknn/{model}/{imgsz}/{head}/{algorithm}-{max_images}-{seed}/build.json"),
+        detections=results("study/detections/{model}/{imgsz}/{head}/{algorithm}-{max_images}-{seed}.npz"),
     log:
-        results("logs/calibrate_for_study/{model}/{imgsz}/{head}/{algorithm}-{max_images}-{seed}.log"),
+        results("study/rknn/{model}/{imgsz}/{head}/{algorithm}-{max_images}-{seed}/build.log"),
     benchmark:
-        results("benchmarks/calibrate_for_study/{model}/{imgsz}/{head}/{algorithm}-{max_images}-{seed}.tsv")
+        results("benchmarks/quantize_for_study/{model}/{imgsz}/{head}/{algorithm}-{max_images}-{seed}.tsv")
     message:
-        "Calibrate {wildcards.model} {wildcards.imgsz} {wildcards.head} on {wildcards.max_images} images, seed {wildcards.seed}"
+        "Quantize {wildcards.model} {wildcards.imgsz} {wildcards.head} on {wildcards.max_images} images, seed {wildcards.seed}"
 
 
 use rule evaluate_int8 as evaluate_for_study with:
     input:
-        calibrated=rules.calibrate_for_study.output.calibrated,
-        images=rules.fetch_dataset.output.images,
+        detections=rules.quantize_for_study.output.detections,
+        baseline=rules.evaluate_exported.output.resampled,
         labels=rules.fetch_dataset.output.labels,
-        split=rules.split_dataset.output.split,
         step=step("evaluate"),
     output:
         metrics=results("study/metrics/{model}/{imgsz}/{head}/{algorithm}-{max_images}-{seed}.json"),
+        resampled=results("study/metrics/{model}/{imgsz}/{head}/{algorithm}-{max_images}-{seed}.npz"),
     log:
         results("logs/evaluate_for_study/{model}/{imgsz}/{head}/{algorithm}-{max_images}-{seed}.log"),
     benchmark:

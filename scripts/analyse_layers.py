@@ -1,8 +1,8 @@
-"""Measure layer by layer how far INT8 is from FP32, on one picture, with the toolkit's simulator.
+"""Measure layer by layer how far INT8 is from FP32, on one image, with the toolkit's simulator.
 
 Makes --csv (layer, type, cosine and euclidean error of the whole network and of the layer alone) and --plot, which
-names the worst layers, from the folder --calibrated that calibrate.py wrote. The picture is the first of --dataset that
-has a label and was not calibrated with.
+names the worst layers, from --model, quantized on the letterboxed images listed in --calibration as by quantize.py.
+The image is the first of --dataset that has a label and is held out.
 """
 
 import sys
@@ -11,13 +11,13 @@ from pathlib import Path
 
 import cv2
 
+from lib.data.calibration import calibration_images
 from lib.data.images import read_picture
-from lib.data.imgsz import imgsz_argument
-from lib.data.labels import read_names
+from lib.data.labels import labelled_pictures, read_names
 from lib.data.letterbox import letterbox
-from lib.data.split import labelled_pictures
+from lib.graph.onnx_session import detector_outputs
 from lib.npu import toolkit
-from lib.npu.layer_errors import worst
+from lib.npu.layer_errors import read_layer_errors, worst
 from lib.results.plots import layer_errors
 from lib.results.table import to_csv
 from lib.step.arguments import StepParser
@@ -29,8 +29,8 @@ from lib.step.files import require, write_text
 def main(argv=None):
     """Run the step."""
     parser = StepParser(__doc__)
-    parser.add_argument("--calibrated", required=True, type=Path, metavar="DIR")
-    parser.add_argument("--imgsz", required=True, type=imgsz_argument, help="WIDTHxHEIGHT, or one number")
+    parser.add_argument("--model", required=True, type=Path, metavar="FILE.onnx")
+    parser.add_argument("--calibration", required=True, type=Path, metavar="FILE.txt", help="list of images")
     parser.add_argument("--platform", required=True, choices=toolkit.PLATFORMS)
     parser.add_argument("--algorithm", required=True, choices=toolkit.ALGORITHMS)
     parser.add_argument("--dataset", required=True, type=Path, metavar="DIR")
@@ -38,21 +38,23 @@ def main(argv=None):
     parser.add_argument("--csv", required=True, metavar="FILE.csv")
     parser.add_argument("--plot", required=True, metavar="FILE.png")
     args = parser.parse_args(argv)
-    for name in toolkit.CALIBRATED:
-        require(args.calibrated / name, "calibration file")
-    pictures = labelled_pictures(args.dataset, len(read_names(args.names)))
+    calibration = calibration_images(args.calibration)
+    names = read_names(args.names)
+    imgsz = detector_outputs(require(args.model, "model"), names).imgsz
+    pictures = labelled_pictures(args.dataset, len(names))
     if not pictures:
-        raise UserError(f"no evaluation picture of {args.dataset} has a label, so there is nothing to analyse with")
-    fitted, _ = letterbox(read_picture(args.dataset / "images" / pictures[0]), args.imgsz)
+        raise UserError(f"no held-out image of {args.dataset} has a label, so there is nothing to analyse with")
+    fitted, _ = letterbox(read_picture(args.dataset / "images" / pictures[0]), imgsz)
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch, "letterboxed.png")
         cv2.imwrite(str(path), fitted[:, :, ::-1])
-        with toolkit.built(args.calibrated, args.platform, args.algorithm) as rknn:
-            table = toolkit.layer_errors(rknn, path)
+        with toolkit.quantized(args.model, calibration, args.platform, args.algorithm) as rknn:
+            table = read_layer_errors(toolkit.layer_analysis(rknn, path))
     write_text(args.csv, to_csv(table))
-    layer_errors(table, f"{' '.join(args.calibrated.parts[-4:])}, {pictures[0]}", args.plot)
+    title = " ".join([*args.model.with_suffix("").parts[-3:], args.algorithm])
+    layer_errors(table, f"{title}, {len(calibration)} calibration images, {pictures[0]}", args.plot)
     first = worst(table, 1).iloc[0]
-    say(f"layers of {args.calibrated} on {pictures[0]}: worst is {first.layer}, cosine {first.single_cos:.5f}")
+    say(f"layers of {args.csv} on {pictures[0]}: worst is {first.layer}, cosine {first.single_cos:.5f}")
 
 
 if __name__ == "__main__":

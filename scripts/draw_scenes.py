@@ -14,7 +14,8 @@ import cv2
 from tqdm import tqdm
 
 from lib.data import scenes
-from lib.step.arguments import StepParser, at_least, console
+from lib.step import console
+from lib.step.arguments import StepParser, at_least
 from lib.step.errors import UserError, run_step
 from lib.step.files import whole
 

@@ -26,7 +26,8 @@ from lib.npu import toolkit
 from lib.npu.build_log import read_build_log
 from lib.npu.verdict import FAILS, RUNS, UNSURE, Build, costs, verdict
 from lib.results.table import DIGITS, to_csv
-from lib.step.arguments import StepParser, at_least, console, shape
+from lib.step import console
+from lib.step.arguments import StepParser, at_least, shape
 from lib.step.console import say
 from lib.step.errors import run_step
 from lib.step.files import write_text
@@ -117,15 +118,12 @@ def last_that_holds(sizes: list, holds) -> int:
 def build(weights: Path, size: ImageSize, head: str, args) -> dict:
     """Export, adapt, calibrate on a picture of noise, and build: columns of the table, and verdict and reason."""
     with tempfile.TemporaryDirectory() as scratch:
-        onnx, noise, calibrated, rknn_file = (
-            Path(scratch, name) for name in ("adapted.onnx", "noise.png", "calibrated", "model.rknn")
-        )
+        onnx, noise, rknn_file = (Path(scratch, name) for name in ("adapted.onnx", "noise.png", "model.rknn"))
         simplified, _ = simplify(load(export(weights, size, args.opset, Path(scratch))), [], args.seed)
         save(adapt(simplified, head, [], args.seed)[0], onnx)
         cv2.imwrite(str(noise), noise_picture(size, args.seed))
-        toolkit.calibrate(onnx, [noise], args.platform, "normal", calibrated)
         printed = console.transcript()
-        with toolkit.built(calibrated, args.platform, "normal", verbose=True) as rknn:
+        with toolkit.quantized(onnx, [noise], args.platform, "normal", verbose=True) as rknn:
             toolkit.export(rknn, rknn_file)
         log = read_build_log(printed())
         rknn_bytes = rknn_file.stat().st_size

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from lib.bundle import program
-from lib.bundle.make import calibrated, is_decodable, make, read_evaluation
+from lib.bundle.make import is_decodable, make, read_evaluation
 from lib.bundle.pack import pack
 from lib.data.split import PARTS
 from lib.detector.head import SINGLE
@@ -28,7 +28,7 @@ def main(argv=None):
     args = parse(argv)
     cc = program.compiler()
     chosen = variants(args.model, args.imgsz, args.head, args.algorithm, args.max_images)
-    chosen = with_decoder(args.run, chosen, args.platform)
+    chosen = with_decoder(args.run, chosen)
     if args.bundle == "best":
         chosen = [best(args.run, chosen)]
     evaluation = read_evaluation(args.run, args.images, args.names)
@@ -65,14 +65,14 @@ def best(run: Path, chosen: list[Variant]) -> Variant:
     return variant_of(rows.loc[focus(rows)])
 
 
-def with_decoder(run: Path, chosen: list[Variant], platform: str) -> list[Variant]:
+def with_decoder(run: Path, chosen: list[Variant]) -> list[Variant]:
     """Those of the `chosen` variants whose outputs decode.h reads; tells of the others.
 
     Raises UserError when none is left.
     """
     kept = []
     for variant in chosen:
-        if is_decodable(calibrated(run, variant, platform)):
+        if is_decodable(run, variant):
             kept.append(variant)
         else:
             say(f"no bundle of {variant.title()}: decode.h reads Darknet models of the head '{SINGLE}' alone")

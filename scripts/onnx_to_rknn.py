@@ -15,18 +15,21 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from lib.accuracy.average_precision import average_precision
+from lib.accuracy.detection_set import DetectionSet
+from lib.accuracy.evaluation import measure, retention
+from lib.accuracy.inference import onnx_runner, over_images
 from lib.accuracy.matching import SURE, matches
-from lib.data.images import picture_paths, read_picture
+from lib.data.image_paths import picture_paths
+from lib.data.images import read_picture
 from lib.data.imgsz import imgsz_argument
 from lib.data.labels import boxes_in_pixels, read_labels
 from lib.data.letterbox import letterbox
 from lib.data.split import shuffled
-from lib.detector.anchors import from_metadata
-from lib.detector.detections import Detections, detect
+from lib.detector.detections import Detections
 from lib.detector.head import HEADS, SPLIT, decode
-from lib.graph.onnx_file import class_names, load, metadata, save
-from lib.graph.onnx_session import infer, open_session, to_tensor
+from lib.detector.nms import detect
+from lib.graph.onnx_file import class_names, load, save
+from lib.graph.onnx_session import Outputs, open_session, outputs_of
 from lib.graph.surgery import adapt, head_of
 from lib.graph.surgery.fixed_size import fix_size
 from lib.graph.surgery.proof import noise_picture
@@ -35,12 +38,14 @@ from lib.npu import toolkit
 from lib.npu.build_log import read_build_log
 from lib.npu.rknn_file import read_rknn
 from lib.npu.verdict import Build, described, verdict
-from lib.step.arguments import StepParser, at_least, console
+from lib.step import console
+from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
 from lib.step.errors import ToolkitError, UserError, run_step
 from lib.step.files import require, whole
 
 COMPARED = 64  # pictures, where there are no labels
+RESAMPLES = 1000  # of the images, for the interval of what INT8 keeps
 
 
 def main(argv=None):
@@ -104,17 +109,14 @@ def convert(args, scratch: Path) -> None:
     classes = class_names(adapted)
     say(f"model      {args.model}: {size}, {', '.join(each['pass'] for each in record['passes']) or 'left as it is'}")
     save(adapted, scratch / "model.onnx")
-    toolkit.calibrate(
-        scratch / "model.onnx", pictures.calibration, args.platform, args.algorithm, scratch / "calibrated"
-    )
+    outputs = outputs_of(open_session(scratch / "model.onnx"))
     printed = console.transcript()
-    with toolkit.built(scratch / "calibrated", args.platform, args.algorithm, verbose=True) as rknn:
+    with toolkit.quantized(
+        scratch / "model.onnx", pictures.calibration, args.platform, args.algorithm, verbose=True
+    ) as rknn:
         judged = verdict(Build(read_build_log(printed()), args.cma_mb), args.platform)
         toolkit.export(rknn, scratch / "model.rknn")
-        session = open_session(scratch / "model.onnx")
-        runs = (lambda picture: infer(session, to_tensor(picture))), toolkit.simulate(rknn)
-        read = partial(decode, head=args.head, imgsz=size, darknet=from_metadata(metadata(adapted)))
-        results = compare(runs, read, size, pictures.compared)
+        results = compare(scratch / "model.onnx", rknn, outputs, pictures.compared)
     built = read_rknn(scratch / "model.rknn")
     lines = difference(results, args, pictures, classes)
     with whole(args.output) as part:
@@ -175,18 +177,18 @@ class Result(NamedTuple):
     cosines: list[float]  # of each raw output in INT8 to that in FP32
 
 
-def compare(runs, read, size, pictures: list[Path]) -> list[Result]:
-    """Each picture through the FP32 model and the simulator.
+def compare(model: Path, rknn, outputs: Outputs, images: list[Path]) -> list[Result]:
+    """Each image through the FP32 model and the simulator."""
+    return over_images(
+        lambda: (onnx_runner(model), toolkit.simulate(rknn)), partial(_compare, outputs), images, 1, "FP32 and INT8"
+    )
 
-    `runs` take uint8 RGB [H, W, 3] to raw outputs, `read` takes these to predictions.
-    """
-    results = []
-    for path in tqdm(pictures, "FP32 and INT8", file=console.terminal(), disable=None, leave=False):
-        fitted, fit = letterbox(read_picture(path), size)
-        raw = [run(fitted) for run in runs]
-        found = [detect(read(outputs), fit) for outputs in raw]
-        results.append(Result(fit.source, *found, [cosine(*pair) for pair in zip(*raw, strict=True)]))
-    return results
+
+def _compare(outputs: Outputs, runs, path: Path) -> Result:
+    fitted, fit = letterbox(read_picture(path), outputs.imgsz)
+    raw = [run(fitted) for run in runs]
+    found = [detect(decode(each, outputs.head, outputs.imgsz, outputs.darknet), fit) for each in raw]
+    return Result(fit.source, *found, [cosine(*pair) for pair in zip(*raw, strict=True)])
 
 
 def cosine(first: np.ndarray, second: np.ndarray) -> float:
@@ -200,15 +202,17 @@ def difference(results: list[Result], args, pictures: Pictures, classes: list[st
     whose = "that it was not calibrated with" if pictures.held_out else "that it was calibrated with"
     on = f"on {len(results)} pictures {whose}"
     if args.labels:
-        truth = read_truth(args, pictures.compared, [each.size for each in results], len(classes))
         sizes = [each.size for each in results]
-        fp32, int8 = (
-            average_precision(truth, [getattr(each, kind) for each in results], sizes, classes)
-            for kind in ("fp32", "int8")
-        )
-        kept = int8["map50_95"] / fp32["map50_95"] if fp32["map50_95"] else 0.0
+        truth = read_truth(args, pictures.compared, sizes, len(classes))
+        names = [path.name for path in pictures.compared]
+        sets = [DetectionSet(names, sizes, [getattr(each, kind) for each in results]) for kind in ("fp32", "int8")]
+        (fp32, baseline), (int8, measured) = (measure(truth, each, classes, RESAMPLES, args.seed) for each in sets)
+        kept = retention(measured, baseline)
+        share = "nothing to keep"
+        if kept["retention"] is not None:
+            share = "{retention:.1%} kept, 95 % interval {retention_low:.1%} to {retention_high:.1%}".format_map(kept)
         return [
-            f"mAP50-95   FP32 {fp32['map50_95']:.4f}, INT8 {int8['map50_95']:.4f} ({kept:.1%} kept) {on}",
+            f"mAP50-95   FP32 {fp32['map50_95']:.4f}, INT8 {int8['map50_95']:.4f} ({share}) {on}",
             f"mAP50      FP32 {fp32['map50']:.4f}, INT8 {int8['map50']:.4f}",
         ]
     if args.dataset is None:

@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from lib.data.images import picture_paths
+from lib.data.image_paths import picture_paths
 from lib.data.split import shuffled
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say

@@ -64,6 +64,8 @@ def install():
         "--python",
         python,
         "--require-hashes",
+        # Every step is a process of its own. Where Python may not write bytecode, each would compile its imports anew.
+        "--compile-bytecode",
         lock,
         env=index_of_pip(python),
     )

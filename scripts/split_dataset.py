@@ -7,7 +7,7 @@ pool, all others the evaluation set.
 import sys
 from pathlib import Path
 
-from lib.data.images import picture_paths
+from lib.data.image_paths import picture_paths
 from lib.data.split import split, write_split
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say

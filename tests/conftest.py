@@ -150,13 +150,56 @@ def pool(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def calibrated(exported, pool, tmp_path_factory):
-    """The split head of the small detector, calibrated; (ONNX, folder)."""
+def listed(pool) -> Path:
+    """The calibration set of all of them: a text file beside the pool."""
+    path = pool.parent / "images.txt"
+    path.write_text("".join(f"{pool.name}/{each.name}\n" for each in sorted(pool.iterdir())))
+    return path
+
+
+@pytest.fixture(scope="session")
+def heldout(tmp_path_factory) -> Path:
+    """A data set folder of three held-out images; only the second, b.png, and the third have a label."""
+    folder = tmp_path_factory.mktemp("heldout")
+    for kind in ("images", "labels"):
+        (folder / kind).mkdir()
+    lines = ["image,part"]
+    for name, label in (("a", ""), ("b", "1 0.5 0.5 0.4 0.3\n"), ("c", "0 0.4 0.5 0.3 0.3\n2 0.6 0.6 0.4 0.5\n")):
+        cv2.imwrite(str(folder / f"images/{name}.png"), picture(ord(name))[:, :, ::-1])
+        (folder / f"labels/{name}.txt").write_text(label)
+        lines.append(f"{name}.png,evaluation")
+    (folder / "split.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def split_onnx(exported, tmp_path_factory) -> Path:
+    """The small detector with the head 'split'."""
     from lib.graph.onnx_file import save
     from lib.graph.surgery import adapt
-    from lib.npu import toolkit
 
+    path = tmp_path_factory.mktemp("adapted") / "split.onnx"
+    save(adapt(exported[1], "split", [picture(0, 96, 64)], seed=0)[0], path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def quantize(step, listed, heldout):
+    """A function: quantize.py on an ONNX into a folder; the finished process."""
+
+    def run(onnx, folder, *options, names=tuple("abcd")):
+        return step("quantize", "--model", onnx, "--calibration", listed, "--platform", "rv1106", "--algorithm",
+                    "normal", "--dataset", heldout, "--names", *names, "--output", folder / "model.rknn",
+                    "--build", folder / "build.json", "--detections", folder / "detections.npz",
+                    "--log", folder / "build.log", *options)  # fmt: skip
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def quantized(split_onnx, quantize, tmp_path_factory) -> Path:
+    """The folder with model.rknn, build.json, build.log and detections.npz of the small detector, head 'split'."""
     folder = tmp_path_factory.mktemp("quantized")
-    save(adapt(exported[1], "split", [picture(0, 96, 64)], seed=0)[0], folder / "split.onnx")
-    toolkit.calibrate(folder / "split.onnx", sorted(pool.iterdir()), "rv1106", "normal", folder / "calibrated")
-    return folder / "split.onnx", folder / "calibrated"
+    done = quantize(split_onnx, folder)
+    assert done.returncode == 0, done.stderr
+    return folder

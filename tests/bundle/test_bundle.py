@@ -7,7 +7,6 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -274,15 +273,15 @@ def test_split_darknet_models_are_left_out_and_named(monkeypatch, tmp_path, caps
     models = {"dark": ("a [yolo] layer",), "v8": ()}
     monkeypatch.setattr(
         make_bundle,
-        "calibrated",
-        lambda run, each, platform: SimpleNamespace(head=each.head, darknet=models[each.model]),
+        "is_decodable",
+        lambda run, each: not (models[each.model] and each.head == "split"),
     )
     chosen = [Variant(name, "320", head, "normal", 16) for name in models for head in ("single", "split")]
-    kept = make_bundle.with_decoder(tmp_path, chosen, "rv1106")
+    kept = make_bundle.with_decoder(tmp_path, chosen)
     assert [(each.model, each.head) for each in kept] == [("dark", "single"), ("v8", "single"), ("v8", "split")]
     assert "no bundle of dark 320 split" in capsys.readouterr().out
     with pytest.raises(UserError, match="put 'single' into"):
-        make_bundle.with_decoder(tmp_path, [chosen[1]], "rv1106")
+        make_bundle.with_decoder(tmp_path, [chosen[1]])
 
 
 def test_c_code_and_template_count_as_the_steps_files():

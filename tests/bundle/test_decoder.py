@@ -17,8 +17,9 @@ from lib.bundle.program import FLAGS
 from lib.data.imgsz import ImageSize
 from lib.data.letterbox import fit_of
 from lib.detector import detections as python
-from lib.detector.detections import Detections, detect
+from lib.detector.detections import Detections
 from lib.detector.head import DFL_BINS, HEADS, SINGLE, SPLIT, STRIDES, decode
+from lib.detector.nms import detect
 from lib.npu.rknn_file import RknnTensor, dequantize
 from lib.step.errors import UserError
 

@@ -5,8 +5,8 @@ import pytest
 
 from lib.data.imgsz import ImageSize
 from lib.data.letterbox import letterbox
-from lib.detector.detections import detect
 from lib.detector.head import EXPORTED, SINGLE, SPLIT, anchor_points, decode, dfl
+from lib.detector.nms import detect
 from lib.step.errors import UserError
 
 SIZE = ImageSize(96, 64)

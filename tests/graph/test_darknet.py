@@ -17,15 +17,15 @@ from conftest import ASSETS, picture
 
 import lib.graph.darknet.weights
 from lib.accuracy.average_precision import average_precision
-from lib.accuracy.evaluation import SimulatedModel
 from lib.data.dataset import gather, unpack
-from lib.data.images import picture_paths, read_picture
+from lib.data.image_paths import picture_paths
+from lib.data.images import read_picture
 from lib.data.imgsz import ImageSize
 from lib.data.labels import read_boxes, read_names
 from lib.data.letterbox import letterbox
 from lib.detector.anchors import METADATA_KEY, YoloLayer, decode_maps, from_metadata, to_metadata
-from lib.detector.detections import detect
 from lib.detector.head import EXPORTED, SINGLE, SPLIT, decode
+from lib.detector.nms import detect
 from lib.graph.darknet.cfg import read_cfg
 from lib.graph.darknet.convert import convert
 from lib.graph.darknet.layers import Convolutional
@@ -33,10 +33,11 @@ from lib.graph.darknet.network import read_network
 from lib.graph.darknet.weights import read_weights
 from lib.graph.onnx_file import metadata, save
 from lib.graph.onnx_session import infer, open_session, to_tensor
+from lib.graph.onnx_session import outputs_of as detector_outputs_of
 from lib.graph.surgery import adapt
 from lib.npu import toolkit
-from lib.npu.build_log import read_build_log
-from lib.npu.verdict import cpu_operators
+from lib.npu.build_log import BuildLog, read_build_log
+from lib.npu.verdict import Build, cpu_operators, verdict
 from lib.step.errors import UserError
 from lib.step.files import read_json, sha256
 
@@ -477,35 +478,27 @@ def correlation(exact, found) -> float:
 
 @pytest.mark.toolkit
 @pytest.mark.parametrize("head", [SINGLE, SPLIT])
-def test_int8_of_both_heads(small, pool, tmp_path, step, head):
+def test_int8_of_both_heads(small, pool, tmp_path, quantize, head):
     """On the simulator: the same predictions but for rounding, and nothing on the CPU."""
     model = onnxslim.slim(convert(*small, None, None, opset=19))
     adapted, _ = adapt(model, head, PICTURES, seed=0)
     save(adapted, tmp_path / "model.onnx")
-    toolkit.calibrate(tmp_path / "model.onnx", sorted(pool.iterdir()), "rv1106", "normal", tmp_path / "calibrated")
-    simulated = SimulatedModel(tmp_path / "calibrated", head, "rv1106", "normal")
-    assert simulated.darknet == from_metadata(metadata(model))
+    darknet = detector_outputs_of(open_session(tmp_path / "model.onnx")).darknet
+    assert darknet == from_metadata(metadata(model))
     session = open_session(model.SerializeToString())
-    with simulated.loaded() as start:
-        run = start()
+    with toolkit.quantized(tmp_path / "model.onnx", sorted(pool.iterdir()), "rv1106", "normal") as rknn:
+        run = toolkit.simulate(rknn)
         for fitted in PICTURES:
-            exact = decode(infer(session, to_tensor(fitted)), EXPORTED, SIZE, simulated.darknet)
-            found = decode(run(fitted), head, SIZE, simulated.darknet)
+            exact = decode(infer(session, to_tensor(fitted)), EXPORTED, SIZE, darknet)
+            found = decode(run(fitted), head, SIZE, darknet)
             assert np.abs(exact - found).max() > 0
             assert correlation(exact[:, :4], found[:, :4]) > 0.99
             assert correlation(exact[:, 4:], found[:, 4:]) > 0.99
-    built = compiled(step, tmp_path / "calibrated", tmp_path)
-    assert not cpu_operators(built["operators"])
-    assert built["verdict"]["result"] == "runs"
-
-
-def compiled(step, calibrated, folder) -> dict:
-    """What compile_rknn.py says of a calibrated model."""
-    done = step("compile_rknn", "--calibrated", calibrated, "--platform", "rv1106", "--algorithm", "normal",
-                "--cma-mb", "66", "--clock-mhz", "420", "--output", folder / "m.rknn", "--build", folder / "build.json",
-                "--log", folder / "build.log")  # fmt: skip
+    done = quantize(tmp_path / "model.onnx", tmp_path, names=map(str, range(detector_outputs_of(session).classes)))
     assert done.returncode == 0, done.stderr
-    return read_json(folder / "build.json")
+    log = BuildLog.of(read_json(tmp_path / "build.json"), "build.json")
+    assert not cpu_operators(log.operators)
+    assert verdict(Build(log, 66), "rv1106")["result"] == "runs"
 
 
 READ_BY_TOOLKIT = """
@@ -524,7 +517,7 @@ np.savez(output, *rknn.inference(inputs=[picture[None]], data_format=["nhwc"]))
 
 
 @pytest.mark.toolkit
-def test_toolkits_own_reader_beside_ours(darknet_assets, detector, tmp_path, step):
+def test_toolkits_own_reader_beside_ours(darknet_assets, detector, tmp_path, quantize):
     """YOLOv3-tiny, which it can read: as accurate, and of the same cost, but for objectness as a map of its own."""
     size = ImageSize(96, 96)
     text = re.sub(r"(?m)^(width|height)=.*$", r"\1=96", (darknet_assets / "yolov3-tiny.cfg").read_text())
@@ -546,8 +539,7 @@ def test_toolkits_own_reader_beside_ours(darknet_assets, detector, tmp_path, ste
     model = onnxslim.slim(convert(cfg, weights, None, None, opset=19))
     split, _ = adapt(model, SPLIT, [fitted], seed=0)
     save(split, tmp_path / "split.onnx")
-    toolkit.calibrate(tmp_path / "split.onnx", pictures, "rv1106", "normal", tmp_path / "calibrated")
-    with toolkit.built(tmp_path / "calibrated", "rv1106", "normal") as rknn:
+    with toolkit.quantized(tmp_path / "split.onnx", pictures, "rv1106", "normal") as rknn:
         ours = toolkit.simulate(rknn)(fitted)
     maps, _ = opencv(cfg, weights, size, to_tensor(fitted))
     for number, exact in enumerate(maps):
@@ -559,8 +551,9 @@ def test_toolkits_own_reader_beside_ours(darknet_assets, detector, tmp_path, ste
             probability = 1 / (1 + np.exp(-exact[quantities]))
             assert correlation(probability, 1 / (1 + np.exp(-their[quantities]))) > 0.995
             assert correlation(probability, our) > 0.995
-    operators = {"theirs": read_build_log(said).operators,
-                 "ours": compiled(step, tmp_path / "calibrated", tmp_path)["operators"]}  # fmt: skip
+    done = quantize(tmp_path / "split.onnx", tmp_path, names=map(str, range(80)))
+    assert done.returncode == 0, done.stderr
+    operators = {"theirs": read_build_log(said).operators, "ours": read_json(tmp_path / "build.json")["operators"]}
     cycles = {name: sum(each["cycles_total"] for each in rows) for name, rows in operators.items()}
     assert cycles["ours"] == pytest.approx(cycles["theirs"], rel=0.03)
     assert not cpu_operators(operators["ours"])

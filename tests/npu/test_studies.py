@@ -2,7 +2,6 @@
 
 import re
 
-import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,7 +9,6 @@ from conftest import picture
 
 from lib.data.imgsz import ImageSize
 from lib.data.letterbox import letterbox
-from lib.data.split import write_split
 from lib.graph.onnx_session import infer, open_session, to_tensor
 from lib.npu import toolkit
 from lib.npu.layer_errors import COLUMNS, read_layer_errors, worst
@@ -31,22 +29,12 @@ layer_name                     simulator_error
 """
 
 
-@pytest.fixture
-def pictures(tmp_path):
-    """A data set folder of two evaluation pictures; only the second has a label."""
-    for kind in ("images", "labels"):
-        (tmp_path / "dataset" / kind).mkdir(parents=True)
-    for name, label in (("a", ""), ("b", "1 0.5 0.5 0.4 0.3\n")):
-        cv2.imwrite(str(tmp_path / f"dataset/images/{name}.png"), picture(ord(name))[:, :, ::-1])
-        (tmp_path / f"dataset/labels/{name}.txt").write_text(label)
-    write_split(tmp_path / "dataset" / "split.csv", {"a.png": "evaluation", "b.png": "evaluation"})
-    return tmp_path / "dataset"
-
-
 @pytest.mark.toolkit
-def test_layer_errors_are_those_between_onnxruntime_and_the_simulator(step, calibrated, pictures, tmp_path):
-    done = step("analyse_layers", "--calibrated", calibrated[1], "--imgsz", "96x64", "--platform", "rv1106",
-                "--algorithm", "normal", "--dataset", pictures, "--names", *"abcd", "--csv", tmp_path / "layers.csv",
+def test_layer_errors_are_those_between_onnxruntime_and_the_simulator(
+    step, split_onnx, pool, listed, heldout, tmp_path
+):
+    done = step("analyse_layers", "--model", split_onnx, "--calibration", listed, "--platform", "rv1106",
+                "--algorithm", "normal", "--dataset", heldout, "--names", *"abcd", "--csv", tmp_path / "layers.csv",
                 "--plot", tmp_path / "layers.png", "--log", tmp_path / "log")  # fmt: skip
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(tmp_path / "layers.csv")
@@ -56,9 +44,9 @@ def test_layer_errors_are_those_between_onnxruntime_and_the_simulator(step, cali
     assert f"on b.png: worst is {worst(table, 1).layer.item()}, cosine" in done.stderr
     assert (tmp_path / "layers.png").stat().st_size > 10_000
 
-    session = open_session(calibrated[0])
+    session = open_session(split_onnx)
     fitted = letterbox(picture(ord("b")), ImageSize(96, 64))[0]
-    with toolkit.built(calibrated[1], "rv1106", "normal") as rknn:
+    with toolkit.quantized(split_onnx, sorted(pool.iterdir()), "rv1106", "normal") as rknn:
         found = toolkit.simulate(rknn)(fitted)
     measured = table.set_index("layer")
     for output, exact, rounded in zip(session.get_outputs(), infer(session, to_tensor(fitted)), found):

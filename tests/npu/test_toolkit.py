@@ -1,33 +1,103 @@
-"""The real rknn-toolkit2 on a small model: calibrate, compile, simulate; its failures become one sentence."""
+"""The real rknn-toolkit2 on a small model: quantize, build, simulate; its failures become one sentence."""
 
 import contextlib
+import subprocess
+import sys
 
 import numpy as np
+import onnx
+import onnx.version_converter
 import pytest
-from conftest import picture
+from conftest import ROOT, picture
 
+from lib.accuracy.detection_set import read_detections
+from lib.data.images import read_picture
 from lib.data.imgsz import ImageSize
 from lib.data.letterbox import letterbox
 from lib.detector.head import SINGLE, SPLIT, decode
+from lib.detector.nms import detect
 from lib.graph.onnx_file import save
 from lib.graph.onnx_session import infer, open_session, to_tensor
 from lib.graph.surgery import adapt
 from lib.npu import toolkit
 from lib.npu.rknn_file import dequantize, quantize, read_rknn
-from lib.step.errors import ToolkitError, UserError
+from lib.step.errors import UserError
 
 pytestmark = pytest.mark.toolkit
 SIZE = ImageSize(96, 64)
 
 
-def test_calibration_writes_its_files_and_nothing_else(calibrated):
-    assert {path.name for path in calibrated[1].iterdir()} == {*toolkit.CALIBRATED, toolkit.METADATA}
-    assert {path.name for path in calibrated[1].parent.iterdir()} == {"split.onnx", "calibrated"}
+def built(onnx, pool):
+    """The toolkit's object for an ONNX, quantized on the pool."""
+    return toolkit.quantized(onnx, sorted(pool.iterdir()), "rv1106", "normal")
 
 
-def test_simulator_is_int8_of_the_same_network(calibrated, tmp_path):
-    session = open_session(calibrated[0])
-    with toolkit.built(calibrated[1], "rv1106", "normal") as rknn:
+def test_quantize_writes_its_files_and_nothing_else(quantized):
+    assert {path.name for path in quantized.iterdir()} == {"model.rknn", "build.json", "build.log", "detections.npz"}
+
+
+def test_detections_of_the_step_are_those_of_the_simulator(split_onnx, pool, heldout, quantized, quantize, tmp_path):
+    found = read_detections(quantized / "detections.npz")
+    assert found.images == ["a.png", "b.png", "c.png"] and found.sizes == [(90, 70)] * 3
+    with built(split_onnx, pool) as rknn:
+        run = toolkit.simulate(rknn)
+        for name, each in zip(found.images, found.found):
+            fitted, fit = letterbox(read_picture(heldout / "images" / name), SIZE)
+            expected = detect(decode(run(fitted), SPLIT, SIZE), fit)
+            assert len(expected.scores) > 0
+            np.testing.assert_array_equal(each.boxes, expected.boxes)
+            np.testing.assert_array_equal(each.scores, expected.scores)
+            np.testing.assert_array_equal(each.classes, expected.classes)
+    # The file does not depend on the number of processes.
+    assert quantize(split_onnx, tmp_path, "--threads", 2).returncode == 0
+    assert (tmp_path / "detections.npz").read_bytes() == (quantized / "detections.npz").read_bytes()
+
+
+@pytest.mark.parametrize("head", [SINGLE, SPLIT])
+def test_torch_is_loaded_only_when_the_toolkit_uses_it_and_changes_nothing(exported, pool, tmp_path, head):
+    """In processes of their own: this one has torch, Ultralytics brought it."""
+    save(adapt(exported[1], head, [picture(0, 96, 64)], seed=0)[0], tmp_path / "model.onnx")
+    told = {}
+    for kind, first in (("deferred", ""), ("real", "import torch")):
+        arguments = [ROOT / "scripts", tmp_path / "model.onnx", tmp_path / f"{kind}.npz", *sorted(pool.iterdir())]
+        done = subprocess.run([sys.executable, "-c", TORCH_DRIVER.format(first=first), *map(str, arguments)],
+                              capture_output=True, text=True)  # fmt: skip
+        assert done.returncode == 0, done.stderr[-2000:]
+        told[kind] = done.stdout.splitlines()[-1]
+    assert told["real"] == "torch True"
+    if head == SPLIT:
+        assert told["deferred"] == "torch False"
+    deferred, real = (np.load(tmp_path / f"{kind}.npz") for kind in ("deferred", "real"))
+    assert deferred.files == real.files and len(real.files) == (1 if head == SINGLE else 6)
+    for name in real.files:
+        np.testing.assert_array_equal(deferred[name], real[name])
+
+
+TORCH_DRIVER = """
+import sys
+{first}
+scripts, onnx, output, *images = sys.argv[1:]
+sys.path.insert(0, scripts)
+from pathlib import Path
+import cv2
+import numpy as np
+from lib.npu import toolkit
+with toolkit.quantized(Path(onnx), [Path(each) for each in images], "rv1106", "normal") as rknn:
+    np.savez(output, *toolkit.simulate(rknn)(cv2.imread(images[0])))
+print("torch", hasattr(sys.modules.get("torch"), "arange"))
+"""
+
+
+@pytest.mark.parametrize("algorithm", toolkit.ALGORITHMS)
+def test_every_algorithm_quantizes(split_onnx, pool, algorithm):
+    with toolkit.quantized(split_onnx, sorted(pool.iterdir())[:2], "rv1106", algorithm) as rknn:
+        outputs = toolkit.simulate(rknn)(letterbox(picture(0), SIZE)[0])
+    assert len(outputs) == 6 and all(np.isfinite(each).all() for each in outputs)
+
+
+def test_simulator_is_int8_of_the_same_network(split_onnx, pool, tmp_path):
+    session = open_session(split_onnx)
+    with built(split_onnx, pool) as rknn:
         toolkit.export(rknn, tmp_path / "model.rknn")
         run = toolkit.simulate(rknn)
         for seed in range(3):
@@ -44,38 +114,36 @@ def test_simulator_is_int8_of_the_same_network(calibrated, tmp_path):
     assert (tmp_path / "model.rknn").read_bytes()[:4] == b"RKNN"
 
 
-def test_toolkit_failure_is_one_sentence_that_names_the_log(step, tmp_path, pool):
-    (tmp_path / "broken.onnx").write_bytes(b"no model")
-    (pool.parent / "list.txt").write_text("".join(f"{pool.name}/{path.name}\n" for path in sorted(pool.iterdir())))
-    done = step("calibrate", "--model", tmp_path / "broken.onnx", "--images", pool.parent / "list.txt",
-                "--platform", "rv1106", "--algorithm", "normal", "--output", tmp_path / "out",
-                "--log", tmp_path / "c.log")  # fmt: skip
+def test_toolkit_failure_is_one_sentence_that_names_the_log(quantize, exported, tmp_path):
+    # Opset 20 is sound for onnxruntime, and the toolkit refuses it.
+    model = onnx.version_converter.convert_version(exported[1], 20)
+    save(model, tmp_path / "newer.onnx")
+    done = quantize(tmp_path / "newer.onnx", tmp_path)
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
-    assert "rknn-toolkit2" in done.stderr and "c.log" in done.stderr
-    assert not (tmp_path / "out").exists()
-    assert "rknn-toolkit2 version" in (tmp_path / "c.log").read_text()
+    assert "rknn-toolkit2" in done.stderr and "build.log" in done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"newer.onnx", "build.log"}
+    assert "rknn-toolkit2 version" in (tmp_path / "build.log").read_text()
 
 
-def test_damaged_calibration_is_a_toolkit_error(calibrated, tmp_path):
-    for name in toolkit.CALIBRATED:
-        (tmp_path / name).write_bytes((calibrated[1] / name).read_bytes()[:100])
-    with pytest.raises(ToolkitError, match="the build from"), toolkit.built(tmp_path, "rv1106", "normal"):
-        pass
+def test_wrong_number_of_classes_is_told_before_the_build(quantize, split_onnx, tmp_path):
+    done = quantize(split_onnx, tmp_path, names=["a", "b"])
+    assert done.returncode == 2
+    assert "split.onnx scores 4 classes, the data set has 2 names" in done.stderr
+    assert "rknn-toolkit2 version" not in (tmp_path / "build.log").read_text()
 
 
 @pytest.mark.parametrize("head", [SINGLE, SPLIT])
 def test_rknn_file_tells_how_the_simulator_quantizes(exported, pool, tmp_path, head):
-    onnx, _ = adapt(exported[1], head, [picture(0, 96, 64)], seed=0)
-    save(onnx, tmp_path / "model.onnx")
-    toolkit.calibrate(tmp_path / "model.onnx", sorted(pool.iterdir()), "rv1106", "normal", tmp_path / "calibrated")
-    with toolkit.built(tmp_path / "calibrated", "rv1106", "normal") as rknn:
+    model, _ = adapt(exported[1], head, [picture(0, 96, 64)], seed=0)
+    save(model, tmp_path / "model.onnx")
+    with built(tmp_path / "model.onnx", pool) as rknn:
         toolkit.export(rknn, tmp_path / "model.rknn")
         outputs = toolkit.simulate(rknn)(letterbox(picture(0), SIZE)[0])
     told = read_rknn(tmp_path / "model.rknn")
     assert (told.mean, told.std, told.toolkit, told.platform) == ((0,) * 3, (255,) * 3, toolkit.version(), "rv1106")
     assert told.input[:4] == ("images", (1, 3, 64, 96), (1, 1, 64, 96, 3), "int8")
-    assert [each.name for each in told.outputs] == [each.name for each in onnx.graph.output]
+    assert [each.name for each in told.outputs] == [each.name for each in model.graph.output]
     for tensor, output in zip(told.outputs, outputs, strict=True):
         batch, channels, height, width = output.shape
         assert tensor.shape == output.shape
@@ -89,10 +157,8 @@ def test_rknn_file_tells_how_the_simulator_quantizes(exported, pool, tmp_path, h
                 quantize(output, wrong)
 
 
-def test_damaged_rknn_is_one_sentence(calibrated, tmp_path):
-    with toolkit.built(calibrated[1], "rv1106", "normal") as rknn:
-        toolkit.export(rknn, tmp_path / "model.rknn")
-    data = (tmp_path / "model.rknn").read_bytes()
+def test_damaged_rknn_is_one_sentence(quantized, tmp_path):
+    data = (quantized / "model.rknn").read_bytes()
     rng = np.random.default_rng(0)
     damaged = [b"", b"RKNN", b"PK" + data[2:], data[:70], data[: len(data) // 2], data[:-1], data[:2000] + data[3000:]]
     for number, each in enumerate(damaged):

@@ -1,6 +1,7 @@
 """The build log is read whole or refused, and the verdict is the field's on the cases that the field knows."""
 
 import re
+import shutil
 
 import pandas as pd
 import pytest
@@ -14,25 +15,14 @@ from lib.step.files import read_json
 LIMITS = ["--cma-mb", 66, "--clock-mhz", 420]
 
 
-@pytest.fixture(scope="session")
-def compiled(calibrated, tmp_path_factory, step):
-    """The folder with model.rknn, build.json and build.log of the small detector with the head 'split'."""
-    folder = tmp_path_factory.mktemp("compiled")
-    done = compile_rknn(step, calibrated, folder, *LIMITS)
-    assert done.returncode == 0, done.stderr
-    return folder
-
-
-def compile_rknn(step, calibrated, folder, *options):
-    return step("compile_rknn", "--calibrated", calibrated[1], "--platform", "rv1106", "--algorithm", "normal",
-                *options, "--output", folder / "model.rknn", "--build", folder / "build.json",
-                "--log", folder / "build.log")  # fmt: skip
+def judge_step(step, folder, *options):
+    return step("judge", "--build", folder / "build.json", "--verdict", folder / "verdict.json", *options)
 
 
 @pytest.fixture(scope="session")
-def log_text(compiled):
+def log_text(quantized):
     """The real log of that build."""
-    return (compiled / "build.log").read_text()
+    return (quantized / "build.log").read_text()
 
 
 @pytest.fixture(scope="session")
@@ -42,9 +32,9 @@ def log(log_text):
 
 
 @pytest.mark.toolkit
-def test_build_json_holds_what_a_hand_count_of_the_log_gives(compiled, log_text):
+def test_build_json_holds_what_a_hand_count_of_the_log_gives(quantized, log_text):
     # Counted with awk and bc on such a log: 102 operators, 101 of them on the NPU; 63 have cycles.
-    build = read_json(compiled / "build.json")
+    build = read_json(quantized / "build.json")
     operators = build["operators"]
     assert (len(operators), sum(each["target"] == "NPU" for each in operators)) == (102, 101)
     assert sum(each["cycles_total"] > 0 for each in operators) == 63
@@ -66,9 +56,8 @@ def test_build_json_holds_what_a_hand_count_of_the_log_gives(compiled, log_text)
         "cycles_ddr": 0, "cycles_npu": 0, "cycles_total": 0, "kb": 0,
     }  # fmt: skip
     assert build["toolkit"] == "2.3.2" and build["platform"] == "rv1106"
-    assert build["rknn_bytes"] == (compiled / "model.rknn").stat().st_size
-    assert build["verdict"]["result"] == RUNS
-    assert build["costs"]["estimated_ms"] == round(build["npu_mcycles"] * 1e3 / 420, 2)
+    assert build["rknn_bytes"] == (quantized / "model.rknn").stat().st_size
+    assert "verdict" not in build and "costs" not in build
 
 
 DAMAGES = {
@@ -101,33 +90,55 @@ def test_log_of_another_form_is_refused(log_text, damage):
 
 
 @pytest.mark.toolkit
-def test_step_refuses_a_log_that_it_cannot_read_and_writes_nothing(calibrated, tmp_path, monkeypatch):
-    import compile_rknn
+def test_step_refuses_a_log_that_it_cannot_read_and_writes_nothing(split_onnx, listed, heldout, tmp_path, monkeypatch):
+    import quantize
     from lib.step import console
 
     monkeypatch.setattr(console, "transcript", lambda: lambda: "nothing of the kind")
     monkeypatch.setattr(console, "log_to", lambda path: None)
-    arguments = ["--calibrated", calibrated[1], "--platform", "rv1106", "--algorithm", "normal", *LIMITS,
-                 "--output", tmp_path / "m.rknn", "--build", tmp_path / "b.json", "--log", "x"]  # fmt: skip
+    arguments = ["--model", split_onnx, "--calibration", listed, "--platform", "rv1106", "--algorithm", "normal",
+                 "--dataset", heldout, "--names", *"abcd", "--output", tmp_path / "m.rknn",
+                 "--build", tmp_path / "b.json", "--detections", tmp_path / "d.npz", "--log", "x"]  # fmt: skip
     with pytest.raises(ToolkitError, match="0 tables 'Feature Tensor Information Table"):
-        compile_rknn.main(list(map(str, arguments)))
+        quantize.main(list(map(str, arguments)))
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.toolkit
-def test_refused_model_is_written_unless_the_run_is_to_stop(step, calibrated, tmp_path):
+def test_verdict_and_costs_are_judged_from_the_build_alone(step, quantized, tmp_path):
+    shutil.copy(quantized / "build.json", tmp_path)
+    done = judge_step(step, tmp_path, *LIMITS)
+    assert done.returncode == 0, done.stderr
+    found = read_json(tmp_path / "verdict.json")
+    assert found["verdict"]["result"] == RUNS
+    cycles = read_json(quantized / "build.json")["npu_mcycles"]
+    assert found["costs"]["estimated_ms"] == round(cycles * 1e3 / 420, 2)
+    assert judge_step(step, tmp_path, "--cma-mb", 66, "--clock-mhz", 700).returncode == 0
+    assert read_json(tmp_path / "verdict.json")["costs"]["estimated_ms"] == round(cycles * 1e3 / 700, 2)
+
+
+@pytest.mark.toolkit
+def test_refused_model_is_an_error_only_if_the_run_is_to_stop(step, quantized, tmp_path):
+    shutil.copy(quantized / "build.json", tmp_path)
     tight = ["--cma-mb", 1, "--clock-mhz", 420]
-    done = compile_rknn(step, calibrated, tmp_path, *tight, "--stop")
+    done = judge_step(step, tmp_path, *tight, "--stop")
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
     assert re.search(
         r"verdict fails \(guess\): weights and tensors take \d\.\d MB, the board's CMA gives 1 MB; ", done.stderr
     )
-    assert [path.name for path in tmp_path.iterdir()] == ["build.log"]
-    done = compile_rknn(step, calibrated, tmp_path, *tight)
+    assert [path.name for path in tmp_path.iterdir()] == ["build.json"]
+    done = judge_step(step, tmp_path, *tight)
     assert done.returncode == 0
-    assert read_json(tmp_path / "build.json")["verdict"]["result"] == FAILS
-    assert (tmp_path / "model.rknn").exists()
+    assert read_json(tmp_path / "verdict.json")["verdict"]["result"] == FAILS
+
+
+def test_build_json_that_lacks_something_is_one_sentence(step, tmp_path):
+    (tmp_path / "build.json").write_text('{"operators": [], "internal_kb": 1.0}')
+    done = judge_step(step, tmp_path, *LIMITS)
+    assert done.returncode == 2
+    assert "lacks weight_kb, messages" in done.stderr and len(done.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "verdict.json").exists()
 
 
 @pytest.mark.toolkit

@@ -18,12 +18,15 @@ from chromium import BROKEN_IMAGES
 from conftest import picture
 
 import make_report
-from lib.results.choice import focus, pareto_front, recommended
+from lib.accuracy.evaluation import Measured, write_measured
+from lib.results.choice import focus, not_told_apart, pareto_front, recommended
 from lib.results.plots import class_changes, map_over_imgsz, map_over_max_images, pareto
+from lib.results.report.contents import contents
 from lib.results.report.provenance import portable_config
+from lib.results.report.render import render
 from lib.results.sweep import variants
 from lib.results.table import class_differences, from_csv, to_csv, variant_of
-from lib.step.errors import run_step
+from lib.step.errors import UserError, run_step
 
 HOSTILE = "<script>document.title='owned'</script>$_$"
 CLASSES = {"bolt": 12, "nut & washer": 7, HOSTILE: 3}
@@ -37,7 +40,7 @@ CONFIG = {
     "draw": {"images": 0, "seed": 0},
     "dataset": {"name": "made", "archive": ["pictures"], "names": list(CLASSES)},
     "split": {"calibration": 2, "seed": 0},
-    "evaluation": {"images": "heldout"},
+    "evaluation": {"images": "heldout", "resamples": 200, "seed": 0},
     "export": {"opset": 19},
     "sweep": {
         "model": ["tiny"],
@@ -92,6 +95,35 @@ def test_pareto_front_is_what_no_running_row_beats():
         assert list(table.npu_mcycles[front]) == sorted(table.npu_mcycles[front])
 
 
+def test_rows_are_told_apart_where_their_difference_is_sure():
+    rng = np.random.default_rng(0)
+    table = frame((0.5, 3.0, "runs"), (0.5, 9.0, "fails"), (0.49, 2.0, "runs"), (0.45, 1.0, "runs"), (0.5, 3.5, "runs"))
+    # The images move all rows alike by far more than the rows differ: only the differences tell.
+    images = rng.normal(0, 0.1, 1000)
+    resampled = {label: images + row.map50_95_int8 + rng.normal(0, 0.005, 1000) for label, row in table.iterrows()}
+    assert not_told_apart(table, resampled, 0) == [2, 4]
+    assert not_told_apart(table, resampled, 3) == []
+    # Without any label in any resample there is no difference to see.
+    assert not_told_apart(table, dict.fromkeys(table.index, np.full(1000, np.nan)), 0) == [3, 2, 4]
+
+
+def test_report_names_what_cannot_be_told_apart_and_the_cheapest_of_it(run, tmp_path):
+    shown = contents(run, CONFIG)
+    # 0.001 apart where the rows' own noise is 0.001: alike; 0.004 apart: told apart.
+    assert shown["best"]["title"].startswith("tiny 96 split, normal, 8")
+    assert [each["title"] for each in shown["alike"]] == ["tiny 96 split, normal, 64 calibration images"]
+    assert shown["cheapest"]["title"] == shown["best"]["title"]
+    again = shutil.copytree(run, tmp_path / "run")
+    table = from_csv(again / "table.csv")
+    table.loc[(table["head"] == "split") & (table.max_images == 64), "npu_mcycles"] = 1.25
+    (again / "table.csv").write_text(to_csv(table))
+    page = render(contents(again, CONFIG))
+    assert "cheapest of them in NPU cycles is <strong>tiny 96 split, normal, 64 calibration images</strong>" in page
+    write_measured(again / "metrics/tiny/96/split/normal-64.npz", Measured(["other.jpg"], 0, 0.5, np.ones(200)))
+    with pytest.raises(UserError, match="different images or resamples"):
+        contents(again, CONFIG)
+
+
 def write(path, content) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(content, bytes):
@@ -124,6 +156,8 @@ def run(tmp_path_factory):
     run = tmp_path_factory.mktemp("runs") / "made up"
     rows = []
     sweep = CONFIG["sweep"]
+    # What the choice of images does to all variants alike.
+    images = np.random.default_rng(99).normal(0, 0.05, 200)
     for number, variant in enumerate(variants(**sweep)):
         # At 96 pixels 9.5 Mcycles, at 320 10.5: as text, the order is another one.
         change = 0.001 * number + (0.1 if variant.head == "single" else 0)
@@ -133,7 +167,11 @@ def run(tmp_path_factory):
         write((run / "metrics" / variant.path()).with_suffix(".json"), metrics(change))
         costs = {"estimated_ms": 25.0, "clock_mhz": 420, "uncounted_operators": 5, "memory_mb": 3.5, "cma_mb": 66}
         build = run / "rknn" / variant.path()
-        write(build / "build.json", {"toolkit": "2.3.2", "costs": costs, "verdict": verdict})
+        write(build / "build.json", {"toolkit": "2.3.2"})
+        write(build / "verdict.json", {"costs": costs, "verdict": verdict})
+        resampled = images + 0.6 - change + np.random.default_rng(number).normal(0, 0.001, 200)
+        measured = Measured([f"{n}.jpg" for n in range(22)], 0, 0.6 - change, resampled)
+        write_measured((run / "metrics" / variant.path()).with_suffix(".npz"), measured)
         write(build / "model.rknn", bytes([number]))
         for graph in ("exported", variant.head):
             write(run / "onnx" / variant.model / variant.imgsz / f"{graph}.onnx", graph)
@@ -148,6 +186,8 @@ def run(tmp_path_factory):
                 "npu_mcycles": cycles,
                 "cpu_ops": 2 if verdict["result"] == "fails" else 0,
                 "verdict": verdict["result"],
+                "retention_low": float("nan") if number == 4 else round((0.58 - change) / 0.6, 4),
+                "retention_high": float("nan") if number == 4 else round((0.61 - change) / 0.6, 4),
             }
         )
     table = pd.DataFrame(rows)

@@ -21,7 +21,7 @@ from conftest import ROOT, copy_project
 COLUMNS = [
     "model", "imgsz", "head", "algorithm", "max_images", "map50_95_fp32", "map50_fp32", "map50_95_adapted",
     "map50_95_int8", "map50_int8", "retention", "rknn_mb", "npu_mcycles", "internal_kb", "weight_kb",
-    "cpu_ops", "verdict",
+    "cpu_ops", "verdict", "retention_low", "retention_high",
 ]  # fmt: skip
 
 
@@ -54,7 +54,9 @@ def jobs(output: str) -> dict[str, int]:
 
 def test_dry_run_of_the_default_config_plans_the_whole_sweep(snakemake):
     planned = jobs(snakemake("-n").stdout)
-    assert planned["calibrate"] == planned["compile_rknn"] == planned["evaluate_int8"] == 16
+    assert planned["quantize"] == planned["judge"] == planned["evaluate_int8"] == 16
+    assert planned["detect_exported"] == planned["evaluate_exported"] == 4
+    assert planned["detect_adapted"] == planned["evaluate_adapted"] == 8
     assert planned["export_onnx"] == planned["simplify_onnx"] == 4
     assert planned["graph_surgery"] == 8
     assert planned["analyse_layers"] == 2
@@ -62,8 +64,8 @@ def test_dry_run_of_the_default_config_plans_the_whole_sweep(snakemake):
 
 def test_studies_run_by_name_only(snakemake):
     planned = jobs(snakemake("-n", "calibration_study").stdout)
-    assert planned["calibrate_for_study"] == planned["evaluate_for_study"] == planned["sample_for_study"] == 15
-    assert "compile_rknn" not in planned
+    assert planned["quantize_for_study"] == planned["evaluate_for_study"] == planned["sample_for_study"] == 15
+    assert "quantize" not in planned and "judge" not in planned
     assert jobs(snakemake("-n", "frontier").stdout) == {"frontier": 1}
 
 
@@ -75,7 +77,7 @@ def test_layers_beside_the_sweep_are_told_and_not_run(snakemake):
 
 def test_sweep_from_the_command_line(snakemake):
     output = snakemake("-n", "--config", "sweep={imgsz: [320], max_images: [8, 32]}").stdout
-    assert jobs(output)["calibrate"] == 4
+    assert jobs(output)["quantize"] == 4
     assert jobs(output)["export_onnx"] == 1
 
 
@@ -130,6 +132,7 @@ def test_chain_end_to_end(small, snakemake):
     assert (table.rknn_mb > 3).all()
     assert table.npu_mcycles.between(0.7, 0.9).all() and (table.weight_kb > 2900).all()
     assert set(table.verdict) == {"runs"} and set(table.cpu_ops) == {0}
+    assert (table.retention_low <= table.retention).all() and (table.retention <= table.retention_high).all()
     assert sorted(path.name for path in (results / "layers").rglob("*.*")) == ["normal-4.csv", "normal-4.png"]
     for name in ("table.md", "plots/map_over_imgsz.png", "plots/map_over_max_images.png"):
         assert (results / name).stat().st_size > 500
@@ -141,12 +144,19 @@ def test_chain_end_to_end(small, snakemake):
 
     more = snakemake(*run, "--config", "sweep={max_images: [4, 6]}", "-n").stdout
     assert jobs(more) == {
-        "sample_calibration": 2, "calibrate": 4, "compile_rknn": 4, "evaluate_int8": 4, "collect": 1,
+        "sample_calibration": 2, "quantize": 4, "judge": 4, "evaluate_int8": 4, "collect": 1,
         "show_detections": 1, "make_report": 1,
+    }  # fmt: skip
+    other_board = snakemake(*run, "--config", "verdict={cma_mb: 24, clock_mhz: 700}", "-n").stdout
+    assert jobs(other_board) == {"judge": 4, "collect": 1, "make_report": 1}
+    other_draw = snakemake(*run, "--config", "evaluation={resamples: 50}", "-n").stdout
+    assert jobs(other_draw) == {
+        "evaluate_exported": 2, "evaluate_adapted": 4, "evaluate_int8": 4, "collect": 1, "make_report": 1,
     }  # fmt: skip
 
     # The same files again give the same table.
-    shutil.rmtree(results / "quantized" / "yolov8n" / "128")
+    shutil.rmtree(results / "rknn" / "yolov8n" / "128")
+    shutil.rmtree(results / "detections" / "yolov8n" / "128")
     shutil.rmtree(results / "metrics" / "yolov8n" / "128")
     snakemake(*run)
     assert (results / "table.csv").read_bytes() == first
@@ -161,8 +171,8 @@ def test_killed_run_finishes_when_started_again(small, snakemake, python_env):
     results = small / "results" / "small"
     process = subprocess.Popen(["snakemake", *one], cwd=small, env=python_env, start_new_session=True,
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
-    # Killed while it calibrates: the slow step, with its output half done.
-    log = results / "logs" / "calibrate" / "yolov8n" / "128" / "split" / "normal-4.log"
+    # Killed while it builds: the slow step, with its output half done.
+    log = results / "rknn" / "yolov8n" / "128" / "split" / "normal-4" / "build.log"
     deadline = time.monotonic() + 300
     while not (log.exists() and "rknn-toolkit2 version" in log.read_text()):
         assert process.poll() is None and time.monotonic() < deadline
@@ -290,7 +300,7 @@ def test_dvc_and_snakemake_give_the_same_table_and_report(origin, by_snakemake, 
     config["sweep"]["max_images"] = [4, 6]
     (project / "config" / "demo.yaml").write_text(yaml.safe_dump(config))
     assert changed() == {
-        "sample_calibration", "calibrate", "compile_rknn", "evaluate_int8", "show_detections", "collect",
+        "sample_calibration", "quantize", "judge", "evaluate_int8", "show_detections", "collect",
         "make_report", "bundle",
     }  # fmt: skip
 

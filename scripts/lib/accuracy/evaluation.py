@@ -1,135 +1,86 @@
-"""Many pictures through one model, sharded over processes."""
+"""Accuracy of detections against labels, with its uncertainty."""
 
-import os
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property, partial
-from multiprocessing import get_context
-from pathlib import Path
+from typing import NamedTuple
 
-import cv2
-from tqdm import tqdm
+import numpy as np
 
-from lib.data.images import read_picture
-from lib.data.imgsz import ImageSize
-from lib.data.letterbox import letterbox
-from lib.detector.anchors import YoloLayer, from_metadata
-from lib.detector.detections import detect
-from lib.detector.head import decode
-from lib.graph.onnx_file import load, metadata
-from lib.graph.onnx_session import infer, open_session, to_tensor
-from lib.npu import toolkit
-from lib.step import console
+from lib.accuracy.average_precision import average_precision
+from lib.accuracy.bootstrap import draw, interval, resampled_map
+from lib.accuracy.detection_set import DetectionSet, read_arrays
+from lib.accuracy.true_positives import match
 from lib.step.errors import UserError
-from lib.step.files import read_json
+from lib.step.files import whole
 
 
-@dataclass(frozen=True)
-class OnnxModel:
-    """An ONNX run in FP32 by onnxruntime."""
+class Measured(NamedTuple):
+    """The accuracy of one model: mAP50-95 (0..1) on the images, and on each resample of them."""
 
-    path: Path
-    head: str
-
-    @cached_property
-    def darknet(self) -> tuple[YoloLayer, ...]:
-        """Its [yolo] layers, if it comes from Darknet."""
-        return from_metadata(metadata(load(self.path)))
-
-    @contextmanager
-    def loaded(self):
-        """Yields a function that a worker calls once to get its runner: uint8 RGB [H, W, 3] → raw outputs."""
-
-        def start():
-            session = open_session(self.path)
-            return lambda picture: infer(session, to_tensor(picture))
-
-        yield start
+    images: list[str]
+    seed: int  # that the resamples were drawn with
+    map50_95: float
+    resampled: np.ndarray  # float64 [resamples]
 
 
-@dataclass(frozen=True)
-class SimulatedModel:
-    """A calibrated model, built anew and run in INT8 on the toolkit's simulator."""
+def measure(
+    truth: list[np.ndarray], found: DetectionSet, names: list[str], resamples: int, seed: int
+) -> tuple[dict, Measured]:
+    """Metrics of detections, with the interval of map50_95 over resamples of the images, and what they rest on.
 
-    path: Path
-    head: str
-    platform: str
-    algorithm: str
-
-    @cached_property
-    def darknet(self) -> tuple[YoloLayer, ...]:
-        """Its [yolo] layers, if it comes from Darknet."""
-        return from_metadata(read_json(self.path / toolkit.METADATA))
-
-    @contextmanager
-    def loaded(self):
-        """Yields a function that a worker calls once to get its runner: uint8 RGB [H, W, 3] → dequantized outputs."""
-        with toolkit.built(self.path, self.platform, self.algorithm) as rknn:
-            yield partial(toolkit.simulate, rknn)
-
-
-def detect_all(model, imgsz: ImageSize, classes: int, pictures: list[Path], processes: int):
-    """Detections and size (width, height) of each picture, in the order given, whatever the number of processes.
-
-    Returns a list of (Detections, (width, height)). Raises UserError for a picture that cannot be decoded, or a model
-    whose outputs are not those of its head or not of `classes` classes.
+    `truth`: of each image [n, 5] class, x1, y1, x2, y2 in its pixels. The metrics are those of `average_precision`, the
+    number of images, and map50_95_low and _high. Raises UserError when no image has a labelled box.
     """
-    work = partial(_detect, model, imgsz, classes)
-    return over_pictures(model, work, pictures, processes, f"{model.path.name} {imgsz}")
+    if not any(map(len, truth)):
+        raise UserError(f"the {len(truth)} images to evaluate on have no box at all, so mAP has no meaning")
+    precision = average_precision(truth, found.found, found.sizes, names)
+    resampled = resampled_map(match(truth, found.found, len(names)), draw(len(truth), resamples, seed))
+    low, high = interval(resampled)
+    metrics = {
+        "images": len(truth),
+        "map50_95": precision["map50_95"],
+        "map50": precision["map50"],
+        "map50_95_low": _number(low),
+        "map50_95_high": _number(high),
+        "per_class": precision["per_class"],
+    }
+    return metrics, Measured(found.images, seed, precision["map50_95"], resampled)
 
 
-def over_pictures(model, work, pictures: list[Path], processes: int, title: str) -> list:
-    """`work(run, path)` for each picture, in the order given; `run` takes uint8 RGB [H, W, 3] to a model's raw outputs.
+def retention(model: Measured, baseline: Measured) -> dict:
+    """The model's mAP50-95 as a share of the baseline's, with the interval of that share over the resamples.
 
-    `processes` workers share the pictures; `title` stands before the progress bar. Errors of `work` come back as they
-    are; UserError when a worker is killed.
+    None where the baseline finds nothing: it has nothing to retain. Raises UserError when the two were not measured on
+    the same images and resamples.
     """
-    # One thread a process: the processes are the parallelism, and a fork keeps no other thread.
-    os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
-    cv2.setNumThreads(1)
-    with model.loaded() as start:
-        # fork: importing the toolkit and building the model takes seconds, and is done once for all workers.
-        workers = ProcessPoolExecutor(
-            min(processes, len(pictures)), get_context("fork"), initializer=_join, initargs=(start, work)
-        )
-        try:
-            done = workers.map(_work, pictures)
-            # The bar starts after the workers: it brings a thread along.
-            return list(tqdm(done, title, len(pictures), file=console.terminal(), disable=None))
-        except BrokenProcessPool:
-            raise UserError(
-                "a worker process was killed, most likely for want of memory; use fewer --threads"
-            ) from None
-        finally:
-            workers.shutdown(cancel_futures=True)
+    require_same_resamples([model, baseline])
+    if not baseline.map50_95:
+        return {"retention": None, "retention_low": None, "retention_high": None}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        low, high = interval(model.resampled / baseline.resampled)
+    return {
+        "retention": model.map50_95 / baseline.map50_95,
+        "retention_low": _number(low),
+        "retention_high": _number(high),
+    }
 
 
-def _detect(model, imgsz: ImageSize, classes: int, run, path: Path):
-    fitted, fit = letterbox(read_picture(path), imgsz)
-    predictions = decode(run(fitted), model.head, imgsz, model.darknet)
-    if (found := predictions.shape[1] - 4) != classes:
-        raise UserError(f"{model.path} scores {found} classes, the data set has {classes} names")
-    return detect(predictions, fit), fit.source
+def require_same_resamples(measured: list[Measured]) -> None:
+    """Raises UserError when models were measured on different images or resamples."""
+    if len({(tuple(each.images), each.seed, len(each.resampled)) for each in measured}) > 1:
+        raise UserError("the models were measured on different images or resamples; run the steps that do it again")
 
 
-class _Worker:
-    """One process's share: it opens the model at its first picture, so that errors come back as results do."""
-
-    def __init__(self, start, work):
-        self.start, self.work = start, work
-
-    @cached_property
-    def run(self):
-        """The runner of this process."""
-        return self.start()
+def write_measured(path, measured: Measured) -> None:
+    """Write a model's accuracy as NumPy's .npz, whole or not at all."""
+    with whole(path) as part, open(part, "wb") as file:
+        np.savez_compressed(file, **measured._asdict())
 
 
-def _join(*args) -> None:
-    global _worker
-    _worker = _Worker(*args)
+def read_measured(path) -> Measured:
+    """What `write_measured` wrote. Raises UserError when it is missing or damaged."""
+    images, seed, map50_95, resampled = read_arrays(path, "resampled mAP", Measured._fields)
+    return Measured([str(name) for name in images], int(seed), float(map50_95), resampled)
 
 
-def _work(path: Path):
-    return _worker.work(_worker.run, path)
+def _number(value: float) -> float | None:
+    """A number for JSON, which has no NaN."""
+    return None if np.isnan(value) else value

@@ -3,8 +3,8 @@
 from lib.data.imgsz import ImageSize
 from lib.data.letterbox import GREY
 from lib.detector.anchors import YoloLayer, to_metadata
-from lib.detector.detections import IOU, MOST, MOST_CANDIDATES
 from lib.detector.head import DFL_BINS, SINGLE, SPLIT, STRIDES
+from lib.detector.nms import IOU, MOST, MOST_CANDIDATES
 from lib.npu.rknn_file import RknnFile, RknnTensor
 from lib.results.sweep import Variant
 from lib.results.table import MAP_DIGITS

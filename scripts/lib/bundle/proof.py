@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lib.accuracy.evaluation import SimulatedModel, over_pictures
+from lib.accuracy.inference import over_images
 from lib.bundle import golden, program
 from lib.bundle.agreement import Agreement, compare
 from lib.bundle.contract import outputs_of
@@ -15,8 +15,9 @@ from lib.data.images import read_picture
 from lib.data.imgsz import ImageSize
 from lib.data.letterbox import Letterbox, letterbox
 from lib.detector.anchors import from_metadata
-from lib.detector.detections import CONFIDENCE, IOU, Detections, detect
+from lib.detector.detections import Detections
 from lib.detector.head import decode
+from lib.detector.nms import CONFIDENCE, IOU, detect
 from lib.step.errors import UserError
 
 
@@ -29,19 +30,19 @@ class Proven(NamedTuple):
     size: tuple[int, int]
 
 
-def prove(model: SimulatedModel, agreed: dict, binary: Path, pictures: list[Path], processes: int) -> list[Proven]:
-    """Prove the compiled decoder `binary` of a contract on each of `pictures`.
+def prove(simulator, agreed: dict, binary: Path, images: list[Path], processes: int) -> list[Proven]:
+    """Prove the compiled decoder `binary` of a contract on each of `images`; `simulator()` opens the INT8 model.
 
-    Raises UserError at the first picture on which the two differ.
+    Raises UserError at the first image on which the two differ.
     """
     work = partial(_prove, agreed, binary)
-    return over_pictures(model, work, pictures, processes, f"prove {model.path.name}")
+    return over_images(simulator, work, images, processes, "prove decode.h")
 
 
-def write_golden(model: SimulatedModel, agreed: dict, picture: Path, folder: Path) -> None:
+def write_golden(simulator, agreed: dict, picture: Path, folder: Path) -> None:
     """Write the golden files of one picture into the new `folder`, expectations found by Python."""
     folder.mkdir()
-    over_pictures(model, partial(_write_golden, agreed, folder), [picture], 1, "golden files")
+    over_images(simulator, partial(_write_golden, agreed, folder), [picture], 1, "golden files")
 
 
 def recompute(agreed: dict, folder: Path) -> Detections:

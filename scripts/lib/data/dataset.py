@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from lib.data.images import picture_paths
+from lib.data.image_paths import picture_paths
 from lib.data.labels import read_labels
 from lib.step.errors import UserError
 

@@ -1,18 +1,9 @@
-"""Image files: found below a folder, and decoded."""
-
-from pathlib import Path
+"""Image files, decoded."""
 
 import cv2
 import numpy as np
 
 from lib.step.errors import UserError
-
-PICTURES = (".jpg", ".jpeg", ".png")
-
-
-def picture_paths(folder: Path) -> list[Path]:
-    """Every picture below `folder` (jpg, jpeg, png in any case), sorted by its path."""
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES and path.is_file())
 
 
 def read_picture(path) -> np.ndarray:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from lib.data.split import EVALUATION, read_split
 from lib.step.errors import UserError
+from lib.step.files import require
 
 BORDER_TOLERANCE = 1e-3  # of the picture's side; labels are rounded to a few digits
 
@@ -63,3 +65,9 @@ def boxes_in_pixels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def read_boxes(dataset: Path, picture: str, size: tuple[int, int], classes: int) -> np.ndarray:
     """A picture's labelled boxes [n, 5] as class, x1, y1, x2, y2 in its pixels; `size` is its width and height."""
     return boxes_in_pixels(read_labels(dataset / "labels" / f"{Path(picture).stem}.txt", classes), size)
+
+
+def labelled_pictures(dataset: Path, classes: int) -> list[str]:
+    """The evaluation pictures that have a label, sorted. Raises UserError for a broken label, as `read_labels` does."""
+    pictures = read_split(require(dataset / "split.csv", "split"), (EVALUATION,))
+    return [name for name in pictures if len(read_labels(dataset / "labels" / f"{Path(name).stem}.txt", classes))]

@@ -2,11 +2,9 @@
 
 import csv
 import random
-from pathlib import Path
 
-from lib.data.labels import read_labels
 from lib.step.errors import UserError
-from lib.step.files import require, whole
+from lib.step.files import whole
 
 CALIBRATION, EVALUATION = "calibration", "evaluation"
 # What `evaluation.images` of the config means.
@@ -46,9 +44,3 @@ def read_split(path, parts: tuple[str, ...]) -> list[str]:
     """The pictures of the named parts in a `split.csv`, sorted."""
     with open(path, newline="") as file:
         return sorted(row["image"] for row in csv.DictReader(file) if row["part"] in parts)
-
-
-def labelled_pictures(dataset: Path, classes: int) -> list[str]:
-    """The evaluation pictures that have a label, sorted. Raises UserError for a broken label, as `read_labels` does."""
-    pictures = read_split(require(dataset / "split.csv", "split"), (EVALUATION,))
-    return [name for name in pictures if len(read_labels(dataset / "labels" / f"{Path(name).stem}.txt", classes))]

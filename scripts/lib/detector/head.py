@@ -23,6 +23,7 @@ from lib.step.errors import UserError
 
 EXPORTED, SINGLE, SPLIT = "exported", "single", "split"
 HEADS = (SINGLE, SPLIT)
+HEAD_KEY = "rv1106.head"  # the ONNX metadata that says which head a graph was given
 STRIDES = (8, 16, 32)
 DFL_BINS = 16
 
@@ -44,6 +45,15 @@ def decode(outputs: list[np.ndarray], head: str, imgsz: ImageSize, darknet: tupl
         # The head `single` has done it already.
         predictions[:, 2:4] = np.minimum(predictions[:, 2:4], np.array(imgsz, np.float32))
     return predictions
+
+
+def class_count(shapes: list, head: str, darknet: tuple[YoloLayer, ...] = ()) -> int:
+    """Number of classes that a model with `head` and outputs of `shapes` scores. Raises UserError for others."""
+    if darknet:
+        return darknet[0].classes
+    if len(shapes) < (2 if head == SPLIT else 1) or any(len(shape) < 3 for shape in shapes):
+        raise UserError(f"outputs {shapes} are not those of the head '{head}'")
+    return shapes[1][1] if head == SPLIT else shapes[0][1] - 4
 
 
 def _decode_joined(outputs: list[np.ndarray], head: str, imgsz: ImageSize, points: int) -> np.ndarray:

@@ -6,6 +6,8 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError
 
+from lib.detector.anchors import from_metadata
+from lib.detector.head import EXPORTED, HEAD_KEY, class_count
 from lib.step.errors import UserError
 from lib.step.files import whole
 
@@ -31,9 +33,10 @@ def metadata(model: onnx.ModelProto) -> dict[str, str]:
 
 def class_names(model) -> list[str]:
     """The classes' names, as Ultralytics writes them into the model; numbers where they are not there."""
-    outputs = [[d.dim_value for d in each.type.tensor_type.shape.dim] for each in model.graph.output]
-    classes = outputs[1][1] if len(outputs) > 1 else outputs[0][1] - 4
-    names = re.findall(r"\d+: (?:'([^']*)'|\"([^\"]*)\")", metadata(model).get("names", ""))
+    shapes = [[d.dim_value for d in each.type.tensor_type.shape.dim] for each in model.graph.output]
+    told = metadata(model)
+    classes = class_count(shapes, told.get(HEAD_KEY, EXPORTED), from_metadata(told))
+    names = re.findall(r"\d+: (?:'([^']*)'|\"([^\"]*)\")", told.get("names", ""))
     distinct = dict.fromkeys(single or double for single, double in names)
     return list(distinct) if len(distinct) == classes else [str(number) for number in range(classes)]
 

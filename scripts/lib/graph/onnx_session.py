@@ -1,9 +1,33 @@
 """Running an ONNX in FP32 with onnxruntime, the reference for everything else."""
 
+from typing import NamedTuple
+
 import numpy as np
 import onnxruntime
 
+from lib.data.imgsz import ImageSize
+from lib.detector.anchors import YoloLayer, from_metadata
+from lib.detector.head import EXPORTED, HEAD_KEY, class_count
 from lib.step.errors import UserError
+
+
+class Outputs(NamedTuple):
+    """What decoding a model's outputs takes: input size, head, number of classes, [yolo] layers if it has some."""
+
+    imgsz: ImageSize
+    head: str
+    classes: int
+    darknet: tuple[YoloLayer, ...]
+
+
+def outputs_of(session: onnxruntime.InferenceSession) -> Outputs:
+    """What a detector's metadata and shapes say of its outputs. Raises UserError when they are no detector's."""
+    [given] = session.get_inputs()
+    _, _, height, width = given.shape
+    told = session.get_modelmeta().custom_metadata_map
+    head, darknet = told.get(HEAD_KEY, EXPORTED), from_metadata(told)
+    shapes = [each.shape for each in session.get_outputs()]
+    return Outputs(ImageSize(width, height), head, class_count(shapes, head, darknet), darknet)
 
 
 def open_session(model) -> onnxruntime.InferenceSession:
@@ -17,6 +41,14 @@ def open_session(model) -> onnxruntime.InferenceSession:
     except Exception as error:
         name = "the model" if isinstance(model, bytes) else model
         raise UserError(f"onnxruntime cannot load {name}: {str(error).splitlines()[0]}") from None
+
+
+def detector_outputs(path, names: list[str]) -> Outputs:
+    """`outputs_of` the detector in the file `path`. Raises UserError when it does not score one class a name."""
+    outputs = outputs_of(open_session(path))
+    if outputs.classes != len(names):
+        raise UserError(f"{path} scores {outputs.classes} classes, the data set has {len(names)} names")
+    return outputs
 
 
 def to_tensor(picture: np.ndarray) -> np.ndarray:

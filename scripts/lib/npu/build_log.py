@@ -15,7 +15,7 @@ that a log of another form, or a part of one, is refused and never read as a mod
 import re
 from typing import NamedTuple
 
-from lib.step.errors import ToolkitError
+from lib.step.errors import ToolkitError, UserError
 
 NPU, CPU = "NPU", "CPU"
 INPUT, OUTPUT = "InputOperator", "OutputOperator"
@@ -44,6 +44,13 @@ class BuildLog(NamedTuple):
     def cycles(self) -> int:
         """Cycles of all operators."""
         return sum(operator["cycles_total"] for operator in self.operators)
+
+    @classmethod
+    def of(cls, facts: dict, path) -> "BuildLog":
+        """The log's part of a build.json. Raises UserError, naming `path`, when it is not all there."""
+        if missing := [name for name in cls._fields if name not in facts]:
+            raise UserError(f"{path} lacks {', '.join(missing)}; delete it and run the step that makes it again")
+        return cls(*(facts[name] for name in cls._fields))
 
 
 def read_build_log(text: str) -> BuildLog:

@@ -6,6 +6,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 
+import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.patches import Rectangle
@@ -34,7 +35,7 @@ def map_over_imgsz(table: pd.DataFrame, path) -> None:
         fp32 = rows.groupby("imgsz").map50_95_fp32.first()
         axis.plot(sizes, fp32[sizes], "k--", marker=".", label="FP32")
         for (head, algorithm), line in rows.groupby(["head", "algorithm"]):
-            axis.plot(sizes, line.set_index("imgsz").map50_95_int8[sizes], **_style(table, head, algorithm))
+            _with_bars(axis, sizes, line.set_index("imgsz").loc[sizes], **_style(table, head, algorithm))
         axis.set(title=model, xlabel="image size (width x height, by area)")
     _finish(figure, axes, f"INT8 on the simulator, {table.max_images.max()} calibration images", path)
 
@@ -49,8 +50,7 @@ def map_over_max_images(table: pd.DataFrame, path) -> None:
         counts = sorted(rows.max_images.unique())
         axis.axhline(rows.map50_95_fp32.iloc[0], color="k", linestyle="--", label="FP32")
         for (head, algorithm), line in rows.groupby(["head", "algorithm"]):
-            values = line.set_index("max_images").map50_95_int8[counts]
-            axis.plot(list(map(str, counts)), values, **_style(table, head, algorithm))
+            _with_bars(axis, list(map(str, counts)), line.set_index("max_images").loc[counts], **_style(table, head, algorithm))
         axis.set(title=panel, xlabel="calibration images")
     _finish(figure, axes, "INT8 on the simulator", path)
 
@@ -64,10 +64,10 @@ def pareto(table: pd.DataFrame, path) -> None:
         style = _style(table, head, algorithm) | {"linestyle": "none", "markersize": 6}
         runs = rows[rows.verdict == RUNS]
         others = rows[rows.verdict != RUNS]
-        axis.plot(runs.npu_mcycles, runs.map50_95_int8, **style)
+        _with_bars(axis, runs.npu_mcycles, runs, **style)
         style.update(label=f"{style['label']}, not known to run", markerfacecolor="none", alpha=0.6)
         if len(others):
-            axis.plot(others.npu_mcycles, others.map50_95_int8, **style)
+            _with_bars(axis, others.npu_mcycles, others, **style)
     for row in front.itertuples():
         axis.annotate(
             f"{row.imgsz} {row.head}, {row.max_images}",
@@ -166,6 +166,13 @@ def detection_grid(
                 axis.text(x1, y1 - 2, f"{names[c]} {score:.2f}", fontsize=6, color="white", clip_on=True,
                           parse_math=False, bbox=label)  # fmt: skip
     _save(figure, path)
+
+
+def _with_bars(axis, x, rows: pd.DataFrame, **style) -> None:
+    """Plot INT8 mAP50-95 with the 95 % interval of the retention as bars: how far INT8 may be from this FP32 mAP."""
+    middle = rows.map50_95_int8.to_numpy()
+    limits = np.stack([middle - rows.retention_low * rows.map50_95_fp32, rows.retention_high * rows.map50_95_fp32 - middle])
+    axis.errorbar(x, middle, yerr=np.nan_to_num(limits).clip(min=0), capsize=2, elinewidth=0.8, **style)
 
 
 def _above(found: Detections, confidence: float):

@@ -7,6 +7,7 @@ import pandas as pd
 from lib.step.errors import UserError
 from lib.step.files import read_json
 from lib.npu.verdict import cpu_operators
+from lib.results import run_files
 from lib.results.sweep import Variant
 
 MAP_DIGITS = 4
@@ -21,16 +22,15 @@ DIGITS = {"rknn_mb": 2, "npu_mcycles": 2, "internal_kb": 1, "weight_kb": 1}
 def read_table(run: Path, chosen: list[Variant]) -> pd.DataFrame:
     """The table of `chosen` variants from the files of a run's folder.
 
-    mAP and retention 0..1, rknn_mb in 10^6 bytes, npu_mcycles in 10^6 cycles, the memory columns in KB of 1024 bytes.
+    mAP 0..1; retention, retention_low and retention_high as shares of FP32's mAP50-95, the latter two the limits of its 95 %
+    interval; rknn_mb in 10^6 bytes, npu_mcycles in 10^6 cycles, the memory columns in KB of 1024 bytes.
     """
     return pd.DataFrame([_row(run, each) for each in chosen])
 
 
 def read_metrics(run: Path, variant: Variant) -> tuple[dict, dict]:
     """What evaluate.py found for a variant: the model as exported in FP32, and in INT8 on the simulator."""
-    metrics = run / "metrics"
-    exported = metrics / variant.model / variant.imgsz / "exported.json"
-    return read_json(exported), read_json((metrics / variant.path()).with_suffix(".json"))
+    return read_json(run_files.exported_metrics(run, variant)), read_json(run_files.metrics(run, variant))
 
 
 def class_differences(run: Path, variant: Variant) -> pd.DataFrame:
@@ -49,8 +49,9 @@ def class_differences(run: Path, variant: Variant) -> pd.DataFrame:
 
 def _row(run: Path, variant: Variant) -> dict:
     exported, int8 = read_metrics(run, variant)
-    adapted = read_json(run / "metrics" / variant.path().parent / "adapted.json")
-    build = read_json(run / "rknn" / variant.path() / "build.json")
+    adapted = read_json(run_files.adapted_metrics(run, variant))
+    build = read_json(run_files.rknn(run, variant, "build.json"))
+    judged = read_json(run_files.rknn(run, variant, "verdict.json"))
     return {
         **variant._asdict(),
         "map50_95_fp32": round(exported["map50_95"], MAP_DIGITS),
@@ -58,19 +59,21 @@ def _row(run: Path, variant: Variant) -> dict:
         "map50_95_adapted": round(adapted["map50_95"], MAP_DIGITS),
         "map50_95_int8": round(int8["map50_95"], MAP_DIGITS),
         "map50_int8": round(int8["map50"], MAP_DIGITS),
-        "retention": _ratio(int8["map50_95"], exported["map50_95"]),
+        "retention": _rounded(int8["retention"]),
         "rknn_mb": round(build["rknn_bytes"] / 1e6, DIGITS["rknn_mb"]),
         "npu_mcycles": round(build["npu_mcycles"], DIGITS["npu_mcycles"]),
         "internal_kb": round(build["internal_kb"], DIGITS["internal_kb"]),
         "weight_kb": round(build["weight_kb"], DIGITS["weight_kb"]),
         "cpu_ops": len(cpu_operators(build["operators"])),
-        "verdict": build["verdict"]["result"],
+        "verdict": judged["verdict"]["result"],
+        "retention_low": _rounded(int8["retention_low"]),
+        "retention_high": _rounded(int8["retention_high"]),
     }
 
 
-def _ratio(part: float, whole: float) -> float:
+def _rounded(share: float | None) -> float:
     # A model that finds nothing in FP32 has nothing to retain.
-    return round(part / whole, MAP_DIGITS) if whole else float("nan")
+    return float("nan") if share is None else round(share, MAP_DIGITS)
 
 
 def to_csv(table: pd.DataFrame) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 
 from lib.detector.anchors import from_metadata
-from lib.detector.head import SINGLE, SPLIT
+from lib.detector.head import HEAD_KEY, SINGLE, SPLIT
 from lib.graph.onnx_file import metadata
 from lib.graph.surgery import (
     channels_first,
@@ -31,8 +31,6 @@ from lib.graph.surgery.detector import find_detector
 from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.proof import HALF_TOLERANCE, TOLERANCE, Form, Witness
 from lib.step.errors import UserError
-
-HEAD_KEY = "rv1106.head"  # the metadata that says which head a graph was given
 
 PREPARATION = (float32_weights, raise_opset, lower_opset)
 PASSES = {

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from lib.data.images import picture_paths, read_picture
+from lib.data.image_paths import picture_paths
+from lib.data.images import read_picture
 from lib.data.imgsz import ImageSize
 from lib.detector.anchors import YoloLayer
 from lib.detector.head import EXPORTED, decode

@@ -6,7 +6,9 @@ from pathlib import Path
 import cv2
 import pandas as pd
 
-from lib.results.choice import best_first, focus, pareto_front, recommended
+from lib.accuracy.evaluation import read_measured, require_same_resamples
+from lib.results import run_files
+from lib.results.choice import best_first, focus, not_told_apart, pareto_front, recommended
 from lib.data.images import read_picture
 from lib.step.files import read_json, require
 from lib.npu.layer_errors import worst
@@ -30,15 +32,23 @@ def contents(run: Path, config: dict) -> dict:
     table = best_first(from_csv(run / "table.csv"))
     chosen = [variant_of(row) for _, row in table.iterrows()]
     best, front, shown = recommended(table), pareto_front(table), focus(table)
-    builds = {label: read_json(run / "rknn" / each.path() / "build.json") for label, each in zip(table.index, chosen)}
+    labelled = dict(zip(table.index, chosen))
+    toolkits = {read_json(run_files.rknn(run, each, "build.json"))["toolkit"] for each in chosen}
+    judged = {label: read_json(run_files.rknn(run, each, "verdict.json")) for label, each in labelled.items()}
+    alike = []
+    if best is not None:
+        measured = {label: read_measured(run_files.resampled(run, each)) for label, each in labelled.items()}
+        require_same_resamples(list(measured.values()))
+        alike = not_told_apart(table, {label: each.resampled for label, each in measured.items()}, best)
     exported, _ = read_metrics(run, chosen[0])
-    rows = dict(zip(table.index, rows_of(table, builds, best, front)))
+    rows = dict(zip(table.index, rows_of(table, judged, best, front)))
     return {
         "run": config["run"],
         "platform": config["platform"],
         "dataset": config["dataset"]["name"],
         "pictures": exported["images"],
         "boxes": sum(each["boxes"] for each in exported["per_class"].values()),
+        "resamples": config["evaluation"]["resamples"],
         "heldout": config["evaluation"]["images"] == "heldout",
         "columns": columns(table),
         "shared": shared(table),
@@ -46,6 +56,8 @@ def contents(run: Path, config: dict) -> dict:
         "reasons": reasons(rows.values()),
         "counts": {verdict: int((table.verdict == verdict).sum()) for verdict in (RUNS, FAILS, UNSURE)},
         "best": rows.get(best),
+        "alike": [rows[label] for label in alike],
+        "cheapest": rows.get(table.npu_mcycles[[best, *alike]].idxmin()) if alike else None,
         "top": rows[table.index[0]],
         "front": [rows[label] for label in front],
         "figures": {name: _png(run / "plots" / f"{name}.png") for name in FIGURES},
@@ -55,7 +67,7 @@ def contents(run: Path, config: dict) -> dict:
             for label, each in zip(table.index, chosen)
         ],
         "layers": [_layers(run, each) for each in _analysed(chosen, config)],
-        "toolkit": sorted({build["toolkit"] for build in builds.values()}),
+        "toolkit": sorted(toolkits),
         "versions": versions(),
         "commit": commit(),
         "dataset_files": dataset_checksum(run / "dataset"),
@@ -72,12 +84,11 @@ def _analysed(chosen: list[Variant], config: dict) -> list[Variant]:
 
 def _layers(run: Path, variant: Variant) -> dict:
     """The layers of a variant that lose most by themselves, and the plot of all."""
-    path = (run / "layers" / variant.path()).with_suffix(".csv")
-    layers = pd.read_csv(require(path, "analysis of layers"))
+    layers = pd.read_csv(require(run_files.layers(run, variant, ".csv"), "analysis of layers"))
     return {
         "variant": variant.title(),
         "rows": _records(worst(layers.dropna(subset=["single_cos"]), WORST_LAYERS)),
-        "figure": _png(path.with_suffix(".png")),
+        "figure": _png(run_files.layers(run, variant, ".png")),
     }
 
 
@@ -87,12 +98,11 @@ def _records(table: pd.DataFrame) -> list[dict]:
 
 def _files(run: Path, chosen: list[Variant]) -> list[Path]:
     """The files whose checksums pin the run: weights, split, each ONNX and each .rknn, in the order they are made."""
-    graphs = [run / "onnx" / each.model / each.imgsz for each in chosen]
     return [
         *sorted({path for each in chosen for path in model_files(run / "weights" / each.model)}),
         run / "dataset" / "split.csv",
-        *sorted({graph / f"{name}.onnx" for graph, each in zip(graphs, chosen) for name in ("exported", each.head)}),
-        *sorted(run / "rknn" / each.path() / "model.rknn" for each in chosen),
+        *sorted({run_files.onnx(run, each, stage) for each in chosen for stage in (run_files.EXPORTED, each.head)}),
+        *sorted(run_files.rknn(run, each, "model.rknn") for each in chosen),
     ]
 
 

@@ -26,6 +26,8 @@ COLUMNS = {
     "map50_95_int8": Column("mAP50-95 INT8", "the INT8 model on the toolkit's simulator"),
     "map50_95_fp32": Column("mAP50-95 FP32", "the ONNX as exported, by onnxruntime"),
     "retention": Column("Retention", "mAP50-95 in INT8 / in FP32"),
+    "retention_low": Column("Retention, low", "lower limit of its 95 % interval: the images resampled, FP32 and INT8 alike"),
+    "retention_high": Column("Retention, high", "upper limit of that interval"),
     "verdict": Column("Verdict", "whether the board will run it, as the build log tells: runs, fails or unsure"),
     "npu_mcycles": Column("NPU Mcycles", "the toolkit's estimate for one inference, in millions of cycles"),
     "map50_int8": Column("mAP50 INT8", "as mAP50-95 INT8, at one IoU threshold, 0.5"),
@@ -60,18 +62,18 @@ def _is_number(table: pd.DataFrame, name: str) -> bool:
     return name == "imgsz" or pd.api.types.is_numeric_dtype(table[name])
 
 
-def rows_of(table: pd.DataFrame, builds: dict, best, front: list) -> list[dict]:
+def rows_of(table: pd.DataFrame, judged: dict, best, front: list) -> list[dict]:
     """What the page shows of each row, in the table's order.
 
-    `builds`: what build.json holds, by the row's label; `best`, `front`: the labels to mark.
+    `judged`: what verdict.json holds, by the row's label; `best`, `front`: the labels to mark.
     """
     return [
-        {**_row(table, row, builds[label]), "best": label == best, "front": label in front}
+        {**_row(table, row, judged[label]), "best": label == best, "front": label in front}
         for label, row in table.iterrows()
     ]
 
 
-def _row(table: pd.DataFrame, row: pd.Series, build: dict) -> dict:
+def _row(table: pd.DataFrame, row: pd.Series, judged: dict) -> dict:
     """The variant's name and file, its cells and their texts by column, and the verdict and costs of its build."""
     variant = variant_of(row)
     cells = {name: _cell(table, row, name) for name in table.columns}
@@ -80,8 +82,8 @@ def _row(table: pd.DataFrame, row: pd.Series, build: dict) -> dict:
         "rknn": (Path("rknn") / variant.path() / "model.rknn").as_posix(),
         "cells": cells,
         **{name: cell["text"] for name, cell in cells.items()},
-        "judged": build["verdict"],
-        "costs": build["costs"],
+        "judged": judged["verdict"],
+        "costs": judged["costs"],
     }
 
 

@@ -1,0 +1,41 @@
+"""Find out what an ONNX detects in FP32 in the evaluation images, by onnxruntime.
+
+Makes --detections, as evaluate.py reads it, with the preprocessing, decoding and NMS that INT8 models get too.
+--threads processes share the images; the result does not depend on their number.
+"""
+
+import sys
+from functools import partial
+from pathlib import Path
+
+from lib.accuracy.detection_set import write_detections
+from lib.accuracy.inference import detect_all, evaluation_images, onnx_runner
+from lib.data.labels import read_names
+from lib.data.split import PARTS
+from lib.graph.onnx_session import detector_outputs
+from lib.step.arguments import StepParser, at_least
+from lib.step.console import say
+from lib.step.errors import run_step
+from lib.step.files import require
+
+
+def main(argv=None):
+    """Run the step."""
+    parser = StepParser(__doc__)
+    parser.add_argument("--model", required=True, type=Path, metavar="FILE.onnx")
+    parser.add_argument("--dataset", required=True, type=Path, metavar="DIR")
+    parser.add_argument("--images", choices=PARTS, default="heldout", help="detect in the held-out images, or all")
+    parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one a line")
+    parser.add_argument("--threads", type=at_least(1), default=1, metavar="N", help="processes")
+    parser.add_argument("--detections", required=True, metavar="FILE.npz")
+    args = parser.parse_args(argv)
+    images = evaluation_images(args.dataset, args.images)
+    outputs = detector_outputs(require(args.model, "model"), read_names(args.names))
+    title = f"FP32 {args.model.stem} {outputs.imgsz}"
+    found = detect_all(partial(onnx_runner, args.model), outputs, images, args.threads, title)
+    write_detections(args.detections, found)
+    say(f"detected {args.detections}: {sum(len(each.scores) for each in found.found)} in {len(images)} images")
+
+
+if __name__ == "__main__":
+    sys.exit(run_step(main))

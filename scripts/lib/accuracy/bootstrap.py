@@ -1,0 +1,100 @@
+"""How sure a mAP is, by resampling the images: the bootstrap (Efron 1979, https://doi.org/10.1214/aos/1176344552).
+
+A resample draws as many images as there are, with replacement. Two models that are resampled with the same seed see the
+same images each time, so the image's difficulty cancels out in their ratio or difference: the paired bootstrap.
+
+Images are matched once (lib.accuracy.true_positives). A resample then is a weight for each image, and average precision
+follows from cumulated weights, for many resamples at once. It is what a plain evaluation of the resampled images, an
+image's copies side by side, gives.
+"""
+
+import numpy as np
+
+from lib.accuracy.true_positives import IOU_THRESHOLDS, ClassMatches
+
+LEVEL = 0.95
+# Recall levels at which COCO reads the precision: https://cocodataset.org/#detection-eval
+RECALLS = np.linspace(0, 1, 101)
+# Numbers in one table of resamples x detections; more images are done in more rounds, not in more memory.
+LARGEST_TABLE = 4_000_000
+
+
+def draw(images: int, resamples: int, seed: int) -> np.ndarray:
+    """How often each image is drawn in each resample: int [resamples, images]; the rows sum to `images`."""
+    return np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), size=resamples)
+
+
+def resampled_map(matches: list[ClassMatches], weights: np.ndarray) -> np.ndarray:
+    """mAP50-95 (0..1) of each row of `weights` [resamples, images]; NaN for a resample without any label.
+
+    Classes count in those resamples in which they have a label, as in a plain evaluation.
+    """
+    classes = np.stack([_average_precision(each, weights) for each in matches], axis=1)
+    present = ~np.isnan(classes)
+    with np.errstate(invalid="ignore"):
+        return np.where(present, classes, 0).sum(axis=1) / present.sum(axis=1)
+
+
+def interval(values: np.ndarray) -> tuple[float, float]:
+    """The limits between which LEVEL of the resampled values lie (percentile method); NaN where there is none."""
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return float("nan"), float("nan")
+    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def _average_precision(matches: ClassMatches, weights: np.ndarray) -> np.ndarray:
+    """AP50-95 of a class in each resample, float [resamples]; NaN where it has no label."""
+    image, copy, hit = _items(matches, int(weights.max()))
+    rows = max(1, LARGEST_TABLE // max(1, len(image)))
+    parts = [
+        _of_block(image, copy, hit, weights[start : start + rows], weights[start : start + rows] @ matches.labels)
+        for start in range(0, len(weights), rows)
+    ]
+    return np.concatenate(parts)
+
+
+def _items(matches: ClassMatches, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Detections in the order of a plain evaluation as (image, copy, hit).
+
+    A detection stands for as many as its image has copies (copy -1). Only where an image has several of one score, and
+    one of them hits, does the order of the copies matter: the first copy's detections come before the second's. Those
+    are written out for up to `most` copies, and each counts where its image has more than `copy` of them.
+    """
+    image, score, hit = matches.image, matches.score, matches.hit
+    starts = np.flatnonzero(np.r_[True, (image[1:] != image[:-1]) | (score[1:] != score[:-1])][: len(image)])
+    lengths = np.diff(np.r_[starts, len(image)])
+    order, copies = [], []
+    for start, length in zip(starts, lengths):
+        members = np.arange(start, start + length)
+        if length > 1 and hit[members].any():
+            order.append(np.tile(members, most))
+            copies.append(np.repeat(np.arange(most), length))
+        else:
+            order.append(members)
+            copies.append(np.full(length, -1))
+    if not order:
+        return image, image, hit
+    order, copies = np.concatenate(order), np.concatenate(copies)
+    return image[order], copies, hit[order]
+
+
+def _of_block(image, copy, hit, weights: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """`_average_precision` of some resamples: `weights` [resamples, images], `labels` [resamples] how many to find."""
+    # The order of axes that makes sums over detections run along memory.
+    each = weights[:, image]
+    written_out = copy >= 0
+    each[:, written_out] = each[:, written_out] > copy[written_out]
+    detections = each.cumsum(axis=1)
+    found = np.zeros(len(weights))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for threshold in range(len(IOU_THRESHOLDS)):
+            places = np.flatnonzero(hit[:, threshold])
+            hits = each[:, places].cumsum(axis=1)
+            # Nothing is drawn yet where both are 0; precision matters at hits alone, recall stands still in between.
+            precision = np.nan_to_num(hits / detections[:, places])
+            envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+            reached = np.searchsorted(RECALLS, hits / labels[:, None], side="right")
+            found += (envelope * np.diff(reached, axis=1, prepend=0)).sum(axis=1) / len(RECALLS)
+        return np.where(labels > 0, found / len(IOU_THRESHOLDS), np.nan)

@@ -1,0 +1,97 @@
+"""Many images through one model, shared out over processes."""
+
+import os
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import cached_property, partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import cv2
+from tqdm import tqdm
+
+from lib.accuracy.detection_set import DetectionSet
+from lib.data.images import read_picture
+from lib.data.letterbox import letterbox
+from lib.data.split import PARTS, read_split
+from lib.detector.head import decode
+from lib.detector.nms import detect
+from lib.graph.onnx_session import Outputs, infer, open_session, to_tensor
+from lib.step import console
+from lib.step.errors import UserError
+from lib.step.files import require
+
+
+def evaluation_images(dataset: Path, part: str) -> list[Path]:
+    """The images of a data set folder to evaluate on, sorted; `part` is what `evaluation.images` of the config says.
+
+    Raises UserError when the split or an image is missing.
+    """
+    names = read_split(require(dataset / "split.csv", "split"), PARTS[part])
+    return [require(dataset / "images" / name, "image") for name in names]
+
+
+def onnx_runner(path: Path):
+    """A function uint8 RGB [H, W, 3] → raw outputs in FP32, by onnxruntime on one thread."""
+    session = open_session(path)
+    return lambda image: infer(session, to_tensor(image))
+
+
+def detect_all(start, outputs: Outputs, images: list[Path], processes: int, title: str) -> DetectionSet:
+    """What a model finds in each of `images` at the thresholds that mAP is measured with.
+
+    `start()` opens the model in a worker and returns a function uint8 RGB [H, W, 3] → raw outputs. The result does not
+    depend on the number of `processes`. Raises UserError as `over_images` does, and for an image that cannot be decoded
+    or outputs that are not those of the head.
+    """
+    found = over_images(start, partial(_detect, outputs), images, processes, title)
+    return DetectionSet([path.name for path in images], [size for _, size in found], [each for each, _ in found])
+
+
+def over_images(start, work, images: list[Path], processes: int, title: str) -> list:
+    """`work(run, path)` for each image, in the order given; `run` is what `start()` returns, once in each worker.
+
+    `title` stands before the progress bar. Errors of `start` and `work` come back as they are; UserError when a worker
+    is killed.
+    """
+    # One thread a process: the processes are the parallelism, and a fork keeps no other thread.
+    os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+    cv2.setNumThreads(1)
+    # fork: importing the toolkit and building the model takes seconds, and is done once for all workers.
+    workers = ProcessPoolExecutor(
+        min(processes, len(images)), get_context("fork"), initializer=_join, initargs=(start, work)
+    )
+    try:
+        done = workers.map(_work, images)
+        # The bar starts after the workers: it brings a thread along.
+        return list(tqdm(done, title, len(images), file=console.terminal(), disable=None))
+    except BrokenProcessPool:
+        raise UserError("a worker process was killed, most likely for want of memory; use fewer --threads") from None
+    finally:
+        workers.shutdown(cancel_futures=True)
+
+
+def _detect(outputs: Outputs, run, path: Path):
+    fitted, fit = letterbox(read_picture(path), outputs.imgsz)
+    return detect(decode(run(fitted), outputs.head, outputs.imgsz, outputs.darknet), fit), fit.source
+
+
+class _Worker:
+    """One process's share: it opens the model at its first image, so that errors come back as results do."""
+
+    def __init__(self, start, work):
+        self.start, self.work = start, work
+
+    @cached_property
+    def run(self):
+        """The runner of this process."""
+        return self.start()
+
+
+def _join(*args) -> None:
+    global _worker
+    _worker = _Worker(*args)
+
+
+def _work(path: Path):
+    return _worker.work(_worker.run, path)

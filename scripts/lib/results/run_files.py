@@ -1,0 +1,61 @@
+"""Where the files of a variant lie in the folder of a run, `results/{run}`."""
+
+from pathlib import Path
+
+from lib.results.sweep import Variant
+
+EXPORTED, ADAPTED = "exported", "adapted"
+
+
+def onnx(run: Path, variant: Variant, stage: str) -> Path:
+    """The ONNX of a stage: `exported`, `simplified`, or a head."""
+    return run / "onnx" / variant.model / variant.imgsz / f"{stage}.onnx"
+
+
+def calibration(run: Path, variant: Variant) -> Path:
+    """The list of the images that the variant is calibrated on."""
+    return run / "calibration" / variant.imgsz / str(variant.max_images) / "images.txt"
+
+
+def rknn(run: Path, variant: Variant, name: str) -> Path:
+    """What the build left: `model.rknn`, `build.json`, and `verdict.json` judged from it."""
+    return run / "rknn" / variant.path() / name
+
+
+def detections(run: Path, variant: Variant) -> Path:
+    """What the variant's INT8 model detects."""
+    return _beside(run / "detections", variant, ".npz")
+
+
+def fp32_detections(run: Path, variant: Variant) -> Path:
+    """What the exported ONNX detects in FP32."""
+    return run / "detections" / variant.model / variant.imgsz / f"{EXPORTED}.npz"
+
+
+def metrics(run: Path, variant: Variant) -> Path:
+    """Accuracy of the variant's INT8 model."""
+    return _beside(run / "metrics", variant, ".json")
+
+
+def exported_metrics(run: Path, variant: Variant) -> Path:
+    """Accuracy of the exported ONNX in FP32."""
+    return run / "metrics" / variant.model / variant.imgsz / f"{EXPORTED}.json"
+
+
+def adapted_metrics(run: Path, variant: Variant) -> Path:
+    """Accuracy of the ONNX after graph surgery, in FP32."""
+    return run / "metrics" / variant.model / variant.imgsz / variant.head / f"{ADAPTED}.json"
+
+
+def resampled(run: Path, variant: Variant) -> Path:
+    """mAP50-95 of the variant's INT8 model in each resample of the images."""
+    return _beside(run / "metrics", variant, ".npz")
+
+
+def layers(run: Path, variant: Variant, suffix: str) -> Path:
+    """The per-layer analysis: `.csv`, or `.png`."""
+    return _beside(run / "layers", variant, suffix)
+
+
+def _beside(folder: Path, variant: Variant, suffix: str) -> Path:
+    return (folder / variant.path()).with_suffix(suffix)

@@ -1,0 +1,74 @@
+"""Quantize an ONNX to INT8, build the `.rknn` for the board, and find out what it detects on the simulator.
+
+Makes, in one process, since the simulator works only on a model that was built in it:
+  --output      the .rknn
+  --build       JSON, facts alone: toolkit, platform, size, every operator, memory, the toolkit's complaints
+  --detections  what the INT8 model finds in the evaluation images, as evaluate.py reads it
+from --model and the letterboxed images listed in --calibration. The facts are read from --log, the toolkit's own
+account of the build. --threads processes share the evaluation images; the result does not depend on their number.
+"""
+
+import sys
+from functools import partial
+from pathlib import Path
+
+from lib.accuracy.detection_set import write_detections
+from lib.accuracy.inference import detect_all, evaluation_images
+from lib.data.calibration import calibration_images
+from lib.data.labels import read_names
+from lib.data.split import PARTS
+from lib.graph.onnx_session import detector_outputs
+from lib.npu import toolkit
+from lib.npu.build_log import read_build_log
+from lib.step import console
+from lib.step.arguments import StepParser, at_least
+from lib.step.console import say
+from lib.step.errors import run_step
+from lib.step.files import require, write_json
+
+
+def main(argv=None):
+    """Run the step."""
+    args = parse(argv)
+    calibration = calibration_images(args.calibration)
+    images = evaluation_images(args.dataset, args.images)
+    outputs = detector_outputs(require(args.model, "model"), read_names(args.names))
+    printed = console.transcript()
+    with toolkit.quantized(args.model, calibration, args.platform, args.algorithm, verbose=True) as rknn:
+        log = read_build_log(printed())
+        toolkit.export(rknn, args.output)
+        size = args.output.stat().st_size
+        facts = {
+            "toolkit": toolkit.version(),
+            "platform": args.platform,
+            "rknn_bytes": size,
+            "npu_mcycles": log.cycles / 1e6,
+            **log._asdict(),
+        }
+        write_json(args.build, facts)
+        say(f"built {args.output}: {size / 1e6:.2f} MB for {args.platform}, {len(calibration)} calibration images")
+        start = partial(toolkit.simulate, rknn)
+        found = detect_all(start, outputs, images, args.threads, f"INT8 {args.model.stem} {outputs.imgsz}")
+    write_detections(args.detections, found)
+    say(f"detected {args.detections}: {sum(len(each.scores) for each in found.found)} in {len(images)} images")
+
+
+def parse(argv):
+    """The step's arguments."""
+    parser = StepParser(__doc__, reads_log=True)
+    parser.add_argument("--model", required=True, type=Path, metavar="FILE.onnx")
+    parser.add_argument("--calibration", required=True, type=Path, metavar="FILE.txt", help="list of images")
+    parser.add_argument("--platform", required=True, choices=toolkit.PLATFORMS)
+    parser.add_argument("--algorithm", required=True, choices=toolkit.ALGORITHMS)
+    parser.add_argument("--dataset", required=True, type=Path, metavar="DIR")
+    parser.add_argument("--images", choices=PARTS, default="heldout", help="evaluate on the held-out images, or all")
+    parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one a line")
+    parser.add_argument("--threads", type=at_least(1), default=1, metavar="N", help="processes")
+    parser.add_argument("--output", required=True, type=Path, metavar="FILE.rknn")
+    parser.add_argument("--build", required=True, metavar="FILE.json")
+    parser.add_argument("--detections", required=True, metavar="FILE.npz")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(run_step(main))
