@@ -21,7 +21,7 @@ demo: setup  ## run the bundled example, print its table, make its report
 
 test: setup  ## run linters and all tests
 	$(MAKE) --no-print-directory lint
-	pytest
+	pytest -n 2 --dist worksteal
 
 lint: setup
 	ruff check .

@@ -19,7 +19,7 @@ site.addsitedir(str(Path(workflow.basedir, "scripts")))
 from lib.results.sweep import problems
 from lib.step.config import with_numbers
 from lib.detector.head import HEADS
-from lib.data.download import is_url
+from lib.data.sources import is_url
 from lib.step.step_sources import step_sources
 from lib.npu.toolkit import ALGORITHMS
 

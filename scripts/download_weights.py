@@ -10,8 +10,9 @@ Makes the folder --output, whose name is the model's (NAME), from sources (URLs 
 import sys
 from pathlib import Path
 
-from lib.data.download import fetch, missing_checksum
+from lib.data.download import fetch
 from lib.data.labels import read_names
+from lib.data.sources import missing_checksum
 from lib.data.weights_folder import CFG, CHECKPOINT, DARKNET, NAMES, inside
 from lib.step.arguments import StepParser
 from lib.step.console import say

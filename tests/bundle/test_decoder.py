@@ -16,7 +16,7 @@ from lib.bundle.layout import PADDING, from_native, to_native
 from lib.bundle.program import FLAGS
 from lib.data.imgsz import ImageSize
 from lib.data.letterbox import fit_of
-from lib.detector import detections as python
+from lib.detector import nms as python
 from lib.detector.detections import Detections
 from lib.detector.head import DFL_BINS, HEADS, SINGLE, SPLIT, STRIDES, decode
 from lib.detector.nms import detect

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+from lib.step.step_sources import step_sources
+
 LIB = ROOT / "scripts" / "lib"
 # From the bottom up.
 PACKAGES = ("step", "data", "detector", "graph", "npu", "accuracy", "results", "bundle")
@@ -52,3 +54,32 @@ def test_a_package_imports_only_from_those_below_it(package):
 def test_tests_lie_in_the_folders_of_what_they_protect():
     here = {path.name for path in Path(ROOT, "tests").iterdir() if path.is_dir() and path.name != "__pycache__"}
     assert here == {*PACKAGES, "workflow"}
+
+
+def test_files_of_a_step_are_what_its_imports_bring_along(tmp_path):
+    def write(name, text=""):
+        path = tmp_path / "scripts" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    write(
+        "walk.py",
+        "import sys\nfrom lib.feet import (\n    left,\n    right as other,\n)\nfrom lib import shoes  # why\n",
+    )
+    write("lib/__init__.py")
+    write("lib/feet/__init__.py")
+    write("lib/feet/left.py", "def f():\n    from lib.toes import big\n    return big\n")
+    write("lib/feet/right.py")
+    write("lib/feet/unused.py")
+    write("lib/feet/page.html")
+    write("lib/shoes.py", "from lib.feet import nothing, left\n")
+    write("lib/toes.py", "big = 1\n")
+    write("lib/hands.py", "from lib.toes import big\n")
+    found = {
+        "scripts/walk.py", "scripts/lib/__init__.py", "scripts/lib/feet/__init__.py", "scripts/lib/feet/left.py",
+        "scripts/lib/feet/page.html", "scripts/lib/feet/right.py", "scripts/lib/shoes.py", "scripts/lib/toes.py",
+    }  # fmt: skip
+    assert step_sources("walk", tmp_path) == sorted(found)
+    # A file that changes is read again.
+    write("lib/toes.py", "from lib.hands import thumb  # and more than before\n")
+    assert step_sources("walk", tmp_path) == sorted(found | {"scripts/lib/hands.py"})

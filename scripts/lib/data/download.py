@@ -6,6 +6,7 @@ from pathlib import Path
 import requests
 from tqdm import tqdm
 
+from lib.data.sources import is_url
 from lib.step import console
 from lib.step.errors import UserError
 from lib.step.files import sha256, whole
@@ -15,11 +16,6 @@ TIMEOUT_S = (10, 60)  # to connect, and between two reads
 
 class _Unusable(Exception):
     """Why one source cannot be used."""
-
-
-def is_url(source: str) -> bool:
-    """Whether a source is fetched over HTTP rather than read from disk."""
-    return source.startswith(("http://", "https://"))
 
 
 def fetch(sources: list[str], output, checksum: str | None, config_key: str) -> str:
@@ -42,20 +38,6 @@ def fetch(sources: list[str], output, checksum: str | None, config_key: str) -> 
         f"{Path(output).name} could be had from none of its sources:\n{listed}\n"
         f"put a copy on this machine and name its path in the config under {config_key}"
     )
-
-
-def missing_checksum(sources: list[str]) -> str:
-    """The message for weights without a checksum; it gives the one of a local file, for the user to vouch for."""
-    for source in sources:
-        try:
-            if not is_url(source):
-                return (
-                    f"{source} has no sha256 in the config; loading a checkpoint runs code in it. "
-                    f"If you trust this file, add sha256: {sha256(Path(source).expanduser())}"
-                )
-        except OSError:
-            continue
-    return f"{sources[0]} has no sha256 in the config; loading a checkpoint runs code in it. Add models.<name>.sha256"
 
 
 def _copy(source: str, part: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lib.data.imgsz import parse_imgsz
-from lib.data.download import missing_checksum
+from lib.data.sources import missing_checksum
 from lib.step.config import form_problems, nearest
 from lib.step.errors import UserError
 

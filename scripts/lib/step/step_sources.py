@@ -1,7 +1,11 @@
 """Which files of this project a step's command runs, read from its imports."""
 
-import ast
+import re
+from functools import cache
 from pathlib import Path
+
+# Snakemake asks for every rule each time it starts: a syntax tree of all files would take most of that time.
+_IMPORT = re.compile(r"^[ \t]*from[ \t]+(lib(?:\.\w+)*)[ \t]+import[ \t]+(\([^)]*\)|[^\n#]+)", re.M)
 
 
 def step_sources(step: str, root: Path = Path()) -> list[str]:
@@ -9,29 +13,32 @@ def step_sources(step: str, root: Path = Path()) -> list[str]:
 
     Of a package the files that are no modules count too: templates, C code.
     """
-    scripts = root / "scripts"
-    found, waiting = set(), [scripts / f"{step}.py"]
+    found, waiting = set(), [root / "scripts" / f"{step}.py"]
     while waiting:
         path = waiting.pop()
-        if path in found:
-            continue
-        found.add(path)
-        if path.name == "__init__.py":
-            found.update(each for each in path.parent.iterdir() if each.is_file() and each.suffix != ".py")
-        for module in _imported(ast.parse(path.read_text())):
-            base = scripts.joinpath(*module.split("."))
-            waiting.extend(each for each in (base.with_suffix(".py"), base / "__init__.py") if each.is_file())
+        if path not in found:
+            found.add(path)
+            waiting.extend(_beside(path, root / "scripts", path.stat().st_mtime_ns))
     return sorted(str(path.relative_to(root)) for path in found)
 
 
-def _imported(tree: ast.AST):
-    """Dotted names of all modules below `lib` that are imported anywhere in `tree`, packages on the way included."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "lib":
-            yield from _with_parents(node.module)
-            yield from (f"{node.module}.{each.name}" for each in node.names)
+@cache
+def _beside(path: Path, scripts: Path, changed_ns: int) -> tuple[Path, ...]:
+    """The files that `path` brings along; `changed_ns` keeps what is remembered of it fresh."""
+    if path.suffix != ".py":
+        return ()
+    bases = [scripts.joinpath(*module.split(".")) for module in sorted(_imported(path.read_text()))]
+    files = [each for base in bases for each in (base.with_suffix(".py"), base / "__init__.py") if each.is_file()]
+    if path.name == "__init__.py":
+        files += [each for each in path.parent.iterdir() if each.is_file() and each.suffix != ".py"]
+    return tuple(files)
 
 
-def _with_parents(module: str):
-    words = module.split(".")
-    yield from (".".join(words[: end + 1]) for end in range(len(words)))
+def _imported(source: str) -> set[str]:
+    """Dotted names of all modules below `lib` that `source` imports anywhere, packages on the way included."""
+    found = set()
+    for module, names in _IMPORT.findall(source):
+        words = module.split(".")
+        found |= {".".join(words[: end + 1]) for end in range(len(words))}
+        found |= {f"{module}.{name}" for name in re.findall(r"(\w+)(?:[ \t]+as[ \t]+\w+)?", names.strip("()"))}
+    return found
