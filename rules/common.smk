@@ -16,7 +16,7 @@ from snakemake.utils import min_version, validate
 min_version("7.32")
 site.addsitedir(str(Path(workflow.basedir, "scripts")))
 
-from lib.results.sweep import problems
+from lib.results.config_problems import problems
 from lib.step.config import with_numbers
 from lib.detector.head import HEADS
 from lib.data.sources import is_url

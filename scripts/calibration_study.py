@@ -10,7 +10,8 @@ from pathlib import Path
 import pandas as pd
 
 from lib.results.plots import calibration_study
-from lib.results.table import MAP_DIGITS, to_csv
+from lib.results.rounding import MAP_DIGITS
+from lib.results.table import to_csv
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
 from lib.step.errors import run_step

@@ -25,7 +25,8 @@ from lib.graph.surgery.simplify import simplify
 from lib.npu import toolkit
 from lib.npu.build_log import read_build_log
 from lib.npu.verdict import FAILS, RUNS, UNSURE, Build, costs, verdict
-from lib.results.table import DIGITS, to_csv
+from lib.results.rounding import DIGITS
+from lib.results.table import to_csv
 from lib.step import console
 from lib.step.arguments import StepParser, at_least, shape
 from lib.step.console import say

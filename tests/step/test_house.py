@@ -1,6 +1,8 @@
 """The house keeps its order: a package of scripts/lib imports only from itself and from those below it."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -83,3 +85,26 @@ def test_files_of_a_step_are_what_its_imports_bring_along(tmp_path):
     # A file that changes is read again.
     write("lib/toes.py", "from lib.hands import thumb  # and more than before\n")
     assert step_sources("walk", tmp_path) == sorted(found | {"scripts/lib/hands.py"})
+
+
+# What takes long to import, and the steps that need it. The toolkit is imported where it is called.
+HEAVY = {
+    "torch": set(),
+    "rknn": set(),
+    "ultralytics": set(),
+    "onnxslim": {"simplify_onnx", "frontier", "inspect_onnx", "onnx_to_rknn"},
+    "matplotlib": {"analyse_layers", "calibration_study", "collect", "show_detections"},
+    "pandas": {
+        "analyse_layers", "calibration_study", "collect", "frontier", "make_bundle", "make_report", "show_detections",
+    },
+    "faster_coco_eval": {"evaluate", "make_bundle", "make_report", "onnx_to_rknn"},
+}  # fmt: skip
+STEPS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py"))
+
+
+@pytest.mark.parametrize("step_name", STEPS)
+def test_a_step_imports_what_it_uses_and_nothing_heavy_else(step_name):
+    code = f"import sys; import {step_name}; print(*(set({list(HEAVY)}) & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "scripts", capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert set(done.stdout.split()) <= {name for name, steps in HEAVY.items() if step_name in steps}

@@ -164,22 +164,36 @@ def test_chain_end_to_end(small, snakemake):
     snakemake(*run, "--report", "report.html")
     assert (small / "report.html").stat().st_size > 10_000
 
+    # A board with too little memory: told without a build, and the end of the run where the config says so.
+    tight = snakemake(*run, "--config", "verdict={cma_mb: 1, stop: true}", check=False)
+    assert tight.returncode != 0
+    assert "the board's CMA gives 1 MB" in tight.stdout and "verdict.stop lets this end the run" in tight.stdout
+    assert set(jobs(tight.stdout)) == {"judge", "collect", "make_report"}
+
+
+# When the slow step has begun to build, and when it has built and runs the simulator.
+MOMENTS = {
+    "building": ("rknn/yolov8n/128/split/normal-4/build.log", "rknn-toolkit2 version"),
+    "simulating": ("rknn/yolov8n/128/split/normal-4/build.json", "weight_kb"),
+}
+
 
 @pytest.mark.toolkit
-def test_killed_run_finishes_when_started_again(small, snakemake, python_env):
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_killed_run_finishes_when_started_again(small, snakemake, python_env, moment):
     one = ["-j2", "--configfile", "small.yaml", "--config", "sweep={imgsz: [128], head: [split]}"]
     results = small / "results" / "small"
     process = subprocess.Popen(["snakemake", *one], cwd=small, env=python_env, start_new_session=True,
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
-    # Killed while it builds: the slow step, with its output half done.
-    log = results / "rknn" / "yolov8n" / "128" / "split" / "normal-4" / "build.log"
+    name, sign = MOMENTS[moment]
     deadline = time.monotonic() + 300
-    while not (log.exists() and "rknn-toolkit2 version" in log.read_text()):
+    while not ((results / name).exists() and sign in (results / name).read_text()):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert not (results / "table.csv").exists()
+    assert not (results / "detections/yolov8n/128/split/normal-4.npz").exists()
 
     again = snakemake(*one).stdout
     assert "export_onnx" not in jobs(again)

@@ -3,9 +3,8 @@
 import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
 
+from lib.accuracy.true_positives import MAX_DETECTIONS
 from lib.detector.detections import Detections
-
-MAX_DETECTIONS = 100  # a picture; COCO's own limit for its headline figure
 
 
 def average_precision(truth: list[np.ndarray], found: list[Detections], sizes: list[tuple[int, int]], names: list[str]):

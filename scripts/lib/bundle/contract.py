@@ -6,8 +6,8 @@ from lib.detector.anchors import YoloLayer, to_metadata
 from lib.detector.head import DFL_BINS, SINGLE, SPLIT, STRIDES
 from lib.detector.nms import IOU, MOST, MOST_CANDIDATES
 from lib.npu.rknn_file import RknnFile, RknnTensor
+from lib.results.rounding import MAP_DIGITS
 from lib.results.sweep import Variant
-from lib.results.table import MAP_DIGITS
 from lib.step.errors import UserError
 
 # Ultralytics' own default for showing detections; the evaluation's 0.001 is for measuring mAP.

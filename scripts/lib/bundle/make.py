@@ -21,8 +21,8 @@ from lib.graph.onnx_session import Outputs, open_session, outputs_of
 from lib.npu import toolkit
 from lib.npu.rknn_file import read_rknn
 from lib.results import run_files
+from lib.results.rounding import MAP_DIGITS
 from lib.results.sweep import Variant
-from lib.results.table import MAP_DIGITS
 from lib.step.errors import UserError
 from lib.step.files import read_json, require, write_json, write_text
 

@@ -7,8 +7,8 @@ import numpy as np
 from lib.bundle import HERE
 from lib.bundle.contract import outputs_of
 from lib.npu.rknn_file import RknnTensor, dequantize
+from lib.results.rounding import MAP_DIGITS
 from lib.results.sweep import Variant
-from lib.results.table import MAP_DIGITS
 
 
 def readme(agreed: dict) -> str:

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 
 from lib.accuracy.bootstrap import interval
-
 from lib.npu.verdict import RUNS
 
 
@@ -33,8 +32,8 @@ def focus(table: pd.DataFrame):
 def not_told_apart(table: pd.DataFrame, resampled: dict, best) -> list:
     """Labels of the rows that run and that the images cannot tell apart from row `best`, fewest NPU cycles first.
 
-    `resampled`: of each label the INT8 mAP50-95 of every resample, the same resamples for all rows (float [n]). Two rows are told
-    apart when the 95 % interval of their difference leaves out 0. `best` itself is not among the labels.
+    `resampled`: of each label the INT8 mAP50-95 of every resample, the same resamples for all rows (float [n]). Two
+    rows are told apart when the 95 % interval of their difference leaves out 0. `best` itself is not among the labels.
     """
     others = table[(table.verdict == RUNS) & (table.index != best)].sort_values("npu_mcycles", kind="stable")
     alike = []

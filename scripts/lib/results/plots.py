@@ -11,13 +11,13 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.patches import Rectangle
 
-from lib.results.choice import pareto_front
 from lib.data.images import read_picture
-from lib.detector.detections import Detections
-from lib.step.files import whole
 from lib.data.imgsz import parse_imgsz
+from lib.detector.detections import Detections
 from lib.npu.layer_errors import worst
 from lib.npu.verdict import RUNS
+from lib.results.choice import pareto_front
+from lib.step.files import whole
 
 HEAD_COLOURS = {"single": "tab:orange", "split": "tab:blue"}
 MOST_CLASSES = 30
@@ -50,7 +50,9 @@ def map_over_max_images(table: pd.DataFrame, path) -> None:
         counts = sorted(rows.max_images.unique())
         axis.axhline(rows.map50_95_fp32.iloc[0], color="k", linestyle="--", label="FP32")
         for (head, algorithm), line in rows.groupby(["head", "algorithm"]):
-            _with_bars(axis, list(map(str, counts)), line.set_index("max_images").loc[counts], **_style(table, head, algorithm))
+            _with_bars(
+                axis, list(map(str, counts)), line.set_index("max_images").loc[counts], **_style(table, head, algorithm)
+            )
         axis.set(title=panel, xlabel="calibration images")
     _finish(figure, axes, "INT8 on the simulator", path)
 
@@ -171,7 +173,9 @@ def detection_grid(
 def _with_bars(axis, x, rows: pd.DataFrame, **style) -> None:
     """Plot INT8 mAP50-95 with the 95 % interval of the retention as bars: how far INT8 may be from this FP32 mAP."""
     middle = rows.map50_95_int8.to_numpy()
-    limits = np.stack([middle - rows.retention_low * rows.map50_95_fp32, rows.retention_high * rows.map50_95_fp32 - middle])
+    limits = np.stack(
+        [middle - rows.retention_low * rows.map50_95_fp32, rows.retention_high * rows.map50_95_fp32 - middle]
+    )
     axis.errorbar(x, middle, yerr=np.nan_to_num(limits).clip(min=0), capsize=2, elinewidth=0.8, **style)
 
 

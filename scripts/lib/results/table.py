@@ -4,26 +4,19 @@ from pathlib import Path
 
 import pandas as pd
 
-from lib.step.errors import UserError
-from lib.step.files import read_json
 from lib.npu.verdict import cpu_operators
 from lib.results import run_files
+from lib.results.rounding import DIGITS, MAP_DIGITS
 from lib.results.sweep import Variant
-
-MAP_DIGITS = 4
-# Of sizes and counts, in columns of their own.
-DIGITS = {"rknn_mb": 2, "npu_mcycles": 2, "internal_kb": 1, "weight_kb": 1}
-
-
-
-
+from lib.step.errors import UserError
+from lib.step.files import read_json
 
 
 def read_table(run: Path, chosen: list[Variant]) -> pd.DataFrame:
     """The table of `chosen` variants from the files of a run's folder.
 
-    mAP 0..1; retention, retention_low and retention_high as shares of FP32's mAP50-95, the latter two the limits of its 95 %
-    interval; rknn_mb in 10^6 bytes, npu_mcycles in 10^6 cycles, the memory columns in KB of 1024 bytes.
+    mAP 0..1; retention, retention_low and retention_high as shares of FP32's mAP50-95, the latter two the limits of its
+    95 % interval; rknn_mb in 10^6 bytes, npu_mcycles in 10^6 cycles, the memory columns in KB of 1024 bytes.
     """
     return pd.DataFrame([_row(run, each) for each in chosen])
 

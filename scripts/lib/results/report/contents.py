@@ -7,17 +7,17 @@ import cv2
 import pandas as pd
 
 from lib.accuracy.evaluation import read_measured, require_same_resamples
+from lib.data.images import read_picture
+from lib.data.weights_folder import model_files
+from lib.npu.layer_errors import worst
+from lib.npu.verdict import FAILS, RUNS, UNSURE
 from lib.results import run_files
 from lib.results.choice import best_first, focus, not_told_apart, pareto_front, recommended
-from lib.data.images import read_picture
-from lib.step.files import read_json, require
-from lib.npu.layer_errors import worst
 from lib.results.report.provenance import checksums, commit, dataset_checksum, portable_config, versions
 from lib.results.report.rows import columns, reasons, rows_of, shared
 from lib.results.sweep import Variant, variants
 from lib.results.table import class_differences, from_csv, read_metrics, variant_of
-from lib.npu.verdict import FAILS, RUNS, UNSURE
-from lib.data.weights_folder import model_files
+from lib.step.files import read_json, require
 
 WORST_LAYERS = 10
 FIGURES = ("pareto", "map_over_imgsz", "map_over_max_images", "class_changes")

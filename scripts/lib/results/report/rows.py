@@ -6,8 +6,9 @@ from typing import NamedTuple
 import pandas as pd
 
 from lib.data.imgsz import parse_imgsz
-from lib.results.table import DIGITS, MAP_DIGITS, variant_of
 from lib.npu.verdict import RUNS
+from lib.results.rounding import DIGITS, MAP_DIGITS
+from lib.results.table import variant_of
 
 
 class Column(NamedTuple):
@@ -26,7 +27,9 @@ COLUMNS = {
     "map50_95_int8": Column("mAP50-95 INT8", "the INT8 model on the toolkit's simulator"),
     "map50_95_fp32": Column("mAP50-95 FP32", "the ONNX as exported, by onnxruntime"),
     "retention": Column("Retention", "mAP50-95 in INT8 / in FP32"),
-    "retention_low": Column("Retention, low", "lower limit of its 95 % interval: the images resampled, FP32 and INT8 alike"),
+    "retention_low": Column(
+        "Retention, low", "lower limit of its 95 % interval: the images resampled, FP32 and INT8 alike"
+    ),
     "retention_high": Column("Retention, high", "upper limit of that interval"),
     "verdict": Column("Verdict", "whether the board will run it, as the build log tells: runs, fails or unsure"),
     "npu_mcycles": Column("NPU Mcycles", "the toolkit's estimate for one inference, in millions of cycles"),

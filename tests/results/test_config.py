@@ -6,7 +6,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from lib.results.sweep import problems
+from lib.results.config_problems import problems
 from lib.step.config import with_numbers
 
 SCHEMA = yaml.safe_load((ROOT / "config" / "schema.yaml").read_text())
