@@ -104,11 +104,11 @@ def layers_asked_for() -> list[str]:
 DETECTION = {
     "images": config["evaluation"]["images"],
     "names": config["dataset"]["names"],
-    "folder": results("dataset"),
+    "folder": lambda w, input: str(Path(input.split).parent),
 }
 EVALUATION = {
     "resamples": config["evaluation"]["resamples"],
     "seed": config["evaluation"]["seed"],
     "names": config["dataset"]["names"],
-    "folder": results("dataset"),
+    "folder": lambda w, input: str(Path(input.labels).parent),
 }
