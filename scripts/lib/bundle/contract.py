@@ -46,12 +46,12 @@ def contract(
     names: list[str],
     fp32: dict,
     int8: dict,
-    verdict: dict | None,
+    verdict: dict,
     darknet: tuple[YoloLayer, ...] = (),
 ) -> dict:
     """The contract of a variant, without its proof and the checksums of the bundle's files.
 
-    `fp32` and `int8` are what evaluate.py found; `verdict` is what compile_rknn.py says of the board, if it does;
+    `fp32` and `int8` are what evaluate.py found; `verdict` is what judge.py says of the board;
     `darknet` are the [yolo] layers of a model from Darknet, which has the head `single`.
     Raises UserError for an output that is not INT8.
     """

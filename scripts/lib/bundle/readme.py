@@ -67,7 +67,5 @@ def _stored_limit(output: RknnTensor, threshold: float) -> int | str:
     return int(below[-1]) if len(below) else "all are above"
 
 
-def _verdict(verdict: dict | None) -> str:
-    if verdict is None:
-        return "No verdict was made for this build; read its `build.log` for operators whose target is the CPU."
+def _verdict(verdict: dict) -> str:
     return f"{verdict['result']} ({verdict['basis']}): {verdict['reason']}; {verdict['advice']}."
