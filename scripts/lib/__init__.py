@@ -5,7 +5,7 @@ data      downloads, data sets, labels, letterbox, image sizes, drawn scenes
 detector  heads and their decoding, NMS
 graph     ONNX: export, files, sessions, Darknet, surgery
 npu       rknn-toolkit2: adapter, build log, verdict, the `.rknn` file, layer errors
-accuracy  many images through a model, average precision
+accuracy  many images through a model, detections on disk, average precision and its uncertainty
 results   sweep, table, choice, plots, report
 bundle    the C decoder, its contract and its proof
 """

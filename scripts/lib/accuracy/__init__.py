@@ -1,1 +1,1 @@
-"""Many images through a model, and average precision."""
+"""Many images through a model, detections on disk, average precision and its uncertainty."""
