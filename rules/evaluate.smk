@@ -27,7 +27,7 @@ rule detect_exported:
         " --names {params.names:q} --threads {threads} --detections {output.detections:q} --log {log:q}"
 
 
-rule detect_adapted:
+use rule detect_exported as detect_adapted with:
     input:
         model=rules.graph_surgery.output.model,
         images=rules.fetch_dataset.output.images,
@@ -39,18 +39,8 @@ rule detect_adapted:
         results("logs/detect_adapted/{model}/{imgsz}/{head}.log"),
     benchmark:
         results("benchmarks/detect_adapted/{model}/{imgsz}/{head}.tsv")
-    conda:
-        ENVIRONMENT
-    threads: cores_a_variant
-    resources:
-        mem_mb=lambda w, threads: 300 + 400 * threads,
-    params:
-        **DETECTION,
     message:
         "Detect with {wildcards.model} {wildcards.imgsz} {wildcards.head} after surgery, FP32"
-    shell:
-        "python scripts/detect.py --model {input.model:q} --dataset {params.folder:q} --images {params.images}"
-        " --names {params.names:q} --threads {threads} --detections {output.detections:q} --log {log:q}"
 
 
 rule evaluate_exported:

@@ -44,7 +44,7 @@ def read_evaluation(run: Path, part: str, names: list[str]) -> Evaluation:
 
 def is_decodable(run: Path, variant: Variant) -> bool:
     """Whether decode.h reads the variant's outputs: not those of a split Darknet model."""
-    return not (_outputs(run, variant).darknet and variant.head == SPLIT)
+    return variant.head != SPLIT or not _outputs(run, variant).darknet
 
 
 def _outputs(run: Path, variant: Variant) -> Outputs:
@@ -78,15 +78,13 @@ def make(
     write_text(folder / "model.h", model_h(agreed))
     onnx = run_files.onnx(run, variant, variant.head)
     calibration = calibration_images(run_files.calibration(run, variant))
-    with (
-        tempfile.TemporaryDirectory() as scratch,
-        toolkit.quantized(onnx, calibration, platform, variant.algorithm) as rknn,
-    ):
+    with tempfile.TemporaryDirectory() as scratch:
         binary = Path(scratch, "decode")
         program.build(folder, cc, binary)
-        simulator = partial(toolkit.simulate, rknn)
-        proven = prove(simulator, agreed, binary, evaluation.images, processes)
-        write_golden(simulator, agreed, _most_shown(proven, evaluation), folder / "golden")
+        with toolkit.quantized(onnx, calibration, platform, variant.algorithm) as rknn:
+            simulator = partial(toolkit.simulate, rknn)
+            proven = prove(simulator, agreed, binary, evaluation.images, processes)
+            write_golden(simulator, agreed, _most_shown(proven, evaluation), folder / "golden")
     precision = _mean_average_precision(proven, evaluation)
     if abs(precision - int8["map50_95"]) > 0.5 * 10**-MAP_DIGITS:
         raise UserError(f"decode.h gives mAP50-95 {precision:.5f}, Python measured {int8['map50_95']:.5f}")
