@@ -333,7 +333,10 @@ def test_boxes_as_corners_are_refused(exported, head):
         ("yolov8n-seg", "2 outputs .*as segmenters have"),
         ("yolov8n-pose", "Concat of 3 .*as pose and oriented-box models have"),
         ("yolov3-tiny", "strides .* would give"),
-        ("yolo26n", "not from the one of a DFL"),
+        ("yolo26n-seg", "2 outputs .*as segmenters have"),
+        ("yolo26n-pose", "as pose and oriented-box models have"),
+        ("yolo26n-obb", "as pose and oriented-box models have"),
+        ("yolo26n-cls", "as classifiers have"),
     ],
 )
 def test_other_networks_are_refused_in_one_sentence(export, architecture, sentence):
@@ -343,7 +346,7 @@ def test_other_networks_are_refused_in_one_sentence(export, architecture, senten
 
 
 @pytest.mark.parametrize(
-    ("shape", "sentence"), [((1, 25200, 85), "as YOLOv5 with anchors"), ((1, 300, 6), r"end-to-end.*end2end=False")]
+    ("shape", "sentence"), [((1, 25200, 85), "as YOLOv5 with anchors"), ((1, 300, 6), r"no Concat of boxes and scores")]
 )
 def test_heads_of_other_kinds_are_named(shape, sentence):
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 64, 96])
