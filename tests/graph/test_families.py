@@ -43,11 +43,12 @@ def check(model, after, head, size=SIZE):
     found = outputs.predictions(run(after, tensor))
     if not outputs.end2end:
         expected = decode([before], EXPORTED, size)
+        # Not a comparison of constants with constants: the predictions differ from anchor point to anchor point.
+        assert expected.std(axis=0).min() > 1e-4
         if head == SINGLE:
             expected[:, :4] = limited(expected[:, :4], size)
         assert np.abs(expected[:, :4] - found[:, :4]).max() < 1e-5 * max(size)
         assert np.abs(expected[:, 4:] - found[:, 4:]).max() < 1e-5
-        assert expected.std(axis=0).min() > 1e-4
         return
     rows = before[0]
     assert len(rows) == min(300, len(found))
