@@ -9,7 +9,7 @@ from onnx import helper
 
 from lib.data.imgsz import ImageSize
 from lib.data.letterbox import fit_of, letterbox
-from lib.detector.head import DFL, DISTANCES, END2END_KEY, EXPORTED, SPLIT, decode
+from lib.detector.head import DFL, DISTANCES, END2END_KEY, EXPORTED, HEADS, SINGLE, SPLIT, decode
 from lib.detector.outputs import Outputs
 from lib.graph.onnx_file import class_names, metadata
 from lib.graph.onnx_session import infer, open_session, outputs_of, to_tensor
@@ -23,11 +23,18 @@ from lib.step.errors import UserError
 SIZE = ImageSize(96, 64)
 PICTURES = [letterbox(picture(seed), SIZE)[0] for seed in range(2)]
 FAMILIES = {"yolo26n": DISTANCES, "yolov10n": DFL}
-HEADS = [SPLIT]
 
 
 def run(model, tensor):
     return infer(open_session(model.SerializeToString()), tensor)
+
+
+def limited(boxes, size):
+    """Boxes x1, y1, x2, y2 as the head `single` leaves them: centres in the image, sizes not above its own."""
+    ends = np.array([size.width, size.height])
+    middle = np.clip((boxes[:, :2] + boxes[:, 2:]) / 2, 0, ends)
+    half = np.clip(boxes[:, 2:] - boxes[:, :2], 0, ends) / 2
+    return np.concatenate([middle - half, middle + half], axis=1)
 
 
 def check(model, after, head, size=SIZE):
@@ -39,16 +46,19 @@ def check(model, after, head, size=SIZE):
     found = outputs.predictions(run(after, tensor))
     if not outputs.end2end:
         expected = decode([before], EXPORTED, size)
+        assert expected.std(axis=0).min() > 1e-4
+        if head == SINGLE:
+            expected[:, :4] = np.clip(expected[:, :4], 0, [*size, *size])
         assert np.abs(expected[:, :4] - found[:, :4]).max() < 1e-5 * max(size)
         assert np.abs(expected[:, 4:] - found[:, 4:]).max() < 1e-5
-        assert expected.std(axis=0).min() > 1e-4
         return
     rows = before[0]
     assert len(rows) == min(300, len(found))
     detections = outputs.detections(run(after, tensor), fit_of(size, size), confidence=0, most=len(rows))
     assert len(detections.scores) == len(rows)
     assert np.abs(np.sort(rows[:, 4]) - np.sort(detections.scores)).max() < 1e-6
-    inside = np.clip(rows[:, :4], 0, [size.width, size.height] * 2)
+    corners = limited(rows[:, :4], size) if head == SINGLE else rows[:, :4]
+    inside = np.clip(corners, 0, [size.width, size.height] * 2)
     for box, score, chosen in zip(inside, rows[:, 4], rows[:, 5]):
         same = (detections.classes == chosen) & (np.abs(detections.scores - score) < 1e-6)
         assert np.abs(detections.boxes[same] - box).max(axis=1).min(initial=np.inf) < 1e-5 * max(size)
@@ -107,9 +117,10 @@ def test_distances_that_came_split_are_told_from_scores(export):
         outputs[graph.add("Identity", [box], f"reg{place}")] = graph.shape(box)
     graph.set_outputs(outputs)
     graph.tidy()
-    after, record = adapt(onnxslim.slim(graph.model), SPLIT, PICTURES, seed=0)
-    assert [each["pass"] for each in record["passes"]] == ["split_again"]
-    check(model, after, SPLIT)
+    for head, more in ((SPLIT, []), (SINGLE, ["single_output", "limit_boxes"])):
+        after, record = adapt(onnxslim.slim(graph.model), head, PICTURES, seed=0)
+        assert [each["pass"] for each in record["passes"]] == ["split_again", *more]
+        check(model, after, head)
 
 
 def test_a_wrong_cut_of_an_end_to_end_head_is_caught(export, monkeypatch):
