@@ -36,7 +36,7 @@ rule bundle:
     message:
         "Make the deploy bundle ({params.bundle} of the sweep)"
     shell:
-        "python scripts/make_bundle.py --run {params.folder:q} --model {params.model:q} --imgsz {params.imgsz:q}"
+        "python {input.step[0]:q} --run {params.folder:q} --model {params.model:q} --imgsz {params.imgsz:q}"
         " --head {params.head} --algorithm {params.algorithm} --max-images {params.max_images}"
         " --bundle {params.bundle} --platform {params.platform} --images {params.images}"
         " --names {params.names:q} --threads {threads} --log {log:q}"

@@ -30,11 +30,8 @@ def run(model, tensor):
 
 
 def limited(boxes, size):
-    """Boxes x1, y1, x2, y2 as the head `single` leaves them: centres in the image, sizes not above its own."""
-    ends = np.array([size.width, size.height])
-    middle = np.clip((boxes[:, :2] + boxes[:, 2:]) / 2, 0, ends)
-    half = np.clip(boxes[:, 2:] - boxes[:, :2], 0, ends) / 2
-    return np.concatenate([middle - half, middle + half], axis=1)
+    """As the head 'single' has them: centres in the image, no side longer than it."""
+    return np.clip(boxes, 0, [size.width, size.height] * 2)
 
 
 def check(model, after, head, size=SIZE):
@@ -48,7 +45,7 @@ def check(model, after, head, size=SIZE):
         expected = decode([before], EXPORTED, size)
         assert expected.std(axis=0).min() > 1e-4
         if head == SINGLE:
-            expected[:, :4] = np.clip(expected[:, :4], 0, [*size, *size])
+            expected[:, :4] = limited(expected[:, :4], size)
         assert np.abs(expected[:, :4] - found[:, :4]).max() < 1e-5 * max(size)
         assert np.abs(expected[:, 4:] - found[:, 4:]).max() < 1e-5
         return
@@ -57,7 +54,11 @@ def check(model, after, head, size=SIZE):
     detections = outputs.detections(run(after, tensor), fit_of(size, size), confidence=0, most=len(rows))
     assert len(detections.scores) == len(rows)
     assert np.abs(np.sort(rows[:, 4]) - np.sort(detections.scores)).max() < 1e-6
-    corners = limited(rows[:, :4], size) if head == SINGLE else rows[:, :4]
+    low, high = rows[:, :2], rows[:, 2:4]
+    boxes = np.concatenate([(low + high) / 2, high - low], axis=1)
+    if head == SINGLE:
+        boxes = limited(boxes, size)
+    corners = np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], axis=1)
     inside = np.clip(corners, 0, [size.width, size.height] * 2)
     for box, score, chosen in zip(inside, rows[:, 4], rows[:, 5]):
         same = (detections.classes == chosen) & (np.abs(detections.scores - score) < 1e-6)
