@@ -119,9 +119,10 @@ def test_distances_that_came_split_are_told_from_scores(export):
         outputs[graph.add("Identity", [box], f"reg{place}")] = graph.shape(box)
     graph.set_outputs(outputs)
     graph.tidy()
-    after, record = adapt(onnxslim.slim(graph.model), SPLIT, PICTURES, seed=0)
-    assert [each["pass"] for each in record["passes"]] == ["split_again"]
-    check(model, after, SPLIT)
+    for head, more in ((SPLIT, []), (SINGLE, ["single_output", "limit_boxes"])):
+        after, record = adapt(onnxslim.slim(graph.model), head, PICTURES, seed=0)
+        assert [each["pass"] for each in record["passes"]] == ["split_again", *more]
+        check(model, after, head)
 
 
 def test_a_wrong_cut_of_an_end_to_end_head_is_caught(export, monkeypatch):

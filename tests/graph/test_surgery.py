@@ -372,8 +372,12 @@ def test_opset_below_11_is_refused(export):
 # The proof.
 
 
-def swap_width_and_height(monkeypatch):
-    monkeypatch.setattr(single_output, "input_size", lambda model: ImageSize(SIZE.height, SIZE.width))
+def swap_centre_and_size(monkeypatch):
+    monkeypatch.setattr(single_output, "BOX_OF_SIDES", single_output.BOX_OF_SIDES[[2, 3, 0, 1]])
+
+
+def leave_out_a_side(monkeypatch):
+    monkeypatch.setattr(single_output, "BOX_OF_SIDES", single_output.BOX_OF_SIDES * [1, 1, 1, 0])
 
 
 def shift_by_one_anchor_point(monkeypatch):
@@ -391,7 +395,7 @@ def round_the_offset(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "wrong", [swap_width_and_height, shift_by_one_anchor_point, forget_the_offset, round_the_offset]
+    "wrong", [swap_centre_and_size, leave_out_a_side, shift_by_one_anchor_point, forget_the_offset, round_the_offset]
 )
 def test_planted_wrong_pass_is_caught(exported, monkeypatch, wrong):
     wrong(monkeypatch)
