@@ -15,7 +15,7 @@ def readme(agreed: dict) -> str:
     """The text of README.md for a contract with its proof."""
     image, thresholds, accuracy, proof = (agreed[name] for name in ("input", "thresholds", "accuracy", "proof"))
     return Template((HERE / "README.template.md").read_text()).substitute(
-        thresholds,
+        thresholds | {"iou": "none" if agreed["end2end"] else thresholds["iou"]},
         **{name: f"{value:.{MAP_DIGITS}f}" for name, value in accuracy.items() if name.startswith("map")},
         images=accuracy["images"],
         title=Variant(**agreed["variant"]).title(),
