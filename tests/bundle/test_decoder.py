@@ -254,6 +254,17 @@ def test_any_model_gives_the_same_detections_in_the_same_order(shim, monkeypatch
         ("(float)(stored - output->zero_point)", "(float)(stored + 128 + 0 * output->zero_point)"),
         ("candidates[0] = one;", "(void)one;"),
         ("detections[j].class_id == class_id && ", ""),
+        # And of other families: bins, the order of [yolo] maps, limits of sizes and scores, NMS where there is none.
+        ("weighted += weight * bin;", "weighted += weight * (bin % 16);"),
+        ("(sigmoid - 0.5) * layer->scale_x_y + 0.5", "sigmoid"),
+        ("4 * real * real", "2 * real * real"),
+        ("(axis + 2) * per_cell + anchor", "(axis + 2) * per_cell"),
+        ("side < most ? side : most", "side"),
+        ("channel % per_cell * cells + cell", "cell"),
+        ("yolov8_product(factors[channel % per_cell], ", "yolov8_product(1, "),
+        ("group[at] > limits[(first + at) % per_cell]", "1"),
+        ("output->height * output->width * yolov8_per_cell(model, set);", "output->height * output->width;"),
+        ("model->end2end ? kept : 0", "0"),
     ],
 )
 def test_comparison_sees_a_wrong_decoder(tmp_path, monkeypatch, right, wrong):
