@@ -248,6 +248,7 @@ def test_any_model_gives_the_same_detections_in_the_same_order(shim, monkeypatch
     [
         # What people get wrong: padding, the layout, the order of ties, the letterbox, the zero point, pixels cut.
         ("output->channels - c1 * c2 < c2 ? output->channels - c1 * c2 : c2;", "c2;"),
+        ("lane >= begin && lane < end ? 255", "lane > begin && lane < end ? 255"),
         ("* cells + (size_t)cell) * c2", "* cells + (size_t)cell) * 8"),
         ("a.score == b.score && a.rank > b.rank", "a.score == b.score && a.rank < b.rank"),
         ("/ scale;\n    return (float)(moved", ";\n    return (float)(moved"),
@@ -260,8 +261,8 @@ def test_any_model_gives_the_same_detections_in_the_same_order(shim, monkeypatch
         ("4 * real * real", "2 * real * real"),
         ("(axis + 2) * per_cell + anchor", "(axis + 2) * per_cell"),
         ("side < most ? side : most", "side"),
-        ("channel % per_cell * cells + cell", "cell"),
-        ("yolov8_product(factors[channel % per_cell], ", "yolov8_product(1, "),
+        ("prediction + anchor * cells + cell", "prediction + cell"),
+        ("yolov8_product(factors[anchor], ", "yolov8_product(1, "),
         ("group[at] > limits[(first + at) % per_cell]", "1"),
         ("output->height * output->width * yolov8_per_cell(model, set);", "output->height * output->width;"),
         ("model->end2end ? kept : 0", "0"),

@@ -242,7 +242,7 @@ def _box_of_sides(family: str, channels: int) -> dict:
 
 def _box_of_anchors(anchors: int, _) -> dict:
     return {
-        _span(anchors * place, anchors): f"{name} of anchor channel - {anchors * place}"
+        _span(anchors * place, anchors): f"{name} of anchor channel % {anchors}"
         for place, name in enumerate(("tx", "ty", "tw", "th"))
     }
 

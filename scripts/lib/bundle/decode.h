@@ -50,7 +50,7 @@ enum {
 };
 
 /* One output: logical shape [1, channels, height, width], in memory [1, c1, height, width, c2] with c1 * c2 channels
- * (c2 = channels makes it NHWC, c2 = 1 NCHW). What lies in the c1 * c2 - channels channels of padding is never read. */
+ * (c2 = channels makes it NHWC, c2 = 1 NCHW). The c1 * c2 - channels channels of padding count for nothing. */
 typedef struct {
     int channels, height, width, c1, c2, zero_point;
     float scale;
@@ -266,7 +266,7 @@ static inline double yolov8_growth(const yolov8_layer *layer, double real)
 }
 
 /* Check `model` and make `decoder` ready for it; `model` must live as long. Returns 0 or YOLOV8_BAD_MODEL.
- * Logits of a DFL must span less than 700 (scale < 2.74), or their exponentials would not fit; real ones span some 30. */
+ * Logits of a DFL must span less than 700 (scale < 2.74), or exponentials would not fit; real ones span some 30. */
 static inline int yolov8_init(yolov8_decoder *decoder, const yolov8_model *model)
 {
     int set, stored;
@@ -350,6 +350,20 @@ static inline int yolov8_push(yolov8_candidate *candidates, int capacity, int co
     return count;
 }
 
+/* Where candidates are gathered: those above `confidence`, `count` of them so far. */
+typedef struct {
+    const yolov8_model *model;
+    float confidence;
+    yolov8_candidate *candidates;
+    int capacity, count;
+} yolov8_gathering;
+
+static inline void yolov8_keep(yolov8_gathering *into, float score, int prediction, int class_id)
+{
+    const yolov8_candidate one = {score, prediction * into->model->classes + class_id};
+    into->count = yolov8_push(into->candidates, into->capacity, into->count, one);
+}
+
 /* Heapsort, best first. */
 static inline void yolov8_sort(yolov8_candidate *candidates, int count)
 {
@@ -362,49 +376,64 @@ static inline void yolov8_sort(yolov8_candidate *candidates, int count)
     }
 }
 
-/* Not 0 when any of 8 bytes is above `limit`, -129 to 126: all eight are compared in one word of 64 bits, after moving
- * -128..127 to 0..255, by whether adding 127 - limit carries into a byte's highest bit. */
+/* Which of 8 bytes are above `limit`, -129 to 126: the highest bits of a word's bytes, 0 when none is. All eight are
+ * compared at once, after moving -128..127 to 0..255, by whether adding 127 - limit carries into the highest bit. */
 static inline uint64_t yolov8_any_above(const int8_t *bytes, int limit)
 {
     const uint64_t ones = 0x0101010101010101u, highest = ones << 7;
     const int moved = limit + 128;
     uint64_t word, sum;
-    if (moved < 0) return 1;
+    if (moved < 0) return highest;
     memcpy(&word, bytes, sizeof word);
     word ^= highest;
     sum = (word & ~highest) + ones * (uint64_t)(127 - moved % 128);
     return (moved < 128 ? sum | word : sum & word) & highest;
 }
 
-/* Gather the candidates of one output: its channels from `first` on are scores, its first cell is prediction number
- * `prediction`. Bytes are compared as they are stored; only what passes is dequantized. Returns the new count. */
-static inline int yolov8_gather(const yolov8_model *model, const yolov8_output *output, const int8_t *stored, int first,
-                                int prediction, float confidence, yolov8_candidate *candidates, int capacity, int count)
+/* The bytes `begin` to `end` - 1 of a word of 8, as ones, wherever this machine has them in a word. */
+static inline uint64_t yolov8_lanes(int begin, int end)
 {
-    const int limit = yolov8_stored_limit(output, confidence), cells = output->height * output->width, c2 = output->c2;
-    int c1;
+    uint8_t bytes[8];
+    uint64_t word;
+    int lane;
+    for (lane = 0; lane < 8; lane++) bytes[lane] = lane >= begin && lane < end ? 255 : 0;
+    memcpy(&word, bytes, sizeof word);
+    return word;
+}
+
+/* Gather the candidates of an output whose channels from `first` on are scores, and whose first cell is prediction
+ * number `prediction`. Bytes are compared as they are stored; only what passes is dequantized. */
+static inline void yolov8_gather(yolov8_gathering *into, const yolov8_output *output, const int8_t *stored, int first,
+                                 int prediction)
+{
+    const int limit = yolov8_stored_limit(output, into->confidence), c2 = output->c2;
+    const int cells = output->height * output->width, bytes = cells * c2;
+    int c1, at, cell, word, lane;
     for (c1 = 0; c1 < output->c1 && limit < 127; c1++) {
-        const int8_t *group = stored + (size_t)c1 * (size_t)cells * (size_t)c2;
-        const int begin = first > c1 * c2 ? first - c1 * c2 : 0;
+        const int8_t *group = stored + (size_t)c1 * (size_t)bytes;
+        const int channel = c1 * c2 - first; /* class of the group's first lane */
+        const int begin = channel < 0 ? -channel : 0;
         const int end = output->channels - c1 * c2 < c2 ? output->channels - c1 * c2 : c2;
-        /* A group of scores alone is one run of bytes; of others the scores of each cell are one. */
-        const int whole = begin == 0 && end == c2, runs = whole ? 1 : cells, length = whole ? cells * c2 : end - begin;
-        int run, at;
-        for (run = 0; run < runs; run++) {
-            const int start = run * c2 + begin;
-            for (at = start; at < start + length; at++) {
-                while (start + length - at >= 8 && !yolov8_any_above(group + at, limit)) at += 8;
-                if (at < start + length && group[at] > limit) {
-                    const yolov8_candidate one = {
-                        yolov8_real(output, group[at]),
-                        (prediction + at / c2) * model->classes + c1 * c2 + at % c2 - first,
-                    };
-                    count = yolov8_push(candidates, capacity, count, one);
-                }
+        if (begin == 0 && end == c2) { /* scores alone: one run of bytes */
+            for (at = 0; at < bytes; at++) {
+                while (bytes - at >= 8 && !yolov8_any_above(group + at, limit)) at += 8;
+                if (at < bytes && group[at] > limit)
+                    yolov8_keep(into, yolov8_real(output, group[at]), prediction + at / c2, channel + at % c2);
+            }
+            continue;
+        }
+        for (word = begin / 8 * 8; word < end; word += 8) { /* the other lanes of a word count for nothing */
+            const int from = begin > word ? begin : word, to = end < word + 8 ? end : word + 8;
+            const uint64_t lanes = yolov8_lanes(from - word, to - word);
+            for (cell = 0; cell < cells; cell++) {
+                const int8_t *here = group + (size_t)cell * (size_t)c2;
+                if (c2 % 8 == 0 && !(yolov8_any_above(here + word, limit) & lanes)) continue;
+                for (lane = from; lane < to; lane++)
+                    if (here[lane] > limit)
+                        yolov8_keep(into, yolov8_real(output, here[lane]), prediction + cell, channel + lane);
             }
         }
     }
-    return count;
 }
 
 /* Score of a class of a [yolo] layer, rounded to float once: the product of two floats is exact in double. */
@@ -428,10 +457,9 @@ static inline void yolov8_score_limits(const yolov8_output *objectness, const yo
 }
 
 /* Gather the candidates of one cell of a [yolo] layer: `limits` of each of its anchors are those of its objectness,
- * `factors` its real value. Returns the new count. */
-static inline int yolov8_gather_cell(const yolov8_model *model, const yolov8_output *scores, const int8_t *stored,
-                                     int per_cell, int cell, int prediction, const int limits[], const float factors[],
-                                     yolov8_candidate *candidates, int capacity, int count)
+ * `factors` its real value. */
+static inline void yolov8_gather_cell(yolov8_gathering *into, const yolov8_output *scores, const int8_t *stored,
+                                      int per_cell, int cell, int prediction, const int limits[], const float factors[])
 {
     const int cells = scores->height * scores->width, c2 = scores->c2;
     int c1, at, anchor, lowest = 127;
@@ -443,30 +471,25 @@ static inline int yolov8_gather_cell(const yolov8_model *model, const yolov8_out
         for (at = 0; at < length; at++) {
             while (length - at >= 8 && !yolov8_any_above(group + at, lowest)) at += 8;
             if (at < length && group[at] > lowest && group[at] > limits[(first + at) % per_cell]) {
-                const int channel = first + at;
-                const yolov8_candidate one = {
-                    yolov8_product(factors[channel % per_cell], yolov8_real(scores, group[at])),
-                    (prediction + channel % per_cell * cells + cell) * model->classes + channel / per_cell,
-                };
-                count = yolov8_push(candidates, capacity, count, one);
+                anchor = (first + at) % per_cell;
+                yolov8_keep(into, yolov8_product(factors[anchor], yolov8_real(scores, group[at])),
+                            prediction + anchor * cells + cell, (first + at) / per_cell);
             }
         }
     }
-    return count;
 }
 
 /* Gather the candidates of a [yolo] layer, whose objectness and scores are `maps` with the bytes `buffers`, and whose
  * first prediction is number `prediction`. Only cells with a byte of objectness that some score could lift above the
- * confidence are looked at. Returns the new count. */
-static inline int yolov8_gather_layer(const yolov8_model *model, const yolov8_output maps[2],
-                                      const int8_t *const buffers[2], int prediction, float confidence,
-                                      yolov8_candidate *candidates, int capacity, int count)
+ * confidence are looked at. */
+static inline void yolov8_gather_layer(yolov8_gathering *into, const yolov8_output maps[2],
+                                       const int8_t *const buffers[2], int prediction)
 {
     const int per_cell = maps->channels, c2 = maps->c2, cells = maps->height * maps->width;
     const int8_t *stored[YOLOV8_MAX_ANCHORS];
     int limits[256], limits_here[YOLOV8_MAX_ANCHORS], most = 127, cell, anchor;
     float factors[YOLOV8_MAX_ANCHORS];
-    yolov8_score_limits(&maps[0], &maps[1], confidence, limits);
+    yolov8_score_limits(&maps[0], &maps[1], into->confidence, limits);
     while (most >= -128 && limits[most + 128] < 127) most--; /* the largest byte that no score lifts */
     for (anchor = 0; anchor < per_cell; anchor++)
         stored[anchor] = buffers[0] + (size_t)(anchor / c2) * (size_t)cells * (size_t)c2 + (size_t)(anchor % c2);
@@ -479,10 +502,8 @@ static inline int yolov8_gather_layer(const yolov8_model *model, const yolov8_ou
             limits_here[anchor] = limits[byte + 128];
             factors[anchor] = yolov8_real(&maps[0], byte);
         }
-        count = yolov8_gather_cell(model, &maps[1], buffers[1], per_cell, cell, prediction, limits_here, factors,
-                                   candidates, capacity, count);
+        yolov8_gather_cell(into, &maps[1], buffers[1], per_cell, cell, prediction, limits_here, factors);
     }
-    return count;
 }
 
 /* Byte of channel `channel` in cell number `cell` of an output. */
@@ -596,24 +617,23 @@ static inline float yolov8_to_picture(float position, int border, double scale, 
     return (float)(moved > 0 ? (moved < side ? moved : side) : 0);
 }
 
-/* Gather the candidates of all outputs; returns how many. */
-static inline int yolov8_gather_all(const yolov8_model *model, const int8_t *const buffers[], float confidence,
-                                    yolov8_candidate *candidates, int capacity)
+/* Gather the candidates of all outputs. */
+static inline void yolov8_gather_all(yolov8_gathering *into, const int8_t *const buffers[])
 {
+    const yolov8_model *model = into->model;
     const yolov8_output *output = model->outputs;
-    int set, first = 0, count = 0;
-    if (model->head == YOLOV8_SINGLE)
-        return yolov8_gather(model, output, buffers[0], 4, 0, confidence, candidates, capacity, 0);
+    int set, first = 0;
+    if (model->head == YOLOV8_SINGLE) {
+        yolov8_gather(into, output, buffers[0], 4, 0);
+        return;
+    }
     for (set = 0; set < yolov8_set_count(model); set++) {
-        if (model->family == YOLOV8_ANCHORS)
-            count = yolov8_gather_layer(model, output + 1, buffers + 1, first, confidence, candidates, capacity, count);
-        else
-            count = yolov8_gather(model, output + 1, buffers[1], 0, first, confidence, candidates, capacity, count);
+        if (model->family == YOLOV8_ANCHORS) yolov8_gather_layer(into, output + 1, buffers + 1, first);
+        else yolov8_gather(into, output + 1, buffers[1], 0, first);
         first += output->height * output->width * yolov8_per_cell(model, set);
         output += yolov8_map_count(model);
         buffers += yolov8_map_count(model);
     }
-    return count;
 }
 
 /* Decode one picture's outputs.
@@ -628,6 +648,7 @@ static inline int yolov8_decode(const yolov8_decoder *decoder, const int8_t *con
                                 int candidate_capacity, yolov8_detection *detections, int capacity)
 {
     const yolov8_model *model;
+    yolov8_gathering into;
     int i, j, found, kept = 0;
     if (!decoder || !buffers || !sizes || !fit || !candidates || !detections || candidate_capacity < 1 ||
         capacity < 1 || !(confidence >= 0) || !(iou >= 0 || decoder->model->end2end) || !(fit->scale > 0))
@@ -638,8 +659,13 @@ static inline int yolov8_decode(const yolov8_decoder *decoder, const int8_t *con
         if (sizes[i] != yolov8_size(&model->outputs[i])) return YOLOV8_BAD_SIZE;
     }
     /* Without NMS no candidate beyond the last detection can become one. */
-    if (model->end2end && candidate_capacity > capacity) candidate_capacity = capacity;
-    found = yolov8_gather_all(model, buffers, confidence, candidates, candidate_capacity);
+    into.model = model;
+    into.confidence = confidence;
+    into.candidates = candidates;
+    into.capacity = model->end2end && candidate_capacity > capacity ? capacity : candidate_capacity;
+    into.count = 0;
+    yolov8_gather_all(&into, buffers);
+    found = into.count;
     yolov8_sort(candidates, found);
     for (i = 0; i < found && kept < capacity; i++) {
         const int class_id = candidates[i].rank % model->classes;
