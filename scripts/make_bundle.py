@@ -9,10 +9,9 @@ import sys
 from pathlib import Path
 
 from lib.bundle import program
-from lib.bundle.make import is_decodable, make, read_evaluation
+from lib.bundle.make import make, read_evaluation
 from lib.bundle.pack import pack
 from lib.data.split import PARTS
-from lib.detector.head import SINGLE
 from lib.npu import toolkit
 from lib.results.choice import focus
 from lib.results.sweep import Variant, variants
@@ -28,7 +27,6 @@ def main(argv=None):
     args = parse(argv)
     cc = program.compiler()
     chosen = variants(args.model, args.imgsz, args.head, args.algorithm, args.max_images)
-    chosen = with_decoder(args.run, chosen)
     if args.bundle == "best":
         chosen = [best(args.run, chosen)]
     evaluation = read_evaluation(args.run, args.images, args.names)
@@ -63,22 +61,6 @@ def best(run: Path, chosen: list[Variant]) -> Variant:
     if rows.empty:
         raise UserError(f"{run / 'table.csv'} holds none of the variants asked for; run the step that makes it again")
     return variant_of(rows.loc[focus(rows)])
-
-
-def with_decoder(run: Path, chosen: list[Variant]) -> list[Variant]:
-    """Those of the `chosen` variants whose outputs decode.h reads; tells of the others.
-
-    Raises UserError when none is left.
-    """
-    kept = []
-    for variant in chosen:
-        if is_decodable(run, variant):
-            kept.append(variant)
-        else:
-            say(f"no bundle of {variant.title()}: decode.h reads Darknet models of the head '{SINGLE}' alone")
-    if not kept:
-        raise UserError(f"decode.h reads none of the variants asked for; put '{SINGLE}' into sweep.head")
-    return kept
 
 
 if __name__ == "__main__":
