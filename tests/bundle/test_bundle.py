@@ -65,8 +65,8 @@ def test_bundle_holds_the_contract_of_the_model(run_folder, head):
     folder = path_of(run_folder[1], head)
     agreed = json.loads((folder / "model.json").read_text())
     outputs = [f"golden/output_{i}.bin" for i in range(1 if head == "single" else 6)]
-    others = {"README.md", "decode.h", "golden/detections.txt", "golden/input.rgb", "golden/picture.txt", "main.c",
-              "model.h", "model.rknn"}  # fmt: skip
+    others = {"Makefile", "README.md", "decode.h", "detect.c", "golden/detections.txt", "golden/input.rgb",
+              "golden/picture.txt", "main.c", "model.h", "model.rknn"}  # fmt: skip
     assert set(agreed["files"]) == others | set(outputs)
     assert set(checksums(folder)) == set(agreed["files"]) | {"model.json"}
     subprocess.run(["sha256sum", "--quiet", "-c", "SHA256SUMS"], cwd=folder, check=True)
@@ -297,7 +297,7 @@ def test_class_names_reach_c_as_they_are(tmp_path):
     names = ['say "hi"', "back\\slash", "what??/", "schön", "%d", "1\N{SNOWMAN}2", "*/"]
     output = {"name": "out*/put", "shape": [1, 4 + len(names), 21, 1], "native_shape": [1, 1, 21, 1, 16],
               "dtype": "int8", "scale": 0.25, "zero_point": -128}  # fmt: skip
-    agreed = {"variant": {"head": "single"}, "input": {"width": 32, "height": 32}, "classes": names,
+    agreed = {"variant": {"head": "single"}, "input": {"width": 32, "height": 32, "shape": [1, 32, 32, 3]}, "toolkit": "rknn-toolkit2 2.3.2", "classes": names,
               "outputs": [output], "metadata": {},
               "thresholds": {"confidence": 0.25, "iou": 1, "most_detections": 300}}  # fmt: skip
     for name in DECODER:
