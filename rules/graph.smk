@@ -18,11 +18,12 @@ rule export_onnx:
         mem_mb=1500,
     params:
         opset=config["export"]["opset"],
+        end2end=str(config["export"]["end2end"]).lower(),
     message:
         "Export {wildcards.model} at {wildcards.imgsz}"
     shell:
         "python scripts/export_onnx.py --weights {input.weights:q} --imgsz {wildcards.imgsz}"
-        " --opset {params.opset} --output {output.model:q} --log {log:q}"
+        " --opset {params.opset} --end2end {params.end2end} --output {output.model:q} --log {log:q}"
 
 
 rule simplify_onnx:

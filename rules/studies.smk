@@ -22,6 +22,7 @@ rule frontier:
     params:
         **FRONTIER,
         opset=config["export"]["opset"],
+        end2end=str(config["export"]["end2end"]).lower(),
         platform=config["platform"],
         cma_mb=config["verdict"]["cma_mb"],
         clock_mhz=config["verdict"]["clock_mhz"],
@@ -30,6 +31,7 @@ rule frontier:
     shell:
         "python scripts/frontier.py --model {params.model} --classes {params.classes} --shape {params.shape}"
         " --head {params.head} --largest {params.largest} --seed {params.seed} --opset {params.opset}"
+        " --end2end {params.end2end}"
         " --platform {params.platform} --cma-mb {params.cma_mb} --clock-mhz {params.clock_mhz}"
         " --csv {output.csv:q} --markdown {output.md:q} --log {log:q}"
 

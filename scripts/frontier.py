@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from lib.data.imgsz import STRIDE, ImageSize
 from lib.detector.head import HEADS
-from lib.graph.export import export, random_weights
+from lib.graph.export import AS_TRAINED, END2END, export, random_weights
 from lib.graph.onnx_file import load, save
 from lib.graph.surgery import adapt
 from lib.graph.surgery.proof import noise_picture
@@ -64,6 +64,7 @@ def parse(argv):
     parser.add_argument("--step", default=STRIDE, type=at_least(STRIDE), help="widths to try are its multiples")
     parser.add_argument("--seed", required=True, type=int)
     parser.add_argument("--opset", required=True, type=at_least(13))
+    parser.add_argument("--end2end", choices=END2END, default=AS_TRAINED, help="as export_onnx.py takes it")
     parser.add_argument("--platform", required=True, choices=toolkit.PLATFORMS)
     parser.add_argument("--cma-mb", "--cma_mb", required=True, type=at_least(1), help="the board's CMA in MB")
     parser.add_argument("--clock-mhz", "--clock_mhz", required=True, type=at_least(1), help="the NPU's clock")
@@ -120,7 +121,8 @@ def build(weights: Path, size: ImageSize, head: str, args) -> dict:
     """Export, adapt, calibrate on a picture of noise, and build: columns of the table, and verdict and reason."""
     with tempfile.TemporaryDirectory() as scratch:
         onnx, noise, rknn_file = (Path(scratch, name) for name in ("adapted.onnx", "noise.png", "model.rknn"))
-        simplified, _ = simplify(load(export(weights, size, args.opset, Path(scratch))), [], args.seed)
+        exported = load(export(weights, size, args.opset, Path(scratch), args.end2end))
+        simplified, _ = simplify(exported, [], args.seed)
         save(adapt(simplified, head, [], args.seed)[0], onnx)
         cv2.imwrite(str(noise), noise_picture(size, args.seed))
         printed = console.transcript()

@@ -14,7 +14,7 @@ from lib.data.imgsz import imgsz_argument
 from lib.detector.anchors import from_metadata
 from lib.detector.head import HEADS, SPLIT
 from lib.graph.onnx_file import load, metadata
-from lib.graph.surgery import PREPARATION, float32_weights, head_of, name_of, one_transpose_dfl, passes_of, split_again
+from lib.graph.surgery import PREPARATION, float32_weights, head_of, name_of, passes_of, split_again
 from lib.graph.surgery.detector import find_detector
 from lib.graph.surgery.fixed_size import fix_size
 from lib.graph.surgery.graph import Graph
@@ -74,9 +74,10 @@ def head_lines(graph: Graph):
         yield f"sigmoid   {split_again.sigmoids(graph)} on the class maps"
     else:
         detector = find_detector(graph)
-        yield f"head      boxes and scores in one output{', transposed' if detector.transposed else ''}"
+        form = "its best predictions, end-to-end (no NMS)" if detector.end2end else "boxes and scores in one output"
+        yield f"head      {form}{', transposed' if detector.transposed else ''}"
+        yield f"family    {detector.family}, box maps {[list(graph.shape(name)) for name in detector.box_maps]}"
         yield f"classes   {detector.classes(graph)}"
-        yield f"DFL       {'two Transposes' if one_transpose_dfl.needed(graph) else 'one Transpose'}"
         yield f"sigmoid   {detector.sigmoids} on the class scores"
     for head in HEADS:
         try:

@@ -37,7 +37,7 @@ def with_numbers(value, schema: dict, root: dict | None = None):
         return [with_numbers(each, schema.get("items", {}), root) for each in value]
     if schema.get("type") == "integer" and isinstance(value, str) and value.isdecimal():
         return int(value)
-    if schema.get("type") == "boolean" and value in ("true", "false"):
+    if value in ("true", "false") and (schema.get("type") == "boolean" or True in schema.get("enum", [])):
         return value == "true"
     return value
 
@@ -55,7 +55,7 @@ def _sentence(error) -> str:
         missing = [name for name in error.validator_value if name not in value]
         return "; ".join(f"{_key([*error.absolute_path, name])} is missing" for name in missing)
     if error.validator == "enum":
-        known = list(map(str, error.validator_value))
+        known = [str(each).lower() if isinstance(each, bool) else str(each) for each in error.validator_value]
         return f"{key} is '{value}', not one of {', '.join(known)}{nearest(str(value), known, listed=False)}"
     if error.validator == "type":
         wanted = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]

@@ -11,7 +11,8 @@ import numpy as np
 import onnx
 
 from lib.detector.anchors import from_metadata
-from lib.detector.head import HEAD_KEY, SINGLE, SPLIT
+from lib.detector.head import END2END_KEY, HEAD_KEY, SELECTED, SINGLE, SPLIT
+from lib.detector.outputs import is_end2end
 from lib.graph.onnx_file import metadata
 from lib.graph.surgery import (
     channels_first,
@@ -68,7 +69,9 @@ def adapt(model: onnx.ModelProto, head: str, pictures: list[np.ndarray], seed: i
     if done := head_of(model):
         if done != head:
             raise UserError(f"the model already went through surgery for head '{done}'; give the exported one")
-        witness = Witness(model, Form(head=head, darknet=from_metadata(metadata(model))), pictures, seed)
+        told = metadata(model)
+        form = Form(head=head, darknet=from_metadata(told), end2end=is_end2end(told))
+        witness = Witness(model, form, pictures, seed)
         return graph.model, _record(head, witness, [])
     form, passes = form_of(graph), passes_of(graph, head)
     witness = Witness(graph.model, form, pictures, seed)
@@ -76,9 +79,12 @@ def adapt(model: onnx.ModelProto, head: str, pictures: list[np.ndarray], seed: i
     if head == SINGLE and not form.darknet:
         _require_known_boxes(graph, witness)
     record += _run(passes, graph, form, witness)[1]
-    entry = graph.model.metadata_props.add()
-    entry.key, entry.value = HEAD_KEY, head
+    onnx.helper.set_model_props(graph.model, metadata(graph.model) | _metadata(head, form.end2end))
     return graph.model, _record(head, witness, record)
+
+
+def _metadata(head: str, end2end: bool) -> dict[str, str]:
+    return {HEAD_KEY: head, **({END2END_KEY: "true"} if end2end else {})}
 
 
 def _run(passes: tuple, graph: Graph, form: Form, witness: Witness) -> tuple[Form, list[dict]]:
@@ -119,11 +125,18 @@ def form_of(graph: Graph) -> Form:
         return Form(darknet=darknet)
     if split_again.is_split(graph):
         outputs = tuple(split_again.outputs_in_order(graph))
-        return Form(head=SPLIT, sigmoid=split_again.sigmoids(graph) == 1, outputs=outputs)
+        end2end = is_end2end(metadata(graph.model))
+        return Form(head=SPLIT, sigmoid=split_again.sigmoids(graph) == 1, outputs=outputs, end2end=end2end)
     detector = find_detector(graph)
     for maps in (detector.box_maps, detector.class_maps):
         split_outputs.require_strides(graph, maps)
-    return Form(transposed=detector.transposed, sigmoid=not one_sigmoid.needed(graph))
+    sigmoid = not one_sigmoid.needed(graph)
+    if detector.end2end:
+        if not sigmoid:
+            raise UserError("the end-to-end head selects by logits, without a sigmoid; export the model anew")
+        return Form(head=SELECTED, end2end=True, classes=detector.classes(graph))
+    # A one-to-one head whose predictions were all exported still needs no NMS.
+    return Form(transposed=detector.transposed, sigmoid=sigmoid, end2end=is_end2end(metadata(graph.model)))
 
 
 def _require_known_boxes(graph: Graph, witness: Witness) -> None:

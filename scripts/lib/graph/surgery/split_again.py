@@ -7,12 +7,13 @@ Rockchip's exporter adds a third output a stride, the sum of the class scores; i
 
 from collections import defaultdict
 
-from lib.detector.head import STRIDES
+from lib.detector.head import DFL_BINS, SIDES, STRIDES
 from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.split_outputs import require_strides
 from lib.step.errors import UserError
 
-BOX_CHANNELS = 64
+BOX_CHANNELS = (SIDES * DFL_BINS, SIDES)  # of a DFL, of distances
+EXPECTED = "a box map [1, 64, H, W] (a DFL of 16 bins) or [1, 4, H, W] (distances)"
 
 
 def is_split(graph: Graph) -> bool:
@@ -33,14 +34,14 @@ def outputs_in_order(graph: Graph) -> list[str]:
     if [len(pair) for pair in pairs] != [2] * len(STRIDES):
         shapes = [list(graph.shape(name)) for name in graph.outputs]
         raise UserError(
-            f"the model has outputs {shapes}; a split detector has a box map [1, {BOX_CHANNELS}, H, W] and a class map "
-            f"[1, classes, H, W] for each of {len(STRIDES)} strides"
+            f"the model has outputs {shapes}; a split detector has {EXPECTED} and a class map [1, classes, H, W] for "
+            f"each of {len(STRIDES)} strides"
         )
-    # The box map comes first where both look alike, as with 64 classes.
+    # Where both look alike, as with 64 classes without a sigmoid, the box map is the one that comes first.
     ordered = [sorted(pair, key=lambda name: not _is_box(graph, name)) for pair in pairs]
     require_strides(graph, [box for box, _ in ordered])
     if not all(_is_box(graph, box) for box, _ in ordered):
-        raise UserError(f"no output of the split model has {BOX_CHANNELS} channels (4 sides of a DFL with 16 bins)")
+        raise UserError(f"the split model has no box map at every stride: {EXPECTED}, not through a sigmoid, is one")
     return [name for pair in ordered for name in pair]
 
 
@@ -81,7 +82,7 @@ def _is_sum(graph: Graph, name: str) -> bool:
 
 
 def _is_box(graph: Graph, name: str) -> bool:
-    return graph.shape(name)[1] == BOX_CHANNELS and _count(graph, name) == 0
+    return graph.shape(name)[1] in BOX_CHANNELS and _count(graph, name) == 0
 
 
 def _count(graph: Graph, name: str) -> int:
