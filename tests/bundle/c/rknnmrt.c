@@ -1,6 +1,7 @@
 /* A stand-in for the board's runtime: it knows what the simulator answered for some inputs, and answers that.
  *
- * $RKNN_STUB/MODEL/ belongs to one model, MODEL being the FNV-1a hash of its file in hex:
+ * $RKNN_STUB/MODEL/ belongs to one model, MODEL being the FNV-1a hash, in hex, of the last 4096 bytes
+ * of its file:
  *   tensors          words, a line each: `version V`, `driver V`, `refuse WORDS`, `sleep_us N`, `kill_at N` (at the Nth
  *                    run the process is killed), `input HEIGHT WIDTH ROW_STRIDE`,
  *                    `output C1 HEIGHT WIDTH C2 ZERO_POINT SCALE ROW_STRIDE` for each output
@@ -68,8 +69,8 @@ static int read_line(const char *line)
 int rknn_init(rknn_context *context, void *model, uint32_t size, uint32_t flags, void *extend)
 {
     const char *root = getenv("RKNN_STUB");
-    uint8_t block[4096];
-    uint64_t hash = start;
+    uint8_t last[4096];
+    uint64_t hash;
     char path[600], line[512];
     FILE *file;
     size_t got;
@@ -77,7 +78,9 @@ int rknn_init(rknn_context *context, void *model, uint32_t size, uint32_t flags,
     (void)size, (void)flags, (void)extend;
     printf("I RKNN: stub runtime\n"); /* chatter on standard output, as the real one's */
     if (!root || !(file = fopen(model, "rb"))) return RKNN_ERR_FAIL;
-    while ((got = fread(block, 1, sizeof block, file)) > 0) hash = hashed(hash, block, got);
+    fseek(file, -(long)sizeof last, SEEK_END);
+    got = fread(last, 1, sizeof last, file);
+    hash = hashed(start, last, got);
     fclose(file);
     snprintf(stub.folder, sizeof stub.folder, "%s/%016llx", root, (unsigned long long)hash);
     snprintf(path, sizeof path, "%s/tensors", stub.folder);
