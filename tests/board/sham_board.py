@@ -1,5 +1,7 @@
-"""A board that is none: a real sshd on loopback, ARM programs under qemu-arm, and the stub runtime, which knows what the
-simulator answered."""
+"""A board that is none: a real sshd on loopback, ARM programs under qemu-arm, and the stub runtime.
+
+The stub runtime knows what the simulator answered.
+"""
 
 import contextlib
 import getpass
@@ -106,7 +108,7 @@ def sshd(folder: Path):
         f" IdentitiesOnly yes\n UserKnownHostsFile {folder / 'known'}\n StrictHostKeyChecking yes\n LogLevel ERROR\n"
     )
     if os.getuid() == 0:
-        os.makedirs("/run/sshd", exist_ok=True)
+        Path("/run/sshd").mkdir(exist_ok=True)
     with open(folder / "sshd.log", "wb") as log:
         server = subprocess.Popen([SSHD, "-D", "-e", "-f", folder / "sshd_config"], stderr=log)
     try:

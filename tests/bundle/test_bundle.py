@@ -297,7 +297,8 @@ def test_class_names_reach_c_as_they_are(tmp_path):
     names = ['say "hi"', "back\\slash", "what??/", "schön", "%d", "1\N{SNOWMAN}2", "*/"]
     output = {"name": "out*/put", "shape": [1, 4 + len(names), 21, 1], "native_shape": [1, 1, 21, 1, 16],
               "dtype": "int8", "scale": 0.25, "zero_point": -128}  # fmt: skip
-    agreed = {"variant": {"head": "single"}, "input": {"width": 32, "height": 32, "shape": [1, 32, 32, 3]}, "toolkit": "rknn-toolkit2 2.3.2", "classes": names,
+    agreed = {"variant": {"head": "single"}, "toolkit": "rknn-toolkit2 2.3.2",
+              "input": {"width": 32, "height": 32, "shape": [1, 32, 32, 3]}, "classes": names,
               "outputs": [output], "metadata": {},
               "thresholds": {"confidence": 0.25, "iou": 1, "most_detections": 300}}  # fmt: skip
     for name in DECODER:

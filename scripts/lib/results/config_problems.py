@@ -2,6 +2,7 @@
 
 from lib.data.imgsz import parse_imgsz
 from lib.data.sources import missing_checksum
+from lib.npu.timing import CLOCKS, clock
 from lib.step.config import form_problems, nearest
 from lib.step.errors import UserError
 
@@ -28,6 +29,10 @@ def _relations(config: dict):
             else:
                 if spelling != str(size):
                     yield f"{key}.imgsz: write {spelling} for the square '{size}'"
+    try:
+        clock(str(config["verdict"]["clock_mhz"]))
+    except ValueError as error:
+        yield f"verdict.clock_mhz is '{error}', neither a number of MHz nor one of {', '.join(CLOCKS)}"
     pool = config["split"]["calibration"]
     for count in sweep["max_images"]:
         if count > pool:

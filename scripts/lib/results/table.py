@@ -11,7 +11,6 @@ from lib.results.sweep import Variant
 from lib.step.errors import UserError
 from lib.step.files import read_json, sha256
 
-
 # A model may be called 8, or NA, and a board may say a number.
 TEXTS = ("model", "imgsz", "verdict", "board", "verdict_was")
 
@@ -20,8 +19,9 @@ def read_table(run: Path, chosen: list[Variant]) -> pd.DataFrame:
     """The table of `chosen` variants from the files of a run's folder.
 
     mAP 0..1; retention, retention_low and retention_high as shares of FP32's mAP50-95, the latter two the limits of its
-    95 % interval; rknn_mb in 10^6 bytes, npu_mcycles in 10^6 cycles, the memory columns in KB of 1024 bytes. Where a board
-    ran one of the models at least, the columns of `_board_columns` stand behind these.
+    95 % interval; rknn_mb in 10^6 bytes, npu_mcycles in 10^6 cycles, the memory columns in KB of 1024 bytes; ms_low and
+    ms_high the limits of the estimated time. Where a board ran one of the models at least, the columns of
+    `_board_columns` stand behind these.
     """
     rows = [_row(run, each) for each in chosen]
     told = [read_board(run, each) for each in chosen]
@@ -79,12 +79,15 @@ def _row(run: Path, variant: Variant) -> dict:
         "verdict": judged["verdict"]["result"],
         "retention_low": _rounded(int8["retention_low"]),
         "retention_high": _rounded(int8["retention_high"]),
+        "ms_low": round(judged["costs"]["ms_low"], DIGITS["ms_low"]),
+        "ms_high": round(judged["costs"]["ms_high"], DIGITS["ms_high"]),
     }
 
 
 def _board_columns(told: dict | None) -> dict:
-    """mAP50-95 (0..1) and the median time of rknn_run in ms on the board, its words (`ran`, or why it refuses the model),
-    and whether the verdict was right.
+    """What a board told: mAP50-95 (0..1), the median time of rknn_run in ms, its words, whether the verdict was right.
+
+    Its words are `ran`, or why it refuses the model.
     """
     ran = told is not None and told["result"] == run_files.BOARD_RAN
     return {

@@ -33,6 +33,8 @@ COLUMNS = {
     "retention_high": Column("Retention, high", "upper limit of that interval"),
     "verdict": Column("Verdict", "whether the board will run it, as the build log tells: runs, fails or unsure"),
     "npu_mcycles": Column("NPU Mcycles", "the toolkit's estimate for one inference, in millions of cycles"),
+    "ms_low": Column("ms, from", "estimated time of one inference, lower limit: the spread of what people measured"),
+    "ms_high": Column("ms, to", "upper limit of that estimate"),
     "map50_95_board": Column("mAP50-95 board", "the INT8 model on a board"),
     "ms_board": Column("ms board", "median time of rknn_run on that board"),
     "board": Column("The board says", "ran, or why its runtime refuses the model"),
