@@ -8,6 +8,8 @@ rule board:
     input:
         bundles=rules.bundle.output.bundles,
         int8=expand(rules.quantize.output.detections, **config["sweep"]),
+        build=expand(rules.quantize.output.build, **config["sweep"]),
+        verdict=expand(rules.judge.output.verdict, **config["sweep"]),
         baseline=expand(rules.evaluate_exported.output.resampled, **config["sweep"]),
         images=rules.fetch_dataset.output.images,
         labels=rules.fetch_dataset.output.labels,

@@ -9,17 +9,20 @@ goes on where it was; until all is done its results lie in board.unfinished/.
 
 import sys
 from pathlib import Path
+from statistics import median
 
 from lib.accuracy.detection_set import read_detections, write_detections
 from lib.accuracy.evaluation import evaluate
 from lib.accuracy.inference import evaluation_images
 from lib.board.program import Refused
-from lib.board.run import Settings, run_bundle
+from lib.board.run import Ran, Settings, run_bundle
 from lib.board.summary import detection_set, ran_well, refused
 from lib.board.transport import TRANSPORTS
 from lib.bundle.check import CONTRACT
 from lib.data.labels import read_names
 from lib.data.split import PARTS
+from lib.npu.build_log import BuildLog
+from lib.npu.timing import measured_row, work_of
 from lib.results import run_files
 from lib.results.sweep import Variant
 from lib.step.arguments import StepParser, at_least
@@ -84,7 +87,9 @@ def one(args, settings: Settings, bundle: Path, agreed: dict, target: Path, unfi
     found = detection_set(ran)
     baseline = run_files.exported_resampled(args.run, variant)
     metrics, _ = evaluate(found, args.run / "dataset", names, args.resamples, args.seed, baseline)
-    told = ran_well(ran, simulated, metrics, agreed["verdict"])
+    told = ran_well(ran, simulated, metrics, agreed["verdict"]) | {
+        "measured": measured(args.run, variant, ran, settings)
+    }
     write_detections(folder / "detections.npz", found)
     write_json(folder / "board.json", told | pinned)
     say(
@@ -92,6 +97,16 @@ def one(args, settings: Settings, bundle: Path, agreed: dict, target: Path, unfi
         f"{agreed['accuracy']['map50_95_int8']:.4f} on the simulator; rknn_run {told['run_ms']['median']:.1f} ms "
         f"({told['run_ms']['low']:.1f} to {told['run_ms']['high']:.1f})"
     )
+
+
+def measured(run: Path, variant: Variant, ran: Ran, settings: Settings) -> str:
+    """This run as a line for config/measured.csv: in later estimates it counts as those do that are published."""
+    build = run_files.rknn(run, variant, "build.json")
+    costs = read_json(run_files.rknn(run, variant, "verdict.json"))["costs"]
+    times = ran.repeated_us or [each.run_us for each in ran.found]
+    name = f"{variant.model} {variant.imgsz} {variant.head}"
+    work = work_of(BuildLog.of(read_json(build), build))
+    return measured_row(name, settings.host or "my board", costs["clock_mhz"], median(times) / 1e3, work)
 
 
 def bundle_path(agreed: dict) -> Path:

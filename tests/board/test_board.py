@@ -19,6 +19,7 @@ from lib.board import transport
 from lib.board.lines import read_lines, to_line
 from lib.board.progress import Progress
 from lib.board.summary import agreement
+from lib.bundle import program
 from lib.bundle.agreement import compare
 from lib.data.calibration import calibration_images
 from lib.data.images import read_picture
@@ -143,6 +144,7 @@ def test_map_on_the_board_is_the_simulators(sham):
     assert told["agreement"]["share"] == 1 and told["agreement"]["detections"] > 10
     assert told["diverging"] is None and len(told["outputs"]) == 6
     assert told["runtime"] == "2.3.2 (a stub)" and told["repeated_ms"]["count"] == 3
+    assert re.fullmatch(r"parts4 128x96 split,sham,420,[\d.]+,rknn_run,[\d.]+,[\d.]+,\d+,,", told["measured"])
     place = Path("parts4") / IMGSZ / "split"
     ours = read_detections(sham.results / "detections" / place / "normal-8.npz")
     theirs = read_detections(sham.results / "board" / place / "normal-8" / "detections.npz")
@@ -251,6 +253,79 @@ def test_a_run_that_was_cut_goes_on_where_it_was(sham, told, monkeypatch, capsys
     assert f"9 of {IMAGES} images were done before" in capsys.readouterr().out
     assert sham.board_json("split")["agreement"]["share"] == 1
     assert not found.parent.exists() and sham.left_there() == []
+
+
+@pytest.fixture(scope="module")
+def detect(sham, tmp_path_factory):
+    """A function: the bundle's program, compiled for this machine with sanitizers, on words; the finished process."""
+    folder = tmp_path_factory.mktemp("detect")
+    flags = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover"]
+    source = ROOT / "tests" / "bundle" / "c"
+    bundle = sham.bundle("split")
+    command = ["cc", *flags, f"-I{source}", bundle / "detect.c", source / "rknnmrt.c", "-o", folder / "detect"]
+    subprocess.run(command, check=True)
+    environment = sham.environment | {"RKNN_STUB": str(sham.answers["split"].folder.parent)}
+
+    def run(*words, stdin: bytes = b"", **options) -> subprocess.CompletedProcess:
+        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+        return subprocess.run([folder / "detect", *words], cwd=bundle, env=environment, input=stdin, **options)
+
+    return run
+
+
+@pytest.mark.toolkit
+def test_program_finds_what_the_bundle_expects(sham, detect, tmp_path):
+    bundle = sham.bundle("split")
+    width, height = (bundle / "golden" / "picture.txt").read_text().split()
+    golden = ["--raw", tmp_path, "--picture", f"{width}x{height}", "model.rknn", "golden/input.rgb"]
+    done = detect(*golden)
+    assert done.returncode == 0, done.stderr
+    # The runtime prints to standard output, too: that goes elsewhere.
+    assert b"I RKNN" not in done.stdout and b"I RKNN" in done.stderr
+    printed = read_lines(done.stdout)
+    assert printed.images == 1 and printed.found[0].image == "golden/input.rgb"
+    expected = program.read_detections((bundle / "golden" / "detections.txt").read_text())
+    assert len(expected.scores) > 3
+    compare(expected, printed.found[0].detections)
+    for number in range(6):
+        assert (tmp_path / f"0_output_{number}.bin").read_bytes() == (
+            bundle / "golden" / f"output_{number}.bin"
+        ).read_bytes()
+    stream = f'{width} {height} a "b"\\c\n'.encode() + (bundle / "golden" / "input.rgb").read_bytes()
+    (one, two) = read_lines(detect("model.rknn", stdin=stream * 2).stdout).found
+    assert one.image == 'a "b"\\c'
+    compare(expected, two.detections)
+    assert len(read_lines(detect("--repeat", "4", "model.rknn").stdout).run_us) == 4
+
+
+@pytest.mark.toolkit
+@pytest.mark.parametrize(
+    ("words", "stdin", "code", "said"),
+    [
+        ([], b"", 2, "no MODEL.rknn is named"),
+        (["--iou", "-1", "model.rknn"], b"", 2, "'--iou -1' is not understood"),
+        (["--picture", "12x0", "model.rknn"], b"", 2, "'--picture 12x0' is not understood"),
+        (["--what"], b"", 2, "'--what ' is not understood"),
+        (["nothing.rknn"], b"", 2, "nothing.rknn cannot be read"),
+        (["main.c"], b"", 3, "the runtime refuses main.c: rknn_init gives -1"),
+        (["model.rknn", "main.c"], b"", 8, "main.c is not the 36864 bytes of a letterboxed image"),
+        (["model.rknn", "nothing.rgb"], b"", 8, "nothing.rgb cannot be read"),
+        (["model.rknn"], b"128 0 a.jpg\n", 8, "image 0 of the stream does not begin with a line"),
+        (["model.rknn"], b"128 96 a.jpg\nabc", 8, "the stream ends within image 0, a.jpg"),
+        (["--raw", "/nowhere", "model.rknn", "golden/input.rgb"], b"", 7, "/nowhere/0_output_0.bin cannot be written"),
+    ],
+)
+def test_program_says_what_is_wrong(detect, words, stdin, code, said):
+    done = detect(*words, stdin=stdin)
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr.decode().splitlines()[-1]
+
+
+@pytest.mark.toolkit
+def test_program_says_that_the_disk_is_full(detect):
+    with open("/dev/full", "wb") as full:
+        done = detect("model.rknn", "golden/input.rgb", stdout=full)
+    assert done.returncode == 7 and b"the results cannot be written: No space left on device" in done.stderr
 
 
 FAKE_ADB = """#!/bin/sh

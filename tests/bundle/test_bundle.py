@@ -21,7 +21,6 @@ from lib.bundle.model_h import model_h
 from lib.bundle.pack import pack
 from lib.npu.rknn_file import read_rknn
 from lib.results.sweep import Variant
-from lib.results.table import to_csv
 from lib.step.errors import UserError
 from lib.step.step_sources import step_sources
 
@@ -252,18 +251,20 @@ def test_made_twice_it_is_the_same(run_folder, python_env, tmp_path):
     shutil.copytree(kept, results / "bundle")
 
 
-def test_best_variant_is_the_one_that_the_report_recommends(tmp_path):
+def test_best_variant_is_the_one_that_the_report_recommends(monkeypatch, tmp_path):
     chosen = [Variant(name, "320", "split", "normal", 16) for name in "abcd"]
-
     rows = {"a": (0.5, "fails"), "b": (0.4, "runs"), "c": (0.41, "unsure"), "d": (0.3, "runs")}
-    table = pd.DataFrame(
-        [
-            {**each._asdict(), "map50_95_int8": rows[each.model][0], "verdict": rows[each.model][1],
-             "npu_mcycles": 1.0, "rknn_mb": 1.0}
-            for each in chosen
-        ]
-    )  # fmt: skip
-    (tmp_path / "table.csv").write_text(to_csv(table))
+
+    def table(run, variants):
+        return pd.DataFrame(
+            [
+                {**each._asdict(), "map50_95_int8": rows[each.model][0], "verdict": rows[each.model][1],
+                 "npu_mcycles": 1.0, "rknn_mb": 1.0}
+                for each in variants
+            ]
+        )  # fmt: skip
+
+    monkeypatch.setattr(make_bundle, "read_table", table)
     assert make_bundle.best(tmp_path, chosen).model == "b"
     assert make_bundle.best(tmp_path, [chosen[3], chosen[0]]).model == "d"
     assert make_bundle.best(tmp_path, [chosen[0], chosen[2]]).model == "a"

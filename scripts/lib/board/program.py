@@ -80,6 +80,11 @@ def demand_success(ended: Ended, platform: str) -> None:
         raise UserError(
             "the board has no librknnmrt.so where the program looks; name one of the toolkit's version in board.runtime"
         )
+    if ended.code == 126 and "ermission denied" in ended.words:
+        raise UserError(
+            "the board may not run programs from there (a file system mounted noexec); name another "
+            "folder in board.folder"
+        )
     if ended.code in (126, 127):
         raise UserError(
             f"the board cannot start the program: {told}; board.cc must be the compiler of its SDK, for its C library"
