@@ -51,8 +51,8 @@ def main():
         counted = each.work.npu_mcycles * 1e3 / each.clock_mhz
         whole = estimate(times.factors, each.work, each.clock_mhz)
         print(
-            f"| {each.model} | {each.board} | {each.clock_mhz} | {each.ms:g} | {counted:.1f} | {whole:.1f} | {other:.1f} "
-            f"| {100 * (other / each.ms - 1):+.0f} % |"
+            f"| {each.model} | {each.board} | {each.clock_mhz} | {each.ms:g} | {counted:.1f} | {whole:.1f} "
+            f"| {other:.1f} | {100 * (other / each.ms - 1):+.0f} % |"
         )
 
 

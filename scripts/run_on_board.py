@@ -39,11 +39,16 @@ def main(argv=None):
     if not bundles:
         raise UserError(f"{args.run / 'bundle'} holds no bundle; run the step that makes it first")
     unfinished = args.run / "board.unfinished"
-    with whole(args.run / "board") as part:
-        for bundle in bundles:
-            agreed = read_json(require(bundle / CONTRACT, "contract"))
-            one(args, settings, bundle, agreed, part, unfinished / bundle_path(agreed))
-    remove(unfinished)
+    done = []
+    for bundle in bundles:
+        agreed = read_json(require(bundle / CONTRACT, "contract"))
+        place = Variant(**agreed["variant"]).path()
+        with whole(args.run / "board" / place) as part:
+            one(args, settings, bundle, agreed, part, unfinished / place)
+        done.append(unfinished / place)
+    # Only now: where the board broke off at the last bundle, the results of the others are kept as well.
+    for folder in done if args.bundle else [unfinished]:
+        remove(folder)
 
 
 def parse(argv):
@@ -68,13 +73,12 @@ def parse(argv):
     return parser.parse_args(argv)
 
 
-def one(args, settings: Settings, bundle: Path, agreed: dict, target: Path, unfinished: Path) -> None:
-    """Run one bundle, and write what the board told below the folder `target`."""
+def one(args, settings: Settings, bundle: Path, agreed: dict, folder: Path, unfinished: Path) -> None:
+    """Run one bundle, and write what the board told into the new `folder`."""
     variant = Variant(**agreed["variant"])
     names = read_names(args.names)
     images = evaluation_images(args.run / "dataset", args.images)
     simulated = read_detections(run_files.detections(args.run, variant))
-    folder = target / variant.path()
     pinned = {"rknn_sha256": sha256(bundle / "model.rknn"), "toolkit": agreed["toolkit"]}
     try:
         ran = run_bundle(settings, bundle, agreed, images, unfinished)
@@ -107,11 +111,6 @@ def measured(run: Path, variant: Variant, ran: Ran, settings: Settings) -> str:
     name = f"{variant.model} {variant.imgsz} {variant.head}"
     work = work_of(BuildLog.of(read_json(build), build))
     return measured_row(name, settings.host or "my board", costs["clock_mhz"], median(times) / 1e3, work)
-
-
-def bundle_path(agreed: dict) -> Path:
-    """Where a bundle's results lie below a folder for all."""
-    return Variant(**agreed["variant"]).path()
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 from lib.board.lines import Found, read_lines, to_line
-from lib.step.files import remove
 
 
 class Progress:
@@ -29,10 +28,6 @@ class Progress:
         self.found |= {each.image: each for each in found}
         with open(self.path, "a") as file:
             file.writelines(f"{to_line(each)}\n" for each in found)
-
-    def close(self) -> None:
-        """All is done: nothing is left to go on with."""
-        remove(self.path.parent)
 
 
 def _head(key: str) -> bytes:

@@ -65,9 +65,9 @@ class Ran(NamedTuple):
 def run_bundle(settings: Settings, bundle: Path, agreed: dict, images: list[Path], unfinished: Path) -> Ran:
     """Run a bundle with the contract `agreed` over `images`.
 
-    `unfinished` is a folder for what a run that is cut has found; a later one with the same bundle and images goes on
-    there. It is gone afterwards. Raises program.Refused when the board does not take the model, and UserError, in one
-    sentence, for whatever else goes wrong; what is on the board is cleared away if it can be reached.
+    `unfinished` is a folder for what is found on the way; a later run with the same bundle and images goes on there.
+    Raises program.Refused when the board does not take the model, and UserError, in one sentence, for whatever else
+    goes wrong; what is on the board is cleared away if it can be reached.
     """
     progress = Progress(unfinished, _key(bundle, images))
     board = transport(settings.transport, settings.host, shlex.split(settings.options), settings.timeout)
@@ -80,7 +80,6 @@ def run_bundle(settings: Settings, bundle: Path, agreed: dict, images: list[Path
             repeated = session.repeat()
         finally:
             session.end()
-    progress.close()
     found = [progress.found[path.name] for path in images]
     return Ran(session.runtime, [sizes[path.name] for path in images], found, repeated, outputs)
 
