@@ -1,10 +1,10 @@
-/* Runs model.rknn on the board and prints what it detects, a line of JSON an image. Only zero-copy calls of the runtime.
+/* Runs model.rknn on the board and prints what it detects, a line of JSON an image; with zero-copy calls alone.
  *
- *   detect [OPTIONS] MODEL.rknn FILE.rgb ...   letterboxed images: height x width x 3 bytes, RGB, as the model takes them
- *   detect [OPTIONS] MODEL.rknn < STREAM       many of them: a line `WIDTH HEIGHT NAME`, then the bytes, again and again
+ *   detect [OPTIONS] MODEL.rknn FILE.rgb ...   letterboxed images: height x width x 3 bytes, RGB, as the model wants
+ *   detect [OPTIONS] MODEL.rknn < STREAM       many: a line `WIDTH HEIGHT NAME`, then the bytes, again and again
  *   detect --repeat N MODEL.rknn               times alone: rknn_run N times on a grey image
  *
- *   --picture WxH      size of the image before the letterbox, for FILEs (of a STREAM its lines say it); the input's size
+ *   --picture WxH      size of the image before the letterbox, for FILEs (a STREAM's lines say it); the input's
  *   --confidence X     keep scores above X; the contract's
  *   --iou X            drop boxes that overlap a better one of their class by more; the contract's
  *   --raw DIR          also write the outputs as they lie in memory: DIR/NUMBER_output_N.bin, images counted from 0
@@ -145,8 +145,8 @@ static rknn_tensor_mem *bind_memory(const board_model *model, rknn_tensor_attr *
 static void check_output(const rknn_tensor_attr *attr, const yolov8_output *told, int i)
 {
     const int blocked = told->c2 > 1; /* NC1HWC2, or the NCHW of an output that the CPU makes */
-    SAME("the layout (0 NCHW, 1 NHWC, 2 NC1HWC2)", i, (int)attr->fmt, (int)(blocked ? RKNN_TENSOR_NC1HWC2 : RKNN_TENSOR_NCHW),
-         "%d");
+    const int layout = blocked ? RKNN_TENSOR_NC1HWC2 : RKNN_TENSOR_NCHW;
+    SAME("the layout (0 NCHW, 1 NHWC, 2 NC1HWC2)", i, (int)attr->fmt, layout, "%d");
     SAME("the type (2 INT8)", i, (int)attr->type, (int)RKNN_TENSOR_INT8, "%d");
     SAME("the number of dimensions", i, (int)attr->n_dims, blocked ? 5 : 4, "%d");
     SAME("C1", i, (int)attr->dims[1], told->c1, "%d");
@@ -184,8 +184,8 @@ static void open_model(board_model *model, char *path)
         fail(OTHER_MODEL, "%s has not the one input and %d outputs of model.h", path, told->output_count);
 
     attr = query(model, RKNN_QUERY_NATIVE_INPUT_ATTR, 0);
-    if (attr.fmt != RKNN_TENSOR_NHWC || attr.dims[1] != (uint32_t)told->height || attr.dims[2] != (uint32_t)told->width ||
-        attr.dims[3] != CHANNELS)
+    if (attr.fmt != RKNN_TENSOR_NHWC || attr.dims[1] != (uint32_t)told->height ||
+        attr.dims[2] != (uint32_t)told->width || attr.dims[3] != CHANNELS)
         fail(OTHER_MODEL, "the input is %u x %u x %u on the board, %d x %d x 3 in model.h", (unsigned)attr.dims[1],
              (unsigned)attr.dims[2], (unsigned)attr.dims[3], told->height, told->width);
     attr.type = RKNN_TENSOR_UINT8; /* pixels 0 to 255; the NPU normalizes */
@@ -256,8 +256,8 @@ static void detect(const board_model *model, const options *wanted, const char *
 {
     const yolov8_letterbox fit = yolov8_fit(&yolov8_this_model, width, height);
     const long long run = run_model(model), start = now_us();
-    const int count = yolov8_decode(&model->decoder, model->buffers, model->sizes, wanted->confidence, wanted->iou, &fit,
-                                    candidates, CANDIDATES, detections, YOLOV8_MODEL_MOST);
+    const int count = yolov8_decode(&model->decoder, model->buffers, model->sizes, wanted->confidence, wanted->iou,
+                                    &fit, candidates, CANDIDATES, detections, YOLOV8_MODEL_MOST);
     const long long used = now_us() - start;
     int i;
     if (count < 0) fail(OTHER_MODEL, "%s cannot be decoded: %s", name, yolov8_message(count));
@@ -350,7 +350,8 @@ int main(int argc, char **argv)
     open_model(&model, argv[at]);
     if (wanted.repeat) measure(&model, wanted.repeat);
     else if (at + 1 == argc) images = detect_stream(&model, &wanted);
-    for (; !wanted.repeat && at + 1 + images < argc; images++) detect_file(&model, &wanted, argv[at + 1 + images], images);
+    for (; !wanted.repeat && at + 1 + images < argc; images++)
+        detect_file(&model, &wanted, argv[at + 1 + images], images);
     fprintf(results, "{\"images\": %d}", images);
     end_line();
     close_model(&model);
