@@ -19,6 +19,7 @@ include: "rules/evaluate.smk"
 include: "rules/studies.smk"
 include: "rules/report.smk"
 include: "rules/bundle.smk"
+include: "rules/board.smk"
 
 
 wildcard_constraints:

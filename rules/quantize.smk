@@ -3,6 +3,7 @@
 VERDICT = [
     f"--cma-mb={config['verdict']['cma_mb']}",
     f"--clock-mhz={config['verdict']['clock_mhz']}",
+    f"--measured={config['verdict']['measured']}",
     *(["--stop"] if config["verdict"]["stop"] else []),
 ]
 
@@ -92,6 +93,7 @@ rule quantize:
 rule judge:
     input:
         build=rules.quantize.output.build,
+        measured=config["verdict"]["measured"],
         step=step("judge"),
     output:
         verdict=results("rknn/{model}/{imgsz}/{head}/{algorithm}-{max_images}/verdict.json"),
@@ -109,7 +111,7 @@ rule judge:
     message:
         "Judge whether the board will run {wildcards.model} {wildcards.imgsz} {wildcards.head} ({wildcards.max_images} images)"
     shell:
-        "python {input.step[0]:q} --build {input.build:q} {params.verdict}"
+        "python {input.step[0]:q} --build {input.build:q} {params.verdict:q}"
         " --verdict {output.verdict:q} --log {log:q}"
 
 

@@ -6,6 +6,7 @@ STUDY = config["calibration_study"]
 
 rule frontier:
     input:
+        measured=config["verdict"]["measured"],
         step=step("frontier"),
     output:
         csv=results("frontier.csv"),
@@ -33,6 +34,7 @@ rule frontier:
         " --head {params.head} --largest {params.largest} --seed {params.seed} --opset {params.opset}"
         " --end2end {params.end2end}"
         " --platform {params.platform} --cma-mb {params.cma_mb} --clock-mhz {params.clock_mhz}"
+        " --measured {input.measured:q}"
         " --csv {output.csv:q} --markdown {output.md:q} --log {log:q}"
 
 

@@ -15,10 +15,10 @@ from lib.data.split import PARTS
 from lib.npu import toolkit
 from lib.results.choice import focus
 from lib.results.sweep import Variant, variants
-from lib.results.table import from_csv, variant_of
+from lib.results.table import read_table, variant_of
 from lib.step.arguments import StepParser, at_least, sweep_arguments
 from lib.step.console import say
-from lib.step.errors import UserError, run_step
+from lib.step.errors import run_step
 from lib.step.files import whole
 
 
@@ -56,11 +56,8 @@ def parse(argv):
 
 def best(run: Path, chosen: list[Variant]) -> Variant:
     """The variant that the report recommends of the `chosen`, or the most accurate one where none is known to run."""
-    table = from_csv(run / "table.csv")
-    rows = table[[variant_of(row) in chosen for _, row in table.iterrows()]]
-    if rows.empty:
-        raise UserError(f"{run / 'table.csv'} holds none of the variants asked for; run the step that makes it again")
-    return variant_of(rows.loc[focus(rows)])
+    table = read_table(run, chosen)
+    return variant_of(table.loc[focus(table)])
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from lib.step.step_sources import step_sources
 
 LIB = ROOT / "scripts" / "lib"
 # From the bottom up.
-PACKAGES = ("step", "data", "detector", "graph", "npu", "accuracy", "results", "bundle")
+PACKAGES = ("step", "data", "detector", "graph", "npu", "accuracy", "results", "bundle", "board")
 
 
 def imported_packages(source: str) -> set[str]:
@@ -95,9 +95,10 @@ HEAVY = {
     "onnxslim": {"simplify_onnx", "frontier", "inspect_onnx", "onnx_to_rknn"},
     "matplotlib": {"analyse_layers", "calibration_study", "collect", "show_detections"},
     "pandas": {
-        "analyse_layers", "calibration_study", "collect", "frontier", "make_bundle", "make_report", "show_detections",
+        "analyse_layers", "calibration_study", "collect", "frontier", "make_bundle", "make_report", "run_on_board",
+        "show_detections",
     },
-    "faster_coco_eval": {"evaluate", "make_bundle", "make_report", "onnx_to_rknn"},
+    "faster_coco_eval": {"evaluate", "make_bundle", "make_report", "onnx_to_rknn", "run_on_board"},
 }  # fmt: skip
 STEPS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py"))
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from lib.accuracy.average_precision import average_precision
 from lib.accuracy.inference import evaluation_images
-from lib.bundle import DECODER, HERE, program
+from lib.bundle import BOARD_PROGRAM, DECODER, HERE, program
 from lib.bundle.check import CONTRACT, checksums, problems, write_checksums
 from lib.bundle.contract import contract
 from lib.bundle.model_h import model_h
@@ -70,7 +70,7 @@ def make(
     agreed = contract(read_rknn(model), variant, family, outputs, evaluation.names, exported, int8, verdict)
     folder.mkdir(parents=True)
     shutil.copyfile(model, folder / "model.rknn")
-    for name in DECODER:
+    for name in (*DECODER, *BOARD_PROGRAM):
         shutil.copyfile(HERE / name, folder / name)
     write_text(folder / "model.h", model_h(agreed))
     calibration = calibration_images(run_files.calibration(run, variant))

@@ -26,6 +26,8 @@ def model_h(agreed: dict) -> str:
 #define YOLOV8_MODEL_CONFIDENCE {_number(thresholds["confidence"])}
 {_iou(thresholds["iou"])}
 #define YOLOV8_MODEL_MOST {thresholds["most_detections"]}
+#define YOLOV8_MODEL_TOOLKIT {_quoted(agreed["toolkit"].split()[-1])}
+#define YOLOV8_MODEL_INPUT_BYTES {math.prod(image["shape"])}
 #define YOLOV8_MODEL_BYTES {sum(math.prod(each.native_shape) for each in outputs)}
 
 static const yolov8_model yolov8_this_model = {{

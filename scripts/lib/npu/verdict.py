@@ -14,6 +14,7 @@ from collections import Counter
 from typing import NamedTuple
 
 from lib.npu.build_log import CPU, INPUT, NPU, OUTPUT, BuildLog
+from lib.npu.timing import Estimator, work_of
 
 RUNS, UNSURE, FAILS = "runs", "unsure", "fails"
 REPORTED_PLATFORMS = ("rv1103", "rv1106")
@@ -91,12 +92,14 @@ def described(judged: dict) -> str:
     return line if judged["result"] == RUNS else f"{line}: {judged['reason']}; {judged['advice']}"
 
 
-def costs(log: BuildLog, cma_mb: int, clock_mhz: int) -> dict:
-    """What a build costs, as far as its log says. The time is an estimate: cycles over the clock, and cycles are given
-    for convolutions alone, so the board takes longer; `uncounted_operators` is how many are left out.
+def costs(log: BuildLog, cma_mb: int, clock_mhz: int, times: Estimator) -> dict:
+    """What a build costs, as far as its log says. The time is an estimate (lib.npu.timing), with the spread of what was
+    measured; `uncounted_operators` is how many the toolkit gives no cycles for.
     """
+    low, high = times.limits(work_of(log), clock_mhz)
     return {
-        "estimated_ms": round(log.cycles / clock_mhz / 1e3, 2),
+        "ms_low": round(low, 2),
+        "ms_high": round(high, 2),
         "clock_mhz": clock_mhz,
         "uncounted_operators": sum(not each["cycles_total"] for each in log.operators if not _is_end(each)),
         "memory_mb": round(_memory_mb(log), 2),

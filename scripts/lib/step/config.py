@@ -37,7 +37,7 @@ def with_numbers(value, schema: dict, root: dict | None = None):
         return {name: with_numbers(each, known.get(name, others), root) for name, each in value.items()}
     if isinstance(value, list):
         return [with_numbers(each, schema.get("items", {}), root) for each in value]
-    if schema.get("type") == "integer" and isinstance(value, str) and value.isdecimal():
+    if "integer" in schema.get("type", ()) and isinstance(value, str) and value.isdecimal():
         return int(value)
     if value in ("true", "false") and (schema.get("type") == "boolean" or True in schema.get("enum", [])):
         return value == "true"
