@@ -21,6 +21,10 @@ include: "rules/report.smk"
 include: "rules/bundle.smk"
 
 
+onstart:
+    keep_others_out()
+
+
 wildcard_constraints:
     model="|".join(map(re.escape, config["models"])),
     imgsz=r"\d{2,4}(x\d{2,4})?",

@@ -1,10 +1,12 @@
 """The config, checked, and what all rules share: where results go and which files a step is made of."""
 
+import fcntl
 import inspect
 import json
 import math
 import os
 import re
+import socket
 import sys
 from pathlib import Path
 
@@ -38,6 +40,28 @@ from lib.detector.head import HEADS
 from lib.data.sources import DRAWN, is_url
 from lib.step.step_sources import step_sources
 from lib.npu.toolkit import ALGORITHMS
+
+# Held while this process lives, whatever ends it; profiles/default switches Snakemake's own lock off, which stays behind.
+RUNNING = []
+
+
+def keep_others_out():
+    """End Snakemake when another run works in the same results folder on this machine, or on one that shares its disk."""
+    path = Path(results(".running"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = path.open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.seek(0)
+        end(
+            f"another run works in {path.parent}: {file.read().strip()}; wait for its end, or choose another `run`"
+        )
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {socket.gethostname()}")
+    file.flush()
+    RUNNING.append(file)
+
 
 # The commands say `python`, as DVC's stages do; it is the one that runs Snakemake.
 os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))

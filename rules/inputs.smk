@@ -61,7 +61,7 @@ rule fetch_dataset:
         results("benchmarks/fetch_dataset.tsv")
     conda:
         ENVIRONMENT
-    threads: 1
+    threads: 2
     resources:
         mem_mb=500,
     params:
@@ -73,7 +73,7 @@ rule fetch_dataset:
         "Bring data set"
     shell:
         "python {input.step[0]:q} --archive {params.archive:q} {params.checksum:q}"
-        " --names {params.names:q} --output {params.folder:q} --log {log:q}"
+        " --names {params.names:q} --jobs {threads} --output {params.folder:q} --log {log:q}"
 
 
 rule split_dataset:

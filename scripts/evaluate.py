@@ -12,6 +12,7 @@ from pathlib import Path
 from lib.accuracy.detection_set import read_detections
 from lib.accuracy.evaluation import measure, read_measured, retention, write_measured
 from lib.data.labels import read_boxes, read_names
+from lib.data.manifest import check_manifest
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
 from lib.step.errors import run_step
@@ -32,7 +33,7 @@ def main(argv=None):
     args = parser.parse_args(argv)
     names = read_names(args.names)
     found = read_detections(args.detections)
-    require(args.dataset, "data set")
+    check_manifest(require(args.dataset / "labels", "folder"))
     truth = [read_boxes(args.dataset, image, size, len(names)) for image, size in zip(found.images, found.sizes)]
     metrics, measured = measure(truth, found, names, args.resamples, args.seed)
     said = f"mAP50-95 {metrics['map50_95']:.4f}"

@@ -58,7 +58,7 @@ def parse(argv):
 
 def best(run: Path, chosen: list[Variant]) -> Variant:
     """The variant that the report recommends of the `chosen`, or the most accurate one where none is known to run."""
-    table = from_csv(run / "table.csv")
+    table = from_csv(run / "table.csv", chosen)
     rows = table[[variant_of(row) in chosen for _, row in table.iterrows()]]
     if rows.empty:
         raise UserError(f"{run / 'table.csv'} holds none of the variants asked for; run the step that makes it again")

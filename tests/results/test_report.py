@@ -114,7 +114,7 @@ def test_report_names_what_cannot_be_told_apart_and_the_cheapest_of_it(run, tmp_
     assert [each["title"] for each in shown["alike"]] == ["tiny 96 split, normal, 64 calibration images"]
     assert shown["cheapest"]["title"] == shown["best"]["title"]
     again = shutil.copytree(run, tmp_path / "run")
-    table = from_csv(again / "table.csv")
+    table = from_csv(again / "table.csv", [])
     table.loc[(table["head"] == "split") & (table.max_images == 64), "npu_mcycles"] = 1.25
     (again / "table.csv").write_text(to_csv(table))
     page = render(contents(again, CONFIG))
@@ -282,7 +282,7 @@ def table_changed(run, change):
     """The made-up run with `change` done to its table, for a while."""
     path = run / "table.csv"
     before = path.read_bytes()
-    path.write_text(to_csv(change(from_csv(path))))
+    path.write_text(to_csv(change(from_csv(path, []))))
     try:
         yield
     finally:

@@ -6,16 +6,28 @@ Layout: https://docs.ultralytics.com/datasets/detect/
 
 import shutil
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from lib.data.image_paths import picture_paths
-from lib.data.labels import read_labels
+from lib.data.image_paths import PICTURES, picture_paths
+from lib.data.images import damaged
+from lib.data.labels import parse_labels
+from lib.data.manifest import write_manifest
 from lib.step.errors import UserError
+
+# JPEG and PNG are compressed already and labels shrink some ten times: no data set of images unpacks to so many times
+# its zip.
+MOST_UNPACKED = 50
+TOLD = 20  # bad images in a message
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Unpack a zip into `folder`. Raises UserError, before anything is written, for a member that would leave it."""
+    """Unpack the images and labels of a zip into `folder`.
+
+    Raises UserError, before anything is written, for a member that would leave the folder, for a zip that unpacks to
+    more than a data set of images can, or to more than the disk holds.
+    """
     try:
         with zipfile.ZipFile(archive) as file:
             for member in file.infolist():
@@ -25,24 +37,48 @@ def unpack(archive: Path, folder: Path) -> None:
                     raise UserError(
                         f"archive {archive} is refused: its member '{member.filename}' would leave the folder"
                     )
-            file.extractall(folder)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+            wanted = [each for each in file.infolist() if _suffix(each.filename) in (*PICTURES, ".txt")]
+            size, free = sum(each.file_size for each in wanted), shutil.disk_usage(folder.parent).free
+            times = size / archive.stat().st_size
+            if times > MOST_UNPACKED:
+                raise UserError(
+                    f"archive {archive} is refused: it would unpack to {size / 1e6:.0f} MB, {times:.0f} times its size,"
+                    " which no set of images does; if you trust it, unpack it and name the folder in dataset.archive"
+                )
+            if size > free:
+                raise UserError(
+                    f"archive {archive} unpacks to {size / 1e6:.0f} MB, {folder.parent} has {free / 1e6:.0f} MB left; "
+                    "free some, or set TMPDIR to a larger disk"
+                )
+            file.extractall(folder, wanted)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise UserError(f"archive {archive} is no readable zip ({error})") from None
 
 
 class Gathered(NamedTuple):
-    """What a data set holds: pictures, how many of them are background only, boxes, and labels without a picture."""
+    """What a data set holds.
+
+    Pictures, how many of them are background only, boxes, how many of those are around polygons, and labels without a
+    picture.
+    """
 
     pictures: int
     background: int
     boxes: int
+    polygons: int
     orphans: tuple[str, ...]
 
 
-def gather(source: Path, images: Path, labels: Path, classes: int) -> Gathered:
-    """Copy the pictures and labels below `source` into two new flat folders, every label checked.
+def _suffix(name: str) -> str:
+    return PurePosixPath(name).suffix.lower()
 
-    Raises UserError when there is no `images` folder or it is empty, two pictures share a name, or a label is broken.
+
+def gather(source: Path, images: Path, labels: Path, classes: int, workers: int = 1, watch=iter) -> Gathered:
+    """Copy the pictures and labels below `source` into two new flat folders, each picture decoded, each label checked.
+
+    Polygons are written as the boxes around them. `watch` wraps the iteration over the pictures (a progress bar);
+    `workers` decode at a time. Raises UserError when there is no `images` folder or it is empty, two pictures share a
+    name, pictures do not decode (all of them named), or a label is broken.
     """
     found = _images_folder(source)
     pictures = picture_paths(found)
@@ -56,19 +92,37 @@ def gather(source: Path, images: Path, labels: Path, classes: int) -> Gathered:
                 f"two pictures are called '{picture.stem}': {wanted[picture.stem]} and {picture}; rename one"
             )
         wanted[picture.stem] = picture
+    if bad := damaged(pictures, workers, watch):
+        listed = "".join(f"\n  {path}: {reason}" for path, reason in list(bad.items())[:TOLD])
+        more = f"\n  and {len(bad) - TOLD} more" if len(bad) > TOLD else ""
+        raise UserError(
+            f"{len(bad)} of {len(pictures)} images are no whole images; replace or remove them:{listed}{more}"
+        )
     images.mkdir()
     labels.mkdir()
-    background = boxes = 0
+    background = boxes = polygons = 0
     for stem, picture in wanted.items():
         label = label_root / picture.relative_to(found).with_suffix(".txt")
-        count = len(read_labels(label, classes)) if label.exists() else 0
-        boxes += count
-        background += not count
+        read, around = parse_labels(label, classes) if label.exists() else ((), 0)
+        boxes += len(read)
+        background += not len(read)
+        polygons += around
         shutil.copyfile(picture, images / picture.name)
-        target = labels / f"{stem}.txt"
-        shutil.copyfile(label, target) if label.exists() else target.touch()
+        _write_label(label, read, around, labels / f"{stem}.txt")
+    for folder in (images, labels):
+        write_manifest(folder)
     orphans = tuple(path.name for path in sorted(label_root.rglob("*.txt")) if path.stem not in wanted)
-    return Gathered(len(wanted), background, boxes, orphans)
+    return Gathered(len(wanted), background, boxes, polygons, orphans)
+
+
+def _write_label(label: Path, boxes, polygons: int, target: Path) -> None:
+    """A label as it is, where it is plain; with polygons, or in another encoding, its boxes written out."""
+    if not len(boxes):
+        target.touch()
+    elif polygons or not label.read_bytes().isascii():
+        target.write_text("".join(f"{int(kind)} {' '.join(map(repr, map(float, box)))}\n" for kind, *box in boxes))
+    else:
+        shutil.copyfile(label, target)
 
 
 def _images_folder(source: Path) -> Path:

@@ -74,16 +74,23 @@ def to_csv(table: pd.DataFrame) -> str:
     return table.to_csv(index=False, lineterminator="\n")
 
 
-def from_csv(path) -> pd.DataFrame:
-    """The table that `to_csv` made. Raises UserError when the file is missing or is none."""
+def from_csv(path, chosen: list[Variant]) -> pd.DataFrame:
+    """The table that `to_csv` made. Raises UserError when the file is missing or is none, or lacks a chosen variant."""
     try:
         # A model may be called 8, or NA.
-        return pd.read_csv(
+        table = pd.read_csv(
             path, dtype={"model": str, "imgsz": str, "verdict": str}, keep_default_na=False, na_values=[""]
         )
+        held = {variant_of(row) for _, row in table.iterrows()}
+        if missing := [each for each in chosen if each._replace(imgsz=str(each.imgsz)) not in held]:
+            raise UserError(f"{path} has no row of {missing[0].title()}; delete it and run its step again")
+        # A file that lost its end would still be a table, with fewer digits in its last row.
+        if not Path(path).read_bytes().endswith(b"\n"):
+            raise UserError(f"{path} has lost its end; delete it and run the step that makes it again")
+        return table
     except FileNotFoundError:
         raise UserError(f"{path} is missing; run the step that makes it first") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, KeyError, ValueError) as error:
         raise UserError(f"{path} is no table ({error}); delete it and run the step that makes it again") from None
 
 

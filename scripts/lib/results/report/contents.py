@@ -29,7 +29,7 @@ def contents(run: Path, config: dict) -> dict:
 
     Raises UserError when a file is missing or damaged.
     """
-    table = best_first(from_csv(run / "table.csv"))
+    table = best_first(from_csv(run / "table.csv", variants(**config["sweep"])))
     chosen = [variant_of(row) for _, row in table.iterrows()]
     best, front, shown = recommended(table), pareto_front(table), focus(table)
     labelled = dict(zip(table.index, chosen))
