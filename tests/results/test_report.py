@@ -167,7 +167,7 @@ def run(tmp_path_factory):
         write((run / "metrics" / variant.path()).with_suffix(".json"), metrics(change))
         costs = {"estimated_ms": 25.0, "clock_mhz": 420, "uncounted_operators": 5, "memory_mb": 3.5, "cma_mb": 66}
         build = run / "rknn" / variant.path()
-        write(build / "build.json", {"toolkit": "2.3.2"})
+        write(build / "build.json", {"toolkit": "2.3.2", "rknn_bytes": 1})
         write(build / "verdict.json", {"costs": costs, "verdict": verdict})
         resampled = images + 0.6 - change + np.random.default_rng(number).normal(0, 0.001, 200)
         measured = Measured([f"{n}.jpg" for n in range(22)], 0, 0.6 - change, resampled)

@@ -6,10 +6,9 @@ import numpy as np
 
 from lib.accuracy.average_precision import average_precision
 from lib.accuracy.bootstrap import draw, interval, resampled_map
-from lib.accuracy.detection_set import DetectionSet, read_arrays
+from lib.accuracy.detection_set import DetectionSet, read_arrays, write_arrays
 from lib.accuracy.true_positives import match
 from lib.step.errors import UserError
-from lib.step.files import whole
 
 
 class Measured(NamedTuple):
@@ -71,8 +70,7 @@ def require_same_resamples(measured: list[Measured]) -> None:
 
 def write_measured(path, measured: Measured) -> None:
     """Write a model's accuracy as NumPy's .npz, whole or not at all."""
-    with whole(path) as part, open(part, "wb") as file:
-        np.savez_compressed(file, **measured._asdict())
+    write_arrays(path, **measured._asdict())
 
 
 def read_measured(path) -> Measured:

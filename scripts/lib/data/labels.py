@@ -50,7 +50,7 @@ def parse_labels(path: Path, classes: int) -> tuple[np.ndarray, int]:
         except ValueError:
             box = []
         where = f"label {path}, line {number} ('{line.strip()[:60]}')"
-        if len(box) >= 7 and len(box) % 2:
+        if len(box) >= 7 and len(box) % 2 and all(map(math.isfinite, box)):
             polygons += 1
             box = [box[0], *_around(box[1::2], box[2::2])]
         if len(box) != 5 or not all(map(math.isfinite, box)):

@@ -11,6 +11,8 @@ from lib.results.sweep import Variant
 from lib.step.errors import UserError
 from lib.step.files import read_json
 
+METRICS = ("map50_95", "map50", "per_class")
+
 
 def read_table(run: Path, chosen: list[Variant]) -> pd.DataFrame:
     """The table of `chosen` variants from the files of a run's folder.
@@ -23,7 +25,10 @@ def read_table(run: Path, chosen: list[Variant]) -> pd.DataFrame:
 
 def read_metrics(run: Path, variant: Variant) -> tuple[dict, dict]:
     """What evaluate.py found for a variant: the model as exported in FP32, and in INT8 on the simulator."""
-    return read_json(run_files.exported_metrics(run, variant)), read_json(run_files.metrics(run, variant))
+    return (
+        read_json(run_files.exported_metrics(run, variant), *METRICS),
+        read_json(run_files.metrics(run, variant), *METRICS),
+    )
 
 
 def class_differences(run: Path, variant: Variant) -> pd.DataFrame:
@@ -42,9 +47,9 @@ def class_differences(run: Path, variant: Variant) -> pd.DataFrame:
 
 def _row(run: Path, variant: Variant) -> dict:
     exported, int8 = read_metrics(run, variant)
-    adapted = read_json(run_files.adapted_metrics(run, variant))
-    build = read_json(run_files.rknn(run, variant, "build.json"))
-    judged = read_json(run_files.rknn(run, variant, "verdict.json"))
+    adapted = read_json(run_files.adapted_metrics(run, variant), *METRICS)
+    build = read_json(run_files.rknn(run, variant, "build.json"), "operators", "rknn_bytes")
+    judged = read_json(run_files.rknn(run, variant, "verdict.json"), "verdict")
     return {
         **variant._asdict(),
         "map50_95_fp32": round(exported["map50_95"], MAP_DIGITS),
