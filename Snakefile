@@ -34,6 +34,13 @@ wildcard_constraints:
     seed=r"\d{1,9}",
 
 
+# Where a cluster runs the jobs, these stay on the machine that reaches the network.
+localrules:
+    download_weights,
+    fetch_dataset,
+    split_dataset,
+
+
 rule all:
     default_target: True
     input:

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import yaml
+from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake.utils import min_version, update_config, validate
 
@@ -108,6 +109,10 @@ def with_files_found(config: dict) -> dict:
             ]
         if isinstance(block.get("names"), str):
             block["names"] = located(block["names"])
+            if not Path(block["names"]).is_file():
+                end(
+                    f"the config is not usable:\n  names: there is no file {block['names']}; name one, or give a list"
+                )
     return config
 
 
@@ -140,7 +145,10 @@ def cores_a_variant(wildcards) -> int:
     A process beyond the first waits while the first one imports the toolkit and builds the model.
     """
     variants = math.prod(map(len, config["sweep"].values()))
-    return max(1, workflow.cores // variants)
+    try:
+        return max(1, workflow.cores // variants)
+    except WorkflowError:
+        return 1  # on a cluster nobody says how many cores there are; --set-threads does
 
 
 def model_options(name: str) -> list[str]:

@@ -16,6 +16,7 @@ rule export_onnx:
     threads: 1
     resources:
         mem_mb=1500,
+        runtime=10,
     params:
         opset=config["export"]["opset"],
     message:
@@ -41,6 +42,7 @@ rule simplify_onnx:
     threads: 1
     resources:
         mem_mb=1000,
+        runtime=10,
     message:
         "Simplify {wildcards.model} at {wildcards.imgsz}"
     shell:
@@ -65,6 +67,7 @@ rule graph_surgery:
     threads: 1
     resources:
         mem_mb=1000,
+        runtime=10,
     message:
         "Give {wildcards.model} at {wildcards.imgsz} the head '{wildcards.head}'"
     shell:

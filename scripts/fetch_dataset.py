@@ -50,6 +50,10 @@ def main(argv=None):
         found = gather(source, images, labels, len(names), args.jobs, watch)
     if found.polygons:
         say(f"{found.polygons} of {found.boxes} labels are polygons; the boxes around them are used")
+    if found.others:
+        say(
+            f"WARNING: {len(found.others)} files are no jpg, jpeg or png and are left out: {', '.join(found.others[:5])}"
+        )
     if found.orphans:
         say(f"WARNING: {len(found.orphans)} labels have no picture and are left out: {', '.join(found.orphans[:5])}")
     say(f"{args.name} {args.output}: {found.pictures} pictures ({found.background} background), {found.boxes} boxes")

@@ -37,7 +37,7 @@ def unpack(archive: Path, folder: Path) -> None:
                     raise UserError(
                         f"archive {archive} is refused: its member '{member.filename}' would leave the folder"
                     )
-            wanted = [each for each in file.infolist() if _suffix(each.filename) in (*PICTURES, ".txt")]
+            wanted = [each for each in file.infolist() if _is_data(PurePosixPath(each.filename))]
             size, free = sum(each.file_size for each in wanted), shutil.disk_usage(folder.parent).free
             times = size / archive.stat().st_size
             if times > MOST_UNPACKED:
@@ -58,8 +58,8 @@ def unpack(archive: Path, folder: Path) -> None:
 class Gathered(NamedTuple):
     """What a data set holds.
 
-    Pictures, how many of them are background only, boxes, how many of those are around polygons, and labels without a
-    picture.
+    Pictures, how many of them are background only, boxes, how many of those are around polygons, labels without a
+    picture, and files beside the pictures that are none.
     """
 
     pictures: int
@@ -67,10 +67,12 @@ class Gathered(NamedTuple):
     boxes: int
     polygons: int
     orphans: tuple[str, ...]
+    others: tuple[str, ...]
 
 
-def _suffix(name: str) -> str:
-    return PurePosixPath(name).suffix.lower()
+def _is_data(path: PurePosixPath) -> bool:
+    # What macOS adds to a zip has the names of images and is none.
+    return path.suffix.lower() in (*PICTURES, ".txt") and path.name[0] != "." and path.parts[0] != "__MACOSX"
 
 
 def gather(source: Path, images: Path, labels: Path, classes: int, workers: int = 1, watch=iter) -> Gathered:
@@ -85,6 +87,11 @@ def gather(source: Path, images: Path, labels: Path, classes: int, workers: int 
     if not pictures:
         raise UserError(f"{found} holds no picture (jpg, jpeg, png)")
     label_root = found.parent / "labels"
+    files = [path for path in sorted(found.rglob("*")) if path.name[0] != "." and not path.is_dir()]
+    if lost := [path for path in files if not path.exists()]:
+        raise UserError(f"{lost[0]} is a link to nothing, and {len(lost) - 1} more; mend or remove them")
+    if odd := [path for path in pictures if not path.name.isprintable()]:
+        raise UserError(f"the name {str(odd[0])!r} holds a character that cannot be printed; rename the file")
     wanted = {}
     for picture in pictures:
         if picture.stem in wanted:
@@ -112,7 +119,9 @@ def gather(source: Path, images: Path, labels: Path, classes: int, workers: int 
     for folder in (images, labels):
         write_manifest(folder)
     orphans = tuple(path.name for path in sorted(label_root.rglob("*.txt")) if path.stem not in wanted)
-    return Gathered(len(wanted), background, boxes, polygons, orphans)
+    taken = set(pictures)
+    others = tuple(path.name for path in files if path not in taken)
+    return Gathered(len(wanted), background, boxes, polygons, orphans, others)
 
 
 def _write_label(label: Path, boxes, polygons: int, target: Path) -> None:
@@ -126,8 +135,15 @@ def _write_label(label: Path, boxes, polygons: int, target: Path) -> None:
 
 
 def _images_folder(source: Path) -> Path:
-    candidates = [source / "images", *sorted(path for path in source.rglob("images") if path != source / "images")]
-    for folder in candidates:
-        if folder.is_dir():
-            return folder
-    raise UserError(f"{source} holds no folder 'images'; the layout is images/NAME.jpg beside labels/NAME.txt")
+    if (source / "images").is_dir():
+        return source / "images"
+    folders = sorted(path for path in source.rglob("images") if path.is_dir())
+    folders = [each for each in folders if not any(other in each.parents for other in folders)]
+    if not folders:
+        raise UserError(f"{source} holds no folder 'images'; the layout is images/NAME.jpg beside labels/NAME.txt")
+    if len(folders) > 1:
+        parents = ", ".join(str(each.parent.relative_to(source)) for each in folders)
+        raise UserError(
+            f"{source} holds several folders 'images', in {parents}; name the folder of one in dataset.archive"
+        )
+    return folders[0]
