@@ -115,7 +115,7 @@ def test_report_names_what_cannot_be_told_apart_and_the_cheapest_of_it(run, tmp_
     assert [each["title"] for each in shown["alike"]] == ["tiny 96 split, normal, 64 calibration images"]
     assert shown["cheapest"]["title"] == shown["best"]["title"]
     again = shutil.copytree(run, tmp_path / "run")
-    table = from_csv(again / "table.csv")
+    table = from_csv(again / "table.csv", [])
     table.loc[(table["head"] == "split") & (table.max_images == 64), "npu_mcycles"] = 1.25
     (again / "table.csv").write_text(to_csv(table))
     page = render(contents(again, CONFIG))
@@ -175,7 +175,7 @@ def run(tmp_path_factory):
             "cma_mb": 66,
         }
         build = run / "rknn" / variant.path()
-        write(build / "build.json", {"toolkit": "2.3.2"})
+        write(build / "build.json", {"toolkit": "2.3.2", "rknn_bytes": 1})
         write(build / "verdict.json", {"costs": costs, "verdict": verdict})
         resampled = images + 0.6 - change + np.random.default_rng(number).normal(0, 0.001, 200)
         measured = Measured([f"{n}.jpg" for n in range(22)], 0, 0.6 - change, resampled)
@@ -334,7 +334,7 @@ def table_changed(run, change):
     """The made-up run with `change` done to its table, for a while."""
     path = run / "table.csv"
     before = path.read_bytes()
-    path.write_text(to_csv(change(from_csv(path))))
+    path.write_text(to_csv(change(from_csv(path, []))))
     try:
         yield
     finally:

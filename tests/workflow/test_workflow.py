@@ -345,3 +345,24 @@ def test_every_step_has_help(step):
         done = step(name, "--help")
         assert done.returncode == 0, (name, done.stderr)
         assert "usage:" in done.stdout
+
+
+def test_two_runs_in_one_folder_are_told_and_a_killed_one_leaves_no_lock(project, snakemake, python_env):
+    run = ["-j1", "--configfile", "config/demo.yaml", "--config", "draw={images: 400}", "--until", "draw_scenes"]
+    first = subprocess.Popen(["snakemake", *run], cwd=project, env=python_env, start_new_session=True,
+                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    try:
+        deadline = time.monotonic() + 120
+        while not list((project / "results" / "demo").glob(".drawn.*.part")):
+            assert first.poll() is None and time.monotonic() < deadline
+            time.sleep(0.1)
+        second = snakemake(*run, check=False)
+        assert second.returncode != 0
+        assert f"another run works in results/demo: process {first.pid} on" in second.stdout
+        assert "Traceback" not in second.stdout and ".smk" not in second.stdout
+        # Another run of another name is no matter.
+        snakemake(*run[:3], "--config", "run=other", "draw={images: 2}", "--until", "draw_scenes")
+    finally:
+        os.killpg(first.pid, signal.SIGKILL)
+        first.wait()
+    snakemake(*run[:3], "--config", "draw={images: 2}", "--until", "draw_scenes")
