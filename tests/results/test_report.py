@@ -309,7 +309,8 @@ def test_what_a_board_told_stands_beside_the_simulator(run, tmp_path):
     for folder, value in ((ran, told), (refused, words), (older, told)):
         model = again / "rknn" / folder.relative_to(again / "board") / "model.rknn"
         write(folder / "board.json", value | {"rknn_sha256": hashlib.sha256(model.read_bytes()).hexdigest()})
-    write(again / "rknn" / "tiny/320/split/normal-64" / "model.rknn", b"built anew since then")
+    # Built anew since then.
+    write(again / "rknn" / "tiny/320/split/normal-64" / "model.rknn", b"\xff")
     page = render(contents(again, CONFIG))
     section = html.unescape(page.split('<section id="board">')[1].split("</section>")[0])
     for said in ("0.4321", "75.0 % of 40", "21.2 (20.0 to 30.0)", "box_8</code> 12.50 % of its bytes, by at most 3",
