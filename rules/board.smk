@@ -17,6 +17,8 @@ rule board:
         # The table and the report are made again with what the board told, so they are newer than it.
         report=ancient(rules.make_report.output.page),
         step=step("run_on_board"),
+        collect=step("collect"),
+        make_report=step("make_report"),
     output:
         board=directory(results("board")),
     log:
@@ -36,13 +38,13 @@ rule board:
         board=BOARD,
         images=config["evaluation"]["images"],
         run=lambda w, output: str(Path(output.board).parent),
-        config=json.dumps(config, sort_keys=True),
+        config=CONFIG_AS_GIVEN,
     message:
         "Run the bundles on the board"
     shell:
-        "python scripts/run_on_board.py --run {params.run:q} --images {params.images} --names {params.names:q}"
+        "python {input.step[0]:q} --run {params.run:q} --images {params.images} --names {params.names:q}"
         " --resamples {params.resamples} --seed {params.seed} {params.board:q} --log {log.run:q}"
-        " && python scripts/collect.py --run {params.run:q} --model {params.model:q} --imgsz {params.imgsz:q}"
+        " && python {input.collect[0]:q} --run {params.run:q} --model {params.model:q} --imgsz {params.imgsz:q}"
         " --head {params.head} --algorithm {params.algorithm} --max-images {params.max_images} --log {log.collect:q}"
-        " && python scripts/make_report.py --run {params.run:q} --config {params.config:q}"
+        " && python {input.make_report[0]:q} --run {params.run:q} --config {params.config:q}"
         " --output {input.report:q} --log {log.report:q}"

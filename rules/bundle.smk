@@ -6,6 +6,7 @@ rule bundle:
         exported=expand(rules.evaluate_exported.output.metrics, **config["sweep"]),
         adapted=expand(rules.evaluate_adapted.output.metrics, **config["sweep"]),
         int8=expand(rules.evaluate_int8.output.metrics, **config["sweep"]),
+        simplified=expand(rules.simplify_onnx.output.model, **config["sweep"]),
         model=expand(rules.graph_surgery.output.model, **config["sweep"]),
         calibration=expand(rules.sample_calibration.output.images, **config["sweep"]),
         pool=expand(rules.letterbox_pool.output.pool, **config["sweep"]),
@@ -37,7 +38,7 @@ rule bundle:
     message:
         "Make the deploy bundle ({params.bundle} of the sweep)"
     shell:
-        "python scripts/make_bundle.py --run {params.folder:q} --model {params.model:q} --imgsz {params.imgsz:q}"
+        "python {input.step[0]:q} --run {params.folder:q} --model {params.model:q} --imgsz {params.imgsz:q}"
         " --head {params.head} --algorithm {params.algorithm} --max-images {params.max_images}"
         " --bundle {params.bundle} --platform {params.platform} --images {params.images}"
         " --names {params.names:q} --threads {threads} --log {log:q}"

@@ -270,21 +270,6 @@ def test_best_variant_is_the_one_that_the_report_recommends(monkeypatch, tmp_pat
     assert make_bundle.best(tmp_path, [chosen[0], chosen[2]]).model == "a"
 
 
-def test_split_darknet_models_are_left_out_and_named(monkeypatch, tmp_path, capsys):
-    models = {"dark": ("a [yolo] layer",), "v8": ()}
-    monkeypatch.setattr(
-        make_bundle,
-        "is_decodable",
-        lambda run, each: not (models[each.model] and each.head == "split"),
-    )
-    chosen = [Variant(name, "320", head, "normal", 16) for name in models for head in ("single", "split")]
-    kept = make_bundle.with_decoder(tmp_path, chosen)
-    assert [(each.model, each.head) for each in kept] == [("dark", "single"), ("v8", "single"), ("v8", "split")]
-    assert "no bundle of dark 320 split" in capsys.readouterr().out
-    with pytest.raises(UserError, match="put 'single' into"):
-        make_bundle.with_decoder(tmp_path, [chosen[1]])
-
-
 def test_c_code_and_template_count_as_the_steps_files():
     sources = step_sources("make_bundle", ROOT)
     for name in ("decode.h", "main.c", "README.template.md", "make.py"):
@@ -298,7 +283,7 @@ def test_class_names_reach_c_as_they_are(tmp_path):
     names = ['say "hi"', "back\\slash", "what??/", "schön", "%d", "1\N{SNOWMAN}2", "*/"]
     output = {"name": "out*/put", "shape": [1, 4 + len(names), 21, 1], "native_shape": [1, 1, 21, 1, 16],
               "dtype": "int8", "scale": 0.25, "zero_point": -128}  # fmt: skip
-    agreed = {"variant": {"head": "single"}, "toolkit": "rknn-toolkit2 2.3.2",
+    agreed = {"variant": {"head": "single"}, "family": "dfl", "end2end": False, "toolkit": "rknn-toolkit2 2.3.2",
               "input": {"width": 32, "height": 32, "shape": [1, 32, 32, 3]}, "classes": names,
               "outputs": [output], "metadata": {},
               "thresholds": {"confidence": 0.25, "iou": 1, "most_detections": 300}}  # fmt: skip

@@ -171,7 +171,12 @@ def test_rules(log):
 
     harmless = "BulbSqueeze: illegal shape for input_shape, input_shape[-1] should align to 16"
     limit = "REGTASK: The bit width of field value exceeds the limit, target: t3, limit: 0x1fff, value: 0x20cf"
-    assert judge(log)[0] == RUNS
+    assert judge(log)[:2] == (RUNS, "known") and "YOLOv8, which has the same operators, ran" in judge(log)[2]
+    assert judge(log, "rv1106b")[:2] == (RUNS, "guess")
+    attention = with_operator(7, type="exSDPAttention")
+    assert judge(attention)[:2] == (RUNS, "known") and "YOLO11" in judge(attention)[2]
+    for unseen in (with_operator(7, type="Softmax"), with_operator(7, dtype="INT16")):
+        assert judge(unseen)[:2] == (RUNS, "guess")
     assert judge(with_operator(7, target="CPU", type="Transpose"))[:2] == (FAILS, "known")
     assert judge(with_operator(7, target="CPU", type="Transpose"), "rv1106b")[:2] == (FAILS, "guess")
     assert judge(with_operator(7, target="CPU", type="Gather"))[:2] == (FAILS, "guess")

@@ -4,7 +4,7 @@ Shapes are [batch, channel, height, width]; C classes, N anchor points, strides 
 
   exported  [1, 4+C, N]       cx, cy, w, h in input pixels; scores after sigmoid
   selected  [1, K, 6]         x1, y1, x2, y2 in input pixels, score, class: the K best predictions of a one-to-one head
-  single    [1, 4+C, N, 1]    cx, cy, w, h divided by the input's width and height; scores after sigmoid
+  single    [1, 4+C, N, 1]    cx, cy, w, h divided by width and height, limited to 0..1; scores after sigmoid
   split     per stride s: a box map, and [1, C, H/s, W/s] scores after sigmoid
 
 A model's family says what its box maps hold:

@@ -7,7 +7,6 @@ from pathlib import Path
 from lib.data.imgsz import ImageSize
 from lib.step.errors import UserError
 
-
 AS_TRAINED = "checkpoint"
 END2END = (AS_TRAINED, "true", "false")
 

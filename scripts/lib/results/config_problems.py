@@ -1,7 +1,7 @@
 """What is wrong with a config: its form, and the relations between its keys."""
 
 from lib.data.imgsz import parse_imgsz
-from lib.data.sources import missing_checksum
+from lib.data.sources import DRAWN, missing_checksum
 from lib.npu.timing import CLOCKS, clock
 from lib.step.config import form_problems, nearest
 from lib.step.errors import UserError
@@ -33,6 +33,8 @@ def _relations(config: dict):
         clock(str(config["verdict"]["clock_mhz"]))
     except ValueError as error:
         yield f"verdict.clock_mhz is '{error}', neither a number of MHz nor one of {', '.join(CLOCKS)}"
+    if DRAWN in config["dataset"]["archive"] and not config["draw"]["images"]:
+        yield f"dataset.archive names '{DRAWN}', the images that the run draws itself, and draw.images is 0"
     pool = config["split"]["calibration"]
     for count in sweep["max_images"]:
         if count > pool:

@@ -37,15 +37,15 @@ class Form:
     """How predictions leave a graph, between the exported form and a head.
 
     head: whose shapes the outputs have. transposed: [1, N, 4+C]. sigmoid: whether the scores have passed it.
-    normalized: boxes divided by width and height where the head does not imply it. outputs: names in the head's
-    order, where the graph has another. darknet: the [yolo] layers of a model from Darknet. end2end: the head is
-    one-to-one. classes: their number, where the head is SELECTED.
+    limited: centres of boxes lie in the image, and no box is larger. outputs: names in the head's order, where the
+    graph has another. darknet: the [yolo] layers of a model from Darknet. end2end: the head is one-to-one. classes:
+    their number, where the head is SELECTED.
     """
 
     head: str = EXPORTED
     transposed: bool = False
     sigmoid: bool = True
-    normalized: bool = False
+    limited: bool = False
     outputs: tuple[str, ...] | None = None
     darknet: tuple[YoloLayer, ...] = ()
     end2end: bool = False
@@ -56,8 +56,6 @@ class Form:
         if self.transposed:
             raw = [each.transpose(0, 2, 1) for each in raw]
         predictions = decode(raw, self.head, imgsz, self.darknet, self.classes)
-        if self.normalized:
-            predictions[:, :4] *= np.array([*imgsz, *imgsz], np.float32)
         if not self.sigmoid:
             # tanh does not overflow where exp would.
             predictions[:, 4:] = 0.5 * (1 + np.tanh(predictions[:, 4:] / 2))
@@ -79,7 +77,8 @@ class Witness:
         Raises UserError, beginning with `failure`, when they are beyond `tolerance`.
         """
         predictions = self._predict(model, form)
-        pairs = list(zip(self.predictions, predictions, strict=True))
+        before = [_limited(each, self.imgsz) for each in self.predictions] if form.limited else self.predictions
+        pairs = list(zip(before, predictions, strict=True))
         if self.form.head == SELECTED:
             differences = [selection_difference(*pair, tolerance.score) for pair in pairs]
         else:
@@ -103,6 +102,12 @@ class Witness:
         if not all(np.isfinite(each).all() for each in predictions):
             raise UserError("the model's outputs are not all finite numbers; its weights are damaged")
         return predictions
+
+
+def _limited(predictions: np.ndarray, imgsz: ImageSize) -> np.ndarray:
+    """Predictions [N, 4+C] with cx, cy, w, h limited to 0..width and 0..height of the image."""
+    boxes = np.clip(predictions[:, :4], 0, np.array([*imgsz, *imgsz], np.float32))
+    return np.concatenate([boxes, predictions[:, 4:]], axis=1)
 
 
 def _difference(before: np.ndarray, after: np.ndarray, failure: str) -> tuple[float, float]:

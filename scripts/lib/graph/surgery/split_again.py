@@ -8,6 +8,8 @@ Rockchip's exporter adds a third output a stride, the sum of the class scores; i
 from collections import defaultdict
 
 from lib.detector.head import DFL_BINS, SIDES, STRIDES
+from lib.graph.class_names import told_names
+from lib.graph.onnx_file import metadata
 from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.split_outputs import require_strides
 from lib.step.errors import UserError
@@ -37,8 +39,7 @@ def outputs_in_order(graph: Graph) -> list[str]:
             f"the model has outputs {shapes}; a split detector has {EXPECTED} and a class map [1, classes, H, W] for "
             f"each of {len(STRIDES)} strides"
         )
-    # Where both look alike, as with 64 classes without a sigmoid, the box map is the one that comes first.
-    ordered = [sorted(pair, key=lambda name: not _is_box(graph, name)) for pair in pairs]
+    ordered = [_box_map_first(graph, pair) for pair in pairs]
     require_strides(graph, [box for box, _ in ordered])
     if not all(_is_box(graph, box) for box, _ in ordered):
         raise UserError(f"the split model has no box map at every stride: {EXPECTED}, not through a sigmoid, is one")
@@ -79,6 +80,20 @@ def _is_sum(graph: Graph, name: str) -> bool:
     while node is not None and node.op_type == "Clip":
         node = graph.producer(node.input[0])
     return graph.shape(name)[1] == 1 and node is not None and node.op_type == "ReduceSum"
+
+
+def _box_map_first(graph: Graph, pair: list[str]) -> list[str]:
+    """Box map and class map of a stride.
+
+    Where both look like a box map, the class names tell, then the DFL's number of channels, then the order given.
+    """
+    classes = len(told_names(metadata(graph.model)))
+
+    def rank(name: str) -> tuple[bool, bool, int]:
+        channels = graph.shape(name)[1]
+        return not _is_box(graph, name), channels == classes, -channels
+
+    return sorted(pair, key=rank)
 
 
 def _is_box(graph: Graph, name: str) -> bool:
