@@ -18,7 +18,7 @@ rule board:
         report=ancient(rules.make_report.output.page),
         step=step("run_on_board"),
         collect=step("collect"),
-        page=step("make_report"),
+        make_report=step("make_report"),
     output:
         board=directory(results("board")),
     log:
@@ -46,5 +46,5 @@ rule board:
         " --resamples {params.resamples} --seed {params.seed} {params.board:q} --log {log.run:q}"
         " && python {input.collect[0]:q} --run {params.run:q} --model {params.model:q} --imgsz {params.imgsz:q}"
         " --head {params.head} --algorithm {params.algorithm} --max-images {params.max_images} --log {log.collect:q}"
-        " && python {input.page[0]:q} --run {params.run:q} --config {params.config:q}"
+        " && python {input.make_report[0]:q} --run {params.run:q} --config {params.config:q}"
         " --output {input.report:q} --log {log.report:q}"

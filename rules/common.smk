@@ -113,6 +113,7 @@ def with_files_found(config: dict) -> dict:
                 end(
                     f"the config is not usable:\n  names: there is no file {block['names']}; name one, or give a list"
                 )
+    config["verdict"]["measured"] = located(config["verdict"]["measured"])
     return config
 
 
