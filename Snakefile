@@ -1,7 +1,11 @@
 # From YOLOv8 weights to an INT8 .rknn for the RV1106, and a table of what it costs in accuracy.
 
+from pathlib import Path
 
-configfile: "config/config.yaml"
+# The working folder's own, if it has one. rules/common.smk lays all that is given over this workflow's config.yaml.
+if Path("config/config.yaml").exists():
+
+    configfile: "config/config.yaml"
 
 
 report: "report/workflow.rst"
@@ -15,6 +19,7 @@ include: "rules/evaluate.smk"
 include: "rules/studies.smk"
 include: "rules/report.smk"
 include: "rules/bundle.smk"
+include: "rules/board.smk"
 
 
 wildcard_constraints:

@@ -1,8 +1,9 @@
 /* Times decode.h beside a plain decoder on the golden outputs of the bundle whose headers it is compiled with.
  * ./decode GOLDEN CONFIDENCE prints microseconds a picture: plain, decode.h, and how many detections each found.
  *
- * The plain one does what most examples do: all outputs to float NCHW first, then a threshold on each score, DFL with
- * expf for what passes. Candidates' order and NMS are the same functions, so what is compared is the rest. */
+ * The plain one does what most examples do: all outputs to float NCHW first, then a threshold on each score (of split
+ * Darknet maps on objectness first), exponentials with expf for what passes. Candidates' order and NMS are the same
+ * functions, so what is compared is the rest. */
 #define _POSIX_C_SOURCE 200809L
 #include <math.h>
 #include <stdio.h>
@@ -41,68 +42,135 @@ static void dequantize(const int8_t *const buffers[])
     }
 }
 
-static float side(const float *logits, int cells)
+/* Distance of a side whose bins lie `cells` apart, or that is told by itself. */
+static float distance(const float *channel, int bins, int cells)
 {
     float sum = 0, weighted = 0;
     int bin;
-    for (bin = 0; bin < YOLOV8_BINS; bin++) {
-        const float weight = expf(logits[bin * cells]);
+    if (bins == 1) return *channel;
+    for (bin = 0; bin < bins; bin++) {
+        const float weight = expf(channel[bin * cells]);
         sum += weight;
         weighted += weight * (float)bin;
     }
     return weighted / sum;
 }
 
-static void plain_box(int anchor, float box[4])
+static float sigmoid(float logit)
+{
+    return 1 / (1 + expf(-logit));
+}
+
+/* One axis of a box of a [yolo] layer: t begins with the logits of its centres, those of sizes lie 2 `per_cell` on. */
+static void plain_span(const yolov8_layer *layer, const float *t, int cells, int anchor, int at, int axis, float most,
+                       float box[4])
+{
+    const float shift = t[(axis * layer->anchor_count + anchor) * cells];
+    const float growth = t[((axis + 2) * layer->anchor_count + anchor) * cells];
+    const float moved = ((layer->new_coords ? shift : sigmoid(shift)) - 0.5f) * (float)layer->scale_x_y + 0.5f;
+    const float side = layer->anchors[anchor][axis] * (layer->new_coords ? 4 * growth * growth : expf(growth));
+    box[axis + 2] = side < most ? side : most;
+    box[axis] = ((float)at + moved) * (float)layer->stride - box[axis + 2] / 2;
+}
+
+static void plain_box(int prediction, float box[4])
 {
     const yolov8_output *each = model->outputs;
-    int i = 0;
+    const int maps = yolov8_map_count(model);
+    int i = 0, set = 0, cells = each->height * each->width;
     if (model->head == YOLOV8_SINGLE) {
-        const int cells = each->height;
-        box[2] = planes[0][2 * cells + anchor] * (float)model->width;
-        box[3] = planes[0][3 * cells + anchor] * (float)model->height;
-        box[0] = planes[0][anchor] * (float)model->width - box[2] / 2;
-        box[1] = planes[0][cells + anchor] * (float)model->height - box[3] / 2;
+        box[2] = planes[0][2 * cells + prediction] * (float)model->width;
+        box[3] = planes[0][3 * cells + prediction] * (float)model->height;
+        box[0] = planes[0][prediction] * (float)model->width - box[2] / 2;
+        box[1] = planes[0][cells + prediction] * (float)model->height - box[3] / 2;
         return;
     }
-    for (; anchor >= each->height * each->width; each += 2, i += 2) anchor -= each->height * each->width;
-    {
-        const int cells = each->height * each->width, stride = 8 << i / 2;
-        const float x = (float)(anchor % each->width) + 0.5f, y = (float)(anchor / each->width) + 0.5f;
-        float sides[4];
-        int k;
-        for (k = 0; k < 4; k++) sides[k] = side(planes[i] + k * YOLOV8_BINS * cells + anchor, cells);
-        box[0] = (x - sides[0]) * (float)stride;
-        box[1] = (y - sides[1]) * (float)stride;
-        box[2] = (sides[0] + sides[2]) * (float)stride;
-        box[3] = (sides[1] + sides[3]) * (float)stride;
+    for (; prediction >= cells * yolov8_per_cell(model, set); cells = each->height * each->width) {
+        prediction -= cells * yolov8_per_cell(model, set++);
+        each += maps;
+        i += maps;
     }
+    {
+        const int cell = prediction % cells, column = cell % each->width, row = cell / each->width;
+        if (model->family == YOLOV8_ANCHORS) {
+            const yolov8_layer *layer = &model->layers[set];
+            plain_span(layer, planes[i] + cell, cells, prediction / cells, column, 0, (float)model->width, box);
+            plain_span(layer, planes[i] + cell, cells, prediction / cells, row, 1, (float)model->height, box);
+        } else {
+            const float x = (float)column + 0.5f, y = (float)row + 0.5f, stride = (float)yolov8_stride(model, set);
+            const int bins = each->channels / 4;
+            float sides[4];
+            int k;
+            for (k = 0; k < 4; k++) sides[k] = distance(planes[i] + k * bins * cells + cell, bins, cells);
+            box[0] = (x - sides[0]) * stride;
+            box[1] = (y - sides[1]) * stride;
+            box[2] = (sides[0] + sides[2]) * stride;
+            box[3] = (sides[1] + sides[3]) * stride;
+        }
+    }
+}
+
+static int plain_scores(const float *scores, int cells, int first, float confidence, int count)
+{
+    int c, cell;
+    for (c = 0; c < model->classes; c++) {
+        for (cell = 0; cell < cells; cell++) {
+            if (scores[c * cells + cell] > confidence) {
+                const yolov8_candidate one = {scores[c * cells + cell], (first + cell) * model->classes + c};
+                count = yolov8_push(candidates, ROOM, count, one);
+            }
+        }
+    }
+    return count;
+}
+
+static int plain_layer(const float *objectness, const float *scores, int per_cell, int cells, int first,
+                       float confidence, int count)
+{
+    int anchor, cell, c;
+    for (anchor = 0; anchor < per_cell; anchor++) {
+        for (cell = 0; cell < cells; cell++) {
+            const float factor = objectness[anchor * cells + cell];
+            if (factor <= confidence) continue;
+            for (c = 0; c < model->classes; c++) {
+                const yolov8_candidate one = {factor * scores[(c * per_cell + anchor) * cells + cell],
+                                              (first + anchor * cells + cell) * model->classes + c};
+                if (one.score > confidence) count = yolov8_push(candidates, ROOM, count, one);
+            }
+        }
+    }
+    return count;
+}
+
+static int plain_candidates(float confidence)
+{
+    const int maps = yolov8_map_count(model);
+    int set, first = 0, count = 0;
+    if (model->head == YOLOV8_SINGLE)
+        return plain_scores(planes[0] + 4 * model->outputs->height, model->outputs->height, 0, confidence, 0);
+    for (set = 0; set < yolov8_set_count(model); set++) {
+        const yolov8_output *box = &model->outputs[set * maps];
+        const int cells = box->height * box->width, per_cell = yolov8_per_cell(model, set);
+        float **plane = &planes[set * maps];
+        count = model->family == YOLOV8_ANCHORS
+                    ? plain_layer(plane[1], plane[2], per_cell, cells, first, confidence, count)
+                    : plain_scores(plane[1], cells, first, confidence, count);
+        first += cells * per_cell;
+    }
+    return count;
 }
 
 static int plain(const int8_t *const buffers[], float confidence)
 {
-    const int single = model->head == YOLOV8_SINGLE;
-    int i, j, c, cell, anchor = 0, count = 0, kept = 0;
+    int i, j, count, kept = 0;
     dequantize(buffers);
-    for (i = !single; i < model->output_count; i += 2) {
-        const int cells = model->outputs[i].height * model->outputs[i].width;
-        const float *scores = planes[i] + (single ? 4 * cells : 0);
-        for (c = 0; c < model->classes; c++) {
-            for (cell = 0; cell < cells; cell++) {
-                if (scores[c * cells + cell] > confidence) {
-                    const yolov8_candidate one = {scores[c * cells + cell], (anchor + cell) * model->classes + c};
-                    count = yolov8_push(candidates, ROOM, count, one);
-                }
-            }
-        }
-        anchor += cells;
-    }
+    count = plain_candidates(confidence);
     yolov8_sort(candidates, count);
     for (i = 0; i < count && kept < MOST; i++) {
         const int class_id = candidates[i].rank % model->classes;
         float box[4];
         plain_box(candidates[i].rank / model->classes, box);
-        for (j = 0; j < kept; j++) {
+        for (j = model->end2end ? kept : 0; j < kept; j++) {
             const float other[4] = {detections[j].x1, detections[j].y1, detections[j].x2, detections[j].y2};
             if (detections[j].class_id == class_id && yolov8_iou(box, other) > YOLOV8_MODEL_IOU) break;
         }

@@ -25,15 +25,17 @@ def main():
     parser.add_argument("bundles", nargs="+", type=Path, metavar="BUNDLE")
     parser.add_argument("--confidence", nargs="+", type=float, default=[0.25, 0.001])
     args = parser.parse_args()
-    print("| imgsz | head | confidence | detections | all to float first, µs | decode.h, µs | ratio |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+    print("| model | imgsz | kind | confidence | detections | all to float first, µs | decode.h, µs | ratio |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for bundle in args.bundles:
-        variant = read_json(require(bundle / CONTRACT, "contract"))["variant"]
+        agreed = read_json(require(bundle / CONTRACT, "contract"))
+        variant = agreed["variant"]
+        kind = f"{agreed['family']}{', end2end' if agreed['end2end'] else ''}, {variant['head']}"
         for confidence in args.confidence:
             plain, ours, _, found = timed(bundle, confidence)
             print(
-                f"| {variant['imgsz']} | {variant['head']} | {confidence} | {found:.0f} | {plain:.0f} | {ours:.0f} "
-                f"| {plain / ours:.1f} |"
+                f"| {variant['model']} | {variant['imgsz']} | {kind} | {confidence} | {found:.0f} | {plain:.0f} "
+                f"| {ours:.0f} | {plain / ours:.1f} |"
             )
 
 

@@ -3,13 +3,15 @@
 
 rule bundle:
     input:
-        table=rules.collect.output.csv,
         exported=expand(rules.evaluate_exported.output.metrics, **config["sweep"]),
+        adapted=expand(rules.evaluate_adapted.output.metrics, **config["sweep"]),
         int8=expand(rules.evaluate_int8.output.metrics, **config["sweep"]),
+        simplified=expand(rules.simplify_onnx.output.model, **config["sweep"]),
         model=expand(rules.graph_surgery.output.model, **config["sweep"]),
         calibration=expand(rules.sample_calibration.output.images, **config["sweep"]),
         pool=expand(rules.letterbox_pool.output.pool, **config["sweep"]),
         rknn=expand(rules.quantize.output.rknn, **config["sweep"]),
+        build=expand(rules.quantize.output.build, **config["sweep"]),
         verdict=expand(rules.judge.output.verdict, **config["sweep"]),
         images=rules.fetch_dataset.output.images,
         labels=rules.fetch_dataset.output.labels,
@@ -36,7 +38,7 @@ rule bundle:
     message:
         "Make the deploy bundle ({params.bundle} of the sweep)"
     shell:
-        "python scripts/make_bundle.py --run {params.folder:q} --model {params.model:q} --imgsz {params.imgsz:q}"
+        "python {input.step[0]:q} --run {params.folder:q} --model {params.model:q} --imgsz {params.imgsz:q}"
         " --head {params.head} --algorithm {params.algorithm} --max-images {params.max_images}"
         " --bundle {params.bundle} --platform {params.platform} --images {params.images}"
         " --names {params.names:q} --threads {threads} --log {log:q}"

@@ -1,48 +1,96 @@
 """The config, checked, and what all rules share: where results go and which files a step is made of."""
 
+import inspect
 import json
 import math
+import os
 import re
-import shlex
-import site
 import sys
 from pathlib import Path
 
 import yaml
-from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
-from snakemake.utils import min_version, validate
+from snakemake.utils import min_version, update_config, validate
 
 min_version("7.32")
-site.addsitedir(str(Path(workflow.basedir, "scripts")))
+
+# This workflow's folder. Results go to the working folder, which may be another one (`-s`, `--directory`, `module`).
+HOME = Path(inspect.currentframe().f_code.co_filename).resolve().parent.parent
+sys.path.insert(0, str(HOME / "scripts"))
+
+
+def end(*lines: str):
+    """End Snakemake with a message and nothing else: a WorkflowError would add lines of Python's about this file."""
+    logger.error("\n".join(lines))
+    sys.exit(1)
+
+
+if not (HOME / "scripts" / "lib").is_dir():
+    end(f"{HOME} holds no scripts/lib; clone this workflow and name the Snakefile of the clone")
+import lib
+
+if Path(lib.__path__[0]).resolve() != HOME / "scripts" / "lib":
+    end(f"another package is called 'lib', as this workflow's own is: {lib.__path__[0]}; rename it")
 
 from lib.results.config_problems import problems
-from lib.step.config import with_numbers
+from lib.step.config import repeated_keys, with_numbers
 from lib.detector.head import HEADS
-from lib.data.sources import is_url
+from lib.data.sources import DRAWN, is_url
 from lib.step.step_sources import step_sources
 from lib.npu.toolkit import ALGORITHMS
 
 # The commands say `python`, as DVC's stages do; it is the one that runs Snakemake.
-shell.prefix(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
+os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
 
 # Read by `--sdm conda` alone; by default the rules run in the environment that runs Snakemake.
 ENVIRONMENT = "../requirements/conda.yaml"
+os.environ.update(RV1106_HOME=str(HOME))
 
-SCHEMA = Path(workflow.basedir, "config/schema.yaml")
+SCHEMA = HOME / "config" / "schema.yaml"
+DEFAULTS = HOME / "config" / "config.yaml"
 
 
-def checked(config: dict) -> dict:
-    """The config with numbers as numbers, validated. Raises WorkflowError with one sentence a problem."""
+def checked(given: dict) -> dict:
+    """This workflow's config with `given` laid over it, numbers as numbers, validated. Ends with a sentence a problem."""
+    if found := [each for path in {*map(str, workflow.configfiles)} for each in repeated_keys(Path(path))]:
+        end("the config is not usable:", *(f"  {each}" for each in sorted(found)))
     schema = yaml.safe_load(SCHEMA.read_text())
+    config = yaml.safe_load(DEFAULTS.read_text())
+    update_config(config, given)
     config = with_numbers(config, schema)
     if found := problems(config, schema):
-        raise WorkflowError("the config is not usable:", *(f"  {each}" for each in found))
+        end("the config is not usable:", *(f"  {each}" for each in found))
     validate(config, str(SCHEMA), set_default=False)
     return config
 
 
+def of_workflow(path: str):
+    """A file of this workflow; in its own folder by a relative path, so that folder and results can move together."""
+    return local(path if Path.cwd() == HOME else str(HOME / path))
+
+
+def located(path: str) -> str:
+    """A path of the config as it is, or, where only this workflow's folder holds it, that one (config/coco.names)."""
+    return path if Path(path).expanduser().exists() or not (HOME / path).exists() else str(HOME / path)
+
+
+def with_files_found(config: dict) -> dict:
+    """The config with each path that it names as `located` gives it."""
+    config = json.loads(json.dumps(config))
+    for block in (config["dataset"], *config["models"].values()):
+        for key in {"archive", "weights", "cfg"} & block.keys():
+            block[key] = [
+                source if is_url(source) or source == DRAWN else located(source) for source in block[key]
+            ]
+        if isinstance(block.get("names"), str):
+            block["names"] = located(block["names"])
+    return config
+
+
 config = checked(config)
+# For the report: the paths in it mean the same in another folder.
+CONFIG_AS_GIVEN = json.dumps(config, sort_keys=True)
+config = with_files_found(config)
 
 
 def results(path: str) -> str:
@@ -51,17 +99,15 @@ def results(path: str) -> str:
 
 
 def step(name: str) -> list[str]:
-    """The files a step is made of, so that a changed script runs again and nothing else does."""
-    return step_sources(name, Path(workflow.basedir))
+    """The files a step is made of, the command first; a changed one runs again and nothing else does."""
+    return [of_workflow(path) for path in step_sources(name, HOME)]
 
 
 def local_files(sources: list[str]) -> list[str]:
     """Those of several sources that are here or made by a rule: their changes count."""
-    return [
-        source
-        for source in sources
-        if not is_url(source) and (source == results("drawn") or Path(source).expanduser().exists())
-    ]
+    drawn = results("drawn")
+    paths = [drawn if source == DRAWN else source for source in sources if not is_url(source)]
+    return [path for path in paths if path == drawn or Path(path).expanduser().exists()]
 
 
 def cores_a_variant(wildcards) -> int:

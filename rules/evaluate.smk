@@ -23,7 +23,7 @@ rule detect_exported:
     message:
         "Detect with {wildcards.model} {wildcards.imgsz} as exported, FP32"
     shell:
-        "python scripts/detect.py --model {input.model:q} --dataset {params.folder:q} --images {params.images}"
+        "python {input.step[0]:q} --model {input.model:q} --dataset {params.folder:q} --images {params.images}"
         " --names {params.names:q} --threads {threads} --detections {output.detections:q} --log {log:q}"
 
 
@@ -65,7 +65,7 @@ rule evaluate_exported:
     message:
         "Evaluate {wildcards.model} {wildcards.imgsz} as exported, FP32"
     shell:
-        "python scripts/evaluate.py --detections {input.detections:q} --dataset {params.folder:q}"
+        "python {input.step[0]:q} --detections {input.detections:q} --dataset {params.folder:q}"
         " --names {params.names:q} --resamples {params.resamples} --seed {params.seed}"
         " --metrics {output.metrics:q} --resampled {output.resampled:q} --log {log:q}"
 
@@ -91,7 +91,7 @@ rule evaluate_adapted:
     message:
         "Evaluate {wildcards.model} {wildcards.imgsz} {wildcards.head} after surgery, FP32"
     shell:
-        "python scripts/evaluate.py --detections {input.detections:q} --dataset {params.folder:q}"
+        "python {input.step[0]:q} --detections {input.detections:q} --dataset {params.folder:q}"
         " --names {params.names:q} --resamples {params.resamples} --seed {params.seed}"
         " --metrics {output.metrics:q} --log {log:q}"
 
@@ -119,7 +119,7 @@ rule evaluate_int8:
     message:
         "Evaluate {wildcards.model} {wildcards.imgsz} {wildcards.head} in INT8 ({wildcards.max_images} images)"
     shell:
-        "python scripts/evaluate.py --detections {input.detections:q} --baseline {input.baseline:q}"
+        "python {input.step[0]:q} --detections {input.detections:q} --baseline {input.baseline:q}"
         " --dataset {params.folder:q} --names {params.names:q}"
         " --resamples {params.resamples} --seed {params.seed}"
         " --metrics {output.metrics:q} --resampled {output.resampled:q} --log {log:q}"

@@ -18,11 +18,12 @@ rule export_onnx:
         mem_mb=1500,
     params:
         opset=config["export"]["opset"],
+        end2end=str(config["export"]["end2end"]).lower(),
     message:
         "Export {wildcards.model} at {wildcards.imgsz}"
     shell:
-        "python scripts/export_onnx.py --weights {input.weights:q} --imgsz {wildcards.imgsz}"
-        " --opset {params.opset} --output {output.model:q} --log {log:q}"
+        "python {input.step[0]:q} --weights {input.weights:q} --imgsz {wildcards.imgsz}"
+        " --opset {params.opset} --end2end {params.end2end} --output {output.model:q} --log {log:q}"
 
 
 rule simplify_onnx:
@@ -44,7 +45,7 @@ rule simplify_onnx:
     message:
         "Simplify {wildcards.model} at {wildcards.imgsz}"
     shell:
-        "python scripts/simplify_onnx.py --model {input.model:q} --images {input.images:q}"
+        "python {input.step[0]:q} --model {input.model:q} --images {input.images:q}"
         " --output {output.model:q} --log {log:q}"
 
 
@@ -68,5 +69,5 @@ rule graph_surgery:
     message:
         "Give {wildcards.model} at {wildcards.imgsz} the head '{wildcards.head}'"
     shell:
-        "python scripts/graph_surgery.py --model {input.model:q} --head {wildcards.head}"
+        "python {input.step[0]:q} --model {input.model:q} --head {wildcards.head}"
         " --images {input.images:q} --output {output.model:q} --proof {output.proof:q} --log {log:q}"

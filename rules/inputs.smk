@@ -21,7 +21,7 @@ rule download_weights:
     message:
         "Bring weights of {wildcards.model}"
     shell:
-        "python scripts/download_weights.py {params.options:q} --output {output.weights:q} --log {log:q}"
+        "python {input.step[0]:q} {params.options:q} --output {output.weights:q} --log {log:q}"
 
 
 rule draw_scenes:
@@ -44,7 +44,7 @@ rule draw_scenes:
     message:
         "Draw {params.images} pictures"
     shell:
-        "python scripts/draw_scenes.py --images {params.images} --seed {params.seed}"
+        "python {input.step[0]:q} --images {params.images} --seed {params.seed}"
         " --jobs {threads} --output {output.drawn:q} --log {log:q}"
 
 
@@ -72,7 +72,7 @@ rule fetch_dataset:
     message:
         "Bring data set"
     shell:
-        "python scripts/fetch_dataset.py --archive {params.archive:q} {params.checksum:q}"
+        "python {input.step[0]:q} --archive {params.archive:q} {params.checksum:q}"
         " --names {params.names:q} --output {params.folder:q} --log {log:q}"
 
 
@@ -98,5 +98,5 @@ rule split_dataset:
     message:
         "Split data set"
     shell:
-        "python scripts/split_dataset.py --dataset {params.folder:q} --calibration {params.calibration}"
+        "python {input.step[0]:q} --dataset {params.folder:q} --calibration {params.calibration}"
         " --seed {params.seed} --output {output.split:q} --log {log:q}"

@@ -3,6 +3,7 @@
 VERDICT = [
     f"--cma-mb={config['verdict']['cma_mb']}",
     f"--clock-mhz={config['verdict']['clock_mhz']}",
+    f"--measured={config['verdict']['measured']}",
     *(["--stop"] if config["verdict"]["stop"] else []),
 ]
 
@@ -28,7 +29,7 @@ rule letterbox_pool:
     message:
         "Letterbox the calibration pool to {wildcards.imgsz}"
     shell:
-        "python scripts/letterbox_pool.py --dataset {params.folder:q} --split {input.split:q}"
+        "python {input.step[0]:q} --dataset {params.folder:q} --split {input.split:q}"
         " --imgsz {wildcards.imgsz} --output {output.pool:q} --log {log:q}"
 
 
@@ -52,7 +53,7 @@ rule sample_calibration:
     message:
         "Choose {wildcards.max_images} calibration images at {wildcards.imgsz}"
     shell:
-        "python scripts/sample_calibration.py --pool {input.pool:q} --max-images {wildcards.max_images}"
+        "python {input.step[0]:q} --pool {input.pool:q} --max-images {wildcards.max_images}"
         " --seed {params.seed} --output {output.images:q} --log {log:q}"
 
 
@@ -83,7 +84,7 @@ rule quantize:
     message:
         "Quantize {wildcards.model} {wildcards.imgsz} {wildcards.head} on {wildcards.max_images} images, detect in INT8"
     shell:
-        "python scripts/quantize.py --model {input.model:q} --calibration {input.calibration:q}"
+        "python {input.step[0]:q} --model {input.model:q} --calibration {input.calibration:q}"
         " --platform {params.platform} --algorithm {wildcards.algorithm}"
         " --dataset {params.folder:q} --images {params.images} --names {params.names:q} --threads {threads}"
         " --output {output.rknn:q} --build {output.build:q} --detections {output.detections:q} --log {log:q}"
@@ -92,6 +93,7 @@ rule quantize:
 rule judge:
     input:
         build=rules.quantize.output.build,
+        measured=config["verdict"]["measured"],
         step=step("judge"),
     output:
         verdict=results("rknn/{model}/{imgsz}/{head}/{algorithm}-{max_images}/verdict.json"),
@@ -109,7 +111,7 @@ rule judge:
     message:
         "Judge whether the board will run {wildcards.model} {wildcards.imgsz} {wildcards.head} ({wildcards.max_images} images)"
     shell:
-        "python scripts/judge.py --build {input.build:q} {params.verdict}"
+        "python {input.step[0]:q} --build {input.build:q} {params.verdict:q}"
         " --verdict {output.verdict:q} --log {log:q}"
 
 
@@ -145,6 +147,6 @@ rule analyse_layers:
     message:
         "Compare the layers of {wildcards.model} {wildcards.imgsz} {wildcards.head} in INT8 with FP32"
     shell:
-        "python scripts/analyse_layers.py --model {input.model:q} --calibration {input.calibration:q}"
+        "python {input.step[0]:q} --model {input.model:q} --calibration {input.calibration:q}"
         " --platform {params.platform} --algorithm {wildcards.algorithm} --dataset {params.folder:q}"
         " --names {params.names:q} --csv {output.csv:q} --plot {output.plot:q} --log {log:q}"

@@ -56,7 +56,7 @@ rule collect:
     message:
         "Collect the table"
     shell:
-        "python scripts/collect.py --run {params.folder:q} --model {params.model:q} --imgsz {params.imgsz:q}"
+        "python {input.step[0]:q} --run {params.folder:q} --model {params.model:q} --imgsz {params.imgsz:q}"
         " --head {params.head} --algorithm {params.algorithm} --max-images {params.max_images} --log {log:q}"
 
 
@@ -88,7 +88,7 @@ rule show_detections:
     message:
         "Draw detections, FP32 beside INT8"
     shell:
-        "python scripts/show_detections.py --run {params.folder:q} --model {params.model:q} --imgsz {params.imgsz:q}"
+        "python {input.step[0]:q} --run {params.folder:q} --model {params.model:q} --imgsz {params.imgsz:q}"
         " --head {params.head} --algorithm {params.algorithm} --max-images {params.max_images}"
         " --names {params.names:q} --output {output.grid:q} --log {log:q}"
 
@@ -111,7 +111,9 @@ rule make_report:
         labels=rules.fetch_dataset.output.labels,
         split=rules.split_dataset.output.split,
         step=step("make_report"),
-        page=multiext("scripts/lib/results/report/page", ".html.j2", ".css", ".js"),
+        page=[
+            of_workflow(f"scripts/lib/results/report/page{suffix}") for suffix in (".html.j2", ".css", ".js")
+        ],
     output:
         page=report(results("report.html"), category="Report", caption="../report/report.rst"),
     log:
@@ -124,10 +126,10 @@ rule make_report:
     resources:
         mem_mb=500,
     params:
-        config=json.dumps(config, sort_keys=True),
+        config=CONFIG_AS_GIVEN,
         folder=lambda w, output: str(Path(output.page).parent),
     message:
         "Make the report"
     shell:
-        "python scripts/make_report.py --run {params.folder:q} --config {params.config:q}"
+        "python {input.step[0]:q} --run {params.folder:q} --config {params.config:q}"
         " --output {output.page:q} --log {log:q}"

@@ -6,6 +6,7 @@ STUDY = config["calibration_study"]
 
 rule frontier:
     input:
+        measured=config["verdict"]["measured"],
         step=step("frontier"),
     output:
         csv=results("frontier.csv"),
@@ -22,15 +23,18 @@ rule frontier:
     params:
         **FRONTIER,
         opset=config["export"]["opset"],
+        end2end=str(config["export"]["end2end"]).lower(),
         platform=config["platform"],
         cma_mb=config["verdict"]["cma_mb"],
         clock_mhz=config["verdict"]["clock_mhz"],
     message:
         "Find the largest image sizes that the board will run"
     shell:
-        "python scripts/frontier.py --model {params.model} --classes {params.classes} --shape {params.shape}"
+        "python {input.step[0]:q} --model {params.model} --classes {params.classes} --shape {params.shape}"
         " --head {params.head} --largest {params.largest} --seed {params.seed} --opset {params.opset}"
+        " --end2end {params.end2end}"
         " --platform {params.platform} --cma-mb {params.cma_mb} --clock-mhz {params.clock_mhz}"
+        " --measured {input.measured:q}"
         " --csv {output.csv:q} --markdown {output.md:q} --log {log:q}"
 
 
@@ -112,6 +116,6 @@ rule calibration_study:
     message:
         "Collect what calibration does"
     shell:
-        "python scripts/calibration_study.py --run {params.folder:q} --model {params.model:q} --imgsz {params.imgsz}"
+        "python {input.step[0]:q} --run {params.folder:q} --model {params.model:q} --imgsz {params.imgsz}"
         " --head {params.head} --algorithm {params.algorithm} --max-images {params.max_images} --seed {params.seed}"
         " --csv {output.csv:q} --markdown {output.md:q} --plot {output.plot:q} --log {log:q}"

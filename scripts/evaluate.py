@@ -10,12 +10,12 @@ import sys
 from pathlib import Path
 
 from lib.accuracy.detection_set import read_detections
-from lib.accuracy.evaluation import measure, read_measured, retention, write_measured
-from lib.data.labels import read_boxes, read_names
+from lib.accuracy.evaluation import evaluate, write_measured
+from lib.data.labels import read_names
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
 from lib.step.errors import run_step
-from lib.step.files import require, write_json
+from lib.step.files import write_json
 
 
 def main(argv=None):
@@ -32,14 +32,10 @@ def main(argv=None):
     args = parser.parse_args(argv)
     names = read_names(args.names)
     found = read_detections(args.detections)
-    require(args.dataset, "data set")
-    truth = [read_boxes(args.dataset, image, size, len(names)) for image, size in zip(found.images, found.sizes)]
-    metrics, measured = measure(truth, found, names, args.resamples, args.seed)
+    metrics, measured = evaluate(found, args.dataset, names, args.resamples, args.seed, args.baseline)
     said = f"mAP50-95 {metrics['map50_95']:.4f}"
-    if args.baseline:
-        metrics |= retention(measured, read_measured(args.baseline))
-        if metrics["retention"] is not None:
-            said += ", {retention:.3f} of FP32 ({retention_low:.3f} to {retention_high:.3f})".format_map(metrics)
+    if metrics.get("retention") is not None:
+        said += ", {retention:.3f} of FP32 ({retention_low:.3f} to {retention_high:.3f})".format_map(metrics)
     if args.resampled:
         write_measured(args.resampled, measured)
     write_json(args.metrics, metrics)

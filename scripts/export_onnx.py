@@ -1,4 +1,4 @@
-"""Export a model to ONNX at one image size and opset, with one output [1, 4+C, N].
+"""Export a model to ONNX at one image size and opset, with one output: [1, 4+C, N], or [1, 300, 6] if end-to-end.
 
 Makes --output from --weights: an Ultralytics checkpoint FILE.pt, or the folder that download_weights.py made, which may
 hold a Darknet model too (see darknet_to_onnx.py). A checkpoint's SHA-256 is checked first: loading it runs code that is
@@ -14,7 +14,7 @@ import onnx
 from lib.data.imgsz import imgsz_argument
 from lib.data.weights_folder import CFG, CHECKPOINT, DARKNET, NAMES, inside, is_darknet
 from lib.graph.darknet.convert import convert
-from lib.graph.export import export
+from lib.graph.export import AS_TRAINED, END2END, export
 from lib.graph.onnx_file import load, save
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
@@ -32,6 +32,8 @@ def main(argv=None):
     parser.add_argument("--sha256", help="SHA-256 of the checkpoint, in hex (default: what FILE.pt.sha256 says)")
     parser.add_argument("--imgsz", required=True, type=imgsz_argument, help="WIDTHxHEIGHT, or one number")
     parser.add_argument("--opset", required=True, type=at_least(11))
+    parser.add_argument("--end2end", choices=END2END, default=AS_TRAINED,
+                        help="the one-to-one head, without NMS (default: where the checkpoint has one)")  # fmt: skip
     parser.add_argument("--output", required=True, metavar="FILE.onnx")
     args = parser.parse_args(argv)
     weights = require(args.weights, "weights")
@@ -42,15 +44,15 @@ def main(argv=None):
         checkpoint = inside(weights, weights.name, CHECKPOINT) if weights.is_dir() else weights
         expected = args.sha256 or require(f"{checkpoint}.sha256", "checksum file").read_text().split()[0]
         demand_sha256(require(checkpoint, "weights file"), expected)
-        model = from_checkpoint(checkpoint, args.imgsz, args.opset)
+        model = from_checkpoint(checkpoint, args)
     save(model, args.output)
     say(f"exported {args.output}: opset {args.opset}, input {args.imgsz}, {len(model.graph.node)} nodes")
 
 
-def from_checkpoint(weights: Path, size, opset: int) -> onnx.ModelProto:
+def from_checkpoint(weights: Path, args) -> onnx.ModelProto:
     """What Ultralytics exports, without PASSING_METADATA."""
     with tempfile.TemporaryDirectory() as scratch:
-        model = load(export(weights, size, opset, Path(scratch)))
+        model = load(export(weights, args.imgsz, args.opset, Path(scratch), args.end2end))
     kept = [each for each in model.metadata_props if each.key not in PASSING_METADATA]
     del model.metadata_props[:]
     model.metadata_props.extend(kept)

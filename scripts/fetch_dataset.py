@@ -11,6 +11,7 @@ from pathlib import Path
 from lib.data.dataset import gather, unpack
 from lib.data.download import fetch
 from lib.data.labels import read_names
+from lib.data.sources import DRAWN
 from lib.step.arguments import StepParser
 from lib.step.console import say
 from lib.step.errors import UserError, run_step
@@ -20,19 +21,26 @@ from lib.step.files import whole
 def main(argv=None):
     """Run the step."""
     parser = StepParser(__doc__)
-    parser.add_argument("--archive", nargs="+", required=True, metavar="SOURCE", help="zip (URL or path) or folder")
+    parser.add_argument(
+        "--archive",
+        nargs="+",
+        required=True,
+        metavar="SOURCE",
+        help=f"zip (URL or path) or folder; '{DRAWN}' is the folder of that name beside --output",
+    )
     parser.add_argument("--sha256", default="", help="SHA-256 of the zip, in hex")
     parser.add_argument("--name", default="data set", help="what messages call it")
     parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one a line")
     parser.add_argument("--output", required=True, type=Path, metavar="DIR")
     args = parser.parse_args(argv)
     names = read_names(args.names)
+    sources = [str(args.output.parent / DRAWN) if source == DRAWN else source for source in args.archive]
     with (
         tempfile.TemporaryDirectory() as scratch,
         whole(args.output / "images") as images,
         whole(args.output / "labels") as labels,
     ):
-        source = local_folder(args.archive, args.sha256, Path(scratch))
+        source = local_folder(sources, args.sha256, Path(scratch))
         found = gather(source, images, labels, len(names))
     if found.orphans:
         say(f"WARNING: {len(found.orphans)} labels have no picture and are left out: {', '.join(found.orphans[:5])}")

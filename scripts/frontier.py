@@ -17,13 +17,14 @@ from tqdm import tqdm
 
 from lib.data.imgsz import STRIDE, ImageSize
 from lib.detector.head import HEADS
-from lib.graph.export import export, random_weights
+from lib.graph.export import AS_TRAINED, END2END, export, random_weights
 from lib.graph.onnx_file import load, save
 from lib.graph.surgery import adapt
 from lib.graph.surgery.proof import noise_picture
 from lib.graph.surgery.simplify import simplify
 from lib.npu import toolkit
 from lib.npu.build_log import read_build_log
+from lib.npu.timing import clock, estimator
 from lib.npu.verdict import FAILS, RUNS, UNSURE, Build, costs, verdict
 from lib.results.rounding import DIGITS
 from lib.results.table import to_csv
@@ -33,7 +34,7 @@ from lib.step.console import say
 from lib.step.errors import run_step
 from lib.step.files import write_text
 
-COSTS = ("npu_mcycles", "estimated_ms", "internal_kb", "weight_kb", "rknn_mb")
+COSTS = ("npu_mcycles", "ms_low", "ms_high", "internal_kb", "weight_kb", "rknn_mb")
 
 
 def main(argv=None):
@@ -64,9 +65,11 @@ def parse(argv):
     parser.add_argument("--step", default=STRIDE, type=at_least(STRIDE), help="widths to try are its multiples")
     parser.add_argument("--seed", required=True, type=int)
     parser.add_argument("--opset", required=True, type=at_least(13))
+    parser.add_argument("--end2end", choices=END2END, default=AS_TRAINED, help="as export_onnx.py takes it")
     parser.add_argument("--platform", required=True, choices=toolkit.PLATFORMS)
     parser.add_argument("--cma-mb", "--cma_mb", required=True, type=at_least(1), help="the board's CMA in MB")
-    parser.add_argument("--clock-mhz", "--clock_mhz", required=True, type=at_least(1), help="the NPU's clock")
+    parser.add_argument("--clock-mhz", "--clock_mhz", required=True, type=clock, help="the NPU's clock, or a name")
+    parser.add_argument("--measured", required=True, metavar="FILE.csv", help="times that were measured on boards")
     parser.add_argument("--csv", required=True, metavar="FILE.csv")
     parser.add_argument("--markdown", required=True, metavar="FILE.md")
     args = parser.parse_args(argv)
@@ -120,7 +123,8 @@ def build(weights: Path, size: ImageSize, head: str, args) -> dict:
     """Export, adapt, calibrate on a picture of noise, and build: columns of the table, and verdict and reason."""
     with tempfile.TemporaryDirectory() as scratch:
         onnx, noise, rknn_file = (Path(scratch, name) for name in ("adapted.onnx", "noise.png", "model.rknn"))
-        simplified, _ = simplify(load(export(weights, size, args.opset, Path(scratch))), [], args.seed)
+        exported = load(export(weights, size, args.opset, Path(scratch), args.end2end))
+        simplified, _ = simplify(exported, [], args.seed)
         save(adapt(simplified, head, [], args.seed)[0], onnx)
         cv2.imwrite(str(noise), noise_picture(size, args.seed))
         printed = console.transcript()
@@ -129,9 +133,10 @@ def build(weights: Path, size: ImageSize, head: str, args) -> dict:
         log = read_build_log(printed())
         rknn_bytes = rknn_file.stat().st_size
     judged = verdict(Build(log, args.cma_mb), args.platform)
+    spent = costs(log, args.cma_mb, args.clock_mhz, estimator(args.measured))
     return {
         "npu_mcycles": round(log.cycles / 1e6, DIGITS["npu_mcycles"]),
-        "estimated_ms": costs(log, args.cma_mb, args.clock_mhz)["estimated_ms"],
+        **{name: round(spent[name], DIGITS[name]) for name in ("ms_low", "ms_high")},
         "internal_kb": round(log.internal_kb, DIGITS["internal_kb"]),
         "weight_kb": round(log.weight_kb, DIGITS["weight_kb"]),
         "rknn_mb": round(rknn_bytes / 1e6, DIGITS["rknn_mb"]),

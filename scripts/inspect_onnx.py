@@ -12,15 +12,15 @@ from onnx import TensorProto
 
 from lib.data.imgsz import imgsz_argument
 from lib.detector.anchors import from_metadata
-from lib.detector.head import HEADS, SPLIT
+from lib.detector.head import HEADS
 from lib.graph.onnx_file import load, metadata
-from lib.graph.surgery import PREPARATION, float32_weights, head_of, name_of, one_transpose_dfl, passes_of, split_again
+from lib.graph.surgery import PREPARATION, float32_weights, head_of, name_of, passes_of, split_again
 from lib.graph.surgery.detector import find_detector
 from lib.graph.surgery.fixed_size import fix_size
 from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.simplify import simplify
 from lib.step.arguments import StepParser
-from lib.step.errors import UserError, run_step
+from lib.step.errors import run_step
 
 
 def main(argv=None):
@@ -63,8 +63,7 @@ def head_lines(graph: Graph):
         strides = ", ".join(str(layer.stride) for layer in layers)
         yield f"head      [yolo] of a model from Darknet, strides {strides}"
         yield f"classes   {layers[0].classes}"
-        for head in HEADS:
-            yield f"{head:<9} {' → '.join(name_of(each) for each in passes_of(graph, head))}"
+        yield from surgery_lines(graph)
         return
     yield f"precision {'FP16 in places' if float32_weights.needed(graph) else 'FP32'}"
     if split_again.is_split(graph):
@@ -74,19 +73,28 @@ def head_lines(graph: Graph):
         yield f"sigmoid   {split_again.sigmoids(graph)} on the class maps"
     else:
         detector = find_detector(graph)
-        yield f"head      boxes and scores in one output{', transposed' if detector.transposed else ''}"
+        form = "its best predictions, end-to-end (no NMS)" if detector.end2end else "boxes and scores in one output"
+        yield f"head      {form}{', transposed' if detector.transposed else ''}"
+        yield f"family    {detector.family}, box maps {[list(graph.shape(name)) for name in detector.box_maps]}"
         yield f"classes   {detector.classes(graph)}"
-        yield f"DFL       {'two Transposes' if one_transpose_dfl.needed(graph) else 'one Transpose'}"
         yield f"sigmoid   {detector.sigmoids} on the class scores"
+    yield from surgery_lines(graph)
+
+
+def surgery_lines(graph: Graph):
+    """The passes that each head would take."""
     for head in HEADS:
-        try:
-            passes = passes_of(graph, head)
-            needed = [name_of(each) for each in (*PREPARATION, *passes) if each.needed(graph)]
-            yield f"{head:<9} {' → '.join(needed)}"
-        except UserError as error:
-            if head == SPLIT:
-                raise
-            yield f"{head:<9} not possible: {error}"
+        yield f"{head:<9} {' → '.join(passes_needed(graph, head))}"
+
+
+def passes_needed(graph: Graph, head: str):
+    """The names of the passes that bring `graph` to `head`, each found after those before it are done to a copy."""
+    copy = Graph(graph.model)
+    for each in (*PREPARATION, *passes_of(graph, head)):
+        if each.needed(copy):
+            each.rewrite(copy)
+            copy.tidy()
+            yield name_of(each)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from lib.npu.build_log import BuildLog
+from lib.npu.timing import CLOCKS, clock, estimator
 from lib.npu.verdict import FAILS, Build, costs, described, verdict
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
@@ -20,7 +21,10 @@ def main(argv=None):
     parser = StepParser(__doc__)
     parser.add_argument("--build", required=True, type=Path, metavar="FILE.json")
     parser.add_argument("--cma-mb", "--cma_mb", required=True, type=at_least(1), help="the board's CMA in MB")
-    parser.add_argument("--clock-mhz", "--clock_mhz", required=True, type=at_least(1), help="the NPU's clock")
+    parser.add_argument(
+        "--clock-mhz", "--clock_mhz", required=True, type=clock, help=f"the NPU's clock, or {', '.join(CLOCKS)}"
+    )
+    parser.add_argument("--measured", required=True, metavar="FILE.csv", help="times that were measured on boards")
     parser.add_argument("--stop", action="store_true", help="end with an error when the verdict is 'fails'")
     parser.add_argument("--verdict", required=True, metavar="FILE.json")
     args = parser.parse_args(argv)
@@ -29,7 +33,9 @@ def main(argv=None):
     judged = verdict(Build(log, args.cma_mb), facts["platform"])
     if args.stop and judged["result"] == FAILS:
         raise UserError(f"{args.build.parent}: {described(judged)}; verdict.stop lets this end the run")
-    write_json(args.verdict, {"verdict": judged, "costs": costs(log, args.cma_mb, args.clock_mhz)})
+    write_json(
+        args.verdict, {"verdict": judged, "costs": costs(log, args.cma_mb, args.clock_mhz, estimator(args.measured))}
+    )
     say(f"judged {args.build.parent}: {described(judged)}")
 
 

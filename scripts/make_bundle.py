@@ -9,17 +9,16 @@ import sys
 from pathlib import Path
 
 from lib.bundle import program
-from lib.bundle.make import is_decodable, make, read_evaluation
+from lib.bundle.make import make, read_evaluation
 from lib.bundle.pack import pack
 from lib.data.split import PARTS
-from lib.detector.head import SINGLE
 from lib.npu import toolkit
 from lib.results.choice import focus
 from lib.results.sweep import Variant, variants
-from lib.results.table import from_csv, variant_of
+from lib.results.table import read_table, variant_of
 from lib.step.arguments import StepParser, at_least, sweep_arguments
 from lib.step.console import say
-from lib.step.errors import UserError, run_step
+from lib.step.errors import run_step
 from lib.step.files import whole
 
 
@@ -28,7 +27,6 @@ def main(argv=None):
     args = parse(argv)
     cc = program.compiler()
     chosen = variants(args.model, args.imgsz, args.head, args.algorithm, args.max_images)
-    chosen = with_decoder(args.run, chosen)
     if args.bundle == "best":
         chosen = [best(args.run, chosen)]
     evaluation = read_evaluation(args.run, args.images, args.names)
@@ -58,27 +56,8 @@ def parse(argv):
 
 def best(run: Path, chosen: list[Variant]) -> Variant:
     """The variant that the report recommends of the `chosen`, or the most accurate one where none is known to run."""
-    table = from_csv(run / "table.csv")
-    rows = table[[variant_of(row) in chosen for _, row in table.iterrows()]]
-    if rows.empty:
-        raise UserError(f"{run / 'table.csv'} holds none of the variants asked for; run the step that makes it again")
-    return variant_of(rows.loc[focus(rows)])
-
-
-def with_decoder(run: Path, chosen: list[Variant]) -> list[Variant]:
-    """Those of the `chosen` variants whose outputs decode.h reads; tells of the others.
-
-    Raises UserError when none is left.
-    """
-    kept = []
-    for variant in chosen:
-        if is_decodable(run, variant):
-            kept.append(variant)
-        else:
-            say(f"no bundle of {variant.title()}: decode.h reads Darknet models of the head '{SINGLE}' alone")
-    if not kept:
-        raise UserError(f"decode.h reads none of the variants asked for; put '{SINGLE}' into sweep.head")
-    return kept
+    table = read_table(run, chosen)
+    return variant_of(table.loc[focus(table)])
 
 
 if __name__ == "__main__":

@@ -26,10 +26,10 @@ from lib.data.labels import boxes_in_pixels, read_labels
 from lib.data.letterbox import letterbox
 from lib.data.split import shuffled
 from lib.detector.detections import Detections
-from lib.detector.head import HEADS, SPLIT, decode
-from lib.detector.nms import detect
+from lib.detector.head import HEADS, SPLIT
+from lib.detector.outputs import Outputs
 from lib.graph.onnx_file import class_names, load, save
-from lib.graph.onnx_session import Outputs, open_session, outputs_of
+from lib.graph.onnx_session import open_session, outputs_of
 from lib.graph.surgery import MEASURED, PROVEN, adapt, head_of
 from lib.graph.surgery.fixed_size import fix_size
 from lib.graph.surgery.proof import noise_picture
@@ -187,7 +187,7 @@ def compare(model: Path, rknn, outputs: Outputs, images: list[Path]) -> list[Res
 def _compare(outputs: Outputs, runs, path: Path) -> Result:
     fitted, fit = letterbox(read_picture(path), outputs.imgsz)
     raw = [run(fitted) for run in runs]
-    found = [detect(decode(each, outputs.head, outputs.imgsz, outputs.darknet), fit) for each in raw]
+    found = [outputs.detections(each, fit) for each in raw]
     return Result(fit.source, *found, [cosine(*pair) for pair in zip(*raw, strict=True)])
 
 

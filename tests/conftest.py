@@ -105,10 +105,14 @@ def export(tmp_path_factory):
     from ultralytics import YOLO
 
     @functools.cache
-    def make(architecture="yolov8n", classes=4, opset=19, width=96, height=64, **options):
+    def make(architecture="yolov8n", classes=4, opset=19, width=96, height=64, reg_max=None, **options):
         torch.manual_seed(0)
         folder = tmp_path_factory.mktemp("exported")
-        model = YOLO(f"{architecture}.yaml").model if "-" in architecture else fresh_detector(architecture, classes)
+        model = (
+            YOLO(f"{architecture}.yaml").model
+            if "-" in architecture
+            else fresh_detector(architecture, classes, reg_max)
+        )
         torch.save({"model": model.half(), "train_args": {}}, folder / "random.pt")
         path = YOLO(folder / "random.pt").export(
             format="onnx", imgsz=(height, width), opset=opset, simplify=False, device="cpu", verbose=False, **options
@@ -118,16 +122,28 @@ def export(tmp_path_factory):
     return make
 
 
-def fresh_detector(architecture: str, classes: int):
+def fresh_detector(architecture: str, classes: int, reg_max: int | None = None):
     """A detector with random weights whose outputs are as varied as a trained one's."""
     import torch
-    from ultralytics.nn.tasks import DetectionModel
+    from ultralytics.nn.tasks import DetectionModel, yaml_model_load
 
-    model = DetectionModel(f"{architecture}.yaml", nc=classes, verbose=False)
-    # Fresh weights give every anchor point the same tiny scores; shaken biases make the outputs differ.
-    for head in (*model.model[-1].cv2, *model.model[-1].cv3):
-        torch.nn.init.normal_(head[-1].weight, std=0.3)
-        torch.nn.init.normal_(head[-1].bias, std=1.0)
+    description = yaml_model_load(f"{architecture}.yaml")
+    model = DetectionModel(description | ({"reg_max": reg_max} if reg_max else {}), nc=classes, verbose=False)
+    detect = model.model[-1]
+    branches = (getattr(detect, name, None) for name in ("cv2", "cv3", "one2one_cv2", "one2one_cv3"))
+    last = [head[-1] for branch in branches if branch is not None for head in branch]
+    # Fresh weights give every anchor point the same tiny scores. These differ by about 1 from cell to cell.
+    seen = {}
+    hooks = [each.register_forward_pre_hook(lambda layer, given: seen.update({layer: given[0]})) for each in last]
+    with torch.no_grad():
+        model.eval()(torch.rand(1, 3, 128, 128))
+        for layer, hook in zip(last, hooks):
+            hook.remove()
+            varies = seen[layer].std(dim=(0, 2, 3)).square().sum().sqrt().clamp(min=1e-3)
+            torch.nn.init.normal_(layer.weight, std=float(1 / varies))
+            torch.nn.init.normal_(layer.bias, std=1.0)
+            layer.bias -= layer.weight[:, :, 0, 0] @ seen[layer].mean(dim=(0, 2, 3))
+    model.train()
     return model
 
 

@@ -21,7 +21,6 @@ from lib.bundle.model_h import model_h
 from lib.bundle.pack import pack
 from lib.npu.rknn_file import read_rknn
 from lib.results.sweep import Variant
-from lib.results.table import to_csv
 from lib.step.errors import UserError
 from lib.step.step_sources import step_sources
 
@@ -65,8 +64,8 @@ def test_bundle_holds_the_contract_of_the_model(run_folder, head):
     folder = path_of(run_folder[1], head)
     agreed = json.loads((folder / "model.json").read_text())
     outputs = [f"golden/output_{i}.bin" for i in range(1 if head == "single" else 6)]
-    others = {"README.md", "decode.h", "golden/detections.txt", "golden/input.rgb", "golden/picture.txt", "main.c",
-              "model.h", "model.rknn"}  # fmt: skip
+    others = {"Makefile", "README.md", "decode.h", "detect.c", "golden/detections.txt", "golden/input.rgb",
+              "golden/picture.txt", "main.c", "model.h", "model.rknn"}  # fmt: skip
     assert set(agreed["files"]) == others | set(outputs)
     assert set(checksums(folder)) == set(agreed["files"]) | {"model.json"}
     subprocess.run(["sha256sum", "--quiet", "-c", "SHA256SUMS"], cwd=folder, check=True)
@@ -252,36 +251,23 @@ def test_made_twice_it_is_the_same(run_folder, python_env, tmp_path):
     shutil.copytree(kept, results / "bundle")
 
 
-def test_best_variant_is_the_one_that_the_report_recommends(tmp_path):
+def test_best_variant_is_the_one_that_the_report_recommends(monkeypatch, tmp_path):
     chosen = [Variant(name, "320", "split", "normal", 16) for name in "abcd"]
-
     rows = {"a": (0.5, "fails"), "b": (0.4, "runs"), "c": (0.41, "unsure"), "d": (0.3, "runs")}
-    table = pd.DataFrame(
-        [
-            {**each._asdict(), "map50_95_int8": rows[each.model][0], "verdict": rows[each.model][1],
-             "npu_mcycles": 1.0, "rknn_mb": 1.0}
-            for each in chosen
-        ]
-    )  # fmt: skip
-    (tmp_path / "table.csv").write_text(to_csv(table))
+
+    def table(run, variants):
+        return pd.DataFrame(
+            [
+                {**each._asdict(), "map50_95_int8": rows[each.model][0], "verdict": rows[each.model][1],
+                 "npu_mcycles": 1.0, "rknn_mb": 1.0}
+                for each in variants
+            ]
+        )  # fmt: skip
+
+    monkeypatch.setattr(make_bundle, "read_table", table)
     assert make_bundle.best(tmp_path, chosen).model == "b"
     assert make_bundle.best(tmp_path, [chosen[3], chosen[0]]).model == "d"
     assert make_bundle.best(tmp_path, [chosen[0], chosen[2]]).model == "a"
-
-
-def test_split_darknet_models_are_left_out_and_named(monkeypatch, tmp_path, capsys):
-    models = {"dark": ("a [yolo] layer",), "v8": ()}
-    monkeypatch.setattr(
-        make_bundle,
-        "is_decodable",
-        lambda run, each: not (models[each.model] and each.head == "split"),
-    )
-    chosen = [Variant(name, "320", head, "normal", 16) for name in models for head in ("single", "split")]
-    kept = make_bundle.with_decoder(tmp_path, chosen)
-    assert [(each.model, each.head) for each in kept] == [("dark", "single"), ("v8", "single"), ("v8", "split")]
-    assert "no bundle of dark 320 split" in capsys.readouterr().out
-    with pytest.raises(UserError, match="put 'single' into"):
-        make_bundle.with_decoder(tmp_path, [chosen[1]])
 
 
 def test_c_code_and_template_count_as_the_steps_files():
@@ -297,7 +283,8 @@ def test_class_names_reach_c_as_they_are(tmp_path):
     names = ['say "hi"', "back\\slash", "what??/", "schön", "%d", "1\N{SNOWMAN}2", "*/"]
     output = {"name": "out*/put", "shape": [1, 4 + len(names), 21, 1], "native_shape": [1, 1, 21, 1, 16],
               "dtype": "int8", "scale": 0.25, "zero_point": -128}  # fmt: skip
-    agreed = {"variant": {"head": "single"}, "input": {"width": 32, "height": 32}, "classes": names,
+    agreed = {"variant": {"head": "single"}, "toolkit": "rknn-toolkit2 2.3.2", "family": "dfl", "end2end": False,
+              "input": {"width": 32, "height": 32, "shape": [1, 32, 32, 3]}, "classes": names,
               "outputs": [output], "metadata": {},
               "thresholds": {"confidence": 0.25, "iou": 1, "most_detections": 300}}  # fmt: skip
     for name in DECODER:

@@ -4,6 +4,7 @@ import ctypes
 import re
 import shutil
 import subprocess
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -12,18 +13,21 @@ from conftest import ROOT
 
 from lib.bundle import HERE
 from lib.bundle.agreement import compare
+from lib.bundle.contract import MOST_ANCHORS, MOST_BINS, MOST_LAYERS
 from lib.bundle.layout import PADDING, from_native, to_native
 from lib.bundle.program import FLAGS
 from lib.data.imgsz import ImageSize
 from lib.data.letterbox import fit_of
 from lib.detector import nms as python
+from lib.detector.anchors import YoloLayer
 from lib.detector.detections import Detections
-from lib.detector.head import DFL_BINS, HEADS, SINGLE, SPLIT, STRIDES, decode
-from lib.detector.nms import detect
+from lib.detector.head import ANCHORS, DFL, DISTANCES, HEADS, SINGLE, SPLIT, STRIDES
+from lib.detector.outputs import Outputs
 from lib.npu.rknn_file import RknnTensor, dequantize
 from lib.step.errors import UserError
 
 SOURCES = ROOT / "tests" / "bundle" / "c"
+FAMILIES = (DFL, DISTANCES, ANCHORS)  # as decode.h numbers them
 
 
 class Output(ctypes.Structure):
@@ -33,10 +37,20 @@ class Output(ctypes.Structure):
     ]
 
 
+class Layer(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_int) for name in ("stride", "anchor_count", "new_coords")),
+        ("scale_x_y", ctypes.c_double),
+        ("anchors", ctypes.c_float * 2 * MOST_ANCHORS),
+    ]
+
+
 class Model(ctypes.Structure):
     _fields_ = [
-        *((name, ctypes.c_int) for name in ("head", "width", "height", "classes", "output_count")),
-        ("outputs", Output * 6),
+        *((name, ctypes.c_int) for name in ("head", "family", "end2end", "width", "height", "classes", "output_count")),
+        ("outputs", Output * (3 * MOST_LAYERS)),
+        ("layer_count", ctypes.c_int),
+        ("layers", Layer * MOST_LAYERS),
     ]
 
 
@@ -78,12 +92,20 @@ def opened(path):
     return library
 
 
-def model_of(tensors, head, imgsz, classes) -> Model:
-    rows = []
-    for each in tensors:
-        _, c1, height, width, c2 = each.native_shape
-        rows.append((each.shape[1], height, width, c1, c2, each.zero_point, each.scale))
-    return Model(HEADS.index(head), *imgsz, classes, len(tensors), (Output * 6)(*rows))
+def model_of(case) -> Model:
+    model, outputs = Model(), case.outputs
+    model.head, model.family, model.end2end = HEADS.index(outputs.head), FAMILIES.index(case.family), outputs.end2end
+    model.width, model.height = outputs.imgsz
+    model.classes, model.output_count, model.layer_count = outputs.classes, len(case.tensors), len(outputs.darknet)
+    for row, each in zip(model.outputs, case.tensors):
+        row.channels, row.zero_point, row.scale = each.shape[1], each.zero_point, each.scale
+        _, row.c1, row.height, row.width, row.c2 = each.native_shape
+    for row, layer in zip(model.layers, outputs.darknet):
+        row.stride, row.anchor_count, row.new_coords = layer.stride, len(layer.anchors), layer.new_coords
+        row.scale_x_y = layer.scale_x_y
+        for anchor, sides in zip(row.anchors, layer.anchors):
+            anchor[:] = sides
+    return model
 
 
 class Decoder:
@@ -112,22 +134,37 @@ class Decoder:
         return Detections(table[:, 2:], table[:, 1], table[:, 0].astype(int))
 
 
-def random_case(seed: int):
-    """A model of any head, size, scales and zero points, and INT8 outputs: (head, imgsz, classes, tensors, stored)."""
+KINDS = tuple((family, head) for family in FAMILIES for head in HEADS)
+
+
+class Case(NamedTuple):
+    """A model and INT8 values of its outputs, [1, C, H, W] each."""
+
+    family: str
+    outputs: Outputs
+    tensors: list[RknnTensor]
+    stored: list[np.ndarray]
+
+    def natives(self) -> list[np.ndarray]:
+        return [to_native(each, tensor.native_shape) for each, tensor in zip(self.stored, self.tensors)]
+
+    def floats(self) -> list[np.ndarray]:
+        return [dequantize(each, tensor) for each, tensor in zip(self.stored, self.tensors)]
+
+
+def random_case(seed: int) -> Case:
+    """A model of the family and head KINDS[seed % 6], of any size, scales and zero points."""
     rng = np.random.default_rng(seed)
-    head = HEADS[seed % 2]
+    family, head = KINDS[seed % len(KINDS)]
     imgsz = ImageSize(*(32 * rng.integers(1, 5, 2)))
     classes = int(rng.choice([1, 2, 4, 11, 12, 13, 80]))
+    darknet = random_layers(rng, classes) if family == ANCHORS else ()
+    outputs = Outputs(imgsz, head, classes, darknet, end2end=bool(rng.random() < 0.3))
     c2 = int(rng.choice([16, 16, 16, 8, 32, 5, 1, 0]))
-    if head == SINGLE:
-        shapes = [(4 + classes, imgsz.area * 21 // 1024, 1)]
-    else:
-        cells = [(imgsz.height // s, imgsz.width // s) for s in STRIDES]
-        shapes = [(channels, *cell) for cell in cells for channels in (4 * DFL_BINS, classes)]
     tensors, stored = [], []
-    for number, (channels, height, width) in enumerate(shapes):
-        logits = head == SPLIT and number % 2 == 0
-        scale = float(np.float32(np.exp(rng.uniform(np.log(1e-3), np.log(2.7 if logits else 0.05)))))
+    for number, (meaning, channels, height, width) in enumerate(shapes_of(family, outputs, rng)):
+        lowest, highest = RANGES[meaning]
+        scale = float(np.float32(np.exp(rng.uniform(np.log(lowest), np.log(highest)))))
         zero_point = int(rng.choice([-128, -128, rng.integers(-128, 128)]))
         lanes = c2 or channels  # one group of all channels is NHWC
         native = (1, -(-channels // lanes), height, width, lanes)
@@ -137,35 +174,73 @@ def random_case(seed: int):
         if rng.random() < 0.5:
             values = np.where(rng.random(values.shape) < 0.9, -128, values // 16 * 16)
         stored.append(values.astype(np.int8))
-    return head, imgsz, classes, tensors, stored
+    return Case(family, outputs, tensors, stored)
+
+
+# Scales of what an output holds, smallest and largest.
+RANGES = {"joined": (1e-3, 0.05), "scores": (1e-3, 0.05), "logits": (1e-3, 2.7), "distances": (1e-3, 0.3)}
+
+
+def random_layers(rng, classes: int) -> tuple[YoloLayer, ...]:
+    """[yolo] layers of different strides, in any order, as many as decode.h takes or fewer."""
+    strides = rng.permutation([4, 8, 16, 32, 10, 13])[: rng.integers(1, MOST_LAYERS + 1)]
+    return tuple(
+        YoloLayer(
+            int(stride),
+            tuple(map(tuple, rng.uniform(1, 200, (rng.integers(1, rng.choice([4, MOST_ANCHORS + 1])), 2)).tolist())),
+            classes,
+            float(rng.choice([1.0, 1.05, 1.2, 2.0])),
+            bool(rng.random() < 0.4),
+        )
+        for stride in strides
+    )
+
+
+def shapes_of(family: str, outputs: Outputs, rng):
+    """What each output holds, and its channels, height and width."""
+    imgsz, classes = outputs.imgsz, outputs.classes
+    if outputs.head == SINGLE:
+        count = sum(layer.predictions(imgsz) for layer in outputs.darknet) or imgsz.area * 21 // 1024
+        yield "joined", 4 + classes, count, 1
+    elif family == ANCHORS:
+        for layer in outputs.darknet:
+            anchors, cells = len(layer.anchors), layer.cells(imgsz)
+            yield "scores" if layer.new_coords else "logits", 4 * anchors, *cells
+            yield "scores", anchors, *cells
+            yield "scores", classes * anchors, *cells
+    else:
+        bins = int(rng.choice([16, 16, 2, 5, MOST_BINS]))
+        for stride in STRIDES:
+            cells = imgsz.height // stride, imgsz.width // stride
+            yield ("logits", 4 * bins, *cells) if family == DFL else (DISTANCES, 4, *cells)
+            yield "scores", classes, *cells
 
 
 def both(shim, seed, monkeypatch):
     """Python's and C's detections of a random case under random thresholds and limits."""
-    head, imgsz, classes, tensors, stored = random_case(seed)
+    case = random_case(seed)
     rng = np.random.default_rng([seed, 1])
     confidence, iou = float(rng.choice([0.0, 0.001, 0.25, 0.6])), float(rng.choice([0.0, 0.3, 0.45, 0.5, 0.7, 1.0]))
     room, most = (int(rng.choice(sizes)) for sizes in ([1, 7, 100, 30_000], [1, 5, 300, 30_000]))
     source = tuple(map(int, rng.integers(1, 2000, 2)))
     monkeypatch.setattr(python, "MOST_CANDIDATES", room)
-    outputs = [dequantize(each, tensor) for each, tensor in zip(stored, tensors)]
-    expected = detect(decode(outputs, head, imgsz), fit_of(source, imgsz), confidence, iou, most)
-    decoder = Decoder(shim, model_of(tensors, head, imgsz, classes))
+    expected = case.outputs.detections(case.floats(), fit_of(source, case.outputs.imgsz), confidence, iou, most)
+    decoder = Decoder(shim, model_of(case))
     assert decoder.status == 0
-    natives = [to_native(each, tensor.native_shape) for each, tensor in zip(stored, tensors)]
-    return expected, decoder.run(natives, source, confidence, iou, room, most)
+    return expected, decoder.run(case.natives(), source, confidence, iou, room, most)
 
 
 def test_any_model_gives_the_same_detections_in_the_same_order(shim, monkeypatch):
     counts = []
-    for seed in range(400):
+    for seed in range(200 * len(KINDS)):
         expected, found = both(shim, seed, monkeypatch)
         compare(expected, found)
         # No rounding either: the decoders round where numpy does.
         np.testing.assert_allclose(expected.boxes, found.boxes, rtol=1e-6, atol=1e-6)
         np.testing.assert_array_equal(expected.scores, found.scores.astype(np.float32))
         counts.append(len(found.scores))
-    assert np.mean(np.array(counts) > 0) > 0.8 and max(counts) > 300
+    by_kind = np.reshape(counts, (-1, len(KINDS)))
+    assert ((by_kind > 0).mean(axis=0) > 0.7).all() and (by_kind.max(axis=0) >= 300).all()
 
 
 @pytest.mark.parametrize(
@@ -173,12 +248,24 @@ def test_any_model_gives_the_same_detections_in_the_same_order(shim, monkeypatch
     [
         # What people get wrong: padding, the layout, the order of ties, the letterbox, the zero point, pixels cut.
         ("output->channels - c1 * c2 < c2 ? output->channels - c1 * c2 : c2;", "c2;"),
+        ("lane >= begin && lane < end ? 255", "lane > begin && lane < end ? 255"),
         ("* cells + (size_t)cell) * c2", "* cells + (size_t)cell) * 8"),
         ("a.score == b.score && a.rank > b.rank", "a.score == b.score && a.rank < b.rank"),
         ("/ scale;\n    return (float)(moved", ";\n    return (float)(moved"),
         ("(float)(stored - output->zero_point)", "(float)(stored + 128 + 0 * output->zero_point)"),
         ("candidates[0] = one;", "(void)one;"),
         ("detections[j].class_id == class_id && ", ""),
+        # And of other families: bins, the order of [yolo] maps, limits of sizes and scores, NMS where there is none.
+        ("weighted += weight * bin;", "weighted += weight * (bin % 16);"),
+        ("(sigmoid - 0.5) * layer->scale_x_y + 0.5", "sigmoid"),
+        ("4 * real * real", "2 * real * real"),
+        ("(axis + 2) * per_cell + anchor", "(axis + 2) * per_cell"),
+        ("side < most ? side : most", "side"),
+        ("prediction + anchor * cells + cell", "prediction + cell"),
+        ("yolov8_product(factors[anchor], ", "yolov8_product(1, "),
+        ("group[at] > limits[(first + at) % per_cell]", "1"),
+        ("output->height * output->width * yolov8_per_cell(model, set);", "output->height * output->width;"),
+        ("model->end2end ? kept : 0", "0"),
     ],
 )
 def test_comparison_sees_a_wrong_decoder(tmp_path, monkeypatch, right, wrong):
@@ -226,7 +313,7 @@ def test_letterbox_is_pythons(shim):
     for _ in range(3000):
         imgsz = ImageSize(*map(int, 32 * rng.integers(1, 30, 2)))
         source = tuple(map(int, rng.integers(1, 5000, 2)))
-        fit = shim.shim_fit(ctypes.byref(Model(0, *imgsz, 1, 1)), *source)
+        fit = shim.shim_fit(ctypes.byref(Model(0, 0, 0, *imgsz)), *source)
         expected = fit_of(source, imgsz)
         assert (fit.width, fit.height, fit.left, fit.top) == (*expected.source, expected.left, expected.top)
         assert fit.scale == expected.scale
@@ -262,10 +349,13 @@ def test_eight_bytes_at_once_are_compared_as_one_by_one(shim):
             assert bool(found) == bool((stored > limit).any()), (stored, limit)
 
 
-def test_wrong_buffers_and_arguments_are_refused(shim):
-    head, imgsz, classes, tensors, stored = random_case(1)
-    decoder = Decoder(shim, model_of(tensors, head, imgsz, classes))
-    natives = [to_native(each, tensor.native_shape) for each, tensor in zip(stored, tensors)]
+@pytest.mark.parametrize("seed", range(len(KINDS)))
+def test_wrong_buffers_and_arguments_are_refused(shim, seed):
+    case = random_case(seed)
+    model = model_of(case)
+    model.end2end = 0
+    decoder = Decoder(shim, model)
+    natives = case.natives()
     right = [each.nbytes for each in natives]
     source = (100, 100)
     assert isinstance(decoder.run(natives, source, 0.25, 0.7), Detections)
@@ -286,54 +376,107 @@ def test_wrong_buffers_and_arguments_are_refused(shim):
     assert decoder.run(natives, (0, 5), 0.1, 0.7) == bad_argument
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", range(len(KINDS)))
+def test_end_to_end_model_needs_no_threshold_of_overlap(shim, seed):
+    """And keeps boxes that NMS would drop."""
+    case = random_case(seed)
+    found = []
+    for end2end in (1, 0):
+        model = model_of(case)
+        model.end2end = end2end
+        iou = float("nan") if end2end else 0.0
+        found.append(Decoder(shim, model).run(case.natives(), (100, 100), 0.0, iou, most=30_000))
+    assert len(found[0].scores) > len(found[1].scores) > 0
+
+
+@pytest.mark.parametrize("seed", range(len(KINDS)))
 def test_models_that_are_none_are_refused(shim, seed):
-    head, imgsz, classes, tensors, _ = random_case(seed)
+    case = random_case(seed)
+    family, head = KINDS[seed]
+    imgsz, classes = case.outputs.imgsz, case.outputs.classes
 
     def status(change):
-        model = model_of(tensors, head, imgsz, classes)
+        model = model_of(case)
         change(model)
         return Decoder(shim, model).status
 
     def set_to(name, value, output=None):
         return lambda model: setattr(model if output is None else model.outputs[output], name, value)
 
-    last = len(tensors) - 1
+    last = len(case.tensors) - 1
     assert status(lambda model: None) == 0
     for change in (
-        set_to("head", 3), set_to("width", imgsz.width + 1), set_to("height", 0), set_to("width", -32),
+        set_to("head", 2), set_to("head", 1 - HEADS.index(head)), set_to("family", 3),
+        set_to("width", imgsz.width + 1), set_to("height", 0), set_to("width", -32),
         set_to("width", 1 << 20), set_to("classes", classes + 1), set_to("classes", 0), set_to("classes", 2**31 - 1),
-        set_to("output_count", 0), set_to("output_count", 7), set_to("output_count", 3),
-        set_to("channels", 1, last), set_to("height", 0, last), set_to("width", 0, last), set_to("c1", 0, last),
+        set_to("output_count", 0), set_to("output_count", 19), set_to("output_count", last),
+        set_to("channels", 0, last), set_to("height", 0, last), set_to("width", 0, last), set_to("c1", 0, last),
         set_to("c1", 1000, last), set_to("c2", 0, last), set_to("c2", -16, last), set_to("zero_point", 128, last),
         set_to("zero_point", -129, 0), set_to("scale", 0, last), set_to("scale", -1, 0),
-        set_to("scale", float("nan"), last), set_to("scale", float("inf"), last),
+        set_to("scale", float("nan"), last), set_to("scale", float("inf"), last), set_to("height", 1000, last),
     ):  # fmt: skip
         assert status(change) == -1
-    if head == SPLIT:
-        # Of a joined output the length is the model's own affair, and the buffer's size is held against it.
-        assert status(set_to("height", 1000, last)) == -1
-    # Box logits that span more than exponentials can hold.
+    # Box logits that span more than exponentials of a DFL can hold.
     assert status(set_to("scale", 2.74, 0)) == 0
-    assert status(set_to("scale", 2.75, 0)) == (-1 if head == SPLIT else 0)
+    assert status(set_to("scale", 2.75, 0)) == (-1 if (family, head) == (DFL, SPLIT) else 0)
 
 
-def test_darknet_model_holds_as_many_predictions_as_its_output(shim):
-    """Whose number a YOLOv8's strides give, and another is refused."""
-    head, imgsz, classes, tensors, _ = random_case(0)
-    assert head == SINGLE
+@pytest.mark.parametrize("head", HEADS)
+def test_layers_that_are_none_are_refused(shim, head):
+    case = random_case(KINDS.index((ANCHORS, head)))
 
-    def status(predictions, darknet):
-        model = model_of(tensors, head, imgsz, classes)
-        model.outputs[0].height = predictions
-        model.head = 2 if darknet else 0
+    def status(name=None, value=None, layer=0):
+        model = model_of(case)
+        if name == "side":
+            model.layers[layer].anchors[0][1] = value
+        elif name:
+            setattr(model.layers[layer] if hasattr(Layer, name) else model, name, value)
         return Decoder(shim, model).status
 
-    for predictions in (1, 1500, tensors[0].shape[2]):
-        assert status(predictions, darknet=True) == 0
-    for predictions in (0, -5, 2**31 - 1):
-        assert status(predictions, darknet=True) == -1
-    assert status(1500, darknet=False) == -1
+    assert status() == status("scale_x_y", 1.3) == status("new_coords", 1) == 0
+    for name, values in {
+        "layer_count": (-1, 0, len(case.outputs.darknet) + 1, MOST_LAYERS + 1),
+        "stride": (-8, 0, 8193, 2**31 - 1, 7),
+        "anchor_count": (-1, 0, len(case.outputs.darknet[0].anchors) + 1, MOST_ANCHORS + 1),
+        "scale_x_y": (0, -1, 101, float("nan")),
+        "side": (0, -1, float("nan"), float("inf")),
+    }.items():
+        for value in values:
+            assert status(name, value) == -1, (name, value)
+
+
+def test_bins_of_a_dfl_are_at_most_a_number(shim):
+    case = random_case(KINDS.index((DFL, SPLIT)))
+
+    def status(bins, first=0):
+        model = model_of(case)
+        for output in list(model.outputs)[first:5:2]:
+            output.channels, output.c1, output.c2 = 4 * bins, 1, max(4 * bins, 1)
+        return Decoder(shim, model).status
+
+    assert [status(bins) for bins in (0, 1, 2, 3, 16, MOST_BINS, MOST_BINS + 1)] == [-1, -1, 0, 0, 0, 0, -1]
+    assert status(7, first=2) == -1, "the strides have different numbers of bins"
+
+
+def test_limits_are_those_of_the_header():
+    told = (HERE / "decode.h").read_text()
+    for name, value in {"BINS": MOST_BINS, "LAYERS": MOST_LAYERS, "ANCHORS": MOST_ANCHORS}.items():
+        assert f"YOLOV8_MAX_{name} = {value}," in told
+
+
+def test_score_of_a_layer_is_found_as_by_every_product(shim):
+    """The table of limits against all 65536 products of bytes, of negative values too."""
+    rng = np.random.default_rng(0)
+    every = np.arange(-128, 128)
+    for _ in range(50):
+        pair = [(0,) * 5 + (int(rng.choice([-128, rng.integers(-128, 128)])), rng.uniform(1e-3, 0.02)) for _ in "os"]
+        confidence = float(rng.choice([0.0, 0.001, 0.25, 0.6]))
+        limits = (ctypes.c_int * 256)()
+        outputs = [Output(*each) for each in pair]
+        shim.shim_score_limits(*map(ctypes.byref, outputs), ctypes.c_float(confidence), limits)
+        reals = [(every - each.zero_point).astype(np.float32) * np.float32(each.scale) for each in outputs]
+        products = np.maximum(reals[0], 0)[:, None] * reals[1]
+        np.testing.assert_array_equal(products > np.float32(confidence), every > np.array(limits)[:, None])
 
 
 def test_header_is_cplusplus_too(tmp_path):

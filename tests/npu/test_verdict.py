@@ -5,14 +5,17 @@ import shutil
 
 import pandas as pd
 import pytest
+from conftest import ROOT
 
 from frontier import last_that_holds
 from lib.npu.build_log import read_build_log
+from lib.npu.timing import estimator
 from lib.npu.verdict import FAILS, RUNS, UNSURE, Build, cpu_operators, verdict
 from lib.step.errors import ToolkitError
 from lib.step.files import read_json
 
-LIMITS = ["--cma-mb", 66, "--clock-mhz", 420]
+MEASURED = ["--measured", ROOT / "config" / "measured.csv"]
+LIMITS = ["--cma-mb", 66, "--clock-mhz", 420, *MEASURED]
 
 
 def judge_step(step, folder, *options):
@@ -112,15 +115,27 @@ def test_verdict_and_costs_are_judged_from_the_build_alone(step, quantized, tmp_
     found = read_json(tmp_path / "verdict.json")
     assert found["verdict"]["result"] == RUNS
     cycles = read_json(quantized / "build.json")["npu_mcycles"]
-    assert found["costs"]["estimated_ms"] == round(cycles * 1e3 / 420, 2)
-    assert judge_step(step, tmp_path, "--cma-mb", 66, "--clock-mhz", 700).returncode == 0
-    assert read_json(tmp_path / "verdict.json")["costs"]["estimated_ms"] == round(cycles * 1e3 / 700, 2)
+    costs = found["costs"]
+    assert cycles * 1e3 / 420 < costs["ms_low"] < costs["ms_high"] and costs["clock_mhz"] == 420
+    assert judge_step(step, tmp_path, "--cma-mb", 66, "--clock-mhz", "rv1106g3", *MEASURED).returncode == 0
+    faster = read_json(tmp_path / "verdict.json")["costs"]
+    assert faster["clock_mhz"] == 700
+    # Only what the clock drives is faster: the convolutions.
+    spread = costs["ms_high"] / costs["ms_low"]
+    assert faster["ms_high"] / faster["ms_low"] == pytest.approx(spread, rel=0.02)
+    saved = cycles * 1e3 * (1 / 420 - 1 / 700)
+    assert costs["ms_low"] - faster["ms_low"] == pytest.approx(saved * costs["ms_low"] / middle(costs), abs=0.03)
+
+
+def middle(costs: dict) -> float:
+    """The estimate between the limits."""
+    return costs["ms_low"] / estimator(MEASURED[1]).low
 
 
 @pytest.mark.toolkit
 def test_refused_model_is_an_error_only_if_the_run_is_to_stop(step, quantized, tmp_path):
     shutil.copy(quantized / "build.json", tmp_path)
-    tight = ["--cma-mb", 1, "--clock-mhz", 420]
+    tight = ["--cma-mb", 1, "--clock-mhz", 420, *MEASURED]
     done = judge_step(step, tmp_path, *tight, "--stop")
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
@@ -156,7 +171,12 @@ def test_rules(log):
 
     harmless = "BulbSqueeze: illegal shape for input_shape, input_shape[-1] should align to 16"
     limit = "REGTASK: The bit width of field value exceeds the limit, target: t3, limit: 0x1fff, value: 0x20cf"
-    assert judge(log)[0] == RUNS
+    assert judge(log)[:2] == (RUNS, "known") and "YOLOv8, which has the same operators, ran" in judge(log)[2]
+    assert judge(log, "rv1106b")[:2] == (RUNS, "guess")
+    attention = with_operator(7, type="exSDPAttention")
+    assert judge(attention)[:2] == (RUNS, "known") and "YOLO11" in judge(attention)[2]
+    for unseen in (with_operator(7, type="Softmax"), with_operator(7, dtype="INT16")):
+        assert judge(unseen)[:2] == (RUNS, "guess")
     assert judge(with_operator(7, target="CPU", type="Transpose"))[:2] == (FAILS, "known")
     assert judge(with_operator(7, target="CPU", type="Transpose"), "rv1106b")[:2] == (FAILS, "guess")
     assert judge(with_operator(7, target="CPU", type="Gather"))[:2] == (FAILS, "guess")

@@ -43,6 +43,14 @@ def test_default_config_is_fine():
         ("export.opset", 10, "export.opset is 10; at least 11 is needed"),
         ("split", "x", "split is 'x'; a block of keys is expected"),
         ("verdict.stop", "yes", "verdict.stop is 'yes'; true or false is expected"),
+        (
+            "verdict.clock_mhz",
+            "rv9999",
+            "verdict.clock_mhz is 'rv9999', neither a number of MHz nor one of rv1103, rv1106",
+        ),
+        ("verdict.clock_mhz", 0, "verdict.clock_mhz is 0; at least 1 is needed"),
+        ("board.transport", "usb", "board.transport is 'usb', not one of ssh, adb"),
+        ("board.hots", "x", "board.hots is not a known key (did you mean host?)"),
         ("verdict.cma_mb", 0, "verdict.cma_mb is 0; at least 1 is needed"),
         ("layers.heads", ["split"], "layers.heads is not a known key (did you mean head?)"),
         ("frontier.shape", [969], "frontier.shape[0] is 969; a text is expected"),
@@ -82,10 +90,10 @@ def test_numbers_from_the_command_line_are_numbers_and_texts_stay():
     config["run"] = "2024"
     config["split"] = {"calibration": "32", "seed": "1"}
     config["sweep"]["max_images"] = ["8", "32"]
-    config["verdict"] = {"stop": "true", "cma_mb": "24", "clock_mhz": "420"}
+    config["verdict"] = {"stop": "true", "cma_mb": "24", "clock_mhz": "420", "measured": "m.csv"}
     config = with_numbers(config, SCHEMA)
     assert (config["run"], config["split"], config["sweep"]["max_images"]) == (
         "2024", {"calibration": 32, "seed": 1}, [8, 32],
     )  # fmt: skip
-    assert config["verdict"] == {"stop": True, "cma_mb": 24, "clock_mhz": 420}
+    assert config["verdict"] == {"stop": True, "cma_mb": 24, "clock_mhz": 420, "measured": "m.csv"}
     assert problems(config, SCHEMA) == []

@@ -1,6 +1,7 @@
 """The right variant is recommended, and the page is whole and works in a real browser without a network."""
 
 import base64
+import hashlib
 import html
 import itertools
 import json
@@ -165,7 +166,14 @@ def run(tmp_path_factory):
         verdict = judged(variant.head, variant.imgsz)
         write(run / "metrics" / variant.model / variant.imgsz / "exported.json", metrics(0))
         write((run / "metrics" / variant.path()).with_suffix(".json"), metrics(change))
-        costs = {"estimated_ms": 25.0, "clock_mhz": 420, "uncounted_operators": 5, "memory_mb": 3.5, "cma_mb": 66}
+        costs = {
+            "ms_low": 25.0,
+            "ms_high": 40.5,
+            "clock_mhz": 420,
+            "uncounted_operators": 5,
+            "memory_mb": 3.5,
+            "cma_mb": 66,
+        }
         build = run / "rknn" / variant.path()
         write(build / "build.json", {"toolkit": "2.3.2"})
         write(build / "verdict.json", {"costs": costs, "verdict": verdict})
@@ -188,6 +196,8 @@ def run(tmp_path_factory):
                 "verdict": verdict["result"],
                 "retention_low": float("nan") if number == 4 else round((0.58 - change) / 0.6, 4),
                 "retention_high": float("nan") if number == 4 else round((0.61 - change) / 0.6, 4),
+                "ms_low": 25.0,
+                "ms_high": 40.5,
             }
         )
     table = pd.DataFrame(rows)
@@ -265,6 +275,48 @@ def test_config_in_the_page_gives_the_run_again(report):
     assert yaml.safe_load(text) == expected
     link = re.search(r'href="data:text/yaml;base64,([^"]*)"', report.read_text())[1]
     assert base64.b64decode(link).decode() == text == portable_config(CONFIG)
+
+
+def test_how_a_board_is_reached_stays_at_home():
+    board = {
+        "host": "root@10.0.0.7",
+        "options": "-i /home/me/key",
+        "folder": "/tmp",
+        "sdk": "/home/me/sdk",
+        "repeat": 9,
+    }
+    shown = yaml.safe_load(portable_config(CONFIG | {"board": board}))["board"]
+    assert (shown["host"], shown["options"], shown["sdk"]) == ("", "", "")
+    assert (shown["folder"], shown["repeat"]) == ("/tmp", 9)
+
+
+def test_what_a_board_told_stands_beside_the_simulator(run, tmp_path):
+    again = shutil.copytree(run, tmp_path / "run")
+    ran, refused, older = (
+        again / "board" / f"tiny/320/{each}" for each in ("split/normal-8", "single/normal-8", "split/normal-64")
+    )
+    times = {"low": 20.0, "median": 21.25, "high": 30.0, "count": 22}
+    told = {
+        "result": "ran", "verdict": "runs", "verdict_was": "right", "runtime": "2.3.2", "driver": "0.9.2",
+        "init_ms": 35.0,
+        "run_ms": times, "decode_ms": times, "repeated_ms": None, "diverging": "box_8", "measured": "a line,420",
+        "outputs": [{"name": "box_8", "share": 0.125, "largest": 3}, {"name": "scores_8", "share": 0.0, "largest": 0}],
+        "agreement": {"share": 0.75, "detections": 40, "iou": 0.91, "score": 0.04,
+                      "worst": [{"image": HOSTILE, "missed": 2, "iou": 0.91, "score": 0.04}]},
+        "metrics": {"map50_95": 0.4321},
+    }  # fmt: skip
+    words = {"result": "refused", "words": f"unsupport cpu {HOSTILE} op", "verdict": "runs", "verdict_was": "wrong"}
+    for folder, value in ((ran, told), (refused, words), (older, told)):
+        model = again / "rknn" / folder.relative_to(again / "board") / "model.rknn"
+        write(folder / "board.json", value | {"rknn_sha256": hashlib.sha256(model.read_bytes()).hexdigest()})
+    write(again / "rknn" / "tiny/320/split/normal-64" / "model.rknn", b"built anew since then")
+    page = render(contents(again, CONFIG))
+    section = html.unescape(page.split('<section id="board">')[1].split("</section>")[0])
+    for said in ("0.4321", "75.0 % of 40", "21.2 (20.0 to 30.0)", "box_8</code> 12.50 % of its bytes, by at most 3",
+                 "a line,420", f"refused: unsupport cpu {HOSTILE} op", "was wrong"):  # fmt: skip
+        assert said in section, said
+    assert section.count('<th scope="row">') == 2
+    assert HOSTILE not in page
 
 
 def test_checksums_are_those_that_sha256sum_gives(report, run):

@@ -98,7 +98,7 @@ def test_noise_in_the_place_of_pictures_is_said(step, export, tmp_path, monkeypa
     done = step("onnx_to_rknn", model, "--head", "single", "--max-images", "2")
     assert done.returncode == 0, done.stderr
     assert "warning: no --dataset" in done.stderr
-    assert "one_transpose_dfl" in done.stderr and "verdict" in done.stderr
+    assert "single_output" in done.stderr and "verdict" in done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.onnx", "model.rknn"]
     [output] = read_rknn(tmp_path / "model.rknn").outputs
     assert output.shape == (1, 8, 126, 1)

@@ -84,8 +84,17 @@ def test_sweep_from_the_command_line(snakemake):
 def test_config_mistakes_are_sentences(snakemake):
     done = snakemake("-n", "--config", "sweep={imgsz: [300], head: [single]}", check=False)
     assert done.returncode != 0
-    assert "sweep.imgsz: image size '300' must be multiples of 32" in done.stdout
-    assert "Traceback" not in done.stdout
+    told = done.stdout.split("the config is not usable:\n")[1]
+    assert told.startswith("  sweep.imgsz: image size '300' must be multiples of 32")
+    # Nothing of Python's behind it.
+    assert "Traceback" not in done.stdout and ".smk" not in done.stdout
+
+
+def test_a_key_given_twice_is_told(snakemake, project):
+    (project / "mine.yaml").write_text("run: mine\nsweep:\n  imgsz: [320]\n  head: [split]\n  imgsz: [640]\n")
+    done = snakemake("-n", "--configfile", "mine.yaml", check=False)
+    assert done.returncode != 0
+    assert "mine.yaml, line 5: sweep.imgsz is there twice, first in line 3; keep one" in done.stdout
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Accuracy of detections against labels, with its uncertainty."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -8,8 +9,9 @@ from lib.accuracy.average_precision import average_precision
 from lib.accuracy.bootstrap import draw, interval, resampled_map
 from lib.accuracy.detection_set import DetectionSet, read_arrays
 from lib.accuracy.true_positives import match
+from lib.data.labels import read_boxes
 from lib.step.errors import UserError
-from lib.step.files import whole
+from lib.step.files import require, whole
 
 
 class Measured(NamedTuple):
@@ -19,6 +21,21 @@ class Measured(NamedTuple):
     seed: int  # that the resamples were drawn with
     map50_95: float
     resampled: np.ndarray  # float64 [resamples]
+
+
+def evaluate(
+    found: DetectionSet, dataset: Path, names: list[str], resamples: int, seed: int, baseline: Path | None = None
+) -> tuple[dict, Measured]:
+    """`measure` with the labels of a data set's folder; with `baseline`, FP32's file, the retention too.
+
+    Raises UserError as `measure` and `retention` do, and when labels are missing or damaged.
+    """
+    require(dataset, "data set")
+    truth = [read_boxes(dataset, image, size, len(names)) for image, size in zip(found.images, found.sizes)]
+    metrics, measured = measure(truth, found, names, resamples, seed)
+    if baseline:
+        metrics |= retention(measured, read_measured(baseline))
+    return metrics, measured
 
 
 def measure(

@@ -14,9 +14,8 @@ from lib.accuracy.detection_set import DetectionSet
 from lib.data.images import read_picture
 from lib.data.letterbox import letterbox
 from lib.data.split import PARTS, read_split
-from lib.detector.head import decode
-from lib.detector.nms import detect
-from lib.graph.onnx_session import Outputs, infer, open_session, to_tensor
+from lib.detector.outputs import Outputs
+from lib.graph.onnx_session import infer, open_session, to_tensor
 from lib.step import console
 from lib.step.errors import UserError
 from lib.step.files import require
@@ -73,7 +72,7 @@ def over_images(start, work, images: list[Path], processes: int, title: str) -> 
 
 def _detect(outputs: Outputs, run, path: Path):
     fitted, fit = letterbox(read_picture(path), outputs.imgsz)
-    return detect(decode(run(fitted), outputs.head, outputs.imgsz, outputs.darknet), fit), fit.source
+    return outputs.detections(run(fitted), fit), fit.source
 
 
 class _Worker:

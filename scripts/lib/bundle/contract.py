@@ -2,9 +2,10 @@
 
 from lib.data.imgsz import ImageSize
 from lib.data.letterbox import GREY
-from lib.detector.anchors import YoloLayer, to_metadata
-from lib.detector.head import DFL_BINS, SINGLE, SPLIT, STRIDES
+from lib.detector.anchors import from_metadata, to_metadata
+from lib.detector.head import ANCHORS, DFL, DISTANCES, SIDES, SINGLE, SPLIT, STRIDES
 from lib.detector.nms import IOU, MOST, MOST_CANDIDATES
+from lib.detector.outputs import Outputs
 from lib.npu.rknn_file import RknnFile, RknnTensor
 from lib.results.rounding import MAP_DIGITS
 from lib.results.sweep import Variant
@@ -12,71 +13,96 @@ from lib.step.errors import UserError
 
 # Ultralytics' own default for showing detections; the evaluation's 0.001 is for measuring mAP.
 CONFIDENCE = 0.25
+# What decode.h takes: bins of a DFL, [yolo] layers of a Darknet model, anchors of one layer.
+MOST_BINS, MOST_LAYERS, MOST_ANCHORS = 32, 6, 16
 
 _SIDES = ("left", "top", "right", "bottom")
-_DECODE = {
-    SINGLE: [
-        "real = (stored - zero_point) * scale",
-        "n = anchor point: cells row by row, of stride 8, then 16, then 32; C = number of classes",
-        "cx = real[0, n] * input width; cy = real[1, n] * input height",
-        "w = real[2, n] * input width; h = real[3, n] * input height",
-        "score of class c = real[4 + c, n], a probability already: no sigmoid",
+_CELLS = "n = anchor point: cells row by row, of stride 8, then 16, then 32"
+_ANCHORS = "n = prediction: [yolo] layer by layer, in a layer anchor by anchor, of an anchor cells row by row"
+_JOINED = [
+    "real = (stored - zero_point) * scale; C = number of classes",
+    "cx = real[0, n] * input width; cy = real[1, n] * input height",
+    "w = real[2, n] * input width; h = real[3, n] * input height",
+    "score of class c = real[4 + c, n], a probability already: no sigmoid",
+]
+_REAL = "real = (stored - zero_point) * scale, with each output's own two"
+_SIDES_TO_BOX = [
+    "x1 = (x + 0.5 - distance[0]) * stride; y1 = (y + 0.5 - distance[1]) * stride, for the cell in column x, row y",
+    "x2 = (x + 0.5 + distance[2]) * stride; y2 = (y + 0.5 + distance[3]) * stride",
+    "score of class c = real value of channel c of the scores, a probability already: no sigmoid",
+]
+_SPLIT = {
+    DFL: [
+        _REAL,
+        "R = number of bins: channels of the box map / 4",
+        "side k of left, top, right, bottom: p = softmax of the real values of channels R k to R k + R - 1",
+        "distance[k] = sum of bin * p[bin] over bin = 0 to R - 1, in strides",
+        *_SIDES_TO_BOX,
     ],
-    SPLIT: [
-        "real = (stored - zero_point) * scale, with each output's own two",
-        "side k of left, top, right, bottom: p = softmax of the real values of channels 16 k to 16 k + 15",
-        "distance[k] = sum of bin * p[bin] over bin = 0 to 15, in strides",
-        "x1 = (x + 0.5 - distance[0]) * stride; y1 = (y + 0.5 - distance[1]) * stride, for the cell in column x, row y",
-        "x2 = (x + 0.5 + distance[2]) * stride; y2 = (y + 0.5 + distance[3]) * stride",
-        "score of class c = real value of channel c of the scores, a probability already: no sigmoid",
+    DISTANCES: [
+        _REAL,
+        "distance[k] = real value of channel k of the box map, in strides; k = left, top, right, bottom",
+        *_SIDES_TO_BOX,
+    ],
+    ANCHORS: [
+        _REAL,
+        "A = number of the layer's anchors; of anchor a: tx, ty, tw, th = real values of channels a, A + a, 2 A + a, "
+        "3 A + a of the box map",
+        "cx = (x + (s(tx) - 0.5) * scale_x_y + 0.5) * stride; cy = (y + (s(ty) - 0.5) * scale_x_y + 0.5) * stride, for "
+        "the cell in column x, row y; s = sigmoid, or with new_coords s(t) = t",
+        "w = anchor width * exp(tw); h = anchor height * exp(th), or with new_coords (2 t)^2 in place of exp(t); at "
+        "most the input's width and height",
+        "score of class c = real value of channel a of the objectness, at least 0, * real value of channel A c + a of "
+        "the scores, probabilities already: no sigmoid",
     ],
 }
-_ANY_ORDER = "n = prediction, in no order that matters; C = number of classes"
-_AFTERWARDS = [
-    "candidates: every class of every anchor point whose score is above the confidence threshold, in the order of "
-    f"score, then anchor point, then class; the best {MOST_CANDIDATES}",
-    "class-wise NMS: a box that overlaps a better one of its class by more than the IoU threshold is dropped",
-    "picture = (input - (left, top)) / letterbox scale, cut at the picture's edges",
-]
+_CANDIDATES = (
+    "candidates: every class of every n whose score is above the confidence threshold, in the order of score, then n, "
+    "then class; the best {}"
+)
+_NMS = "class-wise NMS: a box that overlaps a better one of its class by more than the IoU threshold is dropped"
+_NO_NMS = "no NMS: the head is one-to-one, it predicts each object once; the candidates are the detections"
+_TO_PICTURE = "picture = (input - (left, top)) / letterbox scale, cut at the picture's edges"
 
 
 def contract(
     model: RknnFile,
     variant: Variant,
+    family: str,
+    outputs: Outputs,
     names: list[str],
     fp32: dict,
     int8: dict,
     verdict: dict,
-    darknet: tuple[YoloLayer, ...] = (),
 ) -> dict:
     """The contract of a variant, without its proof and the checksums of the bundle's files.
 
-    `fp32` and `int8` are what evaluate.py found; `verdict` is what judge.py says of the board;
-    `darknet` are the [yolo] layers of a model from Darknet, which has the head `single`.
-    Raises UserError for an output that is not INT8.
+    `family` is the model's; `outputs` is what its ONNX says of them; `fp32` and `int8` are what evaluate.py found;
+    `verdict` is what judge.py says of the board. Raises UserError for outputs that decode.h does not read: that are
+    not INT8, or have more bins, [yolo] layers or anchors than it has room for.
     """
-    _, _, height, width = model.input.shape
-    imgsz = ImageSize(width, height)
-    for each in model.outputs:
-        if each.dtype != "int8":
-            raise UserError(f"output '{each.name}' of the model is {each.dtype}; a bundle is made of int8 outputs")
+    _require_decodable(model, family, outputs)
     return {
         "variant": variant._asdict(),
+        "family": family,
+        "end2end": outputs.end2end,
         "platform": model.platform,
         "toolkit": f"rknn-toolkit2 {model.toolkit}",
-        "input": _input(model, imgsz),
-        "outputs": [_output(each, variant.head, number, darknet) for number, each in enumerate(model.outputs)],
+        "input": _input(model, outputs.imgsz),
+        "outputs": [_output(each, family, outputs, number) for number, each in enumerate(model.outputs)],
         "classes": names,
         "thresholds": {
             "confidence": CONFIDENCE,
             "confidence_why": "what Ultralytics shows detections from; raise it for fewer false alarms, lower it to "
             "miss less; mAP was measured from 0.001",
-            "iou": IOU,
-            "iou_why": "what mAP was measured with, and Ultralytics' default",
+            "iou": None if outputs.end2end else IOU,
+            "iou_why": "a one-to-one head predicts each object once: there is no NMS that would need one"
+            if outputs.end2end
+            else "what mAP was measured with, and Ultralytics' default",
             "most_detections": MOST,
         },
-        "metadata": to_metadata(darknet) if darknet else {},
-        "decode": [*_decode_lines(variant.head, darknet), *_AFTERWARDS],
+        "metadata": to_metadata(outputs.darknet) if outputs.darknet else {},
+        "decode": _decode_lines(family, outputs),
         "accuracy": {
             "images": int8["images"],
             "map50_95_fp32": round(fp32["map50_95"], MAP_DIGITS),
@@ -88,8 +114,30 @@ def contract(
     }
 
 
-def _decode_lines(head: str, darknet: tuple[YoloLayer, ...]) -> list[str]:
-    return [_ANY_ORDER if darknet and line.startswith("n = ") else line for line in _DECODE[head]]
+def _require_decodable(model: RknnFile, family: str, outputs: Outputs) -> None:
+    for each in model.outputs:
+        if each.dtype != "int8":
+            raise UserError(f"output '{each.name}' of the model is {each.dtype}; a bundle is made of int8 outputs")
+    bins = model.outputs[0].shape[1] // SIDES if (family, outputs.head) == (DFL, SPLIT) else 0
+    anchors = max((len(layer.anchors) for layer in outputs.darknet), default=0)
+    for found, most, what in (
+        (bins, MOST_BINS, "bins a side"),
+        (len(outputs.darknet), MOST_LAYERS, "[yolo] layers"),
+        (anchors, MOST_ANCHORS, "anchors in a [yolo] layer"),
+    ):
+        if found > most:
+            raise UserError(f"the model has {found} {what}, decode.h reads up to {most}; it can have no bundle")
+
+
+def _decode_lines(family: str, outputs: Outputs) -> list[str]:
+    """The way from stored bytes to detections, a sentence a step."""
+    return [
+        _ANCHORS if family == ANCHORS else _CELLS,
+        *(_JOINED if outputs.head == SINGLE else _SPLIT[family]),
+        _CANDIDATES.format(MOST if outputs.end2end else MOST_CANDIDATES),
+        _NO_NMS if outputs.end2end else _NMS,
+        _TO_PICTURE,
+    ]
 
 
 def outputs_of(agreed: dict) -> list[RknnTensor]:
@@ -105,6 +153,17 @@ def outputs_of(agreed: dict) -> list[RknnTensor]:
         )
         for each in agreed["outputs"]
     ]
+
+
+def decoding_of(agreed: dict) -> Outputs:
+    """What decoding by Python takes, as a contract tells it."""
+    return Outputs(
+        ImageSize(agreed["input"]["width"], agreed["input"]["height"]),
+        agreed["variant"]["head"],
+        len(agreed["classes"]),
+        from_metadata(agreed["metadata"]),
+        agreed["end2end"],
+    )
 
 
 def _input(model: RknnFile, imgsz: ImageSize) -> dict:
@@ -129,7 +188,7 @@ def _input(model: RknnFile, imgsz: ImageSize) -> dict:
     }
 
 
-def _output(tensor: RknnTensor, head: str, number: int, darknet: tuple[YoloLayer, ...]) -> dict:
+def _output(tensor: RknnTensor, family: str, outputs: Outputs, number: int) -> dict:
     batch, c1, height, width, c2 = tensor.native_shape
     channels = tensor.shape[1]
     return {
@@ -143,24 +202,57 @@ def _output(tensor: RknnTensor, head: str, number: int, darknet: tuple[YoloLayer
         "dtype": tensor.dtype,
         "scale": tensor.scale,
         "zero_point": tensor.zero_point,
-        **_meaning(head, number, channels, [layer.stride for layer in darknet] or list(STRIDES)),
+        **_meaning(tensor, family, outputs, number),
     }
 
 
-def _meaning(head: str, number: int, channels: int, strides: list[int]) -> dict:
-    if head == SINGLE:
+def _meaning(tensor: RknnTensor, family: str, outputs: Outputs, number: int) -> dict:
+    """The strides of an output, and what its channels hold."""
+    channels, layers = tensor.shape[1], outputs.darknet
+    if outputs.head == SINGLE:
         return {
-            "strides": strides,
+            "strides": [layer.stride for layer in layers] or list(STRIDES),
             "channels": {
                 "0 to 3": "cx, cy, w, h, divided by the input's width and height",
-                f"4 to {channels - 1}": "score of class channel - 4",
+                _span(4, channels - 4): "score of class channel - 4",
             },
         }
-    if number % 2:
-        meaning = {f"0 to {channels - 1}": "score of that class"}
-    else:
-        meaning = {
-            f"{DFL_BINS * side} to {DFL_BINS * side + DFL_BINS - 1}": f"{name} edge, logits of bins 0 to {DFL_BINS - 1}"
-            for side, name in enumerate(_SIDES)
-        }
-    return {"strides": [strides[number // 2]], "channels": meaning}
+    if family == ANCHORS:
+        layer = layers[number // 3]
+        meaning = (_box_of_anchors, _objectness, _scores_of_anchors)[number % 3](len(layer.anchors), channels)
+        # asdict would repeat the number of classes.
+        told = {"anchors": layer.anchors, "scale_x_y": layer.scale_x_y, "new_coords": layer.new_coords}
+        return {"strides": [layer.stride], "channels": meaning, **(told if number % 3 == 0 else {})}
+    meaning = {_span(0, channels): "score of that class"} if number % 2 else _box_of_sides(family, channels)
+    return {"strides": [STRIDES[number // 2]], "channels": meaning}
+
+
+def _span(first: int, count: int) -> str:
+    return f"{first} to {first + count - 1}"
+
+
+def _box_of_sides(family: str, channels: int) -> dict:
+    if family == DISTANCES:
+        return {str(side): f"distance of the {name} edge, in strides" for side, name in enumerate(_SIDES)}
+    bins = channels // SIDES
+    return {
+        _span(bins * side, bins): f"{name} edge, logits of bins 0 to {bins - 1}" for side, name in enumerate(_SIDES)
+    }
+
+
+def _box_of_anchors(anchors: int, _) -> dict:
+    return {
+        _span(anchors * place, anchors): f"{name} of anchor channel % {anchors}"
+        for place, name in enumerate(("tx", "ty", "tw", "th"))
+    }
+
+
+def _objectness(anchors: int, _) -> dict:
+    return {_span(0, anchors): "objectness of that anchor"}
+
+
+def _scores_of_anchors(anchors: int, channels: int) -> dict:
+    return {
+        _span(0, channels): f"score of class channel / {anchors} (rounded down) of anchor channel % {anchors}, to be "
+        "multiplied by its objectness"
+    }

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from lib.accuracy.average_precision import average_precision
 from lib.accuracy.inference import evaluation_images
-from lib.bundle import DECODER, HERE, program
+from lib.bundle import BOARD_PROGRAM, DECODER, HERE, program
 from lib.bundle.check import CONTRACT, checksums, problems, write_checksums
 from lib.bundle.contract import contract
 from lib.bundle.model_h import model_h
@@ -16,8 +16,12 @@ from lib.bundle.proof import Proven, prove, write_golden
 from lib.bundle.readme import readme
 from lib.data.calibration import calibration_images
 from lib.data.labels import read_boxes, read_names
-from lib.detector.head import SPLIT
-from lib.graph.onnx_session import Outputs, open_session, outputs_of
+from lib.detector.head import ANCHORS, DFL, DISTANCES, SIDES
+from lib.graph.onnx_file import load
+from lib.graph.onnx_session import open_session, outputs_of
+from lib.graph.surgery import split_again
+from lib.graph.surgery.detector import find_detector
+from lib.graph.surgery.graph import Graph
 from lib.npu import toolkit
 from lib.npu.rknn_file import read_rknn
 from lib.results import run_files
@@ -42,15 +46,6 @@ def read_evaluation(run: Path, part: str, names: list[str]) -> Evaluation:
     return Evaluation(dataset, part, evaluation_images(dataset, part), read_names(names))
 
 
-def is_decodable(run: Path, variant: Variant) -> bool:
-    """Whether decode.h reads the variant's outputs: not those of a split Darknet model."""
-    return variant.head != SPLIT or not _outputs(run, variant).darknet
-
-
-def _outputs(run: Path, variant: Variant) -> Outputs:
-    return outputs_of(open_session(require(run_files.onnx(run, variant, variant.head), "model")))
-
-
 def make(
     run: Path,
     variant: Variant,
@@ -69,14 +64,15 @@ def make(
     exported = read_json(run_files.exported_metrics(run, variant))
     int8 = read_json(run_files.metrics(run, variant))
     verdict = read_json(run_files.rknn(run, variant, "verdict.json"))["verdict"]
-    darknet = _outputs(run, variant).darknet
-    agreed = contract(read_rknn(model), variant, evaluation.names, exported, int8, verdict, darknet)
+    onnx = run_files.onnx(run, variant, variant.head)
+    outputs = outputs_of(open_session(require(onnx, "model")))
+    family = ANCHORS if outputs.darknet else _family(run_files.onnx(run, variant, "simplified"))
+    agreed = contract(read_rknn(model), variant, family, outputs, evaluation.names, exported, int8, verdict)
     folder.mkdir(parents=True)
     shutil.copyfile(model, folder / "model.rknn")
-    for name in DECODER:
+    for name in (*DECODER, *BOARD_PROGRAM):
         shutil.copyfile(HERE / name, folder / name)
     write_text(folder / "model.h", model_h(agreed))
-    onnx = run_files.onnx(run, variant, variant.head)
     calibration = calibration_images(run_files.calibration(run, variant))
     with tempfile.TemporaryDirectory() as scratch:
         binary = Path(scratch, "decode")
@@ -96,6 +92,15 @@ def make(
     if wrong := problems(folder, cc):
         raise UserError(f"the bundle of {variant.title()} does not pass its own check: {'; '.join(wrong)}")
     return agreed["proof"]
+
+
+def _family(simplified: Path) -> str:
+    """What the box maps of an ONNX before surgery hold; with the head `single` there are none any more."""
+    graph = Graph(load(simplified))
+    if not split_again.is_split(graph):
+        return find_detector(graph).family
+    box_map = split_again.outputs_in_order(graph)[0]
+    return DISTANCES if graph.shape(box_map)[1] == SIDES else DFL
 
 
 def _mean_average_precision(proven: list[Proven], evaluation: Evaluation) -> float:

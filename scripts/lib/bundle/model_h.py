@@ -2,8 +2,11 @@
 
 import math
 
-from lib.bundle.contract import outputs_of
-from lib.detector.anchors import from_metadata
+import numpy as np
+
+from lib.bundle.contract import decoding_of, outputs_of
+from lib.detector.anchors import YoloLayer
+from lib.detector.nms import IOU
 
 
 def model_h(agreed: dict) -> str:
@@ -12,9 +15,7 @@ def model_h(agreed: dict) -> str:
     rows = "\n".join(f"        {_row(each)}, /* {_comment(each.name)} */" for each in outputs)
     names = "\n".join(f"    {_quoted(name)}," for name in agreed["classes"])
     image, thresholds = agreed["input"], agreed["thresholds"]
-    head, classes = agreed["variant"]["head"].upper(), len(agreed["classes"])
-    if from_metadata(agreed["metadata"]):
-        head += "_DARKNET"
+    decoding = decoding_of(agreed)
     return f"""\
 /* Made from model.json; change nothing here. */
 #ifndef YOLOV8_MODEL_H
@@ -23,16 +24,24 @@ def model_h(agreed: dict) -> str:
 #include "decode.h"
 
 #define YOLOV8_MODEL_CONFIDENCE {_number(thresholds["confidence"])}
-#define YOLOV8_MODEL_IOU {_number(thresholds["iou"])}
+{_iou(thresholds["iou"])}
 #define YOLOV8_MODEL_MOST {thresholds["most_detections"]}
+#define YOLOV8_MODEL_TOOLKIT {_quoted(agreed["toolkit"].split()[-1])}
+#define YOLOV8_MODEL_INPUT_BYTES {math.prod(image["shape"])}
 #define YOLOV8_MODEL_BYTES {sum(math.prod(each.native_shape) for each in outputs)}
 
 static const yolov8_model yolov8_this_model = {{
-    /* head, input width, height, classes, outputs */
-    YOLOV8_{head}, {image["width"]}, {image["height"]}, {classes}, {len(outputs)},
+    /* head, family, end2end, input width, height, classes, outputs */
+    YOLOV8_{decoding.head.upper()}, YOLOV8_{agreed["family"].upper()}, {int(decoding.end2end)},
+    {image["width"]}, {image["height"]}, {decoding.classes}, {len(outputs)},
     {{
         /* channels, height, width, c1, c2, zero point, scale */
 {rows}
+    }},
+    /* [yolo] layers of a Darknet model, and of each: stride, anchors, new_coords, scale_x_y, sides of the anchors */
+    {len(decoding.darknet)},
+    {{
+{_layers(decoding.darknet)}
     }},
 }};
 
@@ -48,6 +57,23 @@ def _row(output) -> str:
     _, c1, height, width, c2 = output.native_shape
     words = (output.shape[1], height, width, c1, c2, output.zero_point, _number(output.scale))
     return f"{{{', '.join(map(str, words))}}}"
+
+
+def _iou(threshold: float | None) -> str:
+    if threshold is None:
+        return f"#define YOLOV8_MODEL_IOU {_number(IOU)} /* not looked at: the model is end2end, without NMS */"
+    return f"#define YOLOV8_MODEL_IOU {_number(threshold)}"
+
+
+def _layers(layers: tuple[YoloLayer, ...]) -> str:
+    return "\n".join(f"        {_layer(each)}," for each in layers) or "        {0, 0, 0, 0, {{0, 0}}},"
+
+
+def _layer(layer: YoloLayer) -> str:
+    # decode.h multiplies by the float32 that Python multiplies by.
+    sides = ", ".join("{" + ", ".join(_number(np.float32(side)) for side in anchor) + "}" for anchor in layer.anchors)
+    words = (layer.stride, len(layer.anchors), int(layer.new_coords), repr(float(layer.scale_x_y)))
+    return f"{{{', '.join(map(str, words))}, {{{sides}}}}}"
 
 
 def _number(value: float) -> str:

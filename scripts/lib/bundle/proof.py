@@ -10,14 +10,11 @@ import numpy as np
 from lib.accuracy.inference import over_images
 from lib.bundle import golden, program
 from lib.bundle.agreement import Agreement, compare
-from lib.bundle.contract import outputs_of
+from lib.bundle.contract import decoding_of, outputs_of
 from lib.data.images import read_picture
-from lib.data.imgsz import ImageSize
 from lib.data.letterbox import Letterbox, letterbox
-from lib.detector.anchors import from_metadata
 from lib.detector.detections import Detections
-from lib.detector.head import decode
-from lib.detector.nms import CONFIDENCE, IOU, detect
+from lib.detector.nms import CONFIDENCE, IOU
 from lib.step.errors import UserError
 
 
@@ -48,7 +45,7 @@ def write_golden(simulator, agreed: dict, picture: Path, folder: Path) -> None:
 def recompute(agreed: dict, folder: Path) -> Detections:
     """What Python finds in the golden outputs in `folder`, with the suggested thresholds."""
     outputs = golden.read_outputs(folder, outputs_of(agreed))
-    return _shown(agreed, outputs, golden.read_fit(folder, _imgsz(agreed)))
+    return _shown(agreed, outputs, golden.read_fit(folder, decoding_of(agreed).imgsz))
 
 
 def _prove(agreed: dict, binary: Path, run, path: Path) -> Proven:
@@ -57,7 +54,7 @@ def _prove(agreed: dict, binary: Path, run, path: Path) -> Proven:
         golden.write_outputs(Path(scratch), outputs_of(agreed), outputs, fit)
         found = program.run(binary, Path(scratch), CONFIDENCE, IOU)
     try:
-        agreement = compare(detect(_decode(agreed, outputs), fit), found)
+        agreement = compare(decoding_of(agreed).detections(outputs, fit), found)
     except UserError as error:
         raise UserError(f"decode.h does not find in {path} what Python finds: {error}; nothing was written") from None
     shown = int((found.scores > agreed["thresholds"]["confidence"]).sum())
@@ -73,7 +70,7 @@ def _write_golden(agreed: dict, folder: Path, run, path: Path) -> None:
 
 
 def _simulate(agreed: dict, run, path: Path) -> tuple[np.ndarray, Letterbox, list[np.ndarray]]:
-    fitted, fit = letterbox(read_picture(path), _imgsz(agreed))
+    fitted, fit = letterbox(read_picture(path), decoding_of(agreed).imgsz)
     return fitted, fit, run(fitted)
 
 
@@ -81,12 +78,4 @@ def _shown(agreed: dict, outputs: list[np.ndarray], fit: Letterbox) -> Detection
     """Detections with the suggested thresholds."""
     thresholds = agreed["thresholds"]
     confidence, iou, most = (thresholds[name] for name in ("confidence", "iou", "most_detections"))
-    return detect(_decode(agreed, outputs), fit, confidence, iou, most)
-
-
-def _decode(agreed: dict, outputs: list[np.ndarray]) -> np.ndarray:
-    return decode(outputs, agreed["variant"]["head"], _imgsz(agreed), from_metadata(agreed["metadata"]))
-
-
-def _imgsz(agreed: dict) -> ImageSize:
-    return ImageSize(agreed["input"]["width"], agreed["input"]["height"])
+    return decoding_of(agreed).detections(outputs, fit, confidence, iou, most)

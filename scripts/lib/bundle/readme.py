@@ -6,16 +6,27 @@ import numpy as np
 
 from lib.bundle import HERE
 from lib.bundle.contract import outputs_of
+from lib.detector.head import ANCHORS, DFL, DISTANCES
 from lib.npu.rknn_file import RknnTensor, dequantize
 from lib.results.rounding import MAP_DIGITS
 from lib.results.sweep import Variant
+
+_FAMILIES = {
+    DFL: "distances of a box's sides as bins (DFL)",
+    DISTANCES: "distances of a box's sides, without a DFL",
+    ANCHORS: "Darknet's anchors",
+}
+_NO_NMS = (
+    " The model's head is one-to-one: it predicts each object once, so there is no NMS, and `YOLOV8_MODEL_IOU` is not "
+    "looked at."
+)
 
 
 def readme(agreed: dict) -> str:
     """The text of README.md for a contract with its proof."""
     image, thresholds, accuracy, proof = (agreed[name] for name in ("input", "thresholds", "accuracy", "proof"))
     return Template((HERE / "README.template.md").read_text()).substitute(
-        thresholds,
+        thresholds | {"iou": "none" if agreed["end2end"] else thresholds["iou"]},
         **{name: f"{value:.{MAP_DIGITS}f}" for name, value in accuracy.items() if name.startswith("map")},
         images=accuracy["images"],
         title=Variant(**agreed["variant"]).title(),
@@ -26,6 +37,9 @@ def readme(agreed: dict) -> str:
         height=image["height"],
         fill=image["letterbox"]["fill"][0],
         outputs=_outputs(agreed),
+        family_name=agreed["family"],
+        family=_FAMILIES[agreed["family"]],
+        nms=_NO_NMS if agreed["end2end"] else "",
         verdict=_verdict(agreed["verdict"]),
         proven_images=proof["images"],
         proven_detections=proof["detections"],
@@ -53,7 +67,7 @@ def _outputs(agreed: dict) -> str:
                 told["bytes"],
                 f"{told['scale']:.9g}",
                 told["zero_point"],
-                _stored_limit(output, confidence) if "score" in channels else "",
+                _stored_limit(output, confidence) if "score" in channels or "objectness" in channels else "",
                 channels,
             ]
         )

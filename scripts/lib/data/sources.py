@@ -4,6 +4,9 @@ from pathlib import Path
 
 from lib.step.files import sha256
 
+# In dataset.archive: the images that this run draws itself, whatever it is called.
+DRAWN = "drawn"
+
 
 def is_url(source: str) -> bool:
     """Whether a source is fetched over HTTP rather than read from disk."""

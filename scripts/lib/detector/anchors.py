@@ -6,7 +6,8 @@ https://github.com/AlexeyAB/darknet (src/yolo_layer.c). In cell (i, j) of a laye
   cx = (i + (s(tx) - 0.5) * scale_x_y + 0.5) * stride        w = aw * exp(tw)        cy and h likewise
   score of a class = s(objectness) * s(class)                s: sigmoid
 
-With `new_coords` the convolution before applies s to everything, and w = aw * (2 * s(tw))^2.
+With `new_coords` the convolution before applies s to everything, and w = aw * (2 * s(tw))^2. Objectness below 0, which
+INT8 can hold, counts as 0.
 
 Of one layer with A anchors and C classes there are three maps, all in this order: first the quantity, then the anchor.
 
@@ -82,22 +83,23 @@ def decode_maps(outputs: list[np.ndarray], layers: tuple[YoloLayer, ...], imgsz:
     ]
     if (found := [output.shape for output in outputs]) != expected:
         raise UserError(f"outputs {found} are not the 'split' head of this Darknet model at {imgsz}: {expected} is")
-    return np.concatenate(
-        [_decode_layer(layer, imgsz, *outputs[3 * i : 3 * i + 3]) for i, layer in enumerate(layers)]
-    ).astype(np.float32)
+    # exp of a large logit is infinite; `decode` limits sizes to the input's.
+    with np.errstate(over="ignore"):
+        return np.concatenate(
+            [_decode_layer(layer, imgsz, *outputs[3 * i : 3 * i + 3]) for i, layer in enumerate(layers)]
+        ).astype(np.float32)
 
 
 def _decode_layer(layer: YoloLayer, imgsz: ImageSize, box, objectness, scores) -> np.ndarray:
+    """Predictions float64 [A*H*W, 4+C]; decode.h, which has another exp, then rounds them to the same float32."""
     box, objectness, scores = (
-        each.reshape(-1, len(layer.anchors), *layer.cells(imgsz)).astype(np.float32)
+        each.reshape(-1, len(layer.anchors), *layer.cells(imgsz)).astype(np.float64)
         for each in (box, objectness, scores)
     )
     if layer.new_coords:
         shift, size = box[:2], (2 * box[2:]) ** 2
     else:
-        # exp of a logit that float32 cannot hold is infinite; `decode` limits sizes to the input's.
-        with np.errstate(over="ignore"):
-            shift, size = 1 / (1 + np.exp(-box[:2])), np.exp(box[2:])
-    centre = (layer.cell_offsets(imgsz) + (shift - 0.5) * layer.scale_x_y + 0.5) * layer.stride
-    quantities = np.concatenate([centre, size * layer.anchor_sizes(), objectness * scores])
+        shift, size = 1 / (1 + np.exp(-box[:2])), np.exp(box[2:])
+    centre = (layer.cell_offsets(imgsz) + ((shift - 0.5) * layer.scale_x_y + 0.5)) * layer.stride
+    quantities = np.concatenate([centre, size * layer.anchor_sizes(), np.maximum(objectness, 0) * scores])
     return quantities.reshape(len(quantities), -1).T

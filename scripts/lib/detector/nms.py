@@ -14,12 +14,13 @@ MOST_CANDIDATES = 30_000
 
 
 def detect(
-    predictions: np.ndarray, fit: Letterbox, confidence: float = CONFIDENCE, iou: float = IOU, most: int = MOST
+    predictions: np.ndarray, fit: Letterbox, confidence: float = CONFIDENCE, iou: float | None = IOU, most: int = MOST
 ) -> Detections:
     """Detections from predictions [N, 4+C] (cx, cy, w, h in input pixels; scores 0..1).
 
     An anchor point gives one candidate for each class above `confidence`; of the candidates the MOST_CANDIDATES best
     count. Within a class, a box that overlaps a better one by more than `iou` is dropped; at most `most` remain.
+    Without `iou`, as for an end-to-end model, none is dropped, and the best `most` remain.
     INT8 scores have few levels, so the order is settled: by score, then by anchor point, then by class.
     """
     anchor, classes = np.nonzero(predictions[:, 4:] > confidence)
@@ -28,7 +29,9 @@ def detect(
     anchor, classes, scores = anchor[best], classes[best], scores[best]
     centre, size = predictions[anchor, :2], predictions[anchor, 2:4]
     corner = centre - size / 2
-    kept = np.flatnonzero(_nms(np.concatenate([corner, size], axis=1), scores, classes, iou))[:most]
+    kept = np.arange(len(scores))[:most]
+    if iou is not None:
+        kept = np.flatnonzero(_nms(np.concatenate([corner, size], axis=1), scores, classes, iou))[:most]
     boxes = fit.to_picture(np.concatenate([corner, corner + size], axis=1)[kept])
     return Detections(boxes.astype(np.float32), scores[kept], classes[kept])
 

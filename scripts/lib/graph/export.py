@@ -7,11 +7,16 @@ from pathlib import Path
 from lib.data.imgsz import ImageSize
 from lib.step.errors import UserError
 
+AS_TRAINED = "checkpoint"
+END2END = (AS_TRAINED, "true", "false")
 
-def export(weights: Path, size: ImageSize, opset: int, scratch: Path) -> Path:
+
+def export(weights: Path, size: ImageSize, opset: int, scratch: Path, end2end: str = AS_TRAINED) -> Path:
     """Let Ultralytics export a copy of `weights` inside `scratch`; returns the ONNX file there.
 
-    Raises UserError when the checkpoint cannot be loaded or is no detector.
+    end2end: "true" for the one-to-one head with the selection of its best predictions, [1, 300, 6]; "false" for all
+    predictions of the one-to-many head, [1, 4+C, N]; AS_TRAINED for the first where the checkpoint has such a head.
+    Raises UserError when the checkpoint cannot be loaded, is no detector, or lacks the head that is asked for.
     """
     os.environ.update(YOLO_AUTOINSTALL="false", YOLO_OFFLINE="true", YOLO_CONFIG_DIR=str(scratch))
     # Imported after the environment is set: it reads both at import.
@@ -25,7 +30,27 @@ def export(weights: Path, size: ImageSize, opset: int, scratch: Path) -> Path:
         raise UserError(f"{weights} is no Ultralytics checkpoint ({type(error).__name__}: {error})") from error
     if task != "detect":
         raise UserError(f"{weights} is a model for '{task}'; a detector is expected")
-    return Path(model.export(format="onnx", imgsz=(size.height, size.width), opset=opset, simplify=False, device="cpu"))
+    exported = model.export(
+        format="onnx",
+        imgsz=(size.height, size.width),
+        opset=opset,
+        simplify=False,
+        device="cpu",
+        # Ultralytics' way to ask for a head: False, no NMS, is the end-to-end one; None all predictions.
+        nms=False if _is_end2end(weights, model.model.model[-1], end2end) else None,
+    )
+    return Path(exported)
+
+
+def _is_end2end(weights: Path, head, asked: str) -> bool:
+    """Whether to export the one-to-one head of a checkpoint. Raises UserError when it lacks what is asked for."""
+    # A checkpoint that was fused for inference has kept one of the two, under the name of the other.
+    one_to_one, one_to_many = getattr(head, "one2one_cv2", None) is not None, head.cv2 is not None
+    if asked == "true" and not one_to_one:
+        raise UserError(f"{weights} has no one-to-one head; set export.end2end to false or to {AS_TRAINED}")
+    if asked == "false" and not one_to_many:
+        raise UserError(f"{weights} has nothing but a one-to-one head; set export.end2end to true or to {AS_TRAINED}")
+    return one_to_one and asked != "false"
 
 
 def random_weights(model: str, classes: int, seed: int, path: Path) -> Path:

@@ -1,13 +1,13 @@
 """Reading and writing ONNX files."""
 
-import re
 from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError
 
-from lib.detector.anchors import from_metadata
-from lib.detector.head import EXPORTED, HEAD_KEY, class_count
+from lib.data.imgsz import ImageSize
+from lib.detector.outputs import outputs_by_metadata
+from lib.graph.class_names import told_names
 from lib.step.errors import UserError
 from lib.step.files import whole
 
@@ -35,10 +35,9 @@ def class_names(model) -> list[str]:
     """The classes' names, as Ultralytics writes them into the model; numbers where they are not there."""
     shapes = [[d.dim_value for d in each.type.tensor_type.shape.dim] for each in model.graph.output]
     told = metadata(model)
-    classes = class_count(shapes, told.get(HEAD_KEY, EXPORTED), from_metadata(told))
-    names = re.findall(r"\d+: (?:'([^']*)'|\"([^\"]*)\")", told.get("names", ""))
-    distinct = dict.fromkeys(single or double for single, double in names)
-    return list(distinct) if len(distinct) == classes else [str(number) for number in range(classes)]
+    names = told_names(told)
+    classes = outputs_by_metadata(told, shapes, ImageSize(0, 0), names).classes
+    return names if len(names) == classes else [str(number) for number in range(classes)]
 
 
 def save(model: onnx.ModelProto, path) -> None:

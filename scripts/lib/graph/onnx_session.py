@@ -1,23 +1,12 @@
 """Running an ONNX in FP32 with onnxruntime, the reference for everything else."""
 
-from typing import NamedTuple
-
 import numpy as np
 import onnxruntime
 
 from lib.data.imgsz import ImageSize
-from lib.detector.anchors import YoloLayer, from_metadata
-from lib.detector.head import EXPORTED, HEAD_KEY, class_count
+from lib.detector.outputs import Outputs, outputs_by_metadata
+from lib.graph.class_names import told_names
 from lib.step.errors import UserError
-
-
-class Outputs(NamedTuple):
-    """What decoding a model's outputs takes: input size, head, number of classes, [yolo] layers if it has some."""
-
-    imgsz: ImageSize
-    head: str
-    classes: int
-    darknet: tuple[YoloLayer, ...]
 
 
 def outputs_of(session: onnxruntime.InferenceSession) -> Outputs:
@@ -25,9 +14,8 @@ def outputs_of(session: onnxruntime.InferenceSession) -> Outputs:
     [given] = session.get_inputs()
     _, _, height, width = given.shape
     told = session.get_modelmeta().custom_metadata_map
-    head, darknet = told.get(HEAD_KEY, EXPORTED), from_metadata(told)
     shapes = [each.shape for each in session.get_outputs()]
-    return Outputs(ImageSize(width, height), head, class_count(shapes, head, darknet), darknet)
+    return outputs_by_metadata(told, shapes, ImageSize(width, height), told_names(told))
 
 
 def open_session(model) -> onnxruntime.InferenceSession:

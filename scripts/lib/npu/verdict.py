@@ -14,6 +14,7 @@ from collections import Counter
 from typing import NamedTuple
 
 from lib.npu.build_log import CPU, INPUT, NPU, OUTPUT, BuildLog
+from lib.npu.timing import Estimator, work_of
 
 RUNS, UNSURE, FAILS = "runs", "unsure", "fails"
 REPORTED_PLATFORMS = ("rv1103", "rv1106")
@@ -39,6 +40,20 @@ REGISTER_LIMIT = re.compile(r"The bit width of field value exceeds the limit,.* 
 ELSEWHERE = "a smaller image size or the head 'split'"
 
 
+# What the models are made of, built by today's toolkit, that people saw running on a board, and who said so.
+_OF_YOLOV8 = frozenset(("Conv", "ConvExSwish", "ConvSigmoid", "ConvAdd", "Concat", "Add", "Split", "MaxPool", "Resize"))
+REPORTED_TO_RUN = (
+    ("YOLOv8", _OF_YOLOV8, "airockchip/rknn_model_zoo#185, ret7020/Yolov8CustomNPU"),
+    (
+        # 643 frames on a LuckFox Pico Zero. That YOLOv10, whose operators are the same, does not run is said in
+        # airockchip/rknn_model_zoo#185, of 2024 and without a message: toolkits of then had no such attention operator.
+        "YOLO11",
+        _OF_YOLOV8 | {"Reshape", "exSDPAttention"},
+        "nature-sense/ai-trap-linux, docs/luckfox/rv1106-isp-npu-coexistence.md",
+    ),
+)
+
+
 class Build(NamedTuple):
     """What the rules look at: the log's facts, and the board's memory for contiguous buffers in MB of 2^20 bytes."""
 
@@ -60,7 +75,7 @@ def verdict(build: Build, platform: str) -> dict:
     found = [(finding, True) for rule in KNOWN if (finding := rule(build))]
     found += [(finding, False) for rule in GUESSED if (finding := rule(build))]
     result = next((each for each in (FAILS, UNSURE) if any(finding.result == each for finding, _ in found)), RUNS)
-    deciding = [(finding, known) for finding, known in found if finding.result == result] or [(_NOTHING_AGAINST, False)]
+    deciding = [(finding, known) for finding, known in found if finding.result == result] or [_nothing_against(build)]
     known = any(known for _, known in deciding) and platform in REPORTED_PLATFORMS
     return {
         "result": result,
@@ -77,12 +92,14 @@ def described(judged: dict) -> str:
     return line if judged["result"] == RUNS else f"{line}: {judged['reason']}; {judged['advice']}"
 
 
-def costs(log: BuildLog, cma_mb: int, clock_mhz: int) -> dict:
-    """What a build costs, as far as its log says. The time is an estimate: cycles over the clock, and cycles are given
-    for convolutions alone, so the board takes longer; `uncounted_operators` is how many are left out.
+def costs(log: BuildLog, cma_mb: int, clock_mhz: int, times: Estimator) -> dict:
+    """What a build costs, as far as its log says. The time is an estimate (lib.npu.timing), with the spread of what was
+    measured; `uncounted_operators` is how many the toolkit gives no cycles for.
     """
+    low, high = times.limits(work_of(log), clock_mhz)
     return {
-        "estimated_ms": round(log.cycles / clock_mhz / 1e3, 2),
+        "ms_low": round(low, 2),
+        "ms_high": round(high, 2),
         "clock_mhz": clock_mhz,
         "uncounted_operators": sum(not each["cycles_total"] for each in log.operators if not _is_end(each)),
         "memory_mb": round(_memory_mb(log), 2),
@@ -196,12 +213,20 @@ def unknown_errors(build: Build) -> Finding | None:
 
 KNOWN = (reported_on_the_cpu, int16_at_the_ends)
 GUESSED = (others_on_the_cpu, more_than_the_cma, not_integers, register_limit_alone, unknown_errors)
-_NOTHING_AGAINST = Finding(
-    RUNS,
-    "every operator but input and output is on the NPU, and no error line is of a kind that is known to matter",
-    "put the runtime of the toolkit's version (librknnmrt) onto the board",
-    "no report of such a model that the board refused",
-)
+
+
+def _nothing_against(build: Build) -> tuple[Finding, bool]:
+    """The finding of a build that no rule speaks against, and whether a model of its operators was seen running."""
+    reason = "every operator but input and output is on the NPU, and no error line is of a kind that is known to matter"
+    kinds = {each["type"] for each in build.log.operators if not _is_end(each)}
+    in_int8 = all(each["dtype"] == "INT8" for each in build.log.operators)
+    seen = next(((name, source) for name, made_of, source in REPORTED_TO_RUN if in_int8 and kinds <= made_of), None)
+    if seen:
+        reason += f"; {seen[0]}, which has the same operators, ran on a board"
+    source = seen[1] if seen else "no report of such a model that the board refused"
+    return Finding(RUNS, reason, "put the runtime of the toolkit's version (librknnmrt) onto the board", source), bool(
+        seen
+    )
 
 
 def _listed(operators: list[dict]) -> str:

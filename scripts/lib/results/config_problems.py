@@ -1,7 +1,8 @@
 """What is wrong with a config: its form, and the relations between its keys."""
 
 from lib.data.imgsz import parse_imgsz
-from lib.data.sources import missing_checksum
+from lib.data.sources import DRAWN, missing_checksum
+from lib.npu.timing import CLOCKS, clock
 from lib.step.config import form_problems, nearest
 from lib.step.errors import UserError
 
@@ -28,6 +29,12 @@ def _relations(config: dict):
             else:
                 if spelling != str(size):
                     yield f"{key}.imgsz: write {spelling} for the square '{size}'"
+    if DRAWN in config["dataset"]["archive"] and not config["draw"]["images"]:
+        yield f"dataset.archive names '{DRAWN}', the images that the run draws itself, and draw.images is 0"
+    try:
+        clock(str(config["verdict"]["clock_mhz"]))
+    except ValueError as error:
+        yield f"verdict.clock_mhz is '{error}', neither a number of MHz nor one of {', '.join(CLOCKS)}"
     pool = config["split"]["calibration"]
     for count in sweep["max_images"]:
         if count > pool:

@@ -5,6 +5,7 @@ from pathlib import Path
 from lib.results.sweep import Variant
 
 EXPORTED, ADAPTED = "exported", "adapted"
+BOARD_RAN, BOARD_REFUSED = "ran", "refused"  # the result in a board.json
 
 
 def onnx(run: Path, variant: Variant, stage: str) -> Path:
@@ -50,6 +51,16 @@ def adapted_metrics(run: Path, variant: Variant) -> Path:
 def resampled(run: Path, variant: Variant) -> Path:
     """mAP50-95 of the variant's INT8 model in each resample of the images."""
     return _beside(run / "metrics", variant, ".npz")
+
+
+def exported_resampled(run: Path, variant: Variant) -> Path:
+    """mAP50-95 of the exported ONNX in each resample, in FP32."""
+    return run / "metrics" / variant.model / variant.imgsz / f"{EXPORTED}.npz"
+
+
+def board(run: Path, variant: Variant, name: str) -> Path:
+    """What the board told of the variant: `board.json`, and unless it refused the model `detections.npz`."""
+    return run / "board" / variant.path() / name
 
 
 def layers(run: Path, variant: Variant, suffix: str) -> Path:

@@ -9,16 +9,34 @@ from lib.results import run_files
 from lib.results.rounding import DIGITS, MAP_DIGITS
 from lib.results.sweep import Variant
 from lib.step.errors import UserError
-from lib.step.files import read_json
+from lib.step.files import read_json, sha256
+
+# A model may be called 8, or NA, and a board may say a number.
+TEXTS = ("model", "imgsz", "verdict", "board", "verdict_was")
 
 
 def read_table(run: Path, chosen: list[Variant]) -> pd.DataFrame:
     """The table of `chosen` variants from the files of a run's folder.
 
     mAP 0..1; retention, retention_low and retention_high as shares of FP32's mAP50-95, the latter two the limits of its
-    95 % interval; rknn_mb in 10^6 bytes, npu_mcycles in 10^6 cycles, the memory columns in KB of 1024 bytes.
+    95 % interval; rknn_mb in 10^6 bytes, npu_mcycles in 10^6 cycles, the memory columns in KB of 1024 bytes; ms_low and
+    ms_high the limits of the estimated time. Where a board ran one of the models at least, the columns of
+    `_board_columns` stand behind these.
     """
-    return pd.DataFrame([_row(run, each) for each in chosen])
+    rows = [_row(run, each) for each in chosen]
+    told = [read_board(run, each) for each in chosen]
+    if any(told):
+        rows = [row | _board_columns(each) for row, each in zip(rows, told)]
+    return pd.DataFrame(rows)
+
+
+def read_board(run: Path, variant: Variant) -> dict | None:
+    """What a board told of the variant's model as it is now (board.json); None where none ran it, or another build."""
+    path = run_files.board(run, variant, "board.json")
+    if not path.exists():
+        return None
+    told = read_json(path)
+    return told if told["rknn_sha256"] == sha256(run_files.rknn(run, variant, "model.rknn")) else None
 
 
 def read_metrics(run: Path, variant: Variant) -> tuple[dict, dict]:
@@ -61,6 +79,22 @@ def _row(run: Path, variant: Variant) -> dict:
         "verdict": judged["verdict"]["result"],
         "retention_low": _rounded(int8["retention_low"]),
         "retention_high": _rounded(int8["retention_high"]),
+        "ms_low": round(judged["costs"]["ms_low"], DIGITS["ms_low"]),
+        "ms_high": round(judged["costs"]["ms_high"], DIGITS["ms_high"]),
+    }
+
+
+def _board_columns(told: dict | None) -> dict:
+    """What a board told: mAP50-95 (0..1), the median time of rknn_run in ms, its words, whether the verdict was right.
+
+    Its words are `ran`, or why it refuses the model.
+    """
+    ran = told is not None and told["result"] == run_files.BOARD_RAN
+    return {
+        "map50_95_board": round(told["metrics"]["map50_95"], MAP_DIGITS) if ran else float("nan"),
+        "ms_board": round(told["run_ms"]["median"], DIGITS["ms_board"]) if ran else float("nan"),
+        "board": "ran" if ran else told["words"] if told else None,
+        "verdict_was": told["verdict_was"] if told else None,
     }
 
 
@@ -77,10 +111,7 @@ def to_csv(table: pd.DataFrame) -> str:
 def from_csv(path) -> pd.DataFrame:
     """The table that `to_csv` made. Raises UserError when the file is missing or is none."""
     try:
-        # A model may be called 8, or NA.
-        return pd.read_csv(
-            path, dtype={"model": str, "imgsz": str, "verdict": str}, keep_default_na=False, na_values=[""]
-        )
+        return pd.read_csv(path, dtype=dict.fromkeys(TEXTS, str), keep_default_na=False, na_values=[""])
     except FileNotFoundError:
         raise UserError(f"{path} is missing; run the step that makes it first") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:

@@ -1,7 +1,9 @@
 """What is wrong with the form of a config, in sentences that a person understands."""
 
 import difflib
+from pathlib import Path
 
+import yaml
 from jsonschema import Draft202012Validator
 
 _TYPES = {
@@ -35,9 +37,9 @@ def with_numbers(value, schema: dict, root: dict | None = None):
         return {name: with_numbers(each, known.get(name, others), root) for name, each in value.items()}
     if isinstance(value, list):
         return [with_numbers(each, schema.get("items", {}), root) for each in value]
-    if schema.get("type") == "integer" and isinstance(value, str) and value.isdecimal():
+    if "integer" in schema.get("type", ()) and isinstance(value, str) and value.isdecimal():
         return int(value)
-    if schema.get("type") == "boolean" and value in ("true", "false"):
+    if value in ("true", "false") and (schema.get("type") == "boolean" or True in schema.get("enum", [])):
         return value == "true"
     return value
 
@@ -55,7 +57,7 @@ def _sentence(error) -> str:
         missing = [name for name in error.validator_value if name not in value]
         return "; ".join(f"{_key([*error.absolute_path, name])} is missing" for name in missing)
     if error.validator == "enum":
-        known = list(map(str, error.validator_value))
+        known = [str(each).lower() if isinstance(each, bool) else str(each) for each in error.validator_value]
         return f"{key} is '{value}', not one of {', '.join(known)}{nearest(str(value), known, listed=False)}"
     if error.validator == "type":
         wanted = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
@@ -87,3 +89,27 @@ def nearest(name: str, known: list[str], listed: bool = True) -> str:
     if near:
         return f" (did you mean {near[0]}?)"
     return f" (known: {', '.join(known)})" if listed and known else ""
+
+
+def repeated_keys(path: Path) -> list[str]:
+    """A sentence for each key that stands twice in one block of a YAML file: YAML's readers keep the last, silently."""
+    try:
+        root = yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader)
+    except yaml.YAMLError:
+        return []  # whoever reads the file tells that it is none
+    return [f"{path}, {each}" for each in _repeated(root, [])]
+
+
+def _repeated(node, above: list):
+    if isinstance(node, yaml.MappingNode):
+        first = {}
+        for key, value in node.value:
+            line, here = key.start_mark.line + 1, [*above, key.value]
+            if isinstance(key.value, str):
+                if key.value in first:
+                    yield f"line {line}: {_key(here)} is there twice, first in line {first[key.value]}; keep one"
+                first.setdefault(key.value, line)
+            yield from _repeated(value, here)
+    elif isinstance(node, yaml.SequenceNode):
+        for number, value in enumerate(node.value):
+            yield from _repeated(value, [*above, number])

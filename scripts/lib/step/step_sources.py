@@ -9,17 +9,18 @@ _IMPORT = re.compile(r"^[ \t]*from[ \t]+(lib(?:\.\w+)*)[ \t]+import[ \t]+(\([^)]
 
 
 def step_sources(step: str, root: Path = Path()) -> list[str]:
-    """Paths, relative to `root` and sorted, of `scripts/STEP.py` and of everything in scripts/lib it imports.
+    """Paths, relative to `root`: first `scripts/STEP.py`, then, sorted, everything in scripts/lib that it imports.
 
     Of a package the files that are no modules count too: templates, C code.
     """
-    found, waiting = set(), [root / "scripts" / f"{step}.py"]
+    command = root / "scripts" / f"{step}.py"
+    found, waiting = set(), [command]
     while waiting:
         path = waiting.pop()
         if path not in found:
             found.add(path)
             waiting.extend(_beside(path, root / "scripts", path.stat().st_mtime_ns))
-    return sorted(str(path.relative_to(root)) for path in found)
+    return [str(path.relative_to(root)) for path in (command, *sorted(found - {command}))]
 
 
 @cache

@@ -31,37 +31,89 @@ static float draw_float(void)
     return (float)draw(10000) / 10000;
 }
 
-static yolov8_model draw_model(void)
+static void draw_output(yolov8_output *output, int channels, int height, int width)
 {
     static const int lanes[] = {1, 3, 8, 16, 16, 16, 16, 32};
-    yolov8_model model = {draw(2) ? YOLOV8_SPLIT : YOLOV8_SINGLE, 32, 32, 0, 0, {{0}}};
+    output->channels = channels;
+    output->height = height;
+    output->width = width;
+    output->c2 = lanes[draw(8)];
+    output->c1 = (channels + output->c2 - 1) / output->c2;
+    output->zero_point = (int)draw(256) - 128;
+    output->scale = (float)(1 + draw(10000)) / (draw(2) ? 10000 : 1000000);
+}
+
+static yolov8_layer draw_layer(void)
+{
+    static const int strides[] = {8, 16, 32, 32, 13, 10, 32};
+    yolov8_layer layer = {0, 0, 0, 0, {{0}}};
+    int i;
+    layer.stride = strides[draw(7)];
+    layer.anchor_count = 1 + (int)draw(draw(8) ? 3 : YOLOV8_MAX_ANCHORS);
+    layer.new_coords = (int)draw(2);
+    layer.scale_x_y = 1 + draw(100) / 100.0;
+    for (i = 0; i < 2 * layer.anchor_count; i++) layer.anchors[i / 2][i % 2] = (float)(1 + draw(20000)) / 100;
+    return layer;
+}
+
+static void draw_maps(yolov8_model *model)
+{
+    const int sets = yolov8_set_count(model), maps = yolov8_map_count(model);
+    const int bins = draw(2) ? 16 : 2 + (int)draw(YOLOV8_MAX_BINS - 1);
+    int set;
+    for (set = 0; set < sets; set++) {
+        const int stride = yolov8_stride(model, set), per_cell = yolov8_per_cell(model, set);
+        const int height = model->height / stride, width = model->width / stride;
+        yolov8_output *output = &model->outputs[set * maps];
+        draw_output(output, model->family == YOLOV8_DFL ? 4 * bins : 4 * per_cell, height, width);
+        if (model->family == YOLOV8_ANCHORS) draw_output(output + 1, per_cell, height, width);
+        draw_output(output + maps - 1, per_cell * model->classes, height, width);
+    }
+    model->output_count = sets * maps;
+}
+
+/* Something that is wrong; yolov8_init must see it, or it is none. */
+static void spoil(yolov8_model *model)
+{
+    int *numbers = (int *)&model->outputs[draw(6)];
+    yolov8_layer *layer = &model->layers[draw(2)];
+    switch (draw(11)) {
+    case 0: model->width = (int)draw(3000) - 1000; break;
+    case 1: model->classes = (int)draw(3) ? (int)draw(60) - 20 : INT32_MAX; break;
+    case 2: model->output_count = (int)draw(21) - 1; break;
+    case 3: model->outputs[draw(6)].scale = draw_float() * 4; break;
+    case 4: model->head = (yolov8_head)draw(4); break;
+    case 5: model->family = (yolov8_family)draw(4); break;
+    case 6: model->layer_count = (int)draw(9) - 1; break;
+    case 7: layer->stride = draw(4) ? (int)draw(70) - 10 : INT32_MAX; break;
+    case 8: layer->anchor_count = draw(4) ? (int)draw(20) - 2 : INT32_MAX; break;
+    case 9: layer->anchors[0][draw(2)] = draw_float() * 4; break;
+    default: numbers[draw(6)] += (int)draw(7) - 3;
+    }
+}
+
+static yolov8_model draw_model(void)
+{
+    yolov8_model model;
     const int larger = (int)draw(8);
-    int split = model.head == YOLOV8_SPLIT, i;
-    if (larger == 0) model.width = 64;
-    if (larger == 1) model.height = 96;
+    int i;
+    memset(&model, 0, sizeof model);
+    model.head = draw(2) ? YOLOV8_SPLIT : YOLOV8_SINGLE;
+    model.family = (yolov8_family)draw(3);
+    model.end2end = draw(4) == 0;
+    model.width = larger == 0 ? 64 : 32;
+    model.height = larger == 1 ? 96 : 32;
     model.classes = 1 + (int)draw(draw(4) ? 4 : 20);
-    model.output_count = split ? 6 : 1;
-    for (i = 0; i < model.output_count; i++) {
-        yolov8_output *each = &model.outputs[i];
-        each->channels = split ? (i % 2 ? model.classes : 64) : 4 + model.classes;
-        each->height = split ? model.height / (8 << i / 2) : yolov8_anchor_count(&model);
-        each->width = split ? model.width / (8 << i / 2) : 1;
-        each->c2 = lanes[draw(8)];
-        each->c1 = (each->channels + each->c2 - 1) / each->c2;
-        each->zero_point = (int)draw(256) - 128;
-        each->scale = (float)(1 + draw(10000)) / (draw(2) ? 10000 : 1000000);
+    if (model.family == YOLOV8_ANCHORS) {
+        model.layer_count = 1 + (int)draw(draw(4) ? 2 : YOLOV8_MAX_LAYERS);
+        for (i = 0; i < model.layer_count; i++) model.layers[i] = draw_layer();
     }
-    if (draw(4) == 0) { /* something that is wrong; yolov8_init must see it, or it is none */
-        int *numbers = (int *)&model.outputs[draw(6)];
-        switch (draw(6)) {
-        case 0: model.width = (int)draw(3000) - 1000; break;
-        case 1: model.classes = (int)draw(3) ? (int)draw(60) - 20 : INT32_MAX; break;
-        case 2: model.output_count = (int)draw(9) - 1; break;
-        case 3: model.outputs[draw(6)].scale = draw_float() * 4; break;
-        case 4: model.head = (yolov8_head)draw(4); break;
-        default: numbers[draw(6)] += (int)draw(7) - 3;
-        }
+    if (model.head == YOLOV8_SPLIT) draw_maps(&model);
+    else {
+        draw_output(model.outputs, 4 + model.classes, yolov8_prediction_count(&model), 1);
+        model.output_count = 1;
     }
+    if (draw(4) == 0) spoil(&model);
     return model;
 }
 
@@ -105,7 +157,7 @@ int main(int argc, char **argv)
             }
             count = yolov8_decode(&decoder, (const int8_t *const *)buffers, sizes, confidence, iou, &fit, candidates,
                                   room, detections, capacity);
-            if (room < 1 || capacity < 1 || !(confidence >= 0) || !(iou >= 0) || fit.width < 1)
+            if (room < 1 || capacity < 1 || !(confidence >= 0) || !(iou >= 0 || model.end2end) || fit.width < 1)
                 DEMAND(count == YOLOV8_BAD_ARGUMENT);
             else if (wrong)
                 DEMAND(count == YOLOV8_BAD_SIZE);

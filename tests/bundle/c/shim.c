@@ -17,6 +17,11 @@ float shim_iou(const float *a, const float *b) { return yolov8_iou(a, b); }
 
 int shim_any_above(const int8_t *bytes, int limit) { return yolov8_any_above(bytes, limit) != 0; }
 
+void shim_score_limits(const yolov8_output *objectness, const yolov8_output *scores, float confidence, int limits[256])
+{
+    yolov8_score_limits(objectness, scores, confidence, limits);
+}
+
 double shim_exp(double x) { return yolov8_exp(x); }
 
 size_t shim_decoder_size(void) { return sizeof(yolov8_decoder); }

@@ -11,20 +11,19 @@ import numpy as np
 import onnx
 
 from lib.detector.anchors import from_metadata
-from lib.detector.head import HEAD_KEY, SINGLE, SPLIT
+from lib.detector.head import END2END_KEY, HEAD_KEY, SELECTED, SINGLE, SPLIT
+from lib.detector.outputs import is_end2end
 from lib.graph.onnx_file import metadata
 from lib.graph.surgery import (
-    channels_first,
     darknet_single,
     darknet_split,
     equalize,
     float32_weights,
-    four_d_output,
+    limit_boxes,
     lower_opset,
-    normalize_boxes,
     one_sigmoid,
-    one_transpose_dfl,
     raise_opset,
+    single_output,
     split_again,
     split_outputs,
 )
@@ -35,10 +34,10 @@ from lib.step.errors import UserError
 
 PREPARATION = (float32_weights, raise_opset, lower_opset)
 PASSES = {
-    SINGLE: (one_transpose_dfl, channels_first, one_sigmoid, normalize_boxes, four_d_output),
+    SINGLE: (one_sigmoid, split_outputs, single_output, limit_boxes),
     SPLIT: (one_sigmoid, split_outputs),
 }
-PASSES_OF_SPLIT = (split_again,)
+PASSES_OF_SPLIT = {SINGLE: (split_again, single_output, limit_boxes), SPLIT: (split_again,)}
 PASSES_OF_DARKNET = {SINGLE: (darknet_single, equalize), SPLIT: (darknet_split, equalize)}
 PASSES_ON_IMAGES = (equalize,)  # their rewrite takes images too
 
@@ -47,12 +46,11 @@ MEASURED, PROVEN = 16, 4
 
 # What a pass does to the form in which predictions leave the graph; those not named leave it alone.
 CHANGES = {
-    channels_first: {"transposed": False},
     one_sigmoid: {"sigmoid": True},
-    normalize_boxes: {"normalized": True},
-    four_d_output: {"head": SINGLE, "normalized": False},  # the head implies it
     split_outputs: {"head": SPLIT, "sigmoid": True, "transposed": False},
     split_again: {"sigmoid": True, "outputs": None},
+    single_output: {"head": SINGLE},
+    limit_boxes: {"limited": True},
     darknet_single: {"head": SINGLE},
     darknet_split: {"head": SPLIT},
 }
@@ -75,18 +73,21 @@ def adapt(model: onnx.ModelProto, head: str, pictures: list[np.ndarray], seed: i
     if done := head_of(model):
         if done != head:
             raise UserError(f"the model already went through surgery for head '{done}'; give the exported one")
-        witness = Witness(model, Form(head=head, darknet=from_metadata(metadata(model))), pictures[:PROVEN], seed)
+        told = metadata(model)
+        form = Form(head=head, darknet=from_metadata(told), end2end=is_end2end(told))
+        witness = Witness(model, form, pictures[:PROVEN], seed)
         return graph.model, _record(head, witness, [])
     form, passes = form_of(graph), passes_of(graph, head)
     witness = Witness(graph.model, form, pictures[:PROVEN], seed)
     measured = pictures[:MEASURED] or witness.inputs
     form, record = _run(PREPARATION, graph, form, witness, measured)
-    if head == SINGLE and not form.darknet:
-        _require_known_boxes(graph, witness)
     record += _run(passes, graph, form, witness, measured)[1]
-    entry = graph.model.metadata_props.add()
-    entry.key, entry.value = HEAD_KEY, head
+    onnx.helper.set_model_props(graph.model, metadata(graph.model) | _metadata(head, form.end2end))
     return graph.model, _record(head, witness, record)
+
+
+def _metadata(head: str, end2end: bool) -> dict[str, str]:
+    return {HEAD_KEY: head, **({END2END_KEY: "true"} if end2end else {})}
 
 
 def _run(
@@ -113,14 +114,10 @@ def name_of(each) -> str:
 
 
 def passes_of(graph: Graph, head: str) -> tuple:
-    """The passes that bring a prepared `graph` to `head`, needed or not. Raises UserError where there is no way."""
+    """The passes that bring a prepared `graph` to `head`, needed or not."""
     if from_metadata(metadata(graph.model)):
         return PASSES_OF_DARKNET[head]
-    if not split_again.is_split(graph):
-        return PASSES[head]
-    if head != SPLIT:
-        raise UserError(f"the model is split already; it can have the head '{SPLIT}' only, or give the unsplit one")
-    return PASSES_OF_SPLIT
+    return (PASSES_OF_SPLIT if split_again.is_split(graph) else PASSES)[head]
 
 
 def form_of(graph: Graph) -> Form:
@@ -129,23 +126,18 @@ def form_of(graph: Graph) -> Form:
         return Form(darknet=darknet)
     if split_again.is_split(graph):
         outputs = tuple(split_again.outputs_in_order(graph))
-        return Form(head=SPLIT, sigmoid=split_again.sigmoids(graph) == 1, outputs=outputs)
+        end2end = is_end2end(metadata(graph.model))
+        return Form(head=SPLIT, sigmoid=split_again.sigmoids(graph) == 1, outputs=outputs, end2end=end2end)
     detector = find_detector(graph)
     for maps in (detector.box_maps, detector.class_maps):
         split_outputs.require_strides(graph, maps)
-    return Form(transposed=detector.transposed, sigmoid=not one_sigmoid.needed(graph))
-
-
-def _require_known_boxes(graph: Graph, witness: Witness) -> None:
-    """Raises UserError unless the boxes are what our own arithmetic makes of the DFL's maps: cx, cy, w, h in pixels.
-
-    With the head 'split' the passes prove it; 'single' would carry boxes of another kind through.
-    """
-    outside = Graph(graph.model)
-    split_outputs.rewrite(outside)
-    outside.tidy()
-    failure = "the model's boxes are not cx, cy, w, h in pixels, or its strides are not 8, 16, 32"
-    witness.compare(outside.model, Form(head=SPLIT), TOLERANCE, failure)
+    sigmoid = not one_sigmoid.needed(graph)
+    if detector.end2end:
+        if not sigmoid:
+            raise UserError("the end-to-end head selects by logits, without a sigmoid; export the model anew")
+        return Form(head=SELECTED, end2end=True, classes=detector.classes(graph))
+    # A one-to-one head whose predictions were all exported still needs no NMS.
+    return Form(transposed=detector.transposed, sigmoid=sigmoid, end2end=is_end2end(metadata(graph.model)))
 
 
 def head_of(model: onnx.ModelProto) -> str | None:

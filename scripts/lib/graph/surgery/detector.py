@@ -1,15 +1,15 @@
-"""Recognizing the anchor-free head of YOLOv8 and its kin by the graph's structure, never by node names."""
+"""Recognizing the anchor-free head of YOLOv8 and its successors by the graph's structure, never by node names."""
 
 from dataclasses import dataclass
 
 import onnx
 
+from lib.detector.head import DFL, DISTANCES, SIDES, STRIDES
 from lib.graph.surgery.graph import Graph, attribute
 from lib.step.errors import UserError
 
-SIDES = 4
 FIRST_OPSET = 13  # before it Softmax flattens everything behind its axis
-EXPECTED = "a YOLOv8-style detector with one output [1, 4+classes, N] is expected"
+EXPECTED = "a YOLO detector with one output [1, 4+classes, N] or [1, 300, 6] is expected"
 
 
 @dataclass(frozen=True)
@@ -17,24 +17,28 @@ class Detector:
     """Names of the tensors that surgery cuts at.
 
     feature map ─ Conv ─ box map   ─ Reshape ─┐
-                         (a stride each)      Concat ─ Softmax (DFL) ─ … ─ boxes ──┐
-                  Conv ─ class map ─ Reshape ─┐                                    Concat ─ Transpose? ─ output
-                         (a stride each)      Concat ─ Sigmoid? ─ scores ──────────┘
+                         (a stride each)      Concat ─ DFL? ─ … ─ boxes ───────┐
+                  Conv ─ class map ─ Reshape ─┐                                Concat ─ Transpose? ─ output
+                         (a stride each)      Concat ─ Sigmoid? ─ scores ──────┘        └ TopK, Gather … ─ output
 
-    The two Concats over strides may be one, with a Split behind it. boxes: [1, 4, N]. scores: [1, C, N]. joined:
-    their Concat, [1, 4+C, N]. softmax: what the DFL's Softmax makes. box_maps: [1, 4*R, H, W], largest first.
-    class_maps: [1, C, H, W] likewise, before any sigmoid. sigmoids: how many the class scores pass. transposed: the
-    output is [1, N, 4+C].
+    The two Concats over strides may be one, with a Split behind it. family: DFL (a Softmax over the bins of a side) or
+    DISTANCES (the box map holds the sides' distances). boxes: [1, 4, N]. scores: [1, C, N]. joined: their Concat,
+    [1, 4+C, N]. softmax: what the DFL's Softmax makes, None for DISTANCES. box_maps: [1, 4*R, H, W] with R bins, or
+    [1, 4, H, W], largest first. class_maps: [1, C, H, W] likewise, before any sigmoid. sigmoids: how many the class
+    scores pass. transposed: the output is [1, N, 4+C]. end2end: the output is [1, K, 6], the K best predictions of a
+    one-to-one head, which needs no NMS.
     """
 
+    family: str
     boxes: str
     scores: str
     joined: str
-    softmax: str
+    softmax: str | None
     box_maps: tuple[str, ...]
     class_maps: tuple[str, ...]
     sigmoids: int
     transposed: bool
+    end2end: bool
 
     def classes(self, graph: Graph) -> int:
         """The number of classes."""
@@ -43,31 +47,72 @@ class Detector:
 
 def find_detector(graph: Graph) -> Detector:
     """The head of `graph`, found from its output backwards. Raises UserError saying what was expected and found."""
-    joined, transposed = _before_transpose(graph, graph.output)
+    end2end = selects(graph)
+    joined, transposed = (_before_selection(graph), False) if end2end else _before_transpose(graph, graph.output)
     node = graph.producer(joined)
-    if node is None or node.op_type != "Concat" or len(node.input) != 2 or _axis(graph, node) != 1:
+    if node is None or not _joins_boxes_and_scores(graph, node):
         found = "an input" if node is None else f"{node.op_type} of {len(node.input)}"
         raise UserError(f"the output is no Concat of boxes and scores but {found}{_resembles(graph, node)}; {EXPECTED}")
     boxes, scores = node.input
     if graph.shape(boxes)[1:2] != (SIDES,):
         raise UserError(f"the first part of the output has shape {list(graph.shape(boxes))}, not [1, 4, N]; {EXPECTED}")
     softmax = _dfl_softmax(graph, boxes)
-    bins = _before_bins(graph, softmax.input[0])
-    box_maps = _sources(graph, bins, 0, graph.shape(bins)[1])
+    sides = _before_bins(graph, softmax.input[0]) if softmax else _before_corners(graph, boxes)
+    box_maps = _sources(graph, sides, 0, graph.shape(sides)[1])
     class_maps = _sources(graph, scores, 0, graph.shape(scores)[1])
     passed = {sigmoids for _, sigmoids in class_maps}
     if len(passed) != 1:
         raise UserError(f"the class scores of the strides pass different numbers of sigmoids: {sorted(passed)}")
     return Detector(
+        DFL if softmax else DISTANCES,
         boxes,
         scores,
         joined,
-        softmax.output[0],
+        softmax.output[0] if softmax else None,
         _largest_first(graph, box_maps),
         _largest_first(graph, class_maps),
         passed.pop(),
         transposed,
+        end2end,
     )
+
+
+def selects(graph: Graph) -> bool:
+    """Whether the output is the K best predictions, [1, K, 6], of an end-to-end head.
+
+    Raises UserError for a graph with NMS in it, whose output looks the same.
+    """
+    if len(graph.outputs) != 1 or len(graph.shape(graph.output)) != 3 or graph.shape(graph.output)[2] != SIDES + 2:
+        return False
+    kinds = {node.op_type for node in _upwards(graph, graph.output, lambda node: node.op_type == "Conv")}
+    if "NonMaxSuppression" in kinds:
+        raise UserError("the model has NMS in it, which the NPU has not; export it without (nms=None)")
+    return "TopK" in kinds
+
+
+def _before_selection(graph: Graph) -> str:
+    """What an end-to-end head selects from: its Concat [1, 4+C, N] of boxes and scores, or the output without one."""
+    for node in _upwards(graph, graph.output, lambda node: node.op_type == "Conv"):
+        if _joins_boxes_and_scores(graph, node) and graph.shape(node.input[0])[1:2] == (SIDES,):
+            return node.output[0]
+    return graph.output
+
+
+def _upwards(graph: Graph, tensor: str, is_end):
+    """The nodes that `tensor` comes from, nearest first; what lies above a node for which `is_end` is left out."""
+    waiting, seen = [tensor], set()
+    while waiting:
+        node = graph.producer(waiting.pop(0))
+        if node is None or node.output[0] in seen:
+            continue
+        seen.add(node.output[0])
+        yield node
+        if not is_end(node):
+            waiting.extend(node.input)
+
+
+def _joins_boxes_and_scores(graph: Graph, node: onnx.NodeProto) -> bool:
+    return node.op_type == "Concat" and len(node.input) == 2 and _axis(graph, node) == 1
 
 
 def _before_transpose(graph: Graph, tensor: str) -> tuple[str, bool]:
@@ -91,29 +136,47 @@ def _resembles(graph: Graph, node: onnx.NodeProto | None) -> str:
         known = ", as pose and oriented-box models have"
     elif len(shape) == 2:
         known = ", as classifiers have"
-    elif len(shape) == 3 and shape[2] == 6:
-        known = ", as an end-to-end (NMS-free) head has: export without it (end2end=False)"
     elif len(shape) == 3 and shape[1] > shape[2] > 5:
         known = ", as YOLOv5 with anchors has"
     return f" of shape {list(shape)}{known}"
 
 
-def _dfl_softmax(graph: Graph, boxes: str) -> onnx.NodeProto:
-    """The Softmax of the DFL, the first one met from the boxes upwards."""
-    softmaxes, waiting, seen = {}, [boxes], set()
-    while waiting:
-        tensor = waiting.pop()
-        node = graph.producer(tensor)
-        if node is None or tensor in seen:
-            continue
-        seen.add(tensor)
-        if node.op_type == "Softmax":
-            softmaxes[tensor] = node
-        else:
-            waiting.extend(node.input)
-    if len(softmaxes) != 1:
+def _dfl_softmax(graph: Graph, boxes: str) -> onnx.NodeProto | None:
+    """The Softmax of the DFL between the box maps and the boxes; None where there is none.
+
+    Attention has Softmax nodes too; they lie above the box maps.
+    """
+    softmaxes = [
+        node for node in _upwards(graph, boxes, lambda node: _is_feature_map(graph, node)) if node.op_type == "Softmax"
+    ]
+    if len(softmaxes) > 1:
         raise UserError(f"the boxes come from {len(softmaxes)} Softmax nodes, not from the one of a DFL; {EXPECTED}")
-    return next(iter(softmaxes.values()))
+    return softmaxes[0] if softmaxes else None
+
+
+def _is_feature_map(graph: Graph, node: onnx.NodeProto) -> bool:
+    """Whether a node makes a map of the cells of a stride. No tensor of the decoding has such a shape: N is larger."""
+    _, _, height, width = graph.shape(graph.input)
+    return graph.shape(node.output[0])[2:] in {(height // stride, width // stride) for stride in STRIDES}
+
+
+def _before_corners(graph: Graph, boxes: str) -> str:
+    """The distances [1, 4, N] of all strides, from which a head without DFL computes its boxes."""
+    for node in _upwards(graph, boxes, lambda node: _is_feature_map(graph, node)):
+        for tensor in node.input:
+            if graph.shape(tensor)[1:2] == (SIDES,) and _holds_strides(graph, tensor):
+                return tensor
+    raise UserError(f"the boxes come neither from a DFL nor from distances [1, 4, N]; {EXPECTED}")
+
+
+def _holds_strides(graph: Graph, tensor: str) -> bool:
+    """Whether `tensor` [1, K, N] is feature maps of several strides side by side, or some channels of such a one."""
+    node = graph.producer(tensor)
+    if node is None or len(graph.shape(tensor)) != 3:
+        return False
+    if node.op_type in ("Split", "Slice"):
+        return _first_channel(graph, node, tensor) is not None and _holds_strides(graph, node.input[0])
+    return node.op_type == "Concat" and _axis(graph, node) == 2
 
 
 def _before_bins(graph: Graph, tensor: str) -> str:

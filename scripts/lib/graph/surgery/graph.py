@@ -125,6 +125,15 @@ class Graph:
         self.model.graph.node.insert(at, node)
         return output
 
+    def split(self, tensor: str, parts: int) -> list[str]:
+        """Append a Split of a tensor's channels into equal parts; returns their names."""
+        sizes = np.full(parts, self.shape(tensor)[1] // parts, np.int64)
+        names = [f"{tensor}/part_{number}" for number in range(parts)]
+        self.model.graph.initializer.append(numpy_helper.from_array(sizes, f"{tensor}/parts"))
+        node = helper.make_node("Split", [tensor, f"{tensor}/parts"], names, name=f"{tensor}/Split", axis=1)
+        self.model.graph.node.append(node)
+        return names
+
     def rename(self, tensor: str, name: str) -> str:
         """Give the tensor that a node makes another name, for its readers too; returns the name."""
         for node in self.consumers(tensor):

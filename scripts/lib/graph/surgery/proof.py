@@ -1,6 +1,7 @@
 """The proof that a rewritten graph predicts the same as the one before it."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ from lib.data.image_paths import picture_paths
 from lib.data.images import read_picture
 from lib.data.imgsz import ImageSize
 from lib.detector.anchors import YoloLayer
-from lib.detector.head import EXPORTED, decode
+from lib.detector.head import EXPORTED, SELECTED, decode
 from lib.graph.onnx_session import infer, open_session, to_tensor
+from lib.graph.surgery.detector import selects
 from lib.graph.surgery.graph import Graph
 from lib.step.errors import UserError
 
@@ -35,24 +37,25 @@ class Form:
     """How predictions leave a graph, between the exported form and a head.
 
     head: whose shapes the outputs have. transposed: [1, N, 4+C]. sigmoid: whether the scores have passed it.
-    normalized: boxes divided by width and height where the head does not imply it. outputs: names in the head's
-    order, where the graph has another. darknet: the [yolo] layers of a model from Darknet.
+    limited: centres of boxes lie in the image, and no box is larger. outputs: names in the head's order, where the
+    graph has another. darknet: the [yolo] layers of a model from Darknet. end2end: the head is one-to-one. classes:
+    their number, where the head is SELECTED.
     """
 
     head: str = EXPORTED
     transposed: bool = False
     sigmoid: bool = True
-    normalized: bool = False
+    limited: bool = False
     outputs: tuple[str, ...] | None = None
     darknet: tuple[YoloLayer, ...] = ()
+    end2end: bool = False
+    classes: int | None = None
 
     def predictions(self, raw: list[np.ndarray], imgsz: ImageSize) -> np.ndarray:
         """The transform undone: float32 [N, 4+C], boxes in pixels, scores in 0..1."""
         if self.transposed:
             raw = [each.transpose(0, 2, 1) for each in raw]
-        predictions = decode(raw, self.head, imgsz, self.darknet)
-        if self.normalized:
-            predictions[:, :4] *= np.array([*imgsz, *imgsz], np.float32)
+        predictions = decode(raw, self.head, imgsz, self.darknet, self.classes)
         if not self.sigmoid:
             # tanh does not overflow where exp would.
             predictions[:, 4:] = 0.5 * (1 + np.tanh(predictions[:, 4:] / 2))
@@ -60,11 +63,12 @@ class Form:
 
 
 class Witness:
-    """What a model predicts on a few pictures and on noise, to hold its rewritten forms against, one after another."""
+    """What a model predicts on a few images and on noise, to hold its rewritten forms against, one after another."""
 
     def __init__(self, model: onnx.ModelProto, form: Form, pictures: list[np.ndarray], seed: int):
         self.imgsz = input_size(model)
         self.inputs = [*pictures, noise_picture(self.imgsz, seed)]
+        self.form = form
         self.predictions = self._predict(model, form)
 
     def compare(self, model: onnx.ModelProto, form: Form, tolerance: Tolerance, failure: str) -> dict:
@@ -73,12 +77,14 @@ class Witness:
         Raises UserError, beginning with `failure`, when they are beyond `tolerance`.
         """
         predictions = self._predict(model, form)
-        if self.predictions[0].shape != predictions[0].shape:
-            raise UserError(
-                f"{failure}: predictions have shape {predictions[0].shape}, before {self.predictions[0].shape}"
-            )
-        difference = np.abs(np.stack(predictions) - np.stack(self.predictions)).max(axis=(0, 1))
-        box, score = float(difference[:4].max()), float(difference[4:].max())
+        before = [_limited(each, self.imgsz) for each in self.predictions] if form.limited else self.predictions
+        pairs = list(zip(before, predictions, strict=True))
+        if self.form.head == SELECTED:
+            differences = [selection_difference(*pair, tolerance.score) for pair in pairs]
+        else:
+            differences = [_difference(*pair, failure) for pair in pairs]
+        # A NaN stays one.
+        box, score = (float(np.max(each)) for each in zip(*differences))
         allowed = tolerance.box * max(self.imgsz)
         # Written so that a NaN fails too.
         if not (box <= allowed and score <= tolerance.score):
@@ -86,7 +92,7 @@ class Witness:
                 f"{failure}: boxes differ by up to {box:.3g} px (allowed {allowed:.3g}), "
                 f"scores by up to {score:.3g} (allowed {tolerance.score:.3g}); nothing was written"
             )
-        self.predictions = predictions
+        self.form, self.predictions = form, predictions
         return {"box_px": box, "score": score}
 
     def _predict(self, model: onnx.ModelProto, form: Form) -> list[np.ndarray]:
@@ -98,30 +104,79 @@ class Witness:
         return predictions
 
 
+def _limited(predictions: np.ndarray, imgsz: ImageSize) -> np.ndarray:
+    """Predictions [N, 4+C] with cx, cy, w, h limited to 0..width and 0..height of the image."""
+    boxes = np.clip(predictions[:, :4], 0, np.array([*imgsz, *imgsz], np.float32))
+    return np.concatenate([boxes, predictions[:, 4:]], axis=1)
+
+
+def _difference(before: np.ndarray, after: np.ndarray, failure: str) -> tuple[float, float]:
+    """Largest differences of boxes (pixels) and scores between predictions [N, 4+C], one by one."""
+    if before.shape != after.shape:
+        raise UserError(f"{failure}: predictions have shape {after.shape}, before {before.shape}")
+    difference = np.abs(after - before).max(axis=0)
+    return float(difference[:4].max()), float(difference[4:].max())
+
+
+def selection_difference(selected: np.ndarray, predictions: np.ndarray, rounding: float) -> tuple[float, float]:
+    """Largest differences of boxes (pixels) and scores between what was `selected` and the best of `predictions`.
+
+    selected: [K, 4+C] with one score a row. predictions: [N, 4+C], or a selection too. The K best scores must be the
+    same; and each selected box must be there with its class, its score differing by no more than `rounding`. Rows have
+    no order here: scores that are equal but for rounding may change places. Infinite where a box is not there.
+    """
+    rows, classes = np.nonzero(selected[:, 4:])
+    chosen = selected[rows, 4 + classes]
+    best = np.sort(predictions[:, 4:], axis=None)[::-1][: len(selected)]
+    expected = np.zeros(len(selected), np.float32)
+    expected[: len(chosen)] = np.sort(chosen)[::-1]
+    score = float(np.abs(best - expected).max()) if len(best) == len(selected) else np.inf
+    box = 0.0
+    for row, each, value in zip(rows, classes, chosen):
+        alike = np.abs(predictions[:, 4 + each] - value) <= rounding
+        distances = np.abs(predictions[alike, :4] - selected[row, :4]).max(axis=1)
+        box = max(box, float(distances.min(initial=np.inf)))
+    return box, score
+
+
 def prove_same_outputs(before: onnx.ModelProto, after: onnx.ModelProto, pictures: list[np.ndarray], seed: int) -> float:
     """Run both graphs on `pictures` (uint8 RGB) and on noise; their raw outputs must be the same.
 
-    Returns the largest difference, as a share of the largest absolute value (at least 1) of its channel (axis 1).
-    Raises UserError when it is more than rounding.
+    Returns the largest difference, as a share of the largest absolute value (at least 1) of its channel (axis 1). Of an
+    end-to-end head, whose rows may change places by rounding: of the scores, and of the boxes to the input's longer
+    side. Raises UserError when it is more than rounding.
     """
+    graph = Graph(before)
     imgsz = input_size(before)
+    apart = partial(_selections_apart, max(imgsz)) if selects(graph) else _outputs_apart
     sessions = [open_session(each.SerializeToString()) for each in (before, after)]
     worst = 0.0
     for picture in [*pictures, noise_picture(imgsz, seed)]:
         for expected, found in zip(*(infer(session, to_tensor(picture)) for session in sessions), strict=True):
             if expected.shape != found.shape:
                 raise UserError(f"the rewritten graph has an output {found.shape}, the one before it {expected.shape}")
-            expected, found = (each.reshape(*each.shape[:2], -1).astype(np.float64) for each in (expected, found))
-            scale = np.maximum(1, np.abs(expected).max(axis=2, keepdims=True))
-            worst = np.fmax(worst, (np.abs(expected - found) / scale).max())
             if not np.isfinite(found).all():
                 raise UserError("the rewritten graph gives values that are not finite")
+            worst = np.fmax(worst, apart(expected, found))
     if worst > TOLERANCE.score:
         raise UserError(
             f"the rewritten graph computes something else: outputs differ by up to {worst:.3g} of their range "
             f"(allowed {TOLERANCE.score:.3g}); nothing was written"
         )
     return float(worst)
+
+
+def _outputs_apart(expected: np.ndarray, found: np.ndarray) -> float:
+    expected, found = (each.reshape(*each.shape[:2], -1).astype(np.float64) for each in (expected, found))
+    scale = np.maximum(1, np.abs(expected).max(axis=2, keepdims=True))
+    return (np.abs(expected - found) / scale).max()
+
+
+def _selections_apart(side: int, expected: np.ndarray, found: np.ndarray) -> float:
+    classes = int(max(expected[..., -1].max(), found[..., -1].max())) + 1
+    pair = (decode([each], SELECTED, None, classes=classes) for each in (expected, found))
+    box, score = selection_difference(*pair, TOLERANCE.score)
+    return max(box / side, score)
 
 
 def noise_picture(imgsz: ImageSize, seed) -> np.ndarray:

@@ -7,12 +7,15 @@ Rockchip's exporter adds a third output a stride, the sum of the class scores; i
 
 from collections import defaultdict
 
-from lib.detector.head import STRIDES
+from lib.detector.head import DFL_BINS, SIDES, STRIDES
+from lib.graph.class_names import told_names
+from lib.graph.onnx_file import metadata
 from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.split_outputs import require_strides
 from lib.step.errors import UserError
 
-BOX_CHANNELS = 64
+BOX_CHANNELS = (SIDES * DFL_BINS, SIDES)  # of a DFL, of distances
+EXPECTED = "a box map [1, 64, H, W] (a DFL of 16 bins) or [1, 4, H, W] (distances)"
 
 
 def is_split(graph: Graph) -> bool:
@@ -33,14 +36,13 @@ def outputs_in_order(graph: Graph) -> list[str]:
     if [len(pair) for pair in pairs] != [2] * len(STRIDES):
         shapes = [list(graph.shape(name)) for name in graph.outputs]
         raise UserError(
-            f"the model has outputs {shapes}; a split detector has a box map [1, {BOX_CHANNELS}, H, W] and a class map "
-            f"[1, classes, H, W] for each of {len(STRIDES)} strides"
+            f"the model has outputs {shapes}; a split detector has {EXPECTED} and a class map [1, classes, H, W] for "
+            f"each of {len(STRIDES)} strides"
         )
-    # The box map comes first where both look alike, as with 64 classes.
-    ordered = [sorted(pair, key=lambda name: not _is_box(graph, name)) for pair in pairs]
+    ordered = [_box_map_first(graph, pair) for pair in pairs]
     require_strides(graph, [box for box, _ in ordered])
     if not all(_is_box(graph, box) for box, _ in ordered):
-        raise UserError(f"no output of the split model has {BOX_CHANNELS} channels (4 sides of a DFL with 16 bins)")
+        raise UserError(f"the split model has no box map at every stride: {EXPECTED}, not through a sigmoid, is one")
     return [name for pair in ordered for name in pair]
 
 
@@ -80,8 +82,22 @@ def _is_sum(graph: Graph, name: str) -> bool:
     return graph.shape(name)[1] == 1 and node is not None and node.op_type == "ReduceSum"
 
 
+def _box_map_first(graph: Graph, pair: list[str]) -> list[str]:
+    """Box map and class map of a stride.
+
+    Where both look like a box map, the class names tell, then the DFL's number of channels, then the order given.
+    """
+    classes = len(told_names(metadata(graph.model)))
+
+    def rank(name: str) -> tuple[bool, bool, int]:
+        channels = graph.shape(name)[1]
+        return not _is_box(graph, name), channels == classes, -channels
+
+    return sorted(pair, key=rank)
+
+
 def _is_box(graph: Graph, name: str) -> bool:
-    return graph.shape(name)[1] == BOX_CHANNELS and _count(graph, name) == 0
+    return graph.shape(name)[1] in BOX_CHANNELS and _count(graph, name) == 0
 
 
 def _count(graph: Graph, name: str) -> int:

@@ -1,8 +1,11 @@
-"""Outputs a stride each, cut where they leave their last convolution; the DFL and the boxes are decoded outside.
+"""Outputs a stride each, cut where they leave their last convolution; the boxes are decoded outside.
 
-Conv ─ box map   ─ Reshape ─ Concat ─ DFL ─ …           Conv ─ box_S                 [1, 4*16, H/S, W/S]
+Conv ─ box map   ─ Reshape ─ Concat ─ DFL? ─ …          Conv ─ box_S                 [1, 4*R, H/S, W/S] or [1, 4, …]
                                                 →
 Conv ─ class map ─ Reshape ─ Concat ─ Sigmoid ─ …       Conv ─ Sigmoid ─ scores_S    [1, C, H/S, W/S]
+
+With R bins of a DFL, or the four distances. What an end-to-end head selects its best predictions with (TopK, Gather …)
+falls away as the decoding does.
 """
 
 from lib.detector.head import STRIDES

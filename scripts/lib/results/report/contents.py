@@ -16,7 +16,7 @@ from lib.results.choice import best_first, focus, not_told_apart, pareto_front, 
 from lib.results.report.provenance import checksums, commit, dataset_checksum, portable_config, versions
 from lib.results.report.rows import columns, reasons, rows_of, shared
 from lib.results.sweep import Variant, variants
-from lib.results.table import class_differences, from_csv, read_metrics, variant_of
+from lib.results.table import class_differences, from_csv, read_board, read_metrics, variant_of
 from lib.step.files import read_json, require
 
 WORST_LAYERS = 10
@@ -66,6 +66,7 @@ def contents(run: Path, config: dict) -> dict:
             {"variant": each.title(), "shown": label == shown, "rows": _records(class_differences(run, each))}
             for label, each in zip(table.index, chosen)
         ],
+        "board": [_board(run, each) for each in chosen if read_board(run, each)],
         "layers": [_layers(run, each) for each in _analysed(chosen, config)],
         "toolkit": sorted(toolkits),
         "versions": versions(),
@@ -89,6 +90,15 @@ def _layers(run: Path, variant: Variant) -> dict:
         "variant": variant.title(),
         "rows": _records(worst(layers.dropna(subset=["single_cos"]), WORST_LAYERS)),
         "figure": _png(run_files.layers(run, variant, ".png")),
+    }
+
+
+def _board(run: Path, variant: Variant) -> dict:
+    """What a board told of a variant, and the simulator's mAP50-95 to read it beside."""
+    return {
+        "title": variant.title(),
+        "simulator": read_metrics(run, variant)[1]["map50_95"],
+        **read_board(run, variant),
     }
 
 

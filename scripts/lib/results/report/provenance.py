@@ -59,16 +59,21 @@ def dataset_checksum(dataset: Path) -> tuple[int, str]:
     return len(listed), hashlib.sha256(lines.encode()).hexdigest()
 
 
+# Of the config's `board`: they say how one board is reached from one machine.
+PRIVATE = ("host", "options", "sdk", "runtime", "launcher")
+
+
 def portable_config(config: dict) -> str:
     """A run's config as YAML that gives the run again: without models it does not use, and without absolute paths.
 
     A file named by an absolute path keeps its name alone: where it lies is this machine's matter, what it holds is
-    told by its checksum.
+    told by its checksum. How a board is reached is its owner's matter, and left empty.
     """
     used = {name: config["models"][name] for name in config["sweep"]["model"]}
-    return yaml.safe_dump(
-        _without_folders(config | {"models": used}), default_flow_style=None, allow_unicode=True, width=100
-    )
+    portable = _without_folders(config | {"models": used})
+    if "board" in config:
+        portable["board"] = config["board"] | dict.fromkeys(PRIVATE, "")
+    return yaml.safe_dump(portable, default_flow_style=None, allow_unicode=True, width=100)
 
 
 def _without_folders(value):

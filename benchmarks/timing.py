@@ -1,0 +1,118 @@
+"""How far the estimated time is from what people measured on boards: python benchmarks/timing.py [--rebuild]
+
+Prints, of each row of config/measured.csv, the estimate from all rows and that from the rows of other models, as
+docs/timing.md shows them. With --rebuild it builds those models again, with random weights, and prints the cycles, MB
+and operators that stand in the table (five minutes).
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "scripts"))
+os.environ.update(YOLO_AUTOINSTALL="false", YOLO_OFFLINE="true")
+
+import cv2
+
+from lib.data.imgsz import ImageSize
+from lib.graph.export import export, random_weights
+from lib.graph.onnx_file import load, save
+from lib.graph.surgery import adapt
+from lib.graph.surgery.proof import noise_picture
+from lib.graph.surgery.simplify import simplify
+from lib.npu import toolkit
+from lib.npu.build_log import read_build_log
+from lib.npu.timing import Work, estimate, estimator, left_out, read_measured, work_of
+from lib.step import console
+from lib.step.errors import run_step
+
+MEASURED = ROOT / "config" / "measured.csv"
+OPSET, SEED = 19, 0
+# Ultralytics' description, classes, size: cut at the convolutions, as a board wants it.
+SPLIT = {"YOLOv8n 640": ("yolov8n", 2, 640), "YOLOv8n 320": ("yolov8n", 2, 320), "YOLO11n 320": ("yolo11n", 1, 320)}
+
+
+def main():
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rebuild", action="store_true")
+    if parser.parse_args().rebuild:
+        rebuild()
+        return
+    measured, times = read_measured(MEASURED), estimator(MEASURED)
+    print(f"{times.factors.ms_per_mb:.2f} ms per MB, {times.factors.ms_per_operator:.3f} ms per operator;", end=" ")
+    print(f"limits {times.low:.2f} and {times.high:.2f} of the estimate\n")
+    print("| model | board | clock, MHz | measured, ms | convolutions, ms | estimated | from other models | error |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for each, other in zip(measured, left_out(measured)):
+        counted = each.work.npu_mcycles * 1e3 / each.clock_mhz
+        whole = estimate(times.factors, each.work, each.clock_mhz)
+        print(
+            f"| {each.model} | {each.board} | {each.clock_mhz} | {each.ms:g} | {counted:.1f} | {whole:.1f} "
+            f"| {other:.1f} | {100 * (other / each.ms - 1):+.0f} % |"
+        )
+
+
+def rebuild() -> None:
+    """Print the work of each model."""
+    with tempfile.TemporaryDirectory() as scratch:
+        console.log_to(str(Path(scratch, "build.log")))
+        for name, (architecture, classes, size) in SPLIT.items():
+            weights = random_weights(f"{architecture}.yaml", classes, SEED, Path(scratch, "random.pt"))
+            simplified, _ = simplify(load(export(weights, ImageSize(size, size), OPSET, Path(scratch))), [], SEED)
+            onnx = Path(scratch, "split.onnx")
+            save(adapt(simplified, "split", [], SEED)[0], onnx)
+            console.say(f"{name}: {build(onnx, size)}")
+        onnx = Path(scratch, "yolov5s.onnx")
+        export_yolov5s(onnx, 640)
+        console.say(f"YOLOv5s 640: {build(onnx, 640)}")
+
+
+def build(onnx: Path, size: int) -> Work:
+    """Build a model for the rv1106, calibrated on noise; what its log says of its work."""
+    noise = onnx.with_name("noise.png")
+    cv2.imwrite(str(noise), noise_picture(ImageSize(size, size), SEED))
+    printed = console.transcript()
+    with toolkit.quantized(onnx, [noise], "rv1106", "normal", verbose=True):
+        return work_of(read_build_log(printed()))
+
+
+def export_yolov5s(path: Path, size: int) -> None:
+    """YOLOv5s as Rockchip's model zoo has it: ReLU, and at each of three strides one convolution to 255 channels.
+
+    Ultralytics has YOLOv5's backbone and neck with a newer head; that is left out.
+    """
+    import torch
+    from ultralytics.nn.tasks import DetectionModel
+
+    detector = DetectionModel("yolov5s.yaml", nc=80, verbose=False).eval()
+    head = detector.model[-1]
+    widths = [branch[0].conv.in_channels for branch in head.cv2]
+    for module in detector.modules():
+        if type(module).__name__ == "Conv":
+            module.act = torch.nn.ReLU()
+    detector.fuse(verbose=False)
+
+    class Maps(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = detector.model[:-1]
+            self.heads = torch.nn.ModuleList([torch.nn.Conv2d(width, 255, 1) for width in widths])
+
+        def forward(self, x):
+            made = []
+            for layer in self.layers:
+                if layer.f != -1:
+                    x = made[layer.f] if isinstance(layer.f, int) else [x if at == -1 else made[at] for at in layer.f]
+                x = layer(x)
+                made.append(x)
+            return tuple(torch.sigmoid(each(made[at])) for each, at in zip(self.heads, head.f))
+
+    torch.onnx.export(Maps().eval(), torch.zeros(1, 3, size, size), str(path), opset_version=13, input_names=["images"])
+
+
+if __name__ == "__main__":
+    sys.exit(run_step(main))

@@ -1,0 +1,50 @@
+# The bundles on a board of yours: `snakemake board --config 'board={host: root@172.32.0.93, sdk: …}'`. Not part of `all`.
+
+# One block of the config is the options of run_on_board.py.
+BOARD = [f"--{name}={value}" for name, value in config["board"].items()]
+
+
+rule board:
+    input:
+        bundles=rules.bundle.output.bundles,
+        int8=expand(rules.quantize.output.detections, **config["sweep"]),
+        build=expand(rules.quantize.output.build, **config["sweep"]),
+        verdict=expand(rules.judge.output.verdict, **config["sweep"]),
+        baseline=expand(rules.evaluate_exported.output.resampled, **config["sweep"]),
+        images=rules.fetch_dataset.output.images,
+        labels=rules.fetch_dataset.output.labels,
+        split=rules.split_dataset.output.split,
+        # The table and the report are made again with what the board told, so they are newer than it.
+        report=ancient(rules.make_report.output.page),
+        step=step("run_on_board"),
+        collect=step("collect"),
+        page=step("make_report"),
+    output:
+        board=directory(results("board")),
+    log:
+        run=results("logs/board.log"),
+        collect=results("logs/board_collect.log"),
+        report=results("logs/board_report.log"),
+    benchmark:
+        results("benchmarks/board.tsv")
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=500,
+    params:
+        **config["sweep"],
+        **EVALUATION,
+        board=BOARD,
+        images=config["evaluation"]["images"],
+        run=lambda w, output: str(Path(output.board).parent),
+        config=CONFIG_AS_GIVEN,
+    message:
+        "Run the bundles on the board"
+    shell:
+        "python {input.step[0]:q} --run {params.run:q} --images {params.images} --names {params.names:q}"
+        " --resamples {params.resamples} --seed {params.seed} {params.board:q} --log {log.run:q}"
+        " && python {input.collect[0]:q} --run {params.run:q} --model {params.model:q} --imgsz {params.imgsz:q}"
+        " --head {params.head} --algorithm {params.algorithm} --max-images {params.max_images} --log {log.collect:q}"
+        " && python {input.page[0]:q} --run {params.run:q} --config {params.config:q}"
+        " --output {input.report:q} --log {log.report:q}"

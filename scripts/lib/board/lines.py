@@ -1,0 +1,94 @@
+"""What goes to the bundle's program detect and what comes back: a stream of images, and lines of JSON."""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from lib.data.images import read_picture
+from lib.data.imgsz import ImageSize
+from lib.data.letterbox import letterbox
+from lib.detector.detections import Detections
+from lib.step.errors import UserError
+
+SHOWN = 60  # characters of a line that is none
+
+
+class Found(NamedTuple):
+    """One image on the board: its name, rknn_run's and the decoder's time in microseconds, what was detected."""
+
+    image: str
+    run_us: int
+    decode_us: int
+    detections: Detections
+
+
+class Printed(NamedTuple):
+    """What the program printed, as far as it came; `garbage` is the first line that is no result, or empty."""
+
+    runtime: dict  # runtime, driver, init_us; empty when it did not come so far
+    found: list[Found]
+    run_us: list[int]  # of --repeat
+    images: int | None  # of the last line: all was done
+    garbage: str
+
+
+def write_stream(images: list[Path], imgsz: ImageSize, target: Path) -> dict[str, tuple[int, int]]:
+    """Write images, letterboxed, as the program reads them; returns the width and height of each, by its file's name.
+
+    An image is a line `WIDTH HEIGHT NAME` and height x width x 3 bytes, RGB, of the input. Raises UserError for an
+    image that cannot be decoded.
+    """
+    sizes = {}
+    with open(target, "wb") as stream:
+        for path in images:
+            fitted, fit = letterbox(read_picture(path), imgsz)
+            sizes[path.name] = fit.source
+            stream.write(f"{fit.source[0]} {fit.source[1]} {path.name}\n".encode() + fitted.tobytes())
+    return sizes
+
+
+def read_lines(output: bytes) -> Printed:
+    """The lines of the program, up to the first that is no result."""
+    runtime, found, run_us, images = {}, [], [], None
+    for line in output.split(b"\n"):
+        if not line:
+            continue
+        try:
+            value = json.loads(line)
+            if "image" in value:
+                found.append(_found(value))
+            elif "run_us" in value:
+                run_us = [int(each) for each in value["run_us"]]
+            elif "images" in value:
+                images = int(value["images"])
+            else:
+                runtime = {name: value[name] for name in ("runtime", "driver", "init_us")}
+        except (ValueError, KeyError, TypeError, IndexError):
+            return Printed(runtime, found, run_us, None, line[:SHOWN].decode(errors="replace"))
+    return Printed(runtime, found, run_us, images, "")
+
+
+def to_line(found: Found) -> str:
+    """A result as the program's line, with its numbers as they were."""
+    each = found.detections
+    rows = [[int(c), float(s), *map(float, box)] for c, s, box in zip(each.classes, each.scores, each.boxes)]
+    return json.dumps({"image": found.image, "run_us": found.run_us, "decode_us": found.decode_us, "detections": rows})
+
+
+def _found(value: dict) -> Found:
+    table = np.array(value["detections"], np.float64).reshape(-1, 6)
+    if not np.isfinite(table).all():
+        raise ValueError("a detection is no number")
+    detections = Detections(table[:, 2:].astype(np.float32), table[:, 1].astype(np.float32), table[:, 0].astype(int))
+    return Found(str(value["image"]), int(value["run_us"]), int(value["decode_us"]), detections)
+
+
+def demand_whole(printed: Printed) -> None:
+    """Raise UserError when there was a line that is no result."""
+    if printed.garbage:
+        raise UserError(
+            f"the program's line after {len(printed.found)} images is no result: '{printed.garbage}'; is something "
+            "else printing there? What came before it is kept; run this again"
+        )

@@ -1,0 +1,92 @@
+"""The program that runs a bundle's model on the board: compiled here for there, and what its end means."""
+
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+from lib.board.transport import Ended, last_line
+from lib.bundle import BOARD_PROGRAM
+from lib.step.errors import UserError
+from lib.step.files import require
+
+SOURCES = (*BOARD_PROGRAM, "decode.h", "model.h")
+# As in detect.c.
+MODEL_REFUSED = 3
+KILLED = (128 + 9, 9)
+_RUNTIME_ERROR = re.compile(r"^E RKNN: (?:\[[\d:.]+\] )?(.*)", re.M)
+
+
+class Refused(UserError):
+    """The board's runtime does not take the model; the message is its own words."""
+
+
+def build(bundle: Path, cc: str, sdk: str, shared: bool, folder: Path) -> Path:
+    """Compile a bundle's detect.c in the empty `folder`; returns the program.
+
+    `sdk` is the folder of Rockchip's runtime (librknn_api); `shared` leaves the runtime out of the program. Raises
+    UserError, with the first complaint, when there is no compiler, no runtime, or it does not compile.
+    """
+    for name in ("make", shlex.split(cc)[0] if cc.strip() else "cc"):
+        if not shutil.which(name):
+            raise UserError(f"there is no program '{name}' here; install it, or name the board's compiler in board.cc")
+    if not sdk:
+        raise UserError(
+            "board.sdk is empty: name the folder with Rockchip's runtime for the board, "
+            "rknpu2/runtime/Linux/librknn_api of rknn-toolkit2"
+        )
+    for name in SOURCES:
+        shutil.copyfile(require(bundle / name, "a bundle's file"), folder / name)
+    command = ["make", "-C", str(folder), f"CC={cc}", f"SDK={Path(sdk).expanduser().resolve()}"]
+    done = subprocess.run([*command, *(["SHARED=1"] if shared else [])], capture_output=True, text=True)
+    if done.returncode:
+        complaint = next(
+            (line for line in done.stderr.splitlines() if re.search(r"error|cannot find|\*\*\*", line)),
+            last_line(done.stderr),
+        )
+        raise UserError(f"the board's program does not compile with '{cc}': {complaint.strip()}")
+    return folder / "detect"
+
+
+def runtime_words(words: str) -> str:
+    """What the runtime itself complained of; empty when of nothing."""
+    return "; ".join(dict.fromkeys(line.strip() for line in _RUNTIME_ERROR.findall(words)))
+
+
+def demand_success(ended: Ended, platform: str) -> None:
+    """Raise what the end of the program means, when it is not success.
+
+    `ended.words` are its standard error. Raises Refused for a model that the runtime does not take, and UserError with
+    one sentence for anything else.
+    """
+    if ended.code == 0:
+        return
+    told = ended.words.rpartition("detect: ")[2].strip() if "detect: " in ended.words else last_line(ended.words)
+    runtime = runtime_words(ended.words)
+    if other := re.search(r"required\W[^;]*?\b(rv\d+\w*)", ended.words, re.I):
+        raise UserError(
+            f"the chip calls itself {other[1].lower()}, the model was built for {platform}: {runtime or told}; set "
+            "platform to it and build again"
+        )
+    if ended.code == MODEL_REFUSED:
+        raise Refused(runtime or told)
+    if ended.code in KILLED:
+        raise UserError(
+            "the program was killed on the board (signal 9), most likely for want of memory; what it had found is "
+            "kept: close what else runs there and run this again"
+        )
+    if re.search(r"librknnmrt.*(cannot open|not found|No such)|can't load library.*librknnmrt", ended.words):
+        raise UserError(
+            "the board has no librknnmrt.so where the program looks; name one of the toolkit's version in board.runtime"
+        )
+    if ended.code == 126 and "ermission denied" in ended.words:
+        raise UserError(
+            "the board may not run programs from there (a file system mounted noexec); name another "
+            "folder in board.folder"
+        )
+    if ended.code in (126, 127):
+        raise UserError(
+            f"the board cannot start the program: {told}; board.cc must be the compiler of its SDK, for its C library"
+        )
+    raise UserError(f"on the board: {told}" + (f" ({runtime})" if runtime else ""))

@@ -1,0 +1,34 @@
+"""What a run that was cut has found already, on disk, so that the next one goes on where it was."""
+
+import json
+from pathlib import Path
+
+from lib.board.lines import Found, read_lines, to_line
+
+
+class Progress:
+    """The results of one bundle so far, in a file of the folder `folder`, as the program prints them.
+
+    They count only for the same `key`, which stands in the file's first line: another model or another image is another
+    run. A line that was cut is dropped.
+    """
+
+    def __init__(self, folder: Path, key: str):
+        self.path = folder / "found.jsonl"
+        self.found: dict[str, Found] = {}
+        lines = self.path.read_bytes().split(b"\n") if self.path.is_file() else []
+        if lines and lines[0] == _head(key):
+            self.found = {each.image: each for each in read_lines(b"\n".join(lines[1:])).found}
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path.write_bytes(_head(key) + b"\n")
+        self.add(list(self.found.values()))
+
+    def add(self, found: list[Found]) -> None:
+        """Keep more results, at once."""
+        self.found |= {each.image: each for each in found}
+        with open(self.path, "a") as file:
+            file.writelines(f"{to_line(each)}\n" for each in found)
+
+
+def _head(key: str) -> bytes:
+    return json.dumps({"key": key}).encode()

@@ -1,0 +1,95 @@
+"""board.json: what the board told of one variant, beside what the simulator did."""
+
+import numpy as np
+
+from lib.accuracy.detection_set import DetectionSet
+from lib.accuracy.matching import SURE, matches
+from lib.board.run import Ran
+from lib.npu.verdict import FAILS, RUNS
+from lib.results.run_files import BOARD_RAN, BOARD_REFUSED
+from lib.step.errors import UserError
+
+WORST = 5  # images that are named
+QUANTILES = {"low": 0.05, "median": 0.5, "high": 0.95}
+
+
+def detection_set(ran: Ran) -> DetectionSet:
+    """What the board detected, as evaluate.py reads it."""
+    return DetectionSet([each.image for each in ran.found], ran.sizes, [each.detections for each in ran.found])
+
+
+def refused(words: str, verdict: dict) -> dict:
+    """The summary of a model that the board did not take, in its own words."""
+    return {"result": BOARD_REFUSED, "words": words, "verdict": verdict["result"], "verdict_was": _was(verdict, False)}
+
+
+def ran_well(ran: Ran, simulated: DetectionSet, metrics: dict, verdict: dict) -> dict:
+    """The summary of a run: times in ms with their 5th and 95th percentile, agreement with the simulator, metrics.
+
+    `metrics` are those of the board's detections. Raises UserError when the simulator saw other images.
+    """
+    return {
+        "result": BOARD_RAN,
+        "verdict": verdict["result"],
+        "verdict_was": _was(verdict, True),
+        "runtime": ran.runtime["runtime"],
+        "driver": ran.runtime["driver"],
+        "init_ms": round(ran.runtime["init_us"] / 1e3, 2),
+        "run_ms": _spread([each.run_us for each in ran.found]),
+        "decode_ms": _spread([each.decode_us for each in ran.found]),
+        "repeated_ms": _spread(ran.repeated_us),
+        "agreement": agreement(simulated, detection_set(ran)),
+        "outputs": [each._asdict() for each in ran.outputs],
+        "diverging": next((each.name for each in ran.outputs if each.share), None),
+        "metrics": metrics,
+    }
+
+
+def agreement(simulated: DetectionSet, board: DetectionSet) -> dict:
+    """How far the board finds what the simulator finds.
+
+    Detections from a score of SURE on are compared: the same class, and an IoU of 0.5 or more. `share` (0..1) of all
+    those that either finds, that both find (1.0 where neither finds one), the smallest IoU and the largest change of
+    score among them, and the images that differ most. Raises UserError when the two saw different images.
+    """
+    if simulated.images != board.images:
+        raise UserError("the simulator and the board saw different images; run the variant's quantize step again")
+    both = either = 0
+    lowest, largest, worst = 1.0, 0.0, []
+    for image, ours, theirs in zip(board.images, simulated.found, board.found):
+        # What one finds at all, even below SURE, the other finds again.
+        pairs = matches(ours, theirs)
+        shown = int((ours.scores >= SURE).sum())
+        added = int((theirs.scores >= SURE).sum()) - len(matches(theirs, ours))
+        both += len(pairs)
+        either += shown + added
+        overlap = min((pair[0] for pair in pairs), default=1.0)
+        score = max((abs(pair[1]) for pair in pairs), default=0.0)
+        lowest, largest = min(lowest, overlap), max(largest, score)
+        missed = shown - len(pairs) + added
+        worst.append({"image": image, "missed": missed, "iou": round(overlap, 4), "score": round(score, 4)})
+    worst = [each for each in worst if each["missed"] or each["iou"] < 1 or each["score"] > 0]
+    worst.sort(key=lambda each: (-each["missed"], each["iou"], -each["score"]))
+    return {
+        "confidence": SURE,
+        "detections": either,
+        "share": both / either if either else 1.0,
+        "iou": round(lowest, 4),
+        "score": round(largest, 4),
+        "worst": worst[:WORST],
+    }
+
+
+def _was(verdict: dict, runs: bool) -> str:
+    """Whether the verdict was right, now that the board has spoken; `undecided` for one that was unsure."""
+    if verdict["result"] not in (RUNS, FAILS):
+        return "undecided"
+    return "right" if (verdict["result"] == RUNS) == runs else "wrong"
+
+
+def _spread(times_us: list[int]) -> dict | None:
+    """Median and percentiles of times, in ms; None when there are none."""
+    if not times_us:
+        return None
+    values = {name: float(np.quantile(times_us, share)) for name, share in QUANTILES.items()}
+    return {name: round(value / 1e3, 3) for name, value in values.items()} | {"count": len(times_us)}

@@ -1,0 +1,166 @@
+"""How commands and files reach the board: through OpenSSH's or adb's own client, whatever the user's settings are.
+
+Files go through the remote shell as well (`cat`): a board's ssh server seldom has what scp needs, and adb's exit codes
+and line ends depend on its age.
+"""
+
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+from lib.step.errors import UserError
+
+TRANSPORTS = ("ssh", "adb")
+# OpenSSH ends with this when it failed itself; what it ran may do so too, but nothing of ours does.
+SSH_FAILED = 255
+GOES_ON = "run this again, it goes on where it was"
+
+
+class Ended(NamedTuple):
+    """How a command on the board ended."""
+
+    code: int
+    output: bytes
+    words: str  # standard error
+
+
+class Unreachable(UserError):
+    """The board does not answer, or does not any more."""
+
+
+class Ssh:
+    """A board that runs an ssh server. `host` is as for `ssh`; `options` are words for it, such as -p 2222."""
+
+    def __init__(self, host: str, options: list[str], timeout: int):
+        self.host, self.timeout = host, timeout
+        # Nobody is there to be asked: an unknown key or a password is an error.
+        self.command = ["ssh", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={min(timeout, 15)}", *options, host]
+        _demand_client("ssh", "openssh-client")
+
+    def run(self, command: str, stdin: Path | None = None) -> Ended:
+        """Run a shell command on the board, its standard input from a file of this machine.
+
+        Raises Unreachable when there is no board, no way in, or no answer within the time limit.
+        """
+        done = _call([*self.command, command], self.timeout, self.host, stdin)
+        if done.code == SSH_FAILED:
+            raise Unreachable(self._why(done.words))
+        return done
+
+    def push(self, local: Path, remote: str) -> None:
+        """Copy a file to the board. Raises UserError when it does not fit, Unreachable as `run` does."""
+        done = self.run(f"cat > {shlex.quote(remote)}", local)
+        _demand_pushed(done, local, remote)
+
+    def pull(self, remote: str) -> bytes:
+        """A file's bytes. Raises UserError when it is not there, Unreachable as `run` does."""
+        done = self.run(f"cat {shlex.quote(remote)}")
+        if done.code:
+            raise UserError(f"{remote} cannot be read on the board: {last_line(done.words)}")
+        return done.output
+
+    def _why(self, words: str) -> str:
+        last = last_line(words)
+        if "Host key verification failed" in words or "No ED25519 host key is known" in words:
+            return (
+                f"{self.host} shows an ssh host key that this machine does not know, or another one than before; look "
+                f"at it and accept it once by hand: ssh {self.host}"
+            )
+        if "Permission denied" in words:
+            return (
+                f"{self.host} lets nobody in without a password ({last}); put your key there: ssh-copy-id {self.host}"
+            )
+        if re.search(r"refused|No route|timed out during|[Cc]onnection timed out|not resolve|unreachable", words):
+            return f"the board is not reached at {self.host}: {last}; look at its cable, its address and its ssh server"
+        return f"the connection to {self.host} broke: {last or 'ssh says nothing'}; {GOES_ON}"
+
+
+class Adb:
+    """A board on USB that runs adbd. `host` is its serial number, or empty; `options` are more words for `adb`."""
+
+    def __init__(self, host: str, options: list[str], timeout: int):
+        self.host, self.timeout = host or "the board on USB", timeout
+        self.command = ["adb", *(["-s", host] if host else []), *options]
+        _demand_client("adb", "adb")
+
+    def run(self, command: str) -> Ended:
+        """Run a shell command on the board; as `Ssh.run`. Standard error comes with the output: adb may mix the two."""
+        # Old daemons give no exit code, so the command prints its own.
+        done = _call([*self.command, "shell", f"({command}); echo ended=$?"], self.timeout, self.host)
+        output = done.output.replace(b"\r\n", b"\n")
+        ended = re.search(rb"ended=(\d+)\s*$", output)
+        if not ended:
+            raise Unreachable(self._why(done.words or output.decode(errors="replace")))
+        output = output[: ended.start()]
+        return Ended(int(ended[1]), output, done.words or output.decode(errors="replace"))
+
+    def push(self, local: Path, remote: str) -> None:
+        """As `Ssh.push`."""
+        done = _call([*self.command, "push", str(local), remote], self.timeout, self.host)
+        words = done.words + done.output.decode(errors="replace")
+        if done.code and self._is_gone(words):
+            raise Unreachable(self._why(words))
+        _demand_pushed(Ended(done.code, b"", words), local, remote)
+
+    def pull(self, remote: str) -> bytes:
+        """As `Ssh.pull`."""
+        done = _call([*self.command, "exec-out", f"cat {shlex.quote(remote)}"], self.timeout, self.host)
+        if done.code:
+            words = done.words or done.output.decode(errors="replace")
+            raise (
+                Unreachable(self._why(words))
+                if self._is_gone(words)
+                else UserError(f"{remote} cannot be read on the board: {last_line(words)}")
+            )
+        return done.output
+
+    @staticmethod
+    def _is_gone(words: str) -> bool:
+        return bool(re.search(r"no devices|not found|offline|unauthorized|closed|cannot connect", words))
+
+    def _why(self, words: str) -> str:
+        last = last_line(words)
+        if "unauthorized" in words:
+            return f"adb may not enter {self.host} ({last}); accept this machine's key on the board"
+        if re.search(r"no devices|device '.*' not found|device not found|offline|cannot connect", words):
+            return f"adb finds no board: {last}; look at its cable, and at what `adb devices` lists"
+        return f"the connection to {self.host} broke: {last or 'adb says nothing'}; {GOES_ON}"
+
+
+def transport(kind: str, host: str, options: list[str], timeout: int) -> Ssh | Adb:
+    """The way to the board; `timeout` is in seconds, for each command and each file."""
+    if kind == "ssh" and not host:
+        raise UserError("board.host is empty: name the board as for ssh, root@172.32.0.93 as it may be")
+    return {"ssh": Ssh, "adb": Adb}[kind](host, options, timeout)
+
+
+def last_line(words: str) -> str:
+    """The last line that says something."""
+    return next((line.strip() for line in reversed(words.splitlines()) if line.strip()), "")
+
+
+def _call(command: list[str], timeout: int, host: str, stdin: Path | None = None) -> Ended:
+    try:
+        with open(stdin or "/dev/null", "rb") as source:
+            done = subprocess.run(command, stdin=source, capture_output=True, timeout=timeout)
+    except subprocess.TimeoutExpired:
+        raise Unreachable(
+            f"{host} did not answer within {timeout} s; raise board.timeout, or restart the board; {GOES_ON}"
+        ) from None
+    return Ended(done.returncode, done.stdout, done.stderr.decode(errors="replace"))
+
+
+def _demand_client(name: str, package: str) -> None:
+    if not shutil.which(name):
+        raise UserError(f"there is no program '{name}' here; install it (apt-get install {package})")
+
+
+def _demand_pushed(done: Ended, local: Path, remote: str) -> None:
+    if done.code:
+        raise UserError(
+            f"{local.name} does not get to {remote} on the board: {last_line(done.words)}; free some space there, or "
+            "name another folder in board.folder"
+        )

@@ -1,0 +1,110 @@
+"""One output with the boxes decoded on the NPU, from the maps of the head `split`, by arithmetic that INT8 is kind to.
+
+box_S ─ Split ─ Softmax a side ─ Concat ─┐                                          R bins a side: 4*R channels
+box_S ───────────────────────────────────┴ Conv 1x1 to 5 ─ Add cells ─ Reshape [1, 5, 1, n] ─┐           or 4 distances
+          over the strides:                Concat [1, 5, 1, N] ─ Slice [1, 4, 1, N] ─┐
+scores_S ─ Reshape [1, C, 1, n] ────────── Concat [1, C, 1, N] ──────────────────────┴ Concat ─ Reshape ─ output
+
+                                           predictions [1, 4+C, N, 1]: cx, cy, w, h divided by width and height; scores
+
+A convolution adds up in 32 bits, an added constant is kept in 32 bits, and what leaves both is rounded once. So one
+convolution does the mean over the bins, centres and sizes, and the division by the image's size at once, a stride at a
+time; no tensor that spans many strides is rounded on the way. Three things keep that one rounding as small as it gets:
+
+- Weights are exact in 8 bits. A bin's weight is its number less an offset, 15 - 127/12 with 16 bins: then all are
+  multiples of a twelfth and the largest is 127 of them. What the offset takes away comes back with the cells. It lies
+  near the bins that boxes use, which also makes the softmax's own rounding count less.
+- The scale is 1/255, the finest that the values 0..1 allow, and the same for every stride, so that joining the strides
+  rounds nothing. The toolkit takes a scale from the values that calibration sees: `limit_boxes`, the next pass, keeps
+  them below 1, and a fifth channel that is always 1, and left out again, makes sure that they reach it.
+- Each stride's cells stay where they lie until the boxes are there: four channels are reshaped, not 4*R.
+"""
+
+import numpy as np
+
+from lib.data.imgsz import ImageSize
+from lib.detector.head import SIDES, STRIDES, anchor_points
+from lib.graph.surgery.graph import Graph
+from lib.graph.surgery.proof import input_size
+
+OUTPUT = "predictions"
+BOXES = f"{OUTPUT}/strides"  # [1, 5, 1, N]: cx, cy, w, h and 1
+LARGEST_WEIGHT = 127  # of INT8, whose weights are symmetric
+# cx, cy, w, h of the distances left, top, right, bottom.
+BOX_OF_SIDES = np.array([[-0.5, 0, 0.5, 0], [0, -0.5, 0, 0.5], [1, 0, 1, 0], [0, 1, 0, 1]])
+
+
+def needed(graph: Graph) -> bool:
+    """Always: it follows the pass that makes the maps the outputs."""
+    return True
+
+
+def rewrite(graph: Graph) -> None:
+    """Make `predictions` of box_8, scores_8, box_16, scores_16, box_32, scores_32 the output."""
+    imgsz = input_size(graph.model)
+    classes = graph.shape(f"scores_{STRIDES[0]}")[1]
+    boxes = [_flat(graph, _boxes(graph, stride, imgsz), SIDES + 1, stride, imgsz) for stride in STRIDES]
+    scores = [_flat(graph, f"scores_{stride}", classes, stride, imgsz) for stride in STRIDES]
+    joined = graph.add("Concat", boxes, BOXES, axis=3)
+    first, end, axis = (np.array([each], np.int64) for each in (0, SIDES, 1))
+    parts = [
+        graph.add("Slice", [joined, first, end, axis], f"{OUTPUT}/boxes"),
+        graph.add("Concat", scores, f"{OUTPUT}/scores", axis=3),
+    ]
+    both = graph.add("Concat", parts, f"{OUTPUT}/both", axis=1)
+    shape = (1, SIDES + classes, len(anchor_points(imgsz)[0]), 1)
+    graph.add("Reshape", [both, np.array(shape, np.int64)], OUTPUT)
+    graph.set_outputs({OUTPUT: shape})
+
+
+def exact_offset(bins: int) -> tuple[float, int]:
+    """What is taken from the number of a bin to make its weight, and how many steps of INT8 make one bin.
+
+    With `steps` k the weights k * (bin - offset) are whole numbers up to 127. The offset is near 0.3 of the bins, about
+    where boxes have them: 4.42 with 16 bins.
+    """
+    last = max(bins - 1, 1)
+    steps = max(1, round(LARGEST_WEIGHT / (0.7 * last)))
+    return last - LARGEST_WEIGHT / steps, steps
+
+
+def _boxes(graph: Graph, stride: int, imgsz: ImageSize) -> str:
+    """A stride's boxes [1, 5, H/s, W/s]: cx, cy, w, h divided by width and height, and 1."""
+    box = f"box_{stride}"
+    channels = graph.shape(box)[1]
+    unit = (stride / np.array([*imgsz, *imgsz])).reshape(SIDES, 1)
+    if channels == SIDES:
+        sides, weight, constant = box, BOX_OF_SIDES * unit, np.zeros(SIDES)
+    else:
+        sides, bins = _probabilities(graph, box), channels // SIDES
+        offset, steps = exact_offset(bins)
+        # Whole numbers first, so that they are whole once the toolkit divides by the largest one.
+        numbers = np.rint(steps * (np.arange(bins) - offset)) / steps
+        weight = (BOX_OF_SIDES[:, :, None] * numbers).reshape(SIDES, channels) * unit
+        constant = BOX_OF_SIDES.sum(axis=1) * offset * unit[:, 0]
+    always_one = np.zeros((1, channels))
+    weight = np.concatenate([weight, always_one]).astype(np.float32)[:, :, None, None]
+    moved = graph.add("Conv", [sides, weight], f"{box}/decoded", kernel_shape=[1, 1])
+    return graph.add("Add", [moved, _cells(stride, imgsz, constant)], f"{box}/placed")
+
+
+def _probabilities(graph: Graph, box: str) -> str:
+    """Softmax over the bins of each side of a DFL's logits [1, 4*R, H, W], in the same places."""
+    sides = [graph.add("Softmax", [each], f"{each}/bins", axis=1) for each in graph.split(box, SIDES)]
+    return graph.add("Concat", sides, f"{box}/bins", axis=1)
+
+
+def _cells(stride: int, imgsz: ImageSize, constant: np.ndarray) -> np.ndarray:
+    """What is added to a stride's boxes, float32 [1, 5, H/s, W/s]: centres of cells and `constant` [4]; and 1."""
+    points, strides = anchor_points(imgsz)
+    here = points[strides[:, 0] == stride] * stride / np.array(imgsz)
+    values = np.ones((SIDES + 1, len(here)))
+    values[:SIDES] = constant[:, None]
+    values[:2] += here.T
+    return values.reshape(1, SIDES + 1, imgsz.height // stride, imgsz.width // stride).astype(np.float32)
+
+
+def _flat(graph: Graph, tensor: str, channels: int, stride: int, imgsz: ImageSize) -> str:
+    """A stride's map [1, channels, H/s, W/s] as [1, channels, 1, n]."""
+    cells = (imgsz.height // stride) * (imgsz.width // stride)
+    return graph.add("Reshape", [tensor, np.array([1, channels, 1, cells], np.int64)], f"{tensor}/flat")

@@ -1,0 +1,117 @@
+"""Run bundles on the board: mAP and milliseconds from there, beside the simulator's.
+
+Makes the folder board/ in the folder --run: for each bundle below its bundle/ (or for those named with --bundle) a
+folder MODEL/IMGSZ/HEAD/ALGORITHM-MAX_IMAGES with detections.npz (what the board found in the evaluation images) and
+board.json (times, agreement with the simulator, mAP; of a model that the board refuses, its words). The bundle's
+program is compiled with --cc and --sdk, pushed with the model and run over the images in batches. A run that was cut
+goes on where it was; until all is done its results lie in board.unfinished/.
+"""
+
+import sys
+from pathlib import Path
+from statistics import median
+
+from lib.accuracy.detection_set import read_detections, write_detections
+from lib.accuracy.evaluation import evaluate
+from lib.accuracy.inference import evaluation_images
+from lib.board.program import Refused
+from lib.board.run import Ran, Settings, run_bundle
+from lib.board.summary import detection_set, ran_well, refused
+from lib.board.transport import TRANSPORTS
+from lib.bundle.check import CONTRACT
+from lib.data.labels import read_names
+from lib.data.split import PARTS
+from lib.npu.build_log import BuildLog
+from lib.npu.timing import measured_row, work_of
+from lib.results import run_files
+from lib.results.sweep import Variant
+from lib.step.arguments import StepParser, at_least
+from lib.step.console import say
+from lib.step.errors import UserError, run_step
+from lib.step.files import read_json, remove, require, sha256, whole, write_json
+
+
+def main(argv=None):
+    """Run the step."""
+    args = parse(argv)
+    settings = Settings(**{name: getattr(args, name) for name in Settings._fields})
+    bundles = args.bundle or sorted(path.parent for path in (args.run / "bundle").rglob(CONTRACT))
+    if not bundles:
+        raise UserError(f"{args.run / 'bundle'} holds no bundle; run the step that makes it first")
+    unfinished = args.run / "board.unfinished"
+    done = []
+    for bundle in bundles:
+        agreed = read_json(require(bundle / CONTRACT, "contract"))
+        place = Variant(**agreed["variant"]).path()
+        with whole(args.run / "board" / place) as part:
+            one(args, settings, bundle, agreed, part, unfinished / place)
+        done.append(unfinished / place)
+    # Only now: where the board broke off at the last bundle, the results of the others are kept as well.
+    for folder in done if args.bundle else [unfinished]:
+        remove(folder)
+
+
+def parse(argv):
+    """The step's arguments."""
+    parser = StepParser(__doc__)
+    parser.add_argument("--run", required=True, type=Path, metavar="DIR")
+    parser.add_argument("--bundle", nargs="+", type=Path, metavar="DIR", help="run these alone")
+    parser.add_argument("--images", choices=PARTS, default="heldout", help="as in the evaluation")
+    parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one a line")
+    parser.add_argument("--resamples", type=at_least(1), default=1000, metavar="N")
+    parser.add_argument("--seed", type=at_least(0), default=0, help="of the resamples")
+    parser.add_argument("--transport", choices=TRANSPORTS, default="ssh")
+    parser.add_argument("--host", default="", help="as for ssh; with adb a serial number, if there are several boards")
+    parser.add_argument("--options", default="", metavar="WORDS", help="for ssh or adb: --options='-p 2222'")
+    parser.add_argument("--folder", default="/tmp", help="on the board: where there is space")
+    parser.add_argument("--cc", default="arm-rockchip830-linux-uclibcgnueabihf-gcc", help="the board's C compiler")
+    parser.add_argument("--sdk", default="", metavar="DIR", help="Rockchip's runtime for the board, librknn_api")
+    parser.add_argument("--runtime", default="", metavar="FILE.so", help="a librknnmrt.so to put there too")
+    parser.add_argument("--launcher", default="", metavar="COMMAND", help="before the program, as 'nice -n -20'")
+    parser.add_argument("--repeat", type=at_least(0), default=50, metavar="N", help="runs for timing alone")
+    parser.add_argument("--timeout", type=at_least(1), default=120, metavar="SECONDS", help="for each command and file")
+    return parser.parse_args(argv)
+
+
+def one(args, settings: Settings, bundle: Path, agreed: dict, folder: Path, unfinished: Path) -> None:
+    """Run one bundle, and write what the board told into the new `folder`."""
+    variant = Variant(**agreed["variant"])
+    names = read_names(args.names)
+    images = evaluation_images(args.run / "dataset", args.images)
+    simulated = read_detections(run_files.detections(args.run, variant))
+    pinned = {"rknn_sha256": sha256(bundle / "model.rknn"), "toolkit": agreed["toolkit"]}
+    try:
+        ran = run_bundle(settings, bundle, agreed, images, unfinished)
+    except Refused as words:
+        told = refused(str(words), agreed["verdict"])
+        write_json(folder / "board.json", told | pinned)
+        was = f"the verdict was {told['verdict']}: {told['verdict_was']}"
+        say(f"{variant.title()}: the board refuses it: {words}; {was}")
+        return
+    found = detection_set(ran)
+    baseline = run_files.exported_resampled(args.run, variant)
+    metrics, _ = evaluate(found, args.run / "dataset", names, args.resamples, args.seed, baseline)
+    told = ran_well(ran, simulated, metrics, agreed["verdict"]) | {
+        "measured": measured(args.run, variant, ran, settings)
+    }
+    write_detections(folder / "detections.npz", found)
+    write_json(folder / "board.json", told | pinned)
+    say(
+        f"{variant.title()}: mAP50-95 {metrics['map50_95']:.4f} on the board, "
+        f"{agreed['accuracy']['map50_95_int8']:.4f} on the simulator; rknn_run {told['run_ms']['median']:.1f} ms "
+        f"({told['run_ms']['low']:.1f} to {told['run_ms']['high']:.1f})"
+    )
+
+
+def measured(run: Path, variant: Variant, ran: Ran, settings: Settings) -> str:
+    """This run as a line for config/measured.csv: in later estimates it counts as those do that are published."""
+    build = run_files.rknn(run, variant, "build.json")
+    costs = read_json(run_files.rknn(run, variant, "verdict.json"))["costs"]
+    times = ran.repeated_us or [each.run_us for each in ran.found]
+    name = f"{variant.model} {variant.imgsz} {variant.head}"
+    work = work_of(BuildLog.of(read_json(build), build))
+    return measured_row(name, settings.host or "my board", costs["clock_mhz"], median(times) / 1e3, work)
+
+
+if __name__ == "__main__":
+    sys.exit(run_step(main))

@@ -1,0 +1,208 @@
+"""Bundles of detectors other than YOLOv8: an end-to-end one without a DFL, and Darknet's maps; random weights."""
+
+import json
+import shutil
+import struct
+import subprocess
+from functools import partial
+
+import numpy as np
+import pytest
+from conftest import fresh_detector, picture
+
+from lib.accuracy.evaluation import measure
+from lib.accuracy.inference import detect_all
+from lib.bundle import program
+from lib.bundle.check import problems
+from lib.bundle.contract import contract, decoding_of
+from lib.bundle.make import make, read_evaluation
+from lib.data.calibration import calibration_images
+from lib.data.imgsz import ImageSize
+from lib.data.labels import read_boxes
+from lib.detector.anchors import YoloLayer
+from lib.detector.head import ANCHORS, DFL, SPLIT
+from lib.detector.outputs import Outputs
+from lib.graph.darknet.convert import convert
+from lib.graph.darknet.layers import Convolutional
+from lib.graph.darknet.network import read_network
+from lib.graph.export import export
+from lib.graph.onnx_file import load, save
+from lib.graph.onnx_session import detector_outputs
+from lib.graph.surgery import adapt
+from lib.npu import toolkit
+from lib.npu.rknn_file import RknnFile, RknnTensor
+from lib.results import run_files
+from lib.results.sweep import Variant
+from lib.step.errors import UserError
+from lib.step.files import write_json
+
+SIZE, NAMES = ImageSize(96, 64), list("abcd")
+# One layer as of YOLOv3, one with what YOLOv4 added.
+CFG = """\
+[net]
+width=96
+height=64
+channels=3
+[convolutional]
+filters=8
+size=3
+stride=16
+pad=1
+activation=leaky
+[convolutional]
+filters=27
+size=1
+activation=linear
+[yolo]
+mask=0,1,2
+anchors=10,14, 23,27, 37,58
+classes=4
+num=3
+[route]
+layers=-3
+[convolutional]
+filters=8
+size=3
+stride=2
+pad=1
+activation=leaky
+[convolutional]
+filters=18
+size=1
+activation=logistic
+[yolo]
+mask=1,2
+anchors=10,14, 23,27, 37,58
+classes=4
+num=3
+scale_x_y=2.0
+new_coords=1
+"""
+
+
+def darknet(folder):
+    """A Darknet detector with random weights, as exported."""
+    cfg, weights = folder / "random.cfg", folder / "random.weights"
+    cfg.write_text(CFG)
+    rng = np.random.default_rng(0)
+    kernels = [layer.kernel for layer in read_network(cfg, None).layers if isinstance(layer, Convolutional)]
+    numbers = [
+        part for kernel in kernels for part in (rng.normal(0, 1, kernel[0]), rng.normal(0, 0.5, np.prod(kernel)))
+    ]
+    weights.write_bytes(struct.pack("<3iQ", 0, 2, 5, 0) + np.concatenate(numbers).astype("<f4").tobytes())
+    return convert(cfg, weights, None, None, opset=19)
+
+
+def yolo26(folder):
+    """A YOLO26n with random weights, its one-to-one head exported end to end."""
+    import torch
+
+    torch.manual_seed(0)
+    model = fresh_detector("yolo26n", len(NAMES))
+    for branch in (*model.model[-1].one2one_cv2, *model.model[-1].one2one_cv3):
+        torch.nn.init.normal_(branch[-1].weight, std=0.3)
+        torch.nn.init.normal_(branch[-1].bias, std=1.0)
+    torch.save({"model": model.half(), "train_args": {}}, folder / "random.pt")
+    return load(export(folder / "random.pt", SIZE, 19, folder))
+
+
+KINDS = {
+    "end2end-split": (yolo26, "split", "distances", 6),
+    "darknet-split": (darknet, "split", "anchors", 6),
+}
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def bundle(request, tmp_path_factory, listed, heldout):
+    """A bundle of one of KINDS, made from a run's folder: (kind, folder)."""
+    if not shutil.which("cc"):
+        pytest.skip("needs a C compiler (cc)")
+    exported, head, *_ = KINDS[request.param]
+    run = tmp_path_factory.mktemp(request.param)
+    variant = Variant("random", str(SIZE), head, "normal", 8)
+    simplified, onnx = (run_files.onnx(run, variant, stage) for stage in ("simplified", head))
+    save(exported(run), simplified)
+    save(adapt(load(simplified), head, [picture(0, *SIZE)], seed=0)[0], onnx)
+    shutil.copytree(heldout, run / "dataset")
+    listing = run_files.calibration(run, variant)
+    listing.parent.mkdir(parents=True)
+    listing.write_text("".join(f"{each}\n" for each in calibration_images(listed)))
+    evaluation = read_evaluation(run, "heldout", NAMES)
+    rknn = run_files.rknn(run, variant, "model.rknn")
+    rknn.parent.mkdir(parents=True)
+    with toolkit.quantized(onnx, calibration_images(listing), "rv1106", "normal") as built:
+        toolkit.export(built, rknn)
+        outputs = detector_outputs(onnx, NAMES)
+        found = detect_all(partial(toolkit.simulate, built), outputs, evaluation.images, 1, "INT8")
+    truth = [read_boxes(run / "dataset", image, size, len(NAMES)) for image, size in zip(found.images, found.sizes)]
+    metrics = measure(truth, found, NAMES, 1, 0)[0]
+    for path in (run_files.metrics(run, variant), run_files.exported_metrics(run, variant)):
+        write_json(path, metrics)
+    verdict = {"result": "runs", "basis": "guess", "reason": "a test", "advice": "none"}
+    write_json(run_files.rknn(run, variant, "verdict.json"), {"verdict": verdict})
+    folder = run / "bundle"
+    proof = make(run, variant, evaluation, "rv1106", 1, program.compiler(), folder)
+    assert proof["detections"] == sum(len(each.scores) for each in found.found) > 20
+    return request.param, folder
+
+
+@pytest.mark.toolkit
+def test_contract_tells_the_family_and_whether_there_is_nms(bundle):
+    kind, folder = bundle
+    _, head, family, count = KINDS[kind]
+    agreed = json.loads((folder / "model.json").read_text())
+    end2end = kind.startswith("end2end")
+    assert (agreed["family"], agreed["end2end"], len(agreed["outputs"])) == (family, end2end, count)
+    assert agreed["thresholds"]["iou"] == (None if end2end else 0.7)
+    assert any("no NMS" in line for line in agreed["decode"]) == end2end
+    told = (folder / "model.h").read_text()
+    assert f"YOLOV8_{head.upper()}, YOLOV8_{family.upper()}, {int(end2end)},\n" in told
+    assert "IoU none" in (folder / "README.md").read_text() or not end2end
+    if family == "anchors":
+        first, second = decoding_of(agreed).darknet
+        assert [first.stride, second.stride] == [16, 32] and second.new_coords and second.scale_x_y == 2
+        box, objectness, scores = agreed["outputs"][3:]
+        assert box["anchors"] == [[23.0, 27.0], [37.0, 58.0]] and list(box["channels"])[-1] == "6 to 7"
+        assert list(objectness["channels"]) == ["0 to 1"] and list(scores["channels"]) == ["0 to 7"]
+        assert "{32, 2, 1, 2.0, {{23.0f, 27.0f}, {37.0f, 58.0f}}}," in told
+
+
+@pytest.mark.toolkit
+def test_bundle_of_any_family_is_sound_on_armhf(bundle):
+    for needed in ("arm-linux-gnueabihf-gcc", "qemu-arm"):
+        if not shutil.which(needed):
+            pytest.skip(f"needs {needed} (apt-get install gcc-arm-linux-gnueabihf libc6-dev-armhf-cross qemu-user)")
+    _, folder = bundle
+    for flags in ((), ("-O3", "-mcpu=cortex-a7", "-mfpu=neon-vfpv4", "-mfloat-abi=hard")):
+        command = ["arm-linux-gnueabihf-gcc", "-static", *flags]
+        assert problems(folder, command, ("qemu-arm",)) == []
+
+
+@pytest.mark.toolkit
+def test_header_of_any_family_is_cplusplus_too(bundle, tmp_path):
+    if not shutil.which("g++"):
+        pytest.skip("needs a C++ compiler (g++)")
+    (tmp_path / "use.cpp").write_text(
+        '#include "model.h"\nint main() { yolov8_decoder decoder; return yolov8_init(&decoder, &yolov8_this_model); }\n'
+    )
+    flags = ["-std=c++11", "-Wall", "-Wextra", "-Werror", "-Wpedantic", "-Wno-unused-variable", f"-I{bundle[1]}"]
+    done = subprocess.run(["g++", *flags, tmp_path / "use.cpp", "-o", tmp_path / "use"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert subprocess.run([tmp_path / "use"]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("family", "channels", "layers", "anchors", "reason"),
+    [
+        (DFL, 4 * 33, 0, 0, "33 bins a side, decode.h reads up to 32"),
+        (ANCHORS, 4, 7, 1, r"7 \[yolo\] layers, decode.h reads up to 6"),
+        (ANCHORS, 68, 1, 17, r"17 anchors in a \[yolo\] layer, decode.h reads up to 16"),
+    ],
+)
+def test_more_than_the_decoder_has_room_for_is_one_sentence(family, channels, layers, anchors, reason):
+    box = RknnTensor("box", (1, channels, 2, 3), (1, 9, 2, 3, 16), "int8", 0.1, 0)
+    model = RknnFile(box, (box, box), (0,) * 3, (255,) * 3, "2.3.2", "rv1106")
+    layer = YoloLayer(16, ((10.0, 10.0),) * anchors, 4, 1.0, False)
+    outputs = Outputs(SIZE, SPLIT, 4, (layer,) * layers)
+    with pytest.raises(UserError, match=reason):
+        contract(model, Variant("m", "96x64", SPLIT, "normal", 8), family, outputs, NAMES, {}, {}, {})

@@ -1,0 +1,138 @@
+"""The workflow runs from any folder: by -s, by --directory, as a module; results lie in the working folder."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+import yaml
+from conftest import ROOT, copy_project
+from test_workflow import run_snakemake
+
+# A cut of the bundled example, as an overlay over config/config.yaml.
+CUT = {
+    "run": "cut",
+    "models": {"parts4": yaml.safe_load((ROOT / "config" / "demo.yaml").read_text())["models"]["parts4"]},
+    "draw": {"images": 24, "seed": 3},
+    "dataset": {"name": "parts", "archive": ["drawn"], "names": "config/parts.names"},
+    "split": {"calibration": 8},
+    "sweep": {"model": ["parts4"], "imgsz": [96], "max_images": [4], "head": ["split"]},
+    "layers": {"model": []},
+}
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory):
+    """A copy of the workflow that nobody may write to, in a folder with a blank in its name."""
+    return copy_project(tmp_path_factory.mktemp("else where") / "workflow")
+
+
+@pytest.fixture
+def work(tmp_path):
+    """A working folder with nothing but an overlay."""
+    (tmp_path / "cut.yaml").write_text(yaml.safe_dump(CUT))
+    return tmp_path
+
+
+def files(folder):
+    return {path.relative_to(folder) for path in folder.rglob("*") if "__pycache__" not in path.parts}
+
+
+@pytest.fixture(scope="module")
+def table(elsewhere, tmp_path_factory, python_env):
+    """What `snakemake -s` makes of the cut in another folder; the workflow's own folder must stay as it is."""
+    work, before = tmp_path_factory.mktemp("work"), files(elsewhere)
+    (work / "cut.yaml").write_text(yaml.safe_dump(CUT))
+    run = ["-j2", "-s", elsewhere / "Snakefile", "--configfile", "cut.yaml"]
+    done = run_snakemake(work, python_env, *run)
+    assert done.returncode == 0, done.stdout
+    assert files(elsewhere) == before
+    report = (work / "results" / "cut" / "report.html").read_text()
+    assert str(elsewhere) not in report and "config/parts.names" in report
+    assert "Nothing to be done" in run_snakemake(work, python_env, *run).stdout
+    return (work / "results" / "cut" / "table.csv").read_bytes()
+
+
+@pytest.mark.toolkit
+def test_a_snakefile_elsewhere_gives_its_results_to_the_working_folder(table):
+    assert table.startswith(b"model,imgsz,head") and len(table.splitlines()) == 2
+
+
+@pytest.mark.toolkit
+def test_as_a_module_with_a_prefix_and_an_overlay_it_gives_the_same_table(elsewhere, work, table, python_env):
+    (work / "Snakefile").write_text(
+        'configfile: "cut.yaml"\n'
+        "module rv1106:\n"
+        f'    snakefile: "{elsewhere}/Snakefile"\n'
+        "    config: config\n"
+        '    prefix: "int8"\n'
+        "use rule * from rv1106 as rv1106_*\n"
+        "rule best:\n"
+        "    default_target: True\n"
+        '    input: "int8/results/cut/table.csv"\n'
+        '    output: "best.csv"\n'
+        '    shell: "cp {input} {output}"\n'
+    )
+    done = run_snakemake(work, python_env, "-j2")
+    assert done.returncode == 0, done.stdout
+    assert (work / "best.csv").read_bytes() == table
+    assert {path.name for path in work.iterdir()} == {".snakemake", "Snakefile", "best.csv", "cut.yaml", "int8"}
+    assert "Nothing to be done" in run_snakemake(work, python_env, "-n").stdout
+
+
+def test_directory_is_where_results_go_and_what_relative_paths_mean_first(elsewhere, work, python_env):
+    (work / "config").mkdir()
+    (work / "config" / "parts.names").write_text("a\nb\nc\nd\ne\n")
+    run = ["-j2", "--directory", work, "--configfile", work / "cut.yaml", "--until", "split_dataset"]
+    done = run_snakemake(elsewhere, python_env, *run, "--printshellcmds")
+    assert done.returncode == 0, done.stdout
+    assert (work / "results" / "cut" / "dataset" / "split.csv").is_file()
+    assert not (elsewhere / "results").exists()
+    # The working folder's own file of names was taken, not the workflow's.
+    assert re.search(r"--names config/parts\.names", done.stdout)
+
+
+def test_a_config_of_the_working_folder_lies_over_the_workflows_own(elsewhere, work, python_env):
+    (work / "config").mkdir()
+    (work / "config" / "config.yaml").write_text(yaml.safe_dump(CUT))
+    output = run_snakemake(work, python_env, "-s", elsewhere / "Snakefile", "-n").stdout
+    assert "results/cut/table.csv" in output and re.search(r"^quantize +1$", output, re.M)
+
+
+def test_the_bundled_example_under_another_name(project, python_env):
+    run = ["--configfile", "config/demo.yaml", "--config", "run=other", "draw={images: 40}", "--until", "split_dataset"]
+    done = run_snakemake(project, python_env, "-j2", *run)
+    assert done.returncode == 0, done.stdout
+    assert len(list((project / "results/other/dataset/images").glob("*.jpg"))) == 40
+    assert [path.name for path in (project / "results").iterdir()] == ["other"]
+
+
+def test_drawn_images_that_nobody_draws_are_told_before_anything_runs(project, python_env):
+    done = run_snakemake(project, python_env, "-n", "--configfile", "config/demo.yaml", "--config", "draw={images: 0}")
+    assert done.returncode == 1
+    assert "dataset.archive names 'drawn', the images that the run draws itself, and draw.images is 0" in done.stdout
+
+
+def test_a_package_of_the_users_that_is_called_lib_is_told(elsewhere, work, python_env):
+    (work / "lib").mkdir()
+    (work / "lib" / "__init__.py").touch()
+    (work / "Snakefile").write_text(
+        f'import sys\nsys.path.insert(0, ".")\nimport lib\nmodule rv1106:\n    snakefile: "{elsewhere}/Snakefile"\n'
+        "use rule * from rv1106\n"
+    )
+    done = run_snakemake(work, python_env, "-n")
+    assert done.returncode == 1
+    assert "another package is called 'lib'" in done.stdout and "rename it" in done.stdout
+
+
+def test_no_rule_names_a_file_of_the_workflow_by_a_path_from_the_working_folder():
+    for path in sorted((ROOT / "rules").glob("*.smk")):
+        found = re.search(r"python scripts/|^ +\"scripts/", path.read_text(), re.M)
+        assert not found, f"{path}: use step(), of_workflow()"
+
+
+def test_a_script_finds_lib_from_any_folder(tmp_path):
+    command = [sys.executable, ROOT / "scripts" / "draw_scenes.py", "--images", "2", "--seed", "0", "--output", "new"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "new" / "images").iterdir())) == 2
