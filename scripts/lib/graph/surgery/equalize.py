@@ -29,8 +29,11 @@ def needed(graph: Graph) -> bool:
     return bool(_free_tensors(_groups(graph)))
 
 
-def rewrite(graph: Graph, pictures: list[np.ndarray]) -> None:
-    """Rescale the weights of the convolutions. pictures: uint8 RGB [H, W, 3] of the model's size, at least one."""
+def rewrite(graph: Graph, pictures: list[np.ndarray] = ()) -> None:
+    """Rescale the weights of the convolutions by what `pictures`, uint8 RGB [H, W, 3] of the model's size, tell.
+
+    Without pictures nothing is known of the ranges, and the weights stay.
+    """
     groups = _groups(graph)
     factors = _factors(groups, _ranges(graph, _free_tensors(groups), pictures))
     for node in _scalable_convolutions(graph):
