@@ -52,9 +52,9 @@ def main(argv=None):
         say(f"{found.polygons} of {found.boxes} labels are polygons; the boxes around them are used")
     if found.others:
         listed = ", ".join(found.others[:5])
-        say(f"WARNING: {len(found.others)} files are no jpg, jpeg or png and are left out: {listed}")
+        say(f"WARNING: {len(found.others)} files are no jpg or png and are left out: {listed}")
     if found.orphans:
-        say(f"WARNING: {len(found.orphans)} labels have no picture and are left out: {', '.join(found.orphans[:5])}")
+        say(f"WARNING: {len(found.orphans)} files are the label of no image: {', '.join(found.orphans[:5])}")
     say(f"{args.name} {args.output}: {found.pictures} pictures ({found.background} background), {found.boxes} boxes")
 
 
@@ -66,7 +66,8 @@ def local_folder(sources: list[str], checksum: str, scratch: Path) -> Path:
         say("WARNING: the data set has no sha256 in the config (dataset.sha256); it is used unchecked")
     archive = scratch / "dataset.zip"
     try:
-        say(f"data set from {fetch(zips, archive, checksum or None, 'dataset.archive')}")
+        source = fetch(zips, archive, checksum or None, "dataset.archive")
+        say(f"data set from {source}")
     except UserError as error:
         if not folders:
             raise
@@ -74,8 +75,12 @@ def local_folder(sources: list[str], checksum: str, scratch: Path) -> Path:
             say(f"{error}")
         say(f"data set is taken from the folder {folders[0]} as it is: a folder has no sha256 to check")
         return Path(folders[0])
-    unpack(archive, scratch / "unpacked")
-    return scratch / "unpacked"
+    # Messages name it, so it is called as the source is.
+    archive = archive.rename(scratch / Path(source).name)
+    unpacked = scratch / "unpacked" / Path(source).stem
+    unpacked.mkdir(parents=True)
+    unpack(archive, unpacked)
+    return unpacked
 
 
 if __name__ == "__main__":

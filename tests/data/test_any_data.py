@@ -104,6 +104,41 @@ def test_an_image_cut_anywhere_is_damaged(tmp_path, suffix, kept):
     assert damage(path) in ("truncated", "cannot be decoded", "cannot be decoded by OpenCV")
 
 
+def test_links_to_nothing_and_names_that_break_lists_are_told(step, dataset, tmp_path):
+    (dataset / "images/train/x.jpg").symlink_to("/no/where.jpg")
+    done = fetch(step, dataset, tmp_path / "ds")
+    assert done.returncode == 2 and "1 images are links to nothing, the first" in done.stderr
+    (dataset / "images/train/x.jpg").unlink()
+    (dataset / "images/train/01.jpg").rename(dataset / "images/train/1\n2.jpg")
+    done = fetch(step, dataset, tmp_path / "ds")
+    assert done.returncode == 2 and "cannot be printed; rename the file" in done.stderr
+
+
+def test_what_is_left_out_is_told(step, dataset, tmp_path):
+    cv2.imwrite(str(dataset / "images/train/x.bmp"), picture(0))
+    (dataset / "labels/train/01.txt").rename(dataset / "labels/train/01.TXT")
+    (dataset / "images/train/._01.jpg").write_bytes(b"what macOS leaves")
+    done = fetch(step, dataset, tmp_path / "ds")
+    assert done.returncode == 0, done.stderr
+    assert "WARNING: 1 files are no jpg or png and are left out: x.bmp" in done.stdout
+    assert "WARNING: 1 files are the label of no image: 01.TXT" in done.stdout
+
+
+def test_no_label_at_all_is_told_before_the_expensive_steps(step, dataset, tmp_path):
+    (dataset / "labels").rename(dataset / "annotations")
+    done = fetch(step, dataset, tmp_path / "ds")
+    assert done.returncode == 2 and "no image below" in done.stderr and "has a label with a box" in done.stderr
+
+
+def test_several_folders_of_images_are_told(step, dataset, tmp_path):
+    (tmp_path / "both").mkdir()
+    for part in ("train", "valid"):
+        (tmp_path / "both" / part).mkdir()
+        (tmp_path / "both" / part / "images").symlink_to(dataset / "images")
+    done = fetch(step, tmp_path / "both", tmp_path / "ds")
+    assert done.returncode == 2 and "several folders 'images', in train, valid" in done.stderr
+
+
 def zipped(path, files):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
         for name, content in files.items():

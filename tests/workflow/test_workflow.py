@@ -311,6 +311,20 @@ def test_dvc_and_snakemake_give_the_same_table_and_report(origin, by_snakemake, 
     git(project, "add", "-A")
     git(project, "commit", "-q", "-m", "results")
 
+    # Who clones it gets the results without computing anything.
+    store = origin.parent / "store"
+    dvc("remote", "add", "--default", "--quiet", "store", str(store))
+    dvc("push")
+    git(project, "commit", "-q", "-a", "-m", "remote")
+    git(origin.parent, "clone", "-q", project, "colleague")
+    colleague = origin.parent / "colleague"
+    for command in ("pull", "repro"):
+        done = subprocess.run(["dvc", command], cwd=colleague, env=python_env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "up to date" in done.stdout and "Running stage" not in done.stdout
+    assert (colleague / "results/demo/table.csv").read_bytes() == (ours / "table.csv").read_bytes()
+    assert (colleague / "results/demo/rknn/parts4/96/split/normal-4/model.rknn").stat().st_size > 10_000
+
     # The config that the report carries is the whole of it: given to DVC as the report says, nothing else has changed.
     before = (project / "dvc.yaml").read_text()
     saved = base64.b64decode(re.search(r'href="data:text/yaml;base64,([^"]*)"', report)[1])

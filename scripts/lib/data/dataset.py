@@ -58,8 +58,8 @@ def unpack(archive: Path, folder: Path) -> None:
 class Gathered(NamedTuple):
     """What a data set holds.
 
-    Pictures, how many of them are background only, boxes, how many of those are around polygons, labels without a
-    picture, and files beside the pictures that are none.
+    Pictures, how many of them are background only, boxes, how many of those are around polygons, files that
+    are the label of none, and files beside the pictures that are none.
     """
 
     pictures: int
@@ -89,7 +89,7 @@ def gather(source: Path, images: Path, labels: Path, classes: int, workers: int 
     label_root = found.parent / "labels"
     files = [path for path in sorted(found.rglob("*")) if path.name[0] != "." and not path.is_dir()]
     if lost := [path for path in files if not path.exists()]:
-        raise UserError(f"{lost[0]} is a link to nothing, and {len(lost) - 1} more; mend or remove them")
+        raise UserError(f"{len(lost)} images are links to nothing, the first {lost[0]}; mend or remove them")
     if odd := [path for path in pictures if not path.name.isprintable()]:
         raise UserError(f"the name {str(odd[0])!r} holds a character that cannot be printed; rename the file")
     wanted = {}
@@ -118,7 +118,12 @@ def gather(source: Path, images: Path, labels: Path, classes: int, workers: int 
         _write_label(label, read, around, labels / f"{stem}.txt")
     for folder in (images, labels):
         write_manifest(folder)
-    orphans = tuple(path.name for path in sorted(label_root.rglob("*.txt")) if path.stem not in wanted)
+    if not boxes:
+        raise UserError(
+            f"no image below {found} has a label with a box; labels lie in {label_root} and are named as the images are"
+        )
+    beside = (path for path in sorted(label_root.rglob("*")) if path.is_file() and path.name[0] != ".")
+    orphans = tuple(path.name for path in beside if path.suffix != ".txt" or path.stem not in wanted)
     taken = set(pictures)
     others = tuple(path.name for path in files if path not in taken)
     return Gathered(len(wanted), background, boxes, polygons, orphans, others)
