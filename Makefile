@@ -4,7 +4,7 @@ READY := .venv/.ready-$(shell cat requirements/*.txt | sha256sum | cut -c1-12)
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo test lint format lock screenshot clean
+.PHONY: help setup slurm demo test lint format lock screenshot clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1	/'
@@ -14,6 +14,9 @@ setup: $(READY)  ## build the environment in .venv from the lock
 $(READY):
 	$(PYTHON) scripts/set_up.py
 	touch $@
+
+slurm: setup  ## add Snakemake's executor for a Slurm cluster to the environment
+	uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements/slurm.txt
 
 demo: setup  ## run the bundled example, print its table, make its report
 	snakemake --cores all --configfile config/demo.yaml
@@ -40,6 +43,9 @@ lock: setup  ## resolve pyproject.toml into requirements/ anew
 			--python-platform x86_64-manylinux_2_28 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 			--output-file requirements/py$$(echo $$version | tr -d .).txt || exit 1; \
 	done
+	uv pip compile --quiet --upgrade --no-deps --group slurm --python-version 3.11 \
+		--python-platform x86_64-manylinux_2_28 --generate-hashes --no-emit-index-url --no-header --no-annotate \
+		--output-file requirements/slurm.txt
 
 screenshot: demo  ## make docs/report.png from the bundled example (needs Chromium)
 	chromium --headless --no-sandbox --disable-gpu --no-first-run --hide-scrollbars --window-size=1280,1500 \

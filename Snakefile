@@ -22,6 +22,10 @@ include: "rules/bundle.smk"
 include: "rules/board.smk"
 
 
+onstart:
+    keep_others_out()
+
+
 wildcard_constraints:
     model="|".join(map(re.escape, config["models"])),
     imgsz=r"\d{2,4}(x\d{2,4})?",
@@ -29,6 +33,13 @@ wildcard_constraints:
     algorithm="|".join(ALGORITHMS),
     max_images=r"\d{1,6}",
     seed=r"\d{1,9}",
+
+
+# Where a cluster runs the jobs, these stay on the machine that reaches the network.
+localrules:
+    download_weights,
+    fetch_dataset,
+    split_dataset,
 
 
 rule all:

@@ -28,6 +28,7 @@ rule bundle:
     threads: 2
     resources:
         mem_mb=2500,
+        runtime=120,
     params:
         **config["sweep"],
         folder=lambda w, output: str(Path(output.bundles).parent),

@@ -1,14 +1,17 @@
 """The config, checked, and what all rules share: where results go and which files a step is made of."""
 
+import fcntl
 import inspect
 import json
 import math
 import os
 import re
+import socket
 import sys
 from pathlib import Path
 
 import yaml
+from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake.utils import min_version, update_config, validate
 
@@ -38,6 +41,28 @@ from lib.detector.head import HEADS
 from lib.data.sources import DRAWN, is_url
 from lib.step.step_sources import step_sources
 from lib.npu.toolkit import ALGORITHMS
+
+# Held while this process lives, whatever ends it; profiles/default switches Snakemake's own lock off, which stays behind.
+RUNNING = []
+
+
+def keep_others_out():
+    """End Snakemake when another run works in the same results folder on this machine, or on one that shares its disk."""
+    path = Path(results(".running"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = path.open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.seek(0)
+        end(
+            f"another run works in {path.parent}: {file.read().strip()}; wait for its end, or choose another `run`"
+        )
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {socket.gethostname()}")
+    file.flush()
+    RUNNING.append(file)
+
 
 # The commands say `python`, as DVC's stages do; it is the one that runs Snakemake.
 os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
@@ -84,6 +109,10 @@ def with_files_found(config: dict) -> dict:
             ]
         if isinstance(block.get("names"), str):
             block["names"] = located(block["names"])
+            if not Path(block["names"]).is_file():
+                end(
+                    f"the config is not usable:\n  names: there is no file {block['names']}; name one, or give a list"
+                )
     config["verdict"]["measured"] = located(config["verdict"]["measured"])
     return config
 
@@ -117,7 +146,10 @@ def cores_a_variant(wildcards) -> int:
     A process beyond the first waits while the first one imports the toolkit and builds the model.
     """
     variants = math.prod(map(len, config["sweep"].values()))
-    return max(1, workflow.cores // variants)
+    try:
+        return max(1, workflow.cores // variants)
+    except WorkflowError:
+        return 1  # on a cluster nobody says how many cores there are; --set-threads does
 
 
 def model_options(name: str) -> list[str]:

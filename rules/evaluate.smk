@@ -18,6 +18,7 @@ rule detect_exported:
     threads: cores_a_variant
     resources:
         mem_mb=lambda w, threads: 300 + 400 * threads,
+        runtime=60,
     params:
         **DETECTION,
     message:
@@ -59,7 +60,8 @@ rule evaluate_exported:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=300,
+        mem_mb=1000,
+        runtime=15,
     params:
         **EVALUATION,
     message:
@@ -85,7 +87,8 @@ rule evaluate_adapted:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=300,
+        mem_mb=1000,
+        runtime=15,
     params:
         **EVALUATION,
     message:
@@ -113,7 +116,8 @@ rule evaluate_int8:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=300,
+        mem_mb=1000,
+        runtime=15,
     params:
         **EVALUATION,
     message:

@@ -16,6 +16,7 @@ rule export_onnx:
     threads: 1
     resources:
         mem_mb=1500,
+        runtime=10,
     params:
         opset=config["export"]["opset"],
         end2end=str(config["export"]["end2end"]).lower(),
@@ -42,6 +43,7 @@ rule simplify_onnx:
     threads: 1
     resources:
         mem_mb=1000,
+        runtime=10,
     message:
         "Simplify {wildcards.model} at {wildcards.imgsz}"
     shell:
@@ -66,6 +68,7 @@ rule graph_surgery:
     threads: 1
     resources:
         mem_mb=1000,
+        runtime=10,
     message:
         "Give {wildcards.model} at {wildcards.imgsz} the head '{wildcards.head}'"
     shell:

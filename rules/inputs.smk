@@ -16,6 +16,7 @@ rule download_weights:
     threads: 1
     resources:
         mem_mb=200,
+        runtime=30,
     params:
         options=lambda w: model_options(w.model),
     message:
@@ -38,6 +39,7 @@ rule draw_scenes:
     threads: 2
     resources:
         mem_mb=300,
+        runtime=60,
     params:
         images=config["draw"]["images"],
         seed=config["draw"]["seed"],
@@ -61,9 +63,10 @@ rule fetch_dataset:
         results("benchmarks/fetch_dataset.tsv")
     conda:
         ENVIRONMENT
-    threads: 1
+    threads: 2
     resources:
         mem_mb=500,
+        runtime=60,
     params:
         archive=config["dataset"]["archive"],
         checksum=["--sha256", config["dataset"]["sha256"]] if config["dataset"].get("sha256") else [],
@@ -73,7 +76,7 @@ rule fetch_dataset:
         "Bring data set"
     shell:
         "python {input.step[0]:q} --archive {params.archive:q} {params.checksum:q}"
-        " --names {params.names:q} --output {params.folder:q} --log {log:q}"
+        " --names {params.names:q} --jobs {threads} --output {params.folder:q} --log {log:q}"
 
 
 rule split_dataset:
@@ -91,6 +94,7 @@ rule split_dataset:
     threads: 1
     resources:
         mem_mb=200,
+        runtime=5,
     params:
         folder=lambda w, input: str(Path(input.images).parent),
         calibration=config["split"]["calibration"],

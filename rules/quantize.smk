@@ -24,6 +24,7 @@ rule letterbox_pool:
     threads: 1
     resources:
         mem_mb=300,
+        runtime=10,
     params:
         folder=lambda w, input: str(Path(input.images).parent),
     message:
@@ -48,6 +49,7 @@ rule sample_calibration:
     threads: 1
     resources:
         mem_mb=200,
+        runtime=5,
     params:
         seed=config["split"]["seed"],
     message:
@@ -78,6 +80,7 @@ rule quantize:
     threads: cores_a_variant
     resources:
         mem_mb=lambda w, threads: 1500 + 500 * threads,
+        runtime=lambda w: 60 if w.algorithm == "normal" else 720,
     params:
         **DETECTION,
         platform=config["platform"],
@@ -106,6 +109,7 @@ rule judge:
     threads: 1
     resources:
         mem_mb=100,
+        runtime=5,
     params:
         verdict=VERDICT,
     message:
@@ -140,6 +144,7 @@ rule analyse_layers:
     threads: 1
     resources:
         mem_mb=2500,
+        runtime=60,
     params:
         folder=lambda w, input: str(Path(input.split).parent),
         platform=config["platform"],

@@ -50,6 +50,7 @@ rule collect:
     threads: 1
     resources:
         mem_mb=500,
+        runtime=15,
     params:
         **config["sweep"],
         folder=lambda w, output: str(Path(output.csv).parent),
@@ -81,6 +82,7 @@ rule show_detections:
     threads: 1
     resources:
         mem_mb=500,
+        runtime=10,
     params:
         **config["sweep"],
         folder=lambda w, input: str(Path(input.split).parent.parent),
@@ -125,6 +127,7 @@ rule make_report:
     threads: 1
     resources:
         mem_mb=500,
+        runtime=15,
     params:
         config=CONFIG_AS_GIVEN,
         folder=lambda w, output: str(Path(output.page).parent),

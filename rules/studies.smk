@@ -20,6 +20,7 @@ rule frontier:
     threads: 1
     resources:
         mem_mb=4000,
+        runtime=240,
     params:
         **FRONTIER,
         opset=config["export"]["opset"],
@@ -110,6 +111,7 @@ rule calibration_study:
     threads: 1
     resources:
         mem_mb=500,
+        runtime=10,
     params:
         **STUDY,
         folder=lambda w, output: str(Path(output.csv).parent),

@@ -1,19 +1,23 @@
 """Bring a detection data set into one flat, checked folder.
 
 Makes --output/images and --output/labels from the first of --archive (a URL or path of a zip, or a folder) that
-works, in Ultralytics' layout. Pictures without labels are background images and count; a broken label is an error.
+works, in Ultralytics' layout. Pictures without labels are background images and count; a broken label is an error, and
+so is an image that does not decode. Polygons become the boxes around them.
 """
 
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
+
+from tqdm import tqdm
 
 from lib.data.dataset import gather, unpack
 from lib.data.download import fetch
 from lib.data.labels import read_names
 from lib.data.sources import DRAWN
-from lib.step.arguments import StepParser
-from lib.step.console import say
+from lib.step.arguments import StepParser, at_least
+from lib.step.console import say, terminal
 from lib.step.errors import UserError, run_step
 from lib.step.files import whole
 
@@ -31,6 +35,7 @@ def main(argv=None):
     parser.add_argument("--sha256", default="", help="SHA-256 of the zip, in hex")
     parser.add_argument("--name", default="data set", help="what messages call it")
     parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one a line")
+    parser.add_argument("--jobs", type=at_least(1), default=1, metavar="N", help="images decoded at a time")
     parser.add_argument("--output", required=True, type=Path, metavar="DIR")
     args = parser.parse_args(argv)
     names = read_names(args.names)
@@ -41,9 +46,15 @@ def main(argv=None):
         whole(args.output / "labels") as labels,
     ):
         source = local_folder(sources, args.sha256, Path(scratch))
-        found = gather(source, images, labels, len(names))
+        watch = partial(tqdm, desc="check images", unit="image", file=terminal(), disable=None)
+        found = gather(source, images, labels, len(names), args.jobs, watch)
+    if found.polygons:
+        say(f"{found.polygons} of {found.boxes} labels are polygons; the boxes around them are used")
+    if found.others:
+        listed = ", ".join(found.others[:5])
+        say(f"WARNING: {len(found.others)} files are no jpg or png and are left out: {listed}")
     if found.orphans:
-        say(f"WARNING: {len(found.orphans)} labels have no picture and are left out: {', '.join(found.orphans[:5])}")
+        say(f"WARNING: {len(found.orphans)} files are the label of no image: {', '.join(found.orphans[:5])}")
     say(f"{args.name} {args.output}: {found.pictures} pictures ({found.background} background), {found.boxes} boxes")
 
 
@@ -55,7 +66,8 @@ def local_folder(sources: list[str], checksum: str, scratch: Path) -> Path:
         say("WARNING: the data set has no sha256 in the config (dataset.sha256); it is used unchecked")
     archive = scratch / "dataset.zip"
     try:
-        say(f"data set from {fetch(zips, archive, checksum or None, 'dataset.archive')}")
+        source = fetch(zips, archive, checksum or None, "dataset.archive")
+        say(f"data set from {source}")
     except UserError as error:
         if not folders:
             raise
@@ -63,8 +75,12 @@ def local_folder(sources: list[str], checksum: str, scratch: Path) -> Path:
             say(f"{error}")
         say(f"data set is taken from the folder {folders[0]} as it is: a folder has no sha256 to check")
         return Path(folders[0])
-    unpack(archive, scratch / "unpacked")
-    return scratch / "unpacked"
+    # Messages name it, so it is called as the source is.
+    archive = archive.rename(scratch / Path(source).name)
+    unpacked = scratch / "unpacked" / Path(source).stem
+    unpacked.mkdir(parents=True)
+    unpack(archive, unpacked)
+    return unpacked
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from lib.data.imgsz import imgsz_argument
 from lib.detector.anchors import from_metadata
 from lib.detector.head import HEADS
 from lib.graph.onnx_file import load, metadata
-from lib.graph.surgery import PREPARATION, float32_weights, head_of, name_of, passes_of, split_again
+from lib.graph.surgery import PASSES_ON_IMAGES, PREPARATION, float32_weights, head_of, name_of, passes_of, split_again
 from lib.graph.surgery.detector import find_detector
 from lib.graph.surgery.fixed_size import fix_size
 from lib.graph.surgery.graph import Graph
@@ -92,9 +92,11 @@ def passes_needed(graph: Graph, head: str):
     copy = Graph(graph.model)
     for each in (*PREPARATION, *passes_of(graph, head)):
         if each.needed(copy):
-            each.rewrite(copy)
-            copy.tidy()
             yield name_of(each)
+            # A pass on images leaves the form of the outputs alone, and here are no images.
+            if each not in PASSES_ON_IMAGES:
+                each.rewrite(copy)
+                copy.tidy()
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ def main(argv=None):
     parser.add_argument("--stop", action="store_true", help="end with an error when the verdict is 'fails'")
     parser.add_argument("--verdict", required=True, metavar="FILE.json")
     args = parser.parse_args(argv)
-    facts = read_json(args.build)
+    facts = read_json(args.build, "platform")
     log = BuildLog.of(facts, args.build)
     judged = verdict(Build(log, args.cma_mb), facts["platform"])
     if args.stop and judged["result"] == FAILS:

@@ -7,17 +7,17 @@ pictures to the input; inference letterboxes them, so calibration must too.
 import sys
 from pathlib import Path
 
-import cv2
 from tqdm import tqdm
 
-from lib.data.images import read_picture
+from lib.data.images import read_picture, write_picture
 from lib.data.imgsz import imgsz_argument
 from lib.data.letterbox import letterbox
+from lib.data.manifest import check_manifest, write_manifest
 from lib.data.split import CALIBRATION, read_split
 from lib.step.arguments import StepParser
 from lib.step.console import say, terminal
 from lib.step.errors import run_step
-from lib.step.files import whole
+from lib.step.files import require, whole
 
 
 def main(argv=None):
@@ -28,12 +28,15 @@ def main(argv=None):
     parser.add_argument("--imgsz", required=True, type=imgsz_argument, help="WIDTHxHEIGHT, or one number")
     parser.add_argument("--output", required=True, metavar="DIR")
     args = parser.parse_args(argv)
-    pool = read_split(args.split, (CALIBRATION,))
+    images = args.dataset / "images"
+    pool = read_split(args.split, (CALIBRATION,), require(images, "folder"))
+    check_manifest(images, pool)
     with whole(args.output) as part:
         part.mkdir()
         for name in tqdm(pool, desc=f"letterbox {args.imgsz}", file=terminal(), disable=None):
-            fitted, _ = letterbox(read_picture(args.dataset / "images" / name), args.imgsz)
-            cv2.imwrite(str(part / f"{Path(name).stem}.png"), fitted[:, :, ::-1])
+            fitted, _ = letterbox(read_picture(images / name), args.imgsz)
+            write_picture(part / f"{Path(name).stem}.png", fitted)
+        write_manifest(part)
     say(f"letterboxed {len(pool)} pictures to {args.imgsz} in {args.output}")
 
 

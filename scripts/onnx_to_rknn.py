@@ -30,7 +30,7 @@ from lib.detector.head import HEADS, SPLIT
 from lib.detector.outputs import Outputs
 from lib.graph.onnx_file import class_names, load, save
 from lib.graph.onnx_session import open_session, outputs_of
-from lib.graph.surgery import adapt, head_of
+from lib.graph.surgery import MEASURED, PROVEN, adapt, head_of
 from lib.graph.surgery.fixed_size import fix_size
 from lib.graph.surgery.proof import noise_picture
 from lib.graph.surgery.simplify import simplify
@@ -100,11 +100,11 @@ def convert(args, scratch: Path) -> None:
     """Surgery, calibration, build, comparison; --output appears at the end, when all went well."""
     exported, size = fix_size(load(args.model), args.size)
     pictures = Pictures.of(args, size, scratch)
-    fitted = [letterbox(read_picture(path), size)[0] for path in pictures.calibration[:4]]
+    fitted = [letterbox(read_picture(path), size)[0] for path in pictures.calibration[:MEASURED]]
     simple = exported
     # A model that went through surgery already was simplified before it, and is left alone.
     if head_of(exported) is None:
-        simple, _ = simplify(exported, fitted, args.seed)
+        simple, _ = simplify(exported, fitted[:PROVEN], args.seed)
     adapted, record = adapt(simple, args.head, fitted, args.seed)
     classes = class_names(adapted)
     say(f"model      {args.model}: {size}, {', '.join(each['pass'] for each in record['passes']) or 'left as it is'}")

@@ -1,19 +1,21 @@
 """Choose the calibration images: --max-images of the letterboxed pool, drawn by --seed.
 
-Makes --output, a text file with one path a line, relative to that file. Samples are nested: a smaller one is the
-beginning of a larger one.
+Makes --output, a text file: how many, then one path a line, relative to that file. Samples are nested: a smaller one is
+the beginning of a larger one.
 """
 
 import os
 import sys
 from pathlib import Path
 
+from lib.data.calibration import calibration_list
 from lib.data.image_paths import picture_paths
+from lib.data.manifest import check_manifest
 from lib.data.split import shuffled
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
 from lib.step.errors import UserError, run_step
-from lib.step.files import write_text
+from lib.step.files import require, write_text
 
 
 def main(argv=None):
@@ -24,7 +26,8 @@ def main(argv=None):
     parser.add_argument("--seed", required=True, type=int)
     parser.add_argument("--output", required=True, type=Path, metavar="FILE.txt")
     args = parser.parse_args(argv)
-    pool = [path.name for path in picture_paths(args.pool)]
+    pool = [path.name for path in picture_paths(require(args.pool, "pool"))]
+    check_manifest(args.pool, [])
     if args.max_images > len(pool):
         raise UserError(
             f"max_images asks for {args.max_images} calibration images, the pool {args.pool} holds {len(pool)}; "
@@ -32,7 +35,7 @@ def main(argv=None):
         )
     folder = os.path.relpath(args.pool, args.output.parent)
     chosen = shuffled(pool, args.seed)[: args.max_images]
-    write_text(args.output, "".join(f"{folder}/{name}\n" for name in chosen))
+    write_text(args.output, calibration_list([f"{folder}/{name}" for name in chosen]))
     say(f"calibration sample {args.output}: {len(chosen)} of {len(pool)} pictures")
 
 

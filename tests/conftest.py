@@ -11,6 +11,7 @@ import chromium
 import cv2
 import numpy as np
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -219,3 +220,32 @@ def quantized(split_onnx, quantize, tmp_path_factory) -> Path:
     done = quantize(split_onnx, folder)
     assert done.returncode == 0, done.stderr
     return folder
+
+
+# A cut of the bundled example, as an overlay over config/config.yaml.
+CUT = {
+    "run": "cut",
+    "models": {"parts4": yaml.safe_load((ROOT / "config" / "demo.yaml").read_text())["models"]["parts4"]},
+    "draw": {"images": 24, "seed": 3},
+    "dataset": {"name": "parts", "archive": ["drawn"], "names": "config/parts.names"},
+    "split": {"calibration": 8},
+    "sweep": {"model": ["parts4"], "imgsz": [96], "max_images": [4], "head": ["split"]},
+    "layers": {"model": []},
+}
+
+
+@pytest.fixture(scope="session")
+def elsewhere(tmp_path_factory):
+    """A copy of the workflow in a folder with a blank in its name."""
+    return copy_project(tmp_path_factory.mktemp("else where") / "workflow")
+
+
+@pytest.fixture(scope="session")
+def cut_run(elsewhere, tmp_path_factory, python_env) -> Path:
+    """The folder of a real run of the cut, by `snakemake -s`, in a working folder that held nothing but the overlay."""
+    work = tmp_path_factory.mktemp("work")
+    (work / "cut.yaml").write_text(yaml.safe_dump(CUT))
+    command = ["snakemake", "-j2", "-s", str(elsewhere / "Snakefile"), "--configfile", "cut.yaml"]
+    done = subprocess.run(command, cwd=work, env=python_env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return work / "results" / "cut"

@@ -283,7 +283,7 @@ def test_class_names_reach_c_as_they_are(tmp_path):
     names = ['say "hi"', "back\\slash", "what??/", "schön", "%d", "1\N{SNOWMAN}2", "*/"]
     output = {"name": "out*/put", "shape": [1, 4 + len(names), 21, 1], "native_shape": [1, 1, 21, 1, 16],
               "dtype": "int8", "scale": 0.25, "zero_point": -128}  # fmt: skip
-    agreed = {"variant": {"head": "single"}, "family": "dfl", "end2end": False, "toolkit": "rknn-toolkit2 2.3.2",
+    agreed = {"variant": {"head": "single"}, "toolkit": "rknn-toolkit2 2.3.2", "family": "dfl", "end2end": False,
               "input": {"width": 32, "height": 32, "shape": [1, 32, 32, 3]}, "classes": names,
               "outputs": [output], "metadata": {},
               "thresholds": {"confidence": 0.25, "iou": 1, "most_detections": 300}}  # fmt: skip

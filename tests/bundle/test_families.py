@@ -1,4 +1,4 @@
-"""Bundles of detectors other than YOLOv8: an end-to-end one without a DFL, and Darknet's maps; random weights."""
+"""Bundles of detectors other than YOLOv8: end-to-end without a DFL, a DFL of 8 bins, Darknet's maps; random weights."""
 
 import json
 import shutil
@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from conftest import fresh_detector, picture
+from conftest import picture
 
 from lib.accuracy.evaluation import measure
 from lib.accuracy.inference import detect_all
@@ -93,22 +93,27 @@ def darknet(folder):
     return convert(cfg, weights, None, None, opset=19)
 
 
-def yolo26(folder):
-    """A YOLO26n with random weights, its one-to-one head exported end to end."""
+def checkpoint(name: str, folder, **changes):
+    """One of Ultralytics' detectors with random weights, its description changed, as exported by default."""
     import torch
+    from ultralytics.nn.tasks import DetectionModel, yaml_model_load
 
     torch.manual_seed(0)
-    model = fresh_detector("yolo26n", len(NAMES))
-    for branch in (*model.model[-1].one2one_cv2, *model.model[-1].one2one_cv3):
-        torch.nn.init.normal_(branch[-1].weight, std=0.3)
-        torch.nn.init.normal_(branch[-1].bias, std=1.0)
+    model = DetectionModel(yaml_model_load(f"{name}.yaml") | changes, nc=len(NAMES), verbose=False)
+    # Fresh weights give every anchor point the same tiny scores; shaken ones differ.
+    for branch in ("cv2", "cv3", "one2one_cv2", "one2one_cv3"):
+        for convolutions in getattr(model.model[-1], branch, ()):
+            torch.nn.init.normal_(convolutions[-1].weight, std=0.3)
+            torch.nn.init.normal_(convolutions[-1].bias, std=1.0)
     torch.save({"model": model.half(), "train_args": {}}, folder / "random.pt")
     return load(export(folder / "random.pt", SIZE, 19, folder))
 
 
+# How each is exported; its head, family and number of outputs.
 KINDS = {
-    "end2end-split": (yolo26, "split", "distances", 6),
-    "darknet-split": (darknet, "split", "anchors", 6),
+    "end2end": (partial(checkpoint, "yolo26n"), "split", "distances", 6),
+    "eight-bins": (partial(checkpoint, "yolov8n", reg_max=8), "split", "dfl", 6),
+    "darknet": (darknet, "split", "anchors", 6),
 }
 
 
@@ -151,13 +156,15 @@ def test_contract_tells_the_family_and_whether_there_is_nms(bundle):
     kind, folder = bundle
     _, head, family, count = KINDS[kind]
     agreed = json.loads((folder / "model.json").read_text())
-    end2end = kind.startswith("end2end")
+    end2end = kind == "end2end"
     assert (agreed["family"], agreed["end2end"], len(agreed["outputs"])) == (family, end2end, count)
     assert agreed["thresholds"]["iou"] == (None if end2end else 0.7)
     assert any("no NMS" in line for line in agreed["decode"]) == end2end
     told = (folder / "model.h").read_text()
     assert f"YOLOV8_{head.upper()}, YOLOV8_{family.upper()}, {int(end2end)},\n" in told
     assert "IoU none" in (folder / "README.md").read_text() or not end2end
+    if kind == "eight-bins":
+        assert list(agreed["outputs"][0]["channels"]) == ["0 to 7", "8 to 15", "16 to 23", "24 to 31"]
     if family == "anchors":
         first, second = decoding_of(agreed).darknet
         assert [first.stride, second.stride] == [16, 32] and second.new_coords and second.scale_x_y == 2

@@ -9,6 +9,7 @@ import pytest
 from lib.data import split
 from lib.data.dataset import unpack
 from lib.data.download import fetch
+from lib.data.image_paths import picture_paths
 from lib.data.labels import read_labels
 from lib.step.errors import UserError
 from lib.step.files import sha256
@@ -151,7 +152,7 @@ def test_dataset_is_gathered_flat_and_background_counts(step, dataset, tmp_path)
     assert done.returncode == 0, done.stderr
     assert "10 pictures (1 background), 9 boxes" in done.stdout
     assert "lost.txt" in done.stdout
-    assert sorted(path.stem for path in (out / "images").iterdir()) == [f"{n:02}" for n in range(10)]
+    assert [path.name for path in picture_paths(out / "images")] == [f"{n:02}.jpg" for n in range(10)]
     assert (out / "labels" / "00.txt").read_text() == ""
 
 
@@ -182,7 +183,7 @@ def test_samples_are_nested_and_too_many_is_an_error(step, dataset, tmp_path):
     )  # fmt: skip
     for count in (4, 10):
         assert run(count).returncode == 0
-    small, large = ((tmp_path / "sample" / f"{n}.txt").read_text().splitlines() for n in (4, 10))
+    small, large = ((tmp_path / "sample" / f"{n}.txt").read_text().splitlines()[1:] for n in (4, 10))
     assert small == large[:4]
     assert len(set(large)) == 10
     assert all((tmp_path / "sample" / line).is_file() for line in large)
@@ -193,9 +194,11 @@ def test_samples_are_nested_and_too_many_is_an_error(step, dataset, tmp_path):
 
 
 def test_picture_that_cannot_be_decoded_is_named(step, dataset, tmp_path):
-    (dataset / "images" / "07.jpg").write_bytes(b"no jpeg")
+    flat = tmp_path / "flat"
+    (flat / "images").mkdir(parents=True)
+    (flat / "images" / "07.jpg").write_bytes(b"no jpeg")
     split.write_split(tmp_path / "split.csv", {"07.jpg": split.CALIBRATION})
-    done = step("letterbox_pool", "--dataset", dataset, "--split", tmp_path / "split.csv", "--imgsz", "64",
+    done = step("letterbox_pool", "--dataset", flat, "--split", tmp_path / "split.csv", "--imgsz", "64",
                 "--output", tmp_path / "pool")  # fmt: skip
     assert done.returncode == 2
     assert "07.jpg cannot be decoded" in done.stderr

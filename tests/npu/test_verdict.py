@@ -209,18 +209,26 @@ def frontier(step, tmp_path_factory):
 
 
 @pytest.mark.toolkit
-def test_80_classes_run_at_320_and_at_640_with_split_outputs_only(frontier):
-    rows = frontier("--classes", 80, "--shape", "1:1", "--head", "single", "split", "--largest", 640, "--step", 320)
+def test_80_classes_run_at_640_with_both_heads(frontier):
+    rows = frontier("--classes", 80, "--shape", "1:1", "--head", "single", "split", "--largest", 640, "--step", 640)
     single, split = rows["single"], rows["split"]
-    assert (single["largest"], single["next"], single["next_verdict"]) == ("320", "640", FAILS)
-    assert (
-        "1 Transpose" in single["reason"]
-        and "a register of the NPU holds at most 8191, and 8399 is needed" in single["reason"]
-    )
-    assert (split["largest"], split["reason"]) == ("640", "nothing wider than 640 was tried")
+    for row in (single, split):
+        assert (row["largest"], row["reason"]) == ("640", "nothing wider than 640 was tried")
     # As measured on the trained network: none of this depends on the weights.
-    assert (single["npu_mcycles"], single["internal_kb"], single["rknn_mb"]) == (2.94, 2081.0, 6.25)
-    assert (split["npu_mcycles"], split["internal_kb"]) == (11.16, 2800.0)
+    assert (single["npu_mcycles"], split["npu_mcycles"]) == (11.27, 11.16)
+    assert single["internal_kb"] < 3600 and split["internal_kb"] == 2800.0
+
+
+@pytest.mark.toolkit
+def test_the_head_as_exported_fails_at_640(step, export, quantize, tmp_path):
+    """8400 predictions on one axis: Transpose and Reshape go to the CPU, yet the build returns 0."""
+    assert quantize(export(width=640, height=640)[0], tmp_path).returncode == 0
+    done = judge_step(step, tmp_path, *LIMITS)
+    assert done.returncode == 0, done.stderr
+    found = read_json(tmp_path / "verdict.json")["verdict"]
+    assert (found["result"], found["basis"]) == (FAILS, "known")
+    assert "Transpose" in found["reason"]
+    assert "a register of the NPU holds at most 8191, and 8399 is needed" in found["reason"]
 
 
 @pytest.mark.toolkit

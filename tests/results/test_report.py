@@ -115,7 +115,7 @@ def test_report_names_what_cannot_be_told_apart_and_the_cheapest_of_it(run, tmp_
     assert [each["title"] for each in shown["alike"]] == ["tiny 96 split, normal, 64 calibration images"]
     assert shown["cheapest"]["title"] == shown["best"]["title"]
     again = shutil.copytree(run, tmp_path / "run")
-    table = from_csv(again / "table.csv")
+    table = from_csv(again / "table.csv", [])
     table.loc[(table["head"] == "split") & (table.max_images == 64), "npu_mcycles"] = 1.25
     (again / "table.csv").write_text(to_csv(table))
     page = render(contents(again, CONFIG))
@@ -175,7 +175,7 @@ def run(tmp_path_factory):
             "cma_mb": 66,
         }
         build = run / "rknn" / variant.path()
-        write(build / "build.json", {"toolkit": "2.3.2"})
+        write(build / "build.json", {"toolkit": "2.3.2", "rknn_bytes": 1})
         write(build / "verdict.json", {"costs": costs, "verdict": verdict})
         resampled = images + 0.6 - change + np.random.default_rng(number).normal(0, 0.001, 200)
         measured = Measured([f"{n}.jpg" for n in range(22)], 0, 0.6 - change, resampled)
@@ -309,7 +309,8 @@ def test_what_a_board_told_stands_beside_the_simulator(run, tmp_path):
     for folder, value in ((ran, told), (refused, words), (older, told)):
         model = again / "rknn" / folder.relative_to(again / "board") / "model.rknn"
         write(folder / "board.json", value | {"rknn_sha256": hashlib.sha256(model.read_bytes()).hexdigest()})
-    write(again / "rknn" / "tiny/320/split/normal-64" / "model.rknn", b"built anew since then")
+    # Built anew since then.
+    write(again / "rknn" / "tiny/320/split/normal-64" / "model.rknn", b"\xff")
     page = render(contents(again, CONFIG))
     section = html.unescape(page.split('<section id="board">')[1].split("</section>")[0])
     for said in ("0.4321", "75.0 % of 40", "21.2 (20.0 to 30.0)", "box_8</code> 12.50 % of its bytes, by at most 3",
@@ -334,7 +335,7 @@ def table_changed(run, change):
     """The made-up run with `change` done to its table, for a while."""
     path = run / "table.csv"
     before = path.read_bytes()
-    path.write_text(to_csv(change(from_csv(path))))
+    path.write_text(to_csv(change(from_csv(path, []))))
     try:
         yield
     finally:

@@ -6,25 +6,8 @@ import sys
 
 import pytest
 import yaml
-from conftest import ROOT, copy_project
+from conftest import CUT, ROOT
 from test_workflow import run_snakemake
-
-# A cut of the bundled example, as an overlay over config/config.yaml.
-CUT = {
-    "run": "cut",
-    "models": {"parts4": yaml.safe_load((ROOT / "config" / "demo.yaml").read_text())["models"]["parts4"]},
-    "draw": {"images": 24, "seed": 3},
-    "dataset": {"name": "parts", "archive": ["drawn"], "names": "config/parts.names"},
-    "split": {"calibration": 8},
-    "sweep": {"model": ["parts4"], "imgsz": [96], "max_images": [4], "head": ["split"]},
-    "layers": {"model": []},
-}
-
-
-@pytest.fixture(scope="module")
-def elsewhere(tmp_path_factory):
-    """A copy of the workflow that nobody may write to, in a folder with a blank in its name."""
-    return copy_project(tmp_path_factory.mktemp("else where") / "workflow")
 
 
 @pytest.fixture
@@ -34,32 +17,23 @@ def work(tmp_path):
     return tmp_path
 
 
-def files(folder):
-    return {path.relative_to(folder) for path in folder.rglob("*") if "__pycache__" not in path.parts}
-
-
-@pytest.fixture(scope="module")
-def table(elsewhere, tmp_path_factory, python_env):
-    """What `snakemake -s` makes of the cut in another folder; the workflow's own folder must stay as it is."""
-    work, before = tmp_path_factory.mktemp("work"), files(elsewhere)
-    (work / "cut.yaml").write_text(yaml.safe_dump(CUT))
-    run = ["-j2", "-s", elsewhere / "Snakefile", "--configfile", "cut.yaml"]
-    done = run_snakemake(work, python_env, *run)
-    assert done.returncode == 0, done.stdout
-    assert files(elsewhere) == before
-    report = (work / "results" / "cut" / "report.html").read_text()
+@pytest.mark.toolkit
+def test_a_snakefile_elsewhere_gives_its_results_to_the_working_folder(elsewhere, cut_run, python_env):
+    work = cut_run.parent.parent
+    table = (cut_run / "table.csv").read_text()
+    assert table.startswith("model,imgsz,head") and len(table.splitlines()) == 2
+    # The workflow's own folder stays as it is, and no result names it.
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
+    here = {str(path.relative_to(elsewhere)) for path in elsewhere.rglob("*") if path.is_file()}
+    assert {name for name in here if not name.endswith(".pyc")} <= set(listed.stdout.splitlines())
+    report = (cut_run / "report.html").read_text()
     assert str(elsewhere) not in report and "config/parts.names" in report
+    run = ["-j2", "-s", elsewhere / "Snakefile", "--configfile", "cut.yaml"]
     assert "Nothing to be done" in run_snakemake(work, python_env, *run).stdout
-    return (work / "results" / "cut" / "table.csv").read_bytes()
 
 
 @pytest.mark.toolkit
-def test_a_snakefile_elsewhere_gives_its_results_to_the_working_folder(table):
-    assert table.startswith(b"model,imgsz,head") and len(table.splitlines()) == 2
-
-
-@pytest.mark.toolkit
-def test_as_a_module_with_a_prefix_and_an_overlay_it_gives_the_same_table(elsewhere, work, table, python_env):
+def test_as_a_module_with_a_prefix_and_an_overlay_it_gives_the_same_table(elsewhere, work, cut_run, python_env):
     (work / "Snakefile").write_text(
         'configfile: "cut.yaml"\n'
         "module rv1106:\n"
@@ -75,7 +49,7 @@ def test_as_a_module_with_a_prefix_and_an_overlay_it_gives_the_same_table(elsewh
     )
     done = run_snakemake(work, python_env, "-j2")
     assert done.returncode == 0, done.stdout
-    assert (work / "best.csv").read_bytes() == table
+    assert (work / "best.csv").read_bytes() == (cut_run / "table.csv").read_bytes()
     assert {path.name for path in work.iterdir()} == {".snakemake", "Snakefile", "best.csv", "cut.yaml", "int8"}
     assert "Nothing to be done" in run_snakemake(work, python_env, "-n").stdout
 

@@ -311,6 +311,20 @@ def test_dvc_and_snakemake_give_the_same_table_and_report(origin, by_snakemake, 
     git(project, "add", "-A")
     git(project, "commit", "-q", "-m", "results")
 
+    # Who clones it gets the results without computing anything.
+    store = origin.parent / "store"
+    dvc("remote", "add", "--default", "--quiet", "store", str(store))
+    dvc("push")
+    git(project, "commit", "-q", "-a", "-m", "remote")
+    git(origin.parent, "clone", "-q", project, "colleague")
+    colleague = origin.parent / "colleague"
+    for command in ("pull", "repro"):
+        done = subprocess.run(["dvc", command], cwd=colleague, env=python_env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "up to date" in done.stdout and "Running stage" not in done.stdout
+    assert (colleague / "results/demo/table.csv").read_bytes() == (ours / "table.csv").read_bytes()
+    assert (colleague / "results/demo/rknn/parts4/96/split/normal-4/model.rknn").stat().st_size > 10_000
+
     # The config that the report carries is the whole of it: given to DVC as the report says, nothing else has changed.
     before = (project / "dvc.yaml").read_text()
     saved = base64.b64decode(re.search(r'href="data:text/yaml;base64,([^"]*)"', report)[1])
@@ -345,3 +359,24 @@ def test_every_step_has_help(step):
         done = step(name, "--help")
         assert done.returncode == 0, (name, done.stderr)
         assert "usage:" in done.stdout
+
+
+def test_two_runs_in_one_folder_are_told_and_a_killed_one_leaves_no_lock(project, snakemake, python_env):
+    run = ["-j1", "--configfile", "config/demo.yaml", "--config", "draw={images: 400}", "--until", "draw_scenes"]
+    first = subprocess.Popen(["snakemake", *run], cwd=project, env=python_env, start_new_session=True,
+                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    try:
+        deadline = time.monotonic() + 120
+        while not list((project / "results" / "demo").glob(".drawn.*.part")):
+            assert first.poll() is None and time.monotonic() < deadline
+            time.sleep(0.1)
+        second = snakemake(*run, check=False)
+        assert second.returncode != 0
+        assert f"another run works in results/demo: process {first.pid} on" in second.stdout
+        assert "Traceback" not in second.stdout and ".smk" not in second.stdout
+        # Another run of another name is no matter.
+        snakemake(*run[:3], "--config", "run=other", "draw={images: 2}", "--until", "draw_scenes")
+    finally:
+        os.killpg(first.pid, signal.SIGKILL)
+        first.wait()
+    snakemake(*run[:3], "--config", "draw={images: 2}", "--until", "draw_scenes")

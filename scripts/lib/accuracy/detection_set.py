@@ -10,6 +10,7 @@ The m detections are those of the first image, best first, then those of the sec
 each has.
 """
 
+import io
 import zipfile
 import zlib
 from pathlib import Path
@@ -33,16 +34,24 @@ class DetectionSet(NamedTuple):
 def write_detections(path, found: DetectionSet) -> None:
     """Write a set of detections, whole or not at all."""
     each = found.found
-    with whole(path) as part, open(part, "wb") as file:
-        np.savez_compressed(
-            file,
-            images=np.array(found.images, dtype=np.str_),
-            sizes=np.array(found.sizes, np.int32).reshape(-1, 2),
-            counts=np.array([len(one.scores) for one in each], np.int32),
-            boxes=np.concatenate([np.zeros((0, 4)), *(one.boxes for one in each)]).astype(np.float32),
-            scores=np.concatenate([np.zeros(0), *(one.scores for one in each)]).astype(np.float32),
-            classes=np.concatenate([np.zeros(0), *(one.classes for one in each)]).astype(np.int16),
-        )
+    write_arrays(
+        path,
+        images=np.array(found.images, dtype=np.str_),
+        sizes=np.array(found.sizes, np.int32).reshape(-1, 2),
+        counts=np.array([len(one.scores) for one in each], np.int32),
+        boxes=np.concatenate([np.zeros((0, 4)), *(one.boxes for one in each)]).astype(np.float32),
+        scores=np.concatenate([np.zeros(0), *(one.scores for one in each)]).astype(np.float32),
+        classes=np.concatenate([np.zeros(0), *(one.classes for one in each)]).astype(np.int16),
+    )
+
+
+def write_arrays(path, **arrays) -> None:
+    """Write named arrays as a .npz file, whole or not at all."""
+    # Not into the file at once: on a full disk the zip's own end would complain beside the one sentence.
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)
+    with whole(path) as part:
+        part.write_bytes(content.getvalue())
 
 
 def read_detections(path) -> DetectionSet:

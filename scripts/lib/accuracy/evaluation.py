@@ -7,11 +7,12 @@ import numpy as np
 
 from lib.accuracy.average_precision import average_precision
 from lib.accuracy.bootstrap import draw, interval, resampled_map
-from lib.accuracy.detection_set import DetectionSet, read_arrays
+from lib.accuracy.detection_set import DetectionSet, read_arrays, write_arrays
 from lib.accuracy.true_positives import match
 from lib.data.labels import read_boxes
+from lib.data.manifest import check_manifest
 from lib.step.errors import UserError
-from lib.step.files import require, whole
+from lib.step.files import require
 
 
 class Measured(NamedTuple):
@@ -30,7 +31,7 @@ def evaluate(
 
     Raises UserError as `measure` and `retention` do, and when labels are missing or damaged.
     """
-    require(dataset, "data set")
+    check_manifest(require(dataset / "labels", "folder"))
     truth = [read_boxes(dataset, image, size, len(names)) for image, size in zip(found.images, found.sizes)]
     metrics, measured = measure(truth, found, names, resamples, seed)
     if baseline:
@@ -88,8 +89,7 @@ def require_same_resamples(measured: list[Measured]) -> None:
 
 def write_measured(path, measured: Measured) -> None:
     """Write a model's accuracy as NumPy's .npz, whole or not at all."""
-    with whole(path) as part, open(part, "wb") as file:
-        np.savez_compressed(file, **measured._asdict())
+    write_arrays(path, **measured._asdict())
 
 
 def read_measured(path) -> Measured:

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from lib.accuracy.detection_set import DetectionSet
 from lib.data.images import read_picture
 from lib.data.letterbox import letterbox
+from lib.data.manifest import check_manifest
 from lib.data.split import PARTS, read_split
 from lib.detector.outputs import Outputs
 from lib.graph.onnx_session import infer, open_session, to_tensor
@@ -24,10 +25,12 @@ from lib.step.files import require
 def evaluation_images(dataset: Path, part: str) -> list[Path]:
     """The images of a data set folder to evaluate on, sorted; `part` is what `evaluation.images` of the config says.
 
-    Raises UserError when the split or an image is missing.
+    Raises UserError when the split or an image is missing or not as its step left it.
     """
-    names = read_split(require(dataset / "split.csv", "split"), PARTS[part])
-    return [require(dataset / "images" / name, "image") for name in names]
+    images = require(dataset / "images", "folder")
+    names = read_split(dataset / "split.csv", PARTS[part], images)
+    check_manifest(images, names)
+    return [images / name for name in names]
 
 
 def onnx_runner(path: Path):

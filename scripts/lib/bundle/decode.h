@@ -44,7 +44,7 @@ typedef enum { YOLOV8_DFL, YOLOV8_DISTANCES, YOLOV8_ANCHORS } yolov8_family;
 
 /* What can be wrong; every function that can fail returns one of these, all below 0. */
 enum {
-    YOLOV8_BAD_MODEL = -1,    /* shapes that are not those of the head, or a scale that is none */
+    YOLOV8_BAD_MODEL = -1,    /* shapes that are not those of head and family, a scale or a layer that is none */
     YOLOV8_BAD_SIZE = -2,     /* a buffer is not as long as its output in NC1HWC2 */
     YOLOV8_BAD_ARGUMENT = -3, /* a null pointer, room for nothing, a threshold or a letterbox that is none */
 };
@@ -105,7 +105,7 @@ typedef struct {
 static inline const char *yolov8_message(int status)
 {
     switch (status) {
-    case YOLOV8_BAD_MODEL: return "the model's shapes or scales are not those of its head";
+    case YOLOV8_BAD_MODEL: return "the model's shapes, scales or layers are not those of its head and family";
     case YOLOV8_BAD_SIZE: return "a buffer is not as long as its output in NC1HWC2";
     case YOLOV8_BAD_ARGUMENT: return "a null pointer, no room, or a threshold or letterbox that is none";
     default: return "no error";

@@ -60,7 +60,7 @@ def make(
     Returns its proof: images, detections, box_px, score, map50_95. Raises UserError when C and Python disagree, when
     C's mAP is not the one that was measured, or the bundle does not pass its own check.
     """
-    model = require(run_files.rknn(run, variant, "model.rknn"), "model")
+    model = run_files.rknn_model(run, variant)
     exported = read_json(run_files.exported_metrics(run, variant))
     int8 = read_json(run_files.metrics(run, variant))
     verdict = read_json(run_files.rknn(run, variant, "verdict.json"))["verdict"]

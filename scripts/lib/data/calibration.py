@@ -1,14 +1,36 @@
-"""Calibration sets: text files that list letterboxed images, one a line, relative to the file."""
+"""Calibration sets: text files that list letterboxed images, one a line, relative to the file.
 
+The first line is a comment with their number, so that a list which lost its end is noticed.
+"""
+
+import re
 from pathlib import Path
 
+from lib.data.manifest import check_manifest
 from lib.step.errors import UserError
-from lib.step.files import require
+from lib.step.files import read_text, require
 
 
 def calibration_images(listed: Path) -> list[Path]:
-    """The images of a calibration set, in its order. Raises UserError when it is empty or an image is missing."""
-    lines = require(listed, "calibration list").read_text().splitlines()
-    if not lines:
+    """The images of a calibration set, in its order.
+
+    Raises UserError when the list is empty or lost its end, or an image is missing or not as its step left it.
+    """
+    lines = read_text(require(listed, "calibration list")).splitlines()
+    told = re.fullmatch(r"# (\d+) images", lines[0]) if lines else None
+    names = lines[bool(told) :]
+    if not names:
         raise UserError(f"calibration list {listed} is empty")
-    return [require(listed.parent / line, "calibration image") for line in lines]
+    if told and int(told[1]) != len(names):
+        raise UserError(
+            f"{listed} lists {len(names)} images of {told[1]}; delete it and run the step that makes it again"
+        )
+    images = [require(listed.parent / name, "calibration image") for name in names]
+    for folder in sorted({image.parent for image in images}):
+        check_manifest(folder, [image.name for image in images if image.parent == folder])
+    return images
+
+
+def calibration_list(names: list[str]) -> str:
+    """The text of a calibration set's file."""
+    return "".join(f"{line}\n" for line in (f"# {len(names)} images", *names))

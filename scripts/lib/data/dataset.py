@@ -6,16 +6,28 @@ Layout: https://docs.ultralytics.com/datasets/detect/
 
 import shutil
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from lib.data.image_paths import picture_paths
-from lib.data.labels import read_labels
+from lib.data.image_paths import PICTURES, picture_paths
+from lib.data.images import damaged
+from lib.data.labels import parse_labels
+from lib.data.manifest import write_manifest
 from lib.step.errors import UserError
+
+# JPEG and PNG are compressed already and labels shrink some ten times: no data set of images unpacks to so many times
+# its zip.
+MOST_UNPACKED = 50
+TOLD = 20  # bad images in a message
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Unpack a zip into `folder`. Raises UserError, before anything is written, for a member that would leave it."""
+    """Unpack the images and labels of a zip into `folder`.
+
+    Raises UserError, before anything is written, for a member that would leave the folder, for a zip that unpacks to
+    more than a data set of images can, or to more than the disk holds.
+    """
     try:
         with zipfile.ZipFile(archive) as file:
             for member in file.infolist():
@@ -25,30 +37,61 @@ def unpack(archive: Path, folder: Path) -> None:
                     raise UserError(
                         f"archive {archive} is refused: its member '{member.filename}' would leave the folder"
                     )
-            file.extractall(folder)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+            wanted = [each for each in file.infolist() if _is_data(PurePosixPath(each.filename))]
+            size, free = sum(each.file_size for each in wanted), shutil.disk_usage(folder.parent).free
+            times = size / archive.stat().st_size
+            if times > MOST_UNPACKED:
+                raise UserError(
+                    f"archive {archive} is refused: it would unpack to {size / 1e6:.0f} MB, {times:.0f} times its size,"
+                    " which no set of images does; if you trust it, unpack it and name the folder in dataset.archive"
+                )
+            if size > free:
+                raise UserError(
+                    f"archive {archive} unpacks to {size / 1e6:.0f} MB, {folder.parent} has {free / 1e6:.0f} MB left; "
+                    "free some, or set TMPDIR to a larger disk"
+                )
+            file.extractall(folder, wanted)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise UserError(f"archive {archive} is no readable zip ({error})") from None
 
 
 class Gathered(NamedTuple):
-    """What a data set holds: pictures, how many of them are background only, boxes, and labels without a picture."""
+    """What a data set holds.
+
+    Pictures, how many of them are background only, boxes, how many of those are around polygons, files that
+    are the label of none, and files beside the pictures that are none.
+    """
 
     pictures: int
     background: int
     boxes: int
+    polygons: int
     orphans: tuple[str, ...]
+    others: tuple[str, ...]
 
 
-def gather(source: Path, images: Path, labels: Path, classes: int) -> Gathered:
-    """Copy the pictures and labels below `source` into two new flat folders, every label checked.
+def _is_data(path: PurePosixPath) -> bool:
+    # What macOS adds to a zip has the names of images and is none.
+    return path.suffix.lower() in (*PICTURES, ".txt") and path.name[0] != "." and path.parts[0] != "__MACOSX"
 
-    Raises UserError when there is no `images` folder or it is empty, two pictures share a name, or a label is broken.
+
+def gather(source: Path, images: Path, labels: Path, classes: int, workers: int = 1, watch=iter) -> Gathered:
+    """Copy the pictures and labels below `source` into two new flat folders, each picture decoded, each label checked.
+
+    Polygons are written as the boxes around them. `watch` wraps the iteration over the pictures (a progress bar);
+    `workers` decode at a time. Raises UserError when there is no `images` folder or it is empty, two pictures share a
+    name, pictures do not decode (all of them named), or a label is broken.
     """
     found = _images_folder(source)
     pictures = picture_paths(found)
     if not pictures:
         raise UserError(f"{found} holds no picture (jpg, jpeg, png)")
     label_root = found.parent / "labels"
+    files = [path for path in sorted(found.rglob("*")) if path.name[0] != "." and not path.is_dir()]
+    if lost := [path for path in files if not path.exists()]:
+        raise UserError(f"{len(lost)} images are links to nothing, the first {lost[0]}; mend or remove them")
+    if odd := [path for path in pictures if not path.name.isprintable()]:
+        raise UserError(f"the name {str(odd[0])!r} holds a character that cannot be printed; rename the file")
     wanted = {}
     for picture in pictures:
         if picture.stem in wanted:
@@ -56,24 +99,56 @@ def gather(source: Path, images: Path, labels: Path, classes: int) -> Gathered:
                 f"two pictures are called '{picture.stem}': {wanted[picture.stem]} and {picture}; rename one"
             )
         wanted[picture.stem] = picture
+    if bad := damaged(pictures, workers, watch):
+        listed = "".join(f"\n  {path}: {reason}" for path, reason in list(bad.items())[:TOLD])
+        more = f"\n  and {len(bad) - TOLD} more" if len(bad) > TOLD else ""
+        raise UserError(
+            f"{len(bad)} of {len(pictures)} images are no whole images; replace or remove them:{listed}{more}"
+        )
     images.mkdir()
     labels.mkdir()
-    background = boxes = 0
+    background = boxes = polygons = 0
     for stem, picture in wanted.items():
         label = label_root / picture.relative_to(found).with_suffix(".txt")
-        count = len(read_labels(label, classes)) if label.exists() else 0
-        boxes += count
-        background += not count
+        read, around = parse_labels(label, classes) if label.exists() else ((), 0)
+        boxes += len(read)
+        background += not len(read)
+        polygons += around
         shutil.copyfile(picture, images / picture.name)
-        target = labels / f"{stem}.txt"
-        shutil.copyfile(label, target) if label.exists() else target.touch()
-    orphans = tuple(path.name for path in sorted(label_root.rglob("*.txt")) if path.stem not in wanted)
-    return Gathered(len(wanted), background, boxes, orphans)
+        _write_label(label, read, around, labels / f"{stem}.txt")
+    for folder in (images, labels):
+        write_manifest(folder)
+    if not boxes:
+        raise UserError(
+            f"no image below {found} has a label with a box; labels lie in {label_root} and are named as the images are"
+        )
+    beside = (path for path in sorted(label_root.rglob("*")) if path.is_file() and path.name[0] != ".")
+    orphans = tuple(path.name for path in beside if path.suffix != ".txt" or path.stem not in wanted)
+    taken = set(pictures)
+    others = tuple(path.name for path in files if path not in taken)
+    return Gathered(len(wanted), background, boxes, polygons, orphans, others)
+
+
+def _write_label(label: Path, boxes, polygons: int, target: Path) -> None:
+    """A label as it is, where it is plain; with polygons, or in another encoding, its boxes written out."""
+    if not len(boxes):
+        target.touch()
+    elif polygons or not label.read_bytes().isascii():
+        target.write_text("".join(f"{int(kind)} {' '.join(map(repr, map(float, box)))}\n" for kind, *box in boxes))
+    else:
+        shutil.copyfile(label, target)
 
 
 def _images_folder(source: Path) -> Path:
-    candidates = [source / "images", *sorted(path for path in source.rglob("images") if path != source / "images")]
-    for folder in candidates:
-        if folder.is_dir():
-            return folder
-    raise UserError(f"{source} holds no folder 'images'; the layout is images/NAME.jpg beside labels/NAME.txt")
+    if (source / "images").is_dir():
+        return source / "images"
+    folders = sorted(path for path in source.rglob("images") if path.is_dir())
+    folders = [each for each in folders if not any(other in each.parents for other in folders)]
+    if not folders:
+        raise UserError(f"{source} holds no folder 'images'; the layout is images/NAME.jpg beside labels/NAME.txt")
+    if len(folders) > 1:
+        parents = ", ".join(str(each.parent.relative_to(source)) for each in folders)
+        raise UserError(
+            f"{source} holds several folders 'images', in {parents}; name the folder of one in dataset.archive"
+        )
+    return folders[0]

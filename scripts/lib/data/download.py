@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from lib.data.sources import is_url
 from lib.step import console
-from lib.step.errors import UserError
+from lib.step.errors import FULL, UserError
 from lib.step.files import sha256, whole
 
 TIMEOUT_S = (10, 60)  # to connect, and between two reads
@@ -44,6 +44,8 @@ def _copy(source: str, part: Path) -> None:
     try:
         shutil.copyfile(Path(source).expanduser(), part)
     except OSError as error:
+        if error.errno in FULL:
+            raise
         raise _Unusable(error.strerror) from None
 
 

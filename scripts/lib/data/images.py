@@ -1,7 +1,12 @@
 """Image files, decoded."""
 
+import io
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import cv2
 import numpy as np
+from PIL import Image
 
 from lib.step.errors import UserError
 
@@ -19,3 +24,38 @@ def read_picture(path) -> np.ndarray:
     if picture is None:
         raise UserError(f"picture {path} cannot be decoded; replace it or take it out of the data set")
     return np.ascontiguousarray(picture[:, :, ::-1])
+
+
+def write_picture(path, picture: np.ndarray) -> None:
+    """Write uint8 RGB [height, width, 3] as PNG. Raises OSError where cv2.imwrite would only return False."""
+    Path(path).write_bytes(cv2.imencode(".png", picture[:, :, ::-1])[1])
+
+
+def damage(path: Path) -> str | None:
+    """What is wrong with an image file, in a few words; None when it decodes to its end.
+
+    OpenCV, which reads it later, fills what a truncated JPEG lacks with grey and says nothing; Pillow tells.
+    """
+    content = path.read_bytes()
+    if not content:
+        return "empty"
+    if content.lstrip()[:1] == b"<":
+        return "a web page, not an image"
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            image.load()
+        read_picture(path)
+    except Image.DecompressionBombError:
+        return "more pixels than a camera's image has"
+    except UserError:
+        return "cannot be decoded by OpenCV"
+    except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error, by the format
+        return "truncated" if "truncated" in str(error) else "cannot be decoded"
+    return None
+
+
+def damaged(paths: list[Path], workers: int, watch) -> dict[Path, str]:
+    """`{path: what is wrong}` of those of `paths` that do not decode; `watch` wraps the iteration (a progress bar)."""
+    with ThreadPoolExecutor(workers) as pool:
+        told = watch(zip(paths, pool.map(damage, paths)))
+        return {path: reason for path, reason in told if reason}

@@ -10,7 +10,7 @@ import numpy as np
 
 from lib.data.split import EVALUATION, read_split
 from lib.step.errors import UserError
-from lib.step.files import require
+from lib.step.files import read_text, require
 
 BORDER_TOLERANCE = 1e-3  # of the picture's side; labels are rounded to a few digits
 
@@ -21,7 +21,7 @@ def read_names(names: list[str]) -> list[str]:
     Raises UserError when a name is missing, empty or there twice.
     """
     if len(names) == 1 and Path(names[0]).is_file():
-        names = Path(names[0]).read_text().splitlines()
+        names = read_text(names[0]).splitlines()
         names = names[: len(names) - (bool(names) and not names[-1].strip())]
     names = [name.strip() for name in names]
     if not names or not all(names) or len(set(names)) != len(names):
@@ -30,13 +30,19 @@ def read_names(names: list[str]) -> list[str]:
 
 
 def read_labels(path: Path, classes: int) -> np.ndarray:
+    """The boxes of `parse_labels` alone."""
+    return parse_labels(path, classes)[0]
+
+
+def parse_labels(path: Path, classes: int) -> tuple[np.ndarray, int]:
     """Boxes of one label file as float64 [n, 5]: class, then cx, cy, w, h as fractions of the picture's sides.
 
-    Raises UserError naming file and line for a line that is not five numbers, a class outside 0..classes-1, or a box
-    that is empty or leaves the picture.
+    A polygon, `class x1 y1 x2 y2 …` of three points or more, counts as its bounding box; the second value is how many
+    there were. Raises UserError naming file and line for a line that is neither, a class outside 0..classes-1, or a
+    box that is empty or leaves the picture, and for a file that is missing or no text.
     """
-    boxes = []
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
+    boxes, polygons = [], 0
+    for number, line in enumerate(read_text(require(path, "label")).splitlines(), start=1):
         if not line.strip():
             continue
         try:
@@ -44,8 +50,11 @@ def read_labels(path: Path, classes: int) -> np.ndarray:
         except ValueError:
             box = []
         where = f"label {path}, line {number} ('{line.strip()[:60]}')"
+        if len(box) >= 7 and len(box) % 2 and all(map(math.isfinite, box)):
+            polygons += 1
+            box = [box[0], *_around(box[1::2], box[2::2])]
         if len(box) != 5 or not all(map(math.isfinite, box)):
-            raise UserError(f"{where} is not five numbers 'class cx cy w h'")
+            raise UserError(f"{where} is not five numbers 'class cx cy w h', nor a polygon 'class x1 y1 x2 y2 x3 y3 …'")
         if box[0] != int(box[0]) or not 0 <= box[0] < classes:
             raise UserError(f"{where}: class {box[0]:g} is not in 0..{classes - 1}; the data set has {classes} names")
         boxes.append(box)
@@ -53,7 +62,12 @@ def read_labels(path: Path, classes: int) -> np.ndarray:
         edges = (cx - w / 2, cy - h / 2, 1 - cx - w / 2, 1 - cy - h / 2)
         if w <= 0 or h <= 0 or min(edges) < -BORDER_TOLERANCE:
             raise UserError(f"{where}: the box is empty or leaves the picture; numbers are fractions of its sides")
-    return np.array(boxes, dtype=np.float64).reshape(-1, 5)
+    return np.array(boxes, dtype=np.float64).reshape(-1, 5), polygons
+
+
+def _around(xs: list[float], ys: list[float]) -> tuple[float, float, float, float]:
+    """cx, cy, w, h of the box around points."""
+    return (min(xs) + max(xs)) / 2, (min(ys) + max(ys)) / 2, max(xs) - min(xs), max(ys) - min(ys)
 
 
 def boxes_in_pixels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -69,5 +83,5 @@ def read_boxes(dataset: Path, picture: str, size: tuple[int, int], classes: int)
 
 def labelled_pictures(dataset: Path, classes: int) -> list[str]:
     """The evaluation pictures that have a label, sorted. Raises UserError for a broken label, as `read_labels` does."""
-    pictures = read_split(require(dataset / "split.csv", "split"), (EVALUATION,))
+    pictures = read_split(dataset / "split.csv", (EVALUATION,), dataset / "images")
     return [name for name in pictures if len(read_labels(dataset / "labels" / f"{Path(name).stem}.txt", classes))]

@@ -2,9 +2,13 @@
 
 import csv
 import random
+from pathlib import Path
 
+from lib.data.image_paths import picture_paths
 from lib.step.errors import UserError
-from lib.step.files import whole
+from lib.step.files import require, whole
+
+HEADER = ("image", "part")
 
 CALIBRATION, EVALUATION = "calibration", "evaluation"
 # What `evaluation.images` of the config means.
@@ -36,11 +40,25 @@ def write_split(path, parts: dict[str, str]) -> None:
     """Write `split.csv`: columns image, part."""
     with whole(path) as part, open(part, "w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["image", "part"])
+        writer.writerow(HEADER)
         writer.writerows(parts.items())
 
 
-def read_split(path, parts: tuple[str, ...]) -> list[str]:
-    """The pictures of the named parts in a `split.csv`, sorted."""
-    with open(path, newline="") as file:
-        return sorted(row["image"] for row in csv.DictReader(file) if row["part"] in parts)
+def read_split(path: Path, parts: tuple[str, ...], images: Path) -> list[str]:
+    """The pictures of the named parts in a `split.csv`, sorted.
+
+    Raises UserError when it is missing or damaged, or does not name every picture of the folder `images` once.
+    """
+    again = f"delete {path} and run the step that makes it again"
+    with open(require(path, "split"), newline="") as file:
+        rows = [tuple(row) for row in csv.reader(file)]
+    if not rows or rows[0] != HEADER or any(len(row) != 2 or row[1] not in PARTS["all"] for row in rows[1:]):
+        raise UserError(f"{path} is damaged: it is no table of image,part; {again}")
+    named, here = [name for name, _ in rows[1:]], [each.name for each in picture_paths(images)]
+    if sorted(named) != sorted(here):
+        different = sorted(set(named) ^ set(here))
+        raise UserError(
+            f"{path} names {len(named)} images, {images} holds {len(here)}"
+            f"{f' (one of them alone has {different[0]})' if different else ''}; {again}"
+        )
+    return sorted(name for name, part in rows[1:] if part in parts)

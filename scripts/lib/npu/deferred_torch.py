@@ -1,7 +1,7 @@
 """rknn-toolkit2 without the two seconds that importing torch takes, where it is not used.
 
-The toolkit imports torch at its own import, for three names. It uses torch later for some graphs only (a Transpose
-around a Reshape, as in the head `single`). So a stand-in answers its import, and the real torch is loaded at the first
+The toolkit imports torch at its own import, for three names. It uses torch later for some graphs only (with Reshapes,
+as in the head `single`). So a stand-in answers its import, and the real torch is loaded at the first
 use. Outputs are the same bit for bit, which a test checks.
 
 The three names belong to the algorithm `gdq`, which this project does not offer.

@@ -29,12 +29,12 @@ def _relations(config: dict):
             else:
                 if spelling != str(size):
                     yield f"{key}.imgsz: write {spelling} for the square '{size}'"
+    if DRAWN in config["dataset"]["archive"] and not config["draw"]["images"]:
+        yield f"dataset.archive names '{DRAWN}', the images that the run draws itself, and draw.images is 0"
     try:
         clock(str(config["verdict"]["clock_mhz"]))
     except ValueError as error:
         yield f"verdict.clock_mhz is '{error}', neither a number of MHz nor one of {', '.join(CLOCKS)}"
-    if DRAWN in config["dataset"]["archive"] and not config["draw"]["images"]:
-        yield f"dataset.archive names '{DRAWN}', the images that the run draws itself, and draw.images is 0"
     pool = config["split"]["calibration"]
     for count in sweep["max_images"]:
         if count > pool:

@@ -14,6 +14,8 @@ from lib.step.files import read_json, sha256
 # A model may be called 8, or NA, and a board may say a number.
 TEXTS = ("model", "imgsz", "verdict", "board", "verdict_was")
 
+METRICS = ("map50_95", "map50", "per_class")
+
 
 def read_table(run: Path, chosen: list[Variant]) -> pd.DataFrame:
     """The table of `chosen` variants from the files of a run's folder.
@@ -41,7 +43,10 @@ def read_board(run: Path, variant: Variant) -> dict | None:
 
 def read_metrics(run: Path, variant: Variant) -> tuple[dict, dict]:
     """What evaluate.py found for a variant: the model as exported in FP32, and in INT8 on the simulator."""
-    return read_json(run_files.exported_metrics(run, variant)), read_json(run_files.metrics(run, variant))
+    return (
+        read_json(run_files.exported_metrics(run, variant), *METRICS),
+        read_json(run_files.metrics(run, variant), *METRICS),
+    )
 
 
 def class_differences(run: Path, variant: Variant) -> pd.DataFrame:
@@ -60,9 +65,9 @@ def class_differences(run: Path, variant: Variant) -> pd.DataFrame:
 
 def _row(run: Path, variant: Variant) -> dict:
     exported, int8 = read_metrics(run, variant)
-    adapted = read_json(run_files.adapted_metrics(run, variant))
-    build = read_json(run_files.rknn(run, variant, "build.json"))
-    judged = read_json(run_files.rknn(run, variant, "verdict.json"))
+    adapted = read_json(run_files.adapted_metrics(run, variant), *METRICS)
+    build = read_json(run_files.rknn(run, variant, "build.json"), "operators", "rknn_bytes")
+    judged = read_json(run_files.rknn(run, variant, "verdict.json"), "verdict")
     return {
         **variant._asdict(),
         "map50_95_fp32": round(exported["map50_95"], MAP_DIGITS),
@@ -108,13 +113,20 @@ def to_csv(table: pd.DataFrame) -> str:
     return table.to_csv(index=False, lineterminator="\n")
 
 
-def from_csv(path) -> pd.DataFrame:
-    """The table that `to_csv` made. Raises UserError when the file is missing or is none."""
+def from_csv(path, chosen: list[Variant]) -> pd.DataFrame:
+    """The table that `to_csv` made. Raises UserError when the file is missing or is none, or lacks a chosen variant."""
     try:
-        return pd.read_csv(path, dtype=dict.fromkeys(TEXTS, str), keep_default_na=False, na_values=[""])
+        table = pd.read_csv(path, dtype=dict.fromkeys(TEXTS, str), keep_default_na=False, na_values=[""])
+        held = {variant_of(row) for _, row in table.iterrows()}
+        if missing := [each for each in chosen if each._replace(imgsz=str(each.imgsz)) not in held]:
+            raise UserError(f"{path} has no row of {missing[0].title()}; delete it and run its step again")
+        # A file that lost its end would still be a table, with fewer digits in its last row.
+        if not Path(path).read_bytes().endswith(b"\n"):
+            raise UserError(f"{path} has lost its end; delete it and run the step that makes it again")
+        return table
     except FileNotFoundError:
         raise UserError(f"{path} is missing; run the step that makes it first") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, KeyError, ValueError) as error:
         raise UserError(f"{path} is no table ({error}); delete it and run the step that makes it again") from None
 
 

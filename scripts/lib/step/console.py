@@ -3,8 +3,11 @@
 The toolkit prints from C++ too, so the file descriptors themselves are redirected; worker processes inherit them.
 """
 
+import contextlib
 import ctypes
+import errno
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -44,6 +47,8 @@ def transcript():
         sys.stdout.flush()
         sys.stderr.flush()
         ctypes.CDLL(None).fflush(None)
+        if shutil.disk_usage(_log.parent).free == 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(_log))
         with open(_log, "rb") as file:
             file.seek(start)
             return file.read().decode(errors="replace")
@@ -53,9 +58,11 @@ def transcript():
 
 def say(message: str, stream=None) -> None:
     """Print one line of the step's own, to the terminal and, if there is one, to the log."""
-    print(message, file=stream or sys.stdout, flush=True)
     if _log is not None:
         print(message, file=_terminal, flush=True)
+    # A log on a full disk must not keep the sentence about it from the terminal.
+    with contextlib.suppress(OSError):
+        print(message, file=stream or sys.stdout, flush=True)
 
 
 def terminal():

@@ -1,9 +1,15 @@
 """How a step ends: one clear sentence and a non-zero exit code for a user's mistake, never a traceback."""
 
+import errno
+import os
 import sys
+import tempfile
 import traceback
 
 from lib.step import console
+
+# A full disk, a quota, a limit on the size of files.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class UserError(Exception):
@@ -17,9 +23,22 @@ class ToolkitError(UserError):
 def run_step(main) -> int:
     """Run a step's `main()` and turn its end into an exit code.
 
-    Returns 0 (or what `main` returns), 2 for a `UserError`, 130 for Ctrl-C, 1 for a fault of ours. With `--log`
-    the traceback of the last kind goes to the log, and the terminal gets one sentence that names it.
+    Returns 0 (or what `main` returns), 2 for a `UserError` or what the system refuses (a full disk, a file that may not
+    be read), 130 for Ctrl-C, 1 for a fault of ours. With `--log` the traceback of the last kind goes to the log, and
+    the terminal gets one sentence that names it.
     """
+    code = _code(main)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            # The disk of the log is full: Python would try once more at its end, and complain.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            code = code or 2
+    return code
+
+
+def _code(main) -> int:
     try:
         return main() or 0
     except UserError as error:
@@ -29,6 +48,14 @@ def run_step(main) -> int:
     except KeyboardInterrupt:
         console.say("interrupted", stream=sys.stderr)
         return 130
+    except OSError as error:
+        what = f"{error.filename}: " if error.filename else ""
+        hint = f"; free some (temporary files go to {tempfile.gettempdir()}, or where TMPDIR says)"
+        console.say(
+            f"error: {what}{error.strerror or error}{hint if error.errno in FULL else ''}",
+            stream=sys.stderr,
+        )
+        return 2
     except Exception as error:
         traceback.print_exc()
         if console.log_path():

@@ -1,5 +1,6 @@
 """Files that appear whole or not at all, and their checksums."""
 
+import codecs
 import hashlib
 import json
 import os
@@ -7,7 +8,9 @@ import shutil
 from contextlib import contextmanager
 from pathlib import Path
 
-from lib.step.errors import UserError
+from lib.step.errors import FULL, UserError
+
+_MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 
 
 @contextmanager
@@ -15,9 +18,21 @@ def whole(path):
     """Give a temporary path beside `path`, to be written as a file or made as a folder; rename it when all went well.
 
     After an exception nothing is left. What a killed process left (its number is in the name) is cleared away by
-    the next writer of the same path. The old file or folder stays until the new one is complete.
+    the next writer of the same path. The old file or folder stays until the new one is complete. Raises UserError
+    when the disk is full.
     """
     path = Path(path)
+    try:
+        with _whole(path) as part:
+            yield part
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise UserError(f"{path} is not written: {os.strerror(error.errno)}; free some and run it again") from None
+
+
+@contextmanager
+def _whole(path: Path):
     path.parent.mkdir(parents=True, exist_ok=True)
     for leftover in path.parent.glob(f".{path.name}.*.part"):
         if not _is_running(leftover.name.split(".")[-2]):
@@ -76,14 +91,30 @@ def write_json(path, value) -> None:
     write_text(path, json.dumps(value, indent=2) + "\n")
 
 
-def read_json(path):
-    """The value in a JSON file. Raises UserError when it is missing or damaged."""
+def read_json(path, *keys: str):
+    """The value in a JSON file. Raises UserError when it is missing, damaged, or lacks one of `keys`."""
     try:
-        return json.loads(Path(path).read_text())
+        value = json.loads(Path(path).read_text())
     except FileNotFoundError:
         raise UserError(f"{path} is missing; run the step that makes it first") from None
     except ValueError as error:
         raise UserError(f"{path} is no JSON ({error}); delete it and run the step that makes it again") from None
+    if missing := [key for key in keys if not isinstance(value, dict) or key not in value]:
+        raise UserError(f"{path} holds no {missing[0]}; delete it and run the step that makes it again")
+    return value
+
+
+def read_text(path) -> str:
+    """A text file of the user's: UTF-8, or UTF-16 with its byte-order mark. Raises UserError for anything else."""
+    content = Path(path).read_bytes()
+    mark = next((mark for mark in _MARKS if content.startswith(mark)), b"")
+    try:
+        text = content[len(mark) :].decode(_MARKS.get(mark, "utf-8"))
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        raise UserError(f"{path} is not text in UTF-8; save it as UTF-8")
+    return text
 
 
 def require(path, what: str) -> Path:

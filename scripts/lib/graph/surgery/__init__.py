@@ -17,6 +17,7 @@ from lib.graph.onnx_file import metadata
 from lib.graph.surgery import (
     darknet_single,
     darknet_split,
+    equalize,
     float32_weights,
     limit_boxes,
     lower_opset,
@@ -37,7 +38,11 @@ PASSES = {
     SPLIT: (one_sigmoid, split_outputs),
 }
 PASSES_OF_SPLIT = {SINGLE: (split_again, single_output, limit_boxes), SPLIT: (split_again,)}
-PASSES_OF_DARKNET = {SINGLE: (darknet_single,), SPLIT: (darknet_split,)}
+PASSES_OF_DARKNET = {SINGLE: (darknet_single, equalize), SPLIT: (darknet_split, equalize)}
+PASSES_ON_IMAGES = (equalize,)  # their rewrite takes images too
+
+# Images for ranges, and for proofs, whose time goes up with each.
+MEASURED, PROVEN = 16, 4
 
 # What a pass does to the form in which predictions leave the graph; those not named leave it alone.
 CHANGES = {
@@ -54,9 +59,11 @@ CHANGES = {
 def adapt(model: onnx.ModelProto, head: str, pictures: list[np.ndarray], seed: int) -> tuple[onnx.ModelProto, dict]:
     """A copy of `model` with the outputs of `head`, proven pass by pass, and the record of the proof.
 
-    pictures: uint8 RGB [H, W, 3] of the model's size, on which (and on noise drawn from `seed`) the graphs are
-    compared. The record: `head`, `inputs` (how many), `passes` (name, largest differences `box_px` and `score`), and
-    the largest over all. A model that has this head from an earlier surgery comes back as it is.
+    pictures: uint8 RGB [H, W, 3] of the model's size, none of them of the evaluation set. The graphs are compared on
+    the first PROVEN of them and on noise drawn from `seed`; a pass that needs ranges measures them on the first
+    MEASURED, or on the noise where there is no picture. The record: `head`, `inputs` (how many), `passes` (name,
+    largest differences `box_px` and `score`), and the largest over all. A model that has this head from an earlier
+    surgery comes back as it is.
 
     Raises UserError when the graph is no YOLOv8-style detector and none of lib.graph.darknet, of a form that is not
     handled, or when a pass changes what it predicts.
@@ -68,12 +75,13 @@ def adapt(model: onnx.ModelProto, head: str, pictures: list[np.ndarray], seed: i
             raise UserError(f"the model already went through surgery for head '{done}'; give the exported one")
         told = metadata(model)
         form = Form(head=head, darknet=from_metadata(told), end2end=is_end2end(told))
-        witness = Witness(model, form, pictures, seed)
+        witness = Witness(model, form, pictures[:PROVEN], seed)
         return graph.model, _record(head, witness, [])
     form, passes = form_of(graph), passes_of(graph, head)
-    witness = Witness(graph.model, form, pictures, seed)
-    form, record = _run(PREPARATION, graph, form, witness)
-    record += _run(passes, graph, form, witness)[1]
+    witness = Witness(graph.model, form, pictures[:PROVEN], seed)
+    measured = pictures[:MEASURED] or witness.inputs
+    form, record = _run(PREPARATION, graph, form, witness, measured)
+    record += _run(passes, graph, form, witness, measured)[1]
     onnx.helper.set_model_props(graph.model, metadata(graph.model) | _metadata(head, form.end2end))
     return graph.model, _record(head, witness, record)
 
@@ -82,13 +90,15 @@ def _metadata(head: str, end2end: bool) -> dict[str, str]:
     return {HEAD_KEY: head, **({END2END_KEY: "true"} if end2end else {})}
 
 
-def _run(passes: tuple, graph: Graph, form: Form, witness: Witness) -> tuple[Form, list[dict]]:
+def _run(
+    passes: tuple, graph: Graph, form: Form, witness: Witness, pictures: list[np.ndarray]
+) -> tuple[Form, list[dict]]:
     """Run those of `passes` that are needed, each proven; returns the graph's form after them and their record."""
     record = []
     for each in passes:
         if not each.needed(graph):
             continue
-        each.rewrite(graph)
+        each.rewrite(graph, *([pictures] if each in PASSES_ON_IMAGES else []))
         graph.tidy()
         graph.check()
         form = replace(form, **CHANGES.get(each, {}))

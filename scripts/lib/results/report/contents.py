@@ -7,7 +7,7 @@ import cv2
 import pandas as pd
 
 from lib.accuracy.evaluation import read_measured, require_same_resamples
-from lib.data.images import read_picture
+from lib.data.images import damage, read_picture
 from lib.data.weights_folder import model_files
 from lib.npu.layer_errors import worst
 from lib.npu.verdict import FAILS, RUNS, UNSURE
@@ -17,6 +17,7 @@ from lib.results.report.provenance import checksums, commit, dataset_checksum, p
 from lib.results.report.rows import columns, reasons, rows_of, shared
 from lib.results.sweep import Variant, variants
 from lib.results.table import class_differences, from_csv, read_board, read_metrics, variant_of
+from lib.step.errors import UserError
 from lib.step.files import read_json, require
 
 WORST_LAYERS = 10
@@ -29,7 +30,7 @@ def contents(run: Path, config: dict) -> dict:
 
     Raises UserError when a file is missing or damaged.
     """
-    table = best_first(from_csv(run / "table.csv"))
+    table = best_first(from_csv(run / "table.csv", variants(**config["sweep"])))
     chosen = [variant_of(row) for _, row in table.iterrows()]
     best, front, shown = recommended(table), pareto_front(table), focus(table)
     labelled = dict(zip(table.index, chosen))
@@ -112,16 +113,23 @@ def _files(run: Path, chosen: list[Variant]) -> list[Path]:
         *sorted({path for each in chosen for path in model_files(run / "weights" / each.model)}),
         run / "dataset" / "split.csv",
         *sorted({run_files.onnx(run, each, stage) for each in chosen for stage in (run_files.EXPORTED, each.head)}),
-        *sorted(run_files.rknn(run, each, "model.rknn") for each in chosen),
+        *sorted(run_files.rknn_model(run, each) for each in chosen),
     ]
 
 
 def _png(path: Path) -> dict:
-    return _data_uri("image/png", require(path, "plot").read_bytes(), read_picture(path))
+    return _data_uri("image/png", require(path, "plot").read_bytes(), _plot(path))
+
+
+def _plot(path: Path):
+    """A plot, decoded. Raises UserError when it is missing or damaged."""
+    if reason := damage(require(path, "plot")):
+        raise UserError(f"{path} is damaged ({reason}); delete it and run the step that makes it again")
+    return read_picture(path)
 
 
 def _jpeg(path: Path) -> dict:
-    picture = read_picture(require(path, "plot"))
+    picture = _plot(path)
     _, encoded = cv2.imencode(".jpg", picture[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     return _data_uri("image/jpeg", encoded.tobytes(), picture)
 

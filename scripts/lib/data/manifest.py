@@ -1,0 +1,42 @@
+"""Checksums of a folder's files, kept in the folder: what was lost or changed later is noticed, not evaluated.
+
+FOLDER/.sha256 is what `sha256sum` writes and `sha256sum -c .sha256` checks. It is hidden: who lists a folder's images
+or labels does not meet it.
+"""
+
+from pathlib import Path
+
+from lib.step.errors import UserError
+from lib.step.files import sha256
+
+MANIFEST = ".sha256"
+TOLD = 5  # names in a message
+
+
+def write_manifest(folder: Path) -> None:
+    """Write the checksums of all files in `folder` but hidden ones."""
+    files = sorted(path for path in folder.iterdir() if path.name[0] != ".")
+    (folder / MANIFEST).write_text("".join(f"{sha256(path)}  {path.name}\n" for path in files))
+
+
+def check_manifest(folder: Path, names: list[str] | None = None) -> None:
+    """Raises UserError when files of `folder` are missing, new, or not as they were (`names`: only these are read).
+
+    A folder without checksums is the user's own and is not checked.
+    """
+    path = folder / MANIFEST
+    if not path.exists():
+        return
+    kept = dict(line.split("  ", 1)[::-1] for line in path.read_text().splitlines() if "  " in line)
+    here = {each.name for each in folder.iterdir() if each.name[0] != "."}
+    both = sorted(here & kept.keys() if names is None else here & kept.keys() & set(names))
+    wrong = {
+        "missing": sorted(kept.keys() - here),
+        "new": sorted(here - kept.keys()),
+        "changed": [name for name in both if sha256(folder / name) != kept[name]],
+    }
+    if any(wrong.values()):
+        told = "; ".join(f"{len(each)} {how} ({', '.join(each[:TOLD])})" for how, each in wrong.items() if each)
+        raise UserError(
+            f"{folder} is not as its step left it: {told}; change the source instead, delete this folder, run again"
+        )

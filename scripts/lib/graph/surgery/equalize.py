@@ -1,0 +1,176 @@
+"""Every channel of a feature map gets the same range, so that INT8's one scale a tensor fits them all.
+
+x ─ Conv W ─ LeakyRelu ─ … ─ Conv V ─ y      →      x ─ Conv s·W ─ LeakyRelu ─ … ─ Conv V/s ─ y      one s > 0 a channel
+
+The NPU has a scale of its own for each filter, but one for a whole feature map. Where one channel spans 0..20 and
+another 0..0.2, the second is left with two or three values. Exact, because everything in between is positively
+homogeneous, f(s x) = s f(x): cross-layer equalization, Nagel et al. 2019, https://arxiv.org/abs/1906.04721, section
+4.1. That paper evens out weights too; here the ranges of activations alone count, measured on images.
+
+Channels that must keep one common scale form a group: those on both sides of an activation, a pooling or a Resize, the
+summands and the sum of an Add, the same channel for every reader. A group that reaches the input, an output or an
+operator that is not named below stays as it is, whole.
+"""
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from lib.graph.onnx_session import infer, open_session, to_tensor
+from lib.graph.surgery.graph import Graph, attribute
+
+HOMOGENEOUS = ("LeakyRelu", "Relu", "MaxPool", "AveragePool", "GlobalAveragePool")
+NEGATIVE = 0.7  # what a value below zero counts beside one above it; the docs have the figures
+LARGEST_FACTOR = 1024.0  # a channel that hardly moved on the images may do so on others
+
+
+def needed(graph: Graph) -> bool:
+    """Whether a channel can be rescaled."""
+    return bool(_free_tensors(_groups(graph)))
+
+
+def rewrite(graph: Graph, pictures: list[np.ndarray] = ()) -> None:
+    """Rescale the weights of the convolutions by what `pictures`, uint8 RGB [H, W, 3] of the model's size, tell.
+
+    Without pictures nothing is known of the ranges, and the weights stay.
+    """
+    groups = _groups(graph)
+    factors = _factors(groups, _ranges(graph, _free_tensors(groups), pictures))
+    for node in _scalable_convolutions(graph):
+        made, read = (factors[groups[name]] for name in (node.output[0], node.input[0]))
+        weights = graph.constant(node.input[1]).astype(np.float64)
+        read = read[_channels_read(node, weights.shape)]
+        _replace(graph, node.input[1], weights * made[:, None, None, None] / read[:, :, None, None])
+        if len(node.input) > 2:
+            _replace(graph, node.input[2], graph.constant(node.input[2]) * made)
+
+
+def _groups(graph: Graph) -> dict[str, np.ndarray]:
+    """The group of every channel of every feature map [1, C, H, W]; group 0 must keep its scale."""
+    first, count = {}, 1
+    for name in dict.fromkeys([graph.input, *(name for node in graph.model.graph.node for name in node.output)]):
+        if len(graph.shape(name)) == 4:
+            first[name] = count
+            count += graph.shape(name)[1]
+    channels = {name: np.arange(graph.shape(name)[1]) + start for name, start in first.items()}
+    pairs = [(channels[name], 0 * channels[name]) for name in (graph.input, *graph.outputs) if name in channels]
+    scalable = {node.output[0] for node in _scalable_convolutions(graph)}
+    for node in graph.model.graph.node:
+        if node.output[0] not in scalable:
+            pairs += _ties(graph, node, channels)
+    labels = _connected(count, pairs)
+    return {name: labels[each] for name, each in channels.items()}
+
+
+def _ties(graph: Graph, node: onnx.NodeProto, channels: dict[str, np.ndarray]) -> list[tuple]:
+    """Pairs of channels that `node` ties together; everything that it touches is tied to 0 where it is not known."""
+    read = [channels[name] for name in node.input if name in channels]
+    made = channels.get(node.output[0], np.zeros(0, int))
+    if node.op_type in HOMOGENEOUS or (node.op_type == "Resize" and _is_homogeneous_resize(node)):
+        moved = read[:1]
+    elif node.op_type == "Add":
+        moved = read if len(read) == 2 else []
+    elif node.op_type == "Concat" and attribute(node, "axis") == 1 and len(read) == len(node.input):
+        moved = [np.concatenate(read)]
+    elif node.op_type == "Slice" and (part := _sliced(graph, node)) is not None:
+        moved = [each[part] for each in read[:1]]
+    else:
+        moved = []
+    if moved and all(len(each) == len(made) for each in moved):
+        return [(each, made) for each in moved]
+    touched = [channels[name] for name in (*node.input, *node.output) if name in channels]
+    return [(each, 0 * each) for each in touched]
+
+
+def _is_homogeneous_resize(node: onnx.NodeProto) -> bool:
+    # Cropping fills in a value that would have to be scaled too.
+    return attribute(node, "coordinate_transformation_mode") != b"tf_crop_and_resize"
+
+
+def _sliced(graph: Graph, node: onnx.NodeProto) -> slice | None:
+    """The channels that a Slice along axis 1 takes, or None where it cuts elsewhere or at run time."""
+    values = [graph.constant(name) for name in node.input[1:]]
+    if len(values) < 3 or any(each is None or each.size != 1 for each in values) or values[2].item() != 1:
+        return None
+    start, end, _, *step = (each.item() for each in values)
+    return slice(start, end, *step)
+
+
+def _scalable_convolutions(graph: Graph) -> list[onnx.NodeProto]:
+    """The convolutions whose weights are their own and known."""
+    initializers = {each.name for each in graph.model.graph.initializer}
+    return [
+        node
+        for node in graph.model.graph.node
+        if node.op_type == "Conv"
+        and len(graph.shape(node.output[0])) == 4
+        and all(name in initializers and len(graph.consumers(name)) == 1 for name in node.input[1:])
+    ]
+
+
+def _channels_read(node: onnx.NodeProto, shape: tuple[int, ...]) -> np.ndarray:
+    """Which channel of the input each weight is for: [filters, channels a group]."""
+    filters, channels = shape[:2]
+    group = np.arange(filters) // (filters // attribute(node, "group", 1))
+    return group[:, None] * channels + np.arange(channels)
+
+
+def _connected(count: int, pairs: list[tuple]) -> np.ndarray:
+    """For 0..count-1 the smallest number that it is connected with through `pairs` of arrays of numbers."""
+    first, second = (np.concatenate([np.zeros(0, int), *each]) for each in (zip(*pairs) if pairs else ((), ())))
+    labels = np.arange(count)
+    while True:
+        before = labels.copy()
+        lowest = np.minimum(labels[first], labels[second])
+        np.minimum.at(labels, first, lowest)
+        np.minimum.at(labels, second, lowest)
+        labels = labels[labels]
+        if np.array_equal(labels, before):
+            return labels
+
+
+def _free_tensors(groups: dict[str, np.ndarray]) -> list[str]:
+    """The feature maps that have a channel with a scale to choose."""
+    return [name for name, each in groups.items() if each.any()]
+
+
+def _ranges(graph: Graph, tensors: list[str], pictures: list[np.ndarray]) -> dict[str, np.ndarray]:
+    """Of each tensor the largest value that each channel takes on the pictures, [C]; one below zero counts NEGATIVE."""
+    model = onnx.ModelProto()
+    model.CopyFrom(graph.model)
+    known = set(graph.outputs)
+    model.graph.output.extend(
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, graph.shape(name))
+        for name in tensors
+        if name not in known
+    )
+    session = open_session(model.SerializeToString())
+    largest = {name: np.zeros(graph.shape(name)[1]) for name in tensors}
+    for picture in pictures:
+        for name, values in zip(tensors, infer(session, to_tensor(picture), tensors)):
+            weighed = np.maximum(values.max(axis=(0, 2, 3)), -NEGATIVE * values.min(axis=(0, 2, 3)))
+            np.maximum(largest[name], weighed, out=largest[name])
+    return largest
+
+
+def _factors(groups: dict[str, np.ndarray], ranges: dict[str, np.ndarray]) -> np.ndarray:
+    """The factor of each group: it brings the group to the widest range among those that share a tensor with it."""
+    count = max(each.max() for each in groups.values()) + 1
+    range_of = np.zeros(count)
+    for name, each in ranges.items():
+        np.maximum.at(range_of, groups[name], each)
+    neighbours = [(each[:-1], each[1:]) for each in (groups[name][groups[name] > 0] for name in ranges)]
+    families = _connected(count, neighbours)
+    widest = np.zeros(count)
+    np.maximum.at(widest, families, range_of)
+    factors = np.ones(count)
+    # A channel that is zero on every image tells nothing.
+    np.divide(widest[families], range_of, out=factors, where=range_of > 0)
+    factors = np.minimum(factors, LARGEST_FACTOR)
+    factors[0] = 1
+    return factors
+
+
+def _replace(graph: Graph, name: str, values: np.ndarray) -> None:
+    [old] = (each for each in graph.model.graph.initializer if each.name == name)
+    old.CopyFrom(numpy_helper.from_array(values.astype(np.float32), name))

@@ -1,0 +1,248 @@
+"""Data that people really have, and data that they should not: encodings, polygons, broken images, zip bombs."""
+
+import resource
+import subprocess
+import sys
+import zipfile
+
+import cv2
+import numpy as np
+import pytest
+from conftest import ROOT, picture
+
+from lib.data.dataset import unpack
+from lib.data.images import damage
+from lib.data.labels import parse_labels, read_labels, read_names
+from lib.step.errors import UserError
+
+LINE = "1 0.5 0.5 0.4 0.3\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_label_with_a_byte_order_mark_is_read(tmp_path, encoding):
+    (tmp_path / "a.txt").write_text(LINE, encoding=encoding)
+    assert read_labels(tmp_path / "a.txt", 4).tolist() == [[1, 0.5, 0.5, 0.4, 0.3]]
+
+
+@pytest.mark.parametrize("content", [LINE.encode("utf-16-le"), b"1 0.5 0.5 0.4 0.3 \xe9\n", b"\x89PNG\r\n\x1a\n\xff"])
+def test_a_label_in_another_encoding_is_told(tmp_path, content):
+    (tmp_path / "a.txt").write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.txt is not text in UTF-8; save it as UTF-8"):
+        read_labels(tmp_path / "a.txt", 4)
+
+
+def test_names_with_a_mark_have_no_mark_in_the_first_name(tmp_path):
+    (tmp_path / "names").write_text("bolt\nSchlüssel\n", encoding="utf-8-sig")
+    assert read_names([str(tmp_path / "names")]) == ["bolt", "Schlüssel"]
+
+
+def test_a_polygon_is_its_bounding_box(tmp_path):
+    (tmp_path / "a.txt").write_text(LINE + "2 0.1 0.2 0.5 0.2 0.3 0.8\n0 0 0 1 0 1 1 0 1\n")
+    boxes, polygons = parse_labels(tmp_path / "a.txt", 4)
+    assert polygons == 2
+    np.testing.assert_allclose(boxes, [[1, 0.5, 0.5, 0.4, 0.3], [2, 0.3, 0.5, 0.4, 0.6], [0, 0.5, 0.5, 1, 1]])
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("0 0.1 0.1 0.5 0.1 0.5", "nor a polygon"),
+        ("0 0.1 0.1 0.5 0.1 0.5 0.5 0.1", "nor a polygon"),
+        ("0 0.1 0.1 0.5 0.1 0.5 1.5", "leaves the picture"),
+        ("0 0.1 0.1 0.5 0.1 0.9 0.1", "empty"),
+        ("0 0.1 0.1 0.5 nan 0.9 0.1", "nor a polygon"),
+        ("0 0.1 0.1 0.5 inf 0.9 0.1", "nor a polygon"),
+        ("9 0.1 0.1 0.5 0.1 0.5 0.5", "class 9"),
+    ],
+)
+def test_a_polygon_that_is_none_is_told(tmp_path, line, reason):
+    (tmp_path / "a.txt").write_text(line)
+    with pytest.raises(UserError, match=reason):
+        read_labels(tmp_path / "a.txt", 4)
+
+
+def fetch(step, dataset, out, *options):
+    return step("fetch_dataset", "--archive", dataset, "--names", *"abcd", "--jobs", "2", "--output", out, *options)
+
+
+def test_polygons_and_marks_become_plain_boxes_and_are_counted(step, dataset, tmp_path):
+    (dataset / "labels/train/01.txt").write_text("2 0.1 0.2 0.5 0.2 0.3 0.8\n")
+    (dataset / "labels/train/02.txt").write_text(LINE, encoding="utf-16")
+    done = fetch(step, dataset, tmp_path / "ds")
+    assert done.returncode == 0, done.stderr
+    assert "1 of 9 labels are polygons; the boxes around them are used" in done.stdout
+    kind, *box = map(float, (tmp_path / "ds/labels/01.txt").read_text().split())
+    assert kind == 2 and box == pytest.approx([0.3, 0.5, 0.4, 0.6])
+    assert (tmp_path / "ds/labels/02.txt").read_text() == LINE
+
+
+def test_images_that_are_none_are_all_told_at_once_and_nothing_is_left(step, dataset, tmp_path):
+    images = dataset / "images/train"
+    whole = (images / "03.jpg").read_bytes()
+    (images / "01.jpg").write_bytes(b"")
+    (images / "02.jpg").write_bytes(b"<!DOCTYPE html><title>404</title>")
+    (images / "03.jpg").write_bytes(whole[: len(whole) // 2])
+    (images / "04.jpg").write_bytes(b"\0" * 5000)
+    done = fetch(step, dataset, tmp_path / "ds")
+    assert done.returncode == 2
+    told = done.stderr.splitlines()
+    assert told[-5].startswith("error: 4 of 10 images are no whole images")
+    for line, name, reason in zip(
+        told[-4:], ("01", "02", "03", "04"), ("empty", "a web page", "truncated", "cannot be decoded")
+    ):
+        assert f"{name}.jpg: {reason}" in line
+    assert list((tmp_path / "ds").iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+@pytest.mark.parametrize("kept", [0.05, 0.5, 0.9, 0.99])
+def test_an_image_cut_anywhere_is_damaged(tmp_path, suffix, kept):
+    path = tmp_path / f"a{suffix}"
+    cv2.imwrite(str(path), picture(1, 320, 240))
+    assert damage(path) is None
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * kept)])
+    assert damage(path) in ("truncated", "cannot be decoded", "cannot be decoded by OpenCV")
+
+
+def test_links_to_nothing_and_names_that_break_lists_are_told(step, dataset, tmp_path):
+    (dataset / "images/train/x.jpg").symlink_to("/no/where.jpg")
+    done = fetch(step, dataset, tmp_path / "ds")
+    assert done.returncode == 2 and "1 images are links to nothing, the first" in done.stderr
+    (dataset / "images/train/x.jpg").unlink()
+    (dataset / "images/train/01.jpg").rename(dataset / "images/train/1\n2.jpg")
+    done = fetch(step, dataset, tmp_path / "ds")
+    assert done.returncode == 2 and "cannot be printed; rename the file" in done.stderr
+
+
+def test_what_is_left_out_is_told(step, dataset, tmp_path):
+    cv2.imwrite(str(dataset / "images/train/x.bmp"), picture(0))
+    (dataset / "labels/train/01.txt").rename(dataset / "labels/train/01.TXT")
+    (dataset / "images/train/._01.jpg").write_bytes(b"what macOS leaves")
+    done = fetch(step, dataset, tmp_path / "ds")
+    assert done.returncode == 0, done.stderr
+    assert "WARNING: 1 files are no jpg or png and are left out: x.bmp" in done.stdout
+    assert "WARNING: 1 files are the label of no image: 01.TXT" in done.stdout
+
+
+def test_no_label_at_all_is_told_before_the_expensive_steps(step, dataset, tmp_path):
+    (dataset / "labels").rename(dataset / "annotations")
+    done = fetch(step, dataset, tmp_path / "ds")
+    assert done.returncode == 2 and "no image below" in done.stderr and "has a label with a box" in done.stderr
+
+
+def test_several_folders_of_images_are_told(step, dataset, tmp_path):
+    (tmp_path / "both").mkdir()
+    for part in ("train", "valid"):
+        (tmp_path / "both" / part).mkdir()
+        (tmp_path / "both" / part / "images").symlink_to(dataset / "images")
+    done = fetch(step, tmp_path / "both", tmp_path / "ds")
+    assert done.returncode == 2 and "several folders 'images', in train, valid" in done.stderr
+
+
+def zipped(path, files):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in files.items():
+            file.writestr(name, content)
+    return path
+
+
+def test_a_zip_bomb_is_refused_before_anything_is_written(tmp_path):
+    bomb = zipped(tmp_path / "a.zip", {"images/a.jpg": b"\0" * 20_000_000})
+    with pytest.raises(UserError, match=r"20 MB, \d+ times its size.*name the folder in dataset\.archive"):
+        unpack(bomb, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_data_set_that_compresses_well_is_no_bomb(tmp_path):
+    plain = cv2.imencode(".png", np.full((480, 640, 3), 114, np.uint8))[1].tobytes()
+    files = {f"images/{n}.png": plain for n in range(20)} | {f"labels/{n}.txt": LINE * 50 for n in range(20)}
+    unpack(zipped(tmp_path / "a.zip", files), tmp_path / "out")
+    assert len(list((tmp_path / "out/images").iterdir())) == 20
+
+
+def test_what_is_no_image_and_no_label_stays_in_the_zip(tmp_path):
+    files = {"ds/images/a.jpg": b"a", "ds/labels/a.txt": LINE, "ds/video.mp4": b"\0" * 20_000_000, "ds/evil.sh": b"rm"}
+    unpack(zipped(tmp_path / "a.zip", files), tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out/ds").rglob("*.*")) == ["a.jpg", "a.txt"]
+
+
+def test_a_zip_larger_than_the_disk_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 1000})())
+    archive = zipped(tmp_path / "a.zip", {"images/a.jpg": np.random.default_rng(0).bytes(5000)})
+    with pytest.raises(UserError, match="has 0 MB left; free some, or set TMPDIR"):
+        unpack(archive, tmp_path / "out")
+
+
+@pytest.fixture(scope="module")
+def on_a_full_disk():
+    """Run a step that may write `size` bytes to any file and no more, as on a disk that is full."""
+
+    def run(size, name, *arguments):
+        command = [sys.executable, ROOT / "scripts" / f"{name}.py", *map(str, arguments)]
+        limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))  # noqa: E731
+        return subprocess.run(list(map(str, command)), capture_output=True, text=True, preexec_fn=limit)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def steps(exported, split_onnx, heldout, pool, listed, quantized):
+    """Each step with inputs that are fine; `OUT` stands for the folder it writes to."""
+    dataset, names = ("--dataset", heldout), ("--names", *"abcd")
+    images = ("--images", pool)
+    return {
+        "draw_scenes": ("--images", 2, "--seed", 0, "--output", "OUT/drawn"),
+        "split_dataset": (*dataset, "--calibration", 1, "--seed", 0, "--output", "OUT/split.csv"),
+        "letterbox_pool": (*dataset, "--split", "SPLIT", "--imgsz", 64, "--output", "OUT/pool"),
+        "sample_calibration": ("--pool", pool, "--max-images", 4, "--seed", 0, "--output", "OUT/images.txt"),
+        "simplify_onnx": ("--model", exported[0], *images, "--output", "OUT/simplified.onnx"),
+        "graph_surgery": ("--model", exported[0], "--head", "split", *images, "--output", "OUT/split.onnx",
+                          "--proof", "OUT/split.json"),
+        "detect": ("--model", split_onnx, *dataset, *names, "--detections", "OUT/found.npz"),
+        "evaluate": ("--detections", quantized / "detections.npz", *dataset, *names, "--resamples", 10, "--seed", 0,
+                     "--metrics", "OUT/metrics.json", "--resampled", "OUT/metrics.npz"),
+        "judge": ("--build", quantized / "build.json", "--cma-mb", 66, "--clock-mhz", 420,
+                  "--verdict", "OUT/verdict.json"),
+    }  # fmt: skip
+
+
+@pytest.mark.toolkit
+@pytest.mark.parametrize(
+    "name",
+    ["draw_scenes", "split_dataset", "letterbox_pool", "sample_calibration", "simplify_onnx", "graph_surgery", "detect",
+     "evaluate", "judge"],
+)  # fmt: skip
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(name, steps, on_a_full_disk, heldout, tmp_path):
+    (tmp_path / "split.csv").write_text("image,part\n" + "".join(f"{n}.png,calibration\n" for n in "abc"))
+    places = {"OUT": str(tmp_path / "out"), "SPLIT": str(tmp_path / "split.csv")}
+    arguments = [str(each) for each in steps[name]]
+    for word, place in places.items():
+        arguments = [each.replace(word, place) for each in arguments]
+    # Steps with worker processes need some bytes for their semaphores.
+    done = on_a_full_disk(500 if name in ("draw_scenes", "detect") else 10, name, *arguments)
+    assert done.returncode == 2, done.stderr
+    told = [line for line in done.stderr.splitlines() if "error: " in line]
+    assert len(told) == 1 and "free some and run it again" in told[0]
+    assert "Traceback" not in done.stderr
+    assert list((tmp_path / "out").rglob("*")) == []
+
+
+def test_a_full_disk_while_a_data_set_comes(on_a_full_disk, dataset, tmp_path):
+    done = on_a_full_disk(10, "fetch_dataset", "--archive", dataset, "--names", *"abcd", "--output", tmp_path / "ds")
+    assert done.returncode == 2 and "free some and run it again" in done.stderr and "Traceback" not in done.stderr
+    assert list((tmp_path / "ds").iterdir()) == []
+    (tmp_path / "w.pt").write_bytes(b"w" * 100)
+    done = on_a_full_disk(10, "download_weights", "--weights", tmp_path / "w.pt", "--sha256", "0" * 64, "--output",
+                          tmp_path / "weights")  # fmt: skip
+    assert done.returncode == 2 and "free some and run it again" in done.stderr
+    assert not (tmp_path / "weights").exists()
+
+
+@pytest.mark.toolkit
+def test_a_full_disk_while_the_toolkit_builds(on_a_full_disk, quantize, split_onnx, listed, heldout, tmp_path):
+    done = on_a_full_disk(200_000, "quantize", "--model", split_onnx, "--calibration", listed, "--platform", "rv1106",
+                          "--algorithm", "normal", "--dataset", heldout, "--names", *"abcd", "--output",
+                          tmp_path / "o/m.rknn", "--build", tmp_path / "o/b.json", "--detections", tmp_path / "o/d.npz",
+                          "--log", tmp_path / "log")  # fmt: skip
+    assert done.returncode == 2 and done.stderr.count("error: ") == 1 and "Traceback" not in done.stderr
+    assert list((tmp_path / "o").rglob("*")) == []

@@ -1,0 +1,172 @@
+"""A file of a run that something else cut, lost or changed is noticed and told by the step that reads it next."""
+
+import json
+import shutil
+
+import pytest
+from conftest import CUT
+
+pytestmark = pytest.mark.toolkit
+
+SWEEP = ["--model", "parts4", "--imgsz", "96", "--head", "split", "--algorithm", "normal", "--max-images", "4"]
+NAMES = ["--names", "bolt", "nut", "gear", "washer"]
+VARIANT = "parts4/96/split/normal-4"
+LIST = "calibration/96/4/images.txt"
+
+
+def detect(run, out):
+    return ("detect", "--model", run / "onnx/parts4/96/split.onnx", "--dataset", run / "dataset", "--images", "all",
+            *NAMES, *made(out))  # fmt: skip
+
+
+def made(out):
+    return "--detections", out / "detections.npz"
+
+
+def letterbox(run, out):
+    return ("letterbox_pool", "--dataset", run / "dataset", "--split", run / "dataset/split.csv", "--imgsz", "96",
+            "--output", out / "pool")  # fmt: skip
+
+
+def sample(run, out):
+    return ("sample_calibration", "--pool", run / "calibration/96/letterboxed", "--max-images", "4", "--seed", "0",
+            "--output", out / "images.txt")  # fmt: skip
+
+
+def quantize(run, out):
+    return ("quantize", "--model", run / "onnx/parts4/96/split.onnx", "--calibration", run / LIST, "--platform",
+            "rv1106", "--algorithm", "normal", "--dataset", run / "dataset", *NAMES, "--output", out / "model.rknn",
+            "--build", out / "build.json", *made(out), "--log", out / "log")  # fmt: skip
+
+
+def evaluate(run, out):
+    return ("evaluate", "--detections", run / f"detections/{VARIANT}.npz", "--baseline",
+            run / "metrics/parts4/96/exported.npz", "--dataset", run / "dataset", *NAMES, "--resamples", "1000",
+            "--seed", "0", "--metrics", out / "metrics.json", "--resampled", out / "metrics.npz")  # fmt: skip
+
+
+def export(run, out):
+    return ("export_onnx", "--weights", run / "weights/parts4", "--imgsz", "96", "--opset", "19", "--output",
+            out / "exported.onnx")  # fmt: skip
+
+
+def simplify(run, out):
+    return ("simplify_onnx", "--model", run / "onnx/parts4/96/exported.onnx", "--images",
+            run / "calibration/96/letterboxed", "--output", out / "simplified.onnx")  # fmt: skip
+
+
+def surgery(run, out):
+    return ("graph_surgery", "--model", run / "onnx/parts4/96/simplified.onnx", "--head", "split", "--images",
+            run / "calibration/96/letterboxed", "--output", out / "split.onnx", "--proof", out / "p.json")  # fmt: skip
+
+
+def judge(run, out):
+    return ("judge", "--build", run / f"rknn/{VARIANT}/build.json", "--cma-mb", "66", "--clock-mhz", "420",
+            "--verdict", out / "verdict.json")  # fmt: skip
+
+
+def collect(run, out):
+    return "collect", "--run", run, *SWEEP
+
+
+def report(run, out):
+    sweep = CUT["sweep"] | {"algorithm": ["normal"]}
+    evaluation = {"images": "heldout", "resamples": 1000}
+    config = CUT | {"platform": "rv1106", "evaluation": evaluation, "sweep": sweep, "layers": sweep | {"model": []}}
+    return "make_report", "--run", run, "--config", json.dumps(config), "--output", out / "report.html"
+
+
+def half(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def last_line(path):
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+
+
+def last_bytes(path):
+    path.write_bytes(path.read_bytes()[:-3])
+
+
+def emptied(path):
+    path.write_bytes(b"")
+
+
+def removed(path):
+    path.unlink()
+
+
+def other(path):
+    path.write_text("{}\n")
+
+
+DAMAGE = [
+    ("weights/parts4/parts4.pt", half, export),
+    ("dataset/split.csv", half, letterbox),
+    ("dataset/split.csv", half, detect),
+    ("dataset/split.csv", last_line, detect),
+    ("dataset/split.csv", emptied, quantize),
+    ("dataset/images/*.jpg", half, detect),
+    ("dataset/images/*.jpg", half, letterbox),
+    ("dataset/images/*.jpg", removed, detect),
+    ("dataset/labels/*.txt", last_line, evaluate),
+    ("dataset/labels/*.txt", removed, evaluate),
+    ("onnx/parts4/96/exported.onnx", half, simplify),
+    ("onnx/parts4/96/exported.onnx", last_bytes, simplify),
+    ("onnx/parts4/96/simplified.onnx", half, surgery),
+    ("onnx/parts4/96/split.onnx", half, detect),
+    ("onnx/parts4/96/split.onnx", half, quantize),
+    ("onnx/parts4/96/split.onnx", emptied, detect),
+    ("calibration/96/letterboxed/*.png", half, quantize),
+    ("calibration/96/letterboxed/*.png", removed, sample),
+    (LIST, last_line, quantize),
+    (LIST, half, quantize),
+    (LIST, emptied, quantize),
+    (f"rknn/{VARIANT}/build.json", half, judge),
+    (f"rknn/{VARIANT}/build.json", other, judge),
+    (f"rknn/{VARIANT}/build.json", half, collect),
+    (f"rknn/{VARIANT}/verdict.json", other, collect),
+    (f"rknn/{VARIANT}/model.rknn", half, report),
+    (f"detections/{VARIANT}.npz", half, evaluate),
+    (f"detections/{VARIANT}.npz", other, evaluate),
+    ("metrics/parts4/96/exported.npz", half, evaluate),
+    ("metrics/parts4/96/exported.json", half, collect),
+    (f"metrics/{VARIANT}.json", other, collect),
+    (f"metrics/{VARIANT}.json", emptied, collect),
+    (f"metrics/{VARIANT}.npz", half, report),
+    ("table.csv", last_line, report),
+    ("table.csv", last_bytes, report),
+    ("table.csv", emptied, report),
+    ("plots/pareto.png", half, report),
+    ("plots/detections.png", removed, report),
+]
+
+
+@pytest.fixture(scope="module")
+def copy(cut_run, tmp_path_factory):
+    return shutil.copytree(cut_run, tmp_path_factory.mktemp("damaged") / "cut")
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "reader"), DAMAGE, ids=[f"{name}-{how.__name__}-{by.__name__}" for name, how, by in DAMAGE]
+)
+def test_damage_is_told_by_the_step_that_reads_it(copy, tmp_path, step, name, damage, reader):
+    # Of several files, one with something in it.
+    path = max(sorted(copy.glob(name)), key=lambda each: each.stat().st_size)
+    before = path.read_bytes()
+    damage(path)
+    try:
+        done = step(*reader(copy, tmp_path))
+    finally:
+        path.write_bytes(before)
+    assert done.returncode == 2, done.stderr
+    told = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(told) == 1 and "Traceback" not in done.stderr
+    assert path.name in told[0] or path.parent.name in told[0]
+    assert not [each for each in tmp_path.rglob("*") if each.is_file() and each.name != "log"]
+
+
+def test_the_undamaged_run_passes_all_of_these_steps(copy, tmp_path, step):
+    for reader in (letterbox, sample, evaluate, judge, collect, report):
+        done = step(*reader(copy, tmp_path))
+        assert done.returncode == 0, (reader.__name__, done.stderr)
