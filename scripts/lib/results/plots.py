@@ -101,7 +101,9 @@ def class_changes(classes: pd.DataFrame, title: str, path) -> None:
     axis.grid(alpha=0.3, axis="x")
     axis.set(xlabel="AP50-95, INT8 minus FP32 (number of boxes to find)")
     left_out = len(classes) - len(chosen)
-    figure.suptitle(title + (f"\n{left_out} classes with smaller changes are not shown" if left_out else ""), fontsize=10)
+    figure.suptitle(
+        title + (f"\n{left_out} classes with smaller changes are not shown" if left_out else ""), fontsize=10
+    )
     _save(figure, path)
 
 
@@ -142,9 +144,7 @@ def layer_errors(table: pd.DataFrame, title: str, path) -> None:
     _save(figure, path)
 
 
-def detection_grid(
-    images: list[Path], columns: dict[str, list[Detections]], names: list[str], confidence: float, path
-):
+def detection_grid(images: list[Path], columns: dict[str, list[Detections]], names: list[str], confidence: float, path):
     """Images down, models across: the boxes of each model's detections above `confidence`, a colour a class."""
     figure, axes = plt.subplots(
         len(images),

@@ -21,7 +21,9 @@ class Column(NamedTuple):
 COLUMNS = {
     "model": Column("Model", "name under models in the config"),
     "imgsz": Column("Image size", "width x height of the input in pixels; one number for a square"),
-    "head": Column("Head", "single: one output with boxes and scores; split: raw maps for each stride, decoded on the CPU"),
+    "head": Column(
+        "Head", "single: one output with boxes and scores; split: raw maps for each stride, decoded on the CPU"
+    ),
     "algorithm": Column("Algorithm", "how the toolkit chooses the value ranges of INT8"),
     "max_images": Column("Calibration images", "size of the calibration set, on which the value ranges are measured"),
     "map50_95_int8": Column("mAP50-95 INT8", "the INT8 model on the toolkit's simulator"),
@@ -33,7 +35,9 @@ COLUMNS = {
     "retention_high": Column("Retention, high", "upper limit of that interval"),
     "verdict": Column("Verdict", "whether the board will run it, judged from the build log: runs, fails or unsure"),
     "npu_mcycles": Column("NPU Mcycles", "the toolkit's estimate for one inference, in millions of cycles"),
-    "ms_low": Column("Time ms, low", "estimated time of one inference: lower limit, by the spread of what people measured"),
+    "ms_low": Column(
+        "Time ms, low", "estimated time of one inference: lower limit, by the spread of what people measured"
+    ),
     "ms_high": Column("Time ms, high", "upper limit of that estimate"),
     "map50_95_board": Column("mAP50-95 board", "the INT8 model on a board"),
     "ms_board": Column("Time ms, board", "median time of rknn_run on that board"),
@@ -41,11 +45,15 @@ COLUMNS = {
     "verdict_was": Column("Verdict on board", "right where the board did as the verdict said, else wrong"),
     "map50_int8": Column("mAP50 INT8", "as mAP50-95 INT8, at one IoU threshold, 0.5"),
     "map50_fp32": Column("mAP50 FP32", "as mAP50-95 FP32, at one IoU threshold, 0.5"),
-    "map50_95_adapted": Column("mAP50-95 adapted", "the ONNX after graph surgery, in FP32; it equals the baseline when surgery is exact"),
+    "map50_95_adapted": Column(
+        "mAP50-95 adapted", "the ONNX after graph surgery, in FP32; it equals the baseline when surgery is exact"
+    ),
     "internal_kb": Column("Internal KB", "memory for the tensors between the layers"),
     "weight_kb": Column("Weights KB", "memory for the weights"),
     "rknn_mb": Column("File MB", "size of model.rknn, in millions of bytes"),
-    "cpu_ops": Column("CPU operators", "operators on the CPU, without input and output; the board cannot run them there"),
+    "cpu_ops": Column(
+        "CPU operators", "operators on the CPU, without input and output; the board cannot run them there"
+    ),
 }
 MISSING = "–"  # in place of a figure that a run does not have
 # These stand above the table when all variants share them.
