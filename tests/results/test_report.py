@@ -21,6 +21,7 @@ from conftest import ROOT, picture
 
 import make_report
 from lib.accuracy.evaluation import Measured, write_measured
+from lib.detector.head import END2END_KEY
 from lib.results.choice import focus, not_told_apart, pareto_front, recommended
 from lib.results.plots import class_changes, map_over_imgsz, map_over_max_images, pareto
 from lib.results.report.contents import contents
@@ -365,7 +366,7 @@ def test_a_more_accurate_variant_that_fails_is_told(run, make):
 def test_nothing_to_recommend_is_told(run, make):
     with table_changed(run, lambda table: table.assign(verdict="unsure")):
         text = make("none.html").read_text()
-    assert "No variant to flash" in text
+    assert "No variant to flash" in text and "Flash this file" not in text
     assert "★</span>" not in text
 
 
@@ -480,7 +481,7 @@ def test_the_path_is_copied_by_its_button_and_selected_by_a_click(browser, repor
 def test_an_end_to_end_model_needs_no_nms(run, tmp_path):
     again = shutil.copytree(run, tmp_path / "run")
     assert "no NMS" not in render(contents(again, CONFIG))
-    write(again / "onnx/tiny/96/split.onnx", onnx_file(end2end="True"))
+    write(again / "onnx/tiny/96/split.onnx", onnx_file(**{END2END_KEY: "true"}))
     assert "End-to-end model: no NMS is needed." in render(contents(again, CONFIG))
 
 
