@@ -304,6 +304,15 @@ def test_how_a_board_is_reached_stays_at_home():
     assert (shown["folder"], shown["repeat"]) == ("/tmp", 9)
 
 
+def test_what_a_board_measured_is_on_the_first_screen(run, make):
+    ran = {"map50_95_board": 0.4321, "ms_board": 21.3, "board": "ran", "verdict_was": "right"}
+    with table_changed(run, lambda table: table.assign(**ran)):
+        summary = make("measured.html").read_text().split("</section>")[0]
+    assert '21.3 <span class="unit">ms</span> <small>mAP50-95 0.4321' in summary
+    with table_changed(run, lambda table: table.assign(**ran | {"map50_95_board": np.nan, "ms_board": np.nan})):
+        assert 'id="measured"' not in make("another.html").read_text()
+
+
 def test_what_a_board_told_stands_beside_the_simulator(run, tmp_path):
     again = shutil.copytree(run, tmp_path / "run")
     ran, refused, older = (
