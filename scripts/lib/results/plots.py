@@ -99,7 +99,7 @@ def class_changes(classes: pd.DataFrame, title: str, path) -> None:
     axis.set_yticks(range(len(chosen)), labels, fontsize=8, parse_math=False)
     axis.axvline(0, color="k", linewidth=0.8)
     axis.grid(alpha=0.3, axis="x")
-    axis.set(xlabel="AP50-95, INT8 minus FP32 (number of boxes to find)")
+    axis.set(xlabel="AP50-95, INT8 minus FP32", ylabel="class (boxes to find)")
     left_out = len(classes) - len(chosen)
     figure.suptitle(
         title + (f"\n{left_out} classes with smaller changes are not shown" if left_out else ""), fontsize=10
