@@ -418,6 +418,7 @@ def test_browser_tells_what_is_wrong_with_a_page(browser, tmp_path):
     assert browser.addresses() == ["http://127.0.0.1:9/x.png"]
     assert browser.run(BROKEN_IMAGES) == 2
     assert browser.run("document.documentElement.scrollWidth") > 390
+    assert len(browser.run(wider_than(390))) == 1
 
 
 SCREENS = pytest.mark.parametrize(("width", "height"), [(390, 844), (1280, 800)])
