@@ -5,20 +5,29 @@ shows the same tables.
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import yaml
 
-from lib.results.columns import BOARD_COLUMNS, COLUMNS
+from lib.results.columns import BOARD_COLUMNS, COLUMNS, FRONTIER_COLUMNS, LAYER_COLUMNS, STUDY_COLUMNS
+from lib.step.errors import run_step
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"
 TYPES = {"array": "list", "boolean": "`true`, `false`", "integer": "whole number", "string": "text"}
+TABLES = {
+    "table.csv": COLUMNS,
+    "table.csv, behind the others after `snakemake board`": BOARD_COLUMNS,
+    "layers/….csv": LAYER_COLUMNS,
+    "calibration_study.csv": STUDY_COLUMNS,
+    "frontier.csv": FRONTIER_COLUMNS,
+}
 
 
 def main(argv=None):
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("config", "columns"), help="config keys, or columns of table.csv")
+    parser.add_argument("what", choices=("config", "columns"), help="config keys, or columns of the tables")
     print(config_reference() if parser.parse_args(argv).what == "config" else columns_reference())
 
 
@@ -35,15 +44,12 @@ def config_reference() -> str:
 
 
 def columns_reference() -> str:
-    """The columns of the table, then those that a board adds."""
-    return "\n\n".join(
-        (
-            table(("column", "meaning"), ((f"`{name}`", text) for name, text in COLUMNS.items())),
-            "## Columns that a board adds",
-            "They stand behind the others where `snakemake board` ran at least one variant.",
-            table(("column", "meaning"), ((f"`{name}`", text) for name, text in BOARD_COLUMNS.items())),
-        )
-    )
+    """The columns of a run's tables, a heading a table."""
+    parts = []
+    for heading, columns in TABLES.items():
+        rows = [(f"`{name}`", text) for name, text in columns.items()]
+        parts += [f"## {heading}", table(("column", "meaning"), rows)]
+    return "\n\n".join(parts)
 
 
 def keys(schema: dict) -> list[tuple[str, dict]]:
@@ -96,4 +102,4 @@ def table(header: tuple[str, ...], rows) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_step(main))
