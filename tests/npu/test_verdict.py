@@ -140,7 +140,7 @@ def test_refused_model_is_an_error_only_if_the_run_is_to_stop(step, quantized, t
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
     assert re.search(
-        r"verdict fails \(guess\): weights and tensors take \d\.\d MB, the board's CMA gives 1 MB; ", done.stderr
+        r"verdict fails \(inferred\): weights and tensors take \d\.\d MB, the board's CMA gives 1 MB; ", done.stderr
     )
     assert [path.name for path in tmp_path.iterdir()] == ["build.json"]
     done = judge_step(step, tmp_path, *tight)
@@ -171,19 +171,19 @@ def test_rules(log):
 
     harmless = "BulbSqueeze: illegal shape for input_shape, input_shape[-1] should align to 16"
     limit = "REGTASK: The bit width of field value exceeds the limit, target: t3, limit: 0x1fff, value: 0x20cf"
-    assert judge(log)[:2] == (RUNS, "known") and "YOLOv8, which has the same operators, ran" in judge(log)[2]
-    assert judge(log, "rv1106b")[:2] == (RUNS, "guess")
+    assert judge(log)[:2] == (RUNS, "reported") and "YOLOv8, which has the same operators, ran" in judge(log)[2]
+    assert judge(log, "rv1106b")[:2] == (RUNS, "inferred")
     attention = with_operator(7, type="exSDPAttention")
-    assert judge(attention)[:2] == (RUNS, "known") and "YOLO11" in judge(attention)[2]
+    assert judge(attention)[:2] == (RUNS, "reported") and "YOLO11" in judge(attention)[2]
     for unseen in (with_operator(7, type="Softmax"), with_operator(7, dtype="INT16")):
-        assert judge(unseen)[:2] == (RUNS, "guess")
-    assert judge(with_operator(7, target="CPU", type="Transpose"))[:2] == (FAILS, "known")
-    assert judge(with_operator(7, target="CPU", type="Transpose"), "rv1106b")[:2] == (FAILS, "guess")
-    assert judge(with_operator(7, target="CPU", type="Gather"))[:2] == (FAILS, "guess")
+        assert judge(unseen)[:2] == (RUNS, "inferred")
+    assert judge(with_operator(7, target="CPU", type="Transpose"))[:2] == (FAILS, "reported")
+    assert judge(with_operator(7, target="CPU", type="Transpose"), "rv1106b")[:2] == (FAILS, "inferred")
+    assert judge(with_operator(7, target="CPU", type="Gather"))[:2] == (FAILS, "inferred")
     assert judge(with_operator(-1 % len(log.operators), target="CPU"))[0] == RUNS
-    assert judge(with_operator(7, dtype="FLOAT16"))[:2] == (UNSURE, "guess")
-    assert judge(with_operator(0, dtype="INT16"))[:2] == (UNSURE, "known")
-    assert judge(log, cma_mb=1)[:2] == (FAILS, "guess")
+    assert judge(with_operator(7, dtype="FLOAT16"))[:2] == (UNSURE, "inferred")
+    assert judge(with_operator(0, dtype="INT16"))[:2] == (UNSURE, "reported")
+    assert judge(log, cma_mb=1)[:2] == (FAILS, "inferred")
     assert judge(with_error(harmless))[0] == RUNS
     result, _, reason = judge(with_error("the sky is falling"))
     assert result == UNSURE and "the sky is falling" in reason
@@ -226,7 +226,7 @@ def test_the_head_as_exported_fails_at_640(step, export, quantize, tmp_path):
     done = judge_step(step, tmp_path, *LIMITS)
     assert done.returncode == 0, done.stderr
     found = read_json(tmp_path / "verdict.json")["verdict"]
-    assert (found["result"], found["basis"]) == (FAILS, "known")
+    assert (found["result"], found["basis"]) == (FAILS, "reported")
     assert "Transpose" in found["reason"]
     assert "a register of the NPU holds at most 8191, and 8399 is needed" in found["reason"]
 

@@ -62,7 +62,8 @@ def demand_success(ended: Ended, platform: str) -> None:
     """
     if ended.code == 0:
         return
-    told = ended.words.rpartition("detect: ")[2].strip() if "detect: " in ended.words else last_line(ended.words)
+    ours = re.search(r"^detect: (.*)", ended.words, re.M)
+    told = ours[1].strip() if ours else last_line(ended.words)
     runtime = runtime_words(ended.words)
     if other := re.search(r"required\W[^;]*?\b(rv\d+\w*)", ended.words, re.I):
         raise UserError(

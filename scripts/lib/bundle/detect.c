@@ -80,6 +80,7 @@ static void open_results(void)
     const int kept = dup(STDOUT_FILENO);
     if (kept < 0 || dup2(STDERR_FILENO, STDOUT_FILENO) < 0 || !(results = fdopen(kept, "w")))
         fail(NOT_WRITTEN, "standard output cannot be opened: %s", strerror(errno));
+    setvbuf(stdout, NULL, _IOLBF, BUFSIZ); /* the runtime's lines where they belong, before ours that end the program */
 }
 
 static void end_line(void)

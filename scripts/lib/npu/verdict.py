@@ -4,9 +4,9 @@
   fails   a rule says that the board refuses it
   unsure  the build shows something whose meaning on the board is not known
 
-A rule takes a Build and gives a Finding, or None. Rules in KNOWN rest on reports of people who had the board in their
-hands (the threads are named), those in GUESSED on what the hardware and the log suggest. All reports are of the rv1103
-and the rv1106; for the newer rv1103b and rv1106b every verdict is a guess. The worst finding decides.
+A rule takes a Build and gives a Finding, or None. Rules in REPORTED_RULES rest on reports of people who had the board
+(the threads are named). Rules in INFERRED_RULES rest on what the hardware and the log suggest. All reports are of the
+rv1103 and the rv1106; for the newer rv1103b and rv1106b every verdict is inferred. The worst finding decides.
 """
 
 import re
@@ -17,6 +17,8 @@ from lib.npu.build_log import CPU, INPUT, NPU, OUTPUT, BuildLog
 from lib.npu.timing import Estimator, work_of
 
 RUNS, UNSURE, FAILS = "runs", "unsure", "fails"
+# What a verdict rests on: a report of somebody with the board, or what the build log suggests.
+REPORTED, INFERRED = "reported", "inferred"
 REPORTED_PLATFORMS = ("rv1103", "rv1106")
 
 # Operators that the board's runtime was seen to refuse on the CPU (`unsupport cpu … op`), and where.
@@ -71,17 +73,17 @@ class Finding(NamedTuple):
 
 
 def verdict(build: Build, platform: str) -> dict:
-    """The verdict on a build as texts: result (runs, fails, unsure), reason, advice, basis (known, guess), source."""
-    found = [(finding, True) for rule in KNOWN if (finding := rule(build))]
-    found += [(finding, False) for rule in GUESSED if (finding := rule(build))]
+    """The verdict on a build as texts: result (runs, fails, unsure), reason, advice, basis, source."""
+    found = [(finding, True) for rule in REPORTED_RULES if (finding := rule(build))]
+    found += [(finding, False) for rule in INFERRED_RULES if (finding := rule(build))]
     result = next((each for each in (FAILS, UNSURE) if any(finding.result == each for finding, _ in found)), RUNS)
-    deciding = [(finding, known) for finding, known in found if finding.result == result] or [_nothing_against(build)]
-    known = any(known for _, known in deciding) and platform in REPORTED_PLATFORMS
+    deciding = [each for each in found if each[0].result == result] or [_nothing_against(build)]
+    reported = any(reported for _, reported in deciding) and platform in REPORTED_PLATFORMS
     return {
         "result": result,
         "reason": "; ".join(finding.reason for finding, _ in deciding),
         "advice": "; ".join(dict.fromkeys(finding.advice for finding, _ in deciding)),
-        "basis": "known" if known else "guess",
+        "basis": REPORTED if reported else INFERRED,
         "source": "; ".join(finding.source for finding, _ in deciding),
     }
 
@@ -211,8 +213,8 @@ def unknown_errors(build: Build) -> Finding | None:
     )
 
 
-KNOWN = (reported_on_the_cpu, int16_at_the_ends)
-GUESSED = (others_on_the_cpu, more_than_the_cma, not_integers, register_limit_alone, unknown_errors)
+REPORTED_RULES = (reported_on_the_cpu, int16_at_the_ends)
+INFERRED_RULES = (others_on_the_cpu, more_than_the_cma, not_integers, register_limit_alone, unknown_errors)
 
 
 def _nothing_against(build: Build) -> tuple[Finding, bool]:
