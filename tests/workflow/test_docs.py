@@ -3,6 +3,7 @@
 Nothing is run: commands are read by the parsers of the programs that they call.
 """
 
+import ast
 import contextlib
 import functools
 import io
@@ -212,6 +213,31 @@ def test_every_command_of_the_docs_is_there():
 def test_a_wrong_command_is_seen(command, told):
     found = [problem(words) for words in commands(f"```sh\n{command}\n```\n")]
     assert told in str(found[-1])
+
+
+def messages() -> str:
+    """All texts in the code, what is filled in left out."""
+    found = []
+    for path in sorted((ROOT / "scripts").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.JoinedStr):
+                found.append("…".join(each.value for each in node.values if isinstance(each, ast.Constant)))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(node.value)
+    others = [*(ROOT / "rules").glob("*.smk"), ROOT / "scripts" / "lib" / "bundle" / "detect.c"]
+    return "\n".join(found + [path.read_text() for path in sorted(others)])
+
+
+@pytest.mark.parametrize("page", ["troubleshooting.md", "board.md"])
+def test_every_message_that_the_docs_explain_is_one_of_ours(page):
+    text = (ROOT / "docs" / page).read_text()
+    # What the vendor's runtime says is not in our code.
+    ours = text[: text.find("## On the board")] if page == "troubleshooting.md" else text
+    symptoms = [line.split(" | ")[0] for line in ours.splitlines() if line.startswith("| ")]
+    parts = {each.strip(" ,;:") for words in re.findall("`([^`]+)`", " ".join(symptoms)) for each in words.split("…")}
+    known = messages()
+    assert len(parts) > 15
+    assert [each for each in sorted(parts) if len(each) > 7 and each not in known] == []
 
 
 def headings(page: Path) -> set[str]:
