@@ -1,10 +1,11 @@
 # `make help` lists the targets.
 PYTHON ?= python3
 READY := .venv/.ready-$(shell cat requirements/*.txt | sha256sum | cut -c1-12)
+DOCS_READY := .venv-docs/.ready-$(shell cat requirements/docs.txt requirements/uv.txt | sha256sum | cut -c1-12)
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup slurm demo test lint format lock screenshot clean
+.PHONY: help setup slurm demo test lint format docs lock screenshot clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1	/'
@@ -37,6 +38,15 @@ format: setup  ## format Python and Snakemake files
 	ruff format .
 	snakefmt Snakefile rules
 
+docs: $(DOCS_READY)  ## build the documentation into site/; a broken link fails
+	@# Not with --quiet: --strict counts the warnings that are shown.
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
+	@echo 'documentation, to open in a browser: site/index.html'
+
+$(DOCS_READY):
+	$(PYTHON) scripts/set_up.py --docs
+	touch $@
+
 lock: setup  ## resolve pyproject.toml into requirements/ anew
 	for version in 3.10 3.11 3.12; do \
 		uv pip compile --quiet --upgrade pyproject.toml --group dev --python-version $$version \
@@ -46,10 +56,12 @@ lock: setup  ## resolve pyproject.toml into requirements/ anew
 	uv pip compile --quiet --upgrade --no-deps --group slurm --python-version 3.11 \
 		--python-platform x86_64-manylinux_2_28 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 		--output-file requirements/slurm.txt
+	uv pip compile --quiet --upgrade --group docs --universal --python-version 3.10 \
+		--generate-hashes --no-emit-index-url --no-header --no-annotate --output-file requirements/docs.txt
 
 screenshot: demo  ## make docs/report.png from the bundled example (needs Chromium)
 	chromium --headless --no-sandbox --disable-gpu --no-first-run --hide-scrollbars --window-size=1280,1500 \
 		--user-data-dir=$$(mktemp -d) --screenshot=docs/report.png file://$(CURDIR)/results/demo/report.html
 
-clean:  ## remove the environment and all results
-	rm -rf .venv results .snakemake
+clean:  ## remove the environments, the documentation and all results
+	rm -rf .venv .venv-docs site results .snakemake

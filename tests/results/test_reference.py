@@ -1,0 +1,113 @@
+"""The reference holds every config key and every column, and nothing that is not there."""
+
+import json
+from unittest.mock import MagicMock
+
+import pytest
+import yaml
+from conftest import ROOT
+
+import calibration_study
+import frontier
+import reference
+from lib.npu import layer_errors
+from lib.results import columns, run_files
+from lib.results.sweep import variants
+from lib.results.table import read_table
+from lib.step.files import sha256
+
+SCHEMA = yaml.safe_load((ROOT / "config" / "schema.yaml").read_text())
+
+
+def blocks(schema: dict, path: str = ""):
+    """Every key of a schema and every block of keys: (path, schema)."""
+    for name, each in schema.get("properties", {}).items():
+        yield f"{path}{name}", each
+        yield from blocks(each, f"{path}{name}.")
+        others = each.get("additionalProperties")
+        yield from blocks(others if isinstance(others, dict) else {}, f"{path}{name}.<name>.")
+
+
+def test_every_key_of_the_schema_has_a_meaning():
+    found = dict(blocks(SCHEMA))
+    assert len(found) > 50
+    assert [path for path, each in found.items() if not each.get("description", "").strip().endswith(".")] == []
+
+
+def test_the_reference_has_each_key_with_its_values_and_its_default():
+    text = reference.config_reference()
+    for name, each in blocks(SCHEMA):
+        if each.get("type") != "object":
+            assert text.count(f"| `{name}` | {each['description']} | ") == 1, name
+    assert "| `export.opset` | Opset of the exported ONNX. | whole number, 11 to 20 | `19` |" in text
+    assert "| list of `single`, `split` | `[single, split]` |" in text
+    assert "| `checkpoint`, `true`, `false` | `checkpoint` |" in text
+    assert "| `rv1103`, `rv1103b`, `rv1106`, `rv1106b` | `rv1106` |" in text
+
+
+def test_the_terminal_shows_the_same(step):
+    for what, expected in (("config", reference.config_reference()), ("columns", reference.columns_reference())):
+        done = step("reference", what)
+        assert done.returncode == 0 and done.stdout == expected + "\n"
+
+
+@pytest.mark.parametrize("with_board", [False, True])
+def test_every_column_of_the_table_has_a_meaning(tmp_path, with_board):
+    (variant,) = variants(["m"], ["320"], ["split"], ["normal"], [8])
+    metrics = {"map50_95": 0.5, "map50": 0.6, "per_class": {}, "retention": 1.0, "retention_low": 0.9}
+    metrics["retention_high"] = 1.1
+    build = {"operators": [], "rknn_bytes": 4, "npu_mcycles": 1.0, "internal_kb": 2.0, "weight_kb": 3.0}
+    model = run_files.rknn(tmp_path, variant, "model.rknn")
+    model.parent.mkdir(parents=True)
+    model.write_bytes(b"rknn")
+    files = {
+        run_files.exported_metrics(tmp_path, variant): metrics,
+        run_files.adapted_metrics(tmp_path, variant): metrics,
+        run_files.metrics(tmp_path, variant): metrics,
+        run_files.rknn(tmp_path, variant, "build.json"): build,
+        run_files.rknn(tmp_path, variant, "verdict.json"): {
+            "verdict": {"result": "runs"},
+            "costs": {"ms_low": 1.0, "ms_high": 2.0},
+        },
+    }
+    if with_board:
+        files[run_files.board(tmp_path, variant, "board.json")] = {
+            "rknn_sha256": sha256(model),
+            "result": run_files.BOARD_RAN,
+            "metrics": metrics,
+            "run_ms": {"median": 1.5},
+            "verdict_was": "right",
+        }
+    for path, content in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content))
+    expected = [*columns.COLUMNS, *(columns.BOARD_COLUMNS if with_board else ())]
+    assert list(read_table(tmp_path, [variant]).columns) == expected
+
+
+def test_every_column_of_the_layers_has_a_meaning():
+    assert list(columns.LAYER_COLUMNS) == layer_errors.COLUMNS
+
+
+def test_every_column_of_the_calibration_study_has_a_meaning(tmp_path):
+    for path in ("metrics/m/320/exported.json", "study/metrics/m/320/split/normal-8-0.json"):
+        (tmp_path / path).parent.mkdir(parents=True)
+        (tmp_path / path).write_text('{"map50_95": 0.5}')
+    words = ["--run", tmp_path, "--model", "m", "--imgsz", "320", "--head", "split", "--algorithm", "normal",
+             "--max-images", "8", "--seed", "0", "--csv", tmp_path / "s.csv", "--markdown", tmp_path / "s.md",
+             "--plot", tmp_path / "s.png"]  # fmt: skip
+    calibration_study.main(list(map(str, words)))
+    assert (tmp_path / "s.csv").read_text().splitlines()[0].split(",") == list(columns.STUDY_COLUMNS)
+
+
+def test_every_column_of_the_frontier_has_a_meaning(monkeypatch):
+    costs = dict.fromkeys(frontier.COSTS, 1.0)
+    monkeypatch.setattr(
+        frontier,
+        "build",
+        lambda weights, size, *_: costs | {"verdict": "runs" if size.width < 96 else "fails", "reason": ""},
+    )
+    row = frontier.search(None, frontier.sizes_of(1, 1, 32, 96), "split", None, MagicMock())
+    assert row["largest"] == "64" and row["next_verdict"] == "fails"
+    # main() puts the kind of model before these.
+    assert ["classes", "shape", "head", *row] == list(columns.FRONTIER_COLUMNS)
