@@ -1,5 +1,5 @@
 /* Times decode.h beside a plain decoder on the golden outputs of the bundle whose headers it is compiled with.
- * ./decode GOLDEN CONFIDENCE prints microseconds a picture: plain, decode.h, and how many detections each found.
+ * ./decode GOLDEN CONFIDENCE prints microseconds a image: plain, decode.h, and how many detections each found.
  *
  * The plain one does what most examples do: all outputs to float NCHW first, then a threshold on each score (of split
  * Darknet maps on objectness first), exponentials with expf for what passes. Candidates' order and NMS are the same

@@ -40,7 +40,7 @@ def main():
 
 
 def timed(bundle: Path, confidence: float) -> list[float]:
-    """Microseconds a picture of the plain decoder and of decode.h, and the detections of each."""
+    """Microseconds a image of the plain decoder and of decode.h, and the detections of each."""
     with tempfile.TemporaryDirectory() as scratch:
         binary = Path(scratch, "decode")
         source = Path(__file__).with_suffix(".c")

@@ -26,7 +26,7 @@ from rknn.api import RKNN
 from ultralytics import YOLO
 
 from lib.accuracy.average_precision import average_precision
-from lib.data.images import read_picture
+from lib.data.images import read_image
 from lib.data.imgsz import ImageSize, parse_imgsz
 from lib.data.labels import read_boxes
 from lib.data.letterbox import letterbox
@@ -53,7 +53,7 @@ def main():
     for size in args.sizes:
         exported = YOLO("model.pt").export(format="onnx", imgsz=(size.height, size.width), opset=19, device="cpu")
         for number, path in enumerate(images[: max(args.images)]):
-            cv2.imwrite(f"{size}-{number}.png", letterbox(read_picture(path), size)[0][:, :, ::-1])
+            cv2.imwrite(f"{size}-{number}.png", letterbox(read_image(path), size)[0][:, :, ::-1])
         for head in args.heads:
             onnx.save(onnxslim.slim(cut(onnx.load(exported), head, size)), "cut.onnx")
             for count in args.images:
@@ -76,7 +76,7 @@ def variant(model: str, listed: list[str], head: str, size: ImageSize, images: l
     assert steps == (0, 0, 0, 0), steps
     truth, found, sizes = [], [], []
     for path in images:
-        fitted, fit = letterbox(read_picture(path), size)
+        fitted, fit = letterbox(read_image(path), size)
         outputs = rknn.inference(inputs=[fitted[None]], data_format=["nhwc"])
         found.append(detect(decode(outputs, head, size), fit))
         sizes.append(fit.source)

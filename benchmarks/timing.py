@@ -21,7 +21,7 @@ from lib.data.imgsz import ImageSize
 from lib.graph.export import export, random_weights
 from lib.graph.onnx_file import load, save
 from lib.graph.surgery import adapt
-from lib.graph.surgery.proof import noise_picture
+from lib.graph.surgery.proof import noise_image
 from lib.graph.surgery.simplify import simplify
 from lib.npu import toolkit
 from lib.npu.build_log import read_build_log
@@ -74,7 +74,7 @@ def rebuild() -> None:
 def build(onnx: Path, size: int) -> Work:
     """Build a model for the rv1106, calibrated on noise; what its log says of its work."""
     noise = onnx.with_name("noise.png")
-    cv2.imwrite(str(noise), noise_picture(ImageSize(size, size), SEED))
+    cv2.imwrite(str(noise), noise_image(ImageSize(size, size), SEED))
     printed = console.transcript()
     with toolkit.quantized(onnx, [noise], "rv1106", "normal", verbose=True):
         return work_of(read_build_log(printed()))

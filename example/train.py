@@ -1,4 +1,4 @@
-"""Train the bundled example's detector from scratch, on nothing but pictures that this project draws.
+"""Train the bundled example's detector from scratch, on nothing but images that this project draws.
 
 Makes parts4.pt (FP16 weights, Ultralytics' format) and training.json (how it went) beside this script, from
 settings.yaml. Needs no network. `--finalize CHECKPOINT …` makes the same two files from a training that was
@@ -32,7 +32,7 @@ WEIGHTS = HERE / "parts4.pt"
 RECORD = HERE / "training.json"
 
 
-def draw_pictures(folder: Path, parts: dict) -> Path:
+def draw_images(folder: Path, parts: dict) -> Path:
     """Draw the parts that are not there yet under `folder`; returns the data set's YAML file.
 
     parts: name of a part (train, val) to its number of `images` and its `seed`.
@@ -103,7 +103,7 @@ class LetterboxValidator(DetectionValidator):
     size: ImageSize
 
     def build_dataset(self, img_path, mode="val", batch=None):
-        """The validator's data set, its pictures scaled to fit in `size` and padded to it."""
+        """The validator's data set, its images scaled to fit in `size` and padded to it."""
         dataset = super().build_dataset(img_path, mode, batch)
         dataset.imgsz = self.size.height, self.size.width
         dataset.batch_shapes[:] = dataset.imgsz
@@ -111,7 +111,7 @@ class LetterboxValidator(DetectionValidator):
 
 
 def measure(data: Path, folder: Path, sizes: list) -> dict:
-    """mAP of WEIGHTS on the validation pictures of `data`, in all and by class, at each size (`416x256`)."""
+    """mAP of WEIGHTS on the validation images of `data`, in all and by class, at each size (`416x256`)."""
     measured = {}
     for text in sizes:
         size = parse_imgsz(text)
@@ -141,7 +141,7 @@ def main(argv=None):
     """Train, or finalize, then measure and write down."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--settings", type=Path, default=HERE / "settings.yaml", metavar="FILE")
-    parser.add_argument("--work", type=Path, default=HERE / "work", metavar="DIR", help="pictures, checkpoints")
+    parser.add_argument("--work", type=Path, default=HERE / "work", metavar="DIR", help="images, checkpoints")
     parser.add_argument("--hours", type=float, help="a round's length; epochs and learning rate are fitted to it")
     parser.add_argument(
         "--finalize",
@@ -154,14 +154,14 @@ def main(argv=None):
 
     settings = yaml.safe_load(args.settings.read_text())
     args.work.mkdir(parents=True, exist_ok=True)
-    data = draw_pictures(args.work, settings["pictures"])
+    data = draw_images(args.work, settings["images"])
     checkpoints = args.finalize or train(settings, data, args.work, args.hours)
     models, rounds = zip(*map(read_checkpoint, checkpoints), strict=True)
     write_weights(models[-1], settings)
     record = {
         "weights": {"file": WEIGHTS.name, "sha256": sha256(WEIGHTS), "bytes": WEIGHTS.stat().st_size},
         "rounds": rounds,
-        "pictures": settings["pictures"],
+        "images": settings["images"],
         "validation": measure(data, args.work, settings["measure"]),
         "versions": {
             "python": platform.python_version(),

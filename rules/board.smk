@@ -32,6 +32,7 @@ rule board:
     threads: 1
     resources:
         mem_mb=500,
+        runtime=60,
     params:
         **config["sweep"],
         **EVALUATION,

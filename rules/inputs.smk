@@ -1,4 +1,4 @@
-# Weights, drawn pictures, data set, split.
+# Weights, drawn images, data set, split.
 
 
 rule download_weights:
@@ -20,7 +20,7 @@ rule download_weights:
     params:
         options=lambda w: model_options(w.model),
     message:
-        "Bring weights of {wildcards.model}"
+        "Download the weights of {wildcards.model}"
     shell:
         "python {input.step[0]:q} {params.options:q} --output {output.weights:q} --log {log:q}"
 
@@ -44,7 +44,7 @@ rule draw_scenes:
         images=config["draw"]["images"],
         seed=config["draw"]["seed"],
     message:
-        "Draw {params.images} pictures"
+        "Draw {params.images} images"
     shell:
         "python {input.step[0]:q} --images {params.images} --seed {params.seed}"
         " --jobs {threads} --output {output.drawn:q} --log {log:q}"
@@ -73,7 +73,7 @@ rule fetch_dataset:
         names=config["dataset"]["names"],
         folder=lambda w, output: str(Path(output.images).parent),
     message:
-        "Bring data set"
+        "Fetch the data set"
     shell:
         "python {input.step[0]:q} --archive {params.archive:q} {params.checksum:q}"
         " --names {params.names:q} --jobs {threads} --output {params.folder:q} --log {log:q}"

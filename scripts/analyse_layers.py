@@ -12,8 +12,8 @@ from pathlib import Path
 import cv2
 
 from lib.data.calibration import calibration_images
-from lib.data.images import read_picture
-from lib.data.labels import labelled_pictures, read_names
+from lib.data.images import read_image
+from lib.data.labels import labelled_images, read_names
 from lib.data.letterbox import letterbox
 from lib.graph.onnx_session import detector_outputs
 from lib.npu import toolkit
@@ -41,10 +41,10 @@ def main(argv=None):
     calibration = calibration_images(args.calibration)
     names = read_names(args.names)
     imgsz = detector_outputs(require(args.model, "model"), names).imgsz
-    pictures = labelled_pictures(args.dataset, len(names))
-    if not pictures:
+    images = labelled_images(args.dataset, len(names))
+    if not images:
         raise UserError(f"no held-out image of {args.dataset} has a label, so there is nothing to analyse with")
-    fitted, _ = letterbox(read_picture(args.dataset / "images" / pictures[0]), imgsz)
+    fitted, _ = letterbox(read_image(args.dataset / "images" / images[0]), imgsz)
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch, "letterboxed.png")
         cv2.imwrite(str(path), fitted[:, :, ::-1])
@@ -52,9 +52,9 @@ def main(argv=None):
             table = read_layer_errors(toolkit.layer_analysis(rknn, path))
     write_text(args.csv, to_csv(table))
     title = " ".join([*args.model.with_suffix("").parts[-3:], args.algorithm])
-    layer_errors(table, f"{title}, {len(calibration)} calibration images, {pictures[0]}", args.plot)
+    layer_errors(table, f"{title}, {len(calibration)} calibration images, {images[0]}", args.plot)
     first = worst(table, 1).iloc[0]
-    say(f"layers of {args.csv} on {pictures[0]}: worst is {first.layer}, cosine {first.single_cos:.5f}")
+    say(f"layers of {args.csv} on {images[0]}: worst is {first.layer}, cosine {first.single_cos:.5f}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Bring a model's files from the first source that works, checked against their SHA-256.
+"""Download a model's files from the first source that works, checked against their SHA-256.
 
 Makes the folder --output, whose name is the model's (NAME), from sources (URLs or paths, tried in order):
   --weights              an Ultralytics checkpoint: NAME.pt and NAME.pt.sha256 (as sha256sum writes it). The checksum is

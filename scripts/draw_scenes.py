@@ -1,7 +1,7 @@
-"""Draw labelled pictures of mechanical parts on a workbench, in Ultralytics' layout, from a seed.
+"""Draw labelled images of mechanical parts on a workbench, in Ultralytics' layout, from a seed.
 
 Makes OUTPUT/images/000000.jpg … and OUTPUT/labels/000000.txt … (`class cx cy w h` a line, as fractions of
-the picture; an empty file where there is nothing to find). Picture K depends on --seed, K and the picture's
+the image; an empty file where there is nothing to find). Image K depends on --seed, K and the image's
 size, on nothing else. The output appears whole or not at all, in the place of an older one.
 """
 
@@ -20,9 +20,9 @@ from lib.step.errors import UserError, run_step
 from lib.step.files import whole
 
 
-def draw_files(folder: Path, seed: int, picture: dict, index: int) -> None:
-    """Draw picture `index` and write its JPEG and its label under `folder`."""
-    scene = scenes.draw_scene(seed, index, **picture)
+def draw_files(folder: Path, seed: int, image: dict, index: int) -> None:
+    """Draw image `index` and write its JPEG and its label under `folder`."""
+    scene = scenes.draw_scene(seed, index, **image)
     (folder / "images" / f"{index:06d}.jpg").write_bytes(scenes.encode_jpeg(scene, seed, index))
     (folder / "labels" / f"{index:06d}.txt").write_text("".join(f"{line}\n" for line in scene.label_lines()))
 
@@ -32,10 +32,10 @@ def is_drawn(folder: Path) -> bool:
     return folder.is_dir() and {path.name for path in folder.iterdir()} <= {"images", "labels"}
 
 
-def draw_dataset(output: Path, images: int, seed: int, jobs: int = 1, **picture) -> None:
-    """Draw `images` pictures of the series `seed` under the folder `output`, `jobs` at a time.
+def draw_dataset(output: Path, images: int, seed: int, jobs: int = 1, **image) -> None:
+    """Draw `images` images of the series `seed` under the folder `output`, `jobs` at a time.
 
-    picture: width and height, as `scenes.draw_scene` takes them.
+    image: width and height, as `scenes.draw_scene` takes them.
     Raises UserError when `output` is there and is no drawn data set: a slip must not cost a folder.
     """
     if output.exists() and not is_drawn(output):
@@ -43,12 +43,12 @@ def draw_dataset(output: Path, images: int, seed: int, jobs: int = 1, **picture)
     with whole(output) as part:
         for name in ("images", "labels"):
             (part / name).mkdir(parents=True)
-        draw = partial(draw_files, part, seed, picture)
+        draw = partial(draw_files, part, seed, image)
         # OpenCV's own threads gain nothing on patches this small. Spawned, not forked: a fork of a process whose OpenCV
         # has threads hangs at its first call.
         with get_context("spawn").Pool(jobs, cv2.setNumThreads, (1,)) as pool:
             work = pool.imap_unordered(draw, range(images), chunksize=8)
-            progress = tqdm(total=images, desc="drawing", unit="picture", file=console.terminal(), mininterval=1)
+            progress = tqdm(total=images, desc="drawing", unit="image", file=console.terminal(), mininterval=1)
             for _ in work:
                 progress.update()
             progress.close()
@@ -59,8 +59,8 @@ def main(argv=None):
     parser = StepParser(__doc__)
     count, side = at_least(1), at_least(64)
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder to make")
-    parser.add_argument("--images", type=at_least(0), required=True, metavar="N", help="how many pictures")
-    parser.add_argument("--seed", type=at_least(0), required=True, metavar="S", help="which series of pictures")
+    parser.add_argument("--images", type=at_least(0), required=True, metavar="N", help="how many images")
+    parser.add_argument("--seed", type=at_least(0), required=True, metavar="S", help="which series of images")
     parser.add_argument("--width", type=side, default=640, metavar="PIXELS", help="(default: %(default)s)")
     parser.add_argument("--height", type=side, default=480, metavar="PIXELS", help="(default: %(default)s)")
     parser.add_argument("--jobs", type=count, default=1, metavar="N", help="at a time (default: %(default)s)")
@@ -69,7 +69,7 @@ def main(argv=None):
         draw_dataset(args.output, args.images, args.seed, jobs=args.jobs, width=args.width, height=args.height)
     except OSError as error:
         raise UserError(f"cannot write {args.output}: {error.strerror or error}") from None
-    console.say(f"drew {args.output}: {args.images} pictures of series {args.seed}")
+    console.say(f"drew {args.output}: {args.images} images of series {args.seed}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Bring a detection data set into one flat, checked folder.
+"""Fetch a detection data set into one flat, checked folder.
 
 Makes --output/images and --output/labels from the first of --archive (a URL or path of a zip, or a folder) that
-works, in Ultralytics' layout. Pictures without labels are background images and count; a broken label is an error, and
+works, in Ultralytics' layout. Images without labels are background images and count; a broken label is an error, and
 so is an image that does not decode. Polygons become the boxes around them.
 """
 
@@ -55,7 +55,7 @@ def main(argv=None):
         say(f"WARNING: {len(found.others)} files are no jpg or png and are left out: {listed}")
     if found.orphans:
         say(f"WARNING: {len(found.orphans)} files are the label of no image: {', '.join(found.orphans[:5])}")
-    say(f"{args.name} {args.output}: {found.pictures} pictures ({found.background} background), {found.boxes} boxes")
+    say(f"{args.name} {args.output}: {found.images} images ({found.background} background), {found.boxes} boxes")
 
 
 def local_folder(sources: list[str], checksum: str, scratch: Path) -> Path:

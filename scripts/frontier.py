@@ -20,7 +20,7 @@ from lib.detector.head import HEADS
 from lib.graph.export import AS_TRAINED, END2END, export, random_weights
 from lib.graph.onnx_file import load, save
 from lib.graph.surgery import adapt
-from lib.graph.surgery.proof import noise_picture
+from lib.graph.surgery.proof import noise_image
 from lib.graph.surgery.simplify import simplify
 from lib.npu import toolkit
 from lib.npu.build_log import read_build_log
@@ -120,13 +120,13 @@ def last_that_holds(sizes: list, holds) -> int:
 
 
 def build(weights: Path, size: ImageSize, head: str, args) -> dict:
-    """Export, adapt, calibrate on a picture of noise, and build: columns of the table, and verdict and reason."""
+    """Export, adapt, calibrate on a image of noise, and build: columns of the table, and verdict and reason."""
     with tempfile.TemporaryDirectory() as scratch:
         onnx, noise, rknn_file = (Path(scratch, name) for name in ("adapted.onnx", "noise.png", "model.rknn"))
         exported = load(export(weights, size, args.opset, Path(scratch), args.end2end))
         simplified, _ = simplify(exported, [], args.seed)
         save(adapt(simplified, head, [], args.seed)[0], onnx)
-        cv2.imwrite(str(noise), noise_picture(size, args.seed))
+        cv2.imwrite(str(noise), noise_image(size, args.seed))
         printed = console.transcript()
         with toolkit.quantized(onnx, [noise], args.platform, "normal", verbose=True) as rknn:
             toolkit.export(rknn, rknn_file)

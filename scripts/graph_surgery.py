@@ -4,7 +4,7 @@ Makes --output (and --proof, each pass with its largest differences as JSON) fro
   single  one output [1, 4+C, N, 1]; boxes divided by width and height
   split   per stride box logits [1, 64, H/s, W/s] and class scores [1, C, H/s, W/s]
 A model from Darknet is equalized too: each channel of a feature map gets the same range, measured on --images.
-After each pass the graph is run on a few letterboxed pictures of --images and on noise; when it predicts something else
+After each pass the graph is run on a few letterboxed images of --images and on noise; when it predicts something else
 than before, by more than rounding, the step stops and writes nothing.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from lib.detector.head import HEADS
 from lib.graph.onnx_file import load, save
 from lib.graph.surgery import MEASURED, adapt
-from lib.graph.surgery.proof import proof_pictures
+from lib.graph.surgery.proof import proof_images
 from lib.step.arguments import StepParser
 from lib.step.console import say
 from lib.step.errors import run_step
@@ -26,11 +26,11 @@ def main(argv=None):
     parser = StepParser(__doc__)
     parser.add_argument("--model", required=True, type=Path, metavar="FILE.onnx")
     parser.add_argument("--head", required=True, choices=HEADS)
-    parser.add_argument("--images", required=True, type=Path, metavar="DIR", help="letterboxed pictures of its size")
+    parser.add_argument("--images", required=True, type=Path, metavar="DIR", help="letterboxed images of its size")
     parser.add_argument("--output", required=True, metavar="FILE.onnx")
     parser.add_argument("--proof", required=True, metavar="FILE.json")
     args = parser.parse_args(argv)
-    after, record = adapt(load(args.model), args.head, proof_pictures(args.images, MEASURED), seed=0)
+    after, record = adapt(load(args.model), args.head, proof_images(args.images, MEASURED), seed=0)
     save(after, args.output)
     write_json(args.proof, record)
     shapes = [[d.dim_value for d in each.type.tensor_type.shape.dim] for each in after.graph.output]

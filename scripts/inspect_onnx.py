@@ -88,7 +88,7 @@ def surgery_lines(graph: Graph):
 
 
 def passes_needed(graph: Graph, head: str):
-    """The names of the passes that bring `graph` to `head`, each found after those before it are done to a copy."""
+    """The names of the passes that give `graph` its `head`, each found after those before it are done to a copy."""
     copy = Graph(graph.model)
     for each in (*PREPARATION, *passes_of(graph, head)):
         if each.needed(copy):

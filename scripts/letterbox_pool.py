@@ -1,7 +1,7 @@
 """Letterbox the calibration pool to one image size, once for all calibrations of that size.
 
-Makes the folder --output with a PNG for each picture that --split names as calibration. The toolkit would stretch
-pictures to the input; inference letterboxes them, so calibration must too.
+Makes the folder --output with a PNG for each image that --split names as calibration. The toolkit would stretch
+images to the input; inference letterboxes them, so calibration must too.
 """
 
 import sys
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from lib.data.images import read_picture, write_picture
+from lib.data.images import read_image, write_image
 from lib.data.imgsz import imgsz_argument
 from lib.data.letterbox import letterbox
 from lib.data.manifest import check_manifest, write_manifest
@@ -34,10 +34,10 @@ def main(argv=None):
     with whole(args.output) as part:
         part.mkdir()
         for name in tqdm(pool, desc=f"letterbox {args.imgsz}", file=terminal(), disable=None):
-            fitted, _ = letterbox(read_picture(images / name), args.imgsz)
-            write_picture(part / f"{Path(name).stem}.png", fitted)
+            fitted, _ = letterbox(read_image(images / name), args.imgsz)
+            write_image(part / f"{Path(name).stem}.png", fitted)
         write_manifest(part)
-    say(f"letterboxed {len(pool)} pictures to {args.imgsz} in {args.output}")
+    say(f"letterboxed {len(pool)} images to {args.imgsz} in {args.output}")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 Makes the folder bundle/ in the folder --run: for the best variant of the sweep (or, with --bundle all, for each) a
 folder MODEL/IMGSZ/HEAD/ALGORITHM-MAX_IMAGES and the same as .zip. The C code is compiled and run on all evaluation
-pictures; where it finds anything else than Python finds on the simulator's floats, nothing is written.
+images; where it finds anything else than Python finds on the simulator's floats, nothing is written.
 """
 
 import sys
@@ -36,7 +36,7 @@ def main(argv=None):
             proof = make(args.run, variant, evaluation, args.platform, args.threads, cc, folder)
             pack(folder)
             say(
-                f"bundle {args.run / 'bundle' / variant.path()}: C decodes {proof['images']} pictures as Python does, "
+                f"bundle {args.run / 'bundle' / variant.path()}: C decodes {proof['images']} images as Python does, "
                 f"{proof['detections']} detections, boxes to {proof['box_px']:.1g} px, mAP50-95 {proof['map50_95']:.4f}"
             )
 

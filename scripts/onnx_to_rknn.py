@@ -1,6 +1,6 @@
-"""Convert an ONNX detector to an INT8 .rknn in one go: the workflow's steps, for one model and a folder of pictures.
+"""Convert an ONNX detector to an INT8 .rknn in one go: the workflow's steps, for one model and a folder of images.
 
-Makes --output (default: beside MODEL, with the suffix .rknn), and nothing else. Calibrates on --max-images pictures of
+Makes --output (default: beside MODEL, with the suffix .rknn), and nothing else. Calibrates on --max-images images of
 --dataset, drawn by --seed; the others tell how far INT8 is from FP32 on the toolkit's simulator. With --labels that is
 mAP. Without --dataset it calibrates on noise, which costs accuracy.
 """
@@ -19,8 +19,8 @@ from lib.accuracy.detection_set import DetectionSet
 from lib.accuracy.evaluation import measure, retention
 from lib.accuracy.inference import onnx_runner, over_images
 from lib.accuracy.matching import SURE, matches
-from lib.data.image_paths import picture_paths
-from lib.data.images import read_picture
+from lib.data.image_paths import image_paths
+from lib.data.images import read_image
 from lib.data.imgsz import imgsz_argument
 from lib.data.labels import boxes_in_pixels, read_labels
 from lib.data.letterbox import letterbox
@@ -32,7 +32,7 @@ from lib.graph.onnx_file import class_names, load, save
 from lib.graph.onnx_session import open_session, outputs_of
 from lib.graph.surgery import MEASURED, PROVEN, adapt, head_of
 from lib.graph.surgery.fixed_size import fix_size
-from lib.graph.surgery.proof import noise_picture
+from lib.graph.surgery.proof import noise_image
 from lib.graph.surgery.simplify import simplify
 from lib.npu import toolkit
 from lib.npu.build_log import read_build_log
@@ -44,7 +44,7 @@ from lib.step.console import say
 from lib.step.errors import ToolkitError, UserError, run_step
 from lib.step.files import require, whole
 
-COMPARED = 64  # pictures, where there are no labels
+COMPARED = 64  # images, where there are no labels
 RESAMPLES = 1000  # of the images, for the interval of what INT8 keeps
 
 
@@ -78,7 +78,7 @@ def parse(argv):
     parser.add_argument("model", type=Path, metavar="MODEL.onnx")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE.rknn")
     parser.add_argument("--size", type=imgsz_argument, help="WIDTHxHEIGHT or one number (default: the model's own)")
-    parser.add_argument("--dataset", type=Path, metavar="DIR", help="pictures to calibrate on (jpg, jpeg, png)")
+    parser.add_argument("--dataset", type=Path, metavar="DIR", help="images to calibrate on (jpg, jpeg, png)")
     parser.add_argument("--max-images", type=at_least(0), default=64, metavar="N",
                         help="of them, 0: all (default: %(default)s)")  # fmt: skip
     parser.add_argument("--labels", type=Path, metavar="DIR", help="labels in Ultralytics' layout: evaluate mAP too")
@@ -92,15 +92,15 @@ def parse(argv):
     if args.output.resolve() == args.model.resolve() or args.output.is_dir():
         parser.error(f"--output {args.output} is the model itself or a folder; name a file for the .rknn")
     if args.labels and not args.dataset:
-        parser.error("--labels needs the pictures that they belong to: --dataset")
+        parser.error("--labels needs the images that they belong to: --dataset")
     return args
 
 
 def convert(args, scratch: Path) -> None:
     """Surgery, calibration, build, comparison; --output appears at the end, when all went well."""
     exported, size = fix_size(load(args.model), args.size)
-    pictures = Pictures.of(args, size, scratch)
-    fitted = [letterbox(read_picture(path), size)[0] for path in pictures.calibration[:MEASURED]]
+    images = Images.of(args, size, scratch)
+    fitted = [letterbox(read_image(path), size)[0] for path in images.calibration[:MEASURED]]
     simple = exported
     # A model that went through surgery already was simplified before it, and is left alone.
     if head_of(exported) is None:
@@ -112,13 +112,13 @@ def convert(args, scratch: Path) -> None:
     outputs = outputs_of(open_session(scratch / "model.onnx"))
     printed = console.transcript()
     with toolkit.quantized(
-        scratch / "model.onnx", pictures.calibration, args.platform, args.algorithm, verbose=True
+        scratch / "model.onnx", images.calibration, args.platform, args.algorithm, verbose=True
     ) as rknn:
         judged = verdict(Build(read_build_log(printed()), args.cma_mb), args.platform)
         toolkit.export(rknn, scratch / "model.rknn")
-        results = compare(scratch / "model.onnx", rknn, outputs, pictures.compared)
+        results = compare(scratch / "model.onnx", rknn, outputs, images.compared)
     built = read_rknn(scratch / "model.rknn")
-    lines = difference(results, args, pictures, classes)
+    lines = difference(results, args, images, classes)
     with whole(args.output) as part:
         part.write_bytes((scratch / "model.rknn").read_bytes())
     say(f"made       {args.output}: {args.output.stat().st_size / 1e6:.2f} MB for {args.platform}, head '{args.head}'")
@@ -131,7 +131,7 @@ def convert(args, scratch: Path) -> None:
         say(line)
 
 
-class Pictures(NamedTuple):
+class Images(NamedTuple):
     """What to calibrate on, letterboxed already, and what to compare on."""
 
     calibration: list[Path]
@@ -139,37 +139,37 @@ class Pictures(NamedTuple):
     held_out: bool
 
     @classmethod
-    def of(cls, args, size, scratch: Path) -> "Pictures":
+    def of(cls, args, size, scratch: Path) -> "Images":
         """Draw them from --dataset, or make noise. Raises UserError when there are none."""
         folder = scratch / "letterboxed"
         folder.mkdir()
         if args.dataset is None:
             say(
-                "warning: no --dataset, so it calibrates on random noise, and INT8 scales will not fit real pictures "
+                "warning: no --dataset, so it calibrates on random noise, and INT8 scales will not fit real images "
                 "(YOLOv8n at 320: mAP50-95 0.33 instead of 0.38); see whether the model builds, do not flash it"
             )
             rng = np.random.default_rng(args.seed)
             for number in range(min(args.max_images or 16, 16)):
-                cv2.imwrite(str(folder / f"{number:02}.png"), noise_picture(size, rng))
-            found = picture_paths(folder)
+                cv2.imwrite(str(folder / f"{number:02}.png"), noise_image(size, rng))
+            found = image_paths(folder)
             return cls(found, found, False)
-        found = picture_paths(require(args.dataset, "folder of pictures"))
+        found = image_paths(require(args.dataset, "folder of images"))
         if not found:
-            raise UserError(f"{args.dataset} holds no picture (jpg, jpeg, png) to calibrate on")
+            raise UserError(f"{args.dataset} holds no image (jpg, jpeg, png) to calibrate on")
         order = shuffled([str(path) for path in found], args.seed)
         chosen, others = order[: args.max_images or len(order)], order[args.max_images or len(order) :]
         if args.max_images > len(found):
-            say(f"warning: {args.dataset} holds {len(found)} pictures, not {args.max_images}; all of them are used")
+            say(f"warning: {args.dataset} holds {len(found)} images, not {args.max_images}; all of them are used")
         calibration = []
         for number, path in enumerate(tqdm(chosen, "letterbox", file=console.terminal(), disable=None, leave=False)):
             calibration.append(folder / f"{number:06}.png")
-            cv2.imwrite(str(calibration[-1]), letterbox(read_picture(path), size)[0][:, :, ::-1])
+            cv2.imwrite(str(calibration[-1]), letterbox(read_image(path), size)[0][:, :, ::-1])
         compared = sorted(others or chosen)
         return cls(calibration, [Path(path) for path in compared[: None if args.labels else COMPARED]], bool(others))
 
 
 class Result(NamedTuple):
-    """One picture through both models."""
+    """One image through both models."""
 
     size: tuple[int, int]
     fp32: Detections
@@ -185,7 +185,7 @@ def compare(model: Path, rknn, outputs: Outputs, images: list[Path]) -> list[Res
 
 
 def _compare(outputs: Outputs, runs, path: Path) -> Result:
-    fitted, fit = letterbox(read_picture(path), outputs.imgsz)
+    fitted, fit = letterbox(read_image(path), outputs.imgsz)
     raw = [run(fitted) for run in runs]
     found = [outputs.detections(each, fit) for each in raw]
     return Result(fit.source, *found, [cosine(*pair) for pair in zip(*raw, strict=True)])
@@ -197,14 +197,14 @@ def cosine(first: np.ndarray, second: np.ndarray) -> float:
     return float(a @ b / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-12))
 
 
-def difference(results: list[Result], args, pictures: Pictures, classes: list[str]) -> list[str]:
+def difference(results: list[Result], args, images: Images, classes: list[str]) -> list[str]:
     """How far INT8 is from FP32, as lines for people."""
-    whose = "that it was not calibrated with" if pictures.held_out else "that it was calibrated with"
-    on = f"on {len(results)} pictures {whose}"
+    whose = "that it was not calibrated with" if images.held_out else "that it was calibrated with"
+    on = f"on {len(results)} images {whose}"
     if args.labels:
         sizes = [each.size for each in results]
-        truth = read_truth(args, pictures.compared, sizes, len(classes))
-        names = [path.name for path in pictures.compared]
+        truth = read_truth(args, images.compared, sizes, len(classes))
+        names = [path.name for path in images.compared]
         sets = [DetectionSet(names, sizes, [getattr(each, kind) for each in results]) for kind in ("fp32", "int8")]
         (fp32, baseline), (int8, measured) = (measure(truth, each, classes, RESAMPLES, args.seed) for each in sets)
         kept = retention(measured, baseline)
@@ -220,7 +220,7 @@ def difference(results: list[Result], args, pictures: Pictures, classes: list[st
     matched = [pair for each in results for pair in matches(each.fp32, each.int8)]
     sure = sum(int((each.fp32.scores >= SURE).sum()) for each in results)
     if not sure:
-        return [f"detections none in FP32 from score {SURE} on, {on}: are these pictures of what the model finds?"]
+        return [f"detections none in FP32 from score {SURE} on, {on}: are these images of what the model finds?"]
     overlap, change = np.mean(matched, axis=0) if matched else (0.0, 0.0)
     return [
         f"detections INT8 finds {len(matched)} of FP32's {sure} ({len(matched) / sure:.1%}), "
@@ -228,18 +228,16 @@ def difference(results: list[Result], args, pictures: Pictures, classes: list[st
     ]
 
 
-def read_truth(args, pictures: list[Path], sizes: list, classes: int) -> list[np.ndarray]:
-    """Labelled boxes of each picture; one without a label file is background. Raises UserError when no one has any."""
+def read_truth(args, images: list[Path], sizes: list, classes: int) -> list[np.ndarray]:
+    """Labelled boxes of each image; one without a label file is background. Raises UserError when no one has any."""
     require(args.labels, "folder of labels")
     truth = []
-    for path, size in zip(pictures, sizes):
+    for path, size in zip(images, sizes):
         label = args.labels / path.relative_to(args.dataset).with_suffix(".txt")
         labels = read_labels(label, classes) if label.exists() else np.zeros((0, 5))
         truth.append(boxes_in_pixels(labels, size))
     if not any(map(len, truth)):
-        raise UserError(
-            f"{args.labels} holds no box for the {len(pictures)} pictures; labels are named as pictures are"
-        )
+        raise UserError(f"{args.labels} holds no box for the {len(images)} images; labels are named as images are")
     return truth
 
 

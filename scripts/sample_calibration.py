@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from lib.data.calibration import calibration_list
-from lib.data.image_paths import picture_paths
+from lib.data.image_paths import image_paths
 from lib.data.manifest import check_manifest
 from lib.data.split import shuffled
 from lib.step.arguments import StepParser, at_least
@@ -26,7 +26,7 @@ def main(argv=None):
     parser.add_argument("--seed", required=True, type=int)
     parser.add_argument("--output", required=True, type=Path, metavar="FILE.txt")
     args = parser.parse_args(argv)
-    pool = [path.name for path in picture_paths(require(args.pool, "pool"))]
+    pool = [path.name for path in image_paths(require(args.pool, "pool"))]
     check_manifest(args.pool, [])
     if args.max_images > len(pool):
         raise UserError(
@@ -36,7 +36,7 @@ def main(argv=None):
     folder = os.path.relpath(args.pool, args.output.parent)
     chosen = shuffled(pool, args.seed)[: args.max_images]
     write_text(args.output, calibration_list([f"{folder}/{name}" for name in chosen]))
-    say(f"calibration sample {args.output}: {len(chosen)} of {len(pool)} pictures")
+    say(f"calibration sample {args.output}: {len(chosen)} of {len(pool)} images")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from lib.accuracy.detection_set import read_detections, select
-from lib.data.labels import labelled_pictures, read_names
+from lib.data.labels import labelled_images, read_names
 from lib.results import run_files
 from lib.results.plots import detection_grid
 from lib.results.sweep import Variant
@@ -25,13 +25,13 @@ def main(argv=None):
     parser.add_argument("--run", required=True, type=Path, metavar="DIR")
     sweep_arguments(parser)
     parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one a line")
-    parser.add_argument("--pictures", type=at_least(1), default=4, metavar="N")
+    parser.add_argument("--images", type=at_least(1), default=4, metavar="N")
     parser.add_argument("--confidence", type=float, default=0.25, help="draw detections above it")
     parser.add_argument("--output", required=True, metavar="FILE.png")
     args = parser.parse_args(argv)
     names = read_names(args.names)
     dataset = require(args.run / "dataset", "data set")
-    images = labelled_pictures(dataset, len(names))[: args.pictures]
+    images = labelled_images(dataset, len(names))[: args.images]
     if not images:
         raise UserError(f"no held-out image of {dataset} has a label, so there is nothing to show")
     columns = {

@@ -1,13 +1,13 @@
 """Simplify an exported ONNX with onnxslim and prove that it still computes the same.
 
-Makes --output from --model; both are run on a few letterboxed pictures of --images and on noise.
+Makes --output from --model; both are run on a few letterboxed images of --images and on noise.
 """
 
 import sys
 from pathlib import Path
 
 from lib.graph.onnx_file import load, save
-from lib.graph.surgery.proof import proof_pictures
+from lib.graph.surgery.proof import proof_images
 from lib.graph.surgery.simplify import simplify
 from lib.step.arguments import StepParser
 from lib.step.console import say
@@ -18,11 +18,11 @@ def main(argv=None):
     """Run the step."""
     parser = StepParser(__doc__)
     parser.add_argument("--model", required=True, type=Path, metavar="FILE.onnx")
-    parser.add_argument("--images", required=True, type=Path, metavar="DIR", help="letterboxed pictures of its size")
+    parser.add_argument("--images", required=True, type=Path, metavar="DIR", help="letterboxed images of its size")
     parser.add_argument("--output", required=True, metavar="FILE.onnx")
     args = parser.parse_args(argv)
     exported = load(args.model)
-    simplified, difference = simplify(exported, proof_pictures(args.images), seed=0)
+    simplified, difference = simplify(exported, proof_images(args.images), seed=0)
     save(simplified, args.output)
     say(
         f"simplified {args.output}: {len(exported.graph.node)} to {len(simplified.graph.node)} nodes, "

@@ -1,4 +1,4 @@
-"""Fixtures: where local copies of downloads are, a small detector with random weights, pictures drawn by seed."""
+"""Fixtures: where local copies of downloads are, a small detector with random weights, images drawn by seed."""
 
 import functools
 import os
@@ -76,20 +76,20 @@ def browser(tmp_path_factory):
     browser.close()
 
 
-def picture(seed: int, width: int = 90, height: int = 70) -> np.ndarray:
-    """A picture with structure, uint8 RGB [height, width, 3]."""
+def image(seed: int, width: int = 90, height: int = 70) -> np.ndarray:
+    """A image with structure, uint8 RGB [height, width, 3]."""
     coarse = np.random.default_rng(seed).integers(0, 256, (7, 9, 3), dtype=np.uint8)
     return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
 @pytest.fixture
 def dataset(tmp_path) -> Path:
-    """A data set folder of ten pictures in Ultralytics' layout, one of them background only."""
+    """A data set folder of ten images in Ultralytics' layout, one of them background only."""
     root = tmp_path / "source"
     for kind in ("images", "labels"):
         (root / kind / "train").mkdir(parents=True)
     for number in range(10):
-        cv2.imwrite(str(root / "images" / "train" / f"{number:02}.jpg"), picture(number)[:, :, ::-1])
+        cv2.imwrite(str(root / "images" / "train" / f"{number:02}.jpg"), image(number)[:, :, ::-1])
         if number:
             (root / "labels" / "train" / f"{number:02}.txt").write_text(f"{number % 4} 0.5 0.5 0.4 0.3\n")
     return root
@@ -156,13 +156,13 @@ def exported(export):
 
 @pytest.fixture(scope="session")
 def pool(tmp_path_factory):
-    """Eight letterboxed pictures as PNG; the folder's name holds a blank, which the toolkit's lists do not allow."""
+    """Eight letterboxed images as PNG; the folder's name holds a blank, which the toolkit's lists do not allow."""
     from lib.data.imgsz import ImageSize
     from lib.data.letterbox import letterbox
 
     folder = tmp_path_factory.mktemp("letterboxed pool")
     for seed in range(8):
-        cv2.imwrite(str(folder / f"{seed}.png"), letterbox(picture(seed), ImageSize(96, 64))[0][:, :, ::-1])
+        cv2.imwrite(str(folder / f"{seed}.png"), letterbox(image(seed), ImageSize(96, 64))[0][:, :, ::-1])
     return folder
 
 
@@ -182,7 +182,7 @@ def heldout(tmp_path_factory) -> Path:
         (folder / kind).mkdir()
     lines = ["image,part"]
     for name, label in (("a", ""), ("b", "1 0.5 0.5 0.4 0.3\n"), ("c", "0 0.4 0.5 0.3 0.3\n2 0.6 0.6 0.4 0.5\n")):
-        cv2.imwrite(str(folder / f"images/{name}.png"), picture(ord(name))[:, :, ::-1])
+        cv2.imwrite(str(folder / f"images/{name}.png"), image(ord(name))[:, :, ::-1])
         (folder / f"labels/{name}.txt").write_text(label)
         lines.append(f"{name}.png,evaluation")
     (folder / "split.csv").write_text("\n".join(lines) + "\n")
@@ -196,7 +196,7 @@ def split_onnx(exported, tmp_path_factory) -> Path:
     from lib.graph.surgery import adapt
 
     path = tmp_path_factory.mktemp("adapted") / "split.onnx"
-    save(adapt(exported[1], "split", [picture(0, 96, 64)], seed=0)[0], path)
+    save(adapt(exported[1], "split", [image(0, 96, 64)], seed=0)[0], path)
     return path
 
 

@@ -22,7 +22,7 @@ from lib.board.summary import agreement
 from lib.bundle import program
 from lib.bundle.agreement import compare
 from lib.data.calibration import calibration_images
-from lib.data.images import read_picture
+from lib.data.images import read_image
 from lib.data.imgsz import parse_imgsz
 from lib.data.letterbox import letterbox
 from lib.detector.detections import Detections
@@ -102,7 +102,7 @@ class ShamBoard:
             simulator = toolkit.simulate(rknn)
             for path in sorted((self.results / "dataset" / "images").glob("*.*")):
                 if not path.name.startswith("."):
-                    fitted, _ = letterbox(read_picture(path), parse_imgsz(IMGSZ))
+                    fitted, _ = letterbox(read_image(path), parse_imgsz(IMGSZ))
                     answers.add(fitted, simulator(fitted))
         # What --repeat asks for: a grey image.
         shutil.copy(next(path for path in answers.folder.iterdir() if path.name != "tensors"), answers.folder / "any")
@@ -276,8 +276,8 @@ def detect(sham, tmp_path_factory):
 @pytest.mark.toolkit
 def test_program_finds_what_the_bundle_expects(sham, detect, tmp_path):
     bundle = sham.bundle("split")
-    width, height = (bundle / "golden" / "picture.txt").read_text().split()
-    golden = ["--raw", tmp_path, "--picture", f"{width}x{height}", "model.rknn", "golden/input.rgb"]
+    width, height = (bundle / "golden" / "image.txt").read_text().split()
+    golden = ["--raw", tmp_path, "--image", f"{width}x{height}", "model.rknn", "golden/input.rgb"]
     done = detect(*golden)
     assert done.returncode == 0, done.stderr
     # The runtime prints to standard output, too: that goes elsewhere.
@@ -304,7 +304,7 @@ def test_program_finds_what_the_bundle_expects(sham, detect, tmp_path):
     [
         ([], b"", 2, "no MODEL.rknn is named"),
         (["--iou", "-1", "model.rknn"], b"", 2, "'--iou -1' is not understood"),
-        (["--picture", "12x0", "model.rknn"], b"", 2, "'--picture 12x0' is not understood"),
+        (["--image", "12x0", "model.rknn"], b"", 2, "'--image 12x0' is not understood"),
         (["--what"], b"", 2, "'--what ' is not understood"),
         (["nothing.rknn"], b"", 2, "nothing.rknn cannot be read"),
         (["main.c"], b"", 3, "the runtime refuses main.c: rknn_init gives -1"),

@@ -65,7 +65,7 @@ def test_bundle_holds_the_contract_of_the_model(run_folder, head):
     agreed = json.loads((folder / "model.json").read_text())
     outputs = [f"golden/output_{i}.bin" for i in range(1 if head == "single" else 6)]
     others = {"Makefile", "README.md", "decode.h", "detect.c", "golden/detections.txt", "golden/input.rgb",
-              "golden/picture.txt", "main.c", "model.h", "model.rknn"}  # fmt: skip
+              "golden/image.txt", "main.c", "model.h", "model.rknn"}  # fmt: skip
     assert set(agreed["files"]) == others | set(outputs)
     assert set(checksums(folder)) == set(agreed["files"]) | {"model.json"}
     subprocess.run(["sha256sum", "--quiet", "-c", "SHA256SUMS"], cwd=folder, check=True)
@@ -86,7 +86,7 @@ def test_bundle_holds_the_contract_of_the_model(run_folder, head):
     int8 = json.loads((metrics / head / "normal-8.json").read_text())
     assert agreed["accuracy"]["map50_95_int8"] == round(int8["map50_95"], 4)
     assert agreed["proof"]["map50_95"] == round(int8["map50_95"], 4)
-    # A detector that finds things, on all evaluation pictures.
+    # A detector that finds things, on all evaluation images.
     assert agreed["proof"]["images"] == 16 and agreed["proof"]["detections"] > 50
     assert agreed["proof"]["box_px"] <= 1e-3 and agreed["proof"]["score"] <= 1e-4
     assert len((folder / "golden" / "detections.txt").read_text().splitlines()) > 3
@@ -122,12 +122,12 @@ def test_bundle_is_sound_on_armhf(bundle, flags):
 
 @pytest.mark.toolkit
 def test_example_in_the_readme_compiles(bundle):
-    setup, per_picture = (bundle / "README.md").read_text().split("```c\n")[1].split("```")[0].split("/* each picture")
+    setup, per_image = (bundle / "README.md").read_text().split("```c\n")[1].split("```")[0].split("/* each image")
     declared, once = setup.split("/* once */")
     includes, variables = declared.split("\n\n", 1)
     (bundle / "example.c").write_text(
-        f"#include <stdlib.h>\n#include <rknn_api.h>\n{includes}\nint example(int picture_width, int picture_height)\n"
-        f"{{\nrknn_context context;\n{variables}\n{once}\n/* each picture{per_picture}\nreturn count;\n}}\n"
+        f"#include <stdlib.h>\n#include <rknn_api.h>\n{includes}\nint example(int image_width, int image_height)\n"
+        f"{{\nrknn_context context;\n{variables}\n{once}\n/* each image{per_image}\nreturn count;\n}}\n"
     )
     command = ["cc", *program.FLAGS, f"-I{ROOT / 'tests' / 'bundle' / 'c'}", "-fsyntax-only", "example.c"]
     done = subprocess.run(command, cwd=bundle, capture_output=True, text=True)
@@ -291,7 +291,7 @@ def test_class_names_reach_c_as_they_are(tmp_path):
         shutil.copy(HERE / name, tmp_path)
     (tmp_path / "model.h").write_text(model_h(agreed))
     program.build(tmp_path, program.compiler(), tmp_path / "decode")
-    (tmp_path / "picture.txt").write_text("32 32\n")
+    (tmp_path / "image.txt").write_text("32 32\n")
     stored = np.full((21, 16), -128, np.int8)
     stored[0, 4 : 4 + len(names)] = np.arange(100, 100 - len(names), -1)
     (tmp_path / "output_0.bin").write_bytes(stored.tobytes())

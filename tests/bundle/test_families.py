@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from conftest import picture
+from conftest import image
 
 from lib.accuracy.evaluation import measure
 from lib.accuracy.inference import detect_all
@@ -127,7 +127,7 @@ def bundle(request, tmp_path_factory, listed, heldout):
     variant = Variant("random", str(SIZE), head, "normal", 8)
     simplified, onnx = (run_files.onnx(run, variant, stage) for stage in ("simplified", head))
     save(exported(run), simplified)
-    save(adapt(load(simplified), head, [picture(0, *SIZE)], seed=0)[0], onnx)
+    save(adapt(load(simplified), head, [image(0, *SIZE)], seed=0)[0], onnx)
     shutil.copytree(heldout, run / "dataset")
     listing = run_files.calibration(run, variant)
     listing.parent.mkdir(parents=True)

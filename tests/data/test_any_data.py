@@ -8,7 +8,7 @@ import zipfile
 import cv2
 import numpy as np
 import pytest
-from conftest import ROOT, picture
+from conftest import ROOT, image
 
 from lib.data.dataset import unpack
 from lib.data.images import damage
@@ -48,7 +48,7 @@ def test_a_polygon_is_its_bounding_box(tmp_path):
     [
         ("0 0.1 0.1 0.5 0.1 0.5", "nor a polygon"),
         ("0 0.1 0.1 0.5 0.1 0.5 0.5 0.1", "nor a polygon"),
-        ("0 0.1 0.1 0.5 0.1 0.5 1.5", "leaves the picture"),
+        ("0 0.1 0.1 0.5 0.1 0.5 1.5", "leaves the image"),
         ("0 0.1 0.1 0.5 0.1 0.9 0.1", "empty"),
         ("0 0.1 0.1 0.5 nan 0.9 0.1", "nor a polygon"),
         ("0 0.1 0.1 0.5 inf 0.9 0.1", "nor a polygon"),
@@ -98,7 +98,7 @@ def test_images_that_are_none_are_all_told_at_once_and_nothing_is_left(step, dat
 @pytest.mark.parametrize("kept", [0.05, 0.5, 0.9, 0.99])
 def test_an_image_cut_anywhere_is_damaged(tmp_path, suffix, kept):
     path = tmp_path / f"a{suffix}"
-    cv2.imwrite(str(path), picture(1, 320, 240))
+    cv2.imwrite(str(path), image(1, 320, 240))
     assert damage(path) is None
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * kept)])
     assert damage(path) in ("truncated", "cannot be decoded", "cannot be decoded by OpenCV")
@@ -115,7 +115,7 @@ def test_links_to_nothing_and_names_that_break_lists_are_told(step, dataset, tmp
 
 
 def test_what_is_left_out_is_told(step, dataset, tmp_path):
-    cv2.imwrite(str(dataset / "images/train/x.bmp"), picture(0))
+    cv2.imwrite(str(dataset / "images/train/x.bmp"), image(0))
     (dataset / "labels/train/01.txt").rename(dataset / "labels/train/01.TXT")
     (dataset / "images/train/._01.jpg").write_bytes(b"what macOS leaves")
     done = fetch(step, dataset, tmp_path / "ds")

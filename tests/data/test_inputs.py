@@ -9,7 +9,7 @@ import pytest
 from lib.data import split
 from lib.data.dataset import unpack
 from lib.data.download import fetch
-from lib.data.image_paths import picture_paths
+from lib.data.image_paths import image_paths
 from lib.data.labels import read_labels
 from lib.step.errors import UserError
 from lib.step.files import sha256
@@ -150,9 +150,9 @@ def test_dataset_is_gathered_flat_and_background_counts(step, dataset, tmp_path)
     out = tmp_path / "ds"
     done = step("fetch_dataset", "--archive", dataset, "--names", "a", "b", "c", "d", "--output", out)
     assert done.returncode == 0, done.stderr
-    assert "10 pictures (1 background), 9 boxes" in done.stdout
+    assert "10 images (1 background), 9 boxes" in done.stdout
     assert "lost.txt" in done.stdout
-    assert [path.name for path in picture_paths(out / "images")] == [f"{n:02}.jpg" for n in range(10)]
+    assert [path.name for path in image_paths(out / "images")] == [f"{n:02}.jpg" for n in range(10)]
     assert (out / "labels" / "00.txt").read_text() == ""
 
 
@@ -165,15 +165,15 @@ def test_broken_label_leaves_no_dataset(step, dataset, tmp_path):
 
 
 def test_split_is_seeded_and_disjoint():
-    pictures = [f"{n:03}.jpg" for n in range(100)]
-    parts = split.split(pictures, 30, seed=1)
-    assert parts == split.split(list(reversed(pictures)), 30, seed=1)
-    assert parts != split.split(pictures, 30, seed=2)
-    assert list(parts) == pictures
+    images = [f"{n:03}.jpg" for n in range(100)]
+    parts = split.split(images, 30, seed=1)
+    assert parts == split.split(list(reversed(images)), 30, seed=1)
+    assert parts != split.split(images, 30, seed=2)
+    assert list(parts) == images
     assert list(parts.values()).count(split.CALIBRATION) == 30
     for calibration in (0, 100, 101):
-        with pytest.raises(UserError, match="of 100 pictures"):
-            split.split(pictures, calibration, seed=1)
+        with pytest.raises(UserError, match="of 100 images"):
+            split.split(images, calibration, seed=1)
 
 
 def test_samples_are_nested_and_too_many_is_an_error(step, dataset, tmp_path):
@@ -193,7 +193,7 @@ def test_samples_are_nested_and_too_many_is_an_error(step, dataset, tmp_path):
     assert not (tmp_path / "sample" / "11.txt").exists()
 
 
-def test_picture_that_cannot_be_decoded_is_named(step, dataset, tmp_path):
+def test_image_that_cannot_be_decoded_is_named(step, dataset, tmp_path):
     flat = tmp_path / "flat"
     (flat / "images").mkdir(parents=True)
     (flat / "images" / "07.jpg").write_bytes(b"no jpeg")

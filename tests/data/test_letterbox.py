@@ -29,16 +29,16 @@ def test_letterbox_round_trip(source, size):
     fitted, fit = letterbox(np.zeros((height, width, 3), np.uint8), size)
     assert fitted.shape == (size.height, size.width, 3)
     inside = np.argwhere(fitted[:, :, 0] == 0)
-    # The picture fills the input in one direction and lies in the middle of the other.
+    # The image fills the input in one direction and lies in the middle of the other.
     (top, left), (bottom, right) = inside.min(axis=0), inside.max(axis=0) + 1
     assert (left, top) == (fit.left, fit.top)
     assert right - left == size.width or bottom - top == size.height
     assert 0 <= (size.width - right) - left <= 1 and 0 <= (size.height - bottom) - top <= 1
     assert {0} | set(np.unique(fitted)) <= {0, GREY}
     boxes = np.array([[0, 0, width, height], [0.2 * width, 0.1 * height, 0.9 * width, 0.5 * height]])
-    np.testing.assert_allclose(fit.to_picture(fit.to_input(boxes)), boxes, atol=1e-9)
+    np.testing.assert_allclose(fit.to_image(fit.to_input(boxes)), boxes, atol=1e-9)
 
 
-def test_boxes_beyond_the_picture_are_cut():
+def test_boxes_beyond_the_image_are_cut():
     _, fit = letterbox(np.zeros((100, 200, 3), np.uint8), ImageSize(64, 64))
-    assert fit.to_picture(np.array([[-9.0, -9, 99, 99]])).tolist() == [[0, 0, 200, 100]]
+    assert fit.to_image(np.array([[-9.0, -9, 99, 99]])).tolist() == [[0, 0, 200, 100]]

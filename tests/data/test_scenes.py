@@ -1,4 +1,4 @@
-"""The example's pictures: the same from the same seed, and labelled with what one can see in them."""
+"""The example's images: the same from the same seed, and labelled with what one can see in them."""
 
 import subprocess
 import sys
@@ -36,7 +36,7 @@ def test_drawing_does_not_hang_where_opencv_already_has_threads(tmp_path):
     assert (tmp_path / "one" / "images" / "000000.jpg").exists()
 
 
-def test_same_seed_same_bytes_however_many_pictures_and_jobs(tmp_path):
+def test_same_seed_same_bytes_however_many_images_and_jobs(tmp_path):
     draw_dataset(tmp_path / "two", 2, 5, width=WIDTH, height=HEIGHT, jobs=1)
     draw_dataset(tmp_path / "four", 4, 5, width=WIDTH, height=HEIGHT, jobs=2)
     two, four = read_tree(tmp_path / "two"), read_tree(tmp_path / "four")
@@ -45,16 +45,16 @@ def test_same_seed_same_bytes_however_many_pictures_and_jobs(tmp_path):
     assert not list(tmp_path.glob(".*")), "a temporary folder was left behind"
 
 
-def test_other_seed_and_other_index_give_other_pictures(drawn):
+def test_other_seed_and_other_index_give_other_images(drawn):
     assert not np.array_equal(drawn[0].image, scenes.draw_scene(12, 0, WIDTH, HEIGHT).image)
     assert not np.array_equal(drawn[0].image, drawn[1].image)
 
 
-def test_pictures_are_what_they_promise(drawn):
+def test_images_are_what_they_promise(drawn):
     for scene in drawn:
         assert scene.image.shape == (HEIGHT, WIDTH, 3) and scene.image.dtype == np.uint8
         assert scene.owner.shape == (HEIGHT, WIDTH)
-        assert scene.image.std() > 5, "the picture is flat"
+        assert scene.image.std() > 5, "the image is flat"
         assert len(scene.classes) == len(scene.boxes) <= objects.MAX_OBJECTS
 
 
@@ -78,15 +78,15 @@ def test_boxes_are_those_of_the_visible_masks(drawn):
             assert max(x2 - x1, y2 - y1) >= objects.MIN_VISIBLE_SIDE
 
 
-def test_objects_are_visible_in_the_picture():
-    """The picture shows what the masks say: a part differs from the bench that it lies on."""
+def test_objects_are_visible_in_the_image():
+    """The image shows what the masks say: a part differs from the bench that it lies on."""
     scene = next(scene for index in range(30) if len((scene := scenes.draw_scene(4, index)).classes) > 3)
     inside = scene.image[scene.owner > 0].astype(float)
     outside = scene.image[scene.owner == 0].astype(float)
     assert np.abs(inside.mean(axis=0) - outside.mean(axis=0)).max() > 5
 
 
-def test_every_class_and_an_empty_picture_appear(drawn):
+def test_every_class_and_an_empty_image_appear(drawn):
     assert {kind for scene in drawn for kind in scene.classes} == set(range(len(scenes.CLASSES)))
     assert any(not scene.classes for scene in drawn)
 

@@ -13,13 +13,13 @@ import onnx
 import onnxslim
 import pytest
 import yaml
-from conftest import ASSETS, picture
+from conftest import ASSETS, image
 
 import lib.graph.darknet.weights
 from lib.accuracy.average_precision import average_precision
 from lib.data.dataset import gather, unpack
-from lib.data.image_paths import picture_paths
-from lib.data.images import read_picture
+from lib.data.image_paths import image_paths
+from lib.data.images import read_image
 from lib.data.imgsz import ImageSize
 from lib.data.labels import read_boxes, read_names
 from lib.data.letterbox import letterbox
@@ -42,7 +42,7 @@ from lib.step.errors import UserError
 from lib.step.files import read_json, sha256
 
 SIZE = ImageSize(96, 64)
-PICTURES = [letterbox(picture(seed), SIZE)[0] for seed in range(3)]
+IMAGES = [letterbox(image(seed), SIZE)[0] for seed in range(3)]
 CLASSES = 4
 
 NET = "[net]\nwidth=96\nheight=64\nchannels=3\n"
@@ -108,16 +108,16 @@ def opencv(cfg, weights, imgsz, tensor):
 
 
 def assert_like_opencv(cfg, weights, imgsz=SIZE, tolerance=1e-4):
-    """Maps (of values around 1) and scores within `tolerance`, boxes within `tolerance` of the picture's side."""
+    """Maps (of values around 1) and scores within `tolerance`, boxes within `tolerance` of the image's side."""
     model = convert(cfg, weights, None, imgsz, opset=19)
-    tensor = to_tensor(letterbox(picture(5), imgsz)[0])
+    tensor = to_tensor(letterbox(image(5), imgsz)[0])
     maps, predictions = opencv(cfg, weights, imgsz, tensor)
     [found] = infer(open_session(model.SerializeToString()), tensor)
     found = found[0].T
     assert found.shape == predictions.shape
     np.testing.assert_allclose(found[:, :4] / max(imgsz), predictions[:, :4] / max(imgsz), atol=tolerance, rtol=1e-4)
     np.testing.assert_allclose(found[:, 4:], predictions[:, 4:], atol=tolerance)
-    split, _ = adapt(model, SPLIT, [letterbox(picture(0), imgsz)[0]], seed=0)
+    split, _ = adapt(model, SPLIT, [letterbox(image(0), imgsz)[0]], seed=0)
     outputs = infer(open_session(split.SerializeToString()), tensor)
     for raw, layer, box in zip(maps, from_metadata(metadata(model)), outputs[0::3]):
         raw = raw.reshape(len(layer.anchors), 5 + layer.classes, *raw.shape[2:])
@@ -160,7 +160,7 @@ LAYERS = {
 @pytest.mark.parametrize("name", LAYERS)
 def test_layer_is_like_opencv(detector, name):
     text = NET + STEM + LAYERS[name]
-    # [yolo] needs maps that are a whole fraction of the picture: brought back by a layer proven on its own.
+    # [yolo] needs maps that are a whole fraction of the image: brought back by a layer proven on its own.
     if name in ("padding given", "no padding", "maxpool without padding"):
         text += convolutional(pad=0, padding={"padding given": 0}.get(name, 2))
     assert_like_opencv(*detector(text + yolo()))
@@ -198,7 +198,7 @@ def test_short_form_is_like_the_long_one(detector, short, long):
     outputs = []
     for text in (short, long):
         model = convert(*detector(NET + STEM + TWO + text + yolo()), None, SIZE, opset=19)
-        outputs += infer(open_session(model.SerializeToString()), to_tensor(PICTURES[0]))
+        outputs += infer(open_session(model.SerializeToString()), to_tensor(IMAGES[0]))
     assert outputs[0].std() > 0.1
     np.testing.assert_array_equal(*outputs)
 
@@ -231,25 +231,25 @@ def test_published_weights_are_like_opencv(darknet_assets, opencvs_epsilon, name
 
 @pytest.fixture(scope="session")
 def coco128(assets, tmp_path_factory):
-    """COCO128, flat: (folder, pictures)."""
+    """COCO128, flat: (folder, images)."""
     folder = tmp_path_factory.mktemp("coco128")
     unpack(assets / "coco128.zip", folder / "unpacked")
     (folder / "flat").mkdir()
     gather(folder / "unpacked", folder / "flat" / "images", folder / "flat" / "labels", 80)
-    return folder / "flat", picture_paths(folder / "flat" / "images")
+    return folder / "flat", image_paths(folder / "flat" / "images")
 
 
 @pytest.mark.parametrize(("name", "expected"), [("yolo-fastest-1.1-xl", 0.1886), ("yolo-fastest-1.1", 0.1234)])
 def test_map_of_published_weights_is_that_of_opencv(darknet_assets, coco128, name, expected):
     """The reference was measured with OpenCV's reader as it comes, which drops scores up to 0.2."""
-    folder, pictures = coco128
+    folder, images = coco128
     size = ImageSize(320, 320)
     files = (darknet_assets / f"{name}.cfg", darknet_assets / f"{name}.weights", darknet_assets / "coco.names")
     model = convert(*files, size, opset=19)
     session, layers = open_session(model.SerializeToString()), from_metadata(metadata(model))
     truth, found, sizes = [], [], []
-    for path in pictures:
-        fitted, fit = letterbox(read_picture(path), size)
+    for path in images:
+        fitted, fit = letterbox(read_image(path), size)
         predictions = decode(infer(session, to_tensor(fitted)), EXPORTED, size, layers)
         found.append(detect(predictions, fit, confidence=0.2))
         truth.append(read_boxes(folder, path.name, fit.source, 80))
@@ -277,14 +277,14 @@ def test_heads_are_proven_and_run_on_the_npu(small, opset):
     model = convert(*small, None, None, opset)
     count = 3 * 6 * 4 + 2 * 12 * 8
     assert outputs_of(model) == {"output0": (1, 4 + CLASSES, count)}
-    single, record = adapt(onnxslim.slim(model), SINGLE, PICTURES, seed=0)
+    single, record = adapt(onnxslim.slim(model), SINGLE, IMAGES, seed=0)
     assert outputs_of(single) == {"output0": (1, 4 + CLASSES, count, 1)}
     assert record["box_px"] < 1e-3 and record["score"] < 1e-6
     # The exponential is the one operator here that the RV1106 leaves to a CPU.
     assert not {"Exp", "Transpose"} & {node.op_type for node in single.graph.node}
-    [output] = infer(open_session(single.SerializeToString()), to_tensor(PICTURES[0]))
+    [output] = infer(open_session(single.SerializeToString()), to_tensor(IMAGES[0]))
     assert output[0, 2:].min() >= 0 and output[0, 2:].max() <= 1
-    split, record = adapt(onnxslim.slim(model), SPLIT, PICTURES, seed=0)
+    split, record = adapt(onnxslim.slim(model), SPLIT, IMAGES, seed=0)
     assert outputs_of(split) == {
         "box_16": (1, 12, 4, 6), "objectness_16": (1, 3, 4, 6), "scores_16": (1, 3 * CLASSES, 4, 6),
         "box_8": (1, 8, 8, 12), "objectness_8": (1, 2, 8, 12), "scores_8": (1, 2 * CLASSES, 8, 12),
@@ -308,7 +308,7 @@ def test_metadata_that_does_not_fit_is_caught(small, head, fault, reason):
     wrong = to_metadata((YoloLayer(**vars(first) | fault), second))
     next(each for each in model.metadata_props if each.key == METADATA_KEY).value = wrong[METADATA_KEY]
     with pytest.raises(UserError, match=reason):
-        adapt(model, head, PICTURES, seed=0)
+        adapt(model, head, IMAGES, seed=0)
 
 
 def test_decoding_by_hand():
@@ -408,7 +408,7 @@ HEAD = yolo()
         (NET + STEM + "[route]\nlayers=-1\ngroups=3\n" + HEAD, "8x8x12 cannot be joined in 3 groups"),
         (NET + STEM + convolutional(stride=2) + "[route]\nlayers=-1,-2\n" + HEAD, "8x4x6, 8x8x12 cannot be joined"),
         (NET + STEM + convolutional(9) + "[shortcut]\nfrom=-2\n" + HEAD, "9x8x12 cannot be added to 8x8x12"),
-        (NET + STEM + "[upsample]\nstride=60000\n" + HEAD, "larger than the picture"),
+        (NET + STEM + "[upsample]\nstride=60000\n" + HEAD, "larger than the image"),
         (NET + STEM + yolo(filters=28), "need 27 channels, the layer before has 28"),
         (NET + STEM + yolo(mask="0,1,3"), r"mask \[0, 1, 3\] names anchors"),
         (NET + STEM + yolo(mask="0,1,1"), "or one twice"),
@@ -481,14 +481,14 @@ def correlation(exact, found) -> float:
 def test_int8_of_both_heads(small, pool, tmp_path, quantize, head):
     """On the simulator: the same predictions but for rounding, and nothing on the CPU."""
     model = onnxslim.slim(convert(*small, None, None, opset=19))
-    adapted, _ = adapt(model, head, PICTURES, seed=0)
+    adapted, _ = adapt(model, head, IMAGES, seed=0)
     save(adapted, tmp_path / "model.onnx")
     darknet = detector_outputs_of(open_session(tmp_path / "model.onnx")).darknet
     assert darknet == from_metadata(metadata(model))
     session = open_session(model.SerializeToString())
     with toolkit.quantized(tmp_path / "model.onnx", sorted(pool.iterdir()), "rv1106", "normal") as rknn:
         run = toolkit.simulate(rknn)
-        for fitted in PICTURES:
+        for fitted in IMAGES:
             exact = decode(infer(session, to_tensor(fitted)), EXPORTED, SIZE, darknet)
             found = decode(run(fitted), head, SIZE, darknet)
             assert np.abs(exact - found).max() > 0
@@ -505,14 +505,14 @@ READ_BY_TOOLKIT = """
 import sys
 import numpy as np
 from rknn.api import RKNN
-cfg, weights, pictures, output = sys.argv[1:]
+cfg, weights, images, output = sys.argv[1:]
 rknn = RKNN(verbose=True)
 rknn.config(mean_values=[[0, 0, 0]], std_values=[[255, 255, 255]], target_platform="rv1106")
 assert rknn.load_darknet(model=cfg, weight=weights) == 0
-assert rknn.build(do_quantization=True, dataset=pictures) == 0
+assert rknn.build(do_quantization=True, dataset=images) == 0
 assert rknn.init_runtime() == 0
-picture = np.load(output + ".input.npy")
-np.savez(output, *rknn.inference(inputs=[picture[None]], data_format=["nhwc"]))
+image = np.load(output + ".input.npy")
+np.savez(output, *rknn.inference(inputs=[image[None]], data_format=["nhwc"]))
 """
 
 
@@ -522,14 +522,14 @@ def test_toolkits_own_reader_beside_ours(darknet_assets, detector, tmp_path, qua
     size = ImageSize(96, 96)
     text = re.sub(r"(?m)^(width|height)=.*$", r"\1=96", (darknet_assets / "yolov3-tiny.cfg").read_text())
     cfg, weights = detector(text)
-    pictures = [tmp_path / f"{seed}.png" for seed in range(8)]
-    for seed, path in enumerate(pictures):
-        cv2.imwrite(str(path), letterbox(picture(seed), size)[0][:, :, ::-1])
-    (tmp_path / "pictures.txt").write_text("".join(f"{path}\n" for path in pictures))
-    fitted = letterbox(picture(20), size)[0]
+    images = [tmp_path / f"{seed}.png" for seed in range(8)]
+    for seed, path in enumerate(images):
+        cv2.imwrite(str(path), letterbox(image(seed), size)[0][:, :, ::-1])
+    (tmp_path / "images.txt").write_text("".join(f"{path}\n" for path in images))
+    fitted = letterbox(image(20), size)[0]
     np.save(tmp_path / "theirs.npz.input.npy", fitted)
     done = subprocess.run(
-        [sys.executable, "-c", READ_BY_TOOLKIT, cfg, weights, tmp_path / "pictures.txt", tmp_path / "theirs.npz"],
+        [sys.executable, "-c", READ_BY_TOOLKIT, cfg, weights, tmp_path / "images.txt", tmp_path / "theirs.npz"],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=tmp_path,
     )  # fmt: skip
     said = done.stdout.decode(errors="replace")
@@ -539,7 +539,7 @@ def test_toolkits_own_reader_beside_ours(darknet_assets, detector, tmp_path, qua
     model = onnxslim.slim(convert(cfg, weights, None, None, opset=19))
     split, _ = adapt(model, SPLIT, [fitted], seed=0)
     save(split, tmp_path / "split.onnx")
-    with toolkit.quantized(tmp_path / "split.onnx", pictures, "rv1106", "normal") as rknn:
+    with toolkit.quantized(tmp_path / "split.onnx", images, "rv1106", "normal") as rknn:
         ours = toolkit.simulate(rknn)(fitted)
     maps, _ = opencv(cfg, weights, size, to_tensor(fitted))
     for number, exact in enumerate(maps):

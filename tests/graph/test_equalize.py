@@ -5,14 +5,14 @@ import numpy as np
 import onnx
 import onnxslim
 import pytest
-from conftest import ASSETS, picture
+from conftest import ASSETS, image
 from onnx import TensorProto, helper
 
 from lib.accuracy.average_precision import average_precision
 from lib.accuracy.inference import onnx_runner
 from lib.data.dataset import gather, unpack
-from lib.data.image_paths import picture_paths
-from lib.data.images import read_picture
+from lib.data.image_paths import image_paths
+from lib.data.images import read_image
 from lib.data.imgsz import ImageSize
 from lib.data.labels import read_boxes, read_names
 from lib.data.letterbox import letterbox
@@ -26,8 +26,8 @@ from lib.graph.surgery.graph import Graph
 from lib.npu import toolkit
 
 SIZE = ImageSize(32, 32)
-PICTURES = [letterbox(picture(seed), SIZE)[0] for seed in range(4)]
-HELD_OUT = letterbox(picture(9), SIZE)[0]
+IMAGES = [letterbox(image(seed), SIZE)[0] for seed in range(4)]
+HELD_OUT = letterbox(image(9), SIZE)[0]
 
 
 class Net:
@@ -72,7 +72,7 @@ def equalized(model):
     """The graph after the pass, held against the one before it on an image that the ranges do not come from."""
     graph = Graph(model)
     assert equalize.needed(graph)
-    equalize.rewrite(graph, PICTURES)
+    equalize.rewrite(graph, IMAGES)
     graph.check()
     before, after = (
         infer(open_session(each.SerializeToString()), to_tensor(HELD_OUT)) for each in (model, graph.model)
@@ -84,12 +84,12 @@ def equalized(model):
 
 
 def ranges(model, tensors):
-    """Of each tensor the range of each channel on the pictures, values below zero counted as the pass does."""
+    """Of each tensor the range of each channel on the images, values below zero counted as the pass does."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     copy.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in tensors)
     session = open_session(copy.SerializeToString())
-    values = [np.stack(each) for each in zip(*(infer(session, to_tensor(p), tensors) for p in PICTURES))]
+    values = [np.stack(each) for each in zip(*(infer(session, to_tensor(p), tensors) for p in IMAGES))]
     axes = (0, 1, 3, 4)
     return [np.maximum(each.max(axes), -equalize.NEGATIVE * each.min(axes)) for each in values]
 
@@ -227,12 +227,12 @@ def darknet(name, size):
 
 def test_surgery_proves_it_and_a_run_is_repeatable():
     model = darknet("yolo-fastest-1.1", ImageSize(96, 64))
-    pictures = [letterbox(picture(seed), ImageSize(96, 64))[0] for seed in range(3)]
-    first, record = adapt(model, SPLIT, pictures, seed=0)
+    images = [letterbox(image(seed), ImageSize(96, 64))[0] for seed in range(3)]
+    first, record = adapt(model, SPLIT, images, seed=0)
     assert [each["pass"] for each in record["passes"]] == ["darknet_split", "equalize"]
     assert record["box_px"] < 1e-3 and record["score"] < 1e-5
-    assert first.SerializeToString() == adapt(model, SPLIT, pictures, seed=0)[0].SerializeToString()
-    # Without any picture the ranges come from the noise of the proof.
+    assert first.SerializeToString() == adapt(model, SPLIT, images, seed=0)[0].SerializeToString()
+    # Without any image the ranges come from the noise of the proof.
     assert "equalize" in [each["pass"] for each in adapt(model, SPLIT, [], seed=0)[1]["passes"]]
 
 
@@ -243,20 +243,20 @@ def test_yolo_fastest_xl_keeps_its_accuracy(assets, tmp_path):
     unpack(assets / "coco128.zip", tmp_path / "unpacked")
     (tmp_path / "coco").mkdir()
     gather(tmp_path / "unpacked", tmp_path / "coco" / "images", tmp_path / "coco" / "labels", 80)
-    images = picture_paths(tmp_path / "coco" / "images")
+    paths = image_paths(tmp_path / "coco" / "images")
     calibration = []
-    for path in images[:50]:
+    for path in paths[:50]:
         calibration.append(tmp_path / f"{path.stem}.png")
-        cv2.imwrite(str(calibration[-1]), letterbox(read_picture(path), size)[0][:, :, ::-1])
-    pictures = [read_picture(path) for path in calibration[:MEASURED]]
-    save(adapt(darknet("yolo-fastest-1.1-xl", size), SPLIT, pictures, seed=0)[0], tmp_path / "split.onnx")
+        cv2.imwrite(str(calibration[-1]), letterbox(read_image(path), size)[0][:, :, ::-1])
+    images = [read_image(path) for path in calibration[:MEASURED]]
+    save(adapt(darknet("yolo-fastest-1.1-xl", size), SPLIT, images, seed=0)[0], tmp_path / "split.onnx")
     outputs = outputs_of(open_session(tmp_path / "split.onnx"))
     names = read_names([str(assets / "darknet" / "coco.names")])
 
     def map50_95(run):
         found, sizes, truth = [], [], []
-        for path in images:
-            fitted, fit = letterbox(read_picture(path), size)
+        for path in paths:
+            fitted, fit = letterbox(read_image(path), size)
             found.append(detect(decode(run(fitted), SPLIT, size, outputs.darknet), fit))
             sizes.append(fit.source)
             truth.append(read_boxes(tmp_path / "coco", path.name, fit.source, len(names)))

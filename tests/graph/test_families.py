@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import onnxslim
 import pytest
-from conftest import picture
+from conftest import image
 from onnx import helper
 
 from lib.data.imgsz import ImageSize
@@ -21,7 +21,7 @@ from lib.graph.surgery.simplify import simplify
 from lib.step.errors import UserError
 
 SIZE = ImageSize(96, 64)
-PICTURES = [letterbox(picture(seed), SIZE)[0] for seed in range(2)]
+IMAGES = [letterbox(image(seed), SIZE)[0] for seed in range(2)]
 FAMILIES = {"yolo26n": DISTANCES, "yolov10n": DFL}
 
 
@@ -36,7 +36,7 @@ def limited(boxes, size):
 
 def check(model, after, head, size=SIZE):
     """`after` predicts what `model`, as exported, does on another image: all of it, or the rows that it selected."""
-    tensor = to_tensor(letterbox(picture(7), size)[0])
+    tensor = to_tensor(letterbox(image(7), size)[0])
     outputs = outputs_of(open_session(after.SerializeToString()))
     assert (outputs.head, outputs.imgsz) == (head, size)
     [before] = run(model, tensor)
@@ -72,10 +72,10 @@ def check(model, after, head, size=SIZE):
 @pytest.mark.parametrize(("opset", "classes"), [(12, 4), (13, 1), (17, 4), (19, 80)])
 def test_every_opset_and_number_of_classes(export, architecture, end2end, opset, classes, head):
     model = export(architecture, classes, opset, nms=False if end2end else None)[1]
-    simplified, _ = simplify(model, PICTURES, seed=0)
+    simplified, _ = simplify(model, IMAGES, seed=0)
     detector = find_detector(Graph(simplified))
     assert (detector.family, detector.end2end, len(detector.box_maps)) == (FAMILIES[architecture], end2end, 3)
-    after, record = adapt(simplified, head, PICTURES, seed=0)
+    after, record = adapt(simplified, head, IMAGES, seed=0)
     assert record["box_px"] < 1e-3 and record["score"] < 1e-5
     assert metadata(after).get(END2END_KEY) == ("true" if end2end else None)
     assert len(class_names(after)) == classes
@@ -88,7 +88,7 @@ def test_every_opset_and_number_of_classes(export, architecture, end2end, opset,
 def test_416x256(export, end2end, head):
     size = ImageSize(416, 256)
     model = export("yolo26n", 4, 19, 416, 256, nms=False if end2end else None)[1]
-    after, _ = adapt(onnxslim.slim(model), head, [letterbox(picture(1), size)[0]], seed=0)
+    after, _ = adapt(onnxslim.slim(model), head, [letterbox(image(1), size)[0]], seed=0)
     check(model, after, head, size)
 
 
@@ -96,7 +96,7 @@ def test_416x256(export, end2end, head):
 @pytest.mark.parametrize("architecture", ["yolo12n", "yolov9t", "yolo11s", "yolo26s"])
 def test_other_architectures(export, architecture, head):
     model = export(architecture)[1]
-    after, _ = adapt(onnxslim.slim(model), head, PICTURES, seed=0)
+    after, _ = adapt(onnxslim.slim(model), head, IMAGES, seed=0)
     check(model, after, head)
 
 
@@ -104,7 +104,7 @@ def test_other_architectures(export, architecture, head):
 def test_a_dfl_of_another_number_of_bins(export, head):
     """`reg_max` 8: half the bins of a side, as box maps of 32 channels."""
     model = export("yolov8n", reg_max=8)[1]
-    after, _ = adapt(onnxslim.slim(model), head, PICTURES, seed=0)
+    after, _ = adapt(onnxslim.slim(model), head, IMAGES, seed=0)
     check(model, after, head)
 
 
@@ -120,7 +120,7 @@ def test_distances_that_came_split_are_told_from_scores(export):
     graph.set_outputs(outputs)
     graph.tidy()
     for head, more in ((SPLIT, []), (SINGLE, ["single_output", "limit_boxes"])):
-        after, record = adapt(onnxslim.slim(graph.model), head, PICTURES, seed=0)
+        after, record = adapt(onnxslim.slim(graph.model), head, IMAGES, seed=0)
         assert [each["pass"] for each in record["passes"]] == ["split_again", *more]
         check(model, after, head)
 
@@ -140,13 +140,13 @@ def test_a_wrong_cut_of_an_end_to_end_head_is_caught(export, monkeypatch):
     monkeypatch.setattr(split_outputs, "rewrite", shifted)
     model = onnxslim.slim(export("yolo26n", nms=False)[1])
     with pytest.raises(UserError, match="after pass split_outputs the graph computes something else"):
-        adapt(model, SPLIT, PICTURES, seed=0)
+        adapt(model, SPLIT, IMAGES, seed=0)
 
 
 def test_nms_in_the_graph_is_refused(export):
     model = export("yolov8n", nms=True)[1]
     with pytest.raises(UserError, match="has NMS in it, which the NPU has not; export it without"):
-        adapt(onnxslim.slim(model), SPLIT, PICTURES, seed=0)
+        adapt(onnxslim.slim(model), SPLIT, IMAGES, seed=0)
 
 
 def test_end_to_end_scores_without_sigmoid_are_refused(export):
@@ -156,7 +156,7 @@ def test_end_to_end_scores_without_sigmoid_are_refused(export):
     graph.bypass(scores)
     graph.tidy()
     with pytest.raises(UserError, match="selects by logits"):
-        adapt(graph.model, SPLIT, PICTURES, seed=0)
+        adapt(graph.model, SPLIT, IMAGES, seed=0)
 
 
 def test_end_to_end_model_without_class_names_cannot_be_read_unadapted(export):

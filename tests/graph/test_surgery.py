@@ -5,7 +5,7 @@ import numpy as np
 import onnx
 import onnxslim
 import pytest
-from conftest import picture
+from conftest import image
 from onnx import TensorProto, helper, numpy_helper
 
 from lib.data.imgsz import ImageSize
@@ -20,23 +20,23 @@ from lib.graph.surgery.proof import input_size
 from lib.step.errors import UserError
 
 SIZE = ImageSize(96, 64)
-PICTURES = [letterbox(picture(seed), SIZE)[0] for seed in range(3)]
+IMAGES = [letterbox(image(seed), SIZE)[0] for seed in range(3)]
 
 
 def output_shapes(model):
     return [tuple(d.dim_value for d in each.type.tensor_type.shape.dim) for each in model.graph.output]
 
 
-def adapted(model, head, pictures=PICTURES):
+def adapted(model, head, images=IMAGES):
     """The model after surgery, held against the original once more, from outside of the surgery's own proof."""
-    after, record = adapt(model, head, pictures, seed=0)
+    after, record = adapt(model, head, images, seed=0)
     assert [each["pass"] for each in record["passes"]], "no pass ran"
     return after, record
 
 
 def same_predictions(before, after, head, size=SIZE, tolerance=1e-5, limited=True):
-    """Both graphs, run by onnxruntime on a picture, decoded: the largest differences are rounding."""
-    tensor = to_tensor(letterbox(picture(7), size)[0])
+    """Both graphs, run by onnxruntime on a image, decoded: the largest differences are rounding."""
+    tensor = to_tensor(letterbox(image(7), size)[0])
     expected, found = (
         decode(infer(open_session(model.SerializeToString()), tensor), form, size)
         for model, form in ((before, EXPORTED), (after, head))
@@ -60,7 +60,7 @@ def test_input_size_is_width_by_height(exported):
 def test_single_is_one_4d_output_in_0_to_1(exported):
     after, record = adapted(exported[1], SINGLE)
     assert output_shapes(after) == [(1, 8, 126, 1)]
-    [output] = infer(open_session(after.SerializeToString()), to_tensor(PICTURES[0]))
+    [output] = infer(open_session(after.SerializeToString()), to_tensor(IMAGES[0]))
     assert output.min() >= 0 and output.max() <= 1
     assert output[0, 4:].min() < output[0, 4:].max()
     assert record["inputs"] == 4
@@ -71,7 +71,7 @@ def test_single_is_one_4d_output_in_0_to_1(exported):
 def test_boxes_beyond_the_image_are_decoded_rightly_before_they_are_limited(exported, monkeypatch):
     monkeypatch.setattr(limit_boxes, "needed", lambda graph: False)
     after, _ = adapted(exported[1], SINGLE)
-    [output] = infer(open_session(after.SerializeToString()), to_tensor(PICTURES[0]))
+    [output] = infer(open_session(after.SerializeToString()), to_tensor(IMAGES[0]))
     assert output[0, 2:4].min() > 1
     same_predictions(exported[1], after, SINGLE, limited=False)
 
@@ -83,7 +83,7 @@ def test_split_is_six_maps_with_scores_after_one_sigmoid(exported):
     assert [each.name for each in after.graph.output] == [
         "box_8", "scores_8", "box_16", "scores_16", "box_32", "scores_32",
     ]  # fmt: skip
-    scores = infer(open_session(after.SerializeToString()), to_tensor(PICTURES[0]))[1::2]
+    scores = infer(open_session(after.SerializeToString()), to_tensor(IMAGES[0]))[1::2]
     assert all(each.min() >= 0 and each.max() <= 1 for each in scores)
     # Nothing of the decoding is left on the NPU.
     assert not {"Softmax", "Transpose", "Reshape"} & {node.op_type for node in after.graph.node}
@@ -120,7 +120,7 @@ def test_416x256(export):
     size = ImageSize(416, 256)
     model = export(width=416, height=256, opset=12)[1]
     for head in HEADS:
-        after, _ = adapted(model, head, [letterbox(picture(1), size)[0]])
+        after, _ = adapted(model, head, [letterbox(image(1), size)[0]])
         same_predictions(model, after, head, size)
 
 
@@ -247,7 +247,7 @@ def test_dynamic_model_takes_the_size_given(export):
     fixed, found = fix_size(model, size)
     assert found == size
     for head in HEADS:
-        after, _ = adapted(onnxslim.slim(fixed), head, [letterbox(picture(1), size)[0]])
+        after, _ = adapted(onnxslim.slim(fixed), head, [letterbox(image(1), size)[0]])
         same_predictions(model, after, head, size)
 
 
@@ -260,11 +260,11 @@ def test_fixed_size_cannot_be_changed(exported):
 @pytest.mark.parametrize("head", HEADS)
 def test_adapted_models_are_left_alone(exported, head):
     once, _ = adapted(exported[1], head)
-    twice, record = adapt(once, head, PICTURES, seed=0)
+    twice, record = adapt(once, head, IMAGES, seed=0)
     assert twice == once and record["passes"] == []
     other = SPLIT if head == SINGLE else SINGLE
     with pytest.raises(UserError, match=f"already went through surgery for head '{head}'"):
-        adapt(once, other, PICTURES, seed=0)
+        adapt(once, other, IMAGES, seed=0)
 
 
 def split_elsewhere(model, sigmoid, sums):
@@ -310,7 +310,7 @@ def test_doubled_sigmoid_is_refused(exported, head):
     concat = graph.producer(graph.output)
     concat.input[1] = graph.add("Sigmoid", [detector.scores], "again", before=concat)
     with pytest.raises(UserError, match="2 sigmoids"):
-        adapt(graph.model, head, PICTURES, seed=0)
+        adapt(graph.model, head, IMAGES, seed=0)
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -321,7 +321,7 @@ def test_boxes_as_corners_are_refused(exported, head):
     concat.input[0] = graph.add("MatMul", [corners, boxes], "corners", before=concat)
     graph.tidy()
     with pytest.raises(UserError, match="after pass split_outputs the graph computes something else: boxes differ"):
-        adapt(graph.model, head, PICTURES, seed=0)
+        adapt(graph.model, head, IMAGES, seed=0)
 
 
 @pytest.mark.parametrize(
@@ -339,7 +339,7 @@ def test_boxes_as_corners_are_refused(exported, head):
 )
 def test_other_networks_are_refused_in_one_sentence(export, architecture, sentence):
     with pytest.raises(UserError, match=sentence) as refused:
-        adapt(onnxslim.slim(export(architecture)[1]), SPLIT, PICTURES, seed=0)
+        adapt(onnxslim.slim(export(architecture)[1]), SPLIT, IMAGES, seed=0)
     assert "\n" not in str(refused.value)
 
 
@@ -358,7 +358,7 @@ def test_heads_of_other_kinds_are_named(shape, sentence):
     opset = [helper.make_opsetid("", 17)]
     other = helper.make_model(helper.make_graph(nodes, "g", [x], [y]), opset_imports=opset, ir_version=8)
     with pytest.raises(UserError, match=sentence):
-        adapt(other, SINGLE, PICTURES, seed=0)
+        adapt(other, SINGLE, IMAGES, seed=0)
 
 
 def test_opset_below_11_is_refused(export):
@@ -366,7 +366,7 @@ def test_opset_below_11_is_refused(export):
     old.CopyFrom(export(opset=11)[1])
     old.opset_import[0].version = 10
     with pytest.raises(UserError, match="opset 10; export it with 11 or above"):
-        adapt(old, SINGLE, PICTURES, seed=0)
+        adapt(old, SINGLE, IMAGES, seed=0)
 
 
 # The proof.
@@ -400,7 +400,7 @@ def round_the_offset(monkeypatch):
 def test_planted_wrong_pass_is_caught(exported, monkeypatch, wrong):
     wrong(monkeypatch)
     with pytest.raises(UserError, match="after pass single_output the graph computes something else: boxes differ"):
-        adapt(exported[1], SINGLE, PICTURES, seed=0)
+        adapt(exported[1], SINGLE, IMAGES, seed=0)
 
 
 def test_weights_of_the_dfl_are_whole_in_int8(exported):
@@ -440,7 +440,7 @@ def test_weights_that_are_no_numbers_are_refused(exported):
     array.flat[0] = np.nan
     weights.CopyFrom(numpy_helper.from_array(array, weights.name))
     with pytest.raises(UserError, match="not all finite numbers; its weights are damaged"):
-        adapt(broken, SPLIT, PICTURES, seed=0)
+        adapt(broken, SPLIT, IMAGES, seed=0)
 
 
 def test_step_writes_nothing_when_the_graphs_differ(step, exported, tmp_path, monkeypatch):
@@ -448,7 +448,7 @@ def test_step_writes_nothing_when_the_graphs_differ(step, exported, tmp_path, mo
     import graph_surgery
     import lib.graph.surgery
 
-    for number, each in enumerate(PICTURES):
+    for number, each in enumerate(IMAGES):
         cv2.imwrite(str(tmp_path / f"{number}.png"), each)
     arguments = ["--model", exported[0], "--head", "split", "--images", tmp_path, "--output", tmp_path / "o.onnx",
                  "--proof", tmp_path / "o.json"]  # fmt: skip

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import picture
+from conftest import image
 
 from lib.data.imgsz import ImageSize
 from lib.data.letterbox import letterbox
@@ -45,7 +45,7 @@ def test_layer_errors_are_those_between_onnxruntime_and_the_simulator(
     assert (tmp_path / "layers.png").stat().st_size > 10_000
 
     session = open_session(split_onnx)
-    fitted = letterbox(picture(ord("b")), ImageSize(96, 64))[0]
+    fitted = letterbox(image(ord("b")), ImageSize(96, 64))[0]
     with toolkit.quantized(split_onnx, sorted(pool.iterdir()), "rv1106", "normal") as rknn:
         found = toolkit.simulate(rknn)(fitted)
     measured = table.set_index("layer")

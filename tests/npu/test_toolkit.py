@@ -8,10 +8,10 @@ import numpy as np
 import onnx
 import onnx.version_converter
 import pytest
-from conftest import ROOT, picture
+from conftest import ROOT, image
 
 from lib.accuracy.detection_set import read_detections
-from lib.data.images import read_picture
+from lib.data.images import read_image
 from lib.data.imgsz import ImageSize
 from lib.data.letterbox import letterbox
 from lib.detector.head import SINGLE, SPLIT, decode
@@ -42,7 +42,7 @@ def test_detections_of_the_step_are_those_of_the_simulator(split_onnx, pool, hel
     with built(split_onnx, pool) as rknn:
         run = toolkit.simulate(rknn)
         for name, each in zip(found.images, found.found):
-            fitted, fit = letterbox(read_picture(heldout / "images" / name), SIZE)
+            fitted, fit = letterbox(read_image(heldout / "images" / name), SIZE)
             expected = detect(decode(run(fitted), SPLIT, SIZE), fit)
             assert len(expected.scores) > 0
             np.testing.assert_array_equal(each.boxes, expected.boxes)
@@ -56,7 +56,7 @@ def test_detections_of_the_step_are_those_of_the_simulator(split_onnx, pool, hel
 @pytest.mark.parametrize("head", [SINGLE, SPLIT])
 def test_torch_is_loaded_only_when_the_toolkit_uses_it_and_changes_nothing(exported, pool, tmp_path, head):
     """In processes of their own: this one has torch, Ultralytics brought it."""
-    save(adapt(exported[1], head, [picture(0, 96, 64)], seed=0)[0], tmp_path / "model.onnx")
+    save(adapt(exported[1], head, [image(0, 96, 64)], seed=0)[0], tmp_path / "model.onnx")
     told = {}
     for kind, first in (("deferred", ""), ("real", "import torch")):
         arguments = [ROOT / "scripts", tmp_path / "model.onnx", tmp_path / f"{kind}.npz", *sorted(pool.iterdir())]
@@ -91,7 +91,7 @@ print("torch", hasattr(sys.modules.get("torch"), "arange"))
 @pytest.mark.parametrize("algorithm", toolkit.ALGORITHMS)
 def test_every_algorithm_quantizes(split_onnx, pool, algorithm):
     with toolkit.quantized(split_onnx, sorted(pool.iterdir())[:2], "rv1106", algorithm) as rknn:
-        outputs = toolkit.simulate(rknn)(letterbox(picture(0), SIZE)[0])
+        outputs = toolkit.simulate(rknn)(letterbox(image(0), SIZE)[0])
     assert len(outputs) == 6 and all(np.isfinite(each).all() for each in outputs)
 
 
@@ -101,7 +101,7 @@ def test_simulator_is_int8_of_the_same_network(split_onnx, pool, tmp_path):
         toolkit.export(rknn, tmp_path / "model.rknn")
         run = toolkit.simulate(rknn)
         for seed in range(3):
-            fitted = letterbox(picture(seed), SIZE)[0]
+            fitted = letterbox(image(seed), SIZE)[0]
             expected, found = infer(session, to_tensor(fitted)), run(fitted)
             assert [each.shape for each in found] == [each.shape for each in expected]
             for exact, rounded in zip(expected, found):
@@ -135,11 +135,11 @@ def test_wrong_number_of_classes_is_told_before_the_build(quantize, split_onnx, 
 
 @pytest.mark.parametrize("head", [SINGLE, SPLIT])
 def test_rknn_file_tells_how_the_simulator_quantizes(exported, pool, tmp_path, head):
-    model, _ = adapt(exported[1], head, [picture(0, 96, 64)], seed=0)
+    model, _ = adapt(exported[1], head, [image(0, 96, 64)], seed=0)
     save(model, tmp_path / "model.onnx")
     with built(tmp_path / "model.onnx", pool) as rknn:
         toolkit.export(rknn, tmp_path / "model.rknn")
-        outputs = toolkit.simulate(rknn)(letterbox(picture(0), SIZE)[0])
+        outputs = toolkit.simulate(rknn)(letterbox(image(0), SIZE)[0])
     told = read_rknn(tmp_path / "model.rknn")
     assert (told.mean, told.std, told.toolkit, told.platform) == ((0,) * 3, (255,) * 3, toolkit.version(), "rv1106")
     assert told.input[:4] == ("images", (1, 3, 64, 96), (1, 1, 64, 96, 3), "int8")

@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 import yaml
 from chromium import BROKEN_IMAGES, find_axe
-from conftest import ROOT, picture
+from conftest import ROOT, image
 
 import make_report
 from lib.accuracy.evaluation import Measured, write_measured
@@ -43,7 +43,7 @@ CONFIG = {
         "unused": {"weights": ["unused.pt"], "sha256": "1" * 64},
     },
     "draw": {"images": 0, "seed": 0},
-    "dataset": {"name": "made", "archive": ["pictures"], "names": list(CLASSES)},
+    "dataset": {"name": "made", "archive": ["images"], "names": list(CLASSES)},
     "split": {"calibration": 2, "seed": 0},
     "evaluation": {"images": "heldout", "resamples": 200, "seed": 0},
     "export": {"opset": 19},
@@ -222,7 +222,7 @@ def run(tmp_path_factory):
     pareto(table, plots / "pareto.png")
     shown = variant_of(table.loc[focus(table)])
     class_changes(class_differences(run, shown), shown.title(), plots / "class_changes.png")
-    cv2.imwrite(str(plots / "detections.png"), picture(0, 1200, 900))
+    cv2.imwrite(str(plots / "detections.png"), image(0, 1200, 900))
     write(run / "weights" / "tiny" / "tiny.pt", b"weights")
     write(run / "dataset" / "split.csv", "image,part\n")
     for name in ("b c.jpg", "a.jpg", "é.jpg"):
@@ -242,7 +242,7 @@ def run(tmp_path_factory):
     path = run / "layers" / "tiny" / "96" / "split" / "normal-8.csv"
     path.parent.mkdir(parents=True)
     layers.to_csv(path, index=False)
-    cv2.imwrite(str(path.with_suffix(".png")), picture(1, 1000, 400))
+    cv2.imwrite(str(path.with_suffix(".png")), image(1, 1000, 400))
     return run
 
 
@@ -564,7 +564,7 @@ def test_page_and_captions_use_the_words_of_the_field(report):
     texts = [page, *(each.read_text() for each in sorted((ROOT / "report").glob("*.rst")))]
     assert len(texts) > 5
     for text in texts:
-        assert not re.findall(r"\b(pictures?|guess\w*|bring\w*|as exported)\b", text, flags=re.I)
+        assert not re.findall(r"\b(images?|guess\w*|bring\w*|as exported)\b", text, flags=re.I)
 
 
 def column(browser, name: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The one-shot converter: an ONNX and a folder of pictures in, a .rknn beside it; damaged files are one sentence."""
+"""The one-shot converter: an ONNX and a folder of images in, a .rknn beside it; damaged files are one sentence."""
 
 import random
 import re
@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import ROOT, picture
+from conftest import ROOT, image
 
 from draw_scenes import draw_dataset
 from lib.npu.rknn_file import read_rknn
@@ -43,7 +43,7 @@ def damaged_files(folder: Path, exported, export) -> list[Path]:
     files = {
         "empty": b"",
         "text": b"this is no model\n" * 100,
-        "picture": cv2.imencode(".png", picture(0))[1].tobytes(),
+        "image": cv2.imencode(".png", image(0))[1].tobytes(),
         "zeros": bytes(10_000),
         "noise": rng.randbytes(100_000),
     }
@@ -80,7 +80,7 @@ def test_wrong_arguments_are_one_sentence(step, exported, tmp_path):
     (tmp_path / "empty").mkdir()
     for arguments, sentence in (
         (["--dataset", tmp_path / "none"], "does not exist"),
-        (["--dataset", tmp_path / "empty"], "holds no picture"),
+        (["--dataset", tmp_path / "empty"], "holds no image"),
         (["--size", "320"], "fixed at 96x64"),
         (["--size", "100"], "multiples of 32"),
         (["--labels", tmp_path], "--labels needs"),
@@ -93,7 +93,7 @@ def test_wrong_arguments_are_one_sentence(step, exported, tmp_path):
 
 
 @pytest.mark.toolkit
-def test_noise_in_the_place_of_pictures_is_said(step, export, tmp_path, monkeypatch):
+def test_noise_in_the_place_of_images_is_said(step, export, tmp_path, monkeypatch):
     model = shutil.copy(export(opset=12)[0], tmp_path / "model.onnx")
     done = step("onnx_to_rknn", model, "--head", "single", "--max-images", "2")
     assert done.returncode == 0, done.stderr
@@ -113,17 +113,17 @@ def test_the_bundled_example_keeps_its_accuracy(step, tmp_path):
     done = step("export_onnx", *exported, "--output", tmp_path / "model.onnx")
     assert done.returncode == 0, done.stderr
     draw_dataset(tmp_path / "drawn", 40, 3, jobs=2)
-    # Pictures of every kind that is taken, in any case.
-    pictures = sorted((tmp_path / "drawn" / "images").iterdir())
-    pictures[0].rename(pictures[0].with_suffix(".JPEG"))
-    cv2.imwrite(str(pictures[1].with_suffix(".Png")), cv2.imread(str(pictures[1])))
-    pictures[1].unlink()
+    # Images of every kind that is taken, in any case.
+    images = sorted((tmp_path / "drawn" / "images").iterdir())
+    images[0].rename(images[0].with_suffix(".JPEG"))
+    cv2.imwrite(str(images[1].with_suffix(".Png")), cv2.imread(str(images[1])))
+    images[1].unlink()
     done = step("onnx_to_rknn", tmp_path / "model.onnx", "--dataset", tmp_path / "drawn" / "images",
                 "--labels", tmp_path / "drawn" / "labels", "--max-images", "8",
                 "--output", tmp_path / "made" / "board.rknn", "--log", tmp_path / "log")  # fmt: skip
     assert done.returncode == 0, done.stderr
     fp32, int8 = map(float, re.search(r"mAP50-95 +FP32 ([\d.]+), INT8 ([\d.]+)", done.stderr).groups())
-    assert "on 32 pictures that it was not calibrated with" in done.stderr
+    assert "on 32 images that it was not calibrated with" in done.stderr
     assert fp32 > 0.15 and int8 > 0.85 * fp32
     assert [path.name for path in (tmp_path / "made").iterdir()] == ["board.rknn"]
     built = read_rknn(tmp_path / "made" / "board.rknn")

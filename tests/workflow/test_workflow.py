@@ -1,4 +1,4 @@
-"""Snakemake does what its users expect, end to end on real weights and pictures."""
+"""Snakemake does what its users expect, end to end on real weights and images."""
 
 import base64
 import html
@@ -99,12 +99,12 @@ def test_a_key_given_twice_is_told(snakemake, project):
 
 @pytest.fixture
 def small(assets, project):
-    """An overlay in the project's copy: 24 of COCO128's pictures at 128 pixels, from local copies."""
+    """An overlay in the project's copy: 24 of COCO128's images at 128 pixels, from local copies."""
     with zipfile.ZipFile(assets / "coco128.zip") as archive:
-        pictures = sorted(name for name in archive.namelist() if name.endswith(".jpg"))[:24]
-        wanted = {Path(name).stem for name in pictures}
+        images = sorted(name for name in archive.namelist() if name.endswith(".jpg"))[:24]
+        wanted = {Path(name).stem for name in images}
         members = [name for name in archive.namelist() if Path(name).stem in wanted]
-        archive.extractall(project / "pictures", members)
+        archive.extractall(project / "images", members)
     overlay = {
         "run": "small",
         "models": {
@@ -113,7 +113,7 @@ def small(assets, project):
                 "sha256": "8c09170f2d378062545d39c23a398674a436048c7c42aff8fdf429e4050ba939",
             }
         },
-        "dataset": {"archive": ["pictures/coco128"]},
+        "dataset": {"archive": ["images/coco128"]},
         "split": {"calibration": 8},
         "sweep": {"imgsz": [128, "160x96"], "max_images": [4], "head": ["single", "split"]},
         "layers": {"imgsz": [128], "max_images": [4], "head": ["split"]},
@@ -223,7 +223,7 @@ def git(folder: Path, *arguments) -> None:
 
 @pytest.fixture(scope="module")
 def origin(tmp_path_factory):
-    """A git repository with a cut of the bundled example, to clone: 24 drawn pictures at 96 pixels."""
+    """A git repository with a cut of the bundled example, to clone: 24 drawn images at 96 pixels."""
     project = copy_project(tmp_path_factory.mktemp("cut") / "origin")
     path = project / "config" / "demo.yaml"
     config = yaml.safe_load(path.read_text())

@@ -8,16 +8,16 @@ from lib.detector.detections import Detections
 
 
 def average_precision(truth: list[np.ndarray], found: list[Detections], sizes: list[tuple[int, int]], names: list[str]):
-    """mAP of detections against labels, picture by picture.
+    """mAP of detections against labels, image by image.
 
-    `truth`: [n, 5] class, x1, y1, x2, y2 in pixels; `sizes`: (width, height) of each picture. Returns a dict with
+    `truth`: [n, 5] class, x1, y1, x2, y2 in pixels; `sizes`: (width, height) of each image. Returns a dict with
     `map50_95`, `map50` (0..1) and `per_class`: {name: {map50_95, map50, boxes}} for every class with a box to find.
     """
     reference = _ground_truth(truth, sizes, names)
     evaluation = COCOeval_faster(reference, reference.loadRes(_results(found)), iouType="bbox")
     evaluation.evaluate()
     evaluation.accumulate()
-    # [IoU threshold 0.5:0.05:0.95, recall 0:0.01:1, class, area range, detections a picture]
+    # [IoU threshold 0.5:0.05:0.95, recall 0:0.01:1, class, area range, detections a image]
     precision = np.asarray(evaluation.eval["precision"])[:, :, :, 0, evaluation.params.maxDets.index(MAX_DETECTIONS)]
     boxes = np.bincount(np.concatenate([each[:, 0] for each in truth]).astype(int), minlength=len(names))
     present = np.flatnonzero(boxes)

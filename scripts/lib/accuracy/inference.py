@@ -11,7 +11,7 @@ import cv2
 from tqdm import tqdm
 
 from lib.accuracy.detection_set import DetectionSet
-from lib.data.images import read_picture
+from lib.data.images import read_image
 from lib.data.letterbox import letterbox
 from lib.data.manifest import check_manifest
 from lib.data.split import PARTS, read_split
@@ -74,7 +74,7 @@ def over_images(start, work, images: list[Path], processes: int, title: str) -> 
 
 
 def _detect(outputs: Outputs, run, path: Path):
-    fitted, fit = letterbox(read_picture(path), outputs.imgsz)
+    fitted, fit = letterbox(read_image(path), outputs.imgsz)
     return outputs.detections(run(fitted), fit), fit.source
 
 

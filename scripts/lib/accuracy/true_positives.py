@@ -11,7 +11,7 @@ import numpy as np
 
 from lib.detector.detections import Detections
 
-MAX_DETECTIONS = 100  # a picture; COCO's own limit for its headline figure
+MAX_DETECTIONS = 100  # a image; COCO's own limit for its headline figure
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lib.data.images import read_picture
+from lib.data.images import read_image
 from lib.data.imgsz import ImageSize
 from lib.data.letterbox import letterbox
 from lib.detector.detections import Detections
@@ -43,7 +43,7 @@ def write_stream(images: list[Path], imgsz: ImageSize, target: Path) -> dict[str
     sizes = {}
     with open(target, "wb") as stream:
         for path in images:
-            fitted, fit = letterbox(read_picture(path), imgsz)
+            fitted, fit = letterbox(read_image(path), imgsz)
             sizes[path.name] = fit.source
             stream.write(f"{fit.source[0]} {fit.source[1]} {path.name}\n".encode() + fitted.tobytes())
     return sizes

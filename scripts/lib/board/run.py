@@ -1,4 +1,4 @@
-"""One bundle on the board: put there, run over images, brought back, cleaned up."""
+"""One bundle on the board: sent there, run over images, results fetched, board cleaned up."""
 
 import hashlib
 import shlex
@@ -17,7 +17,7 @@ from lib.bundle.check import CHECKSUMS
 from lib.bundle.contract import outputs_of
 from lib.bundle.golden import read_fit
 from lib.bundle.layout import from_native
-from lib.data.images import read_picture
+from lib.data.images import read_image
 from lib.data.imgsz import ImageSize
 from lib.detector.nms import CONFIDENCE, IOU
 from lib.step import console
@@ -92,7 +92,7 @@ def _key(bundle: Path, images: list[Path]) -> str:
 
 
 def _size(image: Path) -> tuple[int, int]:
-    height, width = read_picture(image).shape[:2]
+    height, width = read_image(image).shape[:2]
     return width, height
 
 
@@ -150,7 +150,7 @@ class _Session:
         fit = read_fit(self.bundle / "golden", self.imgsz)
         self.board.push(self.bundle / "golden" / "input.rgb", f"{self.folder}/input.rgb")
         width, height = fit.source
-        printed, ended = self._detect(f"--raw raw --picture {width}x{height} model.rknn input.rgb")
+        printed, ended = self._detect(f"--raw raw --image {width}x{height} model.rknn input.rgb")
         self.runtime = printed.runtime or self.runtime
         self._demand(printed, ended)
         differences = []

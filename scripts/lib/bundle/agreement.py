@@ -12,7 +12,7 @@ SCORE_TOLERANCE = 1e-4
 
 
 class Agreement(NamedTuple):
-    """How many detections were compared, and the largest differences: in pixels of the picture, and in scores."""
+    """How many detections were compared, and the largest differences: in pixels of the image, and in scores."""
 
     detections: int
     box_px: float

@@ -62,7 +62,7 @@ _CANDIDATES = (
 )
 _NMS = "class-wise NMS: a box that overlaps a better one of its class by more than the IoU threshold is dropped"
 _NO_NMS = "no NMS: the head is one-to-one, it predicts each object once; the candidates are the detections"
-_TO_PICTURE = "picture = (input - (left, top)) / letterbox scale, cut at the picture's edges"
+_TO_IMAGE = "image = (input - (left, top)) / letterbox scale, cut at the image's edges"
 
 
 def contract(
@@ -136,7 +136,7 @@ def _decode_lines(family: str, outputs: Outputs) -> list[str]:
         *(_JOINED if outputs.head == SINGLE else _SPLIT[family]),
         _CANDIDATES.format(MOST if outputs.end2end else MOST_CANDIDATES),
         _NO_NMS if outputs.end2end else _NMS,
-        _TO_PICTURE,
+        _TO_IMAGE,
     ]
 
 
@@ -180,8 +180,8 @@ def _input(model: RknnFile, imgsz: ImageSize) -> dict:
         "normalization": "in the model: it is given the bytes 0 to 255 and computes (pixel - mean) / std itself",
         "letterbox": {
             "fill": [GREY] * 3,
-            "scale": "min(width / picture width, height / picture height), enlarging too",
-            "resized": "max(1, picture side * scale rounded to whole pixels, halves to even), bilinear",
+            "scale": "min(width / image width, height / image height), enlarging too",
+            "resized": "max(1, image side * scale rounded to whole pixels, halves to even), bilinear",
             "left": "(width - resized width) / 2 rounded down",
             "top": "(height - resized height) / 2 rounded down",
         },

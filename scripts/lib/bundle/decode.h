@@ -1,4 +1,4 @@
-/* From the raw INT8 outputs of a YOLO .rknn, as the NPU leaves them in memory (NC1HWC2), to boxes in the picture.
+/* From the raw INT8 outputs of a YOLO .rknn, as the NPU leaves them in memory (NC1HWC2), to boxes in the image.
  *
  * C99 (and C++), no library, no allocation, nothing static: the caller owns every buffer, so threads need only one each.
  *
@@ -20,7 +20,7 @@
  *               cx = (i + (sigmoid(tx) - 0.5) * scale_x_y + 0.5) * s, w = anchor width * exp(tw), at most the input's;
  *               with new_coords tx and tw are sigmoids already, w = anchor width * (2 tw)^2. Score = objectness * score
  *   end2end : a one-to-one head predicts each object once; the best predictions are the detections, without NMS
- *   picture = (input - (left, top)) / scale                        the letterbox undone
+ *   image = (input - (left, top)) / scale                        the letterbox undone
  */
 #ifndef YOLOV8_DECODE_H
 #define YOLOV8_DECODE_H
@@ -83,7 +83,7 @@ typedef struct {
     double table[YOLOV8_MAX_LAYERS][2][256];
 } yolov8_decoder;
 
-/* How a picture of `width` x `height` pixels lies in the input: input = picture * scale + (left, top). */
+/* How a image of `width` x `height` pixels lies in the input: input = image * scale + (left, top). */
 typedef struct {
     int width, height, left, top;
     double scale;
@@ -96,7 +96,7 @@ typedef struct {
     int32_t rank;
 } yolov8_candidate;
 
-/* One object: score 0..1, corners in pixels of the picture, cut at its edges. */
+/* One object: score 0..1, corners in pixels of the image, cut at its edges. */
 typedef struct {
     int class_id;
     float score, x1, y1, x2, y2;
@@ -289,7 +289,7 @@ static inline int yolov8_init(yolov8_decoder *decoder, const yolov8_model *model
     return 0;
 }
 
-/* How a picture is fitted into the model's input: scaled to touch two edges, rounded to pixels (halves to even, as
+/* How a image is fitted into the model's input: scaled to touch two edges, rounded to pixels (halves to even, as
  * Python does), in the middle, an odd pixel right or below. All zero when a size is below 1. */
 static inline yolov8_letterbox yolov8_fit(const yolov8_model *model, int width, int height)
 {
@@ -610,8 +610,8 @@ static inline float yolov8_iou(const float a[4], const float b[4])
     return 1 - (float)(1 - shared / (area_a + area_b - shared));
 }
 
-/* From input pixels to pixels of the picture, cut at its edge. */
-static inline float yolov8_to_picture(float position, int border, double scale, int side)
+/* From input pixels to pixels of the image, cut at its edge. */
+static inline float yolov8_to_image(float position, int border, double scale, int side)
 {
     const double moved = ((double)position - border) / scale;
     return (float)(moved > 0 ? (moved < side ? moved : side) : 0);
@@ -636,7 +636,7 @@ static inline void yolov8_gather_all(yolov8_gathering *into, const int8_t *const
     }
 }
 
-/* Decode one picture's outputs.
+/* Decode one image's outputs.
  *   buffers, sizes   each output's memory in NC1HWC2 and its length in bytes, as many as the model has outputs
  *   confidence, iou  keep scores above the one; within a class drop a box that overlaps a better one by more than the
  *                    other, which is not looked at where the model is end2end
@@ -684,10 +684,10 @@ static inline int yolov8_decode(const yolov8_decoder *decoder, const int8_t *con
     for (i = 0; i < kept; i++) {
         yolov8_detection *one = &detections[i];
         const float x2 = one->x1 + one->x2, y2 = one->y1 + one->y2;
-        one->x1 = yolov8_to_picture(one->x1, fit->left, fit->scale, fit->width);
-        one->y1 = yolov8_to_picture(one->y1, fit->top, fit->scale, fit->height);
-        one->x2 = yolov8_to_picture(x2, fit->left, fit->scale, fit->width);
-        one->y2 = yolov8_to_picture(y2, fit->top, fit->scale, fit->height);
+        one->x1 = yolov8_to_image(one->x1, fit->left, fit->scale, fit->width);
+        one->y1 = yolov8_to_image(one->y1, fit->top, fit->scale, fit->height);
+        one->x2 = yolov8_to_image(x2, fit->left, fit->scale, fit->width);
+        one->y2 = yolov8_to_image(y2, fit->top, fit->scale, fit->height);
     }
     return kept;
 }

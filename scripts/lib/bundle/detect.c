@@ -4,7 +4,7 @@
  *   detect [OPTIONS] MODEL.rknn < STREAM       many: a line `WIDTH HEIGHT NAME`, then the bytes, again and again
  *   detect --repeat N MODEL.rknn               times alone: rknn_run N times on a grey image
  *
- *   --picture WxH      size of the image before the letterbox, for FILEs (a STREAM's lines say it); the input's
+ *   --image WxH      size of the image before the letterbox, for FILEs (a STREAM's lines say it); the input's
  *   --confidence X     keep scores above X; the contract's
  *   --iou X            drop boxes that overlap a better one of their class by more; the contract's
  *   --raw DIR          also write the outputs as they lie in memory: DIR/NUMBER_output_N.bin, images counted from 0
@@ -324,7 +324,7 @@ static int read_options(int argc, char **argv, options *wanted)
         char *end = NULL, rest;
         int good = 0;
         if (!strcmp(name, "--raw")) good = *(wanted->raw = value) != '\0';
-        else if (!strcmp(name, "--picture"))
+        else if (!strcmp(name, "--image"))
             good = sscanf(value, "%dx%d%c", &wanted->width, &wanted->height, &rest) == 2 && wanted->width > 0 &&
                    wanted->height > 0;
         else if (!strcmp(name, "--confidence"))

@@ -1,7 +1,7 @@
-"""The files that a decoder is tried on: a picture as the network sees it, its raw outputs, what is found in them.
+"""The files that a decoder is tried on: a image as the network sees it, its raw outputs, what is found in them.
 
-picture.txt    width and height of the picture
-input.rgb      the letterboxed picture: height x width x 3 bytes, RGB
+image.txt    width and height of the image
+input.rgb      the letterboxed image: height x width x 3 bytes, RGB
 output_N.bin   output number N as the NPU leaves it, NC1HWC2
 detections.txt what is found with the suggested thresholds, as main.c prints it
 """
@@ -18,13 +18,13 @@ from lib.step.errors import UserError
 
 
 def write_outputs(folder: Path, tensors: list[RknnTensor], outputs: list[np.ndarray], fit: Letterbox) -> None:
-    """Write picture.txt and the simulator's float `outputs`, requantized, into `folder`.
+    """Write image.txt and the simulator's float `outputs`, requantized, into `folder`.
 
     Raises UserError when they are not what `tensors` describe.
     """
     if [each.shape for each in outputs] != [each.shape for each in tensors]:
         raise UserError(f"the simulator gives {[each.shape for each in outputs]}, the model has {tensors}")
-    (folder / "picture.txt").write_text(f"{fit.source[0]} {fit.source[1]}\n")
+    (folder / "image.txt").write_text(f"{fit.source[0]} {fit.source[1]}\n")
     for number, (output, tensor) in enumerate(zip(outputs, tensors)):
         native = to_native(quantize(output, tensor), tensor.native_shape)
         (folder / f"output_{number}.bin").write_bytes(native.tobytes())
@@ -42,6 +42,6 @@ def read_outputs(folder: Path, tensors: list[RknnTensor]) -> list[np.ndarray]:
 
 
 def read_fit(folder: Path, imgsz: ImageSize) -> Letterbox:
-    """How the picture of `folder` lies in the input."""
-    width, height = map(int, (folder / "picture.txt").read_text().split())
+    """How the image of `folder` lies in the input."""
+    width, height = map(int, (folder / "image.txt").read_text().split())
     return fit_of((width, height), imgsz)

@@ -20,7 +20,7 @@ int main(int argc, char **argv)
     char path[1024];
     FILE *file;
     for (i = -1; i < yolov8_this_model.output_count; i++) {
-        if (i < 0) snprintf(path, sizeof path, "%s/picture.txt", folder);
+        if (i < 0) snprintf(path, sizeof path, "%s/image.txt", folder);
         else snprintf(path, sizeof path, "%s/output_%d.bin", folder, i);
         if (!(file = fopen(path, "rb"))) return fprintf(stderr, "%s cannot be read\n", path), 2;
         if (i >= 0) {

@@ -1,4 +1,4 @@
-"""Making one bundle: contract, proof on all evaluation pictures, golden files, check."""
+"""Making one bundle: contract, proof on all evaluation images, golden files, check."""
 
 import shutil
 import tempfile

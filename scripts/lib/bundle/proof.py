@@ -1,4 +1,4 @@
-"""The proof of a bundle: C on raw INT8 finds what Python finds on the simulator's floats, picture by picture."""
+"""The proof of a bundle: C on raw INT8 finds what Python finds on the simulator's floats, image by image."""
 
 import tempfile
 from functools import partial
@@ -11,7 +11,7 @@ from lib.accuracy.inference import over_images
 from lib.bundle import golden, program
 from lib.bundle.agreement import Agreement, compare
 from lib.bundle.contract import decoding_of, outputs_of
-from lib.data.images import read_picture
+from lib.data.images import read_image
 from lib.data.letterbox import Letterbox, letterbox
 from lib.detector.detections import Detections
 from lib.detector.nms import CONFIDENCE, IOU
@@ -19,7 +19,7 @@ from lib.step.errors import UserError
 
 
 class Proven(NamedTuple):
-    """One picture's proof, at the thresholds that mAP is measured with."""
+    """One image's proof, at the thresholds that mAP is measured with."""
 
     agreement: Agreement
     found: Detections  # by the C program
@@ -36,10 +36,10 @@ def prove(simulator, agreed: dict, binary: Path, images: list[Path], processes: 
     return over_images(simulator, work, images, processes, "prove decode.h")
 
 
-def write_golden(simulator, agreed: dict, picture: Path, folder: Path) -> None:
-    """Write the golden files of one picture into the new `folder`, expectations found by Python."""
+def write_golden(simulator, agreed: dict, image: Path, folder: Path) -> None:
+    """Write the golden files of one image into the new `folder`, expectations found by Python."""
     folder.mkdir()
-    over_images(simulator, partial(_write_golden, agreed, folder), [picture], 1, "golden files")
+    over_images(simulator, partial(_write_golden, agreed, folder), [image], 1, "golden files")
 
 
 def recompute(agreed: dict, folder: Path) -> Detections:
@@ -70,7 +70,7 @@ def _write_golden(agreed: dict, folder: Path, run, path: Path) -> None:
 
 
 def _simulate(agreed: dict, run, path: Path) -> tuple[np.ndarray, Letterbox, list[np.ndarray]]:
-    fitted, fit = letterbox(read_picture(path), decoding_of(agreed).imgsz)
+    fitted, fit = letterbox(read_image(path), decoding_of(agreed).imgsz)
     return fitted, fit, run(fitted)
 
 

@@ -10,7 +10,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from lib.data.image_paths import PICTURES, picture_paths
+from lib.data.image_paths import IMAGES, image_paths
 from lib.data.images import damaged
 from lib.data.labels import parse_labels
 from lib.data.manifest import write_manifest
@@ -58,11 +58,11 @@ def unpack(archive: Path, folder: Path) -> None:
 class Gathered(NamedTuple):
     """What a data set holds.
 
-    Pictures, how many of them are background only, boxes, how many of those are around polygons, files that
-    are the label of none, and files beside the pictures that are none.
+    Images, how many of them are background only, boxes, how many of those are around polygons, files that
+    are the label of none, and files beside the images that are none.
     """
 
-    pictures: int
+    images: int
     background: int
     boxes: int
     polygons: int
@@ -72,51 +72,51 @@ class Gathered(NamedTuple):
 
 def _is_data(path: PurePosixPath) -> bool:
     # What macOS adds to a zip has the names of images and is none.
-    return path.suffix.lower() in (*PICTURES, ".txt") and path.name[0] != "." and path.parts[0] != "__MACOSX"
+    return path.suffix.lower() in (*IMAGES, ".txt") and path.name[0] != "." and path.parts[0] != "__MACOSX"
 
 
-def gather(source: Path, images: Path, labels: Path, classes: int, workers: int = 1, watch=iter) -> Gathered:
-    """Copy the pictures and labels below `source` into two new flat folders, each picture decoded, each label checked.
+def gather(
+    source: Path, image_folder: Path, label_folder: Path, classes: int, workers: int = 1, watch=iter
+) -> Gathered:
+    """Copy the images and labels below `source` into two new flat folders, each image decoded, each label checked.
 
-    Polygons are written as the boxes around them. `watch` wraps the iteration over the pictures (a progress bar);
-    `workers` decode at a time. Raises UserError when there is no `images` folder or it is empty, two pictures share a
-    name, pictures do not decode (all of them named), or a label is broken.
+    Polygons are written as the boxes around them. `watch` wraps the iteration over the images (a progress bar);
+    `workers` decode at a time. Raises UserError when there is no `images` folder or it is empty, two images share a
+    name, images do not decode (all of them named), or a label is broken.
     """
     found = _images_folder(source)
-    pictures = picture_paths(found)
-    if not pictures:
-        raise UserError(f"{found} holds no picture (jpg, jpeg, png)")
+    images = image_paths(found)
+    if not images:
+        raise UserError(f"{found} holds no image (jpg, jpeg, png)")
     label_root = found.parent / "labels"
     files = [path for path in sorted(found.rglob("*")) if path.name[0] != "." and not path.is_dir()]
     if lost := [path for path in files if not path.exists()]:
         raise UserError(f"{len(lost)} images are links to nothing, the first {lost[0]}; mend or remove them")
-    if odd := [path for path in pictures if not path.name.isprintable()]:
+    if odd := [path for path in images if not path.name.isprintable()]:
         raise UserError(f"the name {str(odd[0])!r} holds a character that cannot be printed; rename the file")
     wanted = {}
-    for picture in pictures:
-        if picture.stem in wanted:
-            raise UserError(
-                f"two pictures are called '{picture.stem}': {wanted[picture.stem]} and {picture}; rename one"
-            )
-        wanted[picture.stem] = picture
-    if bad := damaged(pictures, workers, watch):
+    for image in images:
+        if image.stem in wanted:
+            raise UserError(f"two images are called '{image.stem}': {wanted[image.stem]} and {image}; rename one")
+        wanted[image.stem] = image
+    if bad := damaged(images, workers, watch):
         listed = "".join(f"\n  {path}: {reason}" for path, reason in list(bad.items())[:TOLD])
         more = f"\n  and {len(bad) - TOLD} more" if len(bad) > TOLD else ""
         raise UserError(
-            f"{len(bad)} of {len(pictures)} images are no whole images; replace or remove them:{listed}{more}"
+            f"{len(bad)} of {len(images)} images are no whole images; replace or remove them:{listed}{more}"
         )
-    images.mkdir()
-    labels.mkdir()
+    image_folder.mkdir()
+    label_folder.mkdir()
     background = boxes = polygons = 0
-    for stem, picture in wanted.items():
-        label = label_root / picture.relative_to(found).with_suffix(".txt")
+    for stem, image in wanted.items():
+        label = label_root / image.relative_to(found).with_suffix(".txt")
         read, around = parse_labels(label, classes) if label.exists() else ((), 0)
         boxes += len(read)
         background += not len(read)
         polygons += around
-        shutil.copyfile(picture, images / picture.name)
-        _write_label(label, read, around, labels / f"{stem}.txt")
-    for folder in (images, labels):
+        shutil.copyfile(image, image_folder / image.name)
+        _write_label(label, read, around, label_folder / f"{stem}.txt")
+    for folder in (image_folder, label_folder):
         write_manifest(folder)
     if not boxes:
         raise UserError(
@@ -124,7 +124,7 @@ def gather(source: Path, images: Path, labels: Path, classes: int, workers: int 
         )
     beside = (path for path in sorted(label_root.rglob("*")) if path.is_file() and path.name[0] != ".")
     orphans = tuple(path.name for path in beside if path.suffix != ".txt" or path.stem not in wanted)
-    taken = set(pictures)
+    taken = set(images)
     others = tuple(path.name for path in files if path not in taken)
     return Gathered(len(wanted), background, boxes, polygons, orphans, others)
 

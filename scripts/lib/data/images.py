@@ -11,24 +11,24 @@ from PIL import Image
 from lib.step.errors import UserError
 
 
-def read_picture(path) -> np.ndarray:
-    """A picture as uint8 RGB [height, width, 3], turned as its EXIF says.
+def read_image(path) -> np.ndarray:
+    """A image as uint8 RGB [height, width, 3], turned as its EXIF says.
 
     Raises UserError naming the file when it cannot be decoded.
     """
     try:
         encoded = np.fromfile(path, np.uint8)
-        picture = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if encoded.size else None
+        image = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if encoded.size else None
     except (OSError, cv2.error):
-        picture = None
-    if picture is None:
-        raise UserError(f"picture {path} cannot be decoded; replace it or take it out of the data set")
-    return np.ascontiguousarray(picture[:, :, ::-1])
+        image = None
+    if image is None:
+        raise UserError(f"image {path} cannot be decoded; replace it or take it out of the data set")
+    return np.ascontiguousarray(image[:, :, ::-1])
 
 
-def write_picture(path, picture: np.ndarray) -> None:
+def write_image(path, image: np.ndarray) -> None:
     """Write uint8 RGB [height, width, 3] as PNG. Raises OSError where cv2.imwrite would only return False."""
-    Path(path).write_bytes(cv2.imencode(".png", picture[:, :, ::-1])[1])
+    Path(path).write_bytes(cv2.imencode(".png", image[:, :, ::-1])[1])
 
 
 def damage(path: Path) -> str | None:
@@ -44,7 +44,7 @@ def damage(path: Path) -> str | None:
     try:
         with Image.open(io.BytesIO(content)) as image:
             image.load()
-        read_picture(path)
+        read_image(path)
     except Image.DecompressionBombError:
         return "more pixels than a camera's image has"
     except UserError:

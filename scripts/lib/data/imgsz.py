@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from lib.step.errors import UserError
 
-STRIDE = 32  # the coarsest stride of the YOLOv8 family: the network halves the picture five times
+STRIDE = 32  # the coarsest stride of the YOLOv8 family: the network halves the image five times
 LARGEST = 4096
 
 

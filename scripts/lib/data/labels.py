@@ -12,7 +12,7 @@ from lib.data.split import EVALUATION, read_split
 from lib.step.errors import UserError
 from lib.step.files import read_text, require
 
-BORDER_TOLERANCE = 1e-3  # of the picture's side; labels are rounded to a few digits
+BORDER_TOLERANCE = 1e-3  # of the image's side; labels are rounded to a few digits
 
 
 def read_names(names: list[str]) -> list[str]:
@@ -35,11 +35,11 @@ def read_labels(path: Path, classes: int) -> np.ndarray:
 
 
 def parse_labels(path: Path, classes: int) -> tuple[np.ndarray, int]:
-    """Boxes of one label file as float64 [n, 5]: class, then cx, cy, w, h as fractions of the picture's sides.
+    """Boxes of one label file as float64 [n, 5]: class, then cx, cy, w, h as fractions of the image's sides.
 
     A polygon, `class x1 y1 x2 y2 …` of three points or more, counts as its bounding box; the second value is how many
     there were. Raises UserError naming file and line for a line that is neither, a class outside 0..classes-1, or a
-    box that is empty or leaves the picture, and for a file that is missing or no text.
+    box that is empty or leaves the image, and for a file that is missing or no text.
     """
     boxes, polygons = [], 0
     for number, line in enumerate(read_text(require(path, "label")).splitlines(), start=1):
@@ -61,7 +61,7 @@ def parse_labels(path: Path, classes: int) -> tuple[np.ndarray, int]:
         _, cx, cy, w, h = box
         edges = (cx - w / 2, cy - h / 2, 1 - cx - w / 2, 1 - cy - h / 2)
         if w <= 0 or h <= 0 or min(edges) < -BORDER_TOLERANCE:
-            raise UserError(f"{where}: the box is empty or leaves the picture; numbers are fractions of its sides")
+            raise UserError(f"{where}: the box is empty or leaves the image; numbers are fractions of its sides")
     return np.array(boxes, dtype=np.float64).reshape(-1, 5), polygons
 
 
@@ -71,17 +71,17 @@ def _around(xs: list[float], ys: list[float]) -> tuple[float, float, float, floa
 
 
 def boxes_in_pixels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Labels [n, 5] as `read_labels` gives them, as class, x1, y1, x2, y2 in pixels of a picture `size` (w, h)."""
+    """Labels [n, 5] as `read_labels` gives them, as class, x1, y1, x2, y2 in pixels of a image `size` (w, h)."""
     centre, half = labels[:, 1:3] * size, labels[:, 3:5] * size / 2
     return np.concatenate([labels[:, :1], centre - half, centre + half], axis=1)
 
 
-def read_boxes(dataset: Path, picture: str, size: tuple[int, int], classes: int) -> np.ndarray:
-    """A picture's labelled boxes [n, 5] as class, x1, y1, x2, y2 in its pixels; `size` is its width and height."""
-    return boxes_in_pixels(read_labels(dataset / "labels" / f"{Path(picture).stem}.txt", classes), size)
+def read_boxes(dataset: Path, image: str, size: tuple[int, int], classes: int) -> np.ndarray:
+    """A image's labelled boxes [n, 5] as class, x1, y1, x2, y2 in its pixels; `size` is its width and height."""
+    return boxes_in_pixels(read_labels(dataset / "labels" / f"{Path(image).stem}.txt", classes), size)
 
 
-def labelled_pictures(dataset: Path, classes: int) -> list[str]:
-    """The evaluation pictures that have a label, sorted. Raises UserError for a broken label, as `read_labels` does."""
-    pictures = read_split(dataset / "split.csv", (EVALUATION,), dataset / "images")
-    return [name for name in pictures if len(read_labels(dataset / "labels" / f"{Path(name).stem}.txt", classes))]
+def labelled_images(dataset: Path, classes: int) -> list[str]:
+    """The evaluation images that have a label, sorted. Raises UserError for a broken label, as `read_labels` does."""
+    images = read_split(dataset / "split.csv", (EVALUATION,), dataset / "images")
+    return [name for name in images if len(read_labels(dataset / "labels" / f"{Path(name).stem}.txt", classes))]

@@ -4,7 +4,7 @@ import csv
 import random
 from pathlib import Path
 
-from lib.data.image_paths import picture_paths
+from lib.data.image_paths import image_paths
 from lib.step.errors import UserError
 from lib.step.files import require, whole
 
@@ -15,18 +15,18 @@ CALIBRATION, EVALUATION = "calibration", "evaluation"
 PARTS = {"heldout": (EVALUATION,), "all": (CALIBRATION, EVALUATION)}
 
 
-def split(pictures: list[str], calibration: int, seed: int) -> dict[str, str]:
-    """Assign each picture to the calibration pool or the evaluation set: `{picture: part}`, sorted, disjoint.
+def split(images: list[str], calibration: int, seed: int) -> dict[str, str]:
+    """Assign each image to the calibration pool or the evaluation set: `{image: part}`, sorted, disjoint.
 
-    The same `seed` and pictures give the same split. Raises UserError when nothing would be left to evaluate on.
+    The same `seed` and images give the same split. Raises UserError when nothing would be left to evaluate on.
     """
-    pictures = sorted(pictures)
-    if not 0 < calibration < len(pictures):
+    images = sorted(images)
+    if not 0 < calibration < len(images):
         raise UserError(
-            f"split.calibration asks for {calibration} of {len(pictures)} pictures; each side needs at least one"
+            f"split.calibration asks for {calibration} of {len(images)} images; each side needs at least one"
         )
-    pool = set(shuffled(pictures, seed)[:calibration])
-    return {picture: CALIBRATION if picture in pool else EVALUATION for picture in pictures}
+    pool = set(shuffled(images, seed)[:calibration])
+    return {image: CALIBRATION if image in pool else EVALUATION for image in images}
 
 
 def shuffled(items: list[str], seed: int) -> list[str]:
@@ -45,16 +45,16 @@ def write_split(path, parts: dict[str, str]) -> None:
 
 
 def read_split(path: Path, parts: tuple[str, ...], images: Path) -> list[str]:
-    """The pictures of the named parts in a `split.csv`, sorted.
+    """The images of the named parts in a `split.csv`, sorted.
 
-    Raises UserError when it is missing or damaged, or does not name every picture of the folder `images` once.
+    Raises UserError when it is missing or damaged, or does not name every image of the folder `images` once.
     """
     again = f"delete {path} and run the step that makes it again"
     with open(require(path, "split"), newline="") as file:
         rows = [tuple(row) for row in csv.reader(file)]
     if not rows or rows[0] != HEADER or any(len(row) != 2 or row[1] not in PARTS["all"] for row in rows[1:]):
         raise UserError(f"{path} is damaged: it is no table of image,part; {again}")
-    named, here = [name for name, _ in rows[1:]], [each.name for each in picture_paths(images)]
+    named, here = [name for name, _ in rows[1:]], [each.name for each in image_paths(images)]
     if sorted(named) != sorted(here):
         different = sorted(set(named) ^ set(here))
         raise UserError(

@@ -1,4 +1,4 @@
-"""From predictions to detections: confidence threshold, class-wise NMS, back to pixels of the picture."""
+"""From predictions to detections: confidence threshold, class-wise NMS, back to pixels of the image."""
 
 import cv2
 import numpy as np
@@ -32,7 +32,7 @@ def detect(
     kept = np.arange(len(scores))[:most]
     if iou is not None:
         kept = np.flatnonzero(_nms(np.concatenate([corner, size], axis=1), scores, classes, iou))[:most]
-    boxes = fit.to_picture(np.concatenate([corner, corner + size], axis=1)[kept])
+    boxes = fit.to_image(np.concatenate([corner, corner + size], axis=1)[kept])
     return Detections(boxes.astype(np.float32), scores[kept], classes[kept])
 
 

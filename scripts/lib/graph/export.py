@@ -56,7 +56,7 @@ def _is_end2end(weights: Path, head, asked: str) -> bool:
 def random_weights(model: str, classes: int, seed: int, path: Path) -> Path:
     """Write a checkpoint of Ultralytics' `model` (a name as yolov8n.yaml) with random weights to `path`, and return it.
 
-    Raises UserError when Ultralytics brings no such description.
+    Raises UserError when Ultralytics has no such description.
     """
     os.environ.update(YOLO_AUTOINSTALL="false", YOLO_OFFLINE="true", YOLO_CONFIG_DIR=str(path.parent))
     import torch
@@ -66,6 +66,6 @@ def random_weights(model: str, classes: int, seed: int, path: Path) -> Path:
     try:
         detector = DetectionModel(model, nc=classes, verbose=False)
     except FileNotFoundError:
-        raise UserError(f"Ultralytics brings no model '{model}'; yolov8n.yaml is one it knows") from None
+        raise UserError(f"Ultralytics has no model '{model}'; yolov8n.yaml is one it knows") from None
     torch.save({"model": detector.half(), "train_args": {}}, path)
     return path

@@ -39,9 +39,9 @@ def detector_outputs(path, names: list[str]) -> Outputs:
     return outputs
 
 
-def to_tensor(picture: np.ndarray) -> np.ndarray:
+def to_tensor(image: np.ndarray) -> np.ndarray:
     """uint8 RGB [H, W, 3] to the network's input: float32 [1, 3, H, W], 0..1."""
-    return np.ascontiguousarray(picture.transpose(2, 0, 1)[None], dtype=np.float32) / 255
+    return np.ascontiguousarray(image.transpose(2, 0, 1)[None], dtype=np.float32) / 255
 
 
 def infer(session: onnxruntime.InferenceSession, tensor: np.ndarray, outputs=None) -> list[np.ndarray]:

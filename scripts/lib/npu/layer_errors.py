@@ -1,4 +1,4 @@
-"""The toolkit's per-layer analysis: how far each layer's output in INT8 is from FP32's, on one picture.
+"""The toolkit's per-layer analysis: how far each layer's output in INT8 is from FP32's, on one image.
 
   entire   both networks run as a whole, so errors add up from layer to layer
   single   each layer gets the FP32 input, so only its own error shows

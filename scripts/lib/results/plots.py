@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.patches import Rectangle
 
-from lib.data.images import read_picture
+from lib.data.images import read_image
 from lib.data.imgsz import parse_imgsz
 from lib.detector.detections import Detections
 from lib.npu.layer_errors import worst
@@ -155,7 +155,7 @@ def detection_grid(images: list[Path], columns: dict[str, list[Detections]], nam
     )
     colours = plt.get_cmap("tab10" if len(names) <= 10 else "hsv", max(len(names), 10))
     for row, source in enumerate(images):
-        image = read_picture(source)
+        image = read_image(source)
         for column, (title, detections) in enumerate(columns.items()):
             axis = axes[row, column]
             axis.imshow(image)

@@ -1,8 +1,8 @@
-"""Draws cluttered workbench pictures with labelled mechanical parts, from nothing but a seed.
+"""Draws cluttered workbench images with labelled mechanical parts, from nothing but a seed.
 
 Every shape is a signed distance function on a small patch of pixels: it gives the shape's coverage (so edges
 are smooth without supersampling) and, with a relief, its surface normals, which one light then shades. Parts,
-decoys (things that look like parts and are not) and strokes all reach the picture through one function,
+decoys (things that look like parts and are not) and strokes all reach the image through one function,
 `Canvas.stamp`, which also keeps the map of which object owns a pixel: boxes are read off that map, so they
 are those of what can be seen.
 
@@ -25,7 +25,7 @@ CLASSES = ("bolt", "nut", "washer", "gear")
 
 @dataclass(frozen=True)
 class Scene:
-    """One drawn picture and what is in it.
+    """One drawn image and what is in it.
 
     image: uint8 [height, width, 3], BGR.
     owner: int16 [height, width]; k + 1 where object k is what one sees, 0 elsewhere.
@@ -39,7 +39,7 @@ class Scene:
     boxes: np.ndarray
 
     def label_lines(self):
-        """The scene's Ultralytics label: `class cx cy w h` an object, as fractions of the picture."""
+        """The scene's Ultralytics label: `class cx cy w h` an object, as fractions of the image."""
         height, width = self.owner.shape
         lines = []
         for kind, (x1, y1, x2, y2) in zip(self.classes, self.boxes, strict=True):
@@ -50,7 +50,7 @@ class Scene:
 
 
 def draw_scene(seed, index, width=640, height=480):
-    """Draw picture `index` of the series `seed`; it depends on nothing but the arguments.
+    """Draw image `index` of the series `seed`; it depends on nothing but the arguments.
 
     seed, index: integers >= 0. width, height: pixels, at least 64.
     Returns a Scene. Raises ValueError where an argument is out of range.
@@ -58,7 +58,7 @@ def draw_scene(seed, index, width=640, height=480):
     if seed < 0 or index < 0:
         raise ValueError(f"seed and index must not be negative, got {seed} and {index}")
     if width < 64 or height < 64:
-        raise ValueError(f"a picture must be at least 64x64 pixels, got {width}x{height}")
+        raise ValueError(f"a image must be at least 64x64 pixels, got {width}x{height}")
     rng = np.random.default_rng([seed, index])
     canvas = Canvas(background(rng, width, height), rng)
     draw_marks(canvas, rng)
@@ -70,6 +70,6 @@ def draw_scene(seed, index, width=640, height=480):
 
 
 def encode_jpeg(scene, seed, index):
-    """The scene's picture as JPEG bytes, at a quality (60..95) drawn from seed and index."""
+    """The scene's image as JPEG bytes, at a quality (60..95) drawn from seed and index."""
     quality = int(np.random.default_rng([seed, index, 1]).integers(60, 96))
     return cv2.imencode(".jpg", scene.image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()

@@ -9,7 +9,7 @@ MAX_SIZE = 220
 
 
 class Canvas:
-    """The picture in the making, and what is known of it.
+    """The image in the making, and what is known of it.
 
     pixels: float32 [height, width, 3], BGR in 0..1. owner: int16 [height, width], the number of the object
     that one sees there. area: an object's number to its whole area, hidden parts included, in pixels.
@@ -29,7 +29,7 @@ class Canvas:
         self.texture = noise(rng, side, side, 8, 8, 5)
 
     def stamp(self, coverage, colour, x, y, owner=0, lift=2.0):
-        """Lay something on the picture, with its shadow.
+        """Lay something on the image, with its shadow.
 
         coverage: float32 [h, w] in 0..1. colour: [h, w, 3] or [3]. x, y: the patch's left upper corner, which
         may lie outside. owner: the object's number from 1 on, 0 for what is no object. lift: height above the
@@ -59,7 +59,7 @@ class Canvas:
             self.pixels[here] *= 1 - self.shadow * soft[there][..., None]
 
     def _overlap(self, shape, x, y):
-        """Slices into the picture and into a patch of `shape` at x, y; (None, None) if they do not meet."""
+        """Slices into the image and into a patch of `shape` at x, y; (None, None) if they do not meet."""
         height, width = self.owner.shape
         left, top, right, bottom = max(x, 0), max(y, 0), min(x + shape[1], width), min(y + shape[0], height)
         if left >= right or top >= bottom:

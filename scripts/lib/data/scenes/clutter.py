@@ -7,7 +7,7 @@ from lib.data.scenes.texture import random_colour
 
 
 def _stamp_mask(canvas, mask, colour, lift):
-    """Stamp a uint8 mask [height, width] of the picture's size, cut to what is drawn in it.
+    """Stamp a uint8 mask [height, width] of the image's size, cut to what is drawn in it.
 
     colour: BGR [3] in 0..1, or uint8 [height, width, 3].
     """

@@ -25,7 +25,7 @@ from lib.graph.surgery.yolo_nodes import add_predictions, map_names
 from lib.step.errors import UserError
 from lib.step.files import require
 
-PICTURE, PREDICTIONS = "images", "output0"  # the names that Ultralytics gives
+IMAGE, PREDICTIONS = "images", "output0"  # the names that Ultralytics gives
 LEAKY_SLOPE = 0.1
 _IR_VERSION = 9  # of opset 19 to 20; what onnxruntime and the toolkit read
 
@@ -50,8 +50,8 @@ def to_onnx(network: Network, weights: dict, opset: int, names: list[str] | None
     Boxes are cx, cy, w, h in input pixels, scores objectness * class. `weights` are those of `read_weights`. What
     decoding needs of the [yolo] layers is in the metadata, and `names`, if given, as Ultralytics writes them.
     """
-    graph = _with_picture(network, opset)
-    tensors = {INPUT: PICTURE}
+    graph = _with_image(network, opset)
+    tensors = {INPUT: IMAGE}
     for number, layer in enumerate(network.layers):
         inputs = [tensors[source] for source in layer.sources]
         if isinstance(layer, Yolo):
@@ -73,11 +73,11 @@ def to_onnx(network: Network, weights: dict, opset: int, names: list[str] | None
     return graph.model
 
 
-def _with_picture(network: Network, opset: int) -> Graph:
+def _with_image(network: Network, opset: int) -> Graph:
     shape = [1, 3, network.imgsz.height, network.imgsz.width]
-    picture = helper.make_tensor_value_info(PICTURE, onnx.TensorProto.FLOAT, shape)
+    image = helper.make_tensor_value_info(IMAGE, onnx.TensorProto.FLOAT, shape)
     model = helper.make_model(
-        helper.make_graph([], "darknet", [picture], []),
+        helper.make_graph([], "darknet", [image], []),
         opset_imports=[helper.make_opsetid("", opset)],
         ir_version=_IR_VERSION,
         producer_name="rv1106-yolov8",

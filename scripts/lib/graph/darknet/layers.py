@@ -8,12 +8,12 @@ from lib.detector.anchors import YoloLayer
 from lib.graph.darknet.cfg import Section
 
 Shape = tuple[int, int, int]
-INPUT = -1  # the picture, where a layer's number is expected
+INPUT = -1  # the image, where a layer's number is expected
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer: the section it comes from, the layers it reads (by number, INPUT is the picture), its output's shape."""
+    """A layer: the section it comes from, the layers it reads (by number, INPUT is the image), its output's shape."""
 
     section: Section
     sources: tuple[int, ...]

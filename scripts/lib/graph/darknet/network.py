@@ -36,18 +36,18 @@ def read_network(path: Path, imgsz: ImageSize | None = None) -> Network:
     """
     net, *sections = read_cfg(path)
     if (channels := net.integer("channels", 3)) != 3:
-        raise net.error(f"{channels} channels; pictures here have 3")
+        raise net.error(f"{channels} channels; images here have 3")
     if imgsz is None:
         imgsz = _size(net)
-    picture = (channels, imgsz.height, imgsz.width)
+    image = (channels, imgsz.height, imgsz.width)
     layers: list[Layer] = []
     for section in sections:
         if section.kind not in _KINDS:
             raise section.error(f"this kind of layer is not supported (supported: {', '.join(_KINDS)})")
-        layer = _KINDS[section.kind](section, layers, picture)
+        layer = _KINDS[section.kind](section, layers, image)
         _check_options(section)
-        if any(cells > side for cells, side in zip(layer.shape[1:], picture[1:])):
-            raise section.error(f"its output {_spell(layer.shape)} is larger than the picture {_spell(picture)}")
+        if any(cells > side for cells, side in zip(layer.shape[1:], image[1:])):
+            raise section.error(f"its output {_spell(layer.shape)} is larger than the image {_spell(image)}")
         layers.append(layer)
     network = Network(path, imgsz, tuple(layers))
     classes = {layer.head.classes for layer in network.heads}
@@ -69,8 +69,8 @@ def _size(net: Section) -> ImageSize:
         raise net.error(f"{error}; --imgsz gives another") from None
 
 
-def _convolutional(section: Section, layers: list[Layer], picture: Shape) -> Convolutional:
-    source, (channels, height, width) = _previous(layers, picture)
+def _convolutional(section: Section, layers: list[Layer], image: Shape) -> Convolutional:
+    source, (channels, height, width) = _previous(layers, image)
     filters = section.integer("filters", 1, least=1)
     size = section.integer("size", 1, least=1, most=LARGEST_KERNEL)
     stride = section.integer("stride", 1, least=1)
@@ -87,8 +87,8 @@ def _convolutional(section: Section, layers: list[Layer], picture: Shape) -> Con
     )
 
 
-def _maxpool(section: Section, layers: list[Layer], picture: Shape) -> Maxpool:
-    source, (channels, height, width) = _previous(layers, picture)
+def _maxpool(section: Section, layers: list[Layer], image: Shape) -> Maxpool:
+    source, (channels, height, width) = _previous(layers, image)
     stride = section.integer("stride", 1, least=1)
     size = section.integer("size", stride, least=1, most=LARGEST_KERNEL)
     padding = section.integer("padding", size - 1, most=2 * size - 2)
@@ -96,13 +96,13 @@ def _maxpool(section: Section, layers: list[Layer], picture: Shape) -> Maxpool:
     return Maxpool(section, (source,), shape, size, stride, padding)
 
 
-def _upsample(section: Section, layers: list[Layer], picture: Shape) -> Upsample:
-    source, (channels, height, width) = _previous(layers, picture)
+def _upsample(section: Section, layers: list[Layer], image: Shape) -> Upsample:
+    source, (channels, height, width) = _previous(layers, image)
     stride = section.integer("stride", 2, least=1)
     return Upsample(section, (source,), (channels, height * stride, width * stride), stride)
 
 
-def _route(section: Section, layers: list[Layer], picture: Shape) -> Route:
+def _route(section: Section, layers: list[Layer], image: Shape) -> Route:
     sources = tuple(_numbered(section, number, layers) for number in section.integers("layers"))
     groups = section.integer("groups", 1, least=1)
     group_id = section.integer("group_id", 0, most=groups - 1)
@@ -114,8 +114,8 @@ def _route(section: Section, layers: list[Layer], picture: Shape) -> Route:
     return Route(section, sources, (sum(channels) // groups, *shapes[0][1:]), channels, groups, group_id)
 
 
-def _shortcut(section: Section, layers: list[Layer], picture: Shape) -> Shortcut:
-    source, shape = _previous(layers, picture)
+def _shortcut(section: Section, layers: list[Layer], image: Shape) -> Shortcut:
+    source, shape = _previous(layers, image)
     sources = (source, *(_numbered(section, number, layers) for number in section.integers("from")))
     others = [layers[each].shape for each in sources[1:]]
     if any(other != shape for other in others):
@@ -123,13 +123,13 @@ def _shortcut(section: Section, layers: list[Layer], picture: Shape) -> Shortcut
     return Shortcut(section, sources, shape, _activation(section, "linear"))
 
 
-def _dropout(section: Section, layers: list[Layer], picture: Shape) -> Dropout:
-    source, shape = _previous(layers, picture)
+def _dropout(section: Section, layers: list[Layer], image: Shape) -> Dropout:
+    source, shape = _previous(layers, image)
     return Dropout(section, (source,), shape)
 
 
-def _yolo(section: Section, layers: list[Layer], picture: Shape) -> Yolo:
-    source, (channels, height, width) = _previous(layers, picture)
+def _yolo(section: Section, layers: list[Layer], image: Shape) -> Yolo:
+    source, (channels, height, width) = _previous(layers, image)
     anchors = section.numbers("anchors")
     count = section.integer("num", len(anchors) // 2, least=1)
     if len(anchors) != 2 * count or min(anchors) <= 0:
@@ -143,11 +143,9 @@ def _yolo(section: Section, layers: list[Layer], picture: Shape) -> Yolo:
             f"{len(mask)} anchors and {classes} classes need {len(mask) * (5 + classes)} channels, the layer before "
             f"has {channels} (filters = anchors * (5 + classes))"
         )
-    stride = picture[1] // height
-    if (height * stride, width * stride) != picture[1:]:
-        raise section.error(
-            f"{_spell((channels, height, width))} is no whole fraction of the picture {_spell(picture)}"
-        )
+    stride = image[1] // height
+    if (height * stride, width * stride) != image[1:]:
+        raise section.error(f"{_spell((channels, height, width))} is no whole fraction of the image {_spell(image)}")
     new_coords = bool(section.integer("new_coords", 0))
     before = layers[source] if source != INPUT else None
     expected = "logistic" if new_coords else "linear"
@@ -213,9 +211,9 @@ def _check_options(section: Section) -> None:
             raise section.error(f"{name}={value} is not supported")
 
 
-def _previous(layers: list[Layer], picture: Shape) -> tuple[int, Shape]:
+def _previous(layers: list[Layer], image: Shape) -> tuple[int, Shape]:
     """Number and shape of what the next layer reads by default."""
-    return (len(layers) - 1, layers[-1].shape) if layers else (INPUT, picture)
+    return (len(layers) - 1, layers[-1].shape) if layers else (INPUT, image)
 
 
 def _numbered(section: Section, number: int, layers: list[Layer]) -> int:

@@ -56,12 +56,12 @@ CHANGES = {
 }
 
 
-def adapt(model: onnx.ModelProto, head: str, pictures: list[np.ndarray], seed: int) -> tuple[onnx.ModelProto, dict]:
+def adapt(model: onnx.ModelProto, head: str, images: list[np.ndarray], seed: int) -> tuple[onnx.ModelProto, dict]:
     """A copy of `model` with the outputs of `head`, proven pass by pass, and the record of the proof.
 
-    pictures: uint8 RGB [H, W, 3] of the model's size, none of them of the evaluation set. The graphs are compared on
+    images: uint8 RGB [H, W, 3] of the model's size, none of them of the evaluation set. The graphs are compared on
     the first PROVEN of them and on noise drawn from `seed`; a pass that needs ranges measures them on the first
-    MEASURED, or on the noise where there is no picture. The record: `head`, `inputs` (how many), `passes` (name,
+    MEASURED, or on the noise where there is no image. The record: `head`, `inputs` (how many), `passes` (name,
     largest differences `box_px` and `score`), and the largest over all. A model that has this head from an earlier
     surgery comes back as it is.
 
@@ -75,11 +75,11 @@ def adapt(model: onnx.ModelProto, head: str, pictures: list[np.ndarray], seed: i
             raise UserError(f"the model already went through surgery for head '{done}'; give the exported one")
         told = metadata(model)
         form = Form(head=head, darknet=from_metadata(told), end2end=is_end2end(told))
-        witness = Witness(model, form, pictures[:PROVEN], seed)
+        witness = Witness(model, form, images[:PROVEN], seed)
         return graph.model, _record(head, witness, [])
     form, passes = form_of(graph), passes_of(graph, head)
-    witness = Witness(graph.model, form, pictures[:PROVEN], seed)
-    measured = pictures[:MEASURED] or witness.inputs
+    witness = Witness(graph.model, form, images[:PROVEN], seed)
+    measured = images[:MEASURED] or witness.inputs
     form, record = _run(PREPARATION, graph, form, witness, measured)
     record += _run(passes, graph, form, witness, measured)[1]
     onnx.helper.set_model_props(graph.model, metadata(graph.model) | _metadata(head, form.end2end))
@@ -91,14 +91,14 @@ def _metadata(head: str, end2end: bool) -> dict[str, str]:
 
 
 def _run(
-    passes: tuple, graph: Graph, form: Form, witness: Witness, pictures: list[np.ndarray]
+    passes: tuple, graph: Graph, form: Form, witness: Witness, images: list[np.ndarray]
 ) -> tuple[Form, list[dict]]:
     """Run those of `passes` that are needed, each proven; returns the graph's form after them and their record."""
     record = []
     for each in passes:
         if not each.needed(graph):
             continue
-        each.rewrite(graph, *([pictures] if each in PASSES_ON_IMAGES else []))
+        each.rewrite(graph, *([images] if each in PASSES_ON_IMAGES else []))
         graph.tidy()
         graph.check()
         form = replace(form, **CHANGES.get(each, {}))
@@ -114,7 +114,7 @@ def name_of(each) -> str:
 
 
 def passes_of(graph: Graph, head: str) -> tuple:
-    """The passes that bring a prepared `graph` to `head`, needed or not."""
+    """The passes that give a prepared `graph` its `head`, needed or not."""
     if from_metadata(metadata(graph.model)):
         return PASSES_OF_DARKNET[head]
     return (PASSES_OF_SPLIT if split_again.is_split(graph) else PASSES)[head]

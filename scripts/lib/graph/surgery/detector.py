@@ -180,7 +180,7 @@ def _holds_strides(graph: Graph, tensor: str) -> bool:
 
 
 def _before_bins(graph: Graph, tensor: str) -> str:
-    """The box logits [1, 4*R, N] that Reshape and Transpose bring into the form of the DFL's softmax."""
+    """The box logits [1, 4*R, N] that Reshape and Transpose prepare for the DFL's softmax."""
     while len(graph.shape(tensor)) != 3:
         node = graph.producer(tensor)
         if node is None or node.op_type not in ("Reshape", "Transpose"):

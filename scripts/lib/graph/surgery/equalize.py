@@ -29,13 +29,13 @@ def needed(graph: Graph) -> bool:
     return bool(_free_tensors(_groups(graph)))
 
 
-def rewrite(graph: Graph, pictures: list[np.ndarray] = ()) -> None:
-    """Rescale the weights of the convolutions by what `pictures`, uint8 RGB [H, W, 3] of the model's size, tell.
+def rewrite(graph: Graph, images: list[np.ndarray] = ()) -> None:
+    """Rescale the weights of the convolutions by what `images`, uint8 RGB [H, W, 3] of the model's size, tell.
 
-    Without pictures nothing is known of the ranges, and the weights stay.
+    Without images nothing is known of the ranges, and the weights stay.
     """
     groups = _groups(graph)
-    factors = _factors(groups, _ranges(graph, _free_tensors(groups), pictures))
+    factors = _factors(groups, _ranges(graph, _free_tensors(groups), images))
     for node in _scalable_convolutions(graph):
         made, read = (factors[groups[name]] for name in (node.output[0], node.input[0]))
         weights = graph.constant(node.input[1]).astype(np.float64)
@@ -134,8 +134,8 @@ def _free_tensors(groups: dict[str, np.ndarray]) -> list[str]:
     return [name for name, each in groups.items() if each.any()]
 
 
-def _ranges(graph: Graph, tensors: list[str], pictures: list[np.ndarray]) -> dict[str, np.ndarray]:
-    """Of each tensor the largest value that each channel takes on the pictures, [C]; one below zero counts NEGATIVE."""
+def _ranges(graph: Graph, tensors: list[str], images: list[np.ndarray]) -> dict[str, np.ndarray]:
+    """Of each tensor the largest value that each channel takes on the images, [C]; one below zero counts NEGATIVE."""
     model = onnx.ModelProto()
     model.CopyFrom(graph.model)
     known = set(graph.outputs)
@@ -146,15 +146,15 @@ def _ranges(graph: Graph, tensors: list[str], pictures: list[np.ndarray]) -> dic
     )
     session = open_session(model.SerializeToString())
     largest = {name: np.zeros(graph.shape(name)[1]) for name in tensors}
-    for picture in pictures:
-        for name, values in zip(tensors, infer(session, to_tensor(picture), tensors)):
+    for image in images:
+        for name, values in zip(tensors, infer(session, to_tensor(image), tensors)):
             weighed = np.maximum(values.max(axis=(0, 2, 3)), -NEGATIVE * values.min(axis=(0, 2, 3)))
             np.maximum(largest[name], weighed, out=largest[name])
     return largest
 
 
 def _factors(groups: dict[str, np.ndarray], ranges: dict[str, np.ndarray]) -> np.ndarray:
-    """The factor of each group: it brings the group to the widest range among those that share a tensor with it."""
+    """The factor of each group: it widens the group to the widest range among those that share a tensor with it."""
     count = max(each.max() for each in groups.values()) + 1
     range_of = np.zeros(count)
     for name, each in ranges.items():

@@ -1,4 +1,4 @@
-"""One picture of one size: the toolkit takes no dynamic shapes.
+"""One image of one size: the toolkit takes no dynamic shapes.
 
 input [batch, 3, height, width], symbols or numbers        →        input [1, 3, H, W]
 
@@ -12,7 +12,7 @@ from lib.step.errors import UserError
 
 
 def fix_size(model: onnx.ModelProto, size: ImageSize | None) -> tuple[onnx.ModelProto, ImageSize]:
-    """A copy of `model` for one picture of `size`, and that size; without one it is the model's own.
+    """A copy of `model` for one image of `size`, and that size; without one it is the model's own.
 
     Raises UserError when the model has another fixed size, or a dynamic one and none is given.
     """

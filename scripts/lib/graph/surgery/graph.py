@@ -152,7 +152,7 @@ class Graph:
                     reader.input[place] = node.input[0]
 
     def convert(self, opset: int) -> None:
-        """Bring the model to another opset. Raises UserError when onnx's version converter refuses it."""
+        """Convert the model to another opset. Raises UserError when onnx's version converter refuses it."""
         try:
             self.model = onnx.version_converter.convert_version(self.model, opset)
         except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:

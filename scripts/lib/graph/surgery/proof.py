@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from lib.data.image_paths import picture_paths
-from lib.data.images import read_picture
+from lib.data.image_paths import image_paths
+from lib.data.images import read_image
 from lib.data.imgsz import ImageSize
 from lib.detector.anchors import YoloLayer
 from lib.detector.head import EXPORTED, SELECTED, decode
@@ -65,9 +65,9 @@ class Form:
 class Witness:
     """What a model predicts on a few images and on noise, to hold its rewritten forms against, one after another."""
 
-    def __init__(self, model: onnx.ModelProto, form: Form, pictures: list[np.ndarray], seed: int):
+    def __init__(self, model: onnx.ModelProto, form: Form, images: list[np.ndarray], seed: int):
         self.imgsz = input_size(model)
-        self.inputs = [*pictures, noise_picture(self.imgsz, seed)]
+        self.inputs = [*images, noise_image(self.imgsz, seed)]
         self.form = form
         self.predictions = self._predict(model, form)
 
@@ -97,7 +97,7 @@ class Witness:
 
     def _predict(self, model: onnx.ModelProto, form: Form) -> list[np.ndarray]:
         session = open_session(model.SerializeToString())
-        raw = (infer(session, to_tensor(picture), form.outputs) for picture in self.inputs)
+        raw = (infer(session, to_tensor(image), form.outputs) for image in self.inputs)
         predictions = [form.predictions(each, self.imgsz) for each in raw]
         if not all(np.isfinite(each).all() for each in predictions):
             raise UserError("the model's outputs are not all finite numbers; its weights are damaged")
@@ -139,8 +139,8 @@ def selection_difference(selected: np.ndarray, predictions: np.ndarray, rounding
     return box, score
 
 
-def prove_same_outputs(before: onnx.ModelProto, after: onnx.ModelProto, pictures: list[np.ndarray], seed: int) -> float:
-    """Run both graphs on `pictures` (uint8 RGB) and on noise; their raw outputs must be the same.
+def prove_same_outputs(before: onnx.ModelProto, after: onnx.ModelProto, images: list[np.ndarray], seed: int) -> float:
+    """Run both graphs on `images` (uint8 RGB) and on noise; their raw outputs must be the same.
 
     Returns the largest difference, as a share of the largest absolute value (at least 1) of its channel (axis 1). Of an
     end-to-end head, whose rows may change places by rounding: of the scores, and of the boxes to the input's longer
@@ -151,8 +151,8 @@ def prove_same_outputs(before: onnx.ModelProto, after: onnx.ModelProto, pictures
     apart = partial(_selections_apart, max(imgsz)) if selects(graph) else _outputs_apart
     sessions = [open_session(each.SerializeToString()) for each in (before, after)]
     worst = 0.0
-    for picture in [*pictures, noise_picture(imgsz, seed)]:
-        for expected, found in zip(*(infer(session, to_tensor(picture)) for session in sessions), strict=True):
+    for image in [*images, noise_image(imgsz, seed)]:
+        for expected, found in zip(*(infer(session, to_tensor(image)) for session in sessions), strict=True):
             if expected.shape != found.shape:
                 raise UserError(f"the rewritten graph has an output {found.shape}, the one before it {expected.shape}")
             if not np.isfinite(found).all():
@@ -179,7 +179,7 @@ def _selections_apart(side: int, expected: np.ndarray, found: np.ndarray) -> flo
     return max(box / side, score)
 
 
-def noise_picture(imgsz: ImageSize, seed) -> np.ndarray:
+def noise_image(imgsz: ImageSize, seed) -> np.ndarray:
     """Even noise, uint8 [H, W, 3], from a seed or a numpy Generator."""
     return np.random.default_rng(seed).integers(0, 256, (imgsz.height, imgsz.width, 3), dtype=np.uint8)
 
@@ -191,9 +191,9 @@ def input_size(model: onnx.ModelProto) -> ImageSize:
     return ImageSize(width=width, height=height)
 
 
-def proof_pictures(folder: Path, most: int = 4) -> list[np.ndarray]:
-    """The first few letterboxed pictures of `folder`. Raises UserError when there is none."""
-    paths = picture_paths(folder)[:most]
+def proof_images(folder: Path, most: int = 4) -> list[np.ndarray]:
+    """The first few letterboxed images of `folder`. Raises UserError when there is none."""
+    paths = image_paths(folder)[:most]
     if not paths:
-        raise UserError(f"{folder} holds no picture to compare the graphs on")
-    return [read_picture(path) for path in paths]
+        raise UserError(f"{folder} holds no image to compare the graphs on")
+    return [read_image(path) for path in paths]

@@ -8,10 +8,10 @@ from lib.graph.surgery.proof import prove_same_outputs
 from lib.step.errors import UserError
 
 
-def simplify(model: onnx.ModelProto, pictures: list[np.ndarray], seed: int) -> tuple[onnx.ModelProto, float]:
+def simplify(model: onnx.ModelProto, images: list[np.ndarray], seed: int) -> tuple[onnx.ModelProto, float]:
     """A simplified copy of `model`, and the largest difference of its outputs as `prove_same_outputs` gives it.
 
-    Raises UserError when onnxslim fails, or when the outputs differ by more than rounding on `pictures` (uint8 RGB
+    Raises UserError when onnxslim fails, or when the outputs differ by more than rounding on `images` (uint8 RGB
     [H, W, 3]) and on noise.
     """
     copy = onnx.ModelProto()
@@ -21,4 +21,4 @@ def simplify(model: onnx.ModelProto, pictures: list[np.ndarray], seed: int) -> t
     # onnxslim has no error class of its own: what it meets in a damaged graph surfaces as whatever Python raises.
     except Exception as error:
         raise UserError(f"onnxslim cannot simplify the model ({type(error).__name__}: {error})") from error
-    return simplified, prove_same_outputs(model, simplified, pictures, seed)
+    return simplified, prove_same_outputs(model, simplified, images, seed)

@@ -14,7 +14,7 @@ from lib.data.imgsz import ImageSize
 from lib.detector.anchors import YoloLayer
 from lib.graph.surgery.graph import Graph
 
-SMALLEST_EXPONENT = -20  # the toolkit wants a Clip with two ends; a box of e^-20 of the picture is none
+SMALLEST_EXPONENT = -20  # the toolkit wants a Clip with two ends; a box of e^-20 of the image is none
 
 
 def map_names(layer: YoloLayer) -> tuple[str, str, str]:
@@ -81,7 +81,7 @@ def _npu_sizes(graph: Graph, layer: YoloLayer, imgsz: ImageSize, logits: str, un
     if layer.new_coords:
         sizes = _sizes(graph, layer, imgsz, logits, unit)
         return _clip(graph, sizes, 0, 1)
-    # aw * e^tw = e^u of the picture's width.
+    # aw * e^tw = e^u of the image's width.
     offset = np.log(_flat(layer.anchor_sizes(), layer, imgsz) / unit)
     exponent = graph.add("Add", [logits, offset], f"{logits}/exponent")
     elu = graph.add("Elu", [_clip(graph, exponent, SMALLEST_EXPONENT, 0)], f"{logits}/elu", alpha=1.0)

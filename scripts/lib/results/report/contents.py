@@ -7,7 +7,7 @@ import cv2
 import pandas as pd
 
 from lib.accuracy.evaluation import read_measured, require_same_resamples
-from lib.data.images import damage, read_picture
+from lib.data.images import damage, read_image
 from lib.data.weights_folder import model_files
 from lib.detector.outputs import is_end2end
 from lib.graph.onnx_file import load, metadata
@@ -141,7 +141,7 @@ def _plot(path: Path):
     """A plot, decoded. Raises UserError when it is missing or damaged."""
     if reason := damage(require(path, "plot")):
         raise UserError(f"{path} is damaged ({reason}); delete it and run the step that makes it again")
-    return read_picture(path)
+    return read_image(path)
 
 
 def _jpeg(path: Path) -> dict:
