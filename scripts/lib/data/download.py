@@ -19,7 +19,7 @@ class _Unusable(Exception):
 
 
 def fetch(sources: list[str], output, checksum: str | None, config_key: str) -> str:
-    """Download the first source that works to `output`; its SHA-256 is compared with `checksum` before it appears there.
+    """Download the first source that works to `output`; its SHA-256 is checked before it appears there.
 
     A download that breaks off is thrown away, not resumed: these files are small. Returns the source used. When
     none works, raises UserError with every source and its reason; `config_key` is where it sends the user.
