@@ -372,6 +372,12 @@ def test_a_more_accurate_variant_that_fails_is_told(run, make):
     assert better not in make("plain.html").read_text()
 
 
+def test_a_variant_that_runs_alone_is_compared_with_none(run, make):
+    with table_changed(run, lambda table: table.assign(verdict=["runs"] + ["fails"] * (len(table) - 1))):
+        text = make("alone.html").read_text()
+    assert "No other variant has the verdict" in text and "tell it apart" not in text
+
+
 def test_nothing_to_recommend_is_told(run, make):
     with table_changed(run, lambda table: table.assign(verdict="unsure")):
         text = make("none.html").read_text()
