@@ -53,10 +53,14 @@ def keep_others_out():
     file = path.open("a+")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         file.seek(0)
         end(
             f"another run works in {path.parent}: {file.read().strip()}; wait for its end, or choose another `run`"
+        )
+    except OSError as error:
+        logger.warning(
+            f"{path.parent}: its disk keeps no locks ({error}), so a second run in it would not be noticed"
         )
     file.truncate(0)
     file.write(f"process {os.getpid()} on {socket.gethostname()}")

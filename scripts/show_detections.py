@@ -48,7 +48,7 @@ def shown(args) -> dict[str, Path]:
     variants = [
         Variant(args.model[0], args.imgsz[0], head, args.algorithm[0], max(args.max_images)) for head in args.head
     ]
-    fp32 = {f"FP32, {args.model[0]} {args.imgsz[0]}": run_files.fp32_detections(args.run, variants[0])}
+    fp32 = {f"FP32 baseline, {args.model[0]} {args.imgsz[0]}": run_files.fp32_detections(args.run, variants[0])}
     return fp32 | {f"INT8, {each.head}": run_files.detections(args.run, each) for each in variants}
 
 

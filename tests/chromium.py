@@ -3,6 +3,7 @@
 Protocol: https://chromedevtools.github.io/devtools-protocol/ (messages are JSON, each ended by a zero byte).
 """
 
+import base64
 import fcntl
 import json
 import os
@@ -25,6 +26,7 @@ OPTIONS = (
     "--remote-debugging-pipe",
 )
 TIMEOUT_S = 60
+ROOT = Path(__file__).resolve().parent.parent
 # Expressions for `run`.
 BROKEN_IMAGES = "[...document.images].filter(image => !image.complete || image.naturalWidth === 0).length"
 
@@ -33,6 +35,14 @@ def find() -> str | None:
     """The path of an installed Chromium or Chrome."""
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
     return next(filter(None, map(shutil.which, names)), None)
+
+
+def find_axe() -> Path | None:
+    """The script of axe-core, the accessibility checker: $RV1106_AXE, or where `npm install axe-core` puts it."""
+    if given := os.environ.get("RV1106_AXE"):
+        return Path(given)
+    installed = ROOT / "node_modules" / "axe-core" / "axe.min.js"
+    return installed if installed.is_file() else None
 
 
 class Chromium:
@@ -66,14 +76,27 @@ class Chromium:
         os.close(self._read)
         os.close(self._write)
 
-    def open(self, path: Path, width: int = 1280, height: int = 900, dark: bool = False) -> None:
-        """Open a file in a window of `width` x `height` CSS pixels and wait until it has loaded."""
+    def open(
+        self,
+        path: Path,
+        width: int = 1280,
+        height: int = 900,
+        dark: bool = False,
+        scripts: bool = True,
+        media: str = "",
+    ) -> None:
+        """Open a file in a window of `width` x `height` CSS pixels and wait until it has loaded.
+
+        dark: what the page is told of the reader's colour scheme. scripts: whether the page's own scripts run.
+        media: `print` shows the page as it is printed.
+        """
         self.events.clear()
+        self.send("Emulation.setScriptExecutionDisabled", value=not scripts)
         self.send(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.send("Emulation.setEmulatedMedia", features=[scheme])
+        self.send("Emulation.setEmulatedMedia", media=media, features=[scheme])
         self.send("Page.navigate", url=path.resolve().as_uri())
         self.wait_for("Page.loadEventFired")
 
@@ -99,6 +122,17 @@ class Chromium:
             parameters["request"]["url"] for method, parameters in self.events if method == "Network.requestWillBeSent"
         ]
         return [url for url in asked if not url.startswith(("file:", "data:"))]
+
+    def screenshot(self, path: Path, full: bool = False) -> None:
+        """Write what the window shows, or with `full` the whole page, as PNG."""
+        answer = self.send("Page.captureScreenshot", format="png", captureBeyondViewport=full)
+        path.write_bytes(base64.b64decode(answer["data"]))
+
+    def violations(self, axe: Path) -> list[str]:
+        """What axe-core finds wrong with the page as it is now: rule, and the elements that break it."""
+        self.send("Runtime.evaluate", expression=axe.read_text())
+        found = self.run("axe.run(document, {resultTypes: ['violations']}).then(result => result.violations)")
+        return [f"{rule['id']}: {', '.join(each['html'] for each in rule['nodes'])}" for rule in found]
 
     def press(self, key: str) -> None:
         """Press and release a key."""

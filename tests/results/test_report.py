@@ -12,14 +12,16 @@ from contextlib import contextmanager
 
 import cv2
 import numpy as np
+import onnx
 import pandas as pd
 import pytest
 import yaml
-from chromium import BROKEN_IMAGES
-from conftest import picture
+from chromium import BROKEN_IMAGES, find_axe
+from conftest import ROOT, picture
 
 import make_report
 from lib.accuracy.evaluation import Measured, write_measured
+from lib.detector.head import END2END_KEY
 from lib.results.choice import focus, not_told_apart, pareto_front, recommended
 from lib.results.plots import class_changes, map_over_imgsz, map_over_max_images, pareto
 from lib.results.report.contents import contents
@@ -29,6 +31,8 @@ from lib.results.sweep import variants
 from lib.results.table import class_differences, from_csv, to_csv, variant_of
 from lib.step.errors import UserError, run_step
 
+# Expressions for the browser.
+UNFOLD = "document.querySelectorAll('details').forEach(each => each.open = true)"
 HOSTILE = "<script>document.title='owned'</script>$_$"
 CLASSES = {"bolt": 12, "nut & washer": 7, HOSTILE: 3}
 CONFIG = {
@@ -139,16 +143,26 @@ def metrics(change: float) -> dict:
         name: {"map50_95": 0.6 - change * number, "map50": 0.8 - change * number, "boxes": boxes}
         for number, (name, boxes) in enumerate(CLASSES.items())
     }
-    return {"images": 22, "map50_95": 0.6 - change, "map50": 0.8 - change, "per_class": per_class}
+    limits = {"map50_95_low": 0.55 - change, "map50_95_high": 0.65 - change}
+    return {"images": 22, "map50_95": 0.6 - change, "map50": 0.8 - change, **limits, "per_class": per_class}
+
+
+def onnx_file(**metadata) -> bytes:
+    """A model that does nothing, with metadata."""
+    ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in ("x", "y")]
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["x"], ["y"])], "g", ends[:1], ends[1:])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 19)], ir_version=9)
+    onnx.helper.set_model_props(model, metadata)
+    return model.SerializeToString(deterministic=True)
 
 
 def judged(head: str, imgsz: str) -> dict:
     """A verdict: of the single head the largest size fails, and the smallest is unsure."""
     if head == "single" and imgsz != "320":
         result = "fails" if imgsz == "416x256" else "unsure"
-        return {"result": result, "reason": f"{HOSTILE} on the CPU", "advice": "take split", "basis": "known",
+        return {"result": result, "reason": f"{HOSTILE} on the CPU", "advice": "take split", "basis": "reported",
                 "source": "a thread"}  # fmt: skip
-    return {"result": "runs", "reason": "all on the NPU", "advice": "try it", "basis": "guess", "source": "none"}
+    return {"result": "runs", "reason": "all on the NPU", "advice": "try it", "basis": "inferred", "source": "none"}
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +196,7 @@ def run(tmp_path_factory):
         write_measured((run / "metrics" / variant.path()).with_suffix(".npz"), measured)
         write(build / "model.rknn", bytes([number]))
         for graph in ("exported", variant.head):
-            write(run / "onnx" / variant.model / variant.imgsz / f"{graph}.onnx", graph)
+            write(run / "onnx" / variant.model / variant.imgsz / f"{graph}.onnx", onnx_file(graph=graph))
         rows.append(
             {
                 **variant._asdict(),
@@ -290,6 +304,15 @@ def test_how_a_board_is_reached_stays_at_home():
     assert (shown["folder"], shown["repeat"]) == ("/tmp", 9)
 
 
+def test_what_a_board_measured_is_on_the_first_screen(run, make):
+    ran = {"map50_95_board": 0.4321, "ms_board": 21.3, "board": "ran", "verdict_was": "right"}
+    with table_changed(run, lambda table: table.assign(**ran)):
+        summary = make("measured.html").read_text().split("</section>")[0]
+    assert '21.3 <span class="unit">ms</span> <small>mAP50-95 0.4321' in summary
+    with table_changed(run, lambda table: table.assign(**ran | {"map50_95_board": np.nan, "ms_board": np.nan})):
+        assert 'id="measured"' not in make("another.html").read_text()
+
+
 def test_what_a_board_told_stands_beside_the_simulator(run, tmp_path):
     again = shutil.copytree(run, tmp_path / "run")
     ran, refused, older = (
@@ -324,7 +347,7 @@ def test_checksums_are_those_that_sha256sum_gives(report, run):
     text = html.unescape(report.read_text())
     command = re.search(r"find images labels .*sha256sum", text)[0]
     done = subprocess.run(command, shell=True, cwd=run / "dataset", capture_output=True, text=True, check=True)
-    assert f'6 files (pictures and labels): <code class="hash">{done.stdout.split()[0]}' in text
+    assert f'6 files (images and labels): <code class="hash">{done.stdout.split()[0]}' in text
     for name in ("weights/tiny/tiny.pt", "onnx/tiny/320/split.onnx", "rknn/tiny/96/single/normal-8/model.rknn"):
         done = subprocess.run(["sha256sum", name], cwd=run, capture_output=True, text=True, check=True)
         assert re.search(rf">{name}<.*{done.stdout.split()[0]}", text)
@@ -352,7 +375,7 @@ def test_a_more_accurate_variant_that_fails_is_told(run, make):
 def test_nothing_to_recommend_is_told(run, make):
     with table_changed(run, lambda table: table.assign(verdict="unsure")):
         text = make("none.html").read_text()
-    assert "No variant to recommend" in text
+    assert "No variant to flash" in text and "Flash this file" not in text
     assert "★</span>" not in text
 
 
@@ -395,23 +418,153 @@ def test_browser_tells_what_is_wrong_with_a_page(browser, tmp_path):
     assert browser.addresses() == ["http://127.0.0.1:9/x.png"]
     assert browser.run(BROKEN_IMAGES) == 2
     assert browser.run("document.documentElement.scrollWidth") > 390
+    assert len(browser.run(wider_than(390))) == 1
 
 
-@pytest.mark.parametrize("width", [390, 1280])
-@pytest.mark.parametrize("dark", [False, True])
-def test_page_is_whole_without_a_network(browser, report, width, dark):
-    browser.open(report, width=width, dark=dark)
+SCREENS = pytest.mark.parametrize(("width", "height"), [(390, 844), (1280, 800)])
+DARK = pytest.mark.parametrize("dark", [False, True])
+
+
+def wider_than(width: int) -> str:
+    """An expression for the elements that reach beyond `width`, other than in a box that scrolls."""
+    return (
+        "[...document.body.querySelectorAll('*')].filter(each => !each.parentElement.closest('.scroll')"
+        f"&& each.getBoundingClientRect().right > {width} + 0.5).map(each => each.outerHTML.slice(0, 99))"
+    )
+
+
+@SCREENS
+@DARK
+def test_page_is_whole_without_a_network(browser, report, width, height, dark):
+    browser.open(report, width, height, dark)
     assert browser.faults() == []
     assert browser.addresses() == []
     assert browser.run("document.images.length") == 6
     assert browser.run(BROKEN_IMAGES) == 0
+    browser.run(UNFOLD)
     assert browser.run("document.documentElement.scrollWidth") <= width
-    # The table is wider than a phone: it scrolls in its box.
-    box = "document.querySelector('#table').parentElement"
-    assert browser.run(f"{box}.getBoundingClientRect().right") <= width
+    # Only tables may be wider than a phone: they scroll in their box.
+    assert browser.run(wider_than(width)) == []
+    assert browser.run("[...document.querySelectorAll('.scroll > *')].every(each => each.tagName === 'TABLE')")
     assert browser.run("document.title") == "made on rv1106: INT8 report"
     brightness = browser.run("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)[0]")
     assert (brightness < 100) == dark
+
+
+@SCREENS
+@pytest.mark.parametrize("scripts", [True, False])
+def test_first_screen_says_which_file_how_good_how_sure_how_fast(browser, report, width, height, scripts):
+    browser.open(report, width, height, scripts=scripts)
+    expected = {
+        "file": "results/made/rknn/tiny/96/split/normal-8/model.rknn",
+        "int8": "INT8 model 0.5980 mAP50-95 95 % interval 0.5480 to 0.6480",
+        "fp32": "FP32 baseline 0.6000 mAP50-95 95 % interval 0.5500 to 0.6500",
+        "retention": "Retention, INT8 / FP32 0.9967 95 % interval 0.9633 to 1.0133",
+        "time": "Estimated time 25.0 to 40.5 ms at 420 MHz",
+        "memory": "Memory 3.5 MB of 66 MB (CMA)",
+        "verdict": "Will the board run it? runs inferred: none",
+        "sure": "22 held-out images cannot tell it apart from 1 other variant that runs. "
+        "It takes the fewest NPU cycles of them.",
+        "alike": "tiny 96 split, normal, 64 calibration images: 0.5970, 9.50 M cycles",
+    }
+    for name, text in expected.items():
+        shown = browser.run(f"document.getElementById('{name}').innerText")
+        assert " ".join(shown.split()) == text
+        box = browser.run(f"document.getElementById('{name}').getBoundingClientRect().toJSON()")
+        assert box["top"] >= 0 and box["height"] > 0 and box["bottom"] <= height, name
+    assert browser.run("document.getElementById('copy').checkVisibility()") == scripts
+    assert browser.run("document.getElementById('no-nms')") is None
+
+
+def test_the_path_is_copied_by_its_button_and_selected_by_a_click(browser, report):
+    path = "results/made/rknn/tiny/96/split/normal-8/model.rknn"
+    browser.open(report)
+    browser.click("#copy")
+    told = "new Promise(done => setTimeout(() => done(document.getElementById('copied').textContent), 200))"
+    assert browser.run(told) in ("Copied", "Selected: press Ctrl+C")
+    assert browser.run("getSelection().toString()") == path
+    browser.open(report, scripts=False)
+    browser.click("#file")
+    assert browser.run("getSelection().toString()") == path
+
+
+def test_an_end_to_end_model_needs_no_nms(run, tmp_path):
+    again = shutil.copytree(run, tmp_path / "run")
+    assert "no NMS" not in render(contents(again, CONFIG))
+    write(again / "onnx/tiny/96/split.onnx", onnx_file(**{END2END_KEY: "true"}))
+    assert "End-to-end model: no NMS is needed." in render(contents(again, CONFIG))
+
+
+@SCREENS
+def test_what_is_pressed_is_large_enough_for_a_finger(browser, report, width, height):
+    browser.open(report, width, height)
+    browser.run(UNFOLD)
+    small = browser.run(
+        "[...document.querySelectorAll('a, button, summary')]"
+        ".filter(each => !(each.tagName === 'A' && each.closest('p')))"
+        ".map(each => [each.textContent, each.getBoundingClientRect()])"
+        ".filter(([, box]) => box.width < 24 || box.height < 24).map(([text]) => text)"
+    )
+    assert small == []
+
+
+@SCREENS
+@DARK
+def test_keyboard_reaches_everything_in_order_and_shows_where_it_is(browser, report, width, height, dark):
+    browser.open(report, width, height, dark)
+    expected = browser.run(
+        "(window.stops = [...document.querySelectorAll('a[href], button, summary, [tabindex]')]"
+        ".filter(each => each.checkVisibility())).length"
+    )
+    assert expected > 30
+    for number in range(expected):
+        browser.press("Tab")
+        reached, style, wide, inside = browser.run(
+            "(() => { const e = document.activeElement, s = getComputedStyle(e), r = e.getBoundingClientRect();"
+            "return [stops.indexOf(e), s.outlineStyle, parseFloat(s.outlineWidth), r.top < innerHeight && r.bottom > 0]"
+            "})()"
+        )
+        assert (reached, style, wide >= 2, inside) == (number, "solid", True, True)
+
+
+@pytest.fixture(scope="session")
+def axe():
+    script = find_axe()
+    if not script:
+        pytest.skip("needs axe-core (npm install --prefix . --no-save axe-core@4.14.1, or $RV1106_AXE)")
+    return script
+
+
+@SCREENS
+@DARK
+def test_axe_finds_no_violation(browser, report, axe, width, height, dark):
+    browser.open(report, width, height, dark)
+    browser.run(UNFOLD)
+    browser.click(heading(browser, "Head"))
+    assert browser.violations(axe) == []
+    # The checker can find one.
+    browser.run("document.querySelector('#int8 dd').style.color = 'gray'; document.images[0].alt = '';")
+    browser.run("document.images[0].removeAttribute('alt')")
+    assert [each.split(":")[0] for each in browser.violations(axe)] == ["color-contrast", "image-alt"]
+
+
+def test_paper_is_black_on_white_and_cuts_no_table(browser, report):
+    # A4 landscape within its margins, at 96 pixels an inch.
+    browser.open(report, 1032, 703, dark=True, media="print")
+    assert browser.run("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
+    assert browser.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    browser.run(UNFOLD)
+    assert browser.run(wider_than(1032)) == []
+    assert not browser.run("document.querySelector('nav').checkVisibility()")
+    assert not browser.run("document.getElementById('copy').checkVisibility()")
+
+
+def test_page_and_captions_use_the_words_of_the_field(report):
+    page = re.sub(r'<pre id="config">.*?</pre>', "", report.read_text(), flags=re.S)
+    texts = [page, *(each.read_text() for each in sorted((ROOT / "report").glob("*.rst")))]
+    assert len(texts) > 5
+    for text in texts:
+        assert not re.findall(r"\b(pictures?|guess\w*|bring\w*|as exported)\b", text, flags=re.I)
 
 
 def column(browser, name: str) -> list[str]:

@@ -272,7 +272,7 @@ def test_snakemakes_own_report_has_a_category_and_a_caption_for_each_result(by_s
     assert len(results) == 8
     for name, result in results.items():
         assert "<p>" in result["caption"], name
-    assert "Nothing here was run on a board." in text
+    assert "Nothing here ran on a board." in text
 
 
 def without_rknn_files(page: str) -> str:

@@ -33,11 +33,11 @@ def map_over_imgsz(table: pd.DataFrame, path) -> None:
     for axis, (model, rows) in zip(axes, most.groupby("model")):
         sizes = sorted(rows.imgsz.unique(), key=lambda size: parse_imgsz(size).area)
         fp32 = rows.groupby("imgsz").map50_95_fp32.first()
-        axis.plot(sizes, fp32[sizes], "k--", marker=".", label="FP32")
+        axis.plot(sizes, fp32[sizes], "k--", marker=".", label="FP32 baseline")
         for (head, algorithm), line in rows.groupby(["head", "algorithm"]):
             _with_bars(axis, sizes, line.set_index("imgsz").loc[sizes], **_style(table, head, algorithm))
         axis.set(title=model, xlabel="image size (width x height, by area)")
-    _finish(figure, axes, f"INT8 on the simulator, {table.max_images.max()} calibration images", path)
+    _finish(figure, axes, f"INT8 models on the simulator, {table.max_images.max()} calibration images", path)
 
 
 def map_over_max_images(table: pd.DataFrame, path) -> None:
@@ -48,13 +48,13 @@ def map_over_max_images(table: pd.DataFrame, path) -> None:
     for axis, panel in zip(axes, order):
         rows = groups[groups.panel == panel]
         counts = sorted(rows.max_images.unique())
-        axis.axhline(rows.map50_95_fp32.iloc[0], color="k", linestyle="--", label="FP32")
+        axis.axhline(rows.map50_95_fp32.iloc[0], color="k", linestyle="--", label="FP32 baseline")
         for (head, algorithm), line in rows.groupby(["head", "algorithm"]):
             _with_bars(
                 axis, list(map(str, counts)), line.set_index("max_images").loc[counts], **_style(table, head, algorithm)
             )
         axis.set(title=panel, xlabel="calibration images")
-    _finish(figure, axes, "INT8 on the simulator", path)
+    _finish(figure, axes, "INT8 models on the simulator", path)
 
 
 def pareto(table: pd.DataFrame, path) -> None:
@@ -67,7 +67,7 @@ def pareto(table: pd.DataFrame, path) -> None:
         runs = rows[rows.verdict == RUNS]
         others = rows[rows.verdict != RUNS]
         _with_bars(axis, runs.npu_mcycles, runs, **style)
-        style.update(label=f"{style['label']}, not known to run", markerfacecolor="none", alpha=0.6)
+        style.update(label=f"{style['label']}, fails or unsure", markerfacecolor="none", alpha=0.6)
         if len(others):
             _with_bars(axis, others.npu_mcycles, others, **style)
     for row in front.itertuples():
@@ -80,8 +80,8 @@ def pareto(table: pd.DataFrame, path) -> None:
             fontsize=8,
         )
     axis.margins(0.15)
-    axis.set(xlabel="NPU cycles of one inference, millions (estimate)")
-    _finish(figure, [axis], "INT8 on the simulator (size head, calibration images)", path)
+    axis.set(xlabel="NPU cycles of one inference, millions (estimated)")
+    _finish(figure, [axis], "INT8 models on the simulator (image size head, calibration images)", path)
 
 
 def class_changes(classes: pd.DataFrame, title: str, path) -> None:
@@ -99,9 +99,11 @@ def class_changes(classes: pd.DataFrame, title: str, path) -> None:
     axis.set_yticks(range(len(chosen)), labels, fontsize=8, parse_math=False)
     axis.axvline(0, color="k", linewidth=0.8)
     axis.grid(alpha=0.3, axis="x")
-    axis.set(xlabel="AP50-95, INT8 - FP32 (in brackets: boxes to find)")
+    axis.set(xlabel="AP50-95, INT8 minus FP32", ylabel="class (boxes to find)")
     left_out = len(classes) - len(chosen)
-    figure.suptitle(title + (f"\n{left_out} classes that change less are not shown" if left_out else ""), fontsize=10)
+    figure.suptitle(
+        title + (f"\n{left_out} classes with smaller changes are not shown" if left_out else ""), fontsize=10
+    )
     _save(figure, path)
 
 
@@ -109,7 +111,7 @@ def calibration_study(table: pd.DataFrame, fp32: float, title: str, path) -> Non
     """mAP50-95 in INT8 over calibration images: a dot a draw of images, a line through the means; FP32 is dashed."""
     figure, axis = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
     counts = table.max_images.astype(str)
-    axis.axhline(fp32, color="k", linestyle="--", label="FP32")
+    axis.axhline(fp32, color="k", linestyle="--", label="FP32 baseline")
     mean = table.groupby(counts, sort=False).map50_95_int8.mean()
     axis.plot(mean.index, mean, color="tab:blue", label="mean")
     axis.plot(counts, table.map50_95_int8, "o", color="tab:blue", alpha=0.5, label="one draw")
@@ -142,23 +144,21 @@ def layer_errors(table: pd.DataFrame, title: str, path) -> None:
     _save(figure, path)
 
 
-def detection_grid(
-    pictures: list[Path], columns: dict[str, list[Detections]], names: list[str], confidence: float, path
-):
-    """Pictures down, models across: the boxes of each model's detections above `confidence`, a colour a class."""
+def detection_grid(images: list[Path], columns: dict[str, list[Detections]], names: list[str], confidence: float, path):
+    """Images down, models across: the boxes of each model's detections above `confidence`, a colour a class."""
     figure, axes = plt.subplots(
-        len(pictures),
+        len(images),
         len(columns),
-        figsize=(4 * len(columns), 3.1 * len(pictures)),
+        figsize=(4 * len(columns), 3.1 * len(images)),
         squeeze=False,
         layout="constrained",
     )
     colours = plt.get_cmap("tab10" if len(names) <= 10 else "hsv", max(len(names), 10))
-    for row, source in enumerate(pictures):
-        picture = read_picture(source)
+    for row, source in enumerate(images):
+        image = read_picture(source)
         for column, (title, detections) in enumerate(columns.items()):
             axis = axes[row, column]
-            axis.imshow(picture)
+            axis.imshow(image)
             axis.set_axis_off()
             if row == 0:
                 axis.set_title(title)

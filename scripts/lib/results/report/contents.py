@@ -9,12 +9,14 @@ import pandas as pd
 from lib.accuracy.evaluation import read_measured, require_same_resamples
 from lib.data.images import damage, read_picture
 from lib.data.weights_folder import model_files
+from lib.detector.outputs import is_end2end
+from lib.graph.onnx_file import load, metadata
 from lib.npu.layer_errors import worst
 from lib.npu.verdict import FAILS, RUNS, UNSURE
 from lib.results import run_files
 from lib.results.choice import best_first, focus, not_told_apart, pareto_front, recommended
 from lib.results.report.provenance import checksums, commit, dataset_checksum, portable_config, versions
-from lib.results.report.rows import columns, reasons, rows_of, shared
+from lib.results.report.rows import columns, number_text, reasons, rows_of, shared
 from lib.results.sweep import Variant, variants
 from lib.results.table import class_differences, from_csv, read_board, read_metrics, variant_of
 from lib.step.errors import UserError
@@ -47,7 +49,7 @@ def contents(run: Path, config: dict) -> dict:
         "run": config["run"],
         "platform": config["platform"],
         "dataset": config["dataset"]["name"],
-        "pictures": exported["images"],
+        "images": exported["images"],
         "boxes": sum(each["boxes"] for each in exported["per_class"].values()),
         "resamples": config["evaluation"]["resamples"],
         "heldout": config["evaluation"]["images"] == "heldout",
@@ -57,6 +59,9 @@ def contents(run: Path, config: dict) -> dict:
         "reasons": reasons(rows.values()),
         "counts": {verdict: int((table.verdict == verdict).sum()) for verdict in (RUNS, FAILS, UNSURE)},
         "best": rows.get(best),
+        "focus": rows[shown],
+        "accuracy": _accuracy(run, labelled[shown]),
+        "end2end": is_end2end(metadata(load(run_files.onnx(run, labelled[shown], labelled[shown].head)))),
         "alike": [rows[label] for label in alike],
         "cheapest": rows.get(table.npu_mcycles[[best, *alike]].idxmin()) if alike else None,
         "top": rows[table.index[0]],
@@ -82,6 +87,17 @@ def _analysed(chosen: list[Variant], config: dict) -> list[Variant]:
     """Those of the variants that the config's `layers` names."""
     asked = {tuple(map(str, each)) for each in variants(**config["layers"])}
     return [each for each in chosen if tuple(map(str, each)) in asked]
+
+
+def _accuracy(run: Path, variant: Variant) -> dict:
+    """mAP50-95 of the FP32 baseline and of the INT8 model as texts, each with the limits of its 95 % interval."""
+    files = {"fp32": run_files.exported_metrics(run, variant), "int8": run_files.metrics(run, variant)}
+    keys = {"map": "map50_95", "low": "map50_95_low", "high": "map50_95_high"}
+    return {
+        name: {short: number_text(metrics[key]) for short, key in keys.items()}
+        for name, path in files.items()
+        for metrics in [read_json(path, *keys.values())]
+    }
 
 
 def _layers(run: Path, variant: Variant) -> dict:
@@ -129,12 +145,12 @@ def _plot(path: Path):
 
 
 def _jpeg(path: Path) -> dict:
-    picture = _plot(path)
-    _, encoded = cv2.imencode(".jpg", picture[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    return _data_uri("image/jpeg", encoded.tobytes(), picture)
+    image = _plot(path)
+    _, encoded = cv2.imencode(".jpg", image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    return _data_uri("image/jpeg", encoded.tobytes(), image)
 
 
-def _data_uri(kind: str, content: bytes, picture) -> dict:
+def _data_uri(kind: str, content: bytes, image) -> dict:
     """An image's address and its size in pixels, which keeps its place while the page loads."""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     return {"address": f"data:{kind};base64,{base64.b64encode(content).decode()}", "width": width, "height": height}

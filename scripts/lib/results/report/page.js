@@ -1,4 +1,4 @@
-// Sorting by the name of a column. Without this script the page shows all the same, best variant first.
+// Sorting by a column's name, and copying the file's path. Without this script the page shows all the same, best variant first.
 "use strict";
 
 for (const table of document.querySelectorAll("table.sortable")) {
@@ -31,7 +31,17 @@ function sort(table, heading) {
   body.append(...[...body.rows].sort((a, b) => compare(value(a), value(b))));
 }
 
-// What is folded on the screen is wanted on paper.
+const copy = document.getElementById("copy");
+copy.hidden = false;
+copy.addEventListener("click", async () => {
+  const path = document.getElementById("file");
+  getSelection().selectAllChildren(path);
+  // Some browsers have no clipboard for a page from disk: the path then stays selected, to be copied by hand.
+  const done = await navigator.clipboard?.writeText(path.textContent).then(() => true, () => false);
+  document.getElementById("copied").textContent = done ? "Copied" : "Selected: press Ctrl+C";
+});
+
+// Paper cannot be unfolded.
 addEventListener("beforeprint", () => {
   for (const folded of document.querySelectorAll("details")) folded.open = true;
 });

@@ -5,7 +5,11 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from lib.npu.verdict import REPORTED
+from lib.results.report.rows import MISSING
+
 HERE = Path(__file__).parent
+FEW = 3  # variants that are listed unfolded
 
 
 def render(shown: dict) -> str:
@@ -23,6 +27,9 @@ def render(shown: dict) -> str:
     )
     return environment.get_template("page.html.j2").render(
         shown,
+        missing=MISSING,
+        reported=REPORTED,
+        few=FEW,
         style=(HERE / "page.css").read_text(),
         script=(HERE / "page.js").read_text(),
         config_base64=base64.b64encode(shown["config"].encode()).decode(),

@@ -21,32 +21,41 @@ class Column(NamedTuple):
 COLUMNS = {
     "model": Column("Model", "name under models in the config"),
     "imgsz": Column("Image size", "width x height of the input in pixels; one number for a square"),
-    "head": Column("Head", "single: one output with boxes and scores; split: raw maps a stride, decoded outside"),
+    "head": Column(
+        "Head", "single: one output with boxes and scores; split: raw maps for each stride, decoded on the CPU"
+    ),
     "algorithm": Column("Algorithm", "how the toolkit chooses the value ranges of INT8"),
-    "max_images": Column("Calibration images", "pictures that the value ranges were measured on"),
+    "max_images": Column("Calibration images", "size of the calibration set, on which the value ranges are measured"),
     "map50_95_int8": Column("mAP50-95 INT8", "the INT8 model on the toolkit's simulator"),
-    "map50_95_fp32": Column("mAP50-95 FP32", "the ONNX as exported, by onnxruntime"),
+    "map50_95_fp32": Column("mAP50-95 FP32", "the FP32 baseline: the exported ONNX, run by onnxruntime"),
     "retention": Column("Retention", "mAP50-95 in INT8 / in FP32"),
     "retention_low": Column(
-        "Retention, low", "lower limit of its 95 % interval: the images resampled, FP32 and INT8 alike"
+        "Retention, low", "lower limit of its 95 % interval, from the same resamples of the images for FP32 and INT8"
     ),
     "retention_high": Column("Retention, high", "upper limit of that interval"),
-    "verdict": Column("Verdict", "whether the board will run it, as the build log tells: runs, fails or unsure"),
+    "verdict": Column("Verdict", "whether the board will run it, judged from the build log: runs, fails or unsure"),
     "npu_mcycles": Column("NPU Mcycles", "the toolkit's estimate for one inference, in millions of cycles"),
-    "ms_low": Column("ms, from", "estimated time of one inference, lower limit: the spread of what people measured"),
-    "ms_high": Column("ms, to", "upper limit of that estimate"),
+    "ms_low": Column(
+        "Time ms, low", "estimated time of one inference: lower limit, by the spread of what people measured"
+    ),
+    "ms_high": Column("Time ms, high", "upper limit of that estimate"),
     "map50_95_board": Column("mAP50-95 board", "the INT8 model on a board"),
-    "ms_board": Column("ms board", "median time of rknn_run on that board"),
-    "board": Column("The board says", "ran, or why its runtime refuses the model"),
-    "verdict_was": Column("Verdict was", "whether the board did as the verdict said"),
+    "ms_board": Column("Time ms, board", "median time of rknn_run on that board"),
+    "board": Column("Board result", "ran, or why the board's runtime refuses the model"),
+    "verdict_was": Column("Verdict on board", "right where the board did as the verdict said, else wrong"),
     "map50_int8": Column("mAP50 INT8", "as mAP50-95 INT8, at one IoU threshold, 0.5"),
     "map50_fp32": Column("mAP50 FP32", "as mAP50-95 FP32, at one IoU threshold, 0.5"),
-    "map50_95_adapted": Column("mAP50-95 adapted", "the ONNX after graph surgery, in FP32: surgery costs nothing"),
-    "internal_kb": Column("Internal KB", "memory for what lies between the layers"),
+    "map50_95_adapted": Column(
+        "mAP50-95 adapted", "the ONNX after graph surgery, in FP32; it equals the baseline when surgery is exact"
+    ),
+    "internal_kb": Column("Internal KB", "memory for the tensors between the layers"),
     "weight_kb": Column("Weights KB", "memory for the weights"),
     "rknn_mb": Column("File MB", "size of model.rknn, in millions of bytes"),
-    "cpu_ops": Column("CPU operators", "operators on the CPU other than input and output; the board has none for them"),
+    "cpu_ops": Column(
+        "CPU operators", "operators on the CPU, without input and output; the board cannot run them there"
+    ),
 }
+MISSING = "–"  # in place of a figure that a run does not have
 # These stand above the table when all variants share them.
 SHARED = ("model", "algorithm")
 
@@ -109,11 +118,16 @@ def _cell(table: pd.DataFrame, row: pd.Series, name: str) -> dict:
     """A cell's text, and what it is sorted by: a size by its area."""
     value = row[name]
     if pd.isna(value):
-        return {"text": "–", "sort": ""}
+        return {"text": MISSING, "sort": ""}
     if name == "imgsz":
         return {"text": value, "sort": parse_imgsz(value).area}
     if not _is_number(table, name):
         return {"text": value, "sort": value}
     if pd.api.types.is_integer_dtype(table[name]):
         return {"text": str(value), "sort": value}
-    return {"text": f"{value:.{DIGITS.get(name, MAP_DIGITS)}f}", "sort": value}
+    return {"text": number_text(value, DIGITS.get(name, MAP_DIGITS)), "sort": value}
+
+
+def number_text(value: float | None, digits: int = MAP_DIGITS) -> str:
+    """A number with a fixed count of digits after the point, or MISSING."""
+    return MISSING if value is None else f"{value:.{digits}f}"
