@@ -149,7 +149,7 @@ def test_refused_model_is_an_error_only_if_the_run_is_to_stop(step, quantized, t
 
 
 def test_build_json_that_lacks_something_is_one_sentence(step, tmp_path):
-    (tmp_path / "build.json").write_text('{"operators": [], "internal_kb": 1.0}')
+    (tmp_path / "build.json").write_text('{"platform": "rv1106", "operators": [], "internal_kb": 1.0}')
     done = judge_step(step, tmp_path, *LIMITS)
     assert done.returncode == 2
     assert "lacks weight_kb, messages" in done.stderr and len(done.stderr.strip().splitlines()) == 1

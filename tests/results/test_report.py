@@ -236,7 +236,8 @@ def run(tmp_path_factory):
             "entire_cos": 0.99,
             "entire_euc": 1.5,
             "single_cos": [1 - n / 1000 for n in range(20)],
-            "single_euc": 0.5,
+            # The toolkit gives none for a layer whose output is 0 everywhere.
+            "single_euc": [*[0.5] * 19, np.nan],
         }
     )
     path = run / "layers" / "tiny" / "96" / "split" / "normal-8.csv"
@@ -644,6 +645,10 @@ def test_worst_layers_come_first(browser, report):
     browser.open(report)
     names = browser.run("[...document.querySelectorAll('#layers tbody th')].map(cell => cell.innerText)")
     assert names == [f"layer {number}" for number in range(19, 9, -1)]
+    distances = browser.run(
+        "[...document.querySelectorAll('#layers tbody td:nth-child(5)')].map(cell => cell.innerText)"
+    )
+    assert distances == ["–"] + ["0.5"] * 9
 
 
 def test_paper_gets_what_is_folded_on_the_screen(browser, report):
