@@ -4,7 +4,7 @@ import json
 import shutil
 
 import pytest
-from conftest import CUT
+from conftest import CUT, ROOT
 
 pytestmark = pytest.mark.toolkit
 
@@ -61,7 +61,7 @@ def surgery(run, out):
 
 
 def judge(run, out):
-    return ("judge", "--build", run / f"rknn/{VARIANT}/build.json", "--cma-mb", "66", "--clock-mhz", "420",
+    return ("judge", "--build", run / f"rknn/{VARIANT}/build.json", "--cma-mb", "66", "--clock-mhz", "420", "--measured", ROOT / "config/measured.csv",
             "--verdict", out / "verdict.json")  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from lib.bundle import program
 from lib.bundle.check import problems
 from lib.bundle.contract import contract, decoding_of
 from lib.bundle.make import make, read_evaluation
-from lib.data.calibration import calibration_images
+from lib.data.calibration import calibration_images, calibration_list
 from lib.data.imgsz import ImageSize
 from lib.data.labels import read_boxes
 from lib.detector.anchors import YoloLayer
@@ -131,12 +131,13 @@ def bundle(request, tmp_path_factory, listed, heldout):
     shutil.copytree(heldout, run / "dataset")
     listing = run_files.calibration(run, variant)
     listing.parent.mkdir(parents=True)
-    listing.write_text("".join(f"{each}\n" for each in calibration_images(listed)))
+    listing.write_text(calibration_list([str(each) for each in calibration_images(listed)]))
     evaluation = read_evaluation(run, "heldout", NAMES)
     rknn = run_files.rknn(run, variant, "model.rknn")
     rknn.parent.mkdir(parents=True)
     with toolkit.quantized(onnx, calibration_images(listing), "rv1106", "normal") as built:
         toolkit.export(built, rknn)
+        write_json(run_files.rknn(run, variant, "build.json"), {"rknn_bytes": rknn.stat().st_size})
         outputs = detector_outputs(onnx, NAMES)
         found = detect_all(partial(toolkit.simulate, built), outputs, evaluation.images, 1, "INT8")
     truth = [read_boxes(run / "dataset", image, size, len(NAMES)) for image, size in zip(found.images, found.sizes)]
