@@ -201,7 +201,8 @@ def steps(exported, split_onnx, heldout, pool, listed, quantized):
         "detect": ("--model", split_onnx, *dataset, *names, "--detections", "OUT/found.npz"),
         "evaluate": ("--detections", quantized / "detections.npz", *dataset, *names, "--resamples", 10, "--seed", 0,
                      "--metrics", "OUT/metrics.json", "--resampled", "OUT/metrics.npz"),
-        "judge": ("--build", quantized / "build.json", "--cma-mb", 66, "--clock-mhz", 420, "--measured", ROOT / "config/measured.csv",
+        "judge": ("--build", quantized / "build.json", "--cma-mb", 66, "--clock-mhz", 420,
+                  "--measured", ROOT / "config/measured.csv",
                   "--verdict", "OUT/verdict.json"),
     }  # fmt: skip
 

@@ -61,8 +61,8 @@ def surgery(run, out):
 
 
 def judge(run, out):
-    return ("judge", "--build", run / f"rknn/{VARIANT}/build.json", "--cma-mb", "66", "--clock-mhz", "420", "--measured", ROOT / "config/measured.csv",
-            "--verdict", out / "verdict.json")  # fmt: skip
+    return ("judge", "--build", run / f"rknn/{VARIANT}/build.json", "--cma-mb", "66", "--clock-mhz", "420",
+            "--measured", ROOT / "config/measured.csv", "--verdict", out / "verdict.json")  # fmt: skip
 
 
 def collect(run, out):
