@@ -26,6 +26,7 @@ def main(argv=None):
     sweep_arguments(parser)
     parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one a line")
     parser.add_argument("--images", type=at_least(1), default=4, metavar="N")
+    parser.add_renamed("--pictures", "--images", type=at_least(1))
     parser.add_argument("--confidence", type=float, default=0.25, help="draw detections above it")
     parser.add_argument("--output", required=True, metavar="FILE.png")
     args = parser.parse_args(argv)

@@ -20,6 +20,18 @@ class StepParser(argparse.ArgumentParser):
         )
         self.opens_log = opens_log
 
+    def add_renamed(self, old: str, new: str, **kwargs) -> None:
+        """Take the `old` name of an option too, and say what it is called now."""
+
+        class Renamed(argparse.Action):
+            def __call__(self, parser, namespace, values, option_string=None):
+                console.say(f"WARNING: {old} is called {new} now")
+                setattr(namespace, self.dest, values)
+
+        self.add_argument(
+            old, dest=new.lstrip("-"), action=Renamed, default=argparse.SUPPRESS, help=argparse.SUPPRESS, **kwargs
+        )
+
     def parse_args(self, *args, **kwargs):
         """Parse, then send file descriptors 1 and 2 to `--log`."""
         parsed = super().parse_args(*args, **kwargs)
