@@ -3,7 +3,7 @@
 Makes --csv, and --markdown without the reasons. Models are Ultralytics' own --model with random weights, built for the
 board on noise: which operator goes where does not depend on the weights. Below a size that does not fail none is taken
 to fail (bisection); from there on smaller ones are tried until one runs. Those on the way whose verdict is unsure are
-listed; there may be others. The facts are read from --log, the toolkit's own account of the builds.
+listed; there may be others. The facts are read from --log, the toolkit's output of the builds.
 """
 
 import sys

@@ -59,7 +59,7 @@ def main(argv=None):
         except ToolkitError as error:
             if args.log:
                 raise
-            raise UserError(f"{error}{complaints(Path(scratch, 'log'))}; --log FILE keeps all its words") from error
+            raise UserError(f"{error}{complaints(Path(scratch, 'log'))}; --log FILE keeps its whole output") from error
         except UserError:
             raise
         except Exception as error:
@@ -68,7 +68,7 @@ def main(argv=None):
             reason = (str(error).splitlines() or [""])[0]
             raise UserError(
                 f"{args.model} cannot be converted ({type(error).__name__}: {reason}); if it is a sound model, report "
-                "this with what --log FILE keeps"
+                "this with the output that --log FILE keeps"
             ) from error
 
 

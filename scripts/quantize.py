@@ -2,9 +2,9 @@
 
 Makes, in one process, since the simulator works only on a model that was built in it:
   --output      the .rknn
-  --build       JSON, facts alone: toolkit, platform, size, every operator, memory, the toolkit's complaints
+  --build       JSON, facts alone: toolkit, platform, size, every operator, memory, error and warning lines
   --detections  what the INT8 model finds in the evaluation images, as evaluate.py reads it
-from --model and the letterboxed images listed in --calibration. The facts are read from --log, the toolkit's own
+from --model and the letterboxed images listed in --calibration. The facts are read from --log, the toolkit's
 account of the build. --threads processes share the evaluation images; the result does not depend on their number.
 """
 

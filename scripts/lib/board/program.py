@@ -19,14 +19,14 @@ _RUNTIME_ERROR = re.compile(r"^E RKNN: (?:\[[\d:.]+\] )?(.*)", re.M)
 
 
 class Refused(UserError):
-    """The board's runtime does not take the model; the message is its own words."""
+    """The board's runtime refuses the model; the message is the runtime's own."""
 
 
 def build(bundle: Path, cc: str, sdk: str, shared: bool, folder: Path) -> Path:
     """Compile a bundle's detect.c in the empty `folder`; returns the program.
 
     `sdk` is the folder of Rockchip's runtime (librknn_api); `shared` leaves the runtime out of the program. Raises
-    UserError, with the first complaint, when there is no compiler, no runtime, or it does not compile.
+    UserError, with the compiler's first error, when there is no compiler, no runtime, or it does not compile.
     """
     for name in ("make", shlex.split(cc)[0] if cc.strip() else "cc"):
         if not shutil.which(name):
@@ -50,7 +50,7 @@ def build(bundle: Path, cc: str, sdk: str, shared: bool, folder: Path) -> Path:
 
 
 def runtime_words(words: str) -> str:
-    """What the runtime itself complained of; empty when of nothing."""
+    """The runtime's own error lines; empty when there are none."""
     return "; ".join(dict.fromkeys(line.strip() for line in _RUNTIME_ERROR.findall(words)))
 
 

@@ -19,7 +19,7 @@ def detection_set(ran: Ran) -> DetectionSet:
 
 
 def refused(words: str, verdict: dict) -> dict:
-    """The summary of a model that the board did not take, in its own words."""
+    """The summary of a model that the board refused, with the runtime's message."""
     return {"result": BOARD_REFUSED, "words": words, "verdict": verdict["result"], "verdict_was": _was(verdict, False)}
 
 

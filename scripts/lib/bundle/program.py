@@ -27,7 +27,7 @@ def compiler(command: str | None = None) -> list[str]:
 
 
 def build(folder: Path, cc: list[str], program: Path) -> None:
-    """Compile main.c of a bundle. Raises UserError with the compiler's first complaint."""
+    """Compile main.c of a bundle. Raises UserError with the compiler's first error."""
     done = subprocess.run(
         [*cc, *FLAGS, "main.c", "-o", str(program.resolve())], cwd=folder, capture_output=True, text=True
     )

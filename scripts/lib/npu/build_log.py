@@ -1,4 +1,4 @@
-"""What rknn-toolkit2's verbose build log says of a model: its operators, their costs, its memory, its complaints.
+"""What rknn-toolkit2's verbose build log says of a model: its operators, their costs, its memory, its errors.
 
 The compiler prints, each line behind `D RKNN: [12:34:56.789]`,
 

@@ -17,7 +17,7 @@ class UserError(Exception):
 
 
 class ToolkitError(UserError):
-    """rknn-toolkit2 refused or broke; its own words are in the step's log."""
+    """rknn-toolkit2 refused or broke; its output is in the step's log."""
 
 
 def run_step(main) -> int:
