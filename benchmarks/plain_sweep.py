@@ -26,6 +26,7 @@ from rknn.api import RKNN
 from ultralytics import YOLO
 
 from lib.accuracy.average_precision import average_precision
+from lib.data.image_paths import image_paths
 from lib.data.images import read_image
 from lib.data.imgsz import ImageSize, parse_imgsz
 from lib.data.labels import read_boxes
@@ -49,7 +50,7 @@ def main():
     args.output.mkdir(parents=True, exist_ok=True)
     os.chdir(args.output)
     shutil.copy(weights, "model.pt")
-    images = sorted((dataset / "images").iterdir())
+    images = image_paths(dataset / "images")
     for size in args.sizes:
         exported = YOLO("model.pt").export(format="onnx", imgsz=(size.height, size.width), opset=19, device="cpu")
         for number, path in enumerate(images[: max(args.images)]):
