@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from conftest import image
+from conftest import fresh_detector, image
 
 from lib.accuracy.evaluation import measure
 from lib.accuracy.inference import detect_all
@@ -93,18 +93,12 @@ def darknet(folder):
     return convert(cfg, weights, None, None, opset=19)
 
 
-def checkpoint(name: str, folder, **changes):
-    """One of Ultralytics' detectors with random weights, its description changed, as exported by default."""
+def checkpoint(name: str, folder, reg_max: int | None = None):
+    """One of Ultralytics' detectors with random weights, as exported by default."""
     import torch
-    from ultralytics.nn.tasks import DetectionModel, yaml_model_load
 
     torch.manual_seed(0)
-    model = DetectionModel(yaml_model_load(f"{name}.yaml") | changes, nc=len(NAMES), verbose=False)
-    # Fresh weights give every anchor point the same tiny scores; shaken ones differ.
-    for branch in ("cv2", "cv3", "one2one_cv2", "one2one_cv3"):
-        for convolutions in getattr(model.model[-1], branch, ()):
-            torch.nn.init.normal_(convolutions[-1].weight, std=0.3)
-            torch.nn.init.normal_(convolutions[-1].bias, std=1.0)
+    model = fresh_detector(name, len(NAMES), reg_max)
     torch.save({"model": model.half(), "train_args": {}}, folder / "random.pt")
     return load(export(folder / "random.pt", SIZE, 19, folder))
 

@@ -29,9 +29,10 @@ def detect(
     anchor, classes, scores = anchor[best], classes[best], scores[best]
     centre, size = predictions[anchor, :2], predictions[anchor, 2:4]
     corner = centre - size / 2
-    kept = np.arange(len(scores))[:most]
+    kept = np.ones(len(scores), bool)
     if iou is not None:
-        kept = np.flatnonzero(_nms(np.concatenate([corner, size], axis=1), scores, classes, iou))[:most]
+        kept = _nms(np.concatenate([corner, size], axis=1), scores, classes, iou)
+    kept = np.flatnonzero(kept)[:most]
     boxes = fit.to_image(np.concatenate([corner, corner + size], axis=1)[kept])
     return Detections(boxes.astype(np.float32), scores[kept], classes[kept])
 
