@@ -93,6 +93,21 @@ def test_log_of_another_form_is_refused(log_text, damage):
 
 
 @pytest.mark.toolkit
+def test_lines_of_others_between_the_compilers_change_nothing(log_text, log):
+    lines = log_text.split("\n")
+    others = [
+        "I rknn building done.",
+        "----------------------------------------",
+        "Feature Tensor Information Table",
+        "",
+    ]
+    between = "\n".join(f"{line}\n{others[number % len(others)]}" for number, line in enumerate(lines))
+    assert read_build_log(between) == log
+    # A progress bar that was left without the end of its line.
+    assert read_build_log(log_text.replace("\nD RKNN", "\nI Quantizating :  42%|████\rD RKNN")) == log
+
+
+@pytest.mark.toolkit
 def test_step_refuses_a_log_that_it_cannot_read_and_writes_nothing(split_onnx, listed, heldout, tmp_path, monkeypatch):
     import quantize
     from lib.step import console

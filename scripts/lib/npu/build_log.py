@@ -10,6 +10,9 @@ The compiler prints, each line behind `D RKNN: [12:34:56.789]`,
 Cycles are given for convolutions alone; all other operators have 0/0/0. The form is that of 2.3.2, seen in builds for
 the rv1103, rv1103b, rv1106 and rv1106b. Everything that can be added up is compared with what the log itself says, so
 that a log of another form, or a part of one, is refused and never read as a model without operators.
+
+Other lines lie between the compiler's: Python's part of the toolkit, progress bars and the steps write to the same
+file. Only what stands behind the compiler's stamp is read.
 """
 
 import re
@@ -20,7 +23,8 @@ from lib.step.errors import ToolkitError, UserError
 NPU, CPU = "NPU", "CPU"
 INPUT, OUTPUT = "InputOperator", "OutputOperator"
 
-_STAMP = re.compile(r"^([A-Z]) RKNN: \[[\d:.]+\] ")
+# Not at the start of a line alone: a progress bar may have left its own without an end.
+_STAMPED = re.compile(r"(?P<level>[A-Z]) RKNN: \[[\d:.]+\] ?(?P<text>.*)")
 _RULE = re.compile(r"-{20,}[-+]*")
 _COLUMNS = "ID OpType DataType Target InputShape OutputShape Cycles(DDR/NPU/Total) RW(KB) FullName"
 _ROW = re.compile(
@@ -58,8 +62,9 @@ def read_build_log(text: str) -> BuildLog:
 
     Raises ToolkitError when the log is not of the form described above.
     """
-    lines = text.splitlines()
-    plain = [_STAMP.sub("", line) for line in lines]
+    # Not splitlines: a layer's name may hold what Unicode takes for the end of a line.
+    lines = [match.groupdict() for line in text.split("\n") if (match := _STAMPED.search(line))]
+    plain = [line["text"] for line in lines]
     tensors = _rows(plain, "Feature Tensor Information Table")
     internal = _memory_kb(plain, "Internal", tensors)
     weight = _memory_kb(plain, "Weight", _rows(plain, "Const Tensor Information Table"))
@@ -70,7 +75,7 @@ def read_build_log(text: str) -> BuildLog:
         operators,
         internal,
         weight,
-        [_STAMP.sub(r"\1 RKNN: ", line).strip() for line in lines if line.startswith(("E RKNN:", "W RKNN:"))],
+        [f"{line['level']} RKNN: {line['text']}".strip() for line in lines if line["level"] in "EW"],
     )
 
 

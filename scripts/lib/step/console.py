@@ -1,6 +1,8 @@
 """Where a step's words go: its own lines to the terminal, everything else (toolkit chatter) to the log.
 
 The toolkit prints from C++ too, so the file descriptors themselves are redirected; worker processes inherit them.
+Python and C each keep a buffer of their own in front of a descriptor. In a log both give up a line as soon as it is
+whole; else the end of one's buffer would cut a line of the other in two.
 """
 
 import contextlib
@@ -11,6 +13,7 @@ import shutil
 import sys
 from pathlib import Path
 
+_IOLBF = 1  # glibc's stdio.h
 _log: Path | None = None
 _terminal = sys.stderr
 
@@ -32,6 +35,19 @@ def log_to(path: str | None) -> None:
     os.dup2(target, 1)
     os.dup2(target, 2)
     os.close(target)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True)
+    _buffer_c_by_lines("stdout", "stderr")
+
+
+def _buffer_c_by_lines(*streams: str) -> None:
+    """Let C's (and so C++'s) `streams` write each line when it is whole, whatever they were set to before."""
+    libc = ctypes.CDLL(None)
+    for stream in streams:
+        file = ctypes.c_void_p.in_dll(libc, stream)
+        libc.fflush(file)
+        if libc.setvbuf(file, None, _IOLBF, 0):
+            raise OSError(f"C's {stream} cannot be buffered by lines")
 
 
 def log_path() -> Path | None:
