@@ -29,10 +29,10 @@ from lib.accuracy.average_precision import average_precision
 from lib.data.image_paths import image_paths
 from lib.data.images import read_image
 from lib.data.imgsz import ImageSize, parse_imgsz
-from lib.data.labels import read_boxes
 from lib.data.letterbox import letterbox
 from lib.detector.head import SPLIT, STRIDES, decode
 from lib.detector.nms import detect
+from lib.tasks.detect.labels import read_boxes
 
 
 def main():

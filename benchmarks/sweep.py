@@ -24,12 +24,15 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 
+from functools import partial
+
 import yaml
 from snakemake.utils import update_config
 
 from lib.data.dataset import gather
-from lib.data.labels import read_names
+from lib.data.names import read_names
 from lib.step.errors import UserError, run_step
+from lib.tasks.detect.labels import parse_labels
 
 STARTS = 5  # of Snakemake with nothing to do; the quickest of them counts
 
@@ -117,7 +120,12 @@ def copy_project(target: Path) -> Path:
 def flat_dataset(source: Path, target: Path, names: str) -> Path:
     """A copy of the data set, with nothing in it but images and labels."""
     target.mkdir()
-    gather(source, target / "images", target / "labels", len(read_names([str(ROOT / names)])))
+    gather(
+        source,
+        target / "images",
+        target / "labels",
+        partial(parse_labels, classes=len(read_names([str(ROOT / names)]))),
+    )
     return target
 
 

@@ -13,8 +13,8 @@ import cv2
 
 from lib.data.calibration import calibration_images
 from lib.data.images import read_image
-from lib.data.labels import labelled_images, read_names
 from lib.data.letterbox import letterbox
+from lib.data.names import read_names
 from lib.graph.onnx_session import detector_outputs
 from lib.npu import toolkit
 from lib.npu.layer_errors import read_layer_errors, worst
@@ -24,6 +24,7 @@ from lib.step.arguments import StepParser
 from lib.step.console import say
 from lib.step.errors import UserError, run_step
 from lib.step.files import require, write_text
+from lib.tasks.detect.labels import labelled_images
 
 
 def main(argv=None):

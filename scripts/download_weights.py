@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from lib.data.download import fetch
-from lib.data.labels import read_names
+from lib.data.names import read_names
 from lib.data.sources import missing_checksum
 from lib.data.weights_folder import CFG, CHECKPOINT, DARKNET, NAMES, inside
 from lib.step.arguments import StepParser

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lib.accuracy.detection_set import read_detections
 from lib.accuracy.evaluation import evaluate, write_measured
-from lib.data.labels import read_names
+from lib.data.names import read_names
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
 from lib.step.errors import run_step

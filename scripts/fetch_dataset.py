@@ -14,12 +14,13 @@ from tqdm import tqdm
 
 from lib.data.dataset import gather, unpack
 from lib.data.download import fetch
-from lib.data.labels import read_names
+from lib.data.names import read_names
 from lib.data.sources import DRAWN
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say, terminal
 from lib.step.errors import UserError, run_step
 from lib.step.files import whole
+from lib.tasks.detect.labels import parse_labels
 
 
 def main(argv=None):
@@ -47,7 +48,7 @@ def main(argv=None):
     ):
         source = local_folder(sources, args.sha256, Path(scratch))
         watch = partial(tqdm, desc="check images", unit="image", file=terminal(), disable=None)
-        found = gather(source, images, labels, len(names), args.jobs, watch)
+        found = gather(source, images, labels, partial(parse_labels, classes=len(names)), args.jobs, watch)
     if found.polygons:
         say(f"{found.polygons} of {found.boxes} labels are polygons; the boxes around them are used")
     if found.others:

@@ -22,12 +22,11 @@ from lib.accuracy.matching import SURE, matches
 from lib.data.image_paths import image_paths
 from lib.data.images import read_image
 from lib.data.imgsz import imgsz_argument
-from lib.data.labels import boxes_in_pixels, read_labels
 from lib.data.letterbox import letterbox
 from lib.data.split import shuffled
-from lib.detector.detections import Detections
 from lib.detector.head import HEADS, SPLIT
-from lib.detector.outputs import Outputs
+from lib.detector.instances import Instances
+from lib.detector.output_spec import OutputSpec
 from lib.graph.onnx_file import class_names, load, save
 from lib.graph.onnx_session import open_session, outputs_of
 from lib.graph.surgery import MEASURED, PROVEN, adapt, head_of
@@ -43,6 +42,7 @@ from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
 from lib.step.errors import ToolkitError, UserError, run_step
 from lib.step.files import require, whole
+from lib.tasks.detect.labels import boxes_in_pixels, read_labels
 
 COMPARED = 64  # images, where there are no labels
 RESAMPLES = 1000  # of the images, for the interval of what INT8 keeps
@@ -172,22 +172,22 @@ class Result(NamedTuple):
     """One image through both models."""
 
     size: tuple[int, int]
-    fp32: Detections
-    int8: Detections
+    fp32: Instances
+    int8: Instances
     cosines: list[float]  # of each raw output in INT8 to that in FP32
 
 
-def compare(model: Path, rknn, outputs: Outputs, images: list[Path]) -> list[Result]:
+def compare(model: Path, rknn, outputs: OutputSpec, images: list[Path]) -> list[Result]:
     """Each image through the FP32 model and the simulator."""
     return over_images(
         lambda: (onnx_runner(model), toolkit.simulate(rknn)), partial(_compare, outputs), images, 1, "FP32 and INT8"
     )
 
 
-def _compare(outputs: Outputs, runs, path: Path) -> Result:
+def _compare(outputs: OutputSpec, runs, path: Path) -> Result:
     fitted, fit = letterbox(read_image(path), outputs.imgsz)
     raw = [run(fitted) for run in runs]
-    found = [outputs.detections(each, fit) for each in raw]
+    found = [outputs.instances(each, fit) for each in raw]
     return Result(fit.source, *found, [cosine(*pair) for pair in zip(*raw, strict=True)])
 
 

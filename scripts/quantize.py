@@ -15,7 +15,7 @@ from pathlib import Path
 from lib.accuracy.detection_set import write_detections
 from lib.accuracy.inference import detect_all, evaluation_images
 from lib.data.calibration import calibration_images
-from lib.data.labels import read_names
+from lib.data.names import read_names
 from lib.data.split import PARTS
 from lib.graph.onnx_session import detector_outputs
 from lib.npu import toolkit

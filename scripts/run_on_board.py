@@ -19,7 +19,7 @@ from lib.board.run import Ran, Settings, run_bundle
 from lib.board.summary import detection_set, ran_well, refused
 from lib.board.transport import TRANSPORTS
 from lib.bundle.check import CONTRACT
-from lib.data.labels import read_names
+from lib.data.names import read_names
 from lib.data.split import PARTS
 from lib.npu.build_log import BuildLog
 from lib.npu.timing import measured_row, work_of

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from lib.accuracy.detection_set import read_detections, select
-from lib.data.labels import labelled_images, read_names
+from lib.data.names import read_names
 from lib.results import run_files
 from lib.results.plots import detection_grid
 from lib.results.sweep import Variant
@@ -17,6 +17,7 @@ from lib.step.arguments import StepParser, at_least, sweep_arguments
 from lib.step.console import say
 from lib.step.errors import UserError, run_step
 from lib.step.files import require
+from lib.tasks.detect.labels import labelled_images
 
 
 def main(argv=None):

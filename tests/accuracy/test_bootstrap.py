@@ -11,7 +11,7 @@ from lib.accuracy.bootstrap import draw, interval, resampled_map
 from lib.accuracy.detection_set import DetectionSet, read_detections, select, write_detections
 from lib.accuracy.evaluation import Measured, measure, read_measured, retention, write_measured
 from lib.accuracy.true_positives import match
-from lib.detector.detections import Detections
+from lib.detector.instances import Instances
 from lib.step.errors import UserError
 
 IMAGES, CLASSES, SIZE = 24, 5, 640
@@ -37,7 +37,7 @@ def scene(rng, levels: int):
         scores = np.round(scores * levels) / levels
     order = np.argsort(-scores, kind="stable")
     boxes = found[order, 1:].astype(np.float32)
-    return truth, Detections(boxes, scores[order].astype(np.float32), found[order, 0].astype(int))
+    return truth, Instances(boxes, scores[order].astype(np.float32), found[order, 0].astype(int))
 
 
 def scenes(levels: int, seed: int = 0):
@@ -117,7 +117,7 @@ def test_worse_detections_keep_less_for_sure():
     truth, found = scenes(255)
     names = [str(number) for number in range(CLASSES)]
     images = [f"{i}.jpg" for i in range(IMAGES)]
-    worse = [Detections(each.boxes + np.float32(30), each.scores, each.classes) for each in found]
+    worse = [Instances(each.boxes + np.float32(30), each.scores, each.classes) for each in found]
     sets = [DetectionSet(images, [(SIZE, SIZE)] * IMAGES, each) for each in (found, worse)]
     fp32, int8 = (measure(truth, each, names, 200, seed=0)[1] for each in sets)
     kept = retention(int8, fp32)
@@ -138,7 +138,7 @@ def test_models_measured_on_other_images_or_resamples_are_not_compared(image, se
 
 def detections_file(path):
     truth, found = scenes(255)
-    found[3] = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, int))
+    found[3] = Instances(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, int))
     write_detections(path, DetectionSet([f"{i}.jpg" for i in range(IMAGES)], [(SIZE, 480)] * IMAGES, found))
     return truth, found
 
@@ -218,6 +218,6 @@ def test_evaluate_step_needs_nothing_but_detections_and_labels(step, tmp_path):
 
 
 def test_images_without_any_box_are_one_sentence():
-    nothing = DetectionSet(["a"], [(9, 9)], [Detections(np.zeros((0, 4)), np.zeros(0), np.zeros(0, int))])
+    nothing = DetectionSet(["a"], [(9, 9)], [Instances(np.zeros((0, 4)), np.zeros(0), np.zeros(0, int))])
     with pytest.raises(UserError, match="no box at all"):
         measure([np.zeros((0, 5))], nothing, ["x"], 10, seed=0)

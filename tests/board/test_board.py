@@ -25,7 +25,7 @@ from lib.data.calibration import calibration_images
 from lib.data.images import read_image
 from lib.data.imgsz import parse_imgsz
 from lib.data.letterbox import letterbox
-from lib.detector.detections import Detections
+from lib.detector.instances import Instances
 from lib.npu import toolkit
 from lib.step.errors import UserError, run_step
 
@@ -394,7 +394,7 @@ def test_progress_counts_for_its_key_alone(tmp_path):
 
 
 def found_in(*boxes, scores) -> DetectionSet:
-    one = Detections(np.array(boxes, float).reshape(-1, 4), np.array(scores), np.zeros(len(scores), int))
+    one = Instances(np.array(boxes, float).reshape(-1, 4), np.array(scores), np.zeros(len(scores), int))
     return DetectionSet(["a.jpg"], [(100, 100)], [one])
 
 

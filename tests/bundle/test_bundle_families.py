@@ -18,10 +18,9 @@ from lib.bundle.contract import contract, decoding_of
 from lib.bundle.make import make, read_evaluation
 from lib.data.calibration import calibration_images, calibration_list
 from lib.data.imgsz import ImageSize
-from lib.data.labels import read_boxes
 from lib.detector.anchors import YoloLayer
 from lib.detector.head import ANCHORS, DFL, SPLIT
-from lib.detector.outputs import Outputs
+from lib.detector.output_spec import OutputSpec
 from lib.graph.darknet.convert import convert
 from lib.graph.darknet.layers import Convolutional
 from lib.graph.darknet.network import read_network
@@ -35,6 +34,7 @@ from lib.results import run_files
 from lib.results.sweep import Variant
 from lib.step.errors import UserError
 from lib.step.files import write_json
+from lib.tasks.detect.labels import read_boxes
 
 SIZE, NAMES = ImageSize(96, 64), list("abcd")
 # One layer as of YOLOv3, one with what YOLOv4 added.
@@ -205,6 +205,6 @@ def test_more_than_the_decoder_has_room_for_is_one_sentence(family, channels, la
     box = RknnTensor("box", (1, channels, 2, 3), (1, 9, 2, 3, 16), "int8", 0.1, 0)
     model = RknnFile(box, (box, box), (0,) * 3, (255,) * 3, "2.3.2", "rv1106")
     layer = YoloLayer(16, ((10.0, 10.0),) * anchors, 4, 1.0, False)
-    outputs = Outputs(SIZE, SPLIT, 4, (layer,) * layers)
+    outputs = OutputSpec(SIZE, SPLIT, 4, (layer,) * layers)
     with pytest.raises(UserError, match=reason):
         contract(model, Variant("m", "96x64", SPLIT, "normal", 8), family, outputs, NAMES, {}, {}, {})

@@ -20,9 +20,9 @@ from lib.data.imgsz import ImageSize
 from lib.data.letterbox import fit_of
 from lib.detector import nms as python
 from lib.detector.anchors import YoloLayer
-from lib.detector.detections import Detections
 from lib.detector.head import ANCHORS, DFL, DISTANCES, HEADS, SINGLE, SPLIT, STRIDES
-from lib.detector.outputs import Outputs
+from lib.detector.instances import Instances
+from lib.detector.output_spec import OutputSpec
 from lib.npu.rknn_file import RknnTensor, dequantize
 from lib.step.errors import UserError
 
@@ -131,7 +131,7 @@ class Decoder:
         if n < 0:
             return n
         table = np.array([[f.class_id, f.score, f.x1, f.y1, f.x2, f.y2] for f in found[:n]]).reshape(-1, 6)
-        return Detections(table[:, 2:], table[:, 1], table[:, 0].astype(int))
+        return Instances(table[:, 2:], table[:, 1], table[:, 0].astype(int))
 
 
 KINDS = tuple((family, head) for family in FAMILIES for head in HEADS)
@@ -141,7 +141,7 @@ class Case(NamedTuple):
     """A model and INT8 values of its outputs, [1, C, H, W] each."""
 
     family: str
-    outputs: Outputs
+    outputs: OutputSpec
     tensors: list[RknnTensor]
     stored: list[np.ndarray]
 
@@ -159,7 +159,7 @@ def random_case(seed: int) -> Case:
     imgsz = ImageSize(*(32 * rng.integers(1, 5, 2)))
     classes = int(rng.choice([1, 2, 4, 11, 12, 13, 80]))
     darknet = random_layers(rng, classes) if family == ANCHORS else ()
-    outputs = Outputs(imgsz, head, classes, darknet, end2end=bool(rng.random() < 0.3))
+    outputs = OutputSpec(imgsz, head, classes, darknet, end2end=bool(rng.random() < 0.3))
     c2 = int(rng.choice([16, 16, 16, 8, 32, 5, 1, 0]))
     tensors, stored = [], []
     for number, (meaning, channels, height, width) in enumerate(shapes_of(family, outputs, rng)):
@@ -196,7 +196,7 @@ def random_layers(rng, classes: int) -> tuple[YoloLayer, ...]:
     )
 
 
-def shapes_of(family: str, outputs: Outputs, rng):
+def shapes_of(family: str, outputs: OutputSpec, rng):
     """What each output holds, and its channels, height and width."""
     imgsz, classes = outputs.imgsz, outputs.classes
     if outputs.head == SINGLE:
@@ -224,7 +224,7 @@ def both(shim, seed, monkeypatch):
     room, most = (int(rng.choice(sizes)) for sizes in ([1, 7, 100, 30_000], [1, 5, 300, 30_000]))
     source = tuple(map(int, rng.integers(1, 2000, 2)))
     monkeypatch.setattr(python, "MOST_CANDIDATES", room)
-    expected = case.outputs.detections(case.floats(), fit_of(source, case.outputs.imgsz), confidence, iou, most)
+    expected = case.outputs.instances(case.floats(), fit_of(source, case.outputs.imgsz), confidence, iou, most)
     decoder = Decoder(shim, model_of(case))
     assert decoder.status == 0
     return expected, decoder.run(case.natives(), source, confidence, iou, room, most)
@@ -284,12 +284,12 @@ def test_comparison_sees_a_wrong_box_score_class_and_order(shim, monkeypatch):
     expected, found = both(shim, 5, monkeypatch)
     assert len(found.scores) > 1
     for wrong in (
-        Detections(found.boxes + 0.002, found.scores, found.classes),
-        Detections(found.boxes, found.scores + 2e-4, found.classes),
-        Detections(found.boxes, found.scores, found.classes + 1),
-        Detections(found.boxes[::-1], found.scores[::-1], found.classes[::-1]),
-        Detections(found.boxes[1:], found.scores[1:], found.classes[1:]),
-        Detections(found.boxes * np.nan, found.scores, found.classes),
+        Instances(found.boxes + 0.002, found.scores, found.classes),
+        Instances(found.boxes, found.scores + 2e-4, found.classes),
+        Instances(found.boxes, found.scores, found.classes + 1),
+        Instances(found.boxes[::-1], found.scores[::-1], found.classes[::-1]),
+        Instances(found.boxes[1:], found.scores[1:], found.classes[1:]),
+        Instances(found.boxes * np.nan, found.scores, found.classes),
     ):
         with pytest.raises(UserError, match=r"expected"):
             compare(expected, wrong)
@@ -358,7 +358,7 @@ def test_wrong_buffers_and_arguments_are_refused(shim, seed):
     natives = case.natives()
     right = [each.nbytes for each in natives]
     source = (100, 100)
-    assert isinstance(decoder.run(natives, source, 0.25, 0.7), Detections)
+    assert isinstance(decoder.run(natives, source, 0.25, 0.7), Instances)
     bad_size, bad_argument = -2, -3
     for number in range(len(natives)):
         for wrong in (0, right[number] - 1, right[number] + 1, right[number] * 2):

@@ -12,23 +12,8 @@ from conftest import ROOT, image
 
 from lib.data.dataset import unpack
 from lib.data.images import damage
-from lib.data.labels import parse_labels, read_labels, read_names
+from lib.data.names import read_names
 from lib.step.errors import UserError
-
-LINE = "1 0.5 0.5 0.4 0.3\n"
-
-
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_a_label_with_a_byte_order_mark_is_read(tmp_path, encoding):
-    (tmp_path / "a.txt").write_text(LINE, encoding=encoding)
-    assert read_labels(tmp_path / "a.txt", 4).tolist() == [[1, 0.5, 0.5, 0.4, 0.3]]
-
-
-@pytest.mark.parametrize("content", [LINE.encode("utf-16-le"), b"1 0.5 0.5 0.4 0.3 \xe9\n", b"\x89PNG\r\n\x1a\n\xff"])
-def test_a_label_in_another_encoding_is_told(tmp_path, content):
-    (tmp_path / "a.txt").write_bytes(content)
-    with pytest.raises(UserError, match=r"a\.txt is not text in UTF-8; save it as UTF-8"):
-        read_labels(tmp_path / "a.txt", 4)
 
 
 def test_names_with_a_mark_have_no_mark_in_the_first_name(tmp_path):
@@ -36,29 +21,7 @@ def test_names_with_a_mark_have_no_mark_in_the_first_name(tmp_path):
     assert read_names([str(tmp_path / "names")]) == ["bolt", "Schlüssel"]
 
 
-def test_a_polygon_is_its_bounding_box(tmp_path):
-    (tmp_path / "a.txt").write_text(LINE + "2 0.1 0.2 0.5 0.2 0.3 0.8\n0 0 0 1 0 1 1 0 1\n")
-    boxes, polygons = parse_labels(tmp_path / "a.txt", 4)
-    assert polygons == 2
-    np.testing.assert_allclose(boxes, [[1, 0.5, 0.5, 0.4, 0.3], [2, 0.3, 0.5, 0.4, 0.6], [0, 0.5, 0.5, 1, 1]])
-
-
-@pytest.mark.parametrize(
-    ("line", "reason"),
-    [
-        ("0 0.1 0.1 0.5 0.1 0.5", "nor a polygon"),
-        ("0 0.1 0.1 0.5 0.1 0.5 0.5 0.1", "nor a polygon"),
-        ("0 0.1 0.1 0.5 0.1 0.5 1.5", "leaves the image"),
-        ("0 0.1 0.1 0.5 0.1 0.9 0.1", "empty"),
-        ("0 0.1 0.1 0.5 nan 0.9 0.1", "nor a polygon"),
-        ("0 0.1 0.1 0.5 inf 0.9 0.1", "nor a polygon"),
-        ("9 0.1 0.1 0.5 0.1 0.5 0.5", "class 9"),
-    ],
-)
-def test_a_polygon_that_is_none_is_told(tmp_path, line, reason):
-    (tmp_path / "a.txt").write_text(line)
-    with pytest.raises(UserError, match=reason):
-        read_labels(tmp_path / "a.txt", 4)
+LINE = "1 0.5 0.5 0.4 0.3\n"
 
 
 def fetch(step, dataset, out, *options):

@@ -10,7 +10,6 @@ from lib.data import split
 from lib.data.dataset import unpack
 from lib.data.download import fetch
 from lib.data.image_paths import image_paths
-from lib.data.labels import read_labels
 from lib.step.errors import UserError
 from lib.step.files import sha256
 
@@ -116,33 +115,6 @@ def test_damaged_zip_is_one_sentence(tmp_path, damage):
     (tmp_path / "a.zip").write_bytes(whole[:50] + b"\xff\xff" + whole[52:] if damage is None else damage)
     with pytest.raises(UserError, match="no readable zip"):
         unpack(tmp_path / "a.zip", tmp_path / "out")
-
-
-@pytest.mark.parametrize(
-    ("line", "reason"),
-    [
-        ("0 0.5 0.5 0.1", "not five numbers"),
-        ("0 0.5 0.5 0.1 0.1 0.9", "not five numbers"),
-        ("0 a 0.5 0.1 0.1", "not five numbers"),
-        ("0 nan 0.5 0.1 0.1", "not five numbers"),
-        ("4 0.5 0.5 0.1 0.1", "class 4 is not in 0..3"),
-        ("-1 0.5 0.5 0.1 0.1", "class -1"),
-        ("1.5 0.5 0.5 0.1 0.1", "class 1.5"),
-        ("0 0.5 0.5 0 0.1", "empty or leaves"),
-        ("0 0.98 0.5 0.1 0.1", "empty or leaves"),
-        ("0 320 240 50 40", "empty or leaves"),
-    ],
-)
-def test_broken_label_names_file_and_line(tmp_path, line, reason):
-    (tmp_path / "a.txt").write_text(f"0 0.5 0.5 0.1 0.1\n{line}\n")
-    with pytest.raises(UserError, match=reason) as error:
-        read_labels(tmp_path / "a.txt", 4)
-    assert "a.txt, line 2" in str(error.value)
-
-
-def test_box_that_touches_the_edge_is_fine(tmp_path):
-    (tmp_path / "a.txt").write_text("3 0.95 0.5 0.1 1.0\n\n")
-    assert read_labels(tmp_path / "a.txt", 4).tolist() == [[3, 0.95, 0.5, 0.1, 1.0]]
 
 
 def test_dataset_is_gathered_flat_and_background_counts(step, dataset, tmp_path):

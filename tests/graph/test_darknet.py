@@ -5,6 +5,7 @@ import shutil
 import struct
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -21,8 +22,8 @@ from lib.data.dataset import gather, unpack
 from lib.data.image_paths import image_paths
 from lib.data.images import read_image
 from lib.data.imgsz import ImageSize
-from lib.data.labels import read_boxes, read_names
 from lib.data.letterbox import letterbox
+from lib.data.names import read_names
 from lib.detector.anchors import METADATA_KEY, YoloLayer, decode_maps, from_metadata, to_metadata
 from lib.detector.head import EXPORTED, SINGLE, SPLIT, decode
 from lib.detector.nms import detect
@@ -40,6 +41,7 @@ from lib.npu.build_log import BuildLog, read_build_log
 from lib.npu.verdict import Build, cpu_operators, verdict
 from lib.step.errors import UserError
 from lib.step.files import read_json, sha256
+from lib.tasks.detect.labels import parse_labels, read_boxes
 
 SIZE = ImageSize(96, 64)
 IMAGES = [letterbox(image(seed), SIZE)[0] for seed in range(3)]
@@ -235,7 +237,9 @@ def coco128(assets, tmp_path_factory):
     folder = tmp_path_factory.mktemp("coco128")
     unpack(assets / "coco128.zip", folder / "unpacked")
     (folder / "flat").mkdir()
-    gather(folder / "unpacked", folder / "flat" / "images", folder / "flat" / "labels", 80)
+    gather(
+        folder / "unpacked", folder / "flat" / "images", folder / "flat" / "labels", partial(parse_labels, classes=80)
+    )
     return folder / "flat", image_paths(folder / "flat" / "images")
 
 

@@ -1,5 +1,7 @@
 """Equalized channels have one range, and the graph computes what it computed; what cannot be exact is left alone."""
 
+from functools import partial
+
 import cv2
 import numpy as np
 import onnx
@@ -14,8 +16,8 @@ from lib.data.dataset import gather, unpack
 from lib.data.image_paths import image_paths
 from lib.data.images import read_image
 from lib.data.imgsz import ImageSize
-from lib.data.labels import read_boxes, read_names
 from lib.data.letterbox import letterbox
+from lib.data.names import read_names
 from lib.detector.head import SPLIT, decode
 from lib.detector.nms import detect
 from lib.graph.darknet.convert import convert
@@ -24,6 +26,7 @@ from lib.graph.onnx_session import infer, open_session, outputs_of, to_tensor
 from lib.graph.surgery import MEASURED, adapt, equalize
 from lib.graph.surgery.graph import Graph
 from lib.npu import toolkit
+from lib.tasks.detect.labels import parse_labels, read_boxes
 
 SIZE = ImageSize(32, 32)
 IMAGES = [letterbox(image(seed), SIZE)[0] for seed in range(4)]
@@ -242,7 +245,12 @@ def test_yolo_fastest_xl_keeps_its_accuracy(assets, tmp_path):
     size = ImageSize(320, 320)
     unpack(assets / "coco128.zip", tmp_path / "unpacked")
     (tmp_path / "coco").mkdir()
-    gather(tmp_path / "unpacked", tmp_path / "coco" / "images", tmp_path / "coco" / "labels", 80)
+    gather(
+        tmp_path / "unpacked",
+        tmp_path / "coco" / "images",
+        tmp_path / "coco" / "labels",
+        partial(parse_labels, classes=80),
+    )
     paths = image_paths(tmp_path / "coco" / "images")
     calibration = []
     for path in paths[:50]:

@@ -10,7 +10,7 @@ from onnx import helper
 from lib.data.imgsz import ImageSize
 from lib.data.letterbox import fit_of, letterbox
 from lib.detector.head import DFL, DISTANCES, END2END_KEY, EXPORTED, HEADS, SINGLE, SPLIT, decode
-from lib.detector.outputs import Outputs
+from lib.detector.output_spec import OutputSpec
 from lib.graph.onnx_file import class_names, metadata
 from lib.graph.onnx_session import infer, open_session, outputs_of, to_tensor
 from lib.graph.surgery import adapt
@@ -52,7 +52,7 @@ def check(model, after, head, size=SIZE):
         return
     rows = before[0]
     assert len(rows) == min(300, len(found))
-    detections = outputs.detections(run(after, tensor), fit_of(size, size), confidence=0, most=len(rows))
+    detections = outputs.instances(run(after, tensor), fit_of(size, size), confidence=0, most=len(rows))
     assert len(detections.scores) == len(rows)
     assert np.abs(np.sort(rows[:, 4]) - np.sort(detections.scores)).max() < 1e-6
     low, high = rows[:, :2], rows[:, 2:4]
@@ -188,12 +188,12 @@ def test_an_end_to_end_model_drops_no_overlapping_box():
     outputs = [predictions.T[None] * np.array([1, 1, 1, 1, 1, 1], np.float32)[None, :, None]]
     fit = fit_of((32, 32), ImageSize(32, 32))
     padded = np.concatenate([outputs[0], np.zeros((1, 6, 17), np.float32)], axis=2)
-    one_to_one, one_to_many = (Outputs(ImageSize(32, 32), EXPORTED, 2, end2end=each) for each in (True, False))
-    found = one_to_one.detections([padded], fit)
+    one_to_one, one_to_many = (OutputSpec(ImageSize(32, 32), EXPORTED, 2, end2end=each) for each in (True, False))
+    found = one_to_one.instances([padded], fit)
     assert found.classes.tolist() == [1, 1, 0, 0]
     assert found.scores.tolist() == pytest.approx([0.9, 0.7, 0.7, 0.5])
-    assert one_to_one.detections([padded], fit, most=2).classes.tolist() == [1, 1]
-    assert one_to_many.detections([padded], fit).scores.tolist() == pytest.approx([0.9, 0.7])
+    assert one_to_one.instances([padded], fit, most=2).classes.tolist() == [1, 1]
+    assert one_to_many.instances([padded], fit).scores.tolist() == pytest.approx([0.9, 0.7])
 
 
 def test_a_selection_is_compared_whatever_its_order():

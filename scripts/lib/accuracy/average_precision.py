@@ -4,10 +4,10 @@ import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
 
 from lib.accuracy.true_positives import MAX_DETECTIONS
-from lib.detector.detections import Detections
+from lib.detector.instances import Instances
 
 
-def average_precision(truth: list[np.ndarray], found: list[Detections], sizes: list[tuple[int, int]], names: list[str]):
+def average_precision(truth: list[np.ndarray], found: list[Instances], sizes: list[tuple[int, int]], names: list[str]):
     """mAP of detections against labels, image by image.
 
     `truth`: [n, 5] class, x1, y1, x2, y2 in pixels; `sizes`: (width, height) of each image. Returns a dict with
@@ -56,7 +56,7 @@ def _ground_truth(truth, sizes, names) -> COCO:
     )
 
 
-def _results(found: list[Detections]) -> list[dict]:
+def _results(found: list[Instances]) -> list[dict]:
     return [
         {
             "image_id": image,

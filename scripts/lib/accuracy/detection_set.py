@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lib.detector.detections import Detections
+from lib.detector.instances import Instances
 from lib.step.errors import UserError
 from lib.step.files import require, whole
 
@@ -28,7 +28,7 @@ class DetectionSet(NamedTuple):
 
     images: list[str]  # file names, in the order of the evaluation set
     sizes: list[tuple[int, int]]  # width and height of each
-    found: list[Detections]
+    found: list[Instances]
 
 
 def write_detections(path, found: DetectionSet) -> None:
@@ -66,7 +66,7 @@ def read_detections(path) -> DetectionSet:
     return DetectionSet(
         [str(name) for name in images],
         [(int(width), int(height)) for width, height in sizes],
-        [Detections(*each) for each in parts],
+        [Instances(*each) for each in parts],
     )
 
 
@@ -79,7 +79,7 @@ def read_arrays(path, what: str, names: tuple[str, ...]) -> list[np.ndarray]:
         raise UserError(f"{path} is damaged ({error}); delete it and run the step that makes it again") from None
 
 
-def select(found: DetectionSet, image: str, path: Path) -> Detections:
+def select(found: DetectionSet, image: str, path: Path) -> Instances:
     """What was found in the image of that name. Raises UserError, naming the file `path`, when it is not in the set."""
     if image not in found.images:
         raise UserError(f"{path} holds no detections of {image}; delete it and run the step that makes it again")

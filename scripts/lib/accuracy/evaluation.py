@@ -9,10 +9,10 @@ from lib.accuracy.average_precision import average_precision
 from lib.accuracy.bootstrap import draw, interval, resampled_map
 from lib.accuracy.detection_set import DetectionSet, read_arrays, write_arrays
 from lib.accuracy.true_positives import match
-from lib.data.labels import read_boxes
 from lib.data.manifest import check_manifest
 from lib.step.errors import UserError
 from lib.step.files import require
+from lib.tasks.detect.labels import read_boxes
 
 
 class Measured(NamedTuple):

@@ -15,7 +15,7 @@ from lib.data.images import read_image
 from lib.data.letterbox import letterbox
 from lib.data.manifest import check_manifest
 from lib.data.split import PARTS, read_split
-from lib.detector.outputs import Outputs
+from lib.detector.output_spec import OutputSpec
 from lib.graph.onnx_session import infer, open_session, to_tensor
 from lib.step import console
 from lib.step.errors import UserError
@@ -39,7 +39,7 @@ def onnx_runner(path: Path):
     return lambda image: infer(session, to_tensor(image))
 
 
-def detect_all(start, outputs: Outputs, images: list[Path], processes: int, title: str) -> DetectionSet:
+def detect_all(start, outputs: OutputSpec, images: list[Path], processes: int, title: str) -> DetectionSet:
     """What a model finds in each of `images` at the thresholds that mAP is measured with.
 
     `start()` opens the model in a worker and returns a function uint8 RGB [H, W, 3] → raw outputs. The result does not
@@ -73,9 +73,9 @@ def over_images(start, work, images: list[Path], processes: int, title: str) -> 
         workers.shutdown(cancel_futures=True)
 
 
-def _detect(outputs: Outputs, run, path: Path):
+def _detect(outputs: OutputSpec, run, path: Path):
     fitted, fit = letterbox(read_image(path), outputs.imgsz)
-    return outputs.detections(run(fitted), fit), fit.source
+    return outputs.instances(run(fitted), fit), fit.source
 
 
 class _Worker:

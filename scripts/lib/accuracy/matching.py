@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from lib.detector.detections import Detections
+from lib.detector.instances import Instances
 
 SURE = 0.25  # detections from this score on are compared; Ultralytics' own threshold for showing them
 SAME = 0.5  # two boxes are one detection from this IoU on
 
 
-def matches(fp32: Detections, int8: Detections) -> list[tuple[float, float]]:
+def matches(fp32: Instances, int8: Instances) -> list[tuple[float, float]]:
     """(IoU, change of score) of each sure FP32 detection that INT8 finds again: same class, IoU from SAME on."""
     pairs, taken = [], set()
     for box, score, kind in zip(fp32.boxes, fp32.scores, fp32.classes):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lib.detector.detections import Detections
+from lib.detector.instances import Instances
 
 MAX_DETECTIONS = 100  # a image; COCO's own limit for its headline figure
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
@@ -25,7 +25,7 @@ class ClassMatches(NamedTuple):
     labels: np.ndarray  # int [images], labelled boxes in each image
 
 
-def match(truth: list[np.ndarray], found: list[Detections], classes: int) -> list[ClassMatches]:
+def match(truth: list[np.ndarray], found: list[Instances], classes: int) -> list[ClassMatches]:
     """The matches of each class that has a label.
 
     `truth`: of each image [n, 5] class, x1, y1, x2, y2 in pixels; `found`: its detections, best first.

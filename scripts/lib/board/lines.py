@@ -9,7 +9,7 @@ import numpy as np
 from lib.data.images import read_image
 from lib.data.imgsz import ImageSize
 from lib.data.letterbox import letterbox
-from lib.detector.detections import Detections
+from lib.detector.instances import Instances
 from lib.step.errors import UserError
 
 SHOWN = 60  # characters of a line that is none
@@ -21,7 +21,7 @@ class Found(NamedTuple):
     image: str
     run_us: int
     decode_us: int
-    detections: Detections
+    detections: Instances
 
 
 class Printed(NamedTuple):
@@ -81,7 +81,7 @@ def _found(value: dict) -> Found:
     table = np.array(value["detections"], np.float64).reshape(-1, 6)
     if not np.isfinite(table).all():
         raise ValueError("a detection is no number")
-    detections = Detections(table[:, 2:].astype(np.float32), table[:, 1].astype(np.float32), table[:, 0].astype(int))
+    detections = Instances(table[:, 2:].astype(np.float32), table[:, 1].astype(np.float32), table[:, 0].astype(int))
     return Found(str(value["image"]), int(value["run_us"]), int(value["decode_us"]), detections)
 
 

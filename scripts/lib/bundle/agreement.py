@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lib.detector.detections import Detections
+from lib.detector.instances import Instances
 from lib.step.errors import UserError
 
 BOX_TOLERANCE_PX = 1e-3
@@ -19,7 +19,7 @@ class Agreement(NamedTuple):
     score: float
 
 
-def compare(expected: Detections, found: Detections) -> Agreement:
+def compare(expected: Instances, found: Instances) -> Agreement:
     """Compare two lists of detections one by one. Raises UserError when they differ by more than rounding."""
     if len(expected.scores) != len(found.scores):
         raise UserError(f"{len(found.scores)} detections where {len(expected.scores)} are expected")
@@ -36,6 +36,6 @@ def compare(expected: Detections, found: Detections) -> Agreement:
     return Agreement(len(scores), float(boxes.max()), float(scores.max()))
 
 
-def _words(each: Detections, at: int) -> str:
+def _words(each: Instances, at: int) -> str:
     x1, y1, x2, y2 = each.boxes[at]
     return f"class {each.classes[at]} {each.scores[at]:.5f} at {x1:.3f} {y1:.3f} {x2:.3f} {y2:.3f}"

@@ -5,7 +5,7 @@ from lib.data.letterbox import GREY
 from lib.detector.anchors import from_metadata, to_metadata
 from lib.detector.head import ANCHORS, DFL, DISTANCES, SIDES, SINGLE, SPLIT, STRIDES
 from lib.detector.nms import IOU, MOST, MOST_CANDIDATES
-from lib.detector.outputs import Outputs
+from lib.detector.output_spec import OutputSpec
 from lib.npu.rknn_file import RknnFile, RknnTensor
 from lib.results.rounding import MAP_DIGITS
 from lib.results.sweep import Variant
@@ -69,7 +69,7 @@ def contract(
     model: RknnFile,
     variant: Variant,
     family: str,
-    outputs: Outputs,
+    outputs: OutputSpec,
     names: list[str],
     fp32: dict,
     int8: dict,
@@ -114,7 +114,7 @@ def contract(
     }
 
 
-def _require_decodable(model: RknnFile, family: str, outputs: Outputs) -> None:
+def _require_decodable(model: RknnFile, family: str, outputs: OutputSpec) -> None:
     for each in model.outputs:
         if each.dtype != "int8":
             raise UserError(f"output '{each.name}' of the model is {each.dtype}; a bundle is made of int8 outputs")
@@ -129,7 +129,7 @@ def _require_decodable(model: RknnFile, family: str, outputs: Outputs) -> None:
             raise UserError(f"the model has {found} {what}, decode.h reads up to {most}; it can have no bundle")
 
 
-def _decode_lines(family: str, outputs: Outputs) -> list[str]:
+def _decode_lines(family: str, outputs: OutputSpec) -> list[str]:
     """The way from stored bytes to detections, a sentence a step."""
     return [
         _ANCHORS if family == ANCHORS else _CELLS,
@@ -155,9 +155,9 @@ def outputs_of(agreed: dict) -> list[RknnTensor]:
     ]
 
 
-def decoding_of(agreed: dict) -> Outputs:
+def decoding_of(agreed: dict) -> OutputSpec:
     """What decoding by Python takes, as a contract tells it."""
-    return Outputs(
+    return OutputSpec(
         ImageSize(agreed["input"]["width"], agreed["input"]["height"]),
         agreed["variant"]["head"],
         len(agreed["classes"]),
@@ -188,7 +188,7 @@ def _input(model: RknnFile, imgsz: ImageSize) -> dict:
     }
 
 
-def _output(tensor: RknnTensor, family: str, outputs: Outputs, number: int) -> dict:
+def _output(tensor: RknnTensor, family: str, outputs: OutputSpec, number: int) -> dict:
     batch, c1, height, width, c2 = tensor.native_shape
     channels = tensor.shape[1]
     return {
@@ -206,7 +206,7 @@ def _output(tensor: RknnTensor, family: str, outputs: Outputs, number: int) -> d
     }
 
 
-def _meaning(tensor: RknnTensor, family: str, outputs: Outputs, number: int) -> dict:
+def _meaning(tensor: RknnTensor, family: str, outputs: OutputSpec, number: int) -> dict:
     """The strides of an output, and what its channels hold."""
     channels, layers = tensor.shape[1], outputs.darknet
     if outputs.head == SINGLE:

@@ -15,7 +15,7 @@ from lib.bundle.model_h import model_h
 from lib.bundle.proof import Proven, prove, write_golden
 from lib.bundle.readme import readme
 from lib.data.calibration import calibration_images
-from lib.data.labels import read_boxes, read_names
+from lib.data.names import read_names
 from lib.detector.head import ANCHORS, DFL, DISTANCES, SIDES
 from lib.graph.onnx_file import load
 from lib.graph.onnx_session import open_session, outputs_of
@@ -29,6 +29,7 @@ from lib.results.rounding import MAP_DIGITS
 from lib.results.sweep import Variant
 from lib.step.errors import UserError
 from lib.step.files import read_json, require, write_json, write_text
+from lib.tasks.detect.labels import read_boxes
 
 
 class Evaluation(NamedTuple):

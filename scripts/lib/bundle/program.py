@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.detector.detections import Detections
+from lib.detector.instances import Instances
 from lib.step.errors import UserError
 
 FLAGS = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-O2")
@@ -36,7 +36,7 @@ def build(folder: Path, cc: list[str], program: Path) -> None:
         raise UserError(f"main.c does not compile with '{shlex.join([*cc, *FLAGS])}': {complaint}")
 
 
-def run(program: Path, folder: Path, *thresholds: float, emulator: tuple[str, ...] = ()) -> Detections:
+def run(program: Path, folder: Path, *thresholds: float, emulator: tuple[str, ...] = ()) -> Instances:
     """What the program finds in the outputs in `folder`. Raises UserError when it fails."""
     command = [*emulator, str(program.resolve()), str(folder), *(f"{each:.9g}" for each in thresholds)]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -45,7 +45,7 @@ def run(program: Path, folder: Path, *thresholds: float, emulator: tuple[str, ..
     return read_detections(done.stdout)
 
 
-def write_detections(found: Detections, names: list[str]) -> str:
+def write_detections(found: Instances, names: list[str]) -> str:
     """Detections as main.c prints them: class number, score, x1, y1, x2, y2, class name; a line each."""
     return "".join(
         f"{c} {score:.6f} {box[0]:.4f} {box[1]:.4f} {box[2]:.4f} {box[3]:.4f} {names[c]}\n"
@@ -53,7 +53,7 @@ def write_detections(found: Detections, names: list[str]) -> str:
     )
 
 
-def read_detections(text: str) -> Detections:
+def read_detections(text: str) -> Instances:
     """The detections that lines of main.c tell. Raises UserError for a line that is none."""
     try:
         # The seventh word, a class name, may hold blanks.
@@ -61,4 +61,4 @@ def read_detections(text: str) -> Detections:
         table = np.stack([np.zeros(6), *map(np.array, rows)])[1:]
     except ValueError as error:
         raise UserError(f"no list of detections: {error}") from None
-    return Detections(table[:, 2:], table[:, 1], table[:, 0].astype(int))
+    return Instances(table[:, 2:], table[:, 1], table[:, 0].astype(int))

@@ -13,7 +13,7 @@ from lib.bundle.agreement import Agreement, compare
 from lib.bundle.contract import decoding_of, outputs_of
 from lib.data.images import read_image
 from lib.data.letterbox import Letterbox, letterbox
-from lib.detector.detections import Detections
+from lib.detector.instances import Instances
 from lib.detector.nms import CONFIDENCE, IOU
 from lib.step.errors import UserError
 
@@ -22,7 +22,7 @@ class Proven(NamedTuple):
     """One image's proof, at the thresholds that mAP is measured with."""
 
     agreement: Agreement
-    found: Detections  # by the C program
+    found: Instances  # by the C program
     shown: int  # how many detections the suggested confidence threshold leaves
     size: tuple[int, int]
 
@@ -42,7 +42,7 @@ def write_golden(simulator, agreed: dict, image: Path, folder: Path) -> None:
     over_images(simulator, partial(_write_golden, agreed, folder), [image], 1, "golden files")
 
 
-def recompute(agreed: dict, folder: Path) -> Detections:
+def recompute(agreed: dict, folder: Path) -> Instances:
     """What Python finds in the golden outputs in `folder`, with the suggested thresholds."""
     outputs = golden.read_outputs(folder, outputs_of(agreed))
     return _shown(agreed, outputs, golden.read_fit(folder, decoding_of(agreed).imgsz))
@@ -54,7 +54,7 @@ def _prove(agreed: dict, binary: Path, run, path: Path) -> Proven:
         golden.write_outputs(Path(scratch), outputs_of(agreed), outputs, fit)
         found = program.run(binary, Path(scratch), CONFIDENCE, IOU)
     try:
-        agreement = compare(decoding_of(agreed).detections(outputs, fit), found)
+        agreement = compare(decoding_of(agreed).instances(outputs, fit), found)
     except UserError as error:
         raise UserError(f"decode.h does not find in {path} what Python finds: {error}; nothing was written") from None
     shown = int((found.scores > agreed["thresholds"]["confidence"]).sum())
@@ -74,8 +74,8 @@ def _simulate(agreed: dict, run, path: Path) -> tuple[np.ndarray, Letterbox, lis
     return fitted, fit, run(fitted)
 
 
-def _shown(agreed: dict, outputs: list[np.ndarray], fit: Letterbox) -> Detections:
+def _shown(agreed: dict, outputs: list[np.ndarray], fit: Letterbox) -> Instances:
     """Detections with the suggested thresholds."""
     thresholds = agreed["thresholds"]
     confidence, iou, most = (thresholds[name] for name in ("confidence", "iou", "most_detections"))
-    return decoding_of(agreed).detections(outputs, fit, confidence, iou, most)
+    return decoding_of(agreed).instances(outputs, fit, confidence, iou, most)

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 from lib.data.image_paths import IMAGES, image_paths
 from lib.data.images import damaged
-from lib.data.labels import parse_labels
 from lib.data.manifest import write_manifest
 from lib.step.errors import UserError
 
@@ -76,11 +75,12 @@ def _is_data(path: PurePosixPath) -> bool:
 
 
 def gather(
-    source: Path, image_folder: Path, label_folder: Path, classes: int, workers: int = 1, watch=iter
+    source: Path, image_folder: Path, label_folder: Path, parse_labels, workers: int = 1, watch=iter
 ) -> Gathered:
     """Copy the images and labels below `source` into two new flat folders, each image decoded, each label checked.
 
-    Polygons are written as the boxes around them. `watch` wraps the iteration over the images (a progress bar);
+    `parse_labels` is the task's: a label file's path → its boxes, and how many of them are around polygons, which are
+    written as these boxes. `watch` wraps the iteration over the images (a progress bar);
     `workers` decode at a time. Raises UserError when there is no `images` folder or it is empty, two images share a
     name, images do not decode (all of them named), or a label is broken.
     """
@@ -110,7 +110,7 @@ def gather(
     background = boxes = polygons = 0
     for stem, image in wanted.items():
         label = label_root / image.relative_to(found).with_suffix(".txt")
-        read, around = parse_labels(label, classes) if label.exists() else ((), 0)
+        read, around = parse_labels(label) if label.exists() else ((), 0)
         boxes += len(read)
         background += not len(read)
         polygons += around

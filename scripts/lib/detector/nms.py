@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from lib.data.letterbox import Letterbox
-from lib.detector.detections import Detections
+from lib.detector.instances import Instances
 
 # What Ultralytics' validator and the COCO leader board use: nearly everything is kept, the metric sorts it out.
 CONFIDENCE = 0.001
@@ -15,7 +15,7 @@ MOST_CANDIDATES = 30_000
 
 def detect(
     predictions: np.ndarray, fit: Letterbox, confidence: float = CONFIDENCE, iou: float | None = IOU, most: int = MOST
-) -> Detections:
+) -> Instances:
     """Detections from predictions [N, 4+C] (cx, cy, w, h in input pixels; scores 0..1).
 
     An anchor point gives one candidate for each class above `confidence`; of the candidates the MOST_CANDIDATES best
@@ -34,7 +34,7 @@ def detect(
         kept = _nms(np.concatenate([corner, size], axis=1), scores, classes, iou)
     kept = np.flatnonzero(kept)[:most]
     boxes = fit.to_image(np.concatenate([corner, corner + size], axis=1)[kept])
-    return Detections(boxes.astype(np.float32), scores[kept], classes[kept])
+    return Instances(boxes.astype(np.float32), scores[kept], classes[kept])
 
 
 def _nms(boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray, iou: float) -> np.ndarray:

@@ -6,7 +6,7 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from lib.data.imgsz import ImageSize
-from lib.detector.outputs import outputs_by_metadata
+from lib.detector.output_spec import outputs_by_metadata
 from lib.graph.class_names import told_names
 from lib.step.errors import UserError
 from lib.step.files import whole

@@ -4,12 +4,12 @@ import numpy as np
 import onnxruntime
 
 from lib.data.imgsz import ImageSize
-from lib.detector.outputs import Outputs, outputs_by_metadata
+from lib.detector.output_spec import OutputSpec, outputs_by_metadata
 from lib.graph.class_names import told_names
 from lib.step.errors import UserError
 
 
-def outputs_of(session: onnxruntime.InferenceSession) -> Outputs:
+def outputs_of(session: onnxruntime.InferenceSession) -> OutputSpec:
     """What a detector's metadata and shapes say of its outputs. Raises UserError when they are no detector's."""
     [given] = session.get_inputs()
     _, _, height, width = given.shape
@@ -31,7 +31,7 @@ def open_session(model) -> onnxruntime.InferenceSession:
         raise UserError(f"onnxruntime cannot load {name}: {str(error).splitlines()[0]}") from None
 
 
-def detector_outputs(path, names: list[str]) -> Outputs:
+def detector_outputs(path, names: list[str]) -> OutputSpec:
     """`outputs_of` the detector in the file `path`. Raises UserError when it does not score one class a name."""
     outputs = outputs_of(open_session(path))
     if outputs.classes != len(names):

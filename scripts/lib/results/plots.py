@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 
 from lib.data.images import read_image
 from lib.data.imgsz import parse_imgsz
-from lib.detector.detections import Detections
+from lib.detector.instances import Instances
 from lib.npu.layer_errors import worst
 from lib.npu.verdict import RUNS
 from lib.results.choice import pareto_front
@@ -144,7 +144,7 @@ def layer_errors(table: pd.DataFrame, title: str, path) -> None:
     _save(figure, path)
 
 
-def detection_grid(images: list[Path], columns: dict[str, list[Detections]], names: list[str], confidence: float, path):
+def detection_grid(images: list[Path], columns: dict[str, list[Instances]], names: list[str], confidence: float, path):
     """Images down, models across: the boxes of each model's detections above `confidence`, a colour a class."""
     figure, axes = plt.subplots(
         len(images),
@@ -179,7 +179,7 @@ def _with_bars(axis, x, rows: pd.DataFrame, **style) -> None:
     axis.errorbar(x, middle, yerr=np.nan_to_num(limits).clip(min=0), capsize=2, elinewidth=0.8, **style)
 
 
-def _above(found: Detections, confidence: float):
+def _above(found: Instances, confidence: float):
     kept = found.scores >= confidence
     return found.boxes[kept], found.scores[kept], found.classes[kept]
 

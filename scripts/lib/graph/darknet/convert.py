@@ -15,7 +15,7 @@ import onnx
 from onnx import helper
 
 from lib.data.imgsz import ImageSize
-from lib.data.labels import read_names
+from lib.data.names import read_names
 from lib.detector.anchors import to_metadata
 from lib.graph.darknet.layers import INPUT, Convolutional, Dropout, Maxpool, Network, Route, Shortcut, Upsample, Yolo
 from lib.graph.darknet.network import read_network

@@ -12,7 +12,7 @@ import onnx
 
 from lib.detector.anchors import from_metadata
 from lib.detector.head import END2END_KEY, HEAD_KEY, SELECTED, SINGLE, SPLIT
-from lib.detector.outputs import is_end2end
+from lib.detector.output_spec import is_end2end
 from lib.graph.onnx_file import metadata
 from lib.graph.surgery import (
     darknet_single,

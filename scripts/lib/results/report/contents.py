@@ -9,7 +9,7 @@ import pandas as pd
 from lib.accuracy.evaluation import read_measured, require_same_resamples
 from lib.data.images import damage, read_image
 from lib.data.weights_folder import model_files
-from lib.detector.outputs import is_end2end
+from lib.detector.output_spec import is_end2end
 from lib.graph.onnx_file import load, metadata
 from lib.npu.layer_errors import worst
 from lib.npu.verdict import FAILS, RUNS, UNSURE

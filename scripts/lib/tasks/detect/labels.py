@@ -1,4 +1,4 @@
-"""Class names, and labels in Ultralytics' layout: `class cx cy w h` a line, as fractions of the image's sides.
+"""Labels in Ultralytics' layout: `class cx cy w h` a line, as fractions of the image's sides.
 
 Layout: https://docs.ultralytics.com/datasets/detect/
 """
@@ -13,20 +13,6 @@ from lib.step.errors import UserError
 from lib.step.files import read_text, require
 
 BORDER_TOLERANCE = 1e-3  # of the image's side; labels are rounded to a few digits
-
-
-def read_names(names: list[str]) -> list[str]:
-    """Class names as given: the names themselves, or one file with a name a line.
-
-    Raises UserError when a name is missing, empty or there twice.
-    """
-    if len(names) == 1 and Path(names[0]).is_file():
-        names = read_text(names[0]).splitlines()
-        names = names[: len(names) - (bool(names) and not names[-1].strip())]
-    names = [name.strip() for name in names]
-    if not names or not all(names) or len(set(names)) != len(names):
-        raise UserError(f"class names must be distinct and not empty, one a line in a file or one an argument: {names}")
-    return names
 
 
 def read_labels(path: Path, classes: int) -> np.ndarray:

@@ -1,0 +1,34 @@
+"""Instances of one image: what a detector finds in it, or what its labels say."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Instances:
+    """Instances of one image, in detections the best first: boxes [n, 4] x1, y1, x2, y2 in its pixels, scores [n],
+    classes [n].
+
+    extras: what the task adds, by its name; each an array of n rows (keypoints, mask coefficients, an angle). Raises
+    ValueError when the arrays are not of n rows.
+    """
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    classes: np.ndarray
+    extras: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def __post_init__(self):
+        rows = {len(self.boxes), len(self.scores), len(self.classes), *map(len, self.extras.values())}
+        if len(rows) != 1 or self.boxes.shape[1:] != (4,):
+            shapes = [each.shape for each in (self.boxes, self.scores, self.classes, *self.extras.values())]
+            raise ValueError(f"instances need boxes [n, 4] and as many scores, classes and extras, not {shapes}")
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __getitem__(self, rows) -> "Instances":
+        """The instances of `rows`: a slice, indices, or a mask [n]."""
+        extras = {name: values[rows] for name, values in self.extras.items()}
+        return Instances(self.boxes[rows], self.scores[rows], self.classes[rows], extras)
