@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from lib.npu.verdict import cpu_operators
+from lib.npu.build import Build
+from lib.npu.verdict import Judgement
 from lib.results import run_files
 from lib.results.rounding import DIGITS, MAP_DIGITS
 from lib.results.sweep import Variant
@@ -66,8 +67,8 @@ def class_differences(run: Path, variant: Variant) -> pd.DataFrame:
 def _row(run: Path, variant: Variant) -> dict:
     exported, int8 = read_metrics(run, variant)
     adapted = read_json(run_files.adapted_metrics(run, variant), *METRICS)
-    build = read_json(run_files.rknn(run, variant, "build.json"), "operators", "rknn_bytes")
-    judged = read_json(run_files.rknn(run, variant, "verdict.json"), "verdict")
+    build = Build.read(run_files.rknn(run, variant, "build.json"))
+    judged = Judgement.read(run_files.rknn(run, variant, "verdict.json"))
     return {
         **variant._asdict(),
         "map50_95_fp32": round(exported["map50_95"], MAP_DIGITS),
@@ -76,16 +77,16 @@ def _row(run: Path, variant: Variant) -> dict:
         "map50_95_int8": round(int8["map50_95"], MAP_DIGITS),
         "map50_int8": round(int8["map50"], MAP_DIGITS),
         "retention": _rounded(int8["retention"]),
-        "rknn_mb": round(build["rknn_bytes"] / 1e6, DIGITS["rknn_mb"]),
-        "npu_mcycles": round(build["npu_mcycles"], DIGITS["npu_mcycles"]),
-        "internal_kb": round(build["internal_kb"], DIGITS["internal_kb"]),
-        "weight_kb": round(build["weight_kb"], DIGITS["weight_kb"]),
-        "cpu_ops": len(cpu_operators(build["operators"])),
-        "verdict": judged["verdict"]["result"],
+        "rknn_mb": round(build.rknn_bytes / 1e6, DIGITS["rknn_mb"]),
+        "npu_mcycles": round(build.npu_mcycles, DIGITS["npu_mcycles"]),
+        "internal_kb": round(build.internal_kb, DIGITS["internal_kb"]),
+        "weight_kb": round(build.weight_kb, DIGITS["weight_kb"]),
+        "cpu_ops": len(build.cpu_operators),
+        "verdict": judged.verdict.result,
         "retention_low": _rounded(int8["retention_low"]),
         "retention_high": _rounded(int8["retention_high"]),
-        "ms_low": round(judged["costs"]["ms_low"], DIGITS["ms_low"]),
-        "ms_high": round(judged["costs"]["ms_high"], DIGITS["ms_high"]),
+        "ms_low": round(judged.costs.ms_low, DIGITS["ms_low"]),
+        "ms_high": round(judged.costs.ms_high, DIGITS["ms_high"]),
     }
 
 
