@@ -64,7 +64,9 @@ class Column:
     @property
     def sentences(self) -> str:
         """The meaning and the note, in Markdown."""
-        return f"{self.meaning[0].upper()}{self.meaning[1:]}. {self.note}".rstrip()
+        # `mAP50-95` and names between backticks keep their letters.
+        first, space, rest = self.meaning.partition(" ")
+        return f"{first.capitalize() if first.islower() else first}{space}{rest}. {self.note}".rstrip()
 
 
 def _text(name: str, label: str, meaning: str, value, **more) -> Column:
