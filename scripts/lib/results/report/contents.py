@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import pandas as pd
 
-from lib.accuracy.evaluation import read_measured, require_same_resamples
+from lib.accuracy.evaluation import read_resampled, require_same_resamples
 from lib.data.images import damage, read_image
 from lib.data.weights_folder import model_files
 from lib.detector.output_spec import is_end2end
@@ -40,7 +40,7 @@ def contents(run: Path, config: dict) -> dict:
     judged = {label: read_json(run_files.rknn(run, each, "verdict.json")) for label, each in labelled.items()}
     alike = []
     if best is not None:
-        measured = {label: read_measured(run_files.resampled(run, each)) for label, each in labelled.items()}
+        measured = {label: read_resampled(run_files.resampled(run, each)) for label, each in labelled.items()}
         require_same_resamples(list(measured.values()))
         alike = not_told_apart(table, {label: each.resampled for label, each in measured.items()}, best)
     exported, _ = read_metrics(run, chosen[0])
