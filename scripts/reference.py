@@ -68,7 +68,7 @@ def columns_reference() -> str:
     parts = []
     for heading, columns in TABLES.items():
         rows = [(f"`{column.name}`", column.label, column.sentences) for column in columns]
-        parts += [f"## {heading}", table(("column", "in the report", "meaning"), rows)]
+        parts += [f"## {heading}", table(("column", "heading", "meaning"), rows)]
     return "\n\n".join(parts)
 
 

@@ -16,6 +16,7 @@ import frontier
 import reference
 from lib.npu import layer_errors
 from lib.results import columns, run_files
+from lib.results.board_results import Agreement, RanOnBoard, Times
 from lib.results.sweep import variants
 from lib.results.table import read_table
 from lib.step.files import sha256
@@ -122,13 +123,12 @@ def test_every_column_of_the_table_has_a_meaning(tmp_path, with_board):
         },
     }
     if with_board:
-        files[run_files.board(tmp_path, variant, "board.json")] = {
-            "rknn_sha256": sha256(model),
-            "result": run_files.BOARD_RAN,
-            "metrics": metrics,
-            "run_ms": {"median": 1.5},
-            "verdict_was": "right",
-        }
+        times = Times(1.0, 1.5, 2.0, 3)
+        agreement = Agreement(0.25, 1, 1.0, 1.0, 0.0, ())
+        files[run_files.board(tmp_path, variant, "board.json")] = RanOnBoard(
+            "ran", "runs", "right", "2.3.2", "0.9.2", 1.0, times, times, None, agreement, (), None, metrics, "",
+            sha256(model), "2.3.2",
+        ).to_json()  # fmt: skip
     for path, content in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(content))

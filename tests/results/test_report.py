@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 from contextlib import contextmanager
+from functools import partial
 
 import cv2
 import numpy as np
@@ -22,6 +23,7 @@ from conftest import ROOT, image
 import make_report
 from lib.accuracy.evaluation import ResampledMap, write_resampled
 from lib.detector.head import END2END_KEY
+from lib.results.board_results import Agreement, ImageDifference, OutputDifference, RanOnBoard, RefusedByBoard, Times
 from lib.results.choice import focus, indistinguishable_from, pareto_front, recommended
 from lib.results.plots import class_changes, map_over_imgsz, map_over_max_images, pareto
 from lib.results.report.contents import contents
@@ -325,20 +327,17 @@ def test_what_a_board_told_stands_beside_the_simulator(run, tmp_path):
     ran, refused, older = (
         again / "board" / f"tiny/320/{each}" for each in ("split/normal-8", "single/normal-8", "split/normal-64")
     )
-    times = {"low": 20.0, "median": 21.25, "high": 30.0, "count": 22}
-    told = {
-        "result": "ran", "verdict": "runs", "verdict_was": "right", "runtime": "2.3.2", "driver": "0.9.2",
-        "init_ms": 35.0,
-        "run_ms": times, "decode_ms": times, "repeated_ms": None, "diverging": "box_8", "measured": "a line,420",
-        "outputs": [{"name": "box_8", "share": 0.125, "largest": 3}, {"name": "scores_8", "share": 0.0, "largest": 0}],
-        "agreement": {"share": 0.75, "detections": 40, "iou": 0.91, "score": 0.04,
-                      "worst": [{"image": HOSTILE, "missed": 2, "iou": 0.91, "score": 0.04}]},
-        "metrics": {"map50_95": 0.4321},
-    }  # fmt: skip
-    words = {"result": "refused", "words": f"unsupport cpu {HOSTILE} op", "verdict": "runs", "verdict_was": "wrong"}
-    for folder, value in ((ran, told), (refused, words), (older, told)):
+    times = Times(20.0, 21.25, 30.0, 22)
+    worst = ImageDifference(HOSTILE, 2, 0.91, 0.04)
+    outputs = (OutputDifference("box_8", 0.125, 3), OutputDifference("scores_8", 0.0, 0))
+    told = partial(
+        RanOnBoard, "ran", "runs", "right", "2.3.2", "0.9.2", 35.0, times, times, None,
+        Agreement(0.25, 40, 0.75, 0.91, 0.04, (worst,)), outputs, "box_8", {"map50_95": 0.4321}, "a line,420",
+    )  # fmt: skip
+    words = partial(RefusedByBoard, "refused", f"unsupport cpu {HOSTILE} op", "runs", "wrong")
+    for folder, results in ((ran, told), (refused, words), (older, told)):
         model = again / "rknn" / folder.relative_to(again / "board") / "model.rknn"
-        write(folder / "board.json", value | {"rknn_sha256": hashlib.sha256(model.read_bytes()).hexdigest()})
+        write(folder / "board.json", results(hashlib.sha256(model.read_bytes()).hexdigest(), "2.3.2").to_json())
     # Built anew since then.
     write(again / "rknn" / "tiny/320/split/normal-64" / "model.rknn", b"\xff")
     page = render(contents(again, CONFIG))

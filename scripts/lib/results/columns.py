@@ -64,7 +64,9 @@ class Column:
     @property
     def sentences(self) -> str:
         """The meaning and the note, in Markdown."""
-        return f"{self.meaning[0].upper()}{self.meaning[1:]}. {self.note}".rstrip()
+        # `mAP50-95` and names between backticks keep their letters.
+        first, space, rest = self.meaning.partition(" ")
+        return f"{first.capitalize() if first.islower() else first}{space}{rest}. {self.note}".rstrip()
 
 
 def _text(name: str, label: str, meaning: str, value, **more) -> Column:
@@ -211,7 +213,7 @@ BOARD_COLUMNS = (
         "mAP50-95 board",
         "the INT8 model on a board",
         MAP_DIGITS,
-        lambda row: row.on_board["metrics"]["map50_95"] if row.on_board else None,
+        lambda row: row.on_board.metrics["map50_95"] if row.on_board else None,
         note="Empty where no board ran the variant.",
     ),
     Column(
@@ -219,20 +221,20 @@ BOARD_COLUMNS = (
         "Time ms, board",
         "median time of `rknn_run` on that board",
         1,
-        lambda row: row.on_board["run_ms"]["median"] if row.on_board else None,
+        lambda row: row.on_board.run_ms.median if row.on_board else None,
         note="Over the images, without the decoder.",
     ),
     _text(
         "board",
         "Board result",
         "`ran`, or why the board's runtime refuses the model",
-        lambda row: row.board_words,
+        lambda row: row.board.outcome if row.board else None,
     ),
     _text(
         "verdict_was",
         "Verdict on board",
         "`right` where the board did as the verdict said, else `wrong`",
-        lambda row: row.board["verdict_was"] if row.board else None,
+        lambda row: row.board.verdict_was if row.board else None,
         note="`undecided` for a verdict that was `unsure`.",
     ),
 )

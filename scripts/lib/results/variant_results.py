@@ -5,6 +5,7 @@ from pathlib import Path
 
 from lib.npu.verdict import cpu_operators
 from lib.results import run_files
+from lib.results.board_results import RanOnBoard, RefusedByBoard, read_board_results
 from lib.results.sweep import Variant
 from lib.step.files import read_json, sha256
 
@@ -22,7 +23,7 @@ class VariantResults:
     build: dict
     verdict: dict
     costs: dict
-    board: dict | None  # None where no board ran this build
+    board: RanOnBoard | RefusedByBoard | None  # None where no board was given this build
 
     @property
     def cpu_operators(self) -> int:
@@ -30,16 +31,9 @@ class VariantResults:
         return len(cpu_operators(self.build["operators"]))
 
     @property
-    def on_board(self) -> dict | None:
-        """What a board measured; None where none ran this build, or it refused it."""
-        return self.board if self.board and self.board["result"] == run_files.BOARD_RAN else None
-
-    @property
-    def board_words(self) -> str | None:
-        """`ran`, or why the board refuses the model; None where no board was asked."""
-        if self.on_board:
-            return run_files.BOARD_RAN
-        return self.board["words"] if self.board else None
+    def on_board(self) -> RanOnBoard | None:
+        """What a board measured; None where none was given this build, or it refused it."""
+        return self.board if isinstance(self.board, RanOnBoard) else None
 
 
 def read_variant_results(run: Path, variant: Variant) -> VariantResults:
@@ -66,10 +60,10 @@ def read_metrics(run: Path, variant: Variant) -> tuple[dict, dict]:
     )
 
 
-def read_board(run: Path, variant: Variant) -> dict | None:
-    """What a board did with the variant's model (board.json); None where none ran it, or ran another build of it."""
+def read_board(run: Path, variant: Variant) -> RanOnBoard | RefusedByBoard | None:
+    """What a board did with the variant's model; None where none was given it, or was given another build of it."""
     path = run_files.board(run, variant, "board.json")
     if not path.exists():
         return None
-    board = read_json(path)
-    return board if board["rknn_sha256"] == sha256(run_files.rknn(run, variant, "model.rknn")) else None
+    board = read_board_results(path)
+    return board if board.rknn_sha256 == sha256(run_files.rknn(run, variant, "model.rknn")) else None

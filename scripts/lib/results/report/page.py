@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from lib.results.board_results import RanOnBoard, RefusedByBoard
 from lib.results.columns import Column
 from lib.results.report.provenance import FileChecksum
 
@@ -90,7 +91,7 @@ class OnBoard:
 
     title: str
     simulator: float
-    board: dict
+    board: RanOnBoard | RefusedByBoard
 
 
 @dataclass(frozen=True)
