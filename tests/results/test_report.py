@@ -31,6 +31,7 @@ from lib.results.report.provenance import portable_config
 from lib.results.report.render import render
 from lib.results.sweep import variants
 from lib.results.table import class_differences, from_csv, to_csv, to_markdown, variant_of
+from lib.results.variant_results import VariantResults
 from lib.step.errors import UserError, run_step
 
 # Expressions for the browser.
@@ -197,7 +198,7 @@ def run(tmp_path_factory):
             "cma_mb": 66,
         }
         build = run / "rknn" / variant.path()
-        write(build / "build.json", {"toolkit": "2.3.2", "rknn_bytes": 1})
+        write(build / "build.json", {"toolkit": "2.3.2", "operators": [], "rknn_bytes": 1})
         write(build / "verdict.json", {"costs": costs, "verdict": verdict})
         resampled = images + 0.6 - change + np.random.default_rng(number).normal(0, 0.001, 200)
         measured = ResampledMap([f"{n}.jpg" for n in range(22)], 0, 0.6 - change, resampled)
@@ -229,7 +230,7 @@ def run(tmp_path_factory):
     map_over_max_images(table, plots / "map_over_max_images.png")
     pareto(table, plots / "pareto.png")
     shown = variant_of(table.loc[focus(table)])
-    class_changes(class_differences(run, shown), shown.title(), plots / "class_changes.png")
+    class_changes(class_differences(VariantResults(run, shown)), shown.title(), plots / "class_changes.png")
     cv2.imwrite(str(plots / "detections.png"), image(0, 1200, 900))
     write(run / "weights" / "tiny" / "tiny.pt", b"weights")
     write(run / "dataset" / "split.csv", "image,part\n")
