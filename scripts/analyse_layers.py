@@ -8,6 +8,7 @@ The image is the first of --dataset that has a label and is held out.
 import sys
 from pathlib import Path
 
+from lib import tasks
 from lib.data.calibration import calibration_images
 from lib.data.images import read_image
 from lib.data.letterbox import letterbox
@@ -21,7 +22,6 @@ from lib.step.arguments import StepParser
 from lib.step.console import say
 from lib.step.errors import UserError, run_step
 from lib.step.files import require, write_text
-from lib.tasks.detect.labels import labelled_images
 
 
 def main(argv=None):
@@ -38,11 +38,11 @@ def main(argv=None):
     args = parser.parse_args(argv)
     calibration = calibration_images(args.calibration)
     names = read_names(args.names)
-    imgsz = detector_outputs(require(args.model, "model"), names).imgsz
-    images = labelled_images(args.dataset, len(names))
+    outputs = detector_outputs(require(args.model, "model"), names)
+    images = tasks.get(outputs.task).labelled_images(args.dataset, len(names))
     if not images:
         raise UserError(f"no held-out image of {args.dataset} has a label, so there is nothing to analyse with")
-    fitted, _ = letterbox(read_image(args.dataset / "images" / images[0]), imgsz)
+    fitted, _ = letterbox(read_image(args.dataset / "images" / images[0]), outputs.imgsz)
     with toolkit.quantized(args.model, calibration, args.platform, args.algorithm) as session:
         table = session.analyse(fitted)
     write_text(args.csv, to_csv(table))

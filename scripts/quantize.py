@@ -38,7 +38,7 @@ def main(argv=None):
         title = f"INT8 {args.model.stem} {outputs.imgsz}"
         detections = detect_all(session.simulate, outputs, images, args.threads, title)
     write_detections(args.detections, detections)
-    say(f"detected {args.detections}: {sum(len(each.scores) for each in detections.found)} in {len(images)} images")
+    say(f"detected {args.detections}: {detections.count()} in {len(images)} images")
 
 
 def parse(argv):
