@@ -311,7 +311,7 @@ def test_an_older_environment_and_the_cache_count_as_room(tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("output, cause", [
-    ("error: command '/usr/bin/gcc' failed: No such file or directory", "needs a C compiler"),
+    ("error: [Errno 2] No such file or directory: 'gcc'", "needs a C compiler"),
     ("fatal error: Python.h: No such file or directory", "needs a C compiler"),
     ("Failed to build connection-pool==0.0.3", "its output is above"),
 ])  # fmt: skip
