@@ -27,7 +27,7 @@ SIZES = {"x86_64": 6.3, "aarch64": 2.0}
 # What venv, pip and uv print when they fail, and what that means; the first that is found is said.
 CAUSES = (
     (
-        r"ensurepip is not available|No module named '?(venv|ensurepip)",
+        r"ensurepip is not\s+available|No module named '?(venv|ensurepip)",
         "this Python has no venv module; on Debian and Ubuntu run: sudo apt-get install python3-venv",
     ),
     (
@@ -154,7 +154,8 @@ def install_uv(venv):
     # Each pip has its own idea of what to trust; the variable of OpenSSL and uv counts for all.
     if "SSL_CERT_FILE" in environment and not {"PIP_CERT", "REQUESTS_CA_BUNDLE"} & set(environment):
         environment["PIP_CERT"] = environment["SSL_CERT_FILE"]
-    options = ["--quiet", "--disable-pip-version-check", "--require-hashes"]
+    # Not --quiet: of a certificate that it does not know pip speaks only then.
+    options = ["--disable-pip-version-check", "--require-hashes"]
     run(python, "-m", "pip", "install", *options, "-r", REQUIREMENTS / "uv.txt", env=environment)
     return venv / "bin" / "uv"
 
@@ -203,7 +204,7 @@ def run(*command, env=None):
     output = process.communicate()[0].decode("utf-8", "replace")
     if process.returncode == 0:
         return output
-    print(output, end="", file=sys.stderr)
+    print(output.rstrip(), file=sys.stderr)
     for pattern, cause in CAUSES:
         if re.search(pattern, output):
             raise SetUpError(cause)

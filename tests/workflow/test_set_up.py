@@ -216,11 +216,14 @@ def test_other_systems(machine):
 
 
 def test_a_python_without_venv(machine):
-    # As Debian's python3 without python3-venv: the module is there, ensurepip is not.
-    hook = machine.home / "hook"
-    hook.mkdir()
-    (hook / "sitecustomize.py").write_text("import sys\nsys.modules['ensurepip'] = None\n")
-    done = set_up_on(machine, PYTHONPATH=str(hook))
+    # What Debian's python3 prints without python3-venv.
+    python = machine.home / "python3"
+    python.write_text(
+        "#!/bin/sh\necho 'The virtual environment was not created successfully because ensurepip is not'\n"
+        "echo 'available.  On Debian/Ubuntu systems, you need to install the python3-venv'\nexit 1\n"
+    )
+    python.chmod(0o755)
+    done = set_up_on(machine, disguise=f"sys.executable = {str(python)!r}")
     assert "sudo apt-get install python3-venv" in said(done)
 
 
