@@ -94,7 +94,7 @@ def draw_objects(canvas, rng):
     height, width = canvas.owner.shape
     count = 0 if rng.random() < 0.04 else int(min(MAX_OBJECTS, 1 + rng.gamma(2.0, 1.8)))
     is_part = rng.permutation(np.arange(count + rng.integers(0, 5)) < count)
-    zoom = np.exp(rng.uniform(np.log(48), np.log(160)))  # one camera distance a image, so sizes go together
+    zoom = np.exp(rng.uniform(np.log(48), np.log(160)))  # one camera distance per image, so sizes go together
     kinds, previous = [], None
     for part in is_part:
         size = np.clip(zoom * np.exp(rng.uniform(np.log(0.6), np.log(1.6))), MIN_SIZE, MAX_SIZE) * canvas.scale
