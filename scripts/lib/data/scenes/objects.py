@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from lib.data.scenes.canvas import MAX_SIZE
-from lib.data.scenes.shapes import DECOYS, LYING, PARTS, o_ring
+from lib.data.scenes.shapes import CLASS_SHAPES, DECOYS, LYING, o_ring
 from lib.data.scenes.texture import random_colour
 
 MAX_OBJECTS = 12
@@ -104,8 +104,8 @@ def draw_objects(canvas, rng):
             reach = (previous[1] + size) * rng.uniform(0.25, 0.5)
             centre = previous[0] + np.array((np.cos(angle), np.sin(angle))) * reach
         if part:
-            kinds.append(int(rng.integers(len(PARTS))))
-            _draw_shape(canvas, rng, PARTS[kinds[-1]], centre, size, owner=len(kinds))
+            kinds.append(int(rng.integers(len(CLASS_SHAPES))))
+            _draw_shape(canvas, rng, CLASS_SHAPES[kinds[-1]], centre, size, owner=len(kinds))
         else:
             _draw_shape(canvas, rng, DECOYS[rng.integers(len(DECOYS))], centre, size)
         previous = centre, size
