@@ -11,6 +11,7 @@ from pathlib import Path
 
 import cv2
 
+from lib import tasks
 from lib.data.calibration import calibration_images
 from lib.data.images import read_image
 from lib.data.letterbox import letterbox
@@ -24,7 +25,6 @@ from lib.step.arguments import StepParser
 from lib.step.console import say
 from lib.step.errors import UserError, run_step
 from lib.step.files import require, write_text
-from lib.tasks.detect.labels import labelled_images
 
 
 def main(argv=None):
@@ -41,11 +41,11 @@ def main(argv=None):
     args = parser.parse_args(argv)
     calibration = calibration_images(args.calibration)
     names = read_names(args.names)
-    imgsz = detector_outputs(require(args.model, "model"), names).imgsz
-    images = labelled_images(args.dataset, len(names))
+    outputs = detector_outputs(require(args.model, "model"), names)
+    images = tasks.get(outputs.task).labelled_images(args.dataset, len(names))
     if not images:
         raise UserError(f"no held-out image of {args.dataset} has a label, so there is nothing to analyse with")
-    fitted, _ = letterbox(read_image(args.dataset / "images" / images[0]), imgsz)
+    fitted, _ = letterbox(read_image(args.dataset / "images" / images[0]), outputs.imgsz)
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch, "letterboxed.png")
         cv2.imwrite(str(path), fitted[:, :, ::-1])

@@ -50,7 +50,7 @@ def main(argv=None):
         start = partial(toolkit.simulate, rknn)
         found = detect_all(start, outputs, images, args.threads, f"INT8 {args.model.stem} {outputs.imgsz}")
     write_detections(args.detections, found)
-    say(f"detected {args.detections}: {sum(len(each.scores) for each in found.found)} in {len(images)} images")
+    say(f"detected {args.detections}: {found.count()} in {len(images)} images")
 
 
 def parse(argv):

@@ -97,7 +97,7 @@ def one(args, settings: Settings, bundle: Path, agreed: dict, folder: Path, unfi
     write_detections(folder / "detections.npz", found)
     write_json(folder / "board.json", told | pinned)
     say(
-        f"{variant.title()}: mAP50-95 {metrics['map50_95']:.4f} on the board, "
+        f"{variant.title()}: mAP50-95 {metrics.map50_95:.4f} on the board, "
         f"{agreed['accuracy']['map50_95_int8']:.4f} on the simulator; rknn_run {told['run_ms']['median']:.1f} ms "
         f"({told['run_ms']['low']:.1f} to {told['run_ms']['high']:.1f})"
     )

@@ -149,7 +149,7 @@ def test_map_on_the_board_is_the_simulators(sham):
     ours = read_detections(sham.results / "detections" / place / "normal-8.npz")
     theirs = read_detections(sham.results / "board" / place / "normal-8" / "detections.npz")
     assert len(ours.images) == IMAGES
-    for one, other in zip(ours.found, theirs.found):
+    for one, other in zip(ours.instances, theirs.instances):
         compare(one, other)
     page = (sham.results / "report.html").read_text()
     assert "unsupport cpu Transpose op" in page and "On the board" in page

@@ -17,7 +17,9 @@ import yaml
 from conftest import ASSETS, image
 
 import lib.graph.darknet.weights
+from lib import tasks
 from lib.accuracy.average_precision import average_precision
+from lib.accuracy.detection_set import DetectionSet
 from lib.data.dataset import gather, unpack
 from lib.data.image_paths import image_paths
 from lib.data.images import read_image
@@ -41,7 +43,6 @@ from lib.npu.build_log import BuildLog, read_build_log
 from lib.npu.verdict import Build, cpu_operators, verdict
 from lib.step.errors import UserError
 from lib.step.files import read_json, sha256
-from lib.tasks.detect.labels import parse_labels, read_boxes
 
 SIZE = ImageSize(96, 64)
 IMAGES = [letterbox(image(seed), SIZE)[0] for seed in range(3)]
@@ -237,9 +238,8 @@ def coco128(assets, tmp_path_factory):
     folder = tmp_path_factory.mktemp("coco128")
     unpack(assets / "coco128.zip", folder / "unpacked")
     (folder / "flat").mkdir()
-    gather(
-        folder / "unpacked", folder / "flat" / "images", folder / "flat" / "labels", partial(parse_labels, classes=80)
-    )
+    check_label = partial(tasks.get(tasks.DEFAULT).check_label, classes=80)
+    gather(folder / "unpacked", folder / "flat" / "images", folder / "flat" / "labels", check_label)
     return folder / "flat", image_paths(folder / "flat" / "images")
 
 
@@ -256,10 +256,11 @@ def test_map_of_published_weights_is_that_of_opencv(darknet_assets, coco128, nam
         fitted, fit = letterbox(read_image(path), size)
         predictions = decode(infer(session, to_tensor(fitted)), EXPORTED, size, layers)
         found.append(detect(predictions, fit, confidence=0.2))
-        truth.append(read_boxes(folder, path.name, fit.source, 80))
+        truth.append(tasks.get(tasks.DEFAULT).ground_truth(folder, path.name, fit.source, 80))
         sizes.append(fit.source)
     names = read_names([str(darknet_assets / "coco.names")])
-    assert average_precision(truth, found, sizes, names)["map50_95"] == pytest.approx(expected, abs=0.005)
+    detections = DetectionSet([path.name for path in images], sizes, found)
+    assert average_precision(truth, detections, names).map50_95 == pytest.approx(expected, abs=0.005)
 
 
 @pytest.fixture

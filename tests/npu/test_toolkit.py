@@ -41,7 +41,7 @@ def test_detections_of_the_step_are_those_of_the_simulator(split_onnx, pool, hel
     assert found.images == ["a.png", "b.png", "c.png"] and found.sizes == [(90, 70)] * 3
     with built(split_onnx, pool) as rknn:
         run = toolkit.simulate(rknn)
-        for name, each in zip(found.images, found.found):
+        for name, each in zip(found.images, found.instances):
             fitted, fit = letterbox(read_image(heldout / "images" / name), SIZE)
             expected = detect(decode(run(fitted), SPLIT, SIZE), fit)
             assert len(expected.scores) > 0

@@ -21,7 +21,7 @@ from chromium import BROKEN_IMAGES, find_axe
 from conftest import ROOT, image
 
 import make_report
-from lib.accuracy.evaluation import Measured, write_measured
+from lib.accuracy.evaluation import ResampledMap, write_resampled
 from lib.detector.head import END2END_KEY
 from lib.results.board_results import Agreement, ImageDifference, OutputDifference, RanOnBoard, RefusedByBoard, Times
 from lib.results.choice import focus, indistinguishable_from, pareto_front, recommended
@@ -133,7 +133,7 @@ def test_report_names_what_cannot_be_told_apart_and_the_cheapest_of_it(run, tmp_
     (again / "table.csv").write_text(to_csv(table))
     page = render(contents(again, CONFIG))
     assert "cheapest of them in NPU cycles is <strong>tiny 96 split, normal, 64 calibration images</strong>" in page
-    write_measured(again / "metrics/tiny/96/split/normal-64.npz", Measured(["other.jpg"], 0, 0.5, np.ones(200)))
+    write_resampled(again / "metrics/tiny/96/split/normal-64.npz", ResampledMap(["other.jpg"], 0, 0.5, np.ones(200)))
     with pytest.raises(UserError, match="different images or resamples"):
         contents(again, CONFIG)
 
@@ -201,8 +201,8 @@ def run(tmp_path_factory):
         write(build / "build.json", {"toolkit": "2.3.2", "operators": [], "rknn_bytes": 1})
         write(build / "verdict.json", {"costs": costs, "verdict": verdict})
         resampled = images + 0.6 - change + np.random.default_rng(number).normal(0, 0.001, 200)
-        measured = Measured([f"{n}.jpg" for n in range(22)], 0, 0.6 - change, resampled)
-        write_measured((run / "metrics" / variant.path()).with_suffix(".npz"), measured)
+        measured = ResampledMap([f"{n}.jpg" for n in range(22)], 0, 0.6 - change, resampled)
+        write_resampled((run / "metrics" / variant.path()).with_suffix(".npz"), measured)
         write(build / "model.rknn", bytes([number]))
         for graph in ("exported", variant.head):
             write(run / "onnx" / variant.model / variant.imgsz / f"{graph}.onnx", onnx_file(graph=graph))

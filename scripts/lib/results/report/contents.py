@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import pandas as pd
 
-from lib.accuracy.evaluation import read_measured, require_same_resamples
+from lib.accuracy.evaluation import read_resampled, require_same_resamples
 from lib.data.images import damage, read_image
 from lib.data.weights_folder import model_files
 from lib.detector.output_spec import is_end2end
@@ -87,7 +87,7 @@ def _indistinguishable(table: pd.DataFrame, results: dict, best) -> list:
     """Labels of the rows that the images cannot tell apart from the recommended one."""
     if best is None:
         return []
-    measured = {label: read_measured(run_files.resampled(row.run, row.variant)) for label, row in results.items()}
+    measured = {label: read_resampled(run_files.resampled(row.run, row.variant)) for label, row in results.items()}
     require_same_resamples(list(measured.values()))
     return indistinguishable_from(table, {label: each.resampled for label, each in measured.items()}, best)
 
