@@ -4,13 +4,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from lib.accuracy.metrics import ComparedMetrics, Metrics
 from lib.npu.verdict import cpu_operators
 from lib.results import run_files
 from lib.results.board_results import RanOnBoard, RefusedByBoard, read_board_results
 from lib.results.sweep import Variant
 from lib.step.files import read_json, sha256
-
-METRICS = ("map50_95", "map50", "per_class")
 
 
 @dataclass(frozen=True)
@@ -24,19 +23,19 @@ class VariantResults:
     variant: Variant
 
     @cached_property
-    def exported(self) -> dict:
+    def exported(self) -> Metrics:
         """Accuracy of the model as exported, in FP32."""
-        return read_json(run_files.exported_metrics(self.run, self.variant), *METRICS)
+        return Metrics.read(run_files.exported_metrics(self.run, self.variant))
 
     @cached_property
-    def adapted(self) -> dict:
+    def adapted(self) -> Metrics:
         """Accuracy after graph surgery, in FP32."""
-        return read_json(run_files.adapted_metrics(self.run, self.variant), *METRICS)
+        return Metrics.read(run_files.adapted_metrics(self.run, self.variant))
 
     @cached_property
-    def int8(self) -> dict:
+    def int8(self) -> ComparedMetrics:
         """Accuracy in INT8 on the simulator, beside FP32's."""
-        return read_json(run_files.metrics(self.run, self.variant), *METRICS)
+        return ComparedMetrics.read(run_files.metrics(self.run, self.variant))
 
     @cached_property
     def build(self) -> dict:
