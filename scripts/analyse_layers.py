@@ -6,10 +6,7 @@ The image is the first of --dataset that has a label and is held out.
 """
 
 import sys
-import tempfile
 from pathlib import Path
-
-import cv2
 
 from lib import tasks
 from lib.data.calibration import calibration_images
@@ -18,7 +15,7 @@ from lib.data.letterbox import letterbox
 from lib.data.names import read_names
 from lib.graph.onnx_session import detector_outputs
 from lib.npu import toolkit
-from lib.npu.layer_errors import read_layer_errors, worst
+from lib.npu.layer_errors import worst
 from lib.results.plots import layer_errors
 from lib.results.table import to_csv
 from lib.step.arguments import StepParser
@@ -46,11 +43,8 @@ def main(argv=None):
     if not images:
         raise UserError(f"no held-out image of {args.dataset} has a label, so there is nothing to analyse with")
     fitted, _ = letterbox(read_image(args.dataset / "images" / images[0]), outputs.imgsz)
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch, "letterboxed.png")
-        cv2.imwrite(str(path), fitted[:, :, ::-1])
-        with toolkit.quantized(args.model, calibration, args.platform, args.algorithm) as rknn:
-            table = read_layer_errors(toolkit.layer_analysis(rknn, path))
+    with toolkit.quantized(args.model, calibration, args.platform, args.algorithm) as session:
+        table = session.analyse(fitted)
     write_text(args.csv, to_csv(table))
     title = " ".join([*args.model.with_suffix("").parts[-3:], args.algorithm])
     layer_errors(table, f"{title}, {len(calibration)} calibration images, {images[0]}", args.plot)

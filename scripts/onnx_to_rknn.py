@@ -35,9 +35,8 @@ from lib.graph.surgery.fixed_size import fix_size
 from lib.graph.surgery.proof import noise_image
 from lib.graph.surgery.simplify import simplify
 from lib.npu import toolkit
-from lib.npu.build_log import read_build_log
 from lib.npu.rknn_file import read_rknn
-from lib.npu.verdict import Build, described, verdict
+from lib.npu.verdict import verdict
 from lib.step import console
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
@@ -52,7 +51,7 @@ def main(argv=None):
     """Run the command."""
     args = parse(argv)
     with tempfile.TemporaryDirectory() as scratch:
-        # The verdict is read from the toolkit's words, so they go to a file in any case.
+        # A failure tells the last of the toolkit's words, so they go to a file in any case.
         console.log_to(args.log or str(Path(scratch, "log")))
         try:
             convert(args, Path(scratch))
@@ -110,13 +109,9 @@ def convert(args, scratch: Path) -> None:
     say(f"model      {args.model}: {size}, {', '.join(each['pass'] for each in record['passes']) or 'left as it is'}")
     save(adapted, scratch / "model.onnx")
     outputs = outputs_of(open_session(scratch / "model.onnx"))
-    printed = console.transcript()
-    with toolkit.quantized(
-        scratch / "model.onnx", images.calibration, args.platform, args.algorithm, verbose=True
-    ) as rknn:
-        judged = verdict(Build(read_build_log(printed()), args.cma_mb), args.platform)
-        toolkit.export(rknn, scratch / "model.rknn")
-        results = compare(scratch / "model.onnx", rknn, outputs, images.compared)
+    with toolkit.quantized(scratch / "model.onnx", images.calibration, args.platform, args.algorithm) as session:
+        judged = verdict(session.export(scratch / "model.rknn"), args.cma_mb)
+        results = compare(scratch / "model.onnx", session, outputs, images.compared)
     built = read_rknn(scratch / "model.rknn")
     lines = difference(results, args, images, classes, outputs.task)
     with whole(args.output) as part:
@@ -126,7 +121,7 @@ def convert(args, scratch: Path) -> None:
     for each, cosine in zip(built.outputs, np.mean([each.cosines for each in results], axis=0)):
         shape = list(each.shape)
         say(f"output     {each.name} {shape} scale {each.scale:.6g} zero point {each.zero_point}, cosine {cosine:.4f}")
-    say(f"verdict    {described(judged).removeprefix('verdict ')}")
+    say(f"verdict    {judged.line}")
     for line in lines:
         say(line)
 
@@ -177,10 +172,10 @@ class Result(NamedTuple):
     cosines: list[float]  # of each raw output in INT8 to that in FP32
 
 
-def compare(model: Path, rknn, outputs: OutputSpec, images: list[Path]) -> list[Result]:
+def compare(model: Path, session: toolkit.Session, outputs: OutputSpec, images: list[Path]) -> list[Result]:
     """Each image through the FP32 model and the simulator."""
     return over_images(
-        lambda: (onnx_runner(model), toolkit.simulate(rknn)), partial(_compare, outputs), images, 1, "FP32 and INT8"
+        lambda: (onnx_runner(model), session.simulate()), partial(_compare, outputs), images, 1, "FP32 and INT8"
     )
 
 

@@ -98,8 +98,8 @@ class ShamBoard:
         answers = self.answers[head] = Answers(folder, bundle / "model.rknn")
         onnx = self.results / "onnx" / "parts4" / IMGSZ / f"{head}.onnx"
         calibration = calibration_images(self.results / "calibration" / IMGSZ / "8" / "images.txt")
-        with toolkit.quantized(onnx, calibration, "rv1106", "normal") as rknn:
-            simulator = toolkit.simulate(rknn)
+        with toolkit.quantized(onnx, calibration, "rv1106", "normal") as session:
+            simulator = session.simulate()
             for path in sorted((self.results / "dataset" / "images").glob("*.*")):
                 if not path.name.startswith("."):
                     fitted, _ = letterbox(read_image(path), parse_imgsz(IMGSZ))

@@ -129,11 +129,10 @@ def bundle(request, tmp_path_factory, listed, heldout):
     evaluation = read_evaluation(run, "heldout", NAMES)
     rknn = run_files.rknn(run, variant, "model.rknn")
     rknn.parent.mkdir(parents=True)
-    with toolkit.quantized(onnx, calibration_images(listing), "rv1106", "normal") as built:
-        toolkit.export(built, rknn)
-        write_json(run_files.rknn(run, variant, "build.json"), {"rknn_bytes": rknn.stat().st_size})
+    with toolkit.quantized(onnx, calibration_images(listing), "rv1106", "normal") as session:
+        session.export(rknn).write(run_files.rknn(run, variant, "build.json"))
         outputs = detector_outputs(onnx, NAMES)
-        found = detect_all(partial(toolkit.simulate, built), outputs, evaluation.images, 1, "INT8")
+        found = detect_all(session.simulate, outputs, evaluation.images, 1, "INT8")
     ground_truth = tasks.get(found.task).ground_truth
     truth = [ground_truth(run / "dataset", image, size, len(NAMES)) for image, size in zip(found.images, found.sizes)]
     metrics = measure(truth, found, NAMES, 1, 0)[0]

@@ -274,5 +274,5 @@ def test_yolo_fastest_xl_keeps_its_accuracy(assets, tmp_path):
 
     fp32 = map50_95(onnx_runner(tmp_path / "split.onnx"))
     assert fp32 == pytest.approx(0.2149, abs=0.002)
-    with toolkit.quantized(tmp_path / "split.onnx", calibration, "rv1106", "normal") as rknn:
-        assert map50_95(toolkit.simulate(rknn)) > 0.85 * fp32
+    with toolkit.quantized(tmp_path / "split.onnx", calibration, "rv1106", "normal") as session:
+        assert map50_95(session.simulate()) > 0.85 * fp32

@@ -24,6 +24,7 @@ import make_report
 from lib.accuracy.evaluation import ResampledMap, write_resampled
 from lib.accuracy.metrics import ClassMetrics, ComparedMetrics, Metrics
 from lib.detector.head import END2END_KEY
+from lib.npu.build import Build
 from lib.results.board_results import Agreement, ImageDifference, OutputDifference, RanOnBoard, RefusedByBoard, Times
 from lib.results.choice import focus, indistinguishable_from, pareto_front, recommended
 from lib.results.plots import class_changes, map_over_imgsz, map_over_max_images, pareto
@@ -203,7 +204,7 @@ def run(tmp_path_factory):
             "cma_mb": 66,
         }
         build = run / "rknn" / variant.path()
-        write(build / "build.json", {"toolkit": "2.3.2", "operators": [], "rknn_bytes": 1})
+        Build("2.3.2", "rv1106", 1, cycles, (), 1.0, 1.0, ()).write(build / "build.json")
         write(build / "verdict.json", {"costs": costs, "verdict": verdict})
         resampled = images + 0.6 - change + np.random.default_rng(number).normal(0, 0.001, 200)
         measured = ResampledMap([f"{n}.jpg" for n in range(22)], 0, 0.6 - change, resampled)

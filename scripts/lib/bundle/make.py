@@ -2,7 +2,6 @@
 
 import shutil
 import tempfile
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -79,10 +78,9 @@ def make(
     with tempfile.TemporaryDirectory() as scratch:
         binary = Path(scratch, "decode")
         program.build(folder, cc, binary)
-        with toolkit.quantized(onnx, calibration, platform, variant.algorithm) as rknn:
-            simulator = partial(toolkit.simulate, rknn)
-            proven = prove(simulator, agreed, binary, evaluation.images, processes)
-            write_golden(simulator, agreed, _most_shown(proven, evaluation), folder / "golden")
+        with toolkit.quantized(onnx, calibration, platform, variant.algorithm) as session:
+            proven = prove(session.simulate, agreed, binary, evaluation.images, processes)
+            write_golden(session.simulate, agreed, _most_shown(proven, evaluation), folder / "golden")
     precision = _mean_average_precision(proven, evaluation, outputs.task)
     if abs(precision - int8["map50_95"]) > 0.5 * 10**-MAP_DIGITS:
         raise UserError(f"decode.h gives mAP50-95 {precision:.5f}, Python measured {int8['map50_95']:.5f}")

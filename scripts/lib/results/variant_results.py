@@ -5,11 +5,12 @@ from functools import cached_property
 from pathlib import Path
 
 from lib.accuracy.metrics import ComparedMetrics, Metrics
-from lib.npu.verdict import cpu_operators
+from lib.npu.build import Build
+from lib.npu.verdict import Costs, Judgement, Verdict
 from lib.results import run_files
 from lib.results.board_results import RanOnBoard, RefusedByBoard, read_board_results
 from lib.results.sweep import Variant
-from lib.step.files import read_json, sha256
+from lib.step.files import sha256
 
 
 @dataclass(frozen=True)
@@ -38,28 +39,23 @@ class VariantResults:
         return ComparedMetrics.read(run_files.metrics(self.run, self.variant))
 
     @cached_property
-    def build(self) -> dict:
+    def build(self) -> Build:
         """The build's facts."""
-        return read_json(run_files.rknn(self.run, self.variant, "build.json"), "operators", "rknn_bytes")
+        return Build.read(run_files.rknn(self.run, self.variant, "build.json"))
 
     @property
-    def cpu_operators(self) -> int:
-        """How many operators are on the CPU, input and output left out."""
-        return len(cpu_operators(self.build["operators"]))
-
-    @property
-    def verdict(self) -> dict:
+    def verdict(self) -> Verdict:
         """Whether the board will run the model."""
-        return self._judged["verdict"]
+        return self._judgement.verdict
 
     @property
-    def costs(self) -> dict:
+    def costs(self) -> Costs:
         """What the model costs on the board."""
-        return self._judged["costs"]
+        return self._judgement.costs
 
     @cached_property
-    def _judged(self) -> dict:
-        return read_json(run_files.rknn(self.run, self.variant, "verdict.json"), "verdict", "costs")
+    def _judgement(self) -> Judgement:
+        return Judgement.read(run_files.rknn(self.run, self.variant, "verdict.json"))
 
     @cached_property
     def board(self) -> RanOnBoard | RefusedByBoard | None:

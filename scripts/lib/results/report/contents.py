@@ -75,7 +75,7 @@ def contents(run: Path, config: dict) -> Page:
             if of_variant.board
         ],
         layers=[_layers(run, variant) for variant in _analysed(chosen, config)],
-        toolkit=sorted({of_variant.build["toolkit"] for of_variant in results.values()}),
+        toolkit=sorted({of_variant.build.toolkit for of_variant in results.values()}),
         versions=versions(),
         commit=commit(),
         dataset_files=dataset_checksum(run / "dataset"),

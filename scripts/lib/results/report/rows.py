@@ -68,6 +68,6 @@ def reasons(rows) -> list[Reason]:
     """What speaks against variants that are not known to run: the verdict, and the variants it is on."""
     groups = {}
     for row in rows:
-        if row.judged["result"] != RUNS:
-            groups.setdefault(tuple(row.judged.items()), []).append(row.title)
-    return [Reason(dict(judged), titles) for judged, titles in groups.items()]
+        if row.judged.result != RUNS:
+            groups.setdefault(row.judged, []).append(row.title)
+    return [Reason(judged, titles) for judged, titles in groups.items()]
