@@ -50,5 +50,6 @@ def noise_images(size: ImageSize, count: int, seed: int, folder: Path) -> tuple[
     rng = np.random.default_rng(seed)
     paths = tuple(folder / f"noise{number:02}.png" for number in range(count))
     for path in paths:
-        write_image(path, noise_image(size, rng))
+        # Blue and red change places, which noise does not mind: scales stay those of earlier versions.
+        write_image(path, noise_image(size, rng)[:, :, ::-1])
     return paths
