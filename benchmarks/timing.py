@@ -20,7 +20,7 @@ import cv2
 from lib.data.imgsz import ImageSize
 from lib.graph.export import export, random_weights
 from lib.graph.onnx_file import load, save
-from lib.graph.surgery import adapt
+from lib.graph.surgery.pipeline import adapt
 from lib.graph.surgery.proof import noise_image
 from lib.graph.surgery.simplify import simplify
 from lib.npu import toolkit

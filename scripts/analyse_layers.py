@@ -15,7 +15,7 @@ from lib.data.calibration import calibration_images
 from lib.data.images import read_image
 from lib.data.letterbox import letterbox
 from lib.data.names import read_names
-from lib.graph.onnx_session import detector_outputs
+from lib.graph.output_spec import detector_spec
 from lib.npu import toolkit
 from lib.npu.layer_errors import read_layer_errors, worst
 from lib.results.plots import layer_errors
@@ -41,7 +41,7 @@ def main(argv=None):
     args = parser.parse_args(argv)
     calibration = calibration_images(args.calibration)
     names = read_names(args.names)
-    imgsz = detector_outputs(require(args.model, "model"), names).imgsz
+    imgsz = detector_spec(require(args.model, "model"), names).imgsz
     images = labelled_images(args.dataset, len(names))
     if not images:
         raise UserError(f"no held-out image of {args.dataset} has a label, so there is nothing to analyse with")

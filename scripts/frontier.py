@@ -19,7 +19,7 @@ from lib.data.imgsz import STRIDE, ImageSize
 from lib.detector.head import HEADS
 from lib.graph.export import AS_TRAINED, END2END, export, random_weights
 from lib.graph.onnx_file import load, save
-from lib.graph.surgery import adapt
+from lib.graph.surgery.pipeline import adapt
 from lib.graph.surgery.proof import noise_image
 from lib.graph.surgery.simplify import simplify
 from lib.npu import toolkit

@@ -27,10 +27,10 @@ from lib.data.split import shuffled
 from lib.detector.head import HEADS, SPLIT
 from lib.detector.instances import Instances
 from lib.detector.output_spec import OutputSpec
-from lib.graph.onnx_file import class_names, load, save
-from lib.graph.onnx_session import open_session, outputs_of
-from lib.graph.surgery import MEASURED, PROVEN, adapt, head_of
+from lib.graph.onnx_file import load, save
+from lib.graph.output_spec import class_names, output_spec_of
 from lib.graph.surgery.fixed_size import fix_size
+from lib.graph.surgery.pipeline import MEASURED, PROVEN, adapt, adapted_spec
 from lib.graph.surgery.proof import noise_image
 from lib.graph.surgery.simplify import simplify
 from lib.npu import toolkit
@@ -103,13 +103,13 @@ def convert(args, scratch: Path) -> None:
     fitted = [letterbox(read_image(path), size)[0] for path in images.calibration[:MEASURED]]
     simple = exported
     # A model that went through surgery already was simplified before it, and is left alone.
-    if head_of(exported) is None:
+    if adapted_spec(exported) is None:
         simple, _ = simplify(exported, fitted[:PROVEN], args.seed)
     adapted, record = adapt(simple, args.head, fitted, args.seed)
     classes = class_names(adapted)
     say(f"model      {args.model}: {size}, {', '.join(each['pass'] for each in record['passes']) or 'left as it is'}")
     save(adapted, scratch / "model.onnx")
-    outputs = outputs_of(open_session(scratch / "model.onnx"))
+    outputs = output_spec_of(adapted)
     printed = console.transcript()
     with toolkit.quantized(
         scratch / "model.onnx", images.calibration, args.platform, args.algorithm, verbose=True

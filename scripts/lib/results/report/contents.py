@@ -9,7 +9,7 @@ import pandas as pd
 from lib.accuracy.evaluation import read_measured, require_same_resamples
 from lib.data.images import damage, read_image
 from lib.data.weights_folder import model_files
-from lib.detector.output_spec import is_end2end
+from lib.detector.output_spec import OutputSpec
 from lib.graph.onnx_file import load, metadata
 from lib.npu.layer_errors import worst
 from lib.npu.verdict import FAILS, RUNS, UNSURE
@@ -61,7 +61,7 @@ def contents(run: Path, config: dict) -> dict:
         "best": rows.get(best),
         "focus": rows[shown],
         "accuracy": _accuracy(run, labelled[shown]),
-        "end2end": is_end2end(metadata(load(run_files.onnx(run, labelled[shown], labelled[shown].head)))),
+        "end2end": _is_end2end(run_files.onnx(run, labelled[shown], labelled[shown].head)),
         "alike": [rows[label] for label in alike],
         "cheapest": rows.get(table.npu_mcycles[[best, *alike]].idxmin()) if alike else None,
         "top": rows[table.index[0]],
@@ -81,6 +81,11 @@ def contents(run: Path, config: dict) -> dict:
         "checksums": checksums(run, _files(run, chosen)),
         "config": portable_config(config),
     }
+
+
+def _is_end2end(onnx: Path) -> bool:
+    spec = OutputSpec.from_metadata(metadata(load(onnx)))
+    return spec is not None and spec.end2end
 
 
 def _analysed(chosen: list[Variant], config: dict) -> list[Variant]:
