@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import pandas as pd
 
-from lib.accuracy.evaluation import read_measured, require_same_resamples
+from lib.accuracy.evaluation import read_resampled, require_same_resamples
 from lib.data.images import damage, read_image
 from lib.data.weights_folder import model_files
 from lib.detector.output_spec import OutputSpec
@@ -14,73 +14,82 @@ from lib.graph.onnx_file import load, metadata
 from lib.npu.layer_errors import worst
 from lib.npu.verdict import FAILS, RUNS, UNSURE
 from lib.results import run_files
-from lib.results.choice import best_first, focus, not_told_apart, pareto_front, recommended
+from lib.results.choice import best_first, focus, indistinguishable_from, pareto_front, recommended
+from lib.results.report.page import Accuracy, Classes, Estimate, Image, Layers, OnBoard, Page
 from lib.results.report.provenance import checksums, commit, dataset_checksum, portable_config, versions
-from lib.results.report.rows import columns, number_text, reasons, rows_of, shared
+from lib.results.report.rows import reasons, rows_of, shared, shown_columns
 from lib.results.sweep import Variant, variants
-from lib.results.table import class_differences, from_csv, read_board, read_metrics, variant_of
+from lib.results.table import BY_NAME, class_differences, from_csv, variant_of
+from lib.results.variant_results import VariantResults
 from lib.step.errors import UserError
-from lib.step.files import read_json, require
+from lib.step.files import require
 
 WORST_LAYERS = 10
 FIGURES = ("pareto", "map_over_imgsz", "map_over_max_images", "class_changes")
 JPEG_QUALITY = 82  # photographs as PNG would make the page several times as large
 
 
-def contents(run: Path, config: dict) -> dict:
-    """Everything that page.html.j2 shows of the run in the folder `run`; no time, no absolute path.
+def contents(run: Path, config: dict) -> Page:
+    """Everything that page.html.j2 shows of the run in the folder `run`.
 
     Raises UserError when a file is missing or damaged.
     """
     table = best_first(from_csv(run / "table.csv", variants(**config["sweep"])))
-    chosen = [variant_of(row) for _, row in table.iterrows()]
+    results = {label: VariantResults(run, variant_of(row)) for label, row in table.iterrows()}
+    chosen = [of_variant.variant for of_variant in results.values()]
     best, front, shown = recommended(table), pareto_front(table), focus(table)
-    labelled = dict(zip(table.index, chosen))
-    toolkits = {read_json(run_files.rknn(run, each, "build.json"))["toolkit"] for each in chosen}
-    judged = {label: read_json(run_files.rknn(run, each, "verdict.json")) for label, each in labelled.items()}
-    alike = []
-    if best is not None:
-        measured = {label: read_measured(run_files.resampled(run, each)) for label, each in labelled.items()}
-        require_same_resamples(list(measured.values()))
-        alike = not_told_apart(table, {label: each.resampled for label, each in measured.items()}, best)
-    exported, _ = read_metrics(run, chosen[0])
-    rows = dict(zip(table.index, rows_of(table, judged, best, front)))
-    return {
-        "run": config["run"],
-        "platform": config["platform"],
-        "dataset": config["dataset"]["name"],
-        "images": exported["images"],
-        "boxes": sum(each["boxes"] for each in exported["per_class"].values()),
-        "resamples": config["evaluation"]["resamples"],
-        "heldout": config["evaluation"]["images"] == "heldout",
-        "columns": columns(table),
-        "shared": shared(table),
-        "rows": list(rows.values()),
-        "reasons": reasons(rows.values()),
-        "counts": {verdict: int((table.verdict == verdict).sum()) for verdict in (RUNS, FAILS, UNSURE)},
-        "best": rows.get(best),
-        "focus": rows[shown],
-        "accuracy": _accuracy(run, labelled[shown]),
-        "end2end": _is_end2end(run_files.onnx(run, labelled[shown], labelled[shown].head)),
-        "alike": [rows[label] for label in alike],
-        "cheapest": rows.get(table.npu_mcycles[[best, *alike]].idxmin()) if alike else None,
-        "top": rows[table.index[0]],
-        "front": [rows[label] for label in front],
-        "figures": {name: _png(run / "plots" / f"{name}.png") for name in FIGURES},
-        "detections": _jpeg(run / "plots" / "detections.png"),
-        "classes": [
-            {"variant": each.title(), "shown": label == shown, "rows": _records(class_differences(run, each))}
-            for label, each in zip(table.index, chosen)
+    alike = _indistinguishable(table, results, best)
+    exported = results[table.index[0]].exported
+    rows = dict(zip(table.index, rows_of(table, results, best, front)))
+    return Page(
+        run=config["run"],
+        platform=config["platform"],
+        dataset=config["dataset"]["name"],
+        images=exported["images"],
+        boxes=sum(of_class["boxes"] for of_class in exported["per_class"].values()),
+        resamples=config["evaluation"]["resamples"],
+        heldout=config["evaluation"]["images"] == "heldout",
+        columns=shown_columns(table),
+        shared=shared(table),
+        rows=list(rows.values()),
+        reasons=reasons(rows.values()),
+        counts={verdict: int((table.verdict == verdict).sum()) for verdict in (RUNS, FAILS, UNSURE)},
+        best=rows.get(best),
+        focus=rows[shown],
+        accuracy=Accuracy(_estimate(results[shown].exported), _estimate(results[shown].int8)),
+        end2end=_is_end2end(run_files.onnx(run, results[shown].variant, results[shown].variant.head)),
+        indistinguishable=[rows[label] for label in alike],
+        cheapest=rows.get(table.npu_mcycles[[best, *alike]].idxmin()) if alike else None,
+        top=rows[table.index[0]],
+        front=[rows[label] for label in front],
+        figures={name: _png(run / "plots" / f"{name}.png") for name in FIGURES},
+        detections=_jpeg(run / "plots" / "detections.png"),
+        classes=[
+            Classes(of_variant.variant.title(), label == shown, _records(class_differences(of_variant)))
+            for label, of_variant in results.items()
         ],
-        "board": [_board(run, each) for each in chosen if read_board(run, each)],
-        "layers": [_layers(run, each) for each in _analysed(chosen, config)],
-        "toolkit": sorted(toolkits),
-        "versions": versions(),
-        "commit": commit(),
-        "dataset_files": dataset_checksum(run / "dataset"),
-        "checksums": checksums(run, _files(run, chosen)),
-        "config": portable_config(config),
-    }
+        board=[
+            OnBoard(of_variant.variant.title(), of_variant.int8["map50_95"], of_variant.board)
+            for of_variant in results.values()
+            if of_variant.board
+        ],
+        layers=[_layers(run, variant) for variant in _analysed(chosen, config)],
+        toolkit=sorted({of_variant.build.toolkit for of_variant in results.values()}),
+        versions=versions(),
+        commit=commit(),
+        dataset_files=dataset_checksum(run / "dataset"),
+        checksums=checksums(run, _files(run, chosen)),
+        config=portable_config(config),
+    )
+
+
+def _indistinguishable(table: pd.DataFrame, results: dict, best) -> list:
+    """Labels of the rows that the images cannot tell apart from the recommended one."""
+    if best is None:
+        return []
+    measured = {label: read_resampled(run_files.resampled(row.run, row.variant)) for label, row in results.items()}
+    require_same_resamples(list(measured.values()))
+    return indistinguishable_from(table, {label: each.resampled for label, each in measured.items()}, best)
 
 
 def _is_end2end(onnx: Path) -> bool:
@@ -90,38 +99,21 @@ def _is_end2end(onnx: Path) -> bool:
 
 def _analysed(chosen: list[Variant], config: dict) -> list[Variant]:
     """Those of the variants that the config's `layers` names."""
-    asked = {tuple(map(str, each)) for each in variants(**config["layers"])}
-    return [each for each in chosen if tuple(map(str, each)) in asked]
+    asked = {tuple(map(str, variant)) for variant in variants(**config["layers"])}
+    return [variant for variant in chosen if tuple(map(str, variant)) in asked]
 
 
-def _accuracy(run: Path, variant: Variant) -> dict:
-    """mAP50-95 of the FP32 baseline and of the INT8 model as texts, each with the limits of its 95 % interval."""
-    files = {"fp32": run_files.exported_metrics(run, variant), "int8": run_files.metrics(run, variant)}
-    keys = {"map": "map50_95", "low": "map50_95_low", "high": "map50_95_high"}
-    return {
-        name: {short: number_text(metrics[key]) for short, key in keys.items()}
-        for name, path in files.items()
-        for metrics in [read_json(path, *keys.values())]
-    }
+def _estimate(metrics: dict) -> Estimate:
+    """mAP50-95 with the limits of its 95 % interval."""
+    text = BY_NAME["map50_95_int8"].text
+    return Estimate(text(metrics["map50_95"]), text(metrics["map50_95_low"]), text(metrics["map50_95_high"]))
 
 
-def _layers(run: Path, variant: Variant) -> dict:
+def _layers(run: Path, variant: Variant) -> Layers:
     """The layers of a variant that lose most by themselves, and the plot of all."""
     layers = pd.read_csv(require(run_files.layers(run, variant, ".csv"), "analysis of layers"))
-    return {
-        "variant": variant.title(),
-        "rows": _records(worst(layers.dropna(subset=["single_cos"]), WORST_LAYERS)),
-        "figure": _png(run_files.layers(run, variant, ".png")),
-    }
-
-
-def _board(run: Path, variant: Variant) -> dict:
-    """What a board told of a variant, and the simulator's mAP50-95 to read it beside."""
-    return {
-        "title": variant.title(),
-        "simulator": read_metrics(run, variant)[1]["map50_95"],
-        **read_board(run, variant),
-    }
+    worst_layers = worst(layers.dropna(subset=["single_cos"]), WORST_LAYERS)
+    return Layers(variant.title(), _records(worst_layers), _png(run_files.layers(run, variant, ".png")))
 
 
 def _records(table: pd.DataFrame) -> list[dict]:
@@ -130,15 +122,17 @@ def _records(table: pd.DataFrame) -> list[dict]:
 
 def _files(run: Path, chosen: list[Variant]) -> list[Path]:
     """The files whose checksums pin the run: weights, split, each ONNX and each .rknn, in the order they are made."""
+    models = {variant.model for variant in chosen}
+    graphs = {(variant, stage) for variant in chosen for stage in (run_files.EXPORTED, variant.head)}
     return [
-        *sorted({path for each in chosen for path in model_files(run / "weights" / each.model)}),
+        *sorted(path for model in models for path in model_files(run / "weights" / model)),
         run / "dataset" / "split.csv",
-        *sorted({run_files.onnx(run, each, stage) for each in chosen for stage in (run_files.EXPORTED, each.head)}),
-        *sorted(run_files.rknn_model(run, each) for each in chosen),
+        *sorted({run_files.onnx(run, variant, stage) for variant, stage in graphs}),
+        *sorted(run_files.rknn_model(run, variant) for variant in chosen),
     ]
 
 
-def _png(path: Path) -> dict:
+def _png(path: Path) -> Image:
     return _data_uri("image/png", require(path, "plot").read_bytes(), _plot(path))
 
 
@@ -149,13 +143,12 @@ def _plot(path: Path):
     return read_image(path)
 
 
-def _jpeg(path: Path) -> dict:
+def _jpeg(path: Path) -> Image:
     image = _plot(path)
     _, encoded = cv2.imencode(".jpg", image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     return _data_uri("image/jpeg", encoded.tobytes(), image)
 
 
-def _data_uri(kind: str, content: bytes, image) -> dict:
-    """An image's address and its size in pixels, which keeps its place while the page loads."""
+def _data_uri(kind: str, content: bytes, image) -> Image:
     height, width = image.shape[:2]
-    return {"address": f"data:{kind};base64,{base64.b64encode(content).decode()}", "width": width, "height": height}
+    return Image(f"data:{kind};base64,{base64.b64encode(content).decode()}", width, height)
