@@ -7,6 +7,7 @@ import cv2
 import pandas as pd
 
 from lib.accuracy.evaluation import read_resampled, require_same_resamples
+from lib.accuracy.metrics import Metrics
 from lib.data.images import damage, read_image
 from lib.data.weights_folder import model_files
 from lib.detector.output_spec import OutputSpec
@@ -45,8 +46,8 @@ def contents(run: Path, config: dict) -> Page:
         run=config["run"],
         platform=config["platform"],
         dataset=config["dataset"]["name"],
-        images=exported["images"],
-        boxes=sum(of_class["boxes"] for of_class in exported["per_class"].values()),
+        images=exported.images,
+        boxes=sum(of_class.boxes for of_class in exported.per_class.values()),
         resamples=config["evaluation"]["resamples"],
         heldout=config["evaluation"]["images"] == "heldout",
         columns=shown_columns(table),
@@ -69,7 +70,7 @@ def contents(run: Path, config: dict) -> Page:
             for label, of_variant in results.items()
         ],
         board=[
-            OnBoard(of_variant.variant.title(), of_variant.int8["map50_95"], of_variant.board)
+            OnBoard(of_variant.variant.title(), of_variant.int8.map50_95, of_variant.board)
             for of_variant in results.values()
             if of_variant.board
         ],
@@ -103,10 +104,10 @@ def _analysed(chosen: list[Variant], config: dict) -> list[Variant]:
     return [variant for variant in chosen if tuple(map(str, variant)) in asked]
 
 
-def _estimate(metrics: dict) -> Estimate:
+def _estimate(metrics: Metrics) -> Estimate:
     """mAP50-95 with the limits of its 95 % interval."""
     text = BY_NAME["map50_95_int8"].text
-    return Estimate(text(metrics["map50_95"]), text(metrics["map50_95_low"]), text(metrics["map50_95_high"]))
+    return Estimate(text(metrics.map50_95), text(metrics.map50_95_low), text(metrics.map50_95_high))
 
 
 def _layers(run: Path, variant: Variant) -> Layers:
