@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from lib.accuracy.metrics import ComparedMetrics, Metrics
 from lib.results.plots import calibration_study
 from lib.results.rounding import MAP_DIGITS
 from lib.results.table import to_csv
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
 from lib.step.errors import run_step
-from lib.step.files import read_json, write_text
+from lib.step.files import write_text
 
 
 def main(argv=None):
@@ -32,14 +33,14 @@ def main(argv=None):
     parser.add_argument("--markdown", required=True, metavar="FILE.md")
     parser.add_argument("--plot", required=True, metavar="FILE.png")
     args = parser.parse_args(argv)
-    fp32 = read_json(args.run / "metrics" / args.model / args.imgsz / "exported.json")["map50_95"]
+    fp32 = Metrics.read(args.run / "metrics" / args.model / args.imgsz / "exported.json").map50_95
     metrics = args.run / "study" / "metrics" / args.model / args.imgsz / args.head
     table = pd.DataFrame(
         [
             {
                 "max_images": count,
                 "seed": seed,
-                "map50_95_int8": read_json(metrics / f"{args.algorithm}-{count}-{seed}.json")["map50_95"],
+                "map50_95_int8": ComparedMetrics.read(metrics / f"{args.algorithm}-{count}-{seed}.json").map50_95,
             }
             for count in sorted(args.max_images)
             for seed in sorted(args.seed)

@@ -11,20 +11,19 @@ import tempfile
 from itertools import product
 from pathlib import Path
 
-import cv2
 import pandas as pd
 from tqdm import tqdm
 
+from lib.convert.conversion import Request, convert
+from lib.convert.frontier import Candidate, find_frontier, sizes_of
+from lib.convert.images import noise_images
 from lib.data.imgsz import STRIDE, ImageSize
 from lib.detector.head import HEADS
 from lib.graph.export import AS_TRAINED, END2END, export, random_weights
-from lib.graph.onnx_file import load, save
-from lib.graph.surgery.pipeline import adapt
-from lib.graph.surgery.proof import noise_image
-from lib.graph.surgery.simplify import simplify
+from lib.graph.onnx_file import load
 from lib.npu import toolkit
 from lib.npu.timing import clock, estimator
-from lib.npu.verdict import FAILS, RUNS, UNSURE, costs, verdict
+from lib.npu.verdict import costs
 from lib.results.columns import FRONTIER_COLUMNS
 from lib.results.table import to_csv
 from lib.step import console
@@ -34,7 +33,14 @@ from lib.step.errors import run_step
 from lib.step.files import write_text
 
 DIGITS = {column.name: column.digits for column in FRONTIER_COLUMNS}
-COSTS = ("npu_mcycles", "ms_low", "ms_high", "internal_kb", "weight_kb", "rknn_mb")
+FIGURES = {
+    "npu_mcycles": lambda candidate: candidate.build.npu_mcycles,
+    "ms_low": lambda candidate: candidate.costs.ms_low,
+    "ms_high": lambda candidate: candidate.costs.ms_high,
+    "internal_kb": lambda candidate: candidate.build.internal_kb,
+    "weight_kb": lambda candidate: candidate.build.weight_kb,
+    "rknn_mb": lambda candidate: candidate.build.rknn_bytes / 1e6,
+}
 
 
 def main(argv=None):
@@ -47,7 +53,8 @@ def main(argv=None):
             kind = {"classes": classes, "shape": f"{wide}:{high}", "head": head}
             bar.set_description(", ".join(map(str, kind.values())))
             weights = random_weights(args.model, classes, args.seed, Path(scratch, "random.pt"))
-            rows.append(kind | search(weights, sizes_of(wide, high, args.step, args.largest), head, args, bar))
+            sizes = sizes_of(wide, high, args.step, args.largest)
+            rows.append(kind | search(weights, sizes, head, args, bar))
     table = pd.DataFrame(rows)
     write_text(args.csv, to_csv(table))
     write_text(args.markdown, table.drop(columns="reason").fillna("").to_markdown(index=False) + "\n")
@@ -78,69 +85,43 @@ def parse(argv):
     return args
 
 
-def sizes_of(wide: int, high: int, step: int, largest: int) -> list[ImageSize]:
-    """Image sizes of a shape, rising: widths are multiples of `step` up to `largest`, heights the nearest that fit."""
-    widths = range(step, largest + 1, step)
-    return [ImageSize(width, max(STRIDE, round(width * high / wide / STRIDE) * STRIDE)) for width in widths]
-
-
 def search(weights: Path, sizes: list[ImageSize], head: str, args, bar) -> dict:
     """Columns of the table: the largest of `sizes` that runs with its costs, the next one with why it does not run."""
-    built = {}
 
-    def verdict_at(size: ImageSize) -> str:
-        if size not in built:
-            bar.set_postfix_str(f"at {size}")
-            built[size] = build(weights, size, head, args)
-            bar.update()
-        return built[size]["verdict"]
+    def candidate(size: ImageSize) -> Candidate:
+        bar.set_postfix_str(f"at {size}")
+        built = build(weights, size, head, args)
+        bar.update()
+        return built
 
-    last = last_that_holds(sizes, lambda size: verdict_at(size) != FAILS)
-    while last >= 0 and verdict_at(sizes[last]) != RUNS:
-        last -= 1
-    largest = built[sizes[last]] if last >= 0 else {}
-    row = {"largest": str(sizes[last]) if largest else None, **{name: largest.get(name) for name in COSTS}}
-    row["unsure"] = " ".join(str(size) for size in sizes if size in built and built[size]["verdict"] == UNSURE) or None
-    if last + 1 == len(sizes):
-        return row | {"next": None, "next_verdict": None, "reason": f"nothing wider than {sizes[-1].width} was tried"}
-    beyond = built[sizes[last + 1]]
-    return row | {"next": str(sizes[last + 1]), "next_verdict": beyond["verdict"], "reason": beyond["reason"]}
-
-
-def last_that_holds(sizes: list, holds) -> int:
-    """Index of the last size that `holds`, by bisection from the last one on; -1 where none does."""
-    low, high, position = -1, len(sizes) - 1, len(sizes) - 1
-    while low < high:
-        if holds(sizes[position]):
-            low = position
-        else:
-            high = position - 1
-        position = (low + high + 1) // 2
-    return low
-
-
-def build(weights: Path, size: ImageSize, head: str, args) -> dict:
-    """Export, adapt, calibrate on a image of noise, and build: columns of the table, and verdict and reason."""
-    with tempfile.TemporaryDirectory() as scratch:
-        onnx, noise, rknn_file = (Path(scratch, name) for name in ("adapted.onnx", "noise.png", "model.rknn"))
-        exported = load(export(weights, size, args.opset, Path(scratch), args.end2end))
-        simplified, _ = simplify(exported, [], args.seed)
-        save(adapt(simplified, head, [], args.seed)[0], onnx)
-        cv2.imwrite(str(noise), noise_image(size, args.seed))
-        with toolkit.quantized(onnx, [noise], args.platform, "normal") as session:
-            build = session.export(rknn_file)
-    judged = verdict(build, args.cma_mb)
-    spent = costs(build, args.cma_mb, args.clock_mhz, estimator(args.measured))
+    frontier = find_frontier(sizes, candidate)
+    largest, beyond = frontier.largest, frontier.beyond
     return {
-        "npu_mcycles": round(build.npu_mcycles, DIGITS["npu_mcycles"]),
-        "ms_low": round(spent.ms_low, DIGITS["ms_low"]),
-        "ms_high": round(spent.ms_high, DIGITS["ms_high"]),
-        "internal_kb": round(build.internal_kb, DIGITS["internal_kb"]),
-        "weight_kb": round(build.weight_kb, DIGITS["weight_kb"]),
-        "rknn_mb": round(build.rknn_bytes / 1e6, DIGITS["rknn_mb"]),
-        "verdict": judged.result,
-        "reason": judged.reason,
+        "largest": str(largest.size) if largest else None,
+        **{name: round(figure(largest), DIGITS[name]) if largest else None for name, figure in FIGURES.items()},
+        "unsure": " ".join(map(str, frontier.unsure)) or None,
+        "next": str(beyond.size) if beyond else None,
+        "next_verdict": beyond.verdict.result if beyond else None,
+        "reason": beyond.verdict.reason if beyond else f"nothing wider than {sizes[-1].width} was tried",
     }
+
+
+def build(weights: Path, size: ImageSize, head: str, args) -> Candidate:
+    """Export a model and convert it, calibrated on an image of noise."""
+    with tempfile.TemporaryDirectory() as scratch:
+        exported = load(export(weights, size, args.opset, Path(scratch), args.end2end))
+        request = Request(
+            exported,
+            head,
+            noise_images(size, 1, args.seed, Path(scratch)),
+            proven_on_noise=True,
+            platform=args.platform,
+            cma_mb=args.cma_mb,
+            seed=args.seed,
+        )
+        conversion = convert(request, Path(scratch))
+    spent = costs(conversion.build, args.cma_mb, args.clock_mhz, estimator(args.measured))
+    return Candidate(size, conversion.build, conversion.verdict, spent)
 
 
 if __name__ == "__main__":

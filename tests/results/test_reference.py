@@ -15,9 +15,10 @@ import calibration_study
 import frontier
 import reference
 from lib.accuracy.metrics import ComparedMetrics, Metrics
+from lib.convert.frontier import Candidate, sizes_of
 from lib.npu import layer_errors
 from lib.npu.build import Build
-from lib.npu.verdict import INFERRED, RUNS, Costs, Judgement, Verdict
+from lib.npu.verdict import FAILS, INFERRED, RUNS, Costs, Judgement, Verdict
 from lib.results import columns, run_files
 from lib.results.board_results import Agreement, RanOnBoard, Times
 from lib.results.sweep import variants
@@ -142,9 +143,9 @@ def test_every_column_of_the_layers_has_a_meaning():
 
 
 def test_every_column_of_the_calibration_study_has_a_meaning(tmp_path):
-    for path in ("metrics/m/320/exported.json", "study/metrics/m/320/split/normal-8-0.json"):
-        (tmp_path / path).parent.mkdir(parents=True)
-        (tmp_path / path).write_text('{"map50_95": 0.5}')
+    Metrics(1, 0.5, 0.6, None, None, {}).write(tmp_path / "metrics/m/320/exported.json")
+    int8 = ComparedMetrics(1, 0.5, 0.6, None, None, {}, 1.0, 0.9, 1.1)
+    int8.write(tmp_path / "study/metrics/m/320/split/normal-8-0.json")
     words = ["--run", tmp_path, "--model", "m", "--imgsz", "320", "--head", "split", "--algorithm", "normal",
              "--max-images", "8", "--seed", "0", "--csv", tmp_path / "s.csv", "--markdown", tmp_path / "s.md",
              "--plot", tmp_path / "s.png"]  # fmt: skip
@@ -153,13 +154,12 @@ def test_every_column_of_the_calibration_study_has_a_meaning(tmp_path):
 
 
 def test_every_column_of_the_frontier_has_a_meaning(monkeypatch):
-    costs = dict.fromkeys(frontier.COSTS, 1.0)
+    build, costs = Build("2.3.2", "rv1106", 4, 1.0, (), 2.0, 3.0, ()), Costs(1.0, 2.0, 420, 0, 0.0, 66)
+    runs, fails = (Verdict(result, "", "", INFERRED, "") for result in (RUNS, FAILS))
     monkeypatch.setattr(
-        frontier,
-        "build",
-        lambda weights, size, *_: costs | {"verdict": "runs" if size.width < 96 else "fails", "reason": ""},
+        frontier, "build", lambda weights, size, *_: Candidate(size, build, runs if size.width < 96 else fails, costs)
     )
-    row = frontier.search(None, frontier.sizes_of(1, 1, 32, 96), "split", None, MagicMock())
+    row = frontier.search(None, sizes_of(1, 1, 32, 96), "split", None, MagicMock())
     assert row["largest"] == "64" and row["next_verdict"] == "fails"
     # main() puts the kind of model before these.
     assert ["classes", "shape", "head", *row] == names(columns.FRONTIER_COLUMNS)
