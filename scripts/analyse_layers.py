@@ -13,7 +13,7 @@ from lib.data.calibration import calibration_images
 from lib.data.images import read_image
 from lib.data.letterbox import letterbox
 from lib.data.names import read_names
-from lib.graph.onnx_session import detector_outputs
+from lib.graph.output_spec import detector_spec
 from lib.npu import toolkit
 from lib.npu.layer_errors import worst
 from lib.results.columns import LAYER_COLUMNS
@@ -39,7 +39,7 @@ def main(argv=None):
     args = parser.parse_args(argv)
     calibration = calibration_images(args.calibration)
     names = read_names(args.names)
-    outputs = detector_outputs(require(args.model, "model"), names)
+    outputs = detector_spec(require(args.model, "model"), names)
     images = tasks.get(outputs.task).labelled_images(args.dataset, len(names))
     if not images:
         raise UserError(f"no held-out image of {args.dataset} has a label, so there is nothing to analyse with")

@@ -9,9 +9,9 @@ import onnx
 from lib.convert.comparison import ImageComparison, compare
 from lib.data.images import read_image
 from lib.detector.output_spec import OutputSpec
-from lib.graph.onnx_file import class_names, save
-from lib.graph.onnx_session import open_session, outputs_of
-from lib.graph.surgery import MEASURED, PROVEN, adapt, head_of
+from lib.graph.onnx_file import save
+from lib.graph.output_spec import class_names, output_spec_of
+from lib.graph.surgery.pipeline import MEASURED, PROVEN, adapt, adapted_spec
 from lib.graph.surgery.simplify import simplify
 from lib.npu import toolkit
 from lib.npu.build import Build
@@ -77,9 +77,9 @@ def _adapt(request: Request, path: Path) -> Adapted:
     images = [] if request.proven_on_noise else [read_image(image) for image in request.calibration[:MEASURED]]
     model = request.model
     # A model that went through surgery already was simplified before it, and is left alone.
-    if head_of(model) is None:
+    if adapted_spec(model) is None:
         model, _ = simplify(model, images[:PROVEN], request.seed)
     model, record = adapt(model, request.head, images, request.seed)
     save(model, path)
     passes = [differences["pass"] for differences in record["passes"]]
-    return Adapted(path, outputs_of(open_session(path)), class_names(model), passes)
+    return Adapted(path, output_spec_of(model), class_names(model), passes)
