@@ -70,25 +70,51 @@ def test_facts_are_the_same_with_and_without_a_log(split_onnx, pool, quantized, 
     assert "Network Layer Information Table" in printed and read_build_log(printed) == session.log
 
 
-@pytest.mark.parametrize("head", [SINGLE, SPLIT])
-def test_torch_is_loaded_only_when_the_toolkit_uses_it_and_changes_nothing(exported, pool, tmp_path, head):
+@pytest.mark.parametrize(("architecture", "head"), [("yolov8n", SINGLE), ("yolov8n", SPLIT), ("yolo11n", SPLIT)])
+def test_without_torch_the_simulator_gives_the_same_bits(export, pool, tmp_path, architecture, head):
     """In processes of their own: this one has torch, Ultralytics brought it."""
-    save(adapt(exported[1], head, [image(0, 96, 64)], seed=0)[0], tmp_path / "model.onnx")
-    told = {}
-    for kind, first in (("deferred", ""), ("real", "import torch")):
+    save(adapt(export(architecture)[1], head, [image(0, 96, 64)], seed=0)[0], tmp_path / "model.onnx")
+    last_lines = {}
+    for kind, first in (("deferred", ""), ("blocked", WITHOUT_TORCH), ("real", "import torch")):
         arguments = [ROOT / "scripts", tmp_path / "model.onnx", tmp_path / f"{kind}.npz", *sorted(pool.iterdir())]
         done = subprocess.run([sys.executable, "-c", TORCH_DRIVER.format(first=first), *map(str, arguments)],
                               capture_output=True, text=True)  # fmt: skip
         assert done.returncode == 0, done.stderr[-2000:]
-        told[kind] = done.stdout.splitlines()[-1]
-    assert told["real"] == "torch True"
-    if head == SPLIT:
-        assert told["deferred"] == "torch False"
-    deferred, real = (np.load(tmp_path / f"{kind}.npz") for kind in ("deferred", "real"))
+        last_lines[kind] = done.stdout.splitlines()[-1]
+    assert last_lines == {"deferred": "torch False", "blocked": "torch False", "real": "torch True"}
+    deferred, blocked, real = (np.load(tmp_path / f"{kind}.npz") for kind in ("deferred", "blocked", "real"))
     assert deferred.files == real.files and len(real.files) == (1 if head == SINGLE else 6)
     for name in real.files:
         np.testing.assert_array_equal(deferred[name], real[name])
+        np.testing.assert_array_equal(blocked[name], real[name])
 
+
+def test_what_the_toolkit_asks_of_a_torch_that_is_not_there_is_one_sentence():
+    code = f"import sys; sys.path.insert(0, {str(ROOT / 'scripts')!r})\n{WITHOUT_TORCH}\n{ASKS_FOR_MORE}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == ("the toolkit asks for torch.zeros, and this environment has no torch; run `make setup`\n"), (
+        done.stderr
+    )
+
+
+# As in an environment that holds none.
+WITHOUT_TORCH = """
+class Blocker:
+    def find_spec(name, path=None, target=None):
+        if name.split(".")[0] == "torch":
+            raise ModuleNotFoundError(f"No module named '{name}'", name=name)
+sys.meta_path.insert(0, Blocker)
+"""
+ASKS_FOR_MORE = """
+from lib.npu.deferred_torch import deferred_torch
+from lib.step.errors import UserError
+with deferred_torch():
+    import torch
+try:
+    torch.zeros
+except UserError as error:
+    print(error)
+"""
 
 TORCH_DRIVER = """
 import sys
