@@ -32,7 +32,7 @@ def _beside(path: Path, scripts: Path, changed_ns: int) -> tuple[Path, ...]:
     """The files that `path` brings along; `changed_ns` keeps what is remembered of it fresh."""
     if path.suffix != ".py":
         return ()
-    source = path.read_text()
+    source = path.read_text(encoding="utf-8")
     bases = [scripts.joinpath(*module.split(".")) for module in sorted(_imported(source))]
     files = [each for base in bases for each in (base.with_suffix(".py"), base / "__init__.py") if each.is_file()]
     if path.name == "__init__.py":

@@ -22,8 +22,8 @@ def checked_config(
     sentence each. Raises UserError with all sentences, also for a key that stands twice in a file.
     """
     _refuse(sorted(problem for path in set(files) for problem in repeated_keys(path)))
-    form = yaml.safe_load(schema.read_text())
-    config = with_numbers(laid_over(yaml.safe_load(defaults.read_text()), given), form)
+    form = yaml.safe_load(schema.read_text(encoding="utf-8"))
+    config = with_numbers(laid_over(yaml.safe_load(defaults.read_text(encoding="utf-8")), given), form)
     _refuse(problems(config, form))
     return config
 
