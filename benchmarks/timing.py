@@ -15,23 +15,21 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 os.environ.update(YOLO_AUTOINSTALL="false", YOLO_OFFLINE="true")
 
-import cv2
-
+from lib.convert.conversion import Request, convert
+from lib.convert.images import noise_images
 from lib.data.imgsz import ImageSize
+from lib.detector.head import SPLIT
 from lib.graph.export import export, random_weights
-from lib.graph.onnx_file import load, save
-from lib.graph.surgery import adapt
-from lib.graph.surgery.proof import noise_image
-from lib.graph.surgery.simplify import simplify
+from lib.graph.onnx_file import load
 from lib.npu import toolkit
-from lib.npu.timing import Work, estimate, estimator, left_out, read_measured, work_of
+from lib.npu.timing import estimate, estimator, left_out, read_measured, work_of
 from lib.step import console
 from lib.step.errors import run_step
 
 MEASURED = ROOT / "config" / "measured.csv"
 OPSET, SEED = 19, 0
 # Ultralytics' description, classes, size: cut at the convolutions, as a board wants it.
-SPLIT = {"YOLOv8n 640": ("yolov8n", 2, 640), "YOLOv8n 320": ("yolov8n", 2, 320), "YOLO11n 320": ("yolo11n", 1, 320)}
+MODELS = {"YOLOv8n 640": ("yolov8n", 2, 640), "YOLOv8n 320": ("yolov8n", 2, 320), "YOLO11n 320": ("yolo11n", 1, 320)}
 
 
 def main():
@@ -46,36 +44,32 @@ def main():
     print(f"limits {times.low:.2f} and {times.high:.2f} of the estimate\n")
     print("| model | board | clock, MHz | measured, ms | convolutions, ms | estimated | from other models | error |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
-    for each, other in zip(measured, left_out(measured)):
-        counted = each.work.npu_mcycles * 1e3 / each.clock_mhz
-        whole = estimate(times.factors, each.work, each.clock_mhz)
+    for time, other in zip(measured, left_out(measured)):
+        counted = time.work.npu_mcycles * 1e3 / time.clock_mhz
+        whole = estimate(times.factors, time.work, time.clock_mhz)
         print(
-            f"| {each.model} | {each.board} | {each.clock_mhz} | {each.ms:g} | {counted:.1f} | {whole:.1f} "
-            f"| {other:.1f} | {100 * (other / each.ms - 1):+.0f} % |"
+            f"| {time.model} | {time.board} | {time.clock_mhz} | {time.ms:g} | {counted:.1f} | {whole:.1f} "
+            f"| {other:.1f} | {100 * (other / time.ms - 1):+.0f} % |"
         )
 
 
 def rebuild() -> None:
     """Print the work of each model."""
     with tempfile.TemporaryDirectory() as scratch:
-        console.log_to(str(Path(scratch, "build.log")))
-        for name, (architecture, classes, size) in SPLIT.items():
-            weights = random_weights(f"{architecture}.yaml", classes, SEED, Path(scratch, "random.pt"))
-            simplified, _ = simplify(load(export(weights, ImageSize(size, size), OPSET, Path(scratch))), [], SEED)
-            onnx = Path(scratch, "split.onnx")
-            save(adapt(simplified, "split", [], SEED)[0], onnx)
-            console.say(f"{name}: {build(onnx, size)}")
-        onnx = Path(scratch, "yolov5s.onnx")
+        folder = Path(scratch)
+        console.log_to(str(folder / "build.log"))
+        for name, (architecture, classes, width) in MODELS.items():
+            size = ImageSize(width, width)
+            weights = random_weights(f"{architecture}.yaml", classes, SEED, folder / "random.pt")
+            exported = load(export(weights, size, OPSET, folder))
+            noise = noise_images(size, 1, SEED, folder)
+            conversion = convert(Request(exported, SPLIT, noise, proven_on_noise=True, seed=SEED), folder)
+            console.say(f"{name}: {work_of(conversion.build)}")
+        onnx = folder / "yolov5s.onnx"
         export_yolov5s(onnx, 640)
-        console.say(f"YOLOv5s 640: {build(onnx, 640)}")
-
-
-def build(onnx: Path, size: int) -> Work:
-    """Build a model for the rv1106, calibrated on noise; what its log says of its work."""
-    noise = onnx.with_name("noise.png")
-    cv2.imwrite(str(noise), noise_image(ImageSize(size, size), SEED))
-    with toolkit.quantized(onnx, [noise], "rv1106", "normal") as session:
-        return work_of(session.export(onnx.with_suffix(".rknn")))
+        noise = noise_images(ImageSize(640, 640), 1, SEED, folder)
+        with toolkit.quantized(onnx, list(noise), Request.platform, Request.algorithm) as session:
+            console.say(f"YOLOv5s 640: {work_of(session.export(folder / 'yolov5s.rknn'))}")
 
 
 def export_yolov5s(path: Path, size: int) -> None:
@@ -107,7 +101,7 @@ def export_yolov5s(path: Path, size: int) -> None:
                     x = made[layer.f] if isinstance(layer.f, int) else [x if at == -1 else made[at] for at in layer.f]
                 x = layer(x)
                 made.append(x)
-            return tuple(torch.sigmoid(each(made[at])) for each, at in zip(self.heads, head.f))
+            return tuple(torch.sigmoid(convolution(made[at])) for convolution, at in zip(self.heads, head.f))
 
     torch.onnx.export(Maps().eval(), torch.zeros(1, 3, size, size), str(path), opset_version=13, input_names=["images"])
 
