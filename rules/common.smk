@@ -83,8 +83,8 @@ def checked(given: dict) -> dict:
     """This workflow's config with `given` laid over it, numbers as numbers, validated. Ends with a sentence a problem."""
     if found := [each for path in {*map(str, workflow.configfiles)} for each in repeated_keys(Path(path))]:
         end("the config is not usable:", *(f"  {each}" for each in sorted(found)))
-    schema = yaml.safe_load(SCHEMA.read_text())
-    config = yaml.safe_load(DEFAULTS.read_text())
+    schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+    config = yaml.safe_load(DEFAULTS.read_text(encoding="utf-8"))
     update_config(config, given)
     config = with_numbers(config, schema)
     if found := problems(config, schema):

@@ -243,7 +243,11 @@ def read_truth(args, images: list[Path], sizes: list, classes: int) -> list[np.n
 
 def complaints(log: Path) -> str:
     """The toolkit's last error line, as the end of a sentence."""
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.startswith(("E ", "ERROR"))]
+    lines = [
+        line.strip()
+        for line in log.read_text(encoding="utf-8", errors="replace").splitlines()
+        if line.startswith(("E ", "ERROR"))
+    ]
     return f" (its last error line: {lines[-1]})" if lines else ""
 
 

@@ -134,7 +134,9 @@ def _write_label(label: Path, boxes, polygons: int, target: Path) -> None:
     if not len(boxes):
         target.touch()
     elif polygons or not label.read_bytes().isascii():
-        target.write_text("".join(f"{int(kind)} {' '.join(map(repr, map(float, box)))}\n" for kind, *box in boxes))
+        target.write_text(
+            "".join(f"{int(kind)} {' '.join(map(repr, map(float, box)))}\n" for kind, *box in boxes), encoding="utf-8"
+        )
     else:
         shutil.copyfile(label, target)
 

@@ -19,6 +19,11 @@ from lib.step.files import whole
 PLATFORMS = ("rv1103", "rv1103b", "rv1106", "rv1106b")
 ALGORITHMS = ("normal", "mmse", "kl_divergence")
 
+# Variables that 2.3.2 asks for, seen by watching it. Some leave its log empty (RKNN_LOG_LEVEL, GEN_MODEL), some change
+# what is built (DEBUG_COVER_TARGET, RKNN_WEIGHT_MEM_TYPE), some write files (DUMP_Q).
+SWITCHES = ("DUMP_Q", "FULL_MODEL_TEST", "GEN_MODEL", "TEST_MODE", "TRANSFER_LOG_LEVEL", "USE_RK_CAFFE")
+SWITCHES_BEGIN = ("DEBUG_", "RKNN_")
+
 
 def version() -> str:
     """The toolkit's version."""
@@ -33,7 +38,8 @@ def quantized(model: Path, images: list[Path], platform: str, algorithm: str, ve
     operators. Raises ToolkitError when the toolkit refuses the model or an image, or when the build fails.
     """
     with _toolkit(platform, algorithm, verbose) as rknn:
-        # It writes check files into the working folder and splits the list of images at white space.
+        # It writes check files into the working folder, splits the list of images at white space, and reads it in the
+        # encoding of the locale; so the list holds plain names in that folder.
         with tempfile.TemporaryDirectory() as scratch:
             onnx = Path(scratch, "model.onnx")
             onnx.symlink_to(model.resolve())
@@ -41,7 +47,7 @@ def quantized(model: Path, images: list[Path], platform: str, algorithm: str, ve
             for link, image in zip(links, images):
                 link.symlink_to(image.resolve())
             dataset = Path(scratch, "images.txt")
-            dataset.write_text("".join(f"{link}\n" for link in links))
+            dataset.write_text("".join(f"{link.name}\n" for link in links), encoding="ascii")
             with _inside(scratch):
                 _demand(f"it cannot read {model}", rknn.load_onnx, model=str(onnx))
                 _demand(f"the build of {model} failed", rknn.build, do_quantization=True, dataset=str(dataset))
@@ -74,11 +80,12 @@ def layer_analysis(rknn, image: Path) -> str:
     """
     with tempfile.TemporaryDirectory() as scratch, _inside(scratch):
         _demand("the per-layer analysis failed", rknn.accuracy_analysis, inputs=[str(image)], output_dir=scratch)
-        return Path(scratch, "error_analysis.txt").read_text()
+        return Path(scratch, "error_analysis.txt").read_text(encoding="utf-8")
 
 
 @contextlib.contextmanager
 def _toolkit(platform: str, algorithm: str, verbose: bool = False):
+    _forget_switches()
     # Imported here: steps that only want the names above do without it.
     with deferred_torch():
         from rknn.api import RKNN
@@ -97,6 +104,12 @@ def _toolkit(platform: str, algorithm: str, verbose: bool = False):
         yield rknn
     finally:
         rknn.release()
+
+
+def _forget_switches() -> None:
+    """Take the toolkit's switches for its own developers out of this process's environment."""
+    for name in [name for name in os.environ if name in SWITCHES or name.startswith(SWITCHES_BEGIN)]:
+        del os.environ[name]
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ Python and C each keep a buffer of their own in front of a descriptor. In a log 
 whole; else the end of one's buffer would cut a line of the other in two.
 """
 
+import codecs
 import contextlib
 import ctypes
 import errno
@@ -16,6 +17,29 @@ from pathlib import Path
 _IOLBF = 1  # glibc's stdio.h
 _log: Path | None = None
 _terminal = sys.stderr
+
+
+def prepare() -> None:
+    """Make the standard streams usable: a closed one (`>&-`) leads nowhere, and none refuses a character."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            _lead_nowhere(number, name)
+    for stream in (sys.stdout, sys.stderr):
+        if codecs.lookup(stream.encoding).name == "ascii":
+            # As Python's UTF-8 mode does, which is switched off here.
+            stream.reconfigure(encoding="utf-8", errors="surrogateescape")
+        else:
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _lead_nowhere(number: int, name: str) -> None:
+    """Open the file descriptor `number` and Python's stream for it; else the next file that is opened would get it."""
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, number)
+    if null != number:
+        os.close(null)
+    os.set_inheritable(number, True)
+    setattr(sys, name, os.fdopen(number, "r" if name == "stdin" else "w", encoding="utf-8", closefd=False))
 
 
 def log_to(path: str | None) -> None:
@@ -30,13 +54,13 @@ def log_to(path: str | None) -> None:
     _log.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
-    _terminal = os.fdopen(os.dup(2), "w", buffering=1)
+    _terminal = os.fdopen(os.dup(2), "w", buffering=1, encoding=sys.stderr.encoding, errors=sys.stderr.errors)
     target = os.open(_log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
     os.dup2(target, 1)
     os.dup2(target, 2)
     os.close(target)
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(line_buffering=True)
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
     _buffer_c_by_lines("stdout", "stderr")
 
 
@@ -74,9 +98,10 @@ def transcript():
 
 def say(message: str, stream=None) -> None:
     """Print one line of the step's own, to the terminal and, if there is one, to the log."""
+    # A log on a full disk must not keep the sentence about it from the terminal, nor a terminal that is gone the work.
     if _log is not None:
-        print(message, file=_terminal, flush=True)
-    # A log on a full disk must not keep the sentence about it from the terminal.
+        with contextlib.suppress(OSError):
+            print(message, file=_terminal, flush=True)
     with contextlib.suppress(OSError):
         print(message, file=stream or sys.stdout, flush=True)
 

@@ -28,7 +28,7 @@ def _beside(path: Path, scripts: Path, changed_ns: int) -> tuple[Path, ...]:
     """The files that `path` brings along; `changed_ns` keeps what is remembered of it fresh."""
     if path.suffix != ".py":
         return ()
-    bases = [scripts.joinpath(*module.split(".")) for module in sorted(_imported(path.read_text()))]
+    bases = [scripts.joinpath(*module.split(".")) for module in sorted(_imported(path.read_text(encoding="utf-8")))]
     files = [each for base in bases for each in (base.with_suffix(".py"), base / "__init__.py") if each.is_file()]
     if path.name == "__init__.py":
         files += [each for each in path.parent.iterdir() if each.is_file() and each.suffix != ".py"]
