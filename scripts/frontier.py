@@ -7,6 +7,9 @@ listed; there may be others. The facts are read from --log, the toolkit's output
 """
 
 import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+
 import tempfile
 from itertools import product
 from pathlib import Path

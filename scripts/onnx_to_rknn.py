@@ -6,6 +6,9 @@ mAP. Without --dataset it calibrates on noise, which costs accuracy.
 """
 
 import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+
 import tempfile
 from functools import partial
 from pathlib import Path

@@ -9,6 +9,9 @@ account of the build. --threads processes share the evaluation images; the resul
 """
 
 import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+
 from functools import partial
 from pathlib import Path
 

@@ -4,8 +4,11 @@ The meaning of a key is in config/schema.yaml, that of a column in scripts/lib/r
 shows the same tables.
 """
 
-import argparse
 import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+
+import argparse
 from pathlib import Path
 
 import yaml
