@@ -68,8 +68,11 @@ def keep_others_out():
     RUNNING.append(file)
 
 
-# The commands say `python`, as DVC's stages do; it is the one that runs Snakemake.
-os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
+# The commands say `python`, as DVC's stages do; it is the one that runs Snakemake. In UTF-8, since torch can open a path
+# with other letters than ASCII's in no other encoding, whatever the locale.
+os.environ.update(
+    PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]), PYTHONUTF8="1"
+)
 
 # Read by `--sdm conda` alone; by default the rules run in the environment that runs Snakemake.
 ENVIRONMENT = "../requirements/conda.yaml"
