@@ -1,4 +1,4 @@
-"""A machine that is set up in another way: locale, umask, path, streams, Python's own settings, a read-only checkout."""
+"""A machine that is set up in another way: locale, umask, path, streams, Python's settings, a read-only checkout."""
 
 import re
 import subprocess
