@@ -9,6 +9,7 @@ import codecs
 import contextlib
 import ctypes
 import errno
+import io
 import os
 import shutil
 import sys
@@ -25,6 +26,8 @@ def prepare() -> None:
         if getattr(sys, name) is None:
             _lead_nowhere(number, name)
     for stream in (sys.stdout, sys.stderr):
+        if not isinstance(stream, io.TextIOWrapper):
+            continue  # a string in memory, where this is called as a function
         if codecs.lookup(stream.encoding).name == "ascii":
             # As Python's UTF-8 mode does, which is switched off here.
             stream.reconfigure(encoding="utf-8", errors="surrogateescape")
