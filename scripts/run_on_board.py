@@ -24,8 +24,9 @@ from lib.board.transport import TRANSPORTS
 from lib.bundle.check import CONTRACT
 from lib.data.names import read_names
 from lib.data.split import PARTS
-from lib.npu.build_log import BuildLog
+from lib.npu.build import Build
 from lib.npu.timing import measured_row, work_of
+from lib.npu.verdict import Judgement
 from lib.results import run_files
 from lib.results.sweep import Variant
 from lib.step.arguments import StepParser, at_least
@@ -100,7 +101,7 @@ def one(args, settings: Settings, bundle: Path, agreed: dict, folder: Path, unfi
     write_detections(folder / "detections.npz", found)
     write_json(folder / "board.json", told | pinned)
     say(
-        f"{variant.title()}: mAP50-95 {metrics['map50_95']:.4f} on the board, "
+        f"{variant.title()}: mAP50-95 {metrics.map50_95:.4f} on the board, "
         f"{agreed['accuracy']['map50_95_int8']:.4f} on the simulator; rknn_run {told['run_ms']['median']:.1f} ms "
         f"({told['run_ms']['low']:.1f} to {told['run_ms']['high']:.1f})"
     )
@@ -108,12 +109,12 @@ def one(args, settings: Settings, bundle: Path, agreed: dict, folder: Path, unfi
 
 def measured(run: Path, variant: Variant, ran: Ran, settings: Settings) -> str:
     """This run as a line for config/measured.csv: in later estimates it counts as those do that are published."""
-    build = run_files.rknn(run, variant, "build.json")
-    costs = read_json(run_files.rknn(run, variant, "verdict.json"))["costs"]
+    build = Build.read(run_files.rknn(run, variant, "build.json"))
+    costs = Judgement.read(run_files.rknn(run, variant, "verdict.json")).costs
     times = ran.repeated_us or [each.run_us for each in ran.found]
     name = f"{variant.model} {variant.imgsz} {variant.head}"
-    work = work_of(BuildLog.of(read_json(build), build))
-    return measured_row(name, settings.host or "my board", costs["clock_mhz"], median(times) / 1e3, work)
+    work = work_of(build)
+    return measured_row(name, settings.host or "my board", costs.clock_mhz, median(times) / 1e3, work)
 
 
 if __name__ == "__main__":

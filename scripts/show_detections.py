@@ -11,6 +11,7 @@ sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so 
 
 from pathlib import Path
 
+from lib import tasks
 from lib.accuracy.detection_set import read_detections, select
 from lib.data.names import read_names
 from lib.results import run_files
@@ -20,7 +21,6 @@ from lib.step.arguments import StepParser, at_least, sweep_arguments
 from lib.step.console import say
 from lib.step.errors import UserError, run_step
 from lib.step.files import require
-from lib.tasks.detect.labels import labelled_images
 
 
 def main(argv=None):
@@ -36,15 +36,16 @@ def main(argv=None):
     args = parser.parse_args(argv)
     names = read_names(args.names)
     dataset = require(args.run / "dataset", "data set")
-    images = labelled_images(dataset, len(names))[: args.images]
+    sets = {title: (path, read_detections(path)) for title, path in shown(args).items()}
+    task = tasks.get(next(iter(sets.values()))[1].task)
+    images = task.labelled_images(dataset, len(names))[: args.images]
     if not images:
         raise UserError(f"no held-out image of {dataset} has a label, so there is nothing to show")
     columns = {
-        title: [select(found, image, path) for image in images]
-        for title, path in shown(args).items()
-        for found in [read_detections(path)]
+        title: [select(detections, image, path) for image in images] for title, (path, detections) in sets.items()
     }
-    detection_grid([dataset / "images" / name for name in images], columns, names, args.confidence, args.output)
+    paths = [dataset / "images" / name for name in images]
+    detection_grid(paths, columns, names, args.confidence, task.draw, args.output)
     say(f"detections on {len(images)} images: {args.output}")
 
 
@@ -54,7 +55,7 @@ def shown(args) -> dict[str, Path]:
         Variant(args.model[0], args.imgsz[0], head, args.algorithm[0], max(args.max_images)) for head in args.head
     ]
     fp32 = {f"FP32 baseline, {args.model[0]} {args.imgsz[0]}": run_files.fp32_detections(args.run, variants[0])}
-    return fp32 | {f"INT8, {each.head}": run_files.detections(args.run, each) for each in variants}
+    return fp32 | {f"INT8, {variant.head}": run_files.detections(args.run, variant) for variant in variants}
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 import contextlib
 import subprocess
 import sys
+from dataclasses import replace
+from unittest.mock import ANY
 
 import numpy as np
 import onnx
@@ -20,6 +22,8 @@ from lib.graph.onnx_file import save
 from lib.graph.onnx_session import infer, open_session, to_tensor
 from lib.graph.surgery import adapt
 from lib.npu import toolkit
+from lib.npu.build import Build
+from lib.npu.build_log import read_build_log
 from lib.npu.rknn_file import dequantize, quantize, read_rknn
 from lib.step.errors import UserError
 
@@ -28,7 +32,7 @@ SIZE = ImageSize(96, 64)
 
 
 def built(onnx, pool):
-    """The toolkit's object for an ONNX, quantized on the pool."""
+    """The session of an ONNX, quantized on the pool."""
     return toolkit.quantized(onnx, sorted(pool.iterdir()), "rv1106", "normal")
 
 
@@ -39,9 +43,9 @@ def test_quantize_writes_its_files_and_nothing_else(quantized):
 def test_detections_of_the_step_are_those_of_the_simulator(split_onnx, pool, heldout, quantized, quantize, tmp_path):
     found = read_detections(quantized / "detections.npz")
     assert found.images == ["a.png", "b.png", "c.png"] and found.sizes == [(90, 70)] * 3
-    with built(split_onnx, pool) as rknn:
-        run = toolkit.simulate(rknn)
-        for name, each in zip(found.images, found.found):
+    with built(split_onnx, pool) as session:
+        run = session.simulate()
+        for name, each in zip(found.images, found.instances):
             fitted, fit = letterbox(read_image(heldout / "images" / name), SIZE)
             expected = detect(decode(run(fitted), SPLIT, SIZE), fit)
             assert len(expected.scores) > 0
@@ -53,25 +57,64 @@ def test_detections_of_the_step_are_those_of_the_simulator(split_onnx, pool, hel
     assert (tmp_path / "detections.npz").read_bytes() == (quantized / "detections.npz").read_bytes()
 
 
-@pytest.mark.parametrize("head", [SINGLE, SPLIT])
-def test_torch_is_loaded_only_when_the_toolkit_uses_it_and_changes_nothing(exported, pool, tmp_path, head):
+def test_facts_are_the_same_with_and_without_a_log(split_onnx, pool, quantized, tmp_path, capfd):
+    written = Build.read(quantized / "build.json")
+    # The file is what its reader writes, byte for byte.
+    written.write(tmp_path / "build.json")
+    assert (tmp_path / "build.json").read_bytes() == (quantized / "build.json").read_bytes()
+    # Pytest has the terminal here, and no step's log is open.
+    with built(split_onnx, pool) as session:
+        assert session.export(tmp_path / "model.rknn") == replace(written, rknn_bytes=ANY)
+        assert session.log.operators == written.operators
+    printed = capfd.readouterr().err
+    assert "Network Layer Information Table" in printed and read_build_log(printed) == session.log
+
+
+@pytest.mark.parametrize(("architecture", "head"), [("yolov8n", SINGLE), ("yolov8n", SPLIT), ("yolo11n", SPLIT)])
+def test_without_torch_the_simulator_gives_the_same_bits(export, pool, tmp_path, architecture, head):
     """In processes of their own: this one has torch, Ultralytics brought it."""
-    save(adapt(exported[1], head, [image(0, 96, 64)], seed=0)[0], tmp_path / "model.onnx")
-    told = {}
-    for kind, first in (("deferred", ""), ("real", "import torch")):
+    save(adapt(export(architecture)[1], head, [image(0, 96, 64)], seed=0)[0], tmp_path / "model.onnx")
+    last_lines = {}
+    for kind, first in (("deferred", ""), ("blocked", WITHOUT_TORCH), ("real", "import torch")):
         arguments = [ROOT / "scripts", tmp_path / "model.onnx", tmp_path / f"{kind}.npz", *sorted(pool.iterdir())]
         done = subprocess.run([sys.executable, "-c", TORCH_DRIVER.format(first=first), *map(str, arguments)],
                               capture_output=True, text=True)  # fmt: skip
         assert done.returncode == 0, done.stderr[-2000:]
-        told[kind] = done.stdout.splitlines()[-1]
-    assert told["real"] == "torch True"
-    if head == SPLIT:
-        assert told["deferred"] == "torch False"
-    deferred, real = (np.load(tmp_path / f"{kind}.npz") for kind in ("deferred", "real"))
+        last_lines[kind] = done.stdout.splitlines()[-1]
+    assert last_lines == {"deferred": "torch False", "blocked": "torch False", "real": "torch True"}
+    deferred, blocked, real = (np.load(tmp_path / f"{kind}.npz") for kind in ("deferred", "blocked", "real"))
     assert deferred.files == real.files and len(real.files) == (1 if head == SINGLE else 6)
     for name in real.files:
         np.testing.assert_array_equal(deferred[name], real[name])
+        np.testing.assert_array_equal(blocked[name], real[name])
 
+
+def test_what_the_toolkit_asks_of_a_torch_that_is_not_there_is_one_sentence():
+    code = f"import sys; sys.path.insert(0, {str(ROOT / 'scripts')!r})\n{WITHOUT_TORCH}\n{ASKS_FOR_MORE}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == ("the toolkit asks for torch.zeros, and this environment has no torch; run `make setup`\n"), (
+        done.stderr
+    )
+
+
+# As in an environment that holds none.
+WITHOUT_TORCH = """
+class Blocker:
+    def find_spec(name, path=None, target=None):
+        if name.split(".")[0] == "torch":
+            raise ModuleNotFoundError(f"No module named '{name}'", name=name)
+sys.meta_path.insert(0, Blocker)
+"""
+ASKS_FOR_MORE = """
+from lib.npu.deferred_torch import deferred_torch
+from lib.step.errors import UserError
+with deferred_torch():
+    import torch
+try:
+    torch.zeros
+except UserError as error:
+    print(error)
+"""
 
 TORCH_DRIVER = """
 import sys
@@ -82,27 +125,27 @@ from pathlib import Path
 import cv2
 import numpy as np
 from lib.npu import toolkit
-with toolkit.quantized(Path(onnx), [Path(each) for each in images], "rv1106", "normal") as rknn:
-    np.savez(output, *toolkit.simulate(rknn)(cv2.imread(images[0])))
+with toolkit.quantized(Path(onnx), [Path(each) for each in images], "rv1106", "normal") as session:
+    np.savez(output, *session.simulate()(cv2.imread(images[0])))
 print("torch", hasattr(sys.modules.get("torch"), "arange"))
 """
 
 
 @pytest.mark.parametrize("algorithm", toolkit.ALGORITHMS)
 def test_every_algorithm_quantizes(split_onnx, pool, algorithm):
-    with toolkit.quantized(split_onnx, sorted(pool.iterdir())[:2], "rv1106", algorithm) as rknn:
-        outputs = toolkit.simulate(rknn)(letterbox(image(0), SIZE)[0])
+    with toolkit.quantized(split_onnx, sorted(pool.iterdir())[:2], "rv1106", algorithm) as session:
+        outputs = session.simulate()(letterbox(image(0), SIZE)[0])
     assert len(outputs) == 6 and all(np.isfinite(each).all() for each in outputs)
 
 
 def test_simulator_is_int8_of_the_same_network(split_onnx, pool, tmp_path):
-    session = open_session(split_onnx)
-    with built(split_onnx, pool) as rknn:
-        toolkit.export(rknn, tmp_path / "model.rknn")
-        run = toolkit.simulate(rknn)
+    fp32 = open_session(split_onnx)
+    with built(split_onnx, pool) as session:
+        session.export(tmp_path / "model.rknn")
+        run = session.simulate()
         for seed in range(3):
             fitted = letterbox(image(seed), SIZE)[0]
-            expected, found = infer(session, to_tensor(fitted)), run(fitted)
+            expected, found = infer(fp32, to_tensor(fitted)), run(fitted)
             assert [each.shape for each in found] == [each.shape for each in expected]
             for exact, rounded in zip(expected, found):
                 # Close, yet not equal: an FP32 run passed off as INT8 would be.
@@ -137,9 +180,9 @@ def test_wrong_number_of_classes_is_told_before_the_build(quantize, split_onnx, 
 def test_rknn_file_tells_how_the_simulator_quantizes(exported, pool, tmp_path, head):
     model, _ = adapt(exported[1], head, [image(0, 96, 64)], seed=0)
     save(model, tmp_path / "model.onnx")
-    with built(tmp_path / "model.onnx", pool) as rknn:
-        toolkit.export(rknn, tmp_path / "model.rknn")
-        outputs = toolkit.simulate(rknn)(letterbox(image(0), SIZE)[0])
+    with built(tmp_path / "model.onnx", pool) as session:
+        session.export(tmp_path / "model.rknn")
+        outputs = session.simulate()(letterbox(image(0), SIZE)[0])
     told = read_rknn(tmp_path / "model.rknn")
     assert (told.mean, told.std, told.toolkit, told.platform) == ((0,) * 3, (255,) * 3, toolkit.version(), "rv1106")
     assert told.input[:4] == ("images", (1, 3, 64, 96), (1, 1, 64, 96, 3), "int8")

@@ -21,8 +21,10 @@ from chromium import BROKEN_IMAGES, find_axe
 from conftest import ROOT, image
 
 import make_report
-from lib.accuracy.evaluation import Measured, write_measured
+from lib.accuracy.evaluation import ResampledMap, write_resampled
+from lib.accuracy.metrics import ClassMetrics, ComparedMetrics, Metrics
 from lib.detector.head import END2END_KEY
+from lib.npu.build import Build
 from lib.results.board_results import Agreement, ImageDifference, OutputDifference, RanOnBoard, RefusedByBoard, Times
 from lib.results.choice import focus, indistinguishable_from, pareto_front, recommended
 from lib.results.plots import class_changes, map_over_imgsz, map_over_max_images, pareto
@@ -31,6 +33,7 @@ from lib.results.report.provenance import portable_config
 from lib.results.report.render import render
 from lib.results.sweep import variants
 from lib.results.table import class_differences, from_csv, to_csv, to_markdown, variant_of
+from lib.results.variant_results import VariantResults
 from lib.step.errors import UserError, run_step
 
 # Expressions for the browser.
@@ -132,7 +135,7 @@ def test_report_names_what_cannot_be_told_apart_and_the_cheapest_of_it(run, tmp_
     (again / "table.csv").write_text(to_csv(table))
     page = render(contents(again, CONFIG))
     assert "cheapest of them in NPU cycles is <strong>tiny 96 split, normal, 64 calibration images</strong>" in page
-    write_measured(again / "metrics/tiny/96/split/normal-64.npz", Measured(["other.jpg"], 0, 0.5, np.ones(200)))
+    write_resampled(again / "metrics/tiny/96/split/normal-64.npz", ResampledMap(["other.jpg"], 0, 0.5, np.ones(200)))
     with pytest.raises(UserError, match="different images or resamples"):
         contents(again, CONFIG)
 
@@ -145,14 +148,18 @@ def write(path, content) -> None:
         path.write_text(content if isinstance(content, str) else json.dumps(content))
 
 
-def metrics(change: float) -> dict:
-    """What evaluate.py writes, with each class's AP lowered by up to `change`."""
+def metrics(change: float) -> Metrics:
+    """What evaluate.py writes of an FP32 model, with each class's AP lowered by up to `change`."""
     per_class = {
-        name: {"map50_95": 0.6 - change * number, "map50": 0.8 - change * number, "boxes": boxes}
+        name: ClassMetrics(0.6 - change * number, 0.8 - change * number, boxes)
         for number, (name, boxes) in enumerate(CLASSES.items())
     }
-    limits = {"map50_95_low": 0.55 - change, "map50_95_high": 0.65 - change}
-    return {"images": 22, "map50_95": 0.6 - change, "map50": 0.8 - change, **limits, "per_class": per_class}
+    return Metrics(22, 0.6 - change, 0.8 - change, 0.55 - change, 0.65 - change, per_class)
+
+
+def compared(change: float) -> ComparedMetrics:
+    """The same of an INT8 model."""
+    return ComparedMetrics(**vars(metrics(change)), retention=1.0, retention_low=0.9, retention_high=1.1)
 
 
 def onnx_file(**metadata) -> bytes:
@@ -186,8 +193,8 @@ def run(tmp_path_factory):
         change = 0.001 * number + (0.1 if variant.head == "single" else 0)
         cycles = {"96": 9.5, "320": 10.5, "416x256": 100.25}[variant.imgsz]
         verdict = judged(variant.head, variant.imgsz)
-        write(run / "metrics" / variant.model / variant.imgsz / "exported.json", metrics(0))
-        write((run / "metrics" / variant.path()).with_suffix(".json"), metrics(change))
+        write(run / "metrics" / variant.model / variant.imgsz / "exported.json", metrics(0).to_json())
+        write((run / "metrics" / variant.path()).with_suffix(".json"), compared(change).to_json())
         costs = {
             "ms_low": 25.0,
             "ms_high": 40.5,
@@ -197,11 +204,11 @@ def run(tmp_path_factory):
             "cma_mb": 66,
         }
         build = run / "rknn" / variant.path()
-        write(build / "build.json", {"toolkit": "2.3.2", "rknn_bytes": 1})
+        Build("2.3.2", "rv1106", 1, cycles, (), 1.0, 1.0, ()).write(build / "build.json")
         write(build / "verdict.json", {"costs": costs, "verdict": verdict})
         resampled = images + 0.6 - change + np.random.default_rng(number).normal(0, 0.001, 200)
-        measured = Measured([f"{n}.jpg" for n in range(22)], 0, 0.6 - change, resampled)
-        write_measured((run / "metrics" / variant.path()).with_suffix(".npz"), measured)
+        measured = ResampledMap([f"{n}.jpg" for n in range(22)], 0, 0.6 - change, resampled)
+        write_resampled((run / "metrics" / variant.path()).with_suffix(".npz"), measured)
         write(build / "model.rknn", bytes([number]))
         for graph in ("exported", variant.head):
             write(run / "onnx" / variant.model / variant.imgsz / f"{graph}.onnx", onnx_file(graph=graph))
@@ -229,7 +236,7 @@ def run(tmp_path_factory):
     map_over_max_images(table, plots / "map_over_max_images.png")
     pareto(table, plots / "pareto.png")
     shown = variant_of(table.loc[focus(table)])
-    class_changes(class_differences(run, shown), shown.title(), plots / "class_changes.png")
+    class_changes(class_differences(VariantResults(run, shown)), shown.title(), plots / "class_changes.png")
     cv2.imwrite(str(plots / "detections.png"), image(0, 1200, 900))
     write(run / "weights" / "tiny" / "tiny.pt", b"weights")
     write(run / "dataset" / "split.csv", "image,part\n")
@@ -332,7 +339,7 @@ def test_what_a_board_told_stands_beside_the_simulator(run, tmp_path):
     outputs = (OutputDifference("box_8", 0.125, 3), OutputDifference("scores_8", 0.0, 0))
     told = partial(
         RanOnBoard, "ran", "runs", "right", "2.3.2", "0.9.2", 35.0, times, times, None,
-        Agreement(0.25, 40, 0.75, 0.91, 0.04, (worst,)), outputs, "box_8", {"map50_95": 0.4321}, "a line,420",
+        Agreement(0.25, 40, 0.75, 0.91, 0.04, (worst,)), outputs, "box_8", compared(0.6 - 0.4321), "a line,420",
     )  # fmt: skip
     words = partial(RefusedByBoard, "refused", f"unsupport cpu {HOSTILE} op", "runs", "wrong")
     for folder, results in ((ran, told), (refused, words), (older, told)):

@@ -2,8 +2,10 @@
 
 import numpy as np
 
+from lib import tasks
 from lib.accuracy.detection_set import DetectionSet
-from lib.accuracy.matching import SURE, matches
+from lib.accuracy.matching import SURE, found_again
+from lib.accuracy.metrics import Metrics
 from lib.board.run import Ran
 from lib.npu.verdict import FAILS, RUNS
 from lib.results.run_files import BOARD_RAN, BOARD_REFUSED
@@ -23,7 +25,7 @@ def refused(words: str, verdict: dict) -> dict:
     return {"result": BOARD_REFUSED, "words": words, "verdict": verdict["result"], "verdict_was": _was(verdict, False)}
 
 
-def ran_well(ran: Ran, simulated: DetectionSet, metrics: dict, verdict: dict) -> dict:
+def ran_well(ran: Ran, simulated: DetectionSet, metrics: Metrics, verdict: dict) -> dict:
     """The summary of a run: times in ms with their 5th and 95th percentile, agreement with the simulator, metrics.
 
     `metrics` are those of the board's detections. Raises UserError when the simulator saw other images.
@@ -41,7 +43,7 @@ def ran_well(ran: Ran, simulated: DetectionSet, metrics: dict, verdict: dict) ->
         "agreement": agreement(simulated, detection_set(ran)),
         "outputs": [each._asdict() for each in ran.outputs],
         "diverging": next((each.name for each in ran.outputs if each.share), None),
-        "metrics": metrics,
+        "metrics": metrics.to_json(),
     }
 
 
@@ -54,13 +56,14 @@ def agreement(simulated: DetectionSet, board: DetectionSet) -> dict:
     """
     if simulated.images != board.images:
         raise UserError("the simulator and the board saw different images; run the variant's quantize step again")
+    overlap_of = tasks.get(board.task).overlap
     both = either = 0
     lowest, largest, worst = 1.0, 0.0, []
-    for image, ours, theirs in zip(board.images, simulated.found, board.found):
+    for image, ours, theirs in zip(board.images, simulated.instances, board.instances):
         # What one finds at all, even below SURE, the other finds again.
-        pairs = matches(ours, theirs)
+        pairs = found_again(ours, theirs, overlap_of)
         shown = int((ours.scores >= SURE).sum())
-        added = int((theirs.scores >= SURE).sum()) - len(matches(theirs, ours))
+        added = int((theirs.scores >= SURE).sum()) - len(found_again(theirs, ours, overlap_of))
         both += len(pairs)
         either += shown + added
         overlap = min((pair[0] for pair in pairs), default=1.0)

@@ -2,11 +2,12 @@
 
 import shutil
 import tempfile
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from lib import tasks
 from lib.accuracy.average_precision import average_precision
+from lib.accuracy.detection_set import DetectionSet
 from lib.accuracy.inference import evaluation_images
 from lib.bundle import BOARD_PROGRAM, DECODER, HERE, program
 from lib.bundle.check import CONTRACT, checksums, problems, write_checksums
@@ -29,7 +30,6 @@ from lib.results.rounding import MAP_DIGITS
 from lib.results.sweep import Variant
 from lib.step.errors import UserError
 from lib.step.files import read_json, require, write_json, write_text
-from lib.tasks.detect.labels import read_boxes
 
 
 class Evaluation(NamedTuple):
@@ -78,11 +78,10 @@ def make(
     with tempfile.TemporaryDirectory() as scratch:
         binary = Path(scratch, "decode")
         program.build(folder, cc, binary)
-        with toolkit.quantized(onnx, calibration, platform, variant.algorithm) as rknn:
-            simulator = partial(toolkit.simulate, rknn)
-            proven = prove(simulator, agreed, binary, evaluation.images, processes)
-            write_golden(simulator, agreed, _most_shown(proven, evaluation), folder / "golden")
-    precision = _mean_average_precision(proven, evaluation)
+        with toolkit.quantized(onnx, calibration, platform, variant.algorithm) as session:
+            proven = prove(session.simulate, agreed, binary, evaluation.images, processes)
+            write_golden(session.simulate, agreed, _most_shown(proven, evaluation), folder / "golden")
+    precision = _mean_average_precision(proven, evaluation, outputs.task)
     if abs(precision - int8["map50_95"]) > 0.5 * 10**-MAP_DIGITS:
         raise UserError(f"decode.h gives mAP50-95 {precision:.5f}, Python measured {int8['map50_95']:.5f}")
     agreed["accuracy"]["part"] = evaluation.part
@@ -104,14 +103,15 @@ def _family(simplified: Path) -> str:
     return DISTANCES if graph.shape(box_map)[1] == SIDES else DFL
 
 
-def _mean_average_precision(proven: list[Proven], evaluation: Evaluation) -> float:
+def _mean_average_precision(proven: list[Proven], evaluation: Evaluation, task: str) -> float:
     """mAP50-95 of what the C program found."""
-    sizes = [each.size for each in proven]
+    images = [path.name for path in evaluation.images]
+    detections = DetectionSet(images, [each.size for each in proven], [each.found for each in proven], task)
     truth = [
-        read_boxes(evaluation.dataset, image.name, size, len(evaluation.names))
-        for image, size in zip(evaluation.images, sizes)
+        tasks.get(task).ground_truth(evaluation.dataset, image, size, len(evaluation.names))
+        for image, size in zip(images, detections.sizes)
     ]
-    return average_precision(truth, [each.found for each in proven], sizes, evaluation.names)["map50_95"]
+    return average_precision(truth, detections, evaluation.names).map50_95
 
 
 def _summary(proven: list[Proven]) -> dict:
