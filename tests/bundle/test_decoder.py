@@ -13,21 +13,22 @@ from conftest import ROOT
 
 from lib.bundle import HERE
 from lib.bundle.agreement import compare
-from lib.bundle.contract import MOST_ANCHORS, MOST_BINS, MOST_LAYERS
 from lib.bundle.layout import PADDING, from_native, to_native
 from lib.bundle.program import FLAGS
 from lib.data.imgsz import ImageSize
 from lib.data.letterbox import fit_of
 from lib.detector import nms as python
-from lib.detector.anchors import YoloLayer
-from lib.detector.head import ANCHORS, DFL, DISTANCES, HEADS, SINGLE, SPLIT, STRIDES
+from lib.detector.families.anchors import MOST_ANCHORS, MOST_LAYERS, AnchorLayer, Anchors
+from lib.detector.families.dfl import MOST_BINS, Dfl
+from lib.detector.families.distances import Distances
+from lib.detector.head import HEADS, SINGLE, SPLIT
 from lib.detector.instances import Instances
 from lib.detector.output_spec import OutputSpec
 from lib.npu.rknn_file import RknnTensor, dequantize
 from lib.step.errors import UserError
 
 SOURCES = ROOT / "tests" / "bundle" / "c"
-FAMILIES = (DFL, DISTANCES, ANCHORS)  # as decode.h numbers them
+FAMILIES = (Dfl, Distances, Anchors)  # as decode.h numbers them
 
 
 class Output(ctypes.Structure):
@@ -94,13 +95,14 @@ def opened(path):
 
 def model_of(case) -> Model:
     model, outputs = Model(), case.outputs
-    model.head, model.family, model.end2end = HEADS.index(outputs.head), FAMILIES.index(case.family), outputs.end2end
+    model.head, model.family = HEADS.index(outputs.head), FAMILIES.index(type(outputs.family))
+    model.end2end, layers = outputs.end2end, outputs.family.c_layers()
     model.width, model.height = outputs.imgsz
-    model.classes, model.output_count, model.layer_count = outputs.classes, len(case.tensors), len(outputs.darknet)
+    model.classes, model.output_count, model.layer_count = outputs.classes, len(case.tensors), len(layers)
     for row, each in zip(model.outputs, case.tensors):
         row.channels, row.zero_point, row.scale = each.shape[1], each.zero_point, each.scale
         _, row.c1, row.height, row.width, row.c2 = each.native_shape
-    for row, layer in zip(model.layers, outputs.darknet):
+    for row, layer in zip(model.layers, layers):
         row.stride, row.anchor_count, row.new_coords = layer.stride, len(layer.anchors), layer.new_coords
         row.scale_x_y = layer.scale_x_y
         for anchor, sides in zip(row.anchors, layer.anchors):
@@ -140,7 +142,6 @@ KINDS = tuple((family, head) for family in FAMILIES for head in HEADS)
 class Case(NamedTuple):
     """A model and INT8 values of its outputs, [1, C, H, W] each."""
 
-    family: str
     outputs: OutputSpec
     tensors: list[RknnTensor]
     stored: list[np.ndarray]
@@ -158,11 +159,10 @@ def random_case(seed: int) -> Case:
     family, head = KINDS[seed % len(KINDS)]
     imgsz = ImageSize(*(32 * rng.integers(1, 5, 2)))
     classes = int(rng.choice([1, 2, 4, 11, 12, 13, 80]))
-    darknet = random_layers(rng, classes) if family == ANCHORS else ()
-    outputs = OutputSpec(imgsz, head, classes, darknet, end2end=bool(rng.random() < 0.3))
+    outputs = OutputSpec(imgsz, head, random_family(rng, family), classes, end2end=bool(rng.random() < 0.3))
     c2 = int(rng.choice([16, 16, 16, 8, 32, 5, 1, 0]))
     tensors, stored = [], []
-    for number, (meaning, channels, height, width) in enumerate(shapes_of(family, outputs, rng)):
+    for number, (meaning, channels, height, width) in enumerate(shapes_of(outputs)):
         lowest, highest = RANGES[meaning]
         scale = float(np.float32(np.exp(rng.uniform(np.log(lowest), np.log(highest)))))
         zero_point = int(rng.choice([-128, -128, rng.integers(-128, 128)]))
@@ -174,21 +174,27 @@ def random_case(seed: int) -> Case:
         if rng.random() < 0.5:
             values = np.where(rng.random(values.shape) < 0.9, -128, values // 16 * 16)
         stored.append(values.astype(np.int8))
-    return Case(family, outputs, tensors, stored)
+    return Case(outputs, tensors, stored)
 
 
 # Scales of what an output holds, smallest and largest.
 RANGES = {"joined": (1e-3, 0.05), "scores": (1e-3, 0.05), "logits": (1e-3, 2.7), "distances": (1e-3, 0.3)}
 
 
-def random_layers(rng, classes: int) -> tuple[YoloLayer, ...]:
+def random_family(rng, kind):
+    """One of FAMILIES, with any number of bins or layers that decode.h takes."""
+    if kind is Anchors:
+        return Anchors(random_layers(rng))
+    return Dfl(bins=int(rng.choice([16, 16, 2, 5, MOST_BINS]))) if kind is Dfl else Distances()
+
+
+def random_layers(rng) -> tuple[AnchorLayer, ...]:
     """[yolo] layers of different strides, in any order, as many as decode.h takes or fewer."""
     strides = rng.permutation([4, 8, 16, 32, 10, 13])[: rng.integers(1, MOST_LAYERS + 1)]
     return tuple(
-        YoloLayer(
+        AnchorLayer(
             int(stride),
             tuple(map(tuple, rng.uniform(1, 200, (rng.integers(1, rng.choice([4, MOST_ANCHORS + 1])), 2)).tolist())),
-            classes,
             float(rng.choice([1.0, 1.05, 1.2, 2.0])),
             bool(rng.random() < 0.4),
         )
@@ -196,24 +202,17 @@ def random_layers(rng, classes: int) -> tuple[YoloLayer, ...]:
     )
 
 
-def shapes_of(family: str, outputs: OutputSpec, rng):
+def shapes_of(outputs: OutputSpec):
     """What each output holds, and its channels, height and width."""
-    imgsz, classes = outputs.imgsz, outputs.classes
+    imgsz, family = outputs.imgsz, outputs.family
     if outputs.head == SINGLE:
-        count = sum(layer.predictions(imgsz) for layer in outputs.darknet) or imgsz.area * 21 // 1024
-        yield "joined", 4 + classes, count, 1
-    elif family == ANCHORS:
-        for layer in outputs.darknet:
-            anchors, cells = len(layer.anchors), layer.cells(imgsz)
-            yield "scores" if layer.new_coords else "logits", 4 * anchors, *cells
-            yield "scores", anchors, *cells
-            yield "scores", classes * anchors, *cells
-    else:
-        bins = int(rng.choice([16, 16, 2, 5, MOST_BINS]))
-        for stride in STRIDES:
-            cells = imgsz.height // stride, imgsz.width // stride
-            yield ("logits", 4 * bins, *cells) if family == DFL else (DISTANCES, 4, *cells)
-            yield "scores", classes, *cells
+        yield "joined", 4 + outputs.classes, family.points(imgsz), 1
+        return
+    probabilities = {layer.stride for layer in family.c_layers() if layer.new_coords}
+    boxes = "distances" if isinstance(family, Distances) else "logits"
+    for each in outputs.maps():
+        meaning = "scores" if each.role != "box" or each.stride in probabilities else boxes
+        yield meaning, *each.shape(imgsz)[1:]
 
 
 def both(shim, seed, monkeypatch):
@@ -418,12 +417,12 @@ def test_models_that_are_none_are_refused(shim, seed):
         assert status(change) == -1
     # Box logits that span more than exponentials of a DFL can hold.
     assert status(set_to("scale", 2.74, 0)) == 0
-    assert status(set_to("scale", 2.75, 0)) == (-1 if (family, head) == (DFL, SPLIT) else 0)
+    assert status(set_to("scale", 2.75, 0)) == (-1 if (family, head) == (Dfl, SPLIT) else 0)
 
 
 @pytest.mark.parametrize("head", HEADS)
 def test_layers_that_are_none_are_refused(shim, head):
-    case = random_case(KINDS.index((ANCHORS, head)))
+    case = random_case(KINDS.index((Anchors, head)))
 
     def status(name=None, value=None, layer=0):
         model = model_of(case)
@@ -435,9 +434,9 @@ def test_layers_that_are_none_are_refused(shim, head):
 
     assert status() == status("scale_x_y", 1.3) == status("new_coords", 1) == 0
     for name, values in {
-        "layer_count": (-1, 0, len(case.outputs.darknet) + 1, MOST_LAYERS + 1),
+        "layer_count": (-1, 0, len(case.outputs.family.layers) + 1, MOST_LAYERS + 1),
         "stride": (-8, 0, 8193, 2**31 - 1, 7),
-        "anchor_count": (-1, 0, len(case.outputs.darknet[0].anchors) + 1, MOST_ANCHORS + 1),
+        "anchor_count": (-1, 0, len(case.outputs.family.layers[0].anchors) + 1, MOST_ANCHORS + 1),
         "scale_x_y": (0, -1, 101, float("nan")),
         "side": (0, -1, float("nan"), float("inf")),
     }.items():
@@ -446,7 +445,7 @@ def test_layers_that_are_none_are_refused(shim, head):
 
 
 def test_bins_of_a_dfl_are_at_most_a_number(shim):
-    case = random_case(KINDS.index((DFL, SPLIT)))
+    case = random_case(KINDS.index((Dfl, SPLIT)))
 
     def status(bins, first=0):
         model = model_of(case)

@@ -16,11 +16,11 @@ from lib.accuracy.detection_set import read_detections
 from lib.data.images import read_image
 from lib.data.imgsz import ImageSize
 from lib.data.letterbox import letterbox
-from lib.detector.head import SINGLE, SPLIT, decode
-from lib.detector.nms import detect
-from lib.graph.onnx_file import save
+from lib.detector.head import SINGLE, SPLIT
+from lib.graph.onnx_file import load, save
 from lib.graph.onnx_session import infer, open_session, to_tensor
-from lib.graph.surgery import adapt
+from lib.graph.output_spec import output_spec_of
+from lib.graph.surgery.pipeline import adapt
 from lib.npu import toolkit
 from lib.npu.build import Build
 from lib.npu.build_log import read_build_log
@@ -44,10 +44,10 @@ def test_detections_of_the_step_are_those_of_the_simulator(split_onnx, pool, hel
     found = read_detections(quantized / "detections.npz")
     assert found.images == ["a.png", "b.png", "c.png"] and found.sizes == [(90, 70)] * 3
     with built(split_onnx, pool) as session:
-        run = session.simulate()
+        run, spec = session.simulate(), output_spec_of(load(split_onnx))
         for name, each in zip(found.images, found.instances):
             fitted, fit = letterbox(read_image(heldout / "images" / name), SIZE)
-            expected = detect(decode(run(fitted), SPLIT, SIZE), fit)
+            expected = spec.instances(run(fitted), fit)
             assert len(expected.scores) > 0
             np.testing.assert_array_equal(each.boxes, expected.boxes)
             np.testing.assert_array_equal(each.scores, expected.scores)
@@ -153,7 +153,7 @@ def test_simulator_is_int8_of_the_same_network(split_onnx, pool, tmp_path):
                 assert np.corrcoef(exact.ravel(), rounded.ravel())[0, 1] > 0.98
                 # One scale a tensor: at most 256 values.
                 assert len(np.unique(rounded)) <= 256
-            assert decode(found, SPLIT, SIZE).shape == (126, 8)
+            assert output_spec_of(load(split_onnx)).predictions(found).shape == (126, 8)
     assert (tmp_path / "model.rknn").read_bytes()[:4] == b"RKNN"
 
 

@@ -23,7 +23,10 @@ from conftest import ROOT, image
 import make_report
 from lib.accuracy.evaluation import ResampledMap, write_resampled
 from lib.accuracy.metrics import ClassMetrics, ComparedMetrics, Metrics
-from lib.detector.head import END2END_KEY
+from lib.data.imgsz import ImageSize
+from lib.detector.families.dfl import Dfl
+from lib.detector.head import SPLIT
+from lib.detector.output_spec import OutputSpec
 from lib.npu.build import Build
 from lib.results.board_results import Agreement, ImageDifference, OutputDifference, RanOnBoard, RefusedByBoard, Times
 from lib.results.choice import focus, indistinguishable_from, pareto_front, recommended
@@ -510,7 +513,8 @@ def test_the_path_is_copied_by_its_button_and_selected_by_a_click(browser, repor
 def test_an_end_to_end_model_needs_no_nms(run, tmp_path):
     again = shutil.copytree(run, tmp_path / "run")
     assert "no NMS" not in render(contents(again, CONFIG))
-    write(again / "onnx/tiny/96/split.onnx", onnx_file(**{END2END_KEY: "true"}))
+    spec = OutputSpec(ImageSize(96, 96), SPLIT, Dfl(), 4, end2end=True)
+    write(again / "onnx/tiny/96/split.onnx", onnx_file(**spec.to_metadata()))
     assert "End-to-end model: no NMS is needed." in render(contents(again, CONFIG))
 
 

@@ -12,7 +12,7 @@ from lib.step.step_sources import step_sources
 
 LIB = ROOT / "scripts" / "lib"
 # From the bottom up.
-PACKAGES = ("step", "data", "detector", "tasks", "npu", "graph", "accuracy", "results", "bundle", "board")
+PACKAGES = ("step", "data", "detector", "tasks", "npu", "graph", "accuracy", "convert", "results", "bundle", "board")
 
 
 def imported_packages(source: str) -> set[str]:

@@ -2,8 +2,8 @@
 
 from lib.data.imgsz import ImageSize
 from lib.data.letterbox import GREY
-from lib.detector.anchors import from_metadata, to_metadata
-from lib.detector.head import ANCHORS, DFL, DISTANCES, SIDES, SINGLE, SPLIT, STRIDES
+from lib.detector import families
+from lib.detector.head import SINGLE
 from lib.detector.nms import IOU, MOST, MOST_CANDIDATES
 from lib.detector.output_spec import OutputSpec
 from lib.npu.rknn_file import RknnFile, RknnTensor
@@ -13,49 +13,12 @@ from lib.step.errors import UserError
 
 # Ultralytics' own default for showing detections; the evaluation's 0.001 is for measuring mAP.
 CONFIDENCE = 0.25
-# What decode.h takes: bins of a DFL, [yolo] layers of a Darknet model, anchors of one layer.
-MOST_BINS, MOST_LAYERS, MOST_ANCHORS = 32, 6, 16
-
-_SIDES = ("left", "top", "right", "bottom")
-_CELLS = "n = anchor point: cells row by row, of stride 8, then 16, then 32"
-_ANCHORS = "n = prediction: [yolo] layer by layer, in a layer anchor by anchor, of an anchor cells row by row"
 _JOINED = [
     "real = (stored - zero_point) * scale; C = number of classes",
     "cx = real[0, n] * input width; cy = real[1, n] * input height",
     "w = real[2, n] * input width; h = real[3, n] * input height",
     "score of class c = real[4 + c, n], a probability already: no sigmoid",
 ]
-_REAL = "real = (stored - zero_point) * scale, with each output's own two"
-_SIDES_TO_BOX = [
-    "x1 = (x + 0.5 - distance[0]) * stride; y1 = (y + 0.5 - distance[1]) * stride, for the cell in column x, row y",
-    "x2 = (x + 0.5 + distance[2]) * stride; y2 = (y + 0.5 + distance[3]) * stride",
-    "score of class c = real value of channel c of the scores, a probability already: no sigmoid",
-]
-_SPLIT = {
-    DFL: [
-        _REAL,
-        "R = number of bins: channels of the box map / 4",
-        "side k of left, top, right, bottom: p = softmax of the real values of channels R k to R k + R - 1",
-        "distance[k] = sum of bin * p[bin] over bin = 0 to R - 1, in strides",
-        *_SIDES_TO_BOX,
-    ],
-    DISTANCES: [
-        _REAL,
-        "distance[k] = real value of channel k of the box map, in strides; k = left, top, right, bottom",
-        *_SIDES_TO_BOX,
-    ],
-    ANCHORS: [
-        _REAL,
-        "A = number of the layer's anchors; of anchor a: tx, ty, tw, th = real values of channels a, A + a, 2 A + a, "
-        "3 A + a of the box map",
-        "cx = (x + (s(tx) - 0.5) * scale_x_y + 0.5) * stride; cy = (y + (s(ty) - 0.5) * scale_x_y + 0.5) * stride, for "
-        "the cell in column x, row y; s = sigmoid, or with new_coords s(t) = t",
-        "w = anchor width * exp(tw); h = anchor height * exp(th), or with new_coords (2 t)^2 in place of exp(t); at "
-        "most the input's width and height",
-        "score of class c = real value of channel a of the objectness, at least 0, * real value of channel A c + a of "
-        "the scores, probabilities already: no sigmoid",
-    ],
-}
 _CANDIDATES = (
     "candidates: every class of every n whose score is above the confidence threshold, in the order of score, then n, "
     "then class; the best {}"
@@ -68,7 +31,6 @@ _TO_IMAGE = "image = (input - (left, top)) / letterbox scale, cut at the image's
 def contract(
     model: RknnFile,
     variant: Variant,
-    family: str,
     outputs: OutputSpec,
     names: list[str],
     fp32: dict,
@@ -77,19 +39,19 @@ def contract(
 ) -> dict:
     """The contract of a variant, without its proof and the checksums of the bundle's files.
 
-    `family` is the model's; `outputs` is what its ONNX says of them; `fp32` and `int8` are what evaluate.py found;
+    `outputs` is what the model's ONNX says of them; `fp32` and `int8` are what evaluate.py found;
     `verdict` is what judge.py says of the board. Raises UserError for outputs that decode.h does not read: that are
     not INT8, or have more bins, [yolo] layers or anchors than it has room for.
     """
-    _require_decodable(model, family, outputs)
+    _require_decodable(model, outputs)
     return {
         "variant": variant._asdict(),
-        "family": family,
+        "family": outputs.family.name,
         "end2end": outputs.end2end,
         "platform": model.platform,
         "toolkit": f"rknn-toolkit2 {model.toolkit}",
         "input": _input(model, outputs.imgsz),
-        "outputs": [_output(each, family, outputs, number) for number, each in enumerate(model.outputs)],
+        "outputs": [_output(each, outputs, number) for number, each in enumerate(model.outputs)],
         "classes": names,
         "thresholds": {
             "confidence": CONFIDENCE,
@@ -101,8 +63,8 @@ def contract(
             else "what mAP was measured with, and Ultralytics' default",
             "most_detections": MOST,
         },
-        "metadata": to_metadata(outputs.darknet) if outputs.darknet else {},
-        "decode": _decode_lines(family, outputs),
+        "metadata": outputs.family.contract_metadata(outputs.classes),
+        "decode": _decode_lines(outputs),
         "accuracy": {
             "images": int8["images"],
             "map50_95_fp32": round(fp32["map50_95"], MAP_DIGITS),
@@ -114,26 +76,20 @@ def contract(
     }
 
 
-def _require_decodable(model: RknnFile, family: str, outputs: OutputSpec) -> None:
+def _require_decodable(model: RknnFile, outputs: OutputSpec) -> None:
     for each in model.outputs:
         if each.dtype != "int8":
             raise UserError(f"output '{each.name}' of the model is {each.dtype}; a bundle is made of int8 outputs")
-    bins = model.outputs[0].shape[1] // SIDES if (family, outputs.head) == (DFL, SPLIT) else 0
-    anchors = max((len(layer.anchors) for layer in outputs.darknet), default=0)
-    for found, most, what in (
-        (bins, MOST_BINS, "bins a side"),
-        (len(outputs.darknet), MOST_LAYERS, "[yolo] layers"),
-        (anchors, MOST_ANCHORS, "anchors in a [yolo] layer"),
-    ):
-        if found > most:
-            raise UserError(f"the model has {found} {what}, decode.h reads up to {most}; it can have no bundle")
+    for count, most, what in outputs.family.limits(outputs.head):
+        if count > most:
+            raise UserError(f"the model has {count} {what}, decode.h reads up to {most}; it can have no bundle")
 
 
-def _decode_lines(family: str, outputs: OutputSpec) -> list[str]:
+def _decode_lines(outputs: OutputSpec) -> list[str]:
     """The way from stored bytes to detections, a sentence a step."""
     return [
-        _ANCHORS if family == ANCHORS else _CELLS,
-        *(_JOINED if outputs.head == SINGLE else _SPLIT[family]),
+        outputs.family.order_line(),
+        *(_JOINED if outputs.head == SINGLE else outputs.family.contract_lines()),
         _CANDIDATES.format(MOST if outputs.end2end else MOST_CANDIDATES),
         _NO_NMS if outputs.end2end else _NMS,
         _TO_IMAGE,
@@ -157,12 +113,13 @@ def outputs_of(agreed: dict) -> list[RknnTensor]:
 
 def decoding_of(agreed: dict) -> OutputSpec:
     """What decoding by Python takes, as a contract tells it."""
+    shapes = [tuple(each["shape"]) for each in agreed["outputs"]]
     return OutputSpec(
         ImageSize(agreed["input"]["width"], agreed["input"]["height"]),
         agreed["variant"]["head"],
+        families.get(agreed["family"]).from_contract(shapes, agreed["metadata"]),
         len(agreed["classes"]),
-        from_metadata(agreed["metadata"]),
-        agreed["end2end"],
+        end2end=agreed["end2end"],
     )
 
 
@@ -188,7 +145,7 @@ def _input(model: RknnFile, imgsz: ImageSize) -> dict:
     }
 
 
-def _output(tensor: RknnTensor, family: str, outputs: OutputSpec, number: int) -> dict:
+def _output(tensor: RknnTensor, outputs: OutputSpec, number: int) -> dict:
     batch, c1, height, width, c2 = tensor.native_shape
     channels = tensor.shape[1]
     return {
@@ -202,57 +159,19 @@ def _output(tensor: RknnTensor, family: str, outputs: OutputSpec, number: int) -
         "dtype": tensor.dtype,
         "scale": tensor.scale,
         "zero_point": tensor.zero_point,
-        **_meaning(tensor, family, outputs, number),
+        **_meaning(tensor, outputs, number),
     }
 
 
-def _meaning(tensor: RknnTensor, family: str, outputs: OutputSpec, number: int) -> dict:
+def _meaning(tensor: RknnTensor, outputs: OutputSpec, number: int) -> dict:
     """The strides of an output, and what its channels hold."""
-    channels, layers = tensor.shape[1], outputs.darknet
     if outputs.head == SINGLE:
         return {
-            "strides": [layer.stride for layer in layers] or list(STRIDES),
+            "strides": list(outputs.family.strides),
             "channels": {
                 "0 to 3": "cx, cy, w, h, divided by the input's width and height",
-                _span(4, channels - 4): "score of class channel - 4",
+                families.span(4, tensor.shape[1] - 4): "score of class channel - 4",
             },
         }
-    if family == ANCHORS:
-        layer = layers[number // 3]
-        meaning = (_box_of_anchors, _objectness, _scores_of_anchors)[number % 3](len(layer.anchors), channels)
-        # asdict would repeat the number of classes.
-        told = {"anchors": layer.anchors, "scale_x_y": layer.scale_x_y, "new_coords": layer.new_coords}
-        return {"strides": [layer.stride], "channels": meaning, **(told if number % 3 == 0 else {})}
-    meaning = {_span(0, channels): "score of that class"} if number % 2 else _box_of_sides(family, channels)
-    return {"strides": [STRIDES[number // 2]], "channels": meaning}
-
-
-def _span(first: int, count: int) -> str:
-    return f"{first} to {first + count - 1}"
-
-
-def _box_of_sides(family: str, channels: int) -> dict:
-    if family == DISTANCES:
-        return {str(side): f"distance of the {name} edge, in strides" for side, name in enumerate(_SIDES)}
-    bins = channels // SIDES
-    return {
-        _span(bins * side, bins): f"{name} edge, logits of bins 0 to {bins - 1}" for side, name in enumerate(_SIDES)
-    }
-
-
-def _box_of_anchors(anchors: int, _) -> dict:
-    return {
-        _span(anchors * place, anchors): f"{name} of anchor channel % {anchors}"
-        for place, name in enumerate(("tx", "ty", "tw", "th"))
-    }
-
-
-def _objectness(anchors: int, _) -> dict:
-    return {_span(0, anchors): "objectness of that anchor"}
-
-
-def _scores_of_anchors(anchors: int, channels: int) -> dict:
-    return {
-        _span(0, channels): f"score of class channel / {anchors} (rounded down) of anchor channel % {anchors}, to be "
-        "multiplied by its objectness"
-    }
+    output = outputs.maps()[number]
+    return {"strides": [output.stride], **outputs.family.map_meaning(output)}

@@ -17,12 +17,8 @@ from lib.bundle.proof import Proven, prove, write_golden
 from lib.bundle.readme import readme
 from lib.data.calibration import calibration_images
 from lib.data.names import read_names
-from lib.detector.head import ANCHORS, DFL, DISTANCES, SIDES
 from lib.graph.onnx_file import load
-from lib.graph.onnx_session import open_session, outputs_of
-from lib.graph.surgery import split_again
-from lib.graph.surgery.detector import find_detector
-from lib.graph.surgery.graph import Graph
+from lib.graph.output_spec import output_spec_of
 from lib.npu import toolkit
 from lib.npu.rknn_file import read_rknn
 from lib.results import run_files
@@ -66,9 +62,8 @@ def make(
     int8 = read_json(run_files.metrics(run, variant))
     verdict = read_json(run_files.rknn(run, variant, "verdict.json"))["verdict"]
     onnx = run_files.onnx(run, variant, variant.head)
-    outputs = outputs_of(open_session(require(onnx, "model")))
-    family = ANCHORS if outputs.darknet else _family(run_files.onnx(run, variant, "simplified"))
-    agreed = contract(read_rknn(model), variant, family, outputs, evaluation.names, exported, int8, verdict)
+    outputs = output_spec_of(load(require(onnx, "model")))
+    agreed = contract(read_rknn(model), variant, outputs, evaluation.names, exported, int8, verdict)
     folder.mkdir(parents=True)
     shutil.copyfile(model, folder / "model.rknn")
     for name in (*DECODER, *BOARD_PROGRAM):
@@ -92,15 +87,6 @@ def make(
     if wrong := problems(folder, cc):
         raise UserError(f"the bundle of {variant.title()} does not pass its own check: {'; '.join(wrong)}")
     return agreed["proof"]
-
-
-def _family(simplified: Path) -> str:
-    """What the box maps of an ONNX before surgery hold; with the head `single` there are none any more."""
-    graph = Graph(load(simplified))
-    if not split_again.is_split(graph):
-        return find_detector(graph).family
-    box_map = split_again.outputs_in_order(graph)[0]
-    return DISTANCES if graph.shape(box_map)[1] == SIDES else DFL
 
 
 def _mean_average_precision(proven: list[Proven], evaluation: Evaluation, task: str) -> float:

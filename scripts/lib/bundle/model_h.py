@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from lib.bundle.contract import decoding_of, outputs_of
-from lib.detector.anchors import YoloLayer
+from lib.detector.families.anchors import AnchorLayer
 from lib.detector.nms import IOU
 
 
@@ -39,9 +39,9 @@ static const yolov8_model yolov8_this_model = {{
 {rows}
     }},
     /* [yolo] layers of a Darknet model, and of each: stride, anchors, new_coords, scale_x_y, sides of the anchors */
-    {len(decoding.darknet)},
+    {len(decoding.family.c_layers())},
     {{
-{_layers(decoding.darknet)}
+{_layers(decoding.family.c_layers())}
     }},
 }};
 
@@ -65,11 +65,11 @@ def _iou(threshold: float | None) -> str:
     return f"#define YOLOV8_MODEL_IOU {_number(threshold)}"
 
 
-def _layers(layers: tuple[YoloLayer, ...]) -> str:
+def _layers(layers: tuple[AnchorLayer, ...]) -> str:
     return "\n".join(f"        {_layer(each)}," for each in layers) or "        {0, 0, 0, 0, {{0, 0}}},"
 
 
-def _layer(layer: YoloLayer) -> str:
+def _layer(layer: AnchorLayer) -> str:
     # decode.h multiplies by the float32 that Python multiplies by.
     sides = ", ".join("{" + ", ".join(_number(np.float32(side)) for side in anchor) + "}" for anchor in layer.anchors)
     words = (layer.stride, len(layer.anchors), int(layer.new_coords), repr(float(layer.scale_x_y)))

@@ -6,16 +6,11 @@ import numpy as np
 
 from lib.bundle import HERE
 from lib.bundle.contract import outputs_of
-from lib.detector.head import ANCHORS, DFL, DISTANCES
+from lib.detector import families
 from lib.npu.rknn_file import RknnTensor, dequantize
 from lib.results.rounding import MAP_DIGITS
 from lib.results.sweep import Variant
 
-_FAMILIES = {
-    DFL: "distances of a box's sides as bins (DFL)",
-    DISTANCES: "distances of a box's sides, without a DFL",
-    ANCHORS: "Darknet's anchors",
-}
 _NO_NMS = (
     " The model's head is one-to-one: it predicts each object once, so there is no NMS, and `YOLOV8_MODEL_IOU` is not "
     "looked at."
@@ -38,7 +33,7 @@ def readme(agreed: dict) -> str:
         fill=image["letterbox"]["fill"][0],
         outputs=_outputs(agreed),
         family_name=agreed["family"],
-        family=_FAMILIES[agreed["family"]],
+        family=families.get(agreed["family"]).title,
         nms=_NO_NMS if agreed["end2end"] else "",
         verdict=_verdict(agreed["verdict"]),
         proven_images=proof["images"],

@@ -68,7 +68,7 @@ tasks.register(
         overlap=overlap,
         coco_iou_type=None,
         draw=draw,
-        contract_lines=lambda end2end: ["radius of n = real[0, n]"],
+        contract_lines=lambda outputs: ["radius of n = real[0, n]"],
         instances=instances,
     )
 )

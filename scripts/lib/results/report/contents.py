@@ -10,7 +10,7 @@ from lib.accuracy.evaluation import read_resampled, require_same_resamples
 from lib.accuracy.metrics import Metrics
 from lib.data.images import damage, read_image
 from lib.data.weights_folder import model_files
-from lib.detector.output_spec import is_end2end
+from lib.detector.output_spec import OutputSpec
 from lib.graph.onnx_file import load, metadata
 from lib.npu.layer_errors import worst
 from lib.npu.verdict import FAILS, RUNS, UNSURE
@@ -58,7 +58,7 @@ def contents(run: Path, config: dict) -> Page:
         best=rows.get(best),
         focus=rows[shown],
         accuracy=Accuracy(_estimate(results[shown].exported), _estimate(results[shown].int8)),
-        end2end=is_end2end(metadata(load(run_files.onnx(run, results[shown].variant, results[shown].variant.head)))),
+        end2end=_is_end2end(run_files.onnx(run, results[shown].variant, results[shown].variant.head)),
         indistinguishable=[rows[label] for label in alike],
         cheapest=rows.get(table.npu_mcycles[[best, *alike]].idxmin()) if alike else None,
         top=rows[table.index[0]],
@@ -91,6 +91,11 @@ def _indistinguishable(table: pd.DataFrame, results: dict, best) -> list:
     measured = {label: read_resampled(run_files.resampled(row.run, row.variant)) for label, row in results.items()}
     require_same_resamples(list(measured.values()))
     return indistinguishable_from(table, {label: each.resampled for label, each in measured.items()}, best)
+
+
+def _is_end2end(onnx: Path) -> bool:
+    spec = OutputSpec.from_metadata(metadata(load(onnx)))
+    return spec is not None and spec.end2end
 
 
 def _analysed(chosen: list[Variant], config: dict) -> list[Variant]:
