@@ -16,7 +16,7 @@ from lib.graph.darknet.convert import convert
 from lib.graph.darknet.layers import Convolutional
 from lib.graph.darknet.network import read_network
 from lib.graph.onnx_file import save
-from lib.graph.surgery import adapt
+from lib.graph.surgery.pipeline import adapt
 from lib.npu.build_log import INPUT, OUTPUT
 from lib.npu.toolkit import SWITCHES, SWITCHES_BEGIN
 from lib.step.files import read_json
