@@ -14,6 +14,7 @@ from lib.accuracy.detection_set import read_detections, write_detections
 from lib.accuracy.inference import detect_all
 from lib.accuracy.metrics import Metrics
 from lib.data.imgsz import ImageSize
+from lib.detector.families.dfl import Dfl
 from lib.detector.output_spec import OutputSpec
 from lib.results.plots import detection_grid
 from lib.step.errors import UserError
@@ -68,7 +69,7 @@ def fetch(source, output):
 def test_a_task_of_a_folder_of_its_own_goes_from_labels_to_map(discs, source, tmp_path):
     dataset = tmp_path / "dataset"
     fetch(source, dataset)
-    outputs = OutputSpec(imgsz=ImageSize(96, 96), head="exported", classes=2, task="discs")
+    outputs = OutputSpec(ImageSize(96, 96), "exported", Dfl(), 2, task="discs")
     images = sorted((dataset / "images").glob("*.png"))
     write_detections(tmp_path / "d.npz", detect_all(network, outputs, images, 1, "discs"))
     detections = read_detections(tmp_path / "d.npz")
