@@ -16,8 +16,9 @@ from lib.data.names import read_names
 from lib.graph.output_spec import detector_spec
 from lib.npu import toolkit
 from lib.npu.layer_errors import worst
+from lib.results.columns import LAYER_COLUMNS
 from lib.results.plots import layer_errors
-from lib.results.table import to_csv
+from lib.results.table import frame, to_csv
 from lib.step.arguments import StepParser
 from lib.step.console import say
 from lib.step.errors import UserError, run_step
@@ -45,7 +46,7 @@ def main(argv=None):
     fitted, _ = letterbox(read_image(args.dataset / "images" / images[0]), outputs.imgsz)
     with toolkit.quantized(args.model, calibration, args.platform, args.algorithm) as session:
         table = session.analyse(fitted)
-    write_text(args.csv, to_csv(table))
+    write_text(args.csv, to_csv(frame(LAYER_COLUMNS, table.itertuples())))
     title = " ".join([*args.model.with_suffix("").parts[-3:], args.algorithm])
     layer_errors(table, f"{title}, {len(calibration)} calibration images, {images[0]}", args.plot)
     first = worst(table, 1).iloc[0]

@@ -8,14 +8,14 @@ listed; there may be others.
 
 import sys
 import tempfile
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-import pandas as pd
 from tqdm import tqdm
 
 from lib.convert.conversion import Request, convert
-from lib.convert.frontier import Candidate, find_frontier, sizes_of
+from lib.convert.frontier import Candidate, Frontier, find_frontier, sizes_of
 from lib.convert.images import noise_images
 from lib.data.imgsz import STRIDE, ImageSize
 from lib.detector.head import HEADS
@@ -25,22 +25,29 @@ from lib.npu import toolkit
 from lib.npu.timing import clock, estimator
 from lib.npu.verdict import costs
 from lib.results.columns import FRONTIER_COLUMNS
-from lib.results.table import to_csv
+from lib.results.table import frame, to_csv
 from lib.step import console
 from lib.step.arguments import StepParser, at_least, shape
 from lib.step.console import say
 from lib.step.errors import run_step
 from lib.step.files import write_text
 
-DIGITS = {column.name: column.digits for column in FRONTIER_COLUMNS}
-FIGURES = {
-    "npu_mcycles": lambda candidate: candidate.build.npu_mcycles,
-    "ms_low": lambda candidate: candidate.costs.ms_low,
-    "ms_high": lambda candidate: candidate.costs.ms_high,
-    "internal_kb": lambda candidate: candidate.build.internal_kb,
-    "weight_kb": lambda candidate: candidate.build.weight_kb,
-    "rknn_mb": lambda candidate: candidate.build.rknn_bytes / 1e6,
-}
+
+@dataclass(frozen=True)
+class FrontierRow:
+    """A kind of model: its number of classes, the proportions of its input, its head, and where it ceases to run."""
+
+    classes: int
+    shape: str
+    head: str
+    frontier: Frontier
+    widest: int  # in pixels, that was to be tried
+
+    @property
+    def reason(self) -> str:
+        """Why nothing larger is taken."""
+        beyond = self.frontier.beyond
+        return beyond.verdict.reason if beyond else f"nothing wider than {self.widest} was tried"
 
 
 def main(argv=None):
@@ -50,12 +57,13 @@ def main(argv=None):
     # The number of builds is not known before they are made.
     with tempfile.TemporaryDirectory() as scratch, tqdm(file=console.terminal(), disable=None, unit=" builds") as bar:
         for classes, (wide, high), head in product(args.classes, args.shape, args.head):
-            kind = {"classes": classes, "shape": f"{wide}:{high}", "head": head}
-            bar.set_description(", ".join(map(str, kind.values())))
+            proportions = f"{wide}:{high}"
+            bar.set_description(f"{classes}, {proportions}, {head}")
             weights = random_weights(args.model, classes, args.seed, Path(scratch, "random.pt"))
             sizes = sizes_of(wide, high, args.step, args.largest)
-            rows.append(kind | search(weights, sizes, head, args, bar))
-    table = pd.DataFrame(rows)
+            frontier = search(weights, sizes, head, args, bar)
+            rows.append(FrontierRow(classes, proportions, head, frontier, sizes[-1].width))
+    table = frame(FRONTIER_COLUMNS, rows)
     write_text(args.csv, to_csv(table))
     write_text(args.markdown, table.drop(columns="reason").fillna("").to_markdown(index=False) + "\n")
     say(f"largest sizes that run, {len(rows)} kinds of model: {args.markdown}")
@@ -85,8 +93,8 @@ def parse(argv):
     return args
 
 
-def search(weights: Path, sizes: list[ImageSize], head: str, args, bar) -> dict:
-    """Columns of the table: the largest of `sizes` that runs with its costs, the next one with why it does not run."""
+def search(weights: Path, sizes: list[ImageSize], head: str, args, bar) -> Frontier:
+    """The largest of `sizes` that runs, and the next one."""
 
     def candidate(size: ImageSize) -> Candidate:
         bar.set_postfix_str(f"at {size}")
@@ -94,16 +102,7 @@ def search(weights: Path, sizes: list[ImageSize], head: str, args, bar) -> dict:
         bar.update()
         return built
 
-    frontier = find_frontier(sizes, candidate)
-    largest, beyond = frontier.largest, frontier.beyond
-    return {
-        "largest": str(largest.size) if largest else None,
-        **{name: round(figure(largest), DIGITS[name]) if largest else None for name, figure in FIGURES.items()},
-        "unsure": " ".join(map(str, frontier.unsure)) or None,
-        "next": str(beyond.size) if beyond else None,
-        "next_verdict": beyond.verdict.result if beyond else None,
-        "reason": beyond.verdict.reason if beyond else f"nothing wider than {sizes[-1].width} was tried",
-    }
+    return find_frontier(sizes, candidate)
 
 
 def build(weights: Path, size: ImageSize, head: str, args) -> Candidate:

@@ -73,6 +73,11 @@ def _text(name: str, label: str, meaning: str, value, **more) -> Column:
     return Column(name, label, meaning, None, value, is_text=True, **more)
 
 
+def _at_largest(figure: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The value of a column that tells a figure of the largest size, a `lib.convert.frontier.Candidate`."""
+    return lambda row: figure(row.frontier.largest) if row.frontier.largest else None
+
+
 _OF_KB = "In KB of 1024 bytes."
 
 # table.csv: the columns that every run has. Scripts may rely on their order; new ones go behind the others.
@@ -300,32 +305,71 @@ FRONTIER_COLUMNS = (
         "largest",
         "Largest size",
         "largest input size found with the verdict `runs`",
-        attrgetter("largest"),
+        _at_largest(lambda candidate: str(candidate.size)),
         note="Empty where there is none.",
     ),
-    Column("npu_mcycles", "NPU Mcycles", "NPU cycles at that size, in millions", 2, attrgetter("npu_mcycles")),
-    Column("ms_low", "Time ms, low", "lower limit of the estimated time at that size", 1, attrgetter("ms_low")),
-    Column("ms_high", "Time ms, high", "upper limit of the estimated time at that size", 1, attrgetter("ms_high")),
+    Column(
+        "npu_mcycles",
+        "NPU Mcycles",
+        "NPU cycles at that size, in millions",
+        2,
+        _at_largest(attrgetter("build.npu_mcycles")),
+    ),
+    Column(
+        "ms_low",
+        "Time ms, low",
+        "lower limit of the estimated time at that size",
+        1,
+        _at_largest(attrgetter("costs.ms_low")),
+    ),
+    Column(
+        "ms_high",
+        "Time ms, high",
+        "upper limit of the estimated time at that size",
+        1,
+        _at_largest(attrgetter("costs.ms_high")),
+    ),
     Column(
         "internal_kb",
         "Internal KB",
         "memory for tensors between operators at that size",
         1,
-        attrgetter("internal_kb"),
+        _at_largest(attrgetter("build.internal_kb")),
         note=_OF_KB,
     ),
-    Column("weight_kb", "Weights KB", "memory for weights at that size", 1, attrgetter("weight_kb"), note=_OF_KB),
     Column(
-        "rknn_mb", "File MB", "size of the `.rknn` file at that size, in millions of bytes", 2, attrgetter("rknn_mb")
+        "weight_kb",
+        "Weights KB",
+        "memory for weights at that size",
+        1,
+        _at_largest(attrgetter("build.weight_kb")),
+        note=_OF_KB,
+    ),
+    Column(
+        "rknn_mb",
+        "File MB",
+        "size of the `.rknn` file at that size, in millions of bytes",
+        2,
+        _at_largest(lambda candidate: candidate.build.rknn_bytes / 1e6),
     ),
     _text(
         "unsure",
         "Unsure sizes",
         "sizes on the way whose verdict is `unsure`",
-        attrgetter("unsure"),
+        lambda row: " ".join(map(str, row.frontier.unsure)) or None,
         note="There may be others.",
     ),
-    _text("next", "Next size", "the size after the largest", attrgetter("next")),
-    _text("next_verdict", "Verdict of the next", "its verdict", attrgetter("next_verdict")),
+    _text(
+        "next",
+        "Next size",
+        "the size after the largest",
+        lambda row: str(row.frontier.beyond.size) if row.frontier.beyond else None,
+    ),
+    _text(
+        "next_verdict",
+        "Verdict of the next",
+        "its verdict",
+        lambda row: row.frontier.beyond.verdict.result if row.frontier.beyond else None,
+    ),
     _text("reason", "Reason", "why it does not run", attrgetter("reason"), note="Not in frontier.md."),
 )
