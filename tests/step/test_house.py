@@ -1,6 +1,8 @@
 """The house keeps its order: a package of scripts/lib imports only from itself and from those below it."""
 
 import ast
+import functools
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -53,6 +55,49 @@ def test_a_package_imports_only_from_those_below_it(package):
     assert wrong == {}
 
 
+# Where Darknet is named: its own files' reader, its decoding, the commands that its files are given to.
+NAMES_DARKNET = ("lib/graph/darknet/*.py", "lib/detector/families/anchors.py", "darknet_to_onnx.py")
+READS_ITS_FILES = "export_onnx.py"  # imports the reader
+MEANS_ITS_FILES = ("download_weights.py", "lib/results/config_problems.py")  # tell people what an option is for
+
+
+def words_of(source: str) -> tuple[set[str], set[str]]:
+    """The names that a module's code uses, and its texts; docstrings and comments are neither."""
+    tree = ast.parse(source)
+    docs = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None
+    }
+    names, texts = set(), set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant):
+            texts |= {node.value} if isinstance(node.value, str) and id(node) not in docs else set()
+            continue
+        for _, value in ast.iter_fields(node):
+            names |= {value} if isinstance(value, str) else set()
+    return names, texts
+
+
+def test_names_and_texts_of_a_module_are_told_apart():
+    source = '"""A darknet."""\nimport a.darknet as b\ndef darknets(c):  # darknet\n    return f"{c} Darknet\'s"\n'
+    names, texts = words_of(source)
+    assert {"a.darknet", "darknets", "b", "c"} <= names and texts == {" Darknet's"}
+
+
+def test_nothing_but_the_reader_of_its_files_and_its_family_names_darknet():
+    scripts = ROOT / "scripts"
+    meant = {path for pattern in NAMES_DARKNET for path in scripts.glob(pattern)}
+    named = {}
+    for path in sorted(set(scripts.rglob("*.py")) - meant):
+        where = str(path.relative_to(scripts))
+        names, texts = words_of(path.read_text())
+        words = names if where in MEANS_ITS_FILES else names | texts
+        if found := sorted(word for word in words if "darknet" in word.lower()):
+            named[where] = found
+    assert named == {READS_ITS_FILES: ["lib.graph.darknet.convert"]}
+
+
 def test_tests_lie_in_the_folders_of_what_they_protect():
     here = {path.name for path in Path(ROOT, "tests").iterdir() if path.is_dir() and path.name != "__pycache__"}
     assert here == {*PACKAGES, "workflow"}
@@ -74,12 +119,19 @@ def test_files_of_a_step_are_what_its_imports_bring_along(tmp_path):
     write("lib/feet/right.py")
     write("lib/feet/unused.py")
     write("lib/feet/page.html")
-    write("lib/shoes.py", "from lib.feet import nothing, left\n")
+    write("lib/shoes.py", "from lib.feet import nothing, left\nfrom lib.laces import knot\n")
+    write("lib/laces/__init__.py", "for module in iter_modules(__path__):\n    import_module(module)\n")
+    write("lib/laces/long.py", "from lib.wool import red\n")
+    write("lib/laces/short/__init__.py")
+    write("lib/laces/short/unused.py")
+    write("lib/wool.py")
     write("lib/toes.py", "big = 1\n")
     write("lib/hands.py", "from lib.toes import big\n")
     found = {
         "scripts/lib/__init__.py", "scripts/lib/feet/__init__.py", "scripts/lib/feet/left.py",
-        "scripts/lib/feet/page.html", "scripts/lib/feet/right.py", "scripts/lib/shoes.py", "scripts/lib/toes.py",
+        "scripts/lib/feet/page.html", "scripts/lib/feet/right.py", "scripts/lib/laces/__init__.py",
+        "scripts/lib/laces/long.py", "scripts/lib/laces/short/__init__.py", "scripts/lib/shoes.py",
+        "scripts/lib/toes.py", "scripts/lib/wool.py",
     }  # fmt: skip
     assert step_sources("walk", tmp_path) == ["scripts/walk.py", *sorted(found)]
     # A file that changes is read again.
@@ -117,9 +169,26 @@ HEAVY = {
 STEPS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py"))
 
 
-@pytest.mark.parametrize("step_name", STEPS)
-def test_a_step_imports_what_it_uses_and_nothing_heavy_else(step_name):
-    code = f"import sys; import {step_name}; print(*(set({list(HEAVY)}) & set(sys.modules)))"
+@functools.cache
+def modules_of(step_name: str) -> dict[str, str | None]:
+    """What a process has imported that imported the step: the file of each module by its name."""
+    code = (
+        f"import sys, json, {step_name}\n"
+        "files = {name: getattr(module, '__file__', None) for name, module in sys.modules.items()}\n"
+        "json.dump(files, sys.stdout)"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "scripts", capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert set(done.stdout.split()) <= {name for name, steps in HEAVY.items() if step_name in steps}
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("step_name", STEPS)
+def test_a_step_imports_what_it_uses_and_nothing_heavy_else(step_name):
+    heavy = HEAVY.keys() & modules_of(step_name).keys()
+    assert heavy <= {name for name, steps in HEAVY.items() if step_name in steps}
+
+
+@pytest.mark.parametrize("step_name", STEPS)
+def test_all_files_that_a_step_imports_are_among_its_sources(step_name):
+    files = {file for name, file in modules_of(step_name).items() if name == "lib" or name.startswith("lib.")}
+    assert {str(Path(file).relative_to(ROOT)) for file in files} <= set(step_sources(step_name, ROOT))
