@@ -86,7 +86,7 @@ class Anchors(Family):
 
     def maps(self, classes: int) -> tuple[OutputMap, ...]:
         """Three a layer: the box map as the network gives it, objectness and scores after sigmoid."""
-        return tuple(each for layer in self.layers for each in layer.maps(classes))
+        return tuple(output for layer in self.layers for output in layer.maps(classes))
 
     def points(self, imgsz: ImageSize) -> int:
         """One an anchor and cell of each layer."""
@@ -182,8 +182,8 @@ class Anchors(Family):
 def _decode_layer(layer: AnchorLayer, imgsz: ImageSize, box, objectness, scores) -> np.ndarray:
     """Predictions float64 [A*H*W, 4+C]; decode.h, which has another exp, then rounds them to the same float32."""
     box, objectness, scores = (
-        each.reshape(-1, len(layer.anchors), *layer.cells(imgsz)).astype(np.float64)
-        for each in (box, objectness, scores)
+        values.reshape(-1, len(layer.anchors), *layer.cells(imgsz)).astype(np.float64)
+        for values in (box, objectness, scores)
     )
     if layer.new_coords:
         shift, size = box[:2], (2 * box[2:]) ** 2
