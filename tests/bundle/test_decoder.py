@@ -12,10 +12,11 @@ import pytest
 from conftest import ROOT
 
 from lib.bundle import HERE
-from lib.bundle.agreement import compare
-from lib.bundle.contract import MOST_ANCHORS, MOST_BINS, MOST_LAYERS
+from lib.bundle.c_family import c_family
+from lib.bundle.describe import MOST_ANCHORS, MOST_BINS, MOST_LAYERS
 from lib.bundle.layout import PADDING, from_native, to_native
 from lib.bundle.program import FLAGS
+from lib.bundle.same_detections import demand_same
 from lib.data.imgsz import ImageSize
 from lib.data.letterbox import fit_of
 from lib.detector import nms as python
@@ -27,7 +28,8 @@ from lib.npu.rknn_file import RknnTensor, dequantize
 from lib.step.errors import UserError
 
 SOURCES = ROOT / "tests" / "bundle" / "c"
-FAMILIES = (DFL, DISTANCES, ANCHORS)  # as decode.h numbers them
+FAMILIES = (DFL, DISTANCES, ANCHORS)  # as shim.c numbers them
+HEADERS = ("decode.h", "dfl.h", "distances.h", "anchors.h")
 
 
 class Output(ctypes.Structure):
@@ -37,9 +39,13 @@ class Output(ctypes.Structure):
     ]
 
 
-class Layer(ctypes.Structure):
+class Level(ctypes.Structure):
+    _fields_ = [("stride", ctypes.c_int), ("per_cell", ctypes.c_int)]
+
+
+class Details(ctypes.Structure):
     _fields_ = [
-        *((name, ctypes.c_int) for name in ("stride", "anchor_count", "new_coords")),
+        ("new_coords", ctypes.c_int),
         ("scale_x_y", ctypes.c_double),
         ("anchors", ctypes.c_float * 2 * MOST_ANCHORS),
     ]
@@ -47,10 +53,13 @@ class Layer(ctypes.Structure):
 
 class Model(ctypes.Structure):
     _fields_ = [
-        *((name, ctypes.c_int) for name in ("head", "family", "end2end", "width", "height", "classes", "output_count")),
+        ("head", ctypes.c_int),
+        ("family", ctypes.c_void_p),
+        *((name, ctypes.c_int) for name in ("end2end", "width", "height", "classes", "level_count")),
+        ("levels", Level * MOST_LAYERS),
+        ("details", ctypes.POINTER(Details)),
+        ("output_count", ctypes.c_int),
         ("outputs", Output * (3 * MOST_LAYERS)),
-        ("layer_count", ctypes.c_int),
-        ("layers", Layer * MOST_LAYERS),
     ]
 
 
@@ -75,7 +84,7 @@ def cc(*arguments):
 
 @pytest.fixture(scope="session")
 def shim(tmp_path_factory):
-    """decode.h as a library."""
+    """decode.h and the families' headers as a library."""
     path = tmp_path_factory.mktemp("shim") / "shim.so"
     cc("-shared", "-fPIC", SOURCES / "shim.c", "-o", path)
     return opened(path)
@@ -89,21 +98,26 @@ def opened(path):
     library.shim_exp.restype = ctypes.c_double
     library.shim_exp.argtypes = [ctypes.c_double]
     library.shim_decoder_size.restype = ctypes.c_size_t
+    library.shim_family.restype = ctypes.c_void_p
     return library
 
 
-def model_of(case) -> Model:
-    model, outputs = Model(), case.outputs
-    model.head, model.family, model.end2end = HEADS.index(outputs.head), FAMILIES.index(case.family), outputs.end2end
-    model.width, model.height = outputs.imgsz
-    model.classes, model.output_count, model.layer_count = outputs.classes, len(case.tensors), len(outputs.darknet)
-    for row, each in zip(model.outputs, case.tensors):
-        row.channels, row.zero_point, row.scale = each.shape[1], each.zero_point, each.scale
-        _, row.c1, row.height, row.width, row.c2 = each.native_shape
-    for row, layer in zip(model.layers, outputs.darknet):
-        row.stride, row.anchor_count, row.new_coords = layer.stride, len(layer.anchors), layer.new_coords
-        row.scale_x_y = layer.scale_x_y
-        for anchor, sides in zip(row.anchors, layer.anchors):
+def model_of(shim, case) -> Model:
+    model, spec = Model(), case.outputs
+    model.head, model.family = HEADS.index(spec.head), shim.shim_family(FAMILIES.index(case.family))
+    model.end2end, (model.width, model.height), model.classes = spec.end2end, spec.imgsz, spec.classes
+    levels = c_family(case.family, spec).levels
+    model.level_count, model.output_count = len(levels), len(case.tensors)
+    for row, level in zip(model.levels, levels):
+        row.stride, row.per_cell = level
+    for row, tensor in zip(model.outputs, case.tensors):
+        row.channels, row.zero_point, row.scale = tensor.shape[1], tensor.zero_point, tensor.scale
+        _, row.c1, row.height, row.width, row.c2 = tensor.native_shape
+    if spec.darknet:
+        model.details = (Details * MOST_LAYERS)()
+    for row, layer in zip(range(len(spec.darknet)), spec.darknet):
+        model.details[row].new_coords, model.details[row].scale_x_y = layer.new_coords, layer.scale_x_y
+        for anchor, sides in zip(model.details[row].anchors, layer.anchors):
             anchor[:] = sides
     return model
 
@@ -225,7 +239,7 @@ def both(shim, seed, monkeypatch):
     source = tuple(map(int, rng.integers(1, 2000, 2)))
     monkeypatch.setattr(python, "MOST_CANDIDATES", room)
     expected = case.outputs.instances(case.floats(), fit_of(source, case.outputs.imgsz), confidence, iou, most)
-    decoder = Decoder(shim, model_of(case))
+    decoder = Decoder(shim, model_of(shim, case))
     assert decoder.status == 0
     return expected, decoder.run(case.natives(), source, confidence, iou, room, most)
 
@@ -234,7 +248,7 @@ def test_any_model_gives_the_same_detections_in_the_same_order(shim, monkeypatch
     counts = []
     for seed in range(200 * len(KINDS)):
         expected, found = both(shim, seed, monkeypatch)
-        compare(expected, found)
+        demand_same(expected, found)
         # No rounding either: the decoders round where numpy does.
         np.testing.assert_allclose(expected.boxes, found.boxes, rtol=1e-6, atol=1e-6)
         np.testing.assert_array_equal(expected.scores, found.scores.astype(np.float32))
@@ -253,31 +267,32 @@ def test_any_model_gives_the_same_detections_in_the_same_order(shim, monkeypatch
         ("a.score == b.score && a.rank > b.rank", "a.score == b.score && a.rank < b.rank"),
         ("/ scale;\n    return (float)(moved", ";\n    return (float)(moved"),
         ("(float)(stored - output->zero_point)", "(float)(stored + 128 + 0 * output->zero_point)"),
-        ("candidates[0] = one;", "(void)one;"),
+        ("candidates[0] = candidate;", "(void)candidate;"),
         ("detections[j].class_id == class_id && ", ""),
         # And of other families: bins, the order of [yolo] maps, limits of sizes and scores, NMS where there is none.
         ("weighted += weight * bin;", "weighted += weight * (bin % 16);"),
-        ("(sigmoid - 0.5) * layer->scale_x_y + 0.5", "sigmoid"),
+        ("(sigmoid - 0.5) * details->scale_x_y + 0.5", "sigmoid"),
         ("4 * real * real", "2 * real * real"),
-        ("(axis + 2) * per_cell + anchor", "(axis + 2) * per_cell"),
+        ("channel + 2 * level->per_cell", "(axis + 2) * level->per_cell"),
         ("side < most ? side : most", "side"),
         ("prediction + anchor * cells + cell", "prediction + cell"),
-        ("yolov8_product(factors[anchor], ", "yolov8_product(1, "),
+        ("rv1106_anchors_score(factors[anchor], ", "rv1106_anchors_score(1, "),
         ("group[at] > limits[(first + at) % per_cell]", "1"),
-        ("output->height * output->width * yolov8_per_cell(model, set);", "output->height * output->width;"),
+        ("output->height * output->width * model->levels[i].per_cell;", "output->height * output->width;"),
         ("model->end2end ? kept : 0", "0"),
     ],
 )
 def test_comparison_sees_a_wrong_decoder(tmp_path, monkeypatch, right, wrong):
-    text = (HERE / "decode.h").read_text()
-    assert right in text
-    (tmp_path / "decode.h").write_text(text.replace(right, wrong))
+    texts = {name: (HERE / name).read_text() for name in HEADERS}
+    assert [right in text for text in texts.values()].count(True) == 1
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text.replace(right, wrong))
     subprocess.run(["cc", "-O1", "-shared", "-fPIC", f"-I{tmp_path}", SOURCES / "shim.c", "-o", tmp_path / "wrong.so"],
                    check=True, capture_output=True)  # fmt: skip
     wrong_shim = opened(tmp_path / "wrong.so")
     with pytest.raises(UserError, match=r"expected"):
         for seed in range(100):
-            compare(*both(wrong_shim, seed, monkeypatch))
+            demand_same(*both(wrong_shim, seed, monkeypatch))
 
 
 def test_comparison_sees_a_wrong_box_score_class_and_order(shim, monkeypatch):
@@ -292,7 +307,7 @@ def test_comparison_sees_a_wrong_box_score_class_and_order(shim, monkeypatch):
         Instances(found.boxes * np.nan, found.scores, found.classes),
     ):
         with pytest.raises(UserError, match=r"expected"):
-            compare(expected, wrong)
+            demand_same(expected, wrong)
 
 
 @pytest.mark.parametrize("channels", [1, 15, 16, 17, 84])
@@ -313,7 +328,7 @@ def test_letterbox_is_pythons(shim):
     for _ in range(3000):
         imgsz = ImageSize(*map(int, 32 * rng.integers(1, 30, 2)))
         source = tuple(map(int, rng.integers(1, 5000, 2)))
-        fit = shim.shim_fit(ctypes.byref(Model(0, 0, 0, *imgsz)), *source)
+        fit = shim.shim_fit(ctypes.byref(Model(width=imgsz.width, height=imgsz.height)), *source)
         expected = fit_of(source, imgsz)
         assert (fit.width, fit.height, fit.left, fit.top) == (*expected.source, expected.left, expected.top)
         assert fit.scale == expected.scale
@@ -352,7 +367,7 @@ def test_eight_bytes_at_once_are_compared_as_one_by_one(shim):
 @pytest.mark.parametrize("seed", range(len(KINDS)))
 def test_wrong_buffers_and_arguments_are_refused(shim, seed):
     case = random_case(seed)
-    model = model_of(case)
+    model = model_of(shim, case)
     model.end2end = 0
     decoder = Decoder(shim, model)
     natives = case.natives()
@@ -382,7 +397,7 @@ def test_end_to_end_model_needs_no_threshold_of_overlap(shim, seed):
     case = random_case(seed)
     found = []
     for end2end in (1, 0):
-        model = model_of(case)
+        model = model_of(shim, case)
         model.end2end = end2end
         iou = float("nan") if end2end else 0.0
         found.append(Decoder(shim, model).run(case.natives(), (100, 100), 0.0, iou, most=30_000))
@@ -396,7 +411,7 @@ def test_models_that_are_none_are_refused(shim, seed):
     imgsz, classes = case.outputs.imgsz, case.outputs.classes
 
     def status(change):
-        model = model_of(case)
+        model = model_of(shim, case)
         change(model)
         return Decoder(shim, model).status
 
@@ -406,8 +421,9 @@ def test_models_that_are_none_are_refused(shim, seed):
     last = len(case.tensors) - 1
     assert status(lambda model: None) == 0
     for change in (
-        set_to("head", 2), set_to("head", 1 - HEADS.index(head)), set_to("family", 3),
+        set_to("head", 2), set_to("head", 1 - HEADS.index(head)), set_to("family", None),
         set_to("width", imgsz.width + 1), set_to("height", 0), set_to("width", -32),
+        set_to("level_count", -1), set_to("level_count", 0), set_to("level_count", MOST_LAYERS + 1),
         set_to("width", 1 << 20), set_to("classes", classes + 1), set_to("classes", 0), set_to("classes", 2**31 - 1),
         set_to("output_count", 0), set_to("output_count", 19), set_to("output_count", last),
         set_to("channels", 0, last), set_to("height", 0, last), set_to("width", 0, last), set_to("c1", 0, last),
@@ -416,31 +432,47 @@ def test_models_that_are_none_are_refused(shim, seed):
         set_to("scale", float("nan"), last), set_to("scale", float("inf"), last), set_to("height", 1000, last),
     ):  # fmt: skip
         assert status(change) == -1
+    if head == SPLIT:
+        others = [shim.shim_family(number) for number, other in enumerate(FAMILIES) if other != family]
+        assert [status(set_to("family", other)) for other in others] == [-1, -1]
     # Box logits that span more than exponentials of a DFL can hold.
     assert status(set_to("scale", 2.74, 0)) == 0
     assert status(set_to("scale", 2.75, 0)) == (-1 if (family, head) == (DFL, SPLIT) else 0)
 
 
-@pytest.mark.parametrize("head", HEADS)
-def test_layers_that_are_none_are_refused(shim, head):
-    case = random_case(KINDS.index((ANCHORS, head)))
+@pytest.mark.parametrize("seed", range(len(KINDS)))
+def test_levels_that_are_none_are_refused(shim, seed):
+    case = random_case(seed)
+    anchors = case.family == ANCHORS
 
-    def status(name=None, value=None, layer=0):
-        model = model_of(case)
+    def status(name=None, value=None):
+        model = model_of(shim, case)
         if name == "side":
-            model.layers[layer].anchors[0][1] = value
+            model.details[0].anchors[0][1] = value
+        elif name == "details":
+            model.details = value
         elif name:
-            setattr(model.layers[layer] if hasattr(Layer, name) else model, name, value)
+            part = next(
+                part for part in (model.levels[0], model.details[0] if anchors else 0, model) if hasattr(part, name)
+            )
+            setattr(part, name, value)
         return Decoder(shim, model).status
 
-    assert status() == status("scale_x_y", 1.3) == status("new_coords", 1) == 0
-    for name, values in {
-        "layer_count": (-1, 0, len(case.outputs.darknet) + 1, MOST_LAYERS + 1),
+    assert status() == 0
+    levels = c_family(case.family, case.outputs).levels
+    wrong = {
+        "level_count": (-1, 0, len(levels) + 1, MOST_LAYERS + 1),
         "stride": (-8, 0, 8193, 2**31 - 1, 7),
-        "anchor_count": (-1, 0, len(case.outputs.darknet[0].anchors) + 1, MOST_ANCHORS + 1),
-        "scale_x_y": (0, -1, 101, float("nan")),
-        "side": (0, -1, float("nan"), float("inf")),
-    }.items():
+        "per_cell": (-1, 0, levels[0].per_cell + 1, MOST_ANCHORS + 1, 2**31 - 1),
+    }
+    if anchors:
+        assert status("scale_x_y", 1.3) == status("new_coords", 1) == 0
+        wrong |= {
+            "details": (None,),
+            "scale_x_y": (0, -1, 101, float("nan")),
+            "side": (0, -1, float("nan"), float("inf")),
+        }
+    for name, values in wrong.items():
         for value in values:
             assert status(name, value) == -1, (name, value)
 
@@ -449,7 +481,7 @@ def test_bins_of_a_dfl_are_at_most_a_number(shim):
     case = random_case(KINDS.index((DFL, SPLIT)))
 
     def status(bins, first=0):
-        model = model_of(case)
+        model = model_of(shim, case)
         for output in list(model.outputs)[first:5:2]:
             output.channels, output.c1, output.c2 = 4 * bins, 1, max(4 * bins, 1)
         return Decoder(shim, model).status
@@ -458,10 +490,10 @@ def test_bins_of_a_dfl_are_at_most_a_number(shim):
     assert status(7, first=2) == -1, "the strides have different numbers of bins"
 
 
-def test_limits_are_those_of_the_header():
-    told = (HERE / "decode.h").read_text()
-    for name, value in {"BINS": MOST_BINS, "LAYERS": MOST_LAYERS, "ANCHORS": MOST_ANCHORS}.items():
-        assert f"YOLOV8_MAX_{name} = {value}," in told
+def test_limits_are_those_of_the_headers():
+    text = "".join((HERE / name).read_text() for name in HEADERS)
+    for name, value in {"BINS": MOST_BINS, "LEVELS": MOST_LAYERS, "ANCHORS": MOST_ANCHORS}.items():
+        assert re.search(rf"\bRV1106_MAX_{name} = {value}\b", text)
 
 
 def test_score_of_a_layer_is_found_as_by_every_product(shim):
@@ -473,7 +505,7 @@ def test_score_of_a_layer_is_found_as_by_every_product(shim):
         confidence = float(rng.choice([0.0, 0.001, 0.25, 0.6]))
         limits = (ctypes.c_int * 256)()
         outputs = [Output(*each) for each in pair]
-        shim.shim_score_limits(*map(ctypes.byref, outputs), ctypes.c_float(confidence), limits)
+        shim.shim_anchors_limits(*map(ctypes.byref, outputs), ctypes.c_float(confidence), limits)
         reals = [(every - each.zero_point).astype(np.float32) * np.float32(each.scale) for each in outputs]
         products = np.maximum(reals[0], 0)[:, None] * reals[1]
         np.testing.assert_array_equal(products > np.float32(confidence), every > np.array(limits)[:, None])
@@ -506,12 +538,13 @@ def test_a_million_random_inputs_under_sanitizers(tmp_path):
 def test_sanitizers_see_a_read_beyond_a_buffer(tmp_path):
     """The fuzz run can fail: with the check of sizes taken out of decode.h it does."""
     header = (HERE / "decode.h").read_text()
-    check = "if (sizes[i] != yolov8_size(&model->outputs[i])) return YOLOV8_BAD_SIZE;"
+    check = "if (sizes[i] != rv1106_size(&model->outputs[i])) return RV1106_BAD_SIZE;"
     assert check in header
-    (tmp_path / "decode.h").write_text(header.replace(check, ""))
+    for name in HEADERS:
+        (tmp_path / name).write_text((HERE / name).read_text().replace(check, ""))
     command = ["cc", "-std=c99", "-g", "-fsanitize=address", f"-I{tmp_path}", SOURCES / "fuzz.c"]
     if not shutil.which("cc") or subprocess.run([*command, "-o", tmp_path / "fuzz"], capture_output=True).returncode:
         pytest.skip("needs a C compiler (cc) with AddressSanitizer")
     done = subprocess.run([tmp_path / "fuzz", "20000", "7"], capture_output=True, text=True)
     assert done.returncode != 0
-    assert "AddressSanitizer" in done.stderr or "YOLOV8_BAD_SIZE" in done.stderr
+    assert "AddressSanitizer" in done.stderr or "RV1106_BAD_SIZE" in done.stderr

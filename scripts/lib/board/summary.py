@@ -4,7 +4,7 @@ import numpy as np
 
 from lib.accuracy.detection_set import DetectionSet
 from lib.accuracy.matching import SURE, matches
-from lib.board.run import Ran
+from lib.board.run import BoardRun
 from lib.npu.verdict import FAILS, RUNS
 from lib.results.run_files import BOARD_RAN, BOARD_REFUSED
 from lib.step.errors import UserError
@@ -13,9 +13,10 @@ WORST = 5  # images that are named
 QUANTILES = {"low": 0.05, "median": 0.5, "high": 0.95}
 
 
-def detection_set(ran: Ran) -> DetectionSet:
+def detection_set(run: BoardRun) -> DetectionSet:
     """What the board detected, as evaluate.py reads it."""
-    return DetectionSet([each.image for each in ran.found], ran.sizes, [each.detections for each in ran.found])
+    results = run.results
+    return DetectionSet([result.image for result in results], run.sizes, [result.detections for result in results])
 
 
 def refused(words: str, verdict: dict) -> dict:
@@ -23,7 +24,7 @@ def refused(words: str, verdict: dict) -> dict:
     return {"result": BOARD_REFUSED, "words": words, "verdict": verdict["result"], "verdict_was": _was(verdict, False)}
 
 
-def ran_well(ran: Ran, simulated: DetectionSet, metrics: dict, verdict: dict) -> dict:
+def ran_well(run: BoardRun, simulated: DetectionSet, metrics: dict, verdict: dict) -> dict:
     """The summary of a run: times in ms with their 5th and 95th percentile, agreement with the simulator, metrics.
 
     `metrics` are those of the board's detections. Raises UserError when the simulator saw other images.
@@ -32,20 +33,20 @@ def ran_well(ran: Ran, simulated: DetectionSet, metrics: dict, verdict: dict) ->
         "result": BOARD_RAN,
         "verdict": verdict["result"],
         "verdict_was": _was(verdict, True),
-        "runtime": ran.runtime["runtime"],
-        "driver": ran.runtime["driver"],
-        "init_ms": round(ran.runtime["init_us"] / 1e3, 2),
-        "run_ms": _spread([each.run_us for each in ran.found]),
-        "decode_ms": _spread([each.decode_us for each in ran.found]),
-        "repeated_ms": _spread(ran.repeated_us),
-        "agreement": agreement(simulated, detection_set(ran)),
-        "outputs": [each._asdict() for each in ran.outputs],
-        "diverging": next((each.name for each in ran.outputs if each.share), None),
+        "runtime": run.runtime["runtime"],
+        "driver": run.runtime["driver"],
+        "init_ms": round(run.runtime["init_us"] / 1e3, 2),
+        "run_ms": _spread([result.run_us for result in run.results]),
+        "decode_ms": _spread([result.decode_us for result in run.results]),
+        "repeated_ms": _spread(run.repeated_us),
+        "agreement": agreement_with_simulator(simulated, detection_set(run)),
+        "outputs": [output._asdict() for output in run.outputs],
+        "diverging": next((output.name for output in run.outputs if output.share), None),
         "metrics": metrics,
     }
 
 
-def agreement(simulated: DetectionSet, board: DetectionSet) -> dict:
+def agreement_with_simulator(simulated: DetectionSet, board: DetectionSet) -> dict:
     """How far the board finds what the simulator finds.
 
     Detections from a score of SURE on are compared: the same class, and an IoU of 0.5 or more. `share` (0..1) of all

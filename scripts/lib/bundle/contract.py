@@ -1,258 +1,152 @@
 """The contract of a bundle, model.json: everything that a program needs to know to feed and to read the model."""
 
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from lib.bundle.c_family import HEADERS
 from lib.data.imgsz import ImageSize
-from lib.data.letterbox import GREY
-from lib.detector.anchors import from_metadata, to_metadata
-from lib.detector.head import ANCHORS, DFL, DISTANCES, SIDES, SINGLE, SPLIT, STRIDES
-from lib.detector.nms import IOU, MOST, MOST_CANDIDATES
+from lib.detector.anchors import from_metadata
 from lib.detector.output_spec import OutputSpec
-from lib.npu.rknn_file import RknnFile, RknnTensor
-from lib.results.rounding import MAP_DIGITS
+from lib.npu.rknn_file import RknnTensor
 from lib.results.sweep import Variant
-from lib.step.errors import UserError
+from lib.step.typed_json import JsonRecord, omitted_if_none
 
-# Ultralytics' own default for showing detections; the evaluation's 0.001 is for measuring mAP.
-CONFIDENCE = 0.25
-# What decode.h takes: bins of a DFL, [yolo] layers of a Darknet model, anchors of one layer.
-MOST_BINS, MOST_LAYERS, MOST_ANCHORS = 32, 6, 16
-
-_SIDES = ("left", "top", "right", "bottom")
-_CELLS = "n = anchor point: cells row by row, of stride 8, then 16, then 32"
-_ANCHORS = "n = prediction: [yolo] layer by layer, in a layer anchor by anchor, of an anchor cells row by row"
-_JOINED = [
-    "real = (stored - zero_point) * scale; C = number of classes",
-    "cx = real[0, n] * input width; cy = real[1, n] * input height",
-    "w = real[2, n] * input width; h = real[3, n] * input height",
-    "score of class c = real[4 + c, n], a probability already: no sigmoid",
-]
-_REAL = "real = (stored - zero_point) * scale, with each output's own two"
-_SIDES_TO_BOX = [
-    "x1 = (x + 0.5 - distance[0]) * stride; y1 = (y + 0.5 - distance[1]) * stride, for the cell in column x, row y",
-    "x2 = (x + 0.5 + distance[2]) * stride; y2 = (y + 0.5 + distance[3]) * stride",
-    "score of class c = real value of channel c of the scores, a probability already: no sigmoid",
-]
-_SPLIT = {
-    DFL: [
-        _REAL,
-        "R = number of bins: channels of the box map / 4",
-        "side k of left, top, right, bottom: p = softmax of the real values of channels R k to R k + R - 1",
-        "distance[k] = sum of bin * p[bin] over bin = 0 to R - 1, in strides",
-        *_SIDES_TO_BOX,
-    ],
-    DISTANCES: [
-        _REAL,
-        "distance[k] = real value of channel k of the box map, in strides; k = left, top, right, bottom",
-        *_SIDES_TO_BOX,
-    ],
-    ANCHORS: [
-        _REAL,
-        "A = number of the layer's anchors; of anchor a: tx, ty, tw, th = real values of channels a, A + a, 2 A + a, "
-        "3 A + a of the box map",
-        "cx = (x + (s(tx) - 0.5) * scale_x_y + 0.5) * stride; cy = (y + (s(ty) - 0.5) * scale_x_y + 0.5) * stride, for "
-        "the cell in column x, row y; s = sigmoid, or with new_coords s(t) = t",
-        "w = anchor width * exp(tw); h = anchor height * exp(th), or with new_coords (2 t)^2 in place of exp(t); at "
-        "most the input's width and height",
-        "score of class c = real value of channel a of the objectness, at least 0, * real value of channel A c + a of "
-        "the scores, probabilities already: no sigmoid",
-    ],
-}
-_CANDIDATES = (
-    "candidates: every class of every n whose score is above the confidence threshold, in the order of score, then n, "
-    "then class; the best {}"
-)
-_NMS = "class-wise NMS: a box that overlaps a better one of its class by more than the IoU threshold is dropped"
-_NO_NMS = "no NMS: the head is one-to-one, it predicts each object once; the candidates are the detections"
-_TO_IMAGE = "image = (input - (left, top)) / letterbox scale, cut at the image's edges"
+CONTRACT = "model.json"
 
 
-def contract(
-    model: RknnFile,
-    variant: Variant,
-    family: str,
-    outputs: OutputSpec,
-    names: list[str],
-    fp32: dict,
-    int8: dict,
-    verdict: dict,
-) -> dict:
-    """The contract of a variant, without its proof and the checksums of the bundle's files.
+@dataclass(frozen=True)
+class LetterboxSpec(JsonRecord):
+    """How an image is fitted into the input: the grey around it, and formulas for its size and place."""
 
-    `family` is the model's; `outputs` is what its ONNX says of them; `fp32` and `int8` are what evaluate.py found;
-    `verdict` is what judge.py says of the board. Raises UserError for outputs that decode.h does not read: that are
-    not INT8, or have more bins, [yolo] layers or anchors than it has room for.
+    fill: tuple[int, int, int]
+    scale: str
+    resized: str
+    left: str
+    top: str
+
+
+@dataclass(frozen=True)
+class InputSpec(JsonRecord):
+    """What the model is given: its size in pixels, layout and type, and what it does to the pixels itself."""
+
+    name: str
+    width: int
+    height: int
+    shape: tuple[int, int, int, int]
+    layout: str
+    dtype: str
+    colour_order: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    normalization: str
+    letterbox: LetterboxSpec
+
+    @property
+    def imgsz(self) -> ImageSize:
+        """The input's size."""
+        return ImageSize(self.width, self.height)
+
+
+@dataclass(frozen=True)
+class OutputTensor(JsonRecord):
+    """One output as it lies in memory: `real = (stored - zero_point) * scale`.
+
+    shape: [batch, channel, height, width]. native_shape: NC1HWC2, [batch, C1, height, width, C2], with
+    `padding_channels` that count for nothing. channels: what they hold, by `first to last`. The box map of an
+    anchor-based family tells its anchors, width and height in input pixels, besides.
     """
-    _require_decodable(model, family, outputs)
-    return {
-        "variant": variant._asdict(),
-        "family": family,
-        "end2end": outputs.end2end,
-        "platform": model.platform,
-        "toolkit": f"rknn-toolkit2 {model.toolkit}",
-        "input": _input(model, outputs.imgsz),
-        "outputs": [_output(each, family, outputs, number) for number, each in enumerate(model.outputs)],
-        "classes": names,
-        "thresholds": {
-            "confidence": CONFIDENCE,
-            "confidence_why": "what Ultralytics shows detections from; raise it for fewer false alarms, lower it to "
-            "miss less; mAP was measured from 0.001",
-            "iou": None if outputs.end2end else IOU,
-            "iou_why": "a one-to-one head predicts each object once: there is no NMS that would need one"
-            if outputs.end2end
-            else "what mAP was measured with, and Ultralytics' default",
-            "most_detections": MOST,
-        },
-        "metadata": to_metadata(outputs.darknet) if outputs.darknet else {},
-        "decode": _decode_lines(family, outputs),
-        "accuracy": {
-            "images": int8["images"],
-            "map50_95_fp32": round(fp32["map50_95"], MAP_DIGITS),
-            "map50_fp32": round(fp32["map50"], MAP_DIGITS),
-            "map50_95_int8": round(int8["map50_95"], MAP_DIGITS),
-            "map50_int8": round(int8["map50"], MAP_DIGITS),
-        },
-        "verdict": verdict,
-    }
+
+    index: int
+    name: str
+    shape: tuple[int, int, int, int]
+    layout: str
+    native_shape: tuple[int, int, int, int, int]
+    padding_channels: int
+    bytes: int
+    dtype: str
+    scale: float
+    zero_point: int
+    strides: tuple[int, ...]
+    channels: dict[str, str]
+    anchors: tuple[tuple[float, float], ...] | None = omitted_if_none()
+    scale_x_y: float | None = omitted_if_none()
+    new_coords: bool | None = omitted_if_none()
+
+    def tensor(self) -> RknnTensor:
+        """The output as a `.rknn` describes it."""
+        return RknnTensor(self.name, self.shape, self.native_shape, self.dtype, self.scale, self.zero_point)
 
 
-def _require_decodable(model: RknnFile, family: str, outputs: OutputSpec) -> None:
-    for each in model.outputs:
-        if each.dtype != "int8":
-            raise UserError(f"output '{each.name}' of the model is {each.dtype}; a bundle is made of int8 outputs")
-    bins = model.outputs[0].shape[1] // SIDES if (family, outputs.head) == (DFL, SPLIT) else 0
-    anchors = max((len(layer.anchors) for layer in outputs.darknet), default=0)
-    for found, most, what in (
-        (bins, MOST_BINS, "bins a side"),
-        (len(outputs.darknet), MOST_LAYERS, "[yolo] layers"),
-        (anchors, MOST_ANCHORS, "anchors in a [yolo] layer"),
-    ):
-        if found > most:
-            raise UserError(f"the model has {found} {what}, decode.h reads up to {most}; it can have no bundle")
+@dataclass(frozen=True)
+class Thresholds(JsonRecord):
+    """What is suggested to detect with, scores and overlaps 0..1, and why. Without `iou` there is no NMS."""
+
+    confidence: float
+    confidence_why: str
+    iou: float | None
+    iou_why: str
+    most_detections: int
 
 
-def _decode_lines(family: str, outputs: OutputSpec) -> list[str]:
-    """The way from stored bytes to detections, a sentence a step."""
-    return [
-        _ANCHORS if family == ANCHORS else _CELLS,
-        *(_JOINED if outputs.head == SINGLE else _SPLIT[family]),
-        _CANDIDATES.format(MOST if outputs.end2end else MOST_CANDIDATES),
-        _NO_NMS if outputs.end2end else _NMS,
-        _TO_IMAGE,
-    ]
+@dataclass(frozen=True)
+class Accuracy(JsonRecord):
+    """The mAP of the model, 0..1, and the images it was measured on."""
+
+    images: int
+    map50_95_fp32: float
+    map50_fp32: float
+    map50_95_int8: float
+    map50_int8: float
+    part: str  # heldout or all
 
 
-def outputs_of(agreed: dict) -> list[RknnTensor]:
-    """The outputs that a contract describes."""
-    return [
-        RknnTensor(
-            each["name"],
-            tuple(each["shape"]),
-            tuple(each["native_shape"]),
-            each["dtype"],
-            each["scale"],
-            each["zero_point"],
+@dataclass(frozen=True)
+class Proof(JsonRecord):
+    """C beside Python: images and detections compared, largest differences in pixels and scores, C's mAP50-95."""
+
+    images: int
+    detections: int
+    box_px: float
+    score: float
+    map50_95: float
+
+
+@dataclass(frozen=True)
+class Contract(JsonRecord):
+    """model.json of a bundle. While the bundle is made, `proof` is None, and `files` (the SHA-256 of each) is empty.
+
+    metadata: what its ONNX says of the outputs besides. decode: the way from stored bytes to detections, a sentence a
+    step.
+    """
+
+    variant: Variant
+    family: Literal[tuple(HEADERS)]
+    end2end: bool
+    platform: str
+    toolkit: str
+    input: InputSpec
+    outputs: tuple[OutputTensor, ...]
+    classes: tuple[str, ...]
+    thresholds: Thresholds
+    metadata: dict[str, str]
+    decode: tuple[str, ...]
+    accuracy: Accuracy
+    verdict: dict[str, str]
+    proof: Proof | None
+    files: dict[str, str]
+
+    @classmethod
+    def of_bundle(cls, folder: Path) -> "Contract":
+        """The contract of the bundle in `folder`. Raises UserError, naming file and key, where it is damaged."""
+        return cls.read(folder / CONTRACT)
+
+    def output_spec(self) -> OutputSpec:
+        """What decoding by Python takes."""
+        return OutputSpec(
+            self.input.imgsz, self.variant.head, len(self.classes), from_metadata(self.metadata), self.end2end
         )
-        for each in agreed["outputs"]
-    ]
 
-
-def decoding_of(agreed: dict) -> OutputSpec:
-    """What decoding by Python takes, as a contract tells it."""
-    return OutputSpec(
-        ImageSize(agreed["input"]["width"], agreed["input"]["height"]),
-        agreed["variant"]["head"],
-        len(agreed["classes"]),
-        from_metadata(agreed["metadata"]),
-        agreed["end2end"],
-    )
-
-
-def _input(model: RknnFile, imgsz: ImageSize) -> dict:
-    return {
-        "name": model.input.name,
-        "width": imgsz.width,
-        "height": imgsz.height,
-        "shape": [1, imgsz.height, imgsz.width, 3],
-        "layout": "NHWC",
-        "dtype": "uint8",
-        "colour_order": "RGB",
-        "mean": list(model.mean),
-        "std": list(model.std),
-        "normalization": "in the model: it is given the bytes 0 to 255 and computes (pixel - mean) / std itself",
-        "letterbox": {
-            "fill": [GREY] * 3,
-            "scale": "min(width / image width, height / image height), enlarging too",
-            "resized": "max(1, image side * scale rounded to whole pixels, halves to even), bilinear",
-            "left": "(width - resized width) / 2 rounded down",
-            "top": "(height - resized height) / 2 rounded down",
-        },
-    }
-
-
-def _output(tensor: RknnTensor, family: str, outputs: OutputSpec, number: int) -> dict:
-    batch, c1, height, width, c2 = tensor.native_shape
-    channels = tensor.shape[1]
-    return {
-        "index": number,
-        "name": tensor.name,
-        "shape": list(tensor.shape),
-        "layout": "NC1HWC2" if c2 > 1 else "NCHW",
-        "native_shape": list(tensor.native_shape),
-        "padding_channels": c1 * c2 - channels,
-        "bytes": batch * c1 * height * width * c2,
-        "dtype": tensor.dtype,
-        "scale": tensor.scale,
-        "zero_point": tensor.zero_point,
-        **_meaning(tensor, family, outputs, number),
-    }
-
-
-def _meaning(tensor: RknnTensor, family: str, outputs: OutputSpec, number: int) -> dict:
-    """The strides of an output, and what its channels hold."""
-    channels, layers = tensor.shape[1], outputs.darknet
-    if outputs.head == SINGLE:
-        return {
-            "strides": [layer.stride for layer in layers] or list(STRIDES),
-            "channels": {
-                "0 to 3": "cx, cy, w, h, divided by the input's width and height",
-                _span(4, channels - 4): "score of class channel - 4",
-            },
-        }
-    if family == ANCHORS:
-        layer = layers[number // 3]
-        meaning = (_box_of_anchors, _objectness, _scores_of_anchors)[number % 3](len(layer.anchors), channels)
-        # asdict would repeat the number of classes.
-        told = {"anchors": layer.anchors, "scale_x_y": layer.scale_x_y, "new_coords": layer.new_coords}
-        return {"strides": [layer.stride], "channels": meaning, **(told if number % 3 == 0 else {})}
-    meaning = {_span(0, channels): "score of that class"} if number % 2 else _box_of_sides(family, channels)
-    return {"strides": [STRIDES[number // 2]], "channels": meaning}
-
-
-def _span(first: int, count: int) -> str:
-    return f"{first} to {first + count - 1}"
-
-
-def _box_of_sides(family: str, channels: int) -> dict:
-    if family == DISTANCES:
-        return {str(side): f"distance of the {name} edge, in strides" for side, name in enumerate(_SIDES)}
-    bins = channels // SIDES
-    return {
-        _span(bins * side, bins): f"{name} edge, logits of bins 0 to {bins - 1}" for side, name in enumerate(_SIDES)
-    }
-
-
-def _box_of_anchors(anchors: int, _) -> dict:
-    return {
-        _span(anchors * place, anchors): f"{name} of anchor channel % {anchors}"
-        for place, name in enumerate(("tx", "ty", "tw", "th"))
-    }
-
-
-def _objectness(anchors: int, _) -> dict:
-    return {_span(0, anchors): "objectness of that anchor"}
-
-
-def _scores_of_anchors(anchors: int, channels: int) -> dict:
-    return {
-        _span(0, channels): f"score of class channel / {anchors} (rounded down) of anchor channel % {anchors}, to be "
-        "multiplied by its objectness"
-    }
+    def tensors(self) -> list[RknnTensor]:
+        """The outputs as the `.rknn` describes them."""
+        return [output.tensor() for output in self.outputs]

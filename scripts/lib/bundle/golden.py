@@ -1,4 +1,4 @@
-"""The files that a decoder is tried on: a image as the network sees it, its raw outputs, what is found in them.
+"""The files that a decoder is tried on: an image as the network sees it, its raw outputs, what is found in them.
 
 image.txt    width and height of the image
 input.rgb      the letterboxed image: height x width x 3 bytes, RGB
@@ -22,8 +22,9 @@ def write_outputs(folder: Path, tensors: list[RknnTensor], outputs: list[np.ndar
 
     Raises UserError when they are not what `tensors` describe.
     """
-    if [each.shape for each in outputs] != [each.shape for each in tensors]:
-        raise UserError(f"the simulator gives {[each.shape for each in outputs]}, the model has {tensors}")
+    shapes = [output.shape for output in outputs]
+    if shapes != [tensor.shape for tensor in tensors]:
+        raise UserError(f"the simulator gives {shapes}, the model has {tensors}")
     (folder / "image.txt").write_text(f"{fit.source[0]} {fit.source[1]}\n")
     for number, (output, tensor) in enumerate(zip(outputs, tensors)):
         native = to_native(quantize(output, tensor), tensor.native_shape)
