@@ -1,25 +1,17 @@
-"""What mkdocs does beside its own work: reference tables from the code, and links to files outside docs/.
+"""What mkdocs does beside its own work: links to files outside docs/.
 
-A line `<!-- reference: WHAT -->` of a page is replaced by what `scripts/reference.py WHAT` prints. A link from a page
-to a file of the project that is not in docs/ puts a copy of that file into the site, so that one link works on a code
-host and in the site. A link to a file that is not there fails the build (mkdocs.yml).
+A link from a page to a file of the project that is not in docs/ puts a copy of that file into the site, so that one
+link works on a code host and in the site. A link to a file that is not there fails the build (mkdocs.yml).
 """
 
 import os
 import posixpath
 import re
-import sys
 from pathlib import Path
 
 from mkdocs.structure.files import File, InclusionLevel
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "scripts"))
-
-import reference  # noqa: E402
-
-MARK = re.compile(r"^<!-- reference: (\w+) -->$", re.MULTILINE)
-TABLES = {"config": reference.config_reference, "columns": reference.columns_reference}
 LINK = re.compile(r"(\]\()([^)\s#:]+)((?:#[^)\s]*)?\))")
 # Where the copies lie in the site.
 COPIES = "project"
@@ -42,8 +34,7 @@ def on_files(files, config):
 
 
 def on_page_markdown(markdown, page, **_):
-    """Fill in the reference tables, and point links at the copies."""
-    markdown = MARK.sub(lambda match: TABLES[match[1]](), markdown)
+    """Point links at the copies."""
     return LINK.sub(lambda match: match[1] + _in_site(page.file.src_uri, match[2]) + match[3], markdown)
 
 

@@ -22,11 +22,11 @@ rule board:
     output:
         board=directory(results("board")),
     log:
-        run=results("logs/board.log"),
-        collect=results("logs/board_collect.log"),
-        report=results("logs/board_report.log"),
+        run=logs("board"),
+        collect=logs("board_collect"),
+        report=logs("board_report"),
     benchmark:
-        results("benchmarks/board.tsv")
+        benchmarks("board")
     conda:
         ENVIRONMENT
     threads: 1

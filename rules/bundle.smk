@@ -20,9 +20,9 @@ rule bundle:
     output:
         bundles=directory(results("bundle")),
     log:
-        results("logs/bundle.log"),
+        logs("bundle"),
     benchmark:
-        results("benchmarks/bundle.tsv")
+        benchmarks("bundle")
     conda:
         ENVIRONMENT
     threads: 2

@@ -8,11 +8,11 @@ rule detect_exported:
         split=rules.split_dataset.output.split,
         step=step("detect"),
     output:
-        detections=results("detections/{model}/{imgsz}/exported.npz"),
+        detections=results("detections", SIZE, "exported.npz"),
     log:
-        results("logs/detect_exported/{model}/{imgsz}.log"),
+        logs("detect_exported", SIZE),
     benchmark:
-        results("benchmarks/detect_exported/{model}/{imgsz}.tsv")
+        benchmarks("detect_exported", SIZE)
     conda:
         ENVIRONMENT
     threads: cores_a_variant
@@ -35,11 +35,11 @@ use rule detect_exported as detect_adapted with:
         split=rules.split_dataset.output.split,
         step=step("detect"),
     output:
-        detections=results("detections/{model}/{imgsz}/{head}/adapted.npz"),
+        detections=results("detections", GRAPH, "adapted.npz"),
     log:
-        results("logs/detect_adapted/{model}/{imgsz}/{head}.log"),
+        logs("detect_adapted", GRAPH),
     benchmark:
-        results("benchmarks/detect_adapted/{model}/{imgsz}/{head}.tsv")
+        benchmarks("detect_adapted", GRAPH)
     message:
         "Detect with {wildcards.model} {wildcards.imgsz} {wildcards.head} after surgery, FP32"
 
@@ -50,12 +50,12 @@ rule evaluate_exported:
         labels=rules.fetch_dataset.output.labels,
         step=step("evaluate"),
     output:
-        metrics=results("metrics/{model}/{imgsz}/exported.json"),
-        resampled=results("metrics/{model}/{imgsz}/exported.npz"),
+        metrics=results("metrics", SIZE, "exported.json"),
+        resampled=results("metrics", SIZE, "exported.npz"),
     log:
-        results("logs/evaluate_exported/{model}/{imgsz}.log"),
+        logs("evaluate_exported", SIZE),
     benchmark:
-        results("benchmarks/evaluate_exported/{model}/{imgsz}.tsv")
+        benchmarks("evaluate_exported", SIZE)
     conda:
         ENVIRONMENT
     threads: 1
@@ -78,11 +78,11 @@ rule evaluate_adapted:
         labels=rules.fetch_dataset.output.labels,
         step=step("evaluate"),
     output:
-        metrics=results("metrics/{model}/{imgsz}/{head}/adapted.json"),
+        metrics=results("metrics", GRAPH, "adapted.json"),
     log:
-        results("logs/evaluate_adapted/{model}/{imgsz}/{head}.log"),
+        logs("evaluate_adapted", GRAPH),
     benchmark:
-        results("benchmarks/evaluate_adapted/{model}/{imgsz}/{head}.tsv")
+        benchmarks("evaluate_adapted", GRAPH)
     conda:
         ENVIRONMENT
     threads: 1
@@ -106,12 +106,12 @@ rule evaluate_int8:
         labels=rules.fetch_dataset.output.labels,
         step=step("evaluate"),
     output:
-        metrics=results("metrics/{model}/{imgsz}/{head}/{algorithm}-{max_images}.json"),
-        resampled=results("metrics/{model}/{imgsz}/{head}/{algorithm}-{max_images}.npz"),
+        metrics=results("metrics", f"{VARIANT}.json"),
+        resampled=results("metrics", f"{VARIANT}.npz"),
     log:
-        results("logs/evaluate_int8/{model}/{imgsz}/{head}/{algorithm}-{max_images}.log"),
+        logs("evaluate_int8", VARIANT),
     benchmark:
-        results("benchmarks/evaluate_int8/{model}/{imgsz}/{head}/{algorithm}-{max_images}.tsv")
+        benchmarks("evaluate_int8", VARIANT)
     conda:
         ENVIRONMENT
     threads: 1

@@ -6,11 +6,11 @@ rule export_onnx:
         weights=rules.download_weights.output.weights,
         step=step("export_onnx"),
     output:
-        model=results("onnx/{model}/{imgsz}/exported.onnx"),
+        model=results("onnx", SIZE, "exported.onnx"),
     log:
-        results("logs/export_onnx/{model}/{imgsz}.log"),
+        logs("export_onnx", SIZE),
     benchmark:
-        results("benchmarks/export_onnx/{model}/{imgsz}.tsv")
+        benchmarks("export_onnx", SIZE)
     conda:
         ENVIRONMENT
     threads: 1
@@ -33,11 +33,11 @@ rule simplify_onnx:
         images=results("calibration/{imgsz}/letterboxed"),
         step=step("simplify_onnx"),
     output:
-        model=results("onnx/{model}/{imgsz}/simplified.onnx"),
+        model=results("onnx", SIZE, "simplified.onnx"),
     log:
-        results("logs/simplify_onnx/{model}/{imgsz}.log"),
+        logs("simplify_onnx", SIZE),
     benchmark:
-        results("benchmarks/simplify_onnx/{model}/{imgsz}.tsv")
+        benchmarks("simplify_onnx", SIZE)
     conda:
         ENVIRONMENT
     threads: 1
@@ -57,12 +57,12 @@ rule graph_surgery:
         images=results("calibration/{imgsz}/letterboxed"),
         step=step("graph_surgery"),
     output:
-        model=results("onnx/{model}/{imgsz}/{head}.onnx"),
-        proof=results("onnx/{model}/{imgsz}/{head}.json"),
+        model=results("onnx", f"{GRAPH}.onnx"),
+        proof=results("onnx", f"{GRAPH}.json"),
     log:
-        results("logs/graph_surgery/{model}/{imgsz}/{head}.log"),
+        logs("graph_surgery", GRAPH),
     benchmark:
-        results("benchmarks/graph_surgery/{model}/{imgsz}/{head}.tsv")
+        benchmarks("graph_surgery", GRAPH)
     conda:
         ENVIRONMENT
     threads: 1

@@ -3,14 +3,14 @@
 
 rule download_weights:
     input:
-        local=lambda w: local_files(model_sources(w.model)),
+        local=lambda w: local_files(model_sources(config["models"][w.model]), results("drawn")),
         step=step("download_weights"),
     output:
         weights=directory(results("weights/{model}")),
     log:
-        results("logs/download_weights/{model}.log"),
+        logs("download_weights", "{model}"),
     benchmark:
-        results("benchmarks/download_weights/{model}.tsv")
+        benchmarks("download_weights", "{model}")
     conda:
         ENVIRONMENT
     threads: 1
@@ -18,7 +18,7 @@ rule download_weights:
         mem_mb=200,
         runtime=30,
     params:
-        options=lambda w: model_options(w.model),
+        options=lambda w: options(config["models"][w.model]),
     message:
         "Download the weights of {wildcards.model}"
     shell:
@@ -31,9 +31,9 @@ rule draw_scenes:
     output:
         drawn=directory(results("drawn")),
     log:
-        results("logs/draw_scenes.log"),
+        logs("draw_scenes"),
     benchmark:
-        results("benchmarks/draw_scenes.tsv")
+        benchmarks("draw_scenes")
     conda:
         ENVIRONMENT
     threads: 2
@@ -52,15 +52,15 @@ rule draw_scenes:
 
 rule fetch_dataset:
     input:
-        local=local_files(config["dataset"]["archive"]),
+        local=local_files(config["dataset"]["archive"], results("drawn")),
         step=step("fetch_dataset"),
     output:
         images=directory(results("dataset/images")),
         labels=directory(results("dataset/labels")),
     log:
-        results("logs/fetch_dataset.log"),
+        logs("fetch_dataset"),
     benchmark:
-        results("benchmarks/fetch_dataset.tsv")
+        benchmarks("fetch_dataset")
     conda:
         ENVIRONMENT
     threads: 2
@@ -86,9 +86,9 @@ rule split_dataset:
     output:
         split=results("dataset/split.csv"),
     log:
-        results("logs/split_dataset.log"),
+        logs("split_dataset"),
     benchmark:
-        results("benchmarks/split_dataset.tsv")
+        benchmarks("split_dataset")
     conda:
         ENVIRONMENT
     threads: 1

@@ -16,9 +16,9 @@ rule letterbox_pool:
     output:
         pool=directory(results("calibration/{imgsz}/letterboxed")),
     log:
-        results("logs/letterbox_pool/{imgsz}.log"),
+        logs("letterbox_pool", "{imgsz}"),
     benchmark:
-        results("benchmarks/letterbox_pool/{imgsz}.tsv")
+        benchmarks("letterbox_pool", "{imgsz}")
     conda:
         ENVIRONMENT
     threads: 1
@@ -39,11 +39,11 @@ rule sample_calibration:
         pool=rules.letterbox_pool.output.pool,
         step=step("sample_calibration"),
     output:
-        images=results("calibration/{imgsz}/{max_images}/images.txt"),
+        images=results("calibration", SAMPLE, "images.txt"),
     log:
-        results("logs/sample_calibration/{imgsz}/{max_images}.log"),
+        logs("sample_calibration", SAMPLE),
     benchmark:
-        results("benchmarks/sample_calibration/{imgsz}/{max_images}.tsv")
+        benchmarks("sample_calibration", SAMPLE)
     conda:
         ENVIRONMENT
     threads: 1
@@ -68,13 +68,13 @@ rule quantize:
         split=rules.split_dataset.output.split,
         step=step("quantize"),
     output:
-        rknn=results("rknn/{model}/{imgsz}/{head}/{algorithm}-{max_images}/model.rknn"),
-        build=results("rknn/{model}/{imgsz}/{head}/{algorithm}-{max_images}/build.json"),
-        detections=results("detections/{model}/{imgsz}/{head}/{algorithm}-{max_images}.npz"),
+        rknn=results("rknn", VARIANT, "model.rknn"),
+        build=results("rknn", VARIANT, "build.json"),
+        detections=results("detections", f"{VARIANT}.npz"),
     log:
-        results("rknn/{model}/{imgsz}/{head}/{algorithm}-{max_images}/build.log"),
+        results("rknn", VARIANT, "build.log"),
     benchmark:
-        results("benchmarks/quantize/{model}/{imgsz}/{head}/{algorithm}-{max_images}.tsv")
+        benchmarks("quantize", VARIANT)
     conda:
         ENVIRONMENT
     threads: cores_a_variant
@@ -99,11 +99,11 @@ rule judge:
         measured=config["verdict"]["measured"],
         step=step("judge"),
     output:
-        verdict=results("rknn/{model}/{imgsz}/{head}/{algorithm}-{max_images}/verdict.json"),
+        verdict=results("rknn", VARIANT, "verdict.json"),
     log:
-        results("logs/judge/{model}/{imgsz}/{head}/{algorithm}-{max_images}.log"),
+        logs("judge", VARIANT),
     benchmark:
-        results("benchmarks/judge/{model}/{imgsz}/{head}/{algorithm}-{max_images}.tsv")
+        benchmarks("judge", VARIANT)
     conda:
         ENVIRONMENT
     threads: 1
@@ -129,16 +129,16 @@ rule analyse_layers:
         split=rules.split_dataset.output.split,
         step=step("analyse_layers"),
     output:
-        csv=results("layers/{model}/{imgsz}/{head}/{algorithm}-{max_images}.csv"),
+        csv=results("layers", f"{VARIANT}.csv"),
         plot=report(
-            results("layers/{model}/{imgsz}/{head}/{algorithm}-{max_images}.png"),
+            results("layers", f"{VARIANT}.png"),
             category="Layers",
             caption="../report/layers.rst",
         ),
     log:
-        results("logs/analyse_layers/{model}/{imgsz}/{head}/{algorithm}-{max_images}.log"),
+        logs("analyse_layers", VARIANT),
     benchmark:
-        results("benchmarks/analyse_layers/{model}/{imgsz}/{head}/{algorithm}-{max_images}.tsv")
+        benchmarks("analyse_layers", VARIANT)
     conda:
         ENVIRONMENT
     threads: 1

@@ -1,11 +1,5 @@
 # The table of all variants, its plots, detections to look at, and the report that holds them all.
 
-# What show_detections.py shows of a sweep.
-SHOWN = {name: values[:1] for name, values in config["sweep"].items()} | {
-    "head": config["sweep"]["head"],
-    "max_images": [max(config["sweep"]["max_images"])],
-}
-
 # Asked once: it warns of what is not in the sweep.
 LAYERS = layers_asked_for()
 
@@ -42,9 +36,9 @@ rule collect:
             caption="../report/class_changes.rst",
         ),
     log:
-        results("logs/collect.log"),
+        logs("collect"),
     benchmark:
-        results("benchmarks/collect.tsv")
+        benchmarks("collect")
     conda:
         ENVIRONMENT
     threads: 1
@@ -63,8 +57,8 @@ rule collect:
 
 rule show_detections:
     input:
-        exported=expand(rules.detect_exported.output.detections, **SHOWN)[0],
-        int8=expand(rules.quantize.output.detections, **SHOWN),
+        exported=expand(rules.detect_exported.output.detections, **config["sweep"]),
+        int8=expand(rules.quantize.output.detections, **config["sweep"]),
         images=rules.fetch_dataset.output.images,
         labels=rules.fetch_dataset.output.labels,
         split=rules.split_dataset.output.split,
@@ -74,9 +68,9 @@ rule show_detections:
             results("plots/detections.png"), category="Detections", caption="../report/detections.rst"
         ),
     log:
-        results("logs/show_detections.log"),
+        logs("show_detections"),
     benchmark:
-        results("benchmarks/show_detections.tsv")
+        benchmarks("show_detections")
     conda:
         ENVIRONMENT
     threads: 1
@@ -119,9 +113,9 @@ rule make_report:
     output:
         page=report(results("report.html"), category="Report", caption="../report/report.rst"),
     log:
-        results("logs/make_report.log"),
+        logs("make_report"),
     benchmark:
-        results("benchmarks/make_report.tsv")
+        benchmarks("make_report")
     conda:
         ENVIRONMENT
     threads: 1

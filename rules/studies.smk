@@ -3,6 +3,10 @@
 FRONTIER = config["frontier"]
 STUDY = config["calibration_study"]
 
+# A calibration set drawn by a seed of its own, and a graph quantized on it.
+STUDY_SAMPLE = f"{SAMPLE}-{{seed}}"
+STUDY_VARIANT = f"{VARIANT}-{{seed}}"
+
 
 rule frontier:
     input:
@@ -12,9 +16,9 @@ rule frontier:
         csv=results("frontier.csv"),
         md=results("frontier.md"),
     log:
-        results("logs/frontier.log"),
+        logs("frontier"),
     benchmark:
-        results("benchmarks/frontier.tsv")
+        benchmarks("frontier")
     conda:
         ENVIRONMENT
     threads: 1
@@ -41,11 +45,11 @@ rule frontier:
 
 use rule sample_calibration as sample_for_study with:
     output:
-        images=results("study/calibration/{imgsz}/{max_images}-{seed}/images.txt"),
+        images=results("study/calibration", STUDY_SAMPLE, "images.txt"),
     log:
-        results("logs/sample_for_study/{imgsz}/{max_images}-{seed}.log"),
+        logs("sample_for_study", STUDY_SAMPLE),
     benchmark:
-        results("benchmarks/sample_for_study/{imgsz}/{max_images}-{seed}.tsv")
+        benchmarks("sample_for_study", STUDY_SAMPLE)
     params:
         seed="{seed}",
     message:
@@ -61,13 +65,13 @@ use rule quantize as quantize_for_study with:
         split=rules.split_dataset.output.split,
         step=step("quantize"),
     output:
-        rknn=temp(results("study/rknn/{model}/{imgsz}/{head}/{algorithm}-{max_images}-{seed}/model.rknn")),
-        build=results("study/rknn/{model}/{imgsz}/{head}/{algorithm}-{max_images}-{seed}/build.json"),
-        detections=results("study/detections/{model}/{imgsz}/{head}/{algorithm}-{max_images}-{seed}.npz"),
+        rknn=temp(results("study/rknn", STUDY_VARIANT, "model.rknn")),
+        build=results("study/rknn", STUDY_VARIANT, "build.json"),
+        detections=results("study/detections", f"{STUDY_VARIANT}.npz"),
     log:
-        results("study/rknn/{model}/{imgsz}/{head}/{algorithm}-{max_images}-{seed}/build.log"),
+        results("study/rknn", STUDY_VARIANT, "build.log"),
     benchmark:
-        results("benchmarks/quantize_for_study/{model}/{imgsz}/{head}/{algorithm}-{max_images}-{seed}.tsv")
+        benchmarks("quantize_for_study", STUDY_VARIANT)
     message:
         "Quantize {wildcards.model} {wildcards.imgsz} {wildcards.head} on {wildcards.max_images} images, seed {wildcards.seed}"
 
@@ -79,12 +83,12 @@ use rule evaluate_int8 as evaluate_for_study with:
         labels=rules.fetch_dataset.output.labels,
         step=step("evaluate"),
     output:
-        metrics=results("study/metrics/{model}/{imgsz}/{head}/{algorithm}-{max_images}-{seed}.json"),
-        resampled=results("study/metrics/{model}/{imgsz}/{head}/{algorithm}-{max_images}-{seed}.npz"),
+        metrics=results("study/metrics", f"{STUDY_VARIANT}.json"),
+        resampled=results("study/metrics", f"{STUDY_VARIANT}.npz"),
     log:
-        results("logs/evaluate_for_study/{model}/{imgsz}/{head}/{algorithm}-{max_images}-{seed}.log"),
+        logs("evaluate_for_study", STUDY_VARIANT),
     benchmark:
-        results("benchmarks/evaluate_for_study/{model}/{imgsz}/{head}/{algorithm}-{max_images}-{seed}.tsv")
+        benchmarks("evaluate_for_study", STUDY_VARIANT)
     message:
         "Evaluate {wildcards.model} {wildcards.imgsz} {wildcards.head} in INT8, {wildcards.max_images} images, seed {wildcards.seed}"
 
@@ -103,9 +107,9 @@ rule calibration_study:
             caption="../report/calibration_study.rst",
         ),
     log:
-        results("logs/calibration_study.log"),
+        logs("calibration_study"),
     benchmark:
-        results("benchmarks/calibration_study.tsv")
+        benchmarks("calibration_study")
     conda:
         ENVIRONMENT
     threads: 1

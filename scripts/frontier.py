@@ -26,7 +26,7 @@ from lib.npu import toolkit
 from lib.npu.build_log import read_build_log
 from lib.npu.timing import clock, estimator
 from lib.npu.verdict import FAILS, RUNS, UNSURE, Build, costs, verdict
-from lib.results.rounding import DIGITS
+from lib.results.columns import FRONTIER_COLUMNS
 from lib.results.table import to_csv
 from lib.step import console
 from lib.step.arguments import StepParser, at_least, shape
@@ -34,6 +34,7 @@ from lib.step.console import say
 from lib.step.errors import run_step
 from lib.step.files import write_text
 
+DIGITS = {column.name: column.digits for column in FRONTIER_COLUMNS}
 COSTS = ("npu_mcycles", "ms_low", "ms_high", "internal_kb", "weight_kb", "rknn_mb")
 
 

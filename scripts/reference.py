@@ -1,10 +1,11 @@
-"""Print the reference of the config keys or of the table columns as Markdown.
+"""Print the reference of the config keys or of the table columns as Markdown, or write both into their pages.
 
-The meaning of a key is in config/schema.yaml, that of a column in scripts/lib/results/columns.py. The documentation
-shows the same tables.
+The meaning of a key is in config/schema.yaml, that of a column in scripts/lib/results/columns.py. The pages
+docs/config_keys.md and docs/table_columns.md hold the same tables; `pages` brings them up to date.
 """
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
@@ -12,8 +13,10 @@ import yaml
 
 from lib.results.columns import BOARD_COLUMNS, COLUMNS, FRONTIER_COLUMNS, LAYER_COLUMNS, STUDY_COLUMNS
 from lib.step.errors import run_step
+from lib.step.files import write_text
 
-CONFIG = Path(__file__).resolve().parent.parent / "config"
+ROOT = Path(__file__).resolve().parent.parent
+CONFIG = ROOT / "config"
 TYPES = {"array": "list", "boolean": "`true`, `false`", "integer": "whole number", "string": "text"}
 TABLES = {
     "table.csv": COLUMNS,
@@ -22,33 +25,50 @@ TABLES = {
     "calibration_study.csv": STUDY_COLUMNS,
     "frontier.csv": FRONTIER_COLUMNS,
 }
+# What a page holds between these two lines is made here.
+BEGIN, END = "<!-- made by scripts/reference.py pages -->", "<!-- end -->"
 
 
 def main(argv=None):
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("config", "columns"), help="config keys, or columns of the tables")
-    print(config_reference() if parser.parse_args(argv).what == "config" else columns_reference())
+    parser.add_argument(
+        "what", choices=("config", "columns", "pages"), help="config keys, columns of the tables, or both pages"
+    )
+    what = parser.parse_args(argv).what
+    if what == "pages":
+        for path, text in pages().items():
+            write_text(path, text)
+    else:
+        print(config_reference() if what == "config" else columns_reference())
+
+
+def pages() -> dict[Path, str]:
+    """The pages that hold the references, and their text as it has to be now."""
+    references = {"config_keys.md": config_reference(), "table_columns.md": columns_reference()}
+    paths = {ROOT / "docs" / name: text for name, text in references.items()}
+    made = re.compile(f"(?<={BEGIN}\n\n).*(?=\n\n{END}\n)", re.DOTALL)
+    return {path: made.sub(lambda _, text=text: text, path.read_text("utf-8")) for path, text in paths.items()}
 
 
 def config_reference() -> str:
     """A table of each block of the config: key, meaning, values, default (of config/config.yaml)."""
     schema = yaml.safe_load((CONFIG / "schema.yaml").read_text(encoding="utf-8"))
     defaults = yaml.safe_load((CONFIG / "config.yaml").read_text(encoding="utf-8"))
-    alone = [each for each in keys(schema) if "." not in each[0]]
-    parts = [table(("key", "meaning", "values", "default"), (_row(*each, defaults) for each in alone))]
+    alone = [_row(key, form, defaults) for key, form in keys(schema) if "." not in key]
+    parts = [table(("key", "meaning", "values", "default"), alone)]
     for name, block in schema["properties"].items():
-        if rows := [_row(*each, defaults) for each in keys(schema) if each[0].startswith(f"{name}.")]:
+        if rows := [_row(key, form, defaults) for key, form in keys(schema) if key.startswith(f"{name}.")]:
             parts += [f"## {name}", block["description"], table(("key", "meaning", "values", "default"), rows)]
     return "\n\n".join(parts)
 
 
 def columns_reference() -> str:
-    """The columns of a run's tables, a heading a table."""
+    """The columns of a run's tables, one heading per table."""
     parts = []
     for heading, columns in TABLES.items():
-        rows = [(f"`{name}`", text) for name, text in columns.items()]
-        parts += [f"## {heading}", table(("column", "meaning"), rows)]
+        rows = [(f"`{column.name}`", column.label, column.sentences) for column in columns]
+        parts += [f"## {heading}", table(("column", "heading", "meaning"), rows)]
     return "\n\n".join(parts)
 
 
@@ -58,8 +78,8 @@ def keys(schema: dict) -> list[tuple[str, dict]]:
 
 
 def _keys(schema: dict, root: dict, prefix: str):
-    for name, each in schema["properties"].items():
-        resolved = root["$defs"][each["$ref"].rsplit("/", 1)[1]] | each if "$ref" in each else each
+    for name, block in schema["properties"].items():
+        resolved = root["$defs"][block["$ref"].rsplit("/", 1)[1]] | block if "$ref" in block else block
         if "properties" in resolved:
             yield from _keys(resolved, root, f"{prefix}{name}.")
         elif resolved.get("type") == "object":  # of models, each with a name that the user chooses
@@ -81,7 +101,8 @@ def _row(key: str, schema: dict, defaults: dict) -> tuple[str, ...]:
 def _values(schema: dict) -> str:
     """What a value may be, in a few words."""
     if "enum" in schema:
-        return ", ".join(f"`{str(each).lower() if isinstance(each, bool) else each}`" for each in schema["enum"])
+        values = (str(value).lower() if isinstance(value, bool) else value for value in schema["enum"])
+        return ", ".join(f"`{value}`" for value in values)
     if "pattern" in schema:
         return "64 hex digits" if "fA-F" in schema["pattern"] else "letters, digits, `.`, `_`, `-`"
     kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]

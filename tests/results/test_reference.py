@@ -1,6 +1,10 @@
 """The reference holds every config key and every column, and nothing that is not there."""
 
 import json
+import math
+import subprocess
+import sys
+from dataclasses import replace
 from unittest.mock import MagicMock
 
 import pytest
@@ -12,6 +16,7 @@ import frontier
 import reference
 from lib.npu import layer_errors
 from lib.results import columns, run_files
+from lib.results.board_results import Agreement, RanOnBoard, Times
 from lib.results.sweep import variants
 from lib.results.table import read_table
 from lib.step.files import sha256
@@ -51,6 +56,53 @@ def test_the_terminal_shows_the_same(step):
         assert done.returncode == 0 and done.stdout == expected + "\n"
 
 
+def names(columns) -> list[str]:
+    return [column.name for column in columns]
+
+
+LISTS = (
+    columns.COLUMNS + columns.BOARD_COLUMNS, columns.LAYER_COLUMNS, columns.STUDY_COLUMNS, columns.FRONTIER_COLUMNS
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("table", LISTS, ids=lambda table: table[0].name)
+def test_columns_are_told_from_each_other_and_described_in_phrases(table):
+    for values in (names(table), [column.label for column in table]):
+        assert len(set(values)) == len(values)
+    text = reference.columns_reference()
+    for column in table:
+        assert column.meaning and not column.meaning.endswith(".") and "|" not in column.sentences
+        assert column.note == "" or column.note.endswith(".")
+        assert f"| `{column.name}` | {column.label} | {column.sentences} |" in text
+
+
+def test_the_report_puts_columns_that_exist_into_an_order():
+    assert sorted(columns.REPORT_ORDER) == sorted(names(columns.COLUMNS + columns.BOARD_COLUMNS))
+
+
+def test_the_columns_need_neither_pandas_nor_numpy():
+    code = "import sys; import reference; print(*({'pandas', 'numpy'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "scripts", capture_output=True, text=True)
+    assert (done.stdout.split(), done.stderr) == ([], "")
+
+
+def test_the_pages_of_the_documentation_hold_the_reference_as_it_is_now():
+    for path, text in reference.pages().items():
+        assert path.read_text() == text, f"{path.name}: run python scripts/reference.py pages"
+    assert reference.config_reference() in (ROOT / "docs" / "config_keys.md").read_text()
+    assert reference.columns_reference() in (ROOT / "docs" / "table_columns.md").read_text()
+
+
+def test_a_cell_is_rounded_once_and_a_missing_one_stays_missing():
+    by_name = {column.name: column for column in columns.COLUMNS}
+    cycles = replace(by_name["npu_mcycles"], value=lambda row: row)
+    assert (cycles.cell(2.345678), cycles.text(2.3)) == (2.35, "2.30")
+    assert math.isnan(cycles.cell(None)) and cycles.text(None) == columns.MISSING
+    assert replace(by_name["cpu_ops"], value=lambda row: row).cell(12) == 12
+    assert by_name["imgsz"].sorted_by("416x256") == 416 * 256
+    assert replace(by_name["verdict"], value=lambda row: row).cell(None) is None
+
+
 @pytest.mark.parametrize("with_board", [False, True])
 def test_every_column_of_the_table_has_a_meaning(tmp_path, with_board):
     (variant,) = variants(["m"], ["320"], ["split"], ["normal"], [8])
@@ -71,22 +123,21 @@ def test_every_column_of_the_table_has_a_meaning(tmp_path, with_board):
         },
     }
     if with_board:
-        files[run_files.board(tmp_path, variant, "board.json")] = {
-            "rknn_sha256": sha256(model),
-            "result": run_files.BOARD_RAN,
-            "metrics": metrics,
-            "run_ms": {"median": 1.5},
-            "verdict_was": "right",
-        }
+        times = Times(1.0, 1.5, 2.0, 3)
+        agreement = Agreement(0.25, 1, 1.0, 1.0, 0.0, ())
+        files[run_files.board(tmp_path, variant, "board.json")] = RanOnBoard(
+            "ran", "runs", "right", "2.3.2", "0.9.2", 1.0, times, times, None, agreement, (), None, metrics, "",
+            sha256(model), "2.3.2",
+        ).to_json()  # fmt: skip
     for path, content in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(content))
-    expected = [*columns.COLUMNS, *(columns.BOARD_COLUMNS if with_board else ())]
+    expected = names(columns.COLUMNS) + (names(columns.BOARD_COLUMNS) if with_board else [])
     assert list(read_table(tmp_path, [variant]).columns) == expected
 
 
 def test_every_column_of_the_layers_has_a_meaning():
-    assert list(columns.LAYER_COLUMNS) == layer_errors.COLUMNS
+    assert names(columns.LAYER_COLUMNS) == layer_errors.COLUMNS
 
 
 def test_every_column_of_the_calibration_study_has_a_meaning(tmp_path):
@@ -97,7 +148,7 @@ def test_every_column_of_the_calibration_study_has_a_meaning(tmp_path):
              "--max-images", "8", "--seed", "0", "--csv", tmp_path / "s.csv", "--markdown", tmp_path / "s.md",
              "--plot", tmp_path / "s.png"]  # fmt: skip
     calibration_study.main(list(map(str, words)))
-    assert (tmp_path / "s.csv").read_text().splitlines()[0].split(",") == list(columns.STUDY_COLUMNS)
+    assert (tmp_path / "s.csv").read_text().splitlines()[0].split(",") == names(columns.STUDY_COLUMNS)
 
 
 def test_every_column_of_the_frontier_has_a_meaning(monkeypatch):
@@ -110,4 +161,4 @@ def test_every_column_of_the_frontier_has_a_meaning(monkeypatch):
     row = frontier.search(None, frontier.sizes_of(1, 1, 32, 96), "split", None, MagicMock())
     assert row["largest"] == "64" and row["next_verdict"] == "fails"
     # main() puts the kind of model before these.
-    assert ["classes", "shape", "head", *row] == list(columns.FRONTIER_COLUMNS)
+    assert ["classes", "shape", "head", *row] == names(columns.FRONTIER_COLUMNS)

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 from contextlib import contextmanager
+from functools import partial
 
 import cv2
 import numpy as np
@@ -22,13 +23,14 @@ from conftest import ROOT, image
 import make_report
 from lib.accuracy.evaluation import Measured, write_measured
 from lib.detector.head import END2END_KEY
-from lib.results.choice import focus, not_told_apart, pareto_front, recommended
+from lib.results.board_results import Agreement, ImageDifference, OutputDifference, RanOnBoard, RefusedByBoard, Times
+from lib.results.choice import focus, indistinguishable_from, pareto_front, recommended
 from lib.results.plots import class_changes, map_over_imgsz, map_over_max_images, pareto
 from lib.results.report.contents import contents
 from lib.results.report.provenance import portable_config
 from lib.results.report.render import render
 from lib.results.sweep import variants
-from lib.results.table import class_differences, from_csv, to_csv, variant_of
+from lib.results.table import class_differences, from_csv, to_csv, to_markdown, variant_of
 from lib.step.errors import UserError, run_step
 
 # Expressions for the browser.
@@ -106,18 +108,24 @@ def test_rows_are_told_apart_where_their_difference_is_sure():
     # The images move all rows alike by far more than the rows differ: only the differences tell.
     images = rng.normal(0, 0.1, 1000)
     resampled = {label: images + row.map50_95_int8 + rng.normal(0, 0.005, 1000) for label, row in table.iterrows()}
-    assert not_told_apart(table, resampled, 0) == [2, 4]
-    assert not_told_apart(table, resampled, 3) == []
+    assert indistinguishable_from(table, resampled, 0) == [2, 4]
+    assert indistinguishable_from(table, resampled, 3) == []
     # Without any label in any resample there is no difference to see.
-    assert not_told_apart(table, dict.fromkeys(table.index, np.full(1000, np.nan)), 0) == [3, 2, 4]
+    assert indistinguishable_from(table, dict.fromkeys(table.index, np.full(1000, np.nan)), 0) == [3, 2, 4]
+
+
+def test_names_stay_texts_in_the_table_for_people():
+    row = {"model": "1e3", "imgsz": "320", "head": "split", "max_images": 8, "map50_95_int8": 0.5, "verdict": "runs"}
+    cells = to_markdown(pd.DataFrame([row])).splitlines()[2].replace(" ", "")
+    assert cells == "|1e3|320|split|8|0.5000|runs|"
 
 
 def test_report_names_what_cannot_be_told_apart_and_the_cheapest_of_it(run, tmp_path):
     shown = contents(run, CONFIG)
     # 0.001 apart where the rows' own noise is 0.001: alike; 0.004 apart: told apart.
-    assert shown["best"]["title"].startswith("tiny 96 split, normal, 8")
-    assert [each["title"] for each in shown["alike"]] == ["tiny 96 split, normal, 64 calibration images"]
-    assert shown["cheapest"]["title"] == shown["best"]["title"]
+    assert shown.best.title.startswith("tiny 96 split, normal, 8")
+    assert [row.title for row in shown.indistinguishable] == ["tiny 96 split, normal, 64 calibration images"]
+    assert shown.cheapest.title == shown.best.title
     again = shutil.copytree(run, tmp_path / "run")
     table = from_csv(again / "table.csv", [])
     table.loc[(table["head"] == "split") & (table.max_images == 64), "npu_mcycles"] = 1.25
@@ -319,20 +327,17 @@ def test_what_a_board_told_stands_beside_the_simulator(run, tmp_path):
     ran, refused, older = (
         again / "board" / f"tiny/320/{each}" for each in ("split/normal-8", "single/normal-8", "split/normal-64")
     )
-    times = {"low": 20.0, "median": 21.25, "high": 30.0, "count": 22}
-    told = {
-        "result": "ran", "verdict": "runs", "verdict_was": "right", "runtime": "2.3.2", "driver": "0.9.2",
-        "init_ms": 35.0,
-        "run_ms": times, "decode_ms": times, "repeated_ms": None, "diverging": "box_8", "measured": "a line,420",
-        "outputs": [{"name": "box_8", "share": 0.125, "largest": 3}, {"name": "scores_8", "share": 0.0, "largest": 0}],
-        "agreement": {"share": 0.75, "detections": 40, "iou": 0.91, "score": 0.04,
-                      "worst": [{"image": HOSTILE, "missed": 2, "iou": 0.91, "score": 0.04}]},
-        "metrics": {"map50_95": 0.4321},
-    }  # fmt: skip
-    words = {"result": "refused", "words": f"unsupport cpu {HOSTILE} op", "verdict": "runs", "verdict_was": "wrong"}
-    for folder, value in ((ran, told), (refused, words), (older, told)):
+    times = Times(20.0, 21.25, 30.0, 22)
+    worst = ImageDifference(HOSTILE, 2, 0.91, 0.04)
+    outputs = (OutputDifference("box_8", 0.125, 3), OutputDifference("scores_8", 0.0, 0))
+    told = partial(
+        RanOnBoard, "ran", "runs", "right", "2.3.2", "0.9.2", 35.0, times, times, None,
+        Agreement(0.25, 40, 0.75, 0.91, 0.04, (worst,)), outputs, "box_8", {"map50_95": 0.4321}, "a line,420",
+    )  # fmt: skip
+    words = partial(RefusedByBoard, "refused", f"unsupport cpu {HOSTILE} op", "runs", "wrong")
+    for folder, results in ((ran, told), (refused, words), (older, told)):
         model = again / "rknn" / folder.relative_to(again / "board") / "model.rknn"
-        write(folder / "board.json", value | {"rknn_sha256": hashlib.sha256(model.read_bytes()).hexdigest()})
+        write(folder / "board.json", results(hashlib.sha256(model.read_bytes()).hexdigest(), "2.3.2").to_json())
     # Built anew since then.
     write(again / "rknn" / "tiny/320/split/normal-64" / "model.rknn", b"\xff")
     page = render(contents(again, CONFIG))

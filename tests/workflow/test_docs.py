@@ -19,7 +19,6 @@ import yaml
 from conftest import ROOT
 from snakemake.utils import update_config
 
-import reference
 from lib.results.config_problems import problems
 from lib.step.config import with_numbers
 
@@ -242,9 +241,7 @@ def test_every_message_that_the_docs_explain_is_one_of_ours(page):
 
 def headings(page: Path) -> set[str]:
     """The anchors of a page, as code hosts and mkdocs name them."""
-    text = page.read_text()
-    text = text.replace("<!-- reference: config -->", reference.config_reference())
-    titles = re.findall(r"^#+ (.*)$", FENCED.sub("", text), re.MULTILINE)
+    titles = re.findall(r"^#+ (.*)$", FENCED.sub("", page.read_text()), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 

@@ -29,20 +29,20 @@ def focus(table: pd.DataFrame):
     return best_first(table).index[0] if label is None else label
 
 
-def not_told_apart(table: pd.DataFrame, resampled: dict, best) -> list:
+def indistinguishable_from(table: pd.DataFrame, resampled: dict, best) -> list:
     """Labels of the rows that run and that the images cannot tell apart from row `best`, fewest NPU cycles first.
 
     `resampled`: of each label the INT8 mAP50-95 of every resample, the same resamples for all rows (float [n]). Two
     rows are told apart when the 95 % interval of their difference leaves out 0. `best` itself is not among the labels.
     """
     others = table[(table.verdict == RUNS) & (table.index != best)].sort_values("npu_mcycles", kind="stable")
-    alike = []
+    labels = []
     for label in others.index:
         low, high = interval(resampled[best] - resampled[label])
         # Without an interval nothing tells them apart.
         if np.isnan(low) or low <= 0 <= high:
-            alike.append(label)
-    return alike
+            labels.append(label)
+    return labels
 
 
 def pareto_front(table: pd.DataFrame) -> list:

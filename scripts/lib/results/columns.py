@@ -1,72 +1,331 @@
-"""What each column of a run's tables means, in the tables' order.
+"""The columns of a run's tables, each once: its name, its heading, what it means, its digits, and where it comes from.
 
-Apart from the modules that fill them, which need pandas, so that the documentation can be built without it.
+Table, report, rounding and the reference in the documentation are made from these lists. No module that is imported
+here needs more than the standard library, so that the reference can be printed without pandas.
 """
 
-# table.csv, by lib.results.table.
-COLUMNS = {
-    "model": "Name of the model under `models` in the config.",
-    "imgsz": "Input size in pixels, `WIDTHxHEIGHT`, or one number for a square.",
-    "head": "Output head, `single` or `split`.",
-    "algorithm": "The toolkit's quantization algorithm.",
-    "max_images": "Images in the calibration set.",
-    "map50_95_fp32": "mAP50-95 (0 to 1) of the FP32 baseline: the ONNX as exported, run by onnxruntime.",
-    "map50_fp32": "mAP50 (0 to 1) of the FP32 baseline.",
-    "map50_95_adapted": "mAP50-95 in FP32 after graph surgery. It must be that of the FP32 baseline.",
-    "map50_95_int8": "mAP50-95 of the INT8 model on the toolkit's simulator.",
-    "map50_int8": "mAP50 of the INT8 model on the toolkit's simulator.",
-    "retention": "map50_95_int8 / map50_95_fp32. Empty where the FP32 baseline finds nothing.",
-    "rknn_mb": "Size of the `.rknn` file in MB of 10^6 bytes.",
-    "npu_mcycles": "NPU cycles of one inference in millions, as the toolkit counts them (convolutions alone).",
-    "internal_kb": "Memory for tensors between operators, in KB of 1024 bytes.",
-    "weight_kb": "Memory for weights, in KB of 1024 bytes.",
-    "cpu_ops": "Operators on the CPU, input and output left out. The board refuses nearly all of them.",
-    "verdict": "`runs`, `fails` or `unsure`: whether the board will run the model.",
-    "retention_low": "Lower limit of the 95 % interval of the retention.",
-    "retention_high": "Upper limit of the 95 % interval of the retention.",
-    "ms_low": "Lower limit of the estimated time of one inference, in ms.",
-    "ms_high": "Upper limit of the estimated time of one inference, in ms.",
-}
+from collections.abc import Callable
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
+
+from lib.data.imgsz import parse_imgsz
+from lib.results.rounding import MAP_DIGITS
+
+MISSING = "–"  # in place of a figure that a run does not have
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table.
+
+    `value` takes what a row is about (of COLUMNS a `lib.results.variant_results.VariantResults`) and gives the cell
+    before it is rounded, None where there is none.
+    """
+
+    name: str  # in the file
+    label: str  # where people read it
+    meaning: str  # a phrase without a full stop; names of the file's values stand between backticks
+    digits: int | None  # after the point; None leaves a value as it is
+    value: Callable[[Any], Any]
+    is_text: bool = False  # even where it looks like a number: a model may be called 8
+    sort_key: Callable[[Any], Any] | None = None  # gives the number that a text is sorted by
+    note: str = ""  # sentences for those who read the file
+
+    @property
+    def sorts_as_number(self) -> bool:
+        """Whether the cells are sorted by a number."""
+        return not self.is_text or self.sort_key is not None
+
+    def cell(self, facts):
+        """The value of a row as the file holds it: rounded; NaN for a number that the row does not have."""
+        value = self.value(facts)
+        if self.is_text:
+            return value
+        if value is None:
+            return float("nan")
+        return value if self.digits is None else round(value, self.digits)
+
+    def text(self, value) -> str:
+        """A cell's value for people, MISSING for None; every number of a column has the same digits."""
+        if value is None:
+            return MISSING
+        return str(value) if self.digits is None else f"{value:.{self.digits}f}"
+
+    def sorted_by(self, value):
+        """What a cell is sorted by."""
+        return self.sort_key(value) if self.sort_key else value
+
+    @property
+    def plain_meaning(self) -> str:
+        """The meaning for a page that shows names of values as any other word."""
+        return self.meaning.replace("`", "")
+
+    @property
+    def sentences(self) -> str:
+        """The meaning and the note, in Markdown."""
+        # `mAP50-95` and names between backticks keep their letters.
+        first, space, rest = self.meaning.partition(" ")
+        return f"{first.capitalize() if first.islower() else first}{space}{rest}. {self.note}".rstrip()
+
+
+def _text(name: str, label: str, meaning: str, value, **more) -> Column:
+    return Column(name, label, meaning, None, value, is_text=True, **more)
+
+
+_OF_KB = "In KB of 1024 bytes."
+
+# table.csv: the columns that every run has. Scripts may rely on their order; new ones go behind the others.
+COLUMNS = (
+    _text("model", "Model", "name under `models` in the config", lambda row: row.variant.model),
+    _text(
+        "imgsz",
+        "Image size",
+        "width x height of the input in pixels; one number for a square",
+        lambda row: row.variant.imgsz,
+        sort_key=lambda text: parse_imgsz(text).area,
+    ),
+    _text(
+        "head",
+        "Head",
+        "`single`: one output with boxes and scores; `split`: raw maps for each stride, decoded on the CPU",
+        lambda row: row.variant.head,
+    ),
+    _text(
+        "algorithm",
+        "Algorithm",
+        "how the toolkit chooses the value ranges of INT8",
+        lambda row: row.variant.algorithm,
+        note="`normal`, `mmse` or `kl_divergence`.",
+    ),
+    Column(
+        "max_images",
+        "Calibration images",
+        "size of the calibration set, on which the value ranges are measured",
+        None,
+        lambda row: row.variant.max_images,
+    ),
+    Column(
+        "map50_95_fp32",
+        "mAP50-95 FP32",
+        "the FP32 baseline: the exported ONNX, run by onnxruntime",
+        MAP_DIGITS,
+        lambda row: row.exported["map50_95"],
+        note="All mAP and AP are 0 to 1.",
+    ),
+    Column(
+        "map50_fp32",
+        "mAP50 FP32",
+        "as mAP50-95 FP32, at one IoU threshold, 0.5",
+        MAP_DIGITS,
+        lambda row: row.exported["map50"],
+    ),
+    Column(
+        "map50_95_adapted",
+        "mAP50-95 adapted",
+        "the ONNX after graph surgery, in FP32; it equals the baseline when surgery is exact",
+        MAP_DIGITS,
+        lambda row: row.adapted["map50_95"],
+    ),
+    Column(
+        "map50_95_int8",
+        "mAP50-95 INT8",
+        "the INT8 model on the toolkit's simulator",
+        MAP_DIGITS,
+        lambda row: row.int8["map50_95"],
+    ),
+    Column(
+        "map50_int8",
+        "mAP50 INT8",
+        "as mAP50-95 INT8, at one IoU threshold, 0.5",
+        MAP_DIGITS,
+        lambda row: row.int8["map50"],
+    ),
+    Column(
+        "retention",
+        "Retention",
+        "mAP50-95 in INT8 / in FP32",
+        MAP_DIGITS,
+        lambda row: row.int8["retention"],
+        note="Empty where the FP32 baseline finds nothing, as its limits are.",
+    ),
+    Column(
+        "rknn_mb", "File MB", "size of `model.rknn`, in millions of bytes", 2, lambda row: row.build["rknn_bytes"] / 1e6
+    ),
+    Column(
+        "npu_mcycles",
+        "NPU Mcycles",
+        "the toolkit's estimate for one inference, in millions of cycles",
+        2,
+        lambda row: row.build["npu_mcycles"],
+        note="It counts convolutions alone.",
+    ),
+    Column(
+        "internal_kb",
+        "Internal KB",
+        "memory for the tensors between the layers",
+        1,
+        lambda row: row.build["internal_kb"],
+        note=_OF_KB,
+    ),
+    Column("weight_kb", "Weights KB", "memory for the weights", 1, lambda row: row.build["weight_kb"], note=_OF_KB),
+    Column(
+        "cpu_ops",
+        "CPU operators",
+        "operators on the CPU, without input and output; the board cannot run them there",
+        None,
+        lambda row: row.cpu_operators,
+    ),
+    _text(
+        "verdict",
+        "Verdict",
+        "whether the board will run it, judged from the build log: `runs`, `fails` or `unsure`",
+        lambda row: row.verdict["result"],
+    ),
+    Column(
+        "retention_low",
+        "Retention, low",
+        "lower limit of its 95 % interval, from the same resamples of the images for FP32 and INT8",
+        MAP_DIGITS,
+        lambda row: row.int8["retention_low"],
+    ),
+    Column(
+        "retention_high",
+        "Retention, high",
+        "upper limit of that interval",
+        MAP_DIGITS,
+        lambda row: row.int8["retention_high"],
+    ),
+    Column(
+        "ms_low",
+        "Time ms, low",
+        "estimated time of one inference: lower limit, by the spread of what people measured",
+        1,
+        lambda row: row.costs["ms_low"],
+    ),
+    Column("ms_high", "Time ms, high", "upper limit of that estimate", 1, lambda row: row.costs["ms_high"]),
+)
 
 # Behind these, where `snakemake board` ran at least one variant.
-BOARD_COLUMNS = {
-    "map50_95_board": "mAP50-95 of what the board found. Empty where no board ran the variant.",
-    "ms_board": "Median time of `rknn_run` over the images, in ms.",
-    "board": "`ran`, or the runtime's message where it refuses the model.",
-    "verdict_was": "`right` or `wrong`; `undecided` for a verdict that was `unsure`.",
-}
+BOARD_COLUMNS = (
+    Column(
+        "map50_95_board",
+        "mAP50-95 board",
+        "the INT8 model on a board",
+        MAP_DIGITS,
+        lambda row: row.on_board.metrics["map50_95"] if row.on_board else None,
+        note="Empty where no board ran the variant.",
+    ),
+    Column(
+        "ms_board",
+        "Time ms, board",
+        "median time of `rknn_run` on that board",
+        1,
+        lambda row: row.on_board.run_ms.median if row.on_board else None,
+        note="Over the images, without the decoder.",
+    ),
+    _text(
+        "board",
+        "Board result",
+        "`ran`, or why the board's runtime refuses the model",
+        lambda row: row.board.outcome if row.board else None,
+    ),
+    _text(
+        "verdict_was",
+        "Verdict on board",
+        "`right` where the board did as the verdict said, else `wrong`",
+        lambda row: row.board.verdict_was if row.board else None,
+        note="`undecided` for a verdict that was `unsure`.",
+    ),
+)
 
-# layers/….csv, by lib.npu.layer_errors.
-LAYER_COLUMNS = {
-    "layer": "Name of the tensor that the layer gives.",
-    "type": "Operator of the layer.",
-    "entire_cos": "Cosine between the FP32 and the INT8 output, all layers before it in INT8 too. 1 is best.",
-    "entire_euc": "Euclidean distance of the same two outputs.",
-    "single_cos": "Cosine with this layer alone in INT8. It tells where an error begins.",
-    "single_euc": "Euclidean distance with this layer alone in INT8.",
-}
+# The order in which the report shows the columns of the two lists above; those that are not named here come last.
+REPORT_ORDER = (
+    "model", "imgsz", "head", "algorithm", "max_images", "map50_95_int8", "map50_95_fp32", "retention", "retention_low",
+    "retention_high", "verdict", "npu_mcycles", "ms_low", "ms_high", "map50_95_board", "ms_board", "board",
+    "verdict_was", "map50_int8", "map50_fp32", "map50_95_adapted", "internal_kb", "weight_kb", "rknn_mb", "cpu_ops",
+)  # fmt: skip
 
-# calibration_study.csv, by scripts/calibration_study.py: a row a draw.
-STUDY_COLUMNS = {
-    "max_images": "Images in the calibration set.",
-    "seed": "Seed of the draw.",
-    "map50_95_int8": "mAP50-95 of the INT8 model on the toolkit's simulator.",
-}
+# layers/….csv: a row is a layer, as lib.npu.layer_errors reads it. The digits are the toolkit's own.
+LAYER_COLUMNS = (
+    _text("layer", "Layer", "name of the tensor that the layer gives", attrgetter("layer")),
+    _text("type", "Type", "operator of the layer", attrgetter("type")),
+    Column(
+        "entire_cos",
+        "Cosine, whole",
+        "cosine between the FP32 and the INT8 output, all layers before it in INT8 too",
+        None,
+        attrgetter("entire_cos"),
+        note="1 is best.",
+    ),
+    Column(
+        "entire_euc", "Distance, whole", "Euclidean distance of the same two outputs", None, attrgetter("entire_euc")
+    ),
+    Column(
+        "single_cos",
+        "Cosine, alone",
+        "cosine with this layer alone in INT8",
+        None,
+        attrgetter("single_cos"),
+        note="It tells where an error begins.",
+    ),
+    Column(
+        "single_euc",
+        "Distance, alone",
+        "Euclidean distance with this layer alone in INT8",
+        None,
+        attrgetter("single_euc"),
+    ),
+)
 
-# frontier.csv, by scripts/frontier.py: a row a kind of model.
-FRONTIER_COLUMNS = {
-    "classes": "Number of classes.",
-    "shape": "Proportions of the input, WIDTH:HEIGHT.",
-    "head": "Output head, `single` or `split`.",
-    "largest": "Largest input size found with the verdict `runs`. Empty where there is none.",
-    "npu_mcycles": "NPU cycles at that size, in millions.",
-    "ms_low": "Lower limit of the estimated time at that size, in ms.",
-    "ms_high": "Upper limit of the estimated time at that size, in ms.",
-    "internal_kb": "Memory for tensors between operators at that size, in KB of 1024 bytes.",
-    "weight_kb": "Memory for weights at that size, in KB of 1024 bytes.",
-    "rknn_mb": "Size of the `.rknn` file at that size, in MB of 10^6 bytes.",
-    "unsure": "Sizes on the way whose verdict is `unsure`. There may be others.",
-    "next": "The size after the largest.",
-    "next_verdict": "Its verdict.",
-    "reason": "Why it does not run. Not in frontier.md.",
-}
+# calibration_study.csv, by scripts/calibration_study.py: a row is a draw of the calibration set.
+STUDY_COLUMNS = (
+    Column("max_images", "Calibration images", "images in the calibration set", None, attrgetter("max_images")),
+    Column("seed", "Seed", "seed of the draw", None, attrgetter("seed")),
+    Column(
+        "map50_95_int8",
+        "mAP50-95 INT8",
+        "mAP50-95 of the INT8 model on the toolkit's simulator",
+        MAP_DIGITS,
+        attrgetter("map50_95_int8"),
+    ),
+)
+
+# frontier.csv, by scripts/frontier.py: a row is a kind of model.
+FRONTIER_COLUMNS = (
+    Column("classes", "Classes", "number of classes", None, attrgetter("classes")),
+    _text("shape", "Shape", "proportions of the input, WIDTH:HEIGHT", attrgetter("shape")),
+    _text("head", "Head", "output head, `single` or `split`", attrgetter("head")),
+    _text(
+        "largest",
+        "Largest size",
+        "largest input size found with the verdict `runs`",
+        attrgetter("largest"),
+        note="Empty where there is none.",
+    ),
+    Column("npu_mcycles", "NPU Mcycles", "NPU cycles at that size, in millions", 2, attrgetter("npu_mcycles")),
+    Column("ms_low", "Time ms, low", "lower limit of the estimated time at that size", 1, attrgetter("ms_low")),
+    Column("ms_high", "Time ms, high", "upper limit of the estimated time at that size", 1, attrgetter("ms_high")),
+    Column(
+        "internal_kb",
+        "Internal KB",
+        "memory for tensors between operators at that size",
+        1,
+        attrgetter("internal_kb"),
+        note=_OF_KB,
+    ),
+    Column("weight_kb", "Weights KB", "memory for weights at that size", 1, attrgetter("weight_kb"), note=_OF_KB),
+    Column(
+        "rknn_mb", "File MB", "size of the `.rknn` file at that size, in millions of bytes", 2, attrgetter("rknn_mb")
+    ),
+    _text(
+        "unsure",
+        "Unsure sizes",
+        "sizes on the way whose verdict is `unsure`",
+        attrgetter("unsure"),
+        note="There may be others.",
+    ),
+    _text("next", "Next size", "the size after the largest", attrgetter("next")),
+    _text("next_verdict", "Verdict of the next", "its verdict", attrgetter("next_verdict")),
+    _text("reason", "Reason", "why it does not run", attrgetter("reason"), note="Not in frontier.md."),
+)

@@ -4,49 +4,29 @@ from pathlib import Path
 
 import pandas as pd
 
-from lib.npu.verdict import cpu_operators
-from lib.results import run_files
-from lib.results.rounding import DIGITS, MAP_DIGITS
+from lib.results.columns import BOARD_COLUMNS, COLUMNS
+from lib.results.rounding import MAP_DIGITS
 from lib.results.sweep import Variant
+from lib.results.variant_results import read_metrics, read_variant_results
 from lib.step.errors import UserError
-from lib.step.files import read_json, sha256
 
-# A model may be called 8, or NA, and a board may say a number.
-TEXTS = ("model", "imgsz", "verdict", "board", "verdict_was")
-
-METRICS = ("map50_95", "map50", "per_class")
+BY_NAME = {column.name: column for column in (*COLUMNS, *BOARD_COLUMNS)}
+TEXTS = [name for name, column in BY_NAME.items() if column.is_text]
 
 
 def read_table(run: Path, chosen: list[Variant]) -> pd.DataFrame:
     """The table of `chosen` variants from the files of a run's folder.
 
-    mAP 0..1; retention, retention_low and retention_high as shares of FP32's mAP50-95, the latter two the limits of its
-    95 % interval; rknn_mb in 10^6 bytes, npu_mcycles in 10^6 cycles, the memory columns in KB of 1024 bytes; ms_low and
-    ms_high the limits of the estimated time. Where a board ran one of the models at least, the columns of
-    `_board_columns` stand behind these.
+    The columns are COLUMNS; where a board ran one of the models at least, BOARD_COLUMNS stand behind these.
     """
-    rows = [_row(run, each) for each in chosen]
-    told = [read_board(run, each) for each in chosen]
-    if any(told):
-        rows = [row | _board_columns(each) for row, each in zip(rows, told)]
-    return pd.DataFrame(rows)
+    results = [read_variant_results(run, variant) for variant in chosen]
+    boards = any(each.board for each in results)
+    return frame(COLUMNS + BOARD_COLUMNS if boards else COLUMNS, results)
 
 
-def read_board(run: Path, variant: Variant) -> dict | None:
-    """What a board told of the variant's model as it is now (board.json); None where none ran it, or another build."""
-    path = run_files.board(run, variant, "board.json")
-    if not path.exists():
-        return None
-    told = read_json(path)
-    return told if told["rknn_sha256"] == sha256(run_files.rknn(run, variant, "model.rknn")) else None
-
-
-def read_metrics(run: Path, variant: Variant) -> tuple[dict, dict]:
-    """What evaluate.py found for a variant: the model as exported in FP32, and in INT8 on the simulator."""
-    return (
-        read_json(run_files.exported_metrics(run, variant), *METRICS),
-        read_json(run_files.metrics(run, variant), *METRICS),
-    )
+def frame(columns, rows) -> pd.DataFrame:
+    """A table of `columns` with a row for each of `rows`, what its columns are about."""
+    return pd.DataFrame([{column.name: column.cell(row) for column in columns} for row in rows])
 
 
 def class_differences(run: Path, variant: Variant) -> pd.DataFrame:
@@ -61,51 +41,6 @@ def class_differences(run: Path, variant: Variant) -> pd.DataFrame:
     ]
     table = pd.DataFrame(rows, columns=["name", "boxes", "fp32", "int8", "difference"])
     return table.round(MAP_DIGITS).sort_values("difference", kind="stable", ignore_index=True)
-
-
-def _row(run: Path, variant: Variant) -> dict:
-    exported, int8 = read_metrics(run, variant)
-    adapted = read_json(run_files.adapted_metrics(run, variant), *METRICS)
-    build = read_json(run_files.rknn(run, variant, "build.json"), "operators", "rknn_bytes")
-    judged = read_json(run_files.rknn(run, variant, "verdict.json"), "verdict")
-    return {
-        **variant._asdict(),
-        "map50_95_fp32": round(exported["map50_95"], MAP_DIGITS),
-        "map50_fp32": round(exported["map50"], MAP_DIGITS),
-        "map50_95_adapted": round(adapted["map50_95"], MAP_DIGITS),
-        "map50_95_int8": round(int8["map50_95"], MAP_DIGITS),
-        "map50_int8": round(int8["map50"], MAP_DIGITS),
-        "retention": _rounded(int8["retention"]),
-        "rknn_mb": round(build["rknn_bytes"] / 1e6, DIGITS["rknn_mb"]),
-        "npu_mcycles": round(build["npu_mcycles"], DIGITS["npu_mcycles"]),
-        "internal_kb": round(build["internal_kb"], DIGITS["internal_kb"]),
-        "weight_kb": round(build["weight_kb"], DIGITS["weight_kb"]),
-        "cpu_ops": len(cpu_operators(build["operators"])),
-        "verdict": judged["verdict"]["result"],
-        "retention_low": _rounded(int8["retention_low"]),
-        "retention_high": _rounded(int8["retention_high"]),
-        "ms_low": round(judged["costs"]["ms_low"], DIGITS["ms_low"]),
-        "ms_high": round(judged["costs"]["ms_high"], DIGITS["ms_high"]),
-    }
-
-
-def _board_columns(told: dict | None) -> dict:
-    """What a board told: mAP50-95 (0..1), the median time of rknn_run in ms, its words, whether the verdict was right.
-
-    Its words are `ran`, or why it refuses the model.
-    """
-    ran = told is not None and told["result"] == run_files.BOARD_RAN
-    return {
-        "map50_95_board": round(told["metrics"]["map50_95"], MAP_DIGITS) if ran else float("nan"),
-        "ms_board": round(told["run_ms"]["median"], DIGITS["ms_board"]) if ran else float("nan"),
-        "board": "ran" if ran else told["words"] if told else None,
-        "verdict_was": told["verdict_was"] if told else None,
-    }
-
-
-def _rounded(share: float | None) -> float:
-    # A model that finds nothing in FP32 has nothing to retain.
-    return float("nan") if share is None else round(share, MAP_DIGITS)
 
 
 def to_csv(table: pd.DataFrame) -> str:
@@ -138,5 +73,7 @@ def variant_of(row) -> Variant:
 def to_markdown(table: pd.DataFrame) -> str:
     """The table for people, best INT8 mAP50-95 first."""
     best_first = table.sort_values("map50_95_int8", ascending=False, kind="stable")
-    formats = [f".{DIGITS.get(name, MAP_DIGITS)}f" for name in table.columns]
-    return best_first.to_markdown(index=False, floatfmt=formats, disable_numparse=[1]) + "\n"
+    columns = [BY_NAME[name] for name in table.columns]
+    formats = ["g" if column.digits is None else f".{column.digits}f" for column in columns]
+    texts = [number for number, column in enumerate(columns) if column.is_text]
+    return best_first.to_markdown(index=False, floatfmt=formats, disable_numparse=texts) + "\n"

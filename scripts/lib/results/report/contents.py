@@ -14,11 +14,13 @@ from lib.graph.onnx_file import load, metadata
 from lib.npu.layer_errors import worst
 from lib.npu.verdict import FAILS, RUNS, UNSURE
 from lib.results import run_files
-from lib.results.choice import best_first, focus, not_told_apart, pareto_front, recommended
+from lib.results.choice import best_first, focus, indistinguishable_from, pareto_front, recommended
+from lib.results.report.page import Accuracy, Classes, Estimate, Image, Layers, OnBoard, Page
 from lib.results.report.provenance import checksums, commit, dataset_checksum, portable_config, versions
-from lib.results.report.rows import columns, number_text, reasons, rows_of, shared
+from lib.results.report.rows import reasons, rows_of, shared, shown_columns
 from lib.results.sweep import Variant, variants
-from lib.results.table import class_differences, from_csv, read_board, read_metrics, variant_of
+from lib.results.table import BY_NAME, class_differences, from_csv, variant_of
+from lib.results.variant_results import read_board, read_metrics
 from lib.step.errors import UserError
 from lib.step.files import read_json, require
 
@@ -27,8 +29,8 @@ FIGURES = ("pareto", "map_over_imgsz", "map_over_max_images", "class_changes")
 JPEG_QUALITY = 82  # photographs as PNG would make the page several times as large
 
 
-def contents(run: Path, config: dict) -> dict:
-    """Everything that page.html.j2 shows of the run in the folder `run`; no time, no absolute path.
+def contents(run: Path, config: dict) -> Page:
+    """Everything that page.html.j2 shows of the run in the folder `run`.
 
     Raises UserError when a file is missing or damaged.
     """
@@ -36,87 +38,87 @@ def contents(run: Path, config: dict) -> dict:
     chosen = [variant_of(row) for _, row in table.iterrows()]
     best, front, shown = recommended(table), pareto_front(table), focus(table)
     labelled = dict(zip(table.index, chosen))
-    toolkits = {read_json(run_files.rknn(run, each, "build.json"))["toolkit"] for each in chosen}
-    judged = {label: read_json(run_files.rknn(run, each, "verdict.json")) for label, each in labelled.items()}
-    alike = []
-    if best is not None:
-        measured = {label: read_measured(run_files.resampled(run, each)) for label, each in labelled.items()}
-        require_same_resamples(list(measured.values()))
-        alike = not_told_apart(table, {label: each.resampled for label, each in measured.items()}, best)
+    toolkits = {read_json(run_files.rknn(run, variant, "build.json"))["toolkit"] for variant in chosen}
+    judged = {label: read_json(run_files.rknn(run, variant, "verdict.json")) for label, variant in labelled.items()}
+    alike = _indistinguishable(run, table, labelled, best)
     exported, _ = read_metrics(run, chosen[0])
     rows = dict(zip(table.index, rows_of(table, judged, best, front)))
-    return {
-        "run": config["run"],
-        "platform": config["platform"],
-        "dataset": config["dataset"]["name"],
-        "images": exported["images"],
-        "boxes": sum(each["boxes"] for each in exported["per_class"].values()),
-        "resamples": config["evaluation"]["resamples"],
-        "heldout": config["evaluation"]["images"] == "heldout",
-        "columns": columns(table),
-        "shared": shared(table),
-        "rows": list(rows.values()),
-        "reasons": reasons(rows.values()),
-        "counts": {verdict: int((table.verdict == verdict).sum()) for verdict in (RUNS, FAILS, UNSURE)},
-        "best": rows.get(best),
-        "focus": rows[shown],
-        "accuracy": _accuracy(run, labelled[shown]),
-        "end2end": is_end2end(metadata(load(run_files.onnx(run, labelled[shown], labelled[shown].head)))),
-        "alike": [rows[label] for label in alike],
-        "cheapest": rows.get(table.npu_mcycles[[best, *alike]].idxmin()) if alike else None,
-        "top": rows[table.index[0]],
-        "front": [rows[label] for label in front],
-        "figures": {name: _png(run / "plots" / f"{name}.png") for name in FIGURES},
-        "detections": _jpeg(run / "plots" / "detections.png"),
-        "classes": [
-            {"variant": each.title(), "shown": label == shown, "rows": _records(class_differences(run, each))}
-            for label, each in zip(table.index, chosen)
+    return Page(
+        run=config["run"],
+        platform=config["platform"],
+        dataset=config["dataset"]["name"],
+        images=exported["images"],
+        boxes=sum(of_class["boxes"] for of_class in exported["per_class"].values()),
+        resamples=config["evaluation"]["resamples"],
+        heldout=config["evaluation"]["images"] == "heldout",
+        columns=shown_columns(table),
+        shared=shared(table),
+        rows=list(rows.values()),
+        reasons=reasons(rows.values()),
+        counts={verdict: int((table.verdict == verdict).sum()) for verdict in (RUNS, FAILS, UNSURE)},
+        best=rows.get(best),
+        focus=rows[shown],
+        accuracy=_accuracy(run, labelled[shown]),
+        end2end=is_end2end(metadata(load(run_files.onnx(run, labelled[shown], labelled[shown].head)))),
+        indistinguishable=[rows[label] for label in alike],
+        cheapest=rows.get(table.npu_mcycles[[best, *alike]].idxmin()) if alike else None,
+        top=rows[table.index[0]],
+        front=[rows[label] for label in front],
+        figures={name: _png(run / "plots" / f"{name}.png") for name in FIGURES},
+        detections=_jpeg(run / "plots" / "detections.png"),
+        classes=[
+            Classes(variant.title(), label == shown, _records(class_differences(run, variant)))
+            for label, variant in labelled.items()
         ],
-        "board": [_board(run, each) for each in chosen if read_board(run, each)],
-        "layers": [_layers(run, each) for each in _analysed(chosen, config)],
-        "toolkit": sorted(toolkits),
-        "versions": versions(),
-        "commit": commit(),
-        "dataset_files": dataset_checksum(run / "dataset"),
-        "checksums": checksums(run, _files(run, chosen)),
-        "config": portable_config(config),
-    }
+        board=[
+            OnBoard(variant.title(), read_metrics(run, variant)[1]["map50_95"], board)
+            for variant in chosen
+            if (board := read_board(run, variant))
+        ],
+        layers=[_layers(run, variant) for variant in _analysed(chosen, config)],
+        toolkit=sorted(toolkits),
+        versions=versions(),
+        commit=commit(),
+        dataset_files=dataset_checksum(run / "dataset"),
+        checksums=checksums(run, _files(run, chosen)),
+        config=portable_config(config),
+    )
+
+
+def _indistinguishable(run: Path, table: pd.DataFrame, labelled: dict, best) -> list:
+    """Labels of the rows that the images cannot tell apart from the recommended one."""
+    if best is None:
+        return []
+    measured = {label: read_measured(run_files.resampled(run, variant)) for label, variant in labelled.items()}
+    require_same_resamples(list(measured.values()))
+    return indistinguishable_from(table, {label: each.resampled for label, each in measured.items()}, best)
 
 
 def _analysed(chosen: list[Variant], config: dict) -> list[Variant]:
     """Those of the variants that the config's `layers` names."""
-    asked = {tuple(map(str, each)) for each in variants(**config["layers"])}
-    return [each for each in chosen if tuple(map(str, each)) in asked]
+    asked = {tuple(map(str, variant)) for variant in variants(**config["layers"])}
+    return [variant for variant in chosen if tuple(map(str, variant)) in asked]
 
 
-def _accuracy(run: Path, variant: Variant) -> dict:
-    """mAP50-95 of the FP32 baseline and of the INT8 model as texts, each with the limits of its 95 % interval."""
-    files = {"fp32": run_files.exported_metrics(run, variant), "int8": run_files.metrics(run, variant)}
-    keys = {"map": "map50_95", "low": "map50_95_low", "high": "map50_95_high"}
-    return {
-        name: {short: number_text(metrics[key]) for short, key in keys.items()}
-        for name, path in files.items()
-        for metrics in [read_json(path, *keys.values())]
-    }
+def _accuracy(run: Path, variant: Variant) -> Accuracy:
+    """mAP50-95 of the FP32 baseline and of the INT8 model, each with the limits of its 95 % interval."""
+    return Accuracy(
+        _estimate(run_files.exported_metrics(run, variant)),
+        _estimate(run_files.metrics(run, variant)),
+    )
 
 
-def _layers(run: Path, variant: Variant) -> dict:
+def _estimate(path: Path) -> Estimate:
+    keys = ("map50_95", "map50_95_low", "map50_95_high")
+    metrics = read_json(path, *keys)
+    return Estimate(*(BY_NAME["map50_95_int8"].text(metrics[key]) for key in keys))
+
+
+def _layers(run: Path, variant: Variant) -> Layers:
     """The layers of a variant that lose most by themselves, and the plot of all."""
     layers = pd.read_csv(require(run_files.layers(run, variant, ".csv"), "analysis of layers"))
-    return {
-        "variant": variant.title(),
-        "rows": _records(worst(layers.dropna(subset=["single_cos"]), WORST_LAYERS)),
-        "figure": _png(run_files.layers(run, variant, ".png")),
-    }
-
-
-def _board(run: Path, variant: Variant) -> dict:
-    """What a board told of a variant, and the simulator's mAP50-95 to read it beside."""
-    return {
-        "title": variant.title(),
-        "simulator": read_metrics(run, variant)[1]["map50_95"],
-        **read_board(run, variant),
-    }
+    worst_layers = worst(layers.dropna(subset=["single_cos"]), WORST_LAYERS)
+    return Layers(variant.title(), _records(worst_layers), _png(run_files.layers(run, variant, ".png")))
 
 
 def _records(table: pd.DataFrame) -> list[dict]:
@@ -133,7 +135,7 @@ def _files(run: Path, chosen: list[Variant]) -> list[Path]:
     ]
 
 
-def _png(path: Path) -> dict:
+def _png(path: Path) -> Image:
     return _data_uri("image/png", require(path, "plot").read_bytes(), _plot(path))
 
 
@@ -144,13 +146,12 @@ def _plot(path: Path):
     return read_image(path)
 
 
-def _jpeg(path: Path) -> dict:
+def _jpeg(path: Path) -> Image:
     image = _plot(path)
     _, encoded = cv2.imencode(".jpg", image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     return _data_uri("image/jpeg", encoded.tobytes(), image)
 
 
-def _data_uri(kind: str, content: bytes, image) -> dict:
-    """An image's address and its size in pixels, which keeps its place while the page loads."""
+def _data_uri(kind: str, content: bytes, image) -> Image:
     height, width = image.shape[:2]
-    return {"address": f"data:{kind};base64,{base64.b64encode(content).decode()}", "width": width, "height": height}
+    return Image(f"data:{kind};base64,{base64.b64encode(content).decode()}", width, height)

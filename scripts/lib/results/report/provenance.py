@@ -4,6 +4,7 @@ import hashlib
 import importlib.metadata
 import platform
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -42,10 +43,19 @@ def commit() -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def checksums(run: Path, files: list[Path]) -> list[dict]:
-    """Name below the folder `run`, size in bytes and SHA-256 of each file. Raises UserError when one is missing."""
+@dataclass(frozen=True)
+class FileChecksum:
+    """A file by its name below the run's folder, its size and its SHA-256 in hex."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+
+def checksums(run: Path, files: list[Path]) -> list[FileChecksum]:
+    """Name, size and SHA-256 of each file below the folder `run`. Raises UserError when one is missing."""
     return [
-        {"name": path.relative_to(run).as_posix(), "bytes": path.stat().st_size, "sha256": sha256(path)}
+        FileChecksum(path.relative_to(run).as_posix(), path.stat().st_size, sha256(path))
         for path in (require(path, "file") for path in files)
     ]
 
@@ -78,9 +88,9 @@ def portable_config(config: dict) -> str:
 
 def _without_folders(value):
     if isinstance(value, dict):
-        return {name: _without_folders(each) for name, each in value.items()}
+        return {name: _without_folders(member) for name, member in value.items()}
     if isinstance(value, list):
-        return [_without_folders(each) for each in value]
+        return [_without_folders(member) for member in value]
     if isinstance(value, str) and value.startswith(("/", "~")):
         return Path(value).name
     return value

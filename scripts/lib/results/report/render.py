@@ -6,17 +6,20 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from lib.npu.verdict import REPORTED
-from lib.results.report.rows import MISSING
+from lib.results.columns import LAYER_COLUMNS, MISSING
+from lib.results.report.page import Page
+from lib.results.table import BY_NAME
 
 HERE = Path(__file__).parent
 FEW = 3  # variants that are listed unfolded
 
 
-def render(shown: dict) -> str:
-    """The page, with its style and script in it; every text from the run is escaped.
+# The columns of the layers' table, in the page's order.
+LAYER_ORDER = ("layer", "type", "single_cos", "entire_cos", "single_euc", "entire_euc")
 
-    `shown`: as `lib.results.report.contents.contents` gives it.
-    """
+
+def render(page: Page) -> str:
+    """The page, with its style and script in it; every text from the run is escaped."""
     environment = Environment(
         loader=FileSystemLoader(HERE),
         autoescape=True,
@@ -26,11 +29,13 @@ def render(shown: dict) -> str:
         keep_trailing_newline=True,
     )
     return environment.get_template("page.html.j2").render(
-        shown,
+        vars(page),
         missing=MISSING,
+        label={name: column.label for name, column in BY_NAME.items()},
+        layer_columns=sorted(LAYER_COLUMNS, key=lambda column: LAYER_ORDER.index(column.name)),
         reported=REPORTED,
         few=FEW,
         style=(HERE / "page.css").read_text(),
         script=(HERE / "page.js").read_text(),
-        config_base64=base64.b64encode(shown["config"].encode()).decode(),
+        config_base64=base64.b64encode(page.config.encode()).decode(),
     )

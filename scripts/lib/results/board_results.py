@@ -1,0 +1,101 @@
+"""board.json: what a board did with one build of a variant, beside what the simulator did."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from lib.step.files import read_json
+from lib.step.typed_json import JsonRecord
+
+RAN, REFUSED = "ran", "refused"
+
+
+@dataclass(frozen=True)
+class Times(JsonRecord):
+    """Median of so many times in ms, with their 5th and 95th percentile."""
+
+    low: float
+    median: float
+    high: float
+    count: int
+
+
+@dataclass(frozen=True)
+class ImageDifference(JsonRecord):
+    """Where board and simulator differ on an image: detections that one misses, smallest IoU, largest score change."""
+
+    image: str
+    missed: int
+    iou: float
+    score: float
+
+
+@dataclass(frozen=True)
+class Agreement(JsonRecord):
+    """How far the board finds what the simulator finds, as `lib.board.summary.agreement` measures it."""
+
+    confidence: float
+    detections: int
+    share: float
+    iou: float
+    score: float
+    worst: tuple[ImageDifference, ...]
+
+
+@dataclass(frozen=True)
+class OutputDifference(JsonRecord):
+    """One output for the golden image, the board's bytes beside the simulator's, without the padding."""
+
+    name: str
+    share: float  # of bytes that differ, 0..1
+    largest: int  # in steps of the output's scale
+
+
+@dataclass(frozen=True)
+class RanOnBoard(JsonRecord):
+    """A model that the board ran."""
+
+    result: Literal["ran"]
+    verdict: str
+    verdict_was: Literal["right", "wrong", "undecided"]
+    runtime: str
+    driver: str
+    init_ms: float
+    run_ms: Times
+    decode_ms: Times
+    repeated_ms: Times | None  # back to back; None where none were asked for
+    agreement: Agreement
+    outputs: tuple[OutputDifference, ...]
+    diverging: str | None  # the first output that differs
+    metrics: dict[str, Any]
+    measured: str  # a line for config/measured.csv
+    rknn_sha256: str
+    toolkit: str
+
+    @property
+    def outcome(self) -> str:
+        """In the table's words."""
+        return RAN
+
+
+@dataclass(frozen=True)
+class RefusedByBoard(JsonRecord):
+    """A model that the board's runtime refused, in its `words`."""
+
+    result: Literal["refused"]
+    words: str
+    verdict: str
+    verdict_was: Literal["right", "wrong", "undecided"]
+    rknn_sha256: str
+    toolkit: str
+
+    @property
+    def outcome(self) -> str:
+        """In the table's words."""
+        return self.words
+
+
+def read_board_results(path) -> RanOnBoard | RefusedByBoard:
+    """What a board.json holds. Raises UserError when it is missing or not of this form."""
+    value = read_json(path, "result")
+    kind = RefusedByBoard if value["result"] == REFUSED else RanOnBoard
+    return kind.from_json(value, path)

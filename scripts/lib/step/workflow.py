@@ -1,0 +1,86 @@
+"""What the Snakemake rules need beyond Snakemake: a checked config, one run in a folder, options of a command."""
+
+import fcntl
+import os
+import socket
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TextIO
+
+import yaml
+
+from lib.step.config import repeated_keys, with_numbers
+from lib.step.errors import UserError
+
+
+def checked_config(
+    given: dict, files: Iterable[Path], defaults: Path, schema: Path, problems: Callable[[dict, dict], list[str]]
+) -> dict:
+    """The config in the YAML file `defaults` with `given` laid over it, numbers as numbers.
+
+    `files` are those that `given` was read from, and `problems` tells what is wrong with a config under the schema, a
+    sentence each. Raises UserError with all sentences, also for a key that stands twice in a file.
+    """
+    _refuse(sorted(problem for path in set(files) for problem in repeated_keys(path)))
+    form = yaml.safe_load(schema.read_text())
+    config = with_numbers(laid_over(yaml.safe_load(defaults.read_text()), given), form)
+    _refuse(problems(config, form))
+    return config
+
+
+def _refuse(problems: list[str]) -> None:
+    if problems:
+        raise UserError("\n".join(["the config is not usable:", *(f"  {problem}" for problem in problems)]))
+
+
+def laid_over(config: Mapping, overlay: Mapping) -> dict:
+    """`config` with `overlay` laid over it: blocks of keys are merged, all else is replaced whole."""
+    merged = dict(config)
+    for key, value in overlay.items():
+        if isinstance(value, Mapping):
+            block = merged.get(key)
+            value = laid_over(block if isinstance(block, Mapping) else {}, value)
+        merged[key] = value
+    return merged
+
+
+def sole_run(folder: Path, warn: Callable[[str], None]) -> TextIO:
+    """A file that keeps other runs out of `folder` while it is open: until this process ends, whatever ends it.
+
+    Raises UserError when another run works there, on this machine or on one that shares its disk. Calls `warn` with a
+    sentence where the disk keeps no locks.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    file = (folder / ".running").open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        raise UserError(
+            f"another run works in {folder}: {file.read().strip()}; wait for its end, or choose another `run`"
+        ) from None
+    except OSError as error:
+        warn(f"{folder}: its disk keeps no locks ({error}), so a second run in it would not be noticed")
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {socket.gethostname()}")
+    file.flush()
+    return file
+
+
+def in_both(asked: Mapping[str, list], swept: Mapping[str, list]) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Key by key, the values of `swept` that `asked` names too, and those of `asked` that `swept` lacks, as text."""
+    asked, swept = (
+        {key: [str(value) for value in values] for key, values in block.items()} for block in (asked, swept)
+    )
+    both = {key: [value for value in values if value in asked[key]] for key, values in swept.items()}
+    beside = {key: [value for value in values if value not in swept[key]] for key, values in asked.items()}
+    return both, {key: values for key, values in beside.items() if values}
+
+
+def options(block: Mapping[str, str | list[str] | None]) -> list[str]:
+    """A block of the config as options of a command, which are called as its keys; None gives none."""
+    words = []
+    for key, value in block.items():
+        if value is not None:
+            words += [f"--{key}", *([value] if isinstance(value, str) else value)]
+    return words

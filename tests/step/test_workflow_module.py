@@ -1,0 +1,121 @@
+"""What the rules need beyond Snakemake: a config checked as a whole, one run in a folder, options of commands."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import ROOT
+
+from lib.step.errors import UserError
+from lib.step.workflow import checked_config, in_both, laid_over, options, sole_run
+
+DEFAULTS = "run: plain\nsize: 4\nlists: {a: [1, 2], b: [3]}\n"
+SCHEMA = """
+properties:
+  run: {type: string}
+  size: {type: integer}
+  lists: {additionalProperties: {type: array, items: {type: integer}}}
+"""
+
+
+@pytest.fixture
+def config(tmp_path):
+    """A function: `checked_config` of what is given, over a small file of defaults."""
+    for name, text in (("defaults.yaml", DEFAULTS), ("schema.yaml", SCHEMA)):
+        (tmp_path / name).write_text(text)
+
+    def check(given, *files, problems=lambda config, schema: []):
+        return checked_config(given, files, tmp_path / "defaults.yaml", tmp_path / "schema.yaml", problems)
+
+    return check
+
+
+def test_what_is_given_lies_over_the_defaults_with_numbers_as_numbers(config):
+    given = {"size": "7", "lists": {"b": ["5", "6"]}}
+    assert config(given) == {"run": "plain", "size": 7, "lists": {"a": [1, 2], "b": [5, 6]}}
+
+
+def test_all_problems_are_told_at_once(config):
+    def problems(config, schema):
+        assert config["size"] == 7 and "size" in schema["properties"]
+        return ["size is odd", "run is dull"]
+
+    with pytest.raises(UserError) as told:
+        config({"size": "7"}, problems=problems)
+    assert str(told.value) == "the config is not usable:\n  size is odd\n  run is dull"
+
+
+def test_a_key_that_stands_twice_is_told_once_per_line(config, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("size: 1\nrun: a\nsize: 2\n")
+    with pytest.raises(UserError) as told:
+        config({"size": 2}, path, path)
+    assert str(told.value).startswith("the config is not usable:\n")
+    assert f"{path}, line 3: size is there twice" in str(told.value)
+    assert str(told.value).count("line 3") == 1
+
+
+@pytest.mark.parametrize(
+    ("config", "overlay", "merged"),
+    [
+        ({}, {"a": 1}, {"a": 1}),
+        ({"a": {"b": 1, "c": 2}}, {"a": {"c": 3}}, {"a": {"b": 1, "c": 3}}),
+        ({"a": [1, 2]}, {"a": [3]}, {"a": [3]}),
+        ({"a": 1}, {"a": {"b": 2}}, {"a": {"b": 2}}),
+        ({"a": {"b": 2}}, {"a": None}, {"a": None}),
+        ({"a": {"b": {"c": 1}}}, {}, {"a": {"b": {"c": 1}}}),
+    ],
+)
+def test_an_overlay_merges_blocks_and_replaces_all_else(config, overlay, merged):
+    before = repr((config, overlay))
+    assert laid_over(config, overlay) == merged
+    assert repr((config, overlay)) == before
+
+
+HOLD = (
+    "import sys, time; from pathlib import Path; from lib.step.workflow import sole_run\n"
+    "file = sole_run(Path(sys.argv[1]), print); Path(sys.argv[1], 'held').touch(); time.sleep(60)"
+)
+
+
+def test_a_second_run_in_a_folder_is_told_who_works_there_and_a_killed_one_leaves_no_lock(tmp_path):
+    folder = tmp_path / "results"
+    first = subprocess.Popen([sys.executable, "-c", HOLD, folder], cwd=ROOT / "scripts")
+    try:
+        while not (folder / "held").exists():
+            assert first.poll() is None
+            time.sleep(0.02)
+        with pytest.raises(UserError) as told:
+            sole_run(folder, pytest.fail)
+    finally:
+        first.kill()
+        first.wait()
+    expected = f"another run works in {folder}: process {first.pid} on {socket.gethostname()}; wait for its end"
+    assert str(told.value).startswith(expected)
+    with sole_run(folder, pytest.fail):
+        assert (folder / ".running").read_text() == f"process {os.getpid()} on {socket.gethostname()}"
+
+
+def test_a_disk_that_keeps_no_locks_is_a_warning(tmp_path, monkeypatch):
+    def flock(file, how):
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    warnings = []
+    sole_run(tmp_path, warnings.append).close()
+    assert [text for text in warnings if text.startswith(f"{tmp_path}: its disk keeps no locks (")] == warnings != []
+
+
+def test_values_in_both_keep_the_order_of_the_sweep_and_the_others_are_named():
+    asked = {"imgsz": ["416x256", 320, 96], "head": []}
+    swept = {"imgsz": [320, 640, "416x256"], "head": ["single"]}
+    assert in_both(asked, swept) == ({"imgsz": ["320", "416x256"], "head": []}, {"imgsz": ["96"]})
+
+
+def test_options_are_called_as_the_keys_of_a_block():
+    block = {"weights": ["a.pt", "https://b.example/c.pt"], "sha256": "12", "cfg": None}
+    assert options(block) == ["--weights", "a.pt", "https://b.example/c.pt", "--sha256", "12"]
+    assert options({}) == []
