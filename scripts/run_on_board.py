@@ -28,7 +28,7 @@ from lib.results.sweep import Variant
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
 from lib.step.errors import UserError, run_step
-from lib.step.files import read_json, remove, sha256, whole, write_json
+from lib.step.files import read_json, remove, sha256, whole
 
 
 def main(argv=None):
@@ -79,27 +79,26 @@ def run_one(args, settings: Settings, bundle: Path, contract: Contract, folder: 
     names = read_names(args.names)
     images = evaluation_images(args.run / "dataset", args.images)
     simulated = read_detections(run_files.detections(args.run, variant))
-    pinned = {"rknn_sha256": sha256(bundle / "model.rknn"), "toolkit": contract.toolkit}
+    build = {"rknn_sha256": sha256(bundle / "model.rknn"), "toolkit": contract.toolkit}
     try:
         run = run_bundle(settings, bundle, contract, images, unfinished)
     except Refused as words:
-        summary = refused(str(words), contract.verdict)
-        write_json(folder / "board.json", summary | pinned)
-        was = f"the verdict was {summary['verdict']}: {summary['verdict_was']}"
+        summary = refused(str(words), contract.verdict, build)
+        summary.write(folder / "board.json")
+        was = f"the verdict was {summary.verdict}: {summary.verdict_was}"
         say(f"{variant.title()}: the board refuses it: {words}; {was}")
         return
     detections = detection_set(run)
     baseline = run_files.exported_resampled(args.run, variant)
     metrics, _ = evaluate(detections, args.run / "dataset", names, args.resamples, args.seed, baseline)
-    summary = ran_well(run, simulated, metrics, contract.verdict) | {
-        "measured": measured(args.run, variant, run, settings)
-    }
+    line = measured(args.run, variant, run, settings)
+    summary = ran_well(run, simulated, metrics, contract.verdict, line, build)
     write_detections(folder / "detections.npz", detections)
-    write_json(folder / "board.json", summary | pinned)
+    summary.write(folder / "board.json")
     say(
         f"{variant.title()}: mAP50-95 {metrics['map50_95']:.4f} on the board, "
-        f"{contract.accuracy.map50_95_int8:.4f} on the simulator; rknn_run {summary['run_ms']['median']:.1f} ms "
-        f"({summary['run_ms']['low']:.1f} to {summary['run_ms']['high']:.1f})"
+        f"{contract.accuracy.map50_95_int8:.4f} on the simulator; rknn_run {summary.run_ms.median:.1f} ms "
+        f"({summary.run_ms.low:.1f} to {summary.run_ms.high:.1f})"
     )
 
 

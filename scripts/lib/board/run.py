@@ -20,6 +20,7 @@ from lib.bundle.golden import read_fit
 from lib.bundle.layout import from_native
 from lib.data.images import read_image
 from lib.detector.nms import CONFIDENCE, IOU
+from lib.results.board_results import OutputDifference
 from lib.step import console
 from lib.step.errors import UserError
 from lib.step.files import require, sha256
@@ -42,14 +43,6 @@ class Settings(NamedTuple):
     launcher: str
     repeat: int
     timeout: int
-
-
-class OutputDifference(NamedTuple):
-    """One output for the golden image, the board's bytes beside the simulator's, without the padding."""
-
-    name: str
-    share: float  # of bytes that differ, 0..1
-    largest: int  # in steps of the output's scale
 
 
 class BoardRun(NamedTuple):
