@@ -25,14 +25,15 @@ from onnx import TensorProto, helper, numpy_helper
 from rknn.api import RKNN
 from ultralytics import YOLO
 
-from lib.accuracy.average_precision import average_precision
+from lib import tasks
+from lib.accuracy.average_precision import AveragePrecision, average_precision
+from lib.accuracy.detection_set import DetectionSet
 from lib.data.image_paths import image_paths
 from lib.data.images import read_image
 from lib.data.imgsz import ImageSize, parse_imgsz
 from lib.data.letterbox import letterbox
 from lib.detector.head import SPLIT, STRIDES, decode
 from lib.detector.nms import detect
-from lib.tasks.detect.labels import read_boxes
 
 
 def main():
@@ -60,10 +61,12 @@ def main():
             for count in args.images:
                 listed = [f"{size}-{number}.png\n" for number in range(count)]
                 precision = variant("cut.onnx", listed, head, size, images[-args.evaluate :], dataset)
-                print(f"{size} {head} {count} mAP50-95 {precision['map50_95']:.4f}", flush=True)
+                print(f"{size} {head} {count} mAP50-95 {precision.map50_95:.4f}", flush=True)
 
 
-def variant(model: str, listed: list[str], head: str, size: ImageSize, images: list[Path], dataset: Path) -> dict:
+def variant(
+    model: str, listed: list[str], head: str, size: ImageSize, images: list[Path], dataset: Path
+) -> AveragePrecision:
     """Calibrate, build and export one variant, and evaluate it on the simulator."""
     Path("calibration.txt").write_text("".join(listed))
     rknn = RKNN(verbose=False)
@@ -81,9 +84,10 @@ def variant(model: str, listed: list[str], head: str, size: ImageSize, images: l
         outputs = rknn.inference(inputs=[fitted[None]], data_format=["nhwc"])
         found.append(detect(decode(outputs, head, size), fit))
         sizes.append(fit.source)
-        truth.append(read_boxes(dataset, path.name, fit.source, 80))
+        truth.append(tasks.get(tasks.DEFAULT).ground_truth(dataset, path.name, fit.source, 80))
     rknn.release()
-    return average_precision(truth, found, sizes, [str(number) for number in range(80)])
+    detections = DetectionSet([path.name for path in images], sizes, found)
+    return average_precision(truth, detections, [str(number) for number in range(80)])
 
 
 def cut(model: onnx.ModelProto, head: str, size: ImageSize) -> onnx.ModelProto:

@@ -29,10 +29,10 @@ from functools import partial
 import yaml
 from snakemake.utils import update_config
 
+from lib import tasks
 from lib.data.dataset import gather
 from lib.data.names import read_names
 from lib.step.errors import UserError, run_step
-from lib.tasks.detect.labels import parse_labels
 
 STARTS = 5  # of Snakemake with nothing to do; the quickest of them counts
 
@@ -124,7 +124,7 @@ def flat_dataset(source: Path, target: Path, names: str) -> Path:
         source,
         target / "images",
         target / "labels",
-        partial(parse_labels, classes=len(read_names([str(ROOT / names)]))),
+        partial(tasks.get(tasks.DEFAULT).check_label, classes=len(read_names([str(ROOT / names)]))),
     )
     return target
 

@@ -24,7 +24,6 @@ from lib.graph.surgery import adapt
 from lib.graph.surgery.proof import noise_image
 from lib.graph.surgery.simplify import simplify
 from lib.npu import toolkit
-from lib.npu.build_log import read_build_log
 from lib.npu.timing import Work, estimate, estimator, left_out, read_measured, work_of
 from lib.step import console
 from lib.step.errors import run_step
@@ -75,9 +74,8 @@ def build(onnx: Path, size: int) -> Work:
     """Build a model for the rv1106, calibrated on noise; what its log says of its work."""
     noise = onnx.with_name("noise.png")
     cv2.imwrite(str(noise), noise_image(ImageSize(size, size), SEED))
-    printed = console.transcript()
-    with toolkit.quantized(onnx, [noise], "rv1106", "normal", verbose=True):
-        return work_of(read_build_log(printed()))
+    with toolkit.quantized(onnx, [noise], "rv1106", "normal") as session:
+        return work_of(session.export(onnx.with_suffix(".rknn")))
 
 
 def export_yolov5s(path: Path, size: int) -> None:

@@ -6,25 +6,22 @@ The image is the first of --dataset that has a label and is held out.
 """
 
 import sys
-import tempfile
 from pathlib import Path
 
-import cv2
-
+from lib import tasks
 from lib.data.calibration import calibration_images
 from lib.data.images import read_image
 from lib.data.letterbox import letterbox
 from lib.data.names import read_names
 from lib.graph.onnx_session import detector_outputs
 from lib.npu import toolkit
-from lib.npu.layer_errors import read_layer_errors, worst
+from lib.npu.layer_errors import worst
 from lib.results.plots import layer_errors
 from lib.results.table import to_csv
 from lib.step.arguments import StepParser
 from lib.step.console import say
 from lib.step.errors import UserError, run_step
 from lib.step.files import require, write_text
-from lib.tasks.detect.labels import labelled_images
 
 
 def main(argv=None):
@@ -41,16 +38,13 @@ def main(argv=None):
     args = parser.parse_args(argv)
     calibration = calibration_images(args.calibration)
     names = read_names(args.names)
-    imgsz = detector_outputs(require(args.model, "model"), names).imgsz
-    images = labelled_images(args.dataset, len(names))
+    outputs = detector_outputs(require(args.model, "model"), names)
+    images = tasks.get(outputs.task).labelled_images(args.dataset, len(names))
     if not images:
         raise UserError(f"no held-out image of {args.dataset} has a label, so there is nothing to analyse with")
-    fitted, _ = letterbox(read_image(args.dataset / "images" / images[0]), imgsz)
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch, "letterboxed.png")
-        cv2.imwrite(str(path), fitted[:, :, ::-1])
-        with toolkit.quantized(args.model, calibration, args.platform, args.algorithm) as rknn:
-            table = read_layer_errors(toolkit.layer_analysis(rknn, path))
+    fitted, _ = letterbox(read_image(args.dataset / "images" / images[0]), outputs.imgsz)
+    with toolkit.quantized(args.model, calibration, args.platform, args.algorithm) as session:
+        table = session.analyse(fitted)
     write_text(args.csv, to_csv(table))
     title = " ".join([*args.model.with_suffix("").parts[-3:], args.algorithm])
     layer_errors(table, f"{title}, {len(calibration)} calibration images, {images[0]}", args.plot)

@@ -10,6 +10,7 @@ from lib.results.choice import focus
 from lib.results.plots import class_changes, map_over_imgsz, map_over_max_images, pareto
 from lib.results.sweep import variants
 from lib.results.table import class_differences, read_table, to_csv, to_markdown, variant_of
+from lib.results.variant_results import VariantResults
 from lib.step.arguments import StepParser, sweep_arguments
 from lib.step.console import say
 from lib.step.errors import run_step
@@ -31,7 +32,7 @@ def main(argv=None):
     map_over_max_images(table, plots / "map_over_max_images.png")
     pareto(table, plots / "pareto.png")
     shown = variant_of(table.loc[focus(table)])
-    class_changes(class_differences(args.run, shown), shown.title(), plots / "class_changes.png")
+    class_changes(class_differences(VariantResults(args.run, shown)), shown.title(), plots / "class_changes.png")
     say(f"table of {len(table)} variants: {args.run / 'table.md'}")
 
 

@@ -32,9 +32,9 @@ def main(argv=None):
     images = evaluation_images(args.dataset, args.images)
     outputs = detector_outputs(require(args.model, "model"), read_names(args.names))
     title = f"FP32 {args.model.stem} {outputs.imgsz}"
-    found = detect_all(partial(onnx_runner, args.model), outputs, images, args.threads, title)
-    write_detections(args.detections, found)
-    say(f"detected {args.detections}: {sum(len(each.scores) for each in found.found)} in {len(images)} images")
+    detections = detect_all(partial(onnx_runner, args.model), outputs, images, args.threads, title)
+    write_detections(args.detections, detections)
+    say(f"detected {args.detections}: {detections.count()} in {len(images)} images")
 
 
 if __name__ == "__main__":

@@ -10,12 +10,12 @@ import sys
 from pathlib import Path
 
 from lib.accuracy.detection_set import read_detections
-from lib.accuracy.evaluation import evaluate, write_measured
+from lib.accuracy.evaluation import evaluate, write_resampled
+from lib.accuracy.metrics import ComparedMetrics
 from lib.data.names import read_names
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
 from lib.step.errors import run_step
-from lib.step.files import write_json
 
 
 def main(argv=None):
@@ -31,15 +31,16 @@ def main(argv=None):
     parser.add_argument("--resampled", metavar="FILE.npz")
     args = parser.parse_args(argv)
     names = read_names(args.names)
-    found = read_detections(args.detections)
-    metrics, measured = evaluate(found, args.dataset, names, args.resamples, args.seed, args.baseline)
-    said = f"mAP50-95 {metrics['map50_95']:.4f}"
-    if metrics.get("retention") is not None:
-        said += ", {retention:.3f} of FP32 ({retention_low:.3f} to {retention_high:.3f})".format_map(metrics)
+    detections = read_detections(args.detections)
+    metrics, resampled = evaluate(detections, args.dataset, names, args.resamples, args.seed, args.baseline)
+    summary = f"mAP50-95 {metrics.map50_95:.4f}"
+    if isinstance(metrics, ComparedMetrics) and metrics.retention is not None:
+        limits = f"{metrics.retention_low:.3f} to {metrics.retention_high:.3f}"
+        summary += f", {metrics.retention:.3f} of FP32 ({limits})"
     if args.resampled:
-        write_measured(args.resampled, measured)
-    write_json(args.metrics, metrics)
-    say(f"evaluated {args.metrics}: {said} on {metrics['images']} images")
+        write_resampled(args.resampled, resampled)
+    metrics.write(args.metrics)
+    say(f"evaluated {args.metrics}: {summary} on {metrics.images} images")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from lib import tasks
 from lib.data.dataset import gather, unpack
 from lib.data.download import fetch
 from lib.data.names import read_names
@@ -20,7 +21,6 @@ from lib.step.arguments import StepParser, at_least
 from lib.step.console import say, terminal
 from lib.step.errors import UserError, run_step
 from lib.step.files import whole
-from lib.tasks.detect.labels import parse_labels
 
 
 def main(argv=None):
@@ -36,6 +36,7 @@ def main(argv=None):
     parser.add_argument("--sha256", default="", help="SHA-256 of the zip, in hex")
     parser.add_argument("--name", default="data set", help="what messages call it")
     parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one a line")
+    parser.add_argument("--task", choices=tasks.names(), default=tasks.DEFAULT, help="what the labels are for")
     parser.add_argument("--jobs", type=at_least(1), default=1, metavar="N", help="images decoded at a time")
     parser.add_argument("--output", required=True, type=Path, metavar="DIR")
     args = parser.parse_args(argv)
@@ -48,15 +49,17 @@ def main(argv=None):
     ):
         source = local_folder(sources, args.sha256, Path(scratch))
         watch = partial(tqdm, desc="check images", unit="image", file=terminal(), disable=None)
-        found = gather(source, images, labels, partial(parse_labels, classes=len(names)), args.jobs, watch)
-    if found.polygons:
-        say(f"{found.polygons} of {found.boxes} labels are polygons; the boxes around them are used")
-    if found.others:
-        listed = ", ".join(found.others[:5])
-        say(f"WARNING: {len(found.others)} files are no jpg or png and are left out: {listed}")
-    if found.orphans:
-        say(f"WARNING: {len(found.orphans)} files are the label of no image: {', '.join(found.orphans[:5])}")
-    say(f"{args.name} {args.output}: {found.images} images ({found.background} background), {found.boxes} boxes")
+        check_label = partial(tasks.get(args.task).check_label, classes=len(names))
+        gathered = gather(source, images, labels, check_label, args.jobs, watch)
+    if gathered.polygons:
+        say(f"{gathered.polygons} of {gathered.objects} labels are polygons; the boxes around them are used")
+    if gathered.others:
+        listed = ", ".join(gathered.others[:5])
+        say(f"WARNING: {len(gathered.others)} files are no jpg or png and are left out: {listed}")
+    if gathered.orphans:
+        say(f"WARNING: {len(gathered.orphans)} files are the label of no image: {', '.join(gathered.orphans[:5])}")
+    background = f"{gathered.background} background"
+    say(f"{args.name} {args.output}: {gathered.images} images ({background}), {gathered.objects} boxes")
 
 
 def local_folder(sources: list[str], checksum: str, scratch: Path) -> Path:

@@ -3,7 +3,7 @@
 Makes --csv, and --markdown without the reasons. Models are Ultralytics' own --model with random weights, built for the
 board on noise: which operator goes where does not depend on the weights. Below a size that does not fail none is taken
 to fail (bisection); from there on smaller ones are tried until one runs. Those on the way whose verdict is unsure are
-listed; there may be others. The facts are read from --log, the toolkit's output of the builds.
+listed; there may be others.
 """
 
 import sys
@@ -23,9 +23,8 @@ from lib.graph.surgery import adapt
 from lib.graph.surgery.proof import noise_image
 from lib.graph.surgery.simplify import simplify
 from lib.npu import toolkit
-from lib.npu.build_log import read_build_log
 from lib.npu.timing import clock, estimator
-from lib.npu.verdict import FAILS, RUNS, UNSURE, Build, costs, verdict
+from lib.npu.verdict import FAILS, RUNS, UNSURE, costs, verdict
 from lib.results.columns import FRONTIER_COLUMNS
 from lib.results.table import to_csv
 from lib.step import console
@@ -57,7 +56,7 @@ def main(argv=None):
 
 def parse(argv):
     """The step's arguments."""
-    parser = StepParser(__doc__, reads_log=True)
+    parser = StepParser(__doc__)
     parser.add_argument("--model", required=True, metavar="NAME.yaml", help="a model's description by Ultralytics")
     parser.add_argument("--classes", required=True, nargs="+", type=at_least(1))
     parser.add_argument("--shape", required=True, nargs="+", type=shape, help="WIDTH:HEIGHT, as 1:1 or 16:9")
@@ -128,21 +127,19 @@ def build(weights: Path, size: ImageSize, head: str, args) -> dict:
         simplified, _ = simplify(exported, [], args.seed)
         save(adapt(simplified, head, [], args.seed)[0], onnx)
         cv2.imwrite(str(noise), noise_image(size, args.seed))
-        printed = console.transcript()
-        with toolkit.quantized(onnx, [noise], args.platform, "normal", verbose=True) as rknn:
-            toolkit.export(rknn, rknn_file)
-        log = read_build_log(printed())
-        rknn_bytes = rknn_file.stat().st_size
-    judged = verdict(Build(log, args.cma_mb), args.platform)
-    spent = costs(log, args.cma_mb, args.clock_mhz, estimator(args.measured))
+        with toolkit.quantized(onnx, [noise], args.platform, "normal") as session:
+            build = session.export(rknn_file)
+    judged = verdict(build, args.cma_mb)
+    spent = costs(build, args.cma_mb, args.clock_mhz, estimator(args.measured))
     return {
-        "npu_mcycles": round(log.cycles / 1e6, DIGITS["npu_mcycles"]),
-        **{name: round(spent[name], DIGITS[name]) for name in ("ms_low", "ms_high")},
-        "internal_kb": round(log.internal_kb, DIGITS["internal_kb"]),
-        "weight_kb": round(log.weight_kb, DIGITS["weight_kb"]),
-        "rknn_mb": round(rknn_bytes / 1e6, DIGITS["rknn_mb"]),
-        "verdict": judged["result"],
-        "reason": judged["reason"],
+        "npu_mcycles": round(build.npu_mcycles, DIGITS["npu_mcycles"]),
+        "ms_low": round(spent.ms_low, DIGITS["ms_low"]),
+        "ms_high": round(spent.ms_high, DIGITS["ms_high"]),
+        "internal_kb": round(build.internal_kb, DIGITS["internal_kb"]),
+        "weight_kb": round(build.weight_kb, DIGITS["weight_kb"]),
+        "rknn_mb": round(build.rknn_bytes / 1e6, DIGITS["rknn_mb"]),
+        "verdict": judged.result,
+        "reason": judged.reason,
     }
 
 

@@ -7,13 +7,12 @@ told, and is an error with --stop alone.
 import sys
 from pathlib import Path
 
-from lib.npu.build_log import BuildLog
+from lib.npu.build import Build
 from lib.npu.timing import CLOCKS, clock, estimator
-from lib.npu.verdict import FAILS, Build, costs, described, verdict
+from lib.npu.verdict import FAILS, Judgement, costs, verdict
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
 from lib.step.errors import UserError, run_step
-from lib.step.files import read_json, write_json
 
 
 def main(argv=None):
@@ -28,15 +27,13 @@ def main(argv=None):
     parser.add_argument("--stop", action="store_true", help="end with an error when the verdict is 'fails'")
     parser.add_argument("--verdict", required=True, metavar="FILE.json")
     args = parser.parse_args(argv)
-    facts = read_json(args.build, "platform")
-    log = BuildLog.of(facts, args.build)
-    judged = verdict(Build(log, args.cma_mb), facts["platform"])
-    if args.stop and judged["result"] == FAILS:
-        raise UserError(f"{args.build.parent}: {described(judged)}; verdict.stop lets this end the run")
-    write_json(
-        args.verdict, {"verdict": judged, "costs": costs(log, args.cma_mb, args.clock_mhz, estimator(args.measured))}
-    )
-    say(f"judged {args.build.parent}: {described(judged)}")
+    build = Build.read(args.build)
+    judged = verdict(build, args.cma_mb)
+    if args.stop and judged.result == FAILS:
+        raise UserError(f"{args.build.parent}: verdict {judged.line}; verdict.stop lets this end the run")
+    spent = costs(build, args.cma_mb, args.clock_mhz, estimator(args.measured))
+    Judgement(judged, spent).write(args.verdict)
+    say(f"judged {args.build.parent}: verdict {judged.line}")
 
 
 if __name__ == "__main__":

@@ -15,17 +15,18 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from lib import tasks
 from lib.accuracy.detection_set import DetectionSet
-from lib.accuracy.evaluation import measure, retention
+from lib.accuracy.evaluation import compared, measure
 from lib.accuracy.inference import onnx_runner, over_images
-from lib.accuracy.matching import SURE, matches
+from lib.accuracy.matching import SURE, found_again
 from lib.data.image_paths import image_paths
 from lib.data.images import read_image
 from lib.data.imgsz import imgsz_argument
 from lib.data.letterbox import letterbox
 from lib.data.split import shuffled
 from lib.detector.head import HEADS, SPLIT
-from lib.detector.instances import Instances
+from lib.detector.instances import Instances, nothing
 from lib.detector.output_spec import OutputSpec
 from lib.graph.onnx_file import class_names, load, save
 from lib.graph.onnx_session import open_session, outputs_of
@@ -34,15 +35,13 @@ from lib.graph.surgery.fixed_size import fix_size
 from lib.graph.surgery.proof import noise_image
 from lib.graph.surgery.simplify import simplify
 from lib.npu import toolkit
-from lib.npu.build_log import read_build_log
 from lib.npu.rknn_file import read_rknn
-from lib.npu.verdict import Build, described, verdict
+from lib.npu.verdict import verdict
 from lib.step import console
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
 from lib.step.errors import ToolkitError, UserError, run_step
 from lib.step.files import require, whole
-from lib.tasks.detect.labels import boxes_in_pixels, read_labels
 
 COMPARED = 64  # images, where there are no labels
 RESAMPLES = 1000  # of the images, for the interval of what INT8 keeps
@@ -52,7 +51,7 @@ def main(argv=None):
     """Run the command."""
     args = parse(argv)
     with tempfile.TemporaryDirectory() as scratch:
-        # The verdict is read from the toolkit's words, so they go to a file in any case.
+        # A failure tells the last of the toolkit's words, so they go to a file in any case.
         console.log_to(args.log or str(Path(scratch, "log")))
         try:
             convert(args, Path(scratch))
@@ -110,15 +109,11 @@ def convert(args, scratch: Path) -> None:
     say(f"model      {args.model}: {size}, {', '.join(each['pass'] for each in record['passes']) or 'left as it is'}")
     save(adapted, scratch / "model.onnx")
     outputs = outputs_of(open_session(scratch / "model.onnx"))
-    printed = console.transcript()
-    with toolkit.quantized(
-        scratch / "model.onnx", images.calibration, args.platform, args.algorithm, verbose=True
-    ) as rknn:
-        judged = verdict(Build(read_build_log(printed()), args.cma_mb), args.platform)
-        toolkit.export(rknn, scratch / "model.rknn")
-        results = compare(scratch / "model.onnx", rknn, outputs, images.compared)
+    with toolkit.quantized(scratch / "model.onnx", images.calibration, args.platform, args.algorithm) as session:
+        judged = verdict(session.export(scratch / "model.rknn"), args.cma_mb)
+        results = compare(scratch / "model.onnx", session, outputs, images.compared)
     built = read_rknn(scratch / "model.rknn")
-    lines = difference(results, args, images, classes)
+    lines = difference(results, args, images, classes, outputs.task)
     with whole(args.output) as part:
         part.write_bytes((scratch / "model.rknn").read_bytes())
     say(f"made       {args.output}: {args.output.stat().st_size / 1e6:.2f} MB for {args.platform}, head '{args.head}'")
@@ -126,7 +121,7 @@ def convert(args, scratch: Path) -> None:
     for each, cosine in zip(built.outputs, np.mean([each.cosines for each in results], axis=0)):
         shape = list(each.shape)
         say(f"output     {each.name} {shape} scale {each.scale:.6g} zero point {each.zero_point}, cosine {cosine:.4f}")
-    say(f"verdict    {described(judged).removeprefix('verdict ')}")
+    say(f"verdict    {judged.line}")
     for line in lines:
         say(line)
 
@@ -177,17 +172,17 @@ class Result(NamedTuple):
     cosines: list[float]  # of each raw output in INT8 to that in FP32
 
 
-def compare(model: Path, rknn, outputs: OutputSpec, images: list[Path]) -> list[Result]:
+def compare(model: Path, session: toolkit.Session, outputs: OutputSpec, images: list[Path]) -> list[Result]:
     """Each image through the FP32 model and the simulator."""
     return over_images(
-        lambda: (onnx_runner(model), toolkit.simulate(rknn)), partial(_compare, outputs), images, 1, "FP32 and INT8"
+        lambda: (onnx_runner(model), session.simulate()), partial(_compare, outputs), images, 1, "FP32 and INT8"
     )
 
 
 def _compare(outputs: OutputSpec, runs, path: Path) -> Result:
     fitted, fit = letterbox(read_image(path), outputs.imgsz)
     raw = [run(fitted) for run in runs]
-    found = [outputs.instances(each, fit) for each in raw]
+    found = [tasks.get(outputs.task).instances(outputs, each, fit) for each in raw]
     return Result(fit.source, *found, [cosine(*pair) for pair in zip(*raw, strict=True)])
 
 
@@ -197,27 +192,30 @@ def cosine(first: np.ndarray, second: np.ndarray) -> float:
     return float(a @ b / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-12))
 
 
-def difference(results: list[Result], args, images: Images, classes: list[str]) -> list[str]:
+def difference(results: list[Result], args, images: Images, classes: list[str], task: str) -> list[str]:
     """How far INT8 is from FP32, as lines for people."""
     whose = "that it was not calibrated with" if images.held_out else "that it was calibrated with"
     on = f"on {len(results)} images {whose}"
     if args.labels:
         sizes = [each.size for each in results]
-        truth = read_truth(args, images.compared, sizes, len(classes))
+        truth = read_truth(args, images.compared, sizes, len(classes), task)
         names = [path.name for path in images.compared]
-        sets = [DetectionSet(names, sizes, [getattr(each, kind) for each in results]) for kind in ("fp32", "int8")]
-        (fp32, baseline), (int8, measured) = (measure(truth, each, classes, RESAMPLES, args.seed) for each in sets)
-        kept = retention(measured, baseline)
+        (fp32, baseline), (int8, measured) = (
+            measure(truth, DetectionSet(names, sizes, instances, task), classes, RESAMPLES, args.seed)
+            for instances in ([result.fp32 for result in results], [result.int8 for result in results])
+        )
+        kept = compared(int8, measured, baseline)
         share = "nothing to keep"
-        if kept["retention"] is not None:
-            share = "{retention:.1%} kept, 95 % interval {retention_low:.1%} to {retention_high:.1%}".format_map(kept)
+        if kept.retention is not None:
+            limits = f"{kept.retention_low:.1%} to {kept.retention_high:.1%}"
+            share = f"{kept.retention:.1%} kept, 95 % interval {limits}"
         return [
-            f"mAP50-95   FP32 {fp32['map50_95']:.4f}, INT8 {int8['map50_95']:.4f} ({share}) {on}",
-            f"mAP50      FP32 {fp32['map50']:.4f}, INT8 {int8['map50']:.4f}",
+            f"mAP50-95   FP32 {fp32.map50_95:.4f}, INT8 {int8.map50_95:.4f} ({share}) {on}",
+            f"mAP50      FP32 {fp32.map50:.4f}, INT8 {int8.map50:.4f}",
         ]
     if args.dataset is None:
         return []
-    matched = [pair for each in results for pair in matches(each.fp32, each.int8)]
+    matched = [pair for each in results for pair in found_again(each.fp32, each.int8, tasks.get(task).overlap)]
     sure = sum(int((each.fp32.scores >= SURE).sum()) for each in results)
     if not sure:
         return [f"detections none in FP32 from score {SURE} on, {on}: are these images of what the model finds?"]
@@ -228,14 +226,13 @@ def difference(results: list[Result], args, images: Images, classes: list[str]) 
     ]
 
 
-def read_truth(args, images: list[Path], sizes: list, classes: int) -> list[np.ndarray]:
-    """Labelled boxes of each image; one without a label file is background. Raises UserError when no one has any."""
+def read_truth(args, images: list[Path], sizes: list, classes: int, task: str) -> list[Instances]:
+    """What is labelled in each image; one without a label file is background. Raises UserError when no one has any."""
     require(args.labels, "folder of labels")
     truth = []
     for path, size in zip(images, sizes):
         label = args.labels / path.relative_to(args.dataset).with_suffix(".txt")
-        labels = read_labels(label, classes) if label.exists() else np.zeros((0, 5))
-        truth.append(boxes_in_pixels(labels, size))
+        truth.append(tasks.get(task).read_label(label, size, classes) if label.exists() else nothing())
     if not any(map(len, truth)):
         raise UserError(f"{args.labels} holds no box for the {len(images)} images; labels are named as images are")
     return truth

@@ -4,12 +4,11 @@ Makes, in one process, since the simulator works only on a model that was built 
   --output      the .rknn
   --build       JSON, facts alone: toolkit, platform, size, every operator, memory, error and warning lines
   --detections  what the INT8 model finds in the evaluation images, as evaluate.py reads it
-from --model and the letterboxed images listed in --calibration. The facts are read from --log, the toolkit's
-account of the build. --threads processes share the evaluation images; the result does not depend on their number.
+from --model and the letterboxed images listed in --calibration. --threads processes share the evaluation images; the
+result does not depend on their number.
 """
 
 import sys
-from functools import partial
 from pathlib import Path
 
 from lib.accuracy.detection_set import write_detections
@@ -19,12 +18,10 @@ from lib.data.names import read_names
 from lib.data.split import PARTS
 from lib.graph.onnx_session import detector_outputs
 from lib.npu import toolkit
-from lib.npu.build_log import read_build_log
-from lib.step import console
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
 from lib.step.errors import run_step
-from lib.step.files import require, write_json
+from lib.step.files import require
 
 
 def main(argv=None):
@@ -33,29 +30,20 @@ def main(argv=None):
     calibration = calibration_images(args.calibration)
     images = evaluation_images(args.dataset, args.images)
     outputs = detector_outputs(require(args.model, "model"), read_names(args.names))
-    printed = console.transcript()
-    with toolkit.quantized(args.model, calibration, args.platform, args.algorithm, verbose=True) as rknn:
-        log = read_build_log(printed())
-        toolkit.export(rknn, args.output)
-        size = args.output.stat().st_size
-        facts = {
-            "toolkit": toolkit.version(),
-            "platform": args.platform,
-            "rknn_bytes": size,
-            "npu_mcycles": log.cycles / 1e6,
-            **log._asdict(),
-        }
-        write_json(args.build, facts)
-        say(f"built {args.output}: {size / 1e6:.2f} MB for {args.platform}, {len(calibration)} calibration images")
-        start = partial(toolkit.simulate, rknn)
-        found = detect_all(start, outputs, images, args.threads, f"INT8 {args.model.stem} {outputs.imgsz}")
-    write_detections(args.detections, found)
-    say(f"detected {args.detections}: {sum(len(each.scores) for each in found.found)} in {len(images)} images")
+    with toolkit.quantized(args.model, calibration, args.platform, args.algorithm) as session:
+        build = session.export(args.output)
+        build.write(args.build)
+        megabytes = build.rknn_bytes / 1e6
+        say(f"built {args.output}: {megabytes:.2f} MB for {args.platform}, {len(calibration)} calibration images")
+        title = f"INT8 {args.model.stem} {outputs.imgsz}"
+        detections = detect_all(session.simulate, outputs, images, args.threads, title)
+    write_detections(args.detections, detections)
+    say(f"detected {args.detections}: {detections.count()} in {len(images)} images")
 
 
 def parse(argv):
     """The step's arguments."""
-    parser = StepParser(__doc__, reads_log=True)
+    parser = StepParser(__doc__)
     parser.add_argument("--model", required=True, type=Path, metavar="FILE.onnx")
     parser.add_argument("--calibration", required=True, type=Path, metavar="FILE.txt", help="list of images")
     parser.add_argument("--platform", required=True, choices=toolkit.PLATFORMS)

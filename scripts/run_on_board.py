@@ -21,14 +21,15 @@ from lib.board.transport import TRANSPORTS
 from lib.bundle.contract import CONTRACT, Contract
 from lib.data.names import read_names
 from lib.data.split import PARTS
-from lib.npu.build_log import BuildLog
+from lib.npu.build import Build
 from lib.npu.timing import measured_row, work_of
+from lib.npu.verdict import Judgement
 from lib.results import run_files
 from lib.results.sweep import Variant
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
 from lib.step.errors import UserError, run_step
-from lib.step.files import read_json, remove, sha256, whole
+from lib.step.files import remove, sha256, whole
 
 
 def main(argv=None):
@@ -96,7 +97,7 @@ def run_one(args, settings: Settings, bundle: Path, contract: Contract, folder: 
     write_detections(folder / "detections.npz", detections)
     summary.write(folder / "board.json")
     say(
-        f"{variant.title()}: mAP50-95 {metrics['map50_95']:.4f} on the board, "
+        f"{variant.title()}: mAP50-95 {metrics.map50_95:.4f} on the board, "
         f"{contract.accuracy.map50_95_int8:.4f} on the simulator; rknn_run {summary.run_ms.median:.1f} ms "
         f"({summary.run_ms.low:.1f} to {summary.run_ms.high:.1f})"
     )
@@ -104,12 +105,12 @@ def run_one(args, settings: Settings, bundle: Path, contract: Contract, folder: 
 
 def measured(folder: Path, variant: Variant, run: BoardRun, settings: Settings) -> str:
     """This run as a line for config/measured.csv: in later estimates it counts as those do that are published."""
-    build = run_files.rknn(folder, variant, "build.json")
-    costs = read_json(run_files.rknn(folder, variant, "verdict.json"))["costs"]
+    build = Build.read(run_files.rknn(folder, variant, "build.json"))
+    costs = Judgement.read(run_files.rknn(folder, variant, "verdict.json")).costs
     times = run.repeated_us or [result.run_us for result in run.results]
     name = f"{variant.model} {variant.imgsz} {variant.head}"
-    work = work_of(BuildLog.of(read_json(build), build))
-    return measured_row(name, settings.host or "my board", costs["clock_mhz"], median(times) / 1e3, work)
+    work = work_of(build)
+    return measured_row(name, settings.host or "my board", costs.clock_mhz, median(times) / 1e3, work)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ quantize.py and detect.py found.
 import sys
 from pathlib import Path
 
+from lib import tasks
 from lib.accuracy.detection_set import read_detections, select
 from lib.data.names import read_names
 from lib.results import run_files
@@ -17,7 +18,6 @@ from lib.step.arguments import StepParser, at_least, sweep_arguments
 from lib.step.console import say
 from lib.step.errors import UserError, run_step
 from lib.step.files import require
-from lib.tasks.detect.labels import labelled_images
 
 
 def main(argv=None):
@@ -33,15 +33,16 @@ def main(argv=None):
     args = parser.parse_args(argv)
     names = read_names(args.names)
     dataset = require(args.run / "dataset", "data set")
-    images = labelled_images(dataset, len(names))[: args.images]
+    sets = {title: (path, read_detections(path)) for title, path in shown(args).items()}
+    task = tasks.get(next(iter(sets.values()))[1].task)
+    images = task.labelled_images(dataset, len(names))[: args.images]
     if not images:
         raise UserError(f"no held-out image of {dataset} has a label, so there is nothing to show")
     columns = {
-        title: [select(found, image, path) for image in images]
-        for title, path in shown(args).items()
-        for found in [read_detections(path)]
+        title: [select(detections, image, path) for image in images] for title, (path, detections) in sets.items()
     }
-    detection_grid([dataset / "images" / name for name in images], columns, names, args.confidence, args.output)
+    paths = [dataset / "images" / name for name in images]
+    detection_grid(paths, columns, names, args.confidence, task.draw, args.output)
     say(f"detections on {len(images)} images: {args.output}")
 
 

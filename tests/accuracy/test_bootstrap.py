@@ -5,20 +5,29 @@ import json
 import numpy as np
 import pytest
 
+from lib import tasks
 from lib.accuracy import bootstrap
 from lib.accuracy.average_precision import average_precision
 from lib.accuracy.bootstrap import draw, interval, resampled_map
 from lib.accuracy.detection_set import DetectionSet, read_detections, select, write_detections
-from lib.accuracy.evaluation import Measured, measure, read_measured, retention, write_measured
-from lib.accuracy.true_positives import match
-from lib.detector.instances import Instances
+from lib.accuracy.evaluation import (
+    ResampledMap,
+    compared,
+    measure,
+    read_resampled,
+    require_same_resamples,
+    write_resampled,
+)
+from lib.accuracy.metrics import Metrics
+from lib.accuracy.true_positives import true_positives
+from lib.detector.instances import Instances, nothing
 from lib.step.errors import UserError
 
 IMAGES, CLASSES, SIZE = 24, 5, 640
 
 
 def scene(rng, levels: int):
-    """Labels [n, 5] of an image and detections in it: near hits, doubles, wrong classes, clutter.
+    """Labels of an image and detections in it: near hits, doubles, wrong classes, clutter.
 
     Scores take `levels` values, as in INT8, so that many are equal; any value with 0.
     """
@@ -37,7 +46,8 @@ def scene(rng, levels: int):
         scores = np.round(scores * levels) / levels
     order = np.argsort(-scores, kind="stable")
     boxes = found[order, 1:].astype(np.float32)
-    return truth, Instances(boxes, scores[order].astype(np.float32), found[order, 0].astype(int))
+    labelled = Instances(truth[:, 1:], np.ones(count), truth[:, 0].astype(int))
+    return labelled, Instances(boxes, scores[order].astype(np.float32), found[order, 0].astype(int))
 
 
 def scenes(levels: int, seed: int = 0):
@@ -47,19 +57,28 @@ def scenes(levels: int, seed: int = 0):
     return list(truth), list(found)
 
 
+NAMES = [str(number) for number in range(CLASSES)]
+
+
+def detection_set(instances) -> DetectionSet:
+    """Detections in images of one size."""
+    return DetectionSet([f"{i}.jpg" for i in range(len(instances))], [(SIZE, SIZE)] * len(instances), instances)
+
+
 def plain_map(truth, found, images=range(IMAGES)) -> float:
     """mAP50-95 of a plain evaluation by the library of some images, which may be named several times."""
-    names = [str(number) for number in range(CLASSES)]
-    measured = average_precision(
-        [truth[i] for i in images], [found[i] for i in images], [(SIZE, SIZE)] * len(images), names
-    )
-    return measured["map50_95"]
+    return average_precision([truth[i] for i in images], detection_set([found[i] for i in images]), NAMES).map50_95
+
+
+def matched(truth, found):
+    """The matches that resamples are made of."""
+    return true_positives(truth, found, CLASSES, tasks.get("detect").overlap)
 
 
 @pytest.mark.parametrize("levels", [0, 255, 12])
 def test_resamples_are_plain_evaluations_of_the_drawn_images(levels):
     truth, found = scenes(levels)
-    matches = match(truth, found, CLASSES)
+    matches = matched(truth, found)
     assert resampled_map(matches, np.ones((1, IMAGES), int))[0] == pytest.approx(plain_map(truth, found), abs=1e-9)
     weights = draw(IMAGES, 5, seed=levels)
     assert weights.max() > 2
@@ -73,10 +92,10 @@ def test_a_class_counts_only_where_it_is_drawn():
     truth, found = scenes(0)
     weights = np.zeros((2, IMAGES), int)
     # Only the images of one class; and only images without any label.
-    weights[0, [i for i, each in enumerate(truth) if set(each[:, 0]) == {truth[1][0, 0]}]] = 1
+    weights[0, [i for i, each in enumerate(truth) if set(each.classes) == {truth[1].classes[0]}]] = 1
     weights[1, [i for i, each in enumerate(truth) if not len(each)]] = 1
     assert weights.sum(axis=1).min() > 0
-    first, second = resampled_map(match(truth, found, CLASSES), weights)
+    first, second = resampled_map(matched(truth, found), weights)
     assert first == pytest.approx(plain_map(truth, found, np.flatnonzero(weights[0])), abs=1e-9)
     assert np.isnan(second)
     assert interval(np.array([0.1, second, 0.3])) == interval(np.array([0.1, 0.3]))
@@ -85,7 +104,7 @@ def test_a_class_counts_only_where_it_is_drawn():
 
 def test_blocks_of_resamples_give_what_all_at_once_give(monkeypatch):
     truth, found = scenes(12)
-    matches, weights = match(truth, found, CLASSES), draw(IMAGES, 50, seed=0)
+    matches, weights = matched(truth, found), draw(IMAGES, 50, seed=0)
     at_once = resampled_map(matches, weights)
     monkeypatch.setattr(bootstrap, "LARGEST_TABLE", 1000)
     np.testing.assert_array_equal(resampled_map(matches, weights), at_once)
@@ -105,40 +124,39 @@ def test_interval_leaves_out_a_fortieth_on_each_side():
 
 def test_identical_detections_keep_everything_for_sure():
     truth, found = scenes(255)
-    names = [str(number) for number in range(CLASSES)]
-    both = DetectionSet([f"{i}.jpg" for i in range(IMAGES)], [(SIZE, SIZE)] * IMAGES, found)
-    (metrics, fp32), (_, int8) = (measure(truth, both, names, 200, seed=0) for _ in range(2))
-    assert retention(int8, fp32) == {"retention": 1, "retention_low": 1, "retention_high": 1}
-    assert metrics["map50_95_low"] < metrics["map50_95"] < metrics["map50_95_high"]
-    assert metrics["images"] == IMAGES and list(metrics["per_class"])
+    (metrics, fp32), (_, int8) = (measure(truth, detection_set(found), NAMES, 200, seed=0) for _ in range(2))
+    kept = compared(metrics, int8, fp32)
+    assert (kept.retention, kept.retention_low, kept.retention_high) == (1, 1, 1)
+    assert metrics.map50_95_low < metrics.map50_95 < metrics.map50_95_high
+    assert metrics.images == IMAGES and list(metrics.per_class)
 
 
 def test_worse_detections_keep_less_for_sure():
     truth, found = scenes(255)
-    names = [str(number) for number in range(CLASSES)]
-    images = [f"{i}.jpg" for i in range(IMAGES)]
     worse = [Instances(each.boxes + np.float32(30), each.scores, each.classes) for each in found]
-    sets = [DetectionSet(images, [(SIZE, SIZE)] * IMAGES, each) for each in (found, worse)]
-    fp32, int8 = (measure(truth, each, names, 200, seed=0)[1] for each in sets)
-    kept = retention(int8, fp32)
-    assert kept["retention"] == pytest.approx(plain_map(truth, worse) / plain_map(truth, found))
-    assert kept["retention_low"] < kept["retention"] < kept["retention_high"] < 1
+    _, fp32 = measure(truth, detection_set(found), NAMES, 200, seed=0)
+    kept = compared(*measure(truth, detection_set(worse), NAMES, 200, seed=0), fp32)
+    assert kept.retention == pytest.approx(plain_map(truth, worse) / plain_map(truth, found))
+    assert kept.retention_low < kept.retention < kept.retention_high < 1
 
 
 def test_nothing_found_in_fp32_is_nothing_to_keep():
-    nothing = Measured(["a"], 0, 0.0, np.zeros(3))
-    assert retention(nothing, nothing) == {"retention": None, "retention_low": None, "retention_high": None}
+    unfound = ResampledMap(["a"], 0, 0.0, np.zeros(3))
+    kept = compared(Metrics(1, 0.0, 0.0, 0.0, 0.0, {}), unfound, unfound)
+    assert (kept.retention, kept.retention_low, kept.retention_high) == (None, None, None)
 
 
 @pytest.mark.parametrize(("image", "seed", "resamples"), [("b", 0, 3), ("a", 1, 3), ("a", 0, 4)])
 def test_models_measured_on_other_images_or_resamples_are_not_compared(image, seed, resamples):
     with pytest.raises(UserError, match="different images or resamples"):
-        retention(Measured(["a"], 0, 0.5, np.ones(3)), Measured([image], seed, 0.5, np.ones(resamples)))
+        require_same_resamples(
+            [ResampledMap(["a"], 0, 0.5, np.ones(3)), ResampledMap([image], seed, 0.5, np.ones(resamples))]
+        )
 
 
 def detections_file(path):
     truth, found = scenes(255)
-    found[3] = Instances(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, int))
+    found[3] = nothing()
     write_detections(path, DetectionSet([f"{i}.jpg" for i in range(IMAGES)], [(SIZE, 480)] * IMAGES, found))
     return truth, found
 
@@ -148,11 +166,11 @@ def test_detections_come_back_as_they_were(tmp_path):
     first = (tmp_path / "d.npz").read_bytes()
     back = read_detections(tmp_path / "d.npz")
     assert back.images[:2] == ["0.jpg", "1.jpg"] and set(back.sizes) == {(SIZE, 480)}
-    for each, expected in zip(back.found, found, strict=True):
+    for each, expected in zip(back.instances, found, strict=True):
         np.testing.assert_array_equal(each.boxes, expected.boxes)
         np.testing.assert_array_equal(each.scores, expected.scores)
         np.testing.assert_array_equal(each.classes, expected.classes)
-    assert select(back, "1.jpg", tmp_path / "d.npz") is back.found[1]
+    assert select(back, "1.jpg", tmp_path / "d.npz") is back.instances[1]
     with pytest.raises(UserError, match=r"holds no detections of other\.jpg"):
         select(back, "other.jpg", tmp_path / "d.npz")
     # No time stamp: the same detections give the same bytes.
@@ -181,8 +199,8 @@ def test_damaged_files_are_one_sentence(tmp_path):
             assert str(path) in str(error) and "\n" not in str(error)
     # A flipped byte in a zip's time stamps or attributes changes nothing.
     assert refused > 30
-    write_measured(path, Measured(["a"], 0, 0.5, np.ones(3)))
-    assert read_measured(path).map50_95 == 0.5
+    write_resampled(path, ResampledMap(["a"], 0, 0.5, np.ones(3)))
+    assert read_resampled(path).map50_95 == 0.5
     with pytest.raises(UserError, match="is damaged"):
         read_detections(path)
     path.unlink()
@@ -193,14 +211,13 @@ def test_damaged_files_are_one_sentence(tmp_path):
 def test_evaluate_step_needs_nothing_but_detections_and_labels(step, tmp_path):
     truth, found = scenes(255)
     (tmp_path / "labels").mkdir()
-    for number, boxes in enumerate(truth):
-        middle, side = (boxes[:, 1:3] + boxes[:, 3:]) / 2 / SIZE, (boxes[:, 3:] - boxes[:, 1:3]) / SIZE
-        lines = [" ".join(f"{value:.17g}" for value in row) for row in np.c_[boxes[:, 0], middle, side]]
+    for number, labels in enumerate(truth):
+        low, high = labels.boxes[:, :2], labels.boxes[:, 2:]
+        rows = np.c_[labels.classes, (low + high) / 2 / SIZE, (high - low) / SIZE]
+        lines = [" ".join(f"{value:.17g}" for value in row) for row in rows]
         (tmp_path / "labels" / f"{number}.txt").write_text("\n".join(lines))
-    names = [str(number) for number in range(CLASSES)]
-    both = DetectionSet([f"{i}.jpg" for i in range(IMAGES)], [(SIZE, SIZE)] * IMAGES, found)
-    write_detections(tmp_path / "d.npz", both)
-    options = ["--detections", tmp_path / "d.npz", "--dataset", tmp_path, "--names", *names, "--resamples", 100,
+    write_detections(tmp_path / "d.npz", detection_set(found))
+    options = ["--detections", tmp_path / "d.npz", "--dataset", tmp_path, "--names", *NAMES, "--resamples", 100,
                "--seed", 1]  # fmt: skip
     done = step("evaluate", *options, "--metrics", tmp_path / "f.json", "--resampled", tmp_path / "f.npz")
     assert done.returncode == 0, done.stderr
@@ -218,6 +235,5 @@ def test_evaluate_step_needs_nothing_but_detections_and_labels(step, tmp_path):
 
 
 def test_images_without_any_box_are_one_sentence():
-    nothing = DetectionSet(["a"], [(9, 9)], [Instances(np.zeros((0, 4)), np.zeros(0), np.zeros(0, int))])
     with pytest.raises(UserError, match="no box at all"):
-        measure([np.zeros((0, 5))], nothing, ["x"], 10, seed=0)
+        measure([nothing()], detection_set([nothing()]), ["x"], 10, seed=0)

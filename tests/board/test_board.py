@@ -99,8 +99,8 @@ class ShamBoard:
         answers = self.answers[head] = Answers(folder, bundle / "model.rknn")
         onnx = self.results / "onnx" / "parts4" / IMGSZ / f"{head}.onnx"
         calibration = calibration_images(self.results / "calibration" / IMGSZ / "8" / "images.txt")
-        with toolkit.quantized(onnx, calibration, "rv1106", "normal") as rknn:
-            simulator = toolkit.simulate(rknn)
+        with toolkit.quantized(onnx, calibration, "rv1106", "normal") as session:
+            simulator = session.simulate()
             for path in sorted((self.results / "dataset" / "images").glob("*.*")):
                 if not path.name.startswith("."):
                     fitted, _ = letterbox(read_image(path), parse_imgsz(IMGSZ))
@@ -150,7 +150,7 @@ def test_map_on_the_board_is_the_simulators(sham):
     ours = read_detections(sham.results / "detections" / place / "normal-8.npz")
     theirs = read_detections(sham.results / "board" / place / "normal-8" / "detections.npz")
     assert len(ours.images) == IMAGES
-    for one, other in zip(ours.found, theirs.found):
+    for one, other in zip(ours.instances, theirs.instances):
         demand_same(one, other)
     page = (sham.results / "report.html").read_text()
     assert "unsupport cpu Transpose op" in page and "On the board" in page

@@ -12,6 +12,7 @@ from lib.detector.anchors import YoloLayer
 from lib.detector.head import ANCHORS, DFL, DISTANCES, HEADS, SINGLE, STRIDES
 from lib.detector.output_spec import OutputSpec
 from lib.npu.rknn_file import RknnFile, RknnTensor, dequantize
+from lib.npu.verdict import Verdict
 from lib.results.sweep import Variant
 
 FAMILIES = (DFL, DISTANCES, ANCHORS)  # as tests/bundle/c/shim.c numbers them
@@ -40,7 +41,8 @@ class Case(NamedTuple):
         variant = Variant(model, str(size), self.outputs.head, "normal", 8)
         names = names or [f"class {number}" for number in range(self.outputs.classes)]
         accuracy = Accuracy(4, 0.5, 0.75, 0.5, 0.75, "heldout")
-        return describe(rknn, variant, self.family, self.outputs, names, accuracy, {"result": "runs"})
+        verdict = Verdict("runs", "a test", "none", "inferred", "")
+        return describe(rknn, variant, self.family, self.outputs, names, accuracy, verdict)
 
 
 def random_case(seed: int) -> Case:

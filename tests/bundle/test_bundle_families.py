@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from conftest import fresh_detector, image
 
+from lib import tasks
 from lib.accuracy.evaluation import measure
 from lib.accuracy.inference import detect_all
+from lib.accuracy.metrics import ComparedMetrics
 from lib.bundle import program
 from lib.bundle.check import problems
 from lib.bundle.contract import Accuracy, Contract
@@ -30,11 +32,10 @@ from lib.graph.onnx_session import detector_outputs
 from lib.graph.surgery import adapt
 from lib.npu import toolkit
 from lib.npu.rknn_file import RknnFile, RknnTensor
+from lib.npu.verdict import Costs, Judgement, Verdict
 from lib.results import run_files
 from lib.results.sweep import Variant
 from lib.step.errors import UserError
-from lib.step.files import write_json
-from lib.tasks.detect.labels import read_boxes
 
 SIZE, NAMES = ImageSize(96, 64), list("abcd")
 # One layer as of YOLOv3, one with what YOLOv4 added.
@@ -129,20 +130,22 @@ def bundle(request, tmp_path_factory, listed, heldout):
     evaluation = read_evaluation(run, "heldout", NAMES)
     rknn = run_files.rknn(run, variant, "model.rknn")
     rknn.parent.mkdir(parents=True)
-    with toolkit.quantized(onnx, calibration_images(listing), "rv1106", "normal") as built:
-        toolkit.export(built, rknn)
-        write_json(run_files.rknn(run, variant, "build.json"), {"rknn_bytes": rknn.stat().st_size})
+    with toolkit.quantized(onnx, calibration_images(listing), "rv1106", "normal") as session:
+        session.export(rknn).write(run_files.rknn(run, variant, "build.json"))
         outputs = detector_outputs(onnx, NAMES)
-        found = detect_all(partial(toolkit.simulate, built), outputs, evaluation.images, 1, "INT8")
-    truth = [read_boxes(run / "dataset", image, size, len(NAMES)) for image, size in zip(found.images, found.sizes)]
+        found = detect_all(session.simulate, outputs, evaluation.images, 1, "INT8")
+    ground_truth = tasks.get(found.task).ground_truth
+    truth = [ground_truth(run / "dataset", image, size, len(NAMES)) for image, size in zip(found.images, found.sizes)]
     metrics = measure(truth, found, NAMES, 1, 0)[0]
-    for path in (run_files.metrics(run, variant), run_files.exported_metrics(run, variant)):
-        write_json(path, metrics)
-    verdict = {"result": "runs", "basis": "inferred", "reason": "a test", "advice": "none"}
-    write_json(run_files.rknn(run, variant, "verdict.json"), {"verdict": verdict})
+    metrics.write(run_files.exported_metrics(run, variant))
+    ComparedMetrics(**vars(metrics), retention=1.0, retention_low=None, retention_high=None).write(
+        run_files.metrics(run, variant)
+    )
+    verdict, costs = Verdict("runs", "a test", "none", "inferred", ""), Costs(1.0, 2.0, 420, 0, 1.0, 66)
+    Judgement(verdict, costs).write(run_files.rknn(run, variant, "verdict.json"))
     folder = run / "bundle"
     proof = make(run, variant, evaluation, "rv1106", 1, program.compiler(), folder)
-    assert proof.detections == sum(map(len, found.found)) > 20
+    assert proof.detections == found.count() > 20
     return request.param, folder
 
 

@@ -17,7 +17,9 @@ import yaml
 from conftest import ASSETS, image
 
 import lib.graph.darknet.weights
+from lib import tasks
 from lib.accuracy.average_precision import average_precision
+from lib.accuracy.detection_set import DetectionSet
 from lib.data.dataset import gather, unpack
 from lib.data.image_paths import image_paths
 from lib.data.images import read_image
@@ -37,11 +39,11 @@ from lib.graph.onnx_session import infer, open_session, to_tensor
 from lib.graph.onnx_session import outputs_of as detector_outputs_of
 from lib.graph.surgery import adapt
 from lib.npu import toolkit
-from lib.npu.build_log import BuildLog, read_build_log
-from lib.npu.verdict import Build, cpu_operators, verdict
+from lib.npu.build import Build
+from lib.npu.build_log import read_build_log
+from lib.npu.verdict import RUNS, verdict
 from lib.step.errors import UserError
-from lib.step.files import read_json, sha256
-from lib.tasks.detect.labels import parse_labels, read_boxes
+from lib.step.files import sha256
 
 SIZE = ImageSize(96, 64)
 IMAGES = [letterbox(image(seed), SIZE)[0] for seed in range(3)]
@@ -237,9 +239,8 @@ def coco128(assets, tmp_path_factory):
     folder = tmp_path_factory.mktemp("coco128")
     unpack(assets / "coco128.zip", folder / "unpacked")
     (folder / "flat").mkdir()
-    gather(
-        folder / "unpacked", folder / "flat" / "images", folder / "flat" / "labels", partial(parse_labels, classes=80)
-    )
+    check_label = partial(tasks.get(tasks.DEFAULT).check_label, classes=80)
+    gather(folder / "unpacked", folder / "flat" / "images", folder / "flat" / "labels", check_label)
     return folder / "flat", image_paths(folder / "flat" / "images")
 
 
@@ -256,10 +257,11 @@ def test_map_of_published_weights_is_that_of_opencv(darknet_assets, coco128, nam
         fitted, fit = letterbox(read_image(path), size)
         predictions = decode(infer(session, to_tensor(fitted)), EXPORTED, size, layers)
         found.append(detect(predictions, fit, confidence=0.2))
-        truth.append(read_boxes(folder, path.name, fit.source, 80))
+        truth.append(tasks.get(tasks.DEFAULT).ground_truth(folder, path.name, fit.source, 80))
         sizes.append(fit.source)
     names = read_names([str(darknet_assets / "coco.names")])
-    assert average_precision(truth, found, sizes, names)["map50_95"] == pytest.approx(expected, abs=0.005)
+    detections = DetectionSet([path.name for path in images], sizes, found)
+    assert average_precision(truth, detections, names).map50_95 == pytest.approx(expected, abs=0.005)
 
 
 @pytest.fixture
@@ -489,20 +491,20 @@ def test_int8_of_both_heads(small, pool, tmp_path, quantize, head):
     save(adapted, tmp_path / "model.onnx")
     darknet = detector_outputs_of(open_session(tmp_path / "model.onnx")).darknet
     assert darknet == from_metadata(metadata(model))
-    session = open_session(model.SerializeToString())
-    with toolkit.quantized(tmp_path / "model.onnx", sorted(pool.iterdir()), "rv1106", "normal") as rknn:
-        run = toolkit.simulate(rknn)
+    original = open_session(model.SerializeToString())
+    with toolkit.quantized(tmp_path / "model.onnx", sorted(pool.iterdir()), "rv1106", "normal") as session:
+        run = session.simulate()
         for fitted in IMAGES:
-            exact = decode(infer(session, to_tensor(fitted)), EXPORTED, SIZE, darknet)
+            exact = decode(infer(original, to_tensor(fitted)), EXPORTED, SIZE, darknet)
             found = decode(run(fitted), head, SIZE, darknet)
             assert np.abs(exact - found).max() > 0
             assert correlation(exact[:, :4], found[:, :4]) > 0.99
             assert correlation(exact[:, 4:], found[:, 4:]) > 0.99
-    done = quantize(tmp_path / "model.onnx", tmp_path, names=map(str, range(detector_outputs_of(session).classes)))
+    done = quantize(tmp_path / "model.onnx", tmp_path, names=map(str, range(detector_outputs_of(original).classes)))
     assert done.returncode == 0, done.stderr
-    log = BuildLog.of(read_json(tmp_path / "build.json"), "build.json")
-    assert not cpu_operators(log.operators)
-    assert verdict(Build(log, 66), "rv1106")["result"] == "runs"
+    build = Build.read(tmp_path / "build.json")
+    assert not build.cpu_operators
+    assert verdict(build, 66).result == RUNS
 
 
 READ_BY_TOOLKIT = """
@@ -543,8 +545,8 @@ def test_toolkits_own_reader_beside_ours(darknet_assets, detector, tmp_path, qua
     model = onnxslim.slim(convert(cfg, weights, None, None, opset=19))
     split, _ = adapt(model, SPLIT, [fitted], seed=0)
     save(split, tmp_path / "split.onnx")
-    with toolkit.quantized(tmp_path / "split.onnx", images, "rv1106", "normal") as rknn:
-        ours = toolkit.simulate(rknn)(fitted)
+    with toolkit.quantized(tmp_path / "split.onnx", images, "rv1106", "normal") as session:
+        ours = session.simulate()(fitted)
     maps, _ = opencv(cfg, weights, size, to_tensor(fitted))
     for number, exact in enumerate(maps):
         exact, their = (each.reshape(3, 85, -1).transpose(1, 0, 2) for each in (exact, theirs[f"arr_{number}"]))
@@ -557,10 +559,9 @@ def test_toolkits_own_reader_beside_ours(darknet_assets, detector, tmp_path, qua
             assert correlation(probability, our) > 0.995
     done = quantize(tmp_path / "split.onnx", tmp_path, names=map(str, range(80)))
     assert done.returncode == 0, done.stderr
-    operators = {"theirs": read_build_log(said).operators, "ours": read_json(tmp_path / "build.json")["operators"]}
-    cycles = {name: sum(each["cycles_total"] for each in rows) for name, rows in operators.items()}
-    assert cycles["ours"] == pytest.approx(cycles["theirs"], rel=0.03)
-    assert not cpu_operators(operators["ours"])
+    build = Build.read(tmp_path / "build.json")
+    assert build.npu_mcycles * 1e6 == pytest.approx(read_build_log(said).cycles, rel=0.03)
+    assert not build.cpu_operators
 
 
 @pytest.mark.toolkit

@@ -10,7 +10,9 @@ import pytest
 from conftest import ASSETS, image
 from onnx import TensorProto, helper
 
+from lib import tasks
 from lib.accuracy.average_precision import average_precision
+from lib.accuracy.detection_set import DetectionSet
 from lib.accuracy.inference import onnx_runner
 from lib.data.dataset import gather, unpack
 from lib.data.image_paths import image_paths
@@ -26,7 +28,6 @@ from lib.graph.onnx_session import infer, open_session, outputs_of, to_tensor
 from lib.graph.surgery import MEASURED, adapt, equalize
 from lib.graph.surgery.graph import Graph
 from lib.npu import toolkit
-from lib.tasks.detect.labels import parse_labels, read_boxes
 
 SIZE = ImageSize(32, 32)
 IMAGES = [letterbox(image(seed), SIZE)[0] for seed in range(4)]
@@ -249,7 +250,7 @@ def test_yolo_fastest_xl_keeps_its_accuracy(assets, tmp_path):
         tmp_path / "unpacked",
         tmp_path / "coco" / "images",
         tmp_path / "coco" / "labels",
-        partial(parse_labels, classes=80),
+        partial(tasks.get(tasks.DEFAULT).check_label, classes=80),
     )
     paths = image_paths(tmp_path / "coco" / "images")
     calibration = []
@@ -267,10 +268,11 @@ def test_yolo_fastest_xl_keeps_its_accuracy(assets, tmp_path):
             fitted, fit = letterbox(read_image(path), size)
             found.append(detect(decode(run(fitted), SPLIT, size, outputs.darknet), fit))
             sizes.append(fit.source)
-            truth.append(read_boxes(tmp_path / "coco", path.name, fit.source, len(names)))
-        return average_precision(truth, found, sizes, names)["map50_95"]
+            truth.append(tasks.get(tasks.DEFAULT).ground_truth(tmp_path / "coco", path.name, fit.source, len(names)))
+        detections = DetectionSet([path.name for path in paths], sizes, found)
+        return average_precision(truth, detections, names).map50_95
 
     fp32 = map50_95(onnx_runner(tmp_path / "split.onnx"))
     assert fp32 == pytest.approx(0.2149, abs=0.002)
-    with toolkit.quantized(tmp_path / "split.onnx", calibration, "rv1106", "normal") as rknn:
-        assert map50_95(toolkit.simulate(rknn)) > 0.85 * fp32
+    with toolkit.quantized(tmp_path / "split.onnx", calibration, "rv1106", "normal") as session:
+        assert map50_95(session.simulate()) > 0.85 * fp32

@@ -44,12 +44,12 @@ def test_layer_errors_are_those_between_onnxruntime_and_the_simulator(
     assert f"on b.png: worst is {worst(table, 1).layer.item()}, cosine" in done.stderr
     assert (tmp_path / "layers.png").stat().st_size > 10_000
 
-    session = open_session(split_onnx)
+    fp32 = open_session(split_onnx)
     fitted = letterbox(image(ord("b")), ImageSize(96, 64))[0]
-    with toolkit.quantized(split_onnx, sorted(pool.iterdir()), "rv1106", "normal") as rknn:
-        found = toolkit.simulate(rknn)(fitted)
+    with toolkit.quantized(split_onnx, sorted(pool.iterdir()), "rv1106", "normal") as session:
+        found = session.simulate()(fitted)
     measured = table.set_index("layer")
-    for output, exact, rounded in zip(session.get_outputs(), infer(session, to_tensor(fitted)), found):
+    for output, exact, rounded in zip(fp32.get_outputs(), infer(fp32, to_tensor(fitted)), found):
         cosine = np.dot(exact.ravel(), rounded.ravel()) / np.linalg.norm(exact) / np.linalg.norm(rounded)
         assert measured.entire_cos[output.name] == pytest.approx(cosine, abs=2e-5)
         distance = np.linalg.norm(exact - rounded)

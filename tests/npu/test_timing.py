@@ -5,11 +5,12 @@ import shutil
 import pytest
 from conftest import ROOT
 
-from lib.npu.build_log import BuildLog
+from lib.npu.build import Build
+from lib.npu.build_log import NPU, BuildLog, Operator
 from lib.npu.timing import (
     CLOCKS,
     Factors,
-    Measured,
+    Measurement,
     Work,
     clock,
     estimate,
@@ -25,10 +26,10 @@ from lib.step.errors import UserError
 PUBLISHED = ROOT / "config" / "measured.csv"
 
 
-def made(factors: Factors, noise=(1, 1, 1, 1)) -> list[Measured]:
+def made(factors: Factors, noise=(1, 1, 1, 1)) -> list[Measurement]:
     works = [Work(10, 12, 100), Work(3, 3, 100), Work(25, 16, 80), Work(2, 4, 140)]
     return [
-        Measured(f"m{n}", "b", mhz, estimate(factors, work, mhz) * change, work)
+        Measurement(f"m{n}", "b", mhz, estimate(factors, work, mhz) * change, work)
         for n, (work, mhz, change) in enumerate(zip(works, (420, 420, 700, 700), noise))
     ]
 
@@ -64,7 +65,7 @@ def test_a_measurement_of_ones_own_moves_the_estimate(tmp_path):
     before = estimator(path)
     with open(path, "a") as file:
         file.write(measured_row("mine", "my board", 420, 90.0, work) + "\n")
-    assert read_measured(path)[-1] == Measured("mine", "my board", 420, 90.0, work)
+    assert read_measured(path)[-1] == Measurement("mine", "my board", 420, 90.0, work)
     after = estimator(path)
     assert estimate(after.factors, work, 420) > estimate(before.factors, work, 420) + 1
     # It was slower than the others let expect, so the limits are wider now.
@@ -72,8 +73,11 @@ def test_a_measurement_of_ones_own_moves_the_estimate(tmp_path):
 
 
 def test_work_is_cycles_and_what_operators_without_cycles_read():
-    operators = [{"cycles_total": 3_000_000, "kb": 1000}, {"cycles_total": 0, "kb": 500}, {"cycles_total": 0, "kb": 0}]
-    assert work_of(BuildLog(operators, 0, 0, [])) == (3.0, 0.512, 3)
+    operators = tuple(
+        Operator(f"{cycles}", "Conv", "INT8", NPU, "", "", 0, cycles, cycles, kb)
+        for cycles, kb in ((3_000_000, 1000), (0, 500), (0, 0))
+    )
+    assert work_of(Build.of(BuildLog(operators, 0, 0, ()), "2.3.2", "rv1106", 1)) == (3.0, 0.512, 3)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 import contextlib
 import subprocess
 import sys
+from dataclasses import replace
+from unittest.mock import ANY
 
 import numpy as np
 import onnx
@@ -20,6 +22,8 @@ from lib.graph.onnx_file import save
 from lib.graph.onnx_session import infer, open_session, to_tensor
 from lib.graph.surgery import adapt
 from lib.npu import toolkit
+from lib.npu.build import Build
+from lib.npu.build_log import read_build_log
 from lib.npu.rknn_file import dequantize, quantize, read_rknn
 from lib.step.errors import UserError
 
@@ -28,7 +32,7 @@ SIZE = ImageSize(96, 64)
 
 
 def built(onnx, pool):
-    """The toolkit's object for an ONNX, quantized on the pool."""
+    """The session of an ONNX, quantized on the pool."""
     return toolkit.quantized(onnx, sorted(pool.iterdir()), "rv1106", "normal")
 
 
@@ -39,9 +43,9 @@ def test_quantize_writes_its_files_and_nothing_else(quantized):
 def test_detections_of_the_step_are_those_of_the_simulator(split_onnx, pool, heldout, quantized, quantize, tmp_path):
     found = read_detections(quantized / "detections.npz")
     assert found.images == ["a.png", "b.png", "c.png"] and found.sizes == [(90, 70)] * 3
-    with built(split_onnx, pool) as rknn:
-        run = toolkit.simulate(rknn)
-        for name, each in zip(found.images, found.found):
+    with built(split_onnx, pool) as session:
+        run = session.simulate()
+        for name, each in zip(found.images, found.instances):
             fitted, fit = letterbox(read_image(heldout / "images" / name), SIZE)
             expected = detect(decode(run(fitted), SPLIT, SIZE), fit)
             assert len(expected.scores) > 0
@@ -51,6 +55,19 @@ def test_detections_of_the_step_are_those_of_the_simulator(split_onnx, pool, hel
     # The file does not depend on the number of processes.
     assert quantize(split_onnx, tmp_path, "--threads", 2).returncode == 0
     assert (tmp_path / "detections.npz").read_bytes() == (quantized / "detections.npz").read_bytes()
+
+
+def test_facts_are_the_same_with_and_without_a_log(split_onnx, pool, quantized, tmp_path, capfd):
+    written = Build.read(quantized / "build.json")
+    # The file is what its reader writes, byte for byte.
+    written.write(tmp_path / "build.json")
+    assert (tmp_path / "build.json").read_bytes() == (quantized / "build.json").read_bytes()
+    # Pytest has the terminal here, and no step's log is open.
+    with built(split_onnx, pool) as session:
+        assert session.export(tmp_path / "model.rknn") == replace(written, rknn_bytes=ANY)
+        assert session.log.operators == written.operators
+    printed = capfd.readouterr().err
+    assert "Network Layer Information Table" in printed and read_build_log(printed) == session.log
 
 
 @pytest.mark.parametrize("head", [SINGLE, SPLIT])
@@ -82,27 +99,27 @@ from pathlib import Path
 import cv2
 import numpy as np
 from lib.npu import toolkit
-with toolkit.quantized(Path(onnx), [Path(each) for each in images], "rv1106", "normal") as rknn:
-    np.savez(output, *toolkit.simulate(rknn)(cv2.imread(images[0])))
+with toolkit.quantized(Path(onnx), [Path(each) for each in images], "rv1106", "normal") as session:
+    np.savez(output, *session.simulate()(cv2.imread(images[0])))
 print("torch", hasattr(sys.modules.get("torch"), "arange"))
 """
 
 
 @pytest.mark.parametrize("algorithm", toolkit.ALGORITHMS)
 def test_every_algorithm_quantizes(split_onnx, pool, algorithm):
-    with toolkit.quantized(split_onnx, sorted(pool.iterdir())[:2], "rv1106", algorithm) as rknn:
-        outputs = toolkit.simulate(rknn)(letterbox(image(0), SIZE)[0])
+    with toolkit.quantized(split_onnx, sorted(pool.iterdir())[:2], "rv1106", algorithm) as session:
+        outputs = session.simulate()(letterbox(image(0), SIZE)[0])
     assert len(outputs) == 6 and all(np.isfinite(each).all() for each in outputs)
 
 
 def test_simulator_is_int8_of_the_same_network(split_onnx, pool, tmp_path):
-    session = open_session(split_onnx)
-    with built(split_onnx, pool) as rknn:
-        toolkit.export(rknn, tmp_path / "model.rknn")
-        run = toolkit.simulate(rknn)
+    fp32 = open_session(split_onnx)
+    with built(split_onnx, pool) as session:
+        session.export(tmp_path / "model.rknn")
+        run = session.simulate()
         for seed in range(3):
             fitted = letterbox(image(seed), SIZE)[0]
-            expected, found = infer(session, to_tensor(fitted)), run(fitted)
+            expected, found = infer(fp32, to_tensor(fitted)), run(fitted)
             assert [each.shape for each in found] == [each.shape for each in expected]
             for exact, rounded in zip(expected, found):
                 # Close, yet not equal: an FP32 run passed off as INT8 would be.
@@ -137,9 +154,9 @@ def test_wrong_number_of_classes_is_told_before_the_build(quantize, split_onnx, 
 def test_rknn_file_tells_how_the_simulator_quantizes(exported, pool, tmp_path, head):
     model, _ = adapt(exported[1], head, [image(0, 96, 64)], seed=0)
     save(model, tmp_path / "model.onnx")
-    with built(tmp_path / "model.onnx", pool) as rknn:
-        toolkit.export(rknn, tmp_path / "model.rknn")
-        outputs = toolkit.simulate(rknn)(letterbox(image(0), SIZE)[0])
+    with built(tmp_path / "model.onnx", pool) as session:
+        session.export(tmp_path / "model.rknn")
+        outputs = session.simulate()(letterbox(image(0), SIZE)[0])
     told = read_rknn(tmp_path / "model.rknn")
     assert (told.mean, told.std, told.toolkit, told.platform) == ((0,) * 3, (255,) * 3, toolkit.version(), "rv1106")
     assert told.input[:4] == ("images", (1, 3, 64, 96), (1, 1, 64, 96, 3), "int8")

@@ -1,16 +1,19 @@
 """The build log is read whole or refused, and the verdict is the field's on the cases that the field knows."""
 
+import contextlib
 import re
 import shutil
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 from conftest import ROOT
 
 from frontier import last_that_holds
-from lib.npu.build_log import read_build_log
+from lib.npu.build import Build
+from lib.npu.build_log import CPU, INPUT, NPU, OUTPUT, BuildLog, Operator, read_build_log
 from lib.npu.timing import estimator
-from lib.npu.verdict import FAILS, RUNS, UNSURE, Build, cpu_operators, verdict
+from lib.npu.verdict import FAILS, RUNS, UNSURE, verdict
 from lib.step.errors import ToolkitError
 from lib.step.files import read_json
 
@@ -112,7 +115,7 @@ def test_step_refuses_a_log_that_it_cannot_read_and_writes_nothing(split_onnx, l
     import quantize
     from lib.step import console
 
-    monkeypatch.setattr(console, "transcript", lambda: lambda: "nothing of the kind")
+    monkeypatch.setattr(console, "captured", lambda: contextlib.nullcontext(lambda: "nothing of the kind"))
     monkeypatch.setattr(console, "log_to", lambda path: None)
     arguments = ["--model", split_onnx, "--calibration", listed, "--platform", "rv1106", "--algorithm", "normal",
                  "--dataset", heldout, "--names", *"abcd", "--output", tmp_path / "m.rknn",
@@ -167,22 +170,26 @@ def test_build_json_that_lacks_something_is_one_sentence(step, tmp_path):
     (tmp_path / "build.json").write_text('{"platform": "rv1106", "operators": [], "internal_kb": 1.0}')
     done = judge_step(step, tmp_path, *LIMITS)
     assert done.returncode == 2
-    assert "lacks weight_kb, messages" in done.stderr and len(done.stderr.strip().splitlines()) == 1
+    assert (
+        "build.json lacks toolkit, rknn_bytes, npu_mcycles, weight_kb, messages;" in done.stderr
+        and len(done.stderr.strip().splitlines()) == 1
+    )
     assert not (tmp_path / "verdict.json").exists()
 
 
 @pytest.mark.toolkit
 def test_rules(log):
     def judge(changed, platform="rv1106", cma_mb=66):
-        judged = verdict(Build(changed, cma_mb), platform)
-        return judged["result"], judged["basis"], judged["reason"]
+        judged = verdict(Build.of(changed, "2.3.2", platform, 1), cma_mb)
+        return judged.result, judged.basis, judged.reason
 
     def with_operator(number, **changes):
-        operators = [each | changes if place == number else each for place, each in enumerate(log.operators)]
-        return log._replace(operators=operators)
+        operators = list(log.operators)
+        operators[number] = replace(operators[number], **changes)
+        return replace(log, operators=tuple(operators))
 
     def with_error(text):
-        return log._replace(messages=[*log.messages, f"E RKNN: {text}"])
+        return replace(log, messages=(*log.messages, f"E RKNN: {text}"))
 
     harmless = "BulbSqueeze: illegal shape for input_shape, input_shape[-1] should align to 16"
     limit = "REGTASK: The bit width of field value exceeds the limit, target: t3, limit: 0x1fff, value: 0x20cf"
@@ -195,7 +202,7 @@ def test_rules(log):
     assert judge(with_operator(7, target="CPU", type="Transpose"))[:2] == (FAILS, "reported")
     assert judge(with_operator(7, target="CPU", type="Transpose"), "rv1106b")[:2] == (FAILS, "inferred")
     assert judge(with_operator(7, target="CPU", type="Gather"))[:2] == (FAILS, "inferred")
-    assert judge(with_operator(-1 % len(log.operators), target="CPU"))[0] == RUNS
+    assert judge(with_operator(-1, target="CPU"))[0] == RUNS
     assert judge(with_operator(7, dtype="FLOAT16"))[:2] == (UNSURE, "inferred")
     assert judge(with_operator(0, dtype="INT16"))[:2] == (UNSURE, "reported")
     assert judge(log, cma_mb=1)[:2] == (FAILS, "inferred")
@@ -266,7 +273,9 @@ def test_bisection_finds_the_last_that_holds(count, true):
 
 
 def test_only_operators_between_the_ends_count_as_cpu_operators():
-    ends = [{"type": kind, "target": "CPU"} for kind in ("InputOperator", "OutputOperator")]
-    assert cpu_operators([*ends, {"type": "Add", "target": "CPU"}, {"type": "Add", "target": "NPU"}]) == [
-        {"type": "Add", "target": "CPU"}
-    ]
+    operators = tuple(
+        Operator(f"{type_}:{number}", type_, "INT8", target, "", "", 0, 0, 0, 0)
+        for number, (type_, target) in enumerate(((INPUT, CPU), ("Add", CPU), ("Add", NPU), (OUTPUT, CPU)))
+    )
+    build = Build.of(BuildLog(operators, 0, 0, ()), "2.3.2", "rv1106", 1)
+    assert build.cpu_operators == operators[1:2] and build.inner_operators == operators[1:3]

@@ -15,6 +15,8 @@ import calibration_study
 import frontier
 import reference
 from lib.npu import layer_errors
+from lib.npu.build import Build
+from lib.npu.verdict import INFERRED, RUNS, Costs, Judgement, Verdict
 from lib.results import columns, run_files
 from lib.results.board_results import Agreement, RanOnBoard, Times
 from lib.results.sweep import variants
@@ -108,7 +110,8 @@ def test_every_column_of_the_table_has_a_meaning(tmp_path, with_board):
     (variant,) = variants(["m"], ["320"], ["split"], ["normal"], [8])
     metrics = {"map50_95": 0.5, "map50": 0.6, "per_class": {}, "retention": 1.0, "retention_low": 0.9}
     metrics["retention_high"] = 1.1
-    build = {"operators": [], "rknn_bytes": 4, "npu_mcycles": 1.0, "internal_kb": 2.0, "weight_kb": 3.0}
+    build = Build("2.3.2", "rv1106", 4, 1.0, (), 2.0, 3.0, ())
+    judgement = Judgement(Verdict(RUNS, "", "", INFERRED, ""), Costs(1.0, 2.0, 420, 0, 0.0, 66))
     model = run_files.rknn(tmp_path, variant, "model.rknn")
     model.parent.mkdir(parents=True)
     model.write_bytes(b"rknn")
@@ -116,11 +119,8 @@ def test_every_column_of_the_table_has_a_meaning(tmp_path, with_board):
         run_files.exported_metrics(tmp_path, variant): metrics,
         run_files.adapted_metrics(tmp_path, variant): metrics,
         run_files.metrics(tmp_path, variant): metrics,
-        run_files.rknn(tmp_path, variant, "build.json"): build,
-        run_files.rknn(tmp_path, variant, "verdict.json"): {
-            "verdict": {"result": "runs"},
-            "costs": {"ms_low": 1.0, "ms_high": 2.0},
-        },
+        run_files.rknn(tmp_path, variant, "build.json"): build.to_json(),
+        run_files.rknn(tmp_path, variant, "verdict.json"): judgement.to_json(),
     }
     if with_board:
         times = Times(1.0, 1.5, 2.0, 3)

@@ -21,8 +21,9 @@ from chromium import BROKEN_IMAGES, find_axe
 from conftest import ROOT, image
 
 import make_report
-from lib.accuracy.evaluation import Measured, write_measured
+from lib.accuracy.evaluation import ResampledMap, write_resampled
 from lib.detector.head import END2END_KEY
+from lib.npu.build import Build
 from lib.results.board_results import Agreement, ImageDifference, OutputDifference, RanOnBoard, RefusedByBoard, Times
 from lib.results.choice import focus, indistinguishable_from, pareto_front, recommended
 from lib.results.plots import class_changes, map_over_imgsz, map_over_max_images, pareto
@@ -31,6 +32,7 @@ from lib.results.report.provenance import portable_config
 from lib.results.report.render import render
 from lib.results.sweep import variants
 from lib.results.table import class_differences, from_csv, to_csv, to_markdown, variant_of
+from lib.results.variant_results import VariantResults
 from lib.step.errors import UserError, run_step
 
 # Expressions for the browser.
@@ -132,7 +134,7 @@ def test_report_names_what_cannot_be_told_apart_and_the_cheapest_of_it(run, tmp_
     (again / "table.csv").write_text(to_csv(table))
     page = render(contents(again, CONFIG))
     assert "cheapest of them in NPU cycles is <strong>tiny 96 split, normal, 64 calibration images</strong>" in page
-    write_measured(again / "metrics/tiny/96/split/normal-64.npz", Measured(["other.jpg"], 0, 0.5, np.ones(200)))
+    write_resampled(again / "metrics/tiny/96/split/normal-64.npz", ResampledMap(["other.jpg"], 0, 0.5, np.ones(200)))
     with pytest.raises(UserError, match="different images or resamples"):
         contents(again, CONFIG)
 
@@ -197,11 +199,11 @@ def run(tmp_path_factory):
             "cma_mb": 66,
         }
         build = run / "rknn" / variant.path()
-        write(build / "build.json", {"toolkit": "2.3.2", "rknn_bytes": 1})
+        Build("2.3.2", "rv1106", 1, cycles, (), 1.0, 1.0, ()).write(build / "build.json")
         write(build / "verdict.json", {"costs": costs, "verdict": verdict})
         resampled = images + 0.6 - change + np.random.default_rng(number).normal(0, 0.001, 200)
-        measured = Measured([f"{n}.jpg" for n in range(22)], 0, 0.6 - change, resampled)
-        write_measured((run / "metrics" / variant.path()).with_suffix(".npz"), measured)
+        measured = ResampledMap([f"{n}.jpg" for n in range(22)], 0, 0.6 - change, resampled)
+        write_resampled((run / "metrics" / variant.path()).with_suffix(".npz"), measured)
         write(build / "model.rknn", bytes([number]))
         for graph in ("exported", variant.head):
             write(run / "onnx" / variant.model / variant.imgsz / f"{graph}.onnx", onnx_file(graph=graph))
@@ -229,7 +231,7 @@ def run(tmp_path_factory):
     map_over_max_images(table, plots / "map_over_max_images.png")
     pareto(table, plots / "pareto.png")
     shown = variant_of(table.loc[focus(table)])
-    class_changes(class_differences(run, shown), shown.title(), plots / "class_changes.png")
+    class_changes(class_differences(VariantResults(run, shown)), shown.title(), plots / "class_changes.png")
     cv2.imwrite(str(plots / "detections.png"), image(0, 1200, 900))
     write(run / "weights" / "tiny" / "tiny.pt", b"weights")
     write(run / "dataset" / "split.csv", "image,part\n")

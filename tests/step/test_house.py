@@ -87,6 +87,20 @@ def test_files_of_a_step_are_what_its_imports_bring_along(tmp_path):
     assert step_sources("walk", tmp_path) == ["scripts/walk.py", *sorted(found | {"scripts/lib/hands.py"})]
 
 
+def test_a_registry_brings_along_all_that_lies_in_its_folder(tmp_path):
+    lib = tmp_path / "scripts" / "lib"
+    for name in ("shoes/boots", "shoes/pumps"):
+        (lib / name).mkdir(parents=True)
+        (lib / name / "__init__.py").write_text("from lib.leather import hide\n")
+    (lib / "shoes" / "__init__.py").write_text("for each in iter_modules(__path__):\n    import_module(each.name)\n")
+    (lib / "shoes" / "sandals.py").touch()
+    (lib / "leather.py").touch()
+    (lib / "__init__.py").touch()
+    (tmp_path / "scripts" / "walk.py").write_text("from lib import shoes\n")
+    brought = ["__init__", "leather", "shoes/__init__", "shoes/boots/__init__", "shoes/pumps/__init__", "shoes/sandals"]
+    assert step_sources("walk", tmp_path) == ["scripts/walk.py", *(f"scripts/lib/{name}.py" for name in brought)]
+
+
 # What takes long to import, and the steps that need it. The toolkit is imported where it is called.
 HEAVY = {
     "torch": set(),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lib.step.errors import UserError
-from lib.tasks.detect.labels import parse_labels, read_labels
+from lib.tasks.detect.labels import parse_labels
 
 LINE = "1 0.5 0.5 0.4 0.3\n"
 
@@ -12,14 +12,14 @@ LINE = "1 0.5 0.5 0.4 0.3\n"
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_a_label_with_a_byte_order_mark_is_read(tmp_path, encoding):
     (tmp_path / "a.txt").write_text(LINE, encoding=encoding)
-    assert read_labels(tmp_path / "a.txt", 4).tolist() == [[1, 0.5, 0.5, 0.4, 0.3]]
+    assert parse_labels(tmp_path / "a.txt", 4)[0].tolist() == [[1, 0.5, 0.5, 0.4, 0.3]]
 
 
 @pytest.mark.parametrize("content", [LINE.encode("utf-16-le"), b"1 0.5 0.5 0.4 0.3 \xe9\n", b"\x89PNG\r\n\x1a\n\xff"])
 def test_a_label_in_another_encoding_is_told(tmp_path, content):
     (tmp_path / "a.txt").write_bytes(content)
     with pytest.raises(UserError, match=r"a\.txt is not text in UTF-8; save it as UTF-8"):
-        read_labels(tmp_path / "a.txt", 4)
+        parse_labels(tmp_path / "a.txt", 4)
 
 
 def test_a_polygon_is_its_bounding_box(tmp_path):
@@ -44,7 +44,7 @@ def test_a_polygon_is_its_bounding_box(tmp_path):
 def test_a_polygon_that_is_none_is_told(tmp_path, line, reason):
     (tmp_path / "a.txt").write_text(line)
     with pytest.raises(UserError, match=reason):
-        read_labels(tmp_path / "a.txt", 4)
+        parse_labels(tmp_path / "a.txt", 4)
 
 
 @pytest.mark.parametrize(
@@ -65,10 +65,10 @@ def test_a_polygon_that_is_none_is_told(tmp_path, line, reason):
 def test_broken_label_names_file_and_line(tmp_path, line, reason):
     (tmp_path / "a.txt").write_text(f"0 0.5 0.5 0.1 0.1\n{line}\n")
     with pytest.raises(UserError, match=reason) as error:
-        read_labels(tmp_path / "a.txt", 4)
+        parse_labels(tmp_path / "a.txt", 4)
     assert "a.txt, line 2" in str(error.value)
 
 
 def test_box_that_touches_the_edge_is_fine(tmp_path):
     (tmp_path / "a.txt").write_text("3 0.95 0.5 0.1 1.0\n\n")
-    assert read_labels(tmp_path / "a.txt", 4).tolist() == [[3, 0.95, 0.5, 0.1, 1.0]]
+    assert parse_labels(tmp_path / "a.txt", 4)[0].tolist() == [[3, 0.95, 0.5, 0.1, 1.0]]

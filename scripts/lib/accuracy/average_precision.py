@@ -1,52 +1,70 @@
 """COCO average precision by faster-coco-eval. Definition: https://cocodataset.org/#detection-eval"""
 
+from typing import NamedTuple
+
 import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
 
+from lib import tasks
+from lib.accuracy.detection_set import DetectionSet
+from lib.accuracy.metrics import ClassMetrics
 from lib.accuracy.true_positives import MAX_DETECTIONS
 from lib.detector.instances import Instances
+from lib.tasks.task import Task
 
 
-def average_precision(truth: list[np.ndarray], found: list[Instances], sizes: list[tuple[int, int]], names: list[str]):
-    """mAP of detections against labels, image by image.
+class AveragePrecision(NamedTuple):
+    """mAP (0..1) over all classes that have a labelled object, and of each."""
 
-    `truth`: [n, 5] class, x1, y1, x2, y2 in pixels; `sizes`: (width, height) of each image. Returns a dict with
-    `map50_95`, `map50` (0..1) and `per_class`: {name: {map50_95, map50, boxes}} for every class with a box to find.
-    """
-    reference = _ground_truth(truth, sizes, names)
-    evaluation = COCOeval_faster(reference, reference.loadRes(_results(found)), iouType="bbox")
+    map50_95: float
+    map50: float
+    per_class: dict[str, ClassMetrics]
+
+
+def average_precision(truth: list[Instances], found: DetectionSet, names: list[str]) -> AveragePrecision:
+    """mAP of detections against labels, `truth` image by image, by the overlap of their task."""
+    task = tasks.get(found.task)
+    reference = _ground_truth(task, truth, found.sizes, names)
+    results = reference.loadRes(_annotations(task, found.instances, found.sizes))
+    if task.coco_iou_type:
+        evaluation = COCOeval_faster(reference, results, iouType=task.coco_iou_type)
+    else:
+        evaluation = _ByOverlap(task, truth, found.instances, reference, results)
     evaluation.evaluate()
     evaluation.accumulate()
-    # [IoU threshold 0.5:0.05:0.95, recall 0:0.01:1, class, area range, detections a image]
-    precision = np.asarray(evaluation.eval["precision"])[:, :, :, 0, evaluation.params.maxDets.index(MAX_DETECTIONS)]
-    boxes = np.bincount(np.concatenate([each[:, 0] for each in truth]).astype(int), minlength=len(names))
-    present = np.flatnonzero(boxes)
-    by_class = precision[:, :, present].mean(axis=1) if len(present) else np.zeros((10, 1))  # [IoU, class]
-    return {
-        "map50_95": float(by_class.mean()),
-        "map50": float(by_class[0].mean()),
-        "per_class": {
-            names[c]: {"map50_95": float(ap.mean()), "map50": float(ap[0]), "boxes": int(boxes[c])}
-            for c, ap in zip(present, by_class.T)
-        },
-    }
+    # [overlap 0.5:0.05:0.95, recall 0:0.01:1, class, area range: all first, detections an image: the most last]
+    precision = np.asarray(evaluation.eval["precision"])[:, :, :, 0, -1]
+    objects = np.bincount(np.concatenate([labels.classes for labels in truth]), minlength=len(names))
+    present = np.flatnonzero(objects)
+    by_class = precision[:, :, present].mean(axis=1) if len(present) else np.zeros((10, 1))  # [overlap, class]
+    return AveragePrecision(
+        float(by_class.mean()),
+        float(by_class[0].mean()),
+        {names[c]: ClassMetrics(float(ap.mean()), float(ap[0]), int(objects[c])) for c, ap in zip(present, by_class.T)},
+    )
 
 
-def _ground_truth(truth, sizes, names) -> COCO:
+class _ByOverlap(COCOeval_faster):
+    """The library's evaluation with a task's own overlap in place of the IoU of boxes."""
+
+    def __init__(self, task: Task, truth: list[Instances], found: list[Instances], *references):
+        super().__init__(*references, iouType="bbox")
+        self._overlap, self._truth, self._found = task.overlap, truth, found
+
+    def computeIoU(self, imgId: int, catId: int):
+        """Overlaps [detections, labels] of one image and class; detections best first, as the library takes them."""
+        labels, detections = self._truth[imgId], self._found[imgId]
+        labels = labels[labels.classes == catId]
+        detections = detections[detections.classes == catId]
+        best = np.argsort(-detections.scores, kind="stable")[:MAX_DETECTIONS]
+        return self._overlap(detections[best], labels) if len(labels) and len(best) else []
+
+
+def _ground_truth(task: Task, truth: list[Instances], sizes: list[tuple[int, int]], names: list[str]) -> COCO:
     annotations = []
-    for image, boxes in enumerate(truth):
-        for c, x1, y1, x2, y2 in boxes:
-            width, height = float(x2 - x1), float(y2 - y1)
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": image,
-                    "category_id": int(c),
-                    "bbox": [float(x1), float(y1), width, height],
-                    "area": width * height,
-                    "iscrowd": 0,
-                }
-            )
+    for annotation in _annotations(task, truth, sizes):
+        _, _, width, height = annotation["bbox"]
+        annotations.append({"id": len(annotations) + 1, "area": width * height, "iscrowd": 0} | annotation)
     return COCO(
         {
             "images": [{"id": i, "width": width, "height": height} for i, (width, height) in enumerate(sizes)],
@@ -56,7 +74,8 @@ def _ground_truth(truth, sizes, names) -> COCO:
     )
 
 
-def _results(found: list[Instances]) -> list[dict]:
+def _annotations(task: Task, instances: list[Instances], sizes: list[tuple[int, int]]) -> list[dict]:
+    """Instances, image by image, as COCO's results are."""
     return [
         {
             "image_id": image,
@@ -64,6 +83,9 @@ def _results(found: list[Instances]) -> list[dict]:
             "bbox": [*map(float, (x1, y1, x2 - x1, y2 - y1))],
             "score": float(score),
         }
-        for image, each in enumerate(found)
-        for (x1, y1, x2, y2), score, c in zip(each.boxes, each.scores, each.classes)
+        | fields
+        for image, (objects, size) in enumerate(zip(instances, sizes))
+        for (x1, y1, x2, y2), score, c, fields in zip(
+            objects.boxes, objects.scores, objects.classes, task.coco_fields(objects, size)
+        )
     ]

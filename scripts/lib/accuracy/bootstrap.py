@@ -10,7 +10,7 @@ image's copies side by side, gives.
 
 import numpy as np
 
-from lib.accuracy.true_positives import IOU_THRESHOLDS, ClassMatches
+from lib.accuracy.true_positives import OVERLAP_THRESHOLDS, ClassMatches
 
 LEVEL = 0.95
 # Recall levels at which COCO reads the precision: https://cocodataset.org/#detection-eval
@@ -89,7 +89,7 @@ def _of_block(image, copy, hit, weights: np.ndarray, labels: np.ndarray) -> np.n
     detections = each.cumsum(axis=1)
     found = np.zeros(len(weights))
     with np.errstate(divide="ignore", invalid="ignore"):
-        for threshold in range(len(IOU_THRESHOLDS)):
+        for threshold in range(len(OVERLAP_THRESHOLDS)):
             places = np.flatnonzero(hit[:, threshold])
             hits = each[:, places].cumsum(axis=1)
             # Nothing is drawn yet where both are 0; precision matters at hits alone, recall stands still in between.
@@ -97,4 +97,4 @@ def _of_block(image, copy, hit, weights: np.ndarray, labels: np.ndarray) -> np.n
             envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
             reached = np.searchsorted(RECALLS, hits / labels[:, None], side="right")
             found += (envelope * np.diff(reached, axis=1, prepend=0)).sum(axis=1) / len(RECALLS)
-        return np.where(labels > 0, found / len(IOU_THRESHOLDS), np.nan)
+        return np.where(labels > 0, found / len(OVERLAP_THRESHOLDS), np.nan)

@@ -2,12 +2,13 @@
 
 The file is NumPy's .npz, compressed, without a time stamp:
 
-  images   [n] names         boxes    float32 [m, 4] x1, y1, x2, y2 in pixels of the image
-  sizes    int32 [n, 2]      scores   float32 [m]
-  counts   int32 [n]         classes  int16 [m]
+  images   [n] names         boxes         float32 [m, 4] x1, y1, x2, y2 in pixels of the image
+  sizes    int32 [n, 2]      scores        float32 [m]
+  counts   int32 [n]         classes       int16 [m]
+  task     name              extras.NAME   [m, ...] what the task adds
 
 The m detections are those of the first image, best first, then those of the second, and so on; `counts` says how many
-each has.
+each has. Without `task` they are boxes alone, of the task `detect`.
 """
 
 import io
@@ -18,9 +19,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lib.detector.instances import Instances
+from lib import tasks
+from lib.detector.instances import Instances, concatenate
 from lib.step.errors import UserError
 from lib.step.files import require, whole
+
+EXTRAS = "extras."  # before the names of a task's extras
 
 
 class DetectionSet(NamedTuple):
@@ -28,20 +32,27 @@ class DetectionSet(NamedTuple):
 
     images: list[str]  # file names, in the order of the evaluation set
     sizes: list[tuple[int, int]]  # width and height of each
-    found: list[Instances]
+    instances: list[Instances]
+    task: str = tasks.DEFAULT  # of lib.tasks
+
+    def count(self) -> int:
+        """How many instances there are in all images."""
+        return sum(map(len, self.instances))
 
 
-def write_detections(path, found: DetectionSet) -> None:
+def write_detections(path, detections: DetectionSet) -> None:
     """Write a set of detections, whole or not at all."""
-    each = found.found
+    joined = concatenate(detections.instances)
     write_arrays(
         path,
-        images=np.array(found.images, dtype=np.str_),
-        sizes=np.array(found.sizes, np.int32).reshape(-1, 2),
-        counts=np.array([len(one.scores) for one in each], np.int32),
-        boxes=np.concatenate([np.zeros((0, 4)), *(one.boxes for one in each)]).astype(np.float32),
-        scores=np.concatenate([np.zeros(0), *(one.scores for one in each)]).astype(np.float32),
-        classes=np.concatenate([np.zeros(0), *(one.classes for one in each)]).astype(np.int16),
+        images=np.array(detections.images, dtype=np.str_),
+        sizes=np.array(detections.sizes, np.int32).reshape(-1, 2),
+        counts=np.array([len(instances) for instances in detections.instances], np.int32),
+        boxes=joined.boxes.astype(np.float32),
+        scores=joined.scores.astype(np.float32),
+        classes=joined.classes.astype(np.int16),
+        **{EXTRAS + name: values for name, values in joined.extras.items()},
+        **({} if detections.task == tasks.DEFAULT else {"task": np.array(detections.task)}),
     )
 
 
@@ -56,31 +67,38 @@ def write_arrays(path, **arrays) -> None:
 
 def read_detections(path) -> DetectionSet:
     """The set in a file that `write_detections` wrote. Raises UserError when it is missing or damaged."""
-    names = ("images", "sizes", "counts", "boxes", "scores", "classes")
-    images, sizes, counts, boxes, scores, classes = read_arrays(path, "detections", names)
-    rows = {int(counts.sum()), len(boxes), len(scores), len(classes)}
-    if len(rows) != 1 or not len(images) == len(sizes) == len(counts) > 0:
+    arrays = read_arrays(path, "detections", ("images", "sizes", "counts", "boxes", "scores", "classes"))
+    images, sizes, counts = arrays["images"], arrays["sizes"], arrays["counts"]
+    extras = {name.removeprefix(EXTRAS): values for name, values in arrays.items() if name.startswith(EXTRAS)}
+    try:
+        joined = Instances(arrays["boxes"], arrays["scores"], arrays["classes"], extras)
+    except ValueError:
+        joined = None
+    if joined is None or counts.sum() != len(joined) or not len(images) == len(sizes) == len(counts) > 0:
         raise UserError(f"{path} is damaged (its tables do not fit together); delete it and run its step again")
-    ends = np.cumsum(counts)[:-1]
-    parts = zip(*(np.split(table, ends) for table in (boxes, scores, classes)))
+    ends = np.cumsum(counts)
     return DetectionSet(
         [str(name) for name in images],
         [(int(width), int(height)) for width, height in sizes],
-        [Instances(*each) for each in parts],
+        [joined[end - count : end] for end, count in zip(ends, counts)],
+        str(arrays.get("task", tasks.DEFAULT)),
     )
 
 
-def read_arrays(path, what: str, names: tuple[str, ...]) -> list[np.ndarray]:
-    """The named arrays of a .npz file. Raises UserError, which calls the file `what`, when it is missing or damaged."""
+def read_arrays(path, what: str, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """All arrays of a .npz file. Raises UserError, which calls the file `what`, when it is missing or damaged.
+
+    One that lacks one of `names` is damaged.
+    """
     try:
         with np.load(require(path, what), allow_pickle=False) as file:
-            return [file[name] for name in names]
+            return {name: file[name] for name in dict.fromkeys((*names, *file.files))}
     except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError, OSError) as error:
         raise UserError(f"{path} is damaged ({error}); delete it and run the step that makes it again") from None
 
 
-def select(found: DetectionSet, image: str, path: Path) -> Instances:
+def select(detections: DetectionSet, image: str, path: Path) -> Instances:
     """What was found in the image of that name. Raises UserError, naming the file `path`, when it is not in the set."""
-    if image not in found.images:
+    if image not in detections.images:
         raise UserError(f"{path} holds no detections of {image}; delete it and run the step that makes it again")
-    return found.found[found.images.index(image)]
+    return detections.instances[detections.images.index(image)]

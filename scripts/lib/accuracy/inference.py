@@ -10,11 +10,13 @@ from pathlib import Path
 import cv2
 from tqdm import tqdm
 
+from lib import tasks
 from lib.accuracy.detection_set import DetectionSet
 from lib.data.images import read_image
 from lib.data.letterbox import letterbox
 from lib.data.manifest import check_manifest
 from lib.data.split import PARTS, read_split
+from lib.detector.instances import Instances
 from lib.detector.output_spec import OutputSpec
 from lib.graph.onnx_session import infer, open_session, to_tensor
 from lib.step import console
@@ -46,8 +48,9 @@ def detect_all(start, outputs: OutputSpec, images: list[Path], processes: int, t
     depend on the number of `processes`. Raises UserError as `over_images` does, and for an image that cannot be decoded
     or outputs that are not those of the head.
     """
-    found = over_images(start, partial(_detect, outputs), images, processes, title)
-    return DetectionSet([path.name for path in images], [size for _, size in found], [each for each, _ in found])
+    results = over_images(start, partial(_detect, outputs), images, processes, title)
+    instances, sizes = map(list, zip(*results))
+    return DetectionSet([path.name for path in images], sizes, instances, outputs.task)
 
 
 def over_images(start, work, images: list[Path], processes: int, title: str) -> list:
@@ -73,9 +76,9 @@ def over_images(start, work, images: list[Path], processes: int, title: str) -> 
         workers.shutdown(cancel_futures=True)
 
 
-def _detect(outputs: OutputSpec, run, path: Path):
+def _detect(outputs: OutputSpec, run, path: Path) -> tuple[Instances, tuple[int, int]]:
     fitted, fit = letterbox(read_image(path), outputs.imgsz)
-    return outputs.instances(run(fitted), fit), fit.source
+    return tasks.get(outputs.task).instances(outputs, run(fitted), fit), fit.source
 
 
 class _Worker:

@@ -2,10 +2,12 @@
 
 import numpy as np
 
+from lib import tasks
 from lib.accuracy.detection_set import DetectionSet
-from lib.accuracy.matching import SURE, matches
+from lib.accuracy.matching import SURE, found_again
+from lib.accuracy.metrics import Metrics
 from lib.board.run import BoardRun
-from lib.npu.verdict import FAILS, RUNS
+from lib.npu.verdict import FAILS, RUNS, Verdict
 from lib.results.board_results import RAN, REFUSED, Agreement, ImageDifference, RanOnBoard, RefusedByBoard, Times
 from lib.step.errors import UserError
 
@@ -19,13 +21,13 @@ def detection_set(run: BoardRun) -> DetectionSet:
     return DetectionSet([result.image for result in results], run.sizes, [result.detections for result in results])
 
 
-def refused(words: str, verdict: dict, build: dict[str, str]) -> RefusedByBoard:
+def refused(words: str, verdict: Verdict, build: dict[str, str]) -> RefusedByBoard:
     """The summary of a model that the board refused, with the runtime's message; `build` says which build it was."""
-    return RefusedByBoard(REFUSED, words, verdict["result"], _was(verdict, False), **build)
+    return RefusedByBoard(REFUSED, words, verdict.result, _was(verdict, False), **build)
 
 
 def ran_well(
-    run: BoardRun, simulated: DetectionSet, metrics: dict, verdict: dict, measured: str, build: dict[str, str]
+    run: BoardRun, simulated: DetectionSet, metrics: Metrics, verdict: Verdict, measured: str, build: dict[str, str]
 ) -> RanOnBoard:
     """The summary of a run: times in ms with their 5th and 95th percentile, agreement with the simulator, metrics.
 
@@ -34,7 +36,7 @@ def ran_well(
     """
     return RanOnBoard(
         result=RAN,
-        verdict=verdict["result"],
+        verdict=verdict.result,
         verdict_was=_was(verdict, True),
         runtime=run.runtime["runtime"],
         driver=run.runtime["driver"],
@@ -45,7 +47,7 @@ def ran_well(
         agreement=agreement_with_simulator(simulated, detection_set(run)),
         outputs=tuple(run.outputs),
         diverging=next((output.name for output in run.outputs if output.share), None),
-        metrics=metrics,
+        metrics=metrics.to_json(),
         measured=measured,
         **build,
     )
@@ -60,13 +62,14 @@ def agreement_with_simulator(simulated: DetectionSet, board: DetectionSet) -> Ag
     """
     if simulated.images != board.images:
         raise UserError("the simulator and the board saw different images; run the variant's quantize step again")
+    overlap_of = tasks.get(board.task).overlap
     both = either = 0
     lowest, largest, worst = 1.0, 0.0, []
-    for image, ours, theirs in zip(board.images, simulated.found, board.found):
+    for image, ours, theirs in zip(board.images, simulated.instances, board.instances):
         # What one finds at all, even below SURE, the other finds again.
-        pairs = matches(ours, theirs)
+        pairs = found_again(ours, theirs, overlap_of)
         shown = int((ours.scores >= SURE).sum())
-        added = int((theirs.scores >= SURE).sum()) - len(matches(theirs, ours))
+        added = int((theirs.scores >= SURE).sum()) - len(found_again(theirs, ours, overlap_of))
         both += len(pairs)
         either += shown + added
         overlap = min((pair[0] for pair in pairs), default=1.0)
@@ -86,11 +89,11 @@ def agreement_with_simulator(simulated: DetectionSet, board: DetectionSet) -> Ag
     )
 
 
-def _was(verdict: dict, runs: bool) -> str:
+def _was(verdict: Verdict, runs: bool) -> str:
     """Whether the verdict was right, now that the board has spoken; `undecided` for one that was unsure."""
-    if verdict["result"] not in (RUNS, FAILS):
+    if verdict.result not in (RUNS, FAILS):
         return "undecided"
-    return "right" if (verdict["result"] == RUNS) == runs else "wrong"
+    return "right" if (verdict.result == RUNS) == runs else "wrong"
 
 
 def _spread(times_us: list[int]) -> Times | None:

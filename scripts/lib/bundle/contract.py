@@ -9,6 +9,7 @@ from lib.data.imgsz import ImageSize
 from lib.detector.anchors import from_metadata
 from lib.detector.output_spec import OutputSpec
 from lib.npu.rknn_file import RknnTensor
+from lib.npu.verdict import Verdict
 from lib.results.sweep import Variant
 from lib.step.typed_json import JsonRecord, omitted_if_none
 
@@ -132,7 +133,7 @@ class Contract(JsonRecord):
     metadata: dict[str, str]
     decode: tuple[str, ...]
     accuracy: Accuracy
-    verdict: dict[str, str]
+    verdict: Verdict
     proof: Proof | None
     files: dict[str, str]
 

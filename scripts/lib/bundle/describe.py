@@ -1,5 +1,6 @@
 """The contract of a variant, from the built `.rknn` and from what was measured."""
 
+from lib.accuracy.metrics import Metrics
 from lib.bundle.contract import Accuracy, Contract, InputSpec, LetterboxSpec, OutputTensor, Thresholds
 from lib.data.imgsz import ImageSize
 from lib.data.letterbox import GREY
@@ -8,6 +9,7 @@ from lib.detector.head import ANCHORS, DFL, DISTANCES, SIDES, SINGLE, SPLIT, STR
 from lib.detector.nms import IOU, MOST, MOST_CANDIDATES
 from lib.detector.output_spec import OutputSpec
 from lib.npu.rknn_file import RknnFile, RknnTensor
+from lib.npu.verdict import Verdict
 from lib.results.rounding import MAP_DIGITS
 from lib.results.sweep import Variant
 from lib.step.errors import UserError
@@ -73,7 +75,7 @@ def describe(
     outputs: OutputSpec,
     names: list[str],
     accuracy: Accuracy,
-    verdict: dict[str, str],
+    verdict: Verdict,
 ) -> Contract:
     """The contract of a variant, without its proof and the checksums of the bundle's files.
 
@@ -101,14 +103,14 @@ def describe(
     )
 
 
-def accuracy_of(fp32: dict, int8: dict, part: str) -> Accuracy:
+def accuracy_of(fp32: Metrics, int8: Metrics, part: str) -> Accuracy:
     """What evaluate.py found on the images of `part`, rounded as in the table."""
     return Accuracy(
-        images=int8["images"],
-        map50_95_fp32=round(fp32["map50_95"], MAP_DIGITS),
-        map50_fp32=round(fp32["map50"], MAP_DIGITS),
-        map50_95_int8=round(int8["map50_95"], MAP_DIGITS),
-        map50_int8=round(int8["map50"], MAP_DIGITS),
+        images=int8.images,
+        map50_95_fp32=round(fp32.map50_95, MAP_DIGITS),
+        map50_fp32=round(fp32.map50, MAP_DIGITS),
+        map50_95_int8=round(int8.map50_95, MAP_DIGITS),
+        map50_int8=round(int8.map50, MAP_DIGITS),
         part=part,
     )
 

@@ -3,12 +3,14 @@
 import shutil
 import tempfile
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from lib import tasks
 from lib.accuracy.average_precision import average_precision
+from lib.accuracy.detection_set import DetectionSet
 from lib.accuracy.inference import evaluation_images
+from lib.accuracy.metrics import ComparedMetrics, Metrics
 from lib.bundle import BOARD_PROGRAM, HERE, decoder, program
 from lib.bundle.c_family import HEADERS
 from lib.bundle.check import checksums, problems, write_checksums
@@ -27,12 +29,12 @@ from lib.graph.surgery.detector import find_detector
 from lib.graph.surgery.graph import Graph
 from lib.npu import toolkit
 from lib.npu.rknn_file import read_rknn
+from lib.npu.verdict import Judgement
 from lib.results import run_files
 from lib.results.rounding import MAP_DIGITS
 from lib.results.sweep import Variant
 from lib.step.errors import UserError
-from lib.step.files import read_json, require, write_text
-from lib.tasks.detect.labels import read_boxes
+from lib.step.files import require, write_text
 
 
 class Evaluation(NamedTuple):
@@ -64,7 +66,7 @@ def make(
     Raises UserError when C and Python disagree, when C's mAP is not the one that was measured, or the bundle does not
     pass its own check.
     """
-    int8 = read_json(run_files.metrics(run, variant))
+    int8 = ComparedMetrics.read(run_files.metrics(run, variant))
     contract = _contract(run, variant, evaluation, int8)
     folder.mkdir(parents=True)
     shutil.copyfile(run_files.rknn_model(run, variant), folder / "model.rknn")
@@ -75,11 +77,10 @@ def make(
     with tempfile.TemporaryDirectory() as scratch:
         binary = Path(scratch, "decode")
         program.build(folder, cc, binary)
-        with toolkit.quantized(onnx, calibration_images(calibration), platform, variant.algorithm) as rknn:
-            simulator = partial(toolkit.simulate, rknn)
-            proven = prove(simulator, contract, binary, evaluation.images, processes)
-            write_golden(simulator, contract, _most_shown(proven, evaluation), folder / "golden")
-    contract = replace(contract, proof=_proof(proven, evaluation, int8["map50_95"]))
+        with toolkit.quantized(onnx, calibration_images(calibration), platform, variant.algorithm) as session:
+            proven = prove(session.simulate, contract, binary, evaluation.images, processes)
+            write_golden(session.simulate, contract, _most_shown(proven, evaluation), folder / "golden")
+    contract = replace(contract, proof=_proof(proven, evaluation, contract.output_spec().task, int8.map50_95))
     write_text(folder / "README.md", readme(contract))
     replace(contract, files=checksums(folder)).write(folder / CONTRACT)
     write_checksums(folder)
@@ -88,10 +89,10 @@ def make(
     return contract.proof
 
 
-def _contract(run: Path, variant: Variant, evaluation: Evaluation, int8: dict) -> Contract:
+def _contract(run: Path, variant: Variant, evaluation: Evaluation, int8: Metrics) -> Contract:
     """The contract of a variant with the metrics `int8`, before its proof."""
-    fp32 = read_json(run_files.exported_metrics(run, variant))
-    verdict = read_json(run_files.rknn(run, variant, "verdict.json"))["verdict"]
+    fp32 = Metrics.read(run_files.exported_metrics(run, variant))
+    verdict = Judgement.read(run_files.rknn(run, variant, "verdict.json")).verdict
     spec = outputs_of(open_session(require(run_files.onnx(run, variant, variant.head), "model")))
     return describe(
         read_rknn(run_files.rknn_model(run, variant)),
@@ -113,24 +114,24 @@ def _family(simplified: Path) -> str:
     return DISTANCES if graph.shape(box_map)[1] == SIDES else DFL
 
 
-def _proof(proven: list[ProvenImage], evaluation: Evaluation, measured: float) -> Proof:
+def _proof(proven: list[ProvenImage], evaluation: Evaluation, task: str, measured: float) -> Proof:
     """The proof of all images. Raises UserError when C's mAP50-95 is not the one `measured` by Python."""
-    precision = _mean_average_precision(proven, evaluation)
+    precision = _mean_average_precision(proven, evaluation, task)
     if abs(precision - measured) > 0.5 * 10**-MAP_DIGITS:
         raise UserError(f"decode.h gives mAP50-95 {precision:.5f}, Python measured {measured:.5f}")
     count, box, score = zip(*(image.rounding for image in proven))
     return Proof(len(proven), sum(count), max(box), max(score), round(precision, MAP_DIGITS))
 
 
-def _mean_average_precision(proven: list[ProvenImage], evaluation: Evaluation) -> float:
+def _mean_average_precision(proven: list[ProvenImage], evaluation: Evaluation, task: str) -> float:
     """mAP50-95 of what the C program found."""
-    sizes = [image.size for image in proven]
+    images, sizes = [path.name for path in evaluation.images], [image.size for image in proven]
     truth = [
-        read_boxes(evaluation.dataset, path.name, size, len(evaluation.names))
-        for path, size in zip(evaluation.images, sizes)
+        tasks.get(task).ground_truth(evaluation.dataset, image, size, len(evaluation.names))
+        for image, size in zip(images, sizes)
     ]
-    detections = [image.detections for image in proven]
-    return average_precision(truth, detections, sizes, evaluation.names)["map50_95"]
+    detections = DetectionSet(images, sizes, [image.detections for image in proven], task)
+    return average_precision(truth, detections, evaluation.names).map50_95
 
 
 def _most_shown(proven: list[ProvenImage], evaluation: Evaluation) -> Path:

@@ -10,6 +10,7 @@ from lib.bundle.c_names import c_prefix
 from lib.bundle.contract import Contract
 from lib.detector.head import ANCHORS, DFL, DISTANCES
 from lib.npu.rknn_file import RknnTensor, dequantize
+from lib.npu.verdict import Verdict
 from lib.results.rounding import MAP_DIGITS
 from lib.step.typed_json import to_json
 
@@ -86,5 +87,5 @@ def _stored_limit(output: RknnTensor, threshold: float) -> int | str:
     return int(below[-1]) if len(below) else "all are above"
 
 
-def _verdict(verdict: dict) -> str:
-    return f"{verdict['result']} ({verdict['basis']}): {verdict['reason']}; {verdict['advice']}."
+def _verdict(verdict: Verdict) -> str:
+    return f"{verdict.result} ({verdict.basis}): {verdict.reason}; {verdict.advice}."

@@ -7,6 +7,7 @@ Layout: https://docs.ultralytics.com/datasets/detect/
 import shutil
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -54,19 +55,23 @@ def unpack(archive: Path, folder: Path) -> None:
         raise UserError(f"archive {archive} is no readable zip ({error})") from None
 
 
-class Gathered(NamedTuple):
-    """What a data set holds.
+class CheckedLabel(NamedTuple):
+    """A label file as the task that it is for has read it."""
 
-    Images, how many of them are background only, boxes, how many of those are around polygons, files that
-    are the label of none, and files beside the images that are none.
-    """
+    objects: int
+    polygons: int  # how many of the objects are polygons, of which the task takes the box around
+    text: str | None  # what to keep in place of the file's own text; None where that stays
+
+
+class Gathered(NamedTuple):
+    """What a data set holds."""
 
     images: int
-    background: int
-    boxes: int
-    polygons: int
-    orphans: tuple[str, ...]
-    others: tuple[str, ...]
+    background: int  # images without an object
+    objects: int
+    polygons: int  # as in CheckedLabel
+    orphans: tuple[str, ...]  # files that are the label of no image
+    others: tuple[str, ...]  # files beside the images that are none
 
 
 def _is_data(path: PurePosixPath) -> bool:
@@ -75,13 +80,17 @@ def _is_data(path: PurePosixPath) -> bool:
 
 
 def gather(
-    source: Path, image_folder: Path, label_folder: Path, parse_labels, workers: int = 1, watch=iter
+    source: Path,
+    image_folder: Path,
+    label_folder: Path,
+    check_label: Callable[[Path], CheckedLabel],
+    workers: int = 1,
+    watch=iter,
 ) -> Gathered:
     """Copy the images and labels below `source` into two new flat folders, each image decoded, each label checked.
 
-    `parse_labels` is the task's: a label file's path → its boxes, and how many of them are around polygons, which are
-    written as these boxes. `watch` wraps the iteration over the images (a progress bar);
-    `workers` decode at a time. Raises UserError when there is no `images` folder or it is empty, two images share a
+    `check_label` is the task's; `watch` wraps the iteration over the images (a progress bar); `workers` decode at a
+    time. Raises UserError when there is no `images` folder or it is empty, two images share a
     name, images do not decode (all of them named), or a label is broken.
     """
     found = _images_folder(source)
@@ -107,18 +116,16 @@ def gather(
         )
     image_folder.mkdir()
     label_folder.mkdir()
-    background = boxes = polygons = 0
+    checked = []
     for stem, image in wanted.items():
         label = label_root / image.relative_to(found).with_suffix(".txt")
-        read, around = parse_labels(label) if label.exists() else ((), 0)
-        boxes += len(read)
-        background += not len(read)
-        polygons += around
+        checked.append(check_label(label) if label.exists() else CheckedLabel(0, 0, ""))
         shutil.copyfile(image, image_folder / image.name)
-        _write_label(label, read, around, label_folder / f"{stem}.txt")
+        _keep_label(label, checked[-1], label_folder / f"{stem}.txt")
     for folder in (image_folder, label_folder):
         write_manifest(folder)
-    if not boxes:
+    objects = sum(label.objects for label in checked)
+    if not objects:
         raise UserError(
             f"no image below {found} has a label with a box; labels lie in {label_root} and are named as the images are"
         )
@@ -126,17 +133,16 @@ def gather(
     orphans = tuple(path.name for path in beside if path.suffix != ".txt" or path.stem not in wanted)
     taken = set(images)
     others = tuple(path.name for path in files if path not in taken)
-    return Gathered(len(wanted), background, boxes, polygons, orphans, others)
+    background = sum(not label.objects for label in checked)
+    polygons = sum(label.polygons for label in checked)
+    return Gathered(len(wanted), background, objects, polygons, orphans, others)
 
 
-def _write_label(label: Path, boxes, polygons: int, target: Path) -> None:
-    """A label as it is, where it is plain; with polygons, or in another encoding, its boxes written out."""
-    if not len(boxes):
-        target.touch()
-    elif polygons or not label.read_bytes().isascii():
-        target.write_text("".join(f"{int(kind)} {' '.join(map(repr, map(float, box)))}\n" for kind, *box in boxes))
-    else:
+def _keep_label(label: Path, checked: CheckedLabel, target: Path) -> None:
+    if checked.text is None:
         shutil.copyfile(label, target)
+    else:
+        target.write_text(checked.text)
 
 
 def _images_folder(source: Path) -> Path:

@@ -12,7 +12,7 @@ from lib.step.errors import UserError
 
 
 def read_image(path) -> np.ndarray:
-    """A image as uint8 RGB [height, width, 3], turned as its EXIF says.
+    """An image as uint8 RGB [height, width, 3], turned as its EXIF says.
 
     Raises UserError naming the file when it cannot be decoded.
     """

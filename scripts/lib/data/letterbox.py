@@ -1,4 +1,4 @@
-"""Letterbox: fit a image into the network's input without changing its shape, the rest filled with grey.
+"""Letterbox: fit an image into the network's input without changing its shape, the rest filled with grey.
 
 As Ultralytics' `LetterBox` does it (ultralytics/data/augment.py): the scale may enlarge, sizes and borders are
 rounded to pixels, the image sits in the middle.
@@ -35,13 +35,9 @@ class Letterbox:
         shifted = (boxes - (self.left, self.top, self.left, self.top)) / self.scale
         return np.clip(shifted, 0, (width, height, width, height))
 
-    def to_input(self, boxes: np.ndarray) -> np.ndarray:
-        """Boxes x1, y1, x2, y2 [n, 4] from pixels of the image to input pixels."""
-        return boxes * self.scale + (self.left, self.top, self.left, self.top)
-
 
 def fit_of(source: tuple[int, int], imgsz: ImageSize) -> Letterbox:
-    """How a image of `source` pixels (width, height) is fitted into the input."""
+    """How an image of `source` pixels (width, height) is fitted into the input."""
     scale = min(imgsz.width / source[0], imgsz.height / source[1])
     inner = Letterbox(source, scale, 0, 0).resized
     # Ultralytics rounds the half border down on the left and top (`dw - 0.1`), the odd pixel goes right and below.

@@ -22,7 +22,7 @@ class Instances:
     def __post_init__(self):
         rows = {len(self.boxes), len(self.scores), len(self.classes), *map(len, self.extras.values())}
         if len(rows) != 1 or self.boxes.shape[1:] != (4,):
-            shapes = [each.shape for each in (self.boxes, self.scores, self.classes, *self.extras.values())]
+            shapes = [rows.shape for rows in (self.boxes, self.scores, self.classes, *self.extras.values())]
             raise ValueError(f"instances need boxes [n, 4] and as many scores, classes and extras, not {shapes}")
 
     def __len__(self) -> int:
@@ -32,3 +32,15 @@ class Instances:
         """The instances of `rows`: a slice, indices, or a mask [n]."""
         extras = {name: values[rows] for name, values in self.extras.items()}
         return Instances(self.boxes[rows], self.scores[rows], self.classes[rows], extras)
+
+
+def nothing() -> Instances:
+    """No instance at all: of an image of background."""
+    return Instances(np.zeros((0, 4)), np.zeros(0), np.zeros(0, int))
+
+
+def concatenate(parts: list[Instances]) -> Instances:
+    """The instances of several images, one after the other; all of one task, so with the same extras."""
+    columns = zip(*((part.boxes, part.scores, part.classes) for part in parts))
+    extras = {name: np.concatenate([part.extras[name] for part in parts]) for name in parts[0].extras}
+    return Instances(*map(np.concatenate, columns), extras)

@@ -16,25 +16,38 @@ MOST_CANDIDATES = 30_000
 def detect(
     predictions: np.ndarray, fit: Letterbox, confidence: float = CONFIDENCE, iou: float | None = IOU, most: int = MOST
 ) -> Instances:
-    """Detections from predictions [N, 4+C] (cx, cy, w, h in input pixels; scores 0..1).
+    """Detections from predictions [N, 4+C] (cx, cy, w, h in input pixels; scores 0..1): those that `keep` keeps."""
+    rows, classes = keep(predictions, confidence, iou, most)
+    boxes = fit.to_image(np.concatenate(_corners(predictions[rows]), axis=1))
+    return Instances(boxes.astype(np.float32), predictions[rows, 4 + classes], classes)
 
-    An anchor point gives one candidate for each class above `confidence`; of the candidates the MOST_CANDIDATES best
-    count. Within a class, a box that overlaps a better one by more than `iou` is dropped; at most `most` remain.
-    Without `iou`, as for an end-to-end model, none is dropped, and the best `most` remain.
+
+def keep(
+    predictions: np.ndarray, confidence: float = CONFIDENCE, iou: float | None = IOU, most: int = MOST
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which predictions [N, 4+C] are detections, and of which class, best first: two of int [n], n up to `most`.
+
+    What a task adds to a prediction follows by these rows. An anchor point gives one candidate for each class above
+    `confidence`; of the candidates the MOST_CANDIDATES best count. Within a class, a box that overlaps a better one by
+    more than `iou` is dropped. Without `iou`, as for an end-to-end model, none is dropped.
     INT8 scores have few levels, so the order is settled: by score, then by anchor point, then by class.
     """
-    anchor, classes = np.nonzero(predictions[:, 4:] > confidence)
-    scores = predictions[anchor, 4 + classes]
-    best = np.argsort(-scores, kind="stable")[:MOST_CANDIDATES]
-    anchor, classes, scores = anchor[best], classes[best], scores[best]
-    centre, size = predictions[anchor, :2], predictions[anchor, 2:4]
-    corner = centre - size / 2
-    kept = np.ones(len(scores), bool)
+    rows, classes = np.nonzero(predictions[:, 4:] > confidence)
+    best = np.argsort(-predictions[rows, 4 + classes], kind="stable")[:MOST_CANDIDATES]
+    rows, classes = rows[best], classes[best]
     if iou is not None:
-        kept = _nms(np.concatenate([corner, size], axis=1), scores, classes, iou)
-    kept = np.flatnonzero(kept)[:most]
-    boxes = fit.to_image(np.concatenate([corner, corner + size], axis=1)[kept])
-    return Instances(boxes.astype(np.float32), scores[kept], classes[kept])
+        low, _ = _corners(predictions[rows])
+        boxes = np.concatenate([low, predictions[rows, 2:4]], axis=1)
+        kept = _nms(boxes, predictions[rows, 4 + classes], classes, iou)
+        rows, classes = rows[kept], classes[kept]
+    return rows[:most], classes[:most]
+
+
+def _corners(predictions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """x1, y1 and x2, y2 of predictions, each [n, 2]."""
+    centre, size = predictions[:, :2], predictions[:, 2:4]
+    low = centre - size / 2
+    return low, low + size
 
 
 def _nms(boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray, iou: float) -> np.ndarray:
@@ -44,7 +57,7 @@ def _nms(boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray, iou: float)
     NMSBoxesBatched, which moves each class elsewhere and so rounds overlaps another way than decode.h on the board.
     """
     kept = np.zeros(len(scores), bool)
-    for each in np.unique(classes):
-        members = np.flatnonzero(classes == each)
+    for number in np.unique(classes):
+        members = np.flatnonzero(classes == number)
         kept[members[cv2.dnn.NMSBoxes(boxes[members], scores[members], 0.0, iou)]] = True
     return kept

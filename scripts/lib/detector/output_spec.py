@@ -17,7 +17,7 @@ from lib.step.errors import UserError
 class OutputSpec:
     """What decoding takes: input size, head, number of classes, [yolo] layers of a Darknet model.
 
-    end2end: the predictions come from a one-to-one head and need no NMS.
+    end2end: the predictions come from a one-to-one head and need no NMS. task: a folder's name in lib.tasks.
     """
 
     imgsz: ImageSize
@@ -25,6 +25,7 @@ class OutputSpec:
     classes: int
     darknet: tuple[YoloLayer, ...] = ()
     end2end: bool = False
+    task: str = "detect"
 
     def predictions(self, raw: list[np.ndarray]) -> np.ndarray:
         """Predictions float32 [N, 4+C] of raw outputs: cx, cy, w, h in input pixels, scores. As `decode`."""

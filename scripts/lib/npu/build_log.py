@@ -16,9 +16,9 @@ file. Only what stands behind the compiler's stamp is read.
 """
 
 import re
-from typing import NamedTuple
+from dataclasses import dataclass
 
-from lib.step.errors import ToolkitError, UserError
+from lib.step.errors import ToolkitError
 
 NPU, CPU = "NPU", "CPU"
 INPUT, OUTPUT = "InputOperator", "OutputOperator"
@@ -36,25 +36,40 @@ _ROW = re.compile(
 _ADDRESSES = re.compile(r".*\|\s*0x(?P<start>[0-9a-f]+)[ *]0x(?P<end>[0-9a-f]+)\s+0x[0-9a-f]+\s*")
 
 
-class BuildLog(NamedTuple):
-    """A build's facts. Cycles are NPU clock cycles, sizes KB of 1024 bytes."""
+@dataclass(frozen=True)
+class Operator:
+    """A row of the log's table. Cycles are NPU clock cycles, `kb` the KB of 1024 bytes that are read."""
 
-    operators: list[dict]  # name, type, dtype, target, input_shape, output_shape, cycles_ddr, _npu, _total, kb
+    name: str
+    type: str
+    dtype: str
+    target: str  # NPU or CPU
+    input_shape: str
+    output_shape: str
+    cycles_ddr: int
+    cycles_npu: int
+    cycles_total: int  # the larger of the two; 0 where the toolkit counts none
+    kb: int
+
+    @property
+    def is_end(self) -> bool:
+        """Whether it is the input or an output."""
+        return self.type in (INPUT, OUTPUT)
+
+
+@dataclass(frozen=True)
+class BuildLog:
+    """What a log says of its build. Sizes are in KB of 1024 bytes."""
+
+    operators: tuple[Operator, ...]
     internal_kb: float
     weight_kb: float
-    messages: list[str]  # every `E RKNN` and `W RKNN` line in order, without its time
+    messages: tuple[str, ...]  # every `E RKNN` and `W RKNN` line in order, without its time
 
     @property
     def cycles(self) -> int:
         """Cycles of all operators."""
-        return sum(operator["cycles_total"] for operator in self.operators)
-
-    @classmethod
-    def of(cls, facts: dict, path) -> "BuildLog":
-        """The log's part of a build.json. Raises UserError, naming `path`, when it is not all there."""
-        if missing := [name for name in cls._fields if name not in facts]:
-            raise UserError(f"{path} lacks {', '.join(missing)}; delete it and run the step that makes it again")
-        return cls(*(facts[name] for name in cls._fields))
+        return sum(operator.cycles_total for operator in self.operators)
 
 
 def read_build_log(text: str) -> BuildLog:
@@ -75,7 +90,7 @@ def read_build_log(text: str) -> BuildLog:
         operators,
         internal,
         weight,
-        [f"{line['level']} RKNN: {line['text']}".strip() for line in lines if line["level"] in "EW"],
+        tuple(f"{line['level']} RKNN: {line['text']}".strip() for line in lines if line["level"] in "EW"),
     )
 
 
@@ -84,27 +99,27 @@ def _rows(lines: list[str], title: str) -> list[str]:
 
     A table is   rule / title / rule / column names / rule / rows / rule.
     """
-    found = [number for number, line in enumerate(lines) if line.strip() == title]
-    if len(found) != 1:
-        raise _unknown(f"it holds {len(found)} tables '{title}', one is expected")
-    rules = [number for number in range(found[0], len(lines)) if _RULE.fullmatch(lines[number].strip())][:3]
-    if len(rules) < 3 or rules[:2] != [found[0] + 1, found[0] + 3]:
+    titles = [number for number, line in enumerate(lines) if line.strip() == title]
+    if len(titles) != 1:
+        raise _unknown(f"it holds {len(titles)} tables '{title}', one is expected")
+    rules = [number for number in range(titles[0], len(lines)) if _RULE.fullmatch(lines[number].strip())][:3]
+    if len(rules) < 3 or rules[:2] != [titles[0] + 1, titles[0] + 3]:
         raise _unknown(f"its table '{title}' has no end or no line of column names")
     return [lines[rules[0] + 1], *lines[rules[1] + 1 : rules[2]]]
 
 
-def _operators(table: list[str]) -> list[dict]:
-    columns, *rows = table
-    if (found := " ".join(columns.split())) != _COLUMNS:
-        raise _unknown(f"its operators have the columns '{found}'")
-    operators = [_operator(row, number) for number, row in enumerate(rows)]
-    types = [operator["type"] for operator in operators]
+def _operators(table: list[str]) -> tuple[Operator, ...]:
+    columns = " ".join(table[0].split())
+    if columns != _COLUMNS:
+        raise _unknown(f"its operators have the columns '{columns}'")
+    operators = tuple(_operator(row, number) for number, row in enumerate(table[1:]))
+    types = [operator.type for operator in operators]
     if types[:1] != [INPUT] or types[-1:] != [OUTPUT]:
         raise _unknown(f"its {len(types)} operators do not go from {INPUT} to {OUTPUT}")
     return operators
 
 
-def _operator(row: str, number: int) -> dict:
+def _operator(row: str, number: int) -> Operator:
     match = _ROW.fullmatch(row)
     if not match:
         raise _unknown(f"the row '{' '.join(row.split())}' is no operator")
@@ -114,8 +129,8 @@ def _operator(row: str, number: int) -> dict:
     ddr, npu, total, kb = (int(words[key]) for key in ("cycles_ddr", "cycles_npu", "cycles_total", "kb"))
     if total != max(ddr, npu):
         raise _unknown(f"operator {number} has {total} cycles, not the larger of {ddr} (DDR) and {npu} (NPU)")
-    texts = {key: words[key] for key in ("name", "type", "dtype", "target", "input_shape", "output_shape")}
-    return {**texts, "cycles_ddr": ddr, "cycles_npu": npu, "cycles_total": total, "kb": kb}
+    texts = (words[key] for key in ("name", "type", "dtype", "target", "input_shape", "output_shape"))
+    return Operator(*texts, ddr, npu, total, kb)
 
 
 def _memory_kb(lines: list[str], kind: str, table: list[str]) -> float:
@@ -123,13 +138,13 @@ def _memory_kb(lines: list[str], kind: str, table: list[str]) -> float:
     matches = [_ADDRESSES.fullmatch(row) for row in table[1:]]
     if not matches or not all(matches):
         raise _unknown(f"a tensor of its {kind.lower()} memory has no addresses")
-    found = (max(int(m["end"], 16) for m in matches) - min(int(m["start"], 16) for m in matches)) / 1024
+    kb = (max(int(m["end"], 16) for m in matches) - min(int(m["start"], 16) for m in matches)) / 1024
     totals = [m[1] for m in (re.fullmatch(rf"Total {kind} Memory Size: (\S+)KB", line.strip()) for line in lines) if m]
     # Printed with six significant digits, as C++ does.
-    if totals != [f"{found:.6g}"]:
-        said = " and ".join(totals) or "not given"
-        raise _unknown(f"its tensors take {found:.6g} KB of {kind.lower()} memory, the total is {said}")
-    return found
+    if totals != [f"{kb:.6g}"]:
+        printed = " and ".join(totals) or "not given"
+        raise _unknown(f"its tensors take {kb:.6g} KB of {kind.lower()} memory, the total is {printed}")
+    return kb
 
 
 def _unknown(reason: str) -> ToolkitError:

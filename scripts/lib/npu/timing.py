@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lib.npu.build_log import BuildLog
+from lib.npu.build import Build
 from lib.step.errors import UserError
 from lib.step.files import require
 
@@ -30,8 +30,8 @@ class Work(NamedTuple):
     operators: int
 
 
-class Measured(NamedTuple):
-    """A measurement: who, where, the NPU's clock, milliseconds an image, and the model's work."""
+class Measurement(NamedTuple):
+    """A measured time: who, where, the NPU's clock, milliseconds an image, and the model's work."""
 
     model: str
     board: str
@@ -69,10 +69,10 @@ def clock(text: str) -> int:
     return int(text)
 
 
-def work_of(log: BuildLog) -> Work:
-    """The work that a build's log tells of."""
-    others = sum(each["kb"] for each in log.operators if not each["cycles_total"])
-    return Work(log.cycles / 1e6, others * 1024 / 1e6, len(log.operators))
+def work_of(build: Build) -> Work:
+    """The work that a build tells of."""
+    others = sum(operator.kb for operator in build.operators if not operator.cycles_total)
+    return Work(build.npu_mcycles, others * 1024 / 1e6, len(build.operators))
 
 
 def estimate(factors: Factors, work: Work, clock_mhz: int) -> float:
@@ -81,49 +81,46 @@ def estimate(factors: Factors, work: Work, clock_mhz: int) -> float:
     return counted + work.moved_mb * factors.ms_per_mb + work.operators * factors.ms_per_operator
 
 
-def read_measured(path) -> list[Measured]:
+def read_measured(path) -> list[Measurement]:
     """The measurements in a CSV file. Raises UserError, naming the line, for one that is none."""
-    found = []
+    measured = []
     with open(require(path, "table of measurements"), newline="") as file:
-        for row in csv.DictReader(file):
+        for line, row in enumerate(csv.DictReader(file), start=2):
             try:
                 work = Work(float(row["npu_mcycles"]), float(row["moved_mb"]), int(row["operators"]))
-                one = Measured(row["model"], row["board"], int(row["clock_mhz"]), float(row["ms"]), work)
+                time = Measurement(row["model"], row["board"], int(row["clock_mhz"]), float(row["ms"]), work)
             except (KeyError, TypeError, ValueError) as error:
-                raise UserError(f"{path}: line {len(found) + 2} is no measurement ({error})") from None
-            if not all(math.isfinite(each) and each > 0 for each in (one.clock_mhz, one.ms, *work)):
-                raise UserError(f"{path}: line {len(found) + 2} has a number that is not above 0")
-            found.append(one)
-    if len({each.model for each in found}) < 3:
+                raise UserError(f"{path}: line {line} is no measurement ({error})") from None
+            if not all(math.isfinite(number) and number > 0 for number in (time.clock_mhz, time.ms, *work)):
+                raise UserError(f"{path}: line {line} has a number that is not above 0")
+            measured.append(time)
+    if len({time.model for time in measured}) < 3:
         raise UserError(f"{path} holds fewer than 3 models; two factors cannot be fitted and checked with that")
-    return found
+    return measured
 
 
-def fit(measured: list[Measured]) -> Factors:
+def fit(measured: list[Measurement]) -> Factors:
     """The factors, none below 0, with the least squared relative errors."""
-    rest = np.array([1 - each.work.npu_mcycles * 1e3 / each.clock_mhz / each.ms for each in measured])
-    table = np.array([[each.work.moved_mb / each.ms, each.work.operators / each.ms] for each in measured])
-    both = np.linalg.lstsq(table, rest, rcond=None)[0]
-    if (both >= 0).all():
-        return Factors(*map(float, both))
-    # The best within the bounds lies on one of them.
-    alone = [max(0.0, float(column @ rest / (column @ column))) for column in table.T]
-    ends = [Factors(alone[0], 0.0), Factors(0.0, alone[1])]
-    return min(ends, key=lambda each: float(np.sum((table @ np.array(each) - rest) ** 2)))
+    # Imported here: it takes long, and who wants a clock's name does without it.
+    from scipy.optimize import nnls
+
+    rest = np.array([1 - time.work.npu_mcycles * 1e3 / time.clock_mhz / time.ms for time in measured])
+    shares = np.array([[time.work.moved_mb / time.ms, time.work.operators / time.ms] for time in measured])
+    return Factors(*map(float, nnls(shares, rest)[0]))
 
 
-def left_out(measured: list[Measured]) -> list[float]:
+def left_out(measured: list[Measurement]) -> list[float]:
     """Of each measurement the estimate from all those of other models, in ms."""
     return [
-        estimate(fit([other for other in measured if other.model != each.model]), each.work, each.clock_mhz)
-        for each in measured
+        estimate(fit([other for other in measured if other.model != time.model]), time.work, time.clock_mhz)
+        for time in measured
     ]
 
 
 def estimator(path) -> Estimator:
     """The estimator that a table of measurements gives. Raises UserError as `read_measured` does."""
     measured = read_measured(path)
-    ratios = [each.ms / ms for each, ms in zip(measured, left_out(measured))]
+    ratios = [time.ms / ms for time, ms in zip(measured, left_out(measured))]
     return Estimator(fit(measured), min(1.0, *ratios), max(1.0, *ratios))
 
 

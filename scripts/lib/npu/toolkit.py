@@ -1,20 +1,29 @@
 """The one place that talks to rknn-toolkit2.
 
 The simulator works only on a model that was built in the same process, so whoever simulates builds first: `quantized`
-calibrates, builds, and gives the toolkit's object to export from, to simulate with and to analyse.
+calibrates, builds, and gives a session to export from, to simulate with and to analyse.
 """
 
 import contextlib
 import importlib.metadata
 import os
 import tempfile
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lib.data.images import write_image
+from lib.npu.build import Build
+from lib.npu.build_log import BuildLog, read_build_log
 from lib.npu.deferred_torch import deferred_torch
+from lib.step import console
 from lib.step.errors import ToolkitError
 from lib.step.files import whole
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PLATFORMS = ("rv1103", "rv1103b", "rv1106", "rv1106b")
 ALGORITHMS = ("normal", "mmse", "kl_divergence")
@@ -25,16 +34,62 @@ def version() -> str:
     return importlib.metadata.version("rknn-toolkit2")
 
 
-@contextlib.contextmanager
-def quantized(model: Path, images: list[Path], platform: str, algorithm: str, verbose: bool = False):
-    """A toolkit object with the INT8 model, built from an ONNX and calibrated on `images`; released at the end.
+class Session:
+    """An INT8 model in the process that built it; `quantized` opens and closes it."""
 
-    images: files of the model's input size, letterboxed already. With `verbose` the build prints its table of
-    operators. Raises ToolkitError when the toolkit refuses the model or an image, or when the build fails.
+    def __init__(self, rknn, platform: str, printed: str):
+        self._rknn, self._platform, self._printed = rknn, platform, printed
+
+    @cached_property
+    def log(self) -> BuildLog:
+        """What the toolkit printed of the build. Raises ToolkitError when that is not of the form that is known."""
+        return read_build_log(self._printed)
+
+    def export(self, output: Path) -> Build:
+        """Write the model to the `.rknn` file `output`; its facts. Raises ToolkitError as `log` does, before."""
+        log = self.log
+        with whole(output) as part:
+            _demand(f"it cannot write {output}", self._rknn.export_rknn, str(part))
+        return Build.of(log, version(), self._platform, output.stat().st_size)
+
+    def simulate(self):
+        """A function uint8 RGB [H, W, 3] → list of float32 outputs, dequantized, on the toolkit's simulator."""
+        _demand("the simulator does not start", self._rknn.init_runtime)
+
+        def run(image: np.ndarray) -> list[np.ndarray]:
+            outputs = self._rknn.inference(inputs=[image[None]], data_format=["nhwc"])
+            if outputs is None:
+                raise ToolkitError("rknn-toolkit2: the simulator gave no outputs")
+            return outputs
+
+        return run
+
+    def analyse(self, image: np.ndarray) -> "pd.DataFrame":
+        """How far each layer is from FP32 (see lib.npu.layer_errors) on uint8 RGB [H, W, 3] of the input's size.
+
+        Raises ToolkitError when the analysis fails or is not of the form that is known.
+        """
+        # Imported here: it brings Pandas, which the other steps do without.
+        from lib.npu.layer_errors import read_layer_errors
+
+        with tempfile.TemporaryDirectory() as scratch, _inside(scratch):
+            path = Path(scratch, "image.png")
+            write_image(path, image)
+            failure = "the per-layer analysis failed"
+            _demand(failure, self._rknn.accuracy_analysis, inputs=[str(path)], output_dir=scratch)
+            return read_layer_errors(Path(scratch, "error_analysis.txt").read_text())
+
+
+@contextlib.contextmanager
+def quantized(model: Path, images: list[Path], platform: str, algorithm: str):
+    """A Session with the INT8 model, built from an ONNX and calibrated on `images`; released at the end.
+
+    images: files of the model's input size, letterboxed already. Raises ToolkitError when the toolkit refuses the model
+    or an image, or when the build fails.
     """
-    with _toolkit(platform, algorithm, verbose) as rknn:
+    with _toolkit(platform, algorithm) as rknn:
         # It writes check files into the working folder and splits the list of images at white space.
-        with tempfile.TemporaryDirectory() as scratch:
+        with tempfile.TemporaryDirectory() as scratch, console.captured() as printed:
             onnx = Path(scratch, "model.onnx")
             onnx.symlink_to(model.resolve())
             links = [Path(scratch, f"{number}{image.suffix}") for number, image in enumerate(images)]
@@ -45,45 +100,18 @@ def quantized(model: Path, images: list[Path], platform: str, algorithm: str, ve
             with _inside(scratch):
                 _demand(f"it cannot read {model}", rknn.load_onnx, model=str(onnx))
                 _demand(f"the build of {model} failed", rknn.build, do_quantization=True, dataset=str(dataset))
-        yield rknn
-
-
-def export(rknn, output: Path) -> None:
-    """Write the built model to the `.rknn` file `output`."""
-    with whole(output) as part:
-        _demand(f"it cannot write {output}", rknn.export_rknn, str(part))
-
-
-def simulate(rknn):
-    """A function uint8 RGB [H, W, 3] → list of float32 outputs, dequantized, on the toolkit's simulator."""
-    _demand("the simulator does not start", rknn.init_runtime)
-
-    def run(image: np.ndarray) -> list[np.ndarray]:
-        outputs = rknn.inference(inputs=[image[None]], data_format=["nhwc"])
-        if outputs is None:
-            raise ToolkitError("rknn-toolkit2: the simulator gave no outputs")
-        return outputs
-
-    return run
-
-
-def layer_analysis(rknn, image: Path) -> str:
-    """The toolkit's text on how far each layer of the built model is from FP32, on an image file of its input size.
-
-    lib.npu.layer_errors reads it. Raises ToolkitError when the analysis fails.
-    """
-    with tempfile.TemporaryDirectory() as scratch, _inside(scratch):
-        _demand("the per-layer analysis failed", rknn.accuracy_analysis, inputs=[str(image)], output_dir=scratch)
-        return Path(scratch, "error_analysis.txt").read_text()
+            session = Session(rknn, platform, printed())
+        yield session
 
 
 @contextlib.contextmanager
-def _toolkit(platform: str, algorithm: str, verbose: bool = False):
+def _toolkit(platform: str, algorithm: str):
     # Imported here: steps that only want the names above do without it.
     with deferred_torch():
         from rknn.api import RKNN
 
-    rknn = RKNN(verbose=verbose)
+    # Else it does not print the tables that the build's facts are read from.
+    rknn = RKNN(verbose=True)
     try:
         _demand(
             f"it refuses platform {platform} or algorithm {algorithm}",

@@ -1,20 +1,27 @@
 """Whether the board will run a model, and what it will cost, judged from its build; nothing was run on a board.
 
+Both are what verdict.json holds.
+
   runs    nothing that is known speaks against it
   fails   a rule says that the board refuses it
   unsure  the build shows something whose meaning on the board is not known
 
-A rule takes a Build and gives a Finding, or None. Rules in REPORTED_RULES rest on reports of people who had the board
-(the threads are named). Rules in INFERRED_RULES rest on what the hardware and the log suggest. All reports are of the
-rv1103 and the rv1106; for the newer rv1103b and rv1106b every verdict is inferred. The worst finding decides.
+A rule takes a Build and gives a Finding, or None. Some rest on reports of people who had the board (the threads are
+named), the others on what the hardware and the log suggest. All reports are of the rv1103 and the rv1106; for the newer
+rv1103b and rv1106b every verdict is inferred. The worst finding decides.
 """
 
 import re
 from collections import Counter
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal, NamedTuple
 
-from lib.npu.build_log import CPU, INPUT, NPU, OUTPUT, BuildLog
+from lib.npu.build import Build
+from lib.npu.build_log import NPU, Operator
 from lib.npu.timing import Estimator, work_of
+from lib.step.typed_json import JsonRecord
 
 RUNS, UNSURE, FAILS = "runs", "unsure", "fails"
 # What a verdict rests on: a report of somebody with the board, or what the build log suggests.
@@ -40,7 +47,7 @@ HARMLESS = (
 )
 REGISTER_LIMIT = re.compile(r"The bit width of field value exceeds the limit,.* limit: (0x\w+), value: (0x\w+)")
 ELSEWHERE = "a smaller image size or the head 'split'"
-
+_INTEGERS = ("INT8", "INT16")
 
 # What the models are made of, built by today's toolkit, that people saw running on a board, and who said so.
 _OF_YOLOV8 = frozenset(("Conv", "ConvExSwish", "ConvSigmoid", "ConvAdd", "Concat", "Add", "Split", "MaxPool", "Resize"))
@@ -56,13 +63,6 @@ REPORTED_TO_RUN = (
 )
 
 
-class Build(NamedTuple):
-    """What the rules look at: the log's facts, and the board's memory for contiguous buffers in MB of 2^20 bytes."""
-
-    log: BuildLog
-    cma_mb: int
-
-
 class Finding(NamedTuple):
     """What one rule has to say."""
 
@@ -72,75 +72,90 @@ class Finding(NamedTuple):
     source: str
 
 
-def verdict(build: Build, platform: str) -> dict:
-    """The verdict on a build as texts: result (runs, fails, unsure), reason, advice, basis, source."""
-    found = [(finding, True) for rule in REPORTED_RULES if (finding := rule(build))]
-    found += [(finding, False) for rule in INFERRED_RULES if (finding := rule(build))]
-    result = next((each for each in (FAILS, UNSURE) if any(finding.result == each for finding, _ in found)), RUNS)
-    deciding = [each for each in found if each[0].result == result] or [_nothing_against(build)]
-    reported = any(reported for _, reported in deciding) and platform in REPORTED_PLATFORMS
-    return {
-        "result": result,
-        "reason": "; ".join(finding.reason for finding, _ in deciding),
-        "advice": "; ".join(dict.fromkeys(finding.advice for finding, _ in deciding)),
-        "basis": REPORTED if reported else INFERRED,
-        "source": "; ".join(finding.source for finding, _ in deciding),
-    }
+Rule = Callable[[Build], Finding | None]
 
 
-def described(judged: dict) -> str:
-    """A verdict as one line for the terminal."""
-    line = f"verdict {judged['result']} ({judged['basis']})"
-    return line if judged["result"] == RUNS else f"{line}: {judged['reason']}; {judged['advice']}"
+@dataclass(frozen=True)
+class Verdict(JsonRecord):
+    """Whether the board will run a model, why, what to do, and what that rests on."""
+
+    result: Literal["runs", "unsure", "fails"]
+    reason: str
+    advice: str
+    basis: Literal["reported", "inferred"]
+    source: str
+
+    @property
+    def line(self) -> str:
+        """For the terminal."""
+        line = f"{self.result} ({self.basis})"
+        return line if self.result == RUNS else f"{line}: {self.reason}; {self.advice}"
 
 
-def costs(log: BuildLog, cma_mb: int, clock_mhz: int, times: Estimator) -> dict:
+@dataclass(frozen=True)
+class Costs(JsonRecord):
     """What a build costs, as far as its log says. The time is an estimate (lib.npu.timing), with the spread of what was
-    measured; `uncounted_operators` is how many the toolkit gives no cycles for.
+    measured. Memory is in MB of 2^20 bytes.
     """
-    low, high = times.limits(work_of(log), clock_mhz)
-    return {
-        "ms_low": round(low, 2),
-        "ms_high": round(high, 2),
-        "clock_mhz": clock_mhz,
-        "uncounted_operators": sum(not each["cycles_total"] for each in log.operators if not _is_end(each)),
-        "memory_mb": round(_memory_mb(log), 2),
-        "cma_mb": cma_mb,
-    }
+
+    ms_low: float
+    ms_high: float
+    clock_mhz: int
+    uncounted_operators: int  # that the toolkit gives no cycles for
+    memory_mb: float
+    cma_mb: int  # the board's memory for contiguous buffers
 
 
-def cpu_operators(operators: list[dict]) -> list[dict]:
-    """The operators on the CPU that are neither input nor output."""
-    return [operator for operator in operators if operator["target"] == CPU and not _is_end(operator)]
+@dataclass(frozen=True)
+class Judgement(JsonRecord):
+    """What verdict.json holds."""
+
+    verdict: Verdict
+    costs: Costs
 
 
-def _is_end(operator: dict) -> bool:
-    return operator["type"] in (INPUT, OUTPUT)
+def verdict(build: Build, cma_mb: int) -> Verdict:
+    """The verdict on a build for a board that has `cma_mb` MB (of 2^20 bytes) for contiguous buffers."""
+    findings = [(finding, True) for rule in REPORTED_RULES if (finding := rule(build))]
+    findings += [(finding, False) for rule in inferred_rules(cma_mb) if (finding := rule(build))]
+    results = {finding.result for finding, _ in findings}
+    result = next((candidate for candidate in (FAILS, UNSURE) if candidate in results), RUNS)
+    deciding = [pair for pair in findings if pair[0].result == result] or [_nothing_against(build)]
+    reported = any(reported for _, reported in deciding) and build.platform in REPORTED_PLATFORMS
+    return Verdict(
+        result,
+        "; ".join(finding.reason for finding, _ in deciding),
+        "; ".join(dict.fromkeys(finding.advice for finding, _ in deciding)),
+        REPORTED if reported else INFERRED,
+        "; ".join(finding.source for finding, _ in deciding),
+    )
 
 
-def _memory_mb(log: BuildLog) -> float:
-    """Memory for weights and for tensors between operators, input and output among them, in MB of 2^20 bytes."""
-    return (log.internal_kb + log.weight_kb) / 1024
+def costs(build: Build, cma_mb: int, clock_mhz: int, times: Estimator) -> Costs:
+    """What a build costs on a board with `cma_mb` MB for contiguous buffers, whose NPU runs at `clock_mhz`."""
+    low, high = times.limits(work_of(build), clock_mhz)
+    uncounted = sum(not operator.cycles_total for operator in build.inner_operators)
+    return Costs(round(low, 2), round(high, 2), clock_mhz, uncounted, round(build.memory_mb, 2), cma_mb)
 
 
 def reported_on_the_cpu(build: Build) -> Finding | None:
     """Operators on the CPU of a type that boards were seen to refuse there."""
-    found = [each for each in cpu_operators(build.log.operators) if each["type"] in REFUSED_ON_CPU]
-    if not found:
+    refused = [operator for operator in build.cpu_operators if operator.type in REFUSED_ON_CPU]
+    if not refused:
         return None
-    types = sorted({each["type"] for each in found})
-    reason = f"{_listed(found)} on the CPU, where the board's runtime has no such operator{_exceeded(build.log)}"
-    return Finding(FAILS, reason, f"take {ELSEWHERE}", ", ".join(REFUSED_ON_CPU[each] for each in types))
+    types = sorted({operator.type for operator in refused})
+    reason = f"{_listed(refused)} on the CPU, where the board's runtime has no such operator{_exceeded(build)}"
+    return Finding(FAILS, reason, f"take {ELSEWHERE}", ", ".join(REFUSED_ON_CPU[name] for name in types))
 
 
 def others_on_the_cpu(build: Build) -> Finding | None:
     """Operators on the CPU of a type without a report: none but input and output is expected to work there."""
-    found = [each for each in cpu_operators(build.log.operators) if each["type"] not in REFUSED_ON_CPU]
-    if not found:
+    others = [operator for operator in build.cpu_operators if operator.type not in REFUSED_ON_CPU]
+    if not others:
         return None
     return Finding(
         FAILS,
-        f"{_listed(found)} on the CPU, where the board takes nothing but input and output{_exceeded(build.log)}",
+        f"{_listed(others)} on the CPU, where the board takes nothing but input and output{_exceeded(build)}",
         f"take {ELSEWHERE}",
         "no report of this operator; others were all refused",
     )
@@ -148,12 +163,12 @@ def others_on_the_cpu(build: Build) -> Finding | None:
 
 def int16_at_the_ends(build: Build) -> Finding | None:
     """An INT16 input or output builds, and rknn_run then says `rknn_pack error`."""
-    found = [each for each in build.log.operators if _is_end(each) and each["dtype"] == "INT16"]
-    if not found:
+    ends = [operator for operator in build.operators if operator.is_end and operator.dtype == "INT16"]
+    if not ends:
         return None
     return Finding(
         UNSURE,
-        f"{_listed(found)} in INT16, which a board did not convert when the model ran",
+        f"{_listed(ends)} in INT16, which a board did not convert when the model ran",
         "keep input and outputs in INT8",
         "airockchip/rknn-toolkit2#520",
     )
@@ -161,26 +176,25 @@ def int16_at_the_ends(build: Build) -> Finding | None:
 
 def not_integers(build: Build) -> Finding | None:
     """An NPU operator in a data type other than the integers this NPU computes with."""
-    found = [each for each in build.log.operators if each["target"] == NPU and each["dtype"] not in ("INT8", "INT16")]
-    if not found:
+    others = [operator for operator in build.operators if operator.target == NPU and operator.dtype not in _INTEGERS]
+    if not others:
         return None
-    types = ", ".join(sorted({each["dtype"] for each in found}))
+    types = ", ".join(sorted({operator.dtype for operator in others}))
     return Finding(
         UNSURE,
-        f"{_listed(found)} in {types} on the NPU, which is said to compute in INT8 and INT16 only",
+        f"{_listed(others)} in {types} on the NPU, which is said to compute in INT8 and INT16 only",
         "quantize these operators too",
         "a remark in airockchip/rknn-toolkit2#145",
     )
 
 
-def more_than_the_cma(build: Build) -> Finding | None:
-    """A model that takes more contiguous memory than the board sets aside."""
-    needed = _memory_mb(build.log)
-    if needed <= build.cma_mb:
+def more_than_the_cma(cma_mb: int, build: Build) -> Finding | None:
+    """A model that takes more contiguous memory than the `cma_mb` MB that the board sets aside."""
+    if build.memory_mb <= cma_mb:
         return None
     return Finding(
         FAILS,
-        f"weights and tensors take {needed:.1f} MB, the board's CMA gives {build.cma_mb} MB",
+        f"weights and tensors take {build.memory_mb:.1f} MB, the board's CMA gives {cma_mb} MB",
         "take a smaller image size or model, or raise the board's CMA (rk_dma_heap_cma) and verdict.cma_mb with it",
         "computed; boards ran out of memory in airockchip/rknn_model_zoo#81 and #351",
     )
@@ -188,7 +202,7 @@ def more_than_the_cma(build: Build) -> Finding | None:
 
 def register_limit_alone(build: Build) -> Finding | None:
     """A register's limit was exceeded, and yet no operator went to the CPU."""
-    if cpu_operators(build.log.operators) or not (text := _exceeded(build.log)):
+    if build.cpu_operators or not (text := _exceeded(build)):
         return None
     return Finding(
         UNSURE,
@@ -200,7 +214,7 @@ def register_limit_alone(build: Build) -> Finding | None:
 
 def unknown_errors(build: Build) -> Finding | None:
     """Error lines that no rule knows."""
-    lines = [line.removeprefix("E RKNN: ") for line in build.log.messages if line.startswith("E ")]
+    lines = [line.removeprefix("E RKNN: ") for line in build.messages if line.startswith("E ")]
     known = (*HARMLESS, REGISTER_LIMIT)
     unknown = sorted({line for line in lines if not any(pattern.search(line) for pattern in known)})
     if not unknown:
@@ -214,32 +228,35 @@ def unknown_errors(build: Build) -> Finding | None:
 
 
 REPORTED_RULES = (reported_on_the_cpu, int16_at_the_ends)
-INFERRED_RULES = (others_on_the_cpu, more_than_the_cma, not_integers, register_limit_alone, unknown_errors)
+
+
+def inferred_rules(cma_mb: int) -> tuple[Rule, ...]:
+    """The rules that rest on no report, for a board with so many MB for contiguous buffers."""
+    return others_on_the_cpu, partial(more_than_the_cma, cma_mb), not_integers, register_limit_alone, unknown_errors
 
 
 def _nothing_against(build: Build) -> tuple[Finding, bool]:
     """The finding of a build that no rule speaks against, and whether a model of its operators was seen running."""
     reason = "every operator but input and output is on the NPU, and no error line is of a kind that is known to matter"
-    kinds = {each["type"] for each in build.log.operators if not _is_end(each)}
-    in_int8 = all(each["dtype"] == "INT8" for each in build.log.operators)
-    seen = next(((name, source) for name, made_of, source in REPORTED_TO_RUN if in_int8 and kinds <= made_of), None)
+    types = {operator.type for operator in build.inner_operators}
+    in_int8 = all(operator.dtype == "INT8" for operator in build.operators)
+    seen = next(((name, source) for name, made_of, source in REPORTED_TO_RUN if in_int8 and types <= made_of), None)
     if seen:
         reason += f"; {seen[0]}, which has the same operators, ran on a board"
     source = seen[1] if seen else "no report of such a model that the board refused"
-    return Finding(RUNS, reason, "put the runtime of the toolkit's version (librknnmrt) onto the board", source), bool(
-        seen
-    )
+    advice = "put the runtime of the toolkit's version (librknnmrt) onto the board"
+    return Finding(RUNS, reason, advice, source), bool(seen)
 
 
-def _listed(operators: list[dict]) -> str:
+def _listed(operators: Sequence[Operator]) -> str:
     """`4 Reshape, 1 Transpose (first: Reshape:/model.22/dfl/Reshape)`."""
-    counts = Counter(each["type"] for each in operators)
-    return f"{', '.join(f'{n} {name}' for name, n in sorted(counts.items()))} (first: {operators[0]['name']})"
+    counts = Counter(operator.type for operator in operators)
+    return f"{', '.join(f'{n} {name}' for name, n in sorted(counts.items()))} (first: {operators[0].name})"
 
 
-def _exceeded(log: BuildLog) -> str:
+def _exceeded(build: Build) -> str:
     """The register limit that was exceeded most, as the end of a sentence; empty when there is none."""
-    pairs = [tuple(int(word, 16) for word in m.groups()) for m in map(REGISTER_LIMIT.search, log.messages) if m]
+    pairs = [tuple(int(word, 16) for word in m.groups()) for m in map(REGISTER_LIMIT.search, build.messages) if m]
     if not pairs:
         return ""
     limit, value = max(pairs, key=lambda pair: pair[1] / pair[0])

@@ -150,14 +150,14 @@ COLUMNS = (
         note="Empty where the FP32 baseline finds nothing, as its limits are.",
     ),
     Column(
-        "rknn_mb", "File MB", "size of `model.rknn`, in millions of bytes", 2, lambda row: row.build["rknn_bytes"] / 1e6
+        "rknn_mb", "File MB", "size of `model.rknn`, in millions of bytes", 2, lambda row: row.build.rknn_bytes / 1e6
     ),
     Column(
         "npu_mcycles",
         "NPU Mcycles",
         "the toolkit's estimate for one inference, in millions of cycles",
         2,
-        lambda row: row.build["npu_mcycles"],
+        lambda row: row.build.npu_mcycles,
         note="It counts convolutions alone.",
     ),
     Column(
@@ -165,10 +165,10 @@ COLUMNS = (
         "Internal KB",
         "memory for the tensors between the layers",
         1,
-        lambda row: row.build["internal_kb"],
+        lambda row: row.build.internal_kb,
         note=_OF_KB,
     ),
-    Column("weight_kb", "Weights KB", "memory for the weights", 1, lambda row: row.build["weight_kb"], note=_OF_KB),
+    Column("weight_kb", "Weights KB", "memory for the weights", 1, lambda row: row.build.weight_kb, note=_OF_KB),
     Column(
         "cpu_ops",
         "CPU operators",
@@ -180,7 +180,7 @@ COLUMNS = (
         "verdict",
         "Verdict",
         "whether the board will run it, judged from the build log: `runs`, `fails` or `unsure`",
-        lambda row: row.verdict["result"],
+        lambda row: row.verdict.result,
     ),
     Column(
         "retention_low",
@@ -201,9 +201,9 @@ COLUMNS = (
         "Time ms, low",
         "estimated time of one inference: lower limit, by the spread of what people measured",
         1,
-        lambda row: row.costs["ms_low"],
+        lambda row: row.costs.ms_low,
     ),
-    Column("ms_high", "Time ms, high", "upper limit of that estimate", 1, lambda row: row.costs["ms_high"]),
+    Column("ms_high", "Time ms, high", "upper limit of that estimate", 1, lambda row: row.costs.ms_high),
 )
 
 # Behind these, where `snakemake board` ran at least one variant.

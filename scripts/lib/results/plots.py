@@ -9,7 +9,6 @@ matplotlib.use("Agg")
 import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
-from matplotlib.patches import Rectangle
 
 from lib.data.images import read_image
 from lib.data.imgsz import parse_imgsz
@@ -144,8 +143,13 @@ def layer_errors(table: pd.DataFrame, title: str, path) -> None:
     _save(figure, path)
 
 
-def detection_grid(images: list[Path], columns: dict[str, list[Instances]], names: list[str], confidence: float, path):
-    """Images down, models across: the boxes of each model's detections above `confidence`, a colour a class."""
+def detection_grid(
+    images: list[Path], columns: dict[str, list[Instances]], names: list[str], confidence: float, draw, path
+) -> None:
+    """Images down, models across: each model's detections from `confidence` on, a colour per class.
+
+    `draw` is that of the task (lib.tasks.task.Task.draw).
+    """
     figure, axes = plt.subplots(
         len(images),
         len(columns),
@@ -162,11 +166,8 @@ def detection_grid(images: list[Path], columns: dict[str, list[Instances]], name
             axis.set_axis_off()
             if row == 0:
                 axis.set_title(title)
-            for (x1, y1, x2, y2), score, c in zip(*_above(detections[row], confidence)):
-                axis.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=colours(c), linewidth=1.5))
-                label = {"facecolor": colours(c), "edgecolor": "none", "pad": 0.5}
-                axis.text(x1, y1 - 2, f"{names[c]} {score:.2f}", fontsize=6, color="white", clip_on=True,
-                          parse_math=False, bbox=label)  # fmt: skip
+            instances = detections[row]
+            draw(axis, instances[instances.scores >= confidence], names, colours)
     _save(figure, path)
 
 
@@ -177,11 +178,6 @@ def _with_bars(axis, x, rows: pd.DataFrame, **style) -> None:
         [middle - rows.retention_low * rows.map50_95_fp32, rows.retention_high * rows.map50_95_fp32 - middle]
     )
     axis.errorbar(x, middle, yerr=np.nan_to_num(limits).clip(min=0), capsize=2, elinewidth=0.8, **style)
-
-
-def _above(found: Instances, confidence: float):
-    kept = found.scores >= confidence
-    return found.boxes[kept], found.scores[kept], found.classes[kept]
 
 
 def _panels(table: pd.DataFrame, column: str):

@@ -44,4 +44,4 @@ class Variant(NamedTuple):
 
 def variants(model, imgsz, head, algorithm, max_images) -> list[Variant]:
     """All variants of a sweep, each argument a list, sorted."""
-    return sorted((Variant(*each) for each in product(model, imgsz, head, algorithm, max_images)), key=Variant.order)
+    return sorted(map(Variant._make, product(model, imgsz, head, algorithm, max_images)), key=Variant.order)

@@ -7,7 +7,7 @@ import pandas as pd
 from lib.results.columns import BOARD_COLUMNS, COLUMNS
 from lib.results.rounding import MAP_DIGITS
 from lib.results.sweep import Variant
-from lib.results.variant_results import read_metrics, read_variant_results
+from lib.results.variant_results import VariantResults
 from lib.step.errors import UserError
 
 BY_NAME = {column.name: column for column in (*COLUMNS, *BOARD_COLUMNS)}
@@ -19,9 +19,8 @@ def read_table(run: Path, chosen: list[Variant]) -> pd.DataFrame:
 
     The columns are COLUMNS; where a board ran one of the models at least, BOARD_COLUMNS stand behind these.
     """
-    results = [read_variant_results(run, variant) for variant in chosen]
-    boards = any(each.board for each in results)
-    return frame(COLUMNS + BOARD_COLUMNS if boards else COLUMNS, results)
+    rows = [VariantResults(run, variant) for variant in chosen]
+    return frame(COLUMNS + BOARD_COLUMNS if any(row.board for row in rows) else COLUMNS, rows)
 
 
 def frame(columns, rows) -> pd.DataFrame:
@@ -29,12 +28,12 @@ def frame(columns, rows) -> pd.DataFrame:
     return pd.DataFrame([{column.name: column.cell(row) for column in columns} for row in rows])
 
 
-def class_differences(run: Path, variant: Variant) -> pd.DataFrame:
+def class_differences(results: VariantResults) -> pd.DataFrame:
     """AP50-95 (0..1) of each class in FP32 and INT8, what quantization loses most first.
 
     Columns name, boxes (to find in the evaluation set), fp32, int8, difference (INT8 - FP32).
     """
-    exported, int8 = (metrics["per_class"] for metrics in read_metrics(run, variant))
+    exported, int8 = (metrics["per_class"] for metrics in (results.exported, results.int8))
     rows = [
         (name, fp32["boxes"], fp32["map50_95"], int8[name]["map50_95"], int8[name]["map50_95"] - fp32["map50_95"])
         for name, fp32 in exported.items()
@@ -53,7 +52,7 @@ def from_csv(path, chosen: list[Variant]) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, dtype=dict.fromkeys(TEXTS, str), keep_default_na=False, na_values=[""])
         held = {variant_of(row) for _, row in table.iterrows()}
-        if missing := [each for each in chosen if each._replace(imgsz=str(each.imgsz)) not in held]:
+        if missing := [variant for variant in chosen if variant._replace(imgsz=str(variant.imgsz)) not in held]:
             raise UserError(f"{path} has no row of {missing[0].title()}; delete it and run its step again")
         # A file that lost its end would still be a table, with fewer digits in its last row.
         if not Path(path).read_bytes().endswith(b"\n"):

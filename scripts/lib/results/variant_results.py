@@ -1,9 +1,11 @@
 """What the files of a run say of one variant: accuracy, build, verdict, and what a board did."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-from lib.npu.verdict import cpu_operators
+from lib.npu.build import Build
+from lib.npu.verdict import Costs, Judgement, Verdict
 from lib.results import run_files
 from lib.results.board_results import RanOnBoard, RefusedByBoard, read_board_results
 from lib.results.sweep import Variant
@@ -14,56 +16,63 @@ METRICS = ("map50_95", "map50", "per_class")
 
 @dataclass(frozen=True)
 class VariantResults:
-    """What a row of the table is about."""
+    """The results of a variant in the folder `run`; what a row of the table is about.
 
+    A file is read when it is first asked for; that raises UserError where it is missing or damaged.
+    """
+
+    run: Path
     variant: Variant
-    exported: dict
-    adapted: dict
-    int8: dict
-    build: dict
-    verdict: dict
-    costs: dict
-    board: RanOnBoard | RefusedByBoard | None  # None where no board was given this build
+
+    @cached_property
+    def exported(self) -> dict:
+        """Accuracy of the model as exported, in FP32."""
+        return read_json(run_files.exported_metrics(self.run, self.variant), *METRICS)
+
+    @cached_property
+    def adapted(self) -> dict:
+        """Accuracy after graph surgery, in FP32."""
+        return read_json(run_files.adapted_metrics(self.run, self.variant), *METRICS)
+
+    @cached_property
+    def int8(self) -> dict:
+        """Accuracy in INT8 on the simulator, beside FP32's."""
+        return read_json(run_files.metrics(self.run, self.variant), *METRICS)
+
+    @cached_property
+    def build(self) -> Build:
+        """The build's facts."""
+        return Build.read(run_files.rknn(self.run, self.variant, "build.json"))
 
     @property
     def cpu_operators(self) -> int:
         """How many operators are on the CPU, input and output left out."""
-        return len(cpu_operators(self.build["operators"]))
+        return len(self.build.cpu_operators)
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the board will run the model."""
+        return self._judgement.verdict
+
+    @property
+    def costs(self) -> Costs:
+        """What the model costs on the board."""
+        return self._judgement.costs
+
+    @cached_property
+    def _judgement(self) -> Judgement:
+        return Judgement.read(run_files.rknn(self.run, self.variant, "verdict.json"))
+
+    @cached_property
+    def board(self) -> RanOnBoard | RefusedByBoard | None:
+        """What a board did with the model; None where none was given it, or was given another build of it."""
+        path = run_files.board(self.run, self.variant, "board.json")
+        if not path.exists():
+            return None
+        board = read_board_results(path)
+        return board if board.rknn_sha256 == sha256(run_files.rknn(self.run, self.variant, "model.rknn")) else None
 
     @property
     def on_board(self) -> RanOnBoard | None:
         """What a board measured; None where none was given this build, or it refused it."""
         return self.board if isinstance(self.board, RanOnBoard) else None
-
-
-def read_variant_results(run: Path, variant: Variant) -> VariantResults:
-    """All of a variant's results below the folder of a run. Raises UserError for a file that is missing or damaged."""
-    exported, int8 = read_metrics(run, variant)
-    judged = read_json(run_files.rknn(run, variant, "verdict.json"), "verdict")
-    return VariantResults(
-        variant,
-        exported,
-        read_json(run_files.adapted_metrics(run, variant), *METRICS),
-        int8,
-        read_json(run_files.rknn(run, variant, "build.json"), "operators", "rknn_bytes"),
-        judged["verdict"],
-        judged["costs"],
-        read_board(run, variant),
-    )
-
-
-def read_metrics(run: Path, variant: Variant) -> tuple[dict, dict]:
-    """What evaluate.py measured for a variant: the model as exported in FP32, and in INT8 on the simulator."""
-    return (
-        read_json(run_files.exported_metrics(run, variant), *METRICS),
-        read_json(run_files.metrics(run, variant), *METRICS),
-    )
-
-
-def read_board(run: Path, variant: Variant) -> RanOnBoard | RefusedByBoard | None:
-    """What a board did with the variant's model; None where none was given it, or was given another build of it."""
-    path = run_files.board(run, variant, "board.json")
-    if not path.exists():
-        return None
-    board = read_board_results(path)
-    return board if board.rknn_sha256 == sha256(run_files.rknn(run, variant, "model.rknn")) else None

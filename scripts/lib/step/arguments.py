@@ -9,15 +9,10 @@ from lib.step import console
 class StepParser(argparse.ArgumentParser):
     """An argument parser that takes the step's docstring as help, adds `--log`, and sends chatter there."""
 
-    def __init__(self, doc: str, reads_log: bool = False, opens_log: bool = True):
-        """With `reads_log` the step takes its facts from the toolkit's output, so `--log` must be given.
-
-        With `opens_log` False the step itself decides where chatter goes.
-        """
+    def __init__(self, doc: str, opens_log: bool = True):
+        """With `opens_log` False the step itself decides where chatter goes."""
         super().__init__(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
-        self.add_argument(
-            "--log", metavar="FILE", required=reads_log, help="write the toolkit's output there instead of the terminal"
-        )
+        self.add_argument("--log", metavar="FILE", help="write the toolkit's output there instead of the terminal")
         self.opens_log = opens_log
 
     def add_renamed(self, old: str, new: str, **kwargs) -> None:

@@ -11,6 +11,8 @@ import errno
 import os
 import shutil
 import sys
+import tempfile
+from functools import partial
 from pathlib import Path
 
 _IOLBF = 1  # glibc's stdio.h
@@ -28,16 +30,60 @@ def log_to(path: str | None) -> None:
         return
     _log = Path(path)
     _log.parent.mkdir(parents=True, exist_ok=True)
-    sys.stdout.flush()
-    sys.stderr.flush()
     _terminal = os.fdopen(os.dup(2), "w", buffering=1)
-    target = os.open(_log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
+    _redirect_to(_log)
+
+
+@contextlib.contextmanager
+def captured():
+    """Give a function that returns what the process has printed since, C++ included.
+
+    It goes to the log as ever. Where there is none it reaches the terminal when this ends.
+    """
+    if _log is not None:
+        yield partial(_printed, _log, _log.stat().st_size)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "printed")
+        before = [os.dup(1), os.dup(2)]
+        _redirect_to(path)
+        try:
+            yield partial(_printed, path, 0)
+        finally:
+            _flush()
+            for descriptor, saved in enumerate(before, start=1):
+                os.dup2(saved, descriptor)
+                os.close(saved)
+            print(path.read_text(errors="replace"), end="", file=sys.stderr, flush=True)
+
+
+def _redirect_to(path: Path) -> None:
+    """Send file descriptors 1 and 2 to the file `path`, made anew."""
+    _flush()
+    target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
     os.dup2(target, 1)
     os.dup2(target, 2)
     os.close(target)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)
     _buffer_c_by_lines("stdout", "stderr")
+
+
+def _printed(path: Path, start: int) -> str:
+    """What has been printed to the file `path` from byte `start` on. Raises OSError when the disk is full."""
+    _flush()
+    if shutil.disk_usage(path.parent).free == 0:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    with open(path, "rb") as file:
+        file.seek(start)
+        return file.read().decode(errors="replace")
+
+
+def _flush() -> None:
+    """Empty the buffers of Python's and C's streams."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    ctypes.CDLL(None).fflush(None)
 
 
 def _buffer_c_by_lines(*streams: str) -> None:
@@ -53,23 +99,6 @@ def _buffer_c_by_lines(*streams: str) -> None:
 def log_path() -> Path | None:
     """The file that `log_to` chose, or None."""
     return _log
-
-
-def transcript():
-    """A function that returns what has reached the log since now, C++ output included. Needs `log_to` a file."""
-    start = _log.stat().st_size
-
-    def text() -> str:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        ctypes.CDLL(None).fflush(None)
-        if shutil.disk_usage(_log.parent).free == 0:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(_log))
-        with open(_log, "rb") as file:
-            file.seek(start)
-            return file.read().decode(errors="replace")
-
-    return text
 
 
 def say(message: str, stream=None) -> None:

@@ -6,12 +6,14 @@ from pathlib import Path
 
 # Snakemake asks for every rule each time it starts: a syntax tree of all files would take most of that time.
 _IMPORT = re.compile(r"^[ \t]*from[ \t]+(lib(?:\.\w+)*)[ \t]+import[ \t]+(\([^)]*\)|[^\n#]+)", re.M)
+_REGISTRY = "iter_modules(__path__)"
 
 
 def step_sources(step: str, root: Path = Path()) -> list[str]:
     """Paths, relative to `root`: first `scripts/STEP.py`, then, sorted, everything in scripts/lib that it imports.
 
-    Of a package the files that are no modules count too: templates, C code.
+    Of a package the files that are no modules count too: templates, C code. A registry, a package that goes through its
+    own folder to import all that lies there, brings all of it.
     """
     command = root / "scripts" / f"{step}.py"
     found, waiting = set(), [command]
@@ -28,10 +30,13 @@ def _beside(path: Path, scripts: Path, changed_ns: int) -> tuple[Path, ...]:
     """The files that `path` brings along; `changed_ns` keeps what is remembered of it fresh."""
     if path.suffix != ".py":
         return ()
-    bases = [scripts.joinpath(*module.split(".")) for module in sorted(_imported(path.read_text()))]
+    source = path.read_text()
+    bases = [scripts.joinpath(*module.split(".")) for module in sorted(_imported(source))]
     files = [each for base in bases for each in (base.with_suffix(".py"), base / "__init__.py") if each.is_file()]
     if path.name == "__init__.py":
         files += [each for each in path.parent.iterdir() if each.is_file() and each.suffix != ".py"]
+        if _REGISTRY in source:
+            files += [*path.parent.glob("*.py"), *path.parent.glob("*/__init__.py")]
     return tuple(files)
 
 

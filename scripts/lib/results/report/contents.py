@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import pandas as pd
 
-from lib.accuracy.evaluation import read_measured, require_same_resamples
+from lib.accuracy.evaluation import read_resampled, require_same_resamples
 from lib.data.images import damage, read_image
 from lib.data.weights_folder import model_files
 from lib.detector.output_spec import is_end2end
@@ -20,9 +20,9 @@ from lib.results.report.provenance import checksums, commit, dataset_checksum, p
 from lib.results.report.rows import reasons, rows_of, shared, shown_columns
 from lib.results.sweep import Variant, variants
 from lib.results.table import BY_NAME, class_differences, from_csv, variant_of
-from lib.results.variant_results import read_board, read_metrics
+from lib.results.variant_results import VariantResults
 from lib.step.errors import UserError
-from lib.step.files import read_json, require
+from lib.step.files import require
 
 WORST_LAYERS = 10
 FIGURES = ("pareto", "map_over_imgsz", "map_over_max_images", "class_changes")
@@ -35,14 +35,12 @@ def contents(run: Path, config: dict) -> Page:
     Raises UserError when a file is missing or damaged.
     """
     table = best_first(from_csv(run / "table.csv", variants(**config["sweep"])))
-    chosen = [variant_of(row) for _, row in table.iterrows()]
+    results = {label: VariantResults(run, variant_of(row)) for label, row in table.iterrows()}
+    chosen = [of_variant.variant for of_variant in results.values()]
     best, front, shown = recommended(table), pareto_front(table), focus(table)
-    labelled = dict(zip(table.index, chosen))
-    toolkits = {read_json(run_files.rknn(run, variant, "build.json"))["toolkit"] for variant in chosen}
-    judged = {label: read_json(run_files.rknn(run, variant, "verdict.json")) for label, variant in labelled.items()}
-    alike = _indistinguishable(run, table, labelled, best)
-    exported, _ = read_metrics(run, chosen[0])
-    rows = dict(zip(table.index, rows_of(table, judged, best, front)))
+    alike = _indistinguishable(table, results, best)
+    exported = results[table.index[0]].exported
+    rows = dict(zip(table.index, rows_of(table, results, best, front)))
     return Page(
         run=config["run"],
         platform=config["platform"],
@@ -58,8 +56,8 @@ def contents(run: Path, config: dict) -> Page:
         counts={verdict: int((table.verdict == verdict).sum()) for verdict in (RUNS, FAILS, UNSURE)},
         best=rows.get(best),
         focus=rows[shown],
-        accuracy=_accuracy(run, labelled[shown]),
-        end2end=is_end2end(metadata(load(run_files.onnx(run, labelled[shown], labelled[shown].head)))),
+        accuracy=Accuracy(_estimate(results[shown].exported), _estimate(results[shown].int8)),
+        end2end=is_end2end(metadata(load(run_files.onnx(run, results[shown].variant, results[shown].variant.head)))),
         indistinguishable=[rows[label] for label in alike],
         cheapest=rows.get(table.npu_mcycles[[best, *alike]].idxmin()) if alike else None,
         top=rows[table.index[0]],
@@ -67,16 +65,16 @@ def contents(run: Path, config: dict) -> Page:
         figures={name: _png(run / "plots" / f"{name}.png") for name in FIGURES},
         detections=_jpeg(run / "plots" / "detections.png"),
         classes=[
-            Classes(variant.title(), label == shown, _records(class_differences(run, variant)))
-            for label, variant in labelled.items()
+            Classes(of_variant.variant.title(), label == shown, _records(class_differences(of_variant)))
+            for label, of_variant in results.items()
         ],
         board=[
-            OnBoard(variant.title(), read_metrics(run, variant)[1]["map50_95"], board)
-            for variant in chosen
-            if (board := read_board(run, variant))
+            OnBoard(of_variant.variant.title(), of_variant.int8["map50_95"], of_variant.board)
+            for of_variant in results.values()
+            if of_variant.board
         ],
         layers=[_layers(run, variant) for variant in _analysed(chosen, config)],
-        toolkit=sorted(toolkits),
+        toolkit=sorted({of_variant.build.toolkit for of_variant in results.values()}),
         versions=versions(),
         commit=commit(),
         dataset_files=dataset_checksum(run / "dataset"),
@@ -85,11 +83,11 @@ def contents(run: Path, config: dict) -> Page:
     )
 
 
-def _indistinguishable(run: Path, table: pd.DataFrame, labelled: dict, best) -> list:
+def _indistinguishable(table: pd.DataFrame, results: dict, best) -> list:
     """Labels of the rows that the images cannot tell apart from the recommended one."""
     if best is None:
         return []
-    measured = {label: read_measured(run_files.resampled(run, variant)) for label, variant in labelled.items()}
+    measured = {label: read_resampled(run_files.resampled(row.run, row.variant)) for label, row in results.items()}
     require_same_resamples(list(measured.values()))
     return indistinguishable_from(table, {label: each.resampled for label, each in measured.items()}, best)
 
@@ -100,18 +98,10 @@ def _analysed(chosen: list[Variant], config: dict) -> list[Variant]:
     return [variant for variant in chosen if tuple(map(str, variant)) in asked]
 
 
-def _accuracy(run: Path, variant: Variant) -> Accuracy:
-    """mAP50-95 of the FP32 baseline and of the INT8 model, each with the limits of its 95 % interval."""
-    return Accuracy(
-        _estimate(run_files.exported_metrics(run, variant)),
-        _estimate(run_files.metrics(run, variant)),
-    )
-
-
-def _estimate(path: Path) -> Estimate:
-    keys = ("map50_95", "map50_95_low", "map50_95_high")
-    metrics = read_json(path, *keys)
-    return Estimate(*(BY_NAME["map50_95_int8"].text(metrics[key]) for key in keys))
+def _estimate(metrics: dict) -> Estimate:
+    """mAP50-95 with the limits of its 95 % interval."""
+    text = BY_NAME["map50_95_int8"].text
+    return Estimate(text(metrics["map50_95"]), text(metrics["map50_95_low"]), text(metrics["map50_95_high"]))
 
 
 def _layers(run: Path, variant: Variant) -> Layers:
@@ -127,11 +117,13 @@ def _records(table: pd.DataFrame) -> list[dict]:
 
 def _files(run: Path, chosen: list[Variant]) -> list[Path]:
     """The files whose checksums pin the run: weights, split, each ONNX and each .rknn, in the order they are made."""
+    models = {variant.model for variant in chosen}
+    graphs = {(variant, stage) for variant in chosen for stage in (run_files.EXPORTED, variant.head)}
     return [
-        *sorted({path for each in chosen for path in model_files(run / "weights" / each.model)}),
+        *sorted(path for model in models for path in model_files(run / "weights" / model)),
         run / "dataset" / "split.csv",
-        *sorted({run_files.onnx(run, each, stage) for each in chosen for stage in (run_files.EXPORTED, each.head)}),
-        *sorted(run_files.rknn_model(run, each) for each in chosen),
+        *sorted({run_files.onnx(run, variant, stage) for variant, stage in graphs}),
+        *sorted(run_files.rknn_model(run, variant) for variant in chosen),
     ]
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from lib.npu.verdict import Costs, Verdict
 from lib.results.board_results import RanOnBoard, RefusedByBoard
 from lib.results.columns import Column
 from lib.results.report.provenance import FileChecksum
@@ -31,8 +32,8 @@ class Row:
     title: str
     rknn: str
     cells: dict[str, Cell]
-    judged: dict
-    costs: dict
+    judged: Verdict
+    costs: Costs
     best: bool
     front: bool
 
@@ -46,7 +47,7 @@ class Row:
 class Reason:
     """A verdict other than `runs`, and the names of the variants it is on."""
 
-    judged: dict
+    judged: Verdict
     variants: list[str]
 
 

@@ -8,7 +8,7 @@ from lib.npu.verdict import RUNS
 from lib.results.columns import MISSING, REPORT_ORDER, Column
 from lib.results.report.page import Cell, Reason, Row
 from lib.results.rounding import MAP_DIGITS
-from lib.results.table import BY_NAME, variant_of
+from lib.results.table import BY_NAME
 
 # These stand above the table when all variants share them.
 SHARED = ("model", "algorithm")
@@ -35,22 +35,22 @@ def _column(table: pd.DataFrame, name: str) -> Column:
     return Column(name, name, "", digits, lambda row: row[name], is_text=not is_number)
 
 
-def rows_of(table: pd.DataFrame, judged: dict, best, front: list) -> list[Row]:
+def rows_of(table: pd.DataFrame, results: dict, best, front: list) -> list[Row]:
     """What the page shows of each row, in the table's order.
 
-    `judged`: what verdict.json holds, by the row's label; `best`, `front`: the labels to mark.
+    `results`: the VariantResults by the row's label; `best`, `front`: the labels to mark.
     """
     columns = [_column(table, name) for name in table.columns]
     rows = []
     for label, row in table.iterrows():
-        variant = variant_of(row)
+        variant = results[label].variant
         rows.append(
             Row(
                 title=variant.title(),
                 rknn=(Path("rknn") / variant.path() / "model.rknn").as_posix(),
                 cells={column.name: _cell(column, row[column.name]) for column in columns},
-                judged=judged[label]["verdict"],
-                costs=judged[label]["costs"],
+                judged=results[label].verdict,
+                costs=results[label].costs,
                 best=label == best,
                 front=label in front,
             )
@@ -68,6 +68,6 @@ def reasons(rows) -> list[Reason]:
     """What speaks against variants that are not known to run: the verdict, and the variants it is on."""
     groups = {}
     for row in rows:
-        if row.judged["result"] != RUNS:
-            groups.setdefault(tuple(row.judged.items()), []).append(row.title)
-    return [Reason(dict(judged), titles) for judged, titles in groups.items()]
+        if row.judged.result != RUNS:
+            groups.setdefault(row.judged, []).append(row.title)
+    return [Reason(judged, titles) for judged, titles in groups.items()]

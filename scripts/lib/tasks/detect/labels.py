@@ -8,16 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.data.split import EVALUATION, read_split
+from lib.data.dataset import CheckedLabel
+from lib.detector.instances import Instances
 from lib.step.errors import UserError
 from lib.step.files import read_text, require
 
 BORDER_TOLERANCE = 1e-3  # of the image's side; labels are rounded to a few digits
-
-
-def read_labels(path: Path, classes: int) -> np.ndarray:
-    """The boxes of `parse_labels` alone."""
-    return parse_labels(path, classes)[0]
 
 
 def parse_labels(path: Path, classes: int) -> tuple[np.ndarray, int]:
@@ -56,18 +52,23 @@ def _around(xs: list[float], ys: list[float]) -> tuple[float, float, float, floa
     return (min(xs) + max(xs)) / 2, (min(ys) + max(ys)) / 2, max(xs) - min(xs), max(ys) - min(ys)
 
 
-def boxes_in_pixels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Labels [n, 5] as `read_labels` gives them, as class, x1, y1, x2, y2 in pixels of a image `size` (w, h)."""
+def check_label(path: Path, classes: int) -> CheckedLabel:
+    """What a label file holds. Its own text stays where it is plain: boxes alone, in ASCII.
+
+    Raises UserError as `parse_labels` does.
+    """
+    boxes, polygons = parse_labels(path, classes)
+    text = None
+    if not len(boxes):
+        text = ""
+    elif polygons or not path.read_bytes().isascii():
+        text = "".join(f"{int(kind)} {' '.join(map(repr, map(float, box)))}\n" for kind, *box in boxes)
+    return CheckedLabel(len(boxes), polygons, text)
+
+
+def read_label(path: Path, size: tuple[int, int], classes: int) -> Instances:
+    """The boxes of a label file in pixels of its image `size` (width, height). Raises as `parse_labels`."""
+    labels, _ = parse_labels(path, classes)
     centre, half = labels[:, 1:3] * size, labels[:, 3:5] * size / 2
-    return np.concatenate([labels[:, :1], centre - half, centre + half], axis=1)
-
-
-def read_boxes(dataset: Path, image: str, size: tuple[int, int], classes: int) -> np.ndarray:
-    """A image's labelled boxes [n, 5] as class, x1, y1, x2, y2 in its pixels; `size` is its width and height."""
-    return boxes_in_pixels(read_labels(dataset / "labels" / f"{Path(image).stem}.txt", classes), size)
-
-
-def labelled_images(dataset: Path, classes: int) -> list[str]:
-    """The evaluation images that have a label, sorted. Raises UserError for a broken label, as `read_labels` does."""
-    images = read_split(dataset / "split.csv", (EVALUATION,), dataset / "images")
-    return [name for name in images if len(read_labels(dataset / "labels" / f"{Path(name).stem}.txt", classes))]
+    boxes = np.concatenate([centre - half, centre + half], axis=1)
+    return Instances(boxes, np.ones(len(labels)), labels[:, 0].astype(int))

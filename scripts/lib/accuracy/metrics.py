@@ -1,0 +1,41 @@
+"""What evaluate.py says of a model's detections, metrics/….json."""
+
+from dataclasses import dataclass
+
+from lib.step.typed_json import JsonRecord
+
+
+@dataclass(frozen=True)
+class ClassMetrics(JsonRecord):
+    """Average precision (0..1) of one class, and how many labelled objects it has."""
+
+    map50_95: float
+    map50: float
+    boxes: int
+
+
+@dataclass(frozen=True)
+class Metrics(JsonRecord):
+    """COCO's mAP (0..1) on so many images; low and high are the limits of the 95 % interval of map50_95.
+
+    None where no resample has a label. per_class: every class with a labelled object, by its name.
+    """
+
+    images: int
+    map50_95: float
+    map50: float
+    map50_95_low: float | None
+    map50_95_high: float | None
+    per_class: dict[str, ClassMetrics]
+
+
+@dataclass(frozen=True)
+class ComparedMetrics(Metrics):
+    """Metrics beside those of the FP32 baseline on the same images: the share of its map50_95 that is retained.
+
+    With the limits of its 95 % interval. None where the baseline finds nothing: it has nothing to retain.
+    """
+
+    retention: float | None
+    retention_low: float | None
+    retention_high: float | None

@@ -1,0 +1,59 @@
+"""What a task is: all that the rest asks of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lib.data.dataset import CheckedLabel
+from lib.data.split import EVALUATION, read_split
+from lib.detector.instances import Instances
+from lib.detector.output_spec import OutputSpec
+
+
+def no_coco_fields(instances: Instances, size: tuple[int, int]) -> list[dict]:
+    """Nothing besides box, area and class."""
+    return [{} for _ in range(len(instances))]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task: what belongs to an instance besides its box, class and score, and what follows from it.
+
+    name: as files and options say it, and of its folder
+    c_header: the file in lib/bundle that decodes it in C
+    check_label: (path, classes) → what a label file holds; raises UserError, naming file and line, for a broken one
+    read_label: (path, image size (width, height), classes) → its instances in pixels of the image, every score 1;
+        raises UserError as check_label does, and when the file is missing
+    overlap: (n instances, m others) → how far each two are the same, 0..1, float64 [n, m]
+    coco_iou_type: what faster-coco-eval calls that overlap; None where it has none, and mAP rests on `overlap`
+    draw: (Matplotlib axis, instances, class names, colour of a class by its number) draws them over an image
+    contract_lines: (end2end) → how predictions become detections, a sentence a step, for those who decode by themselves
+    coco_fields: (instances, image size) → of each, what COCO's annotation has besides box, area and class
+    instances: as OutputSpec.instances, with the output's specification first: what raw outputs detect
+    """
+
+    name: str
+    c_header: str
+    check_label: Callable[[Path, int], CheckedLabel]
+    read_label: Callable[[Path, tuple[int, int], int], Instances]
+    overlap: Callable[[Instances, Instances], np.ndarray]
+    coco_iou_type: str | None
+    draw: Callable[..., None]
+    contract_lines: Callable[[bool], list[str]]
+    coco_fields: Callable[[Instances, tuple[int, int]], list[dict]] = no_coco_fields
+    instances: Callable[..., Instances] = OutputSpec.instances
+
+    def ground_truth(self, dataset: Path, image: str, size: tuple[int, int], classes: int) -> Instances:
+        """The labelled instances of an image of a data set's folder, as `read_label` gives them."""
+        return self.read_label(_label(dataset, image), size, classes)
+
+    def labelled_images(self, dataset: Path, classes: int) -> list[str]:
+        """The evaluation images that have a label, sorted. Raises UserError for a broken label."""
+        images = read_split(dataset / "split.csv", (EVALUATION,), dataset / "images")
+        return [name for name in images if self.check_label(_label(dataset, name), classes).objects]
+
+
+def _label(dataset: Path, image: str) -> Path:
+    return dataset / "labels" / f"{Path(image).stem}.txt"
