@@ -365,7 +365,7 @@ HEAD = b'{"runtime": "2.3.2 (x)", "driver": "0.9.2", "init_us": 35000}\n'
 
 def test_lines_are_read_and_written_as_they_are():
     printed = read_lines(HEAD + line('q".jpg') + line("b.jpg", detections=[]) + b'{"images": 2}\n')
-    assert printed.runtime["driver"] == "0.9.2" and printed.images == 2 and not printed.garbage
+    assert printed.runtime.driver == "0.9.2" and printed.images == 2 and not printed.garbage
     first, second = printed.results
     assert (first.image, first.run_us, second.detections.boxes.shape) == ('q".jpg', 26000, (0, 4))
     assert first.detections.boxes.tolist() == [[1, 2, 3, 4.25]] and first.detections.classes.tolist() == [1]

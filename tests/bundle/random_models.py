@@ -28,10 +28,10 @@ class Case(NamedTuple):
     stored: list[np.ndarray]
 
     def natives(self) -> list[np.ndarray]:
-        return [to_native(each, tensor.native_shape) for each, tensor in zip(self.stored, self.tensors)]
+        return [to_native(values, tensor.native_shape) for values, tensor in zip(self.stored, self.tensors)]
 
     def floats(self) -> list[np.ndarray]:
-        return [dequantize(each, tensor) for each, tensor in zip(self.stored, self.tensors)]
+        return [dequantize(values, tensor) for values, tensor in zip(self.stored, self.tensors)]
 
     def contract(self, model: str, names: list[str] | None = None) -> Contract:
         """The contract of this model under a name, its classes called `names`."""

@@ -129,8 +129,8 @@ class Decoder:
     def run(self, natives, source, confidence, iou, room=30_000, most=300, sizes=None):
         """Detections, or the error's number."""
         count = len(natives)
-        buffers = (ctypes.c_void_p * count)(*(None if each is None else each.ctypes.data for each in natives))
-        lengths = (ctypes.c_size_t * count)(*(sizes or [each.nbytes for each in natives]))
+        buffers = (ctypes.c_void_p * count)(*(None if native is None else native.ctypes.data for native in natives))
+        lengths = (ctypes.c_size_t * count)(*(sizes or [native.nbytes for native in natives]))
         fit = self.shim.shim_fit(ctypes.byref(self.model), *source)
         found = (Found * max(most, 1))()
         candidates = ctypes.create_string_buffer(8 * max(room, 1))
@@ -285,7 +285,7 @@ def test_wrong_buffers_and_arguments_are_refused(shim, seed):
     model.end2end = 0
     decoder = Decoder(shim, model)
     natives = case.natives()
-    right = [each.nbytes for each in natives]
+    right = [native.nbytes for native in natives]
     source = (100, 100)
     assert isinstance(decoder.run(natives, source, 0.25, 0.7), Instances)
     bad_size, bad_argument = -2, -3

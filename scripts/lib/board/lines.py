@@ -15,6 +15,14 @@ from lib.step.errors import UserError
 SHOWN = 60  # characters of a line that is none
 
 
+class Runtime(NamedTuple):
+    """The board's runtime and driver, by their versions, and how many microseconds it took to open the model."""
+
+    runtime: str
+    driver: str
+    init_us: int
+
+
 class ImageResult(NamedTuple):
     """One image on the board: its name, rknn_run's and the decoder's time in microseconds, what was detected."""
 
@@ -27,7 +35,7 @@ class ImageResult(NamedTuple):
 class ProgramOutput(NamedTuple):
     """What the program printed, as far as it came; `garbage` is the first line that is no result, or empty."""
 
-    runtime: dict  # runtime, driver, init_us; empty when it did not come so far
+    runtime: Runtime | None  # None when it did not come so far
     results: list[ImageResult]
     run_us: list[int]  # of --repeat
     images: int | None  # of the last line: all was done
@@ -51,7 +59,7 @@ def write_stream(images: list[Path], imgsz: ImageSize, target: Path) -> dict[str
 
 def read_lines(output: bytes) -> ProgramOutput:
     """The lines of the program, up to the first that is no result."""
-    runtime, results, run_us, images = {}, [], [], None
+    runtime, results, run_us, images = None, [], [], None
     for line in output.split(b"\n"):
         if not line:
             continue
@@ -64,7 +72,7 @@ def read_lines(output: bytes) -> ProgramOutput:
             elif "images" in value:
                 images = int(value["images"])
             else:
-                runtime = {name: value[name] for name in ("runtime", "driver", "init_us")}
+                runtime = Runtime(**value)
         except (ValueError, KeyError, TypeError, IndexError):
             return ProgramOutput(runtime, results, run_us, None, line[:SHOWN].decode(errors="replace"))
     return ProgramOutput(runtime, results, run_us, images, "")

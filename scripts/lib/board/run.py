@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lib.board import program
-from lib.board.lines import ImageResult, ProgramOutput, demand_whole, read_lines, write_stream
+from lib.board.lines import ImageResult, ProgramOutput, Runtime, demand_whole, read_lines, write_stream
 from lib.board.progress import Progress
 from lib.board.transport import Adb, CommandResult, Ssh, Unreachable, transport
 from lib.bundle.check import CHECKSUMS
@@ -48,7 +48,7 @@ class Settings(NamedTuple):
 class BoardRun(NamedTuple):
     """What the board told of one bundle."""
 
-    runtime: dict  # runtime, driver, init_us
+    runtime: Runtime
     sizes: list[tuple[int, int]]  # width and height of each image
     results: list[ImageResult]
     repeated_us: list[int]
@@ -103,7 +103,7 @@ class _Session:
         self.folder = f"{settings.folder.rstrip('/')}/{FOLDER}"
         self.input_bytes = math.prod(contract.input.shape)
         self.output_bytes = sum(output.bytes for output in contract.outputs)
-        self.runtime = {}
+        self.runtime = None
         self.started = False
 
     def start(self) -> None:
