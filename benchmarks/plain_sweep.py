@@ -32,8 +32,10 @@ from lib.data.image_paths import image_paths
 from lib.data.images import read_image
 from lib.data.imgsz import ImageSize, parse_imgsz
 from lib.data.letterbox import letterbox
-from lib.detector.head import SPLIT, STRIDES, decode
-from lib.detector.nms import detect
+from lib.detector.families.dfl import Dfl
+from lib.detector.families.sides import STRIDES
+from lib.detector.head import SPLIT
+from lib.detector.output_spec import OutputSpec
 
 
 def main():
@@ -82,7 +84,7 @@ def variant(
     for path in images:
         fitted, fit = letterbox(read_image(path), size)
         outputs = rknn.inference(inputs=[fitted[None]], data_format=["nhwc"])
-        found.append(detect(decode(outputs, head, size), fit))
+        found.append(OutputSpec(size, head, Dfl(), 80).instances(outputs, fit))
         sizes.append(fit.source)
         truth.append(tasks.get(tasks.DEFAULT).ground_truth(dataset, path.name, fit.source, 80))
     rknn.release()

@@ -15,23 +15,21 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 os.environ.update(YOLO_AUTOINSTALL="false", YOLO_OFFLINE="true")
 
-import cv2
-
+from lib.convert.conversion import Request, convert
+from lib.convert.images import noise_images
 from lib.data.imgsz import ImageSize
+from lib.detector.head import SPLIT
 from lib.graph.export import export, random_weights
-from lib.graph.onnx_file import load, save
-from lib.graph.surgery import adapt
-from lib.graph.surgery.proof import noise_image
-from lib.graph.surgery.simplify import simplify
+from lib.graph.onnx_file import load
 from lib.npu import toolkit
-from lib.npu.timing import Work, estimate, estimator, left_out, read_measured, work_of
+from lib.npu.timing import estimate, estimator, left_out, read_measured, work_of
 from lib.step import console
 from lib.step.errors import run_step
 
 MEASURED = ROOT / "config" / "measured.csv"
 OPSET, SEED = 19, 0
 # Ultralytics' description, classes, size: cut at the convolutions, as a board wants it.
-SPLIT = {"YOLOv8n 640": ("yolov8n", 2, 640), "YOLOv8n 320": ("yolov8n", 2, 320), "YOLO11n 320": ("yolo11n", 1, 320)}
+MODELS = {"YOLOv8n 640": ("yolov8n", 2, 640), "YOLOv8n 320": ("yolov8n", 2, 320), "YOLO11n 320": ("yolo11n", 1, 320)}
 
 
 def main():
@@ -58,24 +56,20 @@ def main():
 def rebuild() -> None:
     """Print the work of each model."""
     with tempfile.TemporaryDirectory() as scratch:
-        console.log_to(str(Path(scratch, "build.log")))
-        for name, (architecture, classes, size) in SPLIT.items():
-            weights = random_weights(f"{architecture}.yaml", classes, SEED, Path(scratch, "random.pt"))
-            simplified, _ = simplify(load(export(weights, ImageSize(size, size), OPSET, Path(scratch))), [], SEED)
-            onnx = Path(scratch, "split.onnx")
-            save(adapt(simplified, "split", [], SEED)[0], onnx)
-            console.say(f"{name}: {build(onnx, size)}")
-        onnx = Path(scratch, "yolov5s.onnx")
+        folder = Path(scratch)
+        console.log_to(str(folder / "build.log"))
+        for name, (architecture, classes, width) in MODELS.items():
+            size = ImageSize(width, width)
+            weights = random_weights(f"{architecture}.yaml", classes, SEED, folder / "random.pt")
+            exported = load(export(weights, size, OPSET, folder))
+            noise = noise_images(size, 1, SEED, folder)
+            conversion = convert(Request(exported, SPLIT, noise, proven_on_noise=True, seed=SEED), folder)
+            console.say(f"{name}: {work_of(conversion.build)}")
+        onnx = folder / "yolov5s.onnx"
         export_yolov5s(onnx, 640)
-        console.say(f"YOLOv5s 640: {build(onnx, 640)}")
-
-
-def build(onnx: Path, size: int) -> Work:
-    """Build a model for the rv1106, calibrated on noise; what its log says of its work."""
-    noise = onnx.with_name("noise.png")
-    cv2.imwrite(str(noise), noise_image(ImageSize(size, size), SEED))
-    with toolkit.quantized(onnx, [noise], "rv1106", "normal") as session:
-        return work_of(session.export(onnx.with_suffix(".rknn")))
+        noise = noise_images(ImageSize(640, 640), 1, SEED, folder)
+        with toolkit.quantized(onnx, list(noise), Request.platform, Request.algorithm) as session:
+            console.say(f"YOLOv5s 640: {work_of(session.export(folder / 'yolov5s.rknn'))}")
 
 
 def export_yolov5s(path: Path, size: int) -> None:

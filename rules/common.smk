@@ -8,6 +8,7 @@ import re
 import sys
 from pathlib import Path
 
+import yaml
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake.utils import min_version, validate
@@ -33,8 +34,6 @@ if Path(lib.__path__[0]).resolve() != HOME / "scripts" / "lib":
     end(f"another package is called 'lib', as this workflow's own is: {lib.__path__[0]}; rename it")
 
 from lib.data.config_files import local_files, model_sources, with_files_found
-from lib.detector.head import HEADS
-from lib.npu.toolkit import ALGORITHMS
 from lib.results.config_problems import problems
 from lib.step.errors import UserError
 from lib.step.step_sources import step_sources
@@ -49,9 +48,14 @@ os.environ.update(RV1106_HOME=str(HOME))
 
 SCHEMA = HOME / "config" / "schema.yaml"
 DEFAULTS = HOME / "config" / "config.yaml"
+schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+# From there rather than from the modules that carry them out: these take long to import.
+HEADS, ALGORITHMS = (
+    schema["properties"]["sweep"]["properties"][key]["items"]["enum"] for key in ("head", "algorithm")
+)
 
 try:
-    config = checked_config(config, map(Path, workflow.configfiles), DEFAULTS, SCHEMA, problems)
+    config = checked_config(config, map(Path, workflow.configfiles), DEFAULTS, schema, problems)
     validate(config, str(SCHEMA), set_default=False)
     # For the report: the paths in it mean the same in another folder.
     CONFIG_AS_GIVEN = json.dumps(config, sort_keys=True)

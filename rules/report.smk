@@ -91,7 +91,13 @@ rule show_detections:
 
 rule make_report:
     input:
-        table=rules.collect.output,
+        table=rules.collect.output.csv,
+        plots=[
+            rules.collect.output.by_size,
+            rules.collect.output.by_images,
+            rules.collect.output.pareto,
+            rules.collect.output.classes,
+        ],
         detections=rules.show_detections.output.grid,
         exported=rules.collect.input.exported,
         int8=rules.collect.input.int8,

@@ -13,11 +13,12 @@ from lib.data.calibration import calibration_images
 from lib.data.images import read_image
 from lib.data.letterbox import letterbox
 from lib.data.names import read_names
-from lib.graph.onnx_session import detector_outputs
+from lib.graph.output_spec import detector_spec
 from lib.npu import toolkit
 from lib.npu.layer_errors import worst
+from lib.results.columns import LAYER_COLUMNS
 from lib.results.plots import layer_errors
-from lib.results.table import to_csv
+from lib.results.table import frame, to_csv
 from lib.step.arguments import StepParser
 from lib.step.console import say
 from lib.step.errors import UserError, run_step
@@ -38,14 +39,14 @@ def main(argv=None):
     args = parser.parse_args(argv)
     calibration = calibration_images(args.calibration)
     names = read_names(args.names)
-    outputs = detector_outputs(require(args.model, "model"), names)
+    outputs = detector_spec(require(args.model, "model"), names)
     images = tasks.get(outputs.task).labelled_images(args.dataset, len(names))
     if not images:
         raise UserError(f"no held-out image of {args.dataset} has a label, so there is nothing to analyse with")
     fitted, _ = letterbox(read_image(args.dataset / "images" / images[0]), outputs.imgsz)
     with toolkit.quantized(args.model, calibration, args.platform, args.algorithm) as session:
         table = session.analyse(fitted)
-    write_text(args.csv, to_csv(table))
+    write_text(args.csv, to_csv(frame(LAYER_COLUMNS, table.itertuples())))
     title = " ".join([*args.model.with_suffix("").parts[-3:], args.algorithm])
     layer_errors(table, f"{title}, {len(calibration)} calibration images, {images[0]}", args.plot)
     first = worst(table, 1).iloc[0]

@@ -5,17 +5,29 @@ below the folder --run.
 """
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from lib.accuracy.metrics import ComparedMetrics, Metrics
+from lib.results.columns import STUDY_COLUMNS
 from lib.results.plots import calibration_study
 from lib.results.rounding import MAP_DIGITS
-from lib.results.table import to_csv
+from lib.results.table import frame, to_csv
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
 from lib.step.errors import run_step
-from lib.step.files import read_json, write_text
+from lib.step.files import write_text
+
+
+@dataclass(frozen=True)
+class Draw:
+    """A calibration set by its size and the seed of its draw, and the mAP50-95 (0..1) that it gave in INT8."""
+
+    max_images: int
+    seed: int
+    map50_95_int8: float
 
 
 def main(argv=None):
@@ -32,20 +44,15 @@ def main(argv=None):
     parser.add_argument("--markdown", required=True, metavar="FILE.md")
     parser.add_argument("--plot", required=True, metavar="FILE.png")
     args = parser.parse_args(argv)
-    fp32 = read_json(args.run / "metrics" / args.model / args.imgsz / "exported.json")["map50_95"]
+    fp32 = Metrics.read(args.run / "metrics" / args.model / args.imgsz / "exported.json").map50_95
     metrics = args.run / "study" / "metrics" / args.model / args.imgsz / args.head
-    table = pd.DataFrame(
-        [
-            {
-                "max_images": count,
-                "seed": seed,
-                "map50_95_int8": read_json(metrics / f"{args.algorithm}-{count}-{seed}.json")["map50_95"],
-            }
-            for count in sorted(args.max_images)
-            for seed in sorted(args.seed)
-        ]
-    )
-    write_text(args.csv, to_csv(table.round({"map50_95_int8": MAP_DIGITS})))
+    draws = [
+        Draw(count, seed, ComparedMetrics.read(metrics / f"{args.algorithm}-{count}-{seed}.json").map50_95)
+        for count in sorted(args.max_images)
+        for seed in sorted(args.seed)
+    ]
+    write_text(args.csv, to_csv(frame(STUDY_COLUMNS, draws)))
+    table = pd.DataFrame(draws)
     write_text(args.markdown, summary(table, fp32))
     title = f"{args.model} {args.imgsz} {args.head}, {args.algorithm}: {len(args.seed)} draws of images each"
     calibration_study(table, fp32, title, args.plot)

@@ -12,7 +12,7 @@ from lib.accuracy.detection_set import write_detections
 from lib.accuracy.inference import detect_all, evaluation_images, onnx_runner
 from lib.data.names import read_names
 from lib.data.split import PARTS
-from lib.graph.onnx_session import detector_outputs
+from lib.graph.output_spec import detector_spec
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
 from lib.step.errors import run_step
@@ -30,7 +30,7 @@ def main(argv=None):
     parser.add_argument("--detections", required=True, metavar="FILE.npz")
     args = parser.parse_args(argv)
     images = evaluation_images(args.dataset, args.images)
-    outputs = detector_outputs(require(args.model, "model"), read_names(args.names))
+    outputs = detector_spec(require(args.model, "model"), read_names(args.names))
     title = f"FP32 {args.model.stem} {outputs.imgsz}"
     detections = detect_all(partial(onnx_runner, args.model), outputs, images, args.threads, title)
     write_detections(args.detections, detections)

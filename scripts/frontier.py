@@ -8,33 +8,46 @@ listed; there may be others.
 
 import sys
 import tempfile
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-import cv2
-import pandas as pd
 from tqdm import tqdm
 
+from lib.convert.conversion import Request, convert
+from lib.convert.frontier import Candidate, Frontier, find_frontier, sizes_of
+from lib.convert.images import noise_images
 from lib.data.imgsz import STRIDE, ImageSize
 from lib.detector.head import HEADS
 from lib.graph.export import AS_TRAINED, END2END, export, random_weights
-from lib.graph.onnx_file import load, save
-from lib.graph.surgery import adapt
-from lib.graph.surgery.proof import noise_image
-from lib.graph.surgery.simplify import simplify
+from lib.graph.onnx_file import load
 from lib.npu import toolkit
 from lib.npu.timing import clock, estimator
-from lib.npu.verdict import FAILS, RUNS, UNSURE, costs, verdict
+from lib.npu.verdict import costs
 from lib.results.columns import FRONTIER_COLUMNS
-from lib.results.table import to_csv
+from lib.results.table import frame, to_csv
 from lib.step import console
 from lib.step.arguments import StepParser, at_least, shape
 from lib.step.console import say
 from lib.step.errors import run_step
 from lib.step.files import write_text
 
-DIGITS = {column.name: column.digits for column in FRONTIER_COLUMNS}
-COSTS = ("npu_mcycles", "ms_low", "ms_high", "internal_kb", "weight_kb", "rknn_mb")
+
+@dataclass(frozen=True)
+class FrontierRow:
+    """A kind of model: its number of classes, the proportions of its input, its head, and where it ceases to run."""
+
+    classes: int
+    shape: str
+    head: str
+    frontier: Frontier
+    widest: int  # in pixels, that was to be tried
+
+    @property
+    def reason(self) -> str:
+        """Why nothing larger is taken."""
+        beyond = self.frontier.beyond
+        return beyond.verdict.reason if beyond else f"nothing wider than {self.widest} was tried"
 
 
 def main(argv=None):
@@ -44,11 +57,13 @@ def main(argv=None):
     # The number of builds is not known before they are made.
     with tempfile.TemporaryDirectory() as scratch, tqdm(file=console.terminal(), disable=None, unit=" builds") as bar:
         for classes, (wide, high), head in product(args.classes, args.shape, args.head):
-            kind = {"classes": classes, "shape": f"{wide}:{high}", "head": head}
-            bar.set_description(", ".join(map(str, kind.values())))
+            proportions = f"{wide}:{high}"
+            bar.set_description(f"{classes}, {proportions}, {head}")
             weights = random_weights(args.model, classes, args.seed, Path(scratch, "random.pt"))
-            rows.append(kind | search(weights, sizes_of(wide, high, args.step, args.largest), head, args, bar))
-    table = pd.DataFrame(rows)
+            sizes = sizes_of(wide, high, args.step, args.largest)
+            frontier = search(weights, sizes, head, args, bar)
+            rows.append(FrontierRow(classes, proportions, head, frontier, sizes[-1].width))
+    table = frame(FRONTIER_COLUMNS, rows)
     write_text(args.csv, to_csv(table))
     write_text(args.markdown, table.drop(columns="reason").fillna("").to_markdown(index=False) + "\n")
     say(f"largest sizes that run, {len(rows)} kinds of model: {args.markdown}")
@@ -78,69 +93,34 @@ def parse(argv):
     return args
 
 
-def sizes_of(wide: int, high: int, step: int, largest: int) -> list[ImageSize]:
-    """Image sizes of a shape, rising: widths are multiples of `step` up to `largest`, heights the nearest that fit."""
-    widths = range(step, largest + 1, step)
-    return [ImageSize(width, max(STRIDE, round(width * high / wide / STRIDE) * STRIDE)) for width in widths]
+def search(weights: Path, sizes: list[ImageSize], head: str, args, bar) -> Frontier:
+    """The largest of `sizes` that runs, and the next one."""
+
+    def candidate(size: ImageSize) -> Candidate:
+        bar.set_postfix_str(f"at {size}")
+        built = build(weights, size, head, args)
+        bar.update()
+        return built
+
+    return find_frontier(sizes, candidate)
 
 
-def search(weights: Path, sizes: list[ImageSize], head: str, args, bar) -> dict:
-    """Columns of the table: the largest of `sizes` that runs with its costs, the next one with why it does not run."""
-    built = {}
-
-    def verdict_at(size: ImageSize) -> str:
-        if size not in built:
-            bar.set_postfix_str(f"at {size}")
-            built[size] = build(weights, size, head, args)
-            bar.update()
-        return built[size]["verdict"]
-
-    last = last_that_holds(sizes, lambda size: verdict_at(size) != FAILS)
-    while last >= 0 and verdict_at(sizes[last]) != RUNS:
-        last -= 1
-    largest = built[sizes[last]] if last >= 0 else {}
-    row = {"largest": str(sizes[last]) if largest else None, **{name: largest.get(name) for name in COSTS}}
-    row["unsure"] = " ".join(str(size) for size in sizes if size in built and built[size]["verdict"] == UNSURE) or None
-    if last + 1 == len(sizes):
-        return row | {"next": None, "next_verdict": None, "reason": f"nothing wider than {sizes[-1].width} was tried"}
-    beyond = built[sizes[last + 1]]
-    return row | {"next": str(sizes[last + 1]), "next_verdict": beyond["verdict"], "reason": beyond["reason"]}
-
-
-def last_that_holds(sizes: list, holds) -> int:
-    """Index of the last size that `holds`, by bisection from the last one on; -1 where none does."""
-    low, high, position = -1, len(sizes) - 1, len(sizes) - 1
-    while low < high:
-        if holds(sizes[position]):
-            low = position
-        else:
-            high = position - 1
-        position = (low + high + 1) // 2
-    return low
-
-
-def build(weights: Path, size: ImageSize, head: str, args) -> dict:
-    """Export, adapt, calibrate on a image of noise, and build: columns of the table, and verdict and reason."""
+def build(weights: Path, size: ImageSize, head: str, args) -> Candidate:
+    """Export a model and convert it, calibrated on an image of noise."""
     with tempfile.TemporaryDirectory() as scratch:
-        onnx, noise, rknn_file = (Path(scratch, name) for name in ("adapted.onnx", "noise.png", "model.rknn"))
         exported = load(export(weights, size, args.opset, Path(scratch), args.end2end))
-        simplified, _ = simplify(exported, [], args.seed)
-        save(adapt(simplified, head, [], args.seed)[0], onnx)
-        cv2.imwrite(str(noise), noise_image(size, args.seed))
-        with toolkit.quantized(onnx, [noise], args.platform, "normal") as session:
-            build = session.export(rknn_file)
-    judged = verdict(build, args.cma_mb)
-    spent = costs(build, args.cma_mb, args.clock_mhz, estimator(args.measured))
-    return {
-        "npu_mcycles": round(build.npu_mcycles, DIGITS["npu_mcycles"]),
-        "ms_low": round(spent.ms_low, DIGITS["ms_low"]),
-        "ms_high": round(spent.ms_high, DIGITS["ms_high"]),
-        "internal_kb": round(build.internal_kb, DIGITS["internal_kb"]),
-        "weight_kb": round(build.weight_kb, DIGITS["weight_kb"]),
-        "rknn_mb": round(build.rknn_bytes / 1e6, DIGITS["rknn_mb"]),
-        "verdict": judged.result,
-        "reason": judged.reason,
-    }
+        request = Request(
+            exported,
+            head,
+            noise_images(size, 1, args.seed, Path(scratch)),
+            proven_on_noise=True,
+            platform=args.platform,
+            cma_mb=args.cma_mb,
+            seed=args.seed,
+        )
+        conversion = convert(request, Path(scratch))
+    spent = costs(conversion.build, args.cma_mb, args.clock_mhz, estimator(args.measured))
+    return Candidate(size, conversion.build, conversion.verdict, spent)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 Makes --output (and --proof, each pass with its largest differences as JSON) from --model for one --head:
   single  one output [1, 4+C, N, 1]; boxes divided by width and height
   split   per stride box logits [1, 64, H/s, W/s] and class scores [1, C, H/s, W/s]
-A model from Darknet is equalized too: each channel of a feature map gets the same range, measured on --images.
+A model with anchors is equalized too: each channel of a feature map gets the same range, measured on --images.
 After each pass the graph is run on a few letterboxed images of --images and on noise; when it predicts something else
 than before, by more than rounding, the step stops and writes nothing.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lib.detector.head import HEADS
 from lib.graph.onnx_file import load, save
-from lib.graph.surgery import MEASURED, adapt
+from lib.graph.surgery.pipeline import MEASURED, adapt
 from lib.graph.surgery.proof import proof_images
 from lib.step.arguments import StepParser
 from lib.step.console import say

@@ -11,13 +11,14 @@ from pathlib import Path
 from onnx import TensorProto
 
 from lib.data.imgsz import imgsz_argument
-from lib.detector.anchors import from_metadata
 from lib.detector.head import HEADS
-from lib.graph.onnx_file import load, metadata
-from lib.graph.surgery import PASSES_ON_IMAGES, PREPARATION, float32_weights, head_of, name_of, passes_of, split_again
-from lib.graph.surgery.detector import find_detector
+from lib.graph import families
+from lib.graph.onnx_file import load
 from lib.graph.surgery.fixed_size import fix_size
 from lib.graph.surgery.graph import Graph
+from lib.graph.surgery.output_form import OutputForm
+from lib.graph.surgery.passes import float32_weights
+from lib.graph.surgery.pipeline import adapted_spec, passes_of
 from lib.graph.surgery.simplify import simplify
 from lib.step.arguments import StepParser
 from lib.step.errors import run_step
@@ -34,8 +35,8 @@ def main(argv=None):
     model = load(args.model)
     for line in general(model):
         print(line)
-    if head := head_of(model):
-        print(f"surgery   done already, for head '{head}'")
+    if done := adapted_spec(model):
+        print(f"surgery   done already, for head '{done.head}'")
         return
     fixed, _ = fix_size(model, args.size)
     simplified, _ = simplify(fixed, [], seed=0)
@@ -59,44 +60,23 @@ def general(model):
 
 def head_lines(graph: Graph):
     """What surgery sees in a simplified graph: lines of text. Raises UserError when that is no detector."""
-    if layers := from_metadata(metadata(graph.model)):
-        strides = ", ".join(str(layer.stride) for layer in layers)
-        yield f"head      [yolo] of a model from Darknet, strides {strides}"
-        yield f"classes   {layers[0].classes}"
-        yield from surgery_lines(graph)
-        return
-    yield f"precision {'FP16 in places' if float32_weights.needed(graph) else 'FP32'}"
-    if split_again.is_split(graph):
-        names = split_again.outputs_in_order(graph)
-        yield f"head      split already: {', '.join(f'{name} {list(graph.shape(name))}' for name in names)}"
-        yield f"classes   {graph.shape(names[1])[1]}"
-        yield f"sigmoid   {split_again.sigmoids(graph)} on the class maps"
-    else:
-        detector = find_detector(graph)
-        form = "its best predictions, end-to-end (no NMS)" if detector.end2end else "boxes and scores in one output"
-        yield f"head      {form}{', transposed' if detector.transposed else ''}"
-        yield f"family    {detector.family}, box maps {[list(graph.shape(name)) for name in detector.box_maps]}"
-        yield f"classes   {detector.classes(graph)}"
-        yield f"sigmoid   {detector.sigmoids} on the class scores"
-    yield from surgery_lines(graph)
-
-
-def surgery_lines(graph: Graph):
-    """The passes that each head would take."""
+    form = families.recognize(graph)
+    yield f"precision {'FP16 in places' if float32_weights.PASS.needed(graph, form) else 'FP32'}"
+    for word, text in families.get(form.spec.family.name).described(graph, form).items():
+        yield f"{word:<9} {text}"
     for head in HEADS:
-        yield f"{head:<9} {' → '.join(passes_needed(graph, head))}"
+        yield f"{head:<9} {' → '.join(passes_needed(graph, form, head))}"
 
 
-def passes_needed(graph: Graph, head: str):
+def passes_needed(graph: Graph, form: OutputForm, head: str):
     """The names of the passes that give `graph` its `head`, each found after those before it are done to a copy."""
     copy = Graph(graph.model)
-    for each in (*PREPARATION, *passes_of(graph, head)):
-        if each.needed(copy):
-            yield name_of(each)
-            # A pass on images leaves the form of the outputs alone, and here are no images.
-            if each not in PASSES_ON_IMAGES:
-                each.rewrite(copy)
-                copy.tidy()
+    for surgery_pass in passes_of(form, head):
+        if surgery_pass.needed(copy, form):
+            yield surgery_pass.name
+            # One that measures images leaves the form of the outputs alone, and here are no images.
+            if not surgery_pass.measures_images:
+                form = surgery_pass.apply(copy, form, [])
 
 
 if __name__ == "__main__":

@@ -7,43 +7,30 @@ mAP. Without --dataset it calibrates on noise, which costs accuracy.
 
 import sys
 import tempfile
-from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
-import cv2
 import numpy as np
-from tqdm import tqdm
 
-from lib import tasks
 from lib.accuracy.detection_set import DetectionSet
 from lib.accuracy.evaluation import compared, measure
-from lib.accuracy.inference import onnx_runner, over_images
-from lib.accuracy.matching import SURE, found_again
-from lib.data.image_paths import image_paths
-from lib.data.images import read_image
-from lib.data.imgsz import imgsz_argument
-from lib.data.letterbox import letterbox
-from lib.data.split import shuffled
+from lib.accuracy.matching import SURE
+from lib.convert.comparison import agreement, read_truth
+from lib.convert.conversion import Adapted, Conversion, Request, convert
+from lib.convert.images import ImageChoice, draw_images, noise_images
+from lib.data.imgsz import ImageSize, imgsz_argument
 from lib.detector.head import HEADS, SPLIT
-from lib.detector.instances import Instances, nothing
-from lib.detector.output_spec import OutputSpec
-from lib.graph.onnx_file import class_names, load, save
-from lib.graph.onnx_session import open_session, outputs_of
-from lib.graph.surgery import MEASURED, PROVEN, adapt, head_of
+from lib.graph.onnx_file import load
 from lib.graph.surgery.fixed_size import fix_size
-from lib.graph.surgery.proof import noise_image
-from lib.graph.surgery.simplify import simplify
 from lib.npu import toolkit
 from lib.npu.rknn_file import read_rknn
-from lib.npu.verdict import verdict
 from lib.step import console
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
 from lib.step.errors import ToolkitError, UserError, run_step
-from lib.step.files import require, whole
+from lib.step.files import whole
 
 COMPARED = 64  # images, where there are no labels
+NOISE = 16  # images at most, where there are no images at all
 RESAMPLES = 1000  # of the images, for the interval of what INT8 keeps
 
 
@@ -54,7 +41,7 @@ def main(argv=None):
         # A failure tells the last of the toolkit's words, so they go to a file in any case.
         console.log_to(args.log or str(Path(scratch, "log")))
         try:
-            convert(args, Path(scratch))
+            run(args, Path(scratch))
         except ToolkitError as error:
             if args.log:
                 raise
@@ -82,10 +69,18 @@ def parse(argv):
                         help="of them, 0: all (default: %(default)s)")  # fmt: skip
     parser.add_argument("--labels", type=Path, metavar="DIR", help="labels in Ultralytics' layout: evaluate mAP too")
     parser.add_argument("--head", choices=HEADS, default=SPLIT, help="form of the outputs (default: %(default)s)")
-    parser.add_argument("--platform", choices=toolkit.PLATFORMS, default="rv1106", help="(default: %(default)s)")
-    parser.add_argument("--algorithm", choices=toolkit.ALGORITHMS, default="normal", help="(default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the calibration sample (default: %(default)s)")
-    parser.add_argument("--cma-mb", type=at_least(1), default=66, help="the board's CMA in MB (default: %(default)s)")
+    parser.add_argument(
+        "--platform", choices=toolkit.PLATFORMS, default=Request.platform, help="(default: %(default)s)"
+    )
+    parser.add_argument(
+        "--algorithm", choices=toolkit.ALGORITHMS, default=Request.algorithm, help="(default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=Request.seed, help="of the calibration sample (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--cma-mb", type=at_least(1), default=Request.cma_mb, help="the board's CMA in MB (default: %(default)s)"
+    )
     args = parser.parse_args(argv)
     args.output = args.output or args.model.with_suffix(".rknn")
     if args.output.resolve() == args.model.resolve() or args.output.is_dir():
@@ -95,147 +90,89 @@ def parse(argv):
     return args
 
 
-def convert(args, scratch: Path) -> None:
-    """Surgery, calibration, build, comparison; --output appears at the end, when all went well."""
-    exported, size = fix_size(load(args.model), args.size)
-    images = Images.of(args, size, scratch)
-    fitted = [letterbox(read_image(path), size)[0] for path in images.calibration[:MEASURED]]
-    simple = exported
-    # A model that went through surgery already was simplified before it, and is left alone.
-    if head_of(exported) is None:
-        simple, _ = simplify(exported, fitted[:PROVEN], args.seed)
-    adapted, record = adapt(simple, args.head, fitted, args.seed)
-    classes = class_names(adapted)
-    say(f"model      {args.model}: {size}, {', '.join(each['pass'] for each in record['passes']) or 'left as it is'}")
-    save(adapted, scratch / "model.onnx")
-    outputs = outputs_of(open_session(scratch / "model.onnx"))
-    with toolkit.quantized(scratch / "model.onnx", images.calibration, args.platform, args.algorithm) as session:
-        judged = verdict(session.export(scratch / "model.rknn"), args.cma_mb)
-        results = compare(scratch / "model.onnx", session, outputs, images.compared)
-    built = read_rknn(scratch / "model.rknn")
-    lines = difference(results, args, images, classes, outputs.task)
+def run(args, scratch: Path) -> None:
+    """Convert, and say what became of it; --output appears at the end, when all went well."""
+    model, size = fix_size(load(args.model), args.size)
+    images = choose_images(args, size, scratch)
+    request = Request(
+        model,
+        args.head,
+        images.calibration,
+        images.compared if args.labels else images.compared[:COMPARED],
+        platform=args.platform,
+        algorithm=args.algorithm,
+        cma_mb=args.cma_mb,
+        seed=args.seed,
+    )
+
+    def say_adapted(adapted: Adapted) -> None:
+        say(f"model      {args.model}: {size}, {', '.join(adapted.passes) or 'left as it is'}")
+
+    conversion = convert(request, scratch, say_adapted)
+    outputs = read_rknn(conversion.rknn).outputs
+    lines = difference(conversion, args, images.held_out)
     with whole(args.output) as part:
-        part.write_bytes((scratch / "model.rknn").read_bytes())
+        part.write_bytes(conversion.rknn.read_bytes())
     say(f"made       {args.output}: {args.output.stat().st_size / 1e6:.2f} MB for {args.platform}, head '{args.head}'")
     say(f"input      {size}, uint8 RGB, letterboxed, pixels as they are")
-    for each, cosine in zip(built.outputs, np.mean([each.cosines for each in results], axis=0)):
-        shape = list(each.shape)
-        say(f"output     {each.name} {shape} scale {each.scale:.6g} zero point {each.zero_point}, cosine {cosine:.4f}")
-    say(f"verdict    {judged.line}")
+    for tensor, cosine in zip(outputs, np.mean([image.cosines for image in conversion.comparisons], axis=0)):
+        scale = f"scale {tensor.scale:.6g} zero point {tensor.zero_point}"
+        say(f"output     {tensor.name} {list(tensor.shape)} {scale}, cosine {cosine:.4f}")
+    say(f"verdict    {conversion.verdict.line}")
     for line in lines:
         say(line)
 
 
-class Images(NamedTuple):
-    """What to calibrate on, letterboxed already, and what to compare on."""
-
-    calibration: list[Path]
-    compared: list[Path]
-    held_out: bool
-
-    @classmethod
-    def of(cls, args, size, scratch: Path) -> "Images":
-        """Draw them from --dataset, or make noise. Raises UserError when there are none."""
-        folder = scratch / "letterboxed"
-        folder.mkdir()
-        if args.dataset is None:
-            say(
-                "warning: no --dataset, so it calibrates on random noise, and INT8 scales will not fit real images "
-                "(YOLOv8n at 320: mAP50-95 0.33 instead of 0.38); see whether the model builds, do not flash it"
-            )
-            rng = np.random.default_rng(args.seed)
-            for number in range(min(args.max_images or 16, 16)):
-                cv2.imwrite(str(folder / f"{number:02}.png"), noise_image(size, rng))
-            found = image_paths(folder)
-            return cls(found, found, False)
-        found = image_paths(require(args.dataset, "folder of images"))
-        if not found:
-            raise UserError(f"{args.dataset} holds no image (jpg, jpeg, png) to calibrate on")
-        order = shuffled([str(path) for path in found], args.seed)
-        chosen, others = order[: args.max_images or len(order)], order[args.max_images or len(order) :]
-        if args.max_images > len(found):
-            say(f"warning: {args.dataset} holds {len(found)} images, not {args.max_images}; all of them are used")
-        calibration = []
-        for number, path in enumerate(tqdm(chosen, "letterbox", file=console.terminal(), disable=None, leave=False)):
-            calibration.append(folder / f"{number:06}.png")
-            cv2.imwrite(str(calibration[-1]), letterbox(read_image(path), size)[0][:, :, ::-1])
-        compared = sorted(others or chosen)
-        return cls(calibration, [Path(path) for path in compared[: None if args.labels else COMPARED]], bool(others))
-
-
-class Result(NamedTuple):
-    """One image through both models."""
-
-    size: tuple[int, int]
-    fp32: Instances
-    int8: Instances
-    cosines: list[float]  # of each raw output in INT8 to that in FP32
-
-
-def compare(model: Path, session: toolkit.Session, outputs: OutputSpec, images: list[Path]) -> list[Result]:
-    """Each image through the FP32 model and the simulator."""
-    return over_images(
-        lambda: (onnx_runner(model), session.simulate()), partial(_compare, outputs), images, 1, "FP32 and INT8"
+def choose_images(args, size: ImageSize, scratch: Path) -> ImageChoice:
+    """Draw them from --dataset, or make noise. Raises UserError when there are none."""
+    folder = scratch / "letterboxed"
+    folder.mkdir()
+    if args.dataset is not None:
+        return draw_images(args.dataset, size, args.max_images, args.seed, folder)
+    say(
+        "warning: no --dataset, so it calibrates on random noise, and INT8 scales will not fit real images "
+        "(YOLOv8n at 320: mAP50-95 0.33 instead of 0.38); see whether the model builds, do not flash it"
     )
+    noise = noise_images(size, min(args.max_images or NOISE, NOISE), args.seed, folder)
+    return ImageChoice(noise, noise, held_out=False)
 
 
-def _compare(outputs: OutputSpec, runs, path: Path) -> Result:
-    fitted, fit = letterbox(read_image(path), outputs.imgsz)
-    raw = [run(fitted) for run in runs]
-    found = [tasks.get(outputs.task).instances(outputs, each, fit) for each in raw]
-    return Result(fit.source, *found, [cosine(*pair) for pair in zip(*raw, strict=True)])
-
-
-def cosine(first: np.ndarray, second: np.ndarray) -> float:
-    """Cosine of the angle between two outputs as vectors."""
-    a, b = (each.ravel().astype(np.float64) for each in (first, second))
-    return float(a @ b / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-12))
-
-
-def difference(results: list[Result], args, images: Images, classes: list[str], task: str) -> list[str]:
+def difference(conversion: Conversion, args, held_out: bool) -> list[str]:
     """How far INT8 is from FP32, as lines for people."""
-    whose = "that it was not calibrated with" if images.held_out else "that it was calibrated with"
-    on = f"on {len(results)} images {whose}"
+    images, outputs = conversion.comparisons, conversion.adapted.outputs
+    on = f"on {len(images)} images {'that it was not calibrated with' if held_out else 'that it was calibrated with'}"
     if args.labels:
-        sizes = [each.size for each in results]
-        truth = read_truth(args, images.compared, sizes, len(classes), task)
-        names = [path.name for path in images.compared]
-        (fp32, baseline), (int8, measured) = (
-            measure(truth, DetectionSet(names, sizes, instances, task), classes, RESAMPLES, args.seed)
-            for instances in ([result.fp32 for result in results], [result.int8 for result in results])
-        )
-        kept = compared(int8, measured, baseline)
-        share = "nothing to keep"
-        if kept.retention is not None:
-            limits = f"{kept.retention_low:.1%} to {kept.retention_high:.1%}"
-            share = f"{kept.retention:.1%} kept, 95 % interval {limits}"
-        return [
-            f"mAP50-95   FP32 {fp32.map50_95:.4f}, INT8 {int8.map50_95:.4f} ({share}) {on}",
-            f"mAP50      FP32 {fp32.map50:.4f}, INT8 {int8.map50:.4f}",
-        ]
+        return accuracy(conversion, args, on)
     if args.dataset is None:
         return []
-    matched = [pair for each in results for pair in found_again(each.fp32, each.int8, tasks.get(task).overlap)]
-    sure = sum(int((each.fp32.scores >= SURE).sum()) for each in results)
-    if not sure:
+    agreed = agreement(images, outputs.task)
+    if not agreed.sure:
         return [f"detections none in FP32 from score {SURE} on, {on}: are these images of what the model finds?"]
-    overlap, change = np.mean(matched, axis=0) if matched else (0.0, 0.0)
+    share = f"{agreed.matched} of FP32's {agreed.sure} ({agreed.matched / agreed.sure:.1%})"
     return [
-        f"detections INT8 finds {len(matched)} of FP32's {sure} ({len(matched) / sure:.1%}), "
-        f"mean IoU {overlap:.3f}, mean change of score {change:+.3f}, {on}"
+        f"detections INT8 finds {share}, "
+        f"mean IoU {agreed.overlap:.3f}, mean change of score {agreed.score_change:+.3f}, {on}"
     ]
 
 
-def read_truth(args, images: list[Path], sizes: list, classes: int, task: str) -> list[Instances]:
-    """What is labelled in each image; one without a label file is background. Raises UserError when no one has any."""
-    require(args.labels, "folder of labels")
-    truth = []
-    for path, size in zip(images, sizes):
-        label = args.labels / path.relative_to(args.dataset).with_suffix(".txt")
-        truth.append(tasks.get(task).read_label(label, size, classes) if label.exists() else nothing())
-    if not any(map(len, truth)):
-        raise UserError(f"{args.labels} holds no box for the {len(images)} images; labels are named as images are")
-    return truth
+def accuracy(conversion: Conversion, args, on: str) -> list[str]:
+    """mAP in FP32 and in INT8 against --labels, as lines for people."""
+    images, classes, task = conversion.comparisons, conversion.adapted.classes, conversion.adapted.outputs.task
+    truth = read_truth(images, args.dataset, args.labels, len(classes), task)
+    names, sizes = [image.path.name for image in images], [image.size for image in images]
+    (fp32, baseline), (int8, resampled) = (
+        measure(truth, DetectionSet(names, sizes, instances, task), classes, RESAMPLES, args.seed)
+        for instances in ([image.fp32 for image in images], [image.int8 for image in images])
+    )
+    kept = compared(int8, resampled, baseline)
+    share = "nothing to keep"
+    if kept.retention is not None:
+        limits = f"{kept.retention_low:.1%} to {kept.retention_high:.1%}"
+        share = f"{kept.retention:.1%} kept, 95 % interval {limits}"
+    return [
+        f"mAP50-95   FP32 {fp32.map50_95:.4f}, INT8 {int8.map50_95:.4f} ({share}) {on}",
+        f"mAP50      FP32 {fp32.map50:.4f}, INT8 {int8.map50:.4f}",
+    ]
 
 
 def complaints(log: Path) -> str:

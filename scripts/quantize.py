@@ -16,7 +16,7 @@ from lib.accuracy.inference import detect_all, evaluation_images
 from lib.data.calibration import calibration_images
 from lib.data.names import read_names
 from lib.data.split import PARTS
-from lib.graph.onnx_session import detector_outputs
+from lib.graph.output_spec import detector_spec
 from lib.npu import toolkit
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
@@ -29,7 +29,7 @@ def main(argv=None):
     args = parse(argv)
     calibration = calibration_images(args.calibration)
     images = evaluation_images(args.dataset, args.images)
-    outputs = detector_outputs(require(args.model, "model"), read_names(args.names))
+    outputs = detector_spec(require(args.model, "model"), read_names(args.names))
     with toolkit.quantized(args.model, calibration, args.platform, args.algorithm) as session:
         build = session.export(args.output)
         build.write(args.build)

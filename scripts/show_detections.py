@@ -52,7 +52,7 @@ def shown(args) -> dict[str, Path]:
         Variant(args.model[0], args.imgsz[0], head, args.algorithm[0], max(args.max_images)) for head in args.head
     ]
     fp32 = {f"FP32 baseline, {args.model[0]} {args.imgsz[0]}": run_files.fp32_detections(args.run, variants[0])}
-    return fp32 | {f"INT8, {each.head}": run_files.detections(args.run, each) for each in variants}
+    return fp32 | {f"INT8, {variant.head}": run_files.detections(args.run, variant) for variant in variants}
 
 
 if __name__ == "__main__":

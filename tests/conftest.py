@@ -193,7 +193,7 @@ def heldout(tmp_path_factory) -> Path:
 def split_onnx(exported, tmp_path_factory) -> Path:
     """The small detector with the head 'split'."""
     from lib.graph.onnx_file import save
-    from lib.graph.surgery import adapt
+    from lib.graph.surgery.pipeline import adapt
 
     path = tmp_path_factory.mktemp("adapted") / "split.onnx"
     save(adapt(exported[1], "split", [image(0, 96, 64)], seed=0)[0], path)

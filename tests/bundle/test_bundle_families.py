@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 from conftest import fresh_detector, image
+from random_models import Case
 
 from lib import tasks
 from lib.accuracy.evaluation import measure
@@ -15,23 +16,23 @@ from lib.accuracy.inference import detect_all
 from lib.accuracy.metrics import ComparedMetrics
 from lib.bundle import program
 from lib.bundle.check import problems
-from lib.bundle.contract import Accuracy, Contract
-from lib.bundle.describe import describe
+from lib.bundle.contract import Contract
 from lib.bundle.make import make, read_evaluation
 from lib.data.calibration import calibration_images, calibration_list
 from lib.data.imgsz import ImageSize
-from lib.detector.anchors import YoloLayer
-from lib.detector.head import ANCHORS, DFL, SPLIT
+from lib.detector.families.anchors import AnchorLayer, Anchors
+from lib.detector.families.dfl import Dfl
+from lib.detector.head import SPLIT
 from lib.detector.output_spec import OutputSpec
 from lib.graph.darknet.convert import convert
 from lib.graph.darknet.layers import Convolutional
 from lib.graph.darknet.network import read_network
 from lib.graph.export import export
 from lib.graph.onnx_file import load, save
-from lib.graph.onnx_session import detector_outputs
-from lib.graph.surgery import adapt
+from lib.graph.output_spec import detector_spec
+from lib.graph.surgery.pipeline import adapt
 from lib.npu import toolkit
-from lib.npu.rknn_file import RknnFile, RknnTensor
+from lib.npu.rknn_file import RknnTensor
 from lib.npu.verdict import Costs, Judgement, Verdict
 from lib.results import run_files
 from lib.results.sweep import Variant
@@ -132,7 +133,7 @@ def bundle(request, tmp_path_factory, listed, heldout):
     rknn.parent.mkdir(parents=True)
     with toolkit.quantized(onnx, calibration_images(listing), "rv1106", "normal") as session:
         session.export(rknn).write(run_files.rknn(run, variant, "build.json"))
-        outputs = detector_outputs(onnx, NAMES)
+        outputs = detector_spec(onnx, NAMES)
         found = detect_all(session.simulate, outputs, evaluation.images, 1, "INT8")
     ground_truth = tasks.get(found.task).ground_truth
     truth = [ground_truth(run / "dataset", image, size, len(NAMES)) for image, size in zip(found.images, found.sizes)]
@@ -164,7 +165,7 @@ def test_contract_tells_the_family_and_whether_there_is_nms(bundle):
     if kind == "eight-bins":
         assert list(contract.outputs[0].channels) == ["0 to 7", "8 to 15", "16 to 23", "24 to 31"]
     if family == "anchors":
-        first, second = contract.output_spec().darknet
+        first, second = contract.output_spec().family.layers
         assert [first.stride, second.stride] == [16, 32] and second.new_coords and second.scale_x_y == 2
         box, objectness, scores = contract.outputs[3:]
         assert box.anchors == ((23.0, 27.0), (37.0, 58.0)) and list(box.channels)[-1] == "6 to 7"
@@ -197,18 +198,18 @@ def test_header_of_any_family_is_cplusplus_too(bundle, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("family", "channels", "layers", "anchors", "reason"),
+    ("family", "reason"),
     [
-        (DFL, 4 * 33, 0, 0, "33 bins a side, decode.h reads up to 32"),
-        (ANCHORS, 4, 7, 1, r"7 \[yolo\] layers, decode.h reads up to 6"),
-        (ANCHORS, 68, 1, 17, r"17 anchors in a \[yolo\] layer, decode.h reads up to 16"),
+        (Dfl(bins=33), "33 bins a side, decode.h reads up to 32"),
+        (Anchors((AnchorLayer(16, ((10.0, 10.0),)),) * 7), r"7 \[yolo\] layers, decode.h reads up to 6"),
+        (
+            Anchors((AnchorLayer(16, ((10.0, 10.0),) * 17),)),
+            r"17 anchors in a \[yolo\] layer, decode.h reads up to 16",
+        ),
     ],
 )
-def test_more_than_the_decoder_has_room_for_is_one_sentence(family, channels, layers, anchors, reason):
-    box = RknnTensor("box", (1, channels, 2, 3), (1, 9, 2, 3, 16), "int8", 0.1, 0)
-    model = RknnFile(box, (box, box), (0,) * 3, (255,) * 3, "2.3.2", "rv1106")
-    layer = YoloLayer(16, ((10.0, 10.0),) * anchors, 4, 1.0, False)
-    outputs = OutputSpec(SIZE, SPLIT, 4, (layer,) * layers)
-    accuracy = Accuracy(1, 0.5, 0.5, 0.5, 0.5, "heldout")
+def test_more_than_the_decoder_has_room_for_is_one_sentence(family, reason):
+    spec = OutputSpec(SIZE, SPLIT, family, 4)
+    box = RknnTensor("box", spec.maps()[0].shape(SIZE), (1, 9, 2, 3, 16), "int8", 0.1, 0)
     with pytest.raises(UserError, match=reason):
-        describe(model, Variant("m", "96x64", SPLIT, "normal", 8), family, outputs, NAMES, accuracy, {})
+        Case(spec, [box, box], []).contract("m", NAMES)

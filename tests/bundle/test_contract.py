@@ -8,6 +8,8 @@ import pytest
 from random_models import KINDS, random_case
 
 from lib.bundle.contract import CONTRACT, Contract
+from lib.detector.families.anchors import Anchors
+from lib.detector.head import SPLIT
 from lib.step.errors import UserError
 
 
@@ -23,7 +25,7 @@ def test_what_is_written_is_read_and_written_again(tmp_path, seed):
     again = Contract.of_bundle(tmp_path)
     again.write(tmp_path / "again.json")
     assert (tmp_path / CONTRACT).read_bytes() == (tmp_path / "again.json").read_bytes()
-    assert again.tensors() == case.tensors and again.output_spec() == case.outputs
+    assert again.tensors() == case.tensors and again.output_spec() == case.spec
 
 
 KEYS = [
@@ -37,7 +39,7 @@ OUTPUT_KEYS = [
 
 
 def test_keys_and_their_order_are_what_people_and_programs_read():
-    contract = written(KINDS.index(("anchors", "split")))
+    contract = written(KINDS.index((Anchors, SPLIT)))
     assert list(contract) == KEYS
     assert list(contract["outputs"][0]) == [*OUTPUT_KEYS, "anchors", "scale_x_y", "new_coords"]
     assert list(contract["outputs"][1]) == OUTPUT_KEYS
@@ -48,7 +50,10 @@ def test_keys_and_their_order_are_what_people_and_programs_read():
     [
         (("variant", "head"), 1, "variant: head is 1, not text"),
         (("variant", "max_images"), "8", 'variant: max_images is "8", not a whole number'),
-        (("family",), "yolox", "family is"),
+        (("family",), "yolox", "there is no family 'yolox'; there are "),
+        (("metadata",), {"rv1106.darknet": "[1]"}, "outputs that nothing decodes: rv1106.darknet"),
+        (("metadata",), {"rv1106.darknet": "["}, "outputs that nothing decodes: "),
+        (("metadata",), {}, "outputs that nothing decodes: "),
         (("end2end",), 0, "end2end is 0, not true or false"),
         (("input", "width"), 320.5, "input.width is 320.5, not a whole number"),
         (("input", "shape"), [1, 2, 3], "input.shape is [1, 2, 3], not a list of 4"),
@@ -62,7 +67,7 @@ def test_keys_and_their_order_are_what_people_and_programs_read():
     ],
 )
 def test_a_wrong_value_is_told_by_file_and_key(tmp_path, keys, value, said):
-    contract = written(0)
+    contract = written(KINDS.index((Anchors, SPLIT)))
     part = contract
     for key in keys[:-1]:
         part = part[key]

@@ -12,15 +12,15 @@ from conftest import ROOT
 from random_models import FAMILIES, KINDS, random_case
 
 from lib.bundle import HERE
-from lib.bundle.c_family import c_family
-from lib.bundle.describe import MOST_ANCHORS, MOST_BINS, MOST_LAYERS
 from lib.bundle.layout import PADDING, from_native, to_native
 from lib.bundle.program import FLAGS
 from lib.bundle.same_detections import demand_same
 from lib.data.imgsz import ImageSize
 from lib.data.letterbox import fit_of
 from lib.detector import nms as python
-from lib.detector.head import ANCHORS, DFL, HEADS, SPLIT
+from lib.detector.families.anchors import MOST_ANCHORS, MOST_LAYERS
+from lib.detector.families.dfl import MOST_BINS, Dfl
+from lib.detector.head import HEADS, SPLIT
 from lib.detector.instances import Instances
 from lib.step.errors import UserError
 
@@ -99,21 +99,21 @@ def opened(path):
 
 
 def model_of(shim, case) -> Model:
-    model, spec = Model(), case.outputs
-    model.head, model.family = HEADS.index(spec.head), shim.shim_family(FAMILIES.index(case.family))
+    model, spec = Model(), case.spec
+    model.head, model.family = HEADS.index(spec.head), shim.shim_family(FAMILIES.index(type(spec.family)))
     model.end2end, (model.width, model.height), model.classes = spec.end2end, spec.imgsz, spec.classes
-    levels = c_family(case.family, spec).levels
+    levels, details = spec.family.levels(), spec.family.c_details()
     model.level_count, model.output_count = len(levels), len(case.tensors)
     for row, level in zip(model.levels, levels):
         row.stride, row.per_cell = level
     for row, tensor in zip(model.outputs, case.tensors):
         row.channels, row.zero_point, row.scale = tensor.shape[1], tensor.zero_point, tensor.scale
         _, row.c1, row.height, row.width, row.c2 = tensor.native_shape
-    if spec.darknet:
+    if details:
         model.details = (Details * MOST_LAYERS)()
-    for row, layer in zip(range(len(spec.darknet)), spec.darknet):
-        model.details[row].new_coords, model.details[row].scale_x_y = layer.new_coords, layer.scale_x_y
-        for anchor, sides in zip(model.details[row].anchors, layer.anchors):
+    for row, (new_coords, scale_x_y, anchors) in enumerate(details):
+        model.details[row].new_coords, model.details[row].scale_x_y = new_coords, scale_x_y
+        for anchor, sides in zip(model.details[row].anchors, anchors):
             anchor[:] = sides
     return model
 
@@ -152,7 +152,7 @@ def both(shim, seed, monkeypatch):
     room, most = (int(rng.choice(sizes)) for sizes in ([1, 7, 100, 30_000], [1, 5, 300, 30_000]))
     source = tuple(map(int, rng.integers(1, 2000, 2)))
     monkeypatch.setattr(python, "MOST_CANDIDATES", room)
-    expected = case.outputs.instances(case.floats(), fit_of(source, case.outputs.imgsz), confidence, iou, most)
+    expected = case.spec.instances(case.floats(), fit_of(source, case.spec.imgsz), confidence, iou, most)
     decoder = Decoder(shim, model_of(shim, case))
     assert decoder.status == 0
     return expected, decoder.run(case.natives(), source, confidence, iou, room, most)
@@ -322,7 +322,7 @@ def test_end_to_end_model_needs_no_threshold_of_overlap(shim, seed):
 def test_models_that_are_none_are_refused(shim, seed):
     case = random_case(seed)
     family, head = KINDS[seed]
-    imgsz, classes = case.outputs.imgsz, case.outputs.classes
+    imgsz, classes = case.spec.imgsz, case.spec.classes
 
     def status(change):
         model = model_of(shim, case)
@@ -351,13 +351,13 @@ def test_models_that_are_none_are_refused(shim, seed):
         assert [status(set_to("family", other)) for other in others] == [-1, -1]
     # Box logits that span more than exponentials of a DFL can hold.
     assert status(set_to("scale", 2.74, 0)) == 0
-    assert status(set_to("scale", 2.75, 0)) == (-1 if (family, head) == (DFL, SPLIT) else 0)
+    assert status(set_to("scale", 2.75, 0)) == (-1 if (family, head) == (Dfl, SPLIT) else 0)
 
 
 @pytest.mark.parametrize("seed", range(len(KINDS)))
 def test_levels_that_are_none_are_refused(shim, seed):
     case = random_case(seed)
-    anchors = case.family == ANCHORS
+    anchors = bool(case.spec.family.c_details())
 
     def status(name=None, value=None):
         model = model_of(shim, case)
@@ -373,7 +373,7 @@ def test_levels_that_are_none_are_refused(shim, seed):
         return Decoder(shim, model).status
 
     assert status() == 0
-    levels = c_family(case.family, case.outputs).levels
+    levels = case.spec.family.levels()
     wrong = {
         "level_count": (-1, 0, len(levels) + 1, MOST_LAYERS + 1),
         "stride": (-8, 0, 8193, 2**31 - 1, 7),
@@ -392,7 +392,7 @@ def test_levels_that_are_none_are_refused(shim, seed):
 
 
 def test_bins_of_a_dfl_are_at_most_a_number(shim):
-    case = random_case(KINDS.index((DFL, SPLIT)))
+    case = random_case(KINDS.index((Dfl, SPLIT)))
 
     def status(bins, first=0):
         model = model_of(shim, case)

@@ -8,15 +8,18 @@ import numpy as np
 import pytest
 from random_models import KINDS, Case, random_case
 
-from lib.bundle import HERE, decoder, golden, program
-from lib.bundle.c_family import HEADERS
+from lib.bundle import DECODER, HERE, golden, headers, program
 from lib.bundle.c_names import c_prefix
 from lib.bundle.contract import Contract
 from lib.bundle.model_h import model_h
 from lib.bundle.same_detections import demand_same
 from lib.data.imgsz import ImageSize
 from lib.data.letterbox import fit_of
-from lib.detector.head import ANCHORS, DFL, DISTANCES, SINGLE, SPLIT
+from lib.detector.families import Family
+from lib.detector.families.anchors import Anchors
+from lib.detector.families.dfl import Dfl
+from lib.detector.families.distances import Distances
+from lib.detector.head import SINGLE, SPLIT
 from lib.detector.output_spec import OutputSpec
 from lib.npu.rknn_file import RknnTensor
 from lib.results.sweep import Variant
@@ -73,12 +76,12 @@ int main(void)
 def bundle(folder, contract: Contract) -> None:
     """The C files of a bundle."""
     folder.mkdir()
-    for name in decoder(HEADERS[contract.family]):
+    for name in (*headers(contract.output_spec()), DECODER):
         shutil.copy(HERE / name, folder)
     (folder / "model.h").write_text(model_h(contract))
 
 
-def case_of(family: str, head: str) -> Case:
+def case_of(family: type[Family], head: str) -> Case:
     """A random model that finds something, and NMS drops something of."""
     return random_case(KINDS.index((family, head)) + 2 * len(KINDS))
 
@@ -90,7 +93,7 @@ def compiled(folder, source: str, *flags: str, language: str = "c") -> subproces
 
 
 @pytest.mark.parametrize(
-    "models", [((DFL, SINGLE), (DFL, SPLIT)), ((ANCHORS, SPLIT), (DISTANCES, SPLIT), (DFL, SINGLE))]
+    "models", [((Dfl, SINGLE), (Dfl, SPLIT)), ((Anchors, SPLIT), (Distances, SPLIT), (Dfl, SINGLE))]
 )
 def test_one_program_holds_several_models(tmp_path, models):
     cases = [case_of(*kind) for kind in models]
@@ -109,7 +112,7 @@ def test_one_program_holds_several_models(tmp_path, models):
     printed = subprocess.run("./program", cwd=tmp_path, check=True, capture_output=True, text=True).stdout
     for case, contract, text in zip(cases, contracts, printed.split("end\n")):
         suggested = contract.thresholds
-        expected = case.outputs.instances(
+        expected = case.spec.instances(
             case.floats(), fit_of(SOURCE, contract.input.imgsz), suggested.confidence, suggested.iou
         )
         assert len(expected) > 3
@@ -153,8 +156,8 @@ def test_every_model_has_a_name_of_its_own_in_c(tmp_path):
 def test_class_names_reach_c_as_they_are(tmp_path):
     names = ['say "hi"', "back\\slash", "what??/", "schön", "%d", "1\N{SNOWMAN}2", "*/"]
     tensor = RknnTensor("out*/put", (1, 4 + len(names), 21, 1), (1, 1, 21, 1, 16), "int8", 0.25, -128)
-    spec = OutputSpec(ImageSize(32, 32), SINGLE, len(names))
-    contract = Case(DFL, spec, [tensor], []).contract("names", names)
+    spec = OutputSpec(ImageSize(32, 32), SINGLE, Dfl(), len(names))
+    contract = Case(spec, [tensor], []).contract("names", names)
     bundle(tmp_path / "bundle", contract)
     program.build(tmp_path / "bundle", program.compiler(), tmp_path / "decode")
     (tmp_path / "image.txt").write_text("32 32\n")

@@ -5,15 +5,17 @@ import pytest
 
 from lib.data.imgsz import ImageSize
 from lib.data.letterbox import letterbox
-from lib.detector.head import EXPORTED, SINGLE, SPLIT, anchor_points, decode, dfl
+from lib.detector.families.dfl import Dfl, mean_bins
+from lib.detector.head import EXPORTED, SINGLE, SPLIT
 from lib.detector.nms import detect
+from lib.detector.output_spec import OutputSpec
 from lib.step.errors import UserError
 
 SIZE = ImageSize(96, 64)
 
 
 def test_anchor_points_are_cell_centres_of_strides_8_16_32():
-    points, strides = anchor_points(SIZE)
+    points, strides = Dfl().centres(SIZE)
     assert len(points) == 12 * 8 + 6 * 4 + 3 * 2
     assert points[0].tolist() == [0.5, 0.5] and points[1].tolist() == [1.5, 0.5] and points[12].tolist() == [0.5, 1.5]
     assert strides.ravel().tolist() == [8] * 96 + [16] * 24 + [32] * 6
@@ -24,13 +26,13 @@ def test_dfl_is_the_mean_bin_under_the_softmax():
     for side, weights in enumerate([{0: 1}, {15: 1}, {3: 1, 4: 1}, {2: 3, 6: 1}]):
         for position, weight in weights.items():
             logits[0, side * 16 + position] = np.log(weight)
-    np.testing.assert_allclose(dfl(logits), [[0, 15, 3.5, 3]], atol=1e-5)
+    np.testing.assert_allclose(mean_bins(logits), [[0, 15, 3.5, 3]], atol=1e-5)
 
 
 def random_predictions(seed: int, classes: int = 4) -> np.ndarray:
     """Predictions [N, 4+C] whose boxes lie around their anchor points at whole numbers of strides."""
     rng = np.random.default_rng(seed)
-    points, strides = anchor_points(SIZE)
+    points, strides = Dfl().centres(SIZE)
     distances = rng.integers(0, 16, (len(points), 4))
     low, high = points - distances[:, :2], points + distances[:, 2:]
     scores = rng.random((len(points), classes))
@@ -51,13 +53,15 @@ def test_both_heads_decode_to_what_the_exported_one_does():
                   for part in (bins[rows], predictions[rows, 4:])]  # fmt: skip
         start += height * width
     for head, outputs in ((EXPORTED, [exported]), (SINGLE, [single]), (SPLIT, split)):
-        np.testing.assert_allclose(decode(outputs, head, SIZE), predictions, atol=1e-4, err_msg=head)
+        np.testing.assert_allclose(
+            OutputSpec(SIZE, head, Dfl(), 4).predictions(outputs), predictions, atol=1e-4, err_msg=head
+        )
 
 
 @pytest.mark.parametrize("head", [EXPORTED, SINGLE, SPLIT])
 def test_outputs_of_another_size_are_refused(head):
     with pytest.raises(UserError, match="not the"):
-        decode([np.zeros((1, 8, 99))], head, SIZE)
+        OutputSpec(SIZE, head, Dfl(), 4).predictions([np.zeros((1, 8, 99))])
 
 
 def test_nms_is_class_wise_and_best_first():

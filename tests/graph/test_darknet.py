@@ -5,6 +5,7 @@ import shutil
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -26,9 +27,9 @@ from lib.data.images import read_image
 from lib.data.imgsz import ImageSize
 from lib.data.letterbox import letterbox
 from lib.data.names import read_names
-from lib.detector.anchors import METADATA_KEY, YoloLayer, decode_maps, from_metadata, to_metadata
-from lib.detector.head import EXPORTED, SINGLE, SPLIT, decode
-from lib.detector.nms import detect
+from lib.detector.families.anchors import AnchorLayer, Anchors
+from lib.detector.head import SINGLE, SPLIT
+from lib.detector.output_spec import OutputSpec
 from lib.graph.darknet.cfg import read_cfg
 from lib.graph.darknet.convert import convert
 from lib.graph.darknet.layers import Convolutional
@@ -36,8 +37,8 @@ from lib.graph.darknet.network import read_network
 from lib.graph.darknet.weights import read_weights
 from lib.graph.onnx_file import metadata, save
 from lib.graph.onnx_session import infer, open_session, to_tensor
-from lib.graph.onnx_session import outputs_of as detector_outputs_of
-from lib.graph.surgery import adapt
+from lib.graph.output_spec import output_spec_of
+from lib.graph.surgery.pipeline import adapt
 from lib.npu import toolkit
 from lib.npu.build import Build
 from lib.npu.build_log import read_build_log
@@ -123,8 +124,9 @@ def assert_like_opencv(cfg, weights, imgsz=SIZE, tolerance=1e-4):
     np.testing.assert_allclose(found[:, 4:], predictions[:, 4:], atol=tolerance)
     split, _ = adapt(model, SPLIT, [letterbox(image(0), imgsz)[0]], seed=0)
     outputs = infer(open_session(split.SerializeToString()), tensor)
-    for raw, layer, box in zip(maps, from_metadata(metadata(model)), outputs[0::3]):
-        raw = raw.reshape(len(layer.anchors), 5 + layer.classes, *raw.shape[2:])
+    spec = output_spec_of(model)
+    for raw, layer, box in zip(maps, spec.family.layers, outputs[0::3], strict=True):
+        raw = raw.reshape(len(layer.anchors), 5 + spec.classes, *raw.shape[2:])
         assert raw.std() > 0.1
         expected = raw[:, :4].transpose(1, 0, 2, 3).reshape(box.shape)
         np.testing.assert_allclose(box, expected, atol=tolerance * max(1, np.abs(expected).max()))
@@ -251,12 +253,11 @@ def test_map_of_published_weights_is_that_of_opencv(darknet_assets, coco128, nam
     size = ImageSize(320, 320)
     files = (darknet_assets / f"{name}.cfg", darknet_assets / f"{name}.weights", darknet_assets / "coco.names")
     model = convert(*files, size, opset=19)
-    session, layers = open_session(model.SerializeToString()), from_metadata(metadata(model))
+    session, spec = open_session(model.SerializeToString()), output_spec_of(model)
     truth, found, sizes = [], [], []
     for path in images:
         fitted, fit = letterbox(read_image(path), size)
-        predictions = decode(infer(session, to_tensor(fitted)), EXPORTED, size, layers)
-        found.append(detect(predictions, fit, confidence=0.2))
+        found.append(spec.instances(infer(session, to_tensor(fitted)), fit, confidence=0.2))
         truth.append(tasks.get(tasks.DEFAULT).ground_truth(folder, path.name, fit.source, 80))
         sizes.append(fit.source)
     names = read_names([str(darknet_assets / "coco.names")])
@@ -310,32 +311,35 @@ def test_heads_are_proven_and_run_on_the_npu(small, opset):
 )
 def test_metadata_that_does_not_fit_is_caught(small, head, fault, reason):
     model = convert(*small, None, None, opset=19)
-    first, second = from_metadata(metadata(model))
-    wrong = to_metadata((YoloLayer(**vars(first) | fault), second))
-    next(each for each in model.metadata_props if each.key == METADATA_KEY).value = wrong[METADATA_KEY]
+    spec = output_spec_of(model)
+    first, second = spec.family.layers
+    wrong = replace(spec, family=Anchors((replace(first, **fault), second)))
+    onnx.helper.set_model_props(model, metadata(model) | wrong.to_metadata())
     with pytest.raises(UserError, match=reason):
         adapt(model, head, IMAGES, seed=0)
 
 
 def test_decoding_by_hand():
     """One cell of two, one anchor: every quantity has its formula's value."""
-    layer = YoloLayer(32, ((20.0, 10.0),), 2, scale_x_y=1.2, new_coords=False)
+    layer = AnchorLayer(32, ((20.0, 10.0),), scale_x_y=1.2, new_coords=False)
     size = ImageSize(64, 32)
+    spec = OutputSpec(size, SPLIT, Anchors((layer,)), 2)
     box = np.zeros((1, 4, 1, 2), np.float32)
     box[0, :, 0, 1] = [np.log(3), 0, np.log(2), -1]  # sigmoid 0.75 and 0.5
     objectness = np.array([0.5, 0.8], np.float32).reshape(1, 1, 1, 2)
     scores = np.array([[0.1, 0.5], [0.2, 1.0]], np.float32).reshape(1, 2, 1, 2)
-    found = decode_maps([box, objectness, scores], (layer,), size)
+    found = spec.predictions([box, objectness, scores])
     np.testing.assert_allclose(found[0], [16, 16, 20, 10, 0.05, 0.1], rtol=1e-6)
     np.testing.assert_allclose(found[1], [32 * (1.5 + 0.25 * 1.2), 16, 40, 10 / np.e, 0.4, 0.8], rtol=1e-6)
     box[0, 2] = 5
-    assert decode([box, objectness, scores], SPLIT, size, (layer,))[:, 2].tolist() == [64, 64]
-    new = YoloLayer(32, ((20.0, 10.0),), 2, scale_x_y=2.0, new_coords=True)
+    assert spec.predictions([box, objectness, scores])[:, 2].tolist() == [64, 64]
+    new = AnchorLayer(32, ((20.0, 10.0),), scale_x_y=2.0, new_coords=True)
     box[0, :, 0, 0] = [0.5, 0.25, 1.0, 0.5]
-    found = decode_maps([box, objectness, scores], (new,), size)
+    # Before sizes are limited to the input's.
+    found = Anchors((new,)).decode_maps([box, objectness, scores], size)
     np.testing.assert_allclose(found[0, :4], [16, 0, 80, 10], rtol=1e-6)
     with pytest.raises(UserError, match="'split' head"):
-        decode_maps([box, scores], (layer,), size)
+        spec.predictions([box, scores])
 
 
 def test_class_names_are_metadata_and_counted(small, tmp_path):
@@ -489,18 +493,18 @@ def test_int8_of_both_heads(small, pool, tmp_path, quantize, head):
     model = onnxslim.slim(convert(*small, None, None, opset=19))
     adapted, _ = adapt(model, head, IMAGES, seed=0)
     save(adapted, tmp_path / "model.onnx")
-    darknet = detector_outputs_of(open_session(tmp_path / "model.onnx")).darknet
-    assert darknet == from_metadata(metadata(model))
+    before, after = output_spec_of(model), output_spec_of(adapted)
+    assert after == replace(before, head=head)
     original = open_session(model.SerializeToString())
     with toolkit.quantized(tmp_path / "model.onnx", sorted(pool.iterdir()), "rv1106", "normal") as session:
         run = session.simulate()
         for fitted in IMAGES:
-            exact = decode(infer(original, to_tensor(fitted)), EXPORTED, SIZE, darknet)
-            found = decode(run(fitted), head, SIZE, darknet)
+            exact = before.predictions(infer(original, to_tensor(fitted)))
+            found = after.predictions(run(fitted))
             assert np.abs(exact - found).max() > 0
             assert correlation(exact[:, :4], found[:, :4]) > 0.99
             assert correlation(exact[:, 4:], found[:, 4:]) > 0.99
-    done = quantize(tmp_path / "model.onnx", tmp_path, names=map(str, range(detector_outputs_of(original).classes)))
+    done = quantize(tmp_path / "model.onnx", tmp_path, names=map(str, range(before.classes)))
     assert done.returncode == 0, done.stderr
     build = Build.read(tmp_path / "build.json")
     assert not build.cpu_operators

@@ -20,13 +20,14 @@ from lib.data.images import read_image
 from lib.data.imgsz import ImageSize
 from lib.data.letterbox import letterbox
 from lib.data.names import read_names
-from lib.detector.head import SPLIT, decode
-from lib.detector.nms import detect
+from lib.detector.head import SPLIT
 from lib.graph.darknet.convert import convert
 from lib.graph.onnx_file import save
-from lib.graph.onnx_session import infer, open_session, outputs_of, to_tensor
-from lib.graph.surgery import MEASURED, adapt, equalize
+from lib.graph.onnx_session import infer, open_session, to_tensor
+from lib.graph.output_spec import output_spec_of
 from lib.graph.surgery.graph import Graph
+from lib.graph.surgery.passes import equalize
+from lib.graph.surgery.pipeline import MEASURED, adapt
 from lib.npu import toolkit
 
 SIZE = ImageSize(32, 32)
@@ -75,8 +76,8 @@ class Net:
 def equalized(model):
     """The graph after the pass, held against the one before it on an image that the ranges do not come from."""
     graph = Graph(model)
-    assert equalize.needed(graph)
-    equalize.rewrite(graph, IMAGES)
+    assert equalize.needed(graph, None)
+    equalize.rewrite(graph, None, IMAGES)
     graph.check()
     before, after = (
         infer(open_session(each.SerializeToString()), to_tensor(HELD_OUT)) for each in (model, graph.model)
@@ -179,7 +180,7 @@ def test_left_alone_where_it_is_not_exact(make):
     between(net)
     net.conv("middle", 4, "out")
     model = net.finish("out", *(["middle"] if name == "an output" else []))
-    assert not equalize.needed(Graph(model))
+    assert not equalize.needed(Graph(model), None)
 
 
 def test_a_summand_that_cannot_be_scaled_holds_the_whole_sum():
@@ -200,7 +201,7 @@ def test_weights_that_two_convolutions_share_stay():
     _, second, third = net.graph.model.graph.node
     third.input[1] = second.input[1]
     net.conv("third", 4, "out")
-    assert not equalize.needed(Graph(net.finish("out")))
+    assert not equalize.needed(Graph(net.finish("out")), None)
 
 
 def test_a_channel_without_values_and_a_tiny_one():
@@ -233,7 +234,7 @@ def test_surgery_proves_it_and_a_run_is_repeatable():
     model = darknet("yolo-fastest-1.1", ImageSize(96, 64))
     images = [letterbox(image(seed), ImageSize(96, 64))[0] for seed in range(3)]
     first, record = adapt(model, SPLIT, images, seed=0)
-    assert [each["pass"] for each in record["passes"]] == ["darknet_split", "equalize"]
+    assert [each["pass"] for each in record["passes"]] == ["anchors_split", "equalize"]
     assert record["box_px"] < 1e-3 and record["score"] < 1e-5
     assert first.SerializeToString() == adapt(model, SPLIT, images, seed=0)[0].SerializeToString()
     # Without any image the ranges come from the noise of the proof.
@@ -258,15 +259,15 @@ def test_yolo_fastest_xl_keeps_its_accuracy(assets, tmp_path):
         calibration.append(tmp_path / f"{path.stem}.png")
         cv2.imwrite(str(calibration[-1]), letterbox(read_image(path), size)[0][:, :, ::-1])
     images = [read_image(path) for path in calibration[:MEASURED]]
-    save(adapt(darknet("yolo-fastest-1.1-xl", size), SPLIT, images, seed=0)[0], tmp_path / "split.onnx")
-    outputs = outputs_of(open_session(tmp_path / "split.onnx"))
+    adapted, _ = adapt(darknet("yolo-fastest-1.1-xl", size), SPLIT, images, seed=0)
+    save(adapted, tmp_path / "split.onnx")
     names = read_names([str(assets / "darknet" / "coco.names")])
 
     def map50_95(run):
         found, sizes, truth = [], [], []
         for path in paths:
             fitted, fit = letterbox(read_image(path), size)
-            found.append(detect(decode(run(fitted), SPLIT, size, outputs.darknet), fit))
+            found.append(output_spec_of(adapted).instances(run(fitted), fit))
             sizes.append(fit.source)
             truth.append(tasks.get(tasks.DEFAULT).ground_truth(tmp_path / "coco", path.name, fit.source, len(names)))
         detections = DetectionSet([path.name for path in paths], sizes, found)

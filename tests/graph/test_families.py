@@ -1,5 +1,7 @@
 """Heads without a DFL or without NMS, as those of YOLO26 and YOLOv10: found by structure, cut, and decoded rightly."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import onnxslim
@@ -9,20 +11,23 @@ from onnx import helper
 
 from lib.data.imgsz import ImageSize
 from lib.data.letterbox import fit_of, letterbox
-from lib.detector.head import DFL, DISTANCES, END2END_KEY, EXPORTED, HEADS, SINGLE, SPLIT, decode
+from lib.detector.families.dfl import Dfl
+from lib.detector.families.distances import Distances
+from lib.detector.head import EXPORTED, HEADS, SELECTED, SINGLE, SPLIT
 from lib.detector.output_spec import OutputSpec
-from lib.graph.onnx_file import class_names, metadata
-from lib.graph.onnx_session import infer, open_session, outputs_of, to_tensor
-from lib.graph.surgery import adapt
+from lib.graph.onnx_session import infer, open_session, to_tensor
+from lib.graph.output_spec import class_names, output_spec_of
 from lib.graph.surgery.detector import find_detector
 from lib.graph.surgery.graph import Graph
+from lib.graph.surgery.passes import split_outputs
+from lib.graph.surgery.pipeline import adapt
 from lib.graph.surgery.proof import selection_difference
 from lib.graph.surgery.simplify import simplify
 from lib.step.errors import UserError
 
 SIZE = ImageSize(96, 64)
 IMAGES = [letterbox(image(seed), SIZE)[0] for seed in range(2)]
-FAMILIES = {"yolo26n": DISTANCES, "yolov10n": DFL}
+FAMILIES = {"yolo26n": Distances(), "yolov10n": Dfl()}
 
 
 def run(model, tensor):
@@ -37,12 +42,12 @@ def limited(boxes, size):
 def check(model, after, head, size=SIZE):
     """`after` predicts what `model`, as exported, does on another image: all of it, or the rows that it selected."""
     tensor = to_tensor(letterbox(image(7), size)[0])
-    outputs = outputs_of(open_session(after.SerializeToString()))
+    outputs = output_spec_of(after)
     assert (outputs.head, outputs.imgsz) == (head, size)
     [before] = run(model, tensor)
     found = outputs.predictions(run(after, tensor))
     if not outputs.end2end:
-        expected = decode([before], EXPORTED, size)
+        expected = OutputSpec(size, EXPORTED, outputs.family, before.shape[1] - 4).predictions([before])
         # Not a comparison of constants with constants: the predictions differ from anchor point to anchor point.
         assert expected.std(axis=0).min() > 1e-4
         if head == SINGLE:
@@ -73,11 +78,11 @@ def check(model, after, head, size=SIZE):
 def test_every_opset_and_number_of_classes(export, architecture, end2end, opset, classes, head):
     model = export(architecture, classes, opset, nms=False if end2end else None)[1]
     simplified, _ = simplify(model, IMAGES, seed=0)
-    detector = find_detector(Graph(simplified))
-    assert (detector.family, detector.end2end, len(detector.box_maps)) == (FAMILIES[architecture], end2end, 3)
+    exported = output_spec_of(simplified)
+    assert (exported.family, exported.head) == (FAMILIES[architecture], SELECTED if end2end else EXPORTED)
     after, record = adapt(simplified, head, IMAGES, seed=0)
     assert record["box_px"] < 1e-3 and record["score"] < 1e-5
-    assert metadata(after).get(END2END_KEY) == ("true" if end2end else None)
+    assert output_spec_of(after) == replace(exported, head=head)
     assert len(class_names(after)) == classes
     assert not {"TopK", "GatherElements"} & {node.op_type for node in after.graph.node}
     check(model, after, head)
@@ -127,17 +132,14 @@ def test_distances_that_came_split_are_told_from_scores(export):
 
 def test_a_wrong_cut_of_an_end_to_end_head_is_caught(export, monkeypatch):
     """The maps of two strides have different sizes; boxes of neighbouring cells differ: a shift by one is seen."""
-    from lib.graph.surgery import split_outputs
 
-    rewrite = split_outputs.rewrite
-
-    def shifted(graph):
-        rewrite(graph)
+    def shifted(graph, form):
+        split_outputs.rewrite(graph, form)
         [reader] = [node for node in graph.model.graph.node if node.output[0] == "scores_8"]
         order = np.roll(np.arange(12), 1)
         reader.input[0] = graph.add("Gather", [reader.input[0], order], "shifted", before=reader, axis=3)
 
-    monkeypatch.setattr(split_outputs, "rewrite", shifted)
+    monkeypatch.setattr(split_outputs, "PASS", replace(split_outputs.PASS, rewrite=shifted))
     model = onnxslim.slim(export("yolo26n", nms=False)[1])
     with pytest.raises(UserError, match="after pass split_outputs the graph computes something else"):
         adapt(model, SPLIT, IMAGES, seed=0)
@@ -159,12 +161,14 @@ def test_end_to_end_scores_without_sigmoid_are_refused(export):
         adapt(graph.model, SPLIT, IMAGES, seed=0)
 
 
-def test_end_to_end_model_without_class_names_cannot_be_read_unadapted(export):
+def test_number_of_classes_of_an_end_to_end_model_is_the_graphs(export):
+    """Neither its output [1, K, 6] nor, here, its metadata tells it."""
     model = onnx.ModelProto()
-    model.CopyFrom(export("yolo26n", nms=False)[1])
-    helper.set_model_props(model, {"end2end": "True"})
-    with pytest.raises(UserError, match="names no classes"):
-        outputs_of(open_session(model.SerializeToString()))
+    model.CopyFrom(export("yolo26n", 3, nms=False)[1])
+    helper.set_model_props(model, {})
+    spec = output_spec_of(model)
+    assert (spec.head, spec.classes, spec.end2end) == (SELECTED, 3, True)
+    assert class_names(model) == ["0", "1", "2"]
 
 
 # Decoding and choosing.
@@ -174,7 +178,7 @@ def test_distances_are_strides_from_the_cells_centre():
     maps = [np.zeros((1, channels, *cell), np.float32) for cell in ((4, 4), (2, 2), (1, 1)) for channels in (4, 2)]
     maps[2][0, :, 1, 0] = [0.25, 0.5, 0.75, 1.0]
     maps[3][0, 1, 1, 0] = 0.9
-    found = decode(maps, SPLIT, ImageSize(32, 32))
+    found = OutputSpec(ImageSize(32, 32), SPLIT, Distances(), 2).predictions(maps)
     assert found.shape == (21, 6)
     # Cell (0, 1) of stride 16: x from 8 - 4 to 8 + 12, y from 24 - 8 to 24 + 16.
     assert found[16 + 2].tolist() == pytest.approx([12, 28, 16, 24, 0, 0.9])
@@ -188,7 +192,9 @@ def test_an_end_to_end_model_drops_no_overlapping_box():
     outputs = [predictions.T[None] * np.array([1, 1, 1, 1, 1, 1], np.float32)[None, :, None]]
     fit = fit_of((32, 32), ImageSize(32, 32))
     padded = np.concatenate([outputs[0], np.zeros((1, 6, 17), np.float32)], axis=2)
-    one_to_one, one_to_many = (OutputSpec(ImageSize(32, 32), EXPORTED, 2, end2end=each) for each in (True, False))
+    one_to_one, one_to_many = (
+        OutputSpec(ImageSize(32, 32), EXPORTED, Dfl(), 2, end2end=end2end) for end2end in (True, False)
+    )
     found = one_to_one.instances([padded], fit)
     assert found.classes.tolist() == [1, 1, 0, 0]
     assert found.scores.tolist() == pytest.approx([0.9, 0.7, 0.7, 0.5])

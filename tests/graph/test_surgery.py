@@ -1,5 +1,7 @@
 """A rewritten graph predicts what the graph before it did, or nothing is written."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import onnx
@@ -10,13 +12,17 @@ from onnx import TensorProto, helper, numpy_helper
 
 from lib.data.imgsz import ImageSize
 from lib.data.letterbox import letterbox
-from lib.detector.head import EXPORTED, HEADS, SINGLE, SPLIT, decode
+from lib.detector.families.dfl import Dfl
+from lib.detector.head import EXPORTED, HEADS, SINGLE, SPLIT
+from lib.detector.output_spec import OutputSpec
 from lib.graph.onnx_session import infer, open_session, to_tensor
-from lib.graph.surgery import adapt, limit_boxes, single_output
+from lib.graph.output_spec import output_spec_of
 from lib.graph.surgery.detector import find_detector
 from lib.graph.surgery.fixed_size import fix_size
 from lib.graph.surgery.graph import Graph
-from lib.graph.surgery.proof import input_size
+from lib.graph.surgery.passes import limit_boxes, single_output, split_outputs
+from lib.graph.surgery.pipeline import adapt
+from lib.graph.surgery.proof import Tolerance, input_size
 from lib.step.errors import UserError
 
 SIZE = ImageSize(96, 64)
@@ -37,10 +43,11 @@ def adapted(model, head, images=IMAGES):
 def same_predictions(before, after, head, size=SIZE, tolerance=1e-5, limited=True):
     """Both graphs, run by onnxruntime on a image, decoded: the largest differences are rounding."""
     tensor = to_tensor(letterbox(image(7), size)[0])
-    expected, found = (
-        decode(infer(open_session(model.SerializeToString()), tensor), form, size)
-        for model, form in ((before, EXPORTED), (after, head))
-    )
+    [exported], outputs = (infer(open_session(model.SerializeToString()), tensor) for model in (before, after))
+    expected = OutputSpec(size, EXPORTED, Dfl(), exported.shape[1] - 4).predictions([exported])
+    spec = output_spec_of(after)
+    assert (spec.head, spec.imgsz, spec.family, spec.end2end) == (head, size, Dfl(), False)
+    found = spec.predictions(outputs)
     # Not a comparison of constants with constants: the predictions differ from anchor point to anchor point.
     assert expected.std(axis=0).min() > 1e-4
     if limited and head == SINGLE:
@@ -69,7 +76,7 @@ def test_single_is_one_4d_output_in_0_to_1(exported):
 
 
 def test_boxes_beyond_the_image_are_decoded_rightly_before_they_are_limited(exported, monkeypatch):
-    monkeypatch.setattr(limit_boxes, "needed", lambda graph: False)
+    monkeypatch.setattr(limit_boxes, "PASS", replace(limit_boxes.PASS, needed=lambda graph, form: False))
     after, _ = adapted(exported[1], SINGLE)
     [output] = infer(open_session(after.SerializeToString()), to_tensor(IMAGES[0]))
     assert output[0, 2:4].min() > 1
@@ -387,7 +394,11 @@ def shift_by_one_anchor_point(monkeypatch):
 
 def forget_the_offset(monkeypatch):
     cells = single_output._cells
-    monkeypatch.setattr(single_output, "_cells", lambda stride, size, constant: cells(stride, size, 0 * constant))
+
+    def without(stride, size, constant, family):
+        return cells(stride, size, 0 * constant, family)
+
+    monkeypatch.setattr(single_output, "_cells", without)
 
 
 def round_the_offset(monkeypatch):
@@ -446,13 +457,12 @@ def test_weights_that_are_no_numbers_are_refused(exported):
 def test_step_writes_nothing_when_the_graphs_differ(step, exported, tmp_path, monkeypatch):
     """The same through the command, with the tolerance as the planted fault."""
     import graph_surgery
-    import lib.graph.surgery
 
     for number, each in enumerate(IMAGES):
         cv2.imwrite(str(tmp_path / f"{number}.png"), each)
     arguments = ["--model", exported[0], "--head", "split", "--images", tmp_path, "--output", tmp_path / "o.onnx",
                  "--proof", tmp_path / "o.json"]  # fmt: skip
-    monkeypatch.setattr(lib.graph.surgery, "TOLERANCE", lib.graph.surgery.proof.Tolerance(-1.0, -1.0))
+    monkeypatch.setattr(split_outputs, "PASS", replace(split_outputs.PASS, tolerance=Tolerance(-1.0, -1.0)))
     with pytest.raises(UserError, match="nothing was written"):
         graph_surgery.main(list(map(str, arguments)))
     assert not (tmp_path / "o.onnx").exists() and not (tmp_path / "o.json").exists()

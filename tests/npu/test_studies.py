@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 from conftest import image
 
+from lib.accuracy.metrics import ComparedMetrics, Metrics
 from lib.data.imgsz import ImageSize
 from lib.data.letterbox import letterbox
 from lib.graph.onnx_session import infer, open_session, to_tensor
 from lib.npu import toolkit
 from lib.npu.layer_errors import COLUMNS, read_layer_errors, worst
 from lib.step.errors import ToolkitError
-from lib.step.files import write_json
 
 TEXT = """# simulator_error: …
 
@@ -85,10 +85,11 @@ def test_layers_of_another_form_are_refused(damage):
 
 
 def test_calibration_study_gives_the_spread(step, tmp_path):
-    write_json(tmp_path / "metrics/m/96/exported.json", {"map50_95": 0.5})
+    Metrics(1, 0.5, 0.6, None, None, {}).write(tmp_path / "metrics/m/96/exported.json")
     values = {(1, 0): 0.1, (1, 7): 0.3, (8, 0): 0.4, (8, 7): 0.45}
     for (count, seed), value in values.items():
-        write_json(tmp_path / f"study/metrics/m/96/split/normal-{count}-{seed}.json", {"map50_95": value})
+        metrics = ComparedMetrics(1, value, 0.6, None, None, {}, value / 0.5, None, None)
+        metrics.write(tmp_path / f"study/metrics/m/96/split/normal-{count}-{seed}.json")
     done = step("calibration_study", "--run", tmp_path, "--model", "m", "--imgsz", 96, "--head", "split",
                 "--algorithm", "normal", "--max-images", 8, 1, "--seed", 7, 0, "--csv", tmp_path / "s.csv",
                 "--markdown", tmp_path / "s.md", "--plot", tmp_path / "s.png")  # fmt: skip

@@ -16,11 +16,11 @@ from lib.accuracy.detection_set import read_detections
 from lib.data.images import read_image
 from lib.data.imgsz import ImageSize
 from lib.data.letterbox import letterbox
-from lib.detector.head import SINGLE, SPLIT, decode
-from lib.detector.nms import detect
-from lib.graph.onnx_file import save
+from lib.detector.head import SINGLE, SPLIT
+from lib.graph.onnx_file import load, save
 from lib.graph.onnx_session import infer, open_session, to_tensor
-from lib.graph.surgery import adapt
+from lib.graph.output_spec import output_spec_of
+from lib.graph.surgery.pipeline import adapt
 from lib.npu import toolkit
 from lib.npu.build import Build
 from lib.npu.build_log import read_build_log
@@ -44,10 +44,10 @@ def test_detections_of_the_step_are_those_of_the_simulator(split_onnx, pool, hel
     found = read_detections(quantized / "detections.npz")
     assert found.images == ["a.png", "b.png", "c.png"] and found.sizes == [(90, 70)] * 3
     with built(split_onnx, pool) as session:
-        run = session.simulate()
+        run, spec = session.simulate(), output_spec_of(load(split_onnx))
         for name, each in zip(found.images, found.instances):
             fitted, fit = letterbox(read_image(heldout / "images" / name), SIZE)
-            expected = detect(decode(run(fitted), SPLIT, SIZE), fit)
+            expected = spec.instances(run(fitted), fit)
             assert len(expected.scores) > 0
             np.testing.assert_array_equal(each.boxes, expected.boxes)
             np.testing.assert_array_equal(each.scores, expected.scores)
@@ -70,25 +70,51 @@ def test_facts_are_the_same_with_and_without_a_log(split_onnx, pool, quantized, 
     assert "Network Layer Information Table" in printed and read_build_log(printed) == session.log
 
 
-@pytest.mark.parametrize("head", [SINGLE, SPLIT])
-def test_torch_is_loaded_only_when_the_toolkit_uses_it_and_changes_nothing(exported, pool, tmp_path, head):
+@pytest.mark.parametrize(("architecture", "head"), [("yolov8n", SINGLE), ("yolov8n", SPLIT), ("yolo11n", SPLIT)])
+def test_without_torch_the_simulator_gives_the_same_bits(export, pool, tmp_path, architecture, head):
     """In processes of their own: this one has torch, Ultralytics brought it."""
-    save(adapt(exported[1], head, [image(0, 96, 64)], seed=0)[0], tmp_path / "model.onnx")
-    told = {}
-    for kind, first in (("deferred", ""), ("real", "import torch")):
+    save(adapt(export(architecture)[1], head, [image(0, 96, 64)], seed=0)[0], tmp_path / "model.onnx")
+    last_lines = {}
+    for kind, first in (("deferred", ""), ("blocked", WITHOUT_TORCH), ("real", "import torch")):
         arguments = [ROOT / "scripts", tmp_path / "model.onnx", tmp_path / f"{kind}.npz", *sorted(pool.iterdir())]
         done = subprocess.run([sys.executable, "-c", TORCH_DRIVER.format(first=first), *map(str, arguments)],
                               capture_output=True, text=True)  # fmt: skip
         assert done.returncode == 0, done.stderr[-2000:]
-        told[kind] = done.stdout.splitlines()[-1]
-    assert told["real"] == "torch True"
-    if head == SPLIT:
-        assert told["deferred"] == "torch False"
-    deferred, real = (np.load(tmp_path / f"{kind}.npz") for kind in ("deferred", "real"))
+        last_lines[kind] = done.stdout.splitlines()[-1]
+    assert last_lines == {"deferred": "torch False", "blocked": "torch False", "real": "torch True"}
+    deferred, blocked, real = (np.load(tmp_path / f"{kind}.npz") for kind in ("deferred", "blocked", "real"))
     assert deferred.files == real.files and len(real.files) == (1 if head == SINGLE else 6)
     for name in real.files:
         np.testing.assert_array_equal(deferred[name], real[name])
+        np.testing.assert_array_equal(blocked[name], real[name])
 
+
+def test_what_the_toolkit_asks_of_a_torch_that_is_not_there_is_one_sentence():
+    code = f"import sys; sys.path.insert(0, {str(ROOT / 'scripts')!r})\n{WITHOUT_TORCH}\n{ASKS_FOR_MORE}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == ("the toolkit asks for torch.zeros, and this environment has no torch; run `make setup`\n"), (
+        done.stderr
+    )
+
+
+# As in an environment that holds none.
+WITHOUT_TORCH = """
+class Blocker:
+    def find_spec(name, path=None, target=None):
+        if name.split(".")[0] == "torch":
+            raise ModuleNotFoundError(f"No module named '{name}'", name=name)
+sys.meta_path.insert(0, Blocker)
+"""
+ASKS_FOR_MORE = """
+from lib.npu.deferred_torch import deferred_torch
+from lib.step.errors import UserError
+with deferred_torch():
+    import torch
+try:
+    torch.zeros
+except UserError as error:
+    print(error)
+"""
 
 TORCH_DRIVER = """
 import sys
@@ -127,7 +153,7 @@ def test_simulator_is_int8_of_the_same_network(split_onnx, pool, tmp_path):
                 assert np.corrcoef(exact.ravel(), rounded.ravel())[0, 1] > 0.98
                 # One scale a tensor: at most 256 values.
                 assert len(np.unique(rounded)) <= 256
-            assert decode(found, SPLIT, SIZE).shape == (126, 8)
+            assert output_spec_of(load(split_onnx)).predictions(found).shape == (126, 8)
     assert (tmp_path / "model.rknn").read_bytes()[:4] == b"RKNN"
 
 

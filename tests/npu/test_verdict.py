@@ -9,11 +9,10 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 
-from frontier import last_that_holds
 from lib.npu.build import Build
 from lib.npu.build_log import CPU, INPUT, NPU, OUTPUT, BuildLog, Operator, read_build_log
 from lib.npu.timing import estimator
-from lib.npu.verdict import FAILS, RUNS, UNSURE, verdict
+from lib.npu.verdict import FAILS, RUNS, UNSURE, Judgement, verdict
 from lib.step.errors import ToolkitError
 from lib.step.files import read_json
 
@@ -247,29 +246,16 @@ def test_the_head_as_exported_fails_at_640(step, export, quantize, tmp_path):
     assert quantize(export(width=640, height=640)[0], tmp_path).returncode == 0
     done = judge_step(step, tmp_path, *LIMITS)
     assert done.returncode == 0, done.stderr
-    found = read_json(tmp_path / "verdict.json")["verdict"]
-    assert (found["result"], found["basis"]) == (FAILS, "reported")
-    assert "Transpose" in found["reason"]
-    assert "a register of the NPU holds at most 8191, and 8399 is needed" in found["reason"]
+    found = Judgement.read(tmp_path / "verdict.json").verdict
+    assert (found.result, found.basis) == (FAILS, "reported")
+    assert "Transpose" in found.reason
+    assert "a register of the NPU holds at most 8191, and 8399 is needed" in found.reason
 
 
 @pytest.mark.toolkit
 def test_4_classes_with_one_output_run_at_416x256(frontier):
     rows = frontier("--classes", 4, "--shape", "13:8", "--head", "single", "--largest", 416, "--step", 416)
     assert rows["single"]["largest"] == "416x256"
-
-
-@pytest.mark.parametrize("count", range(6))
-@pytest.mark.parametrize("true", range(6))
-def test_bisection_finds_the_last_that_holds(count, true):
-    tried = []
-
-    def holds(size):
-        tried.append(size)
-        return size < true
-
-    assert last_that_holds(list(range(count)), holds) == min(true, count) - 1
-    assert len(set(tried)) == len(tried) <= 4
 
 
 def test_only_operators_between_the_ends_count_as_cpu_operators():

@@ -6,6 +6,8 @@ import pytest
 import yaml
 from conftest import ROOT
 
+from lib.detector.head import HEADS
+from lib.npu.toolkit import ALGORITHMS
 from lib.results.config_problems import problems
 from lib.step.config import with_numbers
 
@@ -15,6 +17,13 @@ DEFAULT = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
 
 def test_default_config_is_fine():
     assert problems(DEFAULT, SCHEMA) == []
+
+
+def test_the_schema_allows_the_heads_and_algorithms_that_there_are():
+    for key in ("sweep", "layers", "frontier", "calibration_study"):
+        for name, known in (("head", HEADS), ("algorithm", ALGORITHMS)):
+            form = SCHEMA["properties"][key]["properties"].get(name, {"enum": list(known)})
+            assert form.get("items", form)["enum"] == list(known), (key, name)
 
 
 @pytest.mark.parametrize(

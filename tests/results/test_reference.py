@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from unittest.mock import MagicMock
 
+import pandas as pd
 import pytest
 import yaml
 from conftest import ROOT
@@ -14,13 +15,16 @@ from conftest import ROOT
 import calibration_study
 import frontier
 import reference
+from lib.accuracy.metrics import ComparedMetrics, Metrics
+from lib.convert.frontier import Candidate, Frontier, sizes_of
+from lib.data.imgsz import ImageSize
 from lib.npu import layer_errors
 from lib.npu.build import Build
-from lib.npu.verdict import INFERRED, RUNS, Costs, Judgement, Verdict
+from lib.npu.verdict import FAILS, INFERRED, RUNS, Costs, Judgement, Verdict
 from lib.results import columns, run_files
 from lib.results.board_results import Agreement, RanOnBoard, Times
 from lib.results.sweep import variants
-from lib.results.table import read_table
+from lib.results.table import frame, read_table, to_csv
 from lib.step.files import sha256
 
 SCHEMA = yaml.safe_load((ROOT / "config" / "schema.yaml").read_text())
@@ -108,17 +112,17 @@ def test_a_cell_is_rounded_once_and_a_missing_one_stays_missing():
 @pytest.mark.parametrize("with_board", [False, True])
 def test_every_column_of_the_table_has_a_meaning(tmp_path, with_board):
     (variant,) = variants(["m"], ["320"], ["split"], ["normal"], [8])
-    metrics = {"map50_95": 0.5, "map50": 0.6, "per_class": {}, "retention": 1.0, "retention_low": 0.9}
-    metrics["retention_high"] = 1.1
+    fp32 = Metrics(1, 0.5, 0.6, None, None, {})
+    metrics = ComparedMetrics(1, 0.5, 0.6, None, None, {}, 1.0, 0.9, 1.1)
     build = Build("2.3.2", "rv1106", 4, 1.0, (), 2.0, 3.0, ())
     judgement = Judgement(Verdict(RUNS, "", "", INFERRED, ""), Costs(1.0, 2.0, 420, 0, 0.0, 66))
     model = run_files.rknn(tmp_path, variant, "model.rknn")
     model.parent.mkdir(parents=True)
     model.write_bytes(b"rknn")
     files = {
-        run_files.exported_metrics(tmp_path, variant): metrics,
-        run_files.adapted_metrics(tmp_path, variant): metrics,
-        run_files.metrics(tmp_path, variant): metrics,
+        run_files.exported_metrics(tmp_path, variant): fp32.to_json(),
+        run_files.adapted_metrics(tmp_path, variant): fp32.to_json(),
+        run_files.metrics(tmp_path, variant): metrics.to_json(),
         run_files.rknn(tmp_path, variant, "build.json"): build.to_json(),
         run_files.rknn(tmp_path, variant, "verdict.json"): judgement.to_json(),
     }
@@ -138,12 +142,14 @@ def test_every_column_of_the_table_has_a_meaning(tmp_path, with_board):
 
 def test_every_column_of_the_layers_has_a_meaning():
     assert names(columns.LAYER_COLUMNS) == layer_errors.COLUMNS
+    layers = pd.DataFrame([["a", "Conv", 0.99988, 10.916, math.nan, 1e-5]], columns=layer_errors.COLUMNS)
+    assert to_csv(frame(columns.LAYER_COLUMNS, layers.itertuples())) == to_csv(layers)
 
 
 def test_every_column_of_the_calibration_study_has_a_meaning(tmp_path):
-    for path in ("metrics/m/320/exported.json", "study/metrics/m/320/split/normal-8-0.json"):
-        (tmp_path / path).parent.mkdir(parents=True)
-        (tmp_path / path).write_text('{"map50_95": 0.5}')
+    Metrics(1, 0.5, 0.6, None, None, {}).write(tmp_path / "metrics/m/320/exported.json")
+    int8 = ComparedMetrics(1, 0.5, 0.6, None, None, {}, 1.0, 0.9, 1.1)
+    int8.write(tmp_path / "study/metrics/m/320/split/normal-8-0.json")
     words = ["--run", tmp_path, "--model", "m", "--imgsz", "320", "--head", "split", "--algorithm", "normal",
              "--max-images", "8", "--seed", "0", "--csv", tmp_path / "s.csv", "--markdown", tmp_path / "s.md",
              "--plot", tmp_path / "s.png"]  # fmt: skip
@@ -152,13 +158,26 @@ def test_every_column_of_the_calibration_study_has_a_meaning(tmp_path):
 
 
 def test_every_column_of_the_frontier_has_a_meaning(monkeypatch):
-    costs = dict.fromkeys(frontier.COSTS, 1.0)
+    build, costs = Build("2.3.2", "rv1106", 4, 1.0, (), 2.0, 3.0, ()), Costs(1.0, 2.0, 420, 0, 0.0, 66)
+    runs, fails = (Verdict(result, "", "", INFERRED, "") for result in (RUNS, FAILS))
     monkeypatch.setattr(
-        frontier,
-        "build",
-        lambda weights, size, *_: costs | {"verdict": "runs" if size.width < 96 else "fails", "reason": ""},
+        frontier, "build", lambda weights, size, *_: Candidate(size, build, runs if size.width < 96 else fails, costs)
     )
-    row = frontier.search(None, frontier.sizes_of(1, 1, 32, 96), "split", None, MagicMock())
-    assert row["largest"] == "64" and row["next_verdict"] == "fails"
-    # main() puts the kind of model before these.
-    assert ["classes", "shape", "head", *row] == names(columns.FRONTIER_COLUMNS)
+    of_kind = frontier.search(None, sizes_of(1, 1, 32, 96), "split", None, MagicMock())
+    table = frame(columns.FRONTIER_COLUMNS, [frontier.FrontierRow(4, "1:1", "split", of_kind, 96)])
+    assert list(table.columns) == names(columns.FRONTIER_COLUMNS)
+    row = table.iloc[0]
+    assert (row.largest, row.next, row.next_verdict, row.ms_low) == ("64", "96", "fails", 1.0)
+
+
+def test_a_frontier_may_have_no_size_that_runs_or_none_beyond_it():
+    build, costs = Build("2.3.2", "rv1106", 4000, 1.0, (), 2.0, 3.0, ()), Costs(1.04, 2.0, 420, 0, 0.0, 66)
+    candidate = Candidate(ImageSize(64, 32), build, Verdict(FAILS, "too wide", "", INFERRED, ""), costs)
+    rows = [
+        frontier.FrontierRow(4, "2:1", "split", Frontier(None, candidate, (ImageSize(32, 32),)), 96),
+        frontier.FrontierRow(4, "2:1", "split", Frontier(candidate, None, ()), 64),
+    ]
+    assert to_csv(frame(columns.FRONTIER_COLUMNS, rows)).splitlines()[1:] == [
+        "4,2:1,split,,,,,,,,32,64x32,fails,too wide",
+        "4,2:1,split,64x32,1.0,1.0,2.0,2.0,3.0,0.0,,,,nothing wider than 64 was tried",
+    ]

@@ -22,7 +22,11 @@ from conftest import ROOT, image
 
 import make_report
 from lib.accuracy.evaluation import ResampledMap, write_resampled
-from lib.detector.head import END2END_KEY
+from lib.accuracy.metrics import ClassMetrics, ComparedMetrics, Metrics
+from lib.data.imgsz import ImageSize
+from lib.detector.families.dfl import Dfl
+from lib.detector.head import SPLIT
+from lib.detector.output_spec import OutputSpec
 from lib.npu.build import Build
 from lib.results.board_results import Agreement, ImageDifference, OutputDifference, RanOnBoard, RefusedByBoard, Times
 from lib.results.choice import focus, indistinguishable_from, pareto_front, recommended
@@ -147,14 +151,18 @@ def write(path, content) -> None:
         path.write_text(content if isinstance(content, str) else json.dumps(content))
 
 
-def metrics(change: float) -> dict:
-    """What evaluate.py writes, with each class's AP lowered by up to `change`."""
+def metrics(change: float) -> Metrics:
+    """What evaluate.py writes of an FP32 model, with each class's AP lowered by up to `change`."""
     per_class = {
-        name: {"map50_95": 0.6 - change * number, "map50": 0.8 - change * number, "boxes": boxes}
+        name: ClassMetrics(0.6 - change * number, 0.8 - change * number, boxes)
         for number, (name, boxes) in enumerate(CLASSES.items())
     }
-    limits = {"map50_95_low": 0.55 - change, "map50_95_high": 0.65 - change}
-    return {"images": 22, "map50_95": 0.6 - change, "map50": 0.8 - change, **limits, "per_class": per_class}
+    return Metrics(22, 0.6 - change, 0.8 - change, 0.55 - change, 0.65 - change, per_class)
+
+
+def compared(change: float) -> ComparedMetrics:
+    """The same of an INT8 model."""
+    return ComparedMetrics(**vars(metrics(change)), retention=1.0, retention_low=0.9, retention_high=1.1)
 
 
 def onnx_file(**metadata) -> bytes:
@@ -188,8 +196,8 @@ def run(tmp_path_factory):
         change = 0.001 * number + (0.1 if variant.head == "single" else 0)
         cycles = {"96": 9.5, "320": 10.5, "416x256": 100.25}[variant.imgsz]
         verdict = judged(variant.head, variant.imgsz)
-        write(run / "metrics" / variant.model / variant.imgsz / "exported.json", metrics(0))
-        write((run / "metrics" / variant.path()).with_suffix(".json"), metrics(change))
+        write(run / "metrics" / variant.model / variant.imgsz / "exported.json", metrics(0).to_json())
+        write((run / "metrics" / variant.path()).with_suffix(".json"), compared(change).to_json())
         costs = {
             "ms_low": 25.0,
             "ms_high": 40.5,
@@ -334,7 +342,7 @@ def test_what_a_board_told_stands_beside_the_simulator(run, tmp_path):
     outputs = (OutputDifference("box_8", 0.125, 3), OutputDifference("scores_8", 0.0, 0))
     told = partial(
         RanOnBoard, "ran", "runs", "right", "2.3.2", "0.9.2", 35.0, times, times, None,
-        Agreement(0.25, 40, 0.75, 0.91, 0.04, (worst,)), outputs, "box_8", {"map50_95": 0.4321}, "a line,420",
+        Agreement(0.25, 40, 0.75, 0.91, 0.04, (worst,)), outputs, "box_8", compared(0.6 - 0.4321), "a line,420",
     )  # fmt: skip
     words = partial(RefusedByBoard, "refused", f"unsupport cpu {HOSTILE} op", "runs", "wrong")
     for folder, results in ((ran, told), (refused, words), (older, told)):
@@ -505,7 +513,8 @@ def test_the_path_is_copied_by_its_button_and_selected_by_a_click(browser, repor
 def test_an_end_to_end_model_needs_no_nms(run, tmp_path):
     again = shutil.copytree(run, tmp_path / "run")
     assert "no NMS" not in render(contents(again, CONFIG))
-    write(again / "onnx/tiny/96/split.onnx", onnx_file(**{END2END_KEY: "true"}))
+    spec = OutputSpec(ImageSize(96, 96), SPLIT, Dfl(), 4, end2end=True)
+    write(again / "onnx/tiny/96/split.onnx", onnx_file(**spec.to_metadata()))
     assert "End-to-end model: no NMS is needed." in render(contents(again, CONFIG))
 
 

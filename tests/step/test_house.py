@@ -1,6 +1,8 @@
 """The house keeps its order: a package of scripts/lib imports only from itself and from those below it."""
 
 import ast
+import functools
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +14,7 @@ from lib.step.step_sources import step_sources
 
 LIB = ROOT / "scripts" / "lib"
 # From the bottom up.
-PACKAGES = ("step", "data", "detector", "tasks", "npu", "graph", "accuracy", "results", "bundle", "board")
+PACKAGES = ("step", "data", "detector", "tasks", "npu", "graph", "accuracy", "convert", "results", "bundle", "board")
 
 
 def imported_packages(source: str) -> set[str]:
@@ -74,12 +76,19 @@ def test_files_of_a_step_are_what_its_imports_bring_along(tmp_path):
     write("lib/feet/right.py")
     write("lib/feet/unused.py")
     write("lib/feet/page.html")
-    write("lib/shoes.py", "from lib.feet import nothing, left\n")
+    write("lib/shoes.py", "from lib.feet import nothing, left\nfrom lib.laces import knot\n")
+    write("lib/laces/__init__.py", "for module in iter_modules(__path__):\n    import_module(module)\n")
+    write("lib/laces/long.py", "from lib.wool import red\n")
+    write("lib/laces/short/__init__.py")
+    write("lib/laces/short/unused.py")
+    write("lib/wool.py")
     write("lib/toes.py", "big = 1\n")
     write("lib/hands.py", "from lib.toes import big\n")
     found = {
         "scripts/lib/__init__.py", "scripts/lib/feet/__init__.py", "scripts/lib/feet/left.py",
-        "scripts/lib/feet/page.html", "scripts/lib/feet/right.py", "scripts/lib/shoes.py", "scripts/lib/toes.py",
+        "scripts/lib/feet/page.html", "scripts/lib/feet/right.py", "scripts/lib/laces/__init__.py",
+        "scripts/lib/laces/long.py", "scripts/lib/laces/short/__init__.py", "scripts/lib/shoes.py",
+        "scripts/lib/toes.py", "scripts/lib/wool.py",
     }  # fmt: skip
     assert step_sources("walk", tmp_path) == ["scripts/walk.py", *sorted(found)]
     # A file that changes is read again.
@@ -117,9 +126,26 @@ HEAVY = {
 STEPS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py"))
 
 
-@pytest.mark.parametrize("step_name", STEPS)
-def test_a_step_imports_what_it_uses_and_nothing_heavy_else(step_name):
-    code = f"import sys; import {step_name}; print(*(set({list(HEAVY)}) & set(sys.modules)))"
+@functools.cache
+def modules_of(step_name: str) -> dict[str, str | None]:
+    """What a process has imported that imported the step: the file of each module by its name."""
+    code = (
+        f"import sys, json, {step_name}\n"
+        "files = {name: getattr(module, '__file__', None) for name, module in sys.modules.items()}\n"
+        "json.dump(files, sys.stdout)"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "scripts", capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert set(done.stdout.split()) <= {name for name, steps in HEAVY.items() if step_name in steps}
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("step_name", STEPS)
+def test_a_step_imports_what_it_uses_and_nothing_heavy_else(step_name):
+    heavy = HEAVY.keys() & modules_of(step_name).keys()
+    assert heavy <= {name for name, steps in HEAVY.items() if step_name in steps}
+
+
+@pytest.mark.parametrize("step_name", STEPS)
+def test_all_files_that_a_step_imports_are_among_its_sources(step_name):
+    files = {file for name, file in modules_of(step_name).items() if name == "lib" or name.startswith("lib.")}
+    assert {str(Path(file).relative_to(ROOT)) for file in files} <= set(step_sources(step_name, ROOT))

@@ -12,23 +12,22 @@ from conftest import ROOT
 from lib.step.errors import UserError
 from lib.step.workflow import checked_config, in_both, laid_over, options, sole_run
 
-DEFAULTS = "run: plain\nsize: 4\nlists: {a: [1, 2], b: [3]}\n"
-SCHEMA = """
-properties:
-  run: {type: string}
-  size: {type: integer}
-  lists: {additionalProperties: {type: array, items: {type: integer}}}
-"""
+SCHEMA = {
+    "properties": {
+        "run": {"type": "string"},
+        "size": {"type": "integer"},
+        "lists": {"additionalProperties": {"type": "array", "items": {"type": "integer"}}},
+    }
+}
 
 
 @pytest.fixture
 def config(tmp_path):
     """A function: `checked_config` of what is given, over a small file of defaults."""
-    for name, text in (("defaults.yaml", DEFAULTS), ("schema.yaml", SCHEMA)):
-        (tmp_path / name).write_text(text)
+    (tmp_path / "defaults.yaml").write_text("run: plain\nsize: 4\nlists: {a: [1, 2], b: [3]}\n")
 
     def check(given, *files, problems=lambda config, schema: []):
-        return checked_config(given, files, tmp_path / "defaults.yaml", tmp_path / "schema.yaml", problems)
+        return checked_config(given, files, tmp_path / "defaults.yaml", SCHEMA, problems)
 
     return check
 

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from lib.data.dataset import CheckedLabel
 from lib.step.errors import UserError
-from lib.tasks.detect.labels import parse_labels
+from lib.tasks.detect.labels import check_label, parse_labels, read_label
 
 LINE = "1 0.5 0.5 0.4 0.3\n"
 
@@ -72,3 +73,26 @@ def test_broken_label_names_file_and_line(tmp_path, line, reason):
 def test_box_that_touches_the_edge_is_fine(tmp_path):
     (tmp_path / "a.txt").write_text("3 0.95 0.5 0.1 1.0\n\n")
     assert parse_labels(tmp_path / "a.txt", 4)[0].tolist() == [[3, 0.95, 0.5, 0.1, 1.0]]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (LINE.encode(), CheckedLabel(1, 0, None)),
+        (b"\n", CheckedLabel(0, 0, "")),
+        (LINE.encode("utf-8-sig"), CheckedLabel(1, 0, LINE)),
+        (b"2 0.25 0.25 0.75 0.25 0.5 0.75\n", CheckedLabel(1, 1, "2 0.5 0.5 0.5 0.5\n")),
+    ],
+)
+def test_a_label_is_kept_as_it_is_where_it_is_plain(tmp_path, content, expected):
+    (tmp_path / "a.txt").write_bytes(content)
+    assert check_label(tmp_path / "a.txt", 4) == expected
+
+
+def test_labels_are_instances_in_pixels(tmp_path):
+    (tmp_path / "a.txt").write_text(LINE + "3 0.25 0.5 0.5 1\n")
+    instances = read_label(tmp_path / "a.txt", (200, 100), 4)
+    np.testing.assert_allclose(instances.boxes, [[60, 35, 140, 65], [0, 0, 100, 100]])
+    assert instances.classes.tolist() == [1, 3] and instances.scores.tolist() == [1, 1] and instances.extras == {}
+    (tmp_path / "b.txt").touch()
+    assert len(read_label(tmp_path / "b.txt", (200, 100), 4)) == 0

@@ -351,6 +351,11 @@ def test_dvc_and_snakemake_give_the_same_table_and_report(origin, by_snakemake, 
     assert "one-head" in dvc("exp", "show", "--csv")
     assert "sweep.head" in dvc("params", "diff", "HEAD")
 
+    # An edit reruns the step that it is part of, and what follows only where results change.
+    step = project / "scripts" / "judge.py"
+    step.write_text(step.read_text() + "# edited\n")
+    assert set(re.findall("Running stage '(.*?)[@']", dvc("repro"))) == {"sources", "judge"}
+
 
 def test_every_step_has_help(step):
     steps = sorted(path.stem for path in (ROOT / "scripts").glob("*.py") if path.stem != "set_up")

@@ -21,18 +21,18 @@ class AveragePrecision(NamedTuple):
     per_class: dict[str, ClassMetrics]
 
 
-def average_precision(truth: list[Instances], found: DetectionSet, names: list[str]) -> AveragePrecision:
+def average_precision(truth: list[Instances], detections: DetectionSet, names: list[str]) -> AveragePrecision:
     """mAP of detections against labels, `truth` image by image, by the overlap of their task."""
-    task = tasks.get(found.task)
-    reference = _ground_truth(task, truth, found.sizes, names)
-    results = reference.loadRes(_annotations(task, found.instances, found.sizes))
+    task = tasks.get(detections.task)
+    reference = _ground_truth(task, truth, detections.sizes, names)
+    results = reference.loadRes(_annotations(task, detections.instances, detections.sizes))
     if task.coco_iou_type:
         evaluation = COCOeval_faster(reference, results, iouType=task.coco_iou_type)
     else:
-        evaluation = _ByOverlap(task, truth, found.instances, reference, results)
+        evaluation = _ByOverlap(task, truth, detections.instances, reference, results)
     evaluation.evaluate()
     evaluation.accumulate()
-    # [overlap 0.5:0.05:0.95, recall 0:0.01:1, class, area range: all first, detections an image: the most last]
+    # [overlap 0.5:0.05:0.95, recall 0:0.01:1, class, area range: all first, detections per image: the most last]
     precision = np.asarray(evaluation.eval["precision"])[:, :, :, 0, -1]
     objects = np.bincount(np.concatenate([labels.classes for labels in truth]), minlength=len(names))
     present = np.flatnonzero(objects)
@@ -47,13 +47,13 @@ def average_precision(truth: list[Instances], found: DetectionSet, names: list[s
 class _ByOverlap(COCOeval_faster):
     """The library's evaluation with a task's own overlap in place of the IoU of boxes."""
 
-    def __init__(self, task: Task, truth: list[Instances], found: list[Instances], *references):
+    def __init__(self, task: Task, truth: list[Instances], detections: list[Instances], *references):
         super().__init__(*references, iouType="bbox")
-        self._overlap, self._truth, self._found = task.overlap, truth, found
+        self._overlap, self._truth, self._detections = task.overlap, truth, detections
 
     def computeIoU(self, imgId: int, catId: int):
         """Overlaps [detections, labels] of one image and class; detections best first, as the library takes them."""
-        labels, detections = self._truth[imgId], self._found[imgId]
+        labels, detections = self._truth[imgId], self._detections[imgId]
         labels = labels[labels.classes == catId]
         detections = detections[detections.classes == catId]
         best = np.argsort(-detections.scores, kind="stable")[:MAX_DETECTIONS]

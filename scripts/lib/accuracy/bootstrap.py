@@ -29,7 +29,7 @@ def resampled_map(matches: list[ClassMatches], weights: np.ndarray) -> np.ndarra
 
     Classes count in those resamples in which they have a label, as in a plain evaluation.
     """
-    classes = np.stack([_average_precision(each, weights) for each in matches], axis=1)
+    classes = np.stack([_average_precision(of_class, weights) for of_class in matches], axis=1)
     present = ~np.isnan(classes)
     with np.errstate(invalid="ignore"):
         return np.where(present, classes, 0).sum(axis=1) / present.sum(axis=1)
@@ -83,18 +83,18 @@ def _items(matches: ClassMatches, most: int) -> tuple[np.ndarray, np.ndarray, np
 def _of_block(image, copy, hit, weights: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """`_average_precision` of some resamples: `weights` [resamples, images], `labels` [resamples] how many to find."""
     # The order of axes that makes sums over detections run along memory.
-    each = weights[:, image]
+    drawn = weights[:, image]
     written_out = copy >= 0
-    each[:, written_out] = each[:, written_out] > copy[written_out]
-    detections = each.cumsum(axis=1)
-    found = np.zeros(len(weights))
+    drawn[:, written_out] = drawn[:, written_out] > copy[written_out]
+    detections = drawn.cumsum(axis=1)
+    precisions = np.zeros(len(weights))  # summed over thresholds
     with np.errstate(divide="ignore", invalid="ignore"):
         for threshold in range(len(OVERLAP_THRESHOLDS)):
             places = np.flatnonzero(hit[:, threshold])
-            hits = each[:, places].cumsum(axis=1)
+            hits = drawn[:, places].cumsum(axis=1)
             # Nothing is drawn yet where both are 0; precision matters at hits alone, recall stands still in between.
             precision = np.nan_to_num(hits / detections[:, places])
             envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
             reached = np.searchsorted(RECALLS, hits / labels[:, None], side="right")
-            found += (envelope * np.diff(reached, axis=1, prepend=0)).sum(axis=1) / len(RECALLS)
-        return np.where(labels > 0, found / len(OVERLAP_THRESHOLDS), np.nan)
+            precisions += (envelope * np.diff(reached, axis=1, prepend=0)).sum(axis=1) / len(RECALLS)
+        return np.where(labels > 0, precisions / len(OVERLAP_THRESHOLDS), np.nan)

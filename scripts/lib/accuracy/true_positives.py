@@ -36,22 +36,20 @@ def true_positives(
     labels = np.zeros((classes, len(truth)), int)
     for image, objects in enumerate(truth):
         np.add.at(labels[:, image], objects.classes, 1)
-    return [
-        _of_class(number, truth, detections, labels[number], overlap) for number in np.flatnonzero(labels.any(axis=1))
-    ]
-
-
-def _of_class(number: int, truth, detections, labels: np.ndarray, overlap: Overlap) -> ClassMatches:
-    images, scores, hits = [], [], []
+    parts = {number: [] for number in np.flatnonzero(labels.any(axis=1))}
     for image, (objects, candidates) in enumerate(zip(truth, detections)):
-        candidates = candidates[np.flatnonzero(candidates.classes == number)[:MAX_DETECTIONS]]
-        if len(candidates):
-            images.append(np.full(len(candidates), image))
-            scores.append(candidates.scores)
-            hits.append(_hits(candidates, objects[objects.classes == number], overlap))
-    if not images:
+        for number in parts.keys() & set(candidates.classes):
+            of_class = candidates[np.flatnonzero(candidates.classes == number)[:MAX_DETECTIONS]]
+            hits = _hits(of_class, objects[objects.classes == number], overlap)
+            parts[number].append((np.full(len(of_class), image), of_class.scores, hits))
+    return [_joined(of_images, labels[number]) for number, of_images in parts.items()]
+
+
+def _joined(parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]], labels: np.ndarray) -> ClassMatches:
+    """The (image, score, hit) of several images as one."""
+    if not parts:
         return ClassMatches(np.zeros(0, int), np.zeros(0), np.zeros((0, len(OVERLAP_THRESHOLDS)), bool), labels)
-    image, score, hit = (np.concatenate(parts) for parts in (images, scores, hits))
+    image, score, hit = map(np.concatenate, zip(*parts))
     order = np.argsort(-score, kind="stable")
     return ClassMatches(image[order], score[order], hit[order], labels)
 

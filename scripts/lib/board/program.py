@@ -7,8 +7,7 @@ import subprocess
 from pathlib import Path
 
 from lib.board.transport import CommandResult, last_line
-from lib.bundle import BOARD_PROGRAM
-from lib.bundle.c_family import HEADERS
+from lib.bundle import BOARD_PROGRAM, headers
 from lib.bundle.contract import Contract
 from lib.step.errors import UserError
 from lib.step.files import require
@@ -37,7 +36,7 @@ def build(bundle: Path, contract: Contract, cc: str, sdk: str, shared: bool, fol
             "board.sdk is empty: name the folder with Rockchip's runtime for the board, "
             "rknpu2/runtime/Linux/librknn_api of rknn-toolkit2"
         )
-    for name in (*BOARD_PROGRAM, "decode.h", HEADERS[contract.family], "model.h"):
+    for name in (*BOARD_PROGRAM, *headers(contract.output_spec()), "model.h"):
         shutil.copyfile(require(bundle / name, "a bundle's file"), folder / name)
     command = ["make", "-C", str(folder), f"CC={cc}", f"SDK={Path(sdk).expanduser().resolve()}"]
     done = subprocess.run([*command, *(["SHARED=1"] if shared else [])], capture_output=True, text=True)

@@ -6,11 +6,15 @@ README.md is filled in.
 
 from pathlib import Path
 
+from lib import tasks
+from lib.detector.output_spec import OutputSpec
+
 HERE = Path(__file__).parent
+DECODER = "main.c"  # decodes the golden files, with the headers
 # What runs the model on the board: it needs Rockchip's header and runtime, which are in no bundle.
 BOARD_PROGRAM = ("detect.c", "Makefile")
 
 
-def decoder(header: str) -> tuple[str, ...]:
-    """The decoder's files for a model whose family has the C header `header`."""
-    return ("decode.h", header, "main.c")
+def headers(spec: OutputSpec) -> tuple[str, ...]:
+    """The C headers that decode a model's outputs: what all share, and those of its family and of its task."""
+    return tuple(dict.fromkeys(("decode.h", spec.family.c_header, tasks.get(spec.task).c_header)))

@@ -2,15 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from lib.bundle.c_family import HEADERS
 from lib.data.imgsz import ImageSize
-from lib.detector.anchors import from_metadata
+from lib.detector import families
 from lib.detector.output_spec import OutputSpec
 from lib.npu.rknn_file import RknnTensor
 from lib.npu.verdict import Verdict
 from lib.results.sweep import Variant
+from lib.step.errors import UserError
 from lib.step.typed_json import JsonRecord, omitted_if_none
 
 CONTRACT = "model.json"
@@ -122,7 +121,7 @@ class Contract(JsonRecord):
     """
 
     variant: Variant
-    family: Literal[tuple(HEADERS)]
+    family: str
     end2end: bool
     platform: str
     toolkit: str
@@ -137,6 +136,14 @@ class Contract(JsonRecord):
     proof: Proof | None
     files: dict[str, str]
 
+    def __post_init__(self):
+        if self.family not in families.names():
+            raise ValueError(f"there is no family '{self.family}'; there are {', '.join(families.names())}")
+        try:
+            self.output_spec()
+        except (UserError, ValueError) as error:
+            raise ValueError(f"outputs that nothing decodes: {str(error).partition(';')[0]}") from None
+
     @classmethod
     def of_bundle(cls, folder: Path) -> "Contract":
         """The contract of the bundle in `folder`. Raises UserError, naming file and key, where it is damaged."""
@@ -144,9 +151,9 @@ class Contract(JsonRecord):
 
     def output_spec(self) -> OutputSpec:
         """What decoding by Python takes."""
-        return OutputSpec(
-            self.input.imgsz, self.variant.head, len(self.classes), from_metadata(self.metadata), self.end2end
-        )
+        shapes = [output.shape for output in self.outputs]
+        family = families.get(self.family).from_contract(shapes, self.metadata)
+        return OutputSpec(self.input.imgsz, self.variant.head, family, len(self.classes), end2end=self.end2end)
 
     def tensors(self) -> list[RknnTensor]:
         """The outputs as the `.rknn` describes them."""

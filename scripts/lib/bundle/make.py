@@ -11,8 +11,7 @@ from lib.accuracy.average_precision import average_precision
 from lib.accuracy.detection_set import DetectionSet
 from lib.accuracy.inference import evaluation_images
 from lib.accuracy.metrics import ComparedMetrics, Metrics
-from lib.bundle import BOARD_PROGRAM, HERE, decoder, program
-from lib.bundle.c_family import HEADERS
+from lib.bundle import BOARD_PROGRAM, DECODER, HERE, headers, program
 from lib.bundle.check import checksums, problems, write_checksums
 from lib.bundle.contract import CONTRACT, Contract, Proof
 from lib.bundle.describe import accuracy_of, describe
@@ -21,12 +20,9 @@ from lib.bundle.proof import ProvenImage, prove, write_golden
 from lib.bundle.readme import readme
 from lib.data.calibration import calibration_images
 from lib.data.names import read_names
-from lib.detector.head import ANCHORS, DFL, DISTANCES, SIDES
+from lib.detector.output_spec import OutputSpec
 from lib.graph.onnx_file import load
-from lib.graph.onnx_session import open_session, outputs_of
-from lib.graph.surgery import split_again
-from lib.graph.surgery.detector import find_detector
-from lib.graph.surgery.graph import Graph
+from lib.graph.output_spec import output_spec_of
 from lib.npu import toolkit
 from lib.npu.rknn_file import read_rknn
 from lib.npu.verdict import Judgement
@@ -67,10 +63,11 @@ def make(
     pass its own check.
     """
     int8 = ComparedMetrics.read(run_files.metrics(run, variant))
-    contract = _contract(run, variant, evaluation, int8)
+    spec = output_spec_of(load(require(run_files.onnx(run, variant, variant.head), "model")))
+    contract = _contract(run, variant, spec, evaluation, int8)
     folder.mkdir(parents=True)
     shutil.copyfile(run_files.rknn_model(run, variant), folder / "model.rknn")
-    for name in (*decoder(HEADERS[contract.family]), *BOARD_PROGRAM):
+    for name in (*headers(spec), DECODER, *BOARD_PROGRAM):
         shutil.copyfile(HERE / name, folder / name)
     write_text(folder / "model.h", model_h(contract))
     onnx, calibration = run_files.onnx(run, variant, variant.head), run_files.calibration(run, variant)
@@ -80,7 +77,7 @@ def make(
         with toolkit.quantized(onnx, calibration_images(calibration), platform, variant.algorithm) as session:
             proven = prove(session.simulate, contract, binary, evaluation.images, processes)
             write_golden(session.simulate, contract, _most_shown(proven, evaluation), folder / "golden")
-    contract = replace(contract, proof=_proof(proven, evaluation, contract.output_spec().task, int8.map50_95))
+    contract = replace(contract, proof=_proof(proven, evaluation, spec.task, int8.map50_95))
     write_text(folder / "README.md", readme(contract))
     replace(contract, files=checksums(folder)).write(folder / CONTRACT)
     write_checksums(folder)
@@ -89,29 +86,18 @@ def make(
     return contract.proof
 
 
-def _contract(run: Path, variant: Variant, evaluation: Evaluation, int8: Metrics) -> Contract:
+def _contract(run: Path, variant: Variant, spec: OutputSpec, evaluation: Evaluation, int8: Metrics) -> Contract:
     """The contract of a variant with the metrics `int8`, before its proof."""
     fp32 = Metrics.read(run_files.exported_metrics(run, variant))
     verdict = Judgement.read(run_files.rknn(run, variant, "verdict.json")).verdict
-    spec = outputs_of(open_session(require(run_files.onnx(run, variant, variant.head), "model")))
     return describe(
         read_rknn(run_files.rknn_model(run, variant)),
         variant,
-        ANCHORS if spec.darknet else _family(run_files.onnx(run, variant, "simplified")),
         spec,
         evaluation.names,
         accuracy_of(fp32, int8, evaluation.part),
         verdict,
     )
-
-
-def _family(simplified: Path) -> str:
-    """What the box maps of an ONNX before surgery hold; with the head `single` there are none any more."""
-    graph = Graph(load(simplified))
-    if not split_again.is_split(graph):
-        return find_detector(graph).family
-    box_map = split_again.outputs_in_order(graph)[0]
-    return DISTANCES if graph.shape(box_map)[1] == SIDES else DFL
 
 
 def _proof(proven: list[ProvenImage], evaluation: Evaluation, task: str, measured: float) -> Proof:

@@ -3,7 +3,9 @@
 import math
 import zlib
 
-from lib.bundle.c_family import c_family, c_number
+import numpy as np
+
+from lib.bundle import headers
 from lib.bundle.c_names import c_prefix
 from lib.bundle.contract import Contract
 from lib.detector.nms import IOU
@@ -32,10 +34,11 @@ def model_h(contract: Contract) -> str:
 
 def _body(contract: Contract, prefix: str) -> str:
     spec, thresholds = contract.output_spec(), contract.thresholds
-    family = c_family(contract.family, spec)
+    levels, details = spec.family.levels(), spec.family.c_details()
     tensors = contract.tensors()
+    includes = "\n".join(f'#include "{name}"' for name in headers(spec))
     values = (
-        c_number(thresholds.confidence),
+        _number(thresholds.confidence),
         _iou(thresholds.iou),
         thresholds.most_detections,
         _quoted(contract.toolkit.split()[-1]),
@@ -43,26 +46,25 @@ def _body(contract: Contract, prefix: str) -> str:
         sum(math.prod(tensor.native_shape) for tensor in tensors),
     )
     macros = "\n".join(f"#define {prefix.upper()}_{name} {value}" for name, value in zip(_MACROS, values))
-    levels = "\n".join(f"        {{{level.stride}, {level.per_cell}}}," for level in family.levels)
+    level_rows = "\n".join(f"        {_initializer(level)}," for level in levels)
     outputs = "\n".join(f"        {_row(tensor)}, /* {_comment(tensor.name)} */" for tensor in tensors)
     names = "\n".join(f"    {_quoted(name)}," for name in contract.classes)
-    details = f"{prefix}_details" if family.details else "NULL"
     return f"""\
-#include "{family.header}"
+{includes}
 
 {macros}
 
-{_details(contract.family, prefix, family.details)}\
+{_details(contract.family, prefix, details)}\
 static const rv1106_model {prefix} = {{
     /* head, family, end2end, input width, height, classes */
     RV1106_{spec.head.upper()}, &rv1106_{contract.family}, {int(spec.end2end)}, \
 {contract.input.width}, {contract.input.height}, {spec.classes},
     /* levels, and of each: stride, predictions in a cell; what the family's header wants to know of them besides */
-    {len(family.levels)},
+    {len(levels)},
     {{
-{levels}
+{level_rows}
     }},
-    {details},
+    {f"{prefix}_details" if details else "NULL"},
     /* outputs, and of each: channels, height, width, c1, c2, zero point, scale */
     {len(tensors)},
     {{
@@ -77,11 +79,11 @@ static const char *const {prefix}_names[] = {{
 {_aliases(prefix)}"""
 
 
-def _details(family: str, prefix: str, details: tuple[str, ...]) -> str:
+def _details(family: str, prefix: str, details: tuple[tuple, ...]) -> str:
     """An array of what the family's header wants to know of each level; nothing where it wants nothing."""
     if not details:
         return ""
-    rows = "".join(f"    {detail},\n" for detail in details)
+    rows = "".join(f"    {_initializer(detail)},\n" for detail in details)
     return f"static const rv1106_{family}_details {prefix}_details[] = {{\n{rows}}};\n\n"
 
 
@@ -103,14 +105,26 @@ def _aliases(prefix: str) -> str:
 
 def _row(tensor) -> str:
     _, c1, height, width, c2 = tensor.native_shape
-    words = (tensor.shape[1], height, width, c1, c2, tensor.zero_point, c_number(tensor.scale))
-    return f"{{{', '.join(map(str, words))}}}"
+    return _initializer((tensor.shape[1], height, width, c1, c2, tensor.zero_point, np.float32(tensor.scale)))
 
 
 def _iou(threshold: float | None) -> str:
     if threshold is None:
-        return f"{c_number(IOU)} /* not looked at: the model is end2end, without NMS */"
-    return c_number(threshold)
+        return f"{_number(IOU)} /* not looked at: the model is end2end, without NMS */"
+    return _number(threshold)
+
+
+def _number(value: float) -> str:
+    """A float constant that reads back as the same float32."""
+    text = f"{value:.9g}"
+    return f"{text}f" if "." in text or "e" in text else f"{text}.0f"
+
+
+def _initializer(value: tuple | int | float | np.float32) -> str:
+    """A value as C reads it: float32 as float, other floats as double, a tuple as a struct or an array."""
+    if isinstance(value, tuple):
+        return f"{{{', '.join(map(_initializer, value))}}}"
+    return _number(value) if isinstance(value, np.float32) else repr(value)
 
 
 def _quoted(name: str) -> str:

@@ -4,21 +4,15 @@ from string import Template
 
 import numpy as np
 
-from lib.bundle import HERE
-from lib.bundle.c_family import HEADERS
+from lib.bundle import HERE, headers
 from lib.bundle.c_names import c_prefix
 from lib.bundle.contract import Contract
-from lib.detector.head import ANCHORS, DFL, DISTANCES
+from lib.detector import families
 from lib.npu.rknn_file import RknnTensor, dequantize
 from lib.npu.verdict import Verdict
 from lib.results.rounding import MAP_DIGITS
 from lib.step.typed_json import to_json
 
-_FAMILIES = {
-    DFL: "distances of a box's sides as bins (DFL)",
-    DISTANCES: "distances of a box's sides, without a DFL",
-    ANCHORS: "Darknet's anchors",
-}
 _NO_NMS = (
     " The model's head is one-to-one: it predicts each object once, so there is no NMS, and `RV1106_MODEL_IOU` is not "
     "looked at."
@@ -41,8 +35,8 @@ def readme(contract: Contract) -> str:
         fill=contract.input.letterbox.fill[0],
         outputs=_outputs(contract),
         family_name=contract.family,
-        family=_FAMILIES[contract.family],
-        header=HEADERS[contract.family],
+        family=families.get(contract.family).title,
+        headers=", ".join(f"`{name}`" for name in headers(contract.output_spec())),
         prefix=c_prefix(contract.variant),
         macros=c_prefix(contract.variant).upper(),
         nms=_NO_NMS if contract.end2end else "",

@@ -17,13 +17,13 @@ def calibration_images(listed: Path) -> list[Path]:
     Raises UserError when the list is empty or lost its end, or an image is missing or not as its step left it.
     """
     lines = read_text(require(listed, "calibration list")).splitlines()
-    told = re.fullmatch(r"# (\d+) images", lines[0]) if lines else None
-    names = lines[bool(told) :]
+    header = re.fullmatch(r"# (\d+) images", lines[0]) if lines else None
+    names = lines[bool(header) :]
     if not names:
         raise UserError(f"calibration list {listed} is empty")
-    if told and int(told[1]) != len(names):
+    if header and int(header[1]) != len(names):
         raise UserError(
-            f"{listed} lists {len(names)} images of {told[1]}; delete it and run the step that makes it again"
+            f"{listed} lists {len(names)} images of {header[1]}; delete it and run the step that makes it again"
         )
     images = [require(listed.parent / name, "calibration image") for name in names]
     for folder in sorted({image.parent for image in images}):

@@ -19,7 +19,7 @@ from lib.step.errors import UserError
 # JPEG and PNG are compressed already and labels shrink some ten times: no data set of images unpacks to so many times
 # its zip.
 MOST_UNPACKED = 50
-TOLD = 20  # bad images in a message
+SHOWN = 20  # bad images in a message
 
 
 def unpack(archive: Path, folder: Path) -> None:
@@ -37,8 +37,8 @@ def unpack(archive: Path, folder: Path) -> None:
                     raise UserError(
                         f"archive {archive} is refused: its member '{member.filename}' would leave the folder"
                     )
-            wanted = [each for each in file.infolist() if _is_data(PurePosixPath(each.filename))]
-            size, free = sum(each.file_size for each in wanted), shutil.disk_usage(folder.parent).free
+            wanted = [member for member in file.infolist() if _is_data(PurePosixPath(member.filename))]
+            size, free = sum(member.file_size for member in wanted), shutil.disk_usage(folder.parent).free
             times = size / archive.stat().st_size
             if times > MOST_UNPACKED:
                 raise UserError(
@@ -90,35 +90,19 @@ def gather(
     """Copy the images and labels below `source` into two new flat folders, each image decoded, each label checked.
 
     `check_label` is the task's; `watch` wraps the iteration over the images (a progress bar); `workers` decode at a
-    time. Raises UserError when there is no `images` folder or it is empty, two images share a
-    name, images do not decode (all of them named), or a label is broken.
+    time. Raises UserError when there is no `images` folder or it is empty, two images share a name, images do not
+    decode (all of them named), or a label is broken.
     """
-    found = _images_folder(source)
-    images = image_paths(found)
-    if not images:
-        raise UserError(f"{found} holds no image (jpg, jpeg, png)")
-    label_root = found.parent / "labels"
-    files = [path for path in sorted(found.rglob("*")) if path.name[0] != "." and not path.is_dir()]
-    if lost := [path for path in files if not path.exists()]:
-        raise UserError(f"{len(lost)} images are links to nothing, the first {lost[0]}; mend or remove them")
-    if odd := [path for path in images if not path.name.isprintable()]:
-        raise UserError(f"the name {str(odd[0])!r} holds a character that cannot be printed; rename the file")
-    wanted = {}
-    for image in images:
-        if image.stem in wanted:
-            raise UserError(f"two images are called '{image.stem}': {wanted[image.stem]} and {image}; rename one")
-        wanted[image.stem] = image
-    if bad := damaged(images, workers, watch):
-        listed = "".join(f"\n  {path}: {reason}" for path, reason in list(bad.items())[:TOLD])
-        more = f"\n  and {len(bad) - TOLD} more" if len(bad) > TOLD else ""
-        raise UserError(
-            f"{len(bad)} of {len(images)} images are no whole images; replace or remove them:{listed}{more}"
-        )
+    source_images = _images_folder(source)
+    source_labels = source_images.parent / "labels"
+    files = [path for path in sorted(source_images.rglob("*")) if path.name[0] != "." and not path.is_dir()]
+    images = _images_by_name(source_images, files)
+    _require_whole(list(images.values()), workers, watch)
     image_folder.mkdir()
     label_folder.mkdir()
     checked = []
-    for stem, image in wanted.items():
-        label = label_root / image.relative_to(found).with_suffix(".txt")
+    for stem, image in images.items():
+        label = source_labels / image.relative_to(source_images).with_suffix(".txt")
         checked.append(check_label(label) if label.exists() else CheckedLabel(0, 0, ""))
         shutil.copyfile(image, image_folder / image.name)
         _keep_label(label, checked[-1], label_folder / f"{stem}.txt")
@@ -127,15 +111,49 @@ def gather(
     objects = sum(label.objects for label in checked)
     if not objects:
         raise UserError(
-            f"no image below {found} has a label with a box; labels lie in {label_root} and are named as the images are"
+            f"no image below {source_images} has a label with a box; labels lie in {source_labels} and are named as "
+            "the images are"
         )
-    beside = (path for path in sorted(label_root.rglob("*")) if path.is_file() and path.name[0] != ".")
-    orphans = tuple(path.name for path in beside if path.suffix != ".txt" or path.stem not in wanted)
-    taken = set(images)
-    others = tuple(path.name for path in files if path not in taken)
-    background = sum(not label.objects for label in checked)
-    polygons = sum(label.polygons for label in checked)
-    return Gathered(len(wanted), background, objects, polygons, orphans, others)
+    beside = (path for path in sorted(source_labels.rglob("*")) if path.is_file() and path.name[0] != ".")
+    taken = set(images.values())
+    return Gathered(
+        images=len(images),
+        background=sum(not label.objects for label in checked),
+        objects=objects,
+        polygons=sum(label.polygons for label in checked),
+        orphans=tuple(path.name for path in beside if path.suffix != ".txt" or path.stem not in images),
+        others=tuple(path.name for path in files if path not in taken),
+    )
+
+
+def _images_by_name(folder: Path, files: list[Path]) -> dict[str, Path]:
+    """The images among the `files` of a folder by their names without the ending, in the order of their paths.
+
+    Raises UserError when there is none, or one of them cannot be copied under its name.
+    """
+    paths = image_paths(folder)
+    if not paths:
+        raise UserError(f"{folder} holds no image (jpg, jpeg, png)")
+    if lost := [path for path in files if not path.exists()]:
+        raise UserError(f"{len(lost)} images are links to nothing, the first {lost[0]}; mend or remove them")
+    if odd := [path for path in paths if not path.name.isprintable()]:
+        raise UserError(f"the name {str(odd[0])!r} holds a character that cannot be printed; rename the file")
+    images = {}
+    for path in paths:
+        if path.stem in images:
+            raise UserError(f"two images are called '{path.stem}': {images[path.stem]} and {path}; rename one")
+        images[path.stem] = path
+    return images
+
+
+def _require_whole(images: list[Path], workers: int, watch) -> None:
+    """Raises UserError, with all of their names, when images do not decode to their end."""
+    if bad := damaged(images, workers, watch):
+        listed = "".join(f"\n  {path}: {reason}" for path, reason in list(bad.items())[:SHOWN])
+        more = f"\n  and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
+        raise UserError(
+            f"{len(bad)} of {len(images)} images are no whole images; replace or remove them:{listed}{more}"
+        )
 
 
 def _keep_label(label: Path, checked: CheckedLabel, target: Path) -> None:
@@ -149,11 +167,11 @@ def _images_folder(source: Path) -> Path:
     if (source / "images").is_dir():
         return source / "images"
     folders = sorted(path for path in source.rglob("images") if path.is_dir())
-    folders = [each for each in folders if not any(other in each.parents for other in folders)]
+    folders = [folder for folder in folders if not any(other in folder.parents for other in folders)]
     if not folders:
         raise UserError(f"{source} holds no folder 'images'; the layout is images/NAME.jpg beside labels/NAME.txt")
     if len(folders) > 1:
-        parents = ", ".join(str(each.parent.relative_to(source)) for each in folders)
+        parents = ", ".join(str(folder.parent.relative_to(source)) for folder in folders)
         raise UserError(
             f"{source} holds several folders 'images', in {parents}; name the folder of one in dataset.archive"
         )

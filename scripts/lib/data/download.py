@@ -80,6 +80,6 @@ def _download(url: str, part: Path) -> None:
 def _check(part: Path, checksum: str | None) -> None:
     if checksum is None:
         return
-    found = sha256(part)
-    if found != checksum.lower():
-        raise _Unusable(f"its sha256 is {found}, not the {checksum} that the config asks for")
+    actual = sha256(part)
+    if actual != checksum.lower():
+        raise _Unusable(f"its sha256 is {actual}, not the {checksum} that the config asks for")

@@ -7,5 +7,5 @@ IMAGES = (".jpg", ".jpeg", ".png")
 
 def image_paths(folder: Path) -> list[Path]:
     """Every image below `folder` (jpg, jpeg, png in any case), sorted by its path; hidden files are none."""
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in IMAGES and path.name[0] != ".")
-    return sorted(path for path in found if path.is_file())
+    paths = (path for path in folder.rglob("*") if path.suffix.lower() in IMAGES and path.name[0] != ".")
+    return sorted(path for path in paths if path.is_file())

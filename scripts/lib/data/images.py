@@ -57,5 +57,5 @@ def damage(path: Path) -> str | None:
 def damaged(paths: list[Path], workers: int, watch) -> dict[Path, str]:
     """`{path: what is wrong}` of those of `paths` that do not decode; `watch` wraps the iteration (a progress bar)."""
     with ThreadPoolExecutor(workers) as pool:
-        told = watch(zip(paths, pool.map(damage, paths)))
-        return {path: reason for path, reason in told if reason}
+        faults = watch(zip(paths, pool.map(damage, paths)))
+        return {path: reason for path, reason in faults if reason}

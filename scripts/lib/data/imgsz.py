@@ -25,6 +25,18 @@ class ImageSize(NamedTuple):
         """The spelling in file names: `320`, or `416x256`."""
         return f"{self.width}" if self.width == self.height else f"{self.width}x{self.height}"
 
+    def to_json(self) -> str:
+        """The spelling in JSON, that of file names."""
+        return str(self)
+
+    @classmethod
+    def from_json(cls, value, where) -> "ImageSize":
+        """The size that `to_json` wrote. Raises UserError, which names `where`, when it is none."""
+        try:
+            return parse_imgsz(value)
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from None
+
 
 def parse_imgsz(text) -> ImageSize:
     """`"416x256"` (width x height) or `320` as an ImageSize.

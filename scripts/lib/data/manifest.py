@@ -10,7 +10,7 @@ from lib.step.errors import UserError
 from lib.step.files import sha256
 
 MANIFEST = ".sha256"
-TOLD = 5  # names in a message
+SHOWN = 5  # names in a message
 
 
 def write_manifest(folder: Path) -> None:
@@ -28,7 +28,7 @@ def check_manifest(folder: Path, names: list[str] | None = None) -> None:
     if not path.exists():
         return
     kept = dict(line.split("  ", 1)[::-1] for line in path.read_text().splitlines() if "  " in line)
-    here = {each.name for each in folder.iterdir() if each.name[0] != "."}
+    here = {path.name for path in folder.iterdir() if path.name[0] != "."}
     both = sorted(here & kept.keys() if names is None else here & kept.keys() & set(names))
     wrong = {
         "missing": sorted(kept.keys() - here),
@@ -36,7 +36,7 @@ def check_manifest(folder: Path, names: list[str] | None = None) -> None:
         "changed": [name for name in both if sha256(folder / name) != kept[name]],
     }
     if any(wrong.values()):
-        told = "; ".join(f"{len(each)} {how} ({', '.join(each[:TOLD])})" for how, each in wrong.items() if each)
+        faults = "; ".join(f"{len(files)} {how} ({', '.join(files[:SHOWN])})" for how, files in wrong.items() if files)
         raise UserError(
-            f"{folder} is not as its step left it: {told}; change the source instead, delete this folder, run again"
+            f"{folder} is not as its step left it: {faults}; change the source instead, delete this folder, run again"
         )

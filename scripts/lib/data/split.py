@@ -54,7 +54,7 @@ def read_split(path: Path, parts: tuple[str, ...], images: Path) -> list[str]:
         rows = [tuple(row) for row in csv.reader(file)]
     if not rows or rows[0] != HEADER or any(len(row) != 2 or row[1] not in PARTS["all"] for row in rows[1:]):
         raise UserError(f"{path} is damaged: it is no table of image,part; {again}")
-    named, here = [name for name, _ in rows[1:]], [each.name for each in image_paths(images)]
+    named, here = [name for name, _ in rows[1:]], [path.name for path in image_paths(images)]
     if sorted(named) != sorted(here):
         different = sorted(set(named) ^ set(here))
         raise UserError(

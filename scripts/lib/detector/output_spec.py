@@ -1,35 +1,64 @@
 """What the raw outputs of a detector mean, and what it detects by them."""
 
+import json
 from dataclasses import dataclass
 
 import numpy as np
 
 from lib.data.imgsz import ImageSize
 from lib.data.letterbox import Letterbox
-from lib.detector.anchors import YoloLayer, from_metadata
-from lib.detector.head import END2END_KEY, EXPORTED, HEAD_KEY, SELECTED, SIDES, class_count, decode
+from lib.detector.families import Family, OutputMap
+from lib.detector.head import EXPORTED, SELECTED, SINGLE, SPLIT, decode_joined, decode_selected
 from lib.detector.instances import Instances
 from lib.detector.nms import CONFIDENCE, IOU, MOST, detect
 from lib.step.errors import UserError
+from lib.step.typed_json import JsonRecord
+
+METADATA_KEY = "rv1106.outputs"  # of an ONNX's metadata, which holds an OutputSpec as JSON
 
 
 @dataclass(frozen=True)
-class OutputSpec:
-    """What decoding takes: input size, head, number of classes, [yolo] layers of a Darknet model.
+class OutputSpec(JsonRecord):
+    """All that decoding takes.
 
-    end2end: the predictions come from a one-to-one head and need no NMS. task: a folder's name in lib.tasks.
+    head: whose shapes the outputs have (lib.detector.head). family: how maps become boxes and scores. task: what
+    belongs to an instance besides. end2end: the predictions come from a one-to-one head and need no NMS. extras: the
+    task's own maps, with the head `split`, behind the family's.
     """
 
     imgsz: ImageSize
     head: str
+    family: Family
     classes: int
-    darknet: tuple[YoloLayer, ...] = ()
-    end2end: bool = False
     task: str = "detect"
+    end2end: bool = False
+    extras: tuple[OutputMap, ...] = ()
+
+    def __post_init__(self):
+        if self.head not in (EXPORTED, SELECTED, SINGLE, SPLIT):
+            raise ValueError(f"'{self.head}' is no head")
+        if self.classes < 1:
+            raise ValueError(f"{self.classes} classes are too few")
+
+    def maps(self) -> tuple[OutputMap, ...]:
+        """The outputs of the head `split`, in their order."""
+        return (*self.family.maps(self.classes), *self.extras)
 
     def predictions(self, raw: list[np.ndarray]) -> np.ndarray:
-        """Predictions float32 [N, 4+C] of raw outputs: cx, cy, w, h in input pixels, scores. As `decode`."""
-        return decode(raw, self.head, self.imgsz, self.darknet, self.classes)
+        """Predictions float32 [N, 4+C] of one image: cx, cy, w, h in input pixels, then class scores.
+
+        raw: the model's outputs in their order. Raises UserError when their shapes are not the head's.
+        """
+        if self.head == SELECTED:
+            return decode_selected(raw, self.classes)
+        if self.head == SPLIT:
+            self._require_maps(raw)
+            predictions = self.family.decode_maps(raw[: len(raw) - len(self.extras)], self.imgsz)
+        else:
+            points = self.family.points(self.imgsz)
+            predictions = decode_joined(raw, self.head, self.imgsz, points, self.classes)
+        # The head `single` is limited in the model.
+        return predictions if self.head == SINGLE else self.family.limited(predictions, self.imgsz)
 
     def instances(
         self,
@@ -42,22 +71,22 @@ class OutputSpec:
         """What raw outputs detect in an image that was letterboxed by `fit`."""
         return detect(self.predictions(raw), fit, confidence, None if self.end2end else iou, most)
 
+    def to_metadata(self) -> dict[str, str]:
+        """The spec as an ONNX's metadata."""
+        return {METADATA_KEY: json.dumps(self.to_json())}
 
-def outputs_by_metadata(metadata: dict[str, str], shapes: list, imgsz: ImageSize, names: list[str]) -> OutputSpec:
-    """What an ONNX's `metadata`, shapes of outputs and class `names`, if it tells some, say of its outputs.
+    @classmethod
+    def from_metadata(cls, metadata: dict[str, str]) -> "OutputSpec | None":
+        """The spec that an ONNX's metadata holds, or None. Raises UserError when it is damaged."""
+        if METADATA_KEY not in metadata:
+            return None
+        try:
+            value = json.loads(metadata[METADATA_KEY])
+        except json.JSONDecodeError:
+            raise UserError(f"the model's metadata {METADATA_KEY} is no JSON; make the model anew") from None
+        return cls.from_json(value, f"the model's metadata {METADATA_KEY}")
 
-    Raises UserError when the outputs are no detector's.
-    """
-    darknet, end2end = from_metadata(metadata), is_end2end(metadata)
-    selected = end2end and len(shapes) == 1 and list(shapes[0][2:]) == [SIDES + 2]
-    head = metadata.get(HEAD_KEY, SELECTED if selected else EXPORTED)
-    if head != SELECTED:
-        return OutputSpec(imgsz, head, class_count(shapes, head, darknet), darknet, end2end)
-    if not names:
-        raise UserError("the model is end-to-end, and its metadata names no classes; export it by Ultralytics")
-    return OutputSpec(imgsz, head, len(names), end2end=True)
-
-
-def is_end2end(metadata: dict[str, str]) -> bool:
-    """Whether an ONNX's metadata says that its head is one-to-one: our surgery writes it, and Ultralytics' export."""
-    return END2END_KEY in metadata or metadata.get("end2end") == "True"
+    def _require_maps(self, raw: list[np.ndarray]) -> None:
+        shapes, expected = [output.shape for output in raw], [each.shape(self.imgsz) for each in self.maps()]
+        if shapes != expected:
+            raise UserError(f"outputs {shapes} are not the 'split' head of {self.imgsz}: {expected} are expected")

@@ -3,7 +3,7 @@
 import re
 
 
-def told_names(metadata: dict[str, str]) -> list[str]:
+def distinct_names(metadata: dict[str, str]) -> list[str]:
     """The distinct names in their order, as Ultralytics writes them: a Python dict's text. None without such a text."""
     names = re.findall(r"\d+: (?:'([^']*)'|\"([^\"]*)\")", metadata.get("names", ""))
     return list(dict.fromkeys(single or double for single, double in names))

@@ -5,9 +5,6 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError
 
-from lib.data.imgsz import ImageSize
-from lib.detector.output_spec import outputs_by_metadata
-from lib.graph.class_names import told_names
 from lib.step.errors import UserError
 from lib.step.files import whole
 
@@ -28,16 +25,7 @@ def load(path) -> onnx.ModelProto:
 
 def metadata(model: onnx.ModelProto) -> dict[str, str]:
     """The model's metadata by its key."""
-    return {each.key: each.value for each in model.metadata_props}
-
-
-def class_names(model) -> list[str]:
-    """The classes' names, as Ultralytics writes them into the model; numbers where they are not there."""
-    shapes = [[d.dim_value for d in each.type.tensor_type.shape.dim] for each in model.graph.output]
-    told = metadata(model)
-    names = told_names(told)
-    classes = outputs_by_metadata(told, shapes, ImageSize(0, 0), names).classes
-    return names if len(names) == classes else [str(number) for number in range(classes)]
+    return {entry.key: entry.value for entry in model.metadata_props}
 
 
 def save(model: onnx.ModelProto, path) -> None:

@@ -3,19 +3,7 @@
 import numpy as np
 import onnxruntime
 
-from lib.data.imgsz import ImageSize
-from lib.detector.output_spec import OutputSpec, outputs_by_metadata
-from lib.graph.class_names import told_names
 from lib.step.errors import UserError
-
-
-def outputs_of(session: onnxruntime.InferenceSession) -> OutputSpec:
-    """What a detector's metadata and shapes say of its outputs. Raises UserError when they are no detector's."""
-    [given] = session.get_inputs()
-    _, _, height, width = given.shape
-    told = session.get_modelmeta().custom_metadata_map
-    shapes = [each.shape for each in session.get_outputs()]
-    return outputs_by_metadata(told, shapes, ImageSize(width, height), told_names(told))
 
 
 def open_session(model) -> onnxruntime.InferenceSession:
@@ -29,14 +17,6 @@ def open_session(model) -> onnxruntime.InferenceSession:
     except Exception as error:
         name = "the model" if isinstance(model, bytes) else model
         raise UserError(f"onnxruntime cannot load {name}: {str(error).splitlines()[0]}") from None
-
-
-def detector_outputs(path, names: list[str]) -> OutputSpec:
-    """`outputs_of` the detector in the file `path`. Raises UserError when it does not score one class a name."""
-    outputs = outputs_of(open_session(path))
-    if outputs.classes != len(names):
-        raise UserError(f"{path} scores {outputs.classes} classes, the data set has {len(names)} names")
-    return outputs
 
 
 def to_tensor(image: np.ndarray) -> np.ndarray:

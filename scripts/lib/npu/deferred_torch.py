@@ -1,10 +1,9 @@
-"""rknn-toolkit2 without the two seconds that importing torch takes, where it is not used.
+"""rknn-toolkit2 without torch: neither the two seconds of its import nor its 5 GB are needed for what is done here.
 
-The toolkit imports torch at its own import, for three names. It uses torch later for some graphs only (with Reshapes,
-as in the head `single`). So a stand-in answers its import, and the real torch is loaded at the first
-use. Outputs are the same bit for bit, which a test checks.
-
-The three names belong to the algorithm `gdq`, which this project does not offer.
+The toolkit imports torch at its own import, for three names. They belong to the algorithm `gdq`, which this project
+does not offer; a stand-in answers. Later, for graphs with a Reshape that moves data (the head `single`, attention), it
+computes with three functions of torch where each element of a tensor goes. That is arithmetic of whole numbers, and
+NumPy answers it. All other use of torch loads the real one. Outputs are the same bit for bit, which a test checks.
 """
 
 import contextlib
@@ -13,6 +12,10 @@ import importlib.abc
 import importlib.machinery
 import sys
 from types import ModuleType
+
+import numpy as np
+
+from lib.step.errors import UserError
 
 
 class _Placeholder:
@@ -28,16 +31,39 @@ class _Placeholder:
 _PLACEHOLDERS = {("torch", "Tensor"), ("torch", "no_grad"), ("torch.nn", "Module")}
 
 
+def _split(tensor: np.ndarray, sizes: list[int], dim: int) -> list[np.ndarray]:
+    """Parts of `sizes` along the axis `dim`, as torch.split gives them."""
+    return np.split(tensor, np.cumsum(sizes)[:-1], axis=dim)
+
+
+def _cat(tensors: list[np.ndarray], dim: int) -> np.ndarray:
+    """The tensors joined along the axis `dim`, as torch.cat joins them."""
+    return np.concatenate(tensors, axis=dim)
+
+
+# Called by the toolkit with whole numbers; of what they return it uses `reshape` and `tolist`, which arrays have too.
+_BY_NUMPY = {("torch", "arange"): np.arange, ("torch", "split"): _split, ("torch", "cat"): _cat}
+
+
 class _Deferred(ModuleType):
-    """A module that is loaded when something is asked of it, but for _PLACEHOLDERS during the toolkit's import."""
+    """A module that is loaded when something is asked of it, but for _PLACEHOLDERS during the toolkit's import and for
+    _BY_NUMPY.
+    """
 
     def __getattr__(self, name: str):
         if name.startswith("__"):
             raise AttributeError(name)
         if _finder.active and (self.__name__, name) in _PLACEHOLDERS:
             return _Placeholder
+        if (self.__name__, name) in _BY_NUMPY:
+            return _BY_NUMPY[self.__name__, name]
         _finder.stop()
-        return getattr(importlib.import_module(self.__name__), name)
+        try:
+            return getattr(importlib.import_module(self.__name__), name)
+        except ModuleNotFoundError:
+            raise UserError(
+                f"the toolkit asks for {self.__name__}.{name}, and this environment has no torch; run `make setup`"
+            ) from None
 
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -75,7 +101,7 @@ _finder = _Finder()
 
 @contextlib.contextmanager
 def deferred_torch():
-    """While this is open, `import torch` gives a stand-in; it loads torch when it is used, now or later."""
+    """While this is open, `import torch` gives a stand-in; it loads torch when more of it is used, now or later."""
     if "torch" in sys.modules:
         yield
         return

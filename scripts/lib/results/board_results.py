@@ -1,8 +1,9 @@
 """board.json: what a board did with one build of a variant, beside what the simulator did."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
+from lib.accuracy.metrics import ComparedMetrics
 from lib.step.files import read_json
 from lib.step.typed_json import JsonRecord
 
@@ -66,7 +67,7 @@ class RanOnBoard(JsonRecord):
     agreement: Agreement
     outputs: tuple[OutputDifference, ...]
     diverging: str | None  # the first output that differs
-    metrics: dict[str, Any]
+    metrics: ComparedMetrics  # of what the board detected
     measured: str  # a line for config/measured.csv
     rknn_sha256: str
     toolkit: str

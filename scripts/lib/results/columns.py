@@ -73,6 +73,11 @@ def _text(name: str, label: str, meaning: str, value, **more) -> Column:
     return Column(name, label, meaning, None, value, is_text=True, **more)
 
 
+def _at_largest(figure: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The value of a column that tells a figure of the largest size, a `lib.convert.frontier.Candidate`."""
+    return lambda row: figure(row.frontier.largest) if row.frontier.largest else None
+
+
 _OF_KB = "In KB of 1024 bytes."
 
 # table.csv: the columns that every run has. Scripts may rely on their order; new ones go behind the others.
@@ -110,7 +115,7 @@ COLUMNS = (
         "mAP50-95 FP32",
         "the FP32 baseline: the exported ONNX, run by onnxruntime",
         MAP_DIGITS,
-        lambda row: row.exported["map50_95"],
+        lambda row: row.exported.map50_95,
         note="All mAP and AP are 0 to 1.",
     ),
     Column(
@@ -118,35 +123,35 @@ COLUMNS = (
         "mAP50 FP32",
         "as mAP50-95 FP32, at one IoU threshold, 0.5",
         MAP_DIGITS,
-        lambda row: row.exported["map50"],
+        lambda row: row.exported.map50,
     ),
     Column(
         "map50_95_adapted",
         "mAP50-95 adapted",
         "the ONNX after graph surgery, in FP32; it equals the baseline when surgery is exact",
         MAP_DIGITS,
-        lambda row: row.adapted["map50_95"],
+        lambda row: row.adapted.map50_95,
     ),
     Column(
         "map50_95_int8",
         "mAP50-95 INT8",
         "the INT8 model on the toolkit's simulator",
         MAP_DIGITS,
-        lambda row: row.int8["map50_95"],
+        lambda row: row.int8.map50_95,
     ),
     Column(
         "map50_int8",
         "mAP50 INT8",
         "as mAP50-95 INT8, at one IoU threshold, 0.5",
         MAP_DIGITS,
-        lambda row: row.int8["map50"],
+        lambda row: row.int8.map50,
     ),
     Column(
         "retention",
         "Retention",
         "mAP50-95 in INT8 / in FP32",
         MAP_DIGITS,
-        lambda row: row.int8["retention"],
+        lambda row: row.int8.retention,
         note="Empty where the FP32 baseline finds nothing, as its limits are.",
     ),
     Column(
@@ -174,7 +179,7 @@ COLUMNS = (
         "CPU operators",
         "operators on the CPU, without input and output; the board cannot run them there",
         None,
-        lambda row: row.cpu_operators,
+        lambda row: len(row.build.cpu_operators),
     ),
     _text(
         "verdict",
@@ -187,14 +192,14 @@ COLUMNS = (
         "Retention, low",
         "lower limit of its 95 % interval, from the same resamples of the images for FP32 and INT8",
         MAP_DIGITS,
-        lambda row: row.int8["retention_low"],
+        lambda row: row.int8.retention_low,
     ),
     Column(
         "retention_high",
         "Retention, high",
         "upper limit of that interval",
         MAP_DIGITS,
-        lambda row: row.int8["retention_high"],
+        lambda row: row.int8.retention_high,
     ),
     Column(
         "ms_low",
@@ -213,7 +218,7 @@ BOARD_COLUMNS = (
         "mAP50-95 board",
         "the INT8 model on a board",
         MAP_DIGITS,
-        lambda row: row.on_board.metrics["map50_95"] if row.on_board else None,
+        lambda row: row.on_board.metrics.map50_95 if row.on_board else None,
         note="Empty where no board ran the variant.",
     ),
     Column(
@@ -300,32 +305,71 @@ FRONTIER_COLUMNS = (
         "largest",
         "Largest size",
         "largest input size found with the verdict `runs`",
-        attrgetter("largest"),
+        _at_largest(lambda candidate: str(candidate.size)),
         note="Empty where there is none.",
     ),
-    Column("npu_mcycles", "NPU Mcycles", "NPU cycles at that size, in millions", 2, attrgetter("npu_mcycles")),
-    Column("ms_low", "Time ms, low", "lower limit of the estimated time at that size", 1, attrgetter("ms_low")),
-    Column("ms_high", "Time ms, high", "upper limit of the estimated time at that size", 1, attrgetter("ms_high")),
+    Column(
+        "npu_mcycles",
+        "NPU Mcycles",
+        "NPU cycles at that size, in millions",
+        2,
+        _at_largest(attrgetter("build.npu_mcycles")),
+    ),
+    Column(
+        "ms_low",
+        "Time ms, low",
+        "lower limit of the estimated time at that size",
+        1,
+        _at_largest(attrgetter("costs.ms_low")),
+    ),
+    Column(
+        "ms_high",
+        "Time ms, high",
+        "upper limit of the estimated time at that size",
+        1,
+        _at_largest(attrgetter("costs.ms_high")),
+    ),
     Column(
         "internal_kb",
         "Internal KB",
         "memory for tensors between operators at that size",
         1,
-        attrgetter("internal_kb"),
+        _at_largest(attrgetter("build.internal_kb")),
         note=_OF_KB,
     ),
-    Column("weight_kb", "Weights KB", "memory for weights at that size", 1, attrgetter("weight_kb"), note=_OF_KB),
     Column(
-        "rknn_mb", "File MB", "size of the `.rknn` file at that size, in millions of bytes", 2, attrgetter("rknn_mb")
+        "weight_kb",
+        "Weights KB",
+        "memory for weights at that size",
+        1,
+        _at_largest(attrgetter("build.weight_kb")),
+        note=_OF_KB,
+    ),
+    Column(
+        "rknn_mb",
+        "File MB",
+        "size of the `.rknn` file at that size, in millions of bytes",
+        2,
+        _at_largest(lambda candidate: candidate.build.rknn_bytes / 1e6),
     ),
     _text(
         "unsure",
         "Unsure sizes",
         "sizes on the way whose verdict is `unsure`",
-        attrgetter("unsure"),
+        lambda row: " ".join(map(str, row.frontier.unsure)) or None,
         note="There may be others.",
     ),
-    _text("next", "Next size", "the size after the largest", attrgetter("next")),
-    _text("next_verdict", "Verdict of the next", "its verdict", attrgetter("next_verdict")),
+    _text(
+        "next",
+        "Next size",
+        "the size after the largest",
+        lambda row: str(row.frontier.beyond.size) if row.frontier.beyond else None,
+    ),
+    _text(
+        "next_verdict",
+        "Verdict of the next",
+        "its verdict",
+        lambda row: row.frontier.beyond.verdict.result if row.frontier.beyond else None,
+    ),
     _text("reason", "Reason", "why it does not run", attrgetter("reason"), note="Not in frontier.md."),
 )

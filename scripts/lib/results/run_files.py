@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from lib.npu.build import Build
 from lib.results.sweep import Variant
 from lib.step.errors import UserError
-from lib.step.files import read_json, require
+from lib.step.files import require
 
 EXPORTED, ADAPTED = "exported", "adapted"
 
@@ -27,7 +28,7 @@ def rknn(run: Path, variant: Variant, name: str) -> Path:
 def rknn_model(run: Path, variant: Variant) -> Path:
     """`model.rknn`. Raises UserError when it is missing or not as long as its build says: it has no checksum in it."""
     path = require(rknn(run, variant, "model.rknn"), "model")
-    built = read_json(rknn(run, variant, "build.json"), "rknn_bytes")["rknn_bytes"]
+    built = Build.read(rknn(run, variant, "build.json")).rknn_bytes
     if path.stat().st_size != built:
         raise UserError(
             f"{path} has {path.stat().st_size} bytes, its build wrote {built}; delete it and run its step again"

@@ -33,11 +33,10 @@ def class_differences(results: VariantResults) -> pd.DataFrame:
 
     Columns name, boxes (to find in the evaluation set), fp32, int8, difference (INT8 - FP32).
     """
-    exported, int8 = (metrics["per_class"] for metrics in (results.exported, results.int8))
-    rows = [
-        (name, fp32["boxes"], fp32["map50_95"], int8[name]["map50_95"], int8[name]["map50_95"] - fp32["map50_95"])
-        for name, fp32 in exported.items()
-    ]
+    rows = []
+    for name, fp32 in results.exported.per_class.items():
+        int8 = results.int8.per_class[name]
+        rows.append((name, fp32.boxes, fp32.map50_95, int8.map50_95, int8.map50_95 - fp32.map50_95))
     table = pd.DataFrame(rows, columns=["name", "boxes", "fp32", "int8", "difference"])
     return table.round(MAP_DIGITS).sort_values("difference", kind="stable", ignore_index=True)
 

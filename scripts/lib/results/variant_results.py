@@ -4,14 +4,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from lib.accuracy.metrics import ComparedMetrics, Metrics
 from lib.npu.build import Build
 from lib.npu.verdict import Costs, Judgement, Verdict
 from lib.results import run_files
 from lib.results.board_results import RanOnBoard, RefusedByBoard, read_board_results
 from lib.results.sweep import Variant
-from lib.step.files import read_json, sha256
-
-METRICS = ("map50_95", "map50", "per_class")
+from lib.step.files import sha256
 
 
 @dataclass(frozen=True)
@@ -25,29 +24,24 @@ class VariantResults:
     variant: Variant
 
     @cached_property
-    def exported(self) -> dict:
+    def exported(self) -> Metrics:
         """Accuracy of the model as exported, in FP32."""
-        return read_json(run_files.exported_metrics(self.run, self.variant), *METRICS)
+        return Metrics.read(run_files.exported_metrics(self.run, self.variant))
 
     @cached_property
-    def adapted(self) -> dict:
+    def adapted(self) -> Metrics:
         """Accuracy after graph surgery, in FP32."""
-        return read_json(run_files.adapted_metrics(self.run, self.variant), *METRICS)
+        return Metrics.read(run_files.adapted_metrics(self.run, self.variant))
 
     @cached_property
-    def int8(self) -> dict:
+    def int8(self) -> ComparedMetrics:
         """Accuracy in INT8 on the simulator, beside FP32's."""
-        return read_json(run_files.metrics(self.run, self.variant), *METRICS)
+        return ComparedMetrics.read(run_files.metrics(self.run, self.variant))
 
     @cached_property
     def build(self) -> Build:
         """The build's facts."""
         return Build.read(run_files.rknn(self.run, self.variant, "build.json"))
-
-    @property
-    def cpu_operators(self) -> int:
-        """How many operators are on the CPU, input and output left out."""
-        return len(self.build.cpu_operators)
 
     @property
     def verdict(self) -> Verdict:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 # Snakemake asks for every rule each time it starts: a syntax tree of all files would take most of that time.
 _IMPORT = re.compile(r"^[ \t]*from[ \t]+(lib(?:\.\w+)*)[ \t]+import[ \t]+(\([^)]*\)|[^\n#]+)", re.M)
+# In the `__init__.py` of a package that imports whatever lies in its folder.
+_IMPORTS_ITS_FOLDER = "iter_modules(__path__)"
 _REGISTRY = "iter_modules(__path__)"
 
 
@@ -30,12 +32,12 @@ def _beside(path: Path, scripts: Path, changed_ns: int) -> tuple[Path, ...]:
     """The files that `path` brings along; `changed_ns` keeps what is remembered of it fresh."""
     if path.suffix != ".py":
         return ()
-    source = path.read_text()
+    source = path.read_text(encoding="utf-8")
     bases = [scripts.joinpath(*module.split(".")) for module in sorted(_imported(source))]
     files = [each for base in bases for each in (base.with_suffix(".py"), base / "__init__.py") if each.is_file()]
     if path.name == "__init__.py":
         files += [each for each in path.parent.iterdir() if each.is_file() and each.suffix != ".py"]
-        if _REGISTRY in source:
+        if _IMPORTS_ITS_FOLDER in source:
             files += [*path.parent.glob("*.py"), *path.parent.glob("*/__init__.py")]
     return tuple(files)
 

@@ -14,7 +14,7 @@ from lib.step.errors import UserError
 
 
 def checked_config(
-    given: dict, files: Iterable[Path], defaults: Path, schema: Path, problems: Callable[[dict, dict], list[str]]
+    given: dict, files: Iterable[Path], defaults: Path, schema: dict, problems: Callable[[dict, dict], list[str]]
 ) -> dict:
     """The config in the YAML file `defaults` with `given` laid over it, numbers as numbers.
 
@@ -22,9 +22,8 @@ def checked_config(
     sentence each. Raises UserError with all sentences, also for a key that stands twice in a file.
     """
     _refuse(sorted(problem for path in set(files) for problem in repeated_keys(path)))
-    form = yaml.safe_load(schema.read_text())
-    config = with_numbers(laid_over(yaml.safe_load(defaults.read_text()), given), form)
-    _refuse(problems(config, form))
+    config = with_numbers(laid_over(yaml.safe_load(defaults.read_text(encoding="utf-8")), given), schema)
+    _refuse(problems(config, schema))
     return config
 
 

@@ -29,7 +29,7 @@ class Task:
     overlap: (n instances, m others) → how far each two are the same, 0..1, float64 [n, m]
     coco_iou_type: what faster-coco-eval calls that overlap; None where it has none, and mAP rests on `overlap`
     draw: (Matplotlib axis, instances, class names, colour of a class by its number) draws them over an image
-    contract_lines: (end2end) → how predictions become detections, a sentence a step, for those who decode by themselves
+    contract_lines: (outputs) → how predictions become detections, a sentence a step, for those who decode by themselves
     coco_fields: (instances, image size) → of each, what COCO's annotation has besides box, area and class
     instances: as OutputSpec.instances, with the output's specification first: what raw outputs detect
     """
@@ -41,7 +41,7 @@ class Task:
     overlap: Callable[[Instances, Instances], np.ndarray]
     coco_iou_type: str | None
     draw: Callable[..., None]
-    contract_lines: Callable[[bool], list[str]]
+    contract_lines: Callable[[OutputSpec], list[str]]
     coco_fields: Callable[[Instances, tuple[int, int]], list[dict]] = no_coco_fields
     instances: Callable[..., Instances] = OutputSpec.instances
 

@@ -58,7 +58,7 @@ def draw_scene(seed, index, width=640, height=480):
     if seed < 0 or index < 0:
         raise ValueError(f"seed and index must not be negative, got {seed} and {index}")
     if width < 64 or height < 64:
-        raise ValueError(f"a image must be at least 64x64 pixels, got {width}x{height}")
+        raise ValueError(f"an image must be at least 64x64 pixels, got {width}x{height}")
     rng = np.random.default_rng([seed, index])
     canvas = Canvas(background(rng, width, height), rng)
     draw_marks(canvas, rng)

@@ -5,7 +5,7 @@ import numpy as np
 
 from lib.data.scenes.texture import mix, noise, random_colour
 
-BACKGROUND_DETAIL = 0.75  # texture pixels a image pixel: a bench a little out of focus, and faster to draw
+BACKGROUND_DETAIL = 0.75  # texture pixels per image pixel: a bench a little out of focus, and faster to draw
 
 
 def _wood(rng, side):

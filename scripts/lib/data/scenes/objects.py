@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from lib.data.scenes.canvas import MAX_SIZE
-from lib.data.scenes.shapes import DECOYS, LYING, PARTS, o_ring
+from lib.data.scenes.shapes import CLASS_SHAPES, DECOYS, LYING, o_ring
 from lib.data.scenes.texture import random_colour
 
 MAX_OBJECTS = 12
@@ -94,7 +94,7 @@ def draw_objects(canvas, rng):
     height, width = canvas.owner.shape
     count = 0 if rng.random() < 0.04 else int(min(MAX_OBJECTS, 1 + rng.gamma(2.0, 1.8)))
     is_part = rng.permutation(np.arange(count + rng.integers(0, 5)) < count)
-    zoom = np.exp(rng.uniform(np.log(48), np.log(160)))  # one camera distance a image, so sizes go together
+    zoom = np.exp(rng.uniform(np.log(48), np.log(160)))  # one camera distance per image, so sizes go together
     kinds, previous = [], None
     for part in is_part:
         size = np.clip(zoom * np.exp(rng.uniform(np.log(0.6), np.log(1.6))), MIN_SIZE, MAX_SIZE) * canvas.scale
@@ -104,8 +104,8 @@ def draw_objects(canvas, rng):
             reach = (previous[1] + size) * rng.uniform(0.25, 0.5)
             centre = previous[0] + np.array((np.cos(angle), np.sin(angle))) * reach
         if part:
-            kinds.append(int(rng.integers(len(PARTS))))
-            _draw_shape(canvas, rng, PARTS[kinds[-1]], centre, size, owner=len(kinds))
+            kinds.append(int(rng.integers(len(CLASS_SHAPES))))
+            _draw_shape(canvas, rng, CLASS_SHAPES[kinds[-1]], centre, size, owner=len(kinds))
         else:
             _draw_shape(canvas, rng, DECOYS[rng.integers(len(DECOYS))], centre, size)
         previous = centre, size

@@ -123,6 +123,6 @@ def cross_plate(rng, u, v):
     return np.maximum(distance, half * 0.5 - np.hypot(u, v)), _bevel(distance, 0.06)
 
 
-PARTS = (bolt, nut, washer, gear)  # in the order of CLASSES
+CLASS_SHAPES = (bolt, nut, washer, gear)  # in the order of CLASSES
 DECOYS = (dowel, disc, o_ring, hexagon_plate, cross_plate)
 LYING = (bolt, dowel)  # seen from the side, so not squashed and extruded like a plate

@@ -16,12 +16,13 @@ from onnx import helper
 
 from lib.data.imgsz import ImageSize
 from lib.data.names import read_names
-from lib.detector.anchors import to_metadata
+from lib.detector.head import EXPORTED
+from lib.detector.output_spec import OutputSpec
 from lib.graph.darknet.layers import INPUT, Convolutional, Dropout, Maxpool, Network, Route, Shortcut, Upsample, Yolo
 from lib.graph.darknet.network import read_network
 from lib.graph.darknet.weights import read_weights
+from lib.graph.surgery.anchor_nodes import add_predictions
 from lib.graph.surgery.graph import Graph
-from lib.graph.surgery.yolo_nodes import add_predictions, map_names
 from lib.step.errors import UserError
 from lib.step.files import require
 
@@ -37,10 +38,9 @@ def convert(cfg: Path, weights: Path, names: Path | None, imgsz: ImageSize | Non
     """
     network = read_network(require(cfg, "cfg"), imgsz)
     numbers = read_weights(require(weights, "weights file"), network)
-    classes = network.heads[0].head.classes
     known = read_names([str(require(names, "names file"))]) if names else None
-    if known and len(known) != classes:
-        raise UserError(f"{cfg} has {classes} classes, {names} holds {len(known)} names")
+    if known and len(known) != network.classes:
+        raise UserError(f"{cfg} has {network.classes} classes, {names} holds {len(known)} names")
     return to_onnx(network, numbers, opset, known)
 
 
@@ -61,13 +61,12 @@ def to_onnx(network: Network, weights: dict, opset: int, names: list[str] | None
             tensors[number] = inputs[0]
         else:
             tensors[number] = _ADD[type(layer)](graph, layer, inputs, f"layer_{number}", weights.get(number))
-    heads = tuple(layer.head for layer in network.heads)
-    add_predictions(graph, heads, network.imgsz, for_npu=False, output=PREDICTIONS)
-    count = sum(head.predictions(network.imgsz) for head in heads)
-    graph.set_outputs({PREDICTIONS: (1, 4 + heads[0].classes, count)})
+    spec = OutputSpec(network.imgsz, EXPORTED, network.family, network.classes)
+    add_predictions(graph, spec.family, spec.classes, spec.imgsz, for_npu=False, output=PREDICTIONS)
+    graph.set_outputs({PREDICTIONS: (1, 4 + spec.classes, spec.family.points(spec.imgsz))})
     # The convolutions before [yolo] as they were lead to nothing any more.
     graph.tidy()
-    metadata = to_metadata(heads) | ({"names": str(dict(enumerate(names)))} if names else {})
+    metadata = spec.to_metadata() | ({"names": str(dict(enumerate(names)))} if names else {})
     helper.set_model_props(graph.model, metadata)
     onnx.checker.check_model(graph.model, full_check=True)
     return graph.model
@@ -87,12 +86,12 @@ def _with_image(network: Network, opset: int) -> Graph:
 
 def _add_maps(graph: Graph, layer: Yolo, before: Convolutional, source: str, kernel, bias) -> None:
     """The three maps of a [yolo] layer, made from what the convolution `before` it reads."""
-    anchors, classes = len(layer.head.anchors), layer.head.classes
+    anchors, classes = len(layer.head.anchors), layer.classes
     # Darknet's order is [anchor, quantity].
     order = np.arange(anchors * (5 + classes)).reshape(anchors, 5 + classes).T
-    for name, filters in zip(map_names(layer.head), (order[:4], order[4:5], order[5:])):
-        chosen = filters.ravel()
-        is_probability = layer.head.new_coords or not name.startswith("box")
+    for output_map, filters in zip(layer.head.maps(classes), (order[:4], order[4:5], order[5:])):
+        name, chosen = output_map.name, filters.ravel()
+        is_probability = layer.head.new_coords or output_map.role != "box"
         made = _add_convolution(
             graph, before, source, kernel[chosen], bias[chosen], f"{name}/logits" if is_probability else name
         )

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lib.data.imgsz import ImageSize
-from lib.detector.anchors import YoloLayer
+from lib.detector.families.anchors import AnchorLayer, Anchors
 from lib.graph.darknet.cfg import Section
 
 Shape = tuple[int, int, int]
@@ -79,7 +79,8 @@ class Dropout(Layer):
 class Yolo(Layer):
     """A detection head on the maps of its source."""
 
-    head: YoloLayer
+    head: AnchorLayer
+    classes: int
 
 
 @dataclass(frozen=True)
@@ -94,3 +95,13 @@ class Network:
     def heads(self) -> tuple[Yolo, ...]:
         """The [yolo] layers in their order; there is at least one."""
         return tuple(layer for layer in self.layers if isinstance(layer, Yolo))
+
+    @property
+    def family(self) -> Anchors:
+        """What decoding takes of the [yolo] layers."""
+        return Anchors(tuple(layer.head for layer in self.heads))
+
+    @property
+    def classes(self) -> int:
+        """The number of classes, which all [yolo] layers share."""
+        return self.heads[0].classes

@@ -7,7 +7,7 @@ Shapes are (channels, height, width).
 from pathlib import Path
 
 from lib.data.imgsz import ImageSize, parse_imgsz
-from lib.detector.anchors import YoloLayer
+from lib.detector.families.anchors import AnchorLayer
 from lib.graph.darknet.cfg import Section, read_cfg
 from lib.graph.darknet.layers import (
     INPUT,
@@ -50,7 +50,7 @@ def read_network(path: Path, imgsz: ImageSize | None = None) -> Network:
             raise section.error(f"its output {_spell(layer.shape)} is larger than the image {_spell(image)}")
         layers.append(layer)
     network = Network(path, imgsz, tuple(layers))
-    classes = {layer.head.classes for layer in network.heads}
+    classes = {layer.classes for layer in network.heads}
     if len(classes) != 1:
         found = f"[yolo] layers of {sorted(classes)} classes" if classes else "no [yolo] layer"
         raise UserError(f"{path} has {found}; a detector with one number of classes is expected")
@@ -155,8 +155,8 @@ def _yolo(section: Section, layers: list[Layer], image: Shape) -> Yolo:
             "is expected before it"
         )
     used = tuple((anchors[2 * each], anchors[2 * each + 1]) for each in mask)
-    head = YoloLayer(stride, used, classes, section.number("scale_x_y", 1.0), new_coords)
-    return Yolo(section, (source,), (channels, height, width), head)
+    head = AnchorLayer(stride, used, section.number("scale_x_y", 1.0), new_coords)
+    return Yolo(section, (source,), (channels, height, width), head, classes)
 
 
 _KINDS = {

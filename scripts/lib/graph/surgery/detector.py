@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 import onnx
 
-from lib.detector.head import DFL, DISTANCES, SIDES, STRIDES
+from lib.detector.families import cells
+from lib.detector.families.sides import SIDES, STRIDES
+from lib.detector.head import BOX
 from lib.graph.surgery.graph import Graph, attribute
 from lib.step.errors import UserError
 
-FIRST_OPSET = 13  # before it Softmax flattens everything behind its axis
 EXPECTED = "a YOLO detector with one output [1, 4+classes, N] or [1, 300, 6] is expected"
 
 
@@ -21,15 +22,15 @@ class Detector:
                   Conv ─ class map ─ Reshape ─┐                                Concat ─ Transpose? ─ output
                          (a stride each)      Concat ─ Sigmoid? ─ scores ──────┘        └ TopK, Gather … ─ output
 
-    The two Concats over strides may be one, with a Split behind it. family: DFL (a Softmax over the bins of a side) or
-    DISTANCES (the box map holds the sides' distances). boxes: [1, 4, N]. scores: [1, C, N]. joined: their Concat,
-    [1, 4+C, N]. softmax: what the DFL's Softmax makes, None for DISTANCES. box_maps: [1, 4*R, H, W] with R bins, or
-    [1, 4, H, W], largest first. class_maps: [1, C, H, W] likewise, before any sigmoid. sigmoids: how many the class
-    scores pass. transposed: the output is [1, N, 4+C]. end2end: the output is [1, K, 6], the K best predictions of a
-    one-to-one head, which needs no NMS.
+    The two Concats over strides may be one, with a Split behind it. bins: R of a DFL (a Softmax over the bins of a
+    side), 0 where the box map holds the sides' distances. boxes: [1, 4, N]. scores: [1, C, N]. joined: their Concat,
+    [1, 4+C, N]. softmax: what the DFL's Softmax makes, None without one. box_maps: [1, 4*R, H, W], or [1, 4, H, W],
+    largest first. class_maps: [1, C, H, W] likewise, before any sigmoid. sigmoids: how many the class scores pass.
+    transposed: the output is [1, N, 4+C]. end2end: the output is [1, K, 6], the K best predictions of a one-to-one
+    head, which needs no NMS.
     """
 
-    family: str
+    bins: int
     boxes: str
     scores: str
     joined: str
@@ -54,7 +55,7 @@ def find_detector(graph: Graph) -> Detector:
         found = "an input" if node is None else f"{node.op_type} of {len(node.input)}"
         raise UserError(f"the output is no Concat of boxes and scores but {found}{_resembles(graph, node)}; {EXPECTED}")
     boxes, scores = node.input
-    if graph.shape(boxes)[1:2] != (SIDES,):
+    if graph.shape(boxes)[1:2] != (BOX,):
         raise UserError(f"the first part of the output has shape {list(graph.shape(boxes))}, not [1, 4, N]; {EXPECTED}")
     softmax = _dfl_softmax(graph, boxes)
     sides = _before_bins(graph, softmax.input[0]) if softmax else _before_corners(graph, boxes)
@@ -63,13 +64,14 @@ def find_detector(graph: Graph) -> Detector:
     passed = {sigmoids for _, sigmoids in class_maps}
     if len(passed) != 1:
         raise UserError(f"the class scores of the strides pass different numbers of sigmoids: {sorted(passed)}")
+    box_maps = _largest_first(graph, box_maps)
     return Detector(
-        DFL if softmax else DISTANCES,
+        graph.shape(box_maps[0])[1] // len(SIDES) if softmax else 0,
         boxes,
         scores,
         joined,
         softmax.output[0] if softmax else None,
-        _largest_first(graph, box_maps),
+        box_maps,
         _largest_first(graph, class_maps),
         passed.pop(),
         transposed,
@@ -77,12 +79,19 @@ def find_detector(graph: Graph) -> Detector:
     )
 
 
+def require_strides(graph: Graph, maps) -> None:
+    """Raises UserError unless `maps`, largest first, are of strides 8, 16 and 32."""
+    expected, found = _cells(graph), [graph.shape(name)[2:] for name in maps]
+    if found != expected:
+        raise UserError(f"feature maps of {found} cells at the outputs; strides {STRIDES} would give {expected}")
+
+
 def selects(graph: Graph) -> bool:
     """Whether the output is the K best predictions, [1, K, 6], of an end-to-end head.
 
     Raises UserError for a graph with NMS in it, whose output looks the same.
     """
-    if len(graph.outputs) != 1 or len(graph.shape(graph.output)) != 3 or graph.shape(graph.output)[2] != SIDES + 2:
+    if len(graph.outputs) != 1 or len(graph.shape(graph.output)) != 3 or graph.shape(graph.output)[2] != BOX + 2:
         return False
     kinds = {node.op_type for node in _upwards(graph, graph.output, lambda node: node.op_type == "Conv")}
     if "NonMaxSuppression" in kinds:
@@ -93,7 +102,7 @@ def selects(graph: Graph) -> bool:
 def _before_selection(graph: Graph) -> str:
     """What an end-to-end head selects from: its Concat [1, 4+C, N] of boxes and scores, or the output without one."""
     for node in _upwards(graph, graph.output, lambda node: node.op_type == "Conv"):
-        if _joins_boxes_and_scores(graph, node) and graph.shape(node.input[0])[1:2] == (SIDES,):
+        if _joins_boxes_and_scores(graph, node) and graph.shape(node.input[0])[1:2] == (BOX,):
             return node.output[0]
     return graph.output
 
@@ -132,7 +141,7 @@ def _resembles(graph: Graph, node: onnx.NodeProto | None) -> str:
     """What kind of network such an output is known from, for a message."""
     shape = graph.shape(graph.output)
     known = ""
-    if node is not None and node.op_type == "Concat" and graph.shape(node.input[0])[1:2] == (SIDES,):
+    if node is not None and node.op_type == "Concat" and graph.shape(node.input[0])[1:2] == (BOX,):
         known = ", as pose and oriented-box models have"
     elif len(shape) == 2:
         known = ", as classifiers have"
@@ -156,15 +165,19 @@ def _dfl_softmax(graph: Graph, boxes: str) -> onnx.NodeProto | None:
 
 def _is_feature_map(graph: Graph, node: onnx.NodeProto) -> bool:
     """Whether a node makes a map of the cells of a stride. No tensor of the decoding has such a shape: N is larger."""
-    _, _, height, width = graph.shape(graph.input)
-    return graph.shape(node.output[0])[2:] in {(height // stride, width // stride) for stride in STRIDES}
+    return graph.shape(node.output[0])[2:] in _cells(graph)
+
+
+def _cells(graph: Graph) -> list[tuple[int, int]]:
+    """Height and width of the maps of each stride."""
+    return [cells(graph.imgsz, stride) for stride in STRIDES]
 
 
 def _before_corners(graph: Graph, boxes: str) -> str:
     """The distances [1, 4, N] of all strides, from which a head without DFL computes its boxes."""
     for node in _upwards(graph, boxes, lambda node: _is_feature_map(graph, node)):
         for tensor in node.input:
-            if graph.shape(tensor)[1:2] == (SIDES,) and _holds_strides(graph, tensor):
+            if graph.shape(tensor)[1:2] == (BOX,) and _holds_strides(graph, tensor):
                 return tensor
     raise UserError(f"the boxes come neither from a DFL nor from distances [1, 4, N]; {EXPECTED}")
 

@@ -5,6 +5,7 @@ import onnx
 import onnx.version_converter
 from onnx import helper, numpy_helper, shape_inference
 
+from lib.data.imgsz import ImageSize
 from lib.step.errors import UserError
 
 OLDEST_OPSET = 11
@@ -41,6 +42,12 @@ class Graph:
                 f"the model's inputs are {shapes} (0: not fixed); one input [1, 3, height, width] is expected"
             )
         return names[0]
+
+    @property
+    def imgsz(self) -> ImageSize:
+        """Width and height of the input. Raises UserError as `input` does."""
+        _, _, height, width = self.shape(self.input)
+        return ImageSize(width=width, height=height)
 
     @property
     def outputs(self) -> list[str]:

@@ -10,11 +10,11 @@ import onnx
 from lib.data.image_paths import image_paths
 from lib.data.images import read_image
 from lib.data.imgsz import ImageSize
-from lib.detector.anchors import YoloLayer
-from lib.detector.head import EXPORTED, SELECTED, decode
+from lib.detector.head import SELECTED, decode_selected
 from lib.graph.onnx_session import infer, open_session, to_tensor
 from lib.graph.surgery.detector import selects
 from lib.graph.surgery.graph import Graph
+from lib.graph.surgery.output_form import OutputForm
 from lib.step.errors import UserError
 
 
@@ -32,54 +32,24 @@ TOLERANCE = Tolerance(box=3e-5, score=1e-4)
 HALF_TOLERANCE = Tolerance(box=8e-3, score=2e-2)
 
 
-@dataclass(frozen=True)
-class Form:
-    """How predictions leave a graph, between the exported form and a head.
-
-    head: whose shapes the outputs have. transposed: [1, N, 4+C]. sigmoid: whether the scores have passed it.
-    limited: centres of boxes lie in the image, and no box is larger. outputs: names in the head's order, where the
-    graph has another. darknet: the [yolo] layers of a model from Darknet. end2end: the head is one-to-one. classes:
-    their number, where the head is SELECTED.
-    """
-
-    head: str = EXPORTED
-    transposed: bool = False
-    sigmoid: bool = True
-    limited: bool = False
-    outputs: tuple[str, ...] | None = None
-    darknet: tuple[YoloLayer, ...] = ()
-    end2end: bool = False
-    classes: int | None = None
-
-    def predictions(self, raw: list[np.ndarray], imgsz: ImageSize) -> np.ndarray:
-        """The transform undone: float32 [N, 4+C], boxes in pixels, scores in 0..1."""
-        if self.transposed:
-            raw = [each.transpose(0, 2, 1) for each in raw]
-        predictions = decode(raw, self.head, imgsz, self.darknet, self.classes)
-        if not self.sigmoid:
-            # tanh does not overflow where exp would.
-            predictions[:, 4:] = 0.5 * (1 + np.tanh(predictions[:, 4:] / 2))
-        return predictions
-
-
-class Witness:
+class ReferencePredictions:
     """What a model predicts on a few images and on noise, to hold its rewritten forms against, one after another."""
 
-    def __init__(self, model: onnx.ModelProto, form: Form, images: list[np.ndarray], seed: int):
-        self.imgsz = input_size(model)
+    def __init__(self, model: onnx.ModelProto, form: OutputForm, images: list[np.ndarray], seed: int):
+        self.imgsz = form.spec.imgsz
         self.inputs = [*images, noise_image(self.imgsz, seed)]
         self.form = form
         self.predictions = self._predict(model, form)
 
-    def compare(self, model: onnx.ModelProto, form: Form, tolerance: Tolerance, failure: str) -> dict:
+    def compare(self, model: onnx.ModelProto, form: OutputForm, tolerance: Tolerance, failure: str) -> dict:
         """Largest differences, `box_px` and `score`, to the model compared last (or the first one).
 
         Raises UserError, beginning with `failure`, when they are beyond `tolerance`.
         """
         predictions = self._predict(model, form)
-        before = [_limited(each, self.imgsz) for each in self.predictions] if form.limited else self.predictions
+        before = [_clipped(each, self.imgsz) for each in self.predictions] if form.clipped else self.predictions
         pairs = list(zip(before, predictions, strict=True))
-        if self.form.head == SELECTED:
+        if self.form.spec.head == SELECTED:
             differences = [selection_difference(*pair, tolerance.score) for pair in pairs]
         else:
             differences = [_difference(*pair, failure) for pair in pairs]
@@ -95,16 +65,16 @@ class Witness:
         self.form, self.predictions = form, predictions
         return {"box_px": box, "score": score}
 
-    def _predict(self, model: onnx.ModelProto, form: Form) -> list[np.ndarray]:
+    def _predict(self, model: onnx.ModelProto, form: OutputForm) -> list[np.ndarray]:
         session = open_session(model.SerializeToString())
-        raw = (infer(session, to_tensor(image), form.outputs) for image in self.inputs)
-        predictions = [form.predictions(each, self.imgsz) for each in raw]
+        raw = (infer(session, to_tensor(image), form.names) for image in self.inputs)
+        predictions = [form.predictions(outputs) for outputs in raw]
         if not all(np.isfinite(each).all() for each in predictions):
             raise UserError("the model's outputs are not all finite numbers; its weights are damaged")
         return predictions
 
 
-def _limited(predictions: np.ndarray, imgsz: ImageSize) -> np.ndarray:
+def _clipped(predictions: np.ndarray, imgsz: ImageSize) -> np.ndarray:
     """Predictions [N, 4+C] with cx, cy, w, h limited to 0..width and 0..height of the image."""
     boxes = np.clip(predictions[:, :4], 0, np.array([*imgsz, *imgsz], np.float32))
     return np.concatenate([boxes, predictions[:, 4:]], axis=1)
@@ -174,7 +144,7 @@ def _outputs_apart(expected: np.ndarray, found: np.ndarray) -> float:
 
 def _selections_apart(side: int, expected: np.ndarray, found: np.ndarray) -> float:
     classes = int(max(expected[..., -1].max(), found[..., -1].max())) + 1
-    pair = (decode([each], SELECTED, None, classes=classes) for each in (expected, found))
+    pair = (decode_selected([each], classes) for each in (expected, found))
     box, score = selection_difference(*pair, TOLERANCE.score)
     return max(box / side, score)
 
@@ -186,9 +156,7 @@ def noise_image(imgsz: ImageSize, seed) -> np.ndarray:
 
 def input_size(model: onnx.ModelProto) -> ImageSize:
     """Width and height of a model's input [1, 3, H, W]. Raises UserError when it has another form."""
-    graph = Graph(model)
-    _, _, height, width = graph.shape(graph.input)
-    return ImageSize(width=width, height=height)
+    return Graph(model).imgsz
 
 
 def proof_images(folder: Path, most: int = 4) -> list[np.ndarray]:

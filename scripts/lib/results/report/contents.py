@@ -7,9 +7,10 @@ import cv2
 import pandas as pd
 
 from lib.accuracy.evaluation import read_resampled, require_same_resamples
+from lib.accuracy.metrics import Metrics
 from lib.data.images import damage, read_image
 from lib.data.weights_folder import model_files
-from lib.detector.output_spec import is_end2end
+from lib.detector.output_spec import OutputSpec
 from lib.graph.onnx_file import load, metadata
 from lib.npu.layer_errors import worst
 from lib.npu.verdict import FAILS, RUNS, UNSURE
@@ -45,8 +46,8 @@ def contents(run: Path, config: dict) -> Page:
         run=config["run"],
         platform=config["platform"],
         dataset=config["dataset"]["name"],
-        images=exported["images"],
-        boxes=sum(of_class["boxes"] for of_class in exported["per_class"].values()),
+        images=exported.images,
+        boxes=sum(of_class.boxes for of_class in exported.per_class.values()),
         resamples=config["evaluation"]["resamples"],
         heldout=config["evaluation"]["images"] == "heldout",
         columns=shown_columns(table),
@@ -57,7 +58,7 @@ def contents(run: Path, config: dict) -> Page:
         best=rows.get(best),
         focus=rows[shown],
         accuracy=Accuracy(_estimate(results[shown].exported), _estimate(results[shown].int8)),
-        end2end=is_end2end(metadata(load(run_files.onnx(run, results[shown].variant, results[shown].variant.head)))),
+        end2end=_is_end2end(run_files.onnx(run, results[shown].variant, results[shown].variant.head)),
         indistinguishable=[rows[label] for label in alike],
         cheapest=rows.get(table.npu_mcycles[[best, *alike]].idxmin()) if alike else None,
         top=rows[table.index[0]],
@@ -69,7 +70,7 @@ def contents(run: Path, config: dict) -> Page:
             for label, of_variant in results.items()
         ],
         board=[
-            OnBoard(of_variant.variant.title(), of_variant.int8["map50_95"], of_variant.board)
+            OnBoard(of_variant.variant.title(), of_variant.int8.map50_95, of_variant.board)
             for of_variant in results.values()
             if of_variant.board
         ],
@@ -92,16 +93,21 @@ def _indistinguishable(table: pd.DataFrame, results: dict, best) -> list:
     return indistinguishable_from(table, {label: each.resampled for label, each in measured.items()}, best)
 
 
+def _is_end2end(onnx: Path) -> bool:
+    spec = OutputSpec.from_metadata(metadata(load(onnx)))
+    return spec is not None and spec.end2end
+
+
 def _analysed(chosen: list[Variant], config: dict) -> list[Variant]:
     """Those of the variants that the config's `layers` names."""
     asked = {tuple(map(str, variant)) for variant in variants(**config["layers"])}
     return [variant for variant in chosen if tuple(map(str, variant)) in asked]
 
 
-def _estimate(metrics: dict) -> Estimate:
+def _estimate(metrics: Metrics) -> Estimate:
     """mAP50-95 with the limits of its 95 % interval."""
     text = BY_NAME["map50_95_int8"].text
-    return Estimate(text(metrics["map50_95"]), text(metrics["map50_95_low"]), text(metrics["map50_95_high"]))
+    return Estimate(text(metrics.map50_95), text(metrics.map50_95_low), text(metrics.map50_95_high))
 
 
 def _layers(run: Path, variant: Variant) -> Layers:

@@ -1,6 +1,7 @@
 """The task's part of a bundle's contract: from boxes and scores of all predictions to detections."""
 
 from lib.detector.nms import MOST, MOST_CANDIDATES
+from lib.detector.output_spec import OutputSpec
 
 _CANDIDATES = (
     "candidates: every class of every n whose score is above the confidence threshold, in the order of score, then n, "
@@ -11,10 +12,10 @@ _NO_NMS = "no NMS: the head is one-to-one, it predicts each object once; the can
 _TO_IMAGE = "image = (input - (left, top)) / letterbox scale, cut at the image's edges"
 
 
-def contract_lines(end2end: bool) -> list[str]:
+def contract_lines(outputs: OutputSpec) -> list[str]:
     """What `lib.detector.nms.detect` does, a sentence a step."""
     return [
-        _CANDIDATES.format(MOST if end2end else MOST_CANDIDATES),
-        _NO_NMS if end2end else _NMS,
+        _CANDIDATES.format(MOST if outputs.end2end else MOST_CANDIDATES),
+        _NO_NMS if outputs.end2end else _NMS,
         _TO_IMAGE,
     ]

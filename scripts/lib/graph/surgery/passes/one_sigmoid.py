@@ -1,4 +1,4 @@
-"""Exactly one sigmoid on the class scores: a missing one is added, more than one is refused.
+"""Exactly one sigmoid on the class scores: a missing one is added. More than one was refused when the head was found.
 
     class maps ─ Concat ─ Sigmoid? ─ scores        →        class maps ─ Concat ─ Sigmoid ─ scores
 
@@ -7,23 +7,29 @@ above it and are never met. Removing a second sigmoid would change what the mode
 one who exported it.
 """
 
+from dataclasses import replace
+
 from lib.graph.surgery.detector import find_detector
 from lib.graph.surgery.graph import Graph
-from lib.step.errors import UserError
+from lib.graph.surgery.output_form import OutputForm
+from lib.graph.surgery.passes import Pass
 
 
-def needed(graph: Graph) -> bool:
-    """Whether the sigmoid is missing. Raises UserError when there are several."""
-    sigmoids = find_detector(graph).sigmoids
-    if sigmoids > 1:
-        raise UserError(
-            f"the class scores go through {sigmoids} sigmoids, so they cannot be right; export the model anew"
-        )
-    return sigmoids == 0
+def needed(graph: Graph, form: OutputForm) -> bool:
+    """Whether the sigmoid is missing."""
+    return not form.sigmoid
 
 
-def rewrite(graph: Graph) -> None:
+def rewrite(graph: Graph, form: OutputForm) -> None:
     """Add the sigmoid."""
     detector = find_detector(graph)
     joined = graph.producer(detector.joined)
     joined.input[1] = graph.add("Sigmoid", [detector.scores], f"{detector.scores}/probability", before=joined)
+
+
+def changed(form: OutputForm) -> OutputForm:
+    """Scores are probabilities."""
+    return replace(form, sigmoid=True)
+
+
+PASS = Pass("one_sigmoid", needed, rewrite, changed)

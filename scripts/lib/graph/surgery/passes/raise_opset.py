@@ -5,15 +5,21 @@
 Later opsets stay as they are.
 """
 
-from lib.graph.surgery.detector import FIRST_OPSET
 from lib.graph.surgery.graph import Graph
+from lib.graph.surgery.output_form import OutputForm
+from lib.graph.surgery.passes import Pass
+
+FIRST_OPSET = 13  # before it Softmax flattens everything behind its axis
 
 
-def needed(graph: Graph) -> bool:
+def needed(graph: Graph, form: OutputForm) -> bool:
     """Whether the opset is below 13."""
     return graph.opset < FIRST_OPSET
 
 
-def rewrite(graph: Graph) -> None:
+def rewrite(graph: Graph, form: OutputForm) -> None:
     """Convert the model. Raises UserError when the converter refuses it."""
     graph.convert(FIRST_OPSET)
+
+
+PASS = Pass("raise_opset", needed, rewrite)

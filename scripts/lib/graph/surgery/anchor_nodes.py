@@ -1,47 +1,42 @@
-"""The maths of [yolo] as ONNX nodes, from the maps of every layer to one tensor of predictions.
+"""The maths of anchors as ONNX nodes, from the maps of every layer to one tensor of predictions.
 
 box        ─ Reshape [1, 4, n] ┬ Slice ─ centres ─┐
                                └ Slice ─ sizes ───┴ Concat [1, 4, n] ┐
 objectness ─ Reshape [1, 1, n] ┐                                     (Concat over layers) ─ Concat [1, 4+C, N]
 scores     ─ Reshape [1, C, n] ┴ Mul ────────────────── [1, C, n] ───┘
 
-The formulas and the maps' order, which makes a Transpose needless, are in lib.detector.anchors.
+The formulas and the maps' order, which makes a Transpose needless, are in lib.detector.families.anchors.
 """
 
 import numpy as np
 
 from lib.data.imgsz import ImageSize
-from lib.detector.anchors import YoloLayer
+from lib.detector.families.anchors import AnchorLayer, Anchors
 from lib.graph.surgery.graph import Graph
 
 SMALLEST_EXPONENT = -20  # the toolkit wants a Clip with two ends; a box of e^-20 of the image is none
 
 
-def map_names(layer: YoloLayer) -> tuple[str, str, str]:
-    """The names of a layer's tensors: the box map, objectness after sigmoid, class scores after sigmoid."""
-    return f"box_{layer.stride}", f"objectness_{layer.stride}", f"scores_{layer.stride}"
-
-
 def add_predictions(
-    graph: Graph, layers: tuple[YoloLayer, ...], imgsz: ImageSize, for_npu: bool, output: str = "predictions"
+    graph: Graph, family: Anchors, classes: int, imgsz: ImageSize, for_npu: bool, output: str = "predictions"
 ) -> str:
-    """Append the nodes that make the tensor `output` [1, 4+C, N] of the layers' maps; returns its name.
+    """Append the nodes that make the tensor `output` [1, 4+C, N] of the maps of a `family`'s layers; returns its name.
 
     Boxes are cx, cy, w, h in input pixels. With `for_npu` they are divided by the input's width and height, sizes are
     limited to 1, and the exponential, which the RV1106 has not, is made of what it has: e^u = elu(u) + 1 for u <= 0.
     """
     unit = np.array(imgsz if for_npu else (1, 1), np.float32).reshape(1, 2, 1)
     boxes, scores = [], []
-    for layer in layers:
-        count = layer.predictions(imgsz)
-        box, objectness, classes = (
+    for layer in family.layers:
+        count, names = layer.points(imgsz), (output.name for output in layer.maps(classes))
+        box, objectness, probabilities = (
             graph.add("Reshape", [name, np.array([1, quantities, count], np.int64)], f"{name}/flat")
-            for name, quantities in zip(map_names(layer), (4, 1, layer.classes))
+            for name, quantities in zip(names, (4, 1, classes))
         )
         centres = _centres(graph, layer, imgsz, _part(graph, box, 0, 2), unit)
         sizes = (_npu_sizes if for_npu else _sizes)(graph, layer, imgsz, _part(graph, box, 2, 4), unit)
         boxes.append(graph.add("Concat", [centres, sizes], f"{box}/pixels", axis=1))
-        scores.append(graph.add("Mul", [classes, objectness], f"{classes}/product"))
+        scores.append(graph.add("Mul", [probabilities, objectness], f"{probabilities}/product"))
     parts = [
         graph.add("Concat", each, f"{output}/{name}", axis=2) for name, each in (("boxes", boxes), ("scores", scores))
     ]
@@ -54,13 +49,13 @@ def _part(graph: Graph, box: str, first: int, end: int) -> str:
     return graph.add("Slice", [box, *bounds], f"{box}/{first}")
 
 
-def _flat(values: np.ndarray, layer: YoloLayer, imgsz: ImageSize) -> np.ndarray:
+def _flat(values: np.ndarray, layer: AnchorLayer, imgsz: ImageSize) -> np.ndarray:
     """Values that broadcast to [2, A, H/s, W/s], as float32 [1, 2, n]."""
     shape = (2, len(layer.anchors), *layer.cells(imgsz))
     return np.broadcast_to(values, shape).reshape(1, 2, -1).astype(np.float32)
 
 
-def _centres(graph: Graph, layer: YoloLayer, imgsz: ImageSize, shift: str, unit: np.ndarray) -> str:
+def _centres(graph: Graph, layer: AnchorLayer, imgsz: ImageSize, shift: str, unit: np.ndarray) -> str:
     if not layer.new_coords:
         shift = graph.add("Sigmoid", [shift], f"{shift}/sigmoid")
     scale = layer.scale_x_y
@@ -69,7 +64,7 @@ def _centres(graph: Graph, layer: YoloLayer, imgsz: ImageSize, shift: str, unit:
     return graph.add("Add", [scaled, offset], f"{shift}/centre")
 
 
-def _sizes(graph: Graph, layer: YoloLayer, imgsz: ImageSize, logits: str, unit: np.ndarray) -> str:
+def _sizes(graph: Graph, layer: AnchorLayer, imgsz: ImageSize, logits: str, unit: np.ndarray) -> str:
     if layer.new_coords:
         factor, anchors = graph.add("Mul", [logits, logits], f"{logits}/square"), 4 * layer.anchor_sizes()
     else:
@@ -77,7 +72,7 @@ def _sizes(graph: Graph, layer: YoloLayer, imgsz: ImageSize, logits: str, unit: 
     return graph.add("Mul", [factor, _flat(anchors, layer, imgsz) / unit], f"{logits}/size")
 
 
-def _npu_sizes(graph: Graph, layer: YoloLayer, imgsz: ImageSize, logits: str, unit: np.ndarray) -> str:
+def _npu_sizes(graph: Graph, layer: AnchorLayer, imgsz: ImageSize, logits: str, unit: np.ndarray) -> str:
     if layer.new_coords:
         sizes = _sizes(graph, layer, imgsz, logits, unit)
         return _clip(graph, sizes, 0, 1)

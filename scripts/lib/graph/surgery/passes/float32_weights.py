@@ -10,9 +10,12 @@ import numpy as np
 from onnx import AttributeProto, TensorProto, numpy_helper
 
 from lib.graph.surgery.graph import Graph
+from lib.graph.surgery.output_form import OutputForm
+from lib.graph.surgery.passes import Pass
+from lib.graph.surgery.proof import HALF_TOLERANCE
 
 
-def needed(graph: Graph) -> bool:
+def needed(graph: Graph, form: OutputForm) -> bool:
     """Whether anything is stored or computed in half precision."""
     model = graph.model.graph
     typed = (*model.input, *model.output)
@@ -23,7 +26,7 @@ def needed(graph: Graph) -> bool:
     )
 
 
-def rewrite(graph: Graph) -> None:
+def rewrite(graph: Graph, form: OutputForm) -> None:
     """Widen constants, inputs and outputs; drop casts that became idle."""
     model = graph.model.graph
     for each in model.initializer:
@@ -50,3 +53,6 @@ def _casts_to_half(node) -> bool:
 def _widen(tensor: TensorProto) -> None:
     if tensor.data_type == TensorProto.FLOAT16:
         tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float32), tensor.name))
+
+
+PASS = Pass("float32_weights", needed, rewrite, tolerance=HALF_TOLERANCE)

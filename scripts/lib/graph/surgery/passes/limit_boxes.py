@@ -6,19 +6,26 @@ A large object's w may come out at 1.2 of the width, and all values would share 
 so that the decoding before it is compared in full, with boxes that reach beyond the image too.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from lib.graph.surgery.graph import Graph
-from lib.graph.surgery.single_output import BOXES
+from lib.graph.surgery.output_form import OutputForm
+from lib.graph.surgery.passes import Pass, always
+from lib.graph.surgery.passes.single_output import BOXES
 
 
-def needed(graph: Graph) -> bool:
-    """Always: it follows the pass that joins the boxes."""
-    return True
-
-
-def rewrite(graph: Graph) -> None:
+def rewrite(graph: Graph, form: OutputForm) -> None:
     """Insert the Clip."""
     [reader] = graph.consumers(BOXES)
     limits = (np.array(each, np.float32) for each in (0, 1))
     reader.input[0] = graph.add("Clip", [BOXES, *limits], f"{BOXES}/limited", before=reader)
+
+
+def changed(form: OutputForm) -> OutputForm:
+    """Boxes lie in the image."""
+    return replace(form, clipped=True)
+
+
+PASS = Pass("limit_boxes", always, rewrite, changed)

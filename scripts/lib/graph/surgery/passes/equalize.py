@@ -18,18 +18,20 @@ from onnx import helper, numpy_helper
 
 from lib.graph.onnx_session import infer, open_session, to_tensor
 from lib.graph.surgery.graph import Graph, attribute
+from lib.graph.surgery.output_form import OutputForm
+from lib.graph.surgery.passes import Pass
 
 HOMOGENEOUS = ("LeakyRelu", "Relu", "MaxPool", "AveragePool", "GlobalAveragePool")
 NEGATIVE = 0.7  # what a value below zero counts beside one above it; the docs have the figures
 LARGEST_FACTOR = 1024.0  # a channel that hardly moved on the images may do so on others
 
 
-def needed(graph: Graph) -> bool:
+def needed(graph: Graph, form: OutputForm) -> bool:
     """Whether a channel can be rescaled."""
     return bool(_free_tensors(_groups(graph)))
 
 
-def rewrite(graph: Graph, images: list[np.ndarray] = ()) -> None:
+def rewrite(graph: Graph, form: OutputForm, images: list[np.ndarray]) -> None:
     """Rescale the weights of the convolutions by what `images`, uint8 RGB [H, W, 3] of the model's size, tell.
 
     Without images nothing is known of the ranges, and the weights stay.
@@ -117,16 +119,15 @@ def _channels_read(node: onnx.NodeProto, shape: tuple[int, ...]) -> np.ndarray:
 
 def _connected(count: int, pairs: list[tuple]) -> np.ndarray:
     """For 0..count-1 the smallest number that it is connected with through `pairs` of arrays of numbers."""
-    first, second = (np.concatenate([np.zeros(0, int), *each]) for each in (zip(*pairs) if pairs else ((), ())))
-    labels = np.arange(count)
-    while True:
-        before = labels.copy()
-        lowest = np.minimum(labels[first], labels[second])
-        np.minimum.at(labels, first, lowest)
-        np.minimum.at(labels, second, lowest)
-        labels = labels[labels]
-        if np.array_equal(labels, before):
-            return labels
+    # Imported here: reading a model needs none of it.
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    first, second = (np.concatenate([np.zeros(0, int), *side]) for side in (zip(*pairs) if pairs else ((), ())))
+    edges = coo_array((np.ones(len(first), bool), (first, second)), (count, count))
+    _, component = connected_components(edges, directed=False)
+    _, smallest = np.unique(component, return_index=True)
+    return smallest[component]
 
 
 def _free_tensors(groups: dict[str, np.ndarray]) -> list[str]:
@@ -174,3 +175,6 @@ def _factors(groups: dict[str, np.ndarray], ranges: dict[str, np.ndarray]) -> np
 def _replace(graph: Graph, name: str, values: np.ndarray) -> None:
     [old] = (each for each in graph.model.graph.initializer if each.name == name)
     old.CopyFrom(numpy_helper.from_array(values.astype(np.float32), name))
+
+
+PASS = Pass("equalize", needed, rewrite, measures_images=True)

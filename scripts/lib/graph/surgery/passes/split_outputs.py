@@ -8,31 +8,26 @@ With R bins of a DFL, or the four distances. What an end-to-end head selects its
 falls away as the decoding does.
 """
 
-from lib.detector.head import STRIDES
+from lib.detector.head import SPLIT
 from lib.graph.surgery.detector import find_detector
 from lib.graph.surgery.graph import Graph
-from lib.step.errors import UserError
+from lib.graph.surgery.output_form import OutputForm
+from lib.graph.surgery.passes import Pass, always
 
 
-def needed(graph: Graph) -> bool:
-    """Always: a model that is split already is no detector with one output, and takes `split_again`."""
-    return True
-
-
-def rewrite(graph: Graph) -> None:
+def rewrite(graph: Graph, form: OutputForm) -> None:
     """Make box_8, scores_8, box_16, scores_16, box_32, scores_32 the outputs."""
     detector = find_detector(graph)
     outputs = {}
-    for stride, box, scores in zip(STRIDES, detector.box_maps, detector.class_maps):
+    for stride, box, scores in zip(form.spec.family.strides, detector.box_maps, detector.class_maps, strict=True):
         outputs[graph.rename(box, f"box_{stride}")] = graph.shape(box)
         outputs[graph.add("Sigmoid", [scores], f"scores_{stride}")] = graph.shape(scores)
     graph.set_outputs(outputs)
 
 
-def require_strides(graph: Graph, maps) -> None:
-    """Raises UserError unless `maps`, largest first, are of strides 8, 16 and 32."""
-    _, _, height, width = graph.shape(graph.input)
-    expected = [(height // stride, width // stride) for stride in STRIDES]
-    found = [graph.shape(name)[2:] for name in maps]
-    if found != expected:
-        raise UserError(f"feature maps of {found} cells at the outputs; strides {STRIDES} would give {expected}")
+def changed(form: OutputForm) -> OutputForm:
+    """The head is `split`."""
+    return form.with_head(SPLIT, sigmoid=True, transposed=False)
+
+
+PASS = Pass("split_outputs", always, rewrite, changed)

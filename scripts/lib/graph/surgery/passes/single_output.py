@@ -23,9 +23,12 @@ time; no tensor that spans many strides is rounded on the way. Three things keep
 import numpy as np
 
 from lib.data.imgsz import ImageSize
-from lib.detector.head import SIDES, STRIDES, anchor_points
+from lib.detector.families import cells
+from lib.detector.families.sides import Sides
+from lib.detector.head import BOX, SINGLE
 from lib.graph.surgery.graph import Graph
-from lib.graph.surgery.proof import input_size
+from lib.graph.surgery.output_form import OutputForm
+from lib.graph.surgery.passes import Pass, always
 
 OUTPUT = "predictions"
 BOXES = f"{OUTPUT}/strides"  # [1, 5, 1, N]: cx, cy, w, h and 1
@@ -34,27 +37,26 @@ LARGEST_WEIGHT = 127  # of INT8, whose weights are symmetric
 BOX_OF_SIDES = np.array([[-0.5, 0, 0.5, 0], [0, -0.5, 0, 0.5], [1, 0, 1, 0], [0, 1, 0, 1]])
 
 
-def needed(graph: Graph) -> bool:
-    """Always: it follows the pass that makes the maps the outputs."""
-    return True
-
-
-def rewrite(graph: Graph) -> None:
+def rewrite(graph: Graph, form: OutputForm) -> None:
     """Make `predictions` of box_8, scores_8, box_16, scores_16, box_32, scores_32 the output."""
-    imgsz = input_size(graph.model)
-    classes = graph.shape(f"scores_{STRIDES[0]}")[1]
-    boxes = [_flat(graph, _boxes(graph, stride, imgsz), SIDES + 1, stride, imgsz) for stride in STRIDES]
-    scores = [_flat(graph, f"scores_{stride}", classes, stride, imgsz) for stride in STRIDES]
+    imgsz, family, classes = form.spec.imgsz, form.spec.family, form.spec.classes
+    boxes = [_flat(graph, _boxes(graph, stride, imgsz, family), BOX + 1, stride, imgsz) for stride in family.strides]
+    scores = [_flat(graph, f"scores_{stride}", classes, stride, imgsz) for stride in family.strides]
     joined = graph.add("Concat", boxes, BOXES, axis=3)
-    first, end, axis = (np.array([each], np.int64) for each in (0, SIDES, 1))
+    first, end, axis = (np.array([each], np.int64) for each in (0, BOX, 1))
     parts = [
         graph.add("Slice", [joined, first, end, axis], f"{OUTPUT}/boxes"),
         graph.add("Concat", scores, f"{OUTPUT}/scores", axis=3),
     ]
     both = graph.add("Concat", parts, f"{OUTPUT}/both", axis=1)
-    shape = (1, SIDES + classes, len(anchor_points(imgsz)[0]), 1)
+    shape = (1, BOX + classes, family.points(imgsz), 1)
     graph.add("Reshape", [both, np.array(shape, np.int64)], OUTPUT)
     graph.set_outputs({OUTPUT: shape})
+
+
+def changed(form: OutputForm) -> OutputForm:
+    """The head is `single`."""
+    return form.with_head(SINGLE)
 
 
 def exact_offset(bins: int) -> tuple[float, int]:
@@ -68,43 +70,46 @@ def exact_offset(bins: int) -> tuple[float, int]:
     return last - LARGEST_WEIGHT / steps, steps
 
 
-def _boxes(graph: Graph, stride: int, imgsz: ImageSize) -> str:
+def _boxes(graph: Graph, stride: int, imgsz: ImageSize, family: Sides) -> str:
     """A stride's boxes [1, 5, H/s, W/s]: cx, cy, w, h divided by width and height, and 1."""
     box = f"box_{stride}"
-    channels = graph.shape(box)[1]
-    unit = (stride / np.array([*imgsz, *imgsz])).reshape(SIDES, 1)
-    if channels == SIDES:
-        sides, weight, constant = box, BOX_OF_SIDES * unit, np.zeros(SIDES)
-    else:
-        sides, bins = _probabilities(graph, box), channels // SIDES
-        offset, steps = exact_offset(bins)
+    unit = (stride / np.array([*imgsz, *imgsz])).reshape(BOX, 1)
+    if family.bins:
+        sides = _probabilities(graph, box)
+        offset, steps = exact_offset(family.bins)
         # Whole numbers first, so that they are whole once the toolkit divides by the largest one.
-        numbers = np.rint(steps * (np.arange(bins) - offset)) / steps
-        weight = (BOX_OF_SIDES[:, :, None] * numbers).reshape(SIDES, channels) * unit
+        numbers = np.rint(steps * (np.arange(family.bins) - offset)) / steps
+        weight = (BOX_OF_SIDES[:, :, None] * numbers).reshape(BOX, family.box_channels) * unit
         constant = BOX_OF_SIDES.sum(axis=1) * offset * unit[:, 0]
-    always_one = np.zeros((1, channels))
+    else:
+        sides, weight, constant = box, BOX_OF_SIDES * unit, np.zeros(BOX)
+    always_one = np.zeros((1, family.box_channels))
     weight = np.concatenate([weight, always_one]).astype(np.float32)[:, :, None, None]
     moved = graph.add("Conv", [sides, weight], f"{box}/decoded", kernel_shape=[1, 1])
-    return graph.add("Add", [moved, _cells(stride, imgsz, constant)], f"{box}/placed")
+    return graph.add("Add", [moved, _cells(stride, imgsz, constant, family)], f"{box}/placed")
 
 
 def _probabilities(graph: Graph, box: str) -> str:
     """Softmax over the bins of each side of a DFL's logits [1, 4*R, H, W], in the same places."""
-    sides = [graph.add("Softmax", [each], f"{each}/bins", axis=1) for each in graph.split(box, SIDES)]
+    sides = [graph.add("Softmax", [each], f"{each}/bins", axis=1) for each in graph.split(box, BOX)]
     return graph.add("Concat", sides, f"{box}/bins", axis=1)
 
 
-def _cells(stride: int, imgsz: ImageSize, constant: np.ndarray) -> np.ndarray:
+def _cells(stride: int, imgsz: ImageSize, constant: np.ndarray, family: Sides) -> np.ndarray:
     """What is added to a stride's boxes, float32 [1, 5, H/s, W/s]: centres of cells and `constant` [4]; and 1."""
-    points, strides = anchor_points(imgsz)
+    points, strides = family.centres(imgsz)
     here = points[strides[:, 0] == stride] * stride / np.array(imgsz)
-    values = np.ones((SIDES + 1, len(here)))
-    values[:SIDES] = constant[:, None]
+    values = np.ones((BOX + 1, len(here)))
+    values[:BOX] = constant[:, None]
     values[:2] += here.T
-    return values.reshape(1, SIDES + 1, imgsz.height // stride, imgsz.width // stride).astype(np.float32)
+    return values.reshape(1, BOX + 1, *cells(imgsz, stride)).astype(np.float32)
 
 
 def _flat(graph: Graph, tensor: str, channels: int, stride: int, imgsz: ImageSize) -> str:
     """A stride's map [1, channels, H/s, W/s] as [1, channels, 1, n]."""
-    cells = (imgsz.height // stride) * (imgsz.width // stride)
-    return graph.add("Reshape", [tensor, np.array([1, channels, 1, cells], np.int64)], f"{tensor}/flat")
+    height, width = cells(imgsz, stride)
+    return graph.add("Reshape", [tensor, np.array([1, channels, 1, height * width], np.int64)], f"{tensor}/flat")
+
+
+# It follows the pass that makes the maps the outputs.
+PASS = Pass("single_output", always, rewrite, changed)

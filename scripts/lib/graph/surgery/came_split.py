@@ -1,20 +1,17 @@
-"""A model that came split already (by Rockchip's exporter, say) gets our order, our names and one sigmoid.
-
-box map, class map, sum of scores? ; a stride each, in any order    →    box_S, scores_S a stride each
-
-Rockchip's exporter adds a third output a stride, the sum of the class scores; it is left out.
-"""
+"""Recognizing a model that came split already (by Rockchip's exporter, say): a box map and a class map a stride."""
 
 from collections import defaultdict
 
-from lib.detector.head import DFL_BINS, SIDES, STRIDES
-from lib.graph.class_names import told_names
+from lib.detector.families.dfl import Dfl
+from lib.detector.families.distances import Distances
+from lib.detector.families.sides import STRIDES
+from lib.graph.class_names import distinct_names
 from lib.graph.onnx_file import metadata
+from lib.graph.surgery.detector import require_strides
 from lib.graph.surgery.graph import Graph
-from lib.graph.surgery.split_outputs import require_strides
 from lib.step.errors import UserError
 
-BOX_CHANNELS = (SIDES * DFL_BINS, SIDES)  # of a DFL, of distances
+BOX_CHANNELS = (Dfl().box_channels, Distances().box_channels)
 EXPECTED = "a box map [1, 64, H, W] (a DFL of 16 bins) or [1, 4, H, W] (distances)"
 
 
@@ -54,26 +51,6 @@ def sigmoids(graph: Graph) -> int:
     return counts.pop()
 
 
-def needed(graph: Graph) -> bool:
-    """Always: names and order are ours afterwards."""
-    return True
-
-
-def rewrite(graph: Graph) -> None:
-    """Order, name and complete the outputs."""
-    missing = sigmoids(graph) == 0
-    names = outputs_in_order(graph)
-    outputs = {}
-    for stride, box, scores in zip(STRIDES, names[0::2], names[1::2]):
-        outputs[graph.rename(box, f"box_{stride}")] = graph.shape(box)
-        shape = graph.shape(scores)
-        if missing:
-            outputs[graph.add("Sigmoid", [scores], f"scores_{stride}")] = shape
-        else:
-            outputs[graph.rename(scores, f"scores_{stride}")] = shape
-    graph.set_outputs(outputs)
-
-
 def _is_sum(graph: Graph, name: str) -> bool:
     """Whether a one-channel output comes from a sum over the classes, clipped or not."""
     node = graph.producer(name)
@@ -87,7 +64,7 @@ def _box_map_first(graph: Graph, pair: list[str]) -> list[str]:
 
     Where both look like a box map, the class names tell, then the DFL's number of channels, then the order given.
     """
-    classes = len(told_names(metadata(graph.model)))
+    classes = len(distinct_names(metadata(graph.model)))
 
     def rank(name: str) -> tuple[bool, bool, int]:
         channels = graph.shape(name)[1]

@@ -1,0 +1,88 @@
+"""How far a model in INT8 is from the same one in FP32, image by image and over all of them."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from lib import tasks
+from lib.accuracy.inference import onnx_runner, over_images
+from lib.accuracy.matching import SURE, found_again
+from lib.data.images import read_image
+from lib.data.letterbox import letterbox
+from lib.detector.instances import Instances, nothing
+from lib.detector.output_spec import OutputSpec
+from lib.npu.toolkit import Session
+from lib.step.errors import UserError
+from lib.step.files import require
+
+
+@dataclass(frozen=True)
+class ImageComparison:
+    """One image through both models."""
+
+    path: Path
+    size: tuple[int, int]  # width and height
+    fp32: Instances
+    int8: Instances
+    cosines: tuple[float, ...]  # of each raw output in INT8 to that in FP32
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What INT8 finds of what FP32 finds with certainty (a score from SURE on)."""
+
+    sure: int  # detections of FP32
+    matched: int  # of them, those that INT8 finds
+    overlap: float  # mean of the matched ones; 0 where there are none
+    score_change: float  # mean, INT8's minus FP32's
+
+
+def compare(onnx: Path, session: Session, outputs: OutputSpec, images: list[Path]) -> list[ImageComparison]:
+    """Each image through the ONNX in FP32 and through the session's simulator."""
+    runners = partial(_runners, onnx, session)
+    return over_images(runners, partial(_compare, outputs), images, 1, "FP32 and INT8")
+
+
+def _runners(onnx: Path, session: Session) -> tuple:
+    return onnx_runner(onnx), session.simulate()
+
+
+def _compare(outputs: OutputSpec, runners: tuple, path: Path) -> ImageComparison:
+    fitted, fit = letterbox(read_image(path), outputs.imgsz)
+    raw = [run(fitted) for run in runners]
+    fp32, int8 = (tasks.get(outputs.task).instances(outputs, of_model, fit) for of_model in raw)
+    return ImageComparison(path, fit.source, fp32, int8, tuple(_cosine(*pair) for pair in zip(*raw, strict=True)))
+
+
+def _cosine(first: np.ndarray, second: np.ndarray) -> float:
+    """Cosine of the angle between two outputs as vectors."""
+    a, b = (output.ravel().astype(np.float64) for output in (first, second))
+    return float(a @ b / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-12))
+
+
+def agreement(comparisons: list[ImageComparison], task: str) -> Agreement:
+    """How much INT8 finds of what FP32 finds, over all images."""
+    overlap = tasks.get(task).overlap
+    pairs = [pair for images in comparisons for pair in found_again(images.fp32, images.int8, overlap)]
+    sure = sum(int((images.fp32.scores >= SURE).sum()) for images in comparisons)
+    mean_overlap, mean_change = np.mean(pairs, axis=0) if pairs else (0.0, 0.0)
+    return Agreement(sure, len(pairs), float(mean_overlap), float(mean_change))
+
+
+def read_truth(
+    comparisons: list[ImageComparison], dataset: Path, labels: Path, classes: int, task: str
+) -> list[Instances]:
+    """What is labelled in each image; one without a label file is background.
+
+    Labels lie below the folder `labels` as images do below `dataset`. Raises UserError when none has an object.
+    """
+    require(labels, "folder of labels")
+    truth = []
+    for image in comparisons:
+        label = labels / image.path.relative_to(dataset).with_suffix(".txt")
+        truth.append(tasks.get(task).read_label(label, image.size, classes) if label.exists() else nothing())
+    if not any(map(len, truth)):
+        raise UserError(f"{labels} holds no box for the {len(comparisons)} images; labels are named as images are")
+    return truth

@@ -1,0 +1,85 @@
+"""`convert`: simplify, adapt, save, quantize, judge and, where images are given, compare with FP32."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+from lib.convert.comparison import ImageComparison, compare
+from lib.data.images import read_image
+from lib.detector.output_spec import OutputSpec
+from lib.graph.onnx_file import save
+from lib.graph.output_spec import class_names, output_spec_of
+from lib.graph.surgery.pipeline import MEASURED, PROVEN, adapt, adapted_spec
+from lib.graph.surgery.simplify import simplify
+from lib.npu import toolkit
+from lib.npu.build import Build
+from lib.npu.verdict import Verdict, verdict
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to convert, with what images, and for what board."""
+
+    model: onnx.ModelProto  # of one fixed size; as exported, or with `head` from an earlier surgery
+    head: str
+    calibration: tuple[Path, ...]  # files of the model's size, letterboxed already
+    compared: tuple[Path, ...] = ()  # images of any size to compare INT8 with FP32 on
+    proven_on_noise: bool = False  # alone; else on images of the calibration too
+    platform: str = "rv1106"
+    algorithm: str = "normal"
+    cma_mb: int = 66  # the board's memory for contiguous buffers, in MB of 2^20 bytes
+    seed: int = 0  # of the noise that surgery is proven on
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """A model after surgery, in FP32."""
+
+    onnx: Path
+    outputs: OutputSpec
+    classes: list[str]
+    passes: list[str]  # of surgery, by name
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What became of a model."""
+
+    adapted: Adapted
+    rknn: Path
+    build: Build
+    verdict: Verdict
+    comparisons: list[ImageComparison]  # one per image of the request's `compared`
+
+
+def convert(request: Request, folder: Path, when_adapted: Callable[[Adapted], None] | None = None) -> Conversion:
+    """Make adapted.onnx and model.rknn in `folder`.
+
+    `when_adapted` is called between surgery and the build, which may take minutes. Raises UserError for a model that
+    is no detector or that surgery changes, ToolkitError when the toolkit refuses it.
+    """
+    adapted = _adapt(request, folder / "adapted.onnx")
+    if when_adapted:
+        when_adapted(adapted)
+    rknn = folder / "model.rknn"
+    with toolkit.quantized(adapted.onnx, list(request.calibration), request.platform, request.algorithm) as session:
+        build = session.export(rknn)
+        judged = verdict(build, request.cma_mb)
+        images = list(request.compared)
+        comparisons = compare(adapted.onnx, session, adapted.outputs, images) if images else []
+    return Conversion(adapted, rknn, build, judged, comparisons)
+
+
+def _adapt(request: Request, path: Path) -> Adapted:
+    """Simplification and surgery; the adapted model is written to `path`."""
+    images = [] if request.proven_on_noise else [read_image(image) for image in request.calibration[:MEASURED]]
+    model = request.model
+    # A model that went through surgery already was simplified before it, and is left alone.
+    if adapted_spec(model) is None:
+        model, _ = simplify(model, images[:PROVEN], request.seed)
+    model, record = adapt(model, request.head, images, request.seed)
+    save(model, path)
+    passes = [differences["pass"] for differences in record["passes"]]
+    return Adapted(path, output_spec_of(model), class_names(model), passes)

@@ -1,0 +1,55 @@
+"""The images that a model is calibrated on, letterboxed as files, and those that it is compared on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from lib.data.image_paths import image_paths
+from lib.data.images import read_image, write_image
+from lib.data.imgsz import ImageSize
+from lib.data.letterbox import letterbox
+from lib.data.split import shuffled
+from lib.graph.surgery.proof import noise_image
+from lib.step import console
+from lib.step.errors import UserError
+from lib.step.files import require
+
+
+@dataclass(frozen=True)
+class ImageChoice:
+    """What to calibrate on, and what to compare on."""
+
+    calibration: tuple[Path, ...]  # letterboxed already
+    compared: tuple[Path, ...]
+    held_out: bool  # whether none of the compared ones is calibrated on
+
+
+def draw_images(dataset: Path, size: ImageSize, count: int, seed: int, folder: Path) -> ImageChoice:
+    """Draw `count` images (0: all) of a folder, letterboxed to `size` as PNG files in `folder`; the others to compare.
+
+    Where none is left the drawn ones are compared on. Raises UserError when the folder is missing or holds no image.
+    """
+    paths = image_paths(require(dataset, "folder of images"))
+    if not paths:
+        raise UserError(f"{dataset} holds no image (jpg, jpeg, png) to calibrate on")
+    if count > len(paths):
+        console.say(f"warning: {dataset} holds {len(paths)} images, not {count}; all of them are used")
+    order = shuffled([str(path) for path in paths], seed)
+    drawn, others = order[: count or len(order)], order[count or len(order) :]
+    calibration = []
+    for number, path in enumerate(tqdm(drawn, "letterbox", file=console.terminal(), disable=None, leave=False)):
+        calibration.append(folder / f"{number:06}.png")
+        write_image(calibration[-1], letterbox(read_image(path), size)[0])
+    return ImageChoice(tuple(calibration), tuple(map(Path, sorted(others or drawn))), bool(others))
+
+
+def noise_images(size: ImageSize, count: int, seed: int, folder: Path) -> tuple[Path, ...]:
+    """`count` images of even noise of that size, as PNG files in `folder`."""
+    rng = np.random.default_rng(seed)
+    paths = tuple(folder / f"noise{number:02}.png" for number in range(count))
+    for path in paths:
+        # Blue and red change places, which noise does not mind: scales stay those of earlier versions.
+        write_image(path, noise_image(size, rng)[:, :, ::-1])
+    return paths

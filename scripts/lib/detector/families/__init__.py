@@ -1,0 +1,163 @@
+"""A file for each family: what its maps hold, how they become boxes and scores, and what a bundle says of them.
+
+A file here is found by itself: it registers its `Family`.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+from lib.data.imgsz import ImageSize
+from lib.step.errors import UserError
+from lib.step.typed_json import JsonRecord
+
+
+@dataclass(frozen=True)
+class OutputMap(JsonRecord):
+    """A feature map [1, channels, H/stride, W/stride] that leaves a model with the head `split`.
+
+    role: what it holds: box, objectness, scores, or what a task adds.
+    """
+
+    role: str
+    stride: int
+    channels: int
+
+    @property
+    def name(self) -> str:
+        """The name of the tensor."""
+        return f"{self.role}_{self.stride}"
+
+    def shape(self, imgsz: ImageSize) -> tuple[int, int, int, int]:
+        """Its shape with an input of `imgsz`."""
+        return 1, self.channels, *cells(imgsz, self.stride)
+
+
+class Level(NamedTuple):
+    """The maps of one stride (input pixels a cell), or of one layer with anchors, and the predictions in each cell."""
+
+    stride: int
+    per_cell: int
+
+
+class Limit(NamedTuple):
+    """How many of `what` a model has, and how many the C decoder has room for."""
+
+    count: int
+    most: int
+    what: str
+
+
+class Family(JsonRecord, ABC):
+    """How a detector's maps become boxes and scores. Each family is a frozen dataclass of what differs in it.
+
+    name: what it is called in files. title: what its box maps hold, for people. c_header: the file of lib.bundle that
+    decodes its maps on the board, and defines `rv1106_{name}`.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    c_header: ClassVar[str]
+    strides: tuple[int, ...]  # of its maps, in their order; a field or a property
+
+    @abstractmethod
+    def maps(self, classes: int) -> tuple[OutputMap, ...]:
+        """The outputs of the head `split`, in their order."""
+
+    @abstractmethod
+    def points(self, imgsz: ImageSize) -> int:
+        """N, how many predictions there are."""
+
+    @abstractmethod
+    def decode_maps(self, maps: list[np.ndarray], imgsz: ImageSize) -> np.ndarray:
+        """Predictions float32 [N, 4+C] (cx, cy, w, h in input pixels, scores) of maps of the shapes of `maps`."""
+
+    def limited(self, predictions: np.ndarray, imgsz: ImageSize) -> np.ndarray:
+        """Predictions [N, 4+C] within the bounds that a family sets them which knows none of its own."""
+        return predictions
+
+    @abstractmethod
+    def order_line(self) -> str:
+        """The sentence of the contract that says in which order the predictions n stand."""
+
+    @abstractmethod
+    def contract_lines(self) -> list[str]:
+        """From the real values of the head `split` to boxes and scores, a sentence a step."""
+
+    @abstractmethod
+    def map_meaning(self, output: OutputMap) -> dict:
+        """What the contract says of a map: `channels` by their numbers, and what else decoding it takes."""
+
+    @abstractmethod
+    def limits(self, head: str) -> tuple[Limit, ...]:
+        """What the C decoder has a limit for, of a model with that `head`."""
+
+    def contract_metadata(self, classes: int) -> dict[str, str]:
+        """What `from_contract` needs besides shapes; empty for most."""
+        return {}
+
+    @classmethod
+    def from_contract(cls, shapes: list[tuple[int, ...]], metadata: dict[str, str]) -> "Family":
+        """The family of a bundle's model, from its outputs' shapes and `contract_metadata`."""
+        return cls()
+
+    def levels(self) -> tuple[Level, ...]:
+        """Its levels, in the order of their predictions."""
+        return tuple(Level(stride, 1) for stride in self.strides)
+
+    def c_details(self) -> tuple[tuple, ...]:
+        """What the C header's `rv1106_{name}_details` holds of each level, field by field; empty for most."""
+        return ()
+
+    def to_json(self) -> dict:
+        """Its name, and its fields."""
+        return {"name": self.name, **super().to_json()}
+
+    @classmethod
+    def from_json(cls, value, where) -> "Family":
+        """The family that `to_json` wrote. Raises UserError as lib.step.typed_json does."""
+        if not isinstance(value, dict) or "name" not in value:
+            raise UserError(f"{where} names no family of detectors")
+        parts = {key: part for key, part in value.items() if key != "name"}
+        return super(Family, get(value["name"])).from_json(parts, where)
+
+
+_families: dict[str, type[Family]] = {}
+
+
+def register(family: type[Family]) -> type[Family]:
+    """Make a family known by its name; a decorator. Raises ValueError when another has that name."""
+    if family.name in _families:
+        raise ValueError(f"two families are called '{family.name}'")
+    _families[family.name] = family
+    return family
+
+
+def get(name: str) -> type[Family]:
+    """The family of that name. Raises UserError when there is none."""
+    if name not in _families:
+        raise UserError(f"there is no family '{name}' of detectors; there are {', '.join(names())}")
+    return _families[name]
+
+
+def names() -> list[str]:
+    """The names of all families, sorted."""
+    return sorted(_families)
+
+
+def cells(imgsz: ImageSize, stride: int) -> tuple[int, int]:
+    """Height and width of the maps of a stride."""
+    return imgsz.height // stride, imgsz.width // stride
+
+
+def span(first: int, count: int) -> str:
+    """`0 to 15`: how a contract names channels."""
+    return f"{first} to {first + count - 1}"
+
+
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")

@@ -1,0 +1,40 @@
+"""Distances of a box's sides themselves, without a DFL (YOLO26): a box map is [1, 4, H/s, W/s]."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from lib.detector.families import Limit, register
+from lib.detector.families.sides import REAL, SIDES, SIDES_TO_BOX, Sides
+
+
+@register
+@dataclass(frozen=True)
+class Distances(Sides):
+    """A channel a side."""
+
+    name: ClassVar[str] = "distances"
+    title: ClassVar[str] = "distances of a box's sides, without a DFL"
+    c_header: ClassVar[str] = "distances.h"
+    bins: ClassVar[int] = 0
+
+    def distances(self, sides: np.ndarray) -> np.ndarray:
+        """As they are."""
+        return sides
+
+    def contract_lines(self) -> list[str]:
+        """From distances to boxes."""
+        return [
+            REAL,
+            "distance[k] = real value of channel k of the box map, in strides; k = left, top, right, bottom",
+            *SIDES_TO_BOX,
+        ]
+
+    def box_meaning(self) -> dict[str, str]:
+        """A side a channel."""
+        return {str(side): f"distance of the {name} edge, in strides" for side, name in enumerate(SIDES)}
+
+    def limits(self, head: str) -> tuple[Limit, ...]:
+        """None."""
+        return ()

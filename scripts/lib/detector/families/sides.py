@@ -1,0 +1,92 @@
+"""What the families share that predict, at the centre of a cell, how far the four sides of the box are from it.
+
+Per stride s there are two maps: box [1, K, H/s, W/s], of which a family makes left, top, right, bottom in strides, and
+scores [1, C, H/s, W/s]. Predictions stand stride by stride, in a stride row by row.
+"""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+
+from lib.data.imgsz import ImageSize
+from lib.detector.families import Family, OutputMap, cells, span
+
+STRIDES = (8, 16, 32)
+SIDES = ("left", "top", "right", "bottom")
+REAL = "real = (stored - zero_point) * scale, with each output's own two"
+SIDES_TO_BOX = [
+    "x1 = (x + 0.5 - distance[0]) * stride; y1 = (y + 0.5 - distance[1]) * stride, for the cell in column x, row y",
+    "x2 = (x + 0.5 + distance[2]) * stride; y2 = (y + 0.5 + distance[3]) * stride",
+    "score of class c = real value of channel c of the scores, a probability already: no sigmoid",
+]
+
+
+@dataclass(frozen=True)
+class Sides(Family):
+    """strides: those of its maps, the finest first."""
+
+    strides: tuple[int, ...] = STRIDES
+
+    @property
+    @abstractmethod
+    def bins(self) -> int:
+        """How many logits tell of a side; 0 where the map holds the distance itself."""
+
+    @property
+    def box_channels(self) -> int:
+        """K, the channels of a box map."""
+        return len(SIDES) * max(self.bins, 1)
+
+    def maps(self, classes: int) -> tuple[OutputMap, ...]:
+        """Box map and scores of each stride."""
+        return tuple(
+            OutputMap(role, stride, channels)
+            for stride in self.strides
+            for role, channels in (("box", self.box_channels), ("scores", classes))
+        )
+
+    def points(self, imgsz: ImageSize) -> int:
+        """One a cell."""
+        return sum(height * width for height, width in (cells(imgsz, stride) for stride in self.strides))
+
+    def centres(self, imgsz: ImageSize) -> tuple[np.ndarray, np.ndarray]:
+        """Centres of all cells in units of their stride, float32 [N, 2] as x, y, and the stride of each, [N, 1]."""
+        points, strides = [], []
+        for stride in self.strides:
+            height, width = cells(imgsz, stride)
+            x, y = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
+            points.append(np.stack([x.ravel(), y.ravel()], axis=1))
+            strides.append(np.full((x.size, 1), stride))
+        return np.concatenate(points).astype(np.float32), np.concatenate(strides).astype(np.float32)
+
+    @abstractmethod
+    def distances(self, sides: np.ndarray) -> np.ndarray:
+        """Left, top, right, bottom in strides, float32 [N, 4], of the box maps' values [N, K]."""
+
+    def decode_maps(self, maps: list[np.ndarray], imgsz: ImageSize) -> np.ndarray:
+        """Boxes by the distances from the cells' centres; scores as they are."""
+        points, strides = self.centres(imgsz)
+        distances = self.distances(_cells_first(maps[0::2]))
+        low, high = points - distances[:, :2], points + distances[:, 2:]
+        return np.concatenate([(low + high) / 2 * strides, (high - low) * strides, _cells_first(maps[1::2])], axis=1)
+
+    def order_line(self) -> str:
+        """Stride by stride."""
+        listed = ", then ".join(map(str, self.strides))
+        return f"n = anchor point: cells row by row, of stride {listed}"
+
+    @abstractmethod
+    def box_meaning(self) -> dict[str, str]:
+        """What the channels of a box map hold."""
+
+    def map_meaning(self, output: OutputMap) -> dict:
+        """Sides, or scores."""
+        if output.role == "box":
+            return {"channels": self.box_meaning()}
+        return {"channels": {span(0, output.channels): "score of that class"}}
+
+
+def _cells_first(maps: list[np.ndarray]) -> np.ndarray:
+    """Feature maps [1, K, H, W] of all strides as one [N, K]."""
+    return np.concatenate([each.reshape(each.shape[1], -1).T for each in maps]).astype(np.float32)

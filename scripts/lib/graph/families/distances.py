@@ -1,0 +1,15 @@
+"""Graphs without a DFL, whose box maps hold the sides' distances."""
+
+from lib.detector.families.distances import Distances
+from lib.graph.families import GraphFamily, register, sides
+from lib.graph.surgery.graph import Graph
+from lib.graph.surgery.output_form import OutputForm
+
+
+def recognize(graph: Graph) -> OutputForm | None:
+    """The form of a graph without bins."""
+    form = sides.recognize(graph)
+    return form if isinstance(form.spec.family, Distances) else None
+
+
+register(GraphFamily(Distances, recognize, sides.passes, sides.described))

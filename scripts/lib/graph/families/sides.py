@@ -1,0 +1,79 @@
+"""What the families share that predict the distances of a box's sides: found by structure, cut, decoded anew."""
+
+from lib.detector.families.dfl import Dfl
+from lib.detector.families.distances import Distances
+from lib.detector.families.sides import SIDES, STRIDES
+from lib.detector.head import EXPORTED, SELECTED, SINGLE, SPLIT
+from lib.detector.output_spec import OutputSpec
+from lib.graph.onnx_file import metadata
+from lib.graph.surgery import came_split
+from lib.graph.surgery.detector import find_detector, require_strides
+from lib.graph.surgery.graph import Graph
+from lib.graph.surgery.output_form import OutputForm
+from lib.graph.surgery.passes import Pass, limit_boxes, one_sigmoid, single_output, split_again, split_outputs
+from lib.step.errors import UserError
+
+
+def recognize(graph: Graph) -> OutputForm:
+    """The form of a graph whose boxes come from the distances of their sides. Raises UserError for any other."""
+    return _came_split(graph) if came_split.is_split(graph) else _exported(graph)
+
+
+def passes(form: OutputForm, head: str) -> tuple[Pass, ...]:
+    """Cut, or put in order, and for the head `single` decoded again."""
+    cut = (split_again.PASS,) if form.names else (one_sigmoid.PASS, split_outputs.PASS)
+    return (*cut, single_output.PASS, limit_boxes.PASS) if head == SINGLE else cut
+
+
+def described(graph: Graph, form: OutputForm) -> dict[str, str]:
+    """Head, family, classes and sigmoids."""
+    if form.names:
+        maps = ", ".join(f"{name} {list(graph.shape(name))}" for name in form.names)
+        return {
+            "head": f"split already: {maps}",
+            "classes": str(form.spec.classes),
+            "sigmoid": f"{int(form.sigmoid)} on the class maps",
+        }
+    detector = find_detector(graph)
+    head = "its best predictions, end-to-end (no NMS)" if detector.end2end else "boxes and scores in one output"
+    return {
+        "head": f"{head}{', transposed' if form.transposed else ''}",
+        "family": f"{form.spec.family.name}, box maps {[list(graph.shape(name)) for name in detector.box_maps]}",
+        "classes": str(form.spec.classes),
+        "sigmoid": f"{detector.sigmoids} on the class scores",
+    }
+
+
+def _came_split(graph: Graph) -> OutputForm:
+    names = tuple(came_split.outputs_in_order(graph))
+    sigmoid = came_split.sigmoids(graph) == 1
+    box_channels, classes = (graph.shape(name)[1] for name in names[:2])
+    family = _family(box_channels // len(SIDES) if box_channels > len(SIDES) else 0)
+    spec = OutputSpec(graph.imgsz, SPLIT, family, classes, end2end=_is_one_to_one(graph))
+    return OutputForm(spec, sigmoid=sigmoid, names=names)
+
+
+def _exported(graph: Graph) -> OutputForm:
+    detector = find_detector(graph)
+    for maps in (detector.box_maps, detector.class_maps):
+        require_strides(graph, maps)
+    if detector.sigmoids > 1:
+        raise UserError(
+            f"the class scores go through {detector.sigmoids} sigmoids, so they cannot be right; export the model anew"
+        )
+    if detector.end2end and not detector.sigmoids:
+        raise UserError("the end-to-end head selects by logits, without a sigmoid; export the model anew")
+    # A one-to-one head whose predictions were all exported still needs no NMS.
+    end2end = detector.end2end or _is_one_to_one(graph)
+    head = SELECTED if detector.end2end else EXPORTED
+    spec = OutputSpec(graph.imgsz, head, _family(detector.bins), detector.classes(graph), end2end=end2end)
+    return OutputForm(spec, transposed=detector.transposed, sigmoid=detector.sigmoids == 1)
+
+
+def _family(bins: int) -> Dfl | Distances:
+    return Dfl(STRIDES, bins) if bins else Distances(STRIDES)
+
+
+def _is_one_to_one(graph: Graph) -> bool:
+    """Whether Ultralytics' export says that the head needs no NMS."""
+    return metadata(graph.model).get("end2end") == "True"

@@ -1,0 +1,40 @@
+"""What an ONNX says of its outputs: in its metadata, where surgery wrote it, or by its structure as exported."""
+
+from pathlib import Path
+
+import onnx
+
+from lib.detector.output_spec import OutputSpec
+from lib.graph import families
+from lib.graph.class_names import distinct_names
+from lib.graph.onnx_file import load, metadata
+from lib.graph.surgery.graph import Graph
+from lib.graph.surgery.output_form import OutputForm
+from lib.step.errors import UserError
+
+
+def output_spec_of(model: onnx.ModelProto) -> OutputSpec:
+    """What the outputs of a model mean, exported or adapted.
+
+    Raises UserError when it is no detector of a known family, or when its outputs take surgery to be read.
+    """
+    if spec := OutputSpec.from_metadata(metadata(model)):
+        return spec
+    form = families.recognize(Graph(model))
+    if form != OutputForm(form.spec):
+        raise UserError("the model's outputs are neither as exported nor as surgery leaves them; give it surgery first")
+    return form.spec
+
+
+def detector_spec(path: Path, names: list[str]) -> OutputSpec:
+    """`output_spec_of` the file `path`. Raises UserError when it does not score one class a name, too."""
+    spec = output_spec_of(load(path))
+    if spec.classes != len(names):
+        raise UserError(f"{path} scores {spec.classes} classes, the data set has {len(names)} names")
+    return spec
+
+
+def class_names(model: onnx.ModelProto) -> list[str]:
+    """The classes' names, as Ultralytics writes them into the model; numbers where they are not there."""
+    names, classes = distinct_names(metadata(model)), output_spec_of(model).classes
+    return names if len(names) == classes else [str(number) for number in range(classes)]

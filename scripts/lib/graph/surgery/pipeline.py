@@ -1,0 +1,67 @@
+"""`adapt`: the passes of a head, one after another, each proven to predict what the graph before it did."""
+
+import numpy as np
+import onnx
+
+from lib.detector.head import HEADS
+from lib.detector.output_spec import OutputSpec
+from lib.graph import families
+from lib.graph.onnx_file import metadata
+from lib.graph.surgery.graph import Graph
+from lib.graph.surgery.output_form import OutputForm
+from lib.graph.surgery.passes import Pass, float32_weights, lower_opset, raise_opset
+from lib.graph.surgery.proof import ReferencePredictions
+from lib.step.errors import UserError
+
+# Images for ranges, and for proofs, whose time goes up with each.
+MEASURED, PROVEN = 16, 4
+
+
+def adapt(model: onnx.ModelProto, head: str, images: list[np.ndarray], seed: int) -> tuple[onnx.ModelProto, dict]:
+    """A copy of `model` with the outputs of `head`, proven pass by pass, and the record of the proof.
+
+    images: uint8 RGB [H, W, 3] of the model's size, none of them of the evaluation set. The graphs are compared on
+    the first PROVEN of them and on noise drawn from `seed`; a pass that needs ranges measures them on the first
+    MEASURED, or on the noise where there is no image. The record: `head`, `inputs` (how many), `passes` (name,
+    largest differences `box_px` and `score`), and the largest over all. The OutputSpec is in the copy's metadata. A
+    model that has this head from an earlier surgery comes back as it is.
+
+    Raises UserError when the graph is no detector of a family in lib.graph.families, of a form that is not handled, or
+    when a pass changes what it predicts.
+    """
+    graph = Graph(model)
+    graph.check()
+    if done := adapted_spec(model):
+        if done.head != head:
+            raise UserError(f"the model already went through surgery for head '{done.head}'; give the exported one")
+        reference = ReferencePredictions(model, OutputForm(done), images[:PROVEN], seed)
+        return graph.model, _record(head, reference, [])
+    form = families.recognize(graph)
+    reference = ReferencePredictions(graph.model, form, images[:PROVEN], seed)
+    measured = images[:MEASURED] or reference.inputs
+    record = []
+    for surgery_pass in passes_of(form, head):
+        if surgery_pass.needed(graph, form):
+            form = surgery_pass.apply(graph, form, measured)
+            failure = f"after pass {surgery_pass.name} the graph computes something else"
+            differences = reference.compare(graph.model, form, surgery_pass.tolerance, failure)
+            record.append({"pass": surgery_pass.name, **differences})
+    onnx.helper.set_model_props(graph.model, metadata(graph.model) | form.spec.to_metadata())
+    return graph.model, _record(head, reference, record)
+
+
+def adapted_spec(model: onnx.ModelProto) -> OutputSpec | None:
+    """What an earlier surgery said of the model's outputs, or None."""
+    spec = OutputSpec.from_metadata(metadata(model))
+    return spec if spec and spec.head in HEADS else None
+
+
+def passes_of(form: OutputForm, head: str) -> tuple[Pass, ...]:
+    """The passes that give a graph of that form its `head`, needed or not."""
+    preparation = (float32_weights.PASS, raise_opset.PASS, lower_opset.PASS)
+    return (*preparation, *families.get(form.spec.family.name).passes(form, head))
+
+
+def _record(head: str, reference: ReferencePredictions, passes: list[dict]) -> dict:
+    worst = {key: max((each[key] for each in passes), default=0.0) for key in ("box_px", "score")}
+    return {"head": head, "inputs": len(reference.inputs), **worst, "passes": passes}

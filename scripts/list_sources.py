@@ -1,0 +1,35 @@
+"""List the files that each step is made of, with their checksums.
+
+Makes --output (DIR) with a STEP.txt for each scripts/STEP.py: the script and everything in scripts/lib that it imports,
+a line a file, as `sha256sum` writes and checks them. A rule of Snakemake has these files among its inputs. A stage of
+dvc.yaml, whose text cannot follow the imports, depends on the list: it changes when one of the files does.
+"""
+
+import sys
+from pathlib import Path
+
+from lib.step.arguments import StepParser
+from lib.step.console import say
+from lib.step.errors import run_step
+from lib.step.files import sha256, whole
+from lib.step.step_sources import step_sources
+
+HOME = Path(__file__).resolve().parent.parent
+
+
+def main(argv=None):
+    """Run the step."""
+    parser = StepParser(__doc__)
+    parser.add_argument("--output", required=True, metavar="DIR")
+    args = parser.parse_args(argv)
+    steps = sorted(path.stem for path in (HOME / "scripts").glob("*.py"))
+    with whole(args.output) as part:
+        part.mkdir()
+        for step in steps:
+            lines = [f"{sha256(HOME / path)}  {path}\n" for path in step_sources(step, HOME)]
+            (part / f"{step}.txt").write_text("".join(lines))
+    say(f"files of {len(steps)} steps: {args.output}")
+
+
+if __name__ == "__main__":
+    sys.exit(run_step(main))
