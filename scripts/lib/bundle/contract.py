@@ -152,7 +152,8 @@ class Contract(JsonRecord):
     def output_spec(self) -> OutputSpec:
         """What decoding by Python takes."""
         shapes = [output.shape for output in self.outputs]
-        family = families.get(self.family).from_contract(shapes, self.metadata)
+        strides = tuple(dict.fromkeys(stride for output in self.outputs for stride in output.strides))
+        family = families.get(self.family).from_contract(shapes, strides, self.metadata)
         return OutputSpec(self.input.imgsz, self.variant.head, family, len(self.classes), end2end=self.end2end)
 
     def tensors(self) -> list[RknnTensor]:

@@ -101,9 +101,11 @@ class Family(JsonRecord, ABC):
         return {}
 
     @classmethod
-    def from_contract(cls, shapes: list[tuple[int, ...]], metadata: dict[str, str]) -> "Family":
-        """The family of a bundle's model, from its outputs' shapes and `contract_metadata`."""
-        return cls()
+    def from_contract(
+        cls, shapes: list[tuple[int, ...]], strides: tuple[int, ...], metadata: dict[str, str]
+    ) -> "Family":
+        """The family of a bundle's model, from its outputs' shapes and strides and `contract_metadata`."""
+        return cls(strides=strides)
 
     def levels(self) -> tuple[Level, ...]:
         """Its levels, in the order of their predictions."""

@@ -172,7 +172,9 @@ class Anchors(Family):
         return {CONTRACT_KEY: json.dumps(to_json(layers))}
 
     @classmethod
-    def from_contract(cls, shapes: list[tuple[int, ...]], metadata: dict[str, str]) -> "Anchors":
+    def from_contract(
+        cls, shapes: list[tuple[int, ...]], strides: tuple[int, ...], metadata: dict[str, str]
+    ) -> "Anchors":
         """The layers of `contract_metadata`. Raises UserError for others, ValueError where it is no JSON."""
         layers = from_json(tuple[_ContractLayer, ...], json.loads(metadata.get(CONTRACT_KEY, "")), CONTRACT_KEY)
         return cls(

@@ -53,9 +53,9 @@ class Dfl(Sides):
         return (Limit(self.bins, MOST_BINS, "bins a side"),) if head == SPLIT else ()
 
     @classmethod
-    def from_contract(cls, shapes: list[tuple[int, ...]], metadata: dict[str, str]) -> "Dfl":
+    def from_contract(cls, shapes: list[tuple[int, ...]], strides: tuple[int, ...], metadata: dict[str, str]) -> "Dfl":
         """Bins by the first map; the one output of the head `single` is beyond them."""
-        return cls(bins=shapes[0][1] // len(SIDES)) if len(shapes) > 1 else cls()
+        return cls(strides, shapes[0][1] // len(SIDES)) if len(shapes) > 1 else cls(strides)
 
 
 def mean_bins(logits: np.ndarray) -> np.ndarray:
