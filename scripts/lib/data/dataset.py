@@ -1,4 +1,4 @@
-"""Data sets in Ultralytics' layout: `images/…/NAME.jpg` beside `labels/…/NAME.txt`, `class cx cy w h` a line.
+"""Data sets in Ultralytics' layout: `images/…/NAME.jpg` beside `labels/…/NAME.txt`, one `class cx cy w h` per line.
 
 Here they are kept flat: `DATASET/images/NAME.jpg`, `DATASET/labels/NAME.txt` (empty for a background image).
 Layout: https://docs.ultralytics.com/datasets/detect/
