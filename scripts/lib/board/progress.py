@@ -26,7 +26,7 @@ class Progress:
     def add(self, results: list[ImageResult]) -> None:
         """Keep more results, at once."""
         self.results |= {result.image: result for result in results}
-        with open(self.path, "a") as file:
+        with open(self.path, "a", encoding="utf-8") as file:
             file.writelines(f"{to_line(result)}\n" for result in results)
 
 

@@ -79,7 +79,7 @@ def run_bundle(settings: Settings, bundle: Path, contract: Contract, images: lis
 
 def _key(bundle: Path, images: list[Path]) -> str:
     """What a run's results depend on."""
-    parts = [require(bundle / CHECKSUMS, "a bundle's checksums").read_text()]
+    parts = [require(bundle / CHECKSUMS, "a bundle's checksums").read_text(encoding="utf-8")]
     parts += [f"{path.name} {sha256(path)}" for path in images]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 

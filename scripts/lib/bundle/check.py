@@ -18,7 +18,9 @@ CHECKSUMS = "SHA256SUMS"
 
 def write_checksums(folder: Path) -> None:
     """Write SHA256SUMS over all files of a bundle, as `sha256sum -c` reads it."""
-    (folder / CHECKSUMS).write_text("".join(f"{checksum}  {name}\n" for name, checksum in checksums(folder).items()))
+    (folder / CHECKSUMS).write_text(
+        "".join(f"{checksum}  {name}\n" for name, checksum in checksums(folder).items()), encoding="utf-8"
+    )
 
 
 def checksums(folder: Path) -> dict[str, str]:
@@ -59,7 +61,7 @@ def _result(check: Callable[[], list[str]]) -> list[str]:
 
 
 def _checksums(folder: Path) -> list[str]:
-    listed = dict(line.split("  ", 1)[::-1] for line in (folder / CHECKSUMS).read_text().splitlines())
+    listed = dict(line.split("  ", 1)[::-1] for line in (folder / CHECKSUMS).read_text(encoding="utf-8").splitlines())
     return _differences(listed, checksums(folder), CHECKSUMS)
 
 
@@ -86,12 +88,12 @@ def _same_model(folder: Path, contract: Contract) -> list[str]:
 
 
 def _same_constants(folder: Path, contract: Contract) -> list[str]:
-    same = (folder / "model.h").read_text() == model_h(contract)
+    same = (folder / "model.h").read_text(encoding="utf-8") == model_h(contract)
     return [] if same else [f"model.h is not what {CONTRACT} gives"]
 
 
 def _python_finds(folder: Path, contract: Contract) -> list[str]:
-    expected = program.read_detections((folder / "golden" / "detections.txt").read_text())
+    expected = program.read_detections((folder / "golden" / "detections.txt").read_text(encoding="utf-8"))
     try:
         demand_same(expected, recompute(contract, folder / "golden"))
     except UserError as error:
@@ -100,7 +102,7 @@ def _python_finds(folder: Path, contract: Contract) -> list[str]:
 
 
 def _program_finds(folder: Path, cc: list[str], emulator: tuple[str, ...]) -> list[str]:
-    expected = program.read_detections((folder / "golden" / "detections.txt").read_text())
+    expected = program.read_detections((folder / "golden" / "detections.txt").read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory() as scratch:
         binary = Path(scratch, "decode")
         program.build(folder, cc, binary)

@@ -66,7 +66,7 @@ def _write_golden(contract: Contract, folder: Path, run, path: Path) -> None:
     golden.write_outputs(folder, contract.tensors(), outputs, fit)
     (folder / "input.rgb").write_bytes(fitted.tobytes())
     detections = _shown(contract, outputs, fit)
-    (folder / "detections.txt").write_text(program.write_detections(detections, contract.classes))
+    (folder / "detections.txt").write_text(program.write_detections(detections, contract.classes), encoding="utf-8")
 
 
 def _simulate(contract: Contract, run, path: Path) -> tuple[np.ndarray, Letterbox, list[np.ndarray]]:

@@ -22,7 +22,7 @@ _NO_NMS = (
 def readme(contract: Contract) -> str:
     """The text of README.md for a contract with its proof."""
     accuracy, proof = to_json(contract.accuracy), contract.proof
-    return Template((HERE / "README.template.md").read_text()).substitute(
+    return Template((HERE / "README.template.md").read_text(encoding="utf-8")).substitute(
         to_json(contract.thresholds) | {"iou": "none" if contract.end2end else contract.thresholds.iou},
         **{name: f"{value:.{MAP_DIGITS}f}" for name, value in accuracy.items() if name.startswith("map")},
         images=contract.accuracy.images,

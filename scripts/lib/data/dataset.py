@@ -160,7 +160,7 @@ def _keep_label(label: Path, checked: CheckedLabel, target: Path) -> None:
     if checked.text is None:
         shutil.copyfile(label, target)
     else:
-        target.write_text(checked.text)
+        target.write_text(checked.text, encoding="utf-8")
 
 
 def _images_folder(source: Path) -> Path:
