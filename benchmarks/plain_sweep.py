@@ -17,7 +17,6 @@ from pathlib import Path
 os.environ.update(YOLO_AUTOINSTALL="false", YOLO_OFFLINE="true")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
-import cv2
 import numpy as np
 import onnx
 import onnxslim
@@ -29,7 +28,7 @@ from lib import tasks
 from lib.accuracy.average_precision import AveragePrecision, average_precision
 from lib.accuracy.detection_set import DetectionSet
 from lib.data.image_paths import image_paths
-from lib.data.images import read_image
+from lib.data.images import read_image, write_image
 from lib.data.imgsz import ImageSize, parse_imgsz
 from lib.data.letterbox import letterbox
 from lib.detector.families.dfl import Dfl
@@ -57,7 +56,7 @@ def main():
     for size in args.sizes:
         exported = YOLO("model.pt").export(format="onnx", imgsz=(size.height, size.width), opset=19, device="cpu")
         for number, path in enumerate(images[: max(args.images)]):
-            cv2.imwrite(f"{size}-{number}.png", letterbox(read_image(path), size)[0][:, :, ::-1])
+            write_image(f"{size}-{number}.png", letterbox(read_image(path), size)[0])
         for head in args.heads:
             onnx.save(onnxslim.slim(cut(onnx.load(exported), head, size)), "cut.onnx")
             for count in args.images:
@@ -70,7 +69,7 @@ def variant(
     model: str, listed: list[str], head: str, size: ImageSize, images: list[Path], dataset: Path
 ) -> AveragePrecision:
     """Calibrate, build and export one variant, and evaluate it on the simulator."""
-    Path("calibration.txt").write_text("".join(listed))
+    Path("calibration.txt").write_text("".join(listed), encoding="utf-8")
     rknn = RKNN(verbose=False)
     rknn.config(mean_values=[[0, 0, 0]], std_values=[[255, 255, 255]], target_platform="rv1106")
     steps = (
@@ -80,16 +79,16 @@ def variant(
         rknn.init_runtime(),
     )
     assert steps == (0, 0, 0, 0), steps
-    truth, found, sizes = [], [], []
+    truth, detections, sizes = [], [], []
     for path in images:
         fitted, fit = letterbox(read_image(path), size)
         outputs = rknn.inference(inputs=[fitted[None]], data_format=["nhwc"])
-        found.append(OutputSpec(size, head, Dfl(), 80).instances(outputs, fit))
+        detections.append(OutputSpec(size, head, Dfl(), 80).instances(outputs, fit))
         sizes.append(fit.source)
         truth.append(tasks.get(tasks.DEFAULT).ground_truth(dataset, path.name, fit.source, 80))
     rknn.release()
-    detections = DetectionSet([path.name for path in images], sizes, found)
-    return average_precision(truth, detections, [str(number) for number in range(80)])
+    names = [path.name for path in images]
+    return average_precision(truth, DetectionSet(names, sizes, detections), [str(number) for number in range(80)])
 
 
 def cut(model: onnx.ModelProto, head: str, size: ImageSize) -> onnx.ModelProto:
@@ -99,7 +98,7 @@ def cut(model: onnx.ModelProto, head: str, size: ImageSize) -> onnx.ModelProto:
         outputs = []
         for number in range(len(STRIDES)):
             endings = (f"/{branch}.{number}/{branch}.{number}.2/Conv" for branch in ("cv2", "cv3"))
-            box, scores = (next(n.output[0] for n in graph.node if n.name.endswith(each)) for each in endings)
+            box, scores = (next(n.output[0] for n in graph.node if n.name.endswith(ending)) for ending in endings)
             graph.node.append(helper.make_node("Sigmoid", [scores], [f"scores{number}"]))
             outputs += [box, f"scores{number}"]
     else:

@@ -44,12 +44,12 @@ def main():
     print(f"limits {times.low:.2f} and {times.high:.2f} of the estimate\n")
     print("| model | board | clock, MHz | measured, ms | convolutions, ms | estimated | from other models | error |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
-    for each, other in zip(measured, left_out(measured)):
-        counted = each.work.npu_mcycles * 1e3 / each.clock_mhz
-        whole = estimate(times.factors, each.work, each.clock_mhz)
+    for time, other in zip(measured, left_out(measured)):
+        counted = time.work.npu_mcycles * 1e3 / time.clock_mhz
+        whole = estimate(times.factors, time.work, time.clock_mhz)
         print(
-            f"| {each.model} | {each.board} | {each.clock_mhz} | {each.ms:g} | {counted:.1f} | {whole:.1f} "
-            f"| {other:.1f} | {100 * (other / each.ms - 1):+.0f} % |"
+            f"| {time.model} | {time.board} | {time.clock_mhz} | {time.ms:g} | {counted:.1f} | {whole:.1f} "
+            f"| {other:.1f} | {100 * (other / time.ms - 1):+.0f} % |"
         )
 
 
@@ -101,7 +101,7 @@ def export_yolov5s(path: Path, size: int) -> None:
                     x = made[layer.f] if isinstance(layer.f, int) else [x if at == -1 else made[at] for at in layer.f]
                 x = layer(x)
                 made.append(x)
-            return tuple(torch.sigmoid(each(made[at])) for each, at in zip(self.heads, head.f))
+            return tuple(torch.sigmoid(convolution(made[at])) for convolution, at in zip(self.heads, head.f))
 
     torch.onnx.export(Maps().eval(), torch.zeros(1, 3, size, size), str(path), opset_version=13, input_names=["images"])
 

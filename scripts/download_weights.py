@@ -8,12 +8,15 @@ Makes the folder --output, whose name is the model's (NAME), from sources (URLs 
 """
 
 import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+
 from pathlib import Path
 
 from lib.data.download import fetch
 from lib.data.names import read_names
 from lib.data.sources import missing_checksum
-from lib.data.weights_folder import CFG, CHECKPOINT, DARKNET, NAMES, inside
+from lib.data.weights_folder import CFG, CHECKPOINT, NAMES, WEIGHTS, inside
 from lib.step.arguments import StepParser
 from lib.step.console import say
 from lib.step.errors import UserError, run_step
@@ -37,7 +40,7 @@ def main(argv=None):
         say(f"WARNING: {args.weights[0]} has no sha256 in the config (models.<name>.sha256); it is used unchecked")
     with whole(args.output) as folder:
         folder.mkdir()
-        weights = inside(folder, args.output.name, DARKNET if args.cfg else CHECKPOINT)
+        weights = inside(folder, args.output.name, WEIGHTS if args.cfg else CHECKPOINT)
         source = fetch(args.weights, weights, args.sha256 or None, "models.<name>.weights")
         if args.sha256:
             write_text(f"{weights}.sha256", f"{args.sha256.lower()}  {weights.name}\n")

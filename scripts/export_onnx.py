@@ -6,13 +6,16 @@ in it. Ultralytics installs and downloads nothing while it exports.
 """
 
 import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+
 import tempfile
 from pathlib import Path
 
 import onnx
 
 from lib.data.imgsz import imgsz_argument
-from lib.data.weights_folder import CFG, CHECKPOINT, DARKNET, NAMES, inside, is_darknet
+from lib.data.weights_folder import CFG, CHECKPOINT, NAMES, WEIGHTS, has_cfg, inside
 from lib.graph.darknet.convert import convert
 from lib.graph.export import AS_TRAINED, END2END, export
 from lib.graph.onnx_file import load, save
@@ -37,8 +40,8 @@ def main(argv=None):
     parser.add_argument("--output", required=True, metavar="FILE.onnx")
     args = parser.parse_args(argv)
     weights = require(args.weights, "weights")
-    if weights.is_dir() and is_darknet(weights):
-        cfg, numbers, names = (inside(weights, weights.name, suffix) for suffix in (CFG, DARKNET, NAMES))
+    if weights.is_dir() and has_cfg(weights):
+        cfg, numbers, names = (inside(weights, weights.name, suffix) for suffix in (CFG, WEIGHTS, NAMES))
         model = convert(cfg, numbers, names if names.exists() else None, args.imgsz, args.opset)
     else:
         checkpoint = inside(weights, weights.name, CHECKPOINT) if weights.is_dir() else weights

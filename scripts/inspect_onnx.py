@@ -5,6 +5,9 @@ head would take. Exit code 2 when it is no detector that surgery can handle; the
 """
 
 import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+
 from collections import Counter
 from pathlib import Path
 
@@ -21,7 +24,7 @@ from lib.graph.surgery.passes import float32_weights
 from lib.graph.surgery.pipeline import adapted_spec, passes_of
 from lib.graph.surgery.simplify import simplify
 from lib.step.arguments import StepParser
-from lib.step.errors import run_step
+from lib.step.errors import UserError, run_step
 
 
 def main(argv=None):
@@ -65,7 +68,15 @@ def head_lines(graph: Graph):
     for word, text in families.get(form.spec.family.name).described(graph, form).items():
         yield f"{word:<9} {text}"
     for head in HEADS:
-        yield f"{head:<9} {' → '.join(passes_needed(graph, form, head))}"
+        yield f"{head:<9} {passes_line(graph, form, head)}"
+
+
+def passes_line(graph: Graph, form: OutputForm, head: str) -> str:
+    """The passes in their order, or why the graph cannot have this head."""
+    try:
+        return " → ".join(passes_needed(graph, form, head))
+    except UserError as error:
+        return f"impossible: {error}"
 
 
 def passes_needed(graph: Graph, form: OutputForm, head: str):

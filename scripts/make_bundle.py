@@ -6,6 +6,9 @@ images; where it finds anything else than Python finds on the simulator's floats
 """
 
 import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+
 from pathlib import Path
 
 from lib.bundle import program

@@ -8,6 +8,9 @@ goes on where it was; until all is done its results lie in board.unfinished/.
 """
 
 import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+
 from pathlib import Path
 from statistics import median
 

@@ -2,8 +2,8 @@
 
 step      arguments, errors, logs, whole files, the form of the config
 data      downloads, data sets, labels, letterbox, image sizes, drawn scenes
-detector  heads and their decoding, NMS
-graph     ONNX: export, files, sessions, Darknet, surgery
+detector  families and their decoding, heads, instances, NMS
+graph     ONNX: export, files, sessions, families, Darknet, surgery
 npu       rknn-toolkit2: adapter, build log, verdict, the `.rknn` file, layer errors
 accuracy  many images through a model, detections on disk, average precision and its uncertainty
 results   sweep, table, choice, plots, report

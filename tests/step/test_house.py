@@ -55,6 +55,49 @@ def test_a_package_imports_only_from_those_below_it(package):
     assert wrong == {}
 
 
+# Where Darknet is named: its own files' reader, its decoding, the commands that its files are given to.
+NAMES_DARKNET = ("lib/graph/darknet/*.py", "lib/detector/families/anchors.py", "darknet_to_onnx.py")
+READS_ITS_FILES = "export_onnx.py"  # imports the reader
+MEANS_ITS_FILES = ("download_weights.py", "lib/results/config_problems.py")  # tell people what an option is for
+
+
+def words_of(source: str) -> tuple[set[str], set[str]]:
+    """The names that a module's code uses, and its texts; docstrings and comments are neither."""
+    tree = ast.parse(source)
+    docs = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None
+    }
+    names, texts = set(), set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant):
+            texts |= {node.value} if isinstance(node.value, str) and id(node) not in docs else set()
+            continue
+        for _, value in ast.iter_fields(node):
+            names |= {value} if isinstance(value, str) else set()
+    return names, texts
+
+
+def test_names_and_texts_of_a_module_are_told_apart():
+    source = '"""A darknet."""\nimport a.darknet as b\ndef darknets(c):  # darknet\n    return f"{c} Darknet\'s"\n'
+    names, texts = words_of(source)
+    assert {"a.darknet", "darknets", "b", "c"} <= names and texts == {" Darknet's"}
+
+
+def test_nothing_but_the_reader_of_its_files_and_its_family_names_darknet():
+    scripts = ROOT / "scripts"
+    meant = {path for pattern in NAMES_DARKNET for path in scripts.glob(pattern)}
+    named = {}
+    for path in sorted(set(scripts.rglob("*.py")) - meant):
+        where = str(path.relative_to(scripts))
+        names, texts = words_of(path.read_text())
+        words = names if where in MEANS_ITS_FILES else names | texts
+        if found := sorted(word for word in words if "darknet" in word.lower()):
+            named[where] = found
+    assert named == {READS_ITS_FILES: ["lib.graph.darknet.convert"]}
+
+
 def test_tests_lie_in_the_folders_of_what_they_protect():
     here = {path.name for path in Path(ROOT, "tests").iterdir() if path.is_dir() and path.name != "__pycache__"}
     assert here == {*PACKAGES, "workflow"}

@@ -14,13 +14,16 @@ from lib.accuracy.detection_set import read_detections, write_detections
 from lib.accuracy.inference import detect_all
 from lib.accuracy.metrics import Metrics
 from lib.data.imgsz import ImageSize
+from lib.detector.families import OutputMap
+from lib.detector.families.distances import Distances
+from lib.detector.families.sides import STRIDES
+from lib.detector.head import SPLIT
 from lib.detector.output_spec import OutputSpec
 from lib.results.plots import detection_grid
 from lib.step.errors import UserError
 
 SIDE = 48  # of an image; the network's input is twice as large
 IMAGES = 12
-POINTS = 189  # predictions of a 96x96 input
 
 
 @pytest.fixture
@@ -46,15 +49,26 @@ def source(tmp_path):
     return folder
 
 
+OUTPUTS = OutputSpec(
+    ImageSize(96, 96),
+    SPLIT,
+    Distances(),
+    classes=2,
+    task="discs",
+    extras=tuple(OutputMap("radius", stride, 1) for stride in STRIDES),
+)
+
+
 def network():
     """A model that finds one disc in an image, in another place than the label's; the surer the smaller."""
 
     def run(fitted):
         grey = int(fitted[48, 48, 0])
-        head, radii = np.zeros((1, 6, POINTS), np.float32), np.zeros(POINTS, np.float32)
-        head[0, :5, 7] = (70, 70, grey / 2, grey / 2, 0.9 - grey / 1000 - (grey - 40) // 8 % 2 * 0.5)
-        radii[7] = grey / 4
-        return [head, radii]
+        raw = [np.zeros(output.shape(OUTPUTS.imgsz), np.float32) for output in OUTPUTS.maps()]
+        raw[0][0, :, 9, 9] = grey / 4 / STRIDES[0]
+        raw[1][0, 0, 9, 9] = 0.9 - grey / 1000 - (grey - 40) // 8 % 2 * 0.5
+        raw[6][0, 0, 9, 9] = grey / 4
+        return raw
 
     return run
 
@@ -68,9 +82,8 @@ def fetch(source, output):
 def test_a_task_of_a_folder_of_its_own_goes_from_labels_to_map(discs, source, tmp_path):
     dataset = tmp_path / "dataset"
     fetch(source, dataset)
-    outputs = OutputSpec(imgsz=ImageSize(96, 96), head="exported", classes=2, task="discs")
     images = sorted((dataset / "images").glob("*.png"))
-    write_detections(tmp_path / "d.npz", detect_all(network, outputs, images, 1, "discs"))
+    write_detections(tmp_path / "d.npz", detect_all(network, OUTPUTS, images, 1, "discs"))
     detections = read_detections(tmp_path / "d.npz")
     assert detections.task == "discs" and detections.count() == IMAGES
     assert [float(each.extras["radius"][0]) for each in detections.instances] == [5.0 + n for n in range(IMAGES)]

@@ -39,7 +39,9 @@ def build(bundle: Path, cc: str, sdk: str, shared: bool, folder: Path) -> Path:
     for name in SOURCES:
         shutil.copyfile(require(bundle / name, "a bundle's file"), folder / name)
     command = ["make", "-C", str(folder), f"CC={cc}", f"SDK={Path(sdk).expanduser().resolve()}"]
-    done = subprocess.run([*command, *(["SHARED=1"] if shared else [])], capture_output=True, text=True)
+    done = subprocess.run(
+        [*command, *(["SHARED=1"] if shared else [])], capture_output=True, encoding="utf-8", errors="replace"
+    )
     if done.returncode:
         complaint = next(
             (line for line in done.stderr.splitlines() if re.search(r"error|cannot find|\*\*\*", line)),

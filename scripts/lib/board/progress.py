@@ -26,7 +26,7 @@ class Progress:
     def add(self, found: list[Found]) -> None:
         """Keep more results, at once."""
         self.found |= {each.image: each for each in found}
-        with open(self.path, "a") as file:
+        with open(self.path, "a", encoding="utf-8") as file:
             file.writelines(f"{to_line(each)}\n" for each in found)
 
 

@@ -1,10 +1,11 @@
 """The contract of a bundle, model.json: everything that a program needs to know to feed and to read the model."""
 
+from lib import tasks
 from lib.data.imgsz import ImageSize
 from lib.data.letterbox import GREY
 from lib.detector import families
 from lib.detector.head import SINGLE
-from lib.detector.nms import IOU, MOST, MOST_CANDIDATES
+from lib.detector.nms import IOU, MOST
 from lib.detector.output_spec import OutputSpec
 from lib.npu.rknn_file import RknnFile, RknnTensor
 from lib.results.rounding import MAP_DIGITS
@@ -19,13 +20,6 @@ _JOINED = [
     "w = real[2, n] * input width; h = real[3, n] * input height",
     "score of class c = real[4 + c, n], a probability already: no sigmoid",
 ]
-_CANDIDATES = (
-    "candidates: every class of every n whose score is above the confidence threshold, in the order of score, then n, "
-    "then class; the best {}"
-)
-_NMS = "class-wise NMS: a box that overlaps a better one of its class by more than the IoU threshold is dropped"
-_NO_NMS = "no NMS: the head is one-to-one, it predicts each object once; the candidates are the detections"
-_TO_IMAGE = "image = (input - (left, top)) / letterbox scale, cut at the image's edges"
 
 
 def contract(
@@ -90,9 +84,7 @@ def _decode_lines(outputs: OutputSpec) -> list[str]:
     return [
         outputs.family.order_line(),
         *(_JOINED if outputs.head == SINGLE else outputs.family.contract_lines()),
-        _CANDIDATES.format(MOST if outputs.end2end else MOST_CANDIDATES),
-        _NO_NMS if outputs.end2end else _NMS,
-        _TO_IMAGE,
+        *tasks.get(outputs.task).contract_lines(outputs),
     ]
 
 

@@ -38,7 +38,7 @@ static const yolov8_model yolov8_this_model = {{
         /* channels, height, width, c1, c2, zero point, scale */
 {rows}
     }},
-    /* [yolo] layers of a Darknet model, and of each: stride, anchors, new_coords, scale_x_y, sides of the anchors */
+    /* layers with anchors, and of each: stride, anchors, new_coords, scale_x_y, sides of the anchors */
     {len(decoding.family.c_layers())},
     {{
 {_layers(decoding.family.c_layers())}

@@ -29,7 +29,11 @@ def compiler(command: str | None = None) -> list[str]:
 def build(folder: Path, cc: list[str], program: Path) -> None:
     """Compile main.c of a bundle. Raises UserError with the compiler's first error."""
     done = subprocess.run(
-        [*cc, *FLAGS, "main.c", "-o", str(program.resolve())], cwd=folder, capture_output=True, text=True
+        [*cc, *FLAGS, "main.c", "-o", str(program.resolve())],
+        cwd=folder,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
     )
     if done.returncode:
         complaint = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr.strip())
@@ -39,7 +43,7 @@ def build(folder: Path, cc: list[str], program: Path) -> None:
 def run(program: Path, folder: Path, *thresholds: float, emulator: tuple[str, ...] = ()) -> Instances:
     """What the program finds in the outputs in `folder`. Raises UserError when it fails."""
     command = [*emulator, str(program.resolve()), str(folder), *(f"{each:.9g}" for each in thresholds)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace")
     if done.returncode:
         raise UserError(f"the decoder ended with {done.returncode}: {done.stderr.strip()[-500:]}")
     return read_detections(done.stdout)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from lib.step.files import require
 
-CHECKPOINT, DARKNET, CFG, NAMES = ".pt", ".weights", ".cfg", ".names"
+CHECKPOINT, WEIGHTS, CFG, NAMES = ".pt", ".weights", ".cfg", ".names"
 
 
 def inside(folder: Path, name: str, suffix: str) -> Path:
@@ -18,6 +18,6 @@ def model_files(folder: Path) -> list[Path]:
     return sorted(path for path in require(folder, "weights").iterdir() if path.name[0] != ".")
 
 
-def is_darknet(folder: Path) -> bool:
-    """Whether the folder holds a Darknet model rather than a checkpoint."""
+def has_cfg(folder: Path) -> bool:
+    """Whether the folder holds a .cfg with its .weights rather than a checkpoint."""
     return inside(folder, folder.name, CFG).exists()

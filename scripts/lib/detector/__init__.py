@@ -1,1 +1,1 @@
-"""The maths of a detector in NumPy: heads and their decoding, anchors, NMS."""
+"""The maths of a detector in NumPy: families and their decoding, heads, instances, NMS."""

@@ -23,7 +23,7 @@ class OutputSpec(JsonRecord):
 
     head: whose shapes the outputs have (lib.detector.head). family: how maps become boxes and scores. task: what
     belongs to an instance besides. end2end: the predictions come from a one-to-one head and need no NMS. extras: the
-    task's own maps, with the head `split`, behind the family's.
+    task's own maps, behind the outputs that the family decodes.
     """
 
     imgsz: ImageSize
@@ -49,14 +49,15 @@ class OutputSpec(JsonRecord):
 
         raw: the model's outputs in their order. Raises UserError when their shapes are not the head's.
         """
+        of_family = raw[: len(raw) - len(self.extras)]
         if self.head == SELECTED:
-            return decode_selected(raw, self.classes)
+            return decode_selected(of_family, self.classes)
         if self.head == SPLIT:
             self._require_maps(raw)
-            predictions = self.family.decode_maps(raw[: len(raw) - len(self.extras)], self.imgsz)
+            predictions = self.family.decode_maps(of_family, self.imgsz)
         else:
             points = self.family.points(self.imgsz)
-            predictions = decode_joined(raw, self.head, self.imgsz, points, self.classes)
+            predictions = decode_joined(of_family, self.head, self.imgsz, points, self.classes)
         # The head `single` is limited in the model.
         return predictions if self.head == SINGLE else self.family.limited(predictions, self.imgsz)
 

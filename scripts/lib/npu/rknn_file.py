@@ -101,7 +101,7 @@ def _parse(data: bytes) -> RknnFile:
     model = Table(flatbuffer, struct.unpack_from("<I", flatbuffer)[0])
     (graph,) = _tables(model, _MODEL_GRAPHS)
     tensors = _tables(graph, _GRAPH_TENSORS)
-    dtypes = {each["url"]: (tuple(each["size"]), each["dtype"]["vx_type"]) for each in described["norm_tensor"]}
+    dtypes = {tensor["url"]: (tuple(tensor["size"]), tensor["dtype"]["vx_type"]) for tensor in described["norm_tensor"]}
     (image,) = (_tensor(tensors[i], dtypes) for i in _numbers(graph, _GRAPH_INPUTS, "i"))
     outputs = tuple(_tensor(tensors[i], dtypes) for i in _numbers(graph, _GRAPH_OUTPUTS, "i"))
     source = ast.literal_eval(_text(model, _MODEL_SOURCE))["attrs"][image.name]

@@ -73,17 +73,15 @@ def from_json(cls, value, where):
 
 
 def _keys(record) -> dict:
-    parts = {each: getattr(record, each.name) for each in fields(record)}
-    return {
-        each.name: to_json(part) for each, part in parts.items() if part is not None or _OMITTED not in each.metadata
-    }
+    parts = {key: getattr(record, key.name) for key in fields(record)}
+    return {key.name: to_json(part) for key, part in parts.items() if part is not None or _OMITTED not in key.metadata}
 
 
 def _record(cls, value, where, path: str):
     if not isinstance(value, dict):
         raise _wrong(value, where, path, "an object")
-    known = {each.name: each for each in fields(cls) if each.init}
-    required = [name for name, each in known.items() if each.default is MISSING and each.default_factory is MISSING]
+    known = {key.name: key for key in fields(cls) if key.init}
+    required = [name for name, key in known.items() if key.default is MISSING and key.default_factory is MISSING]
     subject = f"{where}: {path}" if path else f"{where}"
     if missing := [name for name in required if name not in value]:
         raise _damaged(f"{subject} lacks {', '.join(missing)}")
@@ -155,7 +153,7 @@ def _sequence(kind, parts: tuple, value, where, path: str):
     if not of_one_type and len(parts) != len(value):
         raise _wrong(value, where, path, f"a list of {len(parts)}")
     kinds = [parts[0]] * len(value) if of_one_type else parts
-    return kind(_parse(each, part, where, f"{path}[{n}]") for n, (each, part) in enumerate(zip(kinds, value)))
+    return kind(_parse(member, part, where, f"{path}[{n}]") for n, (member, part) in enumerate(zip(kinds, value)))
 
 
 def _wrong(value, where, path: str, meaning: str) -> UserError:

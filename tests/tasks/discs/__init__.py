@@ -44,11 +44,12 @@ def overlap(instances, others):
 
 
 def instances(outputs, raw, fit, confidence=0.001, iou=0.7, most=300):
-    """Boxes as the detector's, radii from the output behind it, float32 [N] in input pixels."""
-    predictions = outputs.predictions(raw[:1])
+    """Boxes as the detector's, radii in input pixels from the maps behind its own."""
+    predictions = outputs.predictions(raw)
+    radii = np.concatenate([radius.ravel() for radius in raw[-len(outputs.extras) :]])
     rows, classes = keep(predictions, confidence, iou, most)
     centre = (predictions[rows, :2] - (fit.left, fit.top)) / fit.scale
-    return of(centre, raw[1][rows] / fit.scale, predictions[rows, 4 + classes], classes)
+    return of(centre, radii[rows] / fit.scale, predictions[rows, 4 + classes], classes)
 
 
 def draw(axis, instances, names, colours):
