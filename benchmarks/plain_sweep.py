@@ -69,7 +69,7 @@ def variant(
     model: str, listed: list[str], head: str, size: ImageSize, images: list[Path], dataset: Path
 ) -> AveragePrecision:
     """Calibrate, build and export one variant, and evaluate it on the simulator."""
-    Path("calibration.txt").write_text("".join(listed))
+    Path("calibration.txt").write_text("".join(listed), encoding="utf-8")
     rknn = RKNN(verbose=False)
     rknn.config(mean_values=[[0, 0, 0]], std_values=[[255, 255, 255]], target_platform="rv1106")
     steps = (

@@ -161,7 +161,7 @@ def report(what: str, spent: Spent, other: Spent | None = None, whose: str = "th
 def memory(benchmarks: Path):
     """(MB of PSS, job) of each job of a run, as Snakemake's benchmarks tell it."""
     for path in benchmarks.rglob("*.tsv"):
-        with open(path, newline="") as file:
+        with open(path, encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file, delimiter="\t"):
                 if row["max_pss"] not in ("NA", "-"):
                     yield float(row["max_pss"]), str(path.relative_to(benchmarks).with_suffix(""))

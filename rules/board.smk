@@ -1,4 +1,4 @@
-# The bundles on a board of yours: `snakemake board --config 'board={host: root@172.32.0.93, sdk: …}'`. Not part of `all`.
+# The bundles on a board of yours: `snakemake board --config 'board={host: root@172.32.0.93, sdk: ...}'`. Not part of `all`.
 
 # One block of the config is the options of run_on_board.py.
 BOARD = [f"--{name}={value}" for name, value in config["board"].items()]

@@ -39,8 +39,11 @@ from lib.step.errors import UserError
 from lib.step.step_sources import step_sources
 from lib.step.workflow import checked_config, in_both, options, sole_run
 
-# The commands say `python`, as DVC's stages do; it is the one that runs Snakemake.
-os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
+# The commands say `python`, as DVC's stages do; it is the one that runs Snakemake. In UTF-8, since torch can open a path
+# with other letters than ASCII's in no other encoding, whatever the locale.
+os.environ.update(
+    PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]), PYTHONUTF8="1"
+)
 
 # Read by `--sdm conda` alone; by default the rules run in the environment that runs Snakemake.
 ENVIRONMENT = "../requirements/conda.yaml"

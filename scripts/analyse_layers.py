@@ -6,6 +6,9 @@ The image is the first of --dataset that has a label and is held out.
 """
 
 import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+
 from pathlib import Path
 
 from lib import tasks

@@ -5,6 +5,9 @@ below the folder --run.
 """
 
 import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+
 from dataclasses import dataclass
 from pathlib import Path
 

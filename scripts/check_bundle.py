@@ -4,8 +4,11 @@ Looks at every checksum, at model.json beside model.rknn and model.h, decodes th
 Python, and compiles and runs main.c on them. Writes nothing.
 """
 
-import shlex
 import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+
+import shlex
 from pathlib import Path
 
 from lib.bundle import program

@@ -4,6 +4,9 @@ Makes table.csv, table.md and plots/ in the folder --run from the metrics and bu
 """
 
 import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+
 from pathlib import Path
 
 from lib.results.choice import focus

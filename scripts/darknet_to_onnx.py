@@ -5,6 +5,9 @@ normalization is folded. export_onnx.py does the same to a folder that download_
 """
 
 import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+
 from pathlib import Path
 
 from lib.data.imgsz import imgsz_argument

@@ -5,6 +5,9 @@ Makes --detections, as evaluate.py reads it, with the preprocessing, decoding an
 """
 
 import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+
 from functools import partial
 from pathlib import Path
 

@@ -8,6 +8,9 @@ Makes the folder --output, whose name is the model's (NAME), from sources (URLs 
 """
 
 import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+
 from pathlib import Path
 
 from lib.data.download import fetch

@@ -6,6 +6,9 @@ size, on nothing else. The output appears whole or not at all, in the place of a
 """
 
 import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path

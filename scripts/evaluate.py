@@ -7,6 +7,9 @@ with its interval, from the same resamples for both.
 """
 
 import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+
 from pathlib import Path
 
 from lib.accuracy.detection_set import read_detections

@@ -6,6 +6,9 @@ in it. Ultralytics installs and downloads nothing while it exports.
 """
 
 import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+
 import tempfile
 from pathlib import Path
 

@@ -6,6 +6,9 @@ so is an image that does not decode. Polygons become the boxes around them.
 """
 
 import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+
 import tempfile
 from functools import partial
 from pathlib import Path

@@ -7,6 +7,9 @@ listed; there may be others.
 """
 
 import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+
 import tempfile
 from dataclasses import dataclass
 from itertools import product

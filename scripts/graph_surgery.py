@@ -9,6 +9,9 @@ than before, by more than rounding, the step stops and writes nothing.
 """
 
 import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+
 from pathlib import Path
 
 from lib.detector.head import HEADS

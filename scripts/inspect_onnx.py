@@ -5,6 +5,9 @@ head would take. Exit code 2 when it is no detector that surgery can handle; the
 """
 
 import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+
 from collections import Counter
 from pathlib import Path
 

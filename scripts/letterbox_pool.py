@@ -5,6 +5,9 @@ images to the input; inference letterboxes them, so calibration must too.
 """
 
 import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+
 from pathlib import Path
 
 from tqdm import tqdm

@@ -6,6 +6,9 @@ dvc.yaml, whose text cannot follow the imports, depends on the list: it changes 
 """
 
 import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+
 from pathlib import Path
 
 from lib.step.arguments import StepParser

@@ -6,6 +6,9 @@ images; where it finds anything else than Python finds on the simulator's floats
 """
 
 import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+
 from pathlib import Path
 
 from lib.bundle import program
@@ -36,8 +39,8 @@ def main(argv=None):
             proof = make(args.run, variant, evaluation, args.platform, args.threads, cc, folder)
             pack(folder)
             say(
-                f"bundle {args.run / 'bundle' / variant.path()}: C decodes {proof['images']} images as Python does, "
-                f"{proof['detections']} detections, boxes to {proof['box_px']:.1g} px, mAP50-95 {proof['map50_95']:.4f}"
+                f"bundle {args.run / 'bundle' / variant.path()}: C decodes {proof.images} images as Python does, "
+                f"{proof.detections} detections, boxes to {proof.box_px:.1g} px, mAP50-95 {proof.map50_95:.4f}"
             )
 
 

@@ -5,6 +5,9 @@ as a YAML file or as JSON text. The same inputs give the same bytes.
 """
 
 import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+
 from pathlib import Path
 
 import yaml

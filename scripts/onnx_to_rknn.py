@@ -6,6 +6,9 @@ mAP. Without --dataset it calibrates on noise, which costs accuracy.
 """
 
 import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+
 import tempfile
 from pathlib import Path
 
@@ -177,7 +180,11 @@ def accuracy(conversion: Conversion, args, on: str) -> list[str]:
 
 def complaints(log: Path) -> str:
     """The toolkit's last error line, as the end of a sentence."""
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.startswith(("E ", "ERROR"))]
+    lines = [
+        line.strip()
+        for line in log.read_text(encoding="utf-8", errors="replace").splitlines()
+        if line.startswith(("E ", "ERROR"))
+    ]
     return f" (its last error line: {lines[-1]})" if lines else ""
 
 

@@ -9,6 +9,9 @@ result does not depend on their number.
 """
 
 import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+
 from pathlib import Path
 
 from lib.accuracy.detection_set import write_detections

@@ -4,9 +4,12 @@ The meaning of a key is in config/schema.yaml, that of a column in scripts/lib/r
 docs/config_keys.md and docs/table_columns.md hold the same tables; `pages` brings them up to date.
 """
 
+import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+
 import argparse
 import re
-import sys
 from pathlib import Path
 
 import yaml

@@ -4,8 +4,11 @@ Makes --output, a text file: how many, then one path a line, relative to that fi
 the beginning of a larger one.
 """
 
-import os
 import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+
+import os
 from pathlib import Path
 
 from lib.data.calibration import calibration_list

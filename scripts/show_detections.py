@@ -6,6 +6,9 @@ quantize.py and detect.py found.
 """
 
 import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+
 from pathlib import Path
 
 from lib import tasks

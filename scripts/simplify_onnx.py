@@ -4,6 +4,9 @@ Makes --output from --model; both are run on a few letterboxed images of --image
 """
 
 import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+
 from pathlib import Path
 
 from lib.graph.onnx_file import load, save

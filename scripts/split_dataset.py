@@ -5,6 +5,9 @@ pool, all others the evaluation set.
 """
 
 import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+
 from pathlib import Path
 
 from lib.data.image_paths import image_paths

@@ -1,7 +1,13 @@
 """Fixtures: where local copies of downloads are, a small detector with random weights, images drawn by seed."""
 
-import functools
 import os
+
+import user_environment
+
+# First of all: libraries read some of it when they are loaded.
+USERS = user_environment.forget()
+
+import functools
 import shutil
 import subprocess
 import sys
@@ -29,8 +35,8 @@ def assets() -> Path:
 
 @pytest.fixture(scope="session")
 def python_env() -> dict:
-    """The environment for subprocesses: this Python first on the PATH."""
-    return os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    """The environment for subprocesses: a user's, with this Python first on the PATH."""
+    return USERS | {"PATH": f"{Path(sys.executable).parent}:{USERS['PATH']}"}
 
 
 @pytest.fixture(scope="session")

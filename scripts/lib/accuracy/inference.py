@@ -59,7 +59,7 @@ def over_images(start, work, images: list[Path], processes: int, title: str) -> 
     `title` stands before the progress bar. Errors of `start` and `work` come back as they are; UserError when a worker
     is killed.
     """
-    # One thread a process: the processes are the parallelism, and a fork keeps no other thread.
+    # One thread per process: the processes are the parallelism, and a fork keeps no other thread.
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
     cv2.setNumThreads(1)
     # fork: importing the toolkit and building the model takes seconds, and is done once for all workers.

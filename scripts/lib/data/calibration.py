@@ -1,4 +1,4 @@
-"""Calibration sets: text files that list letterboxed images, one a line, relative to the file.
+"""Calibration sets: text files that list letterboxed images, one per line, relative to the file.
 
 The first line is a comment with their number, so that a list which lost its end is noticed.
 """

@@ -1,4 +1,4 @@
-"""Data sets in Ultralytics' layout: `images/…/NAME.jpg` beside `labels/…/NAME.txt`, `class cx cy w h` a line.
+"""Data sets in Ultralytics' layout: `images/…/NAME.jpg` beside `labels/…/NAME.txt`, one `class cx cy w h` per line.
 
 Here they are kept flat: `DATASET/images/NAME.jpg`, `DATASET/labels/NAME.txt` (empty for a background image).
 Layout: https://docs.ultralytics.com/datasets/detect/
@@ -160,7 +160,7 @@ def _keep_label(label: Path, checked: CheckedLabel, target: Path) -> None:
     if checked.text is None:
         shutil.copyfile(label, target)
     else:
-        target.write_text(checked.text)
+        target.write_text(checked.text, encoding="utf-8")
 
 
 def _images_folder(source: Path) -> Path:

@@ -7,7 +7,7 @@ from lib.step.files import read_text
 
 
 def read_names(names: list[str]) -> list[str]:
-    """Class names as given: the names themselves, or one file with a name a line.
+    """Class names as given: the names themselves, or one file with one name per line.
 
     Raises UserError when a name is missing, empty or there twice.
     """

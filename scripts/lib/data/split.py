@@ -38,7 +38,7 @@ def shuffled(items: list[str], seed: int) -> list[str]:
 
 def write_split(path, parts: dict[str, str]) -> None:
     """Write `split.csv`: columns image, part."""
-    with whole(path) as part, open(part, "w", newline="") as file:
+    with whole(path) as part, open(part, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(HEADER)
         writer.writerows(parts.items())
@@ -50,7 +50,7 @@ def read_split(path: Path, parts: tuple[str, ...], images: Path) -> list[str]:
     Raises UserError when it is missing or damaged, or does not name every image of the folder `images` once.
     """
     again = f"delete {path} and run the step that makes it again"
-    with open(require(path, "split"), newline="") as file:
+    with open(require(path, "split"), encoding="utf-8", newline="") as file:
         rows = [tuple(row) for row in csv.reader(file)]
     if not rows or rows[0] != HEADER or any(len(row) != 2 or row[1] not in PARTS["all"] for row in rows[1:]):
         raise UserError(f"{path} is damaged: it is no table of image,part; {again}")

@@ -84,7 +84,7 @@ def estimate(factors: Factors, work: Work, clock_mhz: int) -> float:
 def read_measured(path) -> list[Measurement]:
     """The measurements in a CSV file. Raises UserError, naming the line, for one that is none."""
     measured = []
-    with open(require(path, "table of measurements"), newline="") as file:
+    with open(require(path, "table of measurements"), encoding="utf-8", newline="") as file:
         for line, row in enumerate(csv.DictReader(file), start=2):
             try:
                 work = Work(float(row["npu_mcycles"]), float(row["moved_mb"]), int(row["operators"]))

@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 PLATFORMS = ("rv1103", "rv1103b", "rv1106", "rv1106b")
 ALGORITHMS = ("normal", "mmse", "kl_divergence")
 
+# Variables that 2.3.2 asks for, seen by watching it. Some leave its log empty (RKNN_LOG_LEVEL, GEN_MODEL), some change
+# what is built (DEBUG_COVER_TARGET, RKNN_WEIGHT_MEM_TYPE), some write files (DUMP_Q).
+SWITCHES = ("DUMP_Q", "FULL_MODEL_TEST", "GEN_MODEL", "TEST_MODE", "TRANSFER_LOG_LEVEL", "USE_RK_CAFFE")
+SWITCHES_BEGIN = ("DEBUG_", "RKNN_")
+
 
 def version() -> str:
     """The toolkit's version."""
@@ -77,7 +82,7 @@ class Session:
             write_image(path, image)
             failure = "the per-layer analysis failed"
             _demand(failure, self._rknn.accuracy_analysis, inputs=[str(path)], output_dir=scratch)
-            return read_layer_errors(Path(scratch, "error_analysis.txt").read_text())
+            return read_layer_errors(Path(scratch, "error_analysis.txt").read_text(encoding="utf-8"))
 
 
 @contextlib.contextmanager
@@ -88,7 +93,8 @@ def quantized(model: Path, images: list[Path], platform: str, algorithm: str):
     or an image, or when the build fails.
     """
     with _toolkit(platform, algorithm) as rknn:
-        # It writes check files into the working folder and splits the list of images at white space.
+        # It writes check files into the working folder, splits the list of images at white space, and reads it in the
+        # encoding of the locale; so the list holds plain names in that folder.
         with tempfile.TemporaryDirectory() as scratch, console.captured() as printed:
             onnx = Path(scratch, "model.onnx")
             onnx.symlink_to(model.resolve())
@@ -96,7 +102,7 @@ def quantized(model: Path, images: list[Path], platform: str, algorithm: str):
             for link, image in zip(links, images):
                 link.symlink_to(image.resolve())
             dataset = Path(scratch, "images.txt")
-            dataset.write_text("".join(f"{link}\n" for link in links))
+            dataset.write_text("".join(f"{link.name}\n" for link in links), encoding="ascii")
             with _inside(scratch):
                 _demand(f"it cannot read {model}", rknn.load_onnx, model=str(onnx))
                 _demand(f"the build of {model} failed", rknn.build, do_quantization=True, dataset=str(dataset))
@@ -106,6 +112,7 @@ def quantized(model: Path, images: list[Path], platform: str, algorithm: str):
 
 @contextlib.contextmanager
 def _toolkit(platform: str, algorithm: str):
+    _forget_switches()
     # Imported here: steps that only want the names above do without it.
     with deferred_torch():
         from rknn.api import RKNN
@@ -125,6 +132,12 @@ def _toolkit(platform: str, algorithm: str):
         yield rknn
     finally:
         rknn.release()
+
+
+def _forget_switches() -> None:
+    """Take the toolkit's switches for its own developers out of this process's environment."""
+    for name in [name for name in os.environ if name in SWITCHES or name.startswith(SWITCHES_BEGIN)]:
+        del os.environ[name]
 
 
 @contextlib.contextmanager

@@ -5,9 +5,11 @@ Python and C each keep a buffer of their own in front of a descriptor. In a log 
 whole; else the end of one's buffer would cut a line of the other in two.
 """
 
+import codecs
 import contextlib
 import ctypes
 import errno
+import io
 import os
 import shutil
 import sys
@@ -20,6 +22,31 @@ _log: Path | None = None
 _terminal = sys.stderr
 
 
+def prepare() -> None:
+    """Make the standard streams usable: a closed one (`>&-`) leads nowhere, and none refuses a character."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            _lead_nowhere(number, name)
+    for stream in (sys.stdout, sys.stderr):
+        if not isinstance(stream, io.TextIOWrapper):
+            continue  # a string in memory, where this is called as a function
+        if codecs.lookup(stream.encoding).name == "ascii":
+            # As Python's UTF-8 mode does, which is switched off here.
+            stream.reconfigure(encoding="utf-8", errors="surrogateescape")
+        else:
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _lead_nowhere(number: int, name: str) -> None:
+    """Open the file descriptor `number` and Python's stream for it; else the next file that is opened would get it."""
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, number)
+    if null != number:
+        os.close(null)
+    os.set_inheritable(number, True)
+    setattr(sys, name, os.fdopen(number, "r" if name == "stdin" else "w", encoding="utf-8", closefd=False))
+
+
 def log_to(path: str | None) -> None:
     """Send file descriptors 1 and 2 to the file `path` (made anew) for the rest of the process.
 
@@ -30,7 +57,7 @@ def log_to(path: str | None) -> None:
         return
     _log = Path(path)
     _log.parent.mkdir(parents=True, exist_ok=True)
-    _terminal = os.fdopen(os.dup(2), "w", buffering=1)
+    _terminal = os.fdopen(os.dup(2), "w", buffering=1, encoding=sys.stderr.encoding, errors=sys.stderr.errors)
     _redirect_to(_log)
 
 
@@ -54,7 +81,7 @@ def captured():
             for descriptor, saved in enumerate(before, start=1):
                 os.dup2(saved, descriptor)
                 os.close(saved)
-            print(path.read_text(errors="replace"), end="", file=sys.stderr, flush=True)
+            print(path.read_text(encoding="utf-8", errors="replace"), end="", file=sys.stderr, flush=True)
 
 
 def _redirect_to(path: Path) -> None:
@@ -65,7 +92,7 @@ def _redirect_to(path: Path) -> None:
     os.dup2(target, 2)
     os.close(target)
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(line_buffering=True)
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
     _buffer_c_by_lines("stdout", "stderr")
 
 
@@ -103,9 +130,10 @@ def log_path() -> Path | None:
 
 def say(message: str, stream=None) -> None:
     """Print one line of the step's own, to the terminal and, if there is one, to the log."""
+    # A log on a full disk must not keep the sentence about it from the terminal, nor a terminal that is gone the work.
     if _log is not None:
-        print(message, file=_terminal, flush=True)
-    # A log on a full disk must not keep the sentence about it from the terminal.
+        with contextlib.suppress(OSError):
+            print(message, file=_terminal, flush=True)
     with contextlib.suppress(OSError):
         print(message, file=stream or sys.stdout, flush=True)
 

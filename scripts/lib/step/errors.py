@@ -27,6 +27,7 @@ def run_step(main) -> int:
     be read), 130 for Ctrl-C, 1 for a fault of ours. With `--log` the traceback of the last kind goes to the log, and
     the terminal gets one sentence that names it.
     """
+    console.prepare()
     code = _code(main)
     for stream in (sys.stdout, sys.stderr):
         try:

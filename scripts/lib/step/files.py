@@ -83,7 +83,7 @@ def demand_sha256(path: Path, expected: str) -> None:
 def write_text(path, text: str) -> None:
     """Write a text file, whole or not at all."""
     with whole(path) as part:
-        part.write_text(text)
+        part.write_text(text, encoding="utf-8")
 
 
 def write_json(path, value) -> None:
@@ -94,7 +94,7 @@ def write_json(path, value) -> None:
 def read_json(path, *keys: str):
     """The value in a JSON file. Raises UserError when it is missing, damaged, or lacks one of `keys`."""
     try:
-        value = json.loads(Path(path).read_text())
+        value = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} is missing; run the step that makes it first") from None
     except ValueError as error:

@@ -88,9 +88,9 @@ def _indistinguishable(table: pd.DataFrame, results: dict, best) -> list:
     """Labels of the rows that the images cannot tell apart from the recommended one."""
     if best is None:
         return []
-    measured = {label: read_resampled(run_files.resampled(row.run, row.variant)) for label, row in results.items()}
-    require_same_resamples(list(measured.values()))
-    return indistinguishable_from(table, {label: each.resampled for label, each in measured.items()}, best)
+    resamples = {label: read_resampled(run_files.resampled(row.run, row.variant)) for label, row in results.items()}
+    require_same_resamples(list(resamples.values()))
+    return indistinguishable_from(table, {label: of_row.resampled for label, of_row in resamples.items()}, best)
 
 
 def _is_end2end(onnx: Path) -> bool:

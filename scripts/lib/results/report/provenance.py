@@ -37,7 +37,9 @@ def commit() -> str | None:
     """The commit of this workflow's files, `-dirty` when they differ from it; None outside a git checkout."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
-        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True)
+        done = subprocess.run(
+            command, cwd=Path(__file__).parent, capture_output=True, encoding="utf-8", errors="replace"
+        )
     except FileNotFoundError:
         return None
     return done.stdout.strip() if done.returncode == 0 else None

@@ -1,4 +1,4 @@
-"""Labels in Ultralytics' layout: `class cx cy w h` a line, as fractions of the image's sides.
+"""Labels in Ultralytics' layout: one `class cx cy w h` per line, as fractions of the image's sides.
 
 Layout: https://docs.ultralytics.com/datasets/detect/
 """
