@@ -13,10 +13,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from lib.bundle.check import CONTRACT
+from lib.bundle.contract import Contract
 from lib.bundle.program import FLAGS, compiler
 from lib.step.errors import run_step
-from lib.step.files import read_json, require
 
 
 def main():
@@ -28,19 +27,19 @@ def main():
     print("| model | imgsz | kind | confidence | detections | all to float first, µs | decode.h, µs | ratio |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for bundle in args.bundles:
-        agreed = read_json(require(bundle / CONTRACT, "contract"))
-        variant = agreed["variant"]
-        kind = f"{agreed['family']}{', end2end' if agreed['end2end'] else ''}, {variant['head']}"
+        contract = Contract.of_bundle(bundle)
+        variant = contract.variant
+        kind = f"{contract.family}{', end2end' if contract.end2end else ''}, {variant.head}"
         for confidence in args.confidence:
-            plain, ours, _, found = timed(bundle, confidence)
+            plain, ours, _, count = timed(bundle, confidence)
             print(
-                f"| {variant['model']} | {variant['imgsz']} | {kind} | {confidence} | {found:.0f} | {plain:.0f} "
+                f"| {variant.model} | {variant.imgsz} | {kind} | {confidence} | {count:.0f} | {plain:.0f} "
                 f"| {ours:.0f} | {plain / ours:.1f} |"
             )
 
 
 def timed(bundle: Path, confidence: float) -> list[float]:
-    """Microseconds a image of the plain decoder and of decode.h, and the detections of each."""
+    """Microseconds an image of the plain decoder and of decode.h, and the detections of each."""
     with tempfile.TemporaryDirectory() as scratch:
         binary = Path(scratch, "decode")
         source = Path(__file__).with_suffix(".c")

@@ -6,7 +6,6 @@ rule bundle:
         exported=expand(rules.evaluate_exported.output.metrics, **config["sweep"]),
         adapted=expand(rules.evaluate_adapted.output.metrics, **config["sweep"]),
         int8=expand(rules.evaluate_int8.output.metrics, **config["sweep"]),
-        simplified=expand(rules.simplify_onnx.output.model, **config["sweep"]),
         model=expand(rules.graph_surgery.output.model, **config["sweep"]),
         calibration=expand(rules.sample_calibration.output.images, **config["sweep"]),
         pool=expand(rules.letterbox_pool.output.pool, **config["sweep"]),

@@ -56,7 +56,7 @@ def from_checkpoint(weights: Path, args) -> onnx.ModelProto:
     """What Ultralytics exports, without PASSING_METADATA."""
     with tempfile.TemporaryDirectory() as scratch:
         model = load(export(weights, args.imgsz, args.opset, Path(scratch), args.end2end))
-    kept = [each for each in model.metadata_props if each.key not in PASSING_METADATA]
+    kept = [entry for entry in model.metadata_props if entry.key not in PASSING_METADATA]
     del model.metadata_props[:]
     model.metadata_props.extend(kept)
     return model

@@ -36,7 +36,7 @@ def main(argv=None):
     after, record = adapt(load(args.model), args.head, proof_images(args.images, MEASURED), seed=0)
     save(after, args.output)
     write_json(args.proof, record)
-    shapes = [[d.dim_value for d in each.type.tensor_type.shape.dim] for each in after.graph.output]
+    shapes = [[d.dim_value for d in output.type.tensor_type.shape.dim] for output in after.graph.output]
     say(
         f"head '{args.head}' {args.output}: outputs {shapes}, "
         f"largest difference {record['box_px']:.2g} px, {record['score']:.2g} in scores"

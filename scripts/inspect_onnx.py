@@ -49,14 +49,14 @@ def main(argv=None):
 
 def general(model):
     """What can be said of any network: lines of text."""
-    constants = {each.name for each in model.graph.initializer}
+    constants = {tensor.name for tensor in model.graph.initializer}
     yield f"opset     {Graph(model).opset}, IR version {model.ir_version}"
     for kind, tensors in (("input", model.graph.input), ("output", model.graph.output)):
-        for each in tensors:
-            if each.name not in constants:
-                tensor = each.type.tensor_type
-                shape = ", ".join(d.dim_param or str(d.dim_value or "?") for d in tensor.shape.dim)
-                yield f"{kind:<9} {each.name} [{shape}] {TensorProto.DataType.Name(tensor.elem_type).lower()}"
+        for tensor in tensors:
+            if tensor.name not in constants:
+                form = tensor.type.tensor_type
+                shape = ", ".join(d.dim_param or str(d.dim_value or "?") for d in form.shape.dim)
+                yield f"{kind:<9} {tensor.name} [{shape}] {TensorProto.DataType.Name(form.elem_type).lower()}"
     operators = Counter(node.op_type for node in model.graph.node)
     yield f"operators {sum(operators.values())}: " + ", ".join(f"{n} {name}" for name, n in operators.most_common(8))
 

@@ -39,8 +39,8 @@ def main(argv=None):
             proof = make(args.run, variant, evaluation, args.platform, args.threads, cc, folder)
             pack(folder)
             say(
-                f"bundle {args.run / 'bundle' / variant.path()}: C decodes {proof['images']} images as Python does, "
-                f"{proof['detections']} detections, boxes to {proof['box_px']:.1g} px, mAP50-95 {proof['map50_95']:.4f}"
+                f"bundle {args.run / 'bundle' / variant.path()}: C decodes {proof.images} images as Python does, "
+                f"{proof.detections} detections, boxes to {proof.box_px:.1g} px, mAP50-95 {proof.map50_95:.4f}"
             )
 
 

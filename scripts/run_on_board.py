@@ -18,10 +18,10 @@ from lib.accuracy.detection_set import read_detections, write_detections
 from lib.accuracy.evaluation import evaluate
 from lib.accuracy.inference import evaluation_images
 from lib.board.program import Refused
-from lib.board.run import Ran, Settings, run_bundle
+from lib.board.run import BoardRun, Settings, run_bundle
 from lib.board.summary import detection_set, ran_well, refused
 from lib.board.transport import TRANSPORTS
-from lib.bundle.check import CONTRACT
+from lib.bundle.contract import CONTRACT, Contract
 from lib.data.names import read_names
 from lib.data.split import PARTS
 from lib.npu.build import Build
@@ -32,7 +32,7 @@ from lib.results.sweep import Variant
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
 from lib.step.errors import UserError, run_step
-from lib.step.files import read_json, remove, require, sha256, whole, write_json
+from lib.step.files import remove, sha256, whole
 
 
 def main(argv=None):
@@ -45,10 +45,10 @@ def main(argv=None):
     unfinished = args.run / "board.unfinished"
     done = []
     for bundle in bundles:
-        agreed = read_json(require(bundle / CONTRACT, "contract"))
-        place = Variant(**agreed["variant"]).path()
+        contract = Contract.of_bundle(bundle)
+        place = contract.variant.path()
         with whole(args.run / "board" / place) as part:
-            one(args, settings, bundle, agreed, part, unfinished / place)
+            run_one(args, settings, bundle, contract, part, unfinished / place)
         done.append(unfinished / place)
     # Only now: where the board broke off at the last bundle, the results of the others are kept as well.
     for folder in done if args.bundle else [unfinished]:
@@ -77,41 +77,40 @@ def parse(argv):
     return parser.parse_args(argv)
 
 
-def one(args, settings: Settings, bundle: Path, agreed: dict, folder: Path, unfinished: Path) -> None:
+def run_one(args, settings: Settings, bundle: Path, contract: Contract, folder: Path, unfinished: Path) -> None:
     """Run one bundle, and write what the board told into the new `folder`."""
-    variant = Variant(**agreed["variant"])
+    variant = contract.variant
     names = read_names(args.names)
     images = evaluation_images(args.run / "dataset", args.images)
     simulated = read_detections(run_files.detections(args.run, variant))
-    pinned = {"rknn_sha256": sha256(bundle / "model.rknn"), "toolkit": agreed["toolkit"]}
+    build = {"rknn_sha256": sha256(bundle / "model.rknn"), "toolkit": contract.toolkit}
     try:
-        ran = run_bundle(settings, bundle, agreed, images, unfinished)
+        run = run_bundle(settings, bundle, contract, images, unfinished)
     except Refused as words:
-        told = refused(str(words), agreed["verdict"])
-        write_json(folder / "board.json", told | pinned)
-        was = f"the verdict was {told['verdict']}: {told['verdict_was']}"
+        summary = refused(str(words), contract.verdict, build)
+        summary.write(folder / "board.json")
+        was = f"the verdict was {summary.verdict}: {summary.verdict_was}"
         say(f"{variant.title()}: the board refuses it: {words}; {was}")
         return
-    found = detection_set(ran)
+    detections = detection_set(run)
     baseline = run_files.exported_resampled(args.run, variant)
-    metrics, _ = evaluate(found, args.run / "dataset", names, args.resamples, args.seed, baseline)
-    told = ran_well(ran, simulated, metrics, agreed["verdict"]) | {
-        "measured": measured(args.run, variant, ran, settings)
-    }
-    write_detections(folder / "detections.npz", found)
-    write_json(folder / "board.json", told | pinned)
+    metrics, _ = evaluate(detections, args.run / "dataset", names, args.resamples, args.seed, baseline)
+    line = measured(args.run, variant, run, settings)
+    summary = ran_well(run, simulated, metrics, contract.verdict, line, build)
+    write_detections(folder / "detections.npz", detections)
+    summary.write(folder / "board.json")
     say(
         f"{variant.title()}: mAP50-95 {metrics.map50_95:.4f} on the board, "
-        f"{agreed['accuracy']['map50_95_int8']:.4f} on the simulator; rknn_run {told['run_ms']['median']:.1f} ms "
-        f"({told['run_ms']['low']:.1f} to {told['run_ms']['high']:.1f})"
+        f"{contract.accuracy.map50_95_int8:.4f} on the simulator; rknn_run {summary.run_ms.median:.1f} ms "
+        f"({summary.run_ms.low:.1f} to {summary.run_ms.high:.1f})"
     )
 
 
-def measured(run: Path, variant: Variant, ran: Ran, settings: Settings) -> str:
+def measured(folder: Path, variant: Variant, run: BoardRun, settings: Settings) -> str:
     """This run as a line for config/measured.csv: in later estimates it counts as those do that are published."""
-    build = Build.read(run_files.rknn(run, variant, "build.json"))
-    costs = Judgement.read(run_files.rknn(run, variant, "verdict.json")).costs
-    times = ran.repeated_us or [each.run_us for each in ran.found]
+    build = Build.read(run_files.rknn(folder, variant, "build.json"))
+    costs = Judgement.read(run_files.rknn(folder, variant, "verdict.json")).costs
+    times = run.repeated_us or [result.run_us for result in run.results]
     name = f"{variant.model} {variant.imgsz} {variant.head}"
     work = work_of(build)
     return measured_row(name, settings.host or "my board", costs.clock_mhz, median(times) / 1e3, work)

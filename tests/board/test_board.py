@@ -18,15 +18,16 @@ from lib.accuracy.detection_set import DetectionSet, read_detections
 from lib.board import transport
 from lib.board.lines import read_lines, to_line
 from lib.board.progress import Progress
-from lib.board.summary import agreement
+from lib.board.summary import agreement_with_simulator
 from lib.bundle import program
-from lib.bundle.agreement import compare
+from lib.bundle.same_detections import demand_same
 from lib.data.calibration import calibration_images
 from lib.data.images import read_image
 from lib.data.imgsz import parse_imgsz
 from lib.data.letterbox import letterbox
 from lib.detector.instances import Instances
 from lib.npu import toolkit
+from lib.results.board_results import ImageDifference
 from lib.step.errors import UserError, run_step
 
 HEADS = ("single", "split")
@@ -150,7 +151,7 @@ def test_map_on_the_board_is_the_simulators(sham):
     theirs = read_detections(sham.results / "board" / place / "normal-8" / "detections.npz")
     assert len(ours.images) == IMAGES
     for one, other in zip(ours.instances, theirs.instances):
-        compare(one, other)
+        demand_same(one, other)
     page = (sham.results / "report.html").read_text()
     assert "unsupport cpu Transpose op" in page and "On the board" in page
 
@@ -283,18 +284,18 @@ def test_program_finds_what_the_bundle_expects(sham, detect, tmp_path):
     # The runtime prints to standard output, too: that goes elsewhere.
     assert b"I RKNN" not in done.stdout and b"I RKNN" in done.stderr
     printed = read_lines(done.stdout)
-    assert printed.images == 1 and printed.found[0].image == "golden/input.rgb"
+    assert printed.images == 1 and printed.results[0].image == "golden/input.rgb"
     expected = program.read_detections((bundle / "golden" / "detections.txt").read_text())
     assert len(expected.scores) > 3
-    compare(expected, printed.found[0].detections)
+    demand_same(expected, printed.results[0].detections)
     for number in range(6):
         assert (tmp_path / f"0_output_{number}.bin").read_bytes() == (
             bundle / "golden" / f"output_{number}.bin"
         ).read_bytes()
     stream = f'{width} {height} a "b"\\c\n'.encode() + (bundle / "golden" / "input.rgb").read_bytes()
-    (one, two) = read_lines(detect("model.rknn", stdin=stream * 2).stdout).found
+    (one, two) = read_lines(detect("model.rknn", stdin=stream * 2).stdout).results
     assert one.image == 'a "b"\\c'
-    compare(expected, two.detections)
+    demand_same(expected, two.detections)
     assert len(read_lines(detect("--repeat", "4", "model.rknn").stdout).run_us) == 4
 
 
@@ -364,12 +365,12 @@ HEAD = b'{"runtime": "2.3.2 (x)", "driver": "0.9.2", "init_us": 35000}\n'
 
 def test_lines_are_read_and_written_as_they_are():
     printed = read_lines(HEAD + line('q".jpg') + line("b.jpg", detections=[]) + b'{"images": 2}\n')
-    assert printed.runtime["driver"] == "0.9.2" and printed.images == 2 and not printed.garbage
-    first, second = printed.found
+    assert printed.runtime.driver == "0.9.2" and printed.images == 2 and not printed.garbage
+    first, second = printed.results
     assert (first.image, first.run_us, second.detections.boxes.shape) == ('q".jpg', 26000, (0, 4))
     assert first.detections.boxes.tolist() == [[1, 2, 3, 4.25]] and first.detections.classes.tolist() == [1]
-    (again,) = read_lines(to_line(first).encode()).found
-    compare(first.detections, again.detections)
+    (again,) = read_lines(to_line(first).encode()).results
+    demand_same(first.detections, again.detections)
     assert again.detections.scores.dtype == np.float32
     assert read_lines(HEAD + b'{"run_us": [3, 1, 2]}\n').run_us == [3, 1, 2]
 
@@ -381,16 +382,16 @@ def test_lines_are_read_and_written_as_they_are():
 )  # fmt: skip
 def test_garbage_ends_the_results_and_is_shown(garbage):
     printed = read_lines(HEAD + line() + garbage + line("later.jpg") + b'{"images": 3}\n')
-    assert [each.image for each in printed.found] == ["a.jpg"] and printed.images is None
+    assert [each.image for each in printed.results] == ["a.jpg"] and printed.images is None
     assert printed.garbage
 
 
 def test_progress_counts_for_its_key_alone(tmp_path):
-    (found,) = read_lines(line()).found
-    Progress(tmp_path / "one", "key").add([found])
-    assert list(Progress(tmp_path / "one", "key").found) == ["a.jpg"]
-    assert Progress(tmp_path / "one", "other").found == {}
-    assert Progress(tmp_path / "one", "key").found == {}
+    (result,) = read_lines(line()).results
+    Progress(tmp_path / "one", "key").add([result])
+    assert list(Progress(tmp_path / "one", "key").results) == ["a.jpg"]
+    assert Progress(tmp_path / "one", "other").results == {}
+    assert Progress(tmp_path / "one", "key").results == {}
 
 
 def found_in(*boxes, scores) -> DetectionSet:
@@ -401,14 +402,14 @@ def found_in(*boxes, scores) -> DetectionSet:
 def test_agreement_counts_what_either_finds():
     ours = found_in((0, 0, 10, 10), (50, 50, 60, 60), scores=[0.9, 0.3])
     theirs = found_in((0, 0, 10, 9), (20, 20, 30, 30), scores=[0.8, 0.4])
-    told = agreement(ours, theirs)
-    assert (told["detections"], told["share"]) == (3, pytest.approx(1 / 3))
-    assert (told["iou"], told["score"]) == (0.9, 0.1)
-    assert told["worst"] == [{"image": "a.jpg", "missed": 2, "iou": 0.9, "score": 0.1}]
+    agreement = agreement_with_simulator(ours, theirs)
+    assert (agreement.detections, agreement.share) == (3, pytest.approx(1 / 3))
+    assert (agreement.iou, agreement.score) == (0.9, 0.1)
+    assert agreement.worst == (ImageDifference("a.jpg", missed=2, iou=0.9, score=0.1),)
     nothing = found_in(scores=[])
-    assert agreement(nothing, nothing)["share"] == 1
+    assert agreement_with_simulator(nothing, nothing).share == 1
     with pytest.raises(UserError, match="different images"):
-        agreement(ours, ours._replace(images=["b.jpg"]))
+        agreement_with_simulator(ours, ours._replace(images=["b.jpg"]))
 
 
 def test_without_a_client_it_says_what_to_install(monkeypatch):

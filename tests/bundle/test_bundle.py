@@ -15,8 +15,9 @@ import yaml
 from conftest import ROOT, copy_project
 
 import make_bundle
-from lib.bundle import DECODER, HERE, program
+from lib.bundle import program
 from lib.bundle.check import checksums, problems, write_checksums
+from lib.bundle.contract import Contract
 from lib.bundle.model_h import model_h
 from lib.bundle.pack import pack
 from lib.npu.rknn_file import read_rknn
@@ -62,33 +63,31 @@ def bundle(request, run_folder, tmp_path) -> Path:
 @pytest.mark.parametrize("head", HEADS)
 def test_bundle_holds_the_contract_of_the_model(run_folder, head):
     folder = path_of(run_folder[1], head)
-    agreed = json.loads((folder / "model.json").read_text())
+    contract = Contract.of_bundle(folder)
     outputs = [f"golden/output_{i}.bin" for i in range(1 if head == "single" else 6)]
-    others = {"Makefile", "README.md", "decode.h", "detect.c", "golden/detections.txt", "golden/input.rgb",
+    others = {"Makefile", "README.md", "decode.h", "detect.c", "dfl.h", "golden/detections.txt", "golden/input.rgb",
               "golden/image.txt", "main.c", "model.h", "model.rknn"}  # fmt: skip
-    assert set(agreed["files"]) == others | set(outputs)
-    assert set(checksums(folder)) == set(agreed["files"]) | {"model.json"}
+    assert set(contract.files) == others | set(outputs)
+    assert set(checksums(folder)) == set(contract.files) | {"model.json"}
     subprocess.run(["sha256sum", "--quiet", "-c", "SHA256SUMS"], cwd=folder, check=True)
 
     model = read_rknn(folder / "model.rknn")
-    assert (agreed["input"]["width"], agreed["input"]["height"]) == (128, 96)
+    assert contract.input.imgsz == (128, 96)
     assert (folder / "golden" / "input.rgb").stat().st_size == 128 * 96 * 3
-    for told, real, golden in zip(agreed["outputs"], model.outputs, outputs, strict=True):
-        assert (told["name"], told["scale"], told["zero_point"]) == (real.name, real.scale, real.zero_point)
-        assert tuple(told["native_shape"]) == real.native_shape
-        assert told["bytes"] == (folder / golden).stat().st_size == np.prod(real.native_shape)
-        assert told["padding_channels"] == real.native_shape[1] * 16 - real.shape[1]
-    assert [each["strides"] for each in agreed["outputs"]] == (
-        [[8, 16, 32]] if head == "single" else [[8], [8], [16], [16], [32], [32]]
+    assert contract.tensors() == list(model.outputs)
+    for output, golden in zip(contract.outputs, outputs, strict=True):
+        assert output.bytes == (folder / golden).stat().st_size == np.prod(output.native_shape)
+        assert output.padding_channels == output.native_shape[1] * 16 - output.shape[1]
+    assert [output.strides for output in contract.outputs] == (
+        [(8, 16, 32)] if head == "single" else [(8,), (8,), (16,), (16,), (32,), (32,)]
     )
-    assert agreed["classes"] == (ROOT / "config" / "parts.names").read_text().split()
+    assert list(contract.classes) == (ROOT / "config" / "parts.names").read_text().split()
     metrics = run_folder[1] / "metrics" / "parts4" / "128x96"
     int8 = json.loads((metrics / head / "normal-8.json").read_text())
-    assert agreed["accuracy"]["map50_95_int8"] == round(int8["map50_95"], 4)
-    assert agreed["proof"]["map50_95"] == round(int8["map50_95"], 4)
+    assert contract.accuracy.map50_95_int8 == contract.proof.map50_95 == round(int8["map50_95"], 4)
     # A detector that finds things, on all evaluation images.
-    assert agreed["proof"]["images"] == 16 and agreed["proof"]["detections"] > 50
-    assert agreed["proof"]["box_px"] <= 1e-3 and agreed["proof"]["score"] <= 1e-4
+    assert contract.proof.images == 16 and contract.proof.detections > 50
+    assert contract.proof.box_px <= 1e-3 and contract.proof.score <= 1e-4
     assert len((folder / "golden" / "detections.txt").read_text().splitlines()) > 3
     readme = (folder / "README.md").read_text()
     assert "$" not in readme.replace("$CC", "") and f"{model.outputs[0].scale:.9g}" in readme
@@ -126,8 +125,8 @@ def test_example_in_the_readme_compiles(bundle):
     declared, once = setup.split("/* once */")
     includes, variables = declared.split("\n\n", 1)
     (bundle / "example.c").write_text(
-        f"#include <stdlib.h>\n#include <rknn_api.h>\n{includes}\nint example(int image_width, int image_height)\n"
-        f"{{\nrknn_context context;\n{variables}\n{once}\n/* each image{per_image}\nreturn count;\n}}\n"
+        f"#include <stdlib.h>\n{includes}\nint example(int image_width, int image_height)\n"
+        f"{{\n{variables}\n{once}\n/* each image{per_image}\nreturn count;\n}}\n"
     )
     command = ["cc", *program.FLAGS, f"-I{ROOT / 'tests' / 'bundle' / 'c'}", "-fsyntax-only", "example.c"]
     done = subprocess.run(command, cwd=bundle, capture_output=True, text=True)
@@ -136,14 +135,14 @@ def test_example_in_the_readme_compiles(bundle):
 
 def edit(folder: Path, change) -> None:
     path = folder / "model.json"
-    agreed = json.loads(path.read_text())
-    change(agreed)
-    path.write_text(json.dumps(agreed))
+    contract = json.loads(path.read_text())
+    change(contract)
+    path.write_text(json.dumps(contract))
 
 
 @pytest.mark.toolkit
 def test_wrong_scale_is_caught_by_checksum_model_and_detections(bundle, step):
-    edit(bundle, lambda agreed: agreed["outputs"][0].update(scale=agreed["outputs"][0]["scale"] * 1.02))
+    edit(bundle, lambda contract: contract["outputs"][0].update(scale=contract["outputs"][0]["scale"] * 1.02))
     done = step("check_bundle", bundle)
     assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1
     for reason in (
@@ -153,8 +152,8 @@ def test_wrong_scale_is_caught_by_checksum_model_and_detections(bundle, step):
         assert reason in done.stderr
 
     # Whoever mends every text and checksum after it is still told by the model and by what is found.
-    (bundle / "model.h").write_text(model_h(json.loads((bundle / "model.json").read_text())))
-    edit(bundle, lambda agreed: agreed["files"].update({"model.h": checksums(bundle)["model.h"]}))
+    (bundle / "model.h").write_text(model_h(Contract.of_bundle(bundle)))
+    edit(bundle, lambda contract: contract["files"].update({"model.h": checksums(bundle)["model.h"]}))
     write_checksums(bundle)
     said = "; ".join(problems(bundle, program.compiler()))
     assert "is changed" not in said and "model.h is not" not in said
@@ -172,7 +171,12 @@ def test_wrong_scale_is_caught_by_checksum_model_and_detections(bundle, step):
         ("golden/detections.txt", lambda data: data.replace(b"0.", b"0.1", 1), "golden outputs decoded by main.c"),
         ("model.rknn", lambda data: data[:1000], "is no .rknn"),
         ("main.c", lambda data: data.replace(b"int main", b"int mine"), "main.c does not compile"),
-        ("model.json", lambda data: data.replace(b'"outputs"', b'"inputs"'), "KeyError: 'outputs'"),
+        ("model.json", lambda data: data.replace(b'"outputs"', b'"inputs"'), "model.json lacks outputs; "),
+        (
+            "model.json",
+            lambda data: data.replace(b'"zero_point": ', b'"zero_point": 1.', 1),
+            "outputs[0].zero_point is 1.",
+        ),
     ],
 )
 def test_damage_is_told(bundle, name, damage, said):
@@ -275,28 +279,6 @@ def test_c_code_and_template_count_as_the_steps_files():
     for name in ("decode.h", "main.c", "README.template.md", "make.py"):
         assert f"scripts/lib/bundle/{name}" in sources
     assert not any("bundle" in name for name in step_sources("evaluate", ROOT))
-
-
-def test_class_names_reach_c_as_they_are(tmp_path):
-    if not shutil.which("cc"):
-        pytest.skip("needs a C compiler (cc)")
-    names = ['say "hi"', "back\\slash", "what??/", "schön", "%d", "1\N{SNOWMAN}2", "*/"]
-    output = {"name": "out*/put", "shape": [1, 4 + len(names), 21, 1], "native_shape": [1, 1, 21, 1, 16],
-              "dtype": "int8", "scale": 0.25, "zero_point": -128}  # fmt: skip
-    agreed = {"variant": {"head": "single"}, "toolkit": "rknn-toolkit2 2.3.2", "family": "dfl", "end2end": False,
-              "input": {"width": 32, "height": 32, "shape": [1, 32, 32, 3]}, "classes": names,
-              "outputs": [output], "metadata": {},
-              "thresholds": {"confidence": 0.25, "iou": 1, "most_detections": 300}}  # fmt: skip
-    for name in DECODER:
-        shutil.copy(HERE / name, tmp_path)
-    (tmp_path / "model.h").write_text(model_h(agreed))
-    program.build(tmp_path, program.compiler(), tmp_path / "decode")
-    (tmp_path / "image.txt").write_text("32 32\n")
-    stored = np.full((21, 16), -128, np.int8)
-    stored[0, 4 : 4 + len(names)] = np.arange(100, 100 - len(names), -1)
-    (tmp_path / "output_0.bin").write_bytes(stored.tobytes())
-    printed = subprocess.run([tmp_path / "decode", tmp_path], check=True, capture_output=True).stdout.decode()
-    assert [line.split(" ", 6)[6] for line in printed.splitlines()] == names
 
 
 def test_zip_depends_on_nothing_but_the_files(tmp_path):

@@ -1,6 +1,5 @@
 """Bundles of detectors other than YOLOv8: end-to-end without a DFL, a DFL of 8 bins, Darknet's maps; random weights."""
 
-import json
 import shutil
 import struct
 import subprocess
@@ -9,13 +8,15 @@ from functools import partial
 import numpy as np
 import pytest
 from conftest import fresh_detector, image
+from random_models import Case
 
 from lib import tasks
 from lib.accuracy.evaluation import measure
 from lib.accuracy.inference import detect_all
+from lib.accuracy.metrics import ComparedMetrics
 from lib.bundle import program
 from lib.bundle.check import problems
-from lib.bundle.contract import contract, decoding_of
+from lib.bundle.contract import Contract
 from lib.bundle.make import make, read_evaluation
 from lib.data.calibration import calibration_images, calibration_list
 from lib.data.imgsz import ImageSize
@@ -31,11 +32,11 @@ from lib.graph.onnx_file import load, save
 from lib.graph.output_spec import detector_spec
 from lib.graph.surgery.pipeline import adapt
 from lib.npu import toolkit
-from lib.npu.rknn_file import RknnFile, RknnTensor
+from lib.npu.rknn_file import RknnTensor
+from lib.npu.verdict import Costs, Judgement, Verdict
 from lib.results import run_files
 from lib.results.sweep import Variant
 from lib.step.errors import UserError
-from lib.step.files import write_json
 
 SIZE, NAMES = ImageSize(96, 64), list("abcd")
 # One layer as of YOLOv3, one with what YOLOv4 added.
@@ -137,13 +138,15 @@ def bundle(request, tmp_path_factory, listed, heldout):
     ground_truth = tasks.get(found.task).ground_truth
     truth = [ground_truth(run / "dataset", image, size, len(NAMES)) for image, size in zip(found.images, found.sizes)]
     metrics = measure(truth, found, NAMES, 1, 0)[0]
-    for path in (run_files.metrics(run, variant), run_files.exported_metrics(run, variant)):
-        metrics.write(path)
-    verdict = {"result": "runs", "basis": "inferred", "reason": "a test", "advice": "none"}
-    write_json(run_files.rknn(run, variant, "verdict.json"), {"verdict": verdict})
+    metrics.write(run_files.exported_metrics(run, variant))
+    ComparedMetrics(**vars(metrics), retention=1.0, retention_low=None, retention_high=None).write(
+        run_files.metrics(run, variant)
+    )
+    verdict, costs = Verdict("runs", "a test", "none", "inferred", ""), Costs(1.0, 2.0, 420, 0, 1.0, 66)
+    Judgement(verdict, costs).write(run_files.rknn(run, variant, "verdict.json"))
     folder = run / "bundle"
     proof = make(run, variant, evaluation, "rv1106", 1, program.compiler(), folder)
-    assert proof["detections"] == found.count() > 20
+    assert proof.detections == found.count() > 20
     return request.param, folder
 
 
@@ -151,23 +154,23 @@ def bundle(request, tmp_path_factory, listed, heldout):
 def test_contract_tells_the_family_and_whether_there_is_nms(bundle):
     kind, folder = bundle
     _, head, family, count = KINDS[kind]
-    agreed = json.loads((folder / "model.json").read_text())
+    contract = Contract.of_bundle(folder)
     end2end = kind == "end2end"
-    assert (agreed["family"], agreed["end2end"], len(agreed["outputs"])) == (family, end2end, count)
-    assert agreed["thresholds"]["iou"] == (None if end2end else 0.7)
-    assert any("no NMS" in line for line in agreed["decode"]) == end2end
-    told = (folder / "model.h").read_text()
-    assert f"YOLOV8_{head.upper()}, YOLOV8_{family.upper()}, {int(end2end)},\n" in told
+    assert (contract.family, contract.end2end, len(contract.outputs)) == (family, end2end, count)
+    assert contract.thresholds.iou == (None if end2end else 0.7)
+    assert any("no NMS" in line for line in contract.decode) == end2end
+    text = (folder / "model.h").read_text()
+    assert f"RV1106_{head.upper()}, &rv1106_{family}, {int(end2end)}, 96, 64, 4,\n" in text
     assert "IoU none" in (folder / "README.md").read_text() or not end2end
     if kind == "eight-bins":
-        assert list(agreed["outputs"][0]["channels"]) == ["0 to 7", "8 to 15", "16 to 23", "24 to 31"]
+        assert list(contract.outputs[0].channels) == ["0 to 7", "8 to 15", "16 to 23", "24 to 31"]
     if family == "anchors":
-        first, second = decoding_of(agreed).family.layers
+        first, second = contract.output_spec().family.layers
         assert [first.stride, second.stride] == [16, 32] and second.new_coords and second.scale_x_y == 2
-        box, objectness, scores = agreed["outputs"][3:]
-        assert box["anchors"] == [[23.0, 27.0], [37.0, 58.0]] and list(box["channels"])[-1] == "6 to 7"
-        assert list(objectness["channels"]) == ["0 to 1"] and list(scores["channels"]) == ["0 to 7"]
-        assert "{32, 2, 1, 2.0, {{23.0f, 27.0f}, {37.0f, 58.0f}}}," in told
+        box, objectness, scores = contract.outputs[3:]
+        assert box.anchors == ((23.0, 27.0), (37.0, 58.0)) and list(box.channels)[-1] == "6 to 7"
+        assert list(objectness.channels) == ["0 to 1"] and list(scores.channels) == ["0 to 7"]
+        assert "{32, 2},\n" in text and "{1, 2.0, {{23.0f, 27.0f}, {37.0f, 58.0f}}}," in text
 
 
 @pytest.mark.toolkit
@@ -186,7 +189,7 @@ def test_header_of_any_family_is_cplusplus_too(bundle, tmp_path):
     if not shutil.which("g++"):
         pytest.skip("needs a C++ compiler (g++)")
     (tmp_path / "use.cpp").write_text(
-        '#include "model.h"\nint main() { yolov8_decoder decoder; return yolov8_init(&decoder, &yolov8_this_model); }\n'
+        '#include "model.h"\nint main() { rv1106_decoder decoder; return rv1106_init(&decoder, &RV1106_MODEL); }\n'
     )
     flags = ["-std=c++11", "-Wall", "-Wextra", "-Werror", "-Wpedantic", "-Wno-unused-variable", f"-I{bundle[1]}"]
     done = subprocess.run(["g++", *flags, tmp_path / "use.cpp", "-o", tmp_path / "use"], capture_output=True, text=True)
@@ -206,8 +209,7 @@ def test_header_of_any_family_is_cplusplus_too(bundle, tmp_path):
     ],
 )
 def test_more_than_the_decoder_has_room_for_is_one_sentence(family, reason):
-    outputs = OutputSpec(SIZE, SPLIT, family, 4)
-    box = RknnTensor("box", outputs.maps()[0].shape(SIZE), (1, 9, 2, 3, 16), "int8", 0.1, 0)
-    model = RknnFile(box, (box, box), (0,) * 3, (255,) * 3, "2.3.2", "rv1106")
+    spec = OutputSpec(SIZE, SPLIT, family, 4)
+    box = RknnTensor("box", spec.maps()[0].shape(SIZE), (1, 9, 2, 3, 16), "int8", 0.1, 0)
     with pytest.raises(UserError, match=reason):
-        contract(model, Variant("m", "96x64", SPLIT, "normal", 8), outputs, NAMES, {}, {}, {})
+        Case(spec, [box, box], []).contract("m", NAMES)

@@ -4,31 +4,28 @@ import ctypes
 import re
 import shutil
 import subprocess
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 import pytest
 from conftest import ROOT
+from random_models import FAMILIES, KINDS, random_case
 
 from lib.bundle import HERE
-from lib.bundle.agreement import compare
 from lib.bundle.layout import PADDING, from_native, to_native
 from lib.bundle.program import FLAGS
+from lib.bundle.same_detections import demand_same
 from lib.data.imgsz import ImageSize
 from lib.data.letterbox import fit_of
 from lib.detector import nms as python
-from lib.detector.families.anchors import MOST_ANCHORS, MOST_LAYERS, AnchorLayer, Anchors
+from lib.detector.families.anchors import MOST_ANCHORS, MOST_LAYERS
 from lib.detector.families.dfl import MOST_BINS, Dfl
-from lib.detector.families.distances import Distances
-from lib.detector.head import HEADS, SINGLE, SPLIT
+from lib.detector.head import HEADS, SPLIT
 from lib.detector.instances import Instances
-from lib.detector.output_spec import OutputSpec
-from lib.npu.rknn_file import RknnTensor, dequantize
 from lib.step.errors import UserError
 
 SOURCES = ROOT / "tests" / "bundle" / "c"
-FAMILIES = (Dfl, Distances, Anchors)  # as decode.h numbers them
+HEADERS = ("decode.h", "dfl.h", "distances.h", "anchors.h")
 
 
 class Output(ctypes.Structure):
@@ -38,9 +35,13 @@ class Output(ctypes.Structure):
     ]
 
 
-class Layer(ctypes.Structure):
+class Level(ctypes.Structure):
+    _fields_ = [("stride", ctypes.c_int), ("per_cell", ctypes.c_int)]
+
+
+class Details(ctypes.Structure):
     _fields_ = [
-        *((name, ctypes.c_int) for name in ("stride", "anchor_count", "new_coords")),
+        ("new_coords", ctypes.c_int),
         ("scale_x_y", ctypes.c_double),
         ("anchors", ctypes.c_float * 2 * MOST_ANCHORS),
     ]
@@ -48,10 +49,13 @@ class Layer(ctypes.Structure):
 
 class Model(ctypes.Structure):
     _fields_ = [
-        *((name, ctypes.c_int) for name in ("head", "family", "end2end", "width", "height", "classes", "output_count")),
+        ("head", ctypes.c_int),
+        ("family", ctypes.c_void_p),
+        *((name, ctypes.c_int) for name in ("end2end", "width", "height", "classes", "level_count")),
+        ("levels", Level * MOST_LAYERS),
+        ("details", ctypes.POINTER(Details)),
+        ("output_count", ctypes.c_int),
         ("outputs", Output * (3 * MOST_LAYERS)),
-        ("layer_count", ctypes.c_int),
-        ("layers", Layer * MOST_LAYERS),
     ]
 
 
@@ -76,7 +80,7 @@ def cc(*arguments):
 
 @pytest.fixture(scope="session")
 def shim(tmp_path_factory):
-    """decode.h as a library."""
+    """decode.h and the families' headers as a library."""
     path = tmp_path_factory.mktemp("shim") / "shim.so"
     cc("-shared", "-fPIC", SOURCES / "shim.c", "-o", path)
     return opened(path)
@@ -90,22 +94,26 @@ def opened(path):
     library.shim_exp.restype = ctypes.c_double
     library.shim_exp.argtypes = [ctypes.c_double]
     library.shim_decoder_size.restype = ctypes.c_size_t
+    library.shim_family.restype = ctypes.c_void_p
     return library
 
 
-def model_of(case) -> Model:
-    model, outputs = Model(), case.outputs
-    model.head, model.family = HEADS.index(outputs.head), FAMILIES.index(type(outputs.family))
-    model.end2end, layers = outputs.end2end, outputs.family.c_layers()
-    model.width, model.height = outputs.imgsz
-    model.classes, model.output_count, model.layer_count = outputs.classes, len(case.tensors), len(layers)
-    for row, each in zip(model.outputs, case.tensors):
-        row.channels, row.zero_point, row.scale = each.shape[1], each.zero_point, each.scale
-        _, row.c1, row.height, row.width, row.c2 = each.native_shape
-    for row, layer in zip(model.layers, layers):
-        row.stride, row.anchor_count, row.new_coords = layer.stride, len(layer.anchors), layer.new_coords
-        row.scale_x_y = layer.scale_x_y
-        for anchor, sides in zip(row.anchors, layer.anchors):
+def model_of(shim, case) -> Model:
+    model, spec = Model(), case.spec
+    model.head, model.family = HEADS.index(spec.head), shim.shim_family(FAMILIES.index(type(spec.family)))
+    model.end2end, (model.width, model.height), model.classes = spec.end2end, spec.imgsz, spec.classes
+    levels, details = spec.family.levels(), spec.family.c_details()
+    model.level_count, model.output_count = len(levels), len(case.tensors)
+    for row, level in zip(model.levels, levels):
+        row.stride, row.per_cell = level
+    for row, tensor in zip(model.outputs, case.tensors):
+        row.channels, row.zero_point, row.scale = tensor.shape[1], tensor.zero_point, tensor.scale
+        _, row.c1, row.height, row.width, row.c2 = tensor.native_shape
+    if details:
+        model.details = (Details * MOST_LAYERS)()
+    for row, (new_coords, scale_x_y, anchors) in enumerate(details):
+        model.details[row].new_coords, model.details[row].scale_x_y = new_coords, scale_x_y
+        for anchor, sides in zip(model.details[row].anchors, anchors):
             anchor[:] = sides
     return model
 
@@ -121,8 +129,8 @@ class Decoder:
     def run(self, natives, source, confidence, iou, room=30_000, most=300, sizes=None):
         """Detections, or the error's number."""
         count = len(natives)
-        buffers = (ctypes.c_void_p * count)(*(None if each is None else each.ctypes.data for each in natives))
-        lengths = (ctypes.c_size_t * count)(*(sizes or [each.nbytes for each in natives]))
+        buffers = (ctypes.c_void_p * count)(*(None if native is None else native.ctypes.data for native in natives))
+        lengths = (ctypes.c_size_t * count)(*(sizes or [native.nbytes for native in natives]))
         fit = self.shim.shim_fit(ctypes.byref(self.model), *source)
         found = (Found * max(most, 1))()
         candidates = ctypes.create_string_buffer(8 * max(room, 1))
@@ -136,85 +144,6 @@ class Decoder:
         return Instances(table[:, 2:], table[:, 1], table[:, 0].astype(int))
 
 
-KINDS = tuple((family, head) for family in FAMILIES for head in HEADS)
-
-
-class Case(NamedTuple):
-    """A model and INT8 values of its outputs, [1, C, H, W] each."""
-
-    outputs: OutputSpec
-    tensors: list[RknnTensor]
-    stored: list[np.ndarray]
-
-    def natives(self) -> list[np.ndarray]:
-        return [to_native(each, tensor.native_shape) for each, tensor in zip(self.stored, self.tensors)]
-
-    def floats(self) -> list[np.ndarray]:
-        return [dequantize(each, tensor) for each, tensor in zip(self.stored, self.tensors)]
-
-
-def random_case(seed: int) -> Case:
-    """A model of the family and head KINDS[seed % 6], of any size, scales and zero points."""
-    rng = np.random.default_rng(seed)
-    family, head = KINDS[seed % len(KINDS)]
-    imgsz = ImageSize(*(32 * rng.integers(1, 5, 2)))
-    classes = int(rng.choice([1, 2, 4, 11, 12, 13, 80]))
-    outputs = OutputSpec(imgsz, head, random_family(rng, family), classes, end2end=bool(rng.random() < 0.3))
-    c2 = int(rng.choice([16, 16, 16, 8, 32, 5, 1, 0]))
-    tensors, stored = [], []
-    for number, (meaning, channels, height, width) in enumerate(shapes_of(outputs)):
-        lowest, highest = RANGES[meaning]
-        scale = float(np.float32(np.exp(rng.uniform(np.log(lowest), np.log(highest)))))
-        zero_point = int(rng.choice([-128, -128, rng.integers(-128, 128)]))
-        lanes = c2 or channels  # one group of all channels is NHWC
-        native = (1, -(-channels // lanes), height, width, lanes)
-        tensors.append(RknnTensor(f"output{number}", (1, channels, height, width), native, "int8", scale, zero_point))
-        # Few levels make ties, many zeros make what a trained detector gives.
-        values = rng.integers(-128, 128, (1, channels, height, width))
-        if rng.random() < 0.5:
-            values = np.where(rng.random(values.shape) < 0.9, -128, values // 16 * 16)
-        stored.append(values.astype(np.int8))
-    return Case(outputs, tensors, stored)
-
-
-# Scales of what an output holds, smallest and largest.
-RANGES = {"joined": (1e-3, 0.05), "scores": (1e-3, 0.05), "logits": (1e-3, 2.7), "distances": (1e-3, 0.3)}
-
-
-def random_family(rng, kind):
-    """One of FAMILIES, with any number of bins or layers that decode.h takes."""
-    if kind is Anchors:
-        return Anchors(random_layers(rng))
-    return Dfl(bins=int(rng.choice([16, 16, 2, 5, MOST_BINS]))) if kind is Dfl else Distances()
-
-
-def random_layers(rng) -> tuple[AnchorLayer, ...]:
-    """[yolo] layers of different strides, in any order, as many as decode.h takes or fewer."""
-    strides = rng.permutation([4, 8, 16, 32, 10, 13])[: rng.integers(1, MOST_LAYERS + 1)]
-    return tuple(
-        AnchorLayer(
-            int(stride),
-            tuple(map(tuple, rng.uniform(1, 200, (rng.integers(1, rng.choice([4, MOST_ANCHORS + 1])), 2)).tolist())),
-            float(rng.choice([1.0, 1.05, 1.2, 2.0])),
-            bool(rng.random() < 0.4),
-        )
-        for stride in strides
-    )
-
-
-def shapes_of(outputs: OutputSpec):
-    """What each output holds, and its channels, height and width."""
-    imgsz, family = outputs.imgsz, outputs.family
-    if outputs.head == SINGLE:
-        yield "joined", 4 + outputs.classes, family.points(imgsz), 1
-        return
-    probabilities = {layer.stride for layer in family.c_layers() if layer.new_coords}
-    boxes = "distances" if isinstance(family, Distances) else "logits"
-    for each in outputs.maps():
-        meaning = "scores" if each.role != "box" or each.stride in probabilities else boxes
-        yield meaning, *each.shape(imgsz)[1:]
-
-
 def both(shim, seed, monkeypatch):
     """Python's and C's detections of a random case under random thresholds and limits."""
     case = random_case(seed)
@@ -223,8 +152,8 @@ def both(shim, seed, monkeypatch):
     room, most = (int(rng.choice(sizes)) for sizes in ([1, 7, 100, 30_000], [1, 5, 300, 30_000]))
     source = tuple(map(int, rng.integers(1, 2000, 2)))
     monkeypatch.setattr(python, "MOST_CANDIDATES", room)
-    expected = case.outputs.instances(case.floats(), fit_of(source, case.outputs.imgsz), confidence, iou, most)
-    decoder = Decoder(shim, model_of(case))
+    expected = case.spec.instances(case.floats(), fit_of(source, case.spec.imgsz), confidence, iou, most)
+    decoder = Decoder(shim, model_of(shim, case))
     assert decoder.status == 0
     return expected, decoder.run(case.natives(), source, confidence, iou, room, most)
 
@@ -233,7 +162,7 @@ def test_any_model_gives_the_same_detections_in_the_same_order(shim, monkeypatch
     counts = []
     for seed in range(200 * len(KINDS)):
         expected, found = both(shim, seed, monkeypatch)
-        compare(expected, found)
+        demand_same(expected, found)
         # No rounding either: the decoders round where numpy does.
         np.testing.assert_allclose(expected.boxes, found.boxes, rtol=1e-6, atol=1e-6)
         np.testing.assert_array_equal(expected.scores, found.scores.astype(np.float32))
@@ -252,31 +181,32 @@ def test_any_model_gives_the_same_detections_in_the_same_order(shim, monkeypatch
         ("a.score == b.score && a.rank > b.rank", "a.score == b.score && a.rank < b.rank"),
         ("/ scale;\n    return (float)(moved", ";\n    return (float)(moved"),
         ("(float)(stored - output->zero_point)", "(float)(stored + 128 + 0 * output->zero_point)"),
-        ("candidates[0] = one;", "(void)one;"),
-        ("detections[j].class_id == class_id && ", ""),
+        ("candidates[0] = candidate;", "(void)candidate;"),
+        ("better[i].class_id == class_id && ", ""),
         # And of other families: bins, the order of [yolo] maps, limits of sizes and scores, NMS where there is none.
         ("weighted += weight * bin;", "weighted += weight * (bin % 16);"),
-        ("(sigmoid - 0.5) * layer->scale_x_y + 0.5", "sigmoid"),
+        ("(sigmoid - 0.5) * details->scale_x_y + 0.5", "sigmoid"),
         ("4 * real * real", "2 * real * real"),
-        ("(axis + 2) * per_cell + anchor", "(axis + 2) * per_cell"),
+        ("channel + 2 * level->per_cell", "(axis + 2) * level->per_cell"),
         ("side < most ? side : most", "side"),
         ("prediction + anchor * cells + cell", "prediction + cell"),
-        ("yolov8_product(factors[anchor], ", "yolov8_product(1, "),
+        ("rv1106_anchors_score(factors[anchor], ", "rv1106_anchors_score(1, "),
         ("group[at] > limits[(first + at) % per_cell]", "1"),
-        ("output->height * output->width * yolov8_per_cell(model, set);", "output->height * output->width;"),
-        ("model->end2end ? kept : 0", "0"),
+        ("output->height * output->width * model->levels[i].per_cell;", "output->height * output->width;"),
+        ("model->end2end || !rv1106_overlaps", "!rv1106_overlaps"),
     ],
 )
 def test_comparison_sees_a_wrong_decoder(tmp_path, monkeypatch, right, wrong):
-    text = (HERE / "decode.h").read_text()
-    assert right in text
-    (tmp_path / "decode.h").write_text(text.replace(right, wrong))
+    texts = {name: (HERE / name).read_text() for name in HEADERS}
+    assert [right in text for text in texts.values()].count(True) == 1
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text.replace(right, wrong))
     subprocess.run(["cc", "-O1", "-shared", "-fPIC", f"-I{tmp_path}", SOURCES / "shim.c", "-o", tmp_path / "wrong.so"],
                    check=True, capture_output=True)  # fmt: skip
     wrong_shim = opened(tmp_path / "wrong.so")
     with pytest.raises(UserError, match=r"expected"):
         for seed in range(100):
-            compare(*both(wrong_shim, seed, monkeypatch))
+            demand_same(*both(wrong_shim, seed, monkeypatch))
 
 
 def test_comparison_sees_a_wrong_box_score_class_and_order(shim, monkeypatch):
@@ -291,7 +221,7 @@ def test_comparison_sees_a_wrong_box_score_class_and_order(shim, monkeypatch):
         Instances(found.boxes * np.nan, found.scores, found.classes),
     ):
         with pytest.raises(UserError, match=r"expected"):
-            compare(expected, wrong)
+            demand_same(expected, wrong)
 
 
 @pytest.mark.parametrize("channels", [1, 15, 16, 17, 84])
@@ -312,7 +242,7 @@ def test_letterbox_is_pythons(shim):
     for _ in range(3000):
         imgsz = ImageSize(*map(int, 32 * rng.integers(1, 30, 2)))
         source = tuple(map(int, rng.integers(1, 5000, 2)))
-        fit = shim.shim_fit(ctypes.byref(Model(0, 0, 0, *imgsz)), *source)
+        fit = shim.shim_fit(ctypes.byref(Model(width=imgsz.width, height=imgsz.height)), *source)
         expected = fit_of(source, imgsz)
         assert (fit.width, fit.height, fit.left, fit.top) == (*expected.source, expected.left, expected.top)
         assert fit.scale == expected.scale
@@ -351,11 +281,11 @@ def test_eight_bytes_at_once_are_compared_as_one_by_one(shim):
 @pytest.mark.parametrize("seed", range(len(KINDS)))
 def test_wrong_buffers_and_arguments_are_refused(shim, seed):
     case = random_case(seed)
-    model = model_of(case)
+    model = model_of(shim, case)
     model.end2end = 0
     decoder = Decoder(shim, model)
     natives = case.natives()
-    right = [each.nbytes for each in natives]
+    right = [native.nbytes for native in natives]
     source = (100, 100)
     assert isinstance(decoder.run(natives, source, 0.25, 0.7), Instances)
     bad_size, bad_argument = -2, -3
@@ -381,7 +311,7 @@ def test_end_to_end_model_needs_no_threshold_of_overlap(shim, seed):
     case = random_case(seed)
     found = []
     for end2end in (1, 0):
-        model = model_of(case)
+        model = model_of(shim, case)
         model.end2end = end2end
         iou = float("nan") if end2end else 0.0
         found.append(Decoder(shim, model).run(case.natives(), (100, 100), 0.0, iou, most=30_000))
@@ -392,10 +322,10 @@ def test_end_to_end_model_needs_no_threshold_of_overlap(shim, seed):
 def test_models_that_are_none_are_refused(shim, seed):
     case = random_case(seed)
     family, head = KINDS[seed]
-    imgsz, classes = case.outputs.imgsz, case.outputs.classes
+    imgsz, classes = case.spec.imgsz, case.spec.classes
 
     def status(change):
-        model = model_of(case)
+        model = model_of(shim, case)
         change(model)
         return Decoder(shim, model).status
 
@@ -405,8 +335,9 @@ def test_models_that_are_none_are_refused(shim, seed):
     last = len(case.tensors) - 1
     assert status(lambda model: None) == 0
     for change in (
-        set_to("head", 2), set_to("head", 1 - HEADS.index(head)), set_to("family", 3),
+        set_to("head", 2), set_to("head", 1 - HEADS.index(head)), set_to("family", None),
         set_to("width", imgsz.width + 1), set_to("height", 0), set_to("width", -32),
+        set_to("level_count", -1), set_to("level_count", 0), set_to("level_count", MOST_LAYERS + 1),
         set_to("width", 1 << 20), set_to("classes", classes + 1), set_to("classes", 0), set_to("classes", 2**31 - 1),
         set_to("output_count", 0), set_to("output_count", 19), set_to("output_count", last),
         set_to("channels", 0, last), set_to("height", 0, last), set_to("width", 0, last), set_to("c1", 0, last),
@@ -415,31 +346,47 @@ def test_models_that_are_none_are_refused(shim, seed):
         set_to("scale", float("nan"), last), set_to("scale", float("inf"), last), set_to("height", 1000, last),
     ):  # fmt: skip
         assert status(change) == -1
+    if head == SPLIT:
+        others = [shim.shim_family(number) for number, other in enumerate(FAMILIES) if other != family]
+        assert [status(set_to("family", other)) for other in others] == [-1, -1]
     # Box logits that span more than exponentials of a DFL can hold.
     assert status(set_to("scale", 2.74, 0)) == 0
     assert status(set_to("scale", 2.75, 0)) == (-1 if (family, head) == (Dfl, SPLIT) else 0)
 
 
-@pytest.mark.parametrize("head", HEADS)
-def test_layers_that_are_none_are_refused(shim, head):
-    case = random_case(KINDS.index((Anchors, head)))
+@pytest.mark.parametrize("seed", range(len(KINDS)))
+def test_levels_that_are_none_are_refused(shim, seed):
+    case = random_case(seed)
+    anchors = bool(case.spec.family.c_details())
 
-    def status(name=None, value=None, layer=0):
-        model = model_of(case)
+    def status(name=None, value=None):
+        model = model_of(shim, case)
         if name == "side":
-            model.layers[layer].anchors[0][1] = value
+            model.details[0].anchors[0][1] = value
+        elif name == "details":
+            model.details = value
         elif name:
-            setattr(model.layers[layer] if hasattr(Layer, name) else model, name, value)
+            part = next(
+                part for part in (model.levels[0], model.details[0] if anchors else 0, model) if hasattr(part, name)
+            )
+            setattr(part, name, value)
         return Decoder(shim, model).status
 
-    assert status() == status("scale_x_y", 1.3) == status("new_coords", 1) == 0
-    for name, values in {
-        "layer_count": (-1, 0, len(case.outputs.family.layers) + 1, MOST_LAYERS + 1),
+    assert status() == 0
+    levels = case.spec.family.levels()
+    wrong = {
+        "level_count": (-1, 0, len(levels) + 1, MOST_LAYERS + 1),
         "stride": (-8, 0, 8193, 2**31 - 1, 7),
-        "anchor_count": (-1, 0, len(case.outputs.family.layers[0].anchors) + 1, MOST_ANCHORS + 1),
-        "scale_x_y": (0, -1, 101, float("nan")),
-        "side": (0, -1, float("nan"), float("inf")),
-    }.items():
+        "per_cell": (-1, 0, levels[0].per_cell + 1, MOST_ANCHORS + 1, 2**31 - 1),
+    }
+    if anchors:
+        assert status("scale_x_y", 1.3) == status("new_coords", 1) == 0
+        wrong |= {
+            "details": (None,),
+            "scale_x_y": (0, -1, 101, float("nan")),
+            "side": (0, -1, float("nan"), float("inf")),
+        }
+    for name, values in wrong.items():
         for value in values:
             assert status(name, value) == -1, (name, value)
 
@@ -448,7 +395,7 @@ def test_bins_of_a_dfl_are_at_most_a_number(shim):
     case = random_case(KINDS.index((Dfl, SPLIT)))
 
     def status(bins, first=0):
-        model = model_of(case)
+        model = model_of(shim, case)
         for output in list(model.outputs)[first:5:2]:
             output.channels, output.c1, output.c2 = 4 * bins, 1, max(4 * bins, 1)
         return Decoder(shim, model).status
@@ -457,10 +404,10 @@ def test_bins_of_a_dfl_are_at_most_a_number(shim):
     assert status(7, first=2) == -1, "the strides have different numbers of bins"
 
 
-def test_limits_are_those_of_the_header():
-    told = (HERE / "decode.h").read_text()
-    for name, value in {"BINS": MOST_BINS, "LAYERS": MOST_LAYERS, "ANCHORS": MOST_ANCHORS}.items():
-        assert f"YOLOV8_MAX_{name} = {value}," in told
+def test_limits_are_those_of_the_headers():
+    text = "".join((HERE / name).read_text() for name in HEADERS)
+    for name, value in {"BINS": MOST_BINS, "LEVELS": MOST_LAYERS, "ANCHORS": MOST_ANCHORS}.items():
+        assert re.search(rf"\bRV1106_MAX_{name} = {value}\b", text)
 
 
 def test_score_of_a_layer_is_found_as_by_every_product(shim):
@@ -472,7 +419,7 @@ def test_score_of_a_layer_is_found_as_by_every_product(shim):
         confidence = float(rng.choice([0.0, 0.001, 0.25, 0.6]))
         limits = (ctypes.c_int * 256)()
         outputs = [Output(*each) for each in pair]
-        shim.shim_score_limits(*map(ctypes.byref, outputs), ctypes.c_float(confidence), limits)
+        shim.shim_anchors_limits(*map(ctypes.byref, outputs), ctypes.c_float(confidence), limits)
         reals = [(every - each.zero_point).astype(np.float32) * np.float32(each.scale) for each in outputs]
         products = np.maximum(reals[0], 0)[:, None] * reals[1]
         np.testing.assert_array_equal(products > np.float32(confidence), every > np.array(limits)[:, None])
@@ -505,12 +452,13 @@ def test_a_million_random_inputs_under_sanitizers(tmp_path):
 def test_sanitizers_see_a_read_beyond_a_buffer(tmp_path):
     """The fuzz run can fail: with the check of sizes taken out of decode.h it does."""
     header = (HERE / "decode.h").read_text()
-    check = "if (sizes[i] != yolov8_size(&model->outputs[i])) return YOLOV8_BAD_SIZE;"
+    check = "if (sizes[i] != rv1106_size(&model->outputs[i])) return RV1106_BAD_SIZE;"
     assert check in header
-    (tmp_path / "decode.h").write_text(header.replace(check, ""))
+    for name in HEADERS:
+        (tmp_path / name).write_text((HERE / name).read_text().replace(check, ""))
     command = ["cc", "-std=c99", "-g", "-fsanitize=address", f"-I{tmp_path}", SOURCES / "fuzz.c"]
     if not shutil.which("cc") or subprocess.run([*command, "-o", tmp_path / "fuzz"], capture_output=True).returncode:
         pytest.skip("needs a C compiler (cc) with AddressSanitizer")
     done = subprocess.run([tmp_path / "fuzz", "20000", "7"], capture_output=True, text=True)
     assert done.returncode != 0
-    assert "AddressSanitizer" in done.stderr or "YOLOV8_BAD_SIZE" in done.stderr
+    assert "AddressSanitizer" in done.stderr or "RV1106_BAD_SIZE" in done.stderr

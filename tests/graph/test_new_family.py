@@ -4,6 +4,7 @@ import shutil
 import sys
 from dataclasses import replace
 from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,14 +18,25 @@ import quantize
 from lib import tasks
 from lib.accuracy.detection_set import read_detections
 from lib.accuracy.metrics import Metrics
+from lib.bundle import DECODER, HERE, headers, program
+from lib.bundle.contract import Accuracy
+from lib.bundle.describe import describe
+from lib.bundle.golden import write_outputs
+from lib.bundle.model_h import model_h
+from lib.bundle.same_detections import demand_same
 from lib.data.imgsz import ImageSize
+from lib.data.letterbox import fit_of
 from lib.detector import families
 from lib.detector.head import SPLIT
+from lib.detector.output_spec import OutputSpec
 from lib.graph import families as graph_families
 from lib.graph.onnx_file import load, save
 from lib.graph.output_spec import output_spec_of
 from lib.graph.surgery.graph import Graph
 from lib.npu import toolkit
+from lib.npu.rknn_file import RknnFile, RknnTensor, dequantize
+from lib.npu.verdict import Verdict
+from lib.results.sweep import Variant
 from lib.step.errors import UserError
 from lib.step.files import read_json
 
@@ -139,3 +151,27 @@ def test_wrong_pass_of_a_new_family_is_caught(fractions, exported, pool, tmp_pat
 def test_without_its_registration_the_graph_is_refused(exported, pool, tmp_path):
     with pytest.raises(UserError, match="2 outputs"):
         run(graph_surgery, model=exported, head=SPLIT, images=pool, output=tmp_path / "o.onnx", proof=tmp_path / "p")
+
+
+@pytest.mark.skipif(not shutil.which("cc"), reason="needs a C compiler (cc)")
+def test_bundle_decodes_the_new_family_by_its_own_header(fractions, tmp_path):
+    rng = np.random.default_rng(0)
+    spec = OutputSpec(SIZE, SPLIT, fractions.Fractions(STRIDE), len(NAMES))
+    tensors, floats = [], []
+    for output in spec.maps():
+        shape = output.shape(SIZE)
+        tensors.append(RknnTensor(output.name, shape, (1, 1, *shape[2:], 16), "int8", np.float32(1 / 255).item(), -128))
+        floats.append(dequantize(rng.integers(-128, 128, shape).astype(np.int8), tensors[-1]))
+    rknn = RknnFile(tensors[0], tuple(tensors), (0,) * 3, (255,) * 3, "2.3.2", "rv1106")
+    accuracy, verdict = Accuracy(4, 0.5, 0.75, 0.5, 0.75, "heldout"), Verdict("runs", "", "", "inferred", "")
+    contract = describe(rknn, Variant("toy", str(SIZE), SPLIT, "normal", 8), spec, NAMES, accuracy, verdict)
+    (tmp_path / "model.h").write_text(model_h(contract))
+    for name in (*headers(spec), DECODER):
+        own = Path(fractions.__file__).with_name(name)
+        shutil.copy(own if own.is_file() else HERE / name, tmp_path)
+    fit = fit_of((300, 200), SIZE)
+    write_outputs(tmp_path, tensors, floats, fit)
+    program.build(tmp_path, program.compiler(), tmp_path / "decode")
+    detections = program.run(tmp_path / "decode", tmp_path, 0.5, 0.7)
+    assert len(detections) > 10
+    demand_same(spec.instances(floats, fit, 0.5, 0.7), detections)

@@ -181,7 +181,8 @@ def one_concat_then_split(model):
     """As Ultralytics exported until 8.3: boxes and classes of a stride joined, then the strides, then split again."""
     graph = Graph(model)
     detector = find_detector(graph)
-    bins = graph.producer(graph.producer(graph.producer(detector.softmax).input[0]).input[0]).input[0]
+    [softmax] = [node for node in graph.model.graph.node if node.op_type == "Softmax"]
+    bins = graph.producer(graph.producer(softmax.input[0]).input[0]).input[0]
     logits = graph.producer(detector.scores).input[0]
     first = graph.producer(bins)
     strides = []

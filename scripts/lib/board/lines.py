@@ -15,7 +15,15 @@ from lib.step.errors import UserError
 SHOWN = 60  # characters of a line that is none
 
 
-class Found(NamedTuple):
+class Runtime(NamedTuple):
+    """The board's runtime and driver, by their versions, and how many microseconds it took to open the model."""
+
+    runtime: str
+    driver: str
+    init_us: int
+
+
+class ImageResult(NamedTuple):
     """One image on the board: its name, rknn_run's and the decoder's time in microseconds, what was detected."""
 
     image: str
@@ -24,11 +32,11 @@ class Found(NamedTuple):
     detections: Instances
 
 
-class Printed(NamedTuple):
+class ProgramOutput(NamedTuple):
     """What the program printed, as far as it came; `garbage` is the first line that is no result, or empty."""
 
-    runtime: dict  # runtime, driver, init_us; empty when it did not come so far
-    found: list[Found]
+    runtime: Runtime | None  # None when it did not come so far
+    results: list[ImageResult]
     run_us: list[int]  # of --repeat
     images: int | None  # of the last line: all was done
     garbage: str
@@ -49,46 +57,49 @@ def write_stream(images: list[Path], imgsz: ImageSize, target: Path) -> dict[str
     return sizes
 
 
-def read_lines(output: bytes) -> Printed:
+def read_lines(output: bytes) -> ProgramOutput:
     """The lines of the program, up to the first that is no result."""
-    runtime, found, run_us, images = {}, [], [], None
+    runtime, results, run_us, images = None, [], [], None
     for line in output.split(b"\n"):
         if not line:
             continue
         try:
             value = json.loads(line)
             if "image" in value:
-                found.append(_found(value))
+                results.append(_image_result(value))
             elif "run_us" in value:
-                run_us = [int(each) for each in value["run_us"]]
+                run_us = [int(time) for time in value["run_us"]]
             elif "images" in value:
                 images = int(value["images"])
             else:
-                runtime = {name: value[name] for name in ("runtime", "driver", "init_us")}
+                runtime = Runtime(**value)
         except (ValueError, KeyError, TypeError, IndexError):
-            return Printed(runtime, found, run_us, None, line[:SHOWN].decode(errors="replace"))
-    return Printed(runtime, found, run_us, images, "")
+            return ProgramOutput(runtime, results, run_us, None, line[:SHOWN].decode(errors="replace"))
+    return ProgramOutput(runtime, results, run_us, images, "")
 
 
-def to_line(found: Found) -> str:
+def to_line(result: ImageResult) -> str:
     """A result as the program's line, with its numbers as they were."""
-    each = found.detections
-    rows = [[int(c), float(s), *map(float, box)] for c, s, box in zip(each.classes, each.scores, each.boxes)]
-    return json.dumps({"image": found.image, "run_us": found.run_us, "decode_us": found.decode_us, "detections": rows})
+    detections = result.detections
+    rows = [
+        [int(c), float(score), *map(float, box)]
+        for c, score, box in zip(detections.classes, detections.scores, detections.boxes)
+    ]
+    return json.dumps(result._asdict() | {"detections": rows})
 
 
-def _found(value: dict) -> Found:
+def _image_result(value: dict) -> ImageResult:
     table = np.array(value["detections"], np.float64).reshape(-1, 6)
     if not np.isfinite(table).all():
         raise ValueError("a detection is no number")
     detections = Instances(table[:, 2:].astype(np.float32), table[:, 1].astype(np.float32), table[:, 0].astype(int))
-    return Found(str(value["image"]), int(value["run_us"]), int(value["decode_us"]), detections)
+    return ImageResult(str(value["image"]), int(value["run_us"]), int(value["decode_us"]), detections)
 
 
-def demand_whole(printed: Printed) -> None:
+def demand_whole(output: ProgramOutput) -> None:
     """Raise UserError when there was a line that is no result."""
-    if printed.garbage:
+    if output.garbage:
         raise UserError(
-            f"the program's line after {len(printed.found)} images is no result: '{printed.garbage}'; is something "
+            f"the program's line after {len(output.results)} images is no result: '{output.garbage}'; is something "
             "else printing there? What came before it is kept; run this again"
         )

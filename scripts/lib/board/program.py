@@ -6,12 +6,12 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from lib.board.transport import Ended, last_line
-from lib.bundle import BOARD_PROGRAM
+from lib.board.transport import CommandResult, last_line
+from lib.bundle import BOARD_PROGRAM, headers
+from lib.bundle.contract import Contract
 from lib.step.errors import UserError
 from lib.step.files import require
 
-SOURCES = (*BOARD_PROGRAM, "decode.h", "model.h")
 # As in detect.c.
 MODEL_REFUSED = 3
 KILLED = (128 + 9, 9)
@@ -22,8 +22,8 @@ class Refused(UserError):
     """The board's runtime refuses the model; the message is the runtime's own."""
 
 
-def build(bundle: Path, cc: str, sdk: str, shared: bool, folder: Path) -> Path:
-    """Compile a bundle's detect.c in the empty `folder`; returns the program.
+def build(bundle: Path, contract: Contract, cc: str, sdk: str, shared: bool, folder: Path) -> Path:
+    """Compile detect.c of a bundle with the contract `contract` in the empty `folder`; returns the program.
 
     `sdk` is the folder of Rockchip's runtime (librknn_api); `shared` leaves the runtime out of the program. Raises
     UserError, with the compiler's first error, when there is no compiler, no runtime, or it does not compile.
@@ -36,7 +36,7 @@ def build(bundle: Path, cc: str, sdk: str, shared: bool, folder: Path) -> Path:
             "board.sdk is empty: name the folder with Rockchip's runtime for the board, "
             "rknpu2/runtime/Linux/librknn_api of rknn-toolkit2"
         )
-    for name in SOURCES:
+    for name in (*BOARD_PROGRAM, *headers(contract.output_spec()), "model.h"):
         shutil.copyfile(require(bundle / name, "a bundle's file"), folder / name)
     command = ["make", "-C", str(folder), f"CC={cc}", f"SDK={Path(sdk).expanduser().resolve()}"]
     done = subprocess.run(
@@ -56,40 +56,40 @@ def runtime_words(words: str) -> str:
     return "; ".join(dict.fromkeys(line.strip() for line in _RUNTIME_ERROR.findall(words)))
 
 
-def demand_success(ended: Ended, platform: str) -> None:
+def demand_success(result: CommandResult, platform: str) -> None:
     """Raise what the end of the program means, when it is not success.
 
-    `ended.words` are its standard error. Raises Refused for a model that the runtime does not take, and UserError with
+    `result.words` are its standard error. Raises Refused for a model that the runtime does not take, and UserError with
     one sentence for anything else.
     """
-    if ended.code == 0:
+    if result.code == 0:
         return
-    ours = re.search(r"^detect: (.*)", ended.words, re.M)
-    told = ours[1].strip() if ours else last_line(ended.words)
-    runtime = runtime_words(ended.words)
-    if other := re.search(r"required\W[^;]*?\b(rv\d+\w*)", ended.words, re.I):
+    ours = re.search(r"^detect: (.*)", result.words, re.M)
+    reason = ours[1].strip() if ours else last_line(result.words)
+    runtime = runtime_words(result.words)
+    if other := re.search(r"required\W[^;]*?\b(rv\d+\w*)", result.words, re.I):
         raise UserError(
-            f"the chip calls itself {other[1].lower()}, the model was built for {platform}: {runtime or told}; set "
+            f"the chip calls itself {other[1].lower()}, the model was built for {platform}: {runtime or reason}; set "
             "platform to it and build again"
         )
-    if ended.code == MODEL_REFUSED:
-        raise Refused(runtime or told)
-    if ended.code in KILLED:
+    if result.code == MODEL_REFUSED:
+        raise Refused(runtime or reason)
+    if result.code in KILLED:
         raise UserError(
             "the program was killed on the board (signal 9), most likely for want of memory; what it had found is "
             "kept: close what else runs there and run this again"
         )
-    if re.search(r"librknnmrt.*(cannot open|not found|No such)|can't load library.*librknnmrt", ended.words):
+    if re.search(r"librknnmrt.*(cannot open|not found|No such)|can't load library.*librknnmrt", result.words):
         raise UserError(
             "the board has no librknnmrt.so where the program looks; name one of the toolkit's version in board.runtime"
         )
-    if ended.code == 126 and "ermission denied" in ended.words:
+    if result.code == 126 and "ermission denied" in result.words:
         raise UserError(
             "the board may not run programs from there (a file system mounted noexec); name another "
             "folder in board.folder"
         )
-    if ended.code in (126, 127):
+    if result.code in (126, 127):
         raise UserError(
-            f"the board cannot start the program: {told}; board.cc must be the compiler of its SDK, for its C library"
+            f"the board cannot start the program: {reason}; board.cc must be the compiler of its SDK, for its C library"
         )
-    raise UserError(f"on the board: {told}" + (f" ({runtime})" if runtime else ""))
+    raise UserError(f"on the board: {reason}" + (f" ({runtime})" if runtime else ""))

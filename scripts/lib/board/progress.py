@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from lib.board.lines import Found, read_lines, to_line
+from lib.board.lines import ImageResult, read_lines, to_line
 
 
 class Progress:
@@ -15,19 +15,19 @@ class Progress:
 
     def __init__(self, folder: Path, key: str):
         self.path = folder / "found.jsonl"
-        self.found: dict[str, Found] = {}
+        self.results: dict[str, ImageResult] = {}
         lines = self.path.read_bytes().split(b"\n") if self.path.is_file() else []
         if lines and lines[0] == _head(key):
-            self.found = {each.image: each for each in read_lines(b"\n".join(lines[1:])).found}
+            self.results = {result.image: result for result in read_lines(b"\n".join(lines[1:])).results}
         folder.mkdir(parents=True, exist_ok=True)
         self.path.write_bytes(_head(key) + b"\n")
-        self.add(list(self.found.values()))
+        self.add(list(self.results.values()))
 
-    def add(self, found: list[Found]) -> None:
+    def add(self, results: list[ImageResult]) -> None:
         """Keep more results, at once."""
-        self.found |= {each.image: each for each in found}
+        self.results |= {result.image: result for result in results}
         with open(self.path, "a", encoding="utf-8") as file:
-            file.writelines(f"{to_line(each)}\n" for each in found)
+            file.writelines(f"{to_line(result)}\n" for result in results)
 
 
 def _head(key: str) -> bytes:

@@ -1,6 +1,7 @@
 """One bundle on the board: sent there, run over images, results fetched, board cleaned up."""
 
 import hashlib
+import math
 import shlex
 import tempfile
 from pathlib import Path
@@ -10,16 +11,16 @@ import numpy as np
 from tqdm import tqdm
 
 from lib.board import program
-from lib.board.lines import Found, Printed, demand_whole, read_lines, write_stream
+from lib.board.lines import ImageResult, ProgramOutput, Runtime, demand_whole, read_lines, write_stream
 from lib.board.progress import Progress
-from lib.board.transport import Adb, Ended, Ssh, Unreachable, transport
+from lib.board.transport import Adb, CommandResult, Ssh, Unreachable, transport
 from lib.bundle.check import CHECKSUMS
-from lib.bundle.contract import outputs_of
+from lib.bundle.contract import Contract
 from lib.bundle.golden import read_fit
 from lib.bundle.layout import from_native
 from lib.data.images import read_image
-from lib.data.imgsz import ImageSize
 from lib.detector.nms import CONFIDENCE, IOU
+from lib.results.board_results import OutputDifference
 from lib.step import console
 from lib.step.errors import UserError
 from lib.step.files import require, sha256
@@ -44,26 +45,18 @@ class Settings(NamedTuple):
     timeout: int
 
 
-class Differences(NamedTuple):
-    """One output for the golden image, the board's bytes beside the simulator's, without the padding."""
-
-    name: str
-    share: float  # of bytes that differ, 0..1
-    largest: int  # in steps of the output's scale
-
-
-class Ran(NamedTuple):
+class BoardRun(NamedTuple):
     """What the board told of one bundle."""
 
-    runtime: dict  # runtime, driver, init_us
+    runtime: Runtime
     sizes: list[tuple[int, int]]  # width and height of each image
-    found: list[Found]
+    results: list[ImageResult]
     repeated_us: list[int]
-    outputs: list[Differences]
+    outputs: list[OutputDifference]
 
 
-def run_bundle(settings: Settings, bundle: Path, agreed: dict, images: list[Path], unfinished: Path) -> Ran:
-    """Run a bundle with the contract `agreed` over `images`.
+def run_bundle(settings: Settings, bundle: Path, contract: Contract, images: list[Path], unfinished: Path) -> BoardRun:
+    """Run a bundle with the contract `contract` over `images`.
 
     `unfinished` is a folder for what is found on the way; a later run with the same bundle and images goes on there.
     Raises program.Refused when the board does not take the model, and UserError, in one sentence, for whatever else
@@ -72,7 +65,7 @@ def run_bundle(settings: Settings, bundle: Path, agreed: dict, images: list[Path
     progress = Progress(unfinished, _key(bundle, images))
     board = transport(settings.transport, settings.host, shlex.split(settings.options), settings.timeout)
     with tempfile.TemporaryDirectory() as scratch:
-        session = _Session(settings, board, bundle, agreed, Path(scratch))
+        session = _Session(settings, board, bundle, contract, Path(scratch))
         try:
             session.start()
             outputs = session.golden()
@@ -80,13 +73,13 @@ def run_bundle(settings: Settings, bundle: Path, agreed: dict, images: list[Path
             repeated = session.repeat()
         finally:
             session.end()
-    found = [progress.found[path.name] for path in images]
-    return Ran(session.runtime, [sizes[path.name] for path in images], found, repeated, outputs)
+    results = [progress.results[path.name] for path in images]
+    return BoardRun(session.runtime, [sizes[path.name] for path in images], results, repeated, outputs)
 
 
 def _key(bundle: Path, images: list[Path]) -> str:
     """What a run's results depend on."""
-    parts = [require(bundle / CHECKSUMS, "a bundle's checksums").read_text()]
+    parts = [require(bundle / CHECKSUMS, "a bundle's checksums").read_text(encoding="utf-8")]
     parts += [f"{path.name} {sha256(path)}" for path in images]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
@@ -96,21 +89,21 @@ def _size(image: Path) -> tuple[int, int]:
     return width, height
 
 
-def _in_order(found: list[Found], batch: list[Path]) -> list[Found]:
+def _in_order(results: list[ImageResult], batch: list[Path]) -> list[ImageResult]:
     """The results when they are of the first images of the batch; none when they are of others."""
-    return found if [each.image for each in found] == [path.name for path in batch][: len(found)] else []
+    expected = [path.name for path in batch[: len(results)]]
+    return results if [result.image for result in results] == expected else []
 
 
 class _Session:
     """The board while one bundle is on it."""
 
-    def __init__(self, settings: Settings, board: Ssh | Adb, bundle: Path, agreed: dict, scratch: Path):
-        self.settings, self.board, self.bundle, self.agreed, self.scratch = settings, board, bundle, agreed, scratch
+    def __init__(self, settings: Settings, board: Ssh | Adb, bundle: Path, contract: Contract, scratch: Path):
+        self.settings, self.board, self.bundle, self.contract, self.scratch = settings, board, bundle, contract, scratch
         self.folder = f"{settings.folder.rstrip('/')}/{FOLDER}"
-        self.imgsz = ImageSize(agreed["input"]["width"], agreed["input"]["height"])
-        self.input_bytes = int(np.prod(agreed["input"]["shape"]))
-        self.output_bytes = sum(each["bytes"] for each in agreed["outputs"])
-        self.runtime = {}
+        self.input_bytes = math.prod(contract.input.shape)
+        self.output_bytes = sum(output.bytes for output in contract.outputs)
+        self.runtime = None
         self.started = False
 
     def start(self) -> None:
@@ -118,7 +111,7 @@ class _Session:
         settings = self.settings
         build = self.scratch / "build"
         build.mkdir()
-        binary = program.build(self.bundle, settings.cc, settings.sdk, bool(settings.runtime), build)
+        binary = program.build(self.bundle, self.contract, settings.cc, settings.sdk, bool(settings.runtime), build)
         files = {"detect": binary, "model.rknn": self.bundle / "model.rknn"}
         if settings.runtime:
             files["librknnmrt.so"] = require(Path(settings.runtime).expanduser(), "runtime (board.runtime)")
@@ -145,45 +138,45 @@ class _Session:
             except Unreachable as error:
                 console.say(f"{self.folder} is left on the board: {error}")
 
-    def golden(self) -> list[Differences]:
+    def golden(self) -> list[OutputDifference]:
         """Run the bundle's golden image and compare the raw outputs with the simulator's."""
-        fit = read_fit(self.bundle / "golden", self.imgsz)
+        fit = read_fit(self.bundle / "golden", self.contract.input.imgsz)
         self.board.push(self.bundle / "golden" / "input.rgb", f"{self.folder}/input.rgb")
         width, height = fit.source
-        printed, ended = self._detect(f"--raw raw --image {width}x{height} model.rknn input.rgb")
-        self.runtime = printed.runtime or self.runtime
-        self._demand(printed, ended)
+        output, result = self._detect(f"--raw raw --image {width}x{height} model.rknn input.rgb")
+        self.runtime = output.runtime or self.runtime
+        self._demand(output, result)
         differences = []
-        for number, tensor in enumerate(outputs_of(self.agreed)):
+        for number, tensor in enumerate(self.contract.tensors()):
             simulated = np.fromfile(self.bundle / "golden" / f"output_{number}.bin", np.int8)
-            told = np.frombuffer(self.board.pull(f"{self.folder}/raw/0_output_{number}.bin"), np.int8)
-            if told.size != simulated.size:
+            real = np.frombuffer(self.board.pull(f"{self.folder}/raw/0_output_{number}.bin"), np.int8)
+            if real.size != simulated.size:
                 raise UserError(
-                    f"output {number} came as {told.size} bytes, {simulated.size} are expected; run this again"
+                    f"output {number} came as {real.size} bytes, {simulated.size} are expected; run this again"
                 )
-            stored = [from_native(each.reshape(tensor.native_shape), tensor.shape[1]) for each in (simulated, told)]
+            stored = [from_native(raw.reshape(tensor.native_shape), tensor.shape[1]) for raw in (simulated, real)]
             apart = np.abs(stored[0].astype(int) - stored[1].astype(int))
-            differences.append(Differences(tensor.name, float((apart > 0).mean()), int(apart.max())))
+            differences.append(OutputDifference(tensor.name, float((apart > 0).mean()), int(apart.max())))
         self._shell("rm -rf raw input.rgb")
         return differences
 
     def detect(self, images: list[Path], progress: Progress) -> dict[str, tuple[int, int]]:
         """Run over the images that `progress` lacks, and add what is found; returns the size of each image."""
-        missing = [path for path in images if path.name not in progress.found]
+        missing = [path for path in images if path.name not in progress.results]
         if len(missing) < len(images):
             console.say(f"{len(images) - len(missing)} of {len(images)} images were done before")
-        sizes = {path.name: _size(path) for path in images if path.name in progress.found}
+        sizes = {path.name: _size(path) for path in images if path.name in progress.results}
         # Half of the space: others write there too.
         fitting = max(1, min(BATCH, self._free() // 2 // (self.input_bytes + LINE)))
         with tqdm(total=len(missing), desc="on the board", file=console.terminal(), disable=None) as bar:
             for start in range(0, len(missing), fitting):
                 batch = missing[start : start + fitting]
-                sizes |= write_stream(batch, self.imgsz, self.scratch / "batch")
+                sizes |= write_stream(batch, self.contract.input.imgsz, self.scratch / "batch")
                 self.board.push(self.scratch / "batch", f"{self.folder}/batch")
-                printed, ended = self._detect(f"--confidence {CONFIDENCE} --iou {IOU} model.rknn < batch")
-                progress.add(in_order := _in_order(printed.found, batch))
-                self._demand(printed, ended)
-                if printed.images != len(batch) or len(in_order) != len(batch):
+                output, result = self._detect(f"--confidence {CONFIDENCE} --iou {IOU} model.rknn < batch")
+                progress.add(in_order := _in_order(output.results, batch))
+                self._demand(output, result)
+                if output.images != len(batch) or len(in_order) != len(batch):
                     raise UserError(
                         f"the program told of {len(in_order)} of {len(batch)} images and ended; run this again, "
                         "it goes on there"
@@ -195,23 +188,23 @@ class _Session:
         """Times of rknn_run in microseconds, one behind the other, on a grey image."""
         if not self.settings.repeat:
             return []
-        printed, ended = self._detect(f"--repeat {self.settings.repeat} model.rknn")
-        self._demand(printed, ended)
-        return printed.run_us
+        output, result = self._detect(f"--repeat {self.settings.repeat} model.rknn")
+        self._demand(output, result)
+        return output.run_us
 
-    def _detect(self, words: str) -> tuple[Printed, Ended]:
+    def _detect(self, words: str) -> tuple[ProgramOutput, CommandResult]:
         """Start the program with `words`; what it printed, and how it ended with its standard error."""
         # /oem/usr/lib is where the vendor's system has its runtime; a shell that nobody logs in to does not know it.
         done = self.board.run(
             f"cd {shlex.quote(self.folder)} || exit 1; export LD_LIBRARY_PATH=.:/oem/usr/lib:$LD_LIBRARY_PATH; "
             f"{self.settings.launcher} ./detect {words} > found 2> words; exit $?"
         )
-        printed = read_lines(self.board.pull(f"{self.folder}/found"))
-        return printed, done._replace(words=self.board.pull(f"{self.folder}/words").decode(errors="replace"))
+        output = read_lines(self.board.pull(f"{self.folder}/found"))
+        return output, done._replace(words=self.board.pull(f"{self.folder}/words").decode(errors="replace"))
 
-    def _demand(self, printed: Printed, ended: Ended) -> None:
-        program.demand_success(ended, self.agreed["platform"])
-        demand_whole(printed)
+    def _demand(self, output: ProgramOutput, result: CommandResult) -> None:
+        program.demand_success(result, self.contract.platform)
+        demand_whole(output)
 
     def _shell(self, command: str) -> None:
         done = self.board.run(f"cd {shlex.quote(self.folder)} && {command}; exit $?")

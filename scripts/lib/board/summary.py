@@ -6,48 +6,54 @@ from lib import tasks
 from lib.accuracy.detection_set import DetectionSet
 from lib.accuracy.matching import SURE, found_again
 from lib.accuracy.metrics import Metrics
-from lib.board.run import Ran
-from lib.npu.verdict import FAILS, RUNS
-from lib.results.run_files import BOARD_RAN, BOARD_REFUSED
+from lib.board.run import BoardRun
+from lib.npu.verdict import FAILS, RUNS, Verdict
+from lib.results.board_results import RAN, REFUSED, Agreement, ImageDifference, RanOnBoard, RefusedByBoard, Times
 from lib.step.errors import UserError
 
 WORST = 5  # images that are named
 QUANTILES = {"low": 0.05, "median": 0.5, "high": 0.95}
 
 
-def detection_set(ran: Ran) -> DetectionSet:
+def detection_set(run: BoardRun) -> DetectionSet:
     """What the board detected, as evaluate.py reads it."""
-    return DetectionSet([each.image for each in ran.found], ran.sizes, [each.detections for each in ran.found])
+    results = run.results
+    return DetectionSet([result.image for result in results], run.sizes, [result.detections for result in results])
 
 
-def refused(words: str, verdict: dict) -> dict:
-    """The summary of a model that the board refused, with the runtime's message."""
-    return {"result": BOARD_REFUSED, "words": words, "verdict": verdict["result"], "verdict_was": _was(verdict, False)}
+def refused(words: str, verdict: Verdict, build: dict[str, str]) -> RefusedByBoard:
+    """The summary of a model that the board refused, with the runtime's message; `build` says which build it was."""
+    return RefusedByBoard(REFUSED, words, verdict.result, _was(verdict, False), **build)
 
 
-def ran_well(ran: Ran, simulated: DetectionSet, metrics: Metrics, verdict: dict) -> dict:
+def ran_well(
+    run: BoardRun, simulated: DetectionSet, metrics: Metrics, verdict: Verdict, measured: str, build: dict[str, str]
+) -> RanOnBoard:
     """The summary of a run: times in ms with their 5th and 95th percentile, agreement with the simulator, metrics.
 
-    `metrics` are those of the board's detections. Raises UserError when the simulator saw other images.
+    `metrics` are those of the board's detections, `measured` is the run as a line for config/measured.csv, and `build`
+    says which build it was (rknn_sha256, toolkit). Raises UserError when the simulator saw other images.
     """
-    return {
-        "result": BOARD_RAN,
-        "verdict": verdict["result"],
-        "verdict_was": _was(verdict, True),
-        "runtime": ran.runtime["runtime"],
-        "driver": ran.runtime["driver"],
-        "init_ms": round(ran.runtime["init_us"] / 1e3, 2),
-        "run_ms": _spread([each.run_us for each in ran.found]),
-        "decode_ms": _spread([each.decode_us for each in ran.found]),
-        "repeated_ms": _spread(ran.repeated_us),
-        "agreement": agreement(simulated, detection_set(ran)),
-        "outputs": [each._asdict() for each in ran.outputs],
-        "diverging": next((each.name for each in ran.outputs if each.share), None),
-        "metrics": metrics.to_json(),
-    }
+    return RanOnBoard(
+        result=RAN,
+        verdict=verdict.result,
+        verdict_was=_was(verdict, True),
+        runtime=run.runtime.runtime,
+        driver=run.runtime.driver,
+        init_ms=round(run.runtime.init_us / 1e3, 2),
+        run_ms=_spread([result.run_us for result in run.results]),
+        decode_ms=_spread([result.decode_us for result in run.results]),
+        repeated_ms=_spread(run.repeated_us),
+        agreement=agreement_with_simulator(simulated, detection_set(run)),
+        outputs=tuple(run.outputs),
+        diverging=next((output.name for output in run.outputs if output.share), None),
+        metrics=metrics.to_json(),
+        measured=measured,
+        **build,
+    )
 
 
-def agreement(simulated: DetectionSet, board: DetectionSet) -> dict:
+def agreement_with_simulator(simulated: DetectionSet, board: DetectionSet) -> Agreement:
     """How far the board finds what the simulator finds.
 
     Detections from a score of SURE on are compared: the same class, and an IoU of 0.5 or more. `share` (0..1) of all
@@ -70,29 +76,29 @@ def agreement(simulated: DetectionSet, board: DetectionSet) -> dict:
         score = max((abs(pair[1]) for pair in pairs), default=0.0)
         lowest, largest = min(lowest, overlap), max(largest, score)
         missed = shown - len(pairs) + added
-        worst.append({"image": image, "missed": missed, "iou": round(overlap, 4), "score": round(score, 4)})
-    worst = [each for each in worst if each["missed"] or each["iou"] < 1 or each["score"] > 0]
-    worst.sort(key=lambda each: (-each["missed"], each["iou"], -each["score"]))
-    return {
-        "confidence": SURE,
-        "detections": either,
-        "share": both / either if either else 1.0,
-        "iou": round(lowest, 4),
-        "score": round(largest, 4),
-        "worst": worst[:WORST],
-    }
+        worst.append(ImageDifference(image, missed, round(overlap, 4), round(score, 4)))
+    worst = [image for image in worst if image.missed or image.iou < 1 or image.score > 0]
+    worst.sort(key=lambda image: (-image.missed, image.iou, -image.score))
+    return Agreement(
+        confidence=SURE,
+        detections=either,
+        share=both / either if either else 1.0,
+        iou=round(lowest, 4),
+        score=round(largest, 4),
+        worst=tuple(worst[:WORST]),
+    )
 
 
-def _was(verdict: dict, runs: bool) -> str:
+def _was(verdict: Verdict, runs: bool) -> str:
     """Whether the verdict was right, now that the board has spoken; `undecided` for one that was unsure."""
-    if verdict["result"] not in (RUNS, FAILS):
+    if verdict.result not in (RUNS, FAILS):
         return "undecided"
-    return "right" if (verdict["result"] == RUNS) == runs else "wrong"
+    return "right" if (verdict.result == RUNS) == runs else "wrong"
 
 
-def _spread(times_us: list[int]) -> dict | None:
+def _spread(times_us: list[int]) -> Times | None:
     """Median and percentiles of times, in ms; None when there are none."""
     if not times_us:
         return None
     values = {name: float(np.quantile(times_us, share)) for name, share in QUANTILES.items()}
-    return {name: round(value / 1e3, 3) for name, value in values.items()} | {"count": len(times_us)}
+    return Times(**{name: round(value / 1e3, 3) for name, value in values.items()}, count=len(times_us))

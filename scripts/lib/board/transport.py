@@ -19,7 +19,7 @@ SSH_FAILED = 255
 GOES_ON = "run this again, it goes on where it was"
 
 
-class Ended(NamedTuple):
+class CommandResult(NamedTuple):
     """How a command on the board ended."""
 
     code: int
@@ -40,7 +40,7 @@ class Ssh:
         self.command = ["ssh", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={min(timeout, 15)}", *options, host]
         _demand_client("ssh", "openssh-client")
 
-    def run(self, command: str, stdin: Path | None = None) -> Ended:
+    def run(self, command: str, stdin: Path | None = None) -> CommandResult:
         """Run a shell command on the board, its standard input from a file of this machine.
 
         Raises Unreachable when there is no board, no way in, or no answer within the time limit.
@@ -86,7 +86,7 @@ class Adb:
         self.command = ["adb", *(["-s", host] if host else []), *options]
         _demand_client("adb", "adb")
 
-    def run(self, command: str) -> Ended:
+    def run(self, command: str) -> CommandResult:
         """Run a shell command on the board; as `Ssh.run`. Standard error comes with the output: adb may mix the two."""
         # Old daemons give no exit code, so the command prints its own.
         done = _call([*self.command, "shell", f"({command}); echo ended=$?"], self.timeout, self.host)
@@ -95,7 +95,7 @@ class Adb:
         if not ended:
             raise Unreachable(self._why(done.words or output.decode(errors="replace")))
         output = output[: ended.start()]
-        return Ended(int(ended[1]), output, done.words or output.decode(errors="replace"))
+        return CommandResult(int(ended[1]), output, done.words or output.decode(errors="replace"))
 
     def push(self, local: Path, remote: str) -> None:
         """As `Ssh.push`."""
@@ -103,7 +103,7 @@ class Adb:
         words = done.words + done.output.decode(errors="replace")
         if done.code and self._is_gone(words):
             raise Unreachable(self._why(words))
-        _demand_pushed(Ended(done.code, b"", words), local, remote)
+        _demand_pushed(CommandResult(done.code, b"", words), local, remote)
 
     def pull(self, remote: str) -> bytes:
         """As `Ssh.pull`."""
@@ -142,7 +142,7 @@ def last_line(words: str) -> str:
     return next((line.strip() for line in reversed(words.splitlines()) if line.strip()), "")
 
 
-def _call(command: list[str], timeout: int, host: str, stdin: Path | None = None) -> Ended:
+def _call(command: list[str], timeout: int, host: str, stdin: Path | None = None) -> CommandResult:
     try:
         with open(stdin or "/dev/null", "rb") as source:
             done = subprocess.run(command, stdin=source, capture_output=True, timeout=timeout)
@@ -150,7 +150,7 @@ def _call(command: list[str], timeout: int, host: str, stdin: Path | None = None
         raise Unreachable(
             f"{host} did not answer within {timeout} s; raise board.timeout, or restart the board; {GOES_ON}"
         ) from None
-    return Ended(done.returncode, done.stdout, done.stderr.decode(errors="replace"))
+    return CommandResult(done.returncode, done.stdout, done.stderr.decode(errors="replace"))
 
 
 def _demand_client(name: str, package: str) -> None:
@@ -158,7 +158,7 @@ def _demand_client(name: str, package: str) -> None:
         raise UserError(f"there is no program '{name}' here; install it (apt-get install {package})")
 
 
-def _demand_pushed(done: Ended, local: Path, remote: str) -> None:
+def _demand_pushed(done: CommandResult, local: Path, remote: str) -> None:
     if done.code:
         raise UserError(
             f"{local.name} does not get to {remote} on the board: {last_line(done.words)}; free some space there, or "

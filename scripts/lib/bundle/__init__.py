@@ -1,11 +1,20 @@
 """The deploy bundle: a `.rknn`, the contract of its outputs, C code that decodes them, and the proof that it does.
 
-decode.h, main.c, detect.c and its Makefile are part of every bundle as they lie here; README.md is filled in.
+decode.h, the header of the model's family, main.c, detect.c and its Makefile are part of every bundle as they lie here;
+README.md is filled in.
 """
 
 from pathlib import Path
 
+from lib import tasks
+from lib.detector.output_spec import OutputSpec
+
 HERE = Path(__file__).parent
-DECODER = ("decode.h", "main.c")
+DECODER = "main.c"  # decodes the golden files, with the headers
 # What runs the model on the board: it needs Rockchip's header and runtime, which are in no bundle.
 BOARD_PROGRAM = ("detect.c", "Makefile")
+
+
+def headers(spec: OutputSpec) -> tuple[str, ...]:
+    """The C headers that decode a model's outputs: what all share, and those of its family and of its task."""
+    return tuple(dict.fromkeys(("decode.h", spec.family.c_header, tasks.get(spec.task).c_header)))

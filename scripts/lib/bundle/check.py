@@ -1,23 +1,26 @@
 """The bundle's own check: nothing in it was changed, its parts say the same, and what it decodes is what it expects."""
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from lib.bundle import program
-from lib.bundle.agreement import compare
-from lib.bundle.contract import outputs_of
+from lib.bundle.contract import CONTRACT, Contract
 from lib.bundle.model_h import model_h
 from lib.bundle.proof import recompute
+from lib.bundle.same_detections import demand_same
 from lib.npu.rknn_file import read_rknn
 from lib.step.errors import UserError
 from lib.step.files import read_json, require, sha256
 
-CONTRACT, CHECKSUMS = "model.json", "SHA256SUMS"
+CHECKSUMS = "SHA256SUMS"
 
 
 def write_checksums(folder: Path) -> None:
     """Write SHA256SUMS over all files of a bundle, as `sha256sum -c` reads it."""
-    (folder / CHECKSUMS).write_text("".join(f"{sum}  {name}\n" for name, sum in checksums(folder).items()))
+    (folder / CHECKSUMS).write_text(
+        "".join(f"{checksum}  {name}\n" for name, checksum in checksums(folder).items()), encoding="utf-8"
+    )
 
 
 def checksums(folder: Path) -> dict[str, str]:
@@ -31,34 +34,40 @@ def problems(folder: Path, cc: list[str], emulator: tuple[str, ...] = ()) -> lis
 
     `cc` compiles its program, `emulator` runs it. Raises UserError when there is no bundle to look at.
     """
-    agreed = read_json(require(folder / CONTRACT, "contract"))
+    stored = read_json(require(folder / CONTRACT, "contract"))
+    changed = _result(lambda: _checksums(folder))
+    try:
+        contract = Contract.from_json(stored, folder / CONTRACT)
+    except UserError as error:
+        return [*changed, str(error)]
     checks = (
-        lambda: _checksums(folder),
-        lambda: _same_files(folder, agreed),
-        lambda: _same_model(folder, agreed),
-        lambda: _same_constants(folder, agreed),
-        lambda: _python_finds(folder, agreed),
+        lambda: _same_files(folder, contract),
+        lambda: _same_model(folder, contract),
+        lambda: _same_constants(folder, contract),
+        lambda: _python_finds(folder, contract),
         lambda: _program_finds(folder, cc, emulator),
     )
-    found = []
-    for check in checks:
-        try:
-            found += check()
-        except UserError as error:
-            found.append(str(error))
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError, OSError) as error:
-            found.append(f"{CONTRACT} or another file is damaged ({type(error).__name__}: {error})")
-    return found
+    return changed + [problem for check in checks for problem in _result(check)]
+
+
+def _result(check: Callable[[], list[str]]) -> list[str]:
+    """What a check finds, an error of its own being a find as well."""
+    try:
+        return check()
+    except UserError as error:
+        return [str(error)]
+    except (ValueError, IndexError, ArithmeticError, OSError) as error:
+        return [f"{CONTRACT} or another file is damaged ({type(error).__name__}: {error})"]
 
 
 def _checksums(folder: Path) -> list[str]:
-    listed = dict(line.split("  ", 1)[::-1] for line in (folder / CHECKSUMS).read_text().splitlines())
+    listed = dict(line.split("  ", 1)[::-1] for line in (folder / CHECKSUMS).read_text(encoding="utf-8").splitlines())
     return _differences(listed, checksums(folder), CHECKSUMS)
 
 
-def _same_files(folder: Path, agreed: dict) -> list[str]:
-    present = {name: sum for name, sum in checksums(folder).items() if name != CONTRACT}
-    return _differences(agreed["files"], present, CONTRACT)
+def _same_files(folder: Path, contract: Contract) -> list[str]:
+    present = {name: checksum for name, checksum in checksums(folder).items() if name != CONTRACT}
+    return _differences(contract.files, present, CONTRACT)
 
 
 def _differences(listed: dict, present: dict, where: str) -> list[str]:
@@ -69,36 +78,36 @@ def _differences(listed: dict, present: dict, where: str) -> list[str]:
     ]
 
 
-def _same_model(folder: Path, agreed: dict) -> list[str]:
+def _same_model(folder: Path, contract: Contract) -> list[str]:
     model = read_rknn(folder / "model.rknn")
     return [
-        f"output '{told.name}' is {tuple(told)} in {CONTRACT}, {tuple(real)} in model.rknn"
-        for told, real in zip(outputs_of(agreed), model.outputs, strict=True)
-        if told != real
+        f"output '{described.name}' is {tuple(described)} in {CONTRACT}, {tuple(built)} in model.rknn"
+        for described, built in zip(contract.tensors(), model.outputs, strict=True)
+        if described != built
     ]
 
 
-def _same_constants(folder: Path, agreed: dict) -> list[str]:
-    same = (folder / "model.h").read_text() == model_h(agreed)
+def _same_constants(folder: Path, contract: Contract) -> list[str]:
+    same = (folder / "model.h").read_text(encoding="utf-8") == model_h(contract)
     return [] if same else [f"model.h is not what {CONTRACT} gives"]
 
 
-def _python_finds(folder: Path, agreed: dict) -> list[str]:
-    expected = program.read_detections((folder / "golden" / "detections.txt").read_text())
+def _python_finds(folder: Path, contract: Contract) -> list[str]:
+    expected = program.read_detections((folder / "golden" / "detections.txt").read_text(encoding="utf-8"))
     try:
-        compare(expected, recompute(agreed, folder / "golden"))
+        demand_same(expected, recompute(contract, folder / "golden"))
     except UserError as error:
         return [f"golden outputs decoded by {CONTRACT}: {error}"]
     return []
 
 
 def _program_finds(folder: Path, cc: list[str], emulator: tuple[str, ...]) -> list[str]:
-    expected = program.read_detections((folder / "golden" / "detections.txt").read_text())
+    expected = program.read_detections((folder / "golden" / "detections.txt").read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory() as scratch:
         binary = Path(scratch, "decode")
         program.build(folder, cc, binary)
         try:
-            compare(expected, program.run(binary, folder / "golden", emulator=emulator))
+            demand_same(expected, program.run(binary, folder / "golden", emulator=emulator))
         except UserError as error:
             return [f"golden outputs decoded by main.c: {error}"]
     return []

@@ -1,169 +1,161 @@
 """The contract of a bundle, model.json: everything that a program needs to know to feed and to read the model."""
 
-from lib import tasks
+from dataclasses import dataclass
+from pathlib import Path
+
 from lib.data.imgsz import ImageSize
-from lib.data.letterbox import GREY
 from lib.detector import families
-from lib.detector.head import SINGLE
-from lib.detector.nms import IOU, MOST
 from lib.detector.output_spec import OutputSpec
-from lib.npu.rknn_file import RknnFile, RknnTensor
-from lib.results.rounding import MAP_DIGITS
+from lib.npu.rknn_file import RknnTensor
+from lib.npu.verdict import Verdict
 from lib.results.sweep import Variant
 from lib.step.errors import UserError
+from lib.step.typed_json import JsonRecord, omitted_if_none
 
-# Ultralytics' own default for showing detections; the evaluation's 0.001 is for measuring mAP.
-CONFIDENCE = 0.25
-_JOINED = [
-    "real = (stored - zero_point) * scale; C = number of classes",
-    "cx = real[0, n] * input width; cy = real[1, n] * input height",
-    "w = real[2, n] * input width; h = real[3, n] * input height",
-    "score of class c = real[4 + c, n], a probability already: no sigmoid",
-]
+CONTRACT = "model.json"
 
 
-def contract(
-    model: RknnFile,
-    variant: Variant,
-    outputs: OutputSpec,
-    names: list[str],
-    fp32: dict,
-    int8: dict,
-    verdict: dict,
-) -> dict:
-    """The contract of a variant, without its proof and the checksums of the bundle's files.
+@dataclass(frozen=True)
+class LetterboxSpec(JsonRecord):
+    """How an image is fitted into the input: the grey around it, and formulas for its size and place."""
 
-    `outputs` is what the model's ONNX says of them; `fp32` and `int8` are what evaluate.py found;
-    `verdict` is what judge.py says of the board. Raises UserError for outputs that decode.h does not read: that are
-    not INT8, or have more bins, [yolo] layers or anchors than it has room for.
+    fill: tuple[int, int, int]
+    scale: str
+    resized: str
+    left: str
+    top: str
+
+
+@dataclass(frozen=True)
+class InputSpec(JsonRecord):
+    """What the model is given: its size in pixels, layout and type, and what it does to the pixels itself."""
+
+    name: str
+    width: int
+    height: int
+    shape: tuple[int, int, int, int]
+    layout: str
+    dtype: str
+    colour_order: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    normalization: str
+    letterbox: LetterboxSpec
+
+    @property
+    def imgsz(self) -> ImageSize:
+        """The input's size."""
+        return ImageSize(self.width, self.height)
+
+
+@dataclass(frozen=True)
+class OutputTensor(JsonRecord):
+    """One output as it lies in memory: `real = (stored - zero_point) * scale`.
+
+    shape: [batch, channel, height, width]. native_shape: NC1HWC2, [batch, C1, height, width, C2], with
+    `padding_channels` that count for nothing. channels: what they hold, by `first to last`. The box map of an
+    anchor-based family tells its anchors, width and height in input pixels, besides.
     """
-    _require_decodable(model, outputs)
-    return {
-        "variant": variant._asdict(),
-        "family": outputs.family.name,
-        "end2end": outputs.end2end,
-        "platform": model.platform,
-        "toolkit": f"rknn-toolkit2 {model.toolkit}",
-        "input": _input(model, outputs.imgsz),
-        "outputs": [_output(each, outputs, number) for number, each in enumerate(model.outputs)],
-        "classes": names,
-        "thresholds": {
-            "confidence": CONFIDENCE,
-            "confidence_why": "what Ultralytics shows detections from; raise it for fewer false alarms, lower it to "
-            "miss less; mAP was measured from 0.001",
-            "iou": None if outputs.end2end else IOU,
-            "iou_why": "a one-to-one head predicts each object once: there is no NMS that would need one"
-            if outputs.end2end
-            else "what mAP was measured with, and Ultralytics' default",
-            "most_detections": MOST,
-        },
-        "metadata": outputs.family.contract_metadata(outputs.classes),
-        "decode": _decode_lines(outputs),
-        "accuracy": {
-            "images": int8["images"],
-            "map50_95_fp32": round(fp32["map50_95"], MAP_DIGITS),
-            "map50_fp32": round(fp32["map50"], MAP_DIGITS),
-            "map50_95_int8": round(int8["map50_95"], MAP_DIGITS),
-            "map50_int8": round(int8["map50"], MAP_DIGITS),
-        },
-        "verdict": verdict,
-    }
+
+    index: int
+    name: str
+    shape: tuple[int, int, int, int]
+    layout: str
+    native_shape: tuple[int, int, int, int, int]
+    padding_channels: int
+    bytes: int
+    dtype: str
+    scale: float
+    zero_point: int
+    strides: tuple[int, ...]
+    channels: dict[str, str]
+    anchors: tuple[tuple[float, float], ...] | None = omitted_if_none()
+    scale_x_y: float | None = omitted_if_none()
+    new_coords: bool | None = omitted_if_none()
+
+    def tensor(self) -> RknnTensor:
+        """The output as a `.rknn` describes it."""
+        return RknnTensor(self.name, self.shape, self.native_shape, self.dtype, self.scale, self.zero_point)
 
 
-def _require_decodable(model: RknnFile, outputs: OutputSpec) -> None:
-    for each in model.outputs:
-        if each.dtype != "int8":
-            raise UserError(f"output '{each.name}' of the model is {each.dtype}; a bundle is made of int8 outputs")
-    for count, most, what in outputs.family.limits(outputs.head):
-        if count > most:
-            raise UserError(f"the model has {count} {what}, decode.h reads up to {most}; it can have no bundle")
+@dataclass(frozen=True)
+class Thresholds(JsonRecord):
+    """What is suggested to detect with, scores and overlaps 0..1, and why. Without `iou` there is no NMS."""
+
+    confidence: float
+    confidence_why: str
+    iou: float | None
+    iou_why: str
+    most_detections: int
 
 
-def _decode_lines(outputs: OutputSpec) -> list[str]:
-    """The way from stored bytes to detections, a sentence a step."""
-    return [
-        outputs.family.order_line(),
-        *(_JOINED if outputs.head == SINGLE else outputs.family.contract_lines()),
-        *tasks.get(outputs.task).contract_lines(outputs),
-    ]
+@dataclass(frozen=True)
+class Accuracy(JsonRecord):
+    """The mAP of the model, 0..1, and the images it was measured on."""
+
+    images: int
+    map50_95_fp32: float
+    map50_fp32: float
+    map50_95_int8: float
+    map50_int8: float
+    part: str  # heldout or all
 
 
-def outputs_of(agreed: dict) -> list[RknnTensor]:
-    """The outputs that a contract describes."""
-    return [
-        RknnTensor(
-            each["name"],
-            tuple(each["shape"]),
-            tuple(each["native_shape"]),
-            each["dtype"],
-            each["scale"],
-            each["zero_point"],
-        )
-        for each in agreed["outputs"]
-    ]
+@dataclass(frozen=True)
+class Proof(JsonRecord):
+    """C beside Python: images and detections compared, largest differences in pixels and scores, C's mAP50-95."""
+
+    images: int
+    detections: int
+    box_px: float
+    score: float
+    map50_95: float
 
 
-def decoding_of(agreed: dict) -> OutputSpec:
-    """What decoding by Python takes, as a contract tells it."""
-    shapes = [tuple(each["shape"]) for each in agreed["outputs"]]
-    return OutputSpec(
-        ImageSize(agreed["input"]["width"], agreed["input"]["height"]),
-        agreed["variant"]["head"],
-        families.get(agreed["family"]).from_contract(shapes, agreed["metadata"]),
-        len(agreed["classes"]),
-        end2end=agreed["end2end"],
-    )
+@dataclass(frozen=True)
+class Contract(JsonRecord):
+    """model.json of a bundle. While the bundle is made, `proof` is None, and `files` (the SHA-256 of each) is empty.
 
+    metadata: what its ONNX says of the outputs besides. decode: the way from stored bytes to detections, a sentence a
+    step.
+    """
 
-def _input(model: RknnFile, imgsz: ImageSize) -> dict:
-    return {
-        "name": model.input.name,
-        "width": imgsz.width,
-        "height": imgsz.height,
-        "shape": [1, imgsz.height, imgsz.width, 3],
-        "layout": "NHWC",
-        "dtype": "uint8",
-        "colour_order": "RGB",
-        "mean": list(model.mean),
-        "std": list(model.std),
-        "normalization": "in the model: it is given the bytes 0 to 255 and computes (pixel - mean) / std itself",
-        "letterbox": {
-            "fill": [GREY] * 3,
-            "scale": "min(width / image width, height / image height), enlarging too",
-            "resized": "max(1, image side * scale rounded to whole pixels, halves to even), bilinear",
-            "left": "(width - resized width) / 2 rounded down",
-            "top": "(height - resized height) / 2 rounded down",
-        },
-    }
+    variant: Variant
+    family: str
+    end2end: bool
+    platform: str
+    toolkit: str
+    input: InputSpec
+    outputs: tuple[OutputTensor, ...]
+    classes: tuple[str, ...]
+    thresholds: Thresholds
+    metadata: dict[str, str]
+    decode: tuple[str, ...]
+    accuracy: Accuracy
+    verdict: Verdict
+    proof: Proof | None
+    files: dict[str, str]
 
+    def __post_init__(self):
+        if self.family not in families.names():
+            raise ValueError(f"there is no family '{self.family}'; there are {', '.join(families.names())}")
+        try:
+            self.output_spec()
+        except (UserError, ValueError) as error:
+            raise ValueError(f"outputs that nothing decodes: {str(error).partition(';')[0]}") from None
 
-def _output(tensor: RknnTensor, outputs: OutputSpec, number: int) -> dict:
-    batch, c1, height, width, c2 = tensor.native_shape
-    channels = tensor.shape[1]
-    return {
-        "index": number,
-        "name": tensor.name,
-        "shape": list(tensor.shape),
-        "layout": "NC1HWC2" if c2 > 1 else "NCHW",
-        "native_shape": list(tensor.native_shape),
-        "padding_channels": c1 * c2 - channels,
-        "bytes": batch * c1 * height * width * c2,
-        "dtype": tensor.dtype,
-        "scale": tensor.scale,
-        "zero_point": tensor.zero_point,
-        **_meaning(tensor, outputs, number),
-    }
+    @classmethod
+    def of_bundle(cls, folder: Path) -> "Contract":
+        """The contract of the bundle in `folder`. Raises UserError, naming file and key, where it is damaged."""
+        return cls.read(folder / CONTRACT)
 
+    def output_spec(self) -> OutputSpec:
+        """What decoding by Python takes."""
+        shapes = [output.shape for output in self.outputs]
+        strides = tuple(dict.fromkeys(stride for output in self.outputs for stride in output.strides))
+        family = families.get(self.family).from_contract(shapes, strides, self.metadata)
+        return OutputSpec(self.input.imgsz, self.variant.head, family, len(self.classes), end2end=self.end2end)
 
-def _meaning(tensor: RknnTensor, outputs: OutputSpec, number: int) -> dict:
-    """The strides of an output, and what its channels hold."""
-    if outputs.head == SINGLE:
-        return {
-            "strides": list(outputs.family.strides),
-            "channels": {
-                "0 to 3": "cx, cy, w, h, divided by the input's width and height",
-                families.span(4, tensor.shape[1] - 4): "score of class channel - 4",
-            },
-        }
-    output = outputs.maps()[number]
-    return {"strides": [output.stride], **outputs.family.map_meaning(output)}
+    def tensors(self) -> list[RknnTensor]:
+        """The outputs as the `.rknn` describes them."""
+        return [output.tensor() for output in self.outputs]

@@ -24,7 +24,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "decode.h"
 #include "model.h"
 #include "rknn_api.h"
 
@@ -35,10 +34,10 @@ enum { CANDIDATES = 30000, NAME_SIZE = 1024, CHANNELS = 3, GREY = 114 };
 
 typedef struct {
     rknn_context context;
-    rknn_tensor_mem *input, *outputs[YOLOV8_MAX_OUTPUTS];
-    const int8_t *buffers[YOLOV8_MAX_OUTPUTS];
-    size_t sizes[YOLOV8_MAX_OUTPUTS], row;
-    yolov8_decoder decoder;
+    rknn_tensor_mem *input, *outputs[RV1106_MAX_OUTPUTS];
+    const int8_t *buffers[RV1106_MAX_OUTPUTS];
+    size_t sizes[RV1106_MAX_OUTPUTS], row;
+    rv1106_decoder decoder;
 } board_model;
 
 typedef struct {
@@ -48,9 +47,9 @@ typedef struct {
     long repeat;
 } options;
 
-static yolov8_candidate candidates[CANDIDATES];
-static yolov8_detection detections[YOLOV8_MODEL_MOST];
-static uint8_t image[YOLOV8_MODEL_INPUT_BYTES + 1]; /* one more, to see that a file is too long */
+static rv1106_candidate candidates[CANDIDATES];
+static rv1106_detection detections[RV1106_MODEL_MOST];
+static uint8_t image[RV1106_MODEL_INPUT_BYTES + 1]; /* one more, to see that a file is too long */
 static FILE *results;
 
 #ifdef __GNUC__
@@ -105,12 +104,12 @@ static void check_version(const rknn_sdk_version *version)
 {
     int found[3], needed[3], i;
     if (sscanf(version->api_version, "%d.%d.%d", &found[0], &found[1], &found[2]) != 3 ||
-        sscanf(YOLOV8_MODEL_TOOLKIT, "%d.%d.%d", &needed[0], &needed[1], &needed[2]) != 3)
+        sscanf(RV1106_MODEL_TOOLKIT, "%d.%d.%d", &needed[0], &needed[1], &needed[2]) != 3)
         fail(OLD_RUNTIME, "the runtime's version '%s' is not understood", version->api_version);
     for (i = 0; i < 2 && found[i] == needed[i]; i++) continue;
     if (found[i] < needed[i])
         fail(OLD_RUNTIME, "the runtime is version %d.%d.%d, the model was built with toolkit %s: take its librknnmrt",
-             found[0], found[1], found[2], YOLOV8_MODEL_TOOLKIT);
+             found[0], found[1], found[2], RV1106_MODEL_TOOLKIT);
 }
 
 static rknn_tensor_attr query(const board_model *model, rknn_query_cmd which, int index)
@@ -135,29 +134,29 @@ static rknn_tensor_mem *bind_memory(const board_model *model, rknn_tensor_attr *
     return memory;
 }
 
-#define SAME(what, index, found, told, form)                                                                           \
+#define SAME(what, index, found, expected, form)                                                                       \
     do {                                                                                                               \
-        if ((found) != (told))                                                                                         \
+        if ((found) != (expected))                                                                                     \
             fail(OTHER_MODEL, "%s of output %d is " form " on the board, " form " in model.h: they are of two builds", \
-                 what, index, found, told);                                                                            \
+                 what, index, found, expected);                                                                        \
     } while (0)
 
 /* What the runtime says of an output is what the decoder was made for. */
-static void check_output(const rknn_tensor_attr *attr, const yolov8_output *told, int i)
+static void check_output(const rknn_tensor_attr *attr, const rv1106_output *expected, int i)
 {
-    const int blocked = told->c2 > 1; /* NC1HWC2, or the NCHW of an output that the CPU makes */
+    const int blocked = expected->c2 > 1; /* NC1HWC2, or the NCHW of an output that the CPU makes */
     const int layout = blocked ? RKNN_TENSOR_NC1HWC2 : RKNN_TENSOR_NCHW;
     SAME("the layout (0 NCHW, 1 NHWC, 2 NC1HWC2)", i, (int)attr->fmt, layout, "%d");
     SAME("the type (2 INT8)", i, (int)attr->type, (int)RKNN_TENSOR_INT8, "%d");
     SAME("the number of dimensions", i, (int)attr->n_dims, blocked ? 5 : 4, "%d");
-    SAME("C1", i, (int)attr->dims[1], told->c1, "%d");
-    SAME("the height", i, (int)attr->dims[2], told->height, "%d");
-    SAME("the width", i, (int)attr->dims[3], told->width, "%d");
-    if (blocked) SAME("C2", i, (int)attr->dims[4], told->c2, "%d");
-    SAME("the zero point", i, (int)attr->zp, told->zero_point, "%d");
-    SAME("the scale", i, (double)attr->scale, (double)told->scale, "%.9g");
-    if (attr->w_stride) SAME("the stride of a row", i, (int)attr->w_stride, told->width, "%d");
-    SAME("the size in bytes", i, (unsigned)attr->n_elems, (unsigned)yolov8_size(told), "%u");
+    SAME("C1", i, (int)attr->dims[1], expected->c1, "%d");
+    SAME("the height", i, (int)attr->dims[2], expected->height, "%d");
+    SAME("the width", i, (int)attr->dims[3], expected->width, "%d");
+    if (blocked) SAME("C2", i, (int)attr->dims[4], expected->c2, "%d");
+    SAME("the zero point", i, (int)attr->zp, expected->zero_point, "%d");
+    SAME("the scale", i, (double)attr->scale, (double)expected->scale, "%.9g");
+    if (attr->w_stride) SAME("the stride of a row", i, (int)attr->w_stride, expected->width, "%d");
+    SAME("the size in bytes", i, (unsigned)attr->n_elems, (unsigned)rv1106_size(expected), "%u");
     if (attr->size_with_stride < attr->n_elems)
         fail(OTHER_MODEL, "output %d has %u bytes in a buffer of %u", i, (unsigned)attr->n_elems,
              (unsigned)attr->size_with_stride);
@@ -165,7 +164,7 @@ static void check_output(const rknn_tensor_attr *attr, const yolov8_output *told
 
 static void open_model(board_model *model, char *path)
 {
-    const yolov8_model *told = &yolov8_this_model;
+    const rv1106_model *expected = &RV1106_MODEL;
     rknn_input_output_num number;
     rknn_sdk_version version;
     rknn_tensor_attr attr;
@@ -181,29 +180,31 @@ static void open_model(board_model *model, char *path)
         fail(OLD_RUNTIME, "the runtime does not tell its version");
     check_version(&version);
     if (rknn_query(model->context, RKNN_QUERY_IN_OUT_NUM, &number, sizeof number) != RKNN_SUCC ||
-        number.n_input != 1 || (int)number.n_output != told->output_count)
-        fail(OTHER_MODEL, "%s has not the one input and %d outputs of model.h", path, told->output_count);
+        number.n_input != 1 || (int)number.n_output != expected->output_count)
+        fail(OTHER_MODEL, "%s has not the one input and %d outputs of model.h", path, expected->output_count);
 
     attr = query(model, RKNN_QUERY_NATIVE_INPUT_ATTR, 0);
-    if (attr.fmt != RKNN_TENSOR_NHWC || attr.dims[1] != (uint32_t)told->height ||
-        attr.dims[2] != (uint32_t)told->width || attr.dims[3] != CHANNELS)
+    if (attr.fmt != RKNN_TENSOR_NHWC || attr.dims[1] != (uint32_t)expected->height ||
+        attr.dims[2] != (uint32_t)expected->width || attr.dims[3] != CHANNELS)
         fail(OTHER_MODEL, "the input is %u x %u x %u on the board, %d x %d x 3 in model.h", (unsigned)attr.dims[1],
-             (unsigned)attr.dims[2], (unsigned)attr.dims[3], told->height, told->width);
+             (unsigned)attr.dims[2], (unsigned)attr.dims[3], expected->height, expected->width);
     attr.type = RKNN_TENSOR_UINT8; /* pixels 0 to 255; the NPU normalizes */
     attr.fmt = RKNN_TENSOR_NHWC;
     model->row = CHANNELS * (size_t)(attr.w_stride ? attr.w_stride : attr.dims[2]);
-    if (model->row < CHANNELS * (size_t)told->width || attr.size_with_stride < model->row * (size_t)told->height)
+    if (model->row < CHANNELS * (size_t)expected->width ||
+        attr.size_with_stride < model->row * (size_t)expected->height)
         fail(OTHER_MODEL, "the input's rows of %u pixels do not fit into its %u bytes", (unsigned)attr.w_stride,
              (unsigned)attr.size_with_stride);
     model->input = bind_memory(model, &attr);
-    for (i = 0; i < told->output_count; i++) {
+    for (i = 0; i < expected->output_count; i++) {
         attr = query(model, RKNN_QUERY_NATIVE_OUTPUT_ATTR, i);
-        check_output(&attr, &told->outputs[i], i);
+        check_output(&attr, &expected->outputs[i], i);
         model->outputs[i] = bind_memory(model, &attr);
         model->buffers[i] = model->outputs[i]->virt_addr;
         model->sizes[i] = attr.n_elems;
     }
-    if ((status = yolov8_init(&model->decoder, told)) != 0) fail(OTHER_MODEL, "model.h: %s", yolov8_message(status));
+    if ((status = rv1106_init(&model->decoder, expected)) != 0)
+        fail(OTHER_MODEL, "model.h: %s", rv1106_message(status));
     fputs("{\"runtime\": ", results);
     print_text(version.api_version);
     fputs(", \"driver\": ", results);
@@ -216,24 +217,24 @@ static void close_model(board_model *model)
 {
     int i;
     rknn_destroy_mem(model->context, model->input);
-    for (i = 0; i < yolov8_this_model.output_count; i++) rknn_destroy_mem(model->context, model->outputs[i]);
+    for (i = 0; i < RV1106_MODEL.output_count; i++) rknn_destroy_mem(model->context, model->outputs[i]);
     rknn_destroy(model->context);
 }
 
 /* Run the model on `image`; returns the time of rknn_run in microseconds. */
 static long long run_model(const board_model *model)
 {
-    const size_t width = CHANNELS * (size_t)yolov8_this_model.width;
+    const size_t width = CHANNELS * (size_t)RV1106_MODEL.width;
     long long start, used;
     int y, i, status;
-    for (y = 0; y < yolov8_this_model.height; y++)
+    for (y = 0; y < RV1106_MODEL.height; y++)
         memcpy((uint8_t *)model->input->virt_addr + (size_t)y * model->row, image + (size_t)y * width, width);
     rknn_mem_sync(model->context, model->input, RKNN_MEMORY_SYNC_TO_DEVICE);
     start = now_us();
     status = rknn_run(model->context, NULL);
     used = now_us() - start;
     if (status != RKNN_SUCC) fail(RUN_FAILED, "rknn_run gives %d", status);
-    for (i = 0; i < yolov8_this_model.output_count; i++)
+    for (i = 0; i < RV1106_MODEL.output_count; i++)
         rknn_mem_sync(model->context, model->outputs[i], RKNN_MEMORY_SYNC_FROM_DEVICE);
     return used;
 }
@@ -243,7 +244,7 @@ static void write_raw(const board_model *model, const char *folder, int number)
     char path[NAME_SIZE];
     FILE *file;
     int i;
-    for (i = 0; i < yolov8_this_model.output_count; i++) {
+    for (i = 0; i < RV1106_MODEL.output_count; i++) {
         const int length = snprintf(path, sizeof path, "%s/%d_output_%d.bin", folder, number, i);
         if (length < 0 || length >= (int)sizeof path) fail(USAGE, "the name of --raw is too long");
         if (!(file = fopen(path, "wb"))) fail(NOT_WRITTEN, "%s cannot be written: %s", path, strerror(errno));
@@ -255,13 +256,13 @@ static void write_raw(const board_model *model, const char *folder, int number)
 /* Run the model on `image`, which was `width` x `height` pixels before its letterbox, and print what is found. */
 static void detect(const board_model *model, const options *wanted, const char *name, int width, int height, int number)
 {
-    const yolov8_letterbox fit = yolov8_fit(&yolov8_this_model, width, height);
+    const rv1106_letterbox fit = rv1106_fit(&RV1106_MODEL, width, height);
     const long long run = run_model(model), start = now_us();
-    const int count = yolov8_decode(&model->decoder, model->buffers, model->sizes, wanted->confidence, wanted->iou,
-                                    &fit, candidates, CANDIDATES, detections, YOLOV8_MODEL_MOST);
+    const int count = rv1106_decode(&model->decoder, model->buffers, model->sizes, wanted->confidence, wanted->iou,
+                                    &fit, candidates, CANDIDATES, detections, RV1106_MODEL_MOST);
     const long long used = now_us() - start;
     int i;
-    if (count < 0) fail(OTHER_MODEL, "%s cannot be decoded: %s", name, yolov8_message(count));
+    if (count < 0) fail(OTHER_MODEL, "%s cannot be decoded: %s", name, rv1106_message(count));
     if (wanted->raw) write_raw(model, wanted->raw, number);
     fputs("{\"image\": ", results);
     print_text(name);
@@ -281,8 +282,8 @@ static void detect_file(const board_model *model, const options *wanted, const c
     if (!file) fail(BAD_IMAGE, "%s cannot be read: %s", path, strerror(errno));
     size = fread(image, 1, sizeof image, file);
     fclose(file);
-    if (size != YOLOV8_MODEL_INPUT_BYTES)
-        fail(BAD_IMAGE, "%s is not the %d bytes of a letterboxed image", path, YOLOV8_MODEL_INPUT_BYTES);
+    if (size != RV1106_MODEL_INPUT_BYTES)
+        fail(BAD_IMAGE, "%s is not the %d bytes of a letterboxed image", path, RV1106_MODEL_INPUT_BYTES);
     detect(model, wanted, path, wanted->width, wanted->height, number);
 }
 
@@ -297,7 +298,7 @@ static int detect_stream(const board_model *model, const options *wanted)
         if (!end || sscanf(line, "%d %d %n", &width, &height, &begin) != 2 || !begin || width < 1 || height < 1)
             fail(BAD_IMAGE, "image %d of the stream does not begin with a line WIDTH HEIGHT NAME", number);
         *end = '\0';
-        if (fread(image, 1, YOLOV8_MODEL_INPUT_BYTES, stdin) != YOLOV8_MODEL_INPUT_BYTES)
+        if (fread(image, 1, RV1106_MODEL_INPUT_BYTES, stdin) != RV1106_MODEL_INPUT_BYTES)
             fail(BAD_IMAGE, "the stream ends within image %d, %s", number, line + begin);
         detect(model, wanted, line + begin, width, height, number);
     }
@@ -339,13 +340,13 @@ static int read_options(int argc, char **argv, options *wanted)
 
 int main(int argc, char **argv)
 {
-    options wanted = {NULL, YOLOV8_MODEL_CONFIDENCE, YOLOV8_MODEL_IOU, 0, 0, 0};
+    options wanted = {NULL, RV1106_MODEL_CONFIDENCE, RV1106_MODEL_IOU, 0, 0, 0};
     const int at = read_options(argc, argv, &wanted);
     static board_model model;
     int images = 0;
     if (!wanted.width) {
-        wanted.width = yolov8_this_model.width;
-        wanted.height = yolov8_this_model.height;
+        wanted.width = RV1106_MODEL.width;
+        wanted.height = RV1106_MODEL.height;
     }
     open_results();
     open_model(&model, argv[at]);

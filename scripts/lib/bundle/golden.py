@@ -1,4 +1,4 @@
-"""The files that a decoder is tried on: a image as the network sees it, its raw outputs, what is found in them.
+"""The files that a decoder is tried on: an image as the network sees it, its raw outputs, what is found in them.
 
 image.txt    width and height of the image
 input.rgb      the letterboxed image: height x width x 3 bytes, RGB
@@ -22,9 +22,10 @@ def write_outputs(folder: Path, tensors: list[RknnTensor], outputs: list[np.ndar
 
     Raises UserError when they are not what `tensors` describe.
     """
-    if [each.shape for each in outputs] != [each.shape for each in tensors]:
-        raise UserError(f"the simulator gives {[each.shape for each in outputs]}, the model has {tensors}")
-    (folder / "image.txt").write_text(f"{fit.source[0]} {fit.source[1]}\n")
+    shapes = [output.shape for output in outputs]
+    if shapes != [tensor.shape for tensor in tensors]:
+        raise UserError(f"the simulator gives {shapes}, the model has {tensors}")
+    (folder / "image.txt").write_text(f"{fit.source[0]} {fit.source[1]}\n", encoding="utf-8")
     for number, (output, tensor) in enumerate(zip(outputs, tensors)):
         native = to_native(quantize(output, tensor), tensor.native_shape)
         (folder / f"output_{number}.bin").write_bytes(native.tobytes())
@@ -43,5 +44,5 @@ def read_outputs(folder: Path, tensors: list[RknnTensor]) -> list[np.ndarray]:
 
 def read_fit(folder: Path, imgsz: ImageSize) -> Letterbox:
     """How the image of `folder` lies in the input."""
-    width, height = map(int, (folder / "image.txt").read_text().split())
+    width, height = map(int, (folder / "image.txt").read_text(encoding="utf-8").split())
     return fit_of((width, height), imgsz)

@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,23 +10,27 @@ from lib import tasks
 from lib.accuracy.average_precision import average_precision
 from lib.accuracy.detection_set import DetectionSet
 from lib.accuracy.inference import evaluation_images
-from lib.bundle import BOARD_PROGRAM, DECODER, HERE, program
-from lib.bundle.check import CONTRACT, checksums, problems, write_checksums
-from lib.bundle.contract import contract
+from lib.accuracy.metrics import ComparedMetrics, Metrics
+from lib.bundle import BOARD_PROGRAM, DECODER, HERE, headers, program
+from lib.bundle.check import checksums, problems, write_checksums
+from lib.bundle.contract import CONTRACT, Contract, Proof
+from lib.bundle.describe import accuracy_of, describe
 from lib.bundle.model_h import model_h
-from lib.bundle.proof import Proven, prove, write_golden
+from lib.bundle.proof import ProvenImage, prove, write_golden
 from lib.bundle.readme import readme
 from lib.data.calibration import calibration_images
 from lib.data.names import read_names
+from lib.detector.output_spec import OutputSpec
 from lib.graph.onnx_file import load
 from lib.graph.output_spec import output_spec_of
 from lib.npu import toolkit
 from lib.npu.rknn_file import read_rknn
+from lib.npu.verdict import Judgement
 from lib.results import run_files
 from lib.results.rounding import MAP_DIGITS
 from lib.results.sweep import Variant
 from lib.step.errors import UserError
-from lib.step.files import read_json, require, write_json, write_text
+from lib.step.files import require, write_text
 
 
 class Evaluation(NamedTuple):
@@ -51,60 +56,70 @@ def make(
     processes: int,
     cc: list[str],
     folder: Path,
-) -> dict:
+) -> Proof:
     """Make the bundle of a variant from the files of a run's folder, as the new `folder`; `cc` compiles its program.
 
-    Returns its proof: images, detections, box_px, score, map50_95. Raises UserError when C and Python disagree, when
-    C's mAP is not the one that was measured, or the bundle does not pass its own check.
+    Raises UserError when C and Python disagree, when C's mAP is not the one that was measured, or the bundle does not
+    pass its own check.
     """
-    model = run_files.rknn_model(run, variant)
-    exported = read_json(run_files.exported_metrics(run, variant))
-    int8 = read_json(run_files.metrics(run, variant))
-    verdict = read_json(run_files.rknn(run, variant, "verdict.json"))["verdict"]
-    onnx = run_files.onnx(run, variant, variant.head)
-    outputs = output_spec_of(load(require(onnx, "model")))
-    agreed = contract(read_rknn(model), variant, outputs, evaluation.names, exported, int8, verdict)
+    int8 = ComparedMetrics.read(run_files.metrics(run, variant))
+    spec = output_spec_of(load(require(run_files.onnx(run, variant, variant.head), "model")))
+    contract = _contract(run, variant, spec, evaluation, int8)
     folder.mkdir(parents=True)
-    shutil.copyfile(model, folder / "model.rknn")
-    for name in (*DECODER, *BOARD_PROGRAM):
+    shutil.copyfile(run_files.rknn_model(run, variant), folder / "model.rknn")
+    for name in (*headers(spec), DECODER, *BOARD_PROGRAM):
         shutil.copyfile(HERE / name, folder / name)
-    write_text(folder / "model.h", model_h(agreed))
-    calibration = calibration_images(run_files.calibration(run, variant))
+    write_text(folder / "model.h", model_h(contract))
+    onnx, calibration = run_files.onnx(run, variant, variant.head), run_files.calibration(run, variant)
     with tempfile.TemporaryDirectory() as scratch:
         binary = Path(scratch, "decode")
         program.build(folder, cc, binary)
-        with toolkit.quantized(onnx, calibration, platform, variant.algorithm) as session:
-            proven = prove(session.simulate, agreed, binary, evaluation.images, processes)
-            write_golden(session.simulate, agreed, _most_shown(proven, evaluation), folder / "golden")
-    precision = _mean_average_precision(proven, evaluation, outputs.task)
-    if abs(precision - int8["map50_95"]) > 0.5 * 10**-MAP_DIGITS:
-        raise UserError(f"decode.h gives mAP50-95 {precision:.5f}, Python measured {int8['map50_95']:.5f}")
-    agreed["accuracy"]["part"] = evaluation.part
-    agreed["proof"] = _summary(proven) | {"map50_95": round(precision, MAP_DIGITS)}
-    write_text(folder / "README.md", readme(agreed))
-    write_json(folder / CONTRACT, agreed | {"files": checksums(folder)})
+        with toolkit.quantized(onnx, calibration_images(calibration), platform, variant.algorithm) as session:
+            proven = prove(session.simulate, contract, binary, evaluation.images, processes)
+            write_golden(session.simulate, contract, _most_shown(proven, evaluation), folder / "golden")
+    contract = replace(contract, proof=_proof(proven, evaluation, spec.task, int8.map50_95))
+    write_text(folder / "README.md", readme(contract))
+    replace(contract, files=checksums(folder)).write(folder / CONTRACT)
     write_checksums(folder)
     if wrong := problems(folder, cc):
         raise UserError(f"the bundle of {variant.title()} does not pass its own check: {'; '.join(wrong)}")
-    return agreed["proof"]
+    return contract.proof
 
 
-def _mean_average_precision(proven: list[Proven], evaluation: Evaluation, task: str) -> float:
+def _contract(run: Path, variant: Variant, spec: OutputSpec, evaluation: Evaluation, int8: Metrics) -> Contract:
+    """The contract of a variant with the metrics `int8`, before its proof."""
+    fp32 = Metrics.read(run_files.exported_metrics(run, variant))
+    verdict = Judgement.read(run_files.rknn(run, variant, "verdict.json")).verdict
+    return describe(
+        read_rknn(run_files.rknn_model(run, variant)),
+        variant,
+        spec,
+        evaluation.names,
+        accuracy_of(fp32, int8, evaluation.part),
+        verdict,
+    )
+
+
+def _proof(proven: list[ProvenImage], evaluation: Evaluation, task: str, measured: float) -> Proof:
+    """The proof of all images. Raises UserError when C's mAP50-95 is not the one `measured` by Python."""
+    precision = _mean_average_precision(proven, evaluation, task)
+    if abs(precision - measured) > 0.5 * 10**-MAP_DIGITS:
+        raise UserError(f"decode.h gives mAP50-95 {precision:.5f}, Python measured {measured:.5f}")
+    count, box, score = zip(*(image.rounding for image in proven))
+    return Proof(len(proven), sum(count), max(box), max(score), round(precision, MAP_DIGITS))
+
+
+def _mean_average_precision(proven: list[ProvenImage], evaluation: Evaluation, task: str) -> float:
     """mAP50-95 of what the C program found."""
-    images = [path.name for path in evaluation.images]
-    detections = DetectionSet(images, [each.size for each in proven], [each.found for each in proven], task)
+    images, sizes = [path.name for path in evaluation.images], [image.size for image in proven]
     truth = [
         tasks.get(task).ground_truth(evaluation.dataset, image, size, len(evaluation.names))
-        for image, size in zip(images, detections.sizes)
+        for image, size in zip(images, sizes)
     ]
+    detections = DetectionSet(images, sizes, [image.detections for image in proven], task)
     return average_precision(truth, detections, evaluation.names).map50_95
 
 
-def _summary(proven: list[Proven]) -> dict:
-    count, box, score = zip(*(each.agreement for each in proven))
-    return {"images": len(proven), "detections": sum(count), "box_px": max(box), "score": max(score)}
-
-
-def _most_shown(proven: list[Proven], evaluation: Evaluation) -> Path:
+def _most_shown(proven: list[ProvenImage], evaluation: Evaluation) -> Path:
     """The image in which most is found with the suggested threshold, the first of equals."""
     return evaluation.images[max(range(len(proven)), key=lambda i: proven[i].shown)]

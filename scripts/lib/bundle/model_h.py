@@ -1,85 +1,130 @@
 """model.h: what of the contract the C code needs, as constants."""
 
 import math
+import zlib
 
 import numpy as np
 
-from lib.bundle.contract import decoding_of, outputs_of
-from lib.detector.families.anchors import AnchorLayer
+from lib.bundle import headers
+from lib.bundle.c_names import c_prefix
+from lib.bundle.contract import Contract
 from lib.detector.nms import IOU
 
+# What model.h calls by the model's prefix, and for a program with one model by MODEL as well.
+_MACROS = ("CONFIDENCE", "IOU", "MOST", "TOOLKIT", "INPUT_BYTES", "BYTES")
 
-def model_h(agreed: dict) -> str:
+
+def model_h(contract: Contract) -> str:
     """The text of model.h for a contract."""
-    outputs = outputs_of(agreed)
-    rows = "\n".join(f"        {_row(each)}, /* {_comment(each.name)} */" for each in outputs)
-    names = "\n".join(f"    {_quoted(name)}," for name in agreed["classes"])
-    image, thresholds = agreed["input"], agreed["thresholds"]
-    decoding = decoding_of(agreed)
+    prefix = c_prefix(contract.variant)
+    body = _body(contract, prefix)
+    checksum = f"{zlib.crc32(body.encode()):#010x}"
+    guard = f"{prefix.upper()}_H"
     return f"""\
 /* Made from model.json; change nothing here. */
-#ifndef YOLOV8_MODEL_H
-#define YOLOV8_MODEL_H
+#ifndef {guard}
+#define {guard} {checksum}
 
-#include "decode.h"
-
-#define YOLOV8_MODEL_CONFIDENCE {_number(thresholds["confidence"])}
-{_iou(thresholds["iou"])}
-#define YOLOV8_MODEL_MOST {thresholds["most_detections"]}
-#define YOLOV8_MODEL_TOOLKIT {_quoted(agreed["toolkit"].split()[-1])}
-#define YOLOV8_MODEL_INPUT_BYTES {math.prod(image["shape"])}
-#define YOLOV8_MODEL_BYTES {sum(math.prod(each.native_shape) for each in outputs)}
-
-static const yolov8_model yolov8_this_model = {{
-    /* head, family, end2end, input width, height, classes, outputs */
-    YOLOV8_{decoding.head.upper()}, YOLOV8_{agreed["family"].upper()}, {int(decoding.end2end)},
-    {image["width"]}, {image["height"]}, {decoding.classes}, {len(outputs)},
-    {{
-        /* channels, height, width, c1, c2, zero point, scale */
-{rows}
-    }},
-    /* layers with anchors, and of each: stride, anchors, new_coords, scale_x_y, sides of the anchors */
-    {len(decoding.family.c_layers())},
-    {{
-{_layers(decoding.family.c_layers())}
-    }},
-}};
-
-static const char *const yolov8_names[] = {{
-{names}
-}};
-
+{body}
+#elif {guard} != {checksum}
+#error "two different models are called {prefix}: give one of them another name in the config"
 #endif
 """
 
 
-def _row(output) -> str:
-    _, c1, height, width, c2 = output.native_shape
-    words = (output.shape[1], height, width, c1, c2, output.zero_point, _number(output.scale))
-    return f"{{{', '.join(map(str, words))}}}"
+def _body(contract: Contract, prefix: str) -> str:
+    spec, thresholds = contract.output_spec(), contract.thresholds
+    levels, details = spec.family.levels(), spec.family.c_details()
+    tensors = contract.tensors()
+    includes = "\n".join(f'#include "{name}"' for name in headers(spec))
+    values = (
+        _number(thresholds.confidence),
+        _iou(thresholds.iou),
+        thresholds.most_detections,
+        _quoted(contract.toolkit.split()[-1]),
+        math.prod(contract.input.shape),
+        sum(math.prod(tensor.native_shape) for tensor in tensors),
+    )
+    macros = "\n".join(f"#define {prefix.upper()}_{name} {value}" for name, value in zip(_MACROS, values))
+    level_rows = "\n".join(f"        {_initializer(level)}," for level in levels)
+    outputs = "\n".join(f"        {_row(tensor)}, /* {_comment(tensor.name)} */" for tensor in tensors)
+    names = "\n".join(f"    {_quoted(name)}," for name in contract.classes)
+    return f"""\
+{includes}
+
+{macros}
+
+{_details(contract.family, prefix, details)}\
+static const rv1106_model {prefix} = {{
+    /* head, family, end2end, input width, height, classes */
+    RV1106_{spec.head.upper()}, &rv1106_{contract.family}, {int(spec.end2end)}, \
+{contract.input.width}, {contract.input.height}, {spec.classes},
+    /* levels, and of each: stride, predictions in a cell; what the family's header wants to know of them besides */
+    {len(levels)},
+    {{
+{level_rows}
+    }},
+    {f"{prefix}_details" if details else "NULL"},
+    /* outputs, and of each: channels, height, width, c1, c2, zero point, scale */
+    {len(tensors)},
+    {{
+{outputs}
+    }},
+}};
+
+static const char *const {prefix}_names[] = {{
+{names}
+}};
+
+{_aliases(prefix)}"""
+
+
+def _details(family: str, prefix: str, details: tuple[tuple, ...]) -> str:
+    """An array of what the family's header wants to know of each level; nothing where it wants nothing."""
+    if not details:
+        return ""
+    rows = "".join(f"    {_initializer(detail)},\n" for detail in details)
+    return f"static const rv1106_{family}_details {prefix}_details[] = {{\n{rows}}};\n\n"
+
+
+def _aliases(prefix: str) -> str:
+    """Names that are the same for every model: main.c and detect.c, and whoever replaces one model by another."""
+    names = {"": prefix, "_NAMES": f"{prefix}_names"} | {f"_{name}": f"{prefix.upper()}_{name}" for name in _MACROS}
+    defined = "\n".join(f"#define RV1106_MODEL{name} {meant}" for name, meant in names.items())
+    removed = "\n".join(f"#undef RV1106_MODEL{name}" for name in names)
+    return f"""\
+/* The same for a program with one model. With two there are the names above alone: these would be either's. */
+#ifndef RV1106_MODEL_H
+#define RV1106_MODEL_H
+{defined}
+#else
+{removed}
+#endif
+"""
+
+
+def _row(tensor) -> str:
+    _, c1, height, width, c2 = tensor.native_shape
+    return _initializer((tensor.shape[1], height, width, c1, c2, tensor.zero_point, np.float32(tensor.scale)))
 
 
 def _iou(threshold: float | None) -> str:
     if threshold is None:
-        return f"#define YOLOV8_MODEL_IOU {_number(IOU)} /* not looked at: the model is end2end, without NMS */"
-    return f"#define YOLOV8_MODEL_IOU {_number(threshold)}"
-
-
-def _layers(layers: tuple[AnchorLayer, ...]) -> str:
-    return "\n".join(f"        {_layer(each)}," for each in layers) or "        {0, 0, 0, 0, {{0, 0}}},"
-
-
-def _layer(layer: AnchorLayer) -> str:
-    # decode.h multiplies by the float32 that Python multiplies by.
-    sides = ", ".join("{" + ", ".join(_number(np.float32(side)) for side in anchor) + "}" for anchor in layer.anchors)
-    words = (layer.stride, len(layer.anchors), int(layer.new_coords), repr(float(layer.scale_x_y)))
-    return f"{{{', '.join(map(str, words))}, {{{sides}}}}}"
+        return f"{_number(IOU)} /* not looked at: the model is end2end, without NMS */"
+    return _number(threshold)
 
 
 def _number(value: float) -> str:
     """A float constant that reads back as the same float32."""
     text = f"{value:.9g}"
     return f"{text}f" if "." in text or "e" in text else f"{text}.0f"
+
+
+def _initializer(value: tuple | int | float | np.float32) -> str:
+    """A value as C reads it: float32 as float, other floats as double, a tuple as a struct or an array."""
+    if isinstance(value, tuple):
+        return f"{{{', '.join(map(_initializer, value))}}}"
+    return _number(value) if isinstance(value, np.float32) else repr(value)
 
 
 def _quoted(name: str) -> str:

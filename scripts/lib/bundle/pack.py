@@ -10,7 +10,7 @@ def pack(folder: Path) -> Path:
     """Write `folder`.zip beside `folder`; its members lie below the folder's name. Returns the zip's path."""
     target = folder.with_name(f"{folder.name}.zip")
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-        for file in sorted(each for each in folder.rglob("*") if each.is_file()):
+        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
             member = zipfile.ZipInfo(str(Path(folder.name) / file.relative_to(folder)), EARLIEST)
             member.external_attr = 0o644 << 16
             member.compress_type = zipfile.ZIP_DEFLATED

@@ -4,6 +4,7 @@ import os
 import shlex
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -42,18 +43,18 @@ def build(folder: Path, cc: list[str], program: Path) -> None:
 
 def run(program: Path, folder: Path, *thresholds: float, emulator: tuple[str, ...] = ()) -> Instances:
     """What the program finds in the outputs in `folder`. Raises UserError when it fails."""
-    command = [*emulator, str(program.resolve()), str(folder), *(f"{each:.9g}" for each in thresholds)]
+    command = [*emulator, str(program.resolve()), str(folder), *(f"{threshold:.9g}" for threshold in thresholds)]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace")
     if done.returncode:
         raise UserError(f"the decoder ended with {done.returncode}: {done.stderr.strip()[-500:]}")
     return read_detections(done.stdout)
 
 
-def write_detections(found: Instances, names: list[str]) -> str:
+def write_detections(detections: Instances, names: Sequence[str]) -> str:
     """Detections as main.c prints them: class number, score, x1, y1, x2, y2, class name; a line each."""
     return "".join(
         f"{c} {score:.6f} {box[0]:.4f} {box[1]:.4f} {box[2]:.4f} {box[3]:.4f} {names[c]}\n"
-        for c, score, box in zip(found.classes, found.scores, found.boxes)
+        for c, score, box in zip(detections.classes, detections.scores, detections.boxes)
     )
 
 

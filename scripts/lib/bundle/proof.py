@@ -9,8 +9,8 @@ import numpy as np
 
 from lib.accuracy.inference import over_images
 from lib.bundle import golden, program
-from lib.bundle.agreement import Agreement, compare
-from lib.bundle.contract import decoding_of, outputs_of
+from lib.bundle.contract import Contract
+from lib.bundle.same_detections import Rounding, demand_same
 from lib.data.images import read_image
 from lib.data.letterbox import Letterbox, letterbox
 from lib.detector.instances import Instances
@@ -18,64 +18,65 @@ from lib.detector.nms import CONFIDENCE, IOU
 from lib.step.errors import UserError
 
 
-class Proven(NamedTuple):
+class ProvenImage(NamedTuple):
     """One image's proof, at the thresholds that mAP is measured with."""
 
-    agreement: Agreement
-    found: Instances  # by the C program
-    shown: int  # how many detections the suggested confidence threshold leaves
+    rounding: Rounding
+    detections: Instances  # by the C program
+    shown: int  # how many of them the suggested confidence threshold leaves
     size: tuple[int, int]
 
 
-def prove(simulator, agreed: dict, binary: Path, images: list[Path], processes: int) -> list[Proven]:
+def prove(simulator, contract: Contract, binary: Path, images: list[Path], processes: int) -> list[ProvenImage]:
     """Prove the compiled decoder `binary` of a contract on each of `images`; `simulator()` opens the INT8 model.
 
     Raises UserError at the first image on which the two differ.
     """
-    work = partial(_prove, agreed, binary)
+    work = partial(_prove, contract, binary)
     return over_images(simulator, work, images, processes, "prove decode.h")
 
 
-def write_golden(simulator, agreed: dict, image: Path, folder: Path) -> None:
+def write_golden(simulator, contract: Contract, image: Path, folder: Path) -> None:
     """Write the golden files of one image into the new `folder`, expectations found by Python."""
     folder.mkdir()
-    over_images(simulator, partial(_write_golden, agreed, folder), [image], 1, "golden files")
+    over_images(simulator, partial(_write_golden, contract, folder), [image], 1, "golden files")
 
 
-def recompute(agreed: dict, folder: Path) -> Instances:
+def recompute(contract: Contract, folder: Path) -> Instances:
     """What Python finds in the golden outputs in `folder`, with the suggested thresholds."""
-    outputs = golden.read_outputs(folder, outputs_of(agreed))
-    return _shown(agreed, outputs, golden.read_fit(folder, decoding_of(agreed).imgsz))
+    outputs = golden.read_outputs(folder, contract.tensors())
+    return _shown(contract, outputs, golden.read_fit(folder, contract.input.imgsz))
 
 
-def _prove(agreed: dict, binary: Path, run, path: Path) -> Proven:
-    _, fit, outputs = _simulate(agreed, run, path)
+def _prove(contract: Contract, binary: Path, run, path: Path) -> ProvenImage:
+    _, fit, outputs = _simulate(contract, run, path)
     with tempfile.TemporaryDirectory() as scratch:
-        golden.write_outputs(Path(scratch), outputs_of(agreed), outputs, fit)
-        found = program.run(binary, Path(scratch), CONFIDENCE, IOU)
+        golden.write_outputs(Path(scratch), contract.tensors(), outputs, fit)
+        detections = program.run(binary, Path(scratch), CONFIDENCE, IOU)
     try:
-        agreement = compare(decoding_of(agreed).instances(outputs, fit), found)
+        rounding = demand_same(contract.output_spec().instances(outputs, fit), detections)
     except UserError as error:
         raise UserError(f"decode.h does not find in {path} what Python finds: {error}; nothing was written") from None
-    shown = int((found.scores > agreed["thresholds"]["confidence"]).sum())
-    return Proven(agreement, found, shown, fit.source)
+    shown = int((detections.scores > contract.thresholds.confidence).sum())
+    return ProvenImage(rounding, detections, shown, fit.source)
 
 
-def _write_golden(agreed: dict, folder: Path, run, path: Path) -> None:
-    fitted, fit, outputs = _simulate(agreed, run, path)
-    golden.write_outputs(folder, outputs_of(agreed), outputs, fit)
+def _write_golden(contract: Contract, folder: Path, run, path: Path) -> None:
+    fitted, fit, outputs = _simulate(contract, run, path)
+    golden.write_outputs(folder, contract.tensors(), outputs, fit)
     (folder / "input.rgb").write_bytes(fitted.tobytes())
-    found = _shown(agreed, outputs, fit)
-    (folder / "detections.txt").write_text(program.write_detections(found, agreed["classes"]))
+    detections = _shown(contract, outputs, fit)
+    (folder / "detections.txt").write_text(program.write_detections(detections, contract.classes), encoding="utf-8")
 
 
-def _simulate(agreed: dict, run, path: Path) -> tuple[np.ndarray, Letterbox, list[np.ndarray]]:
-    fitted, fit = letterbox(read_image(path), decoding_of(agreed).imgsz)
+def _simulate(contract: Contract, run, path: Path) -> tuple[np.ndarray, Letterbox, list[np.ndarray]]:
+    fitted, fit = letterbox(read_image(path), contract.input.imgsz)
     return fitted, fit, run(fitted)
 
 
-def _shown(agreed: dict, outputs: list[np.ndarray], fit: Letterbox) -> Instances:
+def _shown(contract: Contract, outputs: list[np.ndarray], fit: Letterbox) -> Instances:
     """Detections with the suggested thresholds."""
-    thresholds = agreed["thresholds"]
-    confidence, iou, most = (thresholds[name] for name in ("confidence", "iou", "most_detections"))
-    return decoding_of(agreed).instances(outputs, fit, confidence, iou, most)
+    suggested = contract.thresholds
+    return contract.output_spec().instances(
+        outputs, fit, suggested.confidence, suggested.iou, suggested.most_detections
+    )

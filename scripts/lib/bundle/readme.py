@@ -4,65 +4,70 @@ from string import Template
 
 import numpy as np
 
-from lib.bundle import HERE
-from lib.bundle.contract import outputs_of
+from lib.bundle import HERE, headers
+from lib.bundle.c_names import c_prefix
+from lib.bundle.contract import Contract
 from lib.detector import families
 from lib.npu.rknn_file import RknnTensor, dequantize
+from lib.npu.verdict import Verdict
 from lib.results.rounding import MAP_DIGITS
-from lib.results.sweep import Variant
+from lib.step.typed_json import to_json
 
 _NO_NMS = (
-    " The model's head is one-to-one: it predicts each object once, so there is no NMS, and `YOLOV8_MODEL_IOU` is not "
+    " The model's head is one-to-one: it predicts each object once, so there is no NMS, and `RV1106_MODEL_IOU` is not "
     "looked at."
 )
 
 
-def readme(agreed: dict) -> str:
+def readme(contract: Contract) -> str:
     """The text of README.md for a contract with its proof."""
-    image, thresholds, accuracy, proof = (agreed[name] for name in ("input", "thresholds", "accuracy", "proof"))
-    return Template((HERE / "README.template.md").read_text()).substitute(
-        thresholds | {"iou": "none" if agreed["end2end"] else thresholds["iou"]},
+    accuracy, proof = to_json(contract.accuracy), contract.proof
+    return Template((HERE / "README.template.md").read_text(encoding="utf-8")).substitute(
+        to_json(contract.thresholds) | {"iou": "none" if contract.end2end else contract.thresholds.iou},
         **{name: f"{value:.{MAP_DIGITS}f}" for name, value in accuracy.items() if name.startswith("map")},
-        images=accuracy["images"],
-        title=Variant(**agreed["variant"]).title(),
-        platform=agreed["platform"],
-        toolkit=agreed["toolkit"],
-        input_name=image["name"],
-        width=image["width"],
-        height=image["height"],
-        fill=image["letterbox"]["fill"][0],
-        outputs=_outputs(agreed),
-        family_name=agreed["family"],
-        family=families.get(agreed["family"]).title,
-        nms=_NO_NMS if agreed["end2end"] else "",
-        verdict=_verdict(agreed["verdict"]),
-        proven_images=proof["images"],
-        proven_detections=proof["detections"],
-        box_px=f"{proof['box_px']:.1g}",
-        score=f"{proof['score']:.1g}",
-        proven_map=f"{proof['map50_95']:.{MAP_DIGITS}f}",
-        held_out=" that it was not calibrated with" if accuracy["part"] == "heldout" else "",
+        images=contract.accuracy.images,
+        title=contract.variant.title(),
+        platform=contract.platform,
+        toolkit=contract.toolkit,
+        input_name=contract.input.name,
+        width=contract.input.width,
+        height=contract.input.height,
+        fill=contract.input.letterbox.fill[0],
+        outputs=_outputs(contract),
+        family_name=contract.family,
+        family=families.get(contract.family).title,
+        headers=", ".join(f"`{name}`" for name in headers(contract.output_spec())),
+        prefix=c_prefix(contract.variant),
+        macros=c_prefix(contract.variant).upper(),
+        nms=_NO_NMS if contract.end2end else "",
+        verdict=_verdict(contract.verdict),
+        proven_images=proof.images,
+        proven_detections=proof.detections,
+        box_px=f"{proof.box_px:.1g}",
+        score=f"{proof.score:.1g}",
+        proven_map=f"{proof.map50_95:.{MAP_DIGITS}f}",
+        held_out=" that it was not calibrated with" if contract.accuracy.part == "heldout" else "",
     )
 
 
-def _outputs(agreed: dict) -> str:
+def _outputs(contract: Contract) -> str:
     """The outputs as a Markdown table."""
-    confidence = agreed["thresholds"]["confidence"]
+    confidence = contract.thresholds.confidence
     title = ["#", "name", "logical shape", "in memory", "padding", "bytes", "scale", "zero point"]
     rows = [[*title, str(confidence), "channels"], ["---"] * (len(title) + 2)]
-    for told, output in zip(agreed["outputs"], outputs_of(agreed)):
-        channels = "; ".join(f"{which}: {what}" for which, what in told["channels"].items())
+    for output in contract.outputs:
+        channels = "; ".join(f"{which}: {what}" for which, what in output.channels.items())
         rows.append(
             [
-                told["index"],
-                f"`{told['name']}`",
-                told["shape"],
-                f"{told['layout']} {told['native_shape']}",
-                told["padding_channels"],
-                told["bytes"],
-                f"{told['scale']:.9g}",
-                told["zero_point"],
-                _stored_limit(output, confidence) if "score" in channels or "objectness" in channels else "",
+                output.index,
+                f"`{output.name}`",
+                list(output.shape),
+                f"{output.layout} {list(output.native_shape)}",
+                output.padding_channels,
+                output.bytes,
+                f"{output.scale:.9g}",
+                output.zero_point,
+                _stored_limit(output.tensor(), confidence) if "score" in channels or "objectness" in channels else "",
                 channels,
             ]
         )
@@ -76,5 +81,5 @@ def _stored_limit(output: RknnTensor, threshold: float) -> int | str:
     return int(below[-1]) if len(below) else "all are above"
 
 
-def _verdict(verdict: dict) -> str:
-    return f"{verdict['result']} ({verdict['basis']}): {verdict['reason']}; {verdict['advice']}."
+def _verdict(verdict: Verdict) -> str:
+    return f"{verdict.result} ({verdict.basis}): {verdict.reason}; {verdict.advice}."

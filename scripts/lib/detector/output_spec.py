@@ -88,6 +88,6 @@ class OutputSpec(JsonRecord):
         return cls.from_json(value, f"the model's metadata {METADATA_KEY}")
 
     def _require_maps(self, raw: list[np.ndarray]) -> None:
-        shapes, expected = [output.shape for output in raw], [each.shape(self.imgsz) for each in self.maps()]
+        shapes, expected = [output.shape for output in raw], [output.shape(self.imgsz) for output in self.maps()]
         if shapes != expected:
             raise UserError(f"outputs {shapes} are not the 'split' head of {self.imgsz}: {expected} are expected")

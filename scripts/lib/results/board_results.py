@@ -32,7 +32,7 @@ class ImageDifference(JsonRecord):
 
 @dataclass(frozen=True)
 class Agreement(JsonRecord):
-    """How far the board finds what the simulator finds, as `lib.board.summary.agreement` measures it."""
+    """How far the board finds what the simulator finds, as `lib.board.summary` measures it."""
 
     confidence: float
     detections: int

@@ -8,7 +8,6 @@ from lib.step.errors import UserError
 from lib.step.files import require
 
 EXPORTED, ADAPTED = "exported", "adapted"
-BOARD_RAN, BOARD_REFUSED = "ran", "refused"  # the result in a board.json
 
 
 def onnx(run: Path, variant: Variant, stage: str) -> Path:

@@ -1,10 +1,12 @@
 """The variants of a sweep."""
 
+from dataclasses import make_dataclass
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
 from lib.data.imgsz import parse_imgsz
+from lib.step.typed_json import from_json
 
 
 class Variant(NamedTuple):
@@ -15,6 +17,16 @@ class Variant(NamedTuple):
     head: str
     algorithm: str
     max_images: int
+
+    @classmethod
+    def from_json(cls, value, where) -> "Variant":
+        """The variant that `to_json` wrote. Raises UserError, as typed_json does, for anything else."""
+        keys = make_dataclass(cls.__name__, cls.__annotations__.items())
+        return cls(**vars(from_json(keys, value, where)))
+
+    def to_json(self) -> dict:
+        """The variant as JSON's own types."""
+        return self._asdict()
 
     def order(self):
         """The key that tables are sorted by: sizes by their area."""

@@ -1,27 +1,35 @@
-/* decode.h as a shared library, for the property tests to call. */
-#include "decode.h"
+/* decode.h and the families' headers as a shared library, for the property tests to call. */
+#include "anchors.h"
+#include "dfl.h"
+#include "distances.h"
 
-int shim_init(yolov8_decoder *decoder, const yolov8_model *model) { return yolov8_init(decoder, model); }
+int shim_init(rv1106_decoder *decoder, const rv1106_model *model) { return rv1106_init(decoder, model); }
 
-yolov8_letterbox shim_fit(const yolov8_model *model, int width, int height) { return yolov8_fit(model, width, height); }
+rv1106_letterbox shim_fit(const rv1106_model *model, int width, int height) { return rv1106_fit(model, width, height); }
 
-int shim_decode(const yolov8_decoder *decoder, const int8_t *const *buffers, const size_t *sizes, float confidence,
-                float iou, const yolov8_letterbox *fit, yolov8_candidate *candidates, int candidate_capacity,
-                yolov8_detection *detections, int capacity)
+int shim_decode(const rv1106_decoder *decoder, const int8_t *const *buffers, const size_t *sizes, float confidence,
+                float iou, const rv1106_letterbox *fit, rv1106_candidate *candidates, int candidate_capacity,
+                rv1106_detection *detections, int capacity)
 {
-    return yolov8_decode(decoder, buffers, sizes, confidence, iou, fit, candidates, candidate_capacity, detections,
+    return rv1106_decode(decoder, buffers, sizes, confidence, iou, fit, candidates, candidate_capacity, detections,
                          capacity);
 }
 
-float shim_iou(const float *a, const float *b) { return yolov8_iou(a, b); }
+float shim_iou(const float *a, const float *b) { return rv1106_iou(a, b); }
 
-int shim_any_above(const int8_t *bytes, int limit) { return yolov8_any_above(bytes, limit) != 0; }
+int shim_any_above(const int8_t *bytes, int limit) { return rv1106_any_above(bytes, limit) != 0; }
 
-void shim_score_limits(const yolov8_output *objectness, const yolov8_output *scores, float confidence, int limits[256])
+void shim_anchors_limits(const rv1106_output *objectness, const rv1106_output *scores, float confidence, int limits[256])
 {
-    yolov8_score_limits(objectness, scores, confidence, limits);
+    rv1106_anchors_limits(objectness, scores, confidence, limits);
 }
 
-double shim_exp(double x) { return yolov8_exp(x); }
+double shim_exp(double x) { return rv1106_exp(x); }
 
-size_t shim_decoder_size(void) { return sizeof(yolov8_decoder); }
+size_t shim_decoder_size(void) { return sizeof(rv1106_decoder); }
+
+const rv1106_family *shim_family(int number)
+{
+    static const rv1106_family *const families[] = {&rv1106_dfl, &rv1106_distances, &rv1106_anchors};
+    return families[number];
+}

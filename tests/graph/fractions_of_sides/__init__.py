@@ -34,6 +34,7 @@ class Fractions(Family):
 
     name: ClassVar[str] = "fractions"
     title: ClassVar[str] = "fractions of the input's sides"
+    c_header: ClassVar[str] = "fractions.h"
     stride: int
 
     @property
@@ -62,6 +63,10 @@ class Fractions(Family):
 
     def limits(self, head):
         return ()
+
+    @classmethod
+    def from_contract(cls, shapes, strides, metadata):
+        return cls(*strides)
 
 
 def cut_at(graph):

@@ -37,6 +37,13 @@ class OutputMap(JsonRecord):
         return 1, self.channels, *cells(imgsz, self.stride)
 
 
+class Level(NamedTuple):
+    """The maps of one stride (input pixels a cell), or of one layer with anchors, and the predictions in each cell."""
+
+    stride: int
+    per_cell: int
+
+
 class Limit(NamedTuple):
     """How many of `what` a model has, and how many the C decoder has room for."""
 
@@ -49,12 +56,12 @@ class Family(JsonRecord, ABC):
     """How a detector's maps become boxes and scores. Each family is a frozen dataclass of what differs in it.
 
     name: what it is called in files. title: what its box maps hold, for people. c_header: the file of lib.bundle that
-    decodes it on the board.
+    decodes its maps on the board, and defines `rv1106_{name}`.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
-    c_header: ClassVar[str] = "decode.h"
+    c_header: ClassVar[str]
     strides: tuple[int, ...]  # of its maps, in their order; a field or a property
 
     @abstractmethod
@@ -94,12 +101,18 @@ class Family(JsonRecord, ABC):
         return {}
 
     @classmethod
-    def from_contract(cls, shapes: list[tuple[int, ...]], metadata: dict[str, str]) -> "Family":
-        """The family of a bundle's model, from its outputs' shapes and `contract_metadata`."""
-        return cls()
+    def from_contract(
+        cls, shapes: list[tuple[int, ...]], strides: tuple[int, ...], metadata: dict[str, str]
+    ) -> "Family":
+        """The family of a bundle's model, from its outputs' shapes and strides and `contract_metadata`."""
+        return cls(strides=strides)
 
-    def c_layers(self) -> tuple:
-        """The layers with anchors that a C program must know; empty for most."""
+    def levels(self) -> tuple[Level, ...]:
+        """Its levels, in the order of their predictions."""
+        return tuple(Level(stride, 1) for stride in self.strides)
+
+    def c_details(self) -> tuple[tuple, ...]:
+        """What the C header's `rv1106_{name}_details` holds of each level, field by field; empty for most."""
         return ()
 
     def to_json(self) -> dict:

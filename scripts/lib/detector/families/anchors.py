@@ -24,12 +24,12 @@ from typing import ClassVar
 import numpy as np
 
 from lib.data.imgsz import ImageSize
-from lib.detector.families import Family, Limit, OutputMap, cells, register, span
+from lib.detector.families import Family, Level, Limit, OutputMap, cells, register, span
 from lib.detector.families.sides import REAL
-from lib.step.typed_json import from_json
+from lib.step.typed_json import JsonRecord, from_json, to_json
 
 CONTRACT_KEY = "rv1106.darknet"  # of model.json's metadata, which holds the layers as JSON
-MOST_LAYERS, MOST_ANCHORS = 6, 16  # that decode.h has room for: layers, anchors of one
+MOST_LAYERS, MOST_ANCHORS = 6, 16  # that decode.h and anchors.h have room for: layers, anchors of one
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,17 @@ class AnchorLayer:
         )
 
 
+@dataclass(frozen=True)
+class _ContractLayer(JsonRecord):
+    """A layer as model.json's metadata tell it."""
+
+    stride: int
+    anchors: tuple[tuple[float, float], ...]
+    classes: int
+    scale_x_y: float
+    new_coords: bool
+
+
 @register
 @dataclass(frozen=True)
 class Anchors(Family):
@@ -77,6 +88,7 @@ class Anchors(Family):
 
     name: ClassVar[str] = "anchors"
     title: ClassVar[str] = "Darknet's anchors"
+    c_header: ClassVar[str] = "anchors.h"
     layers: tuple[AnchorLayer, ...]
 
     @property
@@ -86,7 +98,7 @@ class Anchors(Family):
 
     def maps(self, classes: int) -> tuple[OutputMap, ...]:
         """Three a layer: the box map as the network gives it, objectness and scores after sigmoid."""
-        return tuple(each for layer in self.layers for each in layer.maps(classes))
+        return tuple(output for layer in self.layers for output in layer.maps(classes))
 
     def points(self, imgsz: ImageSize) -> int:
         """One an anchor and cell of each layer."""
@@ -154,36 +166,42 @@ class Anchors(Family):
     def contract_metadata(self, classes: int) -> dict[str, str]:
         """The layers as JSON, each with the number of classes."""
         layers = [
-            {
-                "stride": layer.stride,
-                "anchors": layer.anchors,
-                "classes": classes,
-                "scale_x_y": layer.scale_x_y,
-                "new_coords": layer.new_coords,
-            }
+            _ContractLayer(layer.stride, layer.anchors, classes, layer.scale_x_y, layer.new_coords)
             for layer in self.layers
         ]
-        return {CONTRACT_KEY: json.dumps(layers)}
+        return {CONTRACT_KEY: json.dumps(to_json(layers))}
 
     @classmethod
-    def from_contract(cls, shapes: list[tuple[int, ...]], metadata: dict[str, str]) -> "Anchors":
-        """The layers of `contract_metadata`."""
-        layers = [
-            {key: value for key, value in layer.items() if key != "classes"}
-            for layer in json.loads(metadata[CONTRACT_KEY])
-        ]
-        return cls(tuple(from_json(AnchorLayer, layer, CONTRACT_KEY) for layer in layers))
+    def from_contract(
+        cls, shapes: list[tuple[int, ...]], strides: tuple[int, ...], metadata: dict[str, str]
+    ) -> "Anchors":
+        """The layers of `contract_metadata`. Raises UserError for others, ValueError where it is no JSON."""
+        layers = from_json(tuple[_ContractLayer, ...], json.loads(metadata.get(CONTRACT_KEY, "")), CONTRACT_KEY)
+        return cls(
+            tuple(AnchorLayer(layer.stride, layer.anchors, layer.scale_x_y, layer.new_coords) for layer in layers)
+        )
 
-    def c_layers(self) -> tuple[AnchorLayer, ...]:
-        """All of them."""
-        return self.layers
+    def levels(self) -> tuple[Level, ...]:
+        """A layer each."""
+        return tuple(Level(layer.stride, len(layer.anchors)) for layer in self.layers)
+
+    def c_details(self) -> tuple[tuple, ...]:
+        """The options of each layer, and its anchors as the float32 that `decode_maps` multiplies by."""
+        return tuple(
+            (
+                int(layer.new_coords),
+                float(layer.scale_x_y),
+                tuple(tuple(map(np.float32, side)) for side in layer.anchors),
+            )
+            for layer in self.layers
+        )
 
 
 def _decode_layer(layer: AnchorLayer, imgsz: ImageSize, box, objectness, scores) -> np.ndarray:
     """Predictions float64 [A*H*W, 4+C]; decode.h, which has another exp, then rounds them to the same float32."""
     box, objectness, scores = (
-        each.reshape(-1, len(layer.anchors), *layer.cells(imgsz)).astype(np.float64)
-        for each in (box, objectness, scores)
+        values.reshape(-1, len(layer.anchors), *layer.cells(imgsz)).astype(np.float64)
+        for values in (box, objectness, scores)
     )
     if layer.new_coords:
         shift, size = box[:2], (2 * box[2:]) ** 2

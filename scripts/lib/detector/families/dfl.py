@@ -14,7 +14,7 @@ from lib.detector.families.sides import REAL, SIDES, SIDES_TO_BOX, Sides
 from lib.detector.head import SPLIT
 
 BINS = 16
-MOST_BINS = 32  # that decode.h has room for
+MOST_BINS = 32  # that dfl.h has room for
 
 
 @register
@@ -24,6 +24,7 @@ class Dfl(Sides):
 
     name: ClassVar[str] = "dfl"
     title: ClassVar[str] = "distances of a box's sides as bins (DFL)"
+    c_header: ClassVar[str] = "dfl.h"
     bins: int = BINS
 
     def distances(self, sides: np.ndarray) -> np.ndarray:
@@ -52,9 +53,9 @@ class Dfl(Sides):
         return (Limit(self.bins, MOST_BINS, "bins a side"),) if head == SPLIT else ()
 
     @classmethod
-    def from_contract(cls, shapes: list[tuple[int, ...]], metadata: dict[str, str]) -> "Dfl":
+    def from_contract(cls, shapes: list[tuple[int, ...]], strides: tuple[int, ...], metadata: dict[str, str]) -> "Dfl":
         """Bins by the first map; the one output of the head `single` is beyond them."""
-        return cls(bins=shapes[0][1] // len(SIDES)) if len(shapes) > 1 else cls()
+        return cls(strides, shapes[0][1] // len(SIDES)) if len(shapes) > 1 else cls(strides)
 
 
 def mean_bins(logits: np.ndarray) -> np.ndarray:

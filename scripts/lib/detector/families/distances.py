@@ -16,6 +16,7 @@ class Distances(Sides):
 
     name: ClassVar[str] = "distances"
     title: ClassVar[str] = "distances of a box's sides, without a DFL"
+    c_header: ClassVar[str] = "distances.h"
     bins: ClassVar[int] = 0
 
     def distances(self, sides: np.ndarray) -> np.ndarray:

@@ -89,4 +89,4 @@ class Sides(Family):
 
 def _cells_first(maps: list[np.ndarray]) -> np.ndarray:
     """Feature maps [1, K, H, W] of all strides as one [N, K]."""
-    return np.concatenate([each.reshape(each.shape[1], -1).T for each in maps]).astype(np.float32)
+    return np.concatenate([values.reshape(values.shape[1], -1).T for values in maps]).astype(np.float32)

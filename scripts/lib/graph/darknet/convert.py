@@ -170,7 +170,7 @@ def _add_route(graph: Graph, layer: Route, inputs: list[str], name: str, _) -> s
 
 def _add_group(graph: Graph, tensor: str, channels: int, group_id: int, name: str) -> str:
     """Channels group_id * channels … of a tensor, `channels` of them."""
-    bounds = (np.array([each], np.int64) for each in (group_id * channels, (group_id + 1) * channels, 1))
+    bounds = (np.array([bound], np.int64) for bound in (group_id * channels, (group_id + 1) * channels, 1))
     return graph.add("Slice", [tensor, *bounds], name)
 
 

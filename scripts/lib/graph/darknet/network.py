@@ -52,8 +52,8 @@ def read_network(path: Path, imgsz: ImageSize | None = None) -> Network:
     network = Network(path, imgsz, tuple(layers))
     classes = {layer.classes for layer in network.heads}
     if len(classes) != 1:
-        found = f"[yolo] layers of {sorted(classes)} classes" if classes else "no [yolo] layer"
-        raise UserError(f"{path} has {found}; a detector with one number of classes is expected")
+        heads = f"[yolo] layers of {sorted(classes)} classes" if classes else "no [yolo] layer"
+        raise UserError(f"{path} has {heads}; a detector with one number of classes is expected")
     strides = [layer.head.stride for layer in network.heads]
     if len(set(strides)) < len(strides):
         raise UserError(f"{path} has two [yolo] layers of one stride ({strides}); each is expected to have its own")
@@ -117,7 +117,7 @@ def _route(section: Section, layers: list[Layer], image: Shape) -> Route:
 def _shortcut(section: Section, layers: list[Layer], image: Shape) -> Shortcut:
     source, shape = _previous(layers, image)
     sources = (source, *(_numbered(section, number, layers) for number in section.integers("from")))
-    others = [layers[each].shape for each in sources[1:]]
+    others = [layers[source].shape for source in sources[1:]]
     if any(other != shape for other in others):
         raise section.error(f"{_spell(shape)} cannot be added to {', '.join(map(_spell, others))}")
     return Shortcut(section, sources, shape, _activation(section, "linear"))
@@ -135,7 +135,7 @@ def _yolo(section: Section, layers: list[Layer], image: Shape) -> Yolo:
     if len(anchors) != 2 * count or min(anchors) <= 0:
         raise section.error(f"{count} anchors of a width and a height above 0 are expected, not {anchors}")
     mask = section.integers("mask") if "mask" in section.options else list(range(count))
-    if not all(0 <= each < count for each in mask) or len(set(mask)) < len(mask):
+    if not all(0 <= number < count for number in mask) or len(set(mask)) < len(mask):
         raise section.error(f"mask {mask} names anchors that are not in 0..{count - 1}, or one twice")
     classes = section.integer("classes", 20, least=1)
     if channels != len(mask) * (5 + classes):
@@ -154,7 +154,7 @@ def _yolo(section: Section, layers: list[Layer], image: Shape) -> Yolo:
             f"with new_coords={int(new_coords)} an ungrouped [convolutional] with activation={expected} "
             "is expected before it"
         )
-    used = tuple((anchors[2 * each], anchors[2 * each + 1]) for each in mask)
+    used = tuple((anchors[2 * number], anchors[2 * number + 1]) for number in mask)
     head = AnchorLayer(stride, used, section.number("scale_x_y", 1.0), new_coords)
     return Yolo(section, (source,), (channels, height, width), head, classes)
 
@@ -218,10 +218,10 @@ def _previous(layers: list[Layer], image: Shape) -> tuple[int, Shape]:
 
 def _numbered(section: Section, number: int, layers: list[Layer]) -> int:
     """A layer's number, where negative ones count back from here."""
-    found = number + len(layers) if number < 0 else number
-    if not 0 <= found < len(layers):
+    position = number + len(layers) if number < 0 else number
+    if not 0 <= position < len(layers):
         raise section.error(f"layer {number} does not exist before it ({len(layers)} layers do)")
-    return found
+    return position
 
 
 def _activation(section: Section, default: str) -> str:

@@ -25,10 +25,10 @@ def read_weights(path: Path, network: Network) -> dict[int, tuple[np.ndarray, np
     convolutions = {number: layer for number, layer in enumerate(network.layers) if isinstance(layer, Convolutional)}
     header = _header_bytes(path)
     needed = header + _FLOAT.itemsize * sum(map(_count, convolutions.values()))
-    if (found := path.stat().st_size) != needed:
-        reason = "it is cut off" if found < needed else f"{found - needed} are left over"
+    if (size := path.stat().st_size) != needed:
+        reason = "it is cut off" if size < needed else f"{size - needed} are left over"
         raise UserError(
-            f"weights {path} hold {found} bytes, {network.path} needs {needed}: {reason}, or the two files do not "
+            f"weights {path} hold {size} bytes, {network.path} needs {needed}: {reason}, or the two files do not "
             "belong together"
         )
     numbers = np.fromfile(path, _FLOAT, offset=header)

@@ -38,14 +38,14 @@ def add_predictions(
         boxes.append(graph.add("Concat", [centres, sizes], f"{box}/pixels", axis=1))
         scores.append(graph.add("Mul", [probabilities, objectness], f"{probabilities}/product"))
     parts = [
-        graph.add("Concat", each, f"{output}/{name}", axis=2) for name, each in (("boxes", boxes), ("scores", scores))
+        graph.add("Concat", parts, f"{output}/{name}", axis=2) for name, parts in (("boxes", boxes), ("scores", scores))
     ]
     return graph.add("Concat", parts, output, axis=1)
 
 
 def _part(graph: Graph, box: str, first: int, end: int) -> str:
     """Quantities first..end-1 of a flat box map."""
-    bounds = (np.array([each], np.int64) for each in (first, end, 1))
+    bounds = (np.array([bound], np.int64) for bound in (first, end, 1))
     return graph.add("Slice", [box, *bounds], f"{box}/{first}")
 
 
@@ -84,5 +84,5 @@ def _npu_sizes(graph: Graph, layer: AnchorLayer, imgsz: ImageSize, logits: str, 
 
 
 def _clip(graph: Graph, tensor: str, low: float, high: float) -> str:
-    limits = (np.array(each, np.float32) for each in (low, high))
+    limits = (np.array(limit, np.float32) for limit in (low, high))
     return graph.add("Clip", [tensor, *limits], f"{tensor}/limited")

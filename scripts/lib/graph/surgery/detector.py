@@ -24,17 +24,15 @@ class Detector:
 
     The two Concats over strides may be one, with a Split behind it. bins: R of a DFL (a Softmax over the bins of a
     side), 0 where the box map holds the sides' distances. boxes: [1, 4, N]. scores: [1, C, N]. joined: their Concat,
-    [1, 4+C, N]. softmax: what the DFL's Softmax makes, None without one. box_maps: [1, 4*R, H, W], or [1, 4, H, W],
-    largest first. class_maps: [1, C, H, W] likewise, before any sigmoid. sigmoids: how many the class scores pass.
-    transposed: the output is [1, N, 4+C]. end2end: the output is [1, K, 6], the K best predictions of a one-to-one
-    head, which needs no NMS.
+    [1, 4+C, N]. box_maps: [1, 4*R, H, W], or [1, 4, H, W], largest first. class_maps: [1, C, H, W] likewise, before any
+    sigmoid. sigmoids: how many the class scores pass. transposed: the output is [1, N, 4+C]. end2end: the output is
+    [1, K, 6], the K best predictions of a one-to-one head, which needs no NMS.
     """
 
     bins: int
     boxes: str
     scores: str
     joined: str
-    softmax: str | None
     box_maps: tuple[str, ...]
     class_maps: tuple[str, ...]
     sigmoids: int
@@ -52,8 +50,8 @@ def find_detector(graph: Graph) -> Detector:
     joined, transposed = (_before_selection(graph), False) if end2end else _before_transpose(graph, graph.output)
     node = graph.producer(joined)
     if node is None or not _joins_boxes_and_scores(graph, node):
-        found = "an input" if node is None else f"{node.op_type} of {len(node.input)}"
-        raise UserError(f"the output is no Concat of boxes and scores but {found}{_resembles(graph, node)}; {EXPECTED}")
+        maker = "an input" if node is None else f"{node.op_type} of {len(node.input)}"
+        raise UserError(f"the output is no Concat of boxes and scores but {maker}{_resembles(graph, node)}; {EXPECTED}")
     boxes, scores = node.input
     if graph.shape(boxes)[1:2] != (BOX,):
         raise UserError(f"the first part of the output has shape {list(graph.shape(boxes))}, not [1, 4, N]; {EXPECTED}")
@@ -70,7 +68,6 @@ def find_detector(graph: Graph) -> Detector:
         boxes,
         scores,
         joined,
-        softmax.output[0] if softmax else None,
         box_maps,
         _largest_first(graph, class_maps),
         passed.pop(),
@@ -81,9 +78,9 @@ def find_detector(graph: Graph) -> Detector:
 
 def require_strides(graph: Graph, maps) -> None:
     """Raises UserError unless `maps`, largest first, are of strides 8, 16 and 32."""
-    expected, found = _cells(graph), [graph.shape(name)[2:] for name in maps]
-    if found != expected:
-        raise UserError(f"feature maps of {found} cells at the outputs; strides {STRIDES} would give {expected}")
+    expected, actual = _cells(graph), [graph.shape(name)[2:] for name in maps]
+    if actual != expected:
+        raise UserError(f"feature maps of {actual} cells at the outputs; strides {STRIDES} would give {expected}")
 
 
 def selects(graph: Graph) -> bool:
@@ -197,8 +194,8 @@ def _before_bins(graph: Graph, tensor: str) -> str:
     while len(graph.shape(tensor)) != 3:
         node = graph.producer(tensor)
         if node is None or node.op_type not in ("Reshape", "Transpose"):
-            found = "an input" if node is None else node.op_type
-            raise UserError(f"the DFL's Softmax reads {found}, not reshaped box logits [1, 4*R, N]; {EXPECTED}")
+            maker = "an input" if node is None else node.op_type
+            raise UserError(f"the DFL's Softmax reads {maker}, not reshaped box logits [1, 4*R, N]; {EXPECTED}")
         tensor = node.input[0]
     return tensor
 
@@ -213,12 +210,12 @@ def _sources(graph: Graph, tensor: str, first: int, count: int) -> list[tuple[st
     if kind == "Sigmoid":
         return [(name, sigmoids + 1) for name, sigmoids in _sources(graph, node.input[0], first, count)]
     if kind == "Concat" and _axis(graph, node) == 2 and len(shape) == 3:
-        return [source for each in node.input for source in _sources(graph, each, first, count)]
+        return [source for name in node.input for source in _sources(graph, name, first, count)]
     if kind == "Concat" and _axis(graph, node) == 1:
-        for each in node.input:
-            channels = graph.shape(each)[1]
+        for name in node.input:
+            channels = graph.shape(name)[1]
             if first >= 0 and first + count <= channels:
-                return _sources(graph, each, first, count)
+                return _sources(graph, name, first, count)
             first -= channels
     if kind in ("Split", "Slice") and (start := _first_channel(graph, node, tensor)) is not None:
         return _sources(graph, node.input[0], first + start, count)
@@ -226,15 +223,15 @@ def _sources(graph: Graph, tensor: str, first: int, count: int) -> list[tuple[st
         return _sources(graph, node.input[0], first, count)
     if len(shape) == 4 and (first, count) == (0, shape[1]):
         return [(tensor, 0)]
-    found = f"{kind} '{node.name}'" if node else "an input"
-    raise UserError(f"{found} stands where the feature maps of the strides should be joined; {EXPECTED}")
+    maker = f"{kind} '{node.name}'" if node else "an input"
+    raise UserError(f"{maker} stands where the feature maps of the strides should be joined; {EXPECTED}")
 
 
 def _first_channel(graph: Graph, node: onnx.NodeProto, tensor: str) -> int | None:
     """The channel of a Split's or Slice's input that `tensor` begins with; None where it cuts along another axis."""
     if node.op_type == "Split":
         place = list(node.output).index(tensor)
-        return sum(graph.shape(each)[1] for each in node.output[:place]) if _axis(graph, node) == 1 else None
+        return sum(graph.shape(name)[1] for name in node.output[:place]) if _axis(graph, node) == 1 else None
     starts, axes = graph.constant(node.input[1]), graph.constant(node.input[3]) if len(node.input) > 3 else None
     if starts is None or axes is None or axes.tolist() != [1]:
         return None

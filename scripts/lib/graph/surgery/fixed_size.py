@@ -18,9 +18,9 @@ def fix_size(model: onnx.ModelProto, size: ImageSize | None) -> tuple[onnx.Model
     """
     fixed = onnx.ModelProto()
     fixed.CopyFrom(model)
-    constants = {each.name for each in fixed.graph.initializer}
-    inputs = [each for each in fixed.graph.input if each.name not in constants]
-    shapes = [[d.dim_value for d in each.type.tensor_type.shape.dim] for each in inputs]
+    constants = {tensor.name for tensor in fixed.graph.initializer}
+    inputs = [tensor for tensor in fixed.graph.input if tensor.name not in constants]
+    shapes = [[d.dim_value for d in tensor.type.tensor_type.shape.dim] for tensor in inputs]
     if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][0] not in (0, 1) or shapes[0][1] not in (0, 3):
         raise UserError(f"the model's inputs are {shapes} (0: dynamic); one input [1, 3, height, width] is expected")
     _, _, height, width = shapes[0]
@@ -38,6 +38,6 @@ def fix_size(model: onnx.ModelProto, size: ImageSize | None) -> tuple[onnx.Model
             dimension.dim_value = value
         # Shapes downstream are those of the dynamic model; inference finds the new ones.
         del fixed.graph.value_info[:]
-        for each in fixed.graph.output:
-            each.type.tensor_type.ClearField("shape")
+        for output in fixed.graph.output:
+            output.type.tensor_type.ClearField("shape")
     return fixed, size

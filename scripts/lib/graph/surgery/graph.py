@@ -27,7 +27,7 @@ class Graph:
     @property
     def opset(self) -> int:
         """The version of ONNX's default operator set."""
-        return next((each.version for each in self.model.opset_import if each.domain in ("", "ai.onnx")), 0)
+        return next((entry.version for entry in self.model.opset_import if entry.domain in ("", "ai.onnx")), 0)
 
     @property
     def input(self) -> str:
@@ -35,7 +35,7 @@ class Graph:
 
         Raises UserError when it is not one input [1, 3, H, W] of known size.
         """
-        names = [each.name for each in self.model.graph.input if each.name not in self._constant]
+        names = [tensor.name for tensor in self.model.graph.input if tensor.name not in self._constant]
         shapes = [list(self.shape(name)) for name in names]
         if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][:2] != [1, 3] or not all(shapes[0]):
             raise UserError(
@@ -52,7 +52,7 @@ class Graph:
     @property
     def outputs(self) -> list[str]:
         """The names of all outputs."""
-        return [each.name for each in self.model.graph.output]
+        return [tensor.name for tensor in self.model.graph.output]
 
     @property
     def output(self) -> str:
@@ -68,14 +68,14 @@ class Graph:
     def tidy(self) -> None:
         """Drop nodes and constants that lead to no output, then read producers, constants and shapes anew."""
         graph = self.model.graph
-        needed = {each.name for each in graph.output}
+        needed = {tensor.name for tensor in graph.output}
         kept = []
         for node in reversed(graph.node):
             if needed & set(node.output):
                 kept.append(node)
                 needed.update(node.input)
         kept.reverse()
-        initializers = [each for each in graph.initializer if each.name in needed]
+        initializers = [tensor for tensor in graph.initializer if tensor.name in needed]
         _refill(graph.node, kept)
         _refill(graph.initializer, initializers)
         del graph.value_info[:]
@@ -84,12 +84,12 @@ class Graph:
         except (shape_inference.InferenceError, ValueError, MemoryError) as error:
             raise UserError(f"the model's shapes do not fit together: {str(error).splitlines()[0]}") from None
         self._producer = {name: node for node in graph.node for name in node.output}
-        self._constant = {each.name: each for each in graph.initializer}
+        self._constant = {tensor.name: tensor for tensor in graph.initializer}
         typed = [*inferred.input, *inferred.value_info, *inferred.output]
-        self._shape = {each.name: tuple(d.dim_value for d in each.type.tensor_type.shape.dim) for each in typed}
-        self._shape.update({name: tuple(each.dims) for name, each in self._constant.items()})
-        self._dtype = {each.name: each.type.tensor_type.elem_type for each in typed}
-        self._dtype.update({name: each.data_type for name, each in self._constant.items()})
+        self._shape = {tensor.name: tuple(d.dim_value for d in tensor.type.tensor_type.shape.dim) for tensor in typed}
+        self._shape.update({name: tuple(tensor.dims) for name, tensor in self._constant.items()})
+        self._dtype = {tensor.name: tensor.type.tensor_type.elem_type for tensor in typed}
+        self._dtype.update({name: tensor.data_type for name, tensor in self._constant.items()})
 
     def producer(self, tensor: str) -> onnx.NodeProto | None:
         """The node that makes `tensor`; None for inputs and initializers."""
@@ -120,12 +120,12 @@ class Graph:
     def add(self, op_type: str, inputs: list, output: str, before: onnx.NodeProto | None = None, **attributes) -> str:
         """Insert a node before another one (default: at the end); arrays among `inputs` become initializers."""
         names = []
-        for number, each in enumerate(inputs):
-            if isinstance(each, np.ndarray):
+        for number, source in enumerate(inputs):
+            if isinstance(source, np.ndarray):
                 name = f"{output}/{op_type}_{number}"
-                self.model.graph.initializer.append(numpy_helper.from_array(each, name))
-                each = name
-            names.append(each)
+                self.model.graph.initializer.append(numpy_helper.from_array(source, name))
+                source = name
+            names.append(source)
         node = helper.make_node(op_type, names, [output], name=f"{output}/{op_type}", **attributes)
         nodes = list(self.model.graph.node)
         at = len(nodes) if before is None else nodes.index(before)
@@ -144,8 +144,8 @@ class Graph:
     def rename(self, tensor: str, name: str) -> str:
         """Give the tensor that a node makes another name, for its readers too; returns the name."""
         for node in self.consumers(tensor):
-            for place, each in enumerate(node.input):
-                if each == tensor:
+            for place, read in enumerate(node.input):
+                if read == tensor:
                     node.input[place] = name
         node = self.producer(tensor)
         node.output[list(node.output).index(tensor)] = name
@@ -154,8 +154,8 @@ class Graph:
     def bypass(self, node: onnx.NodeProto) -> None:
         """Let the readers of a node's output read its first input."""
         for reader in self.consumers(node.output[0]):
-            for place, each in enumerate(reader.input):
-                if each == node.output[0]:
+            for place, read in enumerate(reader.input):
+                if read == node.output[0]:
                     reader.input[place] = node.input[0]
 
     def convert(self, opset: int) -> None:
@@ -183,9 +183,9 @@ class Graph:
 
 def attribute(node: onnx.NodeProto, name: str, default=None):
     """The value of a node's attribute, or `default`."""
-    for each in node.attribute:
-        if each.name == name:
-            return helper.get_attribute_value(each)
+    for entry in node.attribute:
+        if entry.name == name:
+            return helper.get_attribute_value(entry)
     return default
 
 

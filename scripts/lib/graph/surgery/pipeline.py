@@ -63,5 +63,5 @@ def passes_of(form: OutputForm, head: str) -> tuple[Pass, ...]:
 
 
 def _record(head: str, reference: ReferencePredictions, passes: list[dict]) -> dict:
-    worst = {key: max((each[key] for each in passes), default=0.0) for key in ("box_px", "score")}
+    worst = {key: max((differences[key] for differences in passes), default=0.0) for key in ("box_px", "score")}
     return {"head": head, "inputs": len(reference.inputs), **worst, "passes": passes}

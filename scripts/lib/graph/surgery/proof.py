@@ -47,14 +47,16 @@ class ReferencePredictions:
         Raises UserError, beginning with `failure`, when they are beyond `tolerance`.
         """
         predictions = self._predict(model, form)
-        before = [_clipped(each, self.imgsz) for each in self.predictions] if form.clipped else self.predictions
+        before = (
+            [_clipped(reference, self.imgsz) for reference in self.predictions] if form.clipped else self.predictions
+        )
         pairs = list(zip(before, predictions, strict=True))
         if self.form.spec.head == SELECTED:
             differences = [selection_difference(*pair, tolerance.score) for pair in pairs]
         else:
             differences = [_difference(*pair, failure) for pair in pairs]
         # A NaN stays one.
-        box, score = (float(np.max(each)) for each in zip(*differences))
+        box, score = (float(np.max(kind)) for kind in zip(*differences))
         allowed = tolerance.box * max(self.imgsz)
         # Written so that a NaN fails too.
         if not (box <= allowed and score <= tolerance.score):
@@ -69,7 +71,7 @@ class ReferencePredictions:
         session = open_session(model.SerializeToString())
         raw = (infer(session, to_tensor(image), form.names) for image in self.inputs)
         predictions = [form.predictions(outputs) for outputs in raw]
-        if not all(np.isfinite(each).all() for each in predictions):
+        if not all(np.isfinite(values).all() for values in predictions):
             raise UserError("the model's outputs are not all finite numbers; its weights are damaged")
         return predictions
 
@@ -102,8 +104,8 @@ def selection_difference(selected: np.ndarray, predictions: np.ndarray, rounding
     expected[: len(chosen)] = np.sort(chosen)[::-1]
     score = float(np.abs(best - expected).max()) if len(best) == len(selected) else np.inf
     box = 0.0
-    for row, each, value in zip(rows, classes, chosen):
-        alike = np.abs(predictions[:, 4 + each] - value) <= rounding
+    for row, class_id, value in zip(rows, classes, chosen):
+        alike = np.abs(predictions[:, 4 + class_id] - value) <= rounding
         distances = np.abs(predictions[alike, :4] - selected[row, :4]).max(axis=1)
         box = max(box, float(distances.min(initial=np.inf)))
     return box, score
@@ -117,17 +119,17 @@ def prove_same_outputs(before: onnx.ModelProto, after: onnx.ModelProto, images: 
     side. Raises UserError when it is more than rounding.
     """
     graph = Graph(before)
-    imgsz = input_size(before)
+    imgsz = graph.imgsz
     apart = partial(_selections_apart, max(imgsz)) if selects(graph) else _outputs_apart
-    sessions = [open_session(each.SerializeToString()) for each in (before, after)]
+    sessions = [open_session(model.SerializeToString()) for model in (before, after)]
     worst = 0.0
     for image in [*images, noise_image(imgsz, seed)]:
-        for expected, found in zip(*(infer(session, to_tensor(image)) for session in sessions), strict=True):
-            if expected.shape != found.shape:
-                raise UserError(f"the rewritten graph has an output {found.shape}, the one before it {expected.shape}")
-            if not np.isfinite(found).all():
+        for expected, now in zip(*(infer(session, to_tensor(image)) for session in sessions), strict=True):
+            if expected.shape != now.shape:
+                raise UserError(f"the rewritten graph has an output {now.shape}, the one before it {expected.shape}")
+            if not np.isfinite(now).all():
                 raise UserError("the rewritten graph gives values that are not finite")
-            worst = np.fmax(worst, apart(expected, found))
+            worst = np.fmax(worst, apart(expected, now))
     if worst > TOLERANCE.score:
         raise UserError(
             f"the rewritten graph computes something else: outputs differ by up to {worst:.3g} of their range "
@@ -136,15 +138,15 @@ def prove_same_outputs(before: onnx.ModelProto, after: onnx.ModelProto, images: 
     return float(worst)
 
 
-def _outputs_apart(expected: np.ndarray, found: np.ndarray) -> float:
-    expected, found = (each.reshape(*each.shape[:2], -1).astype(np.float64) for each in (expected, found))
+def _outputs_apart(expected: np.ndarray, now: np.ndarray) -> float:
+    expected, now = (outputs.reshape(*outputs.shape[:2], -1).astype(np.float64) for outputs in (expected, now))
     scale = np.maximum(1, np.abs(expected).max(axis=2, keepdims=True))
-    return (np.abs(expected - found) / scale).max()
+    return (np.abs(expected - now) / scale).max()
 
 
-def _selections_apart(side: int, expected: np.ndarray, found: np.ndarray) -> float:
-    classes = int(max(expected[..., -1].max(), found[..., -1].max())) + 1
-    pair = (decode_selected([each], classes) for each in (expected, found))
+def _selections_apart(side: int, expected: np.ndarray, now: np.ndarray) -> float:
+    classes = int(max(expected[..., -1].max(), now[..., -1].max())) + 1
+    pair = (decode_selected([outputs], classes) for outputs in (expected, now))
     box, score = selection_difference(*pair, TOLERANCE.score)
     return max(box / side, score)
 

@@ -61,7 +61,7 @@ def _groups(graph: Graph) -> dict[str, np.ndarray]:
         if node.output[0] not in scalable:
             pairs += _ties(graph, node, channels)
     labels = _connected(count, pairs)
-    return {name: labels[each] for name, each in channels.items()}
+    return {name: labels[numbers] for name, numbers in channels.items()}
 
 
 def _ties(graph: Graph, node: onnx.NodeProto, channels: dict[str, np.ndarray]) -> list[tuple]:
@@ -75,13 +75,13 @@ def _ties(graph: Graph, node: onnx.NodeProto, channels: dict[str, np.ndarray]) -
     elif node.op_type == "Concat" and attribute(node, "axis") == 1 and len(read) == len(node.input):
         moved = [np.concatenate(read)]
     elif node.op_type == "Slice" and (part := _sliced(graph, node)) is not None:
-        moved = [each[part] for each in read[:1]]
+        moved = [channels_read[part] for channels_read in read[:1]]
     else:
         moved = []
-    if moved and all(len(each) == len(made) for each in moved):
-        return [(each, made) for each in moved]
+    if moved and all(len(source) == len(made) for source in moved):
+        return [(source, made) for source in moved]
     touched = [channels[name] for name in (*node.input, *node.output) if name in channels]
-    return [(each, 0 * each) for each in touched]
+    return [(touched_channels, 0 * touched_channels) for touched_channels in touched]
 
 
 def _is_homogeneous_resize(node: onnx.NodeProto) -> bool:
@@ -92,15 +92,15 @@ def _is_homogeneous_resize(node: onnx.NodeProto) -> bool:
 def _sliced(graph: Graph, node: onnx.NodeProto) -> slice | None:
     """The channels that a Slice along axis 1 takes, or None where it cuts elsewhere or at run time."""
     values = [graph.constant(name) for name in node.input[1:]]
-    if len(values) < 3 or any(each is None or each.size != 1 for each in values) or values[2].item() != 1:
+    if len(values) < 3 or any(value is None or value.size != 1 for value in values) or values[2].item() != 1:
         return None
-    start, end, _, *step = (each.item() for each in values)
+    start, end, _, *step = (value.item() for value in values)
     return slice(start, end, *step)
 
 
 def _scalable_convolutions(graph: Graph) -> list[onnx.NodeProto]:
     """The convolutions whose weights are their own and known."""
-    initializers = {each.name for each in graph.model.graph.initializer}
+    initializers = {tensor.name for tensor in graph.model.graph.initializer}
     return [
         node
         for node in graph.model.graph.node
@@ -132,7 +132,7 @@ def _connected(count: int, pairs: list[tuple]) -> np.ndarray:
 
 def _free_tensors(groups: dict[str, np.ndarray]) -> list[str]:
     """The feature maps that have a channel with a scale to choose."""
-    return [name for name, each in groups.items() if each.any()]
+    return [name for name, labels in groups.items() if labels.any()]
 
 
 def _ranges(graph: Graph, tensors: list[str], images: list[np.ndarray]) -> dict[str, np.ndarray]:
@@ -156,11 +156,11 @@ def _ranges(graph: Graph, tensors: list[str], images: list[np.ndarray]) -> dict[
 
 def _factors(groups: dict[str, np.ndarray], ranges: dict[str, np.ndarray]) -> np.ndarray:
     """The factor of each group: it widens the group to the widest range among those that share a tensor with it."""
-    count = max(each.max() for each in groups.values()) + 1
+    count = max(labels.max() for labels in groups.values()) + 1
     range_of = np.zeros(count)
-    for name, each in ranges.items():
-        np.maximum.at(range_of, groups[name], each)
-    neighbours = [(each[:-1], each[1:]) for each in (groups[name][groups[name] > 0] for name in ranges)]
+    for name, widest_of in ranges.items():
+        np.maximum.at(range_of, groups[name], widest_of)
+    neighbours = [(tied[:-1], tied[1:]) for tied in (groups[name][groups[name] > 0] for name in ranges)]
     families = _connected(count, neighbours)
     widest = np.zeros(count)
     np.maximum.at(widest, families, range_of)
@@ -173,7 +173,7 @@ def _factors(groups: dict[str, np.ndarray], ranges: dict[str, np.ndarray]) -> np
 
 
 def _replace(graph: Graph, name: str, values: np.ndarray) -> None:
-    [old] = (each for each in graph.model.graph.initializer if each.name == name)
+    [old] = (tensor for tensor in graph.model.graph.initializer if tensor.name == name)
     old.CopyFrom(numpy_helper.from_array(values.astype(np.float32), name))
 
 

@@ -20,8 +20,8 @@ def needed(graph: Graph, form: OutputForm) -> bool:
     model = graph.model.graph
     typed = (*model.input, *model.output)
     return (
-        any(each.type.tensor_type.elem_type == TensorProto.FLOAT16 for each in typed)
-        or any(each.data_type == TensorProto.FLOAT16 for each in model.initializer)
+        any(tensor.type.tensor_type.elem_type == TensorProto.FLOAT16 for tensor in typed)
+        or any(tensor.data_type == TensorProto.FLOAT16 for tensor in model.initializer)
         or any(_casts_to_half(node) for node in model.node)
     )
 
@@ -29,17 +29,17 @@ def needed(graph: Graph, form: OutputForm) -> bool:
 def rewrite(graph: Graph, form: OutputForm) -> None:
     """Widen constants, inputs and outputs; drop casts that became idle."""
     model = graph.model.graph
-    for each in model.initializer:
-        _widen(each)
+    for tensor in model.initializer:
+        _widen(tensor)
     for node in model.node:
         for attribute in node.attribute:
             if attribute.type == AttributeProto.TENSOR:
                 _widen(attribute.t)
             elif node.op_type == "Cast" and attribute.name == "to" and attribute.i == TensorProto.FLOAT16:
                 attribute.i = TensorProto.FLOAT
-    for each in (*model.input, *model.output):
-        if each.type.tensor_type.elem_type == TensorProto.FLOAT16:
-            each.type.tensor_type.elem_type = TensorProto.FLOAT
+    for tensor in (*model.input, *model.output):
+        if tensor.type.tensor_type.elem_type == TensorProto.FLOAT16:
+            tensor.type.tensor_type.elem_type = TensorProto.FLOAT
     graph.tidy()
     for node in [node for node in model.node if node.op_type == "Cast"]:
         if graph.dtype(node.input[0]) == graph.dtype(node.output[0]) and node.output[0] not in graph.outputs:
@@ -47,7 +47,7 @@ def rewrite(graph: Graph, form: OutputForm) -> None:
 
 
 def _casts_to_half(node) -> bool:
-    return node.op_type == "Cast" and any(each.i == TensorProto.FLOAT16 for each in node.attribute)
+    return node.op_type == "Cast" and any(attribute.i == TensorProto.FLOAT16 for attribute in node.attribute)
 
 
 def _widen(tensor: TensorProto) -> None:

@@ -19,7 +19,7 @@ from lib.graph.surgery.passes.single_output import BOXES
 def rewrite(graph: Graph, form: OutputForm) -> None:
     """Insert the Clip."""
     [reader] = graph.consumers(BOXES)
-    limits = (np.array(each, np.float32) for each in (0, 1))
+    limits = (np.array(limit, np.float32) for limit in (0, 1))
     reader.input[0] = graph.add("Clip", [BOXES, *limits], f"{BOXES}/limited", before=reader)
 
 

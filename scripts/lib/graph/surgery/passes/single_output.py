@@ -43,7 +43,7 @@ def rewrite(graph: Graph, form: OutputForm) -> None:
     boxes = [_flat(graph, _boxes(graph, stride, imgsz, family), BOX + 1, stride, imgsz) for stride in family.strides]
     scores = [_flat(graph, f"scores_{stride}", classes, stride, imgsz) for stride in family.strides]
     joined = graph.add("Concat", boxes, BOXES, axis=3)
-    first, end, axis = (np.array([each], np.int64) for each in (0, BOX, 1))
+    first, end, axis = (np.array([bound], np.int64) for bound in (0, BOX, 1))
     parts = [
         graph.add("Slice", [joined, first, end, axis], f"{OUTPUT}/boxes"),
         graph.add("Concat", scores, f"{OUTPUT}/scores", axis=3),
@@ -91,7 +91,7 @@ def _boxes(graph: Graph, stride: int, imgsz: ImageSize, family: Sides) -> str:
 
 def _probabilities(graph: Graph, box: str) -> str:
     """Softmax over the bins of each side of a DFL's logits [1, 4*R, H, W], in the same places."""
-    sides = [graph.add("Softmax", [each], f"{each}/bins", axis=1) for each in graph.split(box, BOX)]
+    sides = [graph.add("Softmax", [side], f"{side}/bins", axis=1) for side in graph.split(box, BOX)]
     return graph.add("Concat", sides, f"{box}/bins", axis=1)
 
 

@@ -1,0 +1,154 @@
+"""The contract of a variant, from the built `.rknn` and from what was measured."""
+
+from lib import tasks
+from lib.accuracy.metrics import Metrics
+from lib.bundle.contract import Accuracy, Contract, InputSpec, LetterboxSpec, OutputTensor, Thresholds
+from lib.data.imgsz import ImageSize
+from lib.data.letterbox import GREY
+from lib.detector import families
+from lib.detector.head import SINGLE
+from lib.detector.nms import IOU, MOST
+from lib.detector.output_spec import OutputSpec
+from lib.npu.rknn_file import RknnFile, RknnTensor
+from lib.npu.verdict import Verdict
+from lib.results.rounding import MAP_DIGITS
+from lib.results.sweep import Variant
+from lib.step.errors import UserError
+
+# Ultralytics' own default for showing detections; the evaluation's 0.001 is for measuring mAP.
+CONFIDENCE = 0.25
+_JOINED = [
+    "real = (stored - zero_point) * scale; C = number of classes",
+    "cx = real[0, n] * input width; cy = real[1, n] * input height",
+    "w = real[2, n] * input width; h = real[3, n] * input height",
+    "score of class c = real[4 + c, n], a probability already: no sigmoid",
+]
+
+
+def describe(
+    model: RknnFile,
+    variant: Variant,
+    spec: OutputSpec,
+    names: list[str],
+    accuracy: Accuracy,
+    verdict: Verdict,
+) -> Contract:
+    """The contract of a variant, without its proof and the checksums of the bundle's files.
+
+    `spec` is what the model's ONNX says of its outputs; `verdict` is what judge.py says of the board. Raises UserError
+    for outputs that the C decoder does not read: that are not INT8, or have more of something than it has room for.
+    """
+    _require_decodable(model, spec)
+    return Contract(
+        variant=variant,
+        family=spec.family.name,
+        end2end=spec.end2end,
+        platform=model.platform,
+        toolkit=f"rknn-toolkit2 {model.toolkit}",
+        input=_input(model, spec.imgsz),
+        outputs=tuple(_output(tensor, spec, number) for number, tensor in enumerate(model.outputs)),
+        classes=tuple(names),
+        thresholds=_thresholds(spec.end2end),
+        metadata=spec.family.contract_metadata(spec.classes),
+        decode=_decode_lines(spec),
+        accuracy=accuracy,
+        verdict=verdict,
+        proof=None,
+        files={},
+    )
+
+
+def accuracy_of(fp32: Metrics, int8: Metrics, part: str) -> Accuracy:
+    """What evaluate.py found on the images of `part`, rounded as in the table."""
+    return Accuracy(
+        images=int8.images,
+        map50_95_fp32=round(fp32.map50_95, MAP_DIGITS),
+        map50_fp32=round(fp32.map50, MAP_DIGITS),
+        map50_95_int8=round(int8.map50_95, MAP_DIGITS),
+        map50_int8=round(int8.map50, MAP_DIGITS),
+        part=part,
+    )
+
+
+def _thresholds(end2end: bool) -> Thresholds:
+    return Thresholds(
+        confidence=CONFIDENCE,
+        confidence_why="what Ultralytics shows detections from; raise it for fewer false alarms, lower it to miss "
+        "less; mAP was measured from 0.001",
+        iou=None if end2end else IOU,
+        iou_why="a one-to-one head predicts each object once: there is no NMS that would need one"
+        if end2end
+        else "what mAP was measured with, and Ultralytics' default",
+        most_detections=MOST,
+    )
+
+
+def _require_decodable(model: RknnFile, spec: OutputSpec) -> None:
+    for output in model.outputs:
+        if output.dtype != "int8":
+            raise UserError(f"output '{output.name}' of the model is {output.dtype}; a bundle is made of int8 outputs")
+    for count, most, what in spec.family.limits(spec.head):
+        if count > most:
+            raise UserError(f"the model has {count} {what}, decode.h reads up to {most}; it can have no bundle")
+
+
+def _decode_lines(spec: OutputSpec) -> tuple[str, ...]:
+    """The way from stored bytes to detections, a sentence a step."""
+    return (
+        spec.family.order_line(),
+        *(_JOINED if spec.head == SINGLE else spec.family.contract_lines()),
+        *tasks.get(spec.task).contract_lines(spec),
+    )
+
+
+def _input(model: RknnFile, imgsz: ImageSize) -> InputSpec:
+    return InputSpec(
+        name=model.input.name,
+        width=imgsz.width,
+        height=imgsz.height,
+        shape=(1, imgsz.height, imgsz.width, 3),
+        layout="NHWC",
+        dtype="uint8",
+        colour_order="RGB",
+        mean=model.mean,
+        std=model.std,
+        normalization="in the model: it is given the bytes 0 to 255 and computes (pixel - mean) / std itself",
+        letterbox=LetterboxSpec(
+            fill=(GREY,) * 3,
+            scale="min(width / image width, height / image height), enlarging too",
+            resized="max(1, image side * scale rounded to whole pixels, halves to even), bilinear",
+            left="(width - resized width) / 2 rounded down",
+            top="(height - resized height) / 2 rounded down",
+        ),
+    )
+
+
+def _output(tensor: RknnTensor, spec: OutputSpec, number: int) -> OutputTensor:
+    batch, c1, height, width, c2 = tensor.native_shape
+    return OutputTensor(
+        index=number,
+        name=tensor.name,
+        shape=tensor.shape,
+        layout="NC1HWC2" if c2 > 1 else "NCHW",
+        native_shape=tensor.native_shape,
+        padding_channels=c1 * c2 - tensor.shape[1],
+        bytes=batch * c1 * height * width * c2,
+        dtype=tensor.dtype,
+        scale=tensor.scale,
+        zero_point=tensor.zero_point,
+        **_meaning(tensor, spec, number),
+    )
+
+
+def _meaning(tensor: RknnTensor, spec: OutputSpec, number: int) -> dict:
+    """The strides of an output, and what its channels hold; fields of an OutputTensor."""
+    if spec.head == SINGLE:
+        return {
+            "strides": spec.family.strides,
+            "channels": {
+                "0 to 3": "cx, cy, w, h, divided by the input's width and height",
+                families.span(4, tensor.shape[1] - 4): "score of class channel - 4",
+            },
+        }
+    output = spec.maps()[number]
+    return {"strides": (output.stride,), **spec.family.map_meaning(output)}

@@ -1,0 +1,64 @@
+/* The family DFL (YOLOv8, v9, v10, 11, 12, v5u): of each level a box map [1, 4 R, H/s, W/s], R bins for each of left,
+ * top, right, bottom, and scores [1, C, H/s, W/s]. A side's distance is the mean bin under the softmax of its bins
+ * (https://arxiv.org/abs/2006.04388), in strides from the cell's centre. */
+#ifndef RV1106_DFL_H
+#define RV1106_DFL_H
+
+#include "decode.h"
+
+enum { RV1106_MAX_BINS = 32 };
+
+static inline int rv1106_dfl_is_level(const rv1106_model *model, int level)
+{
+    return model->levels[level].per_cell == 1;
+}
+
+/* As many bins in all levels, whose logits span less than 700 (scale < 2.74), or exponentials would not fit; real ones
+ * span some 30. */
+static inline int rv1106_dfl_are_maps(const rv1106_model *model, int level, const rv1106_output *maps, int height,
+                                      int width)
+{
+    (void)level, (void)height, (void)width;
+    return maps->channels == model->outputs->channels && maps->channels >= 8 &&
+           maps->channels <= 4 * RV1106_MAX_BINS && maps->channels % 4 == 0 && !(maps->scale * 255 > 700);
+}
+
+/* table[0] is exp(real value), up to a common factor. */
+static inline void rv1106_dfl_fill(const rv1106_model *model, int level, const rv1106_output *map, double table[2][256])
+{
+    int stored;
+    (void)model, (void)level;
+    for (stored = -128; stored < 128; stored++)
+        table[0][stored + 128] = rv1106_exp(rv1106_real(map, stored) - (double)rv1106_real(map, 127));
+}
+
+/* Distance of one side of a box from its cell's centre, in strides. */
+static inline float rv1106_dfl_distance(const rv1106_source *source, const double table[256], int side)
+{
+    const int bins = source->map->channels / 4;
+    double sum = 0, weighted = 0;
+    int bin;
+    for (bin = 0; bin < bins; bin++) {
+        const double weight =
+            table[rv1106_stored(source->map, source->stored, side * bins + bin, source->cell) + 128];
+        sum += weight;
+        weighted += weight * bin;
+    }
+    return (float)(weighted / sum);
+}
+
+static inline void rv1106_dfl_box(const rv1106_decoder *decoder, const rv1106_source *source, float box[4])
+{
+    const double *table = decoder->table[source->level][0];
+    const int width = source->map->width, stride = decoder->model->levels[source->level].stride;
+    int axis;
+    for (axis = 0; axis < 2; axis++)
+        rv1106_span(axis ? source->cell / width : source->cell % width, rv1106_dfl_distance(source, table, axis),
+                    rv1106_dfl_distance(source, table, axis + 2), stride, &box[axis], &box[axis + 2]);
+}
+
+static const rv1106_family rv1106_dfl = {
+    2, rv1106_dfl_is_level, rv1106_dfl_are_maps, rv1106_dfl_fill, rv1106_gather_scores, rv1106_dfl_box,
+};
+
+#endif

@@ -1,0 +1,111 @@
+"""Models of any family and head with random sizes, scales and zero points, and random outputs of theirs."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from lib.bundle.contract import Accuracy, Contract
+from lib.bundle.describe import describe
+from lib.bundle.layout import to_native
+from lib.data.imgsz import ImageSize
+from lib.detector.families import Family
+from lib.detector.families.anchors import MOST_ANCHORS, MOST_LAYERS, AnchorLayer, Anchors
+from lib.detector.families.dfl import MOST_BINS, Dfl
+from lib.detector.families.distances import Distances
+from lib.detector.head import HEADS, SINGLE
+from lib.detector.output_spec import OutputSpec
+from lib.npu.rknn_file import RknnFile, RknnTensor, dequantize
+from lib.npu.verdict import Verdict
+from lib.results.sweep import Variant
+
+FAMILIES = (Dfl, Distances, Anchors)  # as tests/bundle/c/shim.c numbers them
+KINDS = tuple((family, head) for family in FAMILIES for head in HEADS)
+# Scales of what an output holds, smallest and largest.
+RANGES = {"joined": (1e-3, 0.05), "scores": (1e-3, 0.05), "logits": (1e-3, 2.7), "distances": (1e-3, 0.3)}
+
+
+class Case(NamedTuple):
+    """A model and INT8 values of its outputs, [1, C, H, W] each."""
+
+    spec: OutputSpec
+    tensors: list[RknnTensor]
+    stored: list[np.ndarray]
+
+    def natives(self) -> list[np.ndarray]:
+        """The outputs as the NPU leaves them."""
+        return [to_native(values, tensor.native_shape) for values, tensor in zip(self.stored, self.tensors)]
+
+    def floats(self) -> list[np.ndarray]:
+        """The outputs as the simulator gives them."""
+        return [dequantize(values, tensor) for values, tensor in zip(self.stored, self.tensors)]
+
+    def contract(self, model: str, names: list[str] | None = None) -> Contract:
+        """The contract of this model under a name, its classes called `names`."""
+        size = self.spec.imgsz
+        pixels = RknnTensor("images", (1, 3, *size[::-1]), (1, 1, *size[::-1], 3), "int8", 1 / 255, -128)
+        rknn = RknnFile(pixels, tuple(self.tensors), (0,) * 3, (255,) * 3, "2.3.2", "rv1106")
+        variant = Variant(model, str(size), self.spec.head, "normal", 8)
+        names = names or [f"class {number}" for number in range(self.spec.classes)]
+        accuracy = Accuracy(4, 0.5, 0.75, 0.5, 0.75, "heldout")
+        verdict = Verdict("runs", "a test", "none", "inferred", "")
+        return describe(rknn, variant, self.spec, names, accuracy, verdict)
+
+
+def random_case(seed: int) -> Case:
+    """A model of the family and head KINDS[seed % 6], of any size, scales and zero points."""
+    rng = np.random.default_rng(seed)
+    kind, head = KINDS[seed % len(KINDS)]
+    imgsz = ImageSize(*map(int, 32 * rng.integers(1, 5, 2)))
+    classes = int(rng.choice([1, 2, 4, 11, 12, 13, 80]))
+    spec = OutputSpec(imgsz, head, random_family(rng, kind), classes, end2end=bool(rng.random() < 0.3))
+    c2 = int(rng.choice([16, 16, 16, 8, 32, 5, 1, 0]))
+    tensors, stored = [], []
+    for number, (meaning, channels, height, width) in enumerate(shapes_of(spec)):
+        lowest, highest = RANGES[meaning]
+        scale = float(np.float32(np.exp(rng.uniform(np.log(lowest), np.log(highest)))))
+        zero_point = int(rng.choice([-128, -128, rng.integers(-128, 128)]))
+        lanes = c2 or channels  # one group of all channels is NHWC
+        native = (1, -(-channels // lanes), height, width, lanes)
+        tensors.append(RknnTensor(f"output{number}", (1, channels, height, width), native, "int8", scale, zero_point))
+        # Few levels make ties, many zeros make what a trained detector gives.
+        values = rng.integers(-128, 128, (1, channels, height, width))
+        if rng.random() < 0.5:
+            values = np.where(rng.random(values.shape) < 0.9, -128, values // 16 * 16)
+        stored.append(values.astype(np.int8))
+    return Case(spec, tensors, stored)
+
+
+def random_family(rng, kind: type[Family]) -> Family:
+    """One of FAMILIES, with any number of bins or layers that the C decoder takes."""
+    if kind is Anchors:
+        return Anchors(random_layers(rng))
+    return Dfl(bins=int(rng.choice([16, 16, 2, 5, MOST_BINS]))) if kind is Dfl else Distances()
+
+
+def random_layers(rng) -> tuple[AnchorLayer, ...]:
+    """Layers of different strides, in any order, as many as the C decoder takes or fewer."""
+    strides = rng.permutation([4, 8, 16, 32, 10, 13])[: rng.integers(1, MOST_LAYERS + 1)]
+    return tuple(
+        AnchorLayer(
+            int(stride),
+            tuple(map(tuple, rng.uniform(1, 200, (rng.integers(1, rng.choice([4, MOST_ANCHORS + 1])), 2)).tolist())),
+            float(rng.choice([1.0, 1.05, 1.2, 2.0])),
+            bool(rng.random() < 0.4),
+        )
+        for stride in strides
+    )
+
+
+def shapes_of(spec: OutputSpec) -> Iterator[tuple[str, int, int, int]]:
+    """What each output holds, and its channels, height and width."""
+    imgsz, family = spec.imgsz, spec.family
+    if spec.head == SINGLE:
+        yield "joined", 4 + spec.classes, family.points(imgsz), 1
+        return
+    layers = family.layers if isinstance(family, Anchors) else ()
+    probabilities = {layer.stride for layer in layers if layer.new_coords}
+    boxes = "distances" if isinstance(family, Distances) else "logits"
+    for output in spec.maps():
+        meaning = "scores" if output.role != "box" or output.stride in probabilities else boxes
+        yield meaning, *output.shape(imgsz)[1:]
