@@ -3,6 +3,7 @@ PYTHON ?= python3
 READY := .venv/.ready-$(shell cat requirements/*.txt | sha256sum | cut -c1-12)
 DOCS_READY := .venv-docs/.ready-$(shell cat requirements/docs.txt requirements/uv.txt | sha256sum | cut -c1-12)
 BIN := .venv/bin
+LOCK := uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header --no-annotate
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: help setup slurm demo test lint format docs lock screenshot clean
@@ -48,16 +49,17 @@ $(DOCS_READY):
 	touch $@
 
 lock: setup  ## resolve pyproject.toml into requirements/ anew
+	@# aarch64 gets the versions of x86-64.
 	for version in 3.10 3.11 3.12; do \
-		uv pip compile --quiet --upgrade pyproject.toml --group dev --python-version $$version \
-			--python-platform x86_64-manylinux_2_28 --generate-hashes --no-emit-index-url --no-header --no-annotate \
-			--output-file requirements/py$$(echo $$version | tr -d .).txt || exit 1; \
+		lock=requirements/py$$(echo $$version | tr -d .); \
+		project="pyproject.toml --group dev --python-version $$version"; \
+		$(LOCK) $$project --python-platform x86_64-manylinux_2_28 --output-file $$lock.txt && \
+		$(LOCK) $$project --python-platform aarch64-manylinux_2_28 --constraints $$lock.txt \
+			--output-file $$lock-aarch64.txt || exit 1; \
 	done
-	uv pip compile --quiet --upgrade --no-deps --group slurm --python-version 3.11 \
-		--python-platform x86_64-manylinux_2_28 --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	$(LOCK) --no-deps --group slurm --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
 		--output-file requirements/slurm.txt
-	uv pip compile --quiet --upgrade --group docs --universal --python-version 3.10 \
-		--generate-hashes --no-emit-index-url --no-header --no-annotate --output-file requirements/docs.txt
+	$(LOCK) --group docs --universal --python-version 3.10 --output-file requirements/docs.txt
 
 screenshot: demo  ## make docs/report.png from the bundled example (needs Chromium)
 	chromium --headless --no-sandbox --disable-gpu --no-first-run --hide-scrollbars --window-size=1280,1500 \

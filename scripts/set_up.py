@@ -1,80 +1,139 @@
 """Build the environment in .venv: a virtual environment with exactly the locked packages.
 
-Needs Python 3.10 to 3.12 on Linux x86-64 and a package index, nothing else; runs on any Python to say so. The installer
-(uv, pinned) is put into .venv first. The index is the one that pip or uv is configured to use on this machine.
-With --docs it builds .venv-docs, which holds only what makes the documentation.
+Needs Linux on x86-64 and a package index, nothing else; for aarch64 there is a lock, but nothing was run there. Any
+Python from 3.6 runs this: if it is none of 3.10 to 3.12, one of these on the PATH takes over, else uv downloads Python
+3.12. The installer (uv, pinned) is put into .venv first. Index and certificates are those that pip or uv is configured
+to use on this machine. With --docs it builds .venv-docs, which holds only what makes the documentation.
 """
 
 import argparse
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 SUPPORTED = ((3, 10), (3, 11), (3, 12))
 ROOT = Path(__file__).resolve().parent.parent
+REQUIREMENTS = ROOT / "requirements"
+
+# What the environment takes on the disk, in GB. On x86-64 most of it is CUDA libraries, without which torch does not
+# import. For aarch64 it is estimated from the wheels.
+SIZES = {"x86_64": 6.3, "aarch64": 2.0}
+
+# What venv, pip and uv print when they fail, and what that means; the first that is found is said.
+CAUSES = (
+    (
+        r"ensurepip is not\s+available|No module named '?(venv|ensurepip)",
+        "this Python has no venv module; on Debian and Ubuntu run: sudo apt-get install python3-venv",
+    ),
+    (
+        r"No space left on device|os error 28\b|Disk quota exceeded",
+        "the disk is full; free some space, or move the project and uv's cache (UV_CACHE_DIR) to a larger disk",
+    ),
+    (
+        r"CERTIFICATE_VERIFY_FAILED|invalid peer certificate|UnknownIssuer|self[- ]signed certificate",
+        "the TLS certificate of the package index is not known here, as behind a company's proxy; name the file that "
+        "holds its authority, the system's or the company's: "
+        "SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt make setup",
+    ),
+    (
+        r"command '[^']*(gcc|cc|clang)' failed|Python\.h: No such file|No such file or directory: '[^']*(gcc|cc)'",
+        "a package without a wheel for this Python needs a C compiler; on Debian and Ubuntu run: "
+        "sudo apt-get install gcc python3-dev; or take another Python: make setup PYTHON=python3.12",
+    ),
+    (
+        r"error sending request|dns error|Connection refused|Max retries exceeded|timed out|No matching distribution",
+        "the package index does not answer, or lacks what the lock names; 'pip config list' shows which it is, "
+        "PIP_INDEX_URL names another",
+    ),
+)
+
+
+class SetUpError(Exception):
+    """The environment cannot be built; the message is one sentence for the user."""
 
 
 def main():
-    """Check the machine, then install."""
+    """Check the machine, then install; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--docs", action="store_true", help="build the environment of the documentation instead")
     docs = parser.parse_args().docs
-    if sys.platform != "linux" or platform.machine() != "x86_64":
-        return fail(
-            f"this is {platform.system()} on {platform.machine()}, but rknn-toolkit2 exists for Linux on x86-64 alone; "
-            "use such a machine, a virtual machine or a container"
-        )
-    if sys.version_info[:2] not in SUPPORTED:
-        return with_another_python()
     venv = ROOT / (".venv-docs" if docs else ".venv")
-    lock = ROOT / "requirements" / ("docs.txt" if docs else f"py{sys.version_info[0]}{sys.version_info[1]}.txt")
-    size = "" if docs else " (5.9 GB, most of it CUDA libraries that torch needs)"
     try:
-        install(venv, lock, size)
-    except subprocess.CalledProcessError as error:
-        shutil.rmtree(venv, ignore_errors=True)
-        return fail(f"'{' '.join(map(str, error.cmd[:4]))} …' failed; its output is above. Mend that and run it again")
+        check_platform()
+        if sys.version_info[:2] not in SUPPORTED:
+            return with_another_python()
+        install(venv, REQUIREMENTS / "docs.txt" if docs else lock(), None if docs else SIZES[platform.machine()])
+    except SetUpError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     print(f"environment ready in {venv.name}")
     return 0
 
 
+def check_platform():
+    """Raise SetUpError on a system that the toolkit does not exist for."""
+    if sys.platform != "linux" or platform.machine() not in SIZES:
+        raise SetUpError(
+            f"this is {platform.system()} on {platform.machine()}, but rknn-toolkit2 exists for Linux on x86-64 and "
+            "aarch64 alone; use such a machine, a virtual machine, WSL2, or a container (see the file Containerfile)"
+        )
+
+
+def lock():
+    """The lock of this Python on this processor."""
+    suffix = "-aarch64" if platform.machine() == "aarch64" else ""
+    return REQUIREMENTS / f"py{sys.version_info[0]}{sys.version_info[1]}{suffix}.txt"
+
+
 def with_another_python():
-    """Hand over to the newest supported Python on the PATH."""
+    """Hand over to the newest supported Python on the PATH, else to one that uv downloads; returns its exit code."""
+    this = f"this is Python {platform.python_version()}, and the toolkit exists for Python 3.10, 3.11 and 3.12 alone"
     for major, minor in reversed(SUPPORTED):
         other = shutil.which(f"python{major}.{minor}")
-        if other and subprocess.run([other, "--version"], capture_output=True).returncode == 0:
-            return subprocess.run([other, __file__, *sys.argv[1:]]).returncode
-    found = platform.python_version()
-    return fail(
-        f"Python {found} is too old or too new; install Python 3.10, 3.11 or 3.12, or name it: make setup PYTHON=…"
-    )
+        if other and subprocess.call([other, "-c", ""], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) == 0:
+            return subprocess.call([other, __file__] + sys.argv[1:])
+    if sys.version_info < (3, 8):  # noqa: UP036 - uv does not exist for it
+        raise SetUpError(f"{this}; install one of them, or name it: make setup PYTHON=/path/to/python3.12")
+    newest = "{}.{}".format(*SUPPORTED[-1])
+    print(f"{this}; none of them is on the PATH, so uv downloads a Python {newest} into the home folder", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        uv = install_uv(Path(folder))
+        try:
+            run(uv, "python", "install", "--quiet", "--no-bin", newest)
+        except SetUpError as error:
+            raise SetUpError(
+                f"uv could not download Python {newest}; install Python 3.10, 3.11 or 3.12 by other means and name it "
+                "(make setup PYTHON=/path/to/python3.12), or name a mirror of the downloads in UV_PYTHON_INSTALL_MIRROR"
+            ) from error
+        python = run(uv, "python", "find", "--managed-python", newest).strip()
+    return subprocess.call([python, __file__] + sys.argv[1:])
 
 
 def install(venv, lock, size):
-    """Make the environment anew when its Python differs, then install exactly what `lock` lists; `size` is printed."""
-    python = venv / "bin" / "python"
-    if not runs_this_version(python):
-        shutil.rmtree(venv, ignore_errors=True)
-        run(sys.executable, "-m", "venv", venv)
-    run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes",
-        "-r", ROOT / "requirements" / "uv.txt")  # fmt: skip
-    print(f"installing the packages of {lock.relative_to(ROOT)}{size}")
-    run(
-        venv / "bin" / "uv",
-        "pip",
-        "sync",
-        "--quiet",
-        "--python",
-        python,
-        "--require-hashes",
+    """Make the environment anew when its Python differs, then install exactly what `lock` lists.
+
+    `size` is what it takes on the disk, in GB, or None for next to nothing. What cannot be finished is removed.
+    """
+    try:
+        if not runs_this_version(venv / "bin" / "python"):
+            shutil.rmtree(str(venv), ignore_errors=True)
+        uv = install_uv(venv)
+        environment = settings_of_pip(venv / "bin" / "python")
+        if size:
+            check_room(size, venv, Path(run(uv, "cache", "dir").strip()))
+        takes = f" ({size} GB)" if size else ""
+        print(f"installing the packages of {lock.relative_to(ROOT)}{takes}", flush=True)
         # Every step is a process of its own. Where Python may not write bytecode, each would compile its imports anew.
-        "--compile-bytecode",
-        lock,
-        env=index_of_pip(python),
-    )
+        options = ["--quiet", "--require-hashes", "--compile-bytecode", "--python", venv / "bin" / "python"]
+        run(uv, "pip", "sync", *options, lock, env=environment)
+    except SetUpError:
+        shutil.rmtree(str(venv), ignore_errors=True)
+        raise
 
 
 def runs_this_version(python):
@@ -82,31 +141,75 @@ def runs_this_version(python):
     if not python.exists():
         return False
     version = "import sys; print(*sys.version_info[:2])"
-    answer = subprocess.run([python, "-c", version], capture_output=True, text=True)
-    return answer.stdout.split() == [str(sys.version_info[0]), str(sys.version_info[1])]
+    answer = subprocess.run([str(python), "-c", version], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    return answer.stdout.split() == [b"%d" % part for part in sys.version_info[:2]]
 
 
-def index_of_pip(python):
-    """The environment for uv: where pip is told of an index and uv is not, uv gets pip's."""
+def install_uv(venv):
+    """Put the pinned uv into `venv`, which is made if it is not there; returns the program's path."""
+    python = venv / "bin" / "python"
+    if not python.exists():
+        run(sys.executable, "-m", "venv", venv)
     environment = dict(os.environ)
+    # Each pip has its own idea of what to trust; the variable of OpenSSL and uv counts for all.
+    if "SSL_CERT_FILE" in environment and not {"PIP_CERT", "REQUESTS_CA_BUNDLE"} & set(environment):
+        environment["PIP_CERT"] = environment["SSL_CERT_FILE"]
+    # Not --quiet: of a certificate that it does not know pip speaks only then.
+    options = ["--disable-pip-version-check", "--require-hashes"]
+    run(python, "-m", "pip", "install", *options, "-r", REQUIREMENTS / "uv.txt", env=environment)
+    return venv / "bin" / "uv"
+
+
+def settings_of_pip(python):
+    """The environment for uv: where pip is told of an index or of certificates and uv is not, uv gets pip's."""
+    environment = dict(os.environ)
+
+    def configured(variable, key):
+        command = [str(python), "-m", "pip", "config", "get", key]
+        answer = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+        return environment.get(variable) or answer.decode().strip()
+
     if not {"UV_DEFAULT_INDEX", "UV_INDEX_URL"} & set(environment):
-        command = [python, "-m", "pip", "config", "get", "global.index-url"]
-        configured = subprocess.run(command, capture_output=True, text=True).stdout.strip()
-        index = environment.get("PIP_INDEX_URL") or configured
+        index = configured("PIP_INDEX_URL", "global.index-url")
         if index:
             environment["UV_DEFAULT_INDEX"] = index
+    if not {"SSL_CERT_FILE", "SSL_CERT_DIR", "UV_SYSTEM_CERTS"} & set(environment):
+        certificates = configured("PIP_CERT", "global.cert")
+        if certificates:
+            environment["SSL_CERT_FILE"] = certificates
     return environment
 
 
+def check_room(size, venv, cache):
+    """Raise SetUpError where `size` GB surely do not fit on the disk of `venv`.
+
+    What is there of them already counts: an older environment, and on the same disk uv's cache, whose files are linked.
+    """
+    room = shutil.disk_usage(str(ROOT)).free
+    for folder in (venv, cache):
+        if room < size * 1e9 and folder.exists() and folder.stat().st_dev == ROOT.stat().st_dev:
+            room += sum(path.lstat().st_blocks * 512 for path in folder.rglob("*"))
+    if room < size * 1e9:
+        raise SetUpError(
+            f"the environment takes {size} GB, and the disk of {ROOT} has {room / 1e9:.1f} GB for it; free some space, "
+            "or clone the project to a larger disk"
+        )
+
+
 def run(*command, env=None):
-    """Run a command; raises CalledProcessError when it fails."""
-    subprocess.run(list(map(str, command)), check=True, env=env)
-
-
-def fail(message):
-    """Print one sentence; returns the exit code."""
-    print(f"error: {message}", file=sys.stderr)
-    return 2
+    """Run a command and return what it printed; if it fails, its output is shown and SetUpError says what it means."""
+    process = subprocess.Popen(
+        [str(part) for part in command], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    output = process.communicate()[0].decode("utf-8", "replace")
+    if process.returncode == 0:
+        return output
+    print(output.rstrip(), file=sys.stderr)
+    for pattern, cause in CAUSES:
+        if re.search(pattern, output):
+            raise SetUpError(cause)
+    line = " ".join(str(part) for part in command[:4])
+    raise SetUpError(f"'{line} …' failed; its output is above. Mend that and run it again")
 
 
 if __name__ == "__main__":

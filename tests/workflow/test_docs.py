@@ -31,7 +31,7 @@ BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`((?:python (?:scripts|benchmarks)/|make |snakemake |dvc |pytest )[^`]+)`")
 # What the system or the board brings.
-OTHERS = {"apt-get", "cd", "git", "scp", "sha256sum", "source", "ssh"}
+OTHERS = {"apt-get", "cd", "git", "podman", "scp", "sha256sum", "source", "ssh", "sudo"}
 # A word that stands for what the reader knows: an ellipsis, or a name in capitals.
 PLACEHOLDER = re.compile(r".*…|[A-Z]+(\.py)?")
 
