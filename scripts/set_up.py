@@ -24,7 +24,7 @@ REQUIREMENTS = ROOT / "requirements"
 # What the environment takes on the disk, in GB. On x86-64 most of it is CUDA libraries, without which torch does not
 # import. For aarch64 it is estimated from the wheels.
 SIZES = {"x86_64": 6.3, "aarch64": 2.0}
-LIGHT_SIZE = 1.2
+LIGHT_SIZE = 1.3
 
 # What venv, pip and uv print when they fail, and what that means; the first that is found is said.
 CAUSES = (
