@@ -30,7 +30,7 @@ def main(argv=None):
     parser.add_argument("--images", choices=PARTS, default="heldout", help="detect in the held-out images, or all")
     parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one a line")
     parser.add_argument("--threads", type=at_least(1), default=1, metavar="N", help="processes")
-    parser.add_argument("--detections", required=True, metavar="FILE.npz")
+    parser.add_output("--detections", required=True, metavar="FILE.npz")
     args = parser.parse_args(argv)
     images = evaluation_images(args.dataset, args.images)
     outputs = detector_spec(require(args.model, "model"), read_names(args.names))

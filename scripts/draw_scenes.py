@@ -21,6 +21,7 @@ from lib.step import console
 from lib.step.arguments import StepParser, at_least
 from lib.step.errors import UserError, run_step
 from lib.step.files import whole
+from lib.step.outputs import entries
 
 
 def draw_files(folder: Path, seed: int, image: dict, index: int) -> None:
@@ -31,8 +32,12 @@ def draw_files(folder: Path, seed: int, image: dict, index: int) -> None:
 
 
 def is_drawn(folder: Path) -> bool:
-    """Whether `folder` holds nothing but what this step makes."""
-    return folder.is_dir() and {path.name for path in folder.iterdir()} <= {"images", "labels"}
+    """Whether `folder` holds nothing but what this step makes: images and labels that are numbered from 0 on."""
+    if not folder.is_dir() or entries(folder) != ["images", "labels"]:
+        return folder.is_dir() and not entries(folder)
+    images, labels = entries(folder / "images"), entries(folder / "labels")
+    numbers = [f"{index:06d}" for index in range(len(images))]
+    return images == [f"{number}.jpg" for number in numbers] and labels == [f"{number}.txt" for number in numbers]
 
 
 def draw_dataset(output: Path, images: int, seed: int, jobs: int = 1, **image) -> None:
@@ -61,7 +66,7 @@ def main(argv=None):
     """Run the step."""
     parser = StepParser(__doc__)
     count, side = at_least(1), at_least(64)
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder to make")
+    parser.add_output("--output", type=Path, required=True, metavar="DIR", is_own=is_drawn, help="folder to make")
     parser.add_argument("--images", type=at_least(0), required=True, metavar="N", help="how many images")
     parser.add_argument("--seed", type=at_least(0), required=True, metavar="S", help="which series of images")
     parser.add_argument("--width", type=side, default=640, metavar="PIXELS", help="(default: %(default)s)")
