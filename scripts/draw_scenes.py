@@ -9,6 +9,9 @@ import sys
 
 sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
 
+import os
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -22,6 +25,7 @@ from lib.step.arguments import StepParser, at_least
 from lib.step.errors import UserError, run_step
 from lib.step.files import whole
 from lib.step.outputs import entries
+from lib.step.workers import end_with
 
 
 def draw_files(folder: Path, seed: int, image: dict, index: int) -> None:
@@ -44,7 +48,8 @@ def draw_dataset(output: Path, images: int, seed: int, jobs: int = 1, **image) -
     """Draw `images` images of the series `seed` under the folder `output`, `jobs` at a time.
 
     image: width and height, as `scenes.draw_scene` takes them.
-    Raises UserError when `output` is there and is no drawn data set: a slip must not cost a folder.
+    Raises UserError when `output` is there and is no drawn data set (a slip must not cost a folder), and when a worker
+    is killed.
     """
     if output.exists() and not is_drawn(output):
         raise UserError(f"{output} exists and is no drawn data set; name another folder or remove it")
@@ -54,12 +59,21 @@ def draw_dataset(output: Path, images: int, seed: int, jobs: int = 1, **image) -
         draw = partial(draw_files, part, seed, image)
         # OpenCV's own threads gain nothing on patches this small. Spawned, not forked: a fork of a process whose OpenCV
         # has threads hangs at its first call.
-        with get_context("spawn").Pool(jobs, cv2.setNumThreads, (1,)) as pool:
-            work = pool.imap_unordered(draw, range(images), chunksize=8)
-            progress = tqdm(total=images, desc="drawing", unit="image", file=console.terminal(), mininterval=1)
-            for _ in work:
-                progress.update()
-            progress.close()
+        workers = ProcessPoolExecutor(jobs, get_context("spawn"), initializer=join, initargs=(os.getpid(),))
+        try:
+            done = workers.map(draw, range(images), chunksize=8)
+            for _ in tqdm(done, "drawing", images, unit="image", file=console.terminal(), mininterval=1):
+                pass
+        except BrokenProcessPool:
+            raise UserError("a worker process was killed, most likely for want of memory; use fewer --jobs") from None
+        finally:
+            workers.shutdown(cancel_futures=True)
+
+
+def join(parent: int) -> None:
+    """Begin a worker of the process `parent`."""
+    end_with(parent)
+    cv2.setNumThreads(1)
 
 
 def main(argv=None):
