@@ -73,7 +73,7 @@ def measure(config: dict, cores: int, work: Path) -> None:
     plain = spend(
         [*on_one_core(), "python", ROOT / "benchmarks" / "plain_sweep.py",
          project / run / "weights" / model / f"{model}.pt", dataset, work / "plain", "--sizes", *sweep["imgsz"],
-         "--images", *sweep["max_images"], "--heads", *sweep["head"]],
+         "--max-images", *sweep["max_images"], "--heads", *sweep["head"]],
         work,
     )  # fmt: skip
     report("plain script, one core", plain)
@@ -97,10 +97,10 @@ def one_variant(config: dict, project: Path, run: Path, processes: int) -> Spent
     sweep = config["sweep"]
     size = "320" if 320 in sweep["imgsz"] else str(sweep["imgsz"][0])
     return spend(
-        ["python", "scripts/quantize.py", "--model", run / "onnx" / sweep["model"][0] / size / "split.onnx",
+        ["python", "scripts/quantize.py", "--onnx", run / "onnx" / sweep["model"][0] / size / "split.onnx",
          "--calibration", run / "calibration" / size / str(sweep["max_images"][0]) / "images.txt",
-         "--platform", config["platform"], "--algorithm", "normal", "--dataset", run / "dataset", "--images", "all",
-         "--names", config["dataset"]["names"], "--threads", processes, "--output", "one/model.rknn",
+         "--platform", config["platform"], "--algorithm", "normal", "--dataset", run / "dataset", "--part", "all",
+         "--names", config["dataset"]["names"], "--processes", processes, "--output", "one/model.rknn",
          "--build", "one/build.json", "--detections", "one/detections.npz", "--log", "one/build.log"],
         project,
     )  # fmt: skip
