@@ -1,6 +1,8 @@
 # `make help` lists the targets.
 PYTHON ?= python3
-READY := .venv/.ready-$(shell cat requirements/*.txt | sha256sum | cut -c1-12)
+# Without Ultralytics and torch: make setup LIGHT=1
+LIGHT ?=
+READY := .venv/.ready-$(if $(LIGHT),light-)$(shell cat requirements/*.txt | sha256sum | cut -c1-12)
 DOCS_READY := .venv-docs/.ready-$(shell cat requirements/docs.txt requirements/uv.txt | sha256sum | cut -c1-12)
 BIN := .venv/bin
 LOCK := uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header --no-annotate
@@ -11,10 +13,10 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1	/'
 
-setup: $(READY)  ## build the environment in .venv from the lock
+setup: $(READY)  ## build the environment in .venv from the lock; LIGHT=1: without Ultralytics and torch
 
 $(READY):
-	$(PYTHON) scripts/set_up.py
+	$(PYTHON) scripts/set_up.py $(if $(LIGHT),--light)
 	touch $@
 
 slurm: setup  ## add Snakemake's executor for a Slurm cluster to the environment

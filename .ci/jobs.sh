@@ -117,6 +117,25 @@ job_bare_debian() {  # a Debian with no more than the README's line of apt
     rm -rf "$root"
 }
 
+job_light() {  # an exported model in an environment without torch and Ultralytics: the same .rknn's outputs and verdict
+    [ -d "$work/project/results/demo" ] || job_demo
+    local model=results/demo/onnx/parts4/320/exported.onnx run
+    fresh_clone "$work/light"
+    make -C "$work/light" setup LIGHT=1
+    du -sh "$work/light/.venv"
+    for run in light project; do
+        (
+            cd "$work/$run"
+            .venv/bin/python scripts/onnx_to_rknn.py "$work/project/$model" --dataset "$work/project/results/demo/dataset/images" \
+                --labels "$work/project/results/demo/dataset/labels" --max-images 16 -o model.rknn | tee "$work/$run.txt"
+        )
+    done
+    # The .rknn holds a time stamp; the size may differ by some bytes.
+    diff <(grep -v ^made "$work/light.txt") <(grep -v ^made "$work/project.txt")
+    grep -q ^mAP50-95 "$work/light.txt"
+    rm -rf "$work/light"
+}
+
 job_docs() {
     [ -d "$work/project" ] || fresh_clone "$work/project"
     make -C "$work/project" docs

@@ -3,7 +3,8 @@
 Needs Linux on x86-64 and a package index, nothing else; for aarch64 there is a lock, but nothing was run there. Any
 Python from 3.6 runs this: if it is none of 3.10 to 3.12, one of these on the PATH takes over, else uv downloads Python
 3.12. The installer (uv, pinned) is put into .venv first. Index and certificates are those that pip or uv is configured
-to use on this machine. With --docs it builds .venv-docs, which holds only what makes the documentation.
+to use on this machine. With --light it leaves out Ultralytics and torch: exported models can be converted, checkpoints
+cannot. With --docs it builds .venv-docs, which holds only what makes the documentation.
 """
 
 import argparse
@@ -23,6 +24,7 @@ REQUIREMENTS = ROOT / "requirements"
 # What the environment takes on the disk, in GB. On x86-64 most of it is CUDA libraries, without which torch does not
 # import. For aarch64 it is estimated from the wheels.
 SIZES = {"x86_64": 6.3, "aarch64": 2.0}
+LIGHT_SIZE = 1.3
 
 # What venv, pip and uv print when they fail, and what that means; the first that is found is said.
 CAUSES = (
@@ -60,14 +62,21 @@ class SetUpError(Exception):
 def main():
     """Check the machine, then install; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--docs", action="store_true", help="build the environment of the documentation instead")
-    docs = parser.parse_args().docs
-    venv = ROOT / (".venv-docs" if docs else ".venv")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--docs", action="store_true", help="build the environment of the documentation instead")
+    kind.add_argument("--light", action="store_true", help="without Ultralytics and torch")
+    args = parser.parse_args()
+    venv = ROOT / (".venv-docs" if args.docs else ".venv")
     try:
         check_platform()
         if sys.version_info[:2] not in SUPPORTED:
             return with_another_python()
-        install(venv, REQUIREMENTS / "docs.txt" if docs else lock(), None if docs else SIZES[platform.machine()])
+        if args.docs:
+            install(venv, REQUIREMENTS / "docs.txt")
+        elif args.light:
+            install(venv, lock(), LIGHT_SIZE, not_light())
+        else:
+            install(venv, lock(), SIZES[platform.machine()])
     except SetUpError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -88,6 +97,19 @@ def lock():
     """The lock of this Python on this processor."""
     suffix = "-aarch64" if platform.machine() == "aarch64" else ""
     return REQUIREMENTS / f"py{sys.version_info[0]}{sys.version_info[1]}{suffix}.txt"
+
+
+def not_light():
+    """A pattern of the names that a light environment lacks."""
+    lines = (REQUIREMENTS / "not-light.txt").read_text(encoding="utf-8").splitlines()
+    names = [re.escape(line).replace(r"\*", r"[^=\s]*") for line in lines if line and not line.startswith("#")]
+    return re.compile("(?:{})==".format("|".join(names)))
+
+
+def without(left_out, lock):
+    """The text of a lock less the packages that begin with `left_out`; a package's further lines are indented."""
+    packages = re.split(r"^(?=\S)", lock.read_text(encoding="utf-8"), flags=re.M)
+    return "".join(package for package in packages if not left_out.match(package))
 
 
 def with_another_python():
@@ -114,12 +136,15 @@ def with_another_python():
     return subprocess.call([python, __file__] + sys.argv[1:])
 
 
-def install(venv, lock, size):
-    """Make the environment anew when its Python differs, then install exactly what `lock` lists.
+def install(venv, lock, size=None, left_out=None):
+    """Make the environment anew when its Python differs, then install exactly what `lock` lists, less what is left out.
 
     `size` is what it takes on the disk, in GB, or None for next to nothing. What cannot be finished is removed.
     """
     try:
+        # What Make knows it by: a light environment in the place of a whole one is not that one any more.
+        for ready in venv.glob(".ready-*"):
+            ready.unlink()
         if not runs_this_version(venv / "bin" / "python"):
             shutil.rmtree(str(venv), ignore_errors=True)
         uv = install_uv(venv)
@@ -130,7 +155,13 @@ def install(venv, lock, size):
         print(f"installing the packages of {lock.relative_to(ROOT)}{takes}", flush=True)
         # Every step is a process of its own. Where Python may not write bytecode, each would compile its imports anew.
         options = ["--quiet", "--require-hashes", "--compile-bytecode", "--python", venv / "bin" / "python"]
-        run(uv, "pip", "sync", *options, lock, env=environment)
+        if left_out is None:
+            run(uv, "pip", "sync", *options, lock, env=environment)
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            shorter = Path(folder, lock.name)
+            shorter.write_text(without(left_out, lock), encoding="utf-8")
+            run(uv, "pip", "sync", *options, shorter, env=environment)
     except SetUpError:
         shutil.rmtree(str(venv), ignore_errors=True)
         raise

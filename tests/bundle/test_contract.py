@@ -9,7 +9,8 @@ from random_models import KINDS, random_case
 
 from lib.bundle.contract import CONTRACT, Contract
 from lib.detector.families.anchors import Anchors
-from lib.detector.head import SPLIT
+from lib.detector.families.dfl import Dfl
+from lib.detector.head import SINGLE, SPLIT
 from lib.step.errors import UserError
 
 
@@ -45,6 +46,12 @@ def test_keys_and_their_order_are_what_people_and_programs_read():
     assert list(contract["outputs"][1]) == OUTPUT_KEYS
 
 
+def test_outputs_have_roles():
+    assert random_case(KINDS.index((Anchors, SPLIT))).contract("m").roles()[:3] == ("box", "objectness", "scores")
+    assert random_case(KINDS.index((Dfl, SPLIT))).contract("m").roles() == ("box", "scores") * 3
+    assert random_case(KINDS.index((Dfl, SINGLE))).contract("m").roles() == ("predictions",)
+
+
 @pytest.mark.parametrize(
     ("keys", "value", "said"),
     [
@@ -58,6 +65,7 @@ def test_keys_and_their_order_are_what_people_and_programs_read():
         (("input", "width"), 320.5, "input.width is 320.5, not a whole number"),
         (("input", "shape"), [1, 2, 3], "input.shape is [1, 2, 3], not a list of 4"),
         (("input", "letterbox"), None, "input.letterbox is null, not an object"),
+        (("outputs",), [], "0 outputs where the head and family have "),
         (("outputs", 0, "scale"), "0.1", 'outputs[0].scale is "0.1", not a number'),
         (("outputs", 0, "native_shape", 4), None, "outputs[0].native_shape[4] is null, not a whole number"),
         (("classes",), "person", 'classes is "person", not a list'),

@@ -1,6 +1,7 @@
 """The real rknn-toolkit2 on a small model: quantize, build, simulate; its failures become one sentence."""
 
 import contextlib
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -95,6 +96,19 @@ def test_what_the_toolkit_asks_of_a_torch_that_is_not_there_is_one_sentence():
     assert done.stdout == ("the toolkit asks for torch.zeros, and this environment has no torch; run `make setup`\n"), (
         done.stderr
     )
+
+
+def test_a_build_does_not_depend_on_how_many_threads_numpy_may_use(split_onnx, pool, tmp_path):
+    """Snakemake sets OPENBLAS_NUM_THREADS to the threads of a rule, DVC and a shell leave it alone."""
+    arguments = [ROOT / "scripts", split_onnx, tmp_path / "outputs.npz", *sorted(pool.iterdir())]
+    first = "from threadpoolctl import threadpool_info"
+    pools = "print(sorted({pool['num_threads'] for pool in threadpool_info() if pool['user_api'] == 'blas'}))"
+    driver = TORCH_DRIVER.replace("    np.savez", f"    {pools.replace('{', '{{').replace('}', '}}')}\n    np.savez")
+    threads = {"OPENBLAS_NUM_THREADS": "4", "OMP_NUM_THREADS": "4"}
+    done = subprocess.run([sys.executable, "-c", driver.format(first=first), *map(str, arguments)],
+                          capture_output=True, text=True, env=os.environ | threads)  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.splitlines()[-2:] == ["[1]", "torch False"]
 
 
 # As in an environment that holds none.

@@ -80,10 +80,10 @@ def machine(tmp_path):
     return SimpleNamespace(project=project, index=index, programs=programs, home=home, environment=environment)
 
 
-def set_up_on(machine, python=sys.executable, disguise="", **changes):
+def set_up_on(machine, *options, python=sys.executable, disguise="", **changes):
     """Run set_up.py; `disguise` is Python that runs before it, a change of None removes a variable."""
     script = machine.project / "scripts" / "set_up.py"
-    program = f"import runpy, sys, platform, os, shutil\n{disguise}\nsys.argv = [{str(script)!r}]\n"
+    program = f"import runpy, sys, platform, os, shutil\n{disguise}\nsys.argv = {[str(script), *options]!r}\n"
     program += f"runpy.run_path({str(script)!r}, run_name='__main__')"
     environment = {name: value for name, value in (machine.environment | changes).items() if value is not None}
     # Not of this environment, so that what it makes is as on a bare machine.
@@ -110,6 +110,33 @@ def test_it_installs_what_the_lock_names_and_mends_what_is_there(machine):
         assert done.returncode == 0, done.stderr
         assert done.stdout.splitlines()[-1] == "environment ready in .venv"
     assert list((machine.project / ".venv").glob("lib/*/site-packages/nothing-1.0.dist-info"))
+
+
+def test_a_light_environment_lacks_torch_and_ultralytics(machine):
+    torch = wheel(machine.index, "torch", {})
+    shutil.copy(ROOT / "requirements" / "not-light.txt", machine.project / "requirements")
+    for lock in (machine.project / "requirements").glob("py3*.txt"):
+        lock.write_text(lock.read_text() + torch)
+    for options, names in ((["--light"], {"nothing"}), ([], {"nothing", "torch"}), (["--light"], {"nothing"})):
+        done = set_up_on(machine, *options)
+        assert done.returncode == 0, done.stdout + done.stderr
+        installed = (machine.project / ".venv").glob("lib/*/site-packages/*-1.0.dist-info")
+        assert {path.name.split("-")[0] for path in installed} - {"uv"} == names
+        # Make takes an environment of the other kind for none.
+        assert not list((machine.project / ".venv").glob(".ready-*"))
+        (machine.project / ".venv" / ".ready-light-0").touch()
+
+
+@pytest.mark.parametrize("lock", sorted((ROOT / "requirements").glob("py3*.txt")), ids=lambda path: path.stem)
+def test_what_a_light_environment_lacks_is_in_the_lock_and_nothing_else_falls_away(lock):
+    def names(text):
+        return {line.split("==")[0] for line in text.splitlines() if "==" in line and not line.startswith((" ", "#"))}
+
+    left_out = names(lock.read_text()) - names(set_up.without(set_up.not_light(), lock))
+    listed = set((ROOT / "requirements" / "not-light.txt").read_text().splitlines()[1:])
+    assert {"torch", "torchvision", "ultralytics"} <= left_out
+    assert {name for name in left_out if not name.startswith("nvidia-")} <= listed
+    assert {"rknn-toolkit2", "onnxruntime", "onnxslim", "snakemake"} <= names(set_up.without(set_up.not_light(), lock))
 
 
 @pytest.mark.parametrize("version", [(3, 9), (3, 13)])

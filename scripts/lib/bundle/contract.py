@@ -5,6 +5,7 @@ from pathlib import Path
 
 from lib.data.imgsz import ImageSize
 from lib.detector import families
+from lib.detector.head import SINGLE
 from lib.detector.output_spec import OutputSpec
 from lib.npu.rknn_file import RknnTensor
 from lib.npu.verdict import Verdict
@@ -13,6 +14,7 @@ from lib.step.errors import UserError
 from lib.step.typed_json import JsonRecord, omitted_if_none
 
 CONTRACT = "model.json"
+PREDICTIONS = "predictions"  # the role of the one output of the head `single`
 
 
 @dataclass(frozen=True)
@@ -140,9 +142,11 @@ class Contract(JsonRecord):
         if self.family not in families.names():
             raise ValueError(f"there is no family '{self.family}'; there are {', '.join(families.names())}")
         try:
-            self.output_spec()
+            roles = self.roles()
         except (UserError, ValueError) as error:
             raise ValueError(f"outputs that nothing decodes: {str(error).partition(';')[0]}") from None
+        if len(self.outputs) != len(roles):
+            raise ValueError(f"{len(self.outputs)} outputs where the head and family have {len(roles)}")
 
     @classmethod
     def of_bundle(cls, folder: Path) -> "Contract":
@@ -155,6 +159,11 @@ class Contract(JsonRecord):
         strides = tuple(dict.fromkeys(stride for output in self.outputs for stride in output.strides))
         family = families.get(self.family).from_contract(shapes, strides, self.metadata)
         return OutputSpec(self.input.imgsz, self.variant.head, family, len(self.classes), end2end=self.end2end)
+
+    def roles(self) -> tuple[str, ...]:
+        """What each output holds: predictions (box and scores together), box, scores, objectness, or a task's own."""
+        spec = self.output_spec()
+        return (PREDICTIONS,) if spec.head == SINGLE else tuple(output.role for output in spec.maps())
 
     def tensors(self) -> list[RknnTensor]:
         """The outputs as the `.rknn` describes them."""

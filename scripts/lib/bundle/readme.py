@@ -6,13 +6,14 @@ import numpy as np
 
 from lib.bundle import HERE, headers
 from lib.bundle.c_names import c_prefix
-from lib.bundle.contract import Contract
+from lib.bundle.contract import PREDICTIONS, Contract
 from lib.detector import families
 from lib.npu.rknn_file import RknnTensor, dequantize
 from lib.npu.verdict import Verdict
 from lib.results.rounding import MAP_DIGITS
 from lib.step.typed_json import to_json
 
+_SCORED = (PREDICTIONS, "scores", "objectness")  # roles of outputs that a threshold is put on
 _NO_NMS = (
     " The model's head is one-to-one: it predicts each object once, so there is no NMS, and `RV1106_MODEL_IOU` is not "
     "looked at."
@@ -55,7 +56,7 @@ def _outputs(contract: Contract) -> str:
     confidence = contract.thresholds.confidence
     title = ["#", "name", "logical shape", "in memory", "padding", "bytes", "scale", "zero point"]
     rows = [[*title, str(confidence), "channels"], ["---"] * (len(title) + 2)]
-    for output in contract.outputs:
+    for output, role in zip(contract.outputs, contract.roles()):
         channels = "; ".join(f"{which}: {what}" for which, what in output.channels.items())
         rows.append(
             [
@@ -67,7 +68,7 @@ def _outputs(contract: Contract) -> str:
                 output.bytes,
                 f"{output.scale:.9g}",
                 output.zero_point,
-                _stored_limit(output.tensor(), confidence) if "score" in channels or "objectness" in channels else "",
+                _stored_limit(output.tensor(), confidence) if role in _SCORED else "",
                 channels,
             ]
         )

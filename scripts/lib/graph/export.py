@@ -1,5 +1,6 @@
 """From an Ultralytics checkpoint to ONNX. Ultralytics installs and downloads nothing while it does so."""
 
+import importlib.util
 import os
 import shutil
 from pathlib import Path
@@ -16,10 +17,10 @@ def export(weights: Path, size: ImageSize, opset: int, scratch: Path, end2end: s
 
     end2end: "true" for the one-to-one head with the selection of its best predictions, [1, 300, 6]; "false" for all
     predictions of the one-to-many head, [1, 4+C, N]; AS_TRAINED for the first where the checkpoint has such a head.
-    Raises UserError when the checkpoint cannot be loaded, is no detector, or lacks the head that is asked for.
+    Raises UserError when the checkpoint cannot be loaded, is no detector, or lacks the head that is asked for, and in a
+    light environment.
     """
-    os.environ.update(YOLO_AUTOINSTALL="false", YOLO_OFFLINE="true", YOLO_CONFIG_DIR=str(scratch))
-    # Imported after the environment is set: it reads both at import.
+    _prepare_ultralytics(scratch)
     from ultralytics import YOLO
 
     copy = shutil.copyfile(weights, scratch / "model.pt")
@@ -42,6 +43,19 @@ def export(weights: Path, size: ImageSize, opset: int, scratch: Path, end2end: s
     return Path(exported)
 
 
+def _prepare_ultralytics(folder: Path) -> None:
+    """Keep Ultralytics, which is imported after this, from installing, downloading and writing outside `folder`.
+
+    Raises UserError where it is not installed.
+    """
+    os.environ.update(YOLO_AUTOINSTALL="false", YOLO_OFFLINE="true", YOLO_CONFIG_DIR=str(folder))
+    if importlib.util.find_spec("ultralytics") is None:
+        raise UserError(
+            "a checkpoint is exported by Ultralytics, which this light environment lacks; run `make setup` for the "
+            "whole one, or convert a model that is exported already: python scripts/onnx_to_rknn.py MODEL.onnx"
+        )
+
+
 def _is_end2end(weights: Path, head, asked: str) -> bool:
     """Whether to export the one-to-one head of a checkpoint. Raises UserError when it lacks what is asked for."""
     # A checkpoint that was fused for inference has kept one of the two, under the name of the other.
@@ -56,9 +70,9 @@ def _is_end2end(weights: Path, head, asked: str) -> bool:
 def random_weights(model: str, classes: int, seed: int, path: Path) -> Path:
     """Write a checkpoint of Ultralytics' `model` (a name as yolov8n.yaml) with random weights to `path`, and return it.
 
-    Raises UserError when Ultralytics has no such description.
+    Raises UserError when Ultralytics has no such description, and in a light environment.
     """
-    os.environ.update(YOLO_AUTOINSTALL="false", YOLO_OFFLINE="true", YOLO_CONFIG_DIR=str(path.parent))
+    _prepare_ultralytics(path.parent)
     import torch
     from ultralytics.nn.tasks import DetectionModel
 

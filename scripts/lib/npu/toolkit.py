@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from lib.data.images import write_image
 from lib.npu.build import Build
@@ -119,19 +120,22 @@ def _toolkit(platform: str, algorithm: str):
 
     # Else it does not print the tables that the build's facts are read from.
     rknn = RKNN(verbose=True)
-    try:
-        _demand(
-            f"it refuses platform {platform} or algorithm {algorithm}",
-            rknn.config,
-            # Pixels 0..255 become 0..1, as in training; the .rknn then takes uint8 RGB.
-            mean_values=[[0, 0, 0]],
-            std_values=[[255, 255, 255]],
-            target_platform=platform,
-            quantized_algorithm=algorithm,
-        )
-        yield rknn
-    finally:
-        rknn.release()
+    # Products of matrices add up in another order on more threads. Ranges then differ by a millionth, some scales by a
+    # bit, and the mAP by 0.004: it would depend on the machine, on -j and on who starts the step.
+    with threadpool_limits(1, "blas"):
+        try:
+            _demand(
+                f"it refuses platform {platform} or algorithm {algorithm}",
+                rknn.config,
+                # Pixels 0..255 become 0..1, as in training; the .rknn then takes uint8 RGB.
+                mean_values=[[0, 0, 0]],
+                std_values=[[255, 255, 255]],
+                target_platform=platform,
+                quantized_algorithm=algorithm,
+            )
+            yield rknn
+        finally:
+            rknn.release()
 
 
 def _forget_switches() -> None:
