@@ -87,9 +87,9 @@ def measure(config: dict, cores: int, work: Path) -> None:
     report("workflow, nothing to do", nothing, empty, "an empty Snakefile")
     largest = max(memory(project / run / "benchmarks"))
     print(f"largest job: {largest[1]}, {largest[0]:.0f} MB (PSS)", flush=True)
-    one, two = (one_variant(config, project, run, processes) for processes in (1, 2))
-    report("one variant on all images, 1 process", one)
-    report("the same, 2 processes", two, one, "one process")
+    single, double = (one_variant(config, project, run, processes) for processes in (1, 2))
+    report("one variant on all images, 1 process", single)
+    report("the same, 2 processes", double, single, "one process")
 
 
 def one_variant(config: dict, project: Path, run: Path, processes: int) -> Spent:
