@@ -44,8 +44,8 @@ def is_drawn(folder: Path) -> bool:
     return images == [f"{number}.jpg" for number in numbers] and labels == [f"{number}.txt" for number in numbers]
 
 
-def draw_dataset(output: Path, images: int, seed: int, jobs: int = 1, **image) -> None:
-    """Draw `images` images of the series `seed` under the folder `output`, `jobs` at a time.
+def draw_dataset(output: Path, count: int, seed: int, processes: int = 1, **image) -> None:
+    """Draw `count` images of the series `seed` under the folder `output`, by so many `processes`.
 
     image: width and height, as `scenes.draw_scene` takes them.
     Raises UserError when `output` is there and is no drawn data set (a slip must not cost a folder), and when a worker
@@ -59,13 +59,15 @@ def draw_dataset(output: Path, images: int, seed: int, jobs: int = 1, **image) -
         draw = partial(draw_files, part, seed, image)
         # OpenCV's own threads gain nothing on patches this small. Spawned, not forked: a fork of a process whose OpenCV
         # has threads hangs at its first call.
-        workers = ProcessPoolExecutor(jobs, get_context("spawn"), initializer=join, initargs=(os.getpid(),))
+        workers = ProcessPoolExecutor(processes, get_context("spawn"), initializer=join, initargs=(os.getpid(),))
         try:
-            done = workers.map(draw, range(images), chunksize=8)
-            for _ in tqdm(done, "drawing", images, unit="image", file=console.terminal(), mininterval=1):
+            done = workers.map(draw, range(count), chunksize=8)
+            for _ in tqdm(done, "drawing", count, unit="image", file=console.terminal(), mininterval=1):
                 pass
         except BrokenProcessPool:
-            raise UserError("a worker process was killed, most likely for want of memory; use fewer --jobs") from None
+            raise UserError(
+                "a worker process was killed, most likely for want of memory; use fewer --processes"
+            ) from None
         finally:
             workers.shutdown(cancel_futures=True)
 
@@ -79,19 +81,19 @@ def join(parent: int) -> None:
 def main(argv=None):
     """Run the step."""
     parser = StepParser(__doc__)
-    count, side = at_least(1), at_least(64)
+    side = at_least(64)
     parser.add_output("--output", type=Path, required=True, metavar="DIR", is_own=is_drawn, help="folder to make")
-    parser.add_argument("--images", type=at_least(0), required=True, metavar="N", help="how many images")
+    parser.add_argument("--count", type=at_least(0), required=True, metavar="N", help="how many images")
     parser.add_argument("--seed", type=at_least(0), required=True, metavar="S", help="which series of images")
     parser.add_argument("--width", type=side, default=640, metavar="PIXELS", help="(default: %(default)s)")
     parser.add_argument("--height", type=side, default=480, metavar="PIXELS", help="(default: %(default)s)")
-    parser.add_argument("--jobs", type=count, default=1, metavar="N", help="at a time (default: %(default)s)")
+    parser.add_argument("--processes", type=at_least(1), default=1, metavar="N", help="(default: %(default)s)")
     args = parser.parse_args(argv)
     try:
-        draw_dataset(args.output, args.images, args.seed, jobs=args.jobs, width=args.width, height=args.height)
+        draw_dataset(args.output, args.count, args.seed, args.processes, width=args.width, height=args.height)
     except OSError as error:
         raise UserError(f"cannot write {args.output}: {error.strerror or error}") from None
-    console.say(f"drew {args.output}: {args.images} images of series {args.seed}")
+    console.say(f"drew {args.output}: {args.count} images of series {args.seed}")
 
 
 if __name__ == "__main__":

@@ -142,7 +142,7 @@ def run(step, *arguments):
         ("fetch_dataset", ["--archive", "mine", "--names", "a", "--output", "mine"]),
         ("fetch_dataset", ["--archive", "other", "--names", "a", "--output", "mine"]),
         ("list_sources", ["--output", "mine"]),
-        ("draw_scenes", ["--images", "1", "--seed", "1", "--output", "mine"]),
+        ("draw_scenes", ["--count", "1", "--seed", "1", "--output", "mine"]),
     ],
 )
 def test_a_folder_of_the_users_survives_each_step_that_makes_one(step, arguments):
@@ -168,7 +168,7 @@ def test_a_rerun_replaces_its_own_folders():
             assert done.returncode == 0, done.stderr
     for _ in range(2):
         assert run("list_sources", "--output", "sources").returncode == 0
-        assert run("draw_scenes", "--images", "2", "--seed", "1", "--output", "drawn").returncode == 0
+        assert run("draw_scenes", "--count", "2", "--seed", "1", "--output", "drawn").returncode == 0
         fetched = run("fetch_dataset", "--archive", "drawn", "--names", *"abcdefghijkl", "--output", "data")
         assert fetched.returncode == 0, fetched.stderr
         split = ["--dataset", "data", "--calibration", "1", "--seed", "0", "--output", "data/split.csv"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-DRAW = [sys.executable, ROOT / "scripts" / "draw_scenes.py", "--images", "5000", "--seed", "1", "--jobs", "2"]
+DRAW = [sys.executable, ROOT / "scripts" / "draw_scenes.py", "--count", "5000", "--seed", "1", "--processes", "2"]
 OVER_IMAGES = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
