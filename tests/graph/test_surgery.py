@@ -497,7 +497,7 @@ def test_inspect_tells_what_would_be_done(step, export, tmp_path):
 
 def test_images_of_another_size_are_one_sentence(exported):
     wrong = [*IMAGES, letterbox(image(0), ImageSize(64, 64))[0]]
-    model, _ = exported
+    _, model = exported
     after, _ = adapted(model, SPLIT)
     for attempt in (lambda: adapt(model, SPLIT, wrong, seed=0), lambda: adapt(after, SPLIT, wrong, seed=0),
                     lambda: prove_same_outputs(model, model, wrong, seed=0)):  # fmt: skip
