@@ -86,9 +86,7 @@ def parse(argv):
     )
     args = parser.parse_args(argv)
     args.output = args.output or args.model.with_suffix(".rknn")
-    if args.output.resolve() == args.model.resolve() or args.output.is_dir():
-        parser.error(f"--output {args.output} is the model itself or a folder; name a file for the .rknn")
-    parser.demand_safe(args)
+    parser.demand_safe(args)  # once more, for the default
     if args.labels and not args.dataset:
         parser.error("--labels needs the images that they belong to: --dataset")
     return args
