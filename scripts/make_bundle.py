@@ -52,7 +52,7 @@ def parse(argv):
     parser.add_argument("--bundle", choices=("best", "all"), default="best", help="which variants of the sweep")
     parser.add_argument("--platform", required=True, choices=toolkit.PLATFORMS)
     parser.add_argument("--images", choices=PARTS, default="heldout", help="as in the evaluation")
-    parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one a line")
+    parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one per line")
     parser.add_argument("--threads", type=at_least(1), default=1, metavar="N", help="processes")
     return parser.parse_args(argv)
 

@@ -28,7 +28,7 @@ def main(argv=None):
     parser = StepParser(__doc__)
     parser.add_argument("--run", required=True, type=Path, metavar="DIR")
     sweep_arguments(parser)
-    parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one a line")
+    parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one per line")
     parser.add_argument("--images", type=at_least(1), default=4, metavar="N")
     parser.add_renamed("--pictures", "--images", type=at_least(1))
     parser.add_argument("--confidence", type=float, default=0.25, help="draw detections above it")
