@@ -1,6 +1,6 @@
 """What an engineer without this project would write for the same table: one process, one variant after another.
 
-python benchmarks/plain_sweep.py WEIGHTS.pt DATASET OUTPUT --sizes 256 320 --images 16 64
+python benchmarks/plain_sweep.py WEIGHTS.pt DATASET OUTPUT --sizes 256 320 --max-images 16 64
 
 DATASET holds images/ and labels/ side by side. The last --evaluate images are evaluated on, the first ones calibrate.
 Exports with Ultralytics, cuts the graph, then calibrates, builds, simulates, and prints a row a variant: no cache, no
@@ -44,7 +44,7 @@ def main():
     parser.add_argument("dataset", type=Path)
     parser.add_argument("output", type=Path)
     parser.add_argument("--sizes", nargs="+", type=parse_imgsz, required=True)
-    parser.add_argument("--images", nargs="+", type=int, required=True, help="numbers of calibration images")
+    parser.add_argument("--max-images", nargs="+", type=int, required=True, help="numbers of calibration images")
     parser.add_argument("--heads", nargs="+", default=["single", SPLIT])
     parser.add_argument("--evaluate", type=int, default=64, metavar="N")
     args = parser.parse_args()
@@ -55,11 +55,11 @@ def main():
     images = image_paths(dataset / "images")
     for size in args.sizes:
         exported = YOLO("model.pt").export(format="onnx", imgsz=(size.height, size.width), opset=19, device="cpu")
-        for number, path in enumerate(images[: max(args.images)]):
+        for number, path in enumerate(images[: max(args.max_images)]):
             write_image(f"{size}-{number}.png", letterbox(read_image(path), size)[0])
         for head in args.heads:
             onnx.save(onnxslim.slim(cut(onnx.load(exported), head, size)), "cut.onnx")
-            for count in args.images:
+            for count in args.max_images:
                 listed = [f"{size}-{number}.png\n" for number in range(count)]
                 precision = variant("cut.onnx", listed, head, size, images[-args.evaluate :], dataset)
                 print(f"{size} {head} {count} mAP50-95 {precision.map50_95:.4f}", flush=True)

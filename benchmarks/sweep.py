@@ -73,7 +73,7 @@ def measure(config: dict, cores: int, work: Path) -> None:
     plain = spend(
         [*on_one_core(), "python", ROOT / "benchmarks" / "plain_sweep.py",
          project / run / "weights" / model / f"{model}.pt", dataset, work / "plain", "--sizes", *sweep["imgsz"],
-         "--images", *sweep["max_images"], "--heads", *sweep["head"]],
+         "--max-images", *sweep["max_images"], "--heads", *sweep["head"]],
         work,
     )  # fmt: skip
     report("plain script, one core", plain)
@@ -87,9 +87,9 @@ def measure(config: dict, cores: int, work: Path) -> None:
     report("workflow, nothing to do", nothing, empty, "an empty Snakefile")
     largest = max(memory(project / run / "benchmarks"))
     print(f"largest job: {largest[1]}, {largest[0]:.0f} MB (PSS)", flush=True)
-    one, two = (one_variant(config, project, run, processes) for processes in (1, 2))
-    report("one variant on all images, 1 process", one)
-    report("the same, 2 processes", two, one, "one process")
+    single, double = (one_variant(config, project, run, processes) for processes in (1, 2))
+    report("one variant on all images, 1 process", single)
+    report("the same, 2 processes", double, single, "one process")
 
 
 def one_variant(config: dict, project: Path, run: Path, processes: int) -> Spent:
@@ -97,10 +97,10 @@ def one_variant(config: dict, project: Path, run: Path, processes: int) -> Spent
     sweep = config["sweep"]
     size = "320" if 320 in sweep["imgsz"] else str(sweep["imgsz"][0])
     return spend(
-        ["python", "scripts/quantize.py", "--model", run / "onnx" / sweep["model"][0] / size / "split.onnx",
+        ["python", "scripts/quantize.py", "--onnx", run / "onnx" / sweep["model"][0] / size / "split.onnx",
          "--calibration", run / "calibration" / size / str(sweep["max_images"][0]) / "images.txt",
-         "--platform", config["platform"], "--algorithm", "normal", "--dataset", run / "dataset", "--images", "all",
-         "--names", config["dataset"]["names"], "--threads", processes, "--output", "one/model.rknn",
+         "--platform", config["platform"], "--algorithm", "normal", "--dataset", run / "dataset", "--part", "all",
+         "--names", config["dataset"]["names"], "--processes", processes, "--output", "one/model.rknn",
          "--build", "one/build.json", "--detections", "one/detections.npz", "--log", "one/build.log"],
         project,
     )  # fmt: skip

@@ -41,7 +41,7 @@ def draw_images(folder: Path, parts: dict) -> Path:
     for name, part in parts.items():
         output = folder / f"{name}-{part['seed']}-{part['images']}"
         if not output.exists():
-            draw_dataset(output, part["images"], part["seed"], jobs=os.cpu_count())
+            draw_dataset(output, part["images"], part["seed"], processes=os.cpu_count())
         data[name] = str((output / "images").resolve())
     description = folder / "data.yaml"
     description.write_text(yaml.safe_dump(data))

@@ -37,13 +37,13 @@ rule board:
         **config["sweep"],
         **EVALUATION,
         board=BOARD,
-        images=config["evaluation"]["images"],
+        part=config["evaluation"]["images"],
         run=lambda w, output: str(Path(output.board).parent),
         config=CONFIG_AS_GIVEN,
     message:
         "Run the bundles on the board"
     shell:
-        "python {input.step[0]:q} --run {params.run:q} --images {params.images} --names {params.names:q}"
+        "python {input.step[0]:q} --run {params.run:q} --part {params.part} --names {params.names:q}"
         " --resamples {params.resamples} --seed {params.seed} {params.board:q} --log {log.run:q}"
         " && python {input.collect[0]:q} --run {params.run:q} --model {params.model:q} --imgsz {params.imgsz:q}"
         " --head {params.head} --algorithm {params.algorithm} --max-images {params.max_images} --log {log.collect:q}"

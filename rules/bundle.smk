@@ -33,12 +33,12 @@ rule bundle:
         folder=lambda w, output: str(Path(output.bundles).parent),
         bundle=config["bundle"],
         platform=config["platform"],
-        images=config["evaluation"]["images"],
+        part=config["evaluation"]["images"],
         names=config["dataset"]["names"],
     message:
         "Make the deploy bundle ({params.bundle} of the sweep)"
     shell:
         "python {input.step[0]:q} --run {params.folder:q} --model {params.model:q} --imgsz {params.imgsz:q}"
         " --head {params.head} --algorithm {params.algorithm} --max-images {params.max_images}"
-        " --bundle {params.bundle} --platform {params.platform} --images {params.images}"
-        " --names {params.names:q} --threads {threads} --log {log:q}"
+        " --bundle {params.bundle} --platform {params.platform} --part {params.part}"
+        " --names {params.names:q} --processes {threads} --log {log:q}"

@@ -132,7 +132,7 @@ def layers_asked_for() -> list[str]:
 
 # What the rules that detect, and those that evaluate, have in common.
 DETECTION = {
-    "images": config["evaluation"]["images"],
+    "part": config["evaluation"]["images"],
     "names": config["dataset"]["names"],
     "folder": lambda w, input: str(Path(input.split).parent),
 }

@@ -24,8 +24,8 @@ rule detect_exported:
     message:
         "Detect with {wildcards.model} {wildcards.imgsz} as exported, FP32"
     shell:
-        "python {input.step[0]:q} --model {input.model:q} --dataset {params.folder:q} --images {params.images}"
-        " --names {params.names:q} --threads {threads} --detections {output.detections:q} --log {log:q}"
+        "python {input.step[0]:q} --onnx {input.model:q} --dataset {params.folder:q} --part {params.part}"
+        " --names {params.names:q} --processes {threads} --detections {output.detections:q} --log {log:q}"
 
 
 use rule detect_exported as detect_adapted with:

@@ -47,7 +47,7 @@ rule simplify_onnx:
     message:
         "Simplify {wildcards.model} at {wildcards.imgsz}"
     shell:
-        "python {input.step[0]:q} --model {input.model:q} --images {input.images:q}"
+        "python {input.step[0]:q} --onnx {input.model:q} --images {input.images:q}"
         " --output {output.model:q} --log {log:q}"
 
 
@@ -72,5 +72,5 @@ rule graph_surgery:
     message:
         "Give {wildcards.model} at {wildcards.imgsz} the head '{wildcards.head}'"
     shell:
-        "python {input.step[0]:q} --model {input.model:q} --head {wildcards.head}"
+        "python {input.step[0]:q} --onnx {input.model:q} --head {wildcards.head}"
         " --images {input.images:q} --output {output.model:q} --proof {output.proof:q} --log {log:q}"

@@ -46,8 +46,8 @@ rule draw_scenes:
     message:
         "Draw {params.images} images"
     shell:
-        "python {input.step[0]:q} --images {params.images} --seed {params.seed}"
-        " --jobs {threads} --output {output.drawn:q} --log {log:q}"
+        "python {input.step[0]:q} --count {params.images} --seed {params.seed}"
+        " --processes {threads} --output {output.drawn:q} --log {log:q}"
 
 
 rule fetch_dataset:
@@ -76,7 +76,7 @@ rule fetch_dataset:
         "Fetch the data set"
     shell:
         "python {input.step[0]:q} --archive {params.archive:q} {params.checksum:q}"
-        " --names {params.names:q} --jobs {threads} --output {params.folder:q} --log {log:q}"
+        " --names {params.names:q} --threads {threads} --output {params.folder:q} --log {log:q}"
 
 
 rule split_dataset:

@@ -87,9 +87,9 @@ rule quantize:
     message:
         "Quantize {wildcards.model} {wildcards.imgsz} {wildcards.head} on {wildcards.max_images} images, detect in INT8"
     shell:
-        "python {input.step[0]:q} --model {input.model:q} --calibration {input.calibration:q}"
+        "python {input.step[0]:q} --onnx {input.model:q} --calibration {input.calibration:q}"
         " --platform {params.platform} --algorithm {wildcards.algorithm}"
-        " --dataset {params.folder:q} --images {params.images} --names {params.names:q} --threads {threads}"
+        " --dataset {params.folder:q} --part {params.part} --names {params.names:q} --processes {threads}"
         " --output {output.rknn:q} --build {output.build:q} --detections {output.detections:q} --log {log:q}"
 
 
@@ -152,6 +152,6 @@ rule analyse_layers:
     message:
         "Compare the layers of {wildcards.model} {wildcards.imgsz} {wildcards.head} in INT8 with FP32"
     shell:
-        "python {input.step[0]:q} --model {input.model:q} --calibration {input.calibration:q}"
+        "python {input.step[0]:q} --onnx {input.model:q} --calibration {input.calibration:q}"
         " --platform {params.platform} --algorithm {wildcards.algorithm} --dataset {params.folder:q}"
         " --names {params.names:q} --csv {output.csv:q} --plot {output.plot:q} --log {log:q}"

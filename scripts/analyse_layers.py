@@ -1,7 +1,7 @@
 """Measure layer by layer how far INT8 is from FP32, on one image, with the toolkit's simulator.
 
 Makes --csv (layer, type, cosine and euclidean error of the whole network and of the layer alone) and --plot, which
-names the worst layers, from --model, quantized on the letterboxed images listed in --calibration as by quantize.py.
+names the worst layers, from --onnx, quantized on the letterboxed images listed in --calibration as by quantize.py.
 The image is the first of --dataset that has a label and is held out.
 """
 
@@ -31,7 +31,7 @@ from lib.step.files import require, write_text
 def main(argv=None):
     """Run the step."""
     parser = StepParser(__doc__)
-    parser.add_argument("--model", required=True, type=Path, metavar="FILE.onnx")
+    parser.add_argument("--onnx", required=True, type=Path, metavar="FILE.onnx")
     parser.add_argument("--calibration", required=True, type=Path, metavar="FILE.txt", help="list of images")
     parser.add_argument("--platform", required=True, choices=toolkit.PLATFORMS)
     parser.add_argument("--algorithm", required=True, choices=toolkit.ALGORITHMS)
@@ -42,15 +42,15 @@ def main(argv=None):
     args = parser.parse_args(argv)
     calibration = calibration_images(args.calibration)
     names = read_names(args.names)
-    outputs = detector_spec(require(args.model, "model"), names)
+    outputs = detector_spec(require(args.onnx, "model"), names)
     images = tasks.get(outputs.task).labelled_images(args.dataset, len(names))
     if not images:
         raise UserError(f"no held-out image of {args.dataset} has a label, so there is nothing to analyse with")
     fitted, _ = letterbox(read_image(args.dataset / "images" / images[0]), outputs.imgsz)
-    with toolkit.quantized(args.model, calibration, args.platform, args.algorithm) as session:
+    with toolkit.quantized(args.onnx, calibration, args.platform, args.algorithm) as session:
         table = session.analyse(fitted)
     write_text(args.csv, to_csv(frame(LAYER_COLUMNS, table.itertuples())))
-    title = " ".join([*args.model.with_suffix("").parts[-3:], args.algorithm])
+    title = " ".join([*args.onnx.with_suffix("").parts[-3:], args.algorithm])
     layer_errors(table, f"{title}, {len(calibration)} calibration images, {images[0]}", args.plot)
     first = worst(table, 1).iloc[0]
     say(f"layers of {args.csv} on {images[0]}: worst is {first.layer}, cosine {first.single_cos:.5f}")

@@ -1,7 +1,7 @@
 """Find out what an ONNX detects in FP32 in the evaluation images, by onnxruntime.
 
 Makes --detections, as evaluate.py reads it, with the preprocessing, decoding and NMS that INT8 models get too.
---threads processes share the images; the result does not depend on their number.
+The images are shared out to --processes; the result does not depend on their number.
 """
 
 import sys
@@ -25,17 +25,17 @@ from lib.step.files import require
 def main(argv=None):
     """Run the step."""
     parser = StepParser(__doc__)
-    parser.add_argument("--model", required=True, type=Path, metavar="FILE.onnx")
+    parser.add_argument("--onnx", required=True, type=Path, metavar="FILE.onnx")
     parser.add_argument("--dataset", required=True, type=Path, metavar="DIR")
-    parser.add_argument("--images", choices=PARTS, default="heldout", help="detect in the held-out images, or all")
+    parser.add_argument("--part", choices=PARTS, default="heldout", help="detect in the held-out images, or all")
     parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one per line")
-    parser.add_argument("--threads", type=at_least(1), default=1, metavar="N", help="processes")
+    parser.add_argument("--processes", type=at_least(1), default=1, metavar="N", help="(default: %(default)s)")
     parser.add_argument("--detections", required=True, metavar="FILE.npz")
     args = parser.parse_args(argv)
-    images = evaluation_images(args.dataset, args.images)
-    outputs = detector_spec(require(args.model, "model"), read_names(args.names))
-    title = f"FP32 {args.model.stem} {outputs.imgsz}"
-    detections = detect_all(partial(onnx_runner, args.model), outputs, images, args.threads, title)
+    images = evaluation_images(args.dataset, args.part)
+    outputs = detector_spec(require(args.onnx, "model"), read_names(args.names))
+    title = f"FP32 {args.onnx.stem} {outputs.imgsz}"
+    detections = detect_all(partial(onnx_runner, args.onnx), outputs, images, args.processes, title)
     write_detections(args.detections, detections)
     say(f"detected {args.detections}: {detections.count()} in {len(images)} images")
 

@@ -35,8 +35,8 @@ def is_drawn(folder: Path) -> bool:
     return folder.is_dir() and {path.name for path in folder.iterdir()} <= {"images", "labels"}
 
 
-def draw_dataset(output: Path, images: int, seed: int, jobs: int = 1, **image) -> None:
-    """Draw `images` images of the series `seed` under the folder `output`, `jobs` at a time.
+def draw_dataset(output: Path, count: int, seed: int, processes: int = 1, **image) -> None:
+    """Draw `count` images of the series `seed` under the folder `output`, by so many `processes`.
 
     image: width and height, as `scenes.draw_scene` takes them.
     Raises UserError when `output` is there and is no drawn data set: a slip must not cost a folder.
@@ -49,9 +49,9 @@ def draw_dataset(output: Path, images: int, seed: int, jobs: int = 1, **image) -
         draw = partial(draw_files, part, seed, image)
         # OpenCV's own threads gain nothing on patches this small. Spawned, not forked: a fork of a process whose OpenCV
         # has threads hangs at its first call.
-        with get_context("spawn").Pool(jobs, cv2.setNumThreads, (1,)) as pool:
-            work = pool.imap_unordered(draw, range(images), chunksize=8)
-            progress = tqdm(total=images, desc="drawing", unit="image", file=console.terminal(), mininterval=1)
+        with get_context("spawn").Pool(processes, cv2.setNumThreads, (1,)) as pool:
+            work = pool.imap_unordered(draw, range(count), chunksize=8)
+            progress = tqdm(total=count, desc="drawing", unit="image", file=console.terminal(), mininterval=1)
             for _ in work:
                 progress.update()
             progress.close()
@@ -60,19 +60,19 @@ def draw_dataset(output: Path, images: int, seed: int, jobs: int = 1, **image) -
 def main(argv=None):
     """Run the step."""
     parser = StepParser(__doc__)
-    count, side = at_least(1), at_least(64)
+    side = at_least(64)
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder to make")
-    parser.add_argument("--images", type=at_least(0), required=True, metavar="N", help="how many images")
+    parser.add_argument("--count", type=at_least(0), required=True, metavar="N", help="how many images")
     parser.add_argument("--seed", type=at_least(0), required=True, metavar="S", help="which series of images")
     parser.add_argument("--width", type=side, default=640, metavar="PIXELS", help="(default: %(default)s)")
     parser.add_argument("--height", type=side, default=480, metavar="PIXELS", help="(default: %(default)s)")
-    parser.add_argument("--jobs", type=count, default=1, metavar="N", help="at a time (default: %(default)s)")
+    parser.add_argument("--processes", type=at_least(1), default=1, metavar="N", help="(default: %(default)s)")
     args = parser.parse_args(argv)
     try:
-        draw_dataset(args.output, args.images, args.seed, jobs=args.jobs, width=args.width, height=args.height)
+        draw_dataset(args.output, args.count, args.seed, args.processes, width=args.width, height=args.height)
     except OSError as error:
         raise UserError(f"cannot write {args.output}: {error.strerror or error}") from None
-    console.say(f"drew {args.output}: {args.images} images of series {args.seed}")
+    console.say(f"drew {args.output}: {args.count} images of series {args.seed}")
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ def main(argv=None):
     parser.add_argument("--name", default="data set", help="what messages call it")
     parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one per line")
     parser.add_argument("--task", choices=tasks.names(), default=tasks.DEFAULT, help="what the labels are for")
-    parser.add_argument("--jobs", type=at_least(1), default=1, metavar="N", help="images decoded at a time")
+    parser.add_argument("--threads", type=at_least(1), default=1, metavar="N", help="(default: %(default)s)")
     parser.add_argument("--output", required=True, type=Path, metavar="DIR")
     args = parser.parse_args(argv)
     names = read_names(args.names)
@@ -53,7 +53,7 @@ def main(argv=None):
         source = local_folder(sources, args.sha256, Path(scratch))
         watch = partial(tqdm, desc="check images", unit="image", file=terminal(), disable=None)
         check_label = partial(tasks.get(args.task).check_label, classes=len(names))
-        gathered = gather(source, images, labels, check_label, args.jobs, watch)
+        gathered = gather(source, images, labels, check_label, args.threads, watch)
     if gathered.polygons:
         say(f"{gathered.polygons} of {gathered.objects} labels are polygons; the boxes around them are used")
     if gathered.others:

@@ -1,6 +1,6 @@
 """Give a simplified ONNX the outputs that an INT8-only NPU can carry, and prove that it computes the same.
 
-Makes --output (and --proof, each pass with its largest differences as JSON) from --model for one --head:
+Makes --output (and --proof, each pass with its largest differences as JSON) from --onnx for one --head:
   single  one output [1, 4+C, N, 1]; boxes divided by width and height
   split   per stride box logits [1, 64, H/s, W/s] and class scores [1, C, H/s, W/s]
 A model with anchors is equalized too: each channel of a feature map gets the same range, measured on --images.
@@ -27,13 +27,13 @@ from lib.step.files import write_json
 def main(argv=None):
     """Run the step."""
     parser = StepParser(__doc__)
-    parser.add_argument("--model", required=True, type=Path, metavar="FILE.onnx")
+    parser.add_argument("--onnx", required=True, type=Path, metavar="FILE.onnx")
     parser.add_argument("--head", required=True, choices=HEADS)
     parser.add_argument("--images", required=True, type=Path, metavar="DIR", help="letterboxed images of its size")
     parser.add_argument("--output", required=True, metavar="FILE.onnx")
     parser.add_argument("--proof", required=True, metavar="FILE.json")
     args = parser.parse_args(argv)
-    after, record = adapt(load(args.model), args.head, proof_images(args.images, MEASURED), seed=0)
+    after, record = adapt(load(args.onnx), args.head, proof_images(args.images, MEASURED), seed=0)
     save(after, args.output)
     write_json(args.proof, record)
     shapes = [[d.dim_value for d in output.type.tensor_type.shape.dim] for output in after.graph.output]

@@ -32,11 +32,11 @@ def main(argv=None):
     chosen = variants(args.model, args.imgsz, args.head, args.algorithm, args.max_images)
     if args.bundle == "best":
         chosen = [best(args.run, chosen)]
-    evaluation = read_evaluation(args.run, args.images, args.names)
+    evaluation = read_evaluation(args.run, args.part, args.names)
     with whole(args.run / "bundle") as part:
         for variant in chosen:
             folder = part / variant.path()
-            proof = make(args.run, variant, evaluation, args.platform, args.threads, cc, folder)
+            proof = make(args.run, variant, evaluation, args.platform, args.processes, cc, folder)
             pack(folder)
             say(
                 f"bundle {args.run / 'bundle' / variant.path()}: C decodes {proof.images} images as Python does, "
@@ -51,9 +51,9 @@ def parse(argv):
     sweep_arguments(parser)
     parser.add_argument("--bundle", choices=("best", "all"), default="best", help="which variants of the sweep")
     parser.add_argument("--platform", required=True, choices=toolkit.PLATFORMS)
-    parser.add_argument("--images", choices=PARTS, default="heldout", help="as in the evaluation")
+    parser.add_argument("--part", choices=PARTS, default="heldout", help="as in the evaluation")
     parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one per line")
-    parser.add_argument("--threads", type=at_least(1), default=1, metavar="N", help="processes")
+    parser.add_argument("--processes", type=at_least(1), default=1, metavar="N", help="(default: %(default)s)")
     return parser.parse_args(argv)
 
 

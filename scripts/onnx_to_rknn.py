@@ -17,7 +17,7 @@ import numpy as np
 from lib.accuracy.detection_set import DetectionSet
 from lib.accuracy.evaluation import compared, measure
 from lib.accuracy.matching import SURE
-from lib.convert.comparison import agreement, read_truth
+from lib.convert.comparison import int8_agreement, read_truth
 from lib.convert.conversion import Adapted, Conversion, Request, convert
 from lib.convert.images import ImageChoice, draw_images, noise_images
 from lib.data.imgsz import ImageSize, imgsz_argument
@@ -148,13 +148,13 @@ def difference(conversion: Conversion, args, held_out: bool) -> list[str]:
         return accuracy(conversion, args, on)
     if args.dataset is None:
         return []
-    agreed = agreement(images, outputs.task)
-    if not agreed.sure:
+    agreement = int8_agreement(images, outputs.task)
+    if not agreement.sure:
         return [f"detections none in FP32 from score {SURE} on, {on}: are these images of what the model finds?"]
-    share = f"{agreed.matched} of FP32's {agreed.sure} ({agreed.matched / agreed.sure:.1%})"
+    share = f"{agreement.matched} of FP32's {agreement.sure} ({agreement.matched / agreement.sure:.1%})"
     return [
         f"detections INT8 finds {share}, "
-        f"mean IoU {agreed.overlap:.3f}, mean change of score {agreed.score_change:+.3f}, {on}"
+        f"mean IoU {agreement.overlap:.3f}, mean change of score {agreement.score_change:+.3f}, {on}"
     ]
 
 

@@ -4,7 +4,7 @@ Makes, in one process, since the simulator works only on a model that was built 
   --output      the .rknn
   --build       JSON, facts alone: toolkit, platform, size, every operator, memory, error and warning lines
   --detections  the INT8 model's detections in the evaluation images, as evaluate.py reads it
-from --model and the letterboxed images listed in --calibration. --threads processes share the evaluation images; the
+from --onnx and the letterboxed images listed in --calibration. The evaluation images are shared out to --processes; the
 result does not depend on their number.
 """
 
@@ -31,15 +31,15 @@ def main(argv=None):
     """Run the step."""
     args = parse(argv)
     calibration = calibration_images(args.calibration)
-    images = evaluation_images(args.dataset, args.images)
-    outputs = detector_spec(require(args.model, "model"), read_names(args.names))
-    with toolkit.quantized(args.model, calibration, args.platform, args.algorithm) as session:
+    images = evaluation_images(args.dataset, args.part)
+    outputs = detector_spec(require(args.onnx, "model"), read_names(args.names))
+    with toolkit.quantized(args.onnx, calibration, args.platform, args.algorithm) as session:
         build = session.export(args.output)
         build.write(args.build)
         megabytes = build.rknn_bytes / 1e6
         say(f"built {args.output}: {megabytes:.2f} MB for {args.platform}, {len(calibration)} calibration images")
-        title = f"INT8 {args.model.stem} {outputs.imgsz}"
-        detections = detect_all(session.simulate, outputs, images, args.threads, title)
+        title = f"INT8 {args.onnx.stem} {outputs.imgsz}"
+        detections = detect_all(session.simulate, outputs, images, args.processes, title)
     write_detections(args.detections, detections)
     say(f"detected {args.detections}: {detections.count()} in {len(images)} images")
 
@@ -47,14 +47,14 @@ def main(argv=None):
 def parse(argv):
     """The step's arguments."""
     parser = StepParser(__doc__)
-    parser.add_argument("--model", required=True, type=Path, metavar="FILE.onnx")
+    parser.add_argument("--onnx", required=True, type=Path, metavar="FILE.onnx")
     parser.add_argument("--calibration", required=True, type=Path, metavar="FILE.txt", help="list of images")
     parser.add_argument("--platform", required=True, choices=toolkit.PLATFORMS)
     parser.add_argument("--algorithm", required=True, choices=toolkit.ALGORITHMS)
     parser.add_argument("--dataset", required=True, type=Path, metavar="DIR")
-    parser.add_argument("--images", choices=PARTS, default="heldout", help="evaluate on the held-out images, or all")
+    parser.add_argument("--part", choices=PARTS, default="heldout", help="evaluate on the held-out images, or all")
     parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one per line")
-    parser.add_argument("--threads", type=at_least(1), default=1, metavar="N", help="processes")
+    parser.add_argument("--processes", type=at_least(1), default=1, metavar="N", help="(default: %(default)s)")
     parser.add_argument("--output", required=True, type=Path, metavar="FILE.rknn")
     parser.add_argument("--build", required=True, metavar="FILE.json")
     parser.add_argument("--detections", required=True, metavar="FILE.npz")

@@ -60,7 +60,8 @@ def parse(argv):
     parser = StepParser(__doc__)
     parser.add_argument("--run", required=True, type=Path, metavar="DIR")
     parser.add_argument("--bundle", nargs="+", type=Path, metavar="DIR", help="run only these")
-    parser.add_argument("--images", choices=PARTS, default="heldout", help="as in the evaluation")
+    parser.add_argument("--part", choices=PARTS, default="heldout", help="as in the evaluation")
+    parser.add_renamed("--images", "--part", choices=PARTS)
     parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one per line")
     parser.add_argument("--resamples", type=at_least(1), default=1000, metavar="N")
     parser.add_argument("--seed", type=at_least(0), default=0, help="of the resamples")
@@ -81,7 +82,7 @@ def run_one(args, settings: Settings, bundle: Path, contract: Contract, folder: 
     """Run one bundle, and write the board's results into the new `folder`."""
     variant = contract.variant
     names = read_names(args.names)
-    images = evaluation_images(args.run / "dataset", args.images)
+    images = evaluation_images(args.run / "dataset", args.part)
     simulated = read_detections(run_files.detections(args.run, variant))
     build = {"rknn_sha256": sha256(bundle / "model.rknn"), "toolkit": contract.toolkit}
     try:

@@ -192,7 +192,7 @@ def install_uv(venv):
 
 
 def settings_of_pip(python):
-    """The environment for uv: where pip is told of an index or of certificates and uv is not, uv gets pip's."""
+    """The environment for uv: if pip has an index or certificates configured and uv has none, uv gets pip's."""
     environment = dict(os.environ)
 
     def configured(variable, key):

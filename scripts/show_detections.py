@@ -29,8 +29,9 @@ def main(argv=None):
     parser.add_argument("--run", required=True, type=Path, metavar="DIR")
     sweep_arguments(parser)
     parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one per line")
-    parser.add_argument("--images", type=at_least(1), default=4, metavar="N")
-    parser.add_renamed("--pictures", "--images", type=at_least(1))
+    parser.add_argument("--count", type=at_least(1), default=4, metavar="N", help="of images (default: %(default)s)")
+    parser.add_renamed("--images", "--count", type=at_least(1))
+    parser.add_renamed("--pictures", "--count", type=at_least(1))
     parser.add_argument("--confidence", type=float, default=0.25, help="draw detections above it")
     parser.add_argument("--output", required=True, metavar="FILE.png")
     args = parser.parse_args(argv)
@@ -38,7 +39,7 @@ def main(argv=None):
     dataset = require(args.run / "dataset", "data set")
     sets = {title: (path, read_detections(path)) for title, path in shown(args).items()}
     task = tasks.get(next(iter(sets.values()))[1].task)
-    images = task.labelled_images(dataset, len(names))[: args.images]
+    images = task.labelled_images(dataset, len(names))[: args.count]
     if not images:
         raise UserError(f"no held-out image of {dataset} has a label, so there is nothing to show")
     columns = {

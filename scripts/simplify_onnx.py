@@ -1,6 +1,6 @@
 """Simplify an exported ONNX with onnxslim and prove that it still computes the same.
 
-Makes --output from --model; both are run on a few letterboxed images of --images and on noise.
+Makes --output from --onnx; both are run on a few letterboxed images of --images and on noise.
 """
 
 import sys
@@ -20,11 +20,11 @@ from lib.step.errors import run_step
 def main(argv=None):
     """Run the step."""
     parser = StepParser(__doc__)
-    parser.add_argument("--model", required=True, type=Path, metavar="FILE.onnx")
+    parser.add_argument("--onnx", required=True, type=Path, metavar="FILE.onnx")
     parser.add_argument("--images", required=True, type=Path, metavar="DIR", help="letterboxed images of its size")
     parser.add_argument("--output", required=True, metavar="FILE.onnx")
     args = parser.parse_args(argv)
-    exported = load(args.model)
+    exported = load(args.onnx)
     simplified, difference = simplify(exported, proof_images(args.images), seed=0)
     save(simplified, args.output)
     say(

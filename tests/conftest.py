@@ -211,7 +211,7 @@ def quantize(step, listed, heldout):
     """A function: quantize.py on an ONNX into a folder; the finished process."""
 
     def run(onnx, folder, *options, names=tuple("abcd")):
-        return step("quantize", "--model", onnx, "--calibration", listed, "--platform", "rv1106", "--algorithm",
+        return step("quantize", "--onnx", onnx, "--calibration", listed, "--platform", "rv1106", "--algorithm",
                     "normal", "--dataset", heldout, "--names", *names, "--output", folder / "model.rknn",
                     "--build", folder / "build.json", "--detections", folder / "detections.npz",
                     "--log", folder / "build.log", *options)  # fmt: skip

@@ -112,7 +112,7 @@ def test_the_bundled_example_keeps_its_accuracy(step, tmp_path):
     exported = ["--weights", weights, "--sha256", checksum, "--imgsz", "160x128", "--opset", "17"]
     done = step("export_onnx", *exported, "--output", tmp_path / "model.onnx")
     assert done.returncode == 0, done.stderr
-    draw_dataset(tmp_path / "drawn", 40, 3, jobs=2)
+    draw_dataset(tmp_path / "drawn", 40, 3, processes=2)
     # Images of every kind that is taken, in any case.
     images = sorted((tmp_path / "drawn" / "images").iterdir())
     images[0].rename(images[0].with_suffix(".JPEG"))

@@ -25,7 +25,7 @@ LINE = "1 0.5 0.5 0.4 0.3\n"
 
 
 def fetch(step, dataset, out, *options):
-    return step("fetch_dataset", "--archive", dataset, "--names", *"abcd", "--jobs", "2", "--output", out, *options)
+    return step("fetch_dataset", "--archive", dataset, "--names", *"abcd", "--threads", "2", "--output", out, *options)
 
 
 def test_polygons_and_marks_become_plain_boxes_and_are_counted(step, dataset, tmp_path):
@@ -154,14 +154,14 @@ def steps(exported, split_onnx, heldout, pool, listed, quantized):
     dataset, names = ("--dataset", heldout), ("--names", *"abcd")
     images = ("--images", pool)
     return {
-        "draw_scenes": ("--images", 2, "--seed", 0, "--output", "OUT/drawn"),
+        "draw_scenes": ("--count", 2, "--seed", 0, "--output", "OUT/drawn"),
         "split_dataset": (*dataset, "--calibration", 1, "--seed", 0, "--output", "OUT/split.csv"),
         "letterbox_pool": (*dataset, "--split", "SPLIT", "--imgsz", 64, "--output", "OUT/pool"),
         "sample_calibration": ("--pool", pool, "--max-images", 4, "--seed", 0, "--output", "OUT/images.txt"),
-        "simplify_onnx": ("--model", exported[0], *images, "--output", "OUT/simplified.onnx"),
-        "graph_surgery": ("--model", exported[0], "--head", "split", *images, "--output", "OUT/split.onnx",
+        "simplify_onnx": ("--onnx", exported[0], *images, "--output", "OUT/simplified.onnx"),
+        "graph_surgery": ("--onnx", exported[0], "--head", "split", *images, "--output", "OUT/split.onnx",
                           "--proof", "OUT/split.json"),
-        "detect": ("--model", split_onnx, *dataset, *names, "--detections", "OUT/found.npz"),
+        "detect": ("--onnx", split_onnx, *dataset, *names, "--detections", "OUT/found.npz"),
         "evaluate": ("--detections", quantized / "detections.npz", *dataset, *names, "--resamples", 10, "--seed", 0,
                      "--metrics", "OUT/metrics.json", "--resampled", "OUT/metrics.npz"),
         "judge": ("--build", quantized / "build.json", "--cma-mb", 66, "--clock-mhz", 420,
@@ -204,7 +204,7 @@ def test_a_full_disk_while_a_data_set_comes(on_a_full_disk, dataset, tmp_path):
 
 @pytest.mark.toolkit
 def test_a_full_disk_while_the_toolkit_builds(on_a_full_disk, quantize, split_onnx, listed, heldout, tmp_path):
-    done = on_a_full_disk(200_000, "quantize", "--model", split_onnx, "--calibration", listed, "--platform", "rv1106",
+    done = on_a_full_disk(200_000, "quantize", "--onnx", split_onnx, "--calibration", listed, "--platform", "rv1106",
                           "--algorithm", "normal", "--dataset", heldout, "--names", *"abcd", "--output",
                           tmp_path / "o/m.rknn", "--build", tmp_path / "o/b.json", "--detections", tmp_path / "o/d.npz",
                           "--log", tmp_path / "log")  # fmt: skip

@@ -32,13 +32,13 @@ def read_tree(folder):
 def test_drawing_does_not_hang_where_opencv_already_has_threads(tmp_path):
     cv2.setNumThreads(4)
     cv2.resize(np.zeros((2000, 2000, 3), np.uint8), (3000, 3000))
-    draw_dataset(tmp_path / "one", 1, 5, width=WIDTH, height=HEIGHT, jobs=2)
+    draw_dataset(tmp_path / "one", 1, 5, width=WIDTH, height=HEIGHT, processes=2)
     assert (tmp_path / "one" / "images" / "000000.jpg").exists()
 
 
 def test_same_seed_same_bytes_however_many_images_and_jobs(tmp_path):
-    draw_dataset(tmp_path / "two", 2, 5, width=WIDTH, height=HEIGHT, jobs=1)
-    draw_dataset(tmp_path / "four", 4, 5, width=WIDTH, height=HEIGHT, jobs=2)
+    draw_dataset(tmp_path / "two", 2, 5, width=WIDTH, height=HEIGHT, processes=1)
+    draw_dataset(tmp_path / "four", 4, 5, width=WIDTH, height=HEIGHT, processes=2)
     two, four = read_tree(tmp_path / "two"), read_tree(tmp_path / "four")
     assert sorted(two) == ["images/000000.jpg", "images/000001.jpg", "labels/000000.txt", "labels/000001.txt"]
     assert two.items() < four.items()
@@ -105,23 +105,23 @@ def test_draw_scene_refuses_what_it_cannot_draw(arguments):
 
 def test_draw_dataset_replaces_a_data_set_and_nothing_else(tmp_path):
     output = tmp_path / "set"
-    draw_dataset(output, 2, 5, width=WIDTH, height=HEIGHT, jobs=1)
-    draw_dataset(output, 1, 5, width=WIDTH, height=HEIGHT, jobs=1)
+    draw_dataset(output, 2, 5, width=WIDTH, height=HEIGHT, processes=1)
+    draw_dataset(output, 1, 5, width=WIDTH, height=HEIGHT, processes=1)
     assert len(read_tree(output)) == 2
     (output / "thesis.txt").write_text("precious")
     with pytest.raises(UserError, match="no drawn data set"):
-        draw_dataset(output, 1, 5, width=WIDTH, height=HEIGHT, jobs=1)
+        draw_dataset(output, 1, 5, width=WIDTH, height=HEIGHT, processes=1)
     assert (output / "thesis.txt").exists()
 
 
 @pytest.mark.parametrize(
     "arguments, sentence",
     [
-        (["--images", "-1", "--seed", "1"], "-1 is below 0"),
-        (["--images", "two", "--seed", "1"], "two"),
-        (["--images", "1", "--seed", "-1"], "-1 is below 0"),
-        (["--images", "1", "--seed", "1", "--width", "8"], "8 is below 64"),
-        (["--images", "1"], "--seed"),
+        (["--count", "-1", "--seed", "1"], "-1 is below 0"),
+        (["--count", "two", "--seed", "1"], "two"),
+        (["--count", "1", "--seed", "-1"], "-1 is below 0"),
+        (["--count", "1", "--seed", "1", "--width", "8"], "8 is below 64"),
+        (["--count", "1"], "--seed"),
     ],
 )
 def test_bad_arguments_end_in_one_sentence(tmp_path, capsys, arguments, sentence):
@@ -136,7 +136,7 @@ def test_bad_arguments_end_in_one_sentence(tmp_path, capsys, arguments, sentence
 
 def test_an_output_that_cannot_be_made_is_one_sentence_and_exit_code_2(tmp_path):
     (tmp_path / "file").write_text("")
-    arguments = ["--output", tmp_path / "file" / "out", "--images", "1", "--seed", "1"]
+    arguments = ["--output", tmp_path / "file" / "out", "--count", "1", "--seed", "1"]
     result = subprocess.run([sys.executable, SCRIPT, *arguments], capture_output=True, text=True, timeout=60)
     assert result.returncode == 2
     assert result.stderr.startswith("error: cannot write")

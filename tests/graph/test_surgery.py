@@ -461,7 +461,7 @@ def test_step_writes_nothing_when_the_graphs_differ(step, exported, tmp_path, mo
 
     for number, each in enumerate(IMAGES):
         cv2.imwrite(str(tmp_path / f"{number}.png"), each)
-    arguments = ["--model", exported[0], "--head", "split", "--images", tmp_path, "--output", tmp_path / "o.onnx",
+    arguments = ["--onnx", exported[0], "--head", "split", "--images", tmp_path, "--output", tmp_path / "o.onnx",
                  "--proof", tmp_path / "o.json"]  # fmt: skip
     monkeypatch.setattr(split_outputs, "PASS", replace(split_outputs.PASS, tolerance=Tolerance(-1.0, -1.0)))
     with pytest.raises(UserError, match="nothing was written"):
@@ -473,7 +473,7 @@ def test_step_writes_nothing_when_the_graphs_differ(step, exported, tmp_path, mo
 
 def test_damaged_onnx_is_one_sentence(step, exported, tmp_path):
     (tmp_path / "m.onnx").write_bytes(exported[0].read_bytes()[:5000])
-    done = step("graph_surgery", "--model", tmp_path / "m.onnx", "--head", "single", "--images", tmp_path,
+    done = step("graph_surgery", "--onnx", tmp_path / "m.onnx", "--head", "single", "--images", tmp_path,
                 "--output", tmp_path / "o.onnx", "--proof", tmp_path / "o.json")  # fmt: skip
     assert done.returncode == 2
     assert "no valid ONNX" in done.stderr and "Traceback" not in done.stderr

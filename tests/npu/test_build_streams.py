@@ -114,7 +114,7 @@ CASES = [
 def test_build_is_read_whole(
     model, listed, heldout, quantized, python_env, tmp_path, family, variables, place, buffering
 ):
-    command = [sys.executable, ROOT / "scripts" / "quantize.py", "--model", model(family), "--calibration", listed,
+    command = [sys.executable, ROOT / "scripts" / "quantize.py", "--onnx", model(family), "--calibration", listed,
                "--platform", "rv1106", "--algorithm", "normal", "--dataset", heldout, "--names", *"abcd",
                "--output", tmp_path / "model.rknn", "--build", tmp_path / "build.json",
                "--detections", tmp_path / "detections.npz", "--log", tmp_path / "build.log"]  # fmt: skip

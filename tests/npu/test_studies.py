@@ -33,7 +33,7 @@ layer_name                     simulator_error
 def test_layer_errors_are_those_between_onnxruntime_and_the_simulator(
     step, split_onnx, pool, listed, heldout, tmp_path
 ):
-    done = step("analyse_layers", "--model", split_onnx, "--calibration", listed, "--platform", "rv1106",
+    done = step("analyse_layers", "--onnx", split_onnx, "--calibration", listed, "--platform", "rv1106",
                 "--algorithm", "normal", "--dataset", heldout, "--names", *"abcd", "--csv", tmp_path / "layers.csv",
                 "--plot", tmp_path / "layers.png", "--log", tmp_path / "log")  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -54,7 +54,7 @@ def test_detections_of_the_step_are_those_of_the_simulator(split_onnx, pool, hel
             np.testing.assert_array_equal(each.scores, expected.scores)
             np.testing.assert_array_equal(each.classes, expected.classes)
     # The file does not depend on the number of processes.
-    assert quantize(split_onnx, tmp_path, "--threads", 2).returncode == 0
+    assert quantize(split_onnx, tmp_path, "--processes", 2).returncode == 0
     assert (tmp_path / "detections.npz").read_bytes() == (quantized / "detections.npz").read_bytes()
 
 

@@ -116,7 +116,7 @@ def test_step_refuses_a_log_that_it_cannot_read_and_writes_nothing(split_onnx, l
 
     monkeypatch.setattr(console, "captured", lambda: contextlib.nullcontext(lambda: "nothing of the kind"))
     monkeypatch.setattr(console, "log_to", lambda path: None)
-    arguments = ["--model", split_onnx, "--calibration", listed, "--platform", "rv1106", "--algorithm", "normal",
+    arguments = ["--onnx", split_onnx, "--calibration", listed, "--platform", "rv1106", "--algorithm", "normal",
                  "--dataset", heldout, "--names", *"abcd", "--output", tmp_path / "m.rknn",
                  "--build", tmp_path / "b.json", "--detections", tmp_path / "d.npz", "--log", "x"]  # fmt: skip
     with pytest.raises(ToolkitError, match="0 tables 'Feature Tensor Information Table"):

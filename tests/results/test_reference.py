@@ -22,7 +22,7 @@ from lib.npu import layer_errors
 from lib.npu.build import Build
 from lib.npu.verdict import FAILS, INFERRED, RUNS, Costs, Judgement, Verdict
 from lib.results import columns, run_files
-from lib.results.board_results import Agreement, RanOnBoard, Times
+from lib.results.board_results import BoardAgreement, RanOnBoard, Times
 from lib.results.sweep import variants
 from lib.results.table import frame, read_table, to_csv
 from lib.step.files import sha256
@@ -128,7 +128,7 @@ def test_every_column_of_the_table_has_a_meaning(tmp_path, with_board):
     }
     if with_board:
         times = Times(1.0, 1.5, 2.0, 3)
-        agreement = Agreement(0.25, 1, 1.0, 1.0, 0.0, ())
+        agreement = BoardAgreement(0.25, 1, 1.0, 1.0, 0.0, ())
         files[run_files.board(tmp_path, variant, "board.json")] = RanOnBoard(
             "ran", "runs", "right", "2.3.2", "0.9.2", 1.0, times, times, None, agreement, (), None, metrics, "",
             sha256(model), "2.3.2",

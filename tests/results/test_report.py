@@ -28,7 +28,14 @@ from lib.detector.families.dfl import Dfl
 from lib.detector.head import SPLIT
 from lib.detector.output_spec import OutputSpec
 from lib.npu.build import Build
-from lib.results.board_results import Agreement, ImageDifference, OutputDifference, RanOnBoard, RefusedByBoard, Times
+from lib.results.board_results import (
+    BoardAgreement,
+    ImageDifference,
+    OutputDifference,
+    RanOnBoard,
+    RefusedByBoard,
+    Times,
+)
 from lib.results.choice import focus, indistinguishable_from, pareto_front, recommended
 from lib.results.plots import class_changes, map_over_imgsz, map_over_max_images, pareto
 from lib.results.report.contents import contents
@@ -342,7 +349,7 @@ def test_what_a_board_told_stands_beside_the_simulator(run, tmp_path):
     outputs = (OutputDifference("box_8", 0.125, 3), OutputDifference("scores_8", 0.0, 0))
     told = partial(
         RanOnBoard, "ran", "runs", "right", "2.3.2", "0.9.2", 35.0, times, times, None,
-        Agreement(0.25, 40, 0.75, 0.91, 0.04, (worst,)), outputs, "box_8", compared(0.6 - 0.4321), "a line,420",
+        BoardAgreement(0.25, 40, 0.75, 0.91, 0.04, (worst,)), outputs, "box_8", compared(0.6 - 0.4321), "a line,420",
     )  # fmt: skip
     words = partial(RefusedByBoard, "refused", f"unsupport cpu {HOSTILE} op", "runs", "wrong")
     for folder, results in ((ran, told), (refused, words), (older, told)):

@@ -1,5 +1,12 @@
 """What every step's command line shares."""
 
+import argparse
+from unittest import mock
+
+import pytest
+
+import run_on_board
+import show_detections
 from lib.step.arguments import StepParser
 
 
@@ -10,3 +17,28 @@ def test_an_option_under_its_old_name_works_and_says_so(capsys):
     assert parser.parse_args([]).images == 4
     assert parser.parse_args(["--pictures", "2"]).images == 2
     assert "--pictures is called --images now" in "".join(capsys.readouterr())
+
+
+class Understood(Exception):
+    """Ends a command once its arguments are parsed; holds them."""
+
+
+SWEEP = ("--model", "m", "--imgsz", "320", "--head", "split", "--algorithm", "normal", "--max-images", "4")
+
+
+@pytest.mark.parametrize(
+    "command, arguments, old, new, value",
+    [
+        (run_on_board, ("--run", "r", "--names", "n"), "--images", "--part", "all"),
+        (show_detections, ("--run", "r", "--names", "n", "--output", "o", *SWEEP), "--images", "--count", 2),
+        (show_detections, ("--run", "r", "--names", "n", "--output", "o", *SWEEP), "--pictures", "--count", 2),
+    ],
+)
+def test_what_people_type_works_under_its_old_name(command, arguments, old, new, value, capsys):
+    def parse(parser, argv):
+        raise Understood(argparse.ArgumentParser.parse_args(parser, argv))
+
+    with mock.patch.object(StepParser, "parse_args", parse), pytest.raises(Understood) as ended:
+        command.main([*arguments, old, str(value)])
+    assert getattr(ended.value.args[0], new.strip("-")) == value
+    assert f"WARNING: {old} is called {new} now" in "".join(capsys.readouterr())

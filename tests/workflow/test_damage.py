@@ -15,7 +15,7 @@ LIST = "calibration/96/4/images.txt"
 
 
 def detect(run, out):
-    return ("detect", "--model", run / "onnx/parts4/96/split.onnx", "--dataset", run / "dataset", "--images", "all",
+    return ("detect", "--onnx", run / "onnx/parts4/96/split.onnx", "--dataset", run / "dataset", "--part", "all",
             *NAMES, *made(out))  # fmt: skip
 
 
@@ -34,7 +34,7 @@ def sample(run, out):
 
 
 def quantize(run, out):
-    return ("quantize", "--model", run / "onnx/parts4/96/split.onnx", "--calibration", run / LIST, "--platform",
+    return ("quantize", "--onnx", run / "onnx/parts4/96/split.onnx", "--calibration", run / LIST, "--platform",
             "rv1106", "--algorithm", "normal", "--dataset", run / "dataset", *NAMES, "--output", out / "model.rknn",
             "--build", out / "build.json", *made(out), "--log", out / "log")  # fmt: skip
 
@@ -51,12 +51,12 @@ def export(run, out):
 
 
 def simplify(run, out):
-    return ("simplify_onnx", "--model", run / "onnx/parts4/96/exported.onnx", "--images",
+    return ("simplify_onnx", "--onnx", run / "onnx/parts4/96/exported.onnx", "--images",
             run / "calibration/96/letterboxed", "--output", out / "simplified.onnx")  # fmt: skip
 
 
 def surgery(run, out):
-    return ("graph_surgery", "--model", run / "onnx/parts4/96/simplified.onnx", "--head", "split", "--images",
+    return ("graph_surgery", "--onnx", run / "onnx/parts4/96/simplified.onnx", "--head", "split", "--images",
             run / "calibration/96/letterboxed", "--output", out / "split.onnx", "--proof", out / "p.json")  # fmt: skip
 
 

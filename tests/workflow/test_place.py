@@ -106,7 +106,7 @@ def test_no_rule_names_a_file_of_the_workflow_by_a_path_from_the_working_folder(
 
 
 def test_a_script_finds_lib_from_any_folder(tmp_path):
-    command = [sys.executable, ROOT / "scripts" / "draw_scenes.py", "--images", "2", "--seed", "0", "--output", "new"]
+    command = [sys.executable, ROOT / "scripts" / "draw_scenes.py", "--count", "2", "--seed", "0", "--output", "new"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "new" / "images").iterdir())) == 2

@@ -8,7 +8,7 @@ from lib.accuracy.matching import SURE, found_again
 from lib.accuracy.metrics import Metrics
 from lib.board.run import BoardRun
 from lib.npu.verdict import FAILS, RUNS, Verdict
-from lib.results.board_results import RAN, REFUSED, Agreement, ImageDifference, RanOnBoard, RefusedByBoard, Times
+from lib.results.board_results import RAN, REFUSED, BoardAgreement, ImageDifference, RanOnBoard, RefusedByBoard, Times
 from lib.step.errors import UserError
 
 WORST = 5  # images that are named
@@ -53,7 +53,7 @@ def ran_well(
     )
 
 
-def agreement_with_simulator(simulated: DetectionSet, board: DetectionSet) -> Agreement:
+def agreement_with_simulator(simulated: DetectionSet, board: DetectionSet) -> BoardAgreement:
     """How far the board finds what the simulator finds.
 
     Detections from a score of SURE on are compared: the same class, and an IoU of 0.5 or more. `share` (0..1) of all
@@ -79,7 +79,7 @@ def agreement_with_simulator(simulated: DetectionSet, board: DetectionSet) -> Ag
         worst.append(ImageDifference(image, missed, round(overlap, 4), round(score, 4)))
     worst = [image for image in worst if image.missed or image.iou < 1 or image.score > 0]
     worst.sort(key=lambda image: (-image.missed, image.iou, -image.score))
-    return Agreement(
+    return BoardAgreement(
         confidence=SURE,
         detections=either,
         share=both / either if either else 1.0,

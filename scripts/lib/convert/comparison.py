@@ -30,7 +30,7 @@ class ImageComparison:
 
 
 @dataclass(frozen=True)
-class Agreement:
+class Int8Agreement:
     """What INT8 finds of what FP32 finds with certainty (a score from SURE on)."""
 
     sure: int  # detections of FP32
@@ -39,7 +39,7 @@ class Agreement:
     score_change: float  # mean, INT8's minus FP32's
 
 
-def compare(onnx: Path, session: Session, outputs: OutputSpec, images: list[Path]) -> list[ImageComparison]:
+def compare_precisions(onnx: Path, session: Session, outputs: OutputSpec, images: list[Path]) -> list[ImageComparison]:
     """Each image through the ONNX in FP32 and through the session's simulator."""
     runners = partial(_runners, onnx, session)
     return over_images(runners, partial(_compare, outputs), images, 1, "FP32 and INT8")
@@ -62,13 +62,13 @@ def _cosine(first: np.ndarray, second: np.ndarray) -> float:
     return float(a @ b / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-12))
 
 
-def agreement(comparisons: list[ImageComparison], task: str) -> Agreement:
+def int8_agreement(comparisons: list[ImageComparison], task: str) -> Int8Agreement:
     """How much INT8 finds of what FP32 finds, over all images."""
     overlap = tasks.get(task).overlap
     pairs = [pair for images in comparisons for pair in found_again(images.fp32, images.int8, overlap)]
     sure = sum(int((images.fp32.scores >= SURE).sum()) for images in comparisons)
     mean_overlap, mean_change = np.mean(pairs, axis=0) if pairs else (0.0, 0.0)
-    return Agreement(sure, len(pairs), float(mean_overlap), float(mean_change))
+    return Int8Agreement(sure, len(pairs), float(mean_overlap), float(mean_change))
 
 
 def read_truth(

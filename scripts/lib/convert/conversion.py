@@ -6,7 +6,7 @@ from pathlib import Path
 
 import onnx
 
-from lib.convert.comparison import ImageComparison, compare
+from lib.convert.comparison import ImageComparison, compare_precisions
 from lib.data.images import read_image
 from lib.detector.output_spec import OutputSpec
 from lib.graph.onnx_file import save
@@ -68,7 +68,7 @@ def convert(request: Request, folder: Path, when_adapted: Callable[[Adapted], No
         build = session.export(rknn)
         judged = verdict(build, request.cma_mb)
         images = list(request.compared)
-        comparisons = compare(adapted.onnx, session, adapted.outputs, images) if images else []
+        comparisons = compare_precisions(adapted.onnx, session, adapted.outputs, images) if images else []
     return Conversion(adapted, rknn, build, judged, comparisons)
 
 

@@ -31,7 +31,7 @@ class ImageDifference(JsonRecord):
 
 
 @dataclass(frozen=True)
-class Agreement(JsonRecord):
+class BoardAgreement(JsonRecord):
     """How far the board finds what the simulator finds, as `lib.board.summary` measures it."""
 
     confidence: float
@@ -64,7 +64,7 @@ class RanOnBoard(JsonRecord):
     run_ms: Times
     decode_ms: Times
     repeated_ms: Times | None  # back to back; None where none were asked for
-    agreement: Agreement
+    agreement: BoardAgreement
     outputs: tuple[OutputDifference, ...]
     diverging: str | None  # the first output that differs
     metrics: ComparedMetrics  # of what the board detected

@@ -34,9 +34,9 @@ def with_numbers(value, schema: dict, root: dict | None = None):
         schema = root["$defs"][schema["$ref"].rsplit("/", 1)[1]]
     if isinstance(value, dict):
         known, others = schema.get("properties", {}), schema.get("additionalProperties") or {}
-        return {name: with_numbers(each, known.get(name, others), root) for name, each in value.items()}
+        return {name: with_numbers(entry, known.get(name, others), root) for name, entry in value.items()}
     if isinstance(value, list):
-        return [with_numbers(each, schema.get("items", {}), root) for each in value]
+        return [with_numbers(entry, schema.get("items", {}), root) for entry in value]
     if "integer" in schema.get("type", ()) and isinstance(value, str) and value.isdecimal():
         return int(value)
     if value in ("true", "false") and (schema.get("type") == "boolean" or True in schema.get("enum", [])):
@@ -57,7 +57,7 @@ def _sentence(error) -> str:
         missing = [name for name in error.validator_value if name not in value]
         return "; ".join(f"{_key([*error.absolute_path, name])} is missing" for name in missing)
     if error.validator == "enum":
-        known = [str(each).lower() if isinstance(each, bool) else str(each) for each in error.validator_value]
+        known = [str(word).lower() if isinstance(word, bool) else str(word) for word in error.validator_value]
         return f"{key} is '{value}', not one of {', '.join(known)}{nearest(str(value), known, listed=False)}"
     if error.validator == "type":
         wanted = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
@@ -99,7 +99,7 @@ def repeated_keys(path: Path) -> list[str]:
         root = yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader)
     except yaml.YAMLError:
         return []  # whoever reads the file reports that it is not YAML
-    return [f"{path}, {each}" for each in _repeated(root, [])]
+    return [f"{path}, {sentence}" for sentence in _repeated(root, [])]
 
 
 def _repeated(node, above: list):

@@ -76,8 +76,8 @@ def sha256(path) -> str:
 
 def demand_sha256(path: Path, expected: str) -> None:
     """Raise UserError unless the SHA-256 of a file that is about to be loaded is `expected`."""
-    if (found := sha256(path)) != expected.lower():
-        raise UserError(f"{path} is not loaded: its sha256 is {found}, not the {expected} that was asked for")
+    if (actual := sha256(path)) != expected.lower():
+        raise UserError(f"{path} is not loaded: its sha256 is {actual}, not the {expected} that was asked for")
 
 
 def write_text(path, text: str) -> None:

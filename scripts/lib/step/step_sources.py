@@ -8,7 +8,6 @@ from pathlib import Path
 _IMPORT = re.compile(r"^[ \t]*from[ \t]+(lib(?:\.\w+)*)[ \t]+import[ \t]+(\([^)]*\)|[^\n#]+)", re.M)
 # In the `__init__.py` of a package that imports whatever lies in its folder.
 _IMPORTS_ITS_FOLDER = "iter_modules(__path__)"
-_REGISTRY = "iter_modules(__path__)"
 
 
 def step_sources(step: str, root: Path = Path()) -> list[str]:
@@ -18,13 +17,13 @@ def step_sources(step: str, root: Path = Path()) -> list[str]:
     own folder to import all that lies there, brings all of it.
     """
     command = root / "scripts" / f"{step}.py"
-    found, waiting = set(), [command]
+    sources, waiting = set(), [command]
     while waiting:
         path = waiting.pop()
-        if path not in found:
-            found.add(path)
+        if path not in sources:
+            sources.add(path)
             waiting.extend(_beside(path, root / "scripts", path.stat().st_mtime_ns))
-    return [str(path.relative_to(root)) for path in (command, *sorted(found - {command}))]
+    return [str(path.relative_to(root)) for path in (command, *sorted(sources - {command}))]
 
 
 @cache
@@ -34,9 +33,9 @@ def _beside(path: Path, scripts: Path, changed_ns: int) -> tuple[Path, ...]:
         return ()
     source = path.read_text(encoding="utf-8")
     bases = [scripts.joinpath(*module.split(".")) for module in sorted(_imported(source))]
-    files = [each for base in bases for each in (base.with_suffix(".py"), base / "__init__.py") if each.is_file()]
+    files = [file for base in bases for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file()]
     if path.name == "__init__.py":
-        files += [each for each in path.parent.iterdir() if each.is_file() and each.suffix != ".py"]
+        files += [file for file in path.parent.iterdir() if file.is_file() and file.suffix != ".py"]
         if _IMPORTS_ITS_FOLDER in source:
             files += [*path.parent.glob("*.py"), *path.parent.glob("*/__init__.py")]
     return tuple(files)
@@ -44,9 +43,9 @@ def _beside(path: Path, scripts: Path, changed_ns: int) -> tuple[Path, ...]:
 
 def _imported(source: str) -> set[str]:
     """Dotted names of all modules below `lib` that `source` imports anywhere, packages on the way included."""
-    found = set()
+    modules = set()
     for module, names in _IMPORT.findall(source):
         words = module.split(".")
-        found |= {".".join(words[: end + 1]) for end in range(len(words))}
-        found |= {f"{module}.{name}" for name in re.findall(r"(\w+)(?:[ \t]+as[ \t]+\w+)?", names.strip("()"))}
-    return found
+        modules |= {".".join(words[: end + 1]) for end in range(len(words))}
+        modules |= {f"{module}.{name}" for name in re.findall(r"(\w+)(?:[ \t]+as[ \t]+\w+)?", names.strip("()"))}
+    return modules
