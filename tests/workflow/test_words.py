@@ -37,7 +37,7 @@ PATTERNS = {
     r"\bspeaks? against\b": "no known rule predicts that it fails",
     r"\bnobody has confirmed\b": "not tested on hardware",
     r"\bwhich the \w+ has not\b": "which the … cannot run, lacks",
-    r"\bpictures?\b": "image",
+    r"(?<!--)\bpictures?\b": "image",
     r"\b(could|can) be had\b": "can be fetched",
 }
 # model.json and the bundle's files say these texts word by word: they change with their version, not in passing.
