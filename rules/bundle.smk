@@ -32,7 +32,6 @@ rule bundle:
         **config["sweep"],
         folder=lambda w, output: str(Path(output.bundles).parent),
         bundle=config["bundle"],
-        platform=config["platform"],
         part=config["evaluation"]["images"],
         names=config["dataset"]["names"],
     message:
@@ -40,5 +39,5 @@ rule bundle:
     shell:
         "python {input.step[0]:q} --run {params.folder:q} --model {params.model:q} --imgsz {params.imgsz:q}"
         " --head {params.head} --algorithm {params.algorithm} --max-images {params.max_images}"
-        " --bundle {params.bundle} --platform {params.platform} --part {params.part}"
+        " --bundle {params.bundle} --part {params.part}"
         " --names {params.names:q} --processes {threads} --log {log:q}"

@@ -2,7 +2,8 @@
 
 Makes --output/images and --output/labels from the first of --archive (a URL or path of a zip, or a folder) that
 works, in Ultralytics' layout. Images without labels are background images and count; a broken label is an error, and
-so is an image that does not decode. Polygons become the boxes around them.
+so is an image that does not decode. Polygons become the boxes around them. A line that repeats another one of its file
+is dropped.
 """
 
 import sys
@@ -56,6 +57,8 @@ def main(argv=None):
         gathered = gather(source, images, labels, check_label, args.threads, watch)
     if gathered.polygons:
         say(f"{gathered.polygons} of {gathered.objects} labels are polygons; the boxes around them are used")
+    if gathered.duplicates:
+        say(f"{gathered.duplicates} duplicate labels are dropped: lines that repeat another one of their file")
     if gathered.others:
         listed = ", ".join(gathered.others[:5])
         say(f"WARNING: {len(gathered.others)} files are no jpg or png and are left out: {listed}")

@@ -15,7 +15,6 @@ from lib.bundle import program
 from lib.bundle.make import make, read_evaluation
 from lib.bundle.pack import pack
 from lib.data.split import PARTS
-from lib.npu import toolkit
 from lib.results.choice import focus
 from lib.results.sweep import Variant, variants
 from lib.results.table import read_table, variant_of
@@ -36,7 +35,7 @@ def main(argv=None):
     with whole(args.run / "bundle") as part:
         for variant in chosen:
             folder = part / variant.path()
-            proof = make(args.run, variant, evaluation, args.platform, args.processes, cc, folder)
+            proof = make(args.run, variant, evaluation, args.processes, cc, folder)
             pack(folder)
             say(
                 f"bundle {args.run / 'bundle' / variant.path()}: C decodes {proof.images} images as Python does, "
@@ -50,7 +49,6 @@ def parse(argv):
     parser.add_argument("--run", required=True, type=Path, metavar="DIR")
     sweep_arguments(parser)
     parser.add_argument("--bundle", choices=("best", "all"), default="best", help="which variants of the sweep")
-    parser.add_argument("--platform", required=True, choices=toolkit.PLATFORMS)
     parser.add_argument("--part", choices=PARTS, default="heldout", help="as in the evaluation")
     parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one per line")
     parser.add_argument("--processes", type=at_least(1), default=1, metavar="N", help="(default: %(default)s)")

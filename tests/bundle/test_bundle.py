@@ -204,7 +204,7 @@ def again(project: Path, python_env, head="split", **environment) -> subprocess.
     """make_bundle.py in the project's copy, for one head."""
     command = [sys.executable, "scripts/make_bundle.py", "--run", "results/demo", "--model", "parts4",
                "--imgsz", "128x96", "--head", head, "--algorithm", "normal", "--max-images", "8",
-               "--platform", "rv1106", "--names", "config/parts.names", "--processes", "2",
+               "--names", "config/parts.names", "--processes", "2",
                "--log", "results/again.log"]  # fmt: skip
     return subprocess.run(command, cwd=project, env=python_env | environment, capture_output=True, text=True)
 

@@ -39,6 +39,18 @@ def test_polygons_and_marks_become_plain_boxes_and_are_counted(step, dataset, tm
     assert (tmp_path / "ds/labels/02.txt").read_text() == LINE
 
 
+def test_labels_that_are_all_there_twice_count_once_and_one_line_says_so(step, dataset, tmp_path):
+    plain = fetch(step, dataset, tmp_path / "plain")
+    for label in (dataset / "labels/train").iterdir():
+        label.write_text(label.read_text() * 2)
+    done = fetch(step, dataset, tmp_path / "ds")
+    assert done.returncode == 0, done.stderr
+    assert "duplicate" not in plain.stdout and done.stdout.count("duplicate") == 1
+    assert "9 duplicate labels are dropped" in done.stdout and "(1 background), 9 boxes" in done.stdout
+    for label in sorted((tmp_path / "plain/labels").iterdir()):
+        assert (tmp_path / "ds/labels" / label.name).read_text() == label.read_text()
+
+
 def test_images_that_are_none_are_all_told_at_once_and_nothing_is_left(step, dataset, tmp_path):
     images = dataset / "images/train"
     whole = (images / "03.jpg").read_bytes()

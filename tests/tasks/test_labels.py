@@ -1,5 +1,6 @@
 """Labels of each task: read whole, or one sentence with file and line."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -55,6 +56,11 @@ def test_a_polygon_that_is_none_is_told(tmp_path, line, reason):
         ("0 0.5 0.5 0.1 0.1 0.9", "not five numbers"),
         ("0 a 0.5 0.1 0.1", "not five numbers"),
         ("0 nan 0.5 0.1 0.1", "not five numbers"),
+        ("0_1 0.5 0.5 0.1 0.1", "not five numbers"),
+        ("1 0.5 0.5 0.1 0.1_5", "not five numbers"),
+        ("١ 0.5 0.5 0.1 0.1", "not five numbers"),
+        ("0x1 0.5 0.5 0.1 0.1", "not five numbers"),
+        ("1 0.5 0.5 0.1 1e999", "not five numbers"),
         ("4 0.5 0.5 0.1 0.1", "class 4 is not in 0..3"),
         ("-1 0.5 0.5 0.1 0.1", "class -1"),
         ("1.5 0.5 0.5 0.1 0.1", "class 1.5"),
@@ -87,6 +93,38 @@ def test_box_that_touches_the_edge_is_fine(tmp_path):
 def test_a_label_is_kept_as_it_is_where_it_is_plain(tmp_path, content, expected):
     (tmp_path / "a.txt").write_bytes(content)
     assert check_label(tmp_path / "a.txt", 4) == expected
+
+
+@pytest.mark.parametrize("word", ["3", "3.", "3.0", "+3", "3e0", "30E-1", ".3e+1"])
+def test_a_number_is_read_however_it_is_spelled(tmp_path, word):
+    (tmp_path / "a.txt").write_text(f"{word} 0.5 5e-1 .5 0.25\n")
+    assert parse_labels(tmp_path / "a.txt", 4)[0].tolist() == [[3, 0.5, 0.5, 0.5, 0.25]]
+
+
+TRIANGLE = "2 0.25 0.25 0.75 0.25 0.5 0.75\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (LINE * 2, CheckedLabel(1, 0, LINE, 1)),
+        (LINE + "2" + LINE[1:] + LINE * 2, CheckedLabel(2, 0, LINE + "2" + LINE[1:], 2)),
+        # The same numbers, spelled in another way, and two that are one in float32.
+        (LINE + "1 .5 0.50 4e-1 0.3\n", CheckedLabel(1, 0, LINE, 1)),
+        (LINE + "1 0.5 0.5 0.4000000001 0.3\n", CheckedLabel(1, 0, LINE, 1)),
+        (LINE + "1 0.5 0.5 0.400001 0.3\n", CheckedLabel(2, 0, None)),
+        (TRIANGLE * 2, CheckedLabel(1, 1, "2 0.5 0.5 0.5 0.5\n", 1)),
+        # Two polygons with one box around them are two objects.
+        (TRIANGLE + "2 0.25 0.25 0.75 0.25 0.75 0.75\n", CheckedLabel(2, 2, "2 0.5 0.5 0.5 0.5\n" * 2)),
+    ],
+)
+def test_duplicates_are_dropped_and_counted_as_ultralytics_does(tmp_path, content, expected):
+    (tmp_path / "a.txt").write_text(content)
+    assert check_label(tmp_path / "a.txt", 4) == expected
+    cv2.imwrite(str(tmp_path / "a.jpg"), np.zeros((64, 64, 3), np.uint8))
+    verify_image_label = pytest.importorskip("ultralytics.data.utils").verify_image_label
+    kept = verify_image_label((str(tmp_path / "a.jpg"), str(tmp_path / "a.txt"), "", False, 4, 0, 0, False))[1]
+    assert len(kept) == expected.objects
 
 
 def test_labels_are_instances_in_pixels(tmp_path):

@@ -24,6 +24,7 @@ from lib.detector.output_spec import OutputSpec
 from lib.graph.onnx_file import load
 from lib.graph.output_spec import output_spec_of
 from lib.npu import toolkit
+from lib.npu.build import Build
 from lib.npu.rknn_file import read_rknn
 from lib.npu.verdict import Judgement
 from lib.results import run_files
@@ -48,15 +49,7 @@ def read_evaluation(run: Path, part: str, names: list[str]) -> Evaluation:
     return Evaluation(dataset, part, evaluation_images(dataset, part), read_names(names))
 
 
-def make(
-    run: Path,
-    variant: Variant,
-    evaluation: Evaluation,
-    platform: str,
-    processes: int,
-    cc: list[str],
-    folder: Path,
-) -> Proof:
+def make(run: Path, variant: Variant, evaluation: Evaluation, processes: int, cc: list[str], folder: Path) -> Proof:
     """Make the bundle of a variant from the files of a run's folder, as the new `folder`; `cc` compiles its program.
 
     Raises UserError when C and Python disagree, when C's mAP is not the one that was measured, or the bundle does not
@@ -71,6 +64,7 @@ def make(
         shutil.copyfile(HERE / name, folder / name)
     write_text(folder / "model.h", model_h(contract))
     onnx, calibration = run_files.onnx(run, variant, variant.head), run_files.calibration(run, variant)
+    platform = Build.read(run_files.rknn(run, variant, "build.json")).platform
     with tempfile.TemporaryDirectory() as scratch:
         binary = Path(scratch, "decode")
         program.build(folder, cc, binary)

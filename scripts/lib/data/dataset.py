@@ -61,6 +61,7 @@ class CheckedLabel(NamedTuple):
     objects: int
     polygons: int  # how many of the objects are polygons, of which the task takes the box around
     text: str | None  # what to keep in place of the file's own text; None where that stays
+    duplicates: int = 0  # labels that are there more than once, beyond the first; not among the objects
 
 
 class Gathered(NamedTuple):
@@ -70,6 +71,7 @@ class Gathered(NamedTuple):
     background: int  # images without an object
     objects: int
     polygons: int  # as in CheckedLabel
+    duplicates: int  # as in CheckedLabel
     orphans: tuple[str, ...]  # files that are the label of no image
     others: tuple[str, ...]  # files beside the images that are none
 
@@ -121,6 +123,7 @@ def gather(
         background=sum(not label.objects for label in checked),
         objects=objects,
         polygons=sum(label.polygons for label in checked),
+        duplicates=sum(label.duplicates for label in checked),
         orphans=tuple(path.name for path in beside if path.suffix != ".txt" or path.stem not in images),
         others=tuple(path.name for path in files if path not in taken),
     )

@@ -4,6 +4,7 @@ Layout: https://docs.ultralytics.com/datasets/detect/
 """
 
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from lib.detector.instances import Instances
 from lib.step.errors import UserError
 from lib.step.files import read_text, require
 
+# Python's float() also takes 0_1, which is 1, and the digits of other scripts.
+NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.ASCII | re.IGNORECASE)
 BORDER_TOLERANCE = 1e-3  # of the image's side; labels are rounded to a few digits
 
 
@@ -23,28 +26,43 @@ def parse_labels(path: Path, classes: int) -> tuple[np.ndarray, int]:
     there were. Raises UserError naming file and line for a line that is neither, a class outside 0..classes-1, or a
     box that is empty or leaves the image, and for a file that is missing or no text.
     """
-    boxes, polygons = [], 0
+    rows = _rows(path, classes)
+    return _boxes(rows), sum(map(_is_polygon, rows))
+
+
+def _rows(path: Path, classes: int) -> list[list[float]]:
+    """The numbers of each line of a label file that holds some, checked. Raises UserError as `parse_labels` does."""
+    rows = []
     for number, line in enumerate(read_text(require(path, "label")).splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            box = [float(word) for word in line.split()]
-        except ValueError:
-            box = []
-        where = f"label {path}, line {number} ('{line.strip()[:60]}')"
-        if len(box) >= 7 and len(box) % 2 and all(map(math.isfinite, box)):
-            polygons += 1
-            box = [box[0], *_around(box[1::2], box[2::2])]
-        if len(box) != 5 or not all(map(math.isfinite, box)):
-            raise UserError(f"{where} is not five numbers 'class cx cy w h', nor a polygon 'class x1 y1 x2 y2 x3 y3 …'")
-        if box[0] != int(box[0]) or not 0 <= box[0] < classes:
-            raise UserError(f"{where}: class {box[0]:g} is not in 0..{classes - 1}; the data set has {classes} names")
-        boxes.append(box)
-        _, cx, cy, w, h = box
-        edges = (cx - w / 2, cy - h / 2, 1 - cx - w / 2, 1 - cy - h / 2)
-        if w <= 0 or h <= 0 or min(edges) < -BORDER_TOLERANCE:
-            raise UserError(f"{where}: the box is empty or leaves the image; numbers are fractions of its sides")
-    return np.array(boxes, dtype=np.float64).reshape(-1, 5), polygons
+        if line.strip():
+            row = [float(word) if NUMBER.fullmatch(word) else math.nan for word in line.split()]
+            _check_row(row, classes, f"label {path}, line {number} ('{line.strip()[:60]}')")
+            rows.append(row)
+    return rows
+
+
+def _check_row(row: list[float], classes: int, where: str) -> None:
+    if not (len(row) == 5 or _is_polygon(row)) or not all(map(math.isfinite, row)):
+        raise UserError(f"{where} is not five numbers 'class cx cy w h', nor a polygon 'class x1 y1 x2 y2 x3 y3 …'")
+    if row[0] != int(row[0]) or not 0 <= row[0] < classes:
+        raise UserError(f"{where}: class {row[0]:g} is not in 0..{classes - 1}; the data set has {classes} names")
+    _, cx, cy, w, h = _box(row)
+    edges = (cx - w / 2, cy - h / 2, 1 - cx - w / 2, 1 - cy - h / 2)
+    if w <= 0 or h <= 0 or min(edges) < -BORDER_TOLERANCE:
+        raise UserError(f"{where}: the box is empty or leaves the image; numbers are fractions of its sides")
+
+
+def _is_polygon(row: list[float]) -> bool:
+    return len(row) >= 7 and len(row) % 2 == 1
+
+
+def _box(row: list[float]) -> list[float]:
+    """class, cx, cy, w, h of a row; of a polygon, of the box around it."""
+    return [row[0], *_around(row[1::2], row[2::2])] if _is_polygon(row) else row
+
+
+def _boxes(rows: list[list[float]]) -> np.ndarray:
+    return np.array([_box(row) for row in rows], dtype=np.float64).reshape(-1, 5)
 
 
 def _around(xs: list[float], ys: list[float]) -> tuple[float, float, float, float]:
@@ -53,17 +71,23 @@ def _around(xs: list[float], ys: list[float]) -> tuple[float, float, float, floa
 
 
 def check_label(path: Path, classes: int) -> CheckedLabel:
-    """What a label file holds. Its own text stays where it is plain: boxes alone, in ASCII.
+    """What a label file holds. Its own text stays where it is plain: boxes alone, none of them twice, in ASCII.
 
-    Raises UserError as `parse_labels` does.
+    Lines are duplicates where Ultralytics (`verify_image_label`) drops them: of the same numbers in float32. Two
+    polygons with the same box around them are two objects. Raises UserError as `parse_labels` does.
     """
-    boxes, polygons = parse_labels(path, classes)
+    rows = _rows(path, classes)
+    distinct = {}
+    for row in rows:
+        distinct.setdefault(tuple(np.float32(row)), row)
+    kept, duplicates = list(distinct.values()), len(rows) - len(distinct)
+    polygons = sum(map(_is_polygon, kept))
     text = None
-    if not len(boxes):
+    if not kept:
         text = ""
-    elif polygons or not path.read_bytes().isascii():
-        text = "".join(f"{int(kind)} {' '.join(map(repr, map(float, box)))}\n" for kind, *box in boxes)
-    return CheckedLabel(len(boxes), polygons, text)
+    elif polygons or duplicates or not path.read_bytes().isascii():
+        text = "".join(f"{int(kind)} {' '.join(map(repr, map(float, box)))}\n" for kind, *box in _boxes(kept))
+    return CheckedLabel(len(kept), polygons, text, duplicates)
 
 
 def read_label(path: Path, size: tuple[int, int], classes: int) -> Instances:
