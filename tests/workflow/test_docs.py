@@ -56,6 +56,7 @@ def commands(text: str) -> list[list[str]]:
 def problem(words: list[str]) -> str | None:
     """What is wrong with a command; None when it could be run."""
     program, *rest = words
+    program = program.removeprefix(".venv/bin/")  # without the environment switched on
     if PLACEHOLDER.fullmatch(rest[0] if program == "python" else ""):
         return None
     checks = {"python": _python, "make": _make, "snakemake": _snakemake, "dvc": _dvc, "pytest": _pytest}
