@@ -62,7 +62,7 @@ def test_images_that_are_none_are_all_told_at_once_and_nothing_is_left(step, dat
     done = fetch(step, dataset, tmp_path / "ds")
     assert done.returncode == 2
     told = done.stderr.splitlines()
-    assert told[-5].startswith("error: 4 of 10 images are no whole images")
+    assert told[-5].startswith("error: 4 of 10 images are truncated or not images")
     for line, name, reason in zip(
         told[-4:], ("01", "02", "03", "04"), ("empty", "a web page", "truncated", "cannot be decoded")
     ):
@@ -83,7 +83,7 @@ def test_an_image_cut_anywhere_is_damaged(tmp_path, suffix, kept):
 def test_links_to_nothing_and_names_that_break_lists_are_told(step, dataset, tmp_path):
     (dataset / "images/train/x.jpg").symlink_to("/no/where.jpg")
     done = fetch(step, dataset, tmp_path / "ds")
-    assert done.returncode == 2 and "1 images are links to nothing, the first" in done.stderr
+    assert done.returncode == 2 and "1 images are broken links, the first" in done.stderr
     (dataset / "images/train/x.jpg").unlink()
     (dataset / "images/train/01.jpg").rename(dataset / "images/train/1\n2.jpg")
     done = fetch(step, dataset, tmp_path / "ds")
@@ -97,7 +97,7 @@ def test_what_is_left_out_is_told(step, dataset, tmp_path):
     done = fetch(step, dataset, tmp_path / "ds")
     assert done.returncode == 0, done.stderr
     assert "WARNING: 1 files are no jpg or png and are left out: x.bmp" in done.stdout
-    assert "WARNING: 1 files are the label of no image: 01.TXT" in done.stdout
+    assert "WARNING: 1 label files belong to no image: 01.TXT" in done.stdout
 
 
 def test_no_label_at_all_is_told_before_the_expensive_steps(step, dataset, tmp_path):

@@ -38,7 +38,7 @@ def write_image(path, image: np.ndarray) -> None:
 def damage(path: Path) -> str | None:
     """What is wrong with an image file, in a few words; None when it decodes to its end.
 
-    OpenCV, which reads it later, fills what a truncated JPEG lacks with grey and says nothing; Pillow tells.
+    OpenCV, which reads it later, fills what a truncated JPEG lacks with grey, without a warning; Pillow reports it.
     """
     content = path.read_bytes()
     if not content:

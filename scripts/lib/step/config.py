@@ -97,11 +97,11 @@ def nearest(name: str, known: list[str], listed: bool = True) -> str:
 
 
 def repeated_keys(path: Path) -> list[str]:
-    """A sentence for each key that stands twice in one block of a YAML file: YAML's readers keep the last, silently."""
+    """A sentence for each key that stands twice in one block of a YAML file: YAML's readers silently keep the last."""
     try:
         root = yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader)
     except yaml.YAMLError:
-        return []  # whoever reads the file tells that it is none
+        return []  # whoever reads the file reports that it is not YAML
     return [f"{path}, {sentence}" for sentence in _repeated(root, [])]
 
 
