@@ -14,7 +14,7 @@ rule board:
         images=rules.fetch_dataset.output.images,
         labels=rules.fetch_dataset.output.labels,
         split=rules.split_dataset.output.split,
-        # The table and the report are made again with what the board told, so they are newer than it.
+        # The table and the report are made again with the board's results, so they are newer than it.
         report=ancient(rules.make_report.output.page),
         step=step("run_on_board"),
         collect=step("collect"),

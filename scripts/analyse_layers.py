@@ -36,7 +36,7 @@ def main(argv=None):
     parser.add_argument("--platform", required=True, choices=toolkit.PLATFORMS)
     parser.add_argument("--algorithm", required=True, choices=toolkit.ALGORITHMS)
     parser.add_argument("--dataset", required=True, type=Path, metavar="DIR")
-    parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one a line")
+    parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one per line")
     parser.add_output("--csv", required=True, metavar="FILE.csv")
     parser.add_output("--plot", required=True, metavar="FILE.png")
     args = parser.parse_args(argv)

@@ -1,7 +1,7 @@
 """Collect what the number of calibration images, and the draw of them, does to the mAP of one model in INT8.
 
-Makes --csv (a row a draw), --markdown (a row a number of images: mean, smallest, largest) and --plot from the metrics
-below the folder --run.
+Makes --csv (one row per draw), --markdown (one row per number of images: mean, smallest, largest) and --plot from the
+metrics below the folder --run.
 """
 
 import sys

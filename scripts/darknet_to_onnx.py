@@ -26,7 +26,7 @@ def main(argv=None):
     parser.add_argument("--cfg", required=True, type=Path, metavar="FILE.cfg")
     parser.add_argument("--weights", required=True, type=Path, metavar="FILE.weights")
     parser.add_argument("--sha256", help="SHA-256 of the weights, in hex")
-    parser.add_argument("--names", type=Path, metavar="FILE", help="class names, one a line")
+    parser.add_argument("--names", type=Path, metavar="FILE", help="class names, one per line")
     parser.add_argument(
         "--imgsz", type=imgsz_argument, help="WIDTHxHEIGHT, or one number (default: what the .cfg says)"
     )

@@ -28,7 +28,7 @@ def main(argv=None):
     parser.add_argument("--onnx", required=True, type=Path, metavar="FILE.onnx")
     parser.add_argument("--dataset", required=True, type=Path, metavar="DIR")
     parser.add_argument("--part", choices=PARTS, default="heldout", help="detect in the held-out images, or all")
-    parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one a line")
+    parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one per line")
     parser.add_argument("--processes", type=at_least(1), default=1, metavar="N", help="(default: %(default)s)")
     parser.add_output("--detections", required=True, metavar="FILE.npz")
     args = parser.parse_args(argv)

@@ -29,7 +29,7 @@ def main(argv=None):
     parser.add_argument("--weights", nargs="+", required=True, metavar="SOURCE", help="URLs or paths, tried in order")
     parser.add_argument("--sha256", default="", help="SHA-256 of the weights, in hex")
     parser.add_argument("--cfg", nargs="+", metavar="SOURCE", help="Darknet's description of the network")
-    parser.add_argument("--names", nargs="+", help="a Darknet model's class names, or a file with one a line")
+    parser.add_argument("--names", nargs="+", help="a Darknet model's class names, or a file with one per line")
     parser.add_output("--output", required=True, type=Path, metavar="DIR", is_own=is_downloaded)
     args = parser.parse_args(argv)
     if not args.cfg and not args.sha256:

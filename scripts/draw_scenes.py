@@ -1,6 +1,6 @@
 """Draw labelled images of mechanical parts on a workbench, in Ultralytics' layout, from a seed.
 
-Makes OUTPUT/images/000000.jpg … and OUTPUT/labels/000000.txt … (`class cx cy w h` a line, as fractions of
+Makes OUTPUT/images/000000.jpg … and OUTPUT/labels/000000.txt … (`class cx cy w h` per line, as fractions of
 the image; an empty file where there is nothing to find). Image K depends on --seed, K and the image's
 size, on nothing else. The output appears whole or not at all, in the place of an older one.
 """

@@ -27,7 +27,7 @@ def main(argv=None):
     parser.add_argument("--detections", required=True, type=Path, metavar="FILE.npz")
     parser.add_argument("--baseline", type=Path, metavar="FILE.npz", help="--resampled of the FP32 model")
     parser.add_argument("--dataset", required=True, type=Path, metavar="DIR")
-    parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one a line")
+    parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one per line")
     parser.add_argument("--resamples", required=True, type=at_least(1), metavar="N")
     parser.add_argument("--seed", required=True, type=at_least(0), help="of the resamples")
     parser.add_output("--metrics", required=True, metavar="FILE.json")

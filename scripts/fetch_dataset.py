@@ -40,7 +40,7 @@ def main(argv=None):
     )
     parser.add_argument("--sha256", default="", help="SHA-256 of the zip, in hex")
     parser.add_argument("--name", default="data set", help="what messages call it")
-    parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one a line")
+    parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one per line")
     parser.add_argument("--task", choices=tasks.names(), default=tasks.DEFAULT, help="what the labels are for")
     parser.add_argument("--threads", type=at_least(1), default=1, metavar="N", help="(default: %(default)s)")
     parser.add_output(
@@ -66,7 +66,7 @@ def main(argv=None):
         listed = ", ".join(gathered.others[:5])
         say(f"WARNING: {len(gathered.others)} files are no jpg or png and are left out: {listed}")
     if gathered.orphans:
-        say(f"WARNING: {len(gathered.orphans)} files are the label of no image: {', '.join(gathered.orphans[:5])}")
+        say(f"WARNING: {len(gathered.orphans)} label files belong to no image: {', '.join(gathered.orphans[:5])}")
     background = f"{gathered.background} background"
     say(f"{args.name} {args.output}: {gathered.images} images ({background}), {gathered.objects} boxes")
 

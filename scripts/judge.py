@@ -1,7 +1,7 @@
 """Judge from a build's facts whether the board will run the model, and what it costs there.
 
 Makes --verdict (JSON: verdict, costs) from --build, as quantize.py writes it. A model that the board would refuse is
-told, and is an error with --stop alone.
+reported; it is an error only with --stop.
 """
 
 import sys

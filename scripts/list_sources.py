@@ -1,8 +1,8 @@
 """List the files that each step is made of, with their checksums.
 
 Makes --output (DIR) with a STEP.txt for each scripts/STEP.py: the script and everything in scripts/lib that it imports,
-a line a file, as `sha256sum` writes and checks them. A rule of Snakemake has these files among its inputs. A stage of
-dvc.yaml, whose text cannot follow the imports, depends on the list: it changes when one of the files does.
+one line per file, as `sha256sum` writes and checks them. A rule of Snakemake has these files among its inputs. A stage
+of dvc.yaml, whose text cannot follow the imports, depends on the list: it changes when one of the files does.
 """
 
 import sys

@@ -50,7 +50,7 @@ def parse(argv):
     sweep_arguments(parser)
     parser.add_argument("--bundle", choices=("best", "all"), default="best", help="which variants of the sweep")
     parser.add_argument("--part", choices=PARTS, default="heldout", help="as in the evaluation")
-    parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one a line")
+    parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one per line")
     parser.add_argument("--processes", type=at_least(1), default=1, metavar="N", help="(default: %(default)s)")
     return parser.parse_args(argv)
 

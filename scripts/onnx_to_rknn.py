@@ -1,7 +1,7 @@
 """Convert an ONNX detector to an INT8 .rknn in one go: the workflow's steps, for one model and a folder of images.
 
 Makes --output (default: beside MODEL, with the suffix .rknn), and nothing else. Calibrates on --max-images images of
---dataset, drawn by --seed; the others tell how far INT8 is from FP32 on the toolkit's simulator. With --labels that is
+--dataset, drawn by --seed; the others show how far INT8 is from FP32 on the toolkit's simulator. With --labels that is
 mAP. Without --dataset it calibrates on noise, which costs accuracy.
 """
 
@@ -41,7 +41,7 @@ def main(argv=None):
     """Run the command."""
     args = parse(argv)
     with tempfile.TemporaryDirectory() as scratch:
-        # A failure tells the last of the toolkit's words, so they go to a file in any case.
+        # A failure quotes the last lines of the toolkit's output, so it goes to a file in any case.
         console.log_to(args.log or str(Path(scratch, "log")))
         try:
             run(args, Path(scratch))

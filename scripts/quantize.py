@@ -3,7 +3,7 @@
 Makes, in one process, since the simulator works only on a model that was built in it:
   --output      the .rknn
   --build       JSON, facts alone: toolkit, platform, size, every operator, memory, error and warning lines
-  --detections  what the INT8 model finds in the evaluation images, as evaluate.py reads it
+  --detections  the INT8 model's detections in the evaluation images, as evaluate.py reads it
 from --onnx and the letterboxed images listed in --calibration. The evaluation images are shared out to --processes; the
 result does not depend on their number.
 """
@@ -53,7 +53,7 @@ def parse(argv):
     parser.add_argument("--algorithm", required=True, choices=toolkit.ALGORITHMS)
     parser.add_argument("--dataset", required=True, type=Path, metavar="DIR")
     parser.add_argument("--part", choices=PARTS, default="heldout", help="evaluate on the held-out images, or all")
-    parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one a line")
+    parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one per line")
     parser.add_argument("--processes", type=at_least(1), default=1, metavar="N", help="(default: %(default)s)")
     parser.add_output("--output", required=True, type=Path, metavar="FILE.rknn")
     parser.add_output("--build", required=True, metavar="FILE.json")

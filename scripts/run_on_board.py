@@ -1,10 +1,10 @@
 """Run bundles on the board: mAP and milliseconds from there, beside the simulator's.
 
 Makes the folder board/ in the folder --run: for each bundle below its bundle/ (or for those named with --bundle) a
-folder MODEL/IMGSZ/HEAD/ALGORITHM-MAX_IMAGES with detections.npz (what the board found in the evaluation images) and
+folder MODEL/IMGSZ/HEAD/ALGORITHM-MAX_IMAGES with detections.npz (the board's detections in the evaluation images) and
 board.json (times, agreement with the simulator, mAP; of a model that the board refuses, its words). The bundle's
-program is compiled with --cc and --sdk, pushed with the model and run over the images in batches. A run that was cut
-goes on where it was; until all is done its results lie in board.unfinished/.
+program is compiled with --cc and --sdk, pushed with the model and run over the images in batches. An interrupted
+run resumes; until all is done its results are in board.unfinished/.
 """
 
 import sys
@@ -59,10 +59,10 @@ def parse(argv):
     """The step's arguments."""
     parser = StepParser(__doc__)
     parser.add_argument("--run", required=True, type=Path, metavar="DIR")
-    parser.add_argument("--bundle", nargs="+", type=Path, metavar="DIR", help="run these alone")
+    parser.add_argument("--bundle", nargs="+", type=Path, metavar="DIR", help="run only these")
     parser.add_argument("--part", choices=PARTS, default="heldout", help="as in the evaluation")
     parser.add_renamed("--images", "--part", choices=PARTS)
-    parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one a line")
+    parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one per line")
     parser.add_argument("--resamples", type=at_least(1), default=1000, metavar="N")
     parser.add_argument("--seed", type=at_least(0), default=0, help="of the resamples")
     parser.add_argument("--transport", choices=TRANSPORTS, default="ssh")
@@ -73,13 +73,13 @@ def parse(argv):
     parser.add_argument("--sdk", default="", metavar="DIR", help="Rockchip's runtime for the board, librknn_api")
     parser.add_argument("--runtime", default="", metavar="FILE.so", help="a librknnmrt.so to put there too")
     parser.add_argument("--launcher", default="", metavar="COMMAND", help="before the program, as 'nice -n -20'")
-    parser.add_argument("--repeat", type=at_least(0), default=50, metavar="N", help="runs for timing alone")
+    parser.add_argument("--repeat", type=at_least(0), default=50, metavar="N", help="runs for timing only")
     parser.add_argument("--timeout", type=at_least(1), default=120, metavar="SECONDS", help="for each command and file")
     return parser.parse_args(argv)
 
 
 def run_one(args, settings: Settings, bundle: Path, contract: Contract, folder: Path, unfinished: Path) -> None:
-    """Run one bundle, and write what the board told into the new `folder`."""
+    """Run one bundle, and write the board's results into the new `folder`."""
     variant = contract.variant
     names = read_names(args.names)
     images = evaluation_images(args.run / "dataset", args.part)

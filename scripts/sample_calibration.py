@@ -1,7 +1,7 @@
 """Choose the calibration images: --max-images of the letterboxed pool, drawn by --seed.
 
-Makes --output, a text file: how many, then one path a line, relative to that file. Samples are nested: a smaller one is
-the beginning of a larger one.
+Makes --output, a text file: how many, then one path per line, relative to that file. Samples are nested: a smaller one
+is the beginning of a larger one.
 """
 
 import sys

@@ -88,8 +88,8 @@ def check_platform():
     """Raise SetUpError on a system that the toolkit does not exist for."""
     if sys.platform != "linux" or platform.machine() not in SIZES:
         raise SetUpError(
-            f"this is {platform.system()} on {platform.machine()}, but rknn-toolkit2 exists for Linux on x86-64 and "
-            "aarch64 alone; use such a machine, a virtual machine, WSL2, or a container (see the file Containerfile)"
+            f"this is {platform.system()} on {platform.machine()}, but rknn-toolkit2 exists only for Linux on x86-64 "
+            "and aarch64; use such a machine, a virtual machine, WSL2, or a container (see the file Containerfile)"
         )
 
 
@@ -114,7 +114,7 @@ def without(left_out, lock):
 
 def with_another_python():
     """Hand over to the newest supported Python on the PATH, else to one that uv downloads; returns its exit code."""
-    this = f"this is Python {platform.python_version()}, and the toolkit exists for Python 3.10, 3.11 and 3.12 alone"
+    this = f"this is Python {platform.python_version()}, and the toolkit exists only for Python 3.10, 3.11 and 3.12"
     for major, minor in reversed(SUPPORTED):
         other = shutil.which(f"python{major}.{minor}")
         if other and subprocess.call([other, "-c", ""], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) == 0:
@@ -192,7 +192,7 @@ def install_uv(venv):
 
 
 def settings_of_pip(python):
-    """The environment for uv: where pip is told of an index or of certificates and uv is not, uv gets pip's."""
+    """The environment for uv: if pip has an index or certificates configured and uv has none, uv gets pip's."""
     environment = dict(os.environ)
 
     def configured(variable, key):

@@ -28,7 +28,7 @@ def main(argv=None):
     parser = StepParser(__doc__)
     parser.add_argument("--run", required=True, type=Path, metavar="DIR")
     sweep_arguments(parser)
-    parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one a line")
+    parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one per line")
     parser.add_argument("--count", type=at_least(1), default=4, metavar="N", help="of images (default: %(default)s)")
     parser.add_renamed("--images", "--count", type=at_least(1))
     parser.add_renamed("--pictures", "--count", type=at_least(1))

@@ -9,9 +9,10 @@ import cv2
 import numpy as np
 import pytest
 from conftest import ROOT, image
+from PIL import Image, ImageOps
 
 from lib.data.dataset import unpack
-from lib.data.images import damage
+from lib.data.images import ORIENTATION, damage, read_image
 from lib.data.names import read_names
 from lib.step.errors import UserError
 
@@ -61,7 +62,7 @@ def test_images_that_are_none_are_all_told_at_once_and_nothing_is_left(step, dat
     done = fetch(step, dataset, tmp_path / "ds")
     assert done.returncode == 2
     told = done.stderr.splitlines()
-    assert told[-5].startswith("error: 4 of 10 images are no whole images")
+    assert told[-5].startswith("error: 4 of 10 images are truncated or not images")
     for line, name, reason in zip(
         told[-4:], ("01", "02", "03", "04"), ("empty", "a web page", "truncated", "cannot be decoded")
     ):
@@ -82,7 +83,7 @@ def test_an_image_cut_anywhere_is_damaged(tmp_path, suffix, kept):
 def test_links_to_nothing_and_names_that_break_lists_are_told(step, dataset, tmp_path):
     (dataset / "images/train/x.jpg").symlink_to("/no/where.jpg")
     done = fetch(step, dataset, tmp_path / "ds")
-    assert done.returncode == 2 and "1 images are links to nothing, the first" in done.stderr
+    assert done.returncode == 2 and "1 images are broken links, the first" in done.stderr
     (dataset / "images/train/x.jpg").unlink()
     (dataset / "images/train/01.jpg").rename(dataset / "images/train/1\n2.jpg")
     done = fetch(step, dataset, tmp_path / "ds")
@@ -96,13 +97,33 @@ def test_what_is_left_out_is_told(step, dataset, tmp_path):
     done = fetch(step, dataset, tmp_path / "ds")
     assert done.returncode == 0, done.stderr
     assert "WARNING: 1 files are no jpg or png and are left out: x.bmp" in done.stdout
-    assert "WARNING: 1 files are the label of no image: 01.TXT" in done.stdout
+    assert "WARNING: 1 label files belong to no image: 01.TXT" in done.stdout
 
 
 def test_no_label_at_all_is_told_before_the_expensive_steps(step, dataset, tmp_path):
     (dataset / "labels").rename(dataset / "annotations")
     done = fetch(step, dataset, tmp_path / "ds")
     assert done.returncode == 2 and "no image below" in done.stderr and "has a label with a box" in done.stderr
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_an_image_is_turned_as_its_exif_says_or_refused_whatever_its_name(tmp_path, form, orientation):
+    pixels = np.zeros((48, 80, 3), np.uint8)
+    pixels[:16, :16] = 255  # in another corner, or of another shape, however it is turned
+    upright = Image.fromarray(pixels)
+    exif = upright.getexif()
+    exif[ORIENTATION] = orientation
+    options = {"lossless": True} if form == "WEBP" else {}
+    upright.save(tmp_path / "a.jpg", form, exif=exif, **options)
+    if form == "WEBP" and orientation > 1:
+        assert damage(tmp_path / "a.jpg") == "WEBP that its EXIF turns, which is not done for WEBP; save it upright"
+    else:
+        assert damage(tmp_path / "a.jpg") is None
+        with Image.open(tmp_path / "a.jpg") as image:
+            expected = np.asarray(ImageOps.exif_transpose(image))
+        read = read_image(tmp_path / "a.jpg")
+        assert read.shape == expected.shape and np.abs(read.astype(int) - expected).max() < 8
 
 
 def test_several_folders_of_images_are_told(step, dataset, tmp_path):

@@ -72,7 +72,7 @@ def over_images(start, work, images: list[Path], processes: int, title: str) -> 
         # The bar starts after the workers: it brings a thread along.
         return list(tqdm(done, title, len(images), file=console.terminal(), disable=None))
     except BrokenProcessPool:
-        raise UserError("a worker process was killed, most likely for want of memory; use fewer --processes") from None
+        raise UserError("a worker process was killed, probably because memory ran out; use fewer --processes") from None
     finally:
         workers.shutdown(cancel_futures=True)
 

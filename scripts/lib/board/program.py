@@ -76,8 +76,8 @@ def demand_success(result: CommandResult, platform: str) -> None:
         raise Refused(runtime or reason)
     if result.code in KILLED:
         raise UserError(
-            "the program was killed on the board (signal 9), most likely for want of memory; what it had found is "
-            "kept: close what else runs there and run this again"
+            "the program was killed on the board (signal 9), probably because memory ran out; its detections are "
+            "kept: stop other programs there and run this again"
         )
     if re.search(r"librknnmrt.*(cannot open|not found|No such)|can't load library.*librknnmrt", result.words):
         raise UserError(

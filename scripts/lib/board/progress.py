@@ -1,4 +1,4 @@
-"""What a run that was cut has found already, on disk, so that the next one goes on where it was."""
+"""The results of an interrupted run, on disk, so that the next one resumes."""
 
 import json
 from pathlib import Path

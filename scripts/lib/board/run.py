@@ -46,7 +46,7 @@ class Settings(NamedTuple):
 
 
 class BoardRun(NamedTuple):
-    """What the board told of one bundle."""
+    """The board's results for one bundle."""
 
     runtime: Runtime
     sizes: list[tuple[int, int]]  # width and height of each image
@@ -58,7 +58,7 @@ class BoardRun(NamedTuple):
 def run_bundle(settings: Settings, bundle: Path, contract: Contract, images: list[Path], unfinished: Path) -> BoardRun:
     """Run a bundle with the contract `contract` over `images`.
 
-    `unfinished` is a folder for what is found on the way; a later run with the same bundle and images goes on there.
+    `unfinished` is a folder for results on the way; a later run with the same bundle and images resumes from it.
     Raises program.Refused when the board does not take the model, and UserError, in one sentence, for whatever else
     goes wrong; what is on the board is cleared away if it can be reached.
     """
@@ -178,8 +178,8 @@ class _Session:
                 self._demand(output, result)
                 if output.images != len(batch) or len(in_order) != len(batch):
                     raise UserError(
-                        f"the program told of {len(in_order)} of {len(batch)} images and ended; run this again, "
-                        "it goes on there"
+                        f"the program reported {len(in_order)} of {len(batch)} images, then exited; run this again, "
+                        "it resumes there"
                     )
                 bar.update(len(batch))
         return sizes

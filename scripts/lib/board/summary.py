@@ -1,4 +1,4 @@
-"""board.json: what the board told of one variant, beside what the simulator did."""
+"""board.json: the board's results for one variant, beside the simulator's."""
 
 import numpy as np
 

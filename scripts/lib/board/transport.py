@@ -22,7 +22,7 @@ TRANSPORTS = ("ssh", "adb")
 MOST = 256 << 20
 # OpenSSH ends with this when it failed itself; what it ran may do so too, but nothing of ours does.
 SSH_FAILED = 255
-GOES_ON = "run this again, it goes on where it was"
+GOES_ON = "run this again, it resumes"
 
 
 class CommandResult(NamedTuple):
@@ -204,6 +204,6 @@ def _demand_client(name: str, package: str) -> None:
 def _demand_pushed(done: CommandResult, local: Path, remote: str) -> None:
     if done.code:
         raise UserError(
-            f"{local.name} does not get to {remote} on the board: {last_line(done.words)}; free some space there, or "
-            "name another folder in board.folder"
+            f"{local.name} cannot be copied to {remote} on the board: {last_line(done.words)}; free some space there, "
+            "or name another folder in board.folder"
         )

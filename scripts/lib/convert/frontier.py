@@ -10,7 +10,7 @@ from lib.npu.verdict import FAILS, RUNS, UNSURE, Costs, Verdict
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model of one size, with what its build tells."""
+    """A model of one size, with the facts of its build."""
 
     size: ImageSize
     build: Build

@@ -138,7 +138,7 @@ def _images_by_name(folder: Path, files: list[Path]) -> dict[str, Path]:
     if not paths:
         raise UserError(f"{folder} holds no image (jpg, jpeg, png)")
     if lost := [path for path in files if not path.exists()]:
-        raise UserError(f"{len(lost)} images are links to nothing, the first {lost[0]}; mend or remove them")
+        raise UserError(f"{len(lost)} images are broken links, the first {lost[0]}; repair or remove them")
     if odd := [path for path in paths if not path.name.isprintable()]:
         raise UserError(f"the name {str(odd[0])!r} holds a character that cannot be printed; rename the file")
     images = {}
@@ -155,7 +155,7 @@ def _require_whole(images: list[Path], workers: int, watch) -> None:
         listed = "".join(f"\n  {path}: {reason}" for path, reason in list(bad.items())[:SHOWN])
         more = f"\n  and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
         raise UserError(
-            f"{len(bad)} of {len(images)} images are no whole images; replace or remove them:{listed}{more}"
+            f"{len(bad)} of {len(images)} images are truncated or not images; replace or remove them:{listed}{more}"
         )
 
 

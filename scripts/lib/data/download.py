@@ -35,7 +35,7 @@ def fetch(sources: list[str], output, checksum: str | None, config_key: str) -> 
             reasons.append(f"  {source}: {reason}")
     listed = "\n".join(reasons) or "  (none is given)"
     raise UserError(
-        f"{Path(output).name} could be had from none of its sources:\n{listed}\n"
+        f"{Path(output).name} could not be fetched from any source:\n{listed}\n"
         f"put a copy on this machine and name its path in the config under {config_key}"
     )
 

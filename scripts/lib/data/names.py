@@ -16,5 +16,7 @@ def read_names(names: list[str]) -> list[str]:
         names = names[: len(names) - (bool(names) and not names[-1].strip())]
     names = [name.strip() for name in names]
     if not names or not all(names) or len(set(names)) != len(names):
-        raise UserError(f"class names must be distinct and not empty, one a line in a file or one an argument: {names}")
+        raise UserError(
+            f"class names must be distinct and not empty, one per line in a file or one per argument: {names}"
+        )
     return names

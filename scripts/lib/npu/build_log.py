@@ -2,8 +2,8 @@
 
 The compiler prints, each line behind `D RKNN: [12:34:56.789]`,
 
-  Network Layer Information Table     an operator a row: type, data type, NPU or CPU, shapes, cycles, KB read
-  Feature Tensor Information Table    a tensor a row, with the addresses it lies at in the internal memory
+  Network Layer Information Table     one operator per row: type, data type, NPU or CPU, shapes, cycles, KB read
+  Feature Tensor Information Table    one tensor per row, with the addresses it lies at in the internal memory
   Const Tensor Information Table      the same for weights
   Total Internal Memory Size, Total Weight Memory Size
 

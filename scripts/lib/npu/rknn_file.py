@@ -44,7 +44,7 @@ class RknnTensor(NamedTuple):
 class RknnFile(NamedTuple):
     """The input, the outputs in the order the runtime numbers them, and what is done to pixels before the network.
 
-    The network sees `(pixel - mean) / std`, a value a channel; the NPU does it itself when it is given uint8.
+    The network sees `(pixel - mean) / std`, one value per channel; the NPU does it itself when it is given uint8.
     """
 
     input: RknnTensor

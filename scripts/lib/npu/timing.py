@@ -61,7 +61,7 @@ class Estimator(NamedTuple):
 
 
 def clock(text: str) -> int:
-    """A clock in MHz from digits or a name of CLOCKS. Raises ValueError for another text, which argparse tells."""
+    """A clock in MHz from digits or a name of CLOCKS. Raises ValueError for another text, which argparse reports."""
     if text in CLOCKS:
         return CLOCKS[text]
     if not text.isdecimal() or int(text) < 1:
@@ -70,7 +70,7 @@ def clock(text: str) -> int:
 
 
 def work_of(build: Build) -> Work:
-    """The work that a build tells of."""
+    """The work of a build's operators."""
     others = sum(operator.kb for operator in build.operators if not operator.cycles_total)
     return Work(build.npu_mcycles, others * 1024 / 1e6, len(build.operators))
 

@@ -2,7 +2,7 @@
 
 Both are what verdict.json holds.
 
-  runs    nothing that is known speaks against it
+  runs    no known rule predicts that it fails
   fails   a rule says that the board refuses it
   unsure  the build shows something whose meaning on the board is not known
 
@@ -236,7 +236,7 @@ def inferred_rules(cma_mb: int) -> tuple[Rule, ...]:
 
 
 def _nothing_against(build: Build) -> tuple[Finding, bool]:
-    """The finding of a build that no rule speaks against, and whether a model of its operators was seen running."""
+    """The finding of a build that no other rule matches, and whether a model of its operators was seen running."""
     reason = "every operator but input and output is on the NPU, and no error line is of a kind that is known to matter"
     types = {operator.type for operator in build.inner_operators}
     in_int8 = all(operator.dtype == "INT8" for operator in build.operators)

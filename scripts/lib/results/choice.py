@@ -1,6 +1,6 @@
 """Which variant to take: the most accurate one among those that the board runs, and what accuracy costs elsewhere.
 
-Tables are those of lib.results.table, a row a variant.
+Tables are those of lib.results.table, one row per variant.
 """
 
 import numpy as np

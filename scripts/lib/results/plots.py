@@ -26,7 +26,7 @@ MARKERS = {"normal": "o", "mmse": "s", "kl_divergence": "^"}
 
 
 def map_over_imgsz(table: pd.DataFrame, path) -> None:
-    """mAP50-95 over image size: a line a head (and algorithm) at its most calibration images, FP32 dashed."""
+    """mAP50-95 over image size: one line per head (and algorithm) at its most calibration images, FP32 dashed."""
     most = table[table.max_images == table.max_images.max()]
     figure, axes = _panels(most, "model")
     for axis, (model, rows) in zip(axes, most.groupby("model")):
@@ -40,7 +40,7 @@ def map_over_imgsz(table: pd.DataFrame, path) -> None:
 
 
 def map_over_max_images(table: pd.DataFrame, path) -> None:
-    """mAP50-95 over calibration images: a panel a model and image size, a line a head (and algorithm), FP32 dashed."""
+    """mAP50-95 over calibration images: one panel per model and image size, one line per head, FP32 dashed."""
     groups = table.assign(panel=table.model + ", " + table.imgsz.astype(str))
     figure, axes = _panels(groups, "panel")
     order = list(dict.fromkeys(groups.panel))
@@ -57,7 +57,7 @@ def map_over_max_images(table: pd.DataFrame, path) -> None:
 
 
 def pareto(table: pd.DataFrame, path) -> None:
-    """INT8 mAP50-95 over NPU cycles, a point a variant: those that run are filled, their Pareto front is drawn."""
+    """INT8 mAP50-95 over NPU cycles, one point per variant: those that run are filled, their Pareto front is drawn."""
     figure, axis = plt.subplots(figsize=(5.8, 4.4), layout="constrained")
     front = table.loc[pareto_front(table)]
     axis.plot(front.npu_mcycles, front.map50_95_int8, color="tab:green", linewidth=5, alpha=0.35, label="Pareto front")
@@ -84,7 +84,7 @@ def pareto(table: pd.DataFrame, path) -> None:
 
 
 def class_changes(classes: pd.DataFrame, title: str, path) -> None:
-    """What INT8 changes of each class's AP50-95: a bar a class, the largest loss on top, the MOST_CLASSES most changed.
+    """What INT8 changes of each class's AP50-95: one bar per class, largest loss on top, the MOST_CLASSES most changed.
 
     `classes`: as `lib.results.table.class_differences` gives it.
     """
@@ -107,7 +107,7 @@ def class_changes(classes: pd.DataFrame, title: str, path) -> None:
 
 
 def calibration_study(table: pd.DataFrame, fp32: float, title: str, path) -> None:
-    """mAP50-95 in INT8 over calibration images: a dot a draw of images, a line through the means; FP32 is dashed."""
+    """mAP50-95 in INT8 over calibration images: one dot per draw of images, a line through the means; FP32 dashed."""
     figure, axis = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
     counts = table.max_images.astype(str)
     axis.axhline(fp32, color="k", linestyle="--", label="FP32 baseline")

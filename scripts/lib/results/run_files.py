@@ -72,7 +72,7 @@ def exported_resampled(run: Path, variant: Variant) -> Path:
 
 
 def board(run: Path, variant: Variant, name: str) -> Path:
-    """What the board told of the variant: `board.json`, and unless it refused the model `detections.npz`."""
+    """The board's results for the variant: `board.json`, and unless it refused the model `detections.npz`."""
     return run / "board" / variant.path() / name
 
 

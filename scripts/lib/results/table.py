@@ -1,4 +1,4 @@
-"""The comparison table: one row a variant, sorted; numbers are rounded here and nowhere else."""
+"""The comparison table: one row per variant, sorted; numbers are rounded here and nowhere else."""
 
 from pathlib import Path
 

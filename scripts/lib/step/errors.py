@@ -13,7 +13,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class UserError(Exception):
-    """Something the user can mend: the message says what is wrong, where, and what to do."""
+    """A user's mistake: the message says what is wrong, where, and what to do."""
 
 
 class ToolkitError(UserError):
@@ -24,7 +24,7 @@ def run_step(main) -> int:
     """Run a step's `main()` and turn its end into an exit code.
 
     Returns 0 (or what `main` returns), 2 for a `UserError` or what the system refuses (a full disk, a file that may not
-    be read), 130 for Ctrl-C, 1 for a fault of ours. With `--log` the traceback of the last kind goes to the log, and
+    be read), 130 for Ctrl-C, 1 for a bug of ours. With `--log` the traceback of the last kind goes to the log, and
     the terminal gets one sentence that names it.
     """
     console.prepare()
@@ -61,7 +61,7 @@ def _code(main) -> int:
         traceback.print_exc()
         if console.log_path():
             console.say(
-                f"error: {type(error).__name__}: {error} (a fault of this tool; report it with {console.log_path()})",
+                f"error: {type(error).__name__}: {error} (a bug in this tool; report it with {console.log_path()})",
                 stream=sys.stderr,
             )
         return 1

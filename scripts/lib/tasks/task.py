@@ -29,7 +29,7 @@ class Task:
     overlap: (n instances, m others) → how far each two are the same, 0..1, float64 [n, m]
     coco_iou_type: what faster-coco-eval calls that overlap; None where it has none, and mAP rests on `overlap`
     draw: (Matplotlib axis, instances, class names, colour of a class by its number) draws them over an image
-    contract_lines: (outputs) → how predictions become detections, a sentence a step, for those who decode by themselves
+    contract_lines: (outputs) → how predictions become detections, one sentence per step, for who decodes without us
     coco_fields: (instances, image size) → of each, what COCO's annotation has besides box, area and class
     instances: as OutputSpec.instances, with the output's specification first: what raw outputs detect
     """

@@ -34,7 +34,7 @@ class Convolutional(Layer):
 
     @property
     def kernel(self) -> tuple[int, int, int, int]:
-        """Shape of its weights: [filters, channels a group, size, size]."""
+        """Shape of its weights: [filters, channels per group, size, size]."""
         return self.shape[0], self.channels // self.groups, self.size, self.size
 
 

@@ -1,7 +1,8 @@
 """Reading Darknet's .weights: a header, then the raw float32 numbers of the convolutions in their order.
 
-Per convolution: biases, with batch normalization also scales, means and variances (a number a filter each), then the
-kernel [filters, channels a group, size, size]. Form: https://github.com/AlexeyAB/darknet (src/parser.c, load_weights).
+Per convolution: biases, with batch normalization also scales, means and variances (each one number per filter), then
+the kernel [filters, channels per group, size, size]. Form: https://github.com/AlexeyAB/darknet (src/parser.c,
+load_weights).
 """
 
 from pathlib import Path

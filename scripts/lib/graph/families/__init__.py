@@ -23,7 +23,7 @@ class GraphFamily:
 
     recognize(graph): the form of the outputs of an exported graph of this family, None for one that looks like another;
     raises UserError saying what was expected and found. passes(form, head): those that give it its head.
-    described(graph, form): what a person is told of its outputs, by a word each.
+    described(graph, form): what its outputs are, for people: a word for each.
     """
 
     family: type[Family]

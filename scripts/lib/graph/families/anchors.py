@@ -1,4 +1,4 @@
-"""Graphs with anchors: none is told by its structure yet, their metadata says what they are."""
+"""Graphs with anchors: none is recognized by its structure yet; their metadata says what they are."""
 
 from lib.detector.families.anchors import Anchors
 from lib.detector.head import SINGLE

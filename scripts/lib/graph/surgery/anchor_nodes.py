@@ -23,7 +23,7 @@ def add_predictions(
     """Append the nodes that make the tensor `output` [1, 4+C, N] of the maps of a `family`'s layers; returns its name.
 
     Boxes are cx, cy, w, h in input pixels. With `for_npu` they are divided by the input's width and height, sizes are
-    limited to 1, and the exponential, which the RV1106 has not, is made of what it has: e^u = elu(u) + 1 for u <= 0.
+    limited to 1, and the exponential, which the RV1106 lacks, is made of what it has: e^u = elu(u) + 1 for u <= 0.
     """
     unit = np.array(imgsz if for_npu else (1, 1), np.float32).reshape(1, 2, 1)
     boxes, scores = [], []

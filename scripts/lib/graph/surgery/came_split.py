@@ -1,4 +1,4 @@
-"""Recognizing a model that came split already (by Rockchip's exporter, say): a box map and a class map a stride."""
+"""Recognizing a model that came split already (by Rockchip's exporter, say): a box map and a class map per stride."""
 
 from collections import defaultdict
 

@@ -92,7 +92,7 @@ def selects(graph: Graph) -> bool:
         return False
     kinds = {node.op_type for node in _upwards(graph, graph.output, lambda node: node.op_type == "Conv")}
     if "NonMaxSuppression" in kinds:
-        raise UserError("the model has NMS in it, which the NPU has not; export it without (nms=None)")
+        raise UserError("the model has NMS in it, which the NPU cannot run; export it without (nms=None)")
     return "TopK" in kinds
 
 

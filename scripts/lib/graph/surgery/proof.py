@@ -93,7 +93,7 @@ def _difference(before: np.ndarray, after: np.ndarray, failure: str) -> tuple[fl
 def selection_difference(selected: np.ndarray, predictions: np.ndarray, rounding: float) -> tuple[float, float]:
     """Largest differences of boxes (pixels) and scores between what was `selected` and the best of `predictions`.
 
-    selected: [K, 4+C] with one score a row. predictions: [N, 4+C], or a selection too. The K best scores must be the
+    selected: [K, 4+C] with one score per row. predictions: [N, 4+C], or a selection too. The K best scores must be the
     same; and each selected box must be there with its class, its score differing by no more than `rounding`. Rows have
     no order here: scores that are equal but for rounding may change places. Infinite where a box is not there.
     """

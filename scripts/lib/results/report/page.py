@@ -27,7 +27,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A variant: its name, its file below the run's folder, its cells by column, and what speaks for and against it."""
+    """A variant: its name, its file below the run's folder, its cells by column, and the reasons for and against it."""
 
     title: str
     rknn: str

@@ -79,7 +79,7 @@ def portable_config(config: dict) -> str:
     """A run's config as YAML that gives the run again: without models it does not use, and without absolute paths.
 
     A file named by an absolute path keeps its name alone: where it lies is this machine's matter, what it holds is
-    told by its checksum. How a board is reached is its owner's matter, and left empty.
+    shown by its checksum. How a board is reached is its owner's matter, and left empty.
     """
     used = {name: config["models"][name] for name in config["sweep"]["model"]}
     portable = _without_folders(config | {"models": used})

@@ -27,7 +27,7 @@ def shown_columns(table: pd.DataFrame) -> list[Column]:
 
 
 def _column(table: pd.DataFrame, name: str) -> Column:
-    """A column by its name; of one that a file holds and this version does not know, what its type tells."""
+    """A column by its name; of one that this version does not know, what its type shows."""
     if name in BY_NAME:
         return BY_NAME[name]
     is_number = pd.api.types.is_numeric_dtype(table[name])
@@ -65,7 +65,7 @@ def _cell(column: Column, value) -> Cell:
 
 
 def reasons(rows) -> list[Reason]:
-    """What speaks against variants that are not known to run: the verdict, and the variants it is on."""
+    """Why variants are not known to run: the verdict, and the variants it is on."""
     groups = {}
     for row in rows:
         if row.judged.result != RUNS:

@@ -21,7 +21,7 @@ def rewrite(graph: Graph, form: OutputForm) -> None:
     """Make the maps of every layer the outputs. Raises UserError when the graph lacks one."""
     maps = {output.name: graph.shape(output.name) for output in form.spec.maps()}
     if missing := [name for name, shape in maps.items() if len(shape) != 4]:
-        raise UserError(f"the graph lacks the maps {', '.join(missing)} that its metadata tells of; convert it anew")
+        raise UserError(f"the graph lacks the maps {', '.join(missing)} that its metadata names; convert it anew")
     graph.set_outputs(maps)
 
 

@@ -1,4 +1,4 @@
-"""Every channel of a feature map gets the same range, so that INT8's one scale a tensor fits them all.
+"""Every channel of a feature map gets the same range, so that INT8's one scale per tensor fits them all.
 
 x ─ Conv W ─ LeakyRelu ─ … ─ Conv V ─ y      →      x ─ Conv s·W ─ LeakyRelu ─ … ─ Conv V/s ─ y      one s > 0 a channel
 
@@ -111,7 +111,7 @@ def _scalable_convolutions(graph: Graph) -> list[onnx.NodeProto]:
 
 
 def _channels_read(node: onnx.NodeProto, shape: tuple[int, ...]) -> np.ndarray:
-    """Which channel of the input each weight is for: [filters, channels a group]."""
+    """Which channel of the input each weight is for: [filters, channels per group]."""
     filters, channels = shape[:2]
     group = np.arange(filters) // (filters // attribute(node, "group", 1))
     return group[:, None] * channels + np.arange(channels)
@@ -165,7 +165,7 @@ def _factors(groups: dict[str, np.ndarray], ranges: dict[str, np.ndarray]) -> np
     widest = np.zeros(count)
     np.maximum.at(widest, families, range_of)
     factors = np.ones(count)
-    # A channel that is zero on every image tells nothing.
+    # A channel that is zero on every image has no range.
     np.divide(widest[families], range_of, out=factors, where=range_of > 0)
     factors = np.minimum(factors, LARGEST_FACTOR)
     factors[0] = 1

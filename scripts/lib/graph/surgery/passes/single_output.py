@@ -1,6 +1,6 @@
 """One output with the boxes decoded on the NPU, from the maps of the head `split`, by arithmetic that INT8 is kind to.
 
-box_S ─ Split ─ Softmax a side ─ Concat ─┐                                          R bins a side: 4*R channels
+box_S ─ Split ─ Softmax a side ─ Concat ─┐                                        R bins per side: 4*R channels
 box_S ───────────────────────────────────┴ Conv 1x1 to 5 ─ Add cells ─ Reshape [1, 5, 1, n] ─┐           or 4 distances
           over the strides:                Concat [1, 5, 1, N] ─ Slice [1, 4, 1, N] ─┐
 scores_S ─ Reshape [1, C, 1, n] ────────── Concat [1, C, 1, N] ──────────────────────┴ Concat ─ Reshape ─ output

@@ -2,7 +2,7 @@
 
 box map, class map, sum of scores? ; a stride each, in any order    →    box_S, scores_S a stride each
 
-Rockchip's exporter adds a third output a stride, the sum of the class scores; it is left out.
+Rockchip's exporter adds a third output per stride, the sum of the class scores; it is left out.
 """
 
 from dataclasses import replace

@@ -1,0 +1,110 @@
+"""Phrases that stopped English readers do not come back, in docs, config and rules and in the texts of the code."""
+
+import ast
+import io
+import re
+import tokenize
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+THING = (
+    "anchor|batch|bin|board|box|bundle|cell|channel|class|cluster|column|detection|draw|family|feature map|file|filter|"
+    "folder|frame|group|head|image|job|layer|level|line|map|model|node|number|output|pair|problem|process|row|rule|run|scale|sentence|"
+    "side|size|stage|step|stride|task|tensor|thought|variant"
+)
+SHARE = (
+    "bar|bars|bins|bits|channels|choice|comparison|convolution|dot|entry|file|frames|function|header|images|KB|line|map|maps|"
+    "MB|ms|number|once|one|operator|panel|path|point|process|row|scale|score|sentence|sigmoid|steps|strides|table|tensor|text|"
+    "thought|value"
+)
+# What is wrong, and what to say instead. Texts are searched with their line breaks as blanks.
+PATTERNS = {
+    rf"\b({SHARE}) an? ({THING})\b(?!'s)": "one … per …",
+    r"\b(frames|images|KB|MB|GB) a second\b": "… per second",
+    r"\ba (?!(and|as|at|eu\w*|if|in|is|on|one|once|or|else)\b)[aeio][a-z]+\b": "an …",
+    r"\ban (?!(hour|honest|SDK|SSH|L|R|N|M|F|S|X|RV|NPU|NMS|FP|ssh)\w*)[bcdfgjklmnpqrstvwxyz][a-z]+\b": "a …",
+    r"\b[Ff]or ever\b": "forever",
+    r"\ban earlier day\b": "earlier, in an earlier measurement",
+    r"\bcould be had\b": "could not be fetched",
+    r"\bno whole images?\b": "truncated or not an image",
+    r"\bfault of (this tool|ours)\b": "a bug in this tool",
+    r"\bfor want of\b": "because … ran out",
+    r"\b(is|are|was|were|been|not) told\b(?! apart)": "is reported",
+    r"\btold of\b|\btells of\b": "reported",
+    r"\bgoes on where\b|\bgo on where\b|\bit goes on\b": "resumes",
+    r"\bspeaks? against\b": "no known rule predicts that it fails",
+    r"\bnobody has confirmed\b": "not tested on hardware",
+    r"\bwhich the \w+ has not\b": "which the … cannot run, lacks",
+    r"(?<!--)\bpictures?\b": "image",
+    r"\b(could|can) be had\b": "can be fetched",
+}
+# model.json and the bundle's files say these texts word by word: they change with their version, not in passing.
+LATER = ("scripts/lib/detector/families/", "scripts/lib/bundle/", "scripts/lib/tasks/detect/contract.py")
+GLOBS = ("*.md", "mkdocs.yml", "docs/*.md", "config/*.yaml", "config/*.md", "tests/README.md")
+PAGES = [path for glob in GLOBS for path in sorted(ROOT.glob(glob)) if path.name != "CHANGELOG.md"]
+CODE = [ROOT / "Snakefile", *sorted((ROOT / "rules").glob("*.smk")), *sorted((ROOT / "scripts").rglob("*.py"))]
+
+
+def page(path: Path) -> str:
+    """The text of a page. CONTRIBUTING shows some of the phrases in a table of before and after, which is left out."""
+    return re.sub(r"^\| before \| after \|\n(\|.*\n)+", "", path.read_text("utf-8"), flags=re.MULTILINE)
+
+
+def texts(path: Path) -> str:
+    """Comments, docstrings and other texts of a Python file; of a rule's file its comments alone."""
+    source = path.read_text("utf-8")
+    if path.suffix != ".py":
+        return "\n".join(re.findall(r"(?:^|\s)#(.*)$", source, re.MULTILINE))
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    comments = [token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT]
+    nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant)]
+    return ".\n".join([" ".join(comments), *(node.value for node in nodes if isinstance(node.value, str))])
+
+
+def wrong(text: str) -> list[str]:
+    """Each phrase of a text that a pattern forbids, with its neighbours and what to say instead."""
+    flat = " ".join(text.split())
+    return [
+        f"…{flat[max(0, match.start() - 30) : match.end() + 30]}… → {instead}"
+        for pattern, instead in PATTERNS.items()
+        for match in re.finditer(pattern, flat)
+    ]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_page_has_none_of_the_phrases(path):
+    assert wrong(page(path)) == []
+
+
+def test_the_texts_of_the_code_have_none_of_the_phrases():
+    files = [path for path in CODE if not str(path.relative_to(ROOT)).startswith(LATER)]
+    assert len(files) > 100
+    assert {str(path.relative_to(ROOT)): found for path in files if (found := wrong(texts(path)))} == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "one row a variant",
+        "60 images a second",
+        "a image",
+        "an model",
+        "It could be had from none of its sources",
+        "4 images are no whole images",
+        "(a fault of this tool)",
+        "the program told of 3 of 16 images and ended",
+        "a model that the board refuses is told",
+        "run this again, it goes on\nwhere it was",
+        "nothing known speaks against the model",
+        "the exponential, which the RV1106 has not",
+    ],
+)
+def test_a_forbidden_phrase_is_seen(text):
+    assert wrong(text)
+
+
+@pytest.mark.parametrize("text", ["a one-to-one head", "cannot be told apart", "an hour", "one row per variant"])
+def test_a_good_phrase_is_not(text):
+    assert wrong(text) == []
