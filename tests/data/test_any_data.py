@@ -9,9 +9,10 @@ import cv2
 import numpy as np
 import pytest
 from conftest import ROOT, image
+from PIL import Image, ImageOps
 
 from lib.data.dataset import unpack
-from lib.data.images import damage
+from lib.data.images import ORIENTATION, damage, read_image
 from lib.data.names import read_names
 from lib.step.errors import UserError
 
@@ -103,6 +104,26 @@ def test_no_label_at_all_is_told_before_the_expensive_steps(step, dataset, tmp_p
     (dataset / "labels").rename(dataset / "annotations")
     done = fetch(step, dataset, tmp_path / "ds")
     assert done.returncode == 2 and "no image below" in done.stderr and "has a label with a box" in done.stderr
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_an_image_is_turned_as_its_exif_says_or_refused_whatever_its_name(tmp_path, form, orientation):
+    pixels = np.zeros((48, 80, 3), np.uint8)
+    pixels[:16, :16] = 255  # in another corner, or of another shape, however it is turned
+    upright = Image.fromarray(pixels)
+    exif = upright.getexif()
+    exif[ORIENTATION] = orientation
+    options = {"lossless": True} if form == "WEBP" else {}
+    upright.save(tmp_path / "a.jpg", form, exif=exif, **options)
+    if form == "WEBP" and orientation > 1:
+        assert damage(tmp_path / "a.jpg") == "WEBP that its EXIF turns, which is not done for WEBP; save it upright"
+    else:
+        assert damage(tmp_path / "a.jpg") is None
+        with Image.open(tmp_path / "a.jpg") as image:
+            expected = np.asarray(ImageOps.exif_transpose(image))
+        read = read_image(tmp_path / "a.jpg")
+        assert read.shape == expected.shape and np.abs(read.astype(int) - expected).max() < 8
 
 
 def test_several_folders_of_images_are_told(step, dataset, tmp_path):

@@ -53,6 +53,17 @@ def test_a_missing_file_of_names_is_told(home):
         with_files_found(config("c.names"), home)
 
 
+@pytest.mark.parametrize("measured", ["nosuch.csv", "."])
+def test_a_missing_file_of_measured_times_is_told_with_all_others(home, measured):
+    given = config("c.names") | {"verdict": {"measured": measured}}
+    with pytest.raises(UserError) as error:
+        with_files_found(given, home)
+    assert str(error.value) == (
+        "the config is not usable:\n  names: there is no file c.names; name one, or give a list\n"
+        f"  verdict.measured: there is no file {measured}; name one, or leave the key out"
+    )
+
+
 def test_local_files_are_those_that_are_here_and_the_images_that_the_run_draws(home):
     sources = ["drawn", "b.names", "nowhere.zip", "http://example.org/b.names"]
     assert local_files(sources, "results/r/drawn") == ["results/r/drawn", "b.names"]

@@ -106,3 +106,23 @@ def test_numbers_from_the_command_line_are_numbers_and_texts_stay():
     )  # fmt: skip
     assert config["verdict"] == {"stop": True, "cma_mb": 24, "clock_mhz": 420, "measured": "m.csv"}
     assert problems(config, SCHEMA) == []
+
+
+def test_whole_floats_are_whole_numbers_wherever_one_is_wanted_and_others_are_refused():
+    config = copy.deepcopy(DEFAULT)
+    config["split"] = {"calibration": 32.0, "seed": 0.0}
+    config["sweep"] |= {"max_images": [8.0, 16], "imgsz": [320.0, "416x256"]}
+    config["verdict"] |= {"clock_mhz": 420.0, "cma_mb": 6.6e1}
+    config["calibration_study"]["max_images"] = [1.0]
+    read = with_numbers(config, SCHEMA)
+    assert problems(read, SCHEMA) == []
+    # As text: 8.0 == 8, and 8.0 is another name of a file.
+    assert str(read["split"]) == "{'calibration': 32, 'seed': 0}"
+    assert (str(read["sweep"]["max_images"]), str(read["sweep"]["imgsz"])) == ("[8, 16]", "[320, '416x256']")
+    assert (str(read["verdict"]["clock_mhz"]), str(read["verdict"]["cma_mb"])) == ("420", "66")
+    assert str(read["calibration_study"]["max_images"]) == "[1]"
+    for value in (8.5, float("inf"), float("nan"), True, "8.0"):
+        config["sweep"]["max_images"] = [value]
+        assert problems(with_numbers(config, SCHEMA), SCHEMA) == [
+            f"sweep.max_images[0] is {value!r}; a whole number is expected"
+        ]

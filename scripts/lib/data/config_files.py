@@ -10,9 +10,11 @@ from lib.step.errors import UserError
 def with_files_found(config: dict, home: Path) -> dict:
     """A copy of the config in which each path is as it is, or, where only the folder `home` holds it, below that one.
 
-    Raises UserError when a file of class names is in neither.
+    Raises UserError, with all of them, when a file of class names or of measured times is in neither. Snakemake takes
+    outputs whose input is missing as they are, and runs nothing.
     """
     config = copy.deepcopy(config)
+    missing = []
     for block in (config["dataset"], *config["models"].values()):
         for key in {"archive", "weights", "cfg"} & block.keys():
             block[key] = [
@@ -21,10 +23,13 @@ def with_files_found(config: dict, home: Path) -> dict:
         if isinstance(block.get("names"), str):
             block["names"] = located(block["names"], home)
             if not Path(block["names"]).is_file():
-                raise UserError(
-                    f"the config is not usable:\n  names: there is no file {block['names']}; name one, or give a list"
-                )
-    config["verdict"]["measured"] = located(config["verdict"]["measured"], home)
+                missing.append(f"names: there is no file {block['names']}; name one, or give a list")
+    measured = located(config["verdict"]["measured"], home)
+    if not Path(measured).is_file():
+        missing.append(f"verdict.measured: there is no file {measured}; name one, or leave the key out")
+    config["verdict"]["measured"] = measured
+    if missing:
+        raise UserError("\n".join(["the config is not usable:", *(f"  {problem}" for problem in missing)]))
     return config
 
 

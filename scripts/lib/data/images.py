@@ -10,6 +10,10 @@ from PIL import Image
 
 from lib.step.errors import UserError
 
+ORIENTATION = 0x0112  # the EXIF tag; 1 is upright, 2 to 8 are turned or mirrored
+# In Pillow's words (MPO is a JPEG with a second one behind it), the formats that OpenCV turns as their EXIF says.
+TURNED = ("JPEG", "MPO", "PNG", "TIFF")
+
 
 def read_image(path) -> np.ndarray:
     """An image as uint8 RGB [height, width, 3], turned as its EXIF says.
@@ -44,6 +48,9 @@ def damage(path: Path) -> str | None:
     try:
         with Image.open(io.BytesIO(content)) as image:
             image.load()
+            turned = image.getexif().get(ORIENTATION) in range(2, 9)
+            if turned and image.format not in TURNED:
+                return f"{image.format} that its EXIF turns, which is not done for {image.format}; save it upright"
         read_image(path)
     except Image.DecompressionBombError:
         return "more pixels than a camera's image has"

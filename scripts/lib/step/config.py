@@ -25,9 +25,10 @@ def form_problems(config: dict, schema: dict) -> list[str]:
 
 
 def with_numbers(value, schema: dict, root: dict | None = None):
-    """`value` with digits turned into whole numbers, and true and false into booleans, where `schema` wants them.
+    """`value` with digits and 8.0 as whole numbers, and true and false as booleans, where `schema` wants them.
 
-    Snakemake hands over what stands inside `--config 'key={a: [1]}'` as text.
+    Snakemake hands over what stands inside `--config 'key={a: [1]}'` as text. A JSON schema calls 8.0 a whole number,
+    and the files of one run would be called after 8 and 8.0.
     """
     root = root or schema
     if "$ref" in schema:
@@ -38,6 +39,8 @@ def with_numbers(value, schema: dict, root: dict | None = None):
     if isinstance(value, list):
         return [with_numbers(entry, schema.get("items", {}), root) for entry in value]
     if "integer" in schema.get("type", ()) and isinstance(value, str) and value.isdecimal():
+        return int(value)
+    if "integer" in schema.get("type", ()) and isinstance(value, float) and value.is_integer():
         return int(value)
     if value in ("true", "false") and (schema.get("type") == "boolean" or True in schema.get("enum", [])):
         return value == "true"
