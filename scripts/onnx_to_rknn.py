@@ -9,7 +9,6 @@ import sys
 
 sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
 
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +30,7 @@ from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
 from lib.step.errors import ToolkitError, UserError, run_step
 from lib.step.files import whole
+from lib.step.scratch import scratch_folder
 
 COMPARED = 64  # images, where there are no labels
 NOISE = 16  # images at most, where there are no images at all
@@ -40,15 +40,15 @@ RESAMPLES = 1000  # of the images, for the interval of what INT8 keeps
 def main(argv=None):
     """Run the command."""
     args = parse(argv)
-    with tempfile.TemporaryDirectory() as scratch:
+    with scratch_folder() as scratch:
         # A failure quotes the last lines of the toolkit's output, so it goes to a file in any case.
-        console.log_to(args.log or str(Path(scratch, "log")))
+        console.log_to(args.log or str(scratch / "log"))
         try:
-            run(args, Path(scratch))
+            run(args, scratch)
         except ToolkitError as error:
             if args.log:
                 raise
-            raise UserError(f"{error}{complaints(Path(scratch, 'log'))}; --log FILE keeps its whole output") from error
+            raise UserError(f"{error}{complaints(scratch / 'log')}; --log FILE keeps its whole output") from error
         except UserError:
             raise
         except Exception as error:
