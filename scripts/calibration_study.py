@@ -43,9 +43,9 @@ def main(argv=None):
     parser.add_argument("--algorithm", required=True)
     parser.add_argument("--max-images", "--max_images", required=True, nargs="+", type=at_least(1))
     parser.add_argument("--seed", required=True, nargs="+", type=int)
-    parser.add_argument("--csv", required=True, metavar="FILE.csv")
-    parser.add_argument("--markdown", required=True, metavar="FILE.md")
-    parser.add_argument("--plot", required=True, metavar="FILE.png")
+    parser.add_output("--csv", required=True, metavar="FILE.csv")
+    parser.add_output("--markdown", required=True, metavar="FILE.md")
+    parser.add_output("--plot", required=True, metavar="FILE.png")
     args = parser.parse_args(argv)
     fp32 = Metrics.read(args.run / "metrics" / args.model / args.imgsz / "exported.json").map50_95
     metrics = args.run / "study" / "metrics" / args.model / args.imgsz / args.head

@@ -31,7 +31,7 @@ def main(argv=None):
         "--imgsz", type=imgsz_argument, help="WIDTHxHEIGHT, or one number (default: what the .cfg says)"
     )
     parser.add_argument("--opset", required=True, type=at_least(11))
-    parser.add_argument("--output", required=True, metavar="FILE.onnx")
+    parser.add_output("--output", required=True, metavar="FILE.onnx")
     args = parser.parse_args(argv)
     if args.sha256:
         demand_sha256(require(args.weights, "weights file"), args.sha256)

@@ -30,7 +30,7 @@ def main(argv=None):
     parser.add_argument("--part", choices=PARTS, default="heldout", help="detect in the held-out images, or all")
     parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one per line")
     parser.add_argument("--processes", type=at_least(1), default=1, metavar="N", help="(default: %(default)s)")
-    parser.add_argument("--detections", required=True, metavar="FILE.npz")
+    parser.add_output("--detections", required=True, metavar="FILE.npz")
     args = parser.parse_args(argv)
     images = evaluation_images(args.dataset, args.part)
     outputs = detector_spec(require(args.onnx, "model"), read_names(args.names))

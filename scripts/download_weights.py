@@ -16,7 +16,7 @@ from pathlib import Path
 from lib.data.download import fetch
 from lib.data.names import read_names
 from lib.data.sources import missing_checksum
-from lib.data.weights_folder import CFG, CHECKPOINT, NAMES, WEIGHTS, inside
+from lib.data.weights_folder import CFG, CHECKPOINT, NAMES, WEIGHTS, inside, is_downloaded
 from lib.step.arguments import StepParser
 from lib.step.console import say
 from lib.step.errors import UserError, run_step
@@ -30,7 +30,7 @@ def main(argv=None):
     parser.add_argument("--sha256", default="", help="SHA-256 of the weights, in hex")
     parser.add_argument("--cfg", nargs="+", metavar="SOURCE", help="Darknet's description of the network")
     parser.add_argument("--names", nargs="+", help="a Darknet model's class names, or a file with one per line")
-    parser.add_argument("--output", required=True, type=Path, metavar="DIR")
+    parser.add_output("--output", required=True, type=Path, metavar="DIR", is_own=is_downloaded)
     args = parser.parse_args(argv)
     if not args.cfg and not args.sha256:
         raise UserError(missing_checksum(args.weights))

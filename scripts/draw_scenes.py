@@ -9,6 +9,9 @@ import sys
 
 sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
 
+import os
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -21,6 +24,8 @@ from lib.step import console
 from lib.step.arguments import StepParser, at_least
 from lib.step.errors import UserError, run_step
 from lib.step.files import whole
+from lib.step.outputs import entries
+from lib.step.workers import end_with
 
 
 def draw_files(folder: Path, seed: int, image: dict, index: int) -> None:
@@ -31,15 +36,20 @@ def draw_files(folder: Path, seed: int, image: dict, index: int) -> None:
 
 
 def is_drawn(folder: Path) -> bool:
-    """Whether `folder` holds nothing but what this step makes."""
-    return folder.is_dir() and {path.name for path in folder.iterdir()} <= {"images", "labels"}
+    """Whether `folder` holds nothing but what this step makes: images and labels that are numbered from 0 on."""
+    if not folder.is_dir() or entries(folder) != ["images", "labels"]:
+        return folder.is_dir() and not entries(folder)
+    images, labels = entries(folder / "images"), entries(folder / "labels")
+    numbers = [f"{index:06d}" for index in range(len(images))]
+    return images == [f"{number}.jpg" for number in numbers] and labels == [f"{number}.txt" for number in numbers]
 
 
 def draw_dataset(output: Path, count: int, seed: int, processes: int = 1, **image) -> None:
     """Draw `count` images of the series `seed` under the folder `output`, by so many `processes`.
 
     image: width and height, as `scenes.draw_scene` takes them.
-    Raises UserError when `output` is there and is no drawn data set: a slip must not cost a folder.
+    Raises UserError when `output` is there and is no drawn data set (a slip must not cost a folder), and when a worker
+    is killed.
     """
     if output.exists() and not is_drawn(output):
         raise UserError(f"{output} exists and is no drawn data set; name another folder or remove it")
@@ -49,19 +59,30 @@ def draw_dataset(output: Path, count: int, seed: int, processes: int = 1, **imag
         draw = partial(draw_files, part, seed, image)
         # OpenCV's own threads gain nothing on patches this small. Spawned, not forked: a fork of a process whose OpenCV
         # has threads hangs at its first call.
-        with get_context("spawn").Pool(processes, cv2.setNumThreads, (1,)) as pool:
-            work = pool.imap_unordered(draw, range(count), chunksize=8)
-            progress = tqdm(total=count, desc="drawing", unit="image", file=console.terminal(), mininterval=1)
-            for _ in work:
-                progress.update()
-            progress.close()
+        workers = ProcessPoolExecutor(processes, get_context("spawn"), initializer=join, initargs=(os.getpid(),))
+        try:
+            done = workers.map(draw, range(count), chunksize=8)
+            for _ in tqdm(done, "drawing", count, unit="image", file=console.terminal(), mininterval=1):
+                pass
+        except BrokenProcessPool:
+            raise UserError(
+                "a worker process was killed, most likely for want of memory; use fewer --processes"
+            ) from None
+        finally:
+            workers.shutdown(cancel_futures=True)
+
+
+def join(parent: int) -> None:
+    """Begin a worker of the process `parent`."""
+    end_with(parent)
+    cv2.setNumThreads(1)
 
 
 def main(argv=None):
     """Run the step."""
     parser = StepParser(__doc__)
     side = at_least(64)
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder to make")
+    parser.add_output("--output", type=Path, required=True, metavar="DIR", is_own=is_drawn, help="folder to make")
     parser.add_argument("--count", type=at_least(0), required=True, metavar="N", help="how many images")
     parser.add_argument("--seed", type=at_least(0), required=True, metavar="S", help="which series of images")
     parser.add_argument("--width", type=side, default=640, metavar="PIXELS", help="(default: %(default)s)")

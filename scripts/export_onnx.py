@@ -37,7 +37,7 @@ def main(argv=None):
     parser.add_argument("--opset", required=True, type=at_least(11))
     parser.add_argument("--end2end", choices=END2END, default=AS_TRAINED,
                         help="the one-to-one head, without NMS (default: where the checkpoint has one)")  # fmt: skip
-    parser.add_argument("--output", required=True, metavar="FILE.onnx")
+    parser.add_output("--output", required=True, metavar="FILE.onnx")
     args = parser.parse_args(argv)
     weights = require(args.weights, "weights")
     if weights.is_dir() and has_cfg(weights):

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from lib import tasks
 from lib.data.dataset import gather, unpack
 from lib.data.download import fetch
+from lib.data.manifest import has_manifest
 from lib.data.names import read_names
 from lib.data.sources import DRAWN
 from lib.step.arguments import StepParser, at_least
@@ -42,7 +43,9 @@ def main(argv=None):
     parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one per line")
     parser.add_argument("--task", choices=tasks.names(), default=tasks.DEFAULT, help="what the labels are for")
     parser.add_argument("--threads", type=at_least(1), default=1, metavar="N", help="(default: %(default)s)")
-    parser.add_argument("--output", required=True, type=Path, metavar="DIR")
+    parser.add_output(
+        "--output", required=True, type=Path, metavar="DIR", is_own=has_manifest, parts=("images", "labels")
+    )
     args = parser.parse_args(argv)
     names = read_names(args.names)
     sources = [str(args.output.parent / DRAWN) if source == DRAWN else source for source in args.archive]

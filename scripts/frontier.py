@@ -88,8 +88,8 @@ def parse(argv):
     parser.add_argument("--cma-mb", "--cma_mb", required=True, type=at_least(1), help="the board's CMA in MB")
     parser.add_argument("--clock-mhz", "--clock_mhz", required=True, type=clock, help="the NPU's clock, or a name")
     parser.add_argument("--measured", required=True, metavar="FILE.csv", help="times that were measured on boards")
-    parser.add_argument("--csv", required=True, metavar="FILE.csv")
-    parser.add_argument("--markdown", required=True, metavar="FILE.md")
+    parser.add_output("--csv", required=True, metavar="FILE.csv")
+    parser.add_output("--markdown", required=True, metavar="FILE.md")
     args = parser.parse_args(argv)
     if args.step % STRIDE or args.step > args.largest:
         parser.error(f"--step {args.step} must be a multiple of {STRIDE}, and not above --largest {args.largest}")

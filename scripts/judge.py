@@ -28,7 +28,7 @@ def main(argv=None):
     )
     parser.add_argument("--measured", required=True, metavar="FILE.csv", help="times that were measured on boards")
     parser.add_argument("--stop", action="store_true", help="end with an error when the verdict is 'fails'")
-    parser.add_argument("--verdict", required=True, metavar="FILE.json")
+    parser.add_output("--verdict", required=True, metavar="FILE.json")
     args = parser.parse_args(argv)
     build = Build.read(args.build)
     judged = verdict(build, args.cma_mb)

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from lib.data.images import read_image, write_image
 from lib.data.imgsz import imgsz_argument
 from lib.data.letterbox import letterbox
-from lib.data.manifest import check_manifest, write_manifest
+from lib.data.manifest import check_manifest, has_manifest, write_manifest
 from lib.data.split import CALIBRATION, read_split
 from lib.step.arguments import StepParser
 from lib.step.console import say, terminal
@@ -29,7 +29,7 @@ def main(argv=None):
     parser.add_argument("--dataset", required=True, type=Path, metavar="DIR")
     parser.add_argument("--split", required=True, type=Path, metavar="FILE.csv")
     parser.add_argument("--imgsz", required=True, type=imgsz_argument, help="WIDTHxHEIGHT, or one number")
-    parser.add_argument("--output", required=True, metavar="DIR")
+    parser.add_output("--output", required=True, metavar="DIR", is_own=has_manifest)
     args = parser.parse_args(argv)
     images = args.dataset / "images"
     pool = read_split(args.split, (CALIBRATION,), require(images, "folder"))

@@ -25,7 +25,7 @@ def main(argv=None):
     parser = StepParser(__doc__)
     parser.add_argument("--run", required=True, type=Path, metavar="DIR")
     parser.add_argument("--config", required=True, metavar="FILE", help="the run's whole config: YAML, or JSON text")
-    parser.add_argument("--output", required=True, type=Path, metavar="FILE.html")
+    parser.add_output("--output", required=True, type=Path, metavar="FILE.html")
     args = parser.parse_args(argv)
     page = render(contents(require(args.run, "folder"), read_config(args.config)))
     write_text(args.output, page)

@@ -65,7 +65,7 @@ def parse(argv):
     """The command's arguments."""
     parser = StepParser(__doc__, opens_log=False)
     parser.add_argument("model", type=Path, metavar="MODEL.onnx")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE.rknn")
+    parser.add_output("-o", "--output", type=Path, metavar="FILE.rknn")
     parser.add_argument("--size", type=imgsz_argument, help="WIDTHxHEIGHT or one number (default: the model's own)")
     parser.add_argument("--dataset", type=Path, metavar="DIR", help="images to calibrate on (jpg, jpeg, png)")
     parser.add_argument("--max-images", type=at_least(0), default=64, metavar="N",
@@ -86,8 +86,7 @@ def parse(argv):
     )
     args = parser.parse_args(argv)
     args.output = args.output or args.model.with_suffix(".rknn")
-    if args.output.resolve() == args.model.resolve() or args.output.is_dir():
-        parser.error(f"--output {args.output} is the model itself or a folder; name a file for the .rknn")
+    parser.demand_safe(args)  # once more, for the default
     if args.labels and not args.dataset:
         parser.error("--labels needs the images that they belong to: --dataset")
     return args

@@ -55,9 +55,9 @@ def parse(argv):
     parser.add_argument("--part", choices=PARTS, default="heldout", help="evaluate on the held-out images, or all")
     parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one per line")
     parser.add_argument("--processes", type=at_least(1), default=1, metavar="N", help="(default: %(default)s)")
-    parser.add_argument("--output", required=True, type=Path, metavar="FILE.rknn")
-    parser.add_argument("--build", required=True, metavar="FILE.json")
-    parser.add_argument("--detections", required=True, metavar="FILE.npz")
+    parser.add_output("--output", required=True, type=Path, metavar="FILE.rknn")
+    parser.add_output("--build", required=True, metavar="FILE.json")
+    parser.add_output("--detections", required=True, metavar="FILE.npz")
     return parser.parse_args(argv)
 
 

@@ -33,7 +33,7 @@ def main(argv=None):
     parser.add_renamed("--images", "--count", type=at_least(1))
     parser.add_renamed("--pictures", "--count", type=at_least(1))
     parser.add_argument("--confidence", type=float, default=0.25, help="draw detections above it")
-    parser.add_argument("--output", required=True, metavar="FILE.png")
+    parser.add_output("--output", required=True, metavar="FILE.png")
     args = parser.parse_args(argv)
     names = read_names(args.names)
     dataset = require(args.run / "dataset", "data set")

@@ -22,7 +22,7 @@ def main(argv=None):
     parser = StepParser(__doc__)
     parser.add_argument("--onnx", required=True, type=Path, metavar="FILE.onnx")
     parser.add_argument("--images", required=True, type=Path, metavar="DIR", help="letterboxed images of its size")
-    parser.add_argument("--output", required=True, metavar="FILE.onnx")
+    parser.add_output("--output", required=True, metavar="FILE.onnx")
     args = parser.parse_args(argv)
     exported = load(args.onnx)
     simplified, difference = simplify(exported, proof_images(args.images), seed=0)

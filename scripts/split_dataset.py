@@ -24,7 +24,7 @@ def main(argv=None):
     parser.add_argument("--dataset", required=True, type=Path, metavar="DIR")
     parser.add_argument("--calibration", required=True, type=at_least(1), metavar="N", help="images in the pool")
     parser.add_argument("--seed", required=True, type=int)
-    parser.add_argument("--output", required=True, metavar="FILE.csv")
+    parser.add_output("--output", required=True, metavar="FILE.csv")
     args = parser.parse_args(argv)
     folder = require(args.dataset / "images", "folder of images")
     images = [path.name for path in image_paths(folder)]

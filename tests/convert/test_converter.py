@@ -84,7 +84,9 @@ def test_wrong_arguments_are_one_sentence(step, exported, tmp_path):
         (["--size", "320"], "fixed at 96x64"),
         (["--size", "100"], "multiples of 32"),
         (["--labels", tmp_path], "--labels needs"),
-        (["-o", exported[0]], "is the model itself"),
+        (["-o", exported[0]], "would replace what MODEL.onnx reads"),
+        (["-o", tmp_path], "is a folder; name a file"),
+        (["--log", exported[0]], "would replace what MODEL.onnx reads"),
     ):
         done = step("onnx_to_rknn", exported[0], *arguments)
         assert done.returncode == 2, arguments

@@ -22,7 +22,7 @@ from lib.graph.surgery.fixed_size import fix_size
 from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.passes import limit_boxes, single_output, split_outputs
 from lib.graph.surgery.pipeline import adapt
-from lib.graph.surgery.proof import Tolerance, input_size
+from lib.graph.surgery.proof import Tolerance, input_size, prove_same_outputs
 from lib.step.errors import UserError
 
 SIZE = ImageSize(96, 64)
@@ -493,3 +493,15 @@ def test_inspect_tells_what_would_be_done(step, export, tmp_path):
     assert refused.returncode == 2
     assert "as classifiers have" in refused.stderr and "Traceback" not in refused.stderr
     assert "opset" in refused.stdout
+
+
+def test_images_of_another_size_are_one_sentence(exported):
+    wrong = [*IMAGES, letterbox(image(0), ImageSize(64, 64))[0]]
+    _, model = exported
+    after, _ = adapted(model, SPLIT)
+    for attempt in (lambda: adapt(model, SPLIT, wrong, seed=0), lambda: adapt(after, SPLIT, wrong, seed=0),
+                    lambda: prove_same_outputs(model, model, wrong, seed=0)):  # fmt: skip
+        with pytest.raises(
+            UserError, match=r"^the model takes images of 96x64, .* are 64x64; letterbox them to 96x64$"
+        ):
+            attempt()

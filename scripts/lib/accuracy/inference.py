@@ -22,6 +22,7 @@ from lib.graph.onnx_session import infer, open_session, to_tensor
 from lib.step import console
 from lib.step.errors import UserError
 from lib.step.files import require
+from lib.step.workers import end_with
 
 
 def evaluation_images(dataset: Path, part: str) -> list[Path]:
@@ -64,7 +65,7 @@ def over_images(start, work, images: list[Path], processes: int, title: str) -> 
     cv2.setNumThreads(1)
     # fork: importing the toolkit and building the model takes seconds, and is done once for all workers.
     workers = ProcessPoolExecutor(
-        min(processes, len(images)), get_context("fork"), initializer=_join, initargs=(start, work)
+        min(processes, len(images)), get_context("fork"), initializer=_join, initargs=(os.getpid(), start, work)
     )
     try:
         done = workers.map(_work, images)
@@ -93,8 +94,9 @@ class _Worker:
         return self.start()
 
 
-def _join(*args) -> None:
+def _join(parent: int, *args) -> None:
     global _worker
+    end_with(parent)
     _worker = _Worker(*args)
 
 

@@ -4,16 +4,22 @@ Files go through the remote shell as well (`cat`): a board's ssh server seldom h
 and line ends depend on its age.
 """
 
+import os
 import re
+import selectors
 import shlex
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import NamedTuple
 
 from lib.step.errors import UserError
 
 TRANSPORTS = ("ssh", "adb")
+# What a command's output and its words may have in bytes: far more than a batch's results. Beyond it something prints
+# without end.
+MOST = 256 << 20
 # OpenSSH ends with this when it failed itself; what it ran may do so too, but nothing of ours does.
 SSH_FAILED = 255
 GOES_ON = "run this again, it resumes"
@@ -143,14 +149,51 @@ def last_line(words: str) -> str:
 
 
 def _call(command: list[str], timeout: int, host: str, stdin: Path | None = None) -> CommandResult:
-    try:
-        with open(stdin or "/dev/null", "rb") as source:
-            done = subprocess.run(command, stdin=source, capture_output=True, timeout=timeout)
-    except subprocess.TimeoutExpired:
-        raise Unreachable(
-            f"{host} did not answer within {timeout} s; raise board.timeout, or restart the board; {GOES_ON}"
-        ) from None
-    return CommandResult(done.returncode, done.stdout, done.stderr.decode(errors="replace"))
+    with (
+        open(stdin or "/dev/null", "rb") as source,
+        subprocess.Popen(command, stdin=source, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process,
+    ):
+        try:
+            output, words = _read(process, timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise Unreachable(
+                f"{host} did not answer within {timeout} s; raise board.timeout, or restart the board; {GOES_ON}"
+            ) from None
+        except OverflowError:
+            process.kill()
+            raise Unreachable(
+                f"{host} sent more than {MOST >> 20} MiB in answer to one command and was cut off; look at what it "
+                "prints when one logs in"
+            ) from None
+        except BaseException:
+            process.kill()
+            raise
+    return CommandResult(process.returncode, output, words.decode(errors="replace"))
+
+
+def _read(process: subprocess.Popen, timeout: float) -> tuple[bytes, bytes]:
+    """Standard output and error of a process that has then ended.
+
+    Raises subprocess.TimeoutExpired after `timeout` seconds, OverflowError for more than MOST bytes in one of the two.
+    """
+    end = time.monotonic() + timeout
+    received = {process.stdout: bytearray(), process.stderr: bytearray()}
+    with selectors.DefaultSelector() as waiting:
+        for stream in received:
+            waiting.register(stream, selectors.EVENT_READ)
+        while waiting.get_map():
+            if (left := end - time.monotonic()) <= 0:
+                raise subprocess.TimeoutExpired(process.args, timeout)
+            for key, _ in waiting.select(left):
+                block = os.read(key.fd, 1 << 16)
+                if not block:
+                    waiting.unregister(key.fileobj)
+                received[key.fileobj] += block
+                if len(received[key.fileobj]) > MOST:
+                    raise OverflowError
+    process.wait(max(0, end - time.monotonic()))
+    return bytes(received[process.stdout]), bytes(received[process.stderr])
 
 
 def _demand_client(name: str, package: str) -> None:

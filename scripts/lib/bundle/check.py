@@ -45,7 +45,7 @@ def problems(folder: Path, cc: list[str], emulator: tuple[str, ...] = ()) -> lis
         lambda: _same_model(folder, contract),
         lambda: _same_constants(folder, contract),
         lambda: _python_finds(folder, contract),
-        lambda: _program_finds(folder, cc, emulator),
+        lambda: _program_finds(folder, contract, cc, emulator),
     )
     return changed + [problem for check in checks for problem in _result(check)]
 
@@ -101,11 +101,15 @@ def _python_finds(folder: Path, contract: Contract) -> list[str]:
     return []
 
 
-def _program_finds(folder: Path, cc: list[str], emulator: tuple[str, ...]) -> list[str]:
+def _program_finds(folder: Path, contract: Contract, cc: list[str], emulator: tuple[str, ...]) -> list[str]:
+    code = [name for name, checksum in checksums(folder).items() if contract.files.get(name) != checksum]
+    code = [name for name in code if name.endswith((".c", ".h"))]
     expected = program.read_detections((folder / "golden" / "detections.txt").read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory() as scratch:
         binary = Path(scratch, "decode")
         program.build(folder, cc, binary)
+        if code:
+            return [f"main.c is not run, for {', '.join(code)} is not what {CONTRACT} lists"]
         try:
             demand_same(expected, program.run(binary, folder / "golden", emulator=emulator))
         except UserError as error:

@@ -12,6 +12,8 @@ import numpy as np
 from lib.detector.instances import Instances
 from lib.step.errors import UserError
 
+# For the compiler, and for the program on one image: both take a second, under an emulator some ten.
+TIMEOUT_S = 120
 FLAGS = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-O2")
 
 
@@ -28,26 +30,30 @@ def compiler(command: str | None = None) -> list[str]:
 
 
 def build(folder: Path, cc: list[str], program: Path) -> None:
-    """Compile main.c of a bundle. Raises UserError with the compiler's first error."""
-    done = subprocess.run(
-        [*cc, *FLAGS, "main.c", "-o", str(program.resolve())],
-        cwd=folder,
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-    )
+    """Compile main.c of a bundle. Raises UserError with the compiler's first error, or when it does not end."""
+    done = _ended("the compiler of main.c", [*cc, *FLAGS, "main.c", "-o", str(program.resolve())], cwd=folder)
     if done.returncode:
         complaint = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr.strip())
         raise UserError(f"main.c does not compile with '{shlex.join([*cc, *FLAGS])}': {complaint}")
 
 
 def run(program: Path, folder: Path, *thresholds: float, emulator: tuple[str, ...] = ()) -> Instances:
-    """What the program finds in the outputs in `folder`. Raises UserError when it fails."""
+    """What the program finds in the outputs in `folder`. Raises UserError when it fails or does not end."""
     command = [*emulator, str(program.resolve()), str(folder), *(f"{threshold:.9g}" for threshold in thresholds)]
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace")
+    done = _ended("the decoder", command)
     if done.returncode:
         raise UserError(f"the decoder ended with {done.returncode}: {done.stderr.strip()[-500:]}")
     return read_detections(done.stdout)
+
+
+def _ended(what: str, command: list[str], **options) -> subprocess.CompletedProcess:
+    """A command and its words, once it has ended. Raises UserError, naming it `what`, when it does not."""
+    try:
+        return subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", timeout=TIMEOUT_S, **options
+        )
+    except subprocess.TimeoutExpired:
+        raise UserError(f"{what} did not end within {TIMEOUT_S} s and was stopped") from None
 
 
 def write_detections(detections: Instances, names: Sequence[str]) -> str:

@@ -19,14 +19,19 @@ def write_manifest(folder: Path) -> None:
     (folder / MANIFEST).write_text("".join(f"{sha256(path)}  {path.name}\n" for path in files))
 
 
+def has_manifest(folder: Path) -> bool:
+    """Whether a step made `folder`: it left checksums there."""
+    return (folder / MANIFEST).is_file()
+
+
 def check_manifest(folder: Path, names: list[str] | None = None) -> None:
     """Raises UserError when files of `folder` are missing, new, or not as they were (`names`: only these are read).
 
     A folder without checksums is the user's own and is not checked.
     """
-    path = folder / MANIFEST
-    if not path.exists():
+    if not has_manifest(folder):
         return
+    path = folder / MANIFEST
     kept = dict(line.split("  ", 1)[::-1] for line in path.read_text().splitlines() if "  " in line)
     here = {path.name for path in folder.iterdir() if path.name[0] != "."}
     both = sorted(here & kept.keys() if names is None else here & kept.keys() & set(names))

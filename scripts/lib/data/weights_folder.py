@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from lib.step.files import require
+from lib.step.outputs import entries
 
 CHECKPOINT, WEIGHTS, CFG, NAMES = ".pt", ".weights", ".cfg", ".names"
 
@@ -21,3 +22,10 @@ def model_files(folder: Path) -> list[Path]:
 def has_cfg(folder: Path) -> bool:
     """Whether the folder holds a .cfg with its .weights rather than a checkpoint."""
     return inside(folder, folder.name, CFG).exists()
+
+
+def is_downloaded(folder: Path) -> bool:
+    """Whether `folder` holds a model's files as download_weights.py lays them, and nothing else."""
+    suffixes = {name.removeprefix(folder.name) for name in entries(folder)}
+    checkpoint = {CHECKPOINT, f"{CHECKPOINT}.sha256"}
+    return suffixes == checkpoint or {WEIGHTS, CFG} <= suffixes <= {WEIGHTS, f"{WEIGHTS}.sha256", CFG, NAMES}

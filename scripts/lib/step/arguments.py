@@ -1,9 +1,13 @@
 """What every step's command line has in common."""
 
 import argparse
+import os
 import re
+from collections.abc import Callable
+from pathlib import Path
 
 from lib.step import console
+from lib.step.outputs import Output, demand_safe
 
 
 class StepParser(argparse.ArgumentParser):
@@ -14,6 +18,30 @@ class StepParser(argparse.ArgumentParser):
         super().__init__(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
         self.add_argument("--log", metavar="FILE", help="write the toolkit's output there instead of the terminal")
         self.opens_log = opens_log
+        self._outputs: dict[str, Output] = {}
+
+    def add_output(
+        self, *flags: str, is_own: Callable[[Path], bool] | None = None, parts: tuple[str, ...] = (), **kwargs
+    ) -> None:
+        """Add an option that names what the step makes; `lib.step.outputs.Output` says what `is_own` and `parts` are.
+
+        Whatever else is on the command line and is a path counts as an input.
+        """
+        action = self.add_argument(*flags, **kwargs)
+        self._outputs[action.dest] = Output(action.option_strings[-1], is_own, parts)
+
+    def demand_safe(self, parsed: argparse.Namespace) -> None:
+        """Raise UserError when an output or the log would take the place of an input, or of a file of the user's."""
+        outputs, inputs = [], []
+        options = {action.dest: (action.option_strings or [action.metavar])[-1] for action in self._actions}
+        for name, value in vars(parsed).items():
+            values = value if isinstance(value, list) else [value]
+            paths = [str(each) for each in values if isinstance(each, str | Path)]
+            if name in self._outputs:
+                outputs += [(path, self._outputs[name]) for path in paths]
+            elif name != "log":
+                inputs += [(options.get(name, name), os.path.expanduser(path)) for path in paths]  # noqa: PTH111
+        demand_safe(outputs, inputs, parsed.log)
 
     def add_renamed(self, old: str, new: str, **kwargs) -> None:
         """Take the `old` name of an option too, and say what it is called now."""
@@ -28,8 +56,9 @@ class StepParser(argparse.ArgumentParser):
         )
 
     def parse_args(self, *args, **kwargs):
-        """Parse, then send file descriptors 1 and 2 to `--log`."""
+        """Parse, then send file descriptors 1 and 2 to `--log`. Raises UserError as `demand_safe` does, before."""
         parsed = super().parse_args(*args, **kwargs)
+        self.demand_safe(parsed)
         if self.opens_log:
             console.log_to(parsed.log)
         return parsed

@@ -10,7 +10,7 @@ from lib.graph.onnx_file import metadata
 from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.output_form import OutputForm
 from lib.graph.surgery.passes import Pass, float32_weights, lower_opset, raise_opset
-from lib.graph.surgery.proof import ReferencePredictions
+from lib.graph.surgery.proof import ReferencePredictions, demand_size
 from lib.step.errors import UserError
 
 # Images for ranges, and for proofs, whose time goes up with each.
@@ -26,17 +26,19 @@ def adapt(model: onnx.ModelProto, head: str, images: list[np.ndarray], seed: int
     largest differences `box_px` and `score`), and the largest over all. The OutputSpec is in the copy's metadata. A
     model that has this head from an earlier surgery comes back as it is.
 
-    Raises UserError when the graph is no detector of a family in lib.graph.families, of a form that is not handled, or
-    when a pass changes what it predicts.
+    Raises UserError when the graph is no detector of a family in lib.graph.families, of a form that is not handled,
+    when an image is not of its size, or when a pass changes what it predicts.
     """
     graph = Graph(model)
     graph.check()
     if done := adapted_spec(model):
         if done.head != head:
             raise UserError(f"the model already went through surgery for head '{done.head}'; give the exported one")
+        demand_size(images, done.imgsz)
         reference = ReferencePredictions(model, OutputForm(done), images[:PROVEN], seed)
         return graph.model, _record(head, reference, [])
     form = families.recognize(graph)
+    demand_size(images, form.spec.imgsz)
     reference = ReferencePredictions(graph.model, form, images[:PROVEN], seed)
     measured = images[:MEASURED] or reference.inputs
     record = []

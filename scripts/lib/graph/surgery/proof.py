@@ -116,10 +116,11 @@ def prove_same_outputs(before: onnx.ModelProto, after: onnx.ModelProto, images: 
 
     Returns the largest difference, as a share of the largest absolute value (at least 1) of its channel (axis 1). Of an
     end-to-end head, whose rows may change places by rounding: of the scores, and of the boxes to the input's longer
-    side. Raises UserError when it is more than rounding.
+    side. Raises UserError when it is more than rounding, and when an image is not of the model's size.
     """
     graph = Graph(before)
     imgsz = graph.imgsz
+    demand_size(images, imgsz)
     apart = partial(_selections_apart, max(imgsz)) if selects(graph) else _outputs_apart
     sessions = [open_session(model.SerializeToString()) for model in (before, after)]
     worst = 0.0
@@ -159,6 +160,16 @@ def noise_image(imgsz: ImageSize, seed) -> np.ndarray:
 def input_size(model: onnx.ModelProto) -> ImageSize:
     """Width and height of a model's input [1, 3, H, W]. Raises UserError when it has another form."""
     return Graph(model).imgsz
+
+
+def demand_size(images: list[np.ndarray], imgsz: ImageSize) -> None:
+    """Raise UserError when one of `images`, [H, W, 3], is not of the size `imgsz`."""
+    for height, width in (image.shape[:2] for image in images):
+        if (width, height) != (imgsz.width, imgsz.height):
+            raise UserError(
+                f"the model takes images of {imgsz}, and those to compare the graphs on are {width}x{height}; "
+                f"letterbox them to {imgsz}"
+            )
 
 
 def proof_images(folder: Path, most: int = 4) -> list[np.ndarray]:

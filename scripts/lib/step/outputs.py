@@ -1,0 +1,102 @@
+"""What a step may write onto: nothing of the user's. Checked before a step works.
+
+A file may stand where the step's own is written, unless it is read-only. A folder is replaced whole, so it must be
+absent, empty or made by the step before.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lib.step.errors import UserError
+
+
+@dataclass(frozen=True)
+class Output:
+    """An option that names what a step makes.
+
+    is_own: of a folder, whether the step made what is in it (it is asked only about a folder that is not empty); None
+    means that the option names a file. parts: names in that folder; where there are some, they alone are replaced.
+    """
+
+    option: str
+    is_own: Callable[[Path], bool] | None = None
+    parts: tuple[str, ...] = ()
+
+    def replaced(self, path: Path) -> list[Path]:
+        """What writing to `path` replaces."""
+        return [path / part for part in self.parts] or [path]
+
+
+def entries(folder: Path) -> list[str]:
+    """Names in a folder, sorted, without the hidden ones that Snakemake leaves in the folders that a rule makes."""
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith(".snakemake"))
+
+
+def demand_safe(outputs: list[tuple[str, Output]], inputs: list[tuple[str, str]], log: str | None) -> None:
+    """Raise UserError, one sentence, when writing `outputs` (paths) or the `log` would destroy what is not theirs.
+
+    inputs: options with a value each. A value that is no path of anything is left out of account.
+    """
+    # Not Path.exists: a text that is no path, such as a whole config, is too long for it.
+    sources = [
+        (option, place)
+        for option, value in inputs
+        if os.path.exists(value)  # noqa: PTH110
+        for place in (_entry(Path(value)), Path(value).resolve())
+    ]
+    for name, output in outputs:
+        path = Path(name)
+        for option, source in sources:
+            if source == _entry(path) or any(_holds(_entry(part), source) for part in output.replaced(path)):
+                raise UserError(f"{output.option} {path} would replace what {option} reads ({source}); name another")
+        for part in output.replaced(path):
+            _demand_replaceable(output, part)
+    if log is not None:
+        # Unlike an output, which is renamed, a log is opened: links of both kinds lead to the input.
+        for option, source in sources:
+            if source.is_file() and Path(log).exists() and source.samefile(log):
+                raise UserError(f"--log {log} would replace what {option} reads ({source}); name another file")
+        if _is_read_only(Path(log)):
+            raise UserError(f"--log {log} is read-only; make it writable or name another file")
+    _demand_apart([(output.option, part) for name, output in outputs for part in output.replaced(Path(name))], log)
+
+
+def _demand_replaceable(output: Output, path: Path) -> None:
+    """Raise UserError unless what `path` holds now may go."""
+    if not path.exists():
+        return
+    what = f"{output.option} {path}"
+    if output.is_own is None and not path.is_file():
+        raise UserError(f"{what} is {'a folder' if path.is_dir() else 'not a regular file'}; name a file")
+    if output.is_own is not None and not path.is_dir():
+        raise UserError(f"{what} is a file; name a folder")
+    if _is_read_only(path):
+        raise UserError(f"{what} is read-only and is not replaced; make it writable or name another")
+    if output.is_own is not None and entries(path) and not output.is_own(path):
+        raise UserError(f"{what} holds files that this step did not make; name an empty or a new folder")
+
+
+def _demand_apart(replaced: list[tuple[str, Path]], log: str | None) -> None:
+    """Raise UserError when one of the paths `replaced` is another one, or a folder that holds another or the log."""
+    written = [*replaced, *([("--log", Path(log))] if log is not None else [])]
+    for number, (option, path) in enumerate(written):
+        for other_option, other in written[:number]:
+            if _holds(_entry(other), _entry(path)) or _holds(_entry(path), _entry(other)):
+                raise UserError(f"{other_option} {other} and {option} {path} are one place; name two")
+
+
+def _entry(path: Path) -> Path:
+    """The entry of a folder that `path` names: links on the way are followed, it itself is not."""
+    return path.parent.resolve() / path.name if path.name not in ("", "..") else path.resolve()
+
+
+def _holds(folder: Path, path: Path) -> bool:
+    """Whether `path` is `folder` or lies in it."""
+    return path == folder or folder in path.parents
+
+
+def _is_read_only(path: Path) -> bool:
+    """Whether nobody may write to what `path` holds: root, whom the system lets, is meant too."""
+    return path.exists() and not path.stat().st_mode & 0o222

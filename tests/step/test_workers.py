@@ -1,0 +1,72 @@
+"""Workers end with their step, and a step ends when its workers do."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+DRAW = [sys.executable, ROOT / "scripts" / "draw_scenes.py", "--count", "5000", "--seed", "1", "--processes", "2"]
+OVER_IMAGES = """
+import sys, time
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from lib.accuracy.inference import over_images
+over_images(lambda: None, lambda run, path: time.sleep(100), [Path("a"), Path("b")], 2, "sleep")
+"""
+
+
+def workers_of(pid: int, count: int = 2) -> list[int]:
+    """The processes of a step's pool, once all are there: Python's tracker of resources is none."""
+    for _ in range(600):
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        pool = [
+            int(child) for child in children if "resource_tracker" not in Path(f"/proc/{child}/cmdline").read_text()
+        ]
+        if len(pool) == count:
+            return pool
+        time.sleep(0.1)
+    raise AssertionError("the workers do not start")
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended, though nobody may have asked for its end yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def start(command, **options) -> subprocess.Popen:
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, **options)
+
+
+def test_a_killed_worker_ends_the_drawing_in_a_sentence(tmp_path):
+    with start([*DRAW, "--output", tmp_path / "out"]) as step:
+        try:
+            os.kill(workers_of(step.pid)[0], signal.SIGKILL)
+            _, said = step.communicate(timeout=60)
+        finally:
+            step.kill()
+    assert step.returncode == 2
+    assert said.splitlines()[-1].startswith("error: a worker process was killed") and "Traceback" not in said
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", [DRAW, [sys.executable, "-c", OVER_IMAGES, ROOT / "scripts"]], ids=["draw", "over"])
+def test_workers_end_when_their_step_is_killed(command, tmp_path):
+    output = ["--output", tmp_path / "out"] if command is DRAW else []
+    with start([*command, *output]) as step:
+        try:
+            workers = workers_of(step.pid)
+            time.sleep(3)  # they are past their first line
+        finally:
+            step.kill()
+    deadline = time.monotonic() + 20
+    while not all(map(is_gone, workers)):
+        assert time.monotonic() < deadline, "orphans"
+        time.sleep(0.1)
