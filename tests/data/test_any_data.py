@@ -52,6 +52,43 @@ def test_labels_that_are_all_there_twice_count_once_and_one_line_says_so(step, d
         assert (tmp_path / "ds/labels" / label.name).read_text() == label.read_text()
 
 
+POSE = "0 .5 .5 .2 .2"
+UNSEEN = " 0 0 0"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        POSE + " .45 .45",
+        POSE + " .45 .45 .55 .6",
+        POSE + " .45 .45 2 .55 .6 1",
+        POSE + " .45 .45 2 .55 .6 1" + UNSEEN,
+        POSE + " .45 .45 2" + UNSEEN * 16,
+    ],
+)
+def test_labels_for_pose_are_told_apart_and_refused_in_one_sentence(step, dataset, tmp_path, line):
+    for number in range(1, 6):
+        (dataset / f"labels/train/0{number}.txt").write_text(f"{line}\n")
+    done = fetch(step, dataset, tmp_path / "ds")
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "for pose; for a detector, keep the first five numbers of every line" in done.stderr
+    assert list((tmp_path / "ds").iterdir()) == []
+
+
+def test_polygons_near_the_middle_are_still_polygons(step, dataset, tmp_path):
+    # Both may be read as a box and keypoints, but are not of one length.
+    (dataset / "labels/train/01.txt").write_text("0 .5 .5 .55 .5 .55 .55\n")
+    (dataset / "labels/train/02.txt").write_text("0 .5 .5 .55 .5 .55 .55 .5 .55\n")
+    done = fetch(step, dataset, tmp_path / "ds")
+    assert done.returncode == 0 and "2 of 9 labels are polygons" in done.stdout, done.stderr
+    # Of one length, but only one of three may be read so.
+    (dataset / "labels/train/02.txt").write_text("0 .1 .5 .55 .5 .55 .55\n")
+    (dataset / "labels/train/03.txt").write_text("0 .1 .1 .5 .1 .3 .4\n")
+    done = fetch(step, dataset, tmp_path / "again")
+    assert done.returncode == 0 and "3 of 9 labels are polygons" in done.stdout, done.stderr
+
+
 def test_images_that_are_none_are_all_told_at_once_and_nothing_is_left(step, dataset, tmp_path):
     images = dataset / "images/train"
     whole = (images / "03.jpg").read_bytes()

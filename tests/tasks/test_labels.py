@@ -87,7 +87,7 @@ def test_box_that_touches_the_edge_is_fine(tmp_path):
         (LINE.encode(), CheckedLabel(1, 0, None)),
         (b"\n", CheckedLabel(0, 0, "")),
         (LINE.encode("utf-8-sig"), CheckedLabel(1, 0, LINE)),
-        (b"2 0.25 0.25 0.75 0.25 0.5 0.75\n", CheckedLabel(1, 1, "2 0.5 0.5 0.5 0.5\n")),
+        (b"2 0.25 0.25 0.75 0.25 0.5 0.75\n", CheckedLabel(1, 1, "2 0.5 0.5 0.5 0.5\n", lengths={7})),
     ],
 )
 def test_a_label_is_kept_as_it_is_where_it_is_plain(tmp_path, content, expected):
@@ -113,9 +113,9 @@ TRIANGLE = "2 0.25 0.25 0.75 0.25 0.5 0.75\n"
         (LINE + "1 .5 0.50 4e-1 0.3\n", CheckedLabel(1, 0, LINE, 1)),
         (LINE + "1 0.5 0.5 0.4000000001 0.3\n", CheckedLabel(1, 0, LINE, 1)),
         (LINE + "1 0.5 0.5 0.400001 0.3\n", CheckedLabel(2, 0, None)),
-        (TRIANGLE * 2, CheckedLabel(1, 1, "2 0.5 0.5 0.5 0.5\n", 1)),
+        (TRIANGLE * 2, CheckedLabel(1, 1, "2 0.5 0.5 0.5 0.5\n", 1, lengths={7})),
         # Two polygons with one box around them are two objects.
-        (TRIANGLE + "2 0.25 0.25 0.75 0.25 0.75 0.75\n", CheckedLabel(2, 2, "2 0.5 0.5 0.5 0.5\n" * 2)),
+        (TRIANGLE + "2 0.25 0.25 0.75 0.25 0.75 0.75\n", CheckedLabel(2, 2, "2 0.5 0.5 0.5 0.5\n" * 2, lengths={7})),
     ],
 )
 def test_duplicates_are_dropped_and_counted_as_ultralytics_does(tmp_path, content, expected):

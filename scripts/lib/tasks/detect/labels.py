@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.data.dataset import CheckedLabel
+from lib.data.dataset import FOR_A_DETECTOR, CheckedLabel
 from lib.detector.instances import Instances
 from lib.step.errors import UserError
 from lib.step.files import read_text, require
@@ -42,23 +42,55 @@ def _rows(path: Path, classes: int) -> list[list[float]]:
 
 
 def _check_row(row: list[float], classes: int, where: str) -> None:
+    # What may be a polygon is judged by all lines of the data set (CheckedLabel.keypoints); this cannot be one.
+    if len(row) > 5 and not _is_whole_polygon(row) and _may_be_keypoints(row):
+        raise UserError(f"{where} is a box and keypoints, a label for pose; {FOR_A_DETECTOR}")
     if not (len(row) == 5 or _is_polygon(row)) or not all(map(math.isfinite, row)):
         raise UserError(f"{where} is not five numbers 'class cx cy w h', nor a polygon 'class x1 y1 x2 y2 x3 y3 …'")
     if row[0] != int(row[0]) or not 0 <= row[0] < classes:
         raise UserError(f"{where}: class {row[0]:g} is not in 0..{classes - 1}; the data set has {classes} names")
-    _, cx, cy, w, h = _box(row)
-    edges = (cx - w / 2, cy - h / 2, 1 - cx - w / 2, 1 - cy - h / 2)
-    if w <= 0 or h <= 0 or min(edges) < -BORDER_TOLERANCE:
+    if not _in_image(*_box(row)[1:]):
         raise UserError(f"{where}: the box is empty or leaves the image; numbers are fractions of its sides")
+
+
+def _in_image(cx: float, cy: float, w: float, h: float) -> bool:
+    edges = (cx - w / 2, cy - h / 2, 1 - cx - w / 2, 1 - cy - h / 2)
+    return w > 0 and h > 0 and min(edges) >= -BORDER_TOLERANCE
 
 
 def _is_polygon(row: list[float]) -> bool:
     return len(row) >= 7 and len(row) % 2 == 1
 
 
+def _is_whole_polygon(row: list[float]) -> bool:
+    return _is_polygon(row) and _in_image(*_box(row)[1:])
+
+
 def _box(row: list[float]) -> list[float]:
     """class, cx, cy, w, h of a row; of a polygon, of the box around it."""
     return [row[0], *_around(row[1::2], row[2::2])] if _is_polygon(row) else row
+
+
+def _may_be_keypoints(row: list[float]) -> bool:
+    """Whether the numbers of a row may be a label for pose: a box in the image and the keypoints in it.
+
+    Those are x and y each, or x, y and how visible the point is (0, 1, 2); 0, 0 is a point that is not labelled.
+    Layout: https://docs.ultralytics.com/datasets/pose/
+    """
+    cx, cy, w, h = row[1:5]
+    across, down = w / 2 + BORDER_TOLERANCE, h / 2 + BORDER_TOLERANCE
+    return _in_image(cx, cy, w, h) and any(
+        all((x, y) == (0, 0) or (abs(x - cx) <= across and abs(y - cy) <= down) for x, y in points)
+        for points in _keypoints(row)
+    )
+
+
+def _keypoints(row: list[float]):
+    """The points of each reading of a row as a box and keypoints."""
+    if (len(row) - 5) % 2 == 0:
+        yield list(zip(row[5::2], row[6::2]))
+    if (len(row) - 5) % 3 == 0 and set(row[7::3]) <= {0, 1, 2}:
+        yield list(zip(row[5::3], row[6::3]))
 
 
 def _boxes(rows: list[list[float]]) -> np.ndarray:
@@ -87,7 +119,9 @@ def check_label(path: Path, classes: int) -> CheckedLabel:
         text = ""
     elif polygons or duplicates or not path.read_bytes().isascii():
         text = "".join(f"{int(kind)} {' '.join(map(repr, map(float, box)))}\n" for kind, *box in _boxes(kept))
-    return CheckedLabel(len(kept), polygons, text, duplicates)
+    keypoints = sum(_is_polygon(row) and _may_be_keypoints(row) for row in kept)
+    lengths = frozenset(len(row) for row in kept if _is_polygon(row))
+    return CheckedLabel(len(kept), polygons, text, duplicates, keypoints, lengths)
 
 
 def read_label(path: Path, size: tuple[int, int], classes: int) -> Instances:
