@@ -1,5 +1,6 @@
 """Data that people really have, and data that they should not: encodings, polygons, broken images, zip bombs."""
 
+import os
 import resource
 import subprocess
 import sys
@@ -213,7 +214,11 @@ def on_a_full_disk():
     def run(size, name, *arguments):
         command = [sys.executable, ROOT / "scripts" / f"{name}.py", *map(str, arguments)]
         limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))  # noqa: E731
-        return subprocess.run(list(map(str, command)), capture_output=True, text=True, preexec_fn=limit)
+        # Python would leave half a .pyc, and fail at it from then on.
+        environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+        return subprocess.run(
+            list(map(str, command)), env=environment, capture_output=True, text=True, preexec_fn=limit
+        )
 
     return run
 
