@@ -25,7 +25,7 @@ from lib.step.arguments import StepParser, at_least
 from lib.step.errors import UserError, run_step
 from lib.step.files import whole
 from lib.step.outputs import entries
-from lib.step.workers import end_with
+from lib.step.workers import WORKER_KILLED, end_with
 
 
 def draw_files(folder: Path, seed: int, image: dict, index: int) -> None:
@@ -65,9 +65,7 @@ def draw_dataset(output: Path, count: int, seed: int, processes: int = 1, **imag
             for _ in tqdm(done, "drawing", count, unit="image", file=console.terminal(), mininterval=1):
                 pass
         except BrokenProcessPool:
-            raise UserError(
-                "a worker process was killed, most likely for want of memory; use fewer --processes"
-            ) from None
+            raise UserError(WORKER_KILLED) from None
         finally:
             workers.shutdown(cancel_futures=True)
 

@@ -22,7 +22,7 @@ from lib.graph.onnx_session import infer, open_session, to_tensor
 from lib.step import console
 from lib.step.errors import UserError
 from lib.step.files import require
-from lib.step.workers import end_with
+from lib.step.workers import WORKER_KILLED, end_with
 
 
 def evaluation_images(dataset: Path, part: str) -> list[Path]:
@@ -72,7 +72,7 @@ def over_images(start, work, images: list[Path], processes: int, title: str) -> 
         # The bar starts after the workers: it brings a thread along.
         return list(tqdm(done, title, len(images), file=console.terminal(), disable=None))
     except BrokenProcessPool:
-        raise UserError("a worker process was killed, probably because memory ran out; use fewer --processes") from None
+        raise UserError(WORKER_KILLED) from None
     finally:
         workers.shutdown(cancel_futures=True)
 

@@ -4,6 +4,7 @@ import ctypes
 import os
 import signal
 
+WORKER_KILLED = "a worker process was killed, probably because memory ran out; use fewer --processes"
 _PR_SET_PDEATHSIG = 1  # Linux's sys/prctl.h
 
 
