@@ -15,7 +15,7 @@ import onnx
 import onnxslim
 import pytest
 import yaml
-from conftest import ASSETS, image
+from conftest import ASSETS, ROOT, image
 
 import lib.graph.darknet.weights
 from lib import tasks
@@ -515,7 +515,10 @@ READ_BY_TOOLKIT = """
 import sys
 import numpy as np
 from rknn.api import RKNN
-cfg, weights, images, output = sys.argv[1:]
+scripts, cfg, weights, images, output = sys.argv[1:]
+sys.path.insert(0, scripts)
+from lib.step import console
+console.log_to("printed")  # line by line, from Python and from C++
 rknn = RKNN(verbose=True)
 rknn.config(mean_values=[[0, 0, 0]], std_values=[[255, 255, 255]], target_platform="rv1106")
 assert rknn.load_darknet(model=cfg, weight=weights) == 0
@@ -538,11 +541,9 @@ def test_toolkits_own_reader_beside_ours(darknet_assets, detector, tmp_path, qua
     (tmp_path / "images.txt").write_text("".join(f"{path}\n" for path in images))
     fitted = letterbox(image(20), size)[0]
     np.save(tmp_path / "theirs.npz.input.npy", fitted)
-    done = subprocess.run(
-        [sys.executable, "-c", READ_BY_TOOLKIT, cfg, weights, tmp_path / "images.txt", tmp_path / "theirs.npz"],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=tmp_path,
-    )  # fmt: skip
-    said = done.stdout.decode(errors="replace")
+    arguments = [ROOT / "scripts", cfg, weights, tmp_path / "images.txt", tmp_path / "theirs.npz"]
+    done = subprocess.run([sys.executable, "-c", READ_BY_TOOLKIT, *arguments], cwd=tmp_path)
+    said = (tmp_path / "printed").read_text(errors="replace")
     assert done.returncode == 0, said[-2000:]
     theirs = np.load(tmp_path / "theirs.npz")
 
