@@ -14,7 +14,8 @@ from conftest import ROOT
 from lib.step.scratch import scratch_folder
 
 SLEEPER = """
-import sys, tempfile, time
+import signal, sys, tempfile, time
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup ignores, and hands down
 sys.path.insert(0, sys.argv[1])
 from lib.step.scratch import scratch_folder
 with scratch_folder(), tempfile.TemporaryDirectory() as inside:
