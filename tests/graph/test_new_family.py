@@ -96,7 +96,7 @@ def run(step, **options):
 @pytest.mark.toolkit
 def test_new_family_and_task_from_surgery_to_the_metric(fractions, exported, pool, listed, heldout, tmp_path):
     adapted, dataset = tmp_path / "split.onnx", tmp_path / "dataset"
-    run(graph_surgery, model=exported, head=SPLIT, images=pool, output=adapted, proof=tmp_path / "proof.json")
+    run(graph_surgery, onnx=exported, head=SPLIT, images=pool, output=adapted, proof=tmp_path / "proof.json")
     assert [each["pass"] for each in read_json(tmp_path / "proof.json")["passes"]] == ["fractions_split"]
     assert [each.name for each in load(adapted).graph.output] == ["box_16", "scores_16", "weight_16"]
     spec = output_spec_of(load(adapted))
@@ -104,7 +104,7 @@ def test_new_family_and_task_from_surgery_to_the_metric(fractions, exported, poo
     shutil.copytree(heldout, dataset)
     of_data = {"dataset": dataset, "names": NAMES}
     for model in (exported, adapted):
-        run(detect, model=model, detections=tmp_path / f"{model.stem}.npz", **of_data)
+        run(detect, onnx=model, detections=tmp_path / f"{model.stem}.npz", **of_data)
     fp32, again = (read_detections(tmp_path / f"{name}.npz") for name in ("exported", "split"))
     for before, after in zip(fp32.instances, again.instances, strict=True):
         np.testing.assert_allclose(before.boxes, after.boxes, atol=1e-3)
@@ -116,7 +116,7 @@ def test_new_family_and_task_from_surgery_to_the_metric(fractions, exported, poo
         lines = [f"{c} {' '.join(map(str, box))} {weight}\n" for c, box, weight in rows]
         (dataset / "labels" / name).with_suffix(".txt").write_text("".join(lines))
     build, int8 = tmp_path / "build.json", tmp_path / "int8.npz"
-    run(quantize, model=adapted, calibration=listed, platform="rv1106", algorithm="normal",
+    run(quantize, onnx=adapted, calibration=listed, platform="rv1106", algorithm="normal",
         output=tmp_path / "model.rknn", build=build, detections=int8, **of_data)  # fmt: skip
     metrics = {}
     for name in ("exported", "split", "int8"):
@@ -144,13 +144,13 @@ def test_wrong_pass_of_a_new_family_is_caught(fractions, exported, pool, tmp_pat
 
     monkeypatch.setattr(fractions, "CUT", replace(fractions.CUT, rewrite=narrower))
     with pytest.raises(UserError, match="after pass fractions_split the graph computes something else"):
-        run(graph_surgery, model=exported, head=SPLIT, images=pool, output=tmp_path / "o.onnx", proof=tmp_path / "p")
+        run(graph_surgery, onnx=exported, head=SPLIT, images=pool, output=tmp_path / "o.onnx", proof=tmp_path / "p")
     assert not (tmp_path / "o.onnx").exists()
 
 
 def test_without_its_registration_the_graph_is_refused(exported, pool, tmp_path):
     with pytest.raises(UserError, match="2 outputs"):
-        run(graph_surgery, model=exported, head=SPLIT, images=pool, output=tmp_path / "o.onnx", proof=tmp_path / "p")
+        run(graph_surgery, onnx=exported, head=SPLIT, images=pool, output=tmp_path / "o.onnx", proof=tmp_path / "p")
 
 
 @pytest.mark.skipif(not shutil.which("cc"), reason="needs a C compiler (cc)")
