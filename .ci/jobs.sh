@@ -127,7 +127,8 @@ job_light() {  # an exported model in an environment without torch and Ultralyti
         (
             cd "$work/$run"
             .venv/bin/python scripts/onnx_to_rknn.py "$work/project/$model" --dataset "$work/project/results/demo/dataset/images" \
-                --labels "$work/project/results/demo/dataset/labels" --max-images 16 -o model.rknn | tee "$work/$run.txt"
+                --labels "$work/project/results/demo/dataset/labels" --max-images 16 -o model.rknn 2>&1 |
+                tee "$work/$run.txt"
         )
     done
     # The .rknn holds a time stamp; the size may differ by some bytes.
