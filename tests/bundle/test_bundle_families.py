@@ -145,7 +145,7 @@ def bundle(request, tmp_path_factory, listed, heldout):
     verdict, costs = Verdict("runs", "a test", "none", "inferred", ""), Costs(1.0, 2.0, 420, 0, 1.0, 66)
     Judgement(verdict, costs).write(run_files.rknn(run, variant, "verdict.json"))
     folder = run / "bundle"
-    proof = make(run, variant, evaluation, "rv1106", 1, program.compiler(), folder)
+    proof = make(run, variant, evaluation, 1, program.compiler(), folder)
     assert proof.detections == found.count() > 20
     return request.param, folder
 
