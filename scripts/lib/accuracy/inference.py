@@ -36,10 +36,10 @@ def evaluation_images(dataset: Path, part: str) -> list[Path]:
     return [images / name for name in names]
 
 
-def onnx_runner(path: Path):
-    """A function uint8 RGB [H, W, 3] → raw outputs in FP32, by onnxruntime on one thread."""
+def onnx_runner(path: Path, names: tuple[str, ...] | None = None):
+    """A function uint8 RGB [H, W, 3] → raw outputs in FP32, those of `names` or all, by onnxruntime on one thread."""
     session = open_session(path)
-    return lambda image: infer(session, to_tensor(image))
+    return lambda image: infer(session, to_tensor(image), names)
 
 
 def detect_all(start, outputs: OutputSpec, images: list[Path], processes: int, title: str) -> DetectionSet:
