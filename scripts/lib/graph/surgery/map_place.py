@@ -6,6 +6,7 @@ import numpy as np
 
 from lib.data.imgsz import ImageSize
 from lib.detector.families import OutputMap
+from lib.detector.output_spec import OutputSpec
 
 
 @dataclass(frozen=True)
@@ -37,5 +38,17 @@ class MapPlace:
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:
-    """The sigmoid of logits. tanh does not overflow where exp would."""
-    return 0.5 * (1 + np.tanh(logits / 2))
+    """The sigmoid of logits, in float32. tanh does not overflow where exp would."""
+    return 0.5 * (1 + np.tanh(logits.astype(np.float32) / 2))
+
+
+@dataclass(frozen=True)
+class PlacedMaps:
+    """As the `read` of an OutputForm: the maps of the head `split` lie at `places`, and are decoded outside."""
+
+    places: tuple[MapPlace, ...]
+
+    def __call__(self, spec: OutputSpec, raw: list[np.ndarray]) -> np.ndarray:
+        """Predictions float32 [N, 4+C]."""
+        maps = zip(self.places, spec.maps(), strict=True)
+        return spec.family.decode_maps([place.taken(raw, output, spec.imgsz) for place, output in maps], spec.imgsz)

@@ -1,12 +1,13 @@
 """How predictions leave a graph, on the way from its exported form to a head."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from lib.detector.head import BOX, SPLIT
 from lib.detector.output_spec import OutputSpec
-from lib.graph.surgery.map_place import MapPlace, probabilities
+from lib.graph.surgery.map_place import probabilities
 
 
 @dataclass(frozen=True)
@@ -15,8 +16,8 @@ class OutputForm:
 
     spec: what the outputs mean but for the rest. transposed: they are [1, N, 4+C]. sigmoid: the scores have passed it.
     clipped: centres of boxes lie in the image, and no box is larger. names: those of the outputs in the head's order,
-    where the graph has another. objectness: the one output is [1, 5+C, N], with a factor of all scores behind the box.
-    places: where the maps of the head `split` lie in the outputs, where they are not the outputs themselves.
+    where the graph has another. read: makes predictions of raw outputs that have the shapes of no head, by a spec that
+    says the rest; the spec's head then only says that they are as exported.
     """
 
     spec: OutputSpec
@@ -24,24 +25,18 @@ class OutputForm:
     sigmoid: bool = True
     clipped: bool = False
     names: tuple[str, ...] | None = None
-    objectness: bool = False
-    places: tuple[MapPlace, ...] | None = None
+    read: Callable[[OutputSpec, list[np.ndarray]], np.ndarray] | None = None
 
     def with_head(self, head: str, **changes) -> "OutputForm":
         """The form with the outputs of another head, and other `changes`."""
-        return replace(self, spec=replace(self.spec, head=head), **changes)
+        return replace(self, spec=replace(self.spec, head=head), read=None, **changes)
 
     def undone(self, raw: list[np.ndarray]) -> list[np.ndarray]:
-        """The transforms undone: outputs as `spec` says that they are."""
+        """The transforms undone: outputs as the spec says that they are."""
+        if self.read:
+            return [self.read(self.spec, raw).T[None]]
         if self.transposed:
             raw = [output.transpose(0, 2, 1) for output in raw]
-        if self.places is not None:
-            maps = zip(self.places, self.spec.maps(), strict=True)
-            raw = [place.taken(raw, output, self.spec.imgsz) for place, output in maps]
-        if self.objectness:
-            [joined] = raw
-            factor, scores = joined[:, BOX : BOX + 1], joined[:, BOX + 1 :]
-            raw = [np.concatenate([joined[:, :BOX], factor * scores], axis=1)]
         return raw if self.sigmoid else self._with_sigmoid(raw)
 
     def predictions(self, raw: list[np.ndarray]) -> np.ndarray:
