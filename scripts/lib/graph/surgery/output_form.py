@@ -1,5 +1,6 @@
 """How predictions leave a graph, on the way from its exported form to a head."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,7 +15,9 @@ class OutputForm:
 
     spec: what the outputs mean but for the rest. transposed: they are [1, N, 4+C]. sigmoid: the scores have passed it.
     clipped: centres of boxes lie in the image, and no box is larger. names: those of the outputs in the head's order,
-    where the graph has another. input: the form that the model's makers give images in, None for the house's default.
+    where the graph has another. read: makes predictions of raw outputs that have the shapes of no head, by a spec that
+    says the rest; the spec's head then only says that they are as exported. input: the form that the model's makers
+    give images in, None for the house's default.
     """
 
     spec: OutputSpec
@@ -22,14 +25,17 @@ class OutputForm:
     sigmoid: bool = True
     clipped: bool = False
     names: tuple[str, ...] | None = None
+    read: Callable[[OutputSpec, list[np.ndarray]], np.ndarray] | None = None
     input: InputForm | None = None
 
     def with_head(self, head: str, **changes) -> "OutputForm":
         """The form with the outputs of another head, and other `changes`."""
-        return replace(self, spec=replace(self.spec, head=head), **changes)
+        return replace(self, spec=replace(self.spec, head=head), read=None, **changes)
 
     def predictions(self, raw: list[np.ndarray]) -> np.ndarray:
         """The transforms undone: float32 [N, 4+C], boxes in pixels, scores in 0..1."""
+        if self.read:
+            return self.spec.family.limited(self.read(self.spec, raw), self.spec.imgsz)
         if self.transposed:
             raw = [output.transpose(0, 2, 1) for output in raw]
         predictions = self.spec.predictions(raw)
