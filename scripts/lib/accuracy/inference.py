@@ -4,7 +4,7 @@ import os
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import cached_property, partial
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 
 import cv2
@@ -22,7 +22,7 @@ from lib.graph.onnx_session import infer_image, open_session
 from lib.step import console
 from lib.step.errors import UserError
 from lib.step.files import require
-from lib.step.workers import WORKER_KILLED, end_with
+from lib.step.workers import death_of, end_with
 
 
 def evaluation_images(dataset: Path, part: str) -> list[Path]:
@@ -67,12 +67,15 @@ def over_images(start, work, images: list[Path], processes: int, title: str) -> 
     workers = ProcessPoolExecutor(
         min(processes, len(images)), get_context("fork"), initializer=_join, initargs=(os.getpid(), start, work)
     )
+    pool = []
     try:
+        workers.submit(os.getpid)  # starts all of them
+        pool = active_children()
         done = workers.map(_work, images)
         # The bar starts after the workers: it brings a thread along.
         return list(tqdm(done, title, len(images), file=console.terminal(), disable=None))
     except BrokenProcessPool:
-        raise UserError(WORKER_KILLED) from None
+        raise UserError(death_of(pool)) from None
     finally:
         workers.shutdown(cancel_futures=True)
 
