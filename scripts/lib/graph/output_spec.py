@@ -1,5 +1,6 @@
 """What an ONNX says of its outputs: in its metadata, where surgery wrote it, or by its structure as exported."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -42,7 +43,7 @@ def detector_spec(path: Path, names: list[str]) -> OutputSpec:
     Raises UserError as it does, and when the outputs take surgery to be read.
     """
     form = detector_form(path, names)
-    if form != OutputForm(form.spec):
+    if replace(form, input=None) != OutputForm(form.spec):
         raise UserError("the model's outputs are neither as exported nor as surgery leaves them; give it surgery first")
     return form.spec
 

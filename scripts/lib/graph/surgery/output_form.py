@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from lib.data.input_form import InputForm
 from lib.detector.head import BOX, SPLIT
 from lib.detector.output_spec import OutputSpec
 from lib.graph.surgery.map_place import probabilities
@@ -17,7 +18,8 @@ class OutputForm:
     spec: what the outputs mean but for the rest. transposed: they are [1, N, 4+C]. sigmoid: the scores have passed it.
     clipped: centres of boxes lie in the image, and no box is larger. names: those of the outputs in the head's order,
     where the graph has another. read: makes predictions of raw outputs that have the shapes of no head, by a spec that
-    says the rest; the spec's head then only says that they are as exported.
+    says the rest; the spec's head then only says that they are as exported. input: the form that the model's makers
+    give images in, None for the house's default.
     """
 
     spec: OutputSpec
@@ -26,6 +28,7 @@ class OutputForm:
     clipped: bool = False
     names: tuple[str, ...] | None = None
     read: Callable[[OutputSpec, list[np.ndarray]], np.ndarray] | None = None
+    input: InputForm | None = None
 
     def with_head(self, head: str, **changes) -> "OutputForm":
         """The form with the outputs of another head, and other `changes`."""
