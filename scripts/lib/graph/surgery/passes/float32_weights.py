@@ -77,7 +77,8 @@ def _widen(tensor: TensorProto) -> None:
     values = numpy_helper.to_array(tensor)
     if tensor.data_type == TensorProto.BFLOAT16:
         # onnx gives its bits as whole numbers: the upper half of a float32's.
-        wide = (values.astype(np.uint32) << 16).view(np.float32)
+        bits = np.atleast_1d(values.astype(np.uint32)) << 16
+        wide = bits.view(np.float32).reshape(values.shape)
     else:
         wide = values.astype(np.float32)
     tensor.CopyFrom(numpy_helper.from_array(wide, tensor.name))
