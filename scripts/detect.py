@@ -15,7 +15,9 @@ from lib.accuracy.detection_set import write_detections
 from lib.accuracy.inference import detect_all, evaluation_images, onnx_runner
 from lib.data.names import read_names
 from lib.data.split import PARTS
-from lib.graph.output_spec import detector_spec
+from lib.graph.input_form import input_form_of
+from lib.graph.onnx_file import load
+from lib.graph.output_spec import detector_form
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
 from lib.step.errors import run_step
@@ -33,9 +35,10 @@ def main(argv=None):
     parser.add_output("--detections", required=True, metavar="FILE.npz")
     args = parser.parse_args(argv)
     images = evaluation_images(args.dataset, args.part)
-    outputs = detector_spec(require(args.onnx, "model"), read_names(args.names))
+    form = detector_form(require(args.onnx, "model"), read_names(args.names))
+    outputs, given = form.plain_spec, input_form_of(load(args.onnx))
     title = f"FP32 {args.onnx.stem} {outputs.imgsz}"
-    detections = detect_all(partial(onnx_runner, args.onnx), outputs, images, args.processes, title)
+    detections = detect_all(partial(onnx_runner, args.onnx, form), outputs, images, args.processes, title, given)
     write_detections(args.detections, detections)
     say(f"detected {args.detections}: {detections.count()} in {len(images)} images")
 

@@ -13,12 +13,14 @@ from tqdm import tqdm
 from lib import tasks
 from lib.accuracy.detection_set import DetectionSet
 from lib.data.images import read_image
+from lib.data.input_form import InputForm
 from lib.data.letterbox import letterbox
 from lib.data.manifest import check_manifest
 from lib.data.split import PARTS, read_split
 from lib.detector.instances import Instances
 from lib.detector.output_spec import OutputSpec
 from lib.graph.onnx_session import infer_image, open_session
+from lib.graph.surgery.output_form import OutputForm
 from lib.step import console
 from lib.step.errors import UserError
 from lib.step.files import require
@@ -36,20 +38,27 @@ def evaluation_images(dataset: Path, part: str) -> list[Path]:
     return [images / name for name in names]
 
 
-def onnx_runner(path: Path):
-    """A function uint8 [H, W, C] in the model's channels → raw outputs in FP32, by onnxruntime on one thread."""
+def onnx_runner(path: Path, form: OutputForm | None = None):
+    """A function uint8 [H, W, C] in the model's channels → raw outputs in FP32, by onnxruntime on one thread.
+
+    With the `form` that they leave the model in, they are those of its `plain_spec`.
+    """
     session = open_session(path)
-    return lambda image: infer_image(session, image)
+    if form is None:
+        return lambda image: infer_image(session, image)
+    return lambda image: form.plain(infer_image(session, image, form.names))
 
 
-def detect_all(start, outputs: OutputSpec, images: list[Path], processes: int, title: str) -> DetectionSet:
+def detect_all(
+    start, outputs: OutputSpec, images: list[Path], processes: int, title: str, form: InputForm | None = None
+) -> DetectionSet:
     """What a model finds in each of `images` at the thresholds that mAP is measured with.
 
-    `start()` opens the model in a worker and returns a function uint8 RGB [H, W, 3] → raw outputs. The result does not
-    depend on the number of `processes`. Raises UserError as `over_images` does, and for an image that cannot be decoded
-    or outputs that are not those of the head.
+    `start()` opens the model in a worker and returns a function uint8 [H, W, C] → raw outputs; it is given images in
+    `form`. The result does not depend on the number of `processes`. Raises UserError as `over_images` does, and for an
+    image that cannot be decoded or outputs that are not those of the head.
     """
-    results = over_images(start, partial(_detect, outputs), images, processes, title)
+    results = over_images(start, partial(_detect, outputs, form or InputForm()), images, processes, title)
     instances, sizes = map(list, zip(*results))
     return DetectionSet([path.name for path in images], sizes, instances, outputs.task)
 
@@ -80,8 +89,8 @@ def over_images(start, work, images: list[Path], processes: int, title: str) -> 
         workers.shutdown(cancel_futures=True)
 
 
-def _detect(outputs: OutputSpec, run, path: Path) -> tuple[Instances, tuple[int, int]]:
-    fitted, fit = letterbox(read_image(path), outputs.imgsz)
+def _detect(outputs: OutputSpec, form: InputForm, run, path: Path) -> tuple[Instances, tuple[int, int]]:
+    fitted, fit = letterbox(read_image(path), outputs.imgsz, form)
     return tasks.get(outputs.task).instances(outputs, run(fitted), fit), fit.source
 
 

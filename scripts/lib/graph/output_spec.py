@@ -1,15 +1,13 @@
 """What an ONNX says of its outputs: in its metadata, where surgery wrote it, or by its structure as exported."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import onnx
 
 from lib.detector.output_spec import OutputSpec
-from lib.graph import families
 from lib.graph.class_names import distinct_names
+from lib.graph.input_convention import recognized
 from lib.graph.onnx_file import load, metadata
-from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.output_form import OutputForm
 from lib.step.errors import UserError
 
@@ -21,8 +19,8 @@ def output_spec_of(model: onnx.ModelProto) -> OutputSpec:
     """
     if spec := OutputSpec.from_metadata(metadata(model)):
         return spec
-    form = families.recognize(Graph(model))
-    if replace(form, input=None) != OutputForm(form.spec):
+    form = recognized(model)
+    if not form.is_plain or form.names:
         raise UserError("the model's outputs are neither as exported nor as surgery leaves them; give it surgery first")
     return form.spec
 
@@ -30,9 +28,25 @@ def output_spec_of(model: onnx.ModelProto) -> OutputSpec:
 def detector_spec(path: Path, names: list[str]) -> OutputSpec:
     """`output_spec_of` the file `path`. Raises UserError when it does not score one class a name, too."""
     spec = output_spec_of(load(path))
+    _demand_classes(path, spec, names)
+    return spec
+
+
+def detector_form(path: Path, names: list[str]) -> OutputForm:
+    """How predictions leave the model in the file `path`, whatever its maker made of its outputs.
+
+    Raises UserError when it is no detector of a known family, or does not score one class a name.
+    """
+    model = load(path)
+    spec = OutputSpec.from_metadata(metadata(model))
+    form = OutputForm(spec) if spec else recognized(model)
+    _demand_classes(path, form.spec, names)
+    return form
+
+
+def _demand_classes(path: Path, spec: OutputSpec, names: list[str]) -> None:
     if spec.classes != len(names):
         raise UserError(f"{path} scores {spec.classes} classes, the data set has {len(names)} names")
-    return spec
 
 
 def class_names(model: onnx.ModelProto) -> list[str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lib.data.input_form import InputForm
+from lib.detector.head import EXPORTED
 from lib.detector.output_spec import OutputSpec
 
 
@@ -31,6 +32,20 @@ class OutputForm:
     def with_head(self, head: str, **changes) -> "OutputForm":
         """The form with the outputs of another head, and other `changes`."""
         return replace(self, spec=replace(self.spec, head=head), read=None, **changes)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether raw outputs, in their order, are what the spec says."""
+        return self.sigmoid and not self.transposed and self.read is None
+
+    @property
+    def plain_spec(self) -> OutputSpec:
+        """What outputs mean that went through `plain`."""
+        return self.spec if self.is_plain else replace(self.spec, head=EXPORTED)
+
+    def plain(self, raw: list[np.ndarray]) -> list[np.ndarray]:
+        """Raw outputs, in the head's order, as `plain_spec` reads them."""
+        return raw if self.is_plain else [self.predictions(raw).T[None]]
 
     def predictions(self, raw: list[np.ndarray]) -> np.ndarray:
         """The transforms undone: float32 [N, 4+C], boxes in pixels, scores in 0..1."""
