@@ -18,6 +18,7 @@ from lib.data.split import PARTS
 from lib.graph.input_form import input_form_of
 from lib.graph.onnx_file import load
 from lib.graph.output_spec import detector_form
+from lib.graph.surgery.output_form import OutputForm
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
 from lib.step.errors import run_step
@@ -36,11 +37,17 @@ def main(argv=None):
     args = parser.parse_args(argv)
     images = evaluation_images(args.dataset, args.part)
     form = detector_form(require(args.onnx, "model"), read_names(args.names))
-    outputs, given = form.plain_spec, input_form_of(load(args.onnx))
-    title = f"FP32 {args.onnx.stem} {outputs.imgsz}"
-    detections = detect_all(partial(onnx_runner, args.onnx, form), outputs, images, args.processes, title, given)
+    given = input_form_of(load(args.onnx))
+    title = f"FP32 {args.onnx.stem} {form.spec.imgsz}"
+    detections = detect_all(partial(start, args.onnx, form), form.spec, images, args.processes, title, given)
     write_detections(args.detections, detections)
     say(f"detected {args.detections}: {detections.count()} in {len(images)} images")
+
+
+def start(onnx: Path, form: OutputForm):
+    """A function uint8 RGB [H, W, 3] → outputs in FP32 as the form's spec says that they are."""
+    run = onnx_runner(onnx, form.names)
+    return lambda image: form.undone(run(image))
 
 
 if __name__ == "__main__":

@@ -16,14 +16,24 @@ from pathlib import Path
 import onnx
 
 from lib.data.imgsz import imgsz_argument
-from lib.data.weights_folder import CFG, CHECKPOINT, NAMES, WEIGHTS, exports, has_cfg, inside, settings_of
+from lib.data.weights_folder import (
+    CFG,
+    CHECKPOINT,
+    NAMES,
+    WEIGHTS,
+    expected_sha256,
+    exports,
+    has_cfg,
+    inside,
+    settings_of,
+)
 from lib.graph.darknet.convert import convert
 from lib.graph.export import AS_TRAINED, END2END, export
 from lib.graph.input_convention import settle_input_form
 from lib.graph.onnx_file import load, save
 from lib.graph.onnx_source import of_size
 from lib.graph.surgery.fixed_size import fix_size
-from lib.step.arguments import StepParser, at_least
+from lib.step.arguments import EXPORTED_OPSETS, StepParser, at_least
 from lib.step.console import say
 from lib.step.errors import run_step
 from lib.step.files import demand_sha256, require
@@ -38,7 +48,7 @@ def main(argv=None):
     parser.add_argument("--weights", required=True, type=Path, metavar="FILE.pt|DIR")
     parser.add_argument("--sha256", help="SHA-256 of the checkpoint, in hex (default: what FILE.pt.sha256 says)")
     parser.add_argument("--imgsz", required=True, type=imgsz_argument, help="WIDTHxHEIGHT, or one number")
-    parser.add_argument("--opset", required=True, type=at_least(11))
+    parser.add_argument("--opset", required=True, type=at_least(*EXPORTED_OPSETS))
     parser.add_argument("--end2end", choices=END2END, default=AS_TRAINED,
                         help="the one-to-one head, without NMS (default: where the checkpoint has one)")  # fmt: skip
     parser.add_output("--output", required=True, metavar="FILE.onnx")
@@ -53,7 +63,7 @@ def main(argv=None):
         model = convert(cfg, numbers, names if names.exists() else None, args.imgsz, args.opset)
     else:
         checkpoint = inside(weights, weights.name, CHECKPOINT) if weights.is_dir() else weights
-        expected = args.sha256 or require(f"{checkpoint}.sha256", "checksum file").read_text().split()[0]
+        expected = args.sha256 or expected_sha256(checkpoint)
         demand_sha256(require(checkpoint, "weights file"), expected)
         model = from_checkpoint(checkpoint, args)
     if files or given:

@@ -20,7 +20,6 @@ from lib.data.split import PARTS, read_split
 from lib.detector.instances import Instances
 from lib.detector.output_spec import OutputSpec
 from lib.graph.onnx_session import infer_image, open_session
-from lib.graph.surgery.output_form import OutputForm
 from lib.step import console
 from lib.step.errors import UserError
 from lib.step.files import require
@@ -38,15 +37,13 @@ def evaluation_images(dataset: Path, part: str) -> list[Path]:
     return [images / name for name in names]
 
 
-def onnx_runner(path: Path, form: OutputForm | None = None):
+def onnx_runner(path: Path, names: tuple[str, ...] | None = None):
     """A function uint8 [H, W, C] in the model's channels → raw outputs in FP32, by onnxruntime on one thread.
 
-    With the `form` that they leave the model in, they are those of its `plain_spec`.
+    Those of `names`, or all.
     """
     session = open_session(path)
-    if form is None:
-        return lambda image: infer_image(session, image)
-    return lambda image: form.plain(infer_image(session, image, form.names))
+    return lambda image: infer_image(session, image, names)
 
 
 def detect_all(

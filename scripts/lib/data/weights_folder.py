@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lib.step.files import require
+from lib.step.errors import UserError
+from lib.step.files import read_text, require
 from lib.step.outputs import entries
 from lib.step.typed_json import JsonRecord
 
@@ -55,6 +56,14 @@ def exports(folder: Path) -> dict[str, Path]:
     start = f"{folder.name}-"
     files = sorted(path for path in folder.iterdir() if path.name.startswith(start) and path.suffix == ONNX)
     return {path.stem.removeprefix(start): path for path in files}
+
+
+def expected_sha256(checkpoint: Path) -> str:
+    """What CHECKPOINT.sha256, a line of sha256sum's, says. Raises UserError when it is missing or says nothing."""
+    path = require(f"{checkpoint}.sha256", "checksum file")
+    if not (words := read_text(path).split()):
+        raise UserError(f"{path} is empty; a line as `sha256sum {checkpoint.name}` prints it is expected")
+    return words[0]
 
 
 def is_downloaded(folder: Path) -> bool:

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lib.data.input_form import InputForm
-from lib.detector.head import EXPORTED
+from lib.detector.head import BOX, SPLIT
 from lib.detector.output_spec import OutputSpec
+from lib.graph.surgery.map_place import probabilities
 
 
 @dataclass(frozen=True)
@@ -33,28 +34,21 @@ class OutputForm:
         """The form with the outputs of another head, and other `changes`."""
         return replace(self, spec=replace(self.spec, head=head), read=None, **changes)
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether raw outputs, in their order, are what the spec says."""
-        return self.sigmoid and not self.transposed and self.read is None
-
-    @property
-    def plain_spec(self) -> OutputSpec:
-        """What outputs mean that went through `plain`."""
-        return self.spec if self.is_plain else replace(self.spec, head=EXPORTED)
-
-    def plain(self, raw: list[np.ndarray]) -> list[np.ndarray]:
-        """Raw outputs, in the head's order, as `plain_spec` reads them."""
-        return raw if self.is_plain else [self.predictions(raw).T[None]]
-
-    def predictions(self, raw: list[np.ndarray]) -> np.ndarray:
-        """The transforms undone: float32 [N, 4+C], boxes in pixels, scores in 0..1."""
+    def undone(self, raw: list[np.ndarray]) -> list[np.ndarray]:
+        """The transforms undone: outputs as the spec says that they are."""
         if self.read:
-            return self.spec.family.limited(self.read(self.spec, raw), self.spec.imgsz)
+            return [self.read(self.spec, raw).T[None]]
         if self.transposed:
             raw = [output.transpose(0, 2, 1) for output in raw]
-        predictions = self.spec.predictions(raw)
-        if not self.sigmoid:
-            # tanh does not overflow where exp would.
-            predictions[:, 4:] = 0.5 * (1 + np.tanh(predictions[:, 4:] / 2))
-        return predictions
+        return raw if self.sigmoid else self._with_sigmoid(raw)
+
+    def predictions(self, raw: list[np.ndarray]) -> np.ndarray:
+        """Predictions float32 [N, 4+C], boxes in pixels, scores in 0..1."""
+        return self.spec.predictions(self.undone(raw))
+
+    def _with_sigmoid(self, raw: list[np.ndarray]) -> list[np.ndarray]:
+        if self.spec.head == SPLIT:
+            roles = (output.role for output in self.spec.maps())
+            return [probabilities(values) if role == "scores" else values for role, values in zip(roles, raw)]
+        [joined] = raw
+        return [np.concatenate([joined[:, :BOX], probabilities(joined[:, BOX:])], axis=1)]
