@@ -96,7 +96,7 @@ def test_an_export_is_taken_as_it_is_without_torch(exported, step, tmp_path):
     plain, bgr = (onnx.load(tmp_path / f"{name}.onnx") for name in ("plain", "bgr"))
     assert plain.graph == model.graph and input_form_of(plain) == InputForm()
     assert input_form_of(bgr) == InputForm(channels="bgr", fill=0)
-    assert "BGR, pixels 0 to 1, letterboxed in the middle on 0 (channels, fill as given" in done.stdout
+    assert "BGR, pixels 0 to 1, letterboxed in the middle, on 0 (channels, fill as given" in done.stdout
     refused = step("export_onnx", "--weights", tmp_path / "plain", "--imgsz", "320", "--opset", "11", "--output",
                    tmp_path / "o.onnx")  # fmt: skip
     assert refused.returncode == 2 and "holds no export of 320; there is 96x64" in refused.stderr
