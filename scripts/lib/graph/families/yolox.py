@@ -18,16 +18,11 @@ INPUT = InputForm(channels="bgr", scale=1, letterbox="top_left")
 
 
 def recognize(graph: Graph) -> OutputForm | None:
-    """The form of a graph whose strides have a box map of four channels, a map of one and scores, each by itself.
-
-    Raises UserError for scores that pass several sigmoids.
-    """
+    """The form of a graph whose strides have a box map of four channels, a map of one and scores, each by itself."""
     levels = _levels(graph)
     if not levels:
         return None
     parts = [part for level in levels.values() for part in level]
-    if any(part.sigmoids > 1 for part in parts):
-        raise UserError("the scores go through several sigmoids, so they cannot be right; export the model anew")
     spec = OutputSpec(graph.imgsz, EXPORTED, Yolox(tuple(levels)), parts[-1].count)
     moved = moved_maps(graph)
     if all(name in moved for name in graph.outputs):
@@ -63,7 +58,7 @@ def _in_order(parts: list[Part]) -> list[Part]:
     boxes = [part for part in parts if part.count == BOX and not part.sigmoids]
     others = [part for part in parts if part not in boxes[:1]]
     single = [part for part in others if part.count == 1]
-    if len(parts) != 3 or not boxes or not single:
+    if len(parts) != 3 or not boxes or not single or any(part.sigmoids > 1 for part in parts):
         return []
     return [boxes[0], single[0], *(part for part in others if part is not single[0])]
 
