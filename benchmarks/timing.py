@@ -64,12 +64,13 @@ def rebuild() -> None:
             exported = load(export(weights, size, OPSET, folder))
             noise = noise_images(size, 1, SEED, folder)
             conversion = convert(Request(exported, SPLIT, noise, proven_on_noise=True, seed=SEED), folder)
-            console.say(f"{name}: {work_of(conversion.build)}")
+            console.say(f"{name}: {work_of(conversion.build)}, {conversion.build.memory_mb:.2f} MB")
         onnx = folder / "yolov5s.onnx"
         export_yolov5s(onnx, 640)
         noise = noise_images(ImageSize(640, 640), 1, SEED, folder)
         with toolkit.quantized(onnx, list(noise), Request.platform, Request.algorithm) as session:
-            console.say(f"YOLOv5s 640: {work_of(session.export(folder / 'yolov5s.rknn'))}")
+            build = session.export(folder / "yolov5s.rknn")
+            console.say(f"YOLOv5s 640: {work_of(build)}, {build.memory_mb:.2f} MB")
 
 
 def export_yolov5s(path: Path, size: int) -> None:

@@ -204,6 +204,12 @@ def test_rules(log):
     assert judge(log, "rv1106b")[:2] == (RUNS, "inferred")
     attention = with_operator(7, type="exSDPAttention")
     assert judge(attention)[:2] == (RUNS, "reported") and "YOLO11" in judge(attention)[2]
+    # Whatever its operators are: as large was never reported on that platform.
+    for large in (replace(log, weight_kb=45_000.0), with_operator(7, cycles_total=25_000_000)):
+        assert judge(large)[:2] == (RUNS, "inferred") and "the largest is YOLOv5s at 640" in judge(large)[2]
+    between = with_operator(7, cycles_total=15_000_000)
+    assert judge(between)[1] == "reported"
+    assert judge(between, "rv1103")[1] == "inferred" and "YOLOv8n at 640" in judge(between, "rv1103")[2]
     for unseen in (with_operator(7, type="Softmax"), with_operator(7, dtype="INT16")):
         assert judge(unseen)[:2] == (RUNS, "inferred")
     assert judge(with_operator(7, target="CPU", type="Transpose"))[:2] == (FAILS, "reported")
