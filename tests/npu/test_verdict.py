@@ -95,6 +95,14 @@ def test_log_of_another_form_is_refused(log_text, damage):
 
 
 @pytest.mark.toolkit
+def test_an_operator_may_have_no_name(log_text, log):
+    """As the normalization has that the toolkit adds to an input which several convolutions read."""
+    nameless = log_text.replace(log.operators[1].name, "")
+    assert nameless != log_text
+    assert [each.name for each in read_build_log(nameless).operators[1:3]] == ["", log.operators[2].name]
+
+
+@pytest.mark.toolkit
 def test_lines_of_others_between_the_compilers_change_nothing(log_text, log):
     lines = log_text.split("\n")
     others = [
