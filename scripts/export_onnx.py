@@ -33,6 +33,7 @@ from lib.graph.input_convention import settle_input_form
 from lib.graph.onnx_file import load, save
 from lib.graph.onnx_source import of_size
 from lib.graph.surgery.fixed_size import fix_size
+from lib.graph.surgery.prepare.behind_input import prepare
 from lib.step.arguments import EXPORTED_OPSETS, StepParser, at_least
 from lib.step.console import say
 from lib.step.errors import run_step
@@ -58,6 +59,9 @@ def main(argv=None):
     files = exports(weights) if weights.is_dir() else {}
     if files:
         model, _ = fix_size(load(of_size(files, args.imgsz, weights.name)), args.imgsz)
+        model, notes = prepare(model, [], seed=0)
+        for note in notes:
+            say(f"prepared {note}")
     elif weights.is_dir() and has_cfg(weights):
         cfg, numbers, names = (inside(weights, weights.name, suffix) for suffix in (CFG, WEIGHTS, NAMES))
         model = convert(cfg, numbers, names if names.exists() else None, args.imgsz, args.opset)

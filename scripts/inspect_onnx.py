@@ -22,6 +22,7 @@ from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.output_form import OutputForm
 from lib.graph.surgery.passes import float32_weights
 from lib.graph.surgery.pipeline import adapted_spec, passes_of
+from lib.graph.surgery.prepare.behind_input import prepare
 from lib.graph.surgery.simplify import simplify
 from lib.step.arguments import StepParser
 from lib.step.errors import UserError, run_step
@@ -42,7 +43,10 @@ def main(argv=None):
         print(f"surgery   done already, for head '{done.head}'")
         return
     fixed, _ = fix_size(model, args.size)
-    simplified, _ = simplify(fixed, [], seed=0)
+    prepared, notes = prepare(fixed, [], seed=0)
+    for note in notes:
+        print(f"prepared  {note}")
+    simplified, _ = simplify(prepared, [], seed=0)
     for line in head_lines(Graph(simplified)):
         print(line)
 

@@ -110,6 +110,8 @@ def run(args, scratch: Path) -> None:
     )
 
     def say_adapted(adapted: Adapted) -> None:
+        for note in adapted.notes:
+            say(f"prepared   {note}")
         say(f"model      {args.model}: {size}, {', '.join(adapted.passes) or 'left as it is'}")
 
     conversion = convert(request, scratch, say_adapted)

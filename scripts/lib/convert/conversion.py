@@ -12,6 +12,7 @@ from lib.detector.output_spec import OutputSpec
 from lib.graph.onnx_file import save
 from lib.graph.output_spec import class_names, output_spec_of
 from lib.graph.surgery.pipeline import MEASURED, PROVEN, adapt, adapted_spec
+from lib.graph.surgery.prepare.behind_input import prepare
 from lib.graph.surgery.simplify import simplify
 from lib.npu import toolkit
 from lib.npu.build import Build
@@ -41,6 +42,7 @@ class Adapted:
     outputs: OutputSpec
     classes: list[str]
     passes: list[str]  # of surgery, by name
+    notes: list[str]  # on what was done before surgery
 
 
 @dataclass(frozen=True)
@@ -75,11 +77,12 @@ def convert(request: Request, folder: Path, when_adapted: Callable[[Adapted], No
 def _adapt(request: Request, path: Path) -> Adapted:
     """Simplification and surgery; the adapted model is written to `path`."""
     images = [] if request.proven_on_noise else [read_image(image) for image in request.calibration[:MEASURED]]
-    model = request.model
+    model, notes = request.model, []
     # A model that went through surgery already was simplified before it, and is left alone.
     if adapted_spec(model) is None:
+        model, notes = prepare(model, images[:PROVEN], request.seed)
         model, _ = simplify(model, images[:PROVEN], request.seed)
     model, record = adapt(model, request.head, images, request.seed)
     save(model, path)
     passes = [differences["pass"] for differences in record["passes"]]
-    return Adapted(path, output_spec_of(model), class_names(model), passes)
+    return Adapted(path, output_spec_of(model), class_names(model), passes, notes)

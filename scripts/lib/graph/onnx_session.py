@@ -10,8 +10,8 @@ from lib.step.errors import UserError
 def open_session(model, as_written: bool = False) -> onnxruntime.InferenceSession:
     """A single-threaded session for a path or serialized bytes. Raises UserError when onnxruntime refuses it.
 
-    as_written: operator by operator. Otherwise onnxruntime joins some: a Conv between DequantizeLinear and QuantizeLinear
-    becomes one of whole numbers, whose sums are cut at 16 bits on processors without VNNI.
+    as_written: operator by operator. Otherwise onnxruntime joins some: a Conv between DequantizeLinear and
+    QuantizeLinear becomes one of whole numbers, whose sums are cut at 16 bits on processors without VNNI.
     """
     options = onnxruntime.SessionOptions()
     if as_written:

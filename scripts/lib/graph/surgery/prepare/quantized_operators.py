@@ -47,9 +47,9 @@ class Steps:
 
     def values(self, numbers: np.ndarray) -> np.ndarray:
         """float32 that the numbers stand for."""
-        return ((numbers.astype(np.float64) - self._along(self.zero, numbers)) * self._along(self.scale, numbers)).astype(
-            np.float32
-        )
+        return (
+            (numbers.astype(np.float64) - self._along(self.zero, numbers)) * self._along(self.scale, numbers)
+        ).astype(np.float32)
 
     def rounded(self, values: np.ndarray) -> np.ndarray:
         """Values as QuantizeLinear and DequantizeLinear give them back."""
