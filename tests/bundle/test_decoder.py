@@ -18,7 +18,7 @@ from lib.bundle.same_detections import demand_same
 from lib.data.imgsz import ImageSize
 from lib.data.letterbox import fit_of
 from lib.detector import nms as python
-from lib.detector.families.anchors import MOST_ANCHORS, MOST_LAYERS
+from lib.detector.families.anchors import MOST_ANCHORS, MOST_LAYERS, Anchors
 from lib.detector.families.dfl import MOST_BINS, Dfl
 from lib.detector.head import HEADS, SPLIT
 from lib.detector.instances import Instances
@@ -109,6 +109,10 @@ def model_of(shim, case) -> Model:
     for row, tensor in zip(model.outputs, case.tensors):
         row.channels, row.zero_point, row.scale = tensor.shape[1], tensor.zero_point, tensor.scale
         _, row.c1, row.height, row.width, row.c2 = tensor.native_shape
+    if type(spec.family) is Dfl:
+        points = (ctypes.c_float * MOST_LAYERS)(*(offset for (offset,) in details))
+        model.details = ctypes.cast(points, ctypes.POINTER(Details)) if details else None
+        return model
     if details:
         model.details = (Details * MOST_LAYERS)()
     for row, (new_coords, scale_x_y, anchors) in enumerate(details):
@@ -185,6 +189,7 @@ def test_any_model_gives_the_same_detections_in_the_same_order(shim, monkeypatch
         ("better[i].class_id == class_id && ", ""),
         # And of other families: bins, the order of [yolo] maps, limits of sizes and scores, NMS where there is none.
         ("weighted += weight * bin;", "weighted += weight * (bin % 16);"),
+        ("source->cell % width) + offset,", "source->cell % width) + 0.5f + 0 * offset,"),
         ("(sigmoid - 0.5) * details->scale_x_y + 0.5", "sigmoid"),
         ("4 * real * real", "2 * real * real"),
         ("channel + 2 * level->per_cell", "(axis + 2) * level->per_cell"),
@@ -360,7 +365,7 @@ def test_models_that_are_none_are_refused(shim, seed):
 @pytest.mark.parametrize("seed", range(len(KINDS)))
 def test_levels_that_are_none_are_refused(shim, seed):
     case = random_case(seed)
-    anchors = bool(case.spec.family.c_details())
+    anchors = type(case.spec.family) is Anchors
 
     def status(name=None, value=None):
         model = model_of(shim, case)
