@@ -315,15 +315,15 @@ def test_wrong_buffers_and_arguments_are_refused(shim, seed):
 
 @pytest.mark.parametrize("seed", range(len(KINDS)))
 def test_end_to_end_model_needs_no_threshold_of_overlap(shim, seed):
-    """And keeps boxes that NMS would drop."""
-    case = random_case(seed)
-    found = []
-    for end2end in (1, 0):
-        model = model_of(shim, case)
-        model.end2end = end2end
-        iou = float("nan") if end2end else 0.0
-        found.append(Decoder(shim, model).run(case.natives(), (100, 100), 0.0, iou, most=30_000))
-    assert len(found[0].scores) > len(found[1].scores) > 0
+    """And keeps boxes that NMS would drop; in a few cases of each kind, as one may have no two boxes that overlap."""
+    counts = {1: 0, 0: 0}
+    for case in map(random_case, range(seed, 4 * len(KINDS), len(KINDS))):
+        for end2end in counts:
+            model = model_of(shim, case)
+            model.end2end = end2end
+            iou = float("nan") if end2end else 0.0
+            counts[end2end] += len(Decoder(shim, model).run(case.natives(), (100, 100), 0.0, iou, most=30_000).scores)
+    assert counts[1] > counts[0] > 0
 
 
 @pytest.mark.parametrize("seed", range(len(KINDS)))
