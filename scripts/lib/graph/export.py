@@ -2,7 +2,9 @@
 
 import importlib.util
 import os
+import re
 import shutil
+import zipfile
 from pathlib import Path
 
 from lib.data.imgsz import ImageSize
@@ -20,8 +22,10 @@ def export(weights: Path, size: ImageSize, opset: int, scratch: Path, end2end: s
     Raises UserError when the checkpoint cannot be loaded, is no detector, or lacks the head that is asked for, and in a
     light environment.
     """
+    refuse_foreign(weights)
     _prepare_ultralytics(scratch)
     from ultralytics import YOLO
+    from ultralytics.nn.modules.head import Detect, WorldDetect
 
     copy = shutil.copyfile(weights, scratch / "model.pt")
     try:
@@ -31,6 +35,11 @@ def export(weights: Path, size: ImageSize, opset: int, scratch: Path, end2end: s
         raise UserError(f"{weights} is no Ultralytics checkpoint ({type(error).__name__}: {error})") from error
     if task != "detect":
         raise UserError(f"{weights} is a model for '{task}'; a detector is expected")
+    head = model.model.model[-1]
+    if not isinstance(head, Detect) or isinstance(head, WorldDetect):
+        raise UserError(
+            f"{weights} ends in {type(head).__name__}; YOLOv8, v9, v10, 11, 12, 26 and YOLOv5u are exported"
+        )
     exported = model.export(
         format="onnx",
         imgsz=(size.height, size.width),
@@ -38,9 +47,27 @@ def export(weights: Path, size: ImageSize, opset: int, scratch: Path, end2end: s
         simplify=False,
         device="cpu",
         # Ultralytics' way to ask for a head: False, no NMS, is the end-to-end one; None all predictions.
-        nms=False if _is_end2end(weights, model.model.model[-1], end2end) else None,
+        nms=False if _is_end2end(weights, head, end2end) else None,
     )
     return Path(exported)
+
+
+def refuse_foreign(weights: Path) -> None:
+    """Raise UserError for a checkpoint of the YOLOv5 or YOLOv7 repository; nothing in it is run to see that."""
+    if zipfile.is_zipfile(weights):
+        with zipfile.ZipFile(weights) as archive:
+            pickles = [archive.read(name) for name in archive.namelist() if name.endswith("data.pkl")]
+    else:
+        pickles = [weights.read_bytes()]
+    # A pickle names a class by its module and its own name, a line each.
+    if any(b"cmodels.yolo\n" in pickled for pickled in pickles):
+        seven = any(re.search(rb"cmodels\.common\n(MP|SPPCSPC|RepConv)\n", pickled) for pickled in pickles)
+        repository, options = ("YOLOv7", "--grid") if seven else ("YOLOv5", "--include onnx")
+        raise UserError(
+            f"{weights} is a checkpoint of the {repository} repository, which only its own code loads: export it there "
+            f"(python export.py --weights {weights.name} {options} --img-size HEIGHT WIDTH) and give the ONNX as "
+            "models.NAME.onnx in place of weights"
+        )
 
 
 def _prepare_ultralytics(folder: Path) -> None:
