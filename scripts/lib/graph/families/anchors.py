@@ -28,7 +28,7 @@ def recognize(graph: Graph) -> OutputForm | None:
         return None
     behind = Behind(graph, maps)
     strides = tuple(behind.strides)
-    known = anchor_counts(graph.model, len(strides)) or _counts_by_names(graph, channels, len(strides))
+    known = _counts_by_names(graph, channels, len(strides)) or anchor_counts(graph.model, len(strides))
     reading = reader_of(behind, known)
     if reading is None:
         return None
