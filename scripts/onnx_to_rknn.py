@@ -22,6 +22,7 @@ from lib.convert.conversion import Adapted, Conversion, Request, convert
 from lib.convert.images import ImageChoice, draw_images, noise_images
 from lib.data.imgsz import ImageSize, imgsz_argument
 from lib.detector.head import HEADS, SPLIT
+from lib.graph.anchor_option import add_anchors_option, with_anchors
 from lib.graph.onnx_file import load
 from lib.graph.surgery.fixed_size import fix_size
 from lib.npu import toolkit
@@ -74,6 +75,7 @@ def parse(argv):
                         help="of them, 0: all (default: %(default)s)")  # fmt: skip
     parser.add_argument("--labels", type=Path, metavar="DIR", help="labels in Ultralytics' layout: evaluate mAP too")
     parser.add_argument("--head", choices=HEADS, default=SPLIT, help="form of the outputs (default: %(default)s)")
+    add_anchors_option(parser)
     parser.add_argument(
         "--platform", choices=toolkit.PLATFORMS, default=Request.platform, help="(default: %(default)s)"
     )
@@ -96,7 +98,7 @@ def parse(argv):
 
 def run(args, scratch: Path) -> None:
     """Convert, and say what became of it; --output appears at the end, when all went well."""
-    model, size = fix_size(load(args.model), args.size)
+    model, size = fix_size(with_anchors(load(args.model), args.anchors), args.size)
     images = choose_images(args, size, scratch)
     request = Request(
         model,
