@@ -67,6 +67,11 @@ class InputForm(JsonRecord):
         return 1 if self.channels == "grey" else 3
 
     @property
+    def is_default_fit(self) -> bool:
+        """Whether images are fitted as by default, whatever is done to their pixels then."""
+        return (self.channels, self.letterbox, self.fill) == ("rgb", "centre", GREY)
+
+    @property
     def pixel_mean(self) -> tuple[float, ...]:
         """What is taken from each channel of pixels 0..255: the network sees `(pixel - pixel_mean) / pixel_std`."""
         return self._by_channel(mean * self.scale for mean in self.mean)
