@@ -4,6 +4,7 @@ import ctypes
 import re
 import shutil
 import subprocess
+from typing import get_args
 
 import cv2
 import numpy as np

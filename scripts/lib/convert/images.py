@@ -28,7 +28,7 @@ class ImageChoice:
 
 
 def draw_images(dataset: Path, size: ImageSize, form: InputForm, count: int, seed: int, folder: Path) -> ImageChoice:
-    """Draw `count` images (0: all) of a folder, fitted to `size` and `form` as PNG files in `folder`; the others to compare.
+    """Draw `count` images (0: all) of a folder, fitted, as PNG files in `folder`; the others to compare.
 
     Where none is left the drawn ones are compared on. Raises UserError when the folder is missing or holds no image.
     """
