@@ -17,6 +17,7 @@ from lib.data.imgsz import imgsz_argument
 from lib.data.input_form import InputForm
 from lib.detector.head import HEADS
 from lib.graph import families
+from lib.graph.anchor_option import add_anchors_option, with_anchors
 from lib.graph.input_convention import settle_input_form
 from lib.graph.onnx_file import load
 from lib.graph.surgery.fixed_size import fix_size
@@ -36,8 +37,9 @@ def main(argv=None):
     parser.add_argument(
         "--size", type=imgsz_argument, help="WIDTHxHEIGHT or one number, where the model's own is dynamic"
     )
+    add_anchors_option(parser)
     args = parser.parse_args(argv)
-    model = load(args.model)
+    model = with_anchors(load(args.model), args.anchors)
     for line in general(model):
         print(line)
     if done := adapted_spec(model):

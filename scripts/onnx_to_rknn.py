@@ -27,6 +27,7 @@ from lib.data.imgsz import ImageSize, imgsz_argument
 from lib.data.input_form import InputForm
 from lib.data.input_options import add_input_options, given_input
 from lib.detector.head import HEADS, SPLIT
+from lib.graph.anchor_option import add_anchors_option, with_anchors
 from lib.graph.input_convention import settle_input_form
 from lib.graph.input_form import input_form_of
 from lib.graph.onnx_file import load
@@ -81,6 +82,7 @@ def parse(argv):
                         help="of them, 0: all (default: %(default)s)")  # fmt: skip
     parser.add_argument("--labels", type=Path, metavar="DIR", help="labels in Ultralytics' layout: evaluate mAP too")
     parser.add_argument("--head", choices=HEADS, default=SPLIT, help="form of the outputs (default: %(default)s)")
+    add_anchors_option(parser)
     parser.add_argument(
         "--platform", choices=toolkit.PLATFORMS, default=Request.platform, help="(default: %(default)s)"
     )
@@ -104,7 +106,7 @@ def parse(argv):
 
 def run(args, scratch: Path) -> None:
     """Convert, and say what became of it; --output appears at the end, when all went well."""
-    model, size = fix_size(load(args.model), args.size)
+    model, size = fix_size(with_anchors(load(args.model), args.anchors), args.size)
     form, origin = settle_input_form(model, given_input(args))
     if form != InputForm():
         say(f"input      {form} ({origin})")
