@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lib.bundle.contract import Accuracy, Contract
-from lib.bundle.describe import describe
+from lib.bundle.describe import Forms, describe
 from lib.bundle.layout import to_native
 from lib.data.imgsz import ImageSize
 from lib.detector.families import Family
@@ -56,7 +56,7 @@ class Case(NamedTuple):
         names = names or [f"class {number}" for number in range(self.spec.classes)]
         accuracy = Accuracy(4, 0.5, 0.75, 0.5, 0.75, "heldout")
         verdict = Verdict("runs", "a test", "none", "inferred", "")
-        return describe(rknn, variant, self.spec, names, accuracy, verdict)
+        return describe(rknn, variant, Forms(self.spec), names, accuracy, verdict)
 
 
 def random_case(seed: int) -> Case:
@@ -87,7 +87,10 @@ def random_family(rng, kind: type[Family]) -> Family:
     """One of FAMILIES, with any number of bins or layers that the C decoder takes."""
     if kind is Anchors:
         return Anchors(random_layers(rng))
-    return Dfl(bins=int(rng.choice([16, 16, 2, 5, MOST_BINS]))) if kind is Dfl else kind()
+    if kind is Dfl:
+        strides = (8, 16, 32) if rng.random() < 0.7 else (4, 16, 32, 64)
+        return Dfl(strides, int(rng.choice([16, 16, 2, 5, MOST_BINS])), True if rng.random() < 0.3 else None)
+    return kind()
 
 
 def random_layers(rng) -> tuple[AnchorLayer, ...]:
