@@ -48,7 +48,7 @@ def draw_images(dataset: Path, size: ImageSize, form: InputForm, count: int, see
 
 
 def first_images(dataset: Path | None, size: ImageSize, form: InputForm) -> list[np.ndarray]:
-    """The first PROVEN images of a folder, fitted, to prove on what is done before calibration; none without a folder."""
+    """The first PROVEN images of a folder, fitted, to prove on what is done before it."""
     paths = image_paths(dataset)[:PROVEN] if dataset and dataset.is_dir() else []
     return [letterbox(read_image(path), size, form)[0] for path in paths]
 
