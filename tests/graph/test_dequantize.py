@@ -214,7 +214,7 @@ def quantized(export, tmp_path_factory):
         else:
             quantization.quantize_static(path, done, Reader(), quant_format=quantization.QuantFormat[kind],
                                          op_types_to_quantize=["Add", "Concat", "Conv", "MaxPool", "Mul", "Sigmoid"],
-                                         per_channel=True, activation_type=quantization.QuantType.QUInt8)  # fmt: skip
+                                         per_channel=kind == "QDQ", activation_type=quantization.QuantType.QUInt8)  # fmt: skip
         logging.disable(logging.NOTSET)
         return onnx.load(done), model
 
