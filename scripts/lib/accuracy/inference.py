@@ -18,7 +18,7 @@ from lib.data.manifest import check_manifest
 from lib.data.split import PARTS, read_split
 from lib.detector.instances import Instances
 from lib.detector.output_spec import OutputSpec
-from lib.graph.onnx_session import infer, open_session, to_tensor
+from lib.graph.onnx_session import infer_image, open_session
 from lib.step import console
 from lib.step.errors import UserError
 from lib.step.files import require
@@ -37,9 +37,9 @@ def evaluation_images(dataset: Path, part: str) -> list[Path]:
 
 
 def onnx_runner(path: Path):
-    """A function uint8 RGB [H, W, 3] → raw outputs in FP32, by onnxruntime on one thread."""
+    """A function uint8 [H, W, C] in the model's channels → raw outputs in FP32, by onnxruntime on one thread."""
     session = open_session(path)
-    return lambda image: infer(session, to_tensor(image))
+    return lambda image: infer_image(session, image)
 
 
 def detect_all(start, outputs: OutputSpec, images: list[Path], processes: int, title: str) -> DetectionSet:

@@ -1,5 +1,6 @@
 """What an ONNX says of its outputs: in its metadata, where surgery wrote it, or by its structure as exported."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -21,7 +22,7 @@ def output_spec_of(model: onnx.ModelProto) -> OutputSpec:
     if spec := OutputSpec.from_metadata(metadata(model)):
         return spec
     form = families.recognize(Graph(model))
-    if form != OutputForm(form.spec):
+    if replace(form, input=None) != OutputForm(form.spec):
         raise UserError("the model's outputs are neither as exported nor as surgery leaves them; give it surgery first")
     return form.spec
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from lib.data.input_form import InputForm
 from lib.detector.output_spec import OutputSpec
 
 
@@ -13,7 +14,7 @@ class OutputForm:
 
     spec: what the outputs mean but for the rest. transposed: they are [1, N, 4+C]. sigmoid: the scores have passed it.
     clipped: centres of boxes lie in the image, and no box is larger. names: those of the outputs in the head's order,
-    where the graph has another.
+    where the graph has another. input: the form that the model's makers give images in, None for the house's default.
     """
 
     spec: OutputSpec
@@ -21,6 +22,7 @@ class OutputForm:
     sigmoid: bool = True
     clipped: bool = False
     names: tuple[str, ...] | None = None
+    input: InputForm | None = None
 
     def with_head(self, head: str, **changes) -> "OutputForm":
         """The form with the outputs of another head, and other `changes`."""
