@@ -43,9 +43,9 @@ class RknnTensor(NamedTuple):
 
     @property
     def quantization(self) -> str:
-        """Scale and zero point in words, or the type of an output that has none."""
+        """Scale and zero point in words."""
         if self.scale is None:
-            return f"{self.dtype}, not quantized"
+            return "not quantized"
         return f"scale {self.scale:.6g} zero point {self.zero_point}"
 
 

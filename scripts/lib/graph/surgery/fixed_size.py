@@ -30,8 +30,6 @@ def fix_size(model: onnx.ModelProto, size: ImageSize | None) -> tuple[onnx.Model
     if size is not None and any(given and given != asked for given, asked in zip(own, size)):
         raise UserError(f"the model is fixed at {own}; for {size} export it anew, its anchor points are constants")
     size = size or own
-    if size.width % STRIDE or size.height % STRIDE:
-        raise UserError(f"the model's input is {size}; width and height must be multiples of {STRIDE}")
     wanted = (1, 3, size.height, size.width)
     if shapes[0] != list(wanted):
         for dimension, value in zip(inputs[0].type.tensor_type.shape.dim, wanted):
@@ -41,3 +39,9 @@ def fix_size(model: onnx.ModelProto, size: ImageSize | None) -> tuple[onnx.Model
         for output in fixed.graph.output:
             output.type.tensor_type.ClearField("shape")
     return fixed, size
+
+
+def demand_strides(size: ImageSize) -> None:
+    """Raise UserError when a detector's input is no whole number of its coarsest cells wide and high."""
+    if size.width % STRIDE or size.height % STRIDE:
+        raise UserError(f"the model's input is {size}; width and height must be multiples of {STRIDE}")

@@ -9,6 +9,7 @@ from lib.data.imgsz import ImageSize
 from lib.step.errors import UserError
 
 OLDEST_OPSET = 11
+_LISTED = 4  # outputs, in a message
 
 
 class Graph:
@@ -58,10 +59,12 @@ class Graph:
     def output(self) -> str:
         """The name of the only output. Raises UserError when there are several."""
         if len(self.outputs) != 1:
-            shapes = ", ".join(f"{name} {list(self.shape(name))}" for name in self.outputs)
+            shapes = [f"{name} {list(self.shape(name))}" for name in self.outputs]
+            listed = ", ".join([*shapes[:_LISTED], *(["…"] if len(shapes) > _LISTED else [])])
+            is_segmenter = sorted(len(self.shape(name)) for name in self.outputs) == [3, 4]
             raise UserError(
-                f"the model has {len(self.outputs)} outputs ({shapes}), as segmenters have; a YOLOv8-style detector "
-                "with one output [1, 4+classes, N] is expected"
+                f"the model has {len(shapes)} outputs ({listed}){', as segmenters have' if is_segmenter else ''}; "
+                "a YOLOv8-style detector with one output [1, 4+classes, N] is expected"
             )
         return self.outputs[0]
 
