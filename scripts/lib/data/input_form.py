@@ -32,8 +32,8 @@ class InputForm(JsonRecord):
     """From an image to what the network sees: `(pixel / scale - mean) / std`, by channel.
 
     channels: their order; `grey` is one. scale: what pixels 0..255 are divided by first. mean, std: a value per channel
-    in the network's order, or one for all (values that are all the same are kept as one). letterbox: where the image lies
-    in the input, its shape kept, or `stretch`, which fills the input. fill: the grey around it, 0..255.
+    in the network's order, or one for all (values that are all the same are kept as one). letterbox: where the image
+    lies in the input, its shape kept, or `stretch`, which fills the input. fill: the grey around it, 0..255.
     The default is what Ultralytics' models want.
     """
 
