@@ -2,10 +2,20 @@
 
 import math
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 
-from lib.step.typed_json import JsonRecord
+from lib.accuracy.inference import onnx_runner, over_images
+from lib.accuracy.metrics import OutputLikeness
+from lib.data.images import read_image
+from lib.data.imgsz import ImageSize
+from lib.data.input_form import InputForm
+from lib.data.letterbox import letterbox
+from lib.graph.input_form import input_form_of
+from lib.graph.onnx_file import load
+from lib.graph.surgery.proof import input_size
 
 MOST_DB = 99.9  # where there is no noise at all; FP32 itself has some 140
 
@@ -19,13 +29,21 @@ class ImageLikeness:
     noise: float
 
 
-@dataclass(frozen=True)
-class OutputLikeness(JsonRecord):
-    """One output over many images: the mean of the cosines, and the ratio of signal to noise of all values in dB."""
+def compare_outputs(onnx: Path, simulate, images: list[Path], processes: int, title: str) -> tuple[OutputLikeness, ...]:
+    """How like the outputs of an ONNX in FP32 those of the INT8 model are that `simulate()` opens, over all `images`.
 
-    name: str
-    cosine: float
-    snr_db: float
+    The result does not depend on the number of `processes`. Raises UserError as `over_images` does.
+    """
+    model = load(onnx)
+    work = partial(_compare, input_size(model), input_form_of(model))
+    results = over_images(lambda: (onnx_runner(onnx), simulate()), work, images, processes, title)
+    names = [output.name for output in model.graph.output]
+    return tuple(output_likeness(name, list(of_output)) for name, of_output in zip(names, zip(*results)))
+
+
+def _compare(imgsz: ImageSize, form: InputForm, runners: tuple, path: Path) -> tuple[ImageLikeness, ...]:
+    fitted, _ = letterbox(read_image(path), imgsz, form)
+    return tuple(image_likeness(*pair) for pair in zip(*(run(fitted) for run in runners), strict=True))
 
 
 def image_likeness(fp32: np.ndarray, int8: np.ndarray) -> ImageLikeness:

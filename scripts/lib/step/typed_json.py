@@ -49,7 +49,7 @@ class JsonRecord:
 
 def omitted_if_none():
     """A field whose key is in the file only where there is something to say."""
-    return field(default=None, metadata={_OMITTED: True})
+    return field(default=None, kw_only=True, metadata={_OMITTED: True})
 
 
 def to_json(value):
