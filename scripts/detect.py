@@ -17,6 +17,8 @@ from lib.accuracy.inference import detect_all, evaluation_images, onnx_runner
 from lib.accuracy.undecoded_set import UndecodedSet, write_undecoded
 from lib.data.names import read_names
 from lib.data.split import PARTS
+from lib.graph.input_form import input_form_of
+from lib.graph.onnx_file import load
 from lib.graph.output_spec import detector_form, undecoded
 from lib.graph.surgery.output_form import OutputForm
 from lib.step.arguments import StepParser, at_least
@@ -41,8 +43,9 @@ def main(argv=None):
         say(f"detected {args.detections}: nothing, {why}")
         return
     form = detector_form(args.onnx, read_names(args.names))
+    given = input_form_of(load(args.onnx))
     title = f"FP32 {args.onnx.stem} {form.spec.imgsz}"
-    detections = detect_all(partial(start, args.onnx, form), form.spec, images, args.processes, title)
+    detections = detect_all(partial(start, args.onnx, form), form.spec, images, args.processes, title, given)
     write_detections(args.detections, detections)
     say(f"detected {args.detections}: {detections.count()} in {len(images)} images")
 

@@ -16,7 +16,7 @@ def with_files_found(config: dict, home: Path) -> dict:
     config = copy.deepcopy(config)
     missing = []
     for block in (config["dataset"], *config["models"].values()):
-        for key in {"archive", "weights", "cfg"} & block.keys():
+        for key in {"archive", "weights", "cfg", "onnx"} & block.keys():
             block[key] = [
                 source if is_url(source) or source == DRAWN else located(source, home) for source in block[key]
             ]
@@ -41,7 +41,12 @@ def located(path: str, home: Path) -> str:
 def model_sources(model: dict) -> list[str]:
     """Where the files of a model come from, given its block in the config."""
     names = model.get("names", [])
-    return [*model["weights"], *model.get("cfg", []), *([names] if isinstance(names, str) else [])]
+    return [
+        *model.get("weights", []),
+        *model.get("onnx", []),
+        *model.get("cfg", []),
+        *([names] if isinstance(names, str) else []),
+    ]
 
 
 def local_files(sources: list[str], drawn: str) -> list[str]:

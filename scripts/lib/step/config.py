@@ -10,6 +10,7 @@ _TYPES = {
     "array": "a list",
     "boolean": "true or false",
     "integer": "a whole number",
+    "number": "a number",
     "object": "a block of keys",
     "string": "a text",
     "null": "null",
@@ -42,6 +43,11 @@ def with_numbers(value, schema: dict, root: dict | None = None):
         return int(value)
     if "integer" in schema.get("type", ()) and isinstance(value, float) and value.is_integer():
         return int(value)
+    if schema.get("type") == "number" and isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
     if value in ("true", "false") and (schema.get("type") == "boolean" or True in schema.get("enum", [])):
         return value == "true"
     return value

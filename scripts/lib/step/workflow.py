@@ -21,13 +21,14 @@ def checked_config(
     `files` are those that `given` was read from, and `problems` tells what is wrong with a config under the schema, a
     sentence each. Raises UserError with all sentences, also for a key that stands twice in a file.
     """
-    _refuse(sorted(problem for path in set(files) for problem in repeated_keys(path)))
+    refuse(sorted(problem for path in set(files) for problem in repeated_keys(path)))
     config = with_numbers(laid_over(yaml.safe_load(defaults.read_text(encoding="utf-8")), given), schema)
-    _refuse(problems(config, schema))
+    refuse(problems(config, schema))
     return config
 
 
-def _refuse(problems: list[str]) -> None:
+def refuse(problems: list[str]) -> None:
+    """Raise UserError with all that is wrong with a config, a sentence each; nothing where nothing is."""
     if problems:
         raise UserError("\n".join(["the config is not usable:", *(f"  {problem}" for problem in problems)]))
 
@@ -76,10 +77,15 @@ def in_both(asked: Mapping[str, list], swept: Mapping[str, list]) -> tuple[dict[
     return both, {key: values for key, values in beside.items() if values}
 
 
-def options(block: Mapping[str, str | list[str] | None]) -> list[str]:
-    """A block of the config as options of a command, which are called as its keys; None gives none."""
+def options(block: Mapping, prefix: str = "") -> list[str]:
+    """A block of the config as options of a command, which are called as its keys; None gives none.
+
+    A key in a block within it is called `outer.inner`, as DVC calls it too.
+    """
     words = []
     for key, value in block.items():
-        if value is not None:
-            words += [f"--{key}", *([value] if isinstance(value, str) else value)]
+        if isinstance(value, Mapping):
+            words += options(value, f"{prefix}{key}.")
+        elif value is not None:
+            words += [f"--{prefix}{key}", *map(str, value if isinstance(value, list) else [value])]
     return words
