@@ -20,7 +20,7 @@ from lib.graph import families
 from lib.graph.onnx_file import load
 from lib.graph.surgery import as_is
 from lib.graph.surgery.fixed_size import demand_strides, fix_size
-from lib.graph.surgery.graph import Graph
+from lib.graph.surgery.graph import Graph, opset_of
 from lib.graph.surgery.output_form import OutputForm
 from lib.graph.surgery.passes import float32_weights
 from lib.graph.surgery.pipeline import adapted_spec, passes_of
@@ -62,7 +62,7 @@ def main(argv=None):
 def general(model):
     """What can be said of any network: lines of text."""
     constants = {tensor.name for tensor in model.graph.initializer}
-    yield f"opset     {Graph(model).opset}, IR version {model.ir_version}"
+    yield f"opset     {opset_of(model)}, IR version {model.ir_version}"
     for kind, tensors in (("input", model.graph.input), ("output", model.graph.output)):
         for tensor in tensors:
             if tensor.name not in constants:

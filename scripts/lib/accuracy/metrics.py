@@ -39,8 +39,8 @@ class Metrics(JsonRecord):
     map50_95_low: float | None
     map50_95_high: float | None
     per_class: dict[str, ClassMetrics]
-    undecoded: str | None = omitted_if_none()
-    outputs: tuple[OutputLikeness, ...] | None = omitted_if_none()
+    undecoded: str | None = omitted_if_none(kw_only=True)
+    outputs: tuple[OutputLikeness, ...] | None = omitted_if_none(kw_only=True)
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ COLUMNS = (
         "Image size",
         "width x height of the input in pixels; one number for a square",
         lambda row: row.variant.imgsz,
-        sort_key=lambda text: parse_imgsz(text).area,
+        sort_key=lambda text: parse_imgsz(text, multiples_of=1).area,
     ),
     _text(
         "head",

@@ -36,7 +36,7 @@ def map_over_imgsz(table: pd.DataFrame, path) -> None:
     most = table[table.max_images == table.max_images.max()]
     figure, axes = _panels(most, "model")
     for axis, (model, rows) in zip(axes, most.groupby("model")):
-        sizes = sorted(rows.imgsz.unique(), key=lambda size: parse_imgsz(size).area)
+        sizes = sorted(rows.imgsz.unique(), key=lambda size: parse_imgsz(size, multiples_of=1).area)
         fp32 = rows.groupby("imgsz").map50_95_fp32.first()
         axis.plot(sizes, fp32[sizes], "k--", marker=".", label="FP32 baseline")
         for (head, algorithm), line in rows.groupby(["head", "algorithm"]):

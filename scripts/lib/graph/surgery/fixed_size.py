@@ -10,11 +10,11 @@ import onnx
 
 from lib.data.imgsz import STRIDE, ImageSize
 from lib.graph.input_form import input_form_of
-from lib.graph.onnx_session import to_tensor
-from lib.graph.surgery.graph import Graph
+from lib.graph.onnx_session import open_session, to_tensor
+from lib.graph.surgery.graph import OLDEST_OPSET, Graph, converted, opset_of
 from lib.graph.surgery.prepare.network_input import absorb, has_channels_last
 from lib.graph.surgery.prepare.one_image import one_image
-from lib.graph.surgery.prepare.proof import prove_same
+from lib.graph.surgery.prepare.proof import apart, prove_same, run
 from lib.graph.surgery.prepare.whole_graph import plain
 from lib.graph.surgery.proof import TOLERANCE, noise_image
 from lib.step.errors import UserError
@@ -51,9 +51,23 @@ def fix_size(model: onnx.ModelProto, size: ImageSize | None) -> tuple[onnx.Model
         del fixed.graph.value_info[:]
         for output in fixed.graph.output:
             output.type.tensor_type.ClearField("shape")
+    if opset_of(fixed) < OLDEST_OPSET:
+        fixed = _of_a_known_opset(fixed, wanted)
     if batch > 1:
         fixed = _of_one_image(fixed, batch, wanted)
     return _of_the_network(fixed, size, last), size
+
+
+def _of_a_known_opset(model: onnx.ModelProto, shape: tuple[int, ...]) -> onnx.ModelProto:
+    """The model with an input of that shape in the oldest opset that is read here, proven on noise."""
+    raised = converted(model, OLDEST_OPSET)
+    noise = np.random.default_rng(0).random(shape, np.float32)
+    work = f"converting opset {opset_of(model)} to {OLDEST_OPSET}"
+    before, after = (run(open_session(each.SerializeToString()), noise, work) for each in (model, raised))
+    worst = max(apart(*pair, work) for pair in zip(before, after, strict=True))
+    if not worst <= TOLERANCE.score:
+        raise UserError(f"{work} changes what the model computes; export it with {OLDEST_OPSET} or above")
+    return raised
 
 
 def _of_one_image(model: onnx.ModelProto, batch: int, shape: tuple[int, ...]) -> onnx.ModelProto:

@@ -28,7 +28,7 @@ class Graph:
     @property
     def opset(self) -> int:
         """The version of ONNX's default operator set."""
-        return next((entry.version for entry in self.model.opset_import if entry.domain in ("", "ai.onnx")), 0)
+        return opset_of(self.model)
 
     @property
     def input(self) -> str:
@@ -171,13 +171,7 @@ class Graph:
 
     def convert(self, opset: int) -> None:
         """Convert the model to another opset. Raises UserError when onnx's version converter refuses it."""
-        try:
-            self.model = onnx.version_converter.convert_version(self.model, opset)
-        except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise UserError(
-                f"the model of opset {self.opset} cannot be converted to opset {opset}: {reason}; export it anew"
-            ) from None
+        self.model = converted(self.model, opset)
 
     def set_outputs(self, outputs: dict[str, tuple[int, ...]]) -> None:
         """Make the named tensors the outputs, in this order, float32 with these shapes."""
@@ -190,6 +184,22 @@ class Graph:
             onnx.checker.check_model(self.model, full_check=True)
         except (onnx.checker.ValidationError, shape_inference.InferenceError) as error:
             raise UserError(f"the graph is not valid ONNX: {str(error).splitlines()[0]}") from None
+
+
+def opset_of(model: onnx.ModelProto) -> int:
+    """The version of ONNX's default operator set that a model is written in."""
+    return next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
+
+
+def converted(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
+    """A copy of a model in another opset. Raises UserError when onnx's version converter refuses it."""
+    try:
+        return onnx.version_converter.convert_version(model, opset)
+    except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"the model of opset {opset_of(model)} cannot be converted to opset {opset}: {reason}; export it anew"
+        ) from None
 
 
 def attribute(node: onnx.NodeProto, name: str, default=None):
