@@ -82,7 +82,7 @@ def _sentence(error) -> str:
     if error.validator == "pattern" and "sha256" in key:
         return f"{key} is '{value}', not the 64 hex digits of a SHA-256"
     if error.validator == "pattern":
-        return f"{key}: '{value}' cannot be part of a file name; use letters, digits, '.', '_' and '-'"
+        return f"{key}: {value!r} cannot be part of a file name; use letters, digits, '.', '_' and '-'"
     return f"{key}: {error.message}"
 
 
