@@ -21,7 +21,7 @@ from lib.convert.conversion import Request, convert
 from lib.convert.frontier import Candidate, Frontier, find_frontier, sizes_of
 from lib.convert.images import noise_images
 from lib.data.imgsz import STRIDE, ImageSize
-from lib.detector.head import DECODED
+from lib.detector.head import HEADS
 from lib.graph.export import AS_TRAINED, END2END, export, random_weights
 from lib.graph.onnx_file import load
 from lib.npu import toolkit
@@ -78,7 +78,7 @@ def parse(argv):
     parser.add_argument("--model", required=True, metavar="NAME.yaml", help="a model's description by Ultralytics")
     parser.add_argument("--classes", required=True, nargs="+", type=at_least(1))
     parser.add_argument("--shape", required=True, nargs="+", type=shape, help="WIDTH:HEIGHT, as 1:1 or 16:9")
-    parser.add_argument("--head", required=True, nargs="+", choices=DECODED)
+    parser.add_argument("--head", required=True, nargs="+", choices=HEADS)
     parser.add_argument("--largest", required=True, type=at_least(STRIDE), help="largest width to try, in pixels")
     parser.add_argument("--step", default=STRIDE, type=at_least(STRIDE), help="widths to try are its multiples")
     parser.add_argument("--seed", required=True, type=at_least(0))

@@ -15,7 +15,7 @@ sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so 
 
 from pathlib import Path
 
-from lib.detector.head import DECODED, HEADS
+from lib.detector.head import ALL_HEADS, HEADS
 from lib.graph.input_form import input_form_of
 from lib.graph.onnx_file import load, save
 from lib.graph.surgery.pipeline import MEASURED, adapt
@@ -30,7 +30,7 @@ def main(argv=None):
     """Run the step."""
     parser = StepParser(__doc__)
     parser.add_argument("--onnx", required=True, type=Path, metavar="FILE.onnx")
-    parser.add_argument("--head", required=True, choices=HEADS)
+    parser.add_argument("--head", required=True, choices=ALL_HEADS)
     parser.add_argument("--images", required=True, type=Path, metavar="DIR", help="letterboxed images of its size")
     parser.add_output("--output", required=True, metavar="FILE.onnx")
     parser.add_output("--proof", required=True, metavar="FILE.json")
@@ -40,7 +40,7 @@ def main(argv=None):
     save(after, args.output)
     write_json(args.proof, record)
     shapes = [[d.dim_value for d in output.type.tensor_type.shape.dim] for output in after.graph.output]
-    if args.head in DECODED:
+    if args.head in HEADS:
         difference = f"largest difference {record['box_px']:.2g} px, {record['score']:.2g} in scores"
     else:
         difference = f"outputs differ by at most {record['difference']:.2g} of their range"

@@ -15,7 +15,7 @@ from pathlib import Path
 from onnx import TensorProto
 
 from lib.data.imgsz import imgsz_argument
-from lib.detector.head import AS_IS, DECODED
+from lib.detector.head import AS_IS, HEADS
 from lib.graph import families
 from lib.graph.onnx_file import load
 from lib.graph.surgery import as_is
@@ -78,7 +78,7 @@ def head_lines(graph: Graph, form: OutputForm):
     yield f"precision {precision(graph)}"
     for word, text in families.get(form.spec.family.name).described(graph, form).items():
         yield f"{word:<9} {text}"
-    for head in DECODED:
+    for head in HEADS:
         yield f"{head:<9} {passes_line(graph, form, head)}"
     yield f"{AS_IS:<9} {as_is_line(graph)}"
 

@@ -16,7 +16,7 @@ from lib.bundle import program
 from lib.bundle.make import make, read_evaluation
 from lib.bundle.pack import pack
 from lib.data.split import PARTS
-from lib.detector.head import DECODED
+from lib.detector.head import HEADS
 from lib.results import run_files
 from lib.results.choice import focus
 from lib.results.sweep import Variant, variants
@@ -32,7 +32,7 @@ def main(argv=None):
     args = parse(argv)
     cc = program.compiler()
     chosen = variants(args.model, args.imgsz, args.head, args.algorithm, args.max_images)
-    decoded = [variant for variant in chosen if variant.head in DECODED]
+    decoded = [variant for variant in chosen if variant.head in HEADS]
     if not decoded:
         raise UserError(
             f"a bundle holds a decoder, and nothing decodes the head {chosen[0].head}; its .rknn is "

@@ -23,7 +23,7 @@ from lib.convert.comparison import int8_agreement, read_truth
 from lib.convert.conversion import Adapted, Conversion, Request, convert
 from lib.convert.images import ImageChoice, draw_images, noise_images
 from lib.data.imgsz import ImageSize, imgsz_argument
-from lib.detector.head import HEADS
+from lib.detector.head import ALL_HEADS
 from lib.graph.onnx_file import load
 from lib.graph.surgery.fixed_size import fix_size
 from lib.npu import toolkit
@@ -80,7 +80,7 @@ def parse(argv):
                         help="of them, 0: all (default: %(default)s)")  # fmt: skip
     parser.add_argument("--labels", type=Path, metavar="DIR", help="labels in Ultralytics' layout: evaluate mAP too")
     parser.add_argument(
-        "--head", choices=HEADS, help="form of the outputs (default: split, or as_is for no known detector)"
+        "--head", choices=ALL_HEADS, help="form of the outputs (default: split, or as_is for no known detector)"
     )
     parser.add_argument(
         "--platform", choices=toolkit.PLATFORMS, default=Request.platform, help="(default: %(default)s)"
@@ -153,12 +153,13 @@ def choose_images(args, size: ImageSize, scratch: Path) -> ImageChoice:
 
 def cost_lines(conversion: Conversion, args) -> list[str]:
     """Outputs, costs and verdict, as lines for people."""
-    lines = []
+    build, lines = conversion.build, []
+    kinds = {operator.name.partition(":")[2]: operator.dtype for operator in build.operators if operator.is_end}
     for number, tensor in enumerate(read_rknn(conversion.rknn).outputs):
         like = output_likeness(tensor.name, [image.likeness[number] for image in conversion.comparisons])
         likeness = f"cosine {like.cosine:.4f}, signal to noise {like.snr_db:.1f} dB"
-        lines.append(f"output     {tensor.name} {list(tensor.shape)} {tensor.quantization}, {likeness}")
-    build = conversion.build
+        stored = tensor.quantization if tensor.scale is not None else f"{kinds[tensor.name]}, not quantized"
+        lines.append(f"output     {tensor.name} {list(tensor.shape)} {stored}, {likeness}")
     spent = costs(build, args.cma_mb, args.clock_mhz, estimator(MEASURED))
     lines.append(
         f"costs      {build.npu_mcycles:.2f} million cycles of convolutions, "

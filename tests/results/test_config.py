@@ -6,7 +6,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from lib.detector.head import DECODED, HEADS
+from lib.detector.head import ALL_HEADS, HEADS
 from lib.npu.toolkit import ALGORITHMS
 from lib.results.config_problems import problems
 from lib.step.config import with_numbers
@@ -20,7 +20,7 @@ def test_default_config_is_fine():
 
 
 def test_the_schema_allows_the_heads_and_algorithms_that_there_are():
-    for key, heads in (("sweep", HEADS), ("layers", HEADS), ("frontier", DECODED), ("calibration_study", DECODED)):
+    for key, heads in (("sweep", ALL_HEADS), ("layers", ALL_HEADS), ("frontier", HEADS), ("calibration_study", HEADS)):
         for name, known in (("head", heads), ("algorithm", ALGORITHMS)):
             form = SCHEMA["properties"][key]["properties"].get(name, {"enum": list(known)})
             assert form.get("items", form)["enum"] == list(known), (key, name)

@@ -8,7 +8,7 @@ import onnx
 
 from lib.convert.comparison import ImageComparison, compare_precisions
 from lib.data.images import read_image
-from lib.detector.head import AS_IS, DECODED, SPLIT
+from lib.detector.head import AS_IS, HEADS, SPLIT
 from lib.detector.output_spec import OutputSpec
 from lib.graph import families
 from lib.graph.onnx_file import load, save
@@ -89,7 +89,7 @@ def _adapt(request: Request, path: Path) -> Adapted:
     if adapted_spec(model) is None:
         model, _ = simplify(model, images[:PROVEN], request.seed)
     head, stranger = (request.head, None) if request.head else _suitable_head(model)
-    if head in DECODED:
+    if head in HEADS:
         demand_strides(input_size(model))
     model, record = adapt(model, head, images, request.seed)
     save(model, path)

@@ -18,10 +18,10 @@ from lib.data.imgsz import ImageSize
 from lib.step.errors import UserError
 
 EXPORTED, SELECTED, SINGLE, SPLIT, AS_IS = "exported", "selected", "single", "split", "as_is"
-# The heads whose outputs become detections: these have a mAP and a decoder in C, and so a bundle.
-DECODED = (SINGLE, SPLIT)
-# All that surgery gives a graph. A variant without detections has the likeness of its outputs to FP32 in their place.
-HEADS = (*DECODED, AS_IS)
+# The heads of a detector: their outputs become detections, so that they have a mAP, a decoder in C and a bundle.
+HEADS = (SINGLE, SPLIT)
+# All that surgery gives a graph. In place of detections the others have the likeness of their outputs to FP32.
+ALL_HEADS = (*HEADS, AS_IS)
 BOX = 4  # quantities of a box
 
 

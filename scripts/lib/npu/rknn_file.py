@@ -43,9 +43,7 @@ class RknnTensor(NamedTuple):
 
     @property
     def quantization(self) -> str:
-        """Scale and zero point in words."""
-        if self.scale is None:
-            return "not quantized"
+        """Scale and zero point in words; of an output in INT8 alone."""
         return f"scale {self.scale:.6g} zero point {self.zero_point}"
 
 

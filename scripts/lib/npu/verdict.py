@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal, NamedTuple
 
-from lib.detector.head import DECODED, SPLIT
+from lib.detector.head import HEADS, SPLIT
 from lib.npu.build import Build
 from lib.npu.build_log import NPU, Operator
 from lib.npu.timing import Estimator, work_of
@@ -142,7 +142,7 @@ def verdict(build: Build, cma_mb: int, head: str = SPLIT) -> Verdict:
 
     With a `head` that is none of a detector's, no report of a detector that ran says anything of the model.
     """
-    is_detector = head in DECODED
+    is_detector = head in HEADS
     elsewhere = ELSEWHERE if is_detector else ELSEWHERE_AS_IS
     findings = [(finding, True) for rule in REPORTED_RULES if (finding := rule(build))]
     findings += [(finding, False) for rule in inferred_rules(cma_mb) if (finding := rule(build))]

@@ -5,7 +5,7 @@ from pathlib import Path
 from lib.data.imgsz import STRIDE, parse_imgsz
 from lib.data.input_form import InputForm
 from lib.data.sources import DRAWN, missing_checksum
-from lib.detector.head import DECODED
+from lib.detector.head import HEADS
 from lib.npu.timing import CLOCKS, clock
 from lib.step.config import form_problems, nearest
 from lib.step.errors import UserError
@@ -44,7 +44,7 @@ def _relations(config: dict):
                 yield f"{key}.model names '{name}'{nearest(name, sorted(config['models']))}; describe it under models"
             else:
                 yield from _model_problems(name, config["models"][name])
-    swept = STRIDE if set(sweep["head"]) & set(DECODED) else 1  # only detectors have strides
+    swept = STRIDE if set(sweep["head"]) & set(HEADS) else 1  # only detectors have strides
     for key, sizes, multiple in (("sweep", sweep["imgsz"], swept), ("calibration_study", [study["imgsz"]], STRIDE)):
         for size in sizes:
             try:

@@ -3,7 +3,7 @@
 import numpy as np
 import onnx
 
-from lib.detector.head import DECODED
+from lib.detector.head import HEADS
 from lib.detector.output_spec import OutputSpec
 from lib.graph import families
 from lib.graph.onnx_file import metadata
@@ -31,7 +31,7 @@ def adapt(model: onnx.ModelProto, head: str, images: list[np.ndarray], seed: int
     Raises UserError when the graph is no detector of a family in lib.graph.families, of a form that is not handled,
     when an image is not of its size, or when a pass changes what it predicts.
     """
-    if head not in DECODED:
+    if head not in HEADS:
         return leave_as_is(model, images[:PROVEN], seed)
     graph = Graph(model)
     graph.check()
@@ -59,7 +59,7 @@ def adapt(model: onnx.ModelProto, head: str, images: list[np.ndarray], seed: int
 def adapted_spec(model: onnx.ModelProto) -> OutputSpec | None:
     """What an earlier surgery said of the model's outputs, or None."""
     spec = OutputSpec.from_metadata(metadata(model))
-    return spec if spec and spec.head in DECODED else None
+    return spec if spec and spec.head in HEADS else None
 
 
 def passes_of(form: OutputForm, head: str) -> tuple[Pass, ...]:
