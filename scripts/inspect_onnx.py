@@ -17,6 +17,7 @@ from onnx import TensorProto
 from lib.data.imgsz import imgsz_argument
 from lib.detector.head import AS_IS, HEADS
 from lib.graph import families
+from lib.graph.anchor_option import add_anchors_option, with_anchors
 from lib.graph.onnx_file import load
 from lib.graph.surgery import as_is
 from lib.graph.surgery.fixed_size import demand_strides, fix_size
@@ -26,7 +27,7 @@ from lib.graph.surgery.passes import float32_weights
 from lib.graph.surgery.pipeline import adapted_spec, passes_of
 from lib.graph.surgery.simplify import simplify
 from lib.step.arguments import StepParser
-from lib.step.errors import UserError, run_step
+from lib.step.errors import Incomplete, UserError, run_step
 
 
 def main(argv=None):
@@ -36,8 +37,9 @@ def main(argv=None):
     parser.add_argument(
         "--size", type=imgsz_argument, help="WIDTHxHEIGHT or one number, where the model's own is dynamic"
     )
+    add_anchors_option(parser)
     args = parser.parse_args(argv)
-    model = load(args.model)
+    model = with_anchors(load(args.model), args.anchors)
     for line in general(model):
         print(line)
     if done := adapted_spec(model):
@@ -49,6 +51,8 @@ def main(argv=None):
     try:
         demand_strides(size)
         form = families.recognize(graph)
+    except Incomplete:
+        raise
     except UserError as error:
         print(f"precision {precision(graph)}")
         print(f"{AS_IS:<9} {as_is_line(graph)}")

@@ -24,6 +24,7 @@ from lib.convert.conversion import Adapted, Conversion, Request, convert
 from lib.convert.images import ImageChoice, draw_images, noise_images
 from lib.data.imgsz import ImageSize, imgsz_argument
 from lib.detector.head import ALL_HEADS
+from lib.graph.anchor_option import add_anchors_option, with_anchors
 from lib.graph.onnx_file import load
 from lib.graph.surgery.fixed_size import fix_size
 from lib.npu import toolkit
@@ -82,6 +83,7 @@ def parse(argv):
     parser.add_argument(
         "--head", choices=ALL_HEADS, help="form of the outputs (default: split, or as_is for no known detector)"
     )
+    add_anchors_option(parser)
     parser.add_argument(
         "--platform", choices=toolkit.PLATFORMS, default=Request.platform, help="(default: %(default)s)"
     )
@@ -105,7 +107,7 @@ def parse(argv):
 
 def run(args, scratch: Path) -> None:
     """Convert, and say what became of it; --output appears at the end, when all went well."""
-    model, size = fix_size(load(args.model), args.size)
+    model, size = fix_size(with_anchors(load(args.model), args.anchors), args.size)
     images = choose_images(args, size, scratch)
     request = Request(
         model,

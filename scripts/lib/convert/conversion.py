@@ -22,7 +22,7 @@ from lib.graph.surgery.simplify import simplify
 from lib.npu import toolkit
 from lib.npu.build import Build
 from lib.npu.verdict import Verdict, verdict
-from lib.step.errors import UserError
+from lib.step.errors import Incomplete, UserError
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,8 @@ def _suitable_head(model: onnx.ModelProto) -> tuple[str, str | None]:
     try:
         demand_strides(input_size(model))
         families.recognize(Graph(model))
+    except Incomplete as error:
+        raise Incomplete(f"{error}; or convert it with --head {AS_IS}") from None
     except UserError as error:
         return AS_IS, str(error)
     return SPLIT, None

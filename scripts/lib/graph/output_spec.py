@@ -12,7 +12,7 @@ from lib.graph.input_convention import recognized
 from lib.graph.onnx_file import load, metadata
 from lib.graph.surgery.as_is import is_as_is
 from lib.graph.surgery.output_form import OutputForm
-from lib.step.errors import UserError
+from lib.step.errors import Incomplete, UserError
 
 
 def output_form_of(model: onnx.ModelProto) -> OutputForm:
@@ -50,12 +50,14 @@ def detector_spec(path: Path, names: list[str]) -> OutputSpec:
 
 
 def undecoded(path: Path) -> str | None:
-    """Why nothing decodes the outputs of the file `path`; None where something does."""
+    """Why nothing decodes the outputs of the file `path`; None where something does, or would with what is missing."""
     model = load(path)
     if is_as_is(model):
         return f"nothing decodes the head '{AS_IS}'"
     try:
         output_form_of(model)
+    except Incomplete:
+        return None
     except UserError as error:
         return f"no detector of a known family: {error}"
     return None
