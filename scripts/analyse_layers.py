@@ -13,10 +13,11 @@ from pathlib import Path
 
 from lib import tasks
 from lib.accuracy.inference import evaluation_images
-from lib.data.calibration import calibration_images
+from lib.data.calibration import calibration_in_form
 from lib.data.images import read_image
 from lib.data.letterbox import letterbox
 from lib.data.names import read_names
+from lib.graph.input_form import input_form_of
 from lib.graph.onnx_file import load
 from lib.graph.output_spec import detector_spec
 from lib.graph.surgery.as_is import is_as_is
@@ -45,11 +46,15 @@ def main(argv=None):
     parser.add_output("--csv", required=True, metavar="FILE.csv")
     parser.add_output("--plot", required=True, metavar="FILE.png")
     args = parser.parse_args(argv)
-    calibration = calibration_images(args.calibration)
     names = read_names(args.names)
     image = image_to_analyse(args.onnx, args.dataset, names)
-    fitted, _ = letterbox(read_image(image), input_size(load(args.onnx)))
-    with toolkit.quantized(args.onnx, calibration, args.platform, args.algorithm) as session:
+    model = load(args.onnx)
+    form, imgsz = input_form_of(model), input_size(model)
+    fitted, _ = letterbox(read_image(image), imgsz, form)
+    with (
+        calibration_in_form(args.calibration, args.dataset / "images", imgsz, form) as calibration,
+        toolkit.quantized(args.onnx, calibration, args.platform, args.algorithm, form) as session,
+    ):
         table = session.analyse(fitted)
     write_text(args.csv, to_csv(frame(LAYER_COLUMNS, table.itertuples())))
     title = " ".join([*args.onnx.with_suffix("").parts[-3:], args.algorithm])

@@ -19,12 +19,14 @@ from lib.accuracy.detection_set import write_detections
 from lib.accuracy.inference import detect_all, evaluation_images
 from lib.accuracy.likeness import compare_outputs
 from lib.accuracy.undecoded_set import UndecodedSet, write_undecoded
-from lib.data.calibration import calibration_images
+from lib.data.calibration import calibration_in_form
 from lib.data.names import read_names
 from lib.data.split import PARTS
+from lib.graph.input_form import input_form_of
 from lib.graph.onnx_file import load
 from lib.graph.output_spec import detector_spec, undecoded
 from lib.graph.surgery.as_is import is_as_is
+from lib.graph.surgery.proof import input_size
 from lib.npu import toolkit
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
@@ -35,21 +37,23 @@ from lib.step.supervisor import supervise
 def main(argv=None):
     """Run the step."""
     args = parse(argv)
-    calibration = calibration_images(args.calibration)
     images = evaluation_images(args.dataset, args.part)
-    as_is = is_as_is(load(require(args.onnx, "model")))
-    outputs = None if as_is else detector_spec(args.onnx, read_names(args.names))
-    with toolkit.quantized(args.onnx, calibration, args.platform, args.algorithm) as session:
+    model = load(require(args.onnx, "model"))
+    outputs = None if is_as_is(model) else detector_spec(args.onnx, read_names(args.names))
+    form, imgsz = input_form_of(model), input_size(model)
+    with (
+        calibration_in_form(args.calibration, args.dataset / "images", imgsz, form) as calibration,
+        toolkit.quantized(args.onnx, calibration, args.platform, args.algorithm, form) as session,
+    ):
         build = session.export(args.output)
         build.write(args.build)
         megabytes = build.rknn_bytes / 1e6
         say(f"built {args.output}: {megabytes:.2f} MB for {args.platform}, {len(calibration)} calibration images")
-        title = f"INT8 {args.onnx.stem}"
+        title = f"INT8 {args.onnx.stem} {imgsz}"
         if outputs is None:
             say(compared(args, session, images, title))
         else:
-            title += f" {outputs.imgsz}"
-            detections = detect_all(session.simulate, outputs, images, args.processes, title)
+            detections = detect_all(session.simulate, outputs, images, args.processes, title, form)
             write_detections(args.detections, detections)
             say(f"detected {args.detections}: {detections.count()} in {len(images)} images")
 

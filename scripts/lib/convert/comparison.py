@@ -12,6 +12,7 @@ from lib.accuracy.likeness import ImageLikeness, image_likeness
 from lib.accuracy.matching import SURE, found_again
 from lib.data.images import read_image
 from lib.data.imgsz import ImageSize
+from lib.data.input_form import InputForm
 from lib.data.letterbox import letterbox
 from lib.detector.instances import Instances, nothing
 from lib.detector.output_spec import OutputSpec
@@ -42,19 +43,21 @@ class Int8Agreement:
 
 
 def compare_precisions(
-    onnx: Path, session: Session, imgsz: ImageSize, outputs: OutputSpec | None, images: list[Path]
+    onnx: Path, session: Session, imgsz: ImageSize, outputs: OutputSpec | None, form: InputForm, images: list[Path]
 ) -> list[ImageComparison]:
-    """Each image through the ONNX in FP32 and through the session's simulator."""
+    """Each image, in `form`, through the ONNX in FP32 and through the session's simulator."""
     runners = partial(_runners, onnx, session)
-    return over_images(runners, partial(_compare, imgsz, outputs), images, 1, "FP32 and INT8")
+    return over_images(runners, partial(_compare, imgsz, outputs, form), images, 1, "FP32 and INT8")
 
 
 def _runners(onnx: Path, session: Session) -> tuple:
     return onnx_runner(onnx), session.simulate()
 
 
-def _compare(imgsz: ImageSize, outputs: OutputSpec | None, runners: tuple, path: Path) -> ImageComparison:
-    fitted, fit = letterbox(read_image(path), imgsz)
+def _compare(
+    imgsz: ImageSize, outputs: OutputSpec | None, form: InputForm, runners: tuple, path: Path
+) -> ImageComparison:
+    fitted, fit = letterbox(read_image(path), imgsz, form)
     raw = [run(fitted) for run in runners]
     instances = (tasks.get(outputs.task).instances(outputs, of_model, fit) if outputs else None for of_model in raw)
     likeness = tuple(image_likeness(*pair) for pair in zip(*raw, strict=True))

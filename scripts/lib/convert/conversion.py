@@ -7,10 +7,11 @@ from pathlib import Path
 import onnx
 
 from lib.convert.comparison import ImageComparison, compare_precisions
-from lib.data.images import read_image
+from lib.data.images import read_fitted
 from lib.detector.head import AS_IS, HEADS, SPLIT
 from lib.detector.output_spec import OutputSpec
 from lib.graph import families
+from lib.graph.input_form import input_form_of
 from lib.graph.onnx_file import load, save
 from lib.graph.output_spec import class_names, output_spec_of
 from lib.graph.surgery.as_is import is_as_is
@@ -31,7 +32,7 @@ class Request:
 
     model: onnx.ModelProto  # of one fixed size; as exported, or with `head` from an earlier surgery
     head: str | None  # None: what suits the model, `split` for a detector of a known family, else `as_is`
-    calibration: tuple[Path, ...]  # files of the model's size, letterboxed already
+    calibration: tuple[Path, ...]  # files of the model's size, in the form of its input
     compared: tuple[Path, ...] = ()  # images of any size to compare INT8 with FP32 on
     proven_on_noise: bool = False  # alone; else on images of the calibration too
     platform: str = "rv1106"
@@ -73,18 +74,20 @@ def convert(request: Request, folder: Path, when_adapted: Callable[[Adapted], No
     if when_adapted:
         when_adapted(adapted)
     rknn = folder / "model.rknn"
-    with toolkit.quantized(adapted.onnx, list(request.calibration), request.platform, request.algorithm) as session:
+    form, calibration = input_form_of(request.model), list(request.calibration)
+    with toolkit.quantized(adapted.onnx, calibration, request.platform, request.algorithm, form) as session:
         build = session.export(rknn)
         judged = verdict(build, request.cma_mb, adapted.head)
-        images, size = list(request.compared), input_size(load(adapted.onnx))
-        comparisons = compare_precisions(adapted.onnx, session, size, adapted.outputs, images) if images else []
+        images, size, outputs = list(request.compared), input_size(load(adapted.onnx)), adapted.outputs
+        comparisons = compare_precisions(adapted.onnx, session, size, outputs, form, images) if images else []
     return Conversion(adapted, rknn, build, judged, comparisons)
 
 
 def _adapt(request: Request, path: Path) -> Adapted:
     """Simplification and surgery; the adapted model is written to `path`."""
-    images = [] if request.proven_on_noise else [read_image(image) for image in request.calibration[:MEASURED]]
-    model = request.model
+    model, depth = request.model, input_form_of(request.model).depth
+    measured = [] if request.proven_on_noise else request.calibration[:MEASURED]
+    images = [read_fitted(image, depth) for image in measured]
     # A model that went through surgery already was simplified before it, and is left alone.
     if adapted_spec(model) is None:
         model, _ = simplify(model, images[:PROVEN], request.seed)
