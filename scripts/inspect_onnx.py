@@ -54,8 +54,8 @@ def main(argv=None):
     simplified, _ = simplify(fixed, [], seed=0)
     graph = Graph(simplified)
     try:
-        demand_strides(size)
         form = families.recognize(graph)
+        demand_strides(size)
     except Incomplete:
         raise
     except UserError as error:

@@ -107,8 +107,8 @@ def _suitable_head(model: onnx.ModelProto) -> tuple[str, str | None]:
     if spec := adapted_spec(model):
         return spec.head, None
     try:
-        demand_strides(input_size(model))
         families.recognize(Graph(model))
+        demand_strides(input_size(model))
     except Incomplete as error:
         raise Incomplete(f"{error}; or convert it with --head {AS_IS}") from None
     except UserError as error:
