@@ -24,8 +24,9 @@ from lib.results.plots import layer_errors
 from lib.results.table import frame, to_csv
 from lib.step.arguments import StepParser
 from lib.step.console import say
-from lib.step.errors import UserError, run_step
+from lib.step.errors import UserError
 from lib.step.files import require, write_text
+from lib.step.supervisor import supervise
 
 
 def main(argv=None):
@@ -57,4 +58,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    sys.exit(run_step(main))
+    sys.exit(supervise(main))

@@ -15,7 +15,8 @@ from lib.accuracy.detection_set import write_detections
 from lib.accuracy.inference import detect_all, evaluation_images, onnx_runner
 from lib.data.names import read_names
 from lib.data.split import PARTS
-from lib.graph.output_spec import detector_spec
+from lib.graph.output_spec import detector_form
+from lib.graph.surgery.output_form import OutputForm
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
 from lib.step.errors import run_step
@@ -33,11 +34,17 @@ def main(argv=None):
     parser.add_output("--detections", required=True, metavar="FILE.npz")
     args = parser.parse_args(argv)
     images = evaluation_images(args.dataset, args.part)
-    outputs = detector_spec(require(args.onnx, "model"), read_names(args.names))
-    title = f"FP32 {args.onnx.stem} {outputs.imgsz}"
-    detections = detect_all(partial(onnx_runner, args.onnx), outputs, images, args.processes, title)
+    form = detector_form(require(args.onnx, "model"), read_names(args.names))
+    title = f"FP32 {args.onnx.stem} {form.spec.imgsz}"
+    detections = detect_all(partial(start, args.onnx, form), form.spec, images, args.processes, title)
     write_detections(args.detections, detections)
     say(f"detected {args.detections}: {detections.count()} in {len(images)} images")
+
+
+def start(onnx: Path, form: OutputForm):
+    """A function uint8 RGB [H, W, 3] → outputs in FP32 as the form's spec says that they are."""
+    run = onnx_runner(onnx, form.names)
+    return lambda image: form.undone(run(image))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so 
 from pathlib import Path
 
 from lib.detector.head import HEADS
+from lib.graph.input_form import input_form_of
 from lib.graph.onnx_file import load, save
 from lib.graph.surgery.pipeline import MEASURED, adapt
 from lib.graph.surgery.proof import proof_images
@@ -33,7 +34,8 @@ def main(argv=None):
     parser.add_output("--output", required=True, metavar="FILE.onnx")
     parser.add_output("--proof", required=True, metavar="FILE.json")
     args = parser.parse_args(argv)
-    after, record = adapt(load(args.onnx), args.head, proof_images(args.images, MEASURED), seed=0)
+    model = load(args.onnx)
+    after, record = adapt(model, args.head, proof_images(args.images, input_form_of(model), MEASURED), seed=0)
     save(after, args.output)
     write_json(args.proof, record)
     shapes = [[d.dim_value for d in output.type.tensor_type.shape.dim] for output in after.graph.output]

@@ -6,6 +6,7 @@ mAP. Without --dataset it calibrates on noise, which costs accuracy.
 """
 
 import sys
+import tempfile
 
 sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
 
@@ -28,9 +29,9 @@ from lib.npu.rknn_file import read_rknn
 from lib.step import console
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
-from lib.step.errors import ToolkitError, UserError, run_step
+from lib.step.errors import ToolkitError, UserError
 from lib.step.files import whole
-from lib.step.scratch import scratch_folder
+from lib.step.supervisor import supervise
 
 COMPARED = 64  # images, where there are no labels
 NOISE = 16  # images at most, where there are no images at all
@@ -40,7 +41,8 @@ RESAMPLES = 1000  # of the images, for the interval of what INT8 keeps
 def main(argv=None):
     """Run the command."""
     args = parse(argv)
-    with scratch_folder() as scratch:
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
         # A failure quotes the last lines of the toolkit's output, so it goes to a file in any case.
         console.log_to(args.log or str(scratch / "log"))
         try:
@@ -188,4 +190,4 @@ def complaints(log: Path) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(run_step(main))
+    sys.exit(supervise(main))

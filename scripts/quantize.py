@@ -23,8 +23,8 @@ from lib.graph.output_spec import detector_spec
 from lib.npu import toolkit
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
-from lib.step.errors import run_step
 from lib.step.files import require
+from lib.step.supervisor import supervise
 
 
 def main(argv=None):
@@ -62,4 +62,4 @@ def parse(argv):
 
 
 if __name__ == "__main__":
-    sys.exit(run_step(main))
+    sys.exit(supervise(main))

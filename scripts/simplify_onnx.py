@@ -9,6 +9,7 @@ sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so 
 
 from pathlib import Path
 
+from lib.graph.input_form import input_form_of
 from lib.graph.onnx_file import load, save
 from lib.graph.surgery.proof import proof_images
 from lib.graph.surgery.simplify import simplify
@@ -25,7 +26,7 @@ def main(argv=None):
     parser.add_output("--output", required=True, metavar="FILE.onnx")
     args = parser.parse_args(argv)
     exported = load(args.onnx)
-    simplified, difference = simplify(exported, proof_images(args.images), seed=0)
+    simplified, difference = simplify(exported, proof_images(args.images, input_form_of(exported)), seed=0)
     save(simplified, args.output)
     say(
         f"simplified {args.output}: {len(exported.graph.node)} to {len(simplified.graph.node)} nodes, "

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from lib.data.imgsz import ImageSize, parse_imgsz
-from lib.data.letterbox import GREY, letterbox
+from lib.data.input_form import GREY
+from lib.data.letterbox import letterbox
 from lib.step.errors import UserError
 
 SIZE = ImageSize(96, 64)

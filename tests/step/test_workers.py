@@ -70,3 +70,9 @@ def test_workers_end_when_their_step_is_killed(command, tmp_path):
     while not all(map(is_gone, workers)):
         assert time.monotonic() < deadline, "orphans"
         time.sleep(0.1)
+
+
+def test_a_worker_that_dies_of_a_fault_is_not_told_as_lack_of_memory():
+    fault = OVER_IMAGES.replace("time.sleep(100)", "__import__('ctypes').string_at(0)")
+    step = subprocess.run([sys.executable, "-c", fault, ROOT / "scripts"], capture_output=True, text=True, timeout=60)
+    assert "UserError: a worker process died of SIGSEGV (Segmentation fault)" in step.stderr

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 from conftest import CUT, ROOT
@@ -88,6 +90,13 @@ def last_bytes(path):
     path.write_bytes(path.read_bytes()[:-3])
 
 
+def one_bit(path):
+    """Flip a bit in the middle: of an ONNX, in a weight, so that it is a valid model still."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
 def emptied(path):
     path.write_bytes(b"")
 
@@ -113,7 +122,11 @@ DAMAGE = [
     ("dataset/labels/*.txt", removed, evaluate),
     ("onnx/parts4/96/exported.onnx", half, simplify),
     ("onnx/parts4/96/exported.onnx", last_bytes, simplify),
+    ("onnx/parts4/96/exported.onnx", one_bit, simplify),
     ("onnx/parts4/96/simplified.onnx", half, surgery),
+    ("onnx/parts4/96/simplified.onnx", one_bit, surgery),
+    ("onnx/parts4/96/split.onnx", one_bit, detect),
+    ("onnx/parts4/96/split.onnx", one_bit, quantize),
     ("onnx/parts4/96/split.onnx", half, detect),
     ("onnx/parts4/96/split.onnx", half, quantize),
     ("onnx/parts4/96/split.onnx", emptied, detect),
@@ -170,3 +183,28 @@ def test_the_undamaged_run_passes_all_of_these_steps(copy, tmp_path, step):
     for reader in (letterbox, sample, evaluate, judge, collect, report):
         done = step(*reader(copy, tmp_path))
         assert done.returncode == 0, (reader.__name__, done.stderr)
+
+
+ABORTS = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+import rknn.api, quantize
+def build(self, **_):
+    os.write(1, b"terminate called: squeezed bytes overflow\\n")
+    os.abort()
+rknn.api.RKNN.build = build
+sys.argv = sys.argv[1:]
+sys.exit(quantize.supervise(quantize.main))
+"""
+
+
+def test_a_toolkit_that_aborts_is_one_sentence_with_its_last_lines(copy, tmp_path):
+    command = [sys.executable, "-c", ABORTS, ROOT / "scripts", *map(str, quantize(copy, tmp_path)[1:])]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert (
+        done.stderr.startswith("error: SIGABRT (Aborted) ended the step while building ")
+        and "split.onnx" in done.stderr
+    )
+    assert done.stderr.rstrip().endswith("terminate called: squeezed bytes overflow")
+    assert not [path.name for path in tmp_path.rglob("*") if path.name != "log"]

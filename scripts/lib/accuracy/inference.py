@@ -4,7 +4,7 @@ import os
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import cached_property, partial
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 
 import cv2
@@ -18,11 +18,11 @@ from lib.data.manifest import check_manifest
 from lib.data.split import PARTS, read_split
 from lib.detector.instances import Instances
 from lib.detector.output_spec import OutputSpec
-from lib.graph.onnx_session import infer, open_session, to_tensor
+from lib.graph.onnx_session import infer_image, open_session
 from lib.step import console
 from lib.step.errors import UserError
 from lib.step.files import require
-from lib.step.workers import WORKER_KILLED, end_with
+from lib.step.workers import death_of, end_with
 
 
 def evaluation_images(dataset: Path, part: str) -> list[Path]:
@@ -36,10 +36,13 @@ def evaluation_images(dataset: Path, part: str) -> list[Path]:
     return [images / name for name in names]
 
 
-def onnx_runner(path: Path):
-    """A function uint8 RGB [H, W, 3] → raw outputs in FP32, by onnxruntime on one thread."""
+def onnx_runner(path: Path, names: tuple[str, ...] | None = None):
+    """A function uint8 [H, W, C] in the model's channels → raw outputs in FP32, by onnxruntime on one thread.
+
+    Those of `names`, or all.
+    """
     session = open_session(path)
-    return lambda image: infer(session, to_tensor(image))
+    return lambda image: infer_image(session, image, names)
 
 
 def detect_all(start, outputs: OutputSpec, images: list[Path], processes: int, title: str) -> DetectionSet:
@@ -67,12 +70,15 @@ def over_images(start, work, images: list[Path], processes: int, title: str) -> 
     workers = ProcessPoolExecutor(
         min(processes, len(images)), get_context("fork"), initializer=_join, initargs=(os.getpid(), start, work)
     )
+    pool = []
     try:
+        workers.submit(os.getpid)  # starts all of them
+        pool = active_children()
         done = workers.map(_work, images)
         # The bar starts after the workers: it brings a thread along.
         return list(tqdm(done, title, len(images), file=console.terminal(), disable=None))
     except BrokenProcessPool:
-        raise UserError(WORKER_KILLED) from None
+        raise UserError(death_of(pool)) from None
     finally:
         workers.shutdown(cancel_futures=True)
 

@@ -4,7 +4,7 @@ from lib import tasks
 from lib.accuracy.metrics import Metrics
 from lib.bundle.contract import Accuracy, Contract, InputSpec, LetterboxSpec, OutputTensor, Thresholds
 from lib.data.imgsz import ImageSize
-from lib.data.letterbox import GREY
+from lib.data.input_form import GREY
 from lib.detector import families
 from lib.detector.head import SINGLE
 from lib.detector.nms import IOU, MOST

@@ -1,7 +1,7 @@
 """Letterbox: fit an image into the network's input without changing its shape, the rest filled with grey.
 
 As Ultralytics' `LetterBox` does it (ultralytics/data/augment.py): the scale may enlarge, sizes and borders are
-rounded to pixels, the image sits in the middle.
+rounded to pixels, the image sits in the middle. A model's InputForm may want another place, or the image stretched.
 """
 
 from dataclasses import dataclass
@@ -10,47 +10,72 @@ import cv2
 import numpy as np
 
 from lib.data.imgsz import ImageSize
-
-GREY = 114
+from lib.data.input_form import InputForm
 
 
 @dataclass(frozen=True)
 class Letterbox:
-    """How one image of `source` pixels (width, height) lies in the input: `input = image * scale + (left, top)`."""
+    """How one image of `source` pixels (width, height) lies in the input: `input = image * scale + (left, top)`.
+
+    `scale_y` is that of y where it has another: a stretched image.
+    """
 
     source: tuple[int, int]
     scale: float
     left: int
     top: int
+    scale_y: float | None = None
+
+    @property
+    def scales(self) -> tuple[float, float]:
+        """The scales of x and y."""
+        return self.scale, self.scale if self.scale_y is None else self.scale_y
 
     @property
     def resized(self) -> tuple[int, int]:
         """Width and height that the image has in the input."""
-        width, height = self.source
-        return max(1, round(width * self.scale)), max(1, round(height * self.scale))
+        width, height = (max(1, round(side * scale)) for side, scale in zip(self.source, self.scales))
+        return width, height
 
     def to_image(self, boxes: np.ndarray) -> np.ndarray:
         """Boxes x1, y1, x2, y2 [n, 4] from input pixels to pixels of the image, cut at its edges."""
         width, height = self.source
-        shifted = (boxes - (self.left, self.top, self.left, self.top)) / self.scale
+        shifted = (boxes - (self.left, self.top, self.left, self.top)) / (*self.scales, *self.scales)
         return np.clip(shifted, 0, (width, height, width, height))
 
 
-def fit_of(source: tuple[int, int], imgsz: ImageSize) -> Letterbox:
-    """How an image of `source` pixels (width, height) is fitted into the input."""
-    scale = min(imgsz.width / source[0], imgsz.height / source[1])
-    inner = Letterbox(source, scale, 0, 0).resized
+def fit_of(source: tuple[int, int], imgsz: ImageSize, form: InputForm | None = None) -> Letterbox:
+    """How an image of `source` pixels (width, height) is fitted into the input of a model of that form."""
+    place = (form or InputForm()).letterbox
+    across, down = imgsz.width / source[0], imgsz.height / source[1]
+    if place == "stretch":
+        return Letterbox(source, across, 0, 0, down)
+    fit = Letterbox(source, min(across, down), 0, 0)
+    if place == "top_left":
+        return fit
+    width, height = fit.resized
     # Ultralytics rounds the half border down on the left and top (`dw - 0.1`), the odd pixel goes right and below.
-    return Letterbox(source, scale, (imgsz.width - inner[0]) // 2, (imgsz.height - inner[1]) // 2)
+    return Letterbox(source, fit.scale, (imgsz.width - width) // 2, (imgsz.height - height) // 2)
 
 
-def letterbox(image: np.ndarray, imgsz: ImageSize) -> tuple[np.ndarray, Letterbox]:
-    """Fit `image` (uint8 RGB [h, w, 3]) into uint8 RGB [imgsz.height, imgsz.width, 3]."""
+def letterbox(image: np.ndarray, imgsz: ImageSize, form: InputForm | None = None) -> tuple[np.ndarray, Letterbox]:
+    """Fit `image` (uint8 RGB [h, w, 3]) into uint8 [imgsz.height, imgsz.width, C] as the form of a model says.
+
+    The channels are in the network's order: what is returned is what the network is given, save its normalization.
+    """
+    form = form or InputForm()
     height, width = image.shape[:2]
-    fit = fit_of((width, height), imgsz)
+    fit = fit_of((width, height), imgsz, form)
     inner = fit.resized
     if inner != (width, height):
         image = cv2.resize(image, inner, interpolation=cv2.INTER_LINEAR)
-    fitted = np.full((imgsz.height, imgsz.width, 3), GREY, np.uint8)
-    fitted[fit.top : fit.top + inner[1], fit.left : fit.left + inner[0]] = image
+    fitted = np.full((imgsz.height, imgsz.width, form.depth), form.fill, np.uint8)
+    fitted[fit.top : fit.top + inner[1], fit.left : fit.left + inner[0]] = in_channels(image, form)
     return fitted, fit
+
+
+def in_channels(image: np.ndarray, form: InputForm) -> np.ndarray:
+    """An image uint8 RGB [h, w, 3] with the channels of `form`; grey as OpenCV weighs it (ITU-R BT.601)."""
+    if form.channels == "grey":
+        return cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)[:, :, None]
+    return image[:, :, ::-1] if form.channels == "bgr" else image

@@ -1,5 +1,11 @@
-"""Reading and writing ONNX files."""
+"""Reading and writing ONNX files.
 
+A file that a step writes ends in a seal: the metadata entry SEAL with the SHA-256 of all bytes before it. Protocol
+Buffers merge what is written one after the other (https://protobuf.dev/programming-guides/encoding/#last-one-wins), so
+any other program reads the file as one model with that entry.
+"""
+
+import hashlib
 from pathlib import Path
 
 import onnx
@@ -8,9 +14,14 @@ from google.protobuf.message import DecodeError
 from lib.step.errors import UserError
 from lib.step.files import whole
 
+SEAL = "rv1106.sha256"
+
 
 def load(path) -> onnx.ModelProto:
-    """The model in the file `path`. Raises UserError when it is missing, damaged or no ONNX."""
+    """The model in the file `path`, without its seal.
+
+    Raises UserError when it is missing, damaged, no ONNX, or not as the step that sealed it left it.
+    """
     try:
         model = onnx.load(str(path))
         onnx.checker.check_model(model)
@@ -20,6 +31,7 @@ def load(path) -> onnx.ModelProto:
         raise UserError(
             f"{path} is no valid ONNX model: {(str(error) or type(error).__name__).splitlines()[0]}"
         ) from None
+    _unseal(model, path)
     return model
 
 
@@ -29,6 +41,27 @@ def metadata(model: onnx.ModelProto) -> dict[str, str]:
 
 
 def save(model: onnx.ModelProto, path) -> None:
-    """Write `model` to `path`, whole or not at all."""
+    """Write `model` to `path` and seal it, whole or not at all."""
+    content = model.SerializeToString(deterministic=True)
     with whole(path) as part:
-        Path(part).write_bytes(model.SerializeToString(deterministic=True))
+        Path(part).write_bytes(content + _seal(content))
+
+
+def _seal(content: bytes) -> bytes:
+    seal = onnx.ModelProto()
+    seal.metadata_props.add(key=SEAL, value=hashlib.sha256(content).hexdigest())
+    return seal.SerializeToString()
+
+
+def _unseal(model: onnx.ModelProto, path) -> None:
+    """Take the seal off `model`, which was read from `path`. Raises UserError when it is not that of the file."""
+    if SEAL not in metadata(model):
+        return
+    seal = len(_seal(b""))
+    content = Path(path).read_bytes()
+    if content[-seal:] != _seal(content[:-seal]):
+        raise UserError(
+            f"{path} was changed after a step wrote it; delete it and run again; or, if you changed it, remove "
+            f"its metadata entry {SEAL}"
+        )
+    model.metadata_props.pop()

@@ -3,6 +3,7 @@
 import numpy as np
 import onnxruntime
 
+from lib.data.input_form import InputForm
 from lib.step.errors import UserError
 
 
@@ -19,9 +20,15 @@ def open_session(model) -> onnxruntime.InferenceSession:
         raise UserError(f"onnxruntime cannot load {name}: {str(error).splitlines()[0]}") from None
 
 
-def to_tensor(image: np.ndarray) -> np.ndarray:
-    """uint8 RGB [H, W, 3] to the network's input: float32 [1, 3, H, W], 0..1."""
-    return np.ascontiguousarray(image.transpose(2, 0, 1)[None], dtype=np.float32) / 255
+def to_tensor(image: np.ndarray, form: InputForm | None = None) -> np.ndarray:
+    """uint8 [H, W, C] in the channels of `form` to the network's input: float32 [1, C, H, W], by default 0..1."""
+    return np.ascontiguousarray((form or InputForm()).normalized(image).transpose(2, 0, 1)[None])
+
+
+def session_input_form(session: onnxruntime.InferenceSession) -> InputForm:
+    """The form that a session's model wants images in, as lib.graph.input_form says of the model."""
+    form = InputForm.from_metadata(session.get_modelmeta().custom_metadata_map)
+    return form or (InputForm(channels="grey") if session.get_inputs()[0].shape[1:2] == [1] else InputForm())
 
 
 def infer(session: onnxruntime.InferenceSession, tensor: np.ndarray, outputs=None) -> list[np.ndarray]:
@@ -29,3 +36,8 @@ def infer(session: onnxruntime.InferenceSession, tensor: np.ndarray, outputs=Non
     [given] = session.get_inputs()
     half = given.type == "tensor(float16)"
     return session.run(outputs, {given.name: tensor.astype(np.float16) if half else tensor})
+
+
+def infer_image(session: onnxruntime.InferenceSession, image: np.ndarray, outputs=None) -> list[np.ndarray]:
+    """`infer` for uint8 [H, W, C] in the channels that the session's model wants."""
+    return infer(session, to_tensor(image, session_input_form(session)), outputs)

@@ -1,5 +1,6 @@
 """What an ONNX says of its outputs: in its metadata, where surgery wrote it, or by its structure as exported."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -13,25 +14,38 @@ from lib.graph.surgery.output_form import OutputForm
 from lib.step.errors import UserError
 
 
-def output_spec_of(model: onnx.ModelProto) -> OutputSpec:
-    """What the outputs of a model mean, exported or adapted.
+def output_form_of(model: onnx.ModelProto) -> OutputForm:
+    """What the outputs of a model mean, and how they leave it, exported or adapted.
 
-    Raises UserError when it is no detector of a known family, or when its outputs take surgery to be read.
+    Raises UserError when it is no detector of a known family.
     """
     if spec := OutputSpec.from_metadata(metadata(model)):
-        return spec
-    form = families.recognize(Graph(model))
-    if form != OutputForm(form.spec):
-        raise UserError("the model's outputs are neither as exported nor as surgery leaves them; give it surgery first")
-    return form.spec
+        return OutputForm(spec)
+    return families.recognize(Graph(model))
+
+
+def output_spec_of(model: onnx.ModelProto) -> OutputSpec:
+    """What the outputs of a model mean. Raises UserError as `output_form_of` does."""
+    return output_form_of(model).spec
+
+
+def detector_form(path: Path, names: list[str]) -> OutputForm:
+    """`output_form_of` the file `path`. Raises UserError when it does not score one class a name, too."""
+    form = output_form_of(load(path))
+    if form.spec.classes != len(names):
+        raise UserError(f"{path} scores {form.spec.classes} classes, the data set has {len(names)} names")
+    return form
 
 
 def detector_spec(path: Path, names: list[str]) -> OutputSpec:
-    """`output_spec_of` the file `path`. Raises UserError when it does not score one class a name, too."""
-    spec = output_spec_of(load(path))
-    if spec.classes != len(names):
-        raise UserError(f"{path} scores {spec.classes} classes, the data set has {len(names)} names")
-    return spec
+    """The spec of `detector_form`, of a model whose outputs are as surgery leaves them.
+
+    Raises UserError as it does, and when the outputs take surgery to be read.
+    """
+    form = detector_form(path, names)
+    if replace(form, input=None) != OutputForm(form.spec):
+        raise UserError("the model's outputs are neither as exported nor as surgery leaves them; give it surgery first")
+    return form.spec
 
 
 def class_names(model: onnx.ModelProto) -> list[str]:

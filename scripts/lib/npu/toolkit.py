@@ -22,6 +22,7 @@ from lib.npu.deferred_torch import deferred_torch
 from lib.step import console
 from lib.step.errors import ToolkitError
 from lib.step.files import whole
+from lib.step.supervisor import doing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,14 +56,17 @@ class Session:
         """Write the model to the `.rknn` file `output`; its facts. Raises ToolkitError as `log` does, before."""
         log = self.log
         with whole(output) as part:
+            doing(f"writing {output}")
             _demand(f"it cannot write {output}", self._rknn.export_rknn, str(part))
         return Build.of(log, version(), self._platform, output.stat().st_size)
 
     def simulate(self):
         """A function uint8 RGB [H, W, 3] → list of float32 outputs, dequantized, on the toolkit's simulator."""
+        doing("starting the simulator")
         _demand("the simulator does not start", self._rknn.init_runtime)
 
         def run(image: np.ndarray) -> list[np.ndarray]:
+            doing("simulating")
             outputs = self._rknn.inference(inputs=[image[None]], data_format=["nhwc"])
             if outputs is None:
                 raise ToolkitError("rknn-toolkit2: the simulator gave no outputs")
@@ -82,6 +86,7 @@ class Session:
             path = Path(scratch, "image.png")
             write_image(path, image)
             failure = "the per-layer analysis failed"
+            doing("analysing layers")
             _demand(failure, self._rknn.accuracy_analysis, inputs=[str(path)], output_dir=scratch)
             return read_layer_errors(Path(scratch, "error_analysis.txt").read_text(encoding="utf-8"))
 
@@ -105,7 +110,9 @@ def quantized(model: Path, images: list[Path], platform: str, algorithm: str):
             dataset = Path(scratch, "images.txt")
             dataset.write_text("".join(f"{link.name}\n" for link in links), encoding="ascii")
             with _inside(scratch):
+                doing(f"reading {model}")
                 _demand(f"it cannot read {model}", rknn.load_onnx, model=str(onnx))
+                doing(f"building {model}")
                 _demand(f"the build of {model} failed", rknn.build, do_quantization=True, dataset=str(dataset))
             session = Session(rknn, platform, printed())
         yield session

@@ -19,6 +19,7 @@ from pathlib import Path
 
 _IOLBF = 1  # glibc's stdio.h
 _log: Path | None = None
+_captured: Path | None = None
 _terminal = sys.stderr
 
 
@@ -67,6 +68,7 @@ def captured():
 
     It goes to the log as ever. Where there is none it reaches the terminal when this ends.
     """
+    global _captured
     if _log is not None:
         yield partial(_printed, _log, _log.stat().st_size)
         return
@@ -74,9 +76,11 @@ def captured():
         path = Path(folder, "printed")
         before = [os.dup(1), os.dup(2)]
         _redirect_to(path)
+        _captured = path
         try:
             yield partial(_printed, path, 0)
         finally:
+            _captured = None
             _flush()
             for descriptor, saved in enumerate(before, start=1):
                 os.dup2(saved, descriptor)
@@ -126,6 +130,11 @@ def _buffer_c_by_lines(*streams: str) -> None:
 def log_path() -> Path | None:
     """The file that `log_to` chose, or None."""
     return _log
+
+
+def printed_to() -> Path | None:
+    """The file that takes what the process prints now, or None where that is the terminal."""
+    return _log or _captured
 
 
 def say(message: str, stream=None) -> None:

@@ -3,8 +3,11 @@
 import ctypes
 import os
 import signal
+from multiprocessing.process import BaseProcess
 
 WORKER_KILLED = "a worker process was killed, probably because memory ran out; use fewer --processes"
+# What ends a worker that did nothing wrong: memory ran out, or another worker's end closed the pool.
+_INNOCENT = (signal.SIGKILL, signal.SIGTERM)
 _PR_SET_PDEATHSIG = 1  # Linux's sys/prctl.h
 
 
@@ -16,3 +19,11 @@ def end_with(parent: int) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it ended before the call
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def death_of(workers: list[BaseProcess]) -> str:
+    """What ended one of `workers`, a pool's processes that have all ended, as a sentence."""
+    signals = sorted({-worker.exitcode for worker in workers if (worker.exitcode or 0) < 0}.difference(_INNOCENT))
+    if not signals:
+        return WORKER_KILLED
+    return f"a worker process died of {signal.Signals(signals[0]).name} ({signal.strsignal(signals[0])})"

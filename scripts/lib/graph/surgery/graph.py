@@ -33,11 +33,11 @@ class Graph:
     def input(self) -> str:
         """The name of the only input; constants that old files list among the inputs do not count.
 
-        Raises UserError when it is not one input [1, 3, H, W] of known size.
+        Raises UserError when it is not one input [1, 3, H, W] (or of one channel) of known size.
         """
         names = [tensor.name for tensor in self.model.graph.input if tensor.name not in self._constant]
         shapes = [list(self.shape(name)) for name in names]
-        if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][:2] != [1, 3] or not all(shapes[0]):
+        if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][:2] not in ([1, 3], [1, 1]) or not all(shapes[0]):
             raise UserError(
                 f"the model's inputs are {shapes} (0: not fixed); one input [1, 3, height, width] is expected"
             )

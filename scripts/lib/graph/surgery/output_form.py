@@ -1,10 +1,14 @@
 """How predictions leave a graph, on the way from its exported form to a head."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from lib.data.input_form import InputForm
+from lib.detector.head import BOX, SPLIT
 from lib.detector.output_spec import OutputSpec
+from lib.graph.surgery.map_place import probabilities
 
 
 @dataclass(frozen=True)
@@ -13,7 +17,9 @@ class OutputForm:
 
     spec: what the outputs mean but for the rest. transposed: they are [1, N, 4+C]. sigmoid: the scores have passed it.
     clipped: centres of boxes lie in the image, and no box is larger. names: those of the outputs in the head's order,
-    where the graph has another.
+    where the graph has another. read: makes predictions of raw outputs that have the shapes of no head, by a spec that
+    says the rest; the spec's head then only says that they are as exported. input: the form that the model's makers
+    give images in, None for the house's default.
     """
 
     spec: OutputSpec
@@ -21,17 +27,28 @@ class OutputForm:
     sigmoid: bool = True
     clipped: bool = False
     names: tuple[str, ...] | None = None
+    read: Callable[[OutputSpec, list[np.ndarray]], np.ndarray] | None = None
+    input: InputForm | None = None
 
     def with_head(self, head: str, **changes) -> "OutputForm":
         """The form with the outputs of another head, and other `changes`."""
-        return replace(self, spec=replace(self.spec, head=head), **changes)
+        return replace(self, spec=replace(self.spec, head=head), read=None, **changes)
 
-    def predictions(self, raw: list[np.ndarray]) -> np.ndarray:
-        """The transforms undone: float32 [N, 4+C], boxes in pixels, scores in 0..1."""
+    def undone(self, raw: list[np.ndarray]) -> list[np.ndarray]:
+        """The transforms undone: outputs as the spec says that they are."""
+        if self.read:
+            return [self.read(self.spec, raw).T[None]]
         if self.transposed:
             raw = [output.transpose(0, 2, 1) for output in raw]
-        predictions = self.spec.predictions(raw)
-        if not self.sigmoid:
-            # tanh does not overflow where exp would.
-            predictions[:, 4:] = 0.5 * (1 + np.tanh(predictions[:, 4:] / 2))
-        return predictions
+        return raw if self.sigmoid else self._with_sigmoid(raw)
+
+    def predictions(self, raw: list[np.ndarray]) -> np.ndarray:
+        """Predictions float32 [N, 4+C], boxes in pixels, scores in 0..1."""
+        return self.spec.predictions(self.undone(raw))
+
+    def _with_sigmoid(self, raw: list[np.ndarray]) -> list[np.ndarray]:
+        if self.spec.head == SPLIT:
+            roles = (output.role for output in self.spec.maps())
+            return [probabilities(values) if role == "scores" else values for role, values in zip(roles, raw)]
+        [joined] = raw
+        return [np.concatenate([joined[:, :BOX], probabilities(joined[:, BOX:])], axis=1)]

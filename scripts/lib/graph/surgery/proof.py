@@ -10,8 +10,11 @@ import onnx
 from lib.data.image_paths import image_paths
 from lib.data.images import read_image
 from lib.data.imgsz import ImageSize
+from lib.data.input_form import InputForm
+from lib.data.letterbox import in_channels
 from lib.detector.head import SELECTED, decode_selected
-from lib.graph.onnx_session import infer, open_session, to_tensor
+from lib.graph.input_form import input_form_of
+from lib.graph.onnx_session import infer_image, open_session, session_input_form
 from lib.graph.surgery.detector import selects
 from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.output_form import OutputForm
@@ -37,7 +40,7 @@ class ReferencePredictions:
 
     def __init__(self, model: onnx.ModelProto, form: OutputForm, images: list[np.ndarray], seed: int):
         self.imgsz = form.spec.imgsz
-        self.inputs = [*images, noise_image(self.imgsz, seed)]
+        self.inputs = [*images, noise_image(self.imgsz, seed, input_form_of(model).depth)]
         self.form = form
         self.predictions = self._predict(model, form)
 
@@ -69,7 +72,7 @@ class ReferencePredictions:
 
     def _predict(self, model: onnx.ModelProto, form: OutputForm) -> list[np.ndarray]:
         session = open_session(model.SerializeToString())
-        raw = (infer(session, to_tensor(image), form.names) for image in self.inputs)
+        raw = (infer_image(session, image, form.names) for image in self.inputs)
         predictions = [form.predictions(outputs) for outputs in raw]
         if not all(np.isfinite(values).all() for values in predictions):
             raise UserError("the model's outputs are not all finite numbers; its weights are damaged")
@@ -124,8 +127,8 @@ def prove_same_outputs(before: onnx.ModelProto, after: onnx.ModelProto, images: 
     apart = partial(_selections_apart, max(imgsz)) if selects(graph) else _outputs_apart
     sessions = [open_session(model.SerializeToString()) for model in (before, after)]
     worst = 0.0
-    for image in [*images, noise_image(imgsz, seed)]:
-        for expected, now in zip(*(infer(session, to_tensor(image)) for session in sessions), strict=True):
+    for image in [*images, noise_image(imgsz, seed, session_input_form(sessions[0]).depth)]:
+        for expected, now in zip(*(infer_image(session, image) for session in sessions), strict=True):
             if expected.shape != now.shape:
                 raise UserError(f"the rewritten graph has an output {now.shape}, the one before it {expected.shape}")
             if not np.isfinite(now).all():
@@ -152,18 +155,18 @@ def _selections_apart(side: int, expected: np.ndarray, now: np.ndarray) -> float
     return max(box / side, score)
 
 
-def noise_image(imgsz: ImageSize, seed) -> np.ndarray:
-    """Even noise, uint8 [H, W, 3], from a seed or a numpy Generator."""
-    return np.random.default_rng(seed).integers(0, 256, (imgsz.height, imgsz.width, 3), dtype=np.uint8)
+def noise_image(imgsz: ImageSize, seed, depth: int = 3) -> np.ndarray:
+    """Even noise, uint8 [H, W, depth], from a seed or a numpy Generator."""
+    return np.random.default_rng(seed).integers(0, 256, (imgsz.height, imgsz.width, depth), dtype=np.uint8)
 
 
 def input_size(model: onnx.ModelProto) -> ImageSize:
-    """Width and height of a model's input [1, 3, H, W]. Raises UserError when it has another form."""
+    """Width and height of a model's input [1, C, H, W]. Raises UserError when it has another form."""
     return Graph(model).imgsz
 
 
 def demand_size(images: list[np.ndarray], imgsz: ImageSize) -> None:
-    """Raise UserError when one of `images`, [H, W, 3], is not of the size `imgsz`."""
+    """Raise UserError when one of `images`, [H, W, C], is not of the size `imgsz`."""
     for height, width in (image.shape[:2] for image in images):
         if (width, height) != (imgsz.width, imgsz.height):
             raise UserError(
@@ -172,9 +175,9 @@ def demand_size(images: list[np.ndarray], imgsz: ImageSize) -> None:
             )
 
 
-def proof_images(folder: Path, most: int = 4) -> list[np.ndarray]:
-    """The first few letterboxed images of `folder`. Raises UserError when there is none."""
+def proof_images(folder: Path, form: InputForm, most: int = 4) -> list[np.ndarray]:
+    """The first few letterboxed RGB images of `folder`, in the channels of `form`. Raises UserError for none."""
     paths = image_paths(folder)[:most]
     if not paths:
         raise UserError(f"{folder} holds no image to compare the graphs on")
-    return [read_image(path) for path in paths]
+    return [np.ascontiguousarray(in_channels(read_image(path), form)) for path in paths]

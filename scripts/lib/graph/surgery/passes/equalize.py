@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from lib.graph.onnx_session import infer, open_session, to_tensor
+from lib.graph.onnx_session import infer_image, open_session
 from lib.graph.surgery.graph import Graph, attribute
 from lib.graph.surgery.output_form import OutputForm
 from lib.graph.surgery.passes import Pass
@@ -148,7 +148,7 @@ def _ranges(graph: Graph, tensors: list[str], images: list[np.ndarray]) -> dict[
     session = open_session(model.SerializeToString())
     largest = {name: np.zeros(graph.shape(name)[1]) for name in tensors}
     for image in images:
-        for name, values in zip(tensors, infer(session, to_tensor(image), tensors)):
+        for name, values in zip(tensors, infer_image(session, image, tensors)):
             weighed = np.maximum(values.max(axis=(0, 2, 3)), -NEGATIVE * values.min(axis=(0, 2, 3)))
             np.maximum(largest[name], weighed, out=largest[name])
     return largest

@@ -1,0 +1,126 @@
+"""What a model wants to be given: the order and range of its channels, and how an image is fitted into its input.
+
+This is a convention of who trained the model, and no graph tells it; one that differs from the default travels with the
+ONNX, in an entry of its metadata.
+"""
+
+import json
+from dataclasses import dataclass, fields, replace
+from typing import Literal, get_args
+
+import numpy as np
+
+from lib.step.errors import UserError
+from lib.step.typed_json import JsonRecord
+
+METADATA_KEY = "rv1106.input"  # of an ONNX's metadata, which holds an InputForm as JSON
+GREY = 114  # Ultralytics' grey around an image
+
+Channels = Literal["rgb", "bgr", "grey"]
+Scale = Literal[255, 1]
+Place = Literal["centre", "top_left", "stretch"]
+
+_PLACES = {
+    "centre": "letterboxed in the middle",
+    "top_left": "letterboxed at the top left",
+    "stretch": "stretched",
+}
+
+
+@dataclass(frozen=True)
+class InputForm(JsonRecord):
+    """From an image to what the network sees: `(pixel / scale - mean) / std`, by channel.
+
+    channels: their order; `grey` is one. scale: what pixels 0..255 are divided by first. mean, std: a value per channel
+    in the network's order, or one for all (values that are all the same are kept as one). letterbox: where the image
+    lies in the input, its shape kept, or `stretch`, which fills the input. fill: the grey around it, 0..255.
+    The default is what Ultralytics' models want.
+    """
+
+    channels: Channels = "rgb"
+    scale: Scale = 255
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    letterbox: Place = "centre"
+    fill: int = GREY
+
+    def __post_init__(self):
+        for name, kind in (("channels", Channels), ("scale", Scale), ("letterbox", Place)):
+            if getattr(self, name) not in get_args(kind):
+                known = ", ".join(map(str, get_args(kind)))
+                raise ValueError(f"{name} of an input is '{getattr(self, name)}', not one of {known}")
+        for name in ("mean", "std"):
+            values = tuple(map(float, getattr(self, name)))
+            if len(values) not in (1, self.depth):
+                raise ValueError(
+                    f"{name} of an input has {len(values)} values; {self.channels} takes {self.depth}, or one for all"
+                )
+            if not np.isfinite(values).all() or (name == "std" and min(values) <= 0):
+                raise ValueError(f"{name} of an input is {values}; finite numbers are expected, those of std above 0")
+            object.__setattr__(self, name, values[:1] if len(set(values)) == 1 else values)
+        if not 0 <= self.fill <= 255:
+            raise ValueError(f"fill of an input is {self.fill}, not 0 to 255")
+
+    @property
+    def depth(self) -> int:
+        """Number of channels."""
+        return 1 if self.channels == "grey" else 3
+
+    @property
+    def pixel_mean(self) -> tuple[float, ...]:
+        """What is taken from each channel of pixels 0..255: the network sees `(pixel - pixel_mean) / pixel_std`."""
+        return self._by_channel(mean * self.scale for mean in self.mean)
+
+    @property
+    def pixel_std(self) -> tuple[float, ...]:
+        """What each channel of pixels 0..255, less `pixel_mean`, is divided by."""
+        return self._by_channel(std * self.scale for std in self.std)
+
+    def normalized(self, pixels: np.ndarray) -> np.ndarray:
+        """Pixels uint8 [..., H, W, channels in the network's order] as float32 that the network sees."""
+        scaled = pixels.astype(np.float32) / np.float32(self.scale)
+        return (scaled - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
+
+    def with_changes(self, changes: dict) -> "InputForm":
+        """The form with some fields replaced. Raises UserError when the result is none."""
+        known = [field.name for field in fields(self)]
+        if unknown := sorted(set(changes) - set(known)):
+            raise UserError(f"an input has no {', '.join(unknown)}; it has {', '.join(known)}")
+        try:
+            return replace(self, **changes)
+        except ValueError as error:
+            raise UserError(str(error)) from None
+
+    def __str__(self) -> str:
+        """The form in words."""
+        words = [self.channels if self.channels == "grey" else self.channels.upper()]
+        words.append("pixels 0 to 1" if self.scale == 255 else "pixels 0 to 255")
+        if self.mean != (0.0,) or self.std != (1.0,):
+            words.append(f"mean {_numbers(self.mean)}, std {_numbers(self.std)}")
+        words.append(_PLACES[self.letterbox])
+        if self.fill != GREY and self.letterbox != "stretch":
+            words.append(f"on {self.fill}")
+        return ", ".join(words)
+
+    def to_metadata(self) -> dict[str, str]:
+        """The form as an ONNX's metadata; nothing for the default."""
+        return {} if self == InputForm() else {METADATA_KEY: json.dumps(self.to_json())}
+
+    @classmethod
+    def from_metadata(cls, metadata: dict[str, str]) -> "InputForm | None":
+        """The form that an ONNX's metadata holds, or None. Raises UserError when it is damaged."""
+        if METADATA_KEY not in metadata:
+            return None
+        try:
+            value = json.loads(metadata[METADATA_KEY])
+        except json.JSONDecodeError:
+            raise UserError(f"the model's metadata {METADATA_KEY} is no JSON; make the model anew") from None
+        return cls.from_json(value, f"the model's metadata {METADATA_KEY}")
+
+    def _by_channel(self, values) -> tuple[float, ...]:
+        values = tuple(values)
+        return values * self.depth if len(values) == 1 else values
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return " ".join(f"{value:g}" for value in values)

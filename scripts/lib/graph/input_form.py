@@ -1,0 +1,29 @@
+"""What an ONNX says of its input's form: an entry of its metadata, or what follows from its number of channels."""
+
+import onnx
+
+from lib.data.input_form import METADATA_KEY, InputForm
+from lib.graph.onnx_file import metadata
+
+
+def input_form_of(model: onnx.ModelProto) -> InputForm:
+    """The form that images are given to `model` in: as its metadata says, otherwise the house's default.
+
+    Raises UserError when the entry is damaged.
+    """
+    return InputForm.from_metadata(metadata(model)) or default_form(model)
+
+
+def default_form(model: onnx.ModelProto) -> InputForm:
+    """The form of a model of which nothing else is known: Ultralytics', in grey for a model of one channel."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    shapes = [tensor.type.tensor_type.shape.dim for tensor in model.graph.input if tensor.name not in constants]
+    grey = len(shapes) == 1 and len(shapes[0]) == 4 and shapes[0][1].dim_value == 1
+    return InputForm(channels="grey") if grey else InputForm()
+
+
+def set_input_form(model: onnx.ModelProto, form: InputForm) -> None:
+    """Write `form` into the metadata of `model`; the default leaves no entry."""
+    others = {key: value for key, value in metadata(model).items() if key != METADATA_KEY}
+    del model.metadata_props[:]
+    onnx.helper.set_model_props(model, others | form.to_metadata())

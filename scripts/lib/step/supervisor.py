@@ -1,0 +1,96 @@
+"""A step whose native code may die of a signal: it runs in a second process, and this one says what ended that."""
+
+import contextlib
+import mmap
+import os
+import signal
+import sys
+from pathlib import Path
+
+from lib.step import console
+from lib.step.errors import run_step
+from lib.step.scratch import scratch_folder
+from lib.step.workers import end_with
+
+FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+LAST_LINES = 5
+_NOTE_BYTES = 16384
+_note: mmap.mmap | None = None
+
+
+def doing(what: str) -> None:
+    """Note what this process does from now on, as "building model.onnx", in case a signal ends it meanwhile."""
+    if _note is not None:
+        text = f"{what}\n{console.printed_to() or ''}".encode(errors="surrogateescape")[: _NOTE_BYTES - 1]
+        _note[: len(text) + 1] = text + b"\0"
+
+
+def supervise(main) -> int:
+    """`run_step(main)` in a second process. Returns its exit code.
+
+    When a signal that nobody sent to this process ends the second one, it says so in one sentence, with the last lines
+    that were printed, and returns 2. A signal that this process gets is passed on, and ends it as it ends the other.
+    """
+    global _note
+    console.prepare()
+    _note = mmap.mmap(-1, _NOTE_BYTES)
+    parent = os.getpid()
+    with scratch_folder():
+        allowed = signal.pthread_sigmask(signal.SIG_BLOCK, {*FORWARDED, signal.SIGCHLD})
+        child = os.fork()
+        if child == 0:
+            signal.pthread_sigmask(signal.SIG_SETMASK, allowed)
+            end_with(parent)
+            # Not by sys.exit: the scratch folder is the parent's to delete.
+            os._exit(_run(main))
+        status = _wait(child)
+        signal.pthread_sigmask(signal.SIG_SETMASK, allowed)
+        if not os.WIFSIGNALED(status):
+            return os.waitstatus_to_exitcode(status)
+        ended_by = signal.Signals(os.WTERMSIG(status))
+        if ended_by not in FORWARDED:
+            console.say(f"error: {_obituary(ended_by)}", stream=sys.stderr)
+            return 2
+    signal.signal(ended_by, signal.SIG_DFL)
+    os.kill(parent, ended_by)
+    return 128 + ended_by
+
+
+def _run(main) -> int:
+    try:
+        return run_step(main)
+    except SystemExit as end:  # of argparse, which says why
+        sys.stdout.flush()
+        sys.stderr.flush()
+        return end.code
+
+
+def _wait(child: int) -> int:
+    """Pass signals on to `child` until it has ended; its status."""
+    while True:
+        received = signal.sigwaitinfo({*FORWARDED, signal.SIGCHLD})
+        if received.si_signo != signal.SIGCHLD:
+            # A terminal sends its signals to all of its processes; only what somebody sent to this one is passed on.
+            if received.si_code <= 0:
+                os.kill(child, received.si_signo)
+            continue
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return status
+
+
+def _obituary(ended_by: signal.Signals) -> str:
+    what, printed_to = (*_note[: _note.find(b"\0")].decode(errors="surrogateescape").split("\n"), "")[:2]
+    memory = ", probably because memory ran out" if ended_by == signal.SIGKILL else ""
+    sentence = f"{ended_by.name} ({signal.strsignal(ended_by)}) ended the step{memory}"
+    if what:
+        sentence += f" while {what}"
+    lines = _last_lines(Path(printed_to)) if printed_to else []
+    return sentence + (f"; the last that was printed: {' | '.join(lines)}" if lines else "")
+
+
+def _last_lines(path: Path) -> list[str]:
+    with contextlib.suppress(OSError):
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        return [line.strip() for line in lines if line.strip()][-LAST_LINES:]
+    return []
