@@ -33,7 +33,15 @@ import lib
 if Path(lib.__path__[0]).resolve() != HOME / "scripts" / "lib":
     end(f"another package is called 'lib', as this workflow's own is: {lib.__path__[0]}; rename it")
 
-from lib.data.config_files import local_files, model_sources, with_files_found
+from lib.data.config_files import (
+    dataset_sources,
+    has_parts,
+    local_files,
+    model_sources,
+    own_dataset,
+    with_files_found,
+)
+from lib.data.preview import looked_at
 from lib.results.config_problems import problems
 from lib.step.errors import UserError
 from lib.step.step_sources import step_sources
@@ -57,12 +65,23 @@ HEADS, ALGORITHMS = (
     schema["properties"]["sweep"]["properties"][key]["items"]["enum"] for key in ("head", "algorithm")
 )
 
+# In the order in which they are laid over each other: Snakemake keeps the Snakefile's own behind those of the command line.
+CONFIG_FILES = [
+    DEFAULTS,
+    *(path for path in map(Path, workflow.configfiles) if path not in workflow.overwrite_configfiles),
+]
+CONFIG_FILES += map(Path, workflow.overwrite_configfiles)
+
 try:
+    config = own_dataset(
+        config, [yaml.safe_load(path.read_text(encoding="utf-8")) or {} for path in CONFIG_FILES]
+    )
     config = checked_config(config, map(Path, workflow.configfiles), DEFAULTS, schema, problems)
     validate(config, str(SCHEMA), set_default=False)
     # For the report: the paths in it mean the same in another folder.
     CONFIG_AS_GIVEN = json.dumps(config, sort_keys=True)
     config = with_files_found(config, HOME)
+    NAMES, DATASET_FILES = looked_at(config)
 except UserError as error:
     end(str(error))
 
@@ -133,12 +152,10 @@ def layers_asked_for() -> list[str]:
 # What the rules that detect, and those that evaluate, have in common.
 DETECTION = {
     "part": config["evaluation"]["images"],
-    "names": config["dataset"]["names"],
     "folder": lambda w, input: str(Path(input.split).parent),
 }
 EVALUATION = {
     "resamples": config["evaluation"]["resamples"],
     "seed": config["evaluation"]["seed"],
-    "names": config["dataset"]["names"],
     "folder": lambda w, input: str(Path(input.labels).parent),
 }

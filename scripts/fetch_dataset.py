@@ -23,40 +23,18 @@ from lib.data.dataset import Gathered, flat_names, gather
 from lib.data.formats.source import Source, first_few
 from lib.data.manifest import has_manifest
 from lib.data.names import distinct, read_names
-from lib.data.opening import DESCRIBED, Place, opened
+from lib.data.opening import CALIBRATION, Place, opened, source_arguments, source_block, unpacked_in
 from lib.data.parts import EVALUATED, Wanted, kept, write_parts
-from lib.data.sources import DRAWN
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say, terminal
 from lib.step.errors import UserError, run_step
 from lib.step.files import whole, write_text
 
-CALIBRATION = "calibration."  # before the options of the pool's own source
-HELP = {
-    "yaml": "Ultralytics' data.yaml",
-    "coco": "COCO's JSON",
-    "voc": "Pascal VOC's folder",
-    "darknet": "Darknet's obj.data",
-}
-
 
 def main(argv=None):
     """Run the step."""
     parser = StepParser(__doc__)
-    for prefix, of in (("", ""), (CALIBRATION, "of the calibration images: ")):
-        parser.add_argument(
-            f"--{prefix}archive",
-            nargs="+",
-            metavar="SOURCE",
-            help=f"{of}zip (URL or path) or folder; '{DRAWN}' is the folder of that name beside --output",
-        )
-        for key in DESCRIBED:
-            also = "; also a zip or folder that holds it, or its path inside --archive"
-            parser.add_argument(f"--{prefix}{key}", metavar="PATH", help=f"{of}{HELP.get(key, key)}{also}")
-        parser.add_argument(
-            f"--{prefix}images", metavar="DIR", help=f"{of}folder of images, of --{prefix}coco or alone"
-        )
-        parser.add_argument(f"--{prefix}sha256", default="", help=f"{of}SHA-256 of the zip, in hex")
+    source_arguments(parser)
     parser.add_argument("--name", default="data set", help="what messages call it")
     parser.add_argument("--names", nargs="+", help="class names, or a file with one per line")
     parser.add_argument("--task", choices=tasks.names(), default=tasks.DEFAULT, help="what the labels are for")
@@ -98,24 +76,16 @@ def main(argv=None):
 def wanted_of(args, names: tuple[str, ...] | None, scratch: Path) -> Source:
     """What of the data set and the calibration images the run needs, with the classes' names."""
     options = vars(args)
-    source = opened(Place.of(block(options, "", args.output), names, "dataset"), scratch)
+    unpack = partial(unpacked_in, scratch)
+    source = opened(Place.of(source_block(options, "", args.output), names, "dataset"), unpack)
     if source.names is None:
         raise UserError(f"{source.place} has no class names; give --names (dataset.names)")
     if names is not None and source.names != names:
         raise UserError(f"--names (dataset.names) is not for {source.place}, which names its own classes")
     distinct(list(source.names), str(source.place))
-    pool = block(options, CALIBRATION, args.output)
-    (scratch / "pool").mkdir()
-    calibration = opened(Place.of(pool, names, "dataset.calibration"), scratch / "pool") if pool else None
+    pool = source_block(options, CALIBRATION, args.output)
+    calibration = opened(Place.of(pool, names, "dataset.calibration"), unpack) if pool else None
     return kept(source, calibration, Wanted(args.part, args.calibration, args.seed))
-
-
-def block(options: dict, prefix: str, output: Path) -> dict:
-    """What the options say of one source, by the config's keys."""
-    given = {key: options[prefix + key] for key in ("archive", *DESCRIBED, "images", "sha256") if options[prefix + key]}
-    if "archive" in given:
-        given["archive"] = [str(output.parent / DRAWN) if one == DRAWN else one for one in given["archive"]]
-    return given
 
 
 def tell(gathered: Gathered) -> None:

@@ -38,13 +38,8 @@ def unpack(archive: Path, folder: Path) -> None:
     try:
         with zipfile.ZipFile(archive) as file:
             for member in file.infolist():
-                name = PurePosixPath(member.filename.replace("\\", "/"))
-                is_link = (member.external_attr >> 16) & 0o170000 == 0o120000
-                if name.is_absolute() or ".." in name.parts or ":" in name.parts[0] or is_link:
-                    raise UserError(
-                        f"archive {archive} is refused: its member '{member.filename}' would leave the folder"
-                    )
-            wanted = [member for member in file.infolist() if _is_data(PurePosixPath(member.filename))]
+                demand_inside(archive, member)
+            wanted = [member for member in file.infolist() if is_data(PurePosixPath(member.filename))]
             size, free = sum(member.file_size for member in wanted), shutil.disk_usage(folder.parent).free
             times = size / archive.stat().st_size
             if times > MOST_UNPACKED:
@@ -90,7 +85,16 @@ class Gathered(NamedTuple):
     copies: tuple[tuple[str, ...], ...] = ()  # names of images that are the same file
 
 
-def _is_data(path: PurePosixPath) -> bool:
+def demand_inside(archive: Path, member: zipfile.ZipInfo) -> None:
+    """Raise UserError when a zip's member would be unpacked somewhere else than in the folder it is unpacked in."""
+    name = PurePosixPath(member.filename.replace("\\", "/"))
+    is_link = (member.external_attr >> 16) & 0o170000 == 0o120000
+    if name.is_absolute() or ".." in name.parts or ":" in name.parts[0] or is_link:
+        raise UserError(f"archive {archive} is refused: its member '{member.filename}' would leave the folder")
+
+
+def is_data(path: PurePosixPath) -> bool:
+    """Whether a zip's member is an image, or a text that labels or describes images."""
     # What macOS adds to a zip has the names of images and is none.
     return path.suffix.lower() in (*IMAGES, *TEXTS) and path.name[0] != "." and path.parts[0] != "__MACOSX"
 

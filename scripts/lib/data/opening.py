@@ -1,6 +1,8 @@
 """From what the config says of a data set to its images and labels: the right format, a zip unpacked."""
 
-from collections.abc import Mapping
+import zipfile
+from argparse import ArgumentParser
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,12 +11,47 @@ from lib.data.download import fetch
 from lib.data.formats import FORMATS, layout
 from lib.data.formats import images as plain_images
 from lib.data.formats.source import Hints, Source
-from lib.data.sources import is_url
+from lib.data.sources import DRAWN, is_url
 from lib.step.console import say
 from lib.step.errors import UserError
 
+# From sources, their SHA-256 and where they stand in the config to a folder; raises UserError when none works.
+Unpack = Callable[[list[str], str | None, str], Path]
 # Formats that a file or folder of their own describes; the layout without a file is what `archive` alone means.
 DESCRIBED = tuple(sorted(FORMATS.keys() - {layout.KEY, plain_images.KEY}))
+CALIBRATION = "calibration."  # before the options of the pool's own source
+_HELP = {
+    "yaml": "Ultralytics' data.yaml",
+    "coco": "COCO's JSON",
+    "voc": "Pascal VOC's folder",
+    "darknet": "Darknet's obj.data",
+}
+
+
+def source_arguments(parser: ArgumentParser) -> None:
+    """Add the options that say where a data set and its calibration images come from, called as the config's keys."""
+    for prefix, of in (("", ""), (CALIBRATION, "of the calibration images: ")):
+        parser.add_argument(
+            f"--{prefix}archive",
+            nargs="+",
+            metavar="SOURCE",
+            help=f"{of}zip (URL or path) or folder; '{DRAWN}' is the folder of that name beside --output",
+        )
+        for key in DESCRIBED:
+            also = "; also a zip or folder that holds it, or its path inside --archive"
+            parser.add_argument(f"--{prefix}{key}", metavar="PATH", help=f"{of}{_HELP.get(key, key)}{also}")
+        parser.add_argument(
+            f"--{prefix}images", metavar="DIR", help=f"{of}folder of images, of --{prefix}coco or alone"
+        )
+        parser.add_argument(f"--{prefix}sha256", default="", help=f"{of}SHA-256 of the zip, in hex")
+
+
+def source_block(options: dict, prefix: str, output: Path) -> dict:
+    """What the options, by their names, say of one source, by the config's keys."""
+    given = {key: options[prefix + key] for key in ("archive", *DESCRIBED, "images", "sha256") if options[prefix + key]}
+    if "archive" in given:
+        given["archive"] = [str(output.parent / DRAWN) if one == DRAWN else one for one in given["archive"]]
+    return given
 
 
 @dataclass(frozen=True)
@@ -49,24 +86,24 @@ class Place:
         return cls(key, path, archive, images, block.get("sha256"), names, config_key)
 
 
-def opened(place: Place, scratch: Path) -> Source:
-    """The data set at a place; zips are unpacked below `scratch`. Raises UserError when it is not to be had."""
+def opened(place: Place, folder_of: Unpack) -> Source:
+    """The data set at a place; `folder_of` unpacks zips. Raises UserError when it is not to be had."""
     found = FORMATS[place.key]
     if place.archive:
-        root = folder_of(list(place.archive), place.sha256, scratch, f"{place.config_key}.archive")
+        root = folder_of(list(place.archive), place.sha256, f"{place.config_key}.archive")
         target = _inside(root, place.path, place.config_key) if place.path else found.find(root)
         images = _inside(root, place.images, place.config_key) if place.images else root
     else:
-        target, root = _alone(place, scratch)
-        images = _alone_images(place, scratch) if place.images else root
+        target, root = _alone(place, folder_of)
+        images = _alone_images(place, folder_of) if place.images else root
     return found.read(target, Hints(images, place.names))
 
 
-def _alone(place: Place, scratch: Path) -> tuple[Path, Path | None]:
+def _alone(place: Place, folder_of: Unpack) -> tuple[Path, Path | None]:
     """What a format's own key names, and the folder around it where that is to be searched for images."""
     found, path = FORMATS[place.key], Path(place.path).expanduser()
-    if is_url(place.path) or path.suffix.lower() == ".zip":
-        root = folder_of([place.path], place.sha256, scratch, f"{place.config_key}.{place.key}")
+    if is_url(place.path) or zipfile.is_zipfile(path):
+        root = folder_of([place.path], place.sha256, f"{place.config_key}.{place.key}")
         return found.find(root), root
     if path.is_dir():
         return found.find(path), path
@@ -75,10 +112,10 @@ def _alone(place: Place, scratch: Path) -> tuple[Path, Path | None]:
     return path, None
 
 
-def _alone_images(place: Place, scratch: Path) -> Path:
+def _alone_images(place: Place, folder_of: Unpack) -> Path:
     folder = Path(place.images).expanduser()
-    if is_url(place.images) or folder.suffix.lower() == ".zip":
-        return folder_of([place.images], None, scratch / "images", f"{place.config_key}.images")
+    if is_url(place.images) or zipfile.is_zipfile(folder):
+        return folder_of([place.images], None, f"{place.config_key}.images")
     if not folder.is_dir():
         raise UserError(f"{place.config_key}.images: there is no folder {place.images}")
     return folder
@@ -93,8 +130,10 @@ def _inside(root: Path, path: str, config_key: str) -> Path:
     raise UserError(f"{config_key}: its archive holds no {path}")
 
 
-def folder_of(sources: list[str], checksum: str | None, scratch: Path, config_key: str) -> Path:
-    """A data set as a folder: a source that is one, or a zip unpacked in `scratch`, whichever works first."""
+def unpacked_in(scratch: Path, sources: list[str], checksum: str | None, config_key: str) -> Path:
+    """A data set as a folder: a source that is one, or a zip unpacked below `scratch`, whichever works first."""
+    scratch = scratch / str(len(list(scratch.iterdir())))
+    scratch.mkdir()
     folders = [source for source in sources if Path(source).expanduser().is_dir()]
     zips = sources[: sources.index(folders[0])] if folders else sources
     if zips and not checksum:

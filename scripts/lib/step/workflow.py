@@ -76,10 +76,15 @@ def in_both(asked: Mapping[str, list], swept: Mapping[str, list]) -> tuple[dict[
     return both, {key: values for key, values in beside.items() if values}
 
 
-def options(block: Mapping[str, str | list[str] | None]) -> list[str]:
-    """A block of the config as options of a command, which are called as its keys; None gives none."""
+def options(block: Mapping, prefix: str = "") -> list[str]:
+    """A block of the config as options of a command, which are called as its keys; None gives none.
+
+    A block in it gives `--key.key`, as DVC writes it.
+    """
     words = []
     for key, value in block.items():
-        if value is not None:
-            words += [f"--{key}", *([value] if isinstance(value, str) else value)]
+        if isinstance(value, Mapping):
+            words += options(value, f"{prefix}{key}.")
+        elif value is not None:
+            words += [f"--{prefix}{key}", *map(str, value if isinstance(value, list) else [value])]
     return words
