@@ -65,18 +65,23 @@ HEADS, ALGORITHMS = (
     schema["properties"]["sweep"]["properties"][key]["items"]["enum"] for key in ("head", "algorithm")
 )
 
-# In the order in which they are laid over each other: Snakemake keeps the Snakefile's own behind those of the command line.
+# In the order in which they are laid over each other: Snakemake lists the Snakefile's own behind the command line's.
+LAST_FILES = list(map(Path, workflow.overwrite_configfiles))
 CONFIG_FILES = [
     DEFAULTS,
-    *(path for path in map(Path, workflow.configfiles) if path not in workflow.overwrite_configfiles),
+    *(path for path in map(Path, workflow.configfiles) if path not in LAST_FILES),
+    *LAST_FILES,
 ]
-CONFIG_FILES += map(Path, workflow.overwrite_configfiles)
+
+
+def without_others(merged: dict) -> dict:
+    """The config without what it has of another data set than its own."""
+    layers = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in CONFIG_FILES]
+    return own_dataset(merged, [layer for layer in layers if isinstance(layer, dict)])
+
 
 try:
-    config = own_dataset(
-        config, [yaml.safe_load(path.read_text(encoding="utf-8")) or {} for path in CONFIG_FILES]
-    )
-    config = checked_config(config, map(Path, workflow.configfiles), DEFAULTS, schema, problems)
+    config = checked_config(config, CONFIG_FILES[1:], DEFAULTS, schema, problems, without_others)
     validate(config, str(SCHEMA), set_default=False)
     # For the report: the paths in it mean the same in another folder.
     CONFIG_AS_GIVEN = json.dumps(config, sort_keys=True)

@@ -112,6 +112,7 @@ rule make_report:
         images=rules.fetch_dataset.output.images,
         labels=rules.fetch_dataset.output.labels,
         split=rules.split_dataset.output.split,
+        parts=rules.fetch_dataset.output.parts,
         step=step("make_report"),
         page=[
             of_workflow(f"scripts/lib/results/report/page{suffix}") for suffix in (".html.j2", ".css", ".js")

@@ -1,7 +1,7 @@
 """Fetch a detection data set into one flat, checked folder.
 
 Makes --output/images and --output/labels, in Ultralytics' layout, from the first of --archive (a URL or path of a zip,
-or a folder) that works, or from --yaml, --coco, --voc or --darknet; names.txt with the classes' names; and parts.csv
+or a folder) that works, or from --yaml, --coco, --voc or --obj_data; names.txt with the classes' names; and parts.csv
 with the part (train, val, test) that each image is of. Where there are parts, the images of --part are kept, and those
 of train that --calibration and --seed draw. Images without labels are background images and count; a broken label is
 an error, and so is an image that does not decode. Polygons become the boxes around them. A line that repeats another

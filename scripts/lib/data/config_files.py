@@ -6,8 +6,8 @@ from pathlib import Path
 from lib.data.sources import DRAWN, is_url
 from lib.step.errors import UserError
 
-DATASET_PATHS = {"yaml", "coco", "voc", "darknet", "images"}
-DATASET_KINDS = {"archive", "yaml", "coco", "voc", "darknet"}  # keys that name a data set
+DATASET_PATHS = {"yaml", "coco", "voc", "obj_data", "images"}
+DATASET_KINDS = {"archive", "yaml", "coco", "voc", "obj_data"}  # keys that name a data set
 DATASET_OWN = {"name", "names", "sha256", "images", "calibration"}  # keys that say more of it
 
 
@@ -103,7 +103,7 @@ def dataset_sources(dataset: dict) -> list[str]:
 
 def has_parts(dataset: dict) -> bool:
     """Whether a data set may come in parts, or with calibration images of its own, so that the pool is drawn early."""
-    return dataset.keys() & {"yaml", "voc", "darknet", "calibration"} != set()
+    return dataset.keys() & {"yaml", "voc", "obj_data", "calibration"} != set()
 
 
 def located(path: str, home: Path) -> str:

@@ -24,7 +24,7 @@ _HELP = {
     "yaml": "Ultralytics' data.yaml",
     "coco": "COCO's JSON",
     "voc": "Pascal VOC's folder",
-    "darknet": "Darknet's obj.data",
+    "obj_data": "an obj.data (CVAT's YOLO 1.1)",
 }
 
 

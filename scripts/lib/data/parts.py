@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lib.data.dataset import flat_names
 from lib.data.formats.source import Item, Source
-from lib.data.split import CALIBRATION, shuffled
+from lib.data.split import CALIBRATION, EVALUATION, read_split, shuffled
 from lib.step.errors import UserError
 from lib.step.files import whole
 
@@ -106,6 +106,13 @@ def read_parts(path: Path) -> dict[str, str]:
             f"{path} is damaged: it is no table of image,part; delete it and run the step that makes it again"
         )
     return dict(rows[1:])
+
+
+def evaluated_part(dataset: Path) -> str:
+    """The part that the held-out images of a data set's folder are of; empty where its source had no parts."""
+    parts = read_parts(dataset / "parts.csv")
+    held = read_split(dataset / "split.csv", (EVALUATION,), dataset / "images") if any(parts.values()) else []
+    return ", ".join(sorted({parts[name] for name in held} - {""}))
 
 
 def pool_of(parts: dict[str, str]) -> list[str] | None:

@@ -47,12 +47,12 @@ def _relations(config: dict):
 
 def _dataset_problems(config: dict):
     dataset = config["dataset"]
-    described = [key for key in ("yaml", "coco", "voc", "darknet") if key in dataset]
+    described = [key for key in ("yaml", "coco", "voc", "obj_data") if key in dataset]
     if not described and "archive" not in dataset:
-        yield "dataset names no data set; give archive, yaml, coco, voc or darknet"
+        yield "dataset names no data set; give archive, yaml, coco, voc or obj_data"
     if len(described) > 1:
         yield f"dataset: {' and '.join(described)} are two data sets; keep one"
-    for key in {"yaml", "darknet"} & set(described):
+    for key in {"yaml", "obj_data"} & set(described):
         if "names" in dataset:
             yield f"dataset.names: the names are those of dataset.{key}; leave the key out"
     if "images" in dataset and not {"coco", "voc"} & set(described):

@@ -11,7 +11,7 @@ from lib.data.names import read_names
 from lib.step.errors import UserError
 from lib.step.files import read_text
 
-KEY = "darknet"
+KEY = "obj_data"
 PARTS = {"train": "train", "valid": "val", "test": "test"}
 
 
