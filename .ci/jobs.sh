@@ -45,19 +45,12 @@ job_demo() {  # the README's first command on this machine's python3
     same_table "$work/project"
 }
 
-job_locale() {  # a C locale without UTF-8, and no folder of the script on the module path
-    [ -d "$work/project" ] || job_demo
-    rm -rf "$work/project/results" "$work/project/.snakemake"
-    LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 PYTHONSAFEPATH=1 make -C "$work/project" demo
-    same_table "$work/project"
-}
-
-job_python() {  # VERSION: the demo on that Python
+job_python() {  # VERSION: the demo on that Python, in a C locale without UTF-8, no folder of the script on the module path
     local python
     python=$(python_of "$1") || skip "there is no Python $1"
     [ ! -e "$work/project/.venv/bin/python$1" ] || skip "it is this machine's python3, of the job demo"
     fresh_clone "$work/python"
-    make -C "$work/python" demo PYTHON="$python"
+    LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 PYTHONSAFEPATH=1 make -C "$work/python" demo PYTHON="$python"
     same_table "$work/python"
     rm -rf "$work/python"
 }

@@ -42,7 +42,7 @@ def main(argv=None):
     parser.add_argument("--head", required=True)
     parser.add_argument("--algorithm", required=True)
     parser.add_argument("--max-images", "--max_images", required=True, nargs="+", type=at_least(1))
-    parser.add_argument("--seed", required=True, nargs="+", type=int)
+    parser.add_argument("--seed", required=True, nargs="+", type=at_least(0))
     parser.add_output("--csv", required=True, metavar="FILE.csv")
     parser.add_output("--markdown", required=True, metavar="FILE.md")
     parser.add_output("--plot", required=True, metavar="FILE.png")

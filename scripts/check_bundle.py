@@ -8,7 +8,6 @@ import sys
 
 sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
 
-import shlex
 from pathlib import Path
 
 from lib.bundle import program
@@ -16,6 +15,7 @@ from lib.bundle.check import problems
 from lib.step.arguments import StepParser
 from lib.step.console import say
 from lib.step.errors import UserError, run_step
+from lib.step.words import words
 
 
 def main(argv=None):
@@ -25,7 +25,7 @@ def main(argv=None):
     parser.add_argument("--cc", metavar="COMMAND", help="the C compiler; $CC or cc when it is not given")
     parser.add_argument("--emulator", default="", metavar="COMMAND", help="what runs its programs, such as qemu-arm")
     args = parser.parse_args(argv)
-    wrong = problems(args.bundle, program.compiler(args.cc), tuple(shlex.split(args.emulator)))
+    wrong = problems(args.bundle, program.compiler(args.cc), tuple(words(args.emulator, "--emulator")))
     if wrong:
         raise UserError(f"bundle {args.bundle} is not sound: {'; '.join(wrong)}")
     say(f"bundle {args.bundle} is sound: checksums, contract, Python's and C's detections")

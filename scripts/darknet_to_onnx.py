@@ -14,7 +14,7 @@ from lib.data.imgsz import imgsz_argument
 from lib.graph.darknet.convert import convert
 from lib.graph.onnx_file import save
 from lib.graph.surgery.proof import input_size
-from lib.step.arguments import StepParser, at_least
+from lib.step.arguments import EXPORTED_OPSETS, StepParser, at_least
 from lib.step.console import say
 from lib.step.errors import run_step
 from lib.step.files import demand_sha256, require
@@ -30,7 +30,7 @@ def main(argv=None):
     parser.add_argument(
         "--imgsz", type=imgsz_argument, help="WIDTHxHEIGHT, or one number (default: what the .cfg says)"
     )
-    parser.add_argument("--opset", required=True, type=at_least(11))
+    parser.add_argument("--opset", required=True, type=at_least(*EXPORTED_OPSETS))
     parser.add_output("--output", required=True, metavar="FILE.onnx")
     args = parser.parse_args(argv)
     if args.sha256:

@@ -16,7 +16,7 @@ from lib.accuracy.detection_set import read_detections
 from lib.accuracy.evaluation import evaluate, write_resampled
 from lib.accuracy.metrics import ComparedMetrics
 from lib.data.names import read_names
-from lib.step.arguments import StepParser, at_least
+from lib.step.arguments import MOST_RESAMPLES, StepParser, at_least
 from lib.step.console import say
 from lib.step.errors import run_step
 
@@ -28,7 +28,7 @@ def main(argv=None):
     parser.add_argument("--baseline", type=Path, metavar="FILE.npz", help="--resampled of the FP32 model")
     parser.add_argument("--dataset", required=True, type=Path, metavar="DIR")
     parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one per line")
-    parser.add_argument("--resamples", required=True, type=at_least(1), metavar="N")
+    parser.add_argument("--resamples", required=True, type=at_least(1, MOST_RESAMPLES), metavar="N")
     parser.add_argument("--seed", required=True, type=at_least(0), help="of the resamples")
     parser.add_output("--metrics", required=True, metavar="FILE.json")
     parser.add_output("--resampled", metavar="FILE.npz")

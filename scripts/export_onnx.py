@@ -15,11 +15,11 @@ from pathlib import Path
 import onnx
 
 from lib.data.imgsz import imgsz_argument
-from lib.data.weights_folder import CFG, CHECKPOINT, NAMES, WEIGHTS, has_cfg, inside
+from lib.data.weights_folder import CFG, CHECKPOINT, NAMES, WEIGHTS, expected_sha256, has_cfg, inside
 from lib.graph.darknet.convert import convert
 from lib.graph.export import AS_TRAINED, END2END, export
 from lib.graph.onnx_file import load, save
-from lib.step.arguments import StepParser, at_least
+from lib.step.arguments import EXPORTED_OPSETS, StepParser, at_least
 from lib.step.console import say
 from lib.step.errors import run_step
 from lib.step.files import demand_sha256, require
@@ -34,7 +34,7 @@ def main(argv=None):
     parser.add_argument("--weights", required=True, type=Path, metavar="FILE.pt|DIR")
     parser.add_argument("--sha256", help="SHA-256 of the checkpoint, in hex (default: what FILE.pt.sha256 says)")
     parser.add_argument("--imgsz", required=True, type=imgsz_argument, help="WIDTHxHEIGHT, or one number")
-    parser.add_argument("--opset", required=True, type=at_least(11))
+    parser.add_argument("--opset", required=True, type=at_least(*EXPORTED_OPSETS))
     parser.add_argument("--end2end", choices=END2END, default=AS_TRAINED,
                         help="the one-to-one head, without NMS (default: where the checkpoint has one)")  # fmt: skip
     parser.add_output("--output", required=True, metavar="FILE.onnx")
@@ -45,7 +45,7 @@ def main(argv=None):
         model = convert(cfg, numbers, names if names.exists() else None, args.imgsz, args.opset)
     else:
         checkpoint = inside(weights, weights.name, CHECKPOINT) if weights.is_dir() else weights
-        expected = args.sha256 or require(f"{checkpoint}.sha256", "checksum file").read_text().split()[0]
+        expected = args.sha256 or expected_sha256(checkpoint)
         demand_sha256(require(checkpoint, "weights file"), expected)
         model = from_checkpoint(checkpoint, args)
     save(model, args.output)

@@ -81,7 +81,7 @@ def parse(argv):
         "--algorithm", choices=toolkit.ALGORITHMS, default=Request.algorithm, help="(default: %(default)s)"
     )
     parser.add_argument(
-        "--seed", type=int, default=Request.seed, help="of the calibration sample (default: %(default)s)"
+        "--seed", type=at_least(0), default=Request.seed, help="of the calibration sample (default: %(default)s)"
     )
     parser.add_argument(
         "--cma-mb", type=at_least(1), default=Request.cma_mb, help="the board's CMA in MB (default: %(default)s)"

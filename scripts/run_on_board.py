@@ -29,7 +29,7 @@ from lib.npu.timing import measured_row, work_of
 from lib.npu.verdict import Judgement
 from lib.results import run_files
 from lib.results.sweep import Variant
-from lib.step.arguments import StepParser, at_least
+from lib.step.arguments import MOST_RESAMPLES, StepParser, at_least
 from lib.step.console import say
 from lib.step.errors import UserError, run_step
 from lib.step.files import remove, sha256, whole
@@ -63,7 +63,7 @@ def parse(argv):
     parser.add_argument("--part", choices=PARTS, default="heldout", help="as in the evaluation")
     parser.add_renamed("--images", "--part", choices=PARTS)
     parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one per line")
-    parser.add_argument("--resamples", type=at_least(1), default=1000, metavar="N")
+    parser.add_argument("--resamples", type=at_least(1, MOST_RESAMPLES), default=1000, metavar="N")
     parser.add_argument("--seed", type=at_least(0), default=0, help="of the resamples")
     parser.add_argument("--transport", choices=TRANSPORTS, default="ssh")
     parser.add_argument("--host", default="", help="as for ssh; with adb a serial number, if there are several boards")

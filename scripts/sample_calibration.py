@@ -26,7 +26,7 @@ def main(argv=None):
     parser = StepParser(__doc__)
     parser.add_argument("--pool", required=True, type=Path, metavar="DIR", help="the letterboxed calibration pool")
     parser.add_argument("--max-images", required=True, type=at_least(1), metavar="N")
-    parser.add_argument("--seed", required=True, type=int)
+    parser.add_argument("--seed", required=True, type=at_least(0))
     parser.add_output("--output", required=True, type=Path, metavar="FILE.txt")
     args = parser.parse_args(argv)
     pool = [path.name for path in image_paths(require(args.pool, "pool"))]

@@ -25,7 +25,7 @@ def main(argv=None):
     parser = StepParser(__doc__)
     parser.add_argument("--dataset", required=True, type=Path, metavar="DIR")
     parser.add_argument("--calibration", required=True, type=at_least(1), metavar="N", help="images in the pool")
-    parser.add_argument("--seed", required=True, type=int)
+    parser.add_argument("--seed", required=True, type=at_least(0))
     parser.add_output("--output", required=True, metavar="FILE.csv")
     args = parser.parse_args(argv)
     folder = require(args.dataset / "images", "folder of images")

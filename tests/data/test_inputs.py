@@ -175,3 +175,31 @@ def test_image_that_cannot_be_decoded_is_named(step, dataset, tmp_path):
     assert done.returncode == 2
     assert "07.jpg cannot be decoded" in done.stderr
     assert not (tmp_path / "pool").exists()
+
+
+def test_an_empty_checksum_file_is_one_sentence(tmp_path, step):
+    (tmp_path / "mine.pt").write_bytes(b"PK")
+    (tmp_path / "mine.pt.sha256").touch()
+    done = step("export_onnx", "--weights", tmp_path / "mine.pt", "--imgsz", "64", "--opset", "19", "--output",
+                tmp_path / "x.onnx")  # fmt: skip
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "mine.pt.sha256 is empty" in done.stderr and not (tmp_path / "x.onnx").exists()
+
+
+def test_an_opset_that_nothing_exports_is_refused_before_the_export(tmp_path, step):
+    done = step("export_onnx", "--weights", tmp_path, "--imgsz", "64", "--opset", "99", "--output", tmp_path / "x.onnx")
+    assert done.returncode == 2 and done.stderr.rstrip().endswith("argument --opset: 99 is above 20")
+
+
+@pytest.mark.parametrize(("model", "head"), [("WorldModel", "WorldDetect"), ("ClassificationModel", "Classify")])
+def test_a_checkpoint_that_is_no_such_detector_is_told_by_its_head(tmp_path, step, model, head):
+    import torch
+    from ultralytics.nn import tasks
+
+    described = {"WorldModel": "yolov8s-worldv2.yaml", "ClassificationModel": "yolov8n-cls.yaml"}[model]
+    path = tmp_path / "other.pt"
+    torch.save({"model": getattr(tasks, model)(described, verbose=False).half(), "train_args": {}}, path)
+    done = step("export_onnx", "--weights", path, "--sha256", sha256(path), "--imgsz", "64", "--opset", "19",
+                "--output", tmp_path / "x.onnx", "--log", tmp_path / "log")  # fmt: skip
+    assert done.returncode == 2 and f"{path} ends in {head}" in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "x.onnx").exists()

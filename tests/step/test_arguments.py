@@ -8,6 +8,8 @@ import pytest
 import run_on_board
 import show_detections
 from lib.step.arguments import StepParser
+from lib.step.errors import UserError
+from lib.step.words import words
 
 
 def test_an_option_under_its_old_name_works_and_says_so(capsys):
@@ -42,3 +44,10 @@ def test_what_people_type_works_under_its_old_name(command, arguments, old, new,
         command.main([*arguments, old, str(value)])
     assert getattr(ended.value.args[0], new.strip("-")) == value
     assert f"WARNING: {old} is called {new} now" in "".join(capsys.readouterr())
+
+
+def test_a_command_is_words_or_one_sentence_that_names_its_place():
+    assert words("ccache 'my cc' -m32", "CC") == ["ccache", "my cc", "-m32"]
+    for command, fault in (("cc 'x", "no closing quotation"), ("cc \\", "no escaped character")):
+        with pytest.raises(UserError, match=f"--emulator is no command: .* has {fault}"):
+            words(command, "--emulator")

@@ -24,6 +24,7 @@ from lib.results.board_results import OutputDifference
 from lib.step import console
 from lib.step.errors import UserError
 from lib.step.files import require, sha256
+from lib.step.words import words
 
 BATCH = 16  # images that are put there at once, where there is space: what a cut connection loses
 LINE = 40_000  # bytes that an image's results may take: 300 detections of some 100 characters
@@ -63,7 +64,7 @@ def run_bundle(settings: Settings, bundle: Path, contract: Contract, images: lis
     goes wrong; what is on the board is cleared away if it can be reached.
     """
     progress = Progress(unfinished, _key(bundle, images))
-    board = transport(settings.transport, settings.host, shlex.split(settings.options), settings.timeout)
+    board = transport(settings.transport, settings.host, words(settings.options, "board.options"), settings.timeout)
     with tempfile.TemporaryDirectory() as scratch:
         session = _Session(settings, board, bundle, contract, Path(scratch))
         try:

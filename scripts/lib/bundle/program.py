@@ -11,6 +11,7 @@ import numpy as np
 
 from lib.detector.instances import Instances
 from lib.step.errors import UserError
+from lib.step.words import words
 
 # For the compiler, and for the program on one image: both take a second, under an emulator some ten.
 TIMEOUT_S = 120
@@ -20,13 +21,13 @@ FLAGS = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-O2")
 def compiler(command: str | None = None) -> list[str]:
     """The words of `command`, or of $CC, or `cc`. Raises UserError when there is no such program."""
     command = command or os.environ.get("CC") or "cc"
-    words = shlex.split(command)
-    if not words or not shutil.which(words[0]):
+    compiler = words(command, "the C compiler of --cc or CC")
+    if not compiler or not shutil.which(compiler[0]):
         raise UserError(
             f"there is no C compiler '{command}'; a bundle's decoder is compiled and run before it is written: install "
             "one (apt-get install gcc) or name one in the environment variable CC"
         )
-    return words
+    return compiler
 
 
 def build(folder: Path, cc: list[str], program: Path) -> None:

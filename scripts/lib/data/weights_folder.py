@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from lib.step.files import require
+from lib.step.errors import UserError
+from lib.step.files import read_text, require
 from lib.step.outputs import entries
 
 CHECKPOINT, WEIGHTS, CFG, NAMES = ".pt", ".weights", ".cfg", ".names"
@@ -22,6 +23,14 @@ def model_files(folder: Path) -> list[Path]:
 def has_cfg(folder: Path) -> bool:
     """Whether the folder holds a .cfg with its .weights rather than a checkpoint."""
     return inside(folder, folder.name, CFG).exists()
+
+
+def expected_sha256(checkpoint: Path) -> str:
+    """What CHECKPOINT.sha256, a line of sha256sum's, says. Raises UserError when it is missing or says nothing."""
+    path = require(f"{checkpoint}.sha256", "checksum file")
+    if not (words := read_text(path).split()):
+        raise UserError(f"{path} is empty; a line as `sha256sum {checkpoint.name}` prints it is expected")
+    return words[0]
 
 
 def is_downloaded(folder: Path) -> bool:

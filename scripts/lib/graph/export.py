@@ -22,6 +22,7 @@ def export(weights: Path, size: ImageSize, opset: int, scratch: Path, end2end: s
     """
     _prepare_ultralytics(scratch)
     from ultralytics import YOLO
+    from ultralytics.nn.modules.head import Detect, WorldDetect
 
     copy = shutil.copyfile(weights, scratch / "model.pt")
     try:
@@ -31,6 +32,11 @@ def export(weights: Path, size: ImageSize, opset: int, scratch: Path, end2end: s
         raise UserError(f"{weights} is no Ultralytics checkpoint ({type(error).__name__}: {error})") from error
     if task != "detect":
         raise UserError(f"{weights} is a model for '{task}'; a detector is expected")
+    head = model.model.model[-1]
+    if not isinstance(head, Detect) or isinstance(head, WorldDetect):
+        raise UserError(
+            f"{weights} ends in {type(head).__name__}; YOLOv8, v9, v10, 11, 12, 26 and YOLOv5u are exported"
+        )
     exported = model.export(
         format="onnx",
         imgsz=(size.height, size.width),
@@ -38,7 +44,7 @@ def export(weights: Path, size: ImageSize, opset: int, scratch: Path, end2end: s
         simplify=False,
         device="cpu",
         # Ultralytics' way to ask for a head: False, no NMS, is the end-to-end one; None all predictions.
-        nms=False if _is_end2end(weights, model.model.model[-1], end2end) else None,
+        nms=False if _is_end2end(weights, head, end2end) else None,
     )
     return Path(exported)
 

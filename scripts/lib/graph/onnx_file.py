@@ -24,6 +24,7 @@ def load(path) -> onnx.ModelProto:
     """
     try:
         model = onnx.load(str(path))
+        _demand_known_versions(model, path)
         onnx.checker.check_model(model)
     except FileNotFoundError:
         raise UserError(f"model {path} does not exist") from None
@@ -33,6 +34,18 @@ def load(path) -> onnx.ModelProto:
         ) from None
     _unseal(model, path)
     return model
+
+
+def _demand_known_versions(model: onnx.ModelProto, path) -> None:
+    """Raises UserError for a file newer than the onnx package that reads it."""
+    newest = {"IR version": onnx.IR_VERSION, "opset": onnx.defs.onnx_opset_version()}
+    opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=0)
+    for what, version in {"IR version": model.ir_version, "opset": opset}.items():
+        if version > newest[what]:
+            raise UserError(
+                f"{path} has {what} {version}; this program reads up to {newest[what]}: export it with onnx "
+                f"{onnx.__version__} or older, and opset 19 or below"
+            )
 
 
 def metadata(model: onnx.ModelProto) -> dict[str, str]:

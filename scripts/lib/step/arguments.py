@@ -9,6 +9,11 @@ from pathlib import Path
 from lib.step import console
 from lib.step.outputs import Output, demand_safe
 
+# What torch's exporter and the toolkit between them take; the schema of the config says the same.
+EXPORTED_OPSETS = (11, 20)
+# Of the images, for an interval: they are held in memory. The schema says the same.
+MOST_RESAMPLES = 100_000
+
 
 class StepParser(argparse.ArgumentParser):
     """An argument parser that takes the step's docstring as help, adds `--log`, and sends chatter there."""
@@ -77,13 +82,15 @@ def shape(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def at_least(smallest: int):
-    """An argparse type: a whole number not below `smallest`."""
+def at_least(smallest: int, largest: int | None = None):
+    """An argparse type: a whole number not below `smallest`, nor above `largest`."""
 
     def count(text: str) -> int:
         value = int(text)
         if value < smallest:
             raise argparse.ArgumentTypeError(f"{value} is below {smallest}")
+        if largest is not None and value > largest:
+            raise argparse.ArgumentTypeError(f"{value} is above {largest}")
         return value
 
     count.__name__ = "whole number"

@@ -1,29 +1,41 @@
-"""One image of one size: the toolkit takes no dynamic shapes.
+"""One image of one size: the toolkit takes no dynamic shapes, no batch, no input with its channels last.
 
 input [batch, 3, height, width], symbols or numbers        →        input [1, 3, H, W]
 
 Runs before simplification, which then folds what the model computes from its own shape (the anchor points).
 """
 
+import numpy as np
 import onnx
 
 from lib.data.imgsz import STRIDE, ImageSize
+from lib.graph.input_form import input_form_of
+from lib.graph.onnx_session import to_tensor
+from lib.graph.surgery.graph import Graph
+from lib.graph.surgery.prepare.network_input import absorb, has_channels_last
+from lib.graph.surgery.prepare.one_image import one_image
+from lib.graph.surgery.prepare.proof import prove_same
+from lib.graph.surgery.prepare.whole_graph import plain
+from lib.graph.surgery.proof import TOLERANCE, noise_image
 from lib.step.errors import UserError
 
 
 def fix_size(model: onnx.ModelProto, size: ImageSize | None) -> tuple[onnx.ModelProto, ImageSize]:
     """A copy of `model` for one image of `size`, and that size; without one it is the model's own.
 
-    Raises UserError when the model has another fixed size, or a dynamic one and none is given.
+    Its input is float [1, C, H, W]. What the graph did to the image before the network began is in its InputForm.
+    Raises UserError when the model has another fixed size, or a dynamic one and none is given, or an input that
+    cannot be had in this form.
     """
-    fixed = onnx.ModelProto()
-    fixed.CopyFrom(model)
-    constants = {tensor.name for tensor in fixed.graph.initializer}
-    inputs = [tensor for tensor in fixed.graph.input if tensor.name not in constants]
+    fixed = plain(model)
+    inputs = fixed.graph.input
     shapes = [[d.dim_value for d in tensor.type.tensor_type.shape.dim] for tensor in inputs]
-    if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][0] not in (0, 1) or shapes[0][1] not in (0, 3):
+    last = len(shapes) == 1 and has_channels_last(shapes[0])
+    channels = 3 if last else 1
+    if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][channels] not in (0, 1, 3):
         raise UserError(f"the model's inputs are {shapes} (0: dynamic); one input [1, 3, height, width] is expected")
-    _, _, height, width = shapes[0]
+    batch, depth = shapes[0][0], shapes[0][channels] or 3
+    height, width = shapes[0][1:3] if last else shapes[0][2:]
     own = ImageSize(width=width, height=height)
     if size is None and not all(own):
         raise UserError("the model's input size is dynamic; say which with --size WIDTHxHEIGHT")
@@ -32,7 +44,8 @@ def fix_size(model: onnx.ModelProto, size: ImageSize | None) -> tuple[onnx.Model
     size = size or own
     if size.width % STRIDE or size.height % STRIDE:
         raise UserError(f"the model's input is {size}; width and height must be multiples of {STRIDE}")
-    wanted = (1, 3, size.height, size.width)
+    place = (size.height, size.width)
+    wanted = (batch or 1, *place, depth) if last else (batch or 1, depth, *place)
     if shapes[0] != list(wanted):
         for dimension, value in zip(inputs[0].type.tensor_type.shape.dim, wanted):
             dimension.dim_value = value
@@ -40,4 +53,30 @@ def fix_size(model: onnx.ModelProto, size: ImageSize | None) -> tuple[onnx.Model
         del fixed.graph.value_info[:]
         for output in fixed.graph.output:
             output.type.tensor_type.ClearField("shape")
-    return fixed, size
+    if batch > 1:
+        fixed = _of_one_image(fixed, batch, wanted)
+    return _of_the_network(fixed, size, last), size
+
+
+def _of_one_image(model: onnx.ModelProto, batch: int, shape: tuple[int, ...]) -> onnx.ModelProto:
+    """The model of a `batch` of images of that shape as one of a single image, proven on noise."""
+    single = one_image(model, batch)
+    noise = np.random.default_rng(0).random(shape, np.float32)
+    prove_same(model, single, [(noise, noise)], TOLERANCE.score, "making one image of a batch")
+    return single
+
+
+def _of_the_network(model: onnx.ModelProto, size: ImageSize, last: bool) -> onnx.ModelProto:
+    """The model from where its network begins, proven on noise."""
+    name = model.graph.input[0].name
+    absorbed = absorb(Graph(model), name)
+    if absorbed is None:
+        return model
+    network, taken = absorbed
+    form = input_form_of(network)
+    image = noise_image(size, 0, form.depth)
+    as_taken = to_tensor(image if taken.channels == form.channels else image[:, :, ::-1], taken)
+    if last:
+        as_taken = as_taken.transpose(0, 2, 3, 1)
+    prove_same(model, network, [(as_taken, to_tensor(image, form))], TOLERANCE.score, "taking the normalization out")
+    return network

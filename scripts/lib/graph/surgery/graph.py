@@ -59,11 +59,20 @@ class Graph:
         """The name of the only output. Raises UserError when there are several."""
         if len(self.outputs) != 1:
             shapes = ", ".join(f"{name} {list(self.shape(name))}" for name in self.outputs)
+            known = ", as segmenters have" if self._has_prototypes() else ""
             raise UserError(
-                f"the model has {len(self.outputs)} outputs ({shapes}), as segmenters have; a YOLOv8-style detector "
-                "with one output [1, 4+classes, N] is expected"
+                f"the model has {len(self.outputs)} outputs ({shapes}){known}; no known family of detectors has these: "
+                "one output [1, 4+classes, N], or a box map and a class map for each stride, is expected"
             )
         return self.outputs[0]
+
+    def _has_prototypes(self) -> bool:
+        """Whether the outputs are predictions [1, 4+C+K, N] and masks to combine them with, [1, K, H/4, W/4]."""
+        shapes = sorted((self.shape(name) for name in self.outputs), key=len)
+        if [len(shape) for shape in shapes] != [3, 4]:
+            return False
+        (_, *predictions), (_, masks, height, width) = shapes
+        return min(predictions) > 4 and self.imgsz == (4 * width, 4 * height) and masks > 4
 
     def tidy(self) -> None:
         """Drop nodes and constants that lead to no output, then read producers, constants and shapes anew."""

@@ -1,0 +1,46 @@
+"""One plain graph: functions inlined, inputs that are inputs, BF16 widened.
+
+node of a function of the model        →        the function's own nodes
+initializer listed as a graph input    →        initializer alone
+bfloat16 weights, tensors              →        float32 weights, tensors
+
+torch's dynamo exporter writes a function for each of its operators; exporters before IR 4 list weights among the
+inputs. A bfloat16 is the upper half of a float32, so no value changes; and as onnxruntime does not compute in it on a
+CPU, there is nothing to hold the result against.
+"""
+
+import onnx
+import onnx.inliner
+
+from lib.graph.surgery.graph import Graph
+from lib.graph.surgery.passes import float32_weights
+from lib.step.errors import UserError
+
+
+def plain(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of `model` without functions, without initializers among its inputs, and without BF16.
+
+    Raises UserError when a function cannot be inlined.
+    """
+    if model.functions:
+        try:
+            whole = onnx.inliner.inline_local_functions(model)
+        except (RuntimeError, ValueError) as error:
+            raise UserError(f"the model's functions cannot be inlined: {str(error).splitlines()[0]}") from None
+    else:
+        whole = onnx.ModelProto()
+        whole.CopyFrom(model)
+    constants = {tensor.name for tensor in whole.graph.initializer}
+    inputs = [tensor for tensor in whole.graph.input if tensor.name not in constants]
+    if len(inputs) != len(whole.graph.input):
+        del whole.graph.input[:]
+        whole.graph.input.extend(inputs)
+        # From IR 4 on an initializer need not be an input.
+        whole.ir_version = max(whole.ir_version, 4)
+    if not float32_weights.holds(whole, (onnx.TensorProto.BFLOAT16,)):
+        return whole
+    float32_weights.widen(whole)
+    graph = Graph(whole)
+    float32_weights.drop_idle_casts(graph)
+    graph.tidy()
+    return graph.model
