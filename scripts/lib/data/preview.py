@@ -1,4 +1,4 @@
-"""What can be told of a data set before anything runs: whether it can be read, its classes, whether its pool suffices.
+"""A look at a data set before anything runs: whether it can be read, its classes, whether its pool suffices.
 
 Images are not opened. A zip that is here is unpacked without them: empty files stand in their place.
 """
@@ -27,7 +27,7 @@ LARGEST_JSON = 50_000_000  # bytes
 
 
 def looked_at(config: dict) -> tuple[tuple[str, ...] | None, str]:
-    """The class names of a config's data set, where they can be told, and the state of its files, for a rule's inputs.
+    """The class names of a config's data set, where they can be known, and the state of its files, for a rule's inputs.
 
     Raises UserError, one sentence, for what would end the run later: a source that is neither zip nor folder, a YAML
     in place of names, a description that does not hold, a pool that is too small.
