@@ -54,3 +54,5 @@ rule all:
         results("plots/detections.png"),
         LAYERS,
         results("report.html"),
+        # The table rests on their builds; they are what a user takes away.
+        expand(rules.quantize.output.rknn, **config["sweep"]),

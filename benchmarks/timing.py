@@ -1,8 +1,8 @@
-"""How far the estimated time is from what people measured on boards: python benchmarks/timing.py [--rebuild]
+"""How far the estimated time is from what people measured: python benchmarks/timing.py [--rebuild | --plot FILE]
 
 Prints, of each row of config/measured.csv, the estimate from all rows and that from the rows of other models, as
 docs/timing.md shows them. With --rebuild it builds those models again, with random weights, and prints the cycles, MB
-and operators that stand in the table (five minutes).
+and operators that stand in the table (five minutes). With --plot it draws docs/timing.png.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from lib.detector.head import SPLIT
 from lib.graph.export import export, random_weights
 from lib.graph.onnx_file import load
 from lib.npu import toolkit
-from lib.npu.timing import estimate, estimator, left_out, read_measured, work_of
+from lib.npu.timing import Estimator, Measurement, estimate, estimator, left_out, read_measured, work_of
 from lib.step import console
 from lib.step.errors import run_step
 
@@ -36,10 +36,15 @@ def main():
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rebuild", action="store_true")
-    if parser.parse_args().rebuild:
+    parser.add_argument("--plot", metavar="FILE.png")
+    args = parser.parse_args()
+    if args.rebuild:
         rebuild()
         return
     measured, times = read_measured(MEASURED), estimator(MEASURED)
+    if args.plot:
+        plot(measured, times, args.plot)
+        return
     print(f"{times.factors.ms_per_mb:.2f} ms per MB, {times.factors.ms_per_operator:.3f} ms per operator;", end=" ")
     print(f"limits {times.low:.2f} and {times.high:.2f} of the estimate\n")
     print("| model | board | clock, MHz | measured, ms | convolutions, ms | estimated | from other models | error |")
@@ -53,6 +58,30 @@ def main():
         )
 
 
+def plot(measured: list[Measurement], times: Estimator, path: str) -> None:
+    """Draw what was measured beside the estimate with its limits, one row per measurement, fastest first."""
+    from matplotlib import pyplot as plt
+
+    pairs = sorted(zip(measured, left_out(measured)), key=lambda pair: pair[0].ms)
+    figure, axis = plt.subplots(figsize=(8, 3.6), layout="constrained")
+    for row, (time, other) in enumerate(pairs):
+        axis.plot(times.limits(time.work, time.clock_mhz), [row, row], color="tab:blue", linewidth=6, alpha=0.3,
+                  label=None if row else "ms_low to ms_high")  # fmt: skip
+        axis.plot(time.work.npu_mcycles * 1e3 / time.clock_mhz, row, "k|", markersize=12,
+                  label=None if row else "convolution cycles / clock")  # fmt: skip
+        axis.plot(
+            other, row, "o", mfc="none", color="tab:blue", label=None if row else "estimate from the other models"
+        )
+        axis.plot(time.ms, row, "D" if time.timed == "rknn_run" else "<", color="tab:red")
+    axis.plot([], [], "D", color="tab:red", label="measured: rknn_run")
+    axis.plot([], [], "<", color="tab:red", label="measured: whole frame, rknn_run is less")
+    axis.set_yticks(range(len(pairs)), [f"{time.model}\n{time.board}, {time.clock_mhz} MHz" for time, _ in pairs])
+    axis.set(xlabel="ms per image", xlim=(0, None), title="Six published measurements and the estimate")
+    axis.tick_params(axis="y", labelsize=7)
+    axis.legend(fontsize=7, loc="lower right")
+    figure.savefig(path, dpi=120, metadata={"Software": None})
+
+
 def rebuild() -> None:
     """Print the work of each model."""
     with tempfile.TemporaryDirectory() as scratch:
@@ -64,12 +93,13 @@ def rebuild() -> None:
             exported = load(export(weights, size, OPSET, folder))
             noise = noise_images(size, 1, SEED, folder)
             conversion = convert(Request(exported, SPLIT, noise, proven_on_noise=True, seed=SEED), folder)
-            console.say(f"{name}: {work_of(conversion.build)}")
+            console.say(f"{name}: {work_of(conversion.build)}, {conversion.build.memory_mb:.2f} MB")
         onnx = folder / "yolov5s.onnx"
         export_yolov5s(onnx, 640)
         noise = noise_images(ImageSize(640, 640), 1, SEED, folder)
         with toolkit.quantized(onnx, list(noise), Request.platform, Request.algorithm) as session:
-            console.say(f"YOLOv5s 640: {work_of(session.export(folder / 'yolov5s.rknn'))}")
+            build = session.export(folder / "yolov5s.rknn")
+            console.say(f"YOLOv5s 640: {work_of(build)}, {build.memory_mb:.2f} MB")
 
 
 def export_yolov5s(path: Path, size: int) -> None:

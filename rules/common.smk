@@ -42,10 +42,10 @@ from lib.data.config_files import (
     with_files_found,
 )
 from lib.data.preview import looked_at
-from lib.results.config_problems import problems
+from lib.results.config_problems import export_problems, problems
 from lib.step.errors import UserError
 from lib.step.step_sources import step_sources
-from lib.step.workflow import checked_config, in_both, options, sole_run
+from lib.step.workflow import checked_config, in_both, options, refuse, sole_run
 
 # The commands say `python`, as DVC's stages do; it is the one that runs Snakemake. In UTF-8, since torch can open a path
 # with other letters than ASCII's in no other encoding, whatever the locale.
@@ -86,6 +86,7 @@ try:
     # For the report: the paths in it mean the same in another folder.
     CONFIG_AS_GIVEN = json.dumps(config, sort_keys=True)
     config = with_files_found(config, HOME)
+    refuse(export_problems(config))
     NAMES, DATASET_FILES = looked_at(config)
 except UserError as error:
     end(str(error))

@@ -15,6 +15,8 @@ from lib.accuracy.detection_set import write_detections
 from lib.accuracy.inference import detect_all, evaluation_images, onnx_runner
 from lib.data.names import read_names
 from lib.data.split import PARTS
+from lib.graph.input_form import input_form_of
+from lib.graph.onnx_file import load
 from lib.graph.output_spec import detector_form
 from lib.graph.surgery.output_form import OutputForm
 from lib.step.arguments import StepParser, at_least
@@ -35,8 +37,9 @@ def main(argv=None):
     args = parser.parse_args(argv)
     images = evaluation_images(args.dataset, args.part)
     form = detector_form(require(args.onnx, "model"), read_names(args.names))
+    given = input_form_of(load(args.onnx))
     title = f"FP32 {args.onnx.stem} {form.spec.imgsz}"
-    detections = detect_all(partial(start, args.onnx, form), form.spec, images, args.processes, title)
+    detections = detect_all(partial(start, args.onnx, form), form.spec, images, args.processes, title, given)
     write_detections(args.detections, detections)
     say(f"detected {args.detections}: {detections.count()} in {len(images)} images")
 

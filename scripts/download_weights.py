@@ -1,10 +1,12 @@
 """Download a model's files from the first source that works, checked against their SHA-256.
 
-Makes the folder --output, whose name is the model's (NAME), from sources (URLs or paths, tried in order):
-  --weights              an Ultralytics checkpoint: NAME.pt and NAME.pt.sha256 (as sha256sum writes it). The checksum is
-                         not optional: loading a checkpoint runs code that is in it.
+Makes the folder --output, whose name is the model's (NAME), from sources (URLs or paths):
+  --weights              an Ultralytics checkpoint, sources tried in order: NAME.pt and NAME.pt.sha256 (as sha256sum
+                         writes it). The checksum is not optional: loading a checkpoint runs code that is in it.
   --weights with --cfg   a Darknet model: NAME.weights, NAME.cfg, and with --names NAME.names. They run no code; without
                          a checksum they are used unchecked, with a warning.
+  --onnx                 exported models, a file for each size: NAME-SIZE.onnx. They run no code either.
+What the --input options say of the model's input goes into NAME.json, for the export.
 """
 
 import sys
@@ -14,9 +16,21 @@ sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so 
 from pathlib import Path
 
 from lib.data.download import fetch
+from lib.data.input_options import add_input_options, given_input
 from lib.data.names import read_names
-from lib.data.sources import missing_checksum
-from lib.data.weights_folder import CFG, CHECKPOINT, NAMES, WEIGHTS, inside, is_downloaded
+from lib.data.sources import is_url, missing_checksum
+from lib.data.weights_folder import (
+    CFG,
+    CHECKPOINT,
+    NAMES,
+    ONNX,
+    SETTINGS,
+    WEIGHTS,
+    ModelSettings,
+    export_of_size,
+    inside,
+    is_downloaded,
+)
 from lib.step.arguments import StepParser
 from lib.step.console import say
 from lib.step.errors import UserError, run_step
@@ -25,31 +39,79 @@ from lib.step.files import whole, write_text
 
 def main(argv=None):
     """Run the step."""
-    parser = StepParser(__doc__)
-    parser.add_argument("--weights", nargs="+", required=True, metavar="SOURCE", help="URLs or paths, tried in order")
-    parser.add_argument("--sha256", default="", help="SHA-256 of the weights, in hex")
-    parser.add_argument("--cfg", nargs="+", metavar="SOURCE", help="Darknet's description of the network")
-    parser.add_argument("--names", nargs="+", help="a Darknet model's class names, or a file with one per line")
-    parser.add_output("--output", required=True, type=Path, metavar="DIR", is_own=is_downloaded)
-    args = parser.parse_args(argv)
-    if not args.cfg and not args.sha256:
-        raise UserError(missing_checksum(args.weights))
-    if args.names and not args.cfg:
-        raise UserError("--names belongs to a Darknet model; a checkpoint holds its own")
-    if not args.sha256:
-        say(f"WARNING: {args.weights[0]} has no sha256 in the config (models.<name>.sha256); it is used unchecked")
+    args = parse(argv)
     with whole(args.output) as folder:
         folder.mkdir()
-        weights = inside(folder, args.output.name, WEIGHTS if args.cfg else CHECKPOINT)
-        source = fetch(args.weights, weights, args.sha256 or None, "models.<name>.weights")
-        if args.sha256:
-            write_text(f"{weights}.sha256", f"{args.sha256.lower()}  {weights.name}\n")
-        if args.cfg:
-            fetch(args.cfg, inside(folder, args.output.name, CFG), None, "models.<name>.cfg")
-        if args.names:
-            lines = "".join(f"{name}\n" for name in read_names(args.names))
-            write_text(inside(folder, args.output.name, NAMES), lines)
+        source = fetch_exports(args, folder) if args.onnx else fetch_weights(args, folder)
+        if given := given_input(args, "input."):
+            ModelSettings(given).write(inside(folder, args.output.name, SETTINGS))
     say(f"weights {args.output} from {source}")
+
+
+def parse(argv):
+    """The step's arguments. Raises UserError for some that do not go together."""
+    parser = StepParser(__doc__)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--weights", nargs="+", metavar="SOURCE", help="URLs or paths, tried in order")
+    source.add_argument("--onnx", nargs="+", metavar="SOURCE", help="a URL or path for each size")
+    parser.add_argument("--sha256", nargs="+", default=[], help="SHA-256 of the weights, or of each ONNX, in hex")
+    parser.add_argument("--cfg", nargs="+", metavar="SOURCE", help="Darknet's description of the network")
+    parser.add_argument("--names", nargs="+", help="a Darknet model's class names, or a file with one per line")
+    add_input_options(parser, "input.")
+    parser.add_output("--output", required=True, type=Path, metavar="DIR", is_own=is_downloaded)
+    args = parser.parse_args(argv)
+    args.sha256 = [checksum for checksum in args.sha256 if checksum]
+    if args.weights and not args.cfg and not args.sha256:
+        raise UserError(missing_checksum(args.weights))
+    if args.onnx and args.cfg:
+        raise UserError("--cfg belongs to Darknet's --weights, not to --onnx")
+    if args.names and not args.cfg:
+        raise UserError("--names belongs to a Darknet model; others hold their own")
+    if args.sha256 and len(args.sha256) != len(args.onnx or [""]):
+        raise UserError(f"{len(args.sha256)} checksums are given for {len(args.onnx or [''])} files")
+    return args
+
+
+def fetch_weights(args, folder: Path) -> str:
+    """A checkpoint or a Darknet model; returns the source used."""
+    name, [checksum] = args.output.name, args.sha256 or [None]
+    if not checksum:
+        say(f"WARNING: {args.weights[0]} has no sha256 in the config (models.<name>.sha256); it is used unchecked")
+    weights = inside(folder, name, WEIGHTS if args.cfg else CHECKPOINT)
+    source = fetch(args.weights, weights, checksum, "models.<name>.weights")
+    if checksum:
+        write_text(f"{weights}.sha256", f"{checksum.lower()}  {weights.name}\n")
+    if args.cfg:
+        fetch(args.cfg, inside(folder, name, CFG), None, "models.<name>.cfg")
+    if args.names:
+        lines = "".join(f"{name}\n" for name in read_names(args.names))
+        write_text(inside(folder, name, NAMES), lines)
+    return source
+
+
+def fetch_exports(args, folder: Path) -> str:
+    """Exported models, named by their sizes; returns the sources."""
+    # Imported here: ONNX takes a moment, and weights do without it.
+    from lib.graph.onnx_source import by_size
+
+    fetched = {}
+    for number, source in enumerate(args.onnx):
+        checksum = args.sha256[number] if args.sha256 else None
+        if is_url(source) and not checksum:
+            say(f"WARNING: {source} has no sha256 in the config (models.<name>.sha256); it is used unchecked")
+        file = folder / f"{number}{ONNX}"
+        fetch([source], file, checksum, "models.<name>.onnx")
+        fetched[file] = source
+    try:
+        files = by_size(list(fetched))
+    except UserError as error:
+        message = str(error)
+        for file, source in fetched.items():
+            message = message.replace(str(file), source)
+        raise UserError(message) from None
+    for size, file in files.items():
+        file.rename(export_of_size(folder, args.output.name, size))
+    return f"{', '.join(args.onnx)} (sizes: {', '.join(files)})"
 
 
 if __name__ == "__main__":

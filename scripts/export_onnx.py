@@ -1,8 +1,9 @@
 """Export a model to ONNX at one image size and opset, with one output: [1, 4+C, N], or [1, 300, 6] if end-to-end.
 
 Makes --output from --weights: an Ultralytics checkpoint FILE.pt, or the folder that download_weights.py made, which may
-hold a Darknet model too (see darknet_to_onnx.py). A checkpoint's SHA-256 is checked first: loading it runs code that is
-in it. Ultralytics installs and downloads nothing while it exports.
+hold a Darknet model too (see darknet_to_onnx.py), or exports of its own: of these the one of that size is taken as it
+is, whatever its opset and outputs. A checkpoint's SHA-256 is checked first: loading it runs code that is in it.
+Ultralytics installs and downloads nothing while it exports.
 """
 
 import sys
@@ -15,10 +16,23 @@ from pathlib import Path
 import onnx
 
 from lib.data.imgsz import imgsz_argument
-from lib.data.weights_folder import CFG, CHECKPOINT, NAMES, WEIGHTS, expected_sha256, has_cfg, inside
+from lib.data.weights_folder import (
+    CFG,
+    CHECKPOINT,
+    NAMES,
+    WEIGHTS,
+    expected_sha256,
+    exports,
+    has_cfg,
+    inside,
+    settings_of,
+)
 from lib.graph.darknet.convert import convert
 from lib.graph.export import AS_TRAINED, END2END, export
+from lib.graph.input_convention import settle_input_form
 from lib.graph.onnx_file import load, save
+from lib.graph.onnx_source import of_size
+from lib.graph.surgery.fixed_size import fix_size
 from lib.step.arguments import EXPORTED_OPSETS, StepParser, at_least
 from lib.step.console import say
 from lib.step.errors import run_step
@@ -40,7 +54,11 @@ def main(argv=None):
     parser.add_output("--output", required=True, metavar="FILE.onnx")
     args = parser.parse_args(argv)
     weights = require(args.weights, "weights")
-    if weights.is_dir() and has_cfg(weights):
+    given = settings_of(weights).input if weights.is_dir() else {}
+    files = exports(weights) if weights.is_dir() else {}
+    if files:
+        model, _ = fix_size(load(of_size(files, args.imgsz, weights.name)), args.imgsz)
+    elif weights.is_dir() and has_cfg(weights):
         cfg, numbers, names = (inside(weights, weights.name, suffix) for suffix in (CFG, WEIGHTS, NAMES))
         model = convert(cfg, numbers, names if names.exists() else None, args.imgsz, args.opset)
     else:
@@ -48,8 +66,12 @@ def main(argv=None):
         expected = args.sha256 or expected_sha256(checkpoint)
         demand_sha256(require(checkpoint, "weights file"), expected)
         model = from_checkpoint(checkpoint, args)
+    if files or given:
+        form, origin = settle_input_form(model, given)
+        say(f"input {args.imgsz}: {form} ({origin})")
     save(model, args.output)
-    say(f"exported {args.output}: opset {args.opset}, input {args.imgsz}, {len(model.graph.node)} nodes")
+    opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    say(f"exported {args.output}: opset {opset}, input {args.imgsz}, {len(model.graph.node)} nodes")
 
 
 def from_checkpoint(weights: Path, args) -> onnx.ModelProto:

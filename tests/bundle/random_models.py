@@ -13,16 +13,23 @@ from lib.detector.families import Family
 from lib.detector.families.anchors import MOST_ANCHORS, MOST_LAYERS, AnchorLayer, Anchors
 from lib.detector.families.dfl import MOST_BINS, Dfl
 from lib.detector.families.distances import Distances
+from lib.detector.families.yolox import Yolox
 from lib.detector.head import HEADS, SINGLE
 from lib.detector.output_spec import OutputSpec
 from lib.npu.rknn_file import RknnFile, RknnTensor, dequantize
 from lib.npu.verdict import Verdict
 from lib.results.sweep import Variant
 
-FAMILIES = (Dfl, Distances, Anchors)  # as tests/bundle/c/shim.c numbers them
+FAMILIES = (Dfl, Distances, Anchors, Yolox)  # as tests/bundle/c/shim.c numbers them
 KINDS = tuple((family, head) for family in FAMILIES for head in HEADS)
 # Scales of what an output holds, smallest and largest.
-RANGES = {"joined": (1e-3, 0.05), "scores": (1e-3, 0.05), "logits": (1e-3, 2.7), "distances": (1e-3, 0.3)}
+RANGES = {
+    "joined": (1e-3, 0.05),
+    "scores": (1e-3, 0.05),
+    "logits": (1e-3, 2.7),
+    "distances": (1e-3, 0.3),
+    "sizes": (1e-3, 0.1),
+}
 
 
 class Case(NamedTuple):
@@ -53,7 +60,7 @@ class Case(NamedTuple):
 
 
 def random_case(seed: int) -> Case:
-    """A model of the family and head KINDS[seed % 6], of any size, scales and zero points."""
+    """A model of the family and head KINDS[seed % len(KINDS)], of any size, scales and zero points."""
     rng = np.random.default_rng(seed)
     kind, head = KINDS[seed % len(KINDS)]
     imgsz = ImageSize(*map(int, 32 * rng.integers(1, 5, 2)))
@@ -80,7 +87,7 @@ def random_family(rng, kind: type[Family]) -> Family:
     """One of FAMILIES, with any number of bins or layers that the C decoder takes."""
     if kind is Anchors:
         return Anchors(random_layers(rng))
-    return Dfl(bins=int(rng.choice([16, 16, 2, 5, MOST_BINS]))) if kind is Dfl else Distances()
+    return Dfl(bins=int(rng.choice([16, 16, 2, 5, MOST_BINS]))) if kind is Dfl else kind()
 
 
 def random_layers(rng) -> tuple[AnchorLayer, ...]:
@@ -105,7 +112,7 @@ def shapes_of(spec: OutputSpec) -> Iterator[tuple[str, int, int, int]]:
         return
     layers = family.layers if isinstance(family, Anchors) else ()
     probabilities = {layer.stride for layer in layers if layer.new_coords}
-    boxes = "distances" if isinstance(family, Distances) else "logits"
+    boxes = {Distances: "distances", Yolox: "sizes"}.get(type(family), "logits")
     for output in spec.maps():
         meaning = "scores" if output.role != "box" or output.stride in probabilities else boxes
         yield meaning, *output.shape(imgsz)[1:]

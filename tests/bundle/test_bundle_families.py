@@ -1,4 +1,4 @@
-"""Bundles of detectors other than YOLOv8: end-to-end without a DFL, a DFL of 8 bins, Darknet's maps; random weights."""
+"""Bundles of detectors other than YOLOv8: end-to-end, a DFL of 8 bins, Darknet's maps, YOLOX; random weights."""
 
 import shutil
 import struct
@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 from conftest import fresh_detector, image
+from maker_heads import Head
 from random_models import Case
 
 from lib import tasks
@@ -105,11 +106,18 @@ def checkpoint(name: str, folder, reg_max: int | None = None):
     return load(export(folder / "random.pt", SIZE, 19, folder))
 
 
+def yolox(folder):
+    """YOLOX with random weights, as its export_onnx.py leaves it."""
+    head = Head(len(NAMES))
+    return head.finish(head.rows())
+
+
 # How each is exported; its head, family and number of outputs.
 KINDS = {
     "end2end": (partial(checkpoint, "yolo26n"), "split", "distances", 6),
     "eight-bins": (partial(checkpoint, "yolov8n", reg_max=8), "split", "dfl", 6),
     "darknet": (darknet, "split", "anchors", 6),
+    "yolox": (yolox, "split", "yolox", 9),
 }
 
 

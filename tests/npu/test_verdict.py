@@ -95,6 +95,14 @@ def test_log_of_another_form_is_refused(log_text, damage):
 
 
 @pytest.mark.toolkit
+def test_an_operator_may_have_no_name(log_text, log):
+    """As the normalization has that the toolkit adds to an input which several convolutions read."""
+    nameless = log_text.replace(log.operators[1].name, "")
+    assert nameless != log_text
+    assert [each.name for each in read_build_log(nameless).operators[1:3]] == ["", log.operators[2].name]
+
+
+@pytest.mark.toolkit
 def test_lines_of_others_between_the_compilers_change_nothing(log_text, log):
     lines = log_text.split("\n")
     others = [
@@ -196,6 +204,12 @@ def test_rules(log):
     assert judge(log, "rv1106b")[:2] == (RUNS, "inferred")
     attention = with_operator(7, type="exSDPAttention")
     assert judge(attention)[:2] == (RUNS, "reported") and "YOLO11" in judge(attention)[2]
+    # Whatever its operators are: as large was never reported on that platform.
+    for large in (replace(log, weight_kb=45_000.0), with_operator(7, cycles_total=25_000_000)):
+        assert judge(large)[:2] == (RUNS, "inferred") and "the largest is YOLOv5s at 640" in judge(large)[2]
+    between = with_operator(7, cycles_total=15_000_000)
+    assert judge(between)[1] == "reported"
+    assert judge(between, "rv1103")[1] == "inferred" and "YOLOv8n at 640" in judge(between, "rv1103")[2]
     for unseen in (with_operator(7, type="Softmax"), with_operator(7, dtype="INT16")):
         assert judge(unseen)[:2] == (RUNS, "inferred")
     assert judge(with_operator(7, target="CPU", type="Transpose"))[:2] == (FAILS, "reported")

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from lib import tasks
 from lib.accuracy.detection_set import DetectionSet
 from lib.data.images import read_image
+from lib.data.input_form import InputForm
 from lib.data.letterbox import letterbox
 from lib.data.manifest import check_manifest
 from lib.data.split import PARTS, read_split
@@ -45,14 +46,16 @@ def onnx_runner(path: Path, names: tuple[str, ...] | None = None):
     return lambda image: infer_image(session, image, names)
 
 
-def detect_all(start, outputs: OutputSpec, images: list[Path], processes: int, title: str) -> DetectionSet:
+def detect_all(
+    start, outputs: OutputSpec, images: list[Path], processes: int, title: str, form: InputForm | None = None
+) -> DetectionSet:
     """What a model finds in each of `images` at the thresholds that mAP is measured with.
 
-    `start()` opens the model in a worker and returns a function uint8 RGB [H, W, 3] → raw outputs. The result does not
-    depend on the number of `processes`. Raises UserError as `over_images` does, and for an image that cannot be decoded
-    or outputs that are not those of the head.
+    `start()` opens the model in a worker and returns a function uint8 [H, W, C] → raw outputs; it is given images in
+    `form`. The result does not depend on the number of `processes`. Raises UserError as `over_images` does, and for an
+    image that cannot be decoded or outputs that are not those of the head.
     """
-    results = over_images(start, partial(_detect, outputs), images, processes, title)
+    results = over_images(start, partial(_detect, outputs, form or InputForm()), images, processes, title)
     instances, sizes = map(list, zip(*results))
     return DetectionSet([path.name for path in images], sizes, instances, outputs.task)
 
@@ -83,8 +86,8 @@ def over_images(start, work, images: list[Path], processes: int, title: str) -> 
         workers.shutdown(cancel_futures=True)
 
 
-def _detect(outputs: OutputSpec, run, path: Path) -> tuple[Instances, tuple[int, int]]:
-    fitted, fit = letterbox(read_image(path), outputs.imgsz)
+def _detect(outputs: OutputSpec, form: InputForm, run, path: Path) -> tuple[Instances, tuple[int, int]]:
+    fitted, fit = letterbox(read_image(path), outputs.imgsz, form)
     return tasks.get(outputs.task).instances(outputs, run(fitted), fit), fit.source
 
 

@@ -17,4 +17,5 @@ BOARD_PROGRAM = ("detect.c", "Makefile")
 
 def headers(spec: OutputSpec) -> tuple[str, ...]:
     """The C headers that decode a model's outputs: what all share, and those of its family and of its task."""
-    return tuple(dict.fromkeys(("decode.h", spec.family.c_header, tasks.get(spec.task).c_header)))
+    family = spec.family
+    return tuple(dict.fromkeys(("decode.h", *family.c_shared, family.c_header, tasks.get(spec.task).c_header)))

@@ -188,6 +188,12 @@ static inline int rv1106_is(const rv1106_output *output, int channels, int heigh
            output->zero_point <= 127 && output->scale > 0 && output->scale <= FLT_MAX / 512;
 }
 
+/* Cells along a side of the input. Convolutions with a border round halves of odd sides up. */
+static inline int rv1106_cells(int side, int stride)
+{
+    return (side - 1) / stride + 1;
+}
+
 /* Number of predictions that a model makes, or 0 when they or their classes are too many to number. */
 static inline int rv1106_prediction_count(const rv1106_model *model)
 {
@@ -195,7 +201,8 @@ static inline int rv1106_prediction_count(const rv1106_model *model)
     int i;
     for (i = 0; i < model->level_count; i++) {
         const rv1106_level *level = &model->levels[i];
-        count += (int64_t)(model->width / level->stride) * (model->height / level->stride) * level->per_cell;
+        count += (int64_t)rv1106_cells(model->width, level->stride) * rv1106_cells(model->height, level->stride) *
+                 level->per_cell;
     }
     return count < 1 || count > INT32_MAX || model->classes > INT32_MAX / count - 4 ? 0 : (int)count;
 }
@@ -203,7 +210,8 @@ static inline int rv1106_prediction_count(const rv1106_model *model)
 /* Whether the maps of a level are those of the model's family; `maps` is the first of them. */
 static inline int rv1106_are_maps(const rv1106_model *model, int level, const rv1106_output *maps)
 {
-    const int stride = model->levels[level].stride, height = model->height / stride, width = model->width / stride;
+    const int stride = model->levels[level].stride;
+    const int height = rv1106_cells(model->height, stride), width = rv1106_cells(model->width, stride);
     if (height < 1 || width < 1 || !model->family->are_maps(model, level, maps, height, width)) return 0;
     return rv1106_is(maps, maps->channels, height, width) &&
            rv1106_is(maps + model->family->map_count - 1, model->classes * model->levels[level].per_cell, height,

@@ -19,12 +19,12 @@ def with_files_found(config: dict, home: Path) -> dict:
     """
     config = copy.deepcopy(config)
     missing = _datasets_located(config["dataset"], home)
-    for name, block in config["models"].items():
-        missing += _none_here(block, "weights", f"models.{name}", home) + _none_here(
-            block, "cfg", f"models.{name}", home
-        )
+    swept = config.get("sweep", {}).get("model", config["models"])
+    for name in config["models"].keys() & set(swept):
+        for key in ("weights", "cfg"):
+            missing += _none_here(config["models"][name], key, f"models.{name}", home)
     for block in (config["dataset"], *config["models"].values()):
-        for key in {"archive", "weights", "cfg"} & block.keys():
+        for key in {"archive", "weights", "cfg", "onnx"} & block.keys():
             block[key] = [
                 source if is_url(source) or source == DRAWN else located(source, home) for source in block[key]
             ]
@@ -114,7 +114,12 @@ def located(path: str, home: Path) -> str:
 def model_sources(model: dict) -> list[str]:
     """Where the files of a model come from, given its block in the config."""
     names = model.get("names", [])
-    return [*model["weights"], *model.get("cfg", []), *([names] if isinstance(names, str) else [])]
+    return [
+        *model.get("weights", []),
+        *model.get("onnx", []),
+        *model.get("cfg", []),
+        *([names] if isinstance(names, str) else []),
+    ]
 
 
 def local_files(sources: list[str], drawn: str) -> list[str]:

@@ -1,12 +1,33 @@
-"""A model's files as download_weights.py lays them: FOLDER/NAME with one suffix each, NAME being the folder's."""
+"""A model's files as download_weights.py lays them: FOLDER/NAME with one suffix each, NAME being the folder's.
 
+NAME.pt, or NAME.weights and NAME.cfg, or NAME-SIZE.onnx for each export; and NAME.json with what the config says of
+its input besides, where it says something.
+"""
+
+import re
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lib.step.errors import UserError
 from lib.step.files import read_text, require
 from lib.step.outputs import entries
+from lib.step.typed_json import JsonRecord
 
-CHECKPOINT, WEIGHTS, CFG, NAMES = ".pt", ".weights", ".cfg", ".names"
+CHECKPOINT, WEIGHTS, CFG, NAMES, ONNX, SETTINGS = ".pt", ".weights", ".cfg", ".names", ".onnx", ".json"
+
+
+@dataclass(frozen=True)
+class ModelSettings(JsonRecord):
+    """What the config says of a model beside its files: fields of an InputForm."""
+
+    input: dict[str, Any]
+
+
+def settings_of(folder: Path) -> ModelSettings:
+    """The settings of the model in `folder`, empty where there are none. Raises UserError for a damaged file."""
+    path = inside(folder, folder.name, SETTINGS)
+    return ModelSettings.read(path) if path.exists() else ModelSettings(input={})
 
 
 def inside(folder: Path, name: str, suffix: str) -> Path:
@@ -25,6 +46,18 @@ def has_cfg(folder: Path) -> bool:
     return inside(folder, folder.name, CFG).exists()
 
 
+def export_of_size(folder: Path, name: str, size: str) -> Path:
+    """The path of the model `name`'s export of a size, or `dynamic`."""
+    return inside(folder, name, f"-{size}{ONNX}")
+
+
+def exports(folder: Path) -> dict[str, Path]:
+    """The exported files in the folder by their size; empty for a model of another kind."""
+    start = f"{folder.name}-"
+    files = sorted(path for path in folder.iterdir() if path.name.startswith(start) and path.suffix == ONNX)
+    return {path.stem.removeprefix(start): path for path in files}
+
+
 def expected_sha256(checkpoint: Path) -> str:
     """What CHECKPOINT.sha256, a line of sha256sum's, says. Raises UserError when it is missing or says nothing."""
     path = require(f"{checkpoint}.sha256", "checksum file")
@@ -35,6 +68,8 @@ def expected_sha256(checkpoint: Path) -> str:
 
 def is_downloaded(folder: Path) -> bool:
     """Whether `folder` holds a model's files as download_weights.py lays them, and nothing else."""
-    suffixes = {name.removeprefix(folder.name) for name in entries(folder)}
+    suffixes = {name.removeprefix(folder.name) for name in entries(folder)} - {SETTINGS}
     checkpoint = {CHECKPOINT, f"{CHECKPOINT}.sha256"}
+    if suffixes and all(re.fullmatch(rf"-(dynamic|\d+(x\d+)?){ONNX}", suffix) for suffix in suffixes):
+        return True
     return suffixes == checkpoint or {WEIGHTS, CFG} <= suffixes <= {WEIGHTS, f"{WEIGHTS}.sha256", CFG, NAMES}

@@ -2,7 +2,9 @@
 
 import importlib.util
 import os
+import re
 import shutil
+import zipfile
 from pathlib import Path
 
 from lib.data.imgsz import ImageSize
@@ -20,6 +22,7 @@ def export(weights: Path, size: ImageSize, opset: int, scratch: Path, end2end: s
     Raises UserError when the checkpoint cannot be loaded, is no detector, or lacks the head that is asked for, and in a
     light environment.
     """
+    refuse_foreign(weights)
     _prepare_ultralytics(scratch)
     from ultralytics import YOLO
     from ultralytics.nn.modules.head import Detect, WorldDetect
@@ -47,6 +50,24 @@ def export(weights: Path, size: ImageSize, opset: int, scratch: Path, end2end: s
         nms=False if _is_end2end(weights, head, end2end) else None,
     )
     return Path(exported)
+
+
+def refuse_foreign(weights: Path) -> None:
+    """Raise UserError for a checkpoint of the YOLOv5 or YOLOv7 repository; nothing in it is run to see that."""
+    if zipfile.is_zipfile(weights):
+        with zipfile.ZipFile(weights) as archive:
+            pickles = [archive.read(name) for name in archive.namelist() if name.endswith("data.pkl")]
+    else:
+        pickles = [weights.read_bytes()]
+    # A pickle names a class by its module and its own name, a line each.
+    if any(b"cmodels.yolo\n" in pickled for pickled in pickles):
+        seven = any(re.search(rb"cmodels\.common\n(MP|SPPCSPC|RepConv)\n", pickled) for pickled in pickles)
+        repository, options = ("YOLOv7", "--grid") if seven else ("YOLOv5", "--include onnx")
+        raise UserError(
+            f"{weights} is a checkpoint of the {repository} repository, which only its own code loads: export it there "
+            f"(python export.py --weights {weights.name} {options} --img-size HEIGHT WIDTH) and give the ONNX as "
+            "models.NAME.onnx in place of weights"
+        )
 
 
 def _prepare_ultralytics(folder: Path) -> None:

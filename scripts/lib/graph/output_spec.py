@@ -6,10 +6,9 @@ from pathlib import Path
 import onnx
 
 from lib.detector.output_spec import OutputSpec
-from lib.graph import families
 from lib.graph.class_names import distinct_names
+from lib.graph.input_convention import recognized
 from lib.graph.onnx_file import load, metadata
-from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.output_form import OutputForm
 from lib.step.errors import UserError
 
@@ -21,7 +20,7 @@ def output_form_of(model: onnx.ModelProto) -> OutputForm:
     """
     if spec := OutputSpec.from_metadata(metadata(model)):
         return OutputForm(spec)
-    return families.recognize(Graph(model))
+    return recognized(model)
 
 
 def output_spec_of(model: onnx.ModelProto) -> OutputSpec:

@@ -30,7 +30,7 @@ _COLUMNS = "ID OpType DataType Target InputShape OutputShape Cycles(DDR/NPU/Tota
 _ROW = re.compile(
     rf"(?P<id>\d+)\s+(?P<type>\S+)\s+(?P<dtype>\S+)\s+(?P<target>{NPU}|{CPU})\s+"
     r"(?P<input_shape>\S+)\s+(?P<output_shape>\S+)\s+"
-    r"(?P<cycles_ddr>\d+)/(?P<cycles_npu>\d+)/(?P<cycles_total>\d+)\s+(?P<kb>\d+)\s+(?P<name>\S.*?)\s*"
+    r"(?P<cycles_ddr>\d+)/(?P<cycles_npu>\d+)/(?P<cycles_total>\d+)\s+(?P<kb>\d+)(\s+(?P<name>\S.*?))?\s*"
 )
 # A star in place of the blank marks memory that several rows share.
 _ADDRESSES = re.compile(r".*\|\s*0x(?P<start>[0-9a-f]+)[ *]0x(?P<end>[0-9a-f]+)\s+0x[0-9a-f]+\s*")
@@ -38,7 +38,10 @@ _ADDRESSES = re.compile(r".*\|\s*0x(?P<start>[0-9a-f]+)[ *]0x(?P<end>[0-9a-f]+)\
 
 @dataclass(frozen=True)
 class Operator:
-    """A row of the log's table. Cycles are NPU clock cycles, `kb` the KB of 1024 bytes that are read."""
+    """A row of the log's table. Cycles are NPU clock cycles, `kb` the KB of 1024 bytes that are read.
+
+    What the toolkit adds by itself has no name: the normalization of an input that several operators read.
+    """
 
     name: str
     type: str
@@ -129,7 +132,7 @@ def _operator(row: str, number: int) -> Operator:
     ddr, npu, total, kb = (int(words[key]) for key in ("cycles_ddr", "cycles_npu", "cycles_total", "kb"))
     if total != max(ddr, npu):
         raise _unknown(f"operator {number} has {total} cycles, not the larger of {ddr} (DDR) and {npu} (NPU)")
-    texts = (words[key] for key in ("name", "type", "dtype", "target", "input_shape", "output_shape"))
+    texts = (words[key] or "" for key in ("name", "type", "dtype", "target", "input_shape", "output_shape"))
     return Operator(*texts, ddr, npu, total, kb)
 
 

@@ -31,13 +31,17 @@ class Work(NamedTuple):
 
 
 class Measurement(NamedTuple):
-    """A measured time: who, where, the NPU's clock, milliseconds an image, and the model's work."""
+    """A measured time: who, where, the NPU's clock, milliseconds an image, and the model's work.
+
+    timed: `rknn_run` alone, or the whole `frame`.
+    """
 
     model: str
     board: str
     clock_mhz: int
     ms: float
     work: Work
+    timed: str = "rknn_run"
 
 
 class Factors(NamedTuple):
@@ -88,7 +92,9 @@ def read_measured(path) -> list[Measurement]:
         for line, row in enumerate(csv.DictReader(file), start=2):
             try:
                 work = Work(float(row["npu_mcycles"]), float(row["moved_mb"]), int(row["operators"]))
-                time = Measurement(row["model"], row["board"], int(row["clock_mhz"]), float(row["ms"]), work)
+                time = Measurement(
+                    row["model"], row["board"], int(row["clock_mhz"]), float(row["ms"]), work, row["timed"]
+                )
             except (KeyError, TypeError, ValueError) as error:
                 raise UserError(f"{path}: line {line} is no measurement ({error})") from None
             if not all(math.isfinite(number) and number > 0 for number in (time.clock_mhz, time.ms, *work)):

@@ -26,7 +26,6 @@ from lib.step.typed_json import JsonRecord
 RUNS, UNSURE, FAILS = "runs", "unsure", "fails"
 # What a verdict rests on: a report of somebody with the board, or what the build log suggests.
 REPORTED, INFERRED = "reported", "inferred"
-REPORTED_PLATFORMS = ("rv1103", "rv1106")
 
 # Operators that the board's runtime was seen to refuse on the CPU (`unsupport cpu … op`), and where.
 REFUSED_ON_CPU = {
@@ -54,6 +53,11 @@ _OF_YOLOV8 = frozenset(("Conv", "ConvExSwish", "ConvSigmoid", "ConvAdd", "Concat
 REPORTED_TO_RUN = (
     ("YOLOv8", _OF_YOLOV8, "airockchip/rknn_model_zoo#185, ret7020/Yolov8CustomNPU"),
     (
+        "YOLOv5 with ReLU",
+        frozenset(("Conv", "ConvRelu", "ConvReluAdd", "ConvSigmoid", "Concat", "Add", "MaxPool", "Resize")),
+        "rockchip-linux/rknn-toolkit2#383",
+    ),
+    (
         # 643 frames on a LuckFox Pico Zero. That YOLOv10, whose operators are the same, does not run is said in
         # airockchip/rknn_model_zoo#185, of 2024 and without a message: toolkits of then had no such attention operator.
         "YOLO11",
@@ -61,6 +65,22 @@ REPORTED_TO_RUN = (
         "nature-sense/ai-trap-linux, docs/luckfox/rv1106-isp-npu-coexistence.md",
     ),
 )
+
+
+class Largest(NamedTuple):
+    """The largest model that somebody reported to run on a platform, rebuilt with today's toolkit."""
+
+    name: str
+    npu_mcycles: float
+    memory_mb: float
+    source: str
+
+
+# By benchmarks/timing.py --rebuild. On platforms without a report every verdict is inferred.
+LARGEST_REPORTED = {
+    "rv1103": Largest("YOLOv8n at 640", 10.32, 5.64, "ret7020/Yolov8CustomNPU, on a LuckFox Pico Mini"),
+    "rv1106": Largest("YOLOv5s at 640", 24.81, 13.50, "rockchip-linux/rknn-toolkit2#383, on a LuckFox Pico Ultra W"),
+}
 
 
 class Finding(NamedTuple):
@@ -121,7 +141,7 @@ def verdict(build: Build, cma_mb: int) -> Verdict:
     results = {finding.result for finding, _ in findings}
     result = next((candidate for candidate in (FAILS, UNSURE) if candidate in results), RUNS)
     deciding = [pair for pair in findings if pair[0].result == result] or [_nothing_against(build)]
-    reported = any(reported for _, reported in deciding) and build.platform in REPORTED_PLATFORMS
+    reported = any(reported for _, reported in deciding) and build.platform in LARGEST_REPORTED
     return Verdict(
         result,
         "; ".join(finding.reason for finding, _ in deciding),
@@ -236,16 +256,27 @@ def inferred_rules(cma_mb: int) -> tuple[Rule, ...]:
 
 
 def _nothing_against(build: Build) -> tuple[Finding, bool]:
-    """The finding of a build that no other rule matches, and whether a model of its operators was seen running."""
+    """The finding of a build that no other rule matches, and whether that is reported.
+
+    It is where a model of its operators was seen running, and one of its size, on its platform.
+    """
     reason = "every operator but input and output is on the NPU, and no error line is of a kind that is known to matter"
     types = {operator.type for operator in build.inner_operators}
     in_int8 = all(operator.dtype == "INT8" for operator in build.operators)
     seen = next(((name, source) for name, made_of, source in REPORTED_TO_RUN if in_int8 and types <= made_of), None)
     if seen:
         reason += f"; {seen[0]}, which has the same operators, ran on a board"
+    largest = LARGEST_REPORTED.get(build.platform)
+    larger = bool(largest) and (build.npu_mcycles > largest.npu_mcycles or build.memory_mb > largest.memory_mb)
+    if seen and larger:
+        reason += (
+            f", but no model of {build.npu_mcycles:.1f} million cycles and {build.memory_mb:.1f} MB was reported "
+            f"on the {build.platform}: the largest is {largest.name}, {largest.npu_mcycles} and {largest.memory_mb} "
+            f"({largest.source})"
+        )
     source = seen[1] if seen else "no report of such a model that the board refused"
     advice = "put the runtime of the toolkit's version (librknnmrt) onto the board"
-    return Finding(RUNS, reason, advice, source), bool(seen)
+    return Finding(RUNS, reason, advice, source), bool(seen) and not larger
 
 
 def _listed(operators: Sequence[Operator]) -> str:

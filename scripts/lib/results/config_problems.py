@@ -1,6 +1,9 @@
-"""What is wrong with a config: its form, and the relations between its keys."""
+"""What is wrong with a config: its form, the relations between its keys, and to the files that it names."""
+
+from pathlib import Path
 
 from lib.data.imgsz import parse_imgsz
+from lib.data.input_form import InputForm
 from lib.data.sources import DRAWN, missing_checksum
 from lib.npu.timing import CLOCKS, clock
 from lib.step.config import form_problems, nearest
@@ -10,6 +13,26 @@ from lib.step.errors import UserError
 def problems(config: dict, schema: dict) -> list[str]:
     """Every problem of `config`, a sentence each: first those of form, then (if there are none) those between keys."""
     return form_problems(config, schema) or list(dict.fromkeys(_relations(config)))
+
+
+def export_problems(config: dict) -> list[str]:
+    """A sentence for each model of the sweep whose exported ONNX files, where all are on this machine, lack a size."""
+    return [line for name in config["sweep"]["model"] if (line := _sizes_problem(config, name))]
+
+
+def _sizes_problem(config: dict, name: str) -> str | None:
+    paths = [Path(source).expanduser() for source in config["models"][name].get("onnx", [])]
+    if not paths or not all(path.is_file() for path in paths):
+        return None  # downloaded and looked at when the run comes to it, which also says what is missing
+    # Imported here: few configs name an ONNX, and each start of Snakemake would wait for it.
+    from lib.graph.onnx_source import by_size, lacking_line, sizes_lacking
+
+    try:
+        files = by_size(paths)
+    except UserError as error:
+        return f"models.{name}.onnx: {error}"
+    lacking = sizes_lacking(files, [str(size) for size in config["sweep"]["imgsz"]])
+    return lacking_line(name, files, lacking) if lacking else None
 
 
 def _relations(config: dict):
@@ -62,6 +85,23 @@ def _dataset_problems(config: dict):
 
 
 def _model_problems(name: str, model: dict):
+    if ("weights" in model) == ("onnx" in model):
+        yield f"models.{name}: give either weights (a checkpoint, or Darknet's with cfg) or onnx (exported models)"
+        return
+    try:
+        InputForm().with_changes(model.get("input", {}))
+    except UserError as error:
+        yield f"models.{name}.input: {error}"
+    count = len(model["sha256"]) if isinstance(model.get("sha256"), list) else 1
+    if model.get("sha256") and count != len(model.get("onnx", [""])):
+        yield f"models.{name}.sha256 has {count} checksums for {len(model.get('onnx', ['']))} files"
+    if "onnx" in model:
+        yield from (
+            f"models.{name}.{key} belongs to Darknet's weights; an ONNX holds its own"
+            for key in ("cfg", "names")
+            if key in model
+        )
+        return
     if "cfg" in model:
         return
     if not model.get("sha256"):

@@ -10,6 +10,7 @@ _TYPES = {
     "array": "a list",
     "boolean": "true or false",
     "integer": "a whole number",
+    "number": "a number",
     "object": "a block of keys",
     "string": "a text",
     "null": "null",
@@ -42,6 +43,11 @@ def with_numbers(value, schema: dict, root: dict | None = None):
         return int(value)
     if "integer" in schema.get("type", ()) and isinstance(value, float) and value.is_integer():
         return int(value)
+    if schema.get("type") == "number" and isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
     if value in ("true", "false") and (schema.get("type") == "boolean" or True in schema.get("enum", [])):
         return value == "true"
     return value
@@ -76,7 +82,7 @@ def _sentence(error) -> str:
     if error.validator == "pattern" and "sha256" in key:
         return f"{key} is '{value}', not the 64 hex digits of a SHA-256"
     if error.validator == "pattern":
-        return f"{key}: '{value}' cannot be part of a file name; use letters, digits, '.', '_' and '-'"
+        return f"{key}: {value!r} cannot be part of a file name; use letters, digits, '.', '_' and '-'"
     return f"{key}: {error.message}"
 
 

@@ -27,14 +27,15 @@ def checked_config(
     sentence each; `tidied` may drop what the defaults hold and `given` has no use for. Raises UserError with all
     sentences, also for a key that stands twice in a file.
     """
-    _refuse(sorted(problem for path in set(files) for problem in repeated_keys(path)))
+    refuse(sorted(problem for path in set(files) for problem in repeated_keys(path)))
     config = laid_over(yaml.safe_load(defaults.read_text(encoding="utf-8")), given)
     config = with_numbers(tidied(config), schema)
-    _refuse(problems(config, schema))
+    refuse(problems(config, schema))
     return config
 
 
-def _refuse(problems: list[str]) -> None:
+def refuse(problems: list[str]) -> None:
+    """Raise UserError with all that is wrong with a config, a sentence each; nothing where nothing is."""
     if problems:
         raise UserError("\n".join(["the config is not usable:", *(f"  {problem}" for problem in problems)]))
 
@@ -86,7 +87,7 @@ def in_both(asked: Mapping[str, list], swept: Mapping[str, list]) -> tuple[dict[
 def options(block: Mapping, prefix: str = "") -> list[str]:
     """A block of the config as options of a command, which are called as its keys; None gives none.
 
-    A block in it gives `--key.key`, as DVC writes it.
+    A key in a block within it is called `outer.inner`, as DVC calls it too.
     """
     words = []
     for key, value in block.items():

@@ -7,6 +7,7 @@
 #include "anchors.h"
 #include "dfl.h"
 #include "distances.h"
+#include "yolox.h"
 
 #define DEMAND(what) \
     do { \
@@ -45,7 +46,8 @@ static void draw_output(rv1106_output *output, int channels, int height, int wid
     output->scale = (float)(1 + draw(10000)) / (draw(2) ? 10000 : 1000000);
 }
 
-static const rv1106_family *const families[] = {&rv1106_dfl, &rv1106_distances, &rv1106_anchors, NULL};
+static const rv1106_family *const families[] = {&rv1106_dfl, &rv1106_distances, &rv1106_anchors, &rv1106_yolox,
+                                                NULL};
 
 static void draw_anchors(rv1106_level *level, rv1106_anchors_details *details)
 {
@@ -78,7 +80,7 @@ static void draw_maps(rv1106_model *model)
     int i;
     for (i = 0; i < model->level_count; i++) {
         const rv1106_level *level = &model->levels[i];
-        const int height = model->height / level->stride, width = model->width / level->stride;
+        const int height = rv1106_cells(model->height, level->stride), width = rv1106_cells(model->width, level->stride);
         rv1106_output *output = &model->outputs[i * maps];
         draw_output(output, 4 * (model->family == &rv1106_dfl ? bins : level->per_cell), height, width);
         if (maps == 3) draw_output(output + 1, level->per_cell, height, width);
@@ -98,7 +100,7 @@ static void spoil(rv1106_model *model, rv1106_anchors_details details[RV1106_MAX
     case 2: model->output_count = (int)draw(21) - 1; break;
     case 3: model->outputs[draw(6)].scale = draw_float() * 4; break;
     case 4: model->head = (rv1106_head)draw(4); break;
-    case 5: model->family = families[draw(4)]; break;
+    case 5: model->family = families[draw(5)]; break;
     case 6: model->level_count = (int)draw(9) - 1; break;
     case 7: level->stride = draw(4) ? (int)draw(70) - 10 : INT32_MAX; break;
     case 8: level->per_cell = draw(4) ? (int)draw(20) - 2 : INT32_MAX; break;
@@ -115,7 +117,7 @@ static rv1106_model draw_model(rv1106_anchors_details details[RV1106_MAX_LEVELS]
     const int larger = (int)draw(8);
     memset(&model, 0, sizeof model);
     model.head = draw(2) ? RV1106_SPLIT : RV1106_SINGLE;
-    model.family = families[draw(3)];
+    model.family = families[draw(4)];
     model.end2end = draw(4) == 0;
     model.width = larger == 0 ? 64 : 32;
     model.height = larger == 1 ? 96 : 32;

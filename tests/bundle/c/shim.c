@@ -2,6 +2,7 @@
 #include "anchors.h"
 #include "dfl.h"
 #include "distances.h"
+#include "yolox.h"
 
 int shim_init(rv1106_decoder *decoder, const rv1106_model *model) { return rv1106_init(decoder, model); }
 
@@ -30,6 +31,6 @@ size_t shim_decoder_size(void) { return sizeof(rv1106_decoder); }
 
 const rv1106_family *shim_family(int number)
 {
-    static const rv1106_family *const families[] = {&rv1106_dfl, &rv1106_distances, &rv1106_anchors};
+    static const rv1106_family *const families[] = {&rv1106_dfl, &rv1106_distances, &rv1106_anchors, &rv1106_yolox};
     return families[number];
 }

@@ -56,12 +56,13 @@ class Family(JsonRecord, ABC):
     """How a detector's maps become boxes and scores. Each family is a frozen dataclass of what differs in it.
 
     name: what it is called in files. title: what its box maps hold, for people. c_header: the file of lib.bundle that
-    decodes its maps on the board, and defines `rv1106_{name}`.
+    decodes its maps on the board, and defines `rv1106_{name}`. c_shared: headers of other families that it includes.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     c_header: ClassVar[str]
+    c_shared: ClassVar[tuple[str, ...]] = ()
     strides: tuple[int, ...]  # of its maps, in their order; a field or a property
 
     @abstractmethod
@@ -152,8 +153,8 @@ def names() -> list[str]:
 
 
 def cells(imgsz: ImageSize, stride: int) -> tuple[int, int]:
-    """Height and width of the maps of a stride."""
-    return imgsz.height // stride, imgsz.width // stride
+    """Height and width of the maps of a stride: convolutions with a border round halves of odd sides up."""
+    return -(-imgsz.height // stride), -(-imgsz.width // stride)
 
 
 def span(first: int, count: int) -> str:

@@ -1,0 +1,105 @@
+"""A centre in its cell, a size and an objectness, without anchors (YOLOX).
+
+YOLOX, Ge et al. 2021, https://arxiv.org/abs/2107.08430, section 2.2; its formulas as in
+https://github.com/Megvii-BaseDetection/YOLOX (yolox/models/yolo_head.py, decode_outputs). In cell (i, j) of a stride:
+
+  cx = (i + tx) * stride        w = stride * exp(tw)        cy and h likewise
+  score of a class = s(objectness) * s(class)               s: sigmoid
+
+Of one stride with C classes there are three maps, the last two after the sigmoid:
+
+  box [1, 4, H/s, W/s] as tx, ty, tw, th        objectness [1, 1, H/s, W/s]        scores [1, C, H/s, W/s]
+
+The exponential knows no bound, so widths and heights are limited to twice the input's: a box with its centre in the
+image that is larger covers all of it just so. Objectness below 0, which INT8 can hold, counts as 0.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from lib.data.imgsz import ImageSize
+from lib.detector.families import Family, Limit, OutputMap, cells, register, span
+from lib.detector.families.sides import REAL, STRIDES
+
+MOST_LEVELS = 6  # that decode.h has room for
+MOST_SIDES = 2  # of the input, that a box is wide or high
+
+
+@register
+@dataclass(frozen=True)
+class Yolox(Family):
+    """strides: those of its maps, the finest first."""
+
+    name: ClassVar[str] = "yolox"
+    title: ClassVar[str] = "YOLOX's centre and size, with an objectness"
+    c_header: ClassVar[str] = "yolox.h"
+    c_shared: ClassVar[tuple[str, ...]] = (
+        "anchors.h",
+    )  # for objectness and scores, which are as there with one anchor a cell
+    strides: tuple[int, ...] = STRIDES
+
+    def maps(self, classes: int) -> tuple[OutputMap, ...]:
+        """Box, objectness and scores of each stride."""
+        return tuple(
+            OutputMap(role, stride, channels)
+            for stride in self.strides
+            for role, channels in (("box", 4), ("objectness", 1), ("scores", classes))
+        )
+
+    def points(self, imgsz: ImageSize) -> int:
+        """One a cell."""
+        return sum(height * width for height, width in (cells(imgsz, stride) for stride in self.strides))
+
+    def decode_maps(self, maps: list[np.ndarray], imgsz: ImageSize) -> np.ndarray:
+        """Stride by stride."""
+        levels = (maps[place : place + 3] for place in range(0, len(maps), 3))
+        # exp of a large logit is infinite; `limited` limits it.
+        with np.errstate(over="ignore"):
+            return np.concatenate([_decode(stride, *level) for stride, level in zip(self.strides, levels)])
+
+    def limited(self, predictions: np.ndarray, imgsz: ImageSize) -> np.ndarray:
+        """With no box larger than twice the input."""
+        bounded = predictions.copy()
+        bounded[:, 2:4] = np.minimum(predictions[:, 2:4], MOST_SIDES * np.array(imgsz, np.float32))
+        return bounded
+
+    def order_line(self) -> str:
+        """Stride by stride."""
+        return f"n = cell, row by row, of stride {', then '.join(map(str, self.strides))}"
+
+    def contract_lines(self) -> list[str]:
+        """From maps to boxes."""
+        return [
+            REAL,
+            "tx, ty, tw, th = real values of channels 0 to 3 of the box map",
+            "cx = (x + tx) * stride; cy = (y + ty) * stride, for the cell in column x, row y",
+            f"w = stride * exp(tw); h = stride * exp(th); at most {MOST_SIDES} * the input's width and height",
+            "score of class c = real value of the objectness, at least 0, * real value of channel c of the scores, "
+            "probabilities already: no sigmoid",
+        ]
+
+    def map_meaning(self, output: OutputMap) -> dict:
+        """The quantities."""
+        if output.role == "box":
+            return {"channels": {str(place): name for place, name in enumerate(("tx", "ty", "tw", "th"))}}
+        if output.role == "objectness":
+            return {"channels": {"0": "objectness"}}
+        return {"channels": {span(0, output.channels): "score of that class, to be multiplied by the objectness"}}
+
+    def limits(self, head: str) -> tuple[Limit, ...]:
+        """Strides."""
+        return (Limit(len(self.strides), MOST_LEVELS, "strides"),)
+
+
+def _decode(stride: int, box: np.ndarray, objectness: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Predictions float32 [H*W, 4+C] of a stride's maps, rounded once, as decode.h does, which has another exp."""
+    _, _, height, width = box.shape
+    x, y = np.meshgrid(np.arange(width), np.arange(height))
+    cell = np.stack([x.ravel(), y.ravel()], axis=1)
+    box, objectness, scores = (values[0].reshape(values.shape[1], -1).T for values in (box, objectness, scores))
+    box = box.astype(np.float64)
+    quantities = (cell + box[:, :2]) * stride, np.exp(box[:, 2:]) * stride
+    products = np.maximum(objectness, 0).astype(np.float64) * scores
+    return np.concatenate([*quantities, products], axis=1).astype(np.float32)

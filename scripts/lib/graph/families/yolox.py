@@ -1,0 +1,82 @@
+"""Graphs of YOLOX: a box map, an objectness and scores a stride, decoded with an exponential or not at all."""
+
+from lib.data.input_form import InputForm
+from lib.detector.families.yolox import Yolox
+from lib.detector.head import BOX, EXPORTED, SINGLE
+from lib.detector.output_spec import OutputSpec
+from lib.graph.families import GraphFamily, register
+from lib.graph.surgery.graph import Graph
+from lib.graph.surgery.map_place import PlacedMaps, WithObjectness
+from lib.graph.surgery.moved_maps import Part, by_stride, maps_behind, moved_maps, place_of
+from lib.graph.surgery.output_form import OutputForm
+from lib.graph.surgery.passes import Pass
+from lib.graph.surgery.passes.cut_maps import cut_maps
+from lib.step.errors import UserError
+
+# https://github.com/Megvii-BaseDetection/YOLOX, yolox/data/data_augment.py, preproc: pixels as OpenCV reads them.
+INPUT = InputForm(channels="bgr", scale=1, letterbox="top_left")
+
+
+def recognize(graph: Graph) -> OutputForm | None:
+    """The form of a graph whose strides have a box map of four channels, a map of one and scores, each by itself."""
+    levels = _levels(graph)
+    if not levels:
+        return None
+    parts = [part for level in levels.values() for part in level]
+    spec = OutputSpec(graph.imgsz, EXPORTED, Yolox(tuple(levels)), parts[-1].count)
+    moved = moved_maps(graph)
+    if all(name in moved for name in graph.outputs):
+        places = [
+            place_of(graph, moved, part, logits=number % 3 > 0 and not part.sigmoids)
+            for number, part in enumerate(parts)
+        ]
+        return OutputForm(spec, read=PlacedMaps(tuple(places)), input=INPUT) if all(places) else None
+    rows = BOX + 1 + spec.classes
+    shapes = [graph.shape(name) for name in graph.outputs]
+    if len(shapes) != 1 or len(shapes[0]) != 3 or rows not in shapes[0][1:]:
+        raise UserError(
+            f"the model has YOLOX's maps and decodes them to {shapes}; one output [1, N, {rows}] is expected"
+        )
+    return OutputForm(spec, read=WithObjectness(2 if shapes[0][2] == rows else 1), input=INPUT)
+
+
+def find_maps(graph: Graph) -> list[Part]:
+    """Box, objectness and scores of each stride."""
+    return [part for level in _levels(graph).values() for part in level]
+
+
+def _levels(graph: Graph) -> dict[int, list[Part]]:
+    """Box, objectness and scores of each stride; empty where the graph has other maps."""
+    levels = by_stride(graph, maps_behind(graph, moved_maps(graph)))
+    ordered = {stride: _in_order(parts) for stride, parts in levels.items()}
+    classes = {parts[-1].count for parts in ordered.values() if parts}
+    return ordered if all(ordered.values()) and len(classes) == 1 else {}
+
+
+def _in_order(parts: list[Part]) -> list[Part]:
+    """Box, objectness and scores; empty where `parts` are something else."""
+    boxes = [part for part in parts if part.count == BOX and not part.sigmoids]
+    others = [part for part in parts if part not in boxes[:1]]
+    single = [part for part in others if part.count == 1]
+    if len(parts) != 3 or not boxes or not single or any(part.sigmoids > 1 for part in parts):
+        return []
+    return [boxes[0], single[0], *(part for part in others if part is not single[0])]
+
+
+def passes(form: OutputForm, head: str) -> tuple[Pass, ...]:
+    """Cut at the maps. Raises UserError for the head `single`."""
+    if head == SINGLE:
+        raise UserError("the head 'single' is not made for YOLOX: its boxes take an exponential; take 'split'")
+    return (cut_maps(find_maps),)
+
+
+def described(graph: Graph, form: OutputForm) -> dict[str, str]:
+    """Head, strides, classes."""
+    decoded = "decoded" if isinstance(form.read, WithObjectness) else "not decoded"
+    return {
+        "head": f"{form.spec.family.title}, {decoded}, strides {', '.join(map(str, form.spec.family.strides))}",
+        "classes": str(form.spec.classes),
+    }
+
+
+register(GraphFamily(Yolox, recognize, passes, described))

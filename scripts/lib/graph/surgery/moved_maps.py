@@ -1,0 +1,215 @@
+"""Which feature maps stand where in a tensor, followed through the operators that only move values about.
+
+Conv ─ map [1, K, H, W] ─ Sigmoid? ─ Reshape, Transpose, Concat, Split, Slice … ─ tensor
+
+A map is what any other operator makes in the shape of one. So whatever a maker does to flatten, join, order and name
+his outputs, it is known of each channel which map it comes from, and how many sigmoids it passed.
+"""
+
+from dataclasses import dataclass, replace
+from math import prod
+
+import onnx
+
+from lib.detector.families import cells
+from lib.graph.surgery.graph import Graph, attribute
+from lib.graph.surgery.map_place import MapPlace
+
+STRIDES = (4, 8, 16, 32, 64, 128)  # that feature maps of detectors have
+RESHAPES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
+SAME = ("Identity", "Cast", "Dropout", "Sigmoid")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Channels first … first+count-1 of the map `source`, [1, K, H, W], within another tensor.
+
+    channel, cell: where they begin there. sigmoids: how many the values passed since they left the map.
+    """
+
+    source: str
+    first: int
+    count: int
+    cells: int
+    channel: int = 0
+    cell: int = 0
+    sigmoids: int = 0
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A tensor that holds nothing but parts of maps: its `axis` of channels, and the parts."""
+
+    axis: int
+    parts: tuple[Part, ...]
+
+    @property
+    def channels(self) -> int:
+        """How many the tensor has."""
+        return max(part.channel + part.count for part in self.parts)
+
+
+def moved_maps(graph: Graph) -> dict[str, Moved]:
+    """Of every tensor of `graph` that holds nothing but parts of feature maps, what it holds."""
+    moved: dict[str, Moved] = {}
+    for node in graph.model.graph.node:
+        for name in node.output:
+            held = _held(graph, node, name, moved)
+            if held is None and _is_map(graph, name):
+                _, channels, height, width = graph.shape(name)
+                held = Moved(1, (Part(name, 0, channels, height * width),))
+            if held is not None:
+                moved[name] = held
+    return moved
+
+
+def _is_map(graph: Graph, name: str) -> bool:
+    shape = graph.shape(name)
+    return len(shape) == 4 and shape[0] == 1 and all(shape)
+
+
+def _held(graph: Graph, node: onnx.NodeProto, name: str, moved: dict[str, Moved]) -> Moved | None:
+    """What the output `name` of `node` holds by what its inputs hold; None where the node does more than move."""
+    before = moved.get(node.input[0]) if node.input else None
+    if node.op_type == "Concat":
+        inputs = [moved.get(source) for source in node.input]
+        return _joined(graph, node, inputs) if all(inputs) else None
+    if before is None:
+        return None
+    if node.op_type in SAME:
+        passed = int(node.op_type == "Sigmoid")
+        return replace(before, parts=tuple(replace(part, sigmoids=part.sigmoids + passed) for part in before.parts))
+    if node.op_type in RESHAPES:
+        axis = _axis_after_reshape(graph.shape(node.input[0]), before.axis, graph.shape(name))
+        return None if axis is None else replace(before, axis=axis)
+    if node.op_type == "Transpose":
+        return _transposed(graph, node, before)
+    if node.op_type in ("Split", "Slice") and (span := _channels_kept(graph, node, name, before.axis)):
+        return _cut(before, *span)
+    return None
+
+
+def _axis_after_reshape(shape: tuple[int, ...], axis: int, after: tuple[int, ...]) -> int | None:
+    """The axis of channels after a reshape that leaves it whole, as the first or the last axis longer than 1."""
+    count = shape[axis]
+    if prod(shape[:axis]) == 1:
+        places = [place for place, size in enumerate(after) if size == count and prod(after[:place]) == 1]
+    elif prod(shape[axis + 1 :]) == 1:
+        places = [place for place, size in enumerate(after) if size == count and prod(after[place + 1 :]) == 1]
+    else:
+        places = []
+    # Of one channel all axes of size 1 would do; the usual ones are tried first.
+    usual = [place for place in places if place in (1, len(after) - 1)]
+    return (usual or places or [None])[0]
+
+
+def _transposed(graph: Graph, node: onnx.NodeProto, before: Moved) -> Moved | None:
+    """The channels elsewhere, where the cells keep their order."""
+    shape = graph.shape(node.input[0])
+    order = attribute(node, "perm", list(range(len(shape)))[::-1])
+    cells = [axis for axis in order if axis != before.axis and shape[axis] != 1]
+    return replace(before, axis=order.index(before.axis)) if cells == sorted(cells) else None
+
+
+def _joined(graph: Graph, node: onnx.NodeProto, inputs: list[Moved]) -> Moved | None:
+    """Side by side: channels behind channels, or cells behind cells."""
+    shapes = [graph.shape(name) for name in node.input]
+    axis = attribute(node, "axis") % len(shapes[0])
+    if len({held.axis for held in inputs}) != 1:
+        return None
+    channels_axis, along = inputs[0].axis, "channel"
+    if axis != channels_axis:
+        along = "cell"
+        if any(size != 1 for place, size in enumerate(shapes[0]) if place not in (axis, channels_axis)):
+            return None
+    parts, start = [], 0
+    for held, shape in zip(inputs, shapes):
+        parts += [replace(part, **{along: getattr(part, along) + start}) for part in held.parts]
+        start += shape[axis]
+    return Moved(channels_axis, tuple(parts))
+
+
+def _channels_kept(graph: Graph, node: onnx.NodeProto, name: str, axis: int) -> tuple[int, int] | None:
+    """First and end of the channels that an output of a Split or Slice keeps; None where it cuts elsewhere."""
+    rank = len(graph.shape(node.input[0]))
+    if node.op_type == "Split":
+        if attribute(node, "axis", 0) % rank != axis:
+            return None
+        place = list(node.output).index(name)
+        first = sum(graph.shape(output)[axis] for output in node.output[:place])
+        return first, first + graph.shape(name)[axis]
+    values = [graph.constant(source) for source in node.input[1:]]
+    if len(values) < 3 or any(value is None or value.size != 1 for value in values):
+        return None
+    start, _, along, *step = (int(value.item()) for value in values)
+    if along % rank != axis or step not in ([], [1]):
+        return None
+    channels = graph.shape(node.input[0])[axis]
+    first = min(start, channels) if start >= 0 else max(start + channels, 0)
+    return first, first + graph.shape(name)[axis]
+
+
+def _cut(before: Moved, first: int, end: int) -> Moved | None:
+    """Channels first … end-1 of what is held."""
+    parts = []
+    for part in before.parts:
+        low, high = max(first, part.channel), min(end, part.channel + part.count)
+        if low < high:
+            skipped = low - part.channel
+            parts.append(replace(part, first=part.first + skipped, count=high - low, channel=low - first))
+    return replace(before, parts=tuple(parts)) if parts else None
+
+
+def maps_behind(graph: Graph, moved: dict[str, Moved]) -> list[Part]:
+    """The maps that the outputs come from, the nearest above each, as they lie in `moved`; each whole, and once.
+
+    Where a graph does more with them than move them (a decoding), they are those that it does so with.
+    """
+    waiting, seen, nearest = list(graph.outputs), set(), []
+    while waiting:
+        name = waiting.pop(0)
+        if name in seen:
+            continue
+        seen.add(name)
+        if name in moved:
+            nearest += moved[name].parts
+        elif node := graph.producer(name):
+            waiting.extend(node.input)
+    return _merged(nearest)
+
+
+def _merged(parts: list[Part]) -> list[Part]:
+    """Parts of a map that lie side by side as one, in their order."""
+    bare = dict.fromkeys(replace(part, channel=0, cell=0) for part in parts)
+    whole: list[Part] = []
+    for part in sorted(bare, key=lambda part: part.first):
+        for place, other in enumerate(whole):
+            alike = (other.source, other.sigmoids) == (part.source, part.sigmoids)
+            if alike and part.first <= other.first + other.count:
+                end = max(other.first + other.count, part.first + part.count)
+                whole[place] = replace(other, count=end - other.first)
+                break
+        else:
+            whole.append(part)
+    order = [(part.source, part.first) for part in bare]
+    return sorted(whole, key=lambda part: order.index((part.source, part.first)))
+
+
+def by_stride(graph: Graph, parts: list[Part]) -> dict[int, list[Part]]:
+    """The parts of each stride, the finest first; empty where one has the cells of none."""
+    levels: dict[int, list[Part]] = {}
+    for part in parts:
+        strides = [stride for stride in STRIDES if cells(graph.imgsz, stride) == graph.shape(part.source)[2:]]
+        if not strides:
+            return {}
+        levels.setdefault(strides[0], []).append(part)
+    return dict(sorted(levels.items()))
+
+
+def place_of(graph: Graph, moved: dict[str, Moved], part: Part, logits: bool) -> MapPlace | None:
+    """Where a part lies in the outputs; None where it lies in none, or in pieces. logits: it should not be such."""
+    for number, name in enumerate(graph.outputs):
+        for held in moved[name].parts:
+            if (held.source, held.first, held.count) == (part.source, part.first, part.count):
+                return MapPlace(number, moved[name].axis, held.channel, held.cell, logits)
+    return None

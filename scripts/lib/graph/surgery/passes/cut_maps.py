@@ -1,0 +1,62 @@
+"""The family's maps become the outputs, cut where their convolutions make them, whatever the graph does behind that.
+
+… ─ Conv K ─ Split ┬ Sigmoid ─ Reshape ─ Transpose ─ …          … ─ Conv C  ─ Sigmoid ─ scores_S
+                   └──────────────────── Reshape ─ …      →     … ─ Conv 4R ─────────── box_S
+
+Channels of one convolution that belong to two maps get a convolution each, of the same weights: the NPU keeps one scale
+for a tensor, and box logits reach much further than probabilities.
+"""
+
+import numpy as np
+import onnx
+
+from lib.detector.head import SPLIT
+from lib.graph.surgery.graph import Graph
+from lib.graph.surgery.moved_maps import Part
+from lib.graph.surgery.output_form import OutputForm
+from lib.graph.surgery.passes import Pass, always
+
+
+def cut_maps(find) -> Pass:
+    """The pass, for a family whose `find(graph)` gives the Part of every map of the head `split`, in their order."""
+
+    def rewrite(graph: Graph, form: OutputForm) -> None:
+        outputs = {}
+        for output, part in zip(form.spec.maps(), find(graph), strict=True):
+            if output.role == "box":
+                _own_tensor(graph, part, output.name)
+            else:
+                _own_tensor(graph, part, f"{output.name}/logits")
+                graph.add("Sigmoid", [f"{output.name}/logits"], output.name)
+            outputs[output.name] = output.shape(form.spec.imgsz)
+        graph.set_outputs(outputs)
+
+    return Pass("cut_maps", always, rewrite, _changed)
+
+
+def _changed(form: OutputForm) -> OutputForm:
+    """The head is `split`."""
+    return form.with_head(SPLIT, sigmoid=True, transposed=False, names=None)
+
+
+def _own_tensor(graph: Graph, part: Part, name: str) -> None:
+    """Make the tensor `name` that holds the channels of `part` alone."""
+    if (part.first, part.count) == (0, graph.shape(part.source)[1]):
+        graph.rename(part.source, name)
+        return
+    kept = slice(part.first, part.first + part.count)
+    node = graph.producer(part.source)
+    if _is_plain_convolution(graph, node):
+        weights = [np.ascontiguousarray(graph.constant(values)[kept]) for values in node.input[1:]]
+        graph.add("Conv", [node.input[0], *weights], name)
+        graph.model.graph.node[-1].attribute.extend(node.attribute)
+        return
+    bounds = (np.array([bound], np.int64) for bound in (kept.start, kept.stop, 1))
+    graph.add("Slice", [part.source, *bounds], name)
+
+
+def _is_plain_convolution(graph: Graph, node: onnx.NodeProto) -> bool:
+    """Whether it has one group, and weights that are known."""
+    groups = [entry.i for entry in node.attribute if entry.name == "group"]
+    constant = all(graph.constant(name) is not None for name in node.input[1:])
+    return node.op_type == "Conv" and groups in ([], [1]) and constant

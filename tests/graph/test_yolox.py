@@ -1,0 +1,105 @@
+"""YOLOX in every form that people export: recognized by structure, cut at its maps, and decoded rightly."""
+
+import numpy as np
+import onnx
+import pytest
+from conftest import image
+from maker_heads import SIZE, STRIDES, Head, grid
+from onnx import TensorProto, helper
+
+from lib.data.imgsz import ImageSize
+from lib.detector.families.yolox import Yolox
+from lib.detector.head import SINGLE, SPLIT
+from lib.detector.output_spec import OutputSpec
+from lib.graph.input_form import set_input_form
+from lib.graph.onnx_session import infer, infer_image, open_session
+from lib.graph.output_spec import output_form_of, output_spec_of
+from lib.graph.surgery.pipeline import adapt
+from lib.step.errors import UserError
+
+IMAGES = [image(0, *SIZE)]
+
+
+def by_hand(model):
+    """Predictions [N, 4+C] of the model's maps, found by the names that `Head` gives."""
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    names = [name for s in STRIDES for name in (f"first_{s}", f"second_{s}", f"third_{s}")]
+    del probe.graph.output[:]
+    infos = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names]
+    probe.graph.output.extend(infos)
+    pixels = IMAGES[0].transpose(2, 0, 1)[None].astype(np.float32)
+    values = infer(open_session(probe.SerializeToString()), pixels, names)
+    box, objectness, scores = (
+        np.concatenate([each.reshape(each.shape[1], -1).T for each in values[place::3]]) for place in range(3)
+    )
+    cells, strides = grid(SIZE)
+    product = 1 / (1 + np.exp(-objectness)) / (1 + np.exp(-scores))
+    return np.concatenate([(box[:, :2] + cells) * strides, np.exp(box[:, 2:]) * strides, product], axis=1)
+
+
+def check(model, classes):
+    """Recognized as YOLOX, and after surgery with the predictions that the maps give by hand."""
+    form = output_form_of(model)
+    assert (form.spec.family, form.spec.classes) == (Yolox(STRIDES), classes)
+    assert (form.input.channels, form.input.scale, form.input.letterbox) == ("bgr", 1, "top_left")
+    set_input_form(model, form.input)
+    after, record = adapt(model, SPLIT, IMAGES, seed=0)
+    assert record["box_px"] < 1e-3 and record["score"] < 1e-5
+    shapes = [tuple(d.dim_value for d in each.type.tensor_type.shape.dim) for each in after.graph.output]
+    assert shapes == [output.shape(SIZE) for output in output_spec_of(after).maps()]
+    expected = by_hand(model)
+    for each in (model, after):
+        raw = infer_image(open_session(each.SerializeToString()), IMAGES[0])
+        np.testing.assert_allclose(output_form_of(each).predictions(raw), expected, rtol=1e-4, atol=1e-4)
+    return after
+
+
+@pytest.mark.parametrize("classes", [1, 3, 4, 80])
+@pytest.mark.parametrize("form", ["rows", "decoded", "columns"])
+def test_one_output_of_any_number_of_classes(form, classes):
+    head = Head(classes)
+    check(head.finish(getattr(head, form)()), classes)
+
+
+@pytest.mark.parametrize("sigmoids", [True, False])
+def test_a_map_a_stride_as_rockchip_exports_them(sigmoids):
+    head = Head(3, sigmoids)
+    after = check(head.finish(*head.joined()), 3)
+    assert [node.op_type for node in after.graph.node].count("Sigmoid") == 6
+
+
+@pytest.mark.parametrize("order", [(2, 1, 0), (1, 0, 2)])
+def test_nine_maps_in_any_order(order):
+    head = Head(3, sigmoids=False)
+    check(head.finish(*(level[place] for place in order for level in reversed(head.maps))), 3)
+
+
+def test_channels_last():
+    head = Head(3)
+    names = [head.graph.add("Transpose", [name], f"{name}/last", perm=[0, 2, 3, 1]) for name in head.joined((0, 2, 1))]
+    check(head.finish(*names), 3)
+
+
+def test_decoding_otherwise_is_caught():
+    """Centres at half a cell, as of other families, are not YOLOX's."""
+    head = Head(3)
+    shifted = head.graph.add("Add", [head.decoded(), np.eye(8, dtype=np.float32)[:1] * 4], "moved")
+    model = head.finish(shifted)
+    with pytest.raises(UserError, match="after pass cut_maps the graph computes something else"):
+        adapt(model, SPLIT, IMAGES, seed=0)
+
+
+def test_head_single_is_refused_in_a_sentence():
+    head = Head(3)
+    with pytest.raises(UserError, match="'single' is not made for YOLOX"):
+        adapt(head.finish(head.rows()), SINGLE, IMAGES, seed=0)
+
+
+def test_boxes_are_limited_to_twice_the_input_and_negative_objectness_is_none():
+    spec = OutputSpec(ImageSize(32, 32), SPLIT, Yolox((32,)), 2)
+    box = np.array([0.5, 0.25, 900, -1], np.float32).reshape(1, 4, 1, 1)
+    scores = np.array([0.5, 0.25], np.float32).reshape(1, 2, 1, 1)
+    [row] = spec.predictions([box, np.full((1, 1, 1, 1), 0.5, np.float32), scores])
+    assert row.tolist() == pytest.approx([16, 8, 64, 32 * np.exp(-1), 0.25, 0.125])
+    assert spec.predictions([box, np.full((1, 1, 1, 1), -0.1, np.float32), scores])[0, 4:].tolist() == [0, 0]
