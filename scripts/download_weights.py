@@ -6,7 +6,7 @@ Makes the folder --output, whose name is the model's (NAME), from sources (URLs 
   --weights with --cfg   a Darknet model: NAME.weights, NAME.cfg, and with --names NAME.names. They run no code; without
                          a checksum they are used unchecked, with a warning.
   --onnx                 exported models, a file for each size: NAME-SIZE.onnx. They run no code either.
-What the --input options say of the model's input goes into NAME.json, for the export.
+What the --input options say of the model's input, and --anchors, goes into NAME.json, for the export.
 """
 
 import sys
@@ -43,8 +43,9 @@ def main(argv=None):
     with whole(args.output) as folder:
         folder.mkdir()
         source = fetch_exports(args, folder) if args.onnx else fetch_weights(args, folder)
-        if given := given_input(args, "input."):
-            ModelSettings(given).write(inside(folder, args.output.name, SETTINGS))
+        given, anchors = given_input(args, "input."), anchors_of(args)
+        if given or anchors:
+            ModelSettings(given, anchors).write(inside(folder, args.output.name, SETTINGS))
     say(f"weights {args.output} from {source}")
 
 
@@ -57,6 +58,7 @@ def parse(argv):
     parser.add_argument("--sha256", nargs="+", default=[], help="SHA-256 of the weights, or of each ONNX, in hex")
     parser.add_argument("--cfg", nargs="+", metavar="SOURCE", help="Darknet's description of the network")
     parser.add_argument("--names", nargs="+", help="a Darknet model's class names, or a file with one per line")
+    parser.add_argument("--anchors", nargs="+", help="of exported models that do not decode: numbers, a .yaml, a name")
     add_input_options(parser, "input.")
     parser.add_output("--output", required=True, type=Path, metavar="DIR", is_own=is_downloaded)
     args = parser.parse_args(argv)
@@ -67,9 +69,21 @@ def parse(argv):
         raise UserError("--cfg belongs to Darknet's --weights, not to --onnx")
     if args.names and not args.cfg:
         raise UserError("--names belongs to a Darknet model; others hold their own")
+    if args.anchors and not args.onnx:
+        raise UserError("--anchors belongs to --onnx; weights hold their own")
     if args.sha256 and len(args.sha256) != len(args.onnx or [""]):
         raise UserError(f"{len(args.sha256)} checksums are given for {len(args.onnx or [''])} files")
     return args
+
+
+def anchors_of(args) -> str | None:
+    """What --anchors says, for an ONNX's metadata. Raises UserError when it is none."""
+    if not args.anchors:
+        return None
+    # Imported here: ONNX takes a moment, and weights do without it.
+    from lib.graph.anchor_option import parse_anchors
+
+    return parse_anchors(" ".join(args.anchors))
 
 
 def fetch_weights(args, folder: Path) -> str:

@@ -21,12 +21,14 @@ from lib.data.weights_folder import (
     CHECKPOINT,
     NAMES,
     WEIGHTS,
+    ModelSettings,
     expected_sha256,
     exports,
     has_cfg,
     inside,
     settings_of,
 )
+from lib.graph.anchor_option import with_anchors
 from lib.graph.darknet.convert import convert
 from lib.graph.export import AS_TRAINED, END2END, export
 from lib.graph.input_convention import settle_input_form
@@ -54,10 +56,12 @@ def main(argv=None):
     parser.add_output("--output", required=True, metavar="FILE.onnx")
     args = parser.parse_args(argv)
     weights = require(args.weights, "weights")
-    given = settings_of(weights).input if weights.is_dir() else {}
+    settings = settings_of(weights) if weights.is_dir() else ModelSettings({})
+    given = settings.input
     files = exports(weights) if weights.is_dir() else {}
     if files:
-        model, _ = fix_size(load(of_size(files, args.imgsz, weights.name)), args.imgsz)
+        exported = with_anchors(load(of_size(files, args.imgsz, weights.name)), settings.anchors)
+        model, _ = fix_size(exported, args.imgsz)
     elif weights.is_dir() and has_cfg(weights):
         cfg, numbers, names = (inside(weights, weights.name, suffix) for suffix in (CFG, WEIGHTS, NAMES))
         model = convert(cfg, numbers, names if names.exists() else None, args.imgsz, args.opset)

@@ -15,6 +15,7 @@ sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so 
 from pathlib import Path
 
 from lib.detector.head import HEADS
+from lib.graph.anchor_option import add_anchors_option, with_anchors
 from lib.graph.input_form import input_form_of
 from lib.graph.onnx_file import load, save
 from lib.graph.surgery.pipeline import MEASURED, adapt
@@ -31,10 +32,11 @@ def main(argv=None):
     parser.add_argument("--onnx", required=True, type=Path, metavar="FILE.onnx")
     parser.add_argument("--head", required=True, choices=HEADS)
     parser.add_argument("--images", required=True, type=Path, metavar="DIR", help="letterboxed images of its size")
+    add_anchors_option(parser)
     parser.add_output("--output", required=True, metavar="FILE.onnx")
     parser.add_output("--proof", required=True, metavar="FILE.json")
     args = parser.parse_args(argv)
-    model = load(args.onnx)
+    model = with_anchors(load(args.onnx), args.anchors)
     after, record = adapt(model, args.head, proof_images(args.images, input_form_of(model), MEASURED), seed=0)
     save(after, args.output)
     write_json(args.proof, record)

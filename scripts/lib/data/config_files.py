@@ -28,6 +28,8 @@ def with_files_found(config: dict, home: Path) -> dict:
             block[key] = [
                 source if is_url(source) or source == DRAWN else located(source, home) for source in block[key]
             ]
+        if is_anchor_file(block):
+            block["anchors"] = located(block["anchors"], home)
         if isinstance(block.get("names"), str):
             block["names"] = located(block["names"], home)
             if not Path(block["names"]).is_file():
@@ -111,6 +113,11 @@ def located(path: str, home: Path) -> str:
     return path if Path(path).expanduser().exists() or not (home / path).exists() else str(home / path)
 
 
+def is_anchor_file(model: dict) -> bool:
+    """Whether a model's block names a file that holds its anchors."""
+    return str(model.get("anchors", "")).endswith((".yaml", ".yml"))
+
+
 def model_sources(model: dict) -> list[str]:
     """Where the files of a model come from, given its block in the config."""
     names = model.get("names", [])
@@ -118,6 +125,7 @@ def model_sources(model: dict) -> list[str]:
         *model.get("weights", []),
         *model.get("onnx", []),
         *model.get("cfg", []),
+        *([model["anchors"]] if is_anchor_file(model) else []),
         *([names] if isinstance(names, str) else []),
     ]
 

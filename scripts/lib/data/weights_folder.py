@@ -19,9 +19,13 @@ CHECKPOINT, WEIGHTS, CFG, NAMES, ONNX, SETTINGS = ".pt", ".weights", ".cfg", ".n
 
 @dataclass(frozen=True)
 class ModelSettings(JsonRecord):
-    """What the config says of a model beside its files: fields of an InputForm."""
+    """What the config says of a model beside its files.
+
+    input: fields of an InputForm. anchors: as lib.graph.anchor_option puts them into an ONNX's metadata.
+    """
 
     input: dict[str, Any]
+    anchors: str | None = None
 
 
 def settings_of(folder: Path) -> ModelSettings:

@@ -87,7 +87,7 @@ class Anchors(Family):
     """layers: those with anchors, each with a stride of its own, in the order of their predictions."""
 
     name: ClassVar[str] = "anchors"
-    title: ClassVar[str] = "Darknet's anchors"
+    title: ClassVar[str] = "anchors"
     c_header: ClassVar[str] = "anchors.h"
     layers: tuple[AnchorLayer, ...]
 

@@ -1,6 +1,6 @@
 """The head `single` of a model with anchors: decoded with what the NPU has, boxes divided by the input's size.
 
-box_S, objectness_S, scores_S ─ decoding ─ output [1, 4+C, N]
+box_S, objectness_S, scores_S ─ decoding ─ output [1, 4+C, N]         or these maps as they are, the outputs
 
                                  →  the same maps ─ decoding for the NPU ─ Reshape ─ output [1, 4+C, N, 1]
 """
@@ -13,17 +13,21 @@ from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.output_form import OutputForm
 from lib.graph.surgery.passes import Pass, anchors_split
 
+OUTPUT = "output0"  # where the graph has none of its own
+
 
 def needed(graph: Graph, form: OutputForm) -> bool:
-    """Whether the output has no fourth axis yet."""
-    return len(graph.shape(graph.output)) == 3
+    """Whether the output has no fourth axis yet, or there are several."""
+    return len(graph.outputs) > 1 or len(graph.shape(graph.output)) == 3
 
 
 def rewrite(graph: Graph, form: OutputForm) -> None:
     """Decode anew from the maps. Raises UserError when the graph lacks one."""
-    spec, output = form.spec, graph.output
-    anchors_split.rewrite(graph, form)
-    graph.tidy()
+    spec, output = form.spec, OUTPUT
+    if anchors_split.needed(graph, form):
+        output = graph.output
+        anchors_split.rewrite(graph, form)
+        graph.tidy()
     predictions = add_predictions(graph, spec.family, spec.classes, spec.imgsz, for_npu=True)
     shape = (1, BOX + spec.classes, spec.family.points(spec.imgsz), 1)
     graph.add("Reshape", [predictions, np.array(shape, np.int64)], output)

@@ -1,0 +1,66 @@
+"""Finding the last convolution of each stride of a model with anchors, by the structure of its graph."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import onnx
+
+from lib.detector.families import cells
+from lib.detector.families.anchors import MOST_LAYERS
+from lib.graph.surgery.graph import Graph
+
+
+def head_maps(graph: Graph) -> tuple[str, ...]:
+    """The map of each stride that the outputs come from, the finest first; empty where it is not one a stride.
+
+    A map is what a convolution makes, or a constant factor or summand for each channel behind it.
+    """
+    nearest = dict.fromkeys(name for output in graph.outputs for name in _nearest_convolutions(graph, output))
+    maps = sorted((_scaled(graph, name) for name in nearest), key=lambda name: -graph.shape(name)[2])
+    strides = [_stride(graph, name) for name in maps]
+    if not 2 <= len(maps) <= MOST_LAYERS or None in strides or len(set(strides)) < len(strides):
+        return ()
+    return tuple(maps)
+
+
+def _nearest_convolutions(graph: Graph, tensor: str) -> Iterator[str]:
+    waiting, seen = [tensor], set()
+    while waiting:
+        node = graph.producer(waiting.pop())
+        if node is None or node.output[0] in seen:
+            continue
+        seen.add(node.output[0])
+        if node.op_type == "Conv":
+            yield node.output[0]
+        else:
+            waiting.extend(node.input)
+
+
+def channel_constant(graph: Graph, node: onnx.NodeProto, tensor: str) -> np.ndarray | None:
+    """The value of each channel by which a Mul or Add changes the map `tensor`, [K]; None for another node."""
+    if node.op_type not in ("Mul", "Add"):
+        return None
+    [other] = (name for name in node.input if name != tensor) if tensor in node.input else [""]
+    value, channels = graph.constant(other), graph.shape(tensor)[1]
+    return value.reshape(-1) if value is not None and value.shape[-3:] == (channels, 1, 1) else None
+
+
+def _scaled(graph: Graph, tensor: str) -> str:
+    """The map behind the constants that follow a convolution."""
+    readers = graph.consumers(tensor)
+    if (
+        len(readers) == 1
+        and len(set(readers[0].input)) == 2
+        and channel_constant(graph, readers[0], tensor) is not None
+    ):
+        return _scaled(graph, readers[0].output[0])
+    return tensor
+
+
+def _stride(graph: Graph, name: str) -> int | None:
+    """Input pixels a cell of a map [1, K, H, W], or None where it is no map of square cells."""
+    shape, imgsz = graph.shape(name), graph.imgsz
+    if len(shape) != 4 or not all(shape):
+        return None
+    stride = imgsz.height // shape[2]
+    return stride if stride > 1 and cells(imgsz, stride) == shape[2:] else None

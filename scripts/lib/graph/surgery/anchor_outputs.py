@@ -1,0 +1,282 @@
+"""Reading a graph with anchors as it was exported, decoded or not, whatever the order of its axes.
+
+The last convolution of each stride makes a map [1, A * (5+C), H, W]: of each anchor tx, ty, tw, th, objectness and the
+logit of every class. What lies behind it differs from exporter to exporter, so it is not matched node by node: the part
+of the graph behind the maps is run on maps of known values, and its outputs tell what it does with them.
+
+  outputs      one [1, N, 5+C] or [1, 5+C, N] for all strides (maps beside it, as training wants them, do not count),
+               or one a stride: [1, A*(5+C), H, W], [1, A, H, W, 5+C], [1, H, W, A*(5+C)] …
+  they hold    the maps' values; their sigmoids; or boxes in pixels (or divided by width and height) and scores
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from lib.data.imgsz import ImageSize
+from lib.detector.families.anchors import AnchorLayer, Anchors
+from lib.detector.head import BOX, EXPORTED
+from lib.detector.output_spec import OutputSpec
+from lib.graph.onnx_session import open_session
+from lib.graph.surgery.graph import Graph
+from lib.graph.surgery.map_place import probabilities
+
+QUANTITIES = BOX + 1  # of an anchor besides its classes: cx, cy, w, h, objectness
+LOGITS, SIGMOIDS, BOXES = "logits", "sigmoids", "boxes"  # what the outputs hold
+# How far an output may be from what is expected of it, as a share of the largest value of its kind.
+ROUNDING = {onnx.TensorProto.FLOAT: 1e-5, onnx.TensorProto.FLOAT16: 1e-2}
+SATURATED = 30.0  # a logit whose sigmoid is 1
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """Where the values of the maps lie in the outputs, by strides, the finest first.
+
+    anchors: how many each stride has. per_anchor: 5+C. cells: height and width of each map. outputs: the number of the
+    one output, or of each stride's. axes: the order in which values lie, letters of A (anchor), D (quantity), H, W.
+    transposed: the one output is [1, 5+C, N]. coarsest_first: it begins with the largest stride.
+    """
+
+    anchors: tuple[int, ...]
+    per_anchor: int
+    cells: tuple[tuple[int, int], ...]
+    outputs: tuple[int, ...]
+    axes: str
+    transposed: bool = False
+    coarsest_first: bool = False
+
+    def layers(self, raw: list[np.ndarray]) -> list[np.ndarray]:
+        """The values of each stride, float32 [A, 5+C, H, W]."""
+        parts = (
+            self._parts(raw[self.outputs[0]]) if len(self.outputs) == 1 else [raw[number] for number in self.outputs]
+        )
+        return [self._layer(*layer) for layer in zip(parts, self.anchors, self.cells, strict=True)]
+
+    def _parts(self, joined: np.ndarray) -> list[np.ndarray]:
+        """The rows [n, 5+C] of each stride."""
+        rows = joined.reshape(self.per_anchor, -1).T if self.transposed else joined.reshape(-1, self.per_anchor)
+        counts = [count * height * width for count, (height, width) in zip(self.anchors, self.cells)]
+        if self.coarsest_first:
+            return np.split(rows, np.cumsum(counts[::-1])[:-1])[::-1]
+        return np.split(rows, np.cumsum(counts)[:-1])
+
+    def _layer(self, values: np.ndarray, anchors: int, size: tuple[int, int]) -> np.ndarray:
+        lengths = dict(zip("ADHW", (anchors, self.per_anchor, *size)))
+        ordered = values.reshape([lengths[axis] for axis in self.axes])
+        return ordered.transpose([self.axes.index(axis) for axis in "ADHW"]).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class AnchorReader:
+    """Predictions float32 [N, 4+C] of the outputs of a graph with anchors as it was exported; an OutputForm's `read`.
+
+    holds: LOGITS, SIGMOIDS or BOXES. unit: what boxes are divided by, in pixels, x and y.
+    """
+
+    arrangement: Arrangement
+    holds: str
+    unit: tuple[float, float] = (1.0, 1.0)
+
+    def __call__(self, spec: OutputSpec, raw: list[np.ndarray]) -> np.ndarray:
+        """Decode what is not decoded yet, by the anchors of the spec's family."""
+        layers = self.arrangement.layers(raw)
+        if self.holds != BOXES:
+            return predictions_of(spec.family, layers, spec.imgsz, self.holds == SIGMOIDS)
+        unit = np.array(self.unit * 2, np.float32)[:, None]
+        rows = [values.transpose(1, 0, 2, 3).reshape(self.arrangement.per_anchor, -1) for values in layers]
+        joined = np.concatenate(rows, axis=1)
+        return np.concatenate([joined[:BOX] * unit, joined[BOX] * joined[QUANTITIES:]]).T
+
+
+def predictions_of(family: Anchors, layers: list[np.ndarray], imgsz: ImageSize, sigmoids: bool) -> np.ndarray:
+    """Predictions [N, 4+C] of each layer's logits, or `sigmoids` of them, [A, 5+C, H, W]."""
+    maps = []
+    for layer, values in zip(family.layers, layers, strict=True):
+        quantities = values.transpose(1, 0, 2, 3)
+        scores = quantities if sigmoids else probabilities(quantities)
+        box = scores if layer.new_coords else quantities
+        maps += [box[:BOX], scores[BOX:QUANTITIES], scores[QUANTITIES:]]
+    return family.decode_maps(maps, imgsz)
+
+
+class Behind:
+    """The part of a graph behind its maps, ready to run; and what it makes of maps of zeros, noise and large logits."""
+
+    def __init__(self, graph: Graph, maps: tuple[str, ...]):
+        self.imgsz = graph.imgsz
+        self.shapes = [graph.shape(name)[1:] for name in maps]
+        self.strides = [self.imgsz.height // height for _, height, _ in self.shapes]
+        self.sizes = [graph.shape(name) for name in graph.outputs]
+        self._dtypes = [graph.dtype(name) or onnx.TensorProto.FLOAT for name in maps]
+        self.rounding = max(ROUNDING.get(dtype, 1e-2) for dtype in self._dtypes)
+        self._session = open_session(_behind(graph, maps).SerializeToString())
+        self._maps = maps
+        rng = np.random.default_rng(0)
+        self.noise = [rng.normal(0, 1.5, shape).astype(np.float32) for shape in self.shapes]
+        self.of_noise = self._run(self.noise)
+        self.of_zeros = self._run([np.zeros(shape) for shape in self.shapes])
+
+    def of_large(self) -> list[np.ndarray]:
+        """The outputs for maps of a logit whose sigmoid is 1."""
+        return self._run([np.full(shape, SATURATED) for shape in self.shapes])
+
+    def _run(self, maps: list[np.ndarray]) -> list[np.ndarray]:
+        feeds = {
+            name: values[None].astype(helper.tensor_dtype_to_np_dtype(dtype))
+            for name, values, dtype in zip(self._maps, maps, self._dtypes)
+        }
+        for other in self._session.get_inputs():
+            # The image, where something is computed from its shape.
+            feeds.setdefault(other.name, np.zeros(other.shape, np.float16 if "16" in other.type else np.float32))
+        with np.errstate(over="ignore"):
+            return [output.astype(np.float32) for output in self._session.run(None, feeds)]
+
+
+def reader_of(behind: Behind, counts: tuple[int, ...] | None) -> tuple[AnchorReader, tuple[AnchorLayer, ...]] | None:
+    """How the outputs are read, and the layers where the graph decodes (else none); None when nothing fits.
+
+    counts: how many anchors each stride has, where that is known and the outputs' shapes may not tell.
+    """
+    for arrangement in _arrangements(behind, counts):
+        noise = _as_layers(behind.noise, arrangement)
+        layers = arrangement.layers(behind.of_noise)
+        if _alike(layers, noise, behind.rounding):
+            return AnchorReader(arrangement, LOGITS), ()
+        if _alike(layers, [probabilities(values) for values in noise], behind.rounding):
+            return AnchorReader(arrangement, SIGMOIDS), ()
+        if decoded := _decoding(behind, arrangement):
+            return decoded
+    return None
+
+
+def _arrangements(behind: Behind, counts: tuple[int, ...] | None) -> Iterator[Arrangement]:
+    """What the shapes of the outputs allow."""
+    sizes = tuple(shape[1:] for shape in behind.shapes)
+    for number, shape in enumerate(behind.sizes):
+        long = [length for length in shape if length != 1]
+        if len(long) != 2:
+            continue
+        for transposed, per_anchor in enumerate((long[1], long[0])):
+            anchors = _anchors_of(behind, per_anchor)
+            if anchors and per_anchor * sum(a * h * w for a, (h, w) in zip(anchors, sizes)) == np.prod(long):
+                for axes, coarsest_first in product(("AHWD", "HWAD"), (False, True)):
+                    yield Arrangement(anchors, per_anchor, sizes, (number,), axes, bool(transposed), coarsest_first)
+    by_stride = _outputs_by_stride(behind)
+    if by_stride:
+        for per_anchor in _candidates(behind, by_stride, counts):
+            anchors = _anchors_of(behind, per_anchor)
+            for axes in ("ADHW", "AHWD", "HWAD", "DAHW", "DHWA") if anchors else ():
+                yield Arrangement(anchors, per_anchor, sizes, by_stride, axes)
+
+
+def _anchors_of(behind: Behind, per_anchor: int) -> tuple[int, ...]:
+    """How many anchors each stride has with so many values an anchor; empty where that divides no map."""
+    channels = [shape[0] for shape in behind.shapes]
+    if per_anchor <= QUANTITIES or any(count % per_anchor for count in channels):
+        return ()
+    return tuple(count // per_anchor for count in channels)
+
+
+def _outputs_by_stride(behind: Behind) -> tuple[int, ...]:
+    """The number of each stride's output, told by how many values it has; empty where they are not one a stride."""
+    values = [int(np.prod(shape)) for shape in behind.sizes]
+    wanted = [int(np.prod(shape)) for shape in behind.shapes]
+    return tuple(values.index(count) for count in wanted) if sorted(values) == sorted(wanted) else ()
+
+
+def _candidates(behind: Behind, outputs: tuple[int, ...], counts: tuple[int, ...] | None) -> list[int]:
+    """How many values an anchor may have."""
+    channels, shape = behind.shapes[0][0], [length for length in behind.sizes[outputs[0]] if length != 1]
+    if counts:
+        return [channels // counts[0]] if channels % counts[0] == 0 else []
+    # A shape of its own axis for the anchors says it; one anchor is all that is left where nothing does.
+    return [length for length in shape if len(shape) == 4 and length > QUANTITIES and channels % length == 0] or [
+        channels
+    ]
+
+
+def _as_layers(maps: list[np.ndarray], arrangement: Arrangement) -> list[np.ndarray]:
+    """Maps [A * (5+C), H, W] as [A, 5+C, H, W]."""
+    return [values.reshape(-1, arrangement.per_anchor, *values.shape[1:]) for values in maps]
+
+
+def _decoding(behind: Behind, arrangement: Arrangement) -> tuple[AnchorReader, tuple[AnchorLayer, ...]] | None:
+    """The layers of a graph that decodes, read off its outputs for zeros; None where it computes something else."""
+    zeros, large = arrangement.layers(behind.of_zeros), arrangement.layers(behind.of_large())
+    if not all(np.isfinite(values[:, :2]).all() and (values[:, 2:BOX] > 0).all() for values in zeros):
+        return None
+    unit = _unit(behind, zeros)
+    for new_coords in (True, False):
+        layers = tuple(
+            _layer(stride, at_zero, at_large, unit, new_coords)
+            for stride, at_zero, at_large in zip(behind.strides, zeros, large)
+        )
+        reader, family = AnchorReader(arrangement, BOXES, unit), Anchors(layers)
+        if not all(0 < layer.scale_x_y <= 100 for layer in layers):
+            return None
+        spec = OutputSpec(behind.imgsz, EXPORTED, family, arrangement.per_anchor - QUANTITIES)
+        given = reader(spec, behind.of_noise)
+        computed = predictions_of(family, _as_layers(behind.noise, arrangement), behind.imgsz, sigmoids=False)
+        parts = [
+            (given[:, :2], computed[:, :2]),
+            (given[:, 2:BOX], computed[:, 2:BOX]),
+            (given[:, BOX:], computed[:, BOX:]),
+        ]
+        if all(_alike([first], [second], 10 * behind.rounding) for first, second in parts):
+            return reader, layers
+    return None
+
+
+def _unit(behind: Behind, zeros: list[np.ndarray]) -> tuple[float, float]:
+    """What boxes are divided by: nothing, or the input's width and height. The centre of the last cell tells."""
+    last = zeros[0][0, :2, -1, -1]
+    return (1.0, 1.0) if last.max() > 1 else tuple(map(float, behind.imgsz))
+
+
+def _layer(stride: int, zeros: np.ndarray, large: np.ndarray, unit, new_coords: bool) -> AnchorLayer:
+    """A layer whose centres are the cells' and whose sizes are the anchors' where all logits are 0."""
+    sizes = zeros[:, 2:BOX, 0, 0] * np.array(unit, np.float32)
+    reach = 2 * (large[0, 0, 0, 0] - zeros[0, 0, 0, 0]) * unit[0] / stride
+    anchors = tuple(tuple(_short(side) for side in anchor) for anchor in sizes)
+    return AnchorLayer(stride, anchors, round(float(reach), 3), new_coords)
+
+
+def _short(value: np.float32) -> float:
+    """The number of fewest digits that is the same in float32."""
+    return float(f"{value:.6g}")
+
+
+def _alike(values: list[np.ndarray], expected: list[np.ndarray], rounding: float) -> bool:
+    return all(
+        first.shape == second.shape
+        and bool(np.abs(first - second).max() <= rounding * max(1.0, float(np.abs(second).max())))
+        for first, second in zip(values, expected, strict=True)
+    )
+
+
+def _behind(graph: Graph, maps: tuple[str, ...]) -> onnx.ModelProto:
+    """The nodes behind the maps as a model of its own, whose inputs are the maps."""
+    model = onnx.ModelProto()
+    model.CopyFrom(graph.model)
+    needed, kept = set(graph.outputs), []
+    for node in reversed(model.graph.node):
+        if needed & set(node.output) and not set(node.output) <= set(maps):
+            kept.append(node)
+            needed |= set(node.input)
+    kept.reverse()
+    inputs = [tensor for tensor in model.graph.input if tensor.name in needed]
+    initializers = [tensor for tensor in model.graph.initializer if tensor.name in needed]
+    known = {tensor.name for tensor in initializers}
+    typed = [
+        helper.make_tensor_value_info(name, graph.dtype(name) or onnx.TensorProto.FLOAT, graph.shape(name))
+        for name in maps
+    ]
+    part = helper.make_graph(
+        kept, "behind", [*typed, *(tensor for tensor in inputs if tensor.name not in known)], model.graph.output
+    )
+    part.initializer.extend(initializers)
+    return helper.make_model(part, opset_imports=model.opset_import, ir_version=max(model.ir_version, 4))

@@ -1,0 +1,244 @@
+"""Models with anchors from PyTorch: every form that people export is read rightly, cut, and decoded as it decodes."""
+
+import numpy as np
+import onnx
+import pytest
+from anchor_heads import ANCHORS, SIZE, AnchorHead
+from conftest import image
+from onnx import helper
+
+from lib.data.imgsz import ImageSize
+from lib.data.letterbox import letterbox
+from lib.detector.head import HEADS, SPLIT
+from lib.graph import families
+from lib.graph.anchor_option import METADATA_KEY, anchor_layers, parse_anchors, with_anchors
+from lib.graph.onnx_file import metadata, save
+from lib.graph.onnx_session import infer, open_session, to_tensor
+from lib.graph.output_spec import output_form_of, output_spec_of
+from lib.graph.surgery.graph import Graph
+from lib.graph.surgery.pipeline import adapt
+from lib.graph.surgery.simplify import simplify
+from lib.step.errors import UserError
+
+P6 = (*ANCHORS, ((436, 615), (739, 380), (925, 792)))
+ONE_ANCHOR, TWO_ANCHORS = (tuple(level[:count] for level in ANCHORS) for count in (1, 2))
+
+
+def rows_of(model, tensor) -> np.ndarray:
+    """The one output [1, N, 5+C]."""
+    return infer(open_session(model.SerializeToString()), tensor)[0][0]
+
+
+def check(model, head, decoded, unit=(1, 1)):
+    """`model`, after surgery, predicts what YOLOv5's own code makes of the rows that the model `decoded` gives."""
+    frame = letterbox(image(7), output_spec_of(model).imgsz)[0]
+    tensor = to_tensor(frame)
+    rows = rows_of(decoded, tensor)
+    expected = np.concatenate([rows[:, :4] * np.array([*unit, *unit]), rows[:, 4:5] * rows[:, 5:]], axis=1)
+    after, record = adapt(simplify(model, [frame], 0)[0], head, [frame], seed=0)
+    assert record["box_px"] < 1e-3 and record["score"] < 1e-5
+    spec = output_spec_of(after)
+    assert (spec.head, spec.classes) == (head, rows.shape[1] - 5)
+    predictions = spec.predictions(infer(open_session(after.SerializeToString()), tensor))
+    expected[:, 2:4] = np.minimum(expected[:, 2:4], spec.imgsz)
+    assert expected.std(axis=0).min() > 1e-3
+    assert np.abs(predictions[:, :4] - expected[:, :4]).max() < 2e-5 * max(spec.imgsz)
+    assert np.abs(predictions[:, 4:] - expected[:, 4:]).max() < 1e-5
+    # The FP32 baseline reads the outputs as they are.
+    form = output_form_of(model)
+    baseline = form.predictions(infer(open_session(model.SerializeToString()), tensor))
+    assert np.abs(baseline - predictions).max() < 2e-5 * max(spec.imgsz)
+    return after
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("classes", [1, 3, 80])
+def test_yolov5_decoded(head, classes):
+    maker = AnchorHead(classes)
+    model = maker.finish(maker.joined(maker.decoded()))
+    after = check(model, head, model)
+    layers = output_spec_of(after).family.layers
+    assert tuple(layer.anchors for layer in layers) == ANCHORS
+    assert {(layer.scale_x_y, layer.new_coords) for layer in layers} == {(2.0, True)}
+    if head == SPLIT:
+        assert [output.name for output in after.graph.output][:3] == ["box_8", "objectness_8", "scores_8"]
+
+
+@pytest.mark.parametrize(
+    ("anchors", "strides", "size"),
+    [
+        (P6, (8, 16, 32, 64), ImageSize(128, 128)),
+        (ANCHORS[1:], (16, 32), SIZE),
+        (ONE_ANCHOR, (8, 16, 32), SIZE),
+        (TWO_ANCHORS, (4, 8, 16), ImageSize(64, 96)),
+        (((4.37891, 5.125), (9.25, 7.0)), (8, 16), SIZE),
+    ],
+)
+def test_strides_and_anchors_are_read_off_the_graph(anchors, strides, size):
+    anchors = anchors if isinstance(anchors[0][0], tuple) else tuple((anchor,) for anchor in anchors)
+    maker = AnchorHead(4, anchors, strides, size)
+    model = maker.finish(maker.joined(maker.decoded()))
+    layers = output_spec_of(check(model, SPLIT, model)).family.layers
+    assert tuple(layer.stride for layer in layers) == strides
+    assert tuple(layer.anchors for layer in layers) == anchors
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("scale", [1.0, 1.2])
+def test_exponential_sizes_of_yolov3_and_v4(head, scale):
+    maker = AnchorHead(3)
+    model = maker.finish(maker.joined(maker.decoded(exponential=True, scale=scale)))
+    layers = output_spec_of(check(model, head, model)).family.layers
+    assert {(layer.scale_x_y, layer.new_coords) for layer in layers} == {(scale, False)}
+
+
+def test_training_maps_beside_the_output_do_not_count():
+    maker = AnchorHead(3)
+    model = maker.finish(maker.joined(maker.decoded()), *maker.views("training"))
+    assert len(check(model, SPLIT, model).graph.output) == 9
+
+
+def test_factors_behind_the_convolutions_go_into_them():
+    maker = AnchorHead(3)
+    maker.with_implicit_knowledge()
+    model = maker.finish(maker.joined(maker.decoded()))
+    assert "Mul" not in {node.op_type for node in check(model, SPLIT, model).graph.node}
+
+
+def test_boxes_divided_by_the_size_of_the_input():
+    maker = AnchorHead(3)
+    model = maker.finish(maker.joined(maker.decoded(unit=tuple(SIZE))))
+    check(model, SPLIT, model, unit=tuple(SIZE))
+
+
+def test_other_orders_of_strides_and_axes():
+    maker = AnchorHead(3)
+    rows = maker.joined(maker.decoded())
+    columns = maker.graph.add("Transpose", [rows], "columns", perm=[0, 2, 1])
+    other = AnchorHead(3)
+    check(maker.finish(columns), SPLIT, other.finish(other.joined(other.decoded())))
+    coarse_first = AnchorHead(3)
+    model = coarse_first.finish(coarse_first.joined(coarse_first.decoded()[::-1]))
+    form = output_form_of(model)
+    assert form.read.arrangement.coarsest_first and [layer.stride for layer in form.spec.family.layers] == [8, 16, 32]
+
+
+def undecoded(kind: str, classes: int):
+    """A model that does not decode, of `kind`."""
+    maker = AnchorHead(classes)
+    if kind == "rows after sigmoid":
+        return maker.finish(maker.joined(maker.sigmoids(maker.views())))
+    if kind == "rows":
+        return maker.finish(maker.joined(maker.views()))
+    if kind == "maps":
+        return maker.finish(*maker.maps)
+    if kind == "maps after sigmoid":
+        return maker.finish(*maker.sigmoids(maker.maps))
+    if kind == "maps, channels last":
+        return maker.finish(
+            *(maker.graph.add("Transpose", [name], f"{name}/t", perm=[0, 2, 3, 1]) for name in maker.maps)
+        )
+    if kind == "views, coarsest first":
+        return maker.finish(*maker.views()[::-1])
+    return maker.finish(*maker.sigmoids(maker.views()))
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+@pytest.mark.parametrize(
+    "kind",
+    ["rows", "rows after sigmoid", "maps", "maps after sigmoid", "maps, channels last", "views after sigmoid",
+     "views, coarsest first"],
+)  # fmt: skip
+def test_undecoded_needs_anchors_and_decodes_by_them(kind, classes):
+    model = undecoded(kind, classes)
+    with pytest.raises(UserError, match="does not hold its anchors; say which with --anchors"):
+        families.recognize(Graph(model))
+    decoding = AnchorHead(classes)
+    check(with_anchors(model, "yolov5"), SPLIT, decoding.finish(decoding.joined(decoding.decoded())))
+
+
+def test_undecoded_yolov3_has_exponentials():
+    maker, decoding = AnchorHead(2), AnchorHead(2)
+    decoded = decoding.finish(decoding.joined(decoding.decoded(exponential=True, scale=1.0)))
+    check(with_anchors(maker.finish(*maker.views()), "yolov3"), SPLIT, decoded)
+    with pytest.raises(UserError, match="sigmoids of its sizes"):
+        families.recognize(Graph(with_anchors(undecoded("maps after sigmoid", 2), "yolov3")))
+
+
+def test_class_names_tell_how_many_anchors_there_are():
+    model = undecoded("maps", 2)
+    helper.set_model_props(model, {"names": "{0: 'cat', 1: 'dog'}"})
+    with pytest.raises(UserError, match="1 anchors a stride were given, the model has 3"):
+        families.recognize(Graph(with_anchors(model, parse_anchors("1,2,3,4,5,6"))))
+
+
+@pytest.mark.parametrize("text", ["10 13 16 30", "10,13, 16,30", "[[10, 13], [16, 30]]", "10,13;16,30"])
+def test_numbers_are_written_in_any_way(text):
+    layers = anchor_layers(with_anchors(AnchorHead(1).finish(), parse_anchors(text)), (8, 16))
+    assert [(layer.stride, layer.anchors) for layer in layers] == [(8, ((10, 13),)), (16, ((16, 30),))]
+
+
+def test_a_yaml_of_yolov5_holds_anchors(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("nc: 3\nanchors:\n  - [10,13, 16,30]\n  - [30,61, 62,45]\n")
+    layers = anchor_layers(with_anchors(AnchorHead(1).finish(), parse_anchors(str(path))), (8, 16))
+    assert layers[1].anchors == ((30, 61), (62, 45)) and layers[1].new_coords
+    path.write_text("nc: 3\nanchors: 3\n")
+    with pytest.raises(UserError, match="has no 'anchors' with a list"):
+        parse_anchors(str(path))
+    with pytest.raises(UserError, match="does not exist"):
+        parse_anchors(str(tmp_path / "other.yaml"))
+
+
+@pytest.mark.parametrize("text", ["yolov9", "10,13,16", "0,1", "1,-2", "nan,1", ""])
+def test_what_is_no_anchors_is_one_sentence(text):
+    with pytest.raises(UserError, match=r"neither numbers, nor a \.yaml file, nor one of yolov3, yolov5, yolov7"):
+        parse_anchors(text)
+
+
+def test_anchors_that_do_not_fit_the_strides_are_one_sentence():
+    model = undecoded("maps", 2)
+    with pytest.raises(UserError, match="4 anchors cannot be shared out evenly over the model's 3 strides"):
+        families.recognize(Graph(with_anchors(model, parse_anchors("1,2,3,4,5,6,7,8"))))
+    four = AnchorHead(2, P6, (8, 16, 32, 64), ImageSize(128, 128)).finish()
+    with pytest.raises(UserError, match="the anchors of yolov3 are for 3 strides, the model has 4"):
+        anchor_layers(with_anchors(four, "yolov3"), (8, 16, 32, 64))
+    assert anchor_layers(with_anchors(four, "yolov5"), (8, 16, 32, 64))[3].anchors[0] == (436, 615)
+
+
+def test_something_else_with_a_map_a_stride_is_not_taken_for_it():
+    for change in ("Tanh", "Exp"):
+        maker = AnchorHead(3)
+        changed = [maker.graph.add(change, [name], f"{name}/{change}") for name in maker.views()]
+        with pytest.raises(UserError) as refused:
+            families.recognize(Graph(maker.finish(maker.joined(changed))))
+        assert "anchors" not in str(refused.value).partition("YOLOv5")[0]
+
+
+def test_commands_take_anchors(step, tmp_path, pool):
+    model = AnchorHead(3, size=ImageSize(96, 64))
+    path = tmp_path / "maps.onnx"
+    save(model.finish(*model.maps), path)
+    refused = step("inspect_onnx", path)
+    assert refused.returncode == 2 and "say which with --anchors" in refused.stderr
+    shown = step("inspect_onnx", path, "--anchors", "yolov5")
+    assert "strides 8, 16, 32, not decoded, before the sigmoid" in shown.stdout
+    assert "10x13 16x30 33x23; 30x61" in shown.stdout and "split     anchors_maps" in shown.stdout
+    done = step("graph_surgery", "--onnx", path, "--head", "split", "--images", pool, "--anchors", "yolov5",
+                "--output", tmp_path / "split.onnx", "--proof", tmp_path / "proof.json")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    wrong = step("inspect_onnx", path, "--anchors", "yolov9")
+    assert wrong.returncode == 2 and "neither numbers" in wrong.stderr and "Traceback" not in wrong.stderr
+
+
+def test_config_says_the_anchors_of_an_export(step, tmp_path):
+    model = AnchorHead(3, size=ImageSize(96, 64))
+    save(model.finish(*model.maps), tmp_path / "maps.onnx")
+    folder, numbers = tmp_path / "weights" / "theirs", [str(n) for level in ANCHORS for pair in level for n in pair]
+    done = step("download_weights", "--onnx", tmp_path / "maps.onnx", "--anchors", *numbers, "--output", folder)
+    assert done.returncode == 0, done.stderr
+    exported = tmp_path / "exported.onnx"
+    done = step("export_onnx", "--weights", folder, "--imgsz", "96x64", "--opset", "19", "--output", exported)
+    assert done.returncode == 0, done.stderr
+    assert METADATA_KEY in metadata(onnx.load(exported))
+    assert tuple(layer.anchors for layer in output_spec_of(onnx.load(exported)).family.layers) == ANCHORS
