@@ -9,6 +9,7 @@ from lib import tasks
 from lib.accuracy.average_precision import average_precision
 from lib.accuracy.bootstrap import draw, interval, resampled_map
 from lib.accuracy.detection_set import DetectionSet, read_arrays, write_arrays
+from lib.accuracy.ignored import counted
 from lib.accuracy.metrics import ComparedMetrics, Metrics
 from lib.accuracy.true_positives import true_positives
 from lib.accuracy.undecoded_set import UndecodedSet
@@ -66,7 +67,7 @@ def measure(
 
     Raises UserError when no image has a labelled object.
     """
-    if not any(map(len, truth)):
+    if not any(len(counted(labels)) for labels in truth):
         raise UserError(f"the {len(truth)} images to evaluate on have no box at all, so mAP has no meaning")
     precision = average_precision(truth, detections, names)
     matches = true_positives(truth, detections.instances, len(names), tasks.get(detections.task).overlap)

@@ -54,7 +54,8 @@ def _relations(config: dict):
             else:
                 if spelling != str(size):
                     yield f"{key}.imgsz: write {spelling} for the square '{size}'"
-    if DRAWN in config["dataset"]["archive"] and not config["draw"]["images"]:
+    yield from _dataset_problems(config)
+    if DRAWN in config["dataset"].get("archive", []) and not config["draw"]["images"]:
         yield f"dataset.archive names '{DRAWN}', the images that the run draws itself, and draw.images is 0"
     try:
         clock(str(config["verdict"]["clock_mhz"]))
@@ -67,6 +68,22 @@ def _relations(config: dict):
     for name, values in sweep.items():
         if len(set(map(str, values))) < len(values):
             yield f"sweep.{name} names a value twice: {', '.join(map(str, values))}"
+
+
+def _dataset_problems(config: dict):
+    dataset = config["dataset"]
+    described = [key for key in ("yaml", "coco", "voc", "obj_data") if key in dataset]
+    if not described and "archive" not in dataset:
+        yield "dataset names no data set; give archive, yaml, coco, voc or obj_data"
+    if len(described) > 1:
+        yield f"dataset: {' and '.join(described)} are two data sets; keep one"
+    for key in {"yaml", "obj_data"} & set(described):
+        if "names" in dataset:
+            yield f"dataset.names: the names are those of dataset.{key}; leave the key out"
+    if "images" in dataset and not {"coco", "voc"} & set(described):
+        yield "dataset.images belongs to dataset.coco or dataset.voc"
+    if "calibration" in dataset and config["evaluation"]["images"] == "all":
+        yield "evaluation.images is all, and images of dataset.calibration are not evaluated on; set it to heldout"
 
 
 def _model_problems(name: str, model: dict):

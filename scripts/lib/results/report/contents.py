@@ -9,6 +9,7 @@ import pandas as pd
 from lib.accuracy.evaluation import read_resampled, require_same_resamples
 from lib.accuracy.metrics import Metrics
 from lib.data.images import damage, read_image
+from lib.data.parts import evaluated_part
 from lib.data.weights_folder import model_files
 from lib.detector.output_spec import OutputSpec
 from lib.graph.onnx_file import load, metadata
@@ -45,7 +46,8 @@ def contents(run: Path, config: dict) -> Page:
     return Page(
         run=config["run"],
         platform=config["platform"],
-        dataset=config["dataset"]["name"],
+        dataset=config["dataset"].get("name", "the data set"),
+        part=evaluated_part(run / "dataset"),
         images=exported.images,
         boxes=sum(of_class.boxes for of_class in exported.per_class.values()),
         resamples=config["evaluation"]["resamples"],

@@ -111,6 +111,7 @@ class Page:
     run: str
     platform: str
     dataset: str
+    part: str  # of the data set that the held-out images are of; empty where it has none
     images: int
     boxes: int
     resamples: int
