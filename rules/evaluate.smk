@@ -5,6 +5,7 @@ rule detect_exported:
     input:
         model=rules.export_onnx.output.model,
         images=rules.fetch_dataset.output.images,
+        labels=rules.fetch_dataset.output.labels,
         split=rules.split_dataset.output.split,
         step=step("detect"),
     output:
