@@ -12,7 +12,7 @@ def better_channels(
     measured: tuple[Metrics, ResampledMap],
     measure_in: Callable[[InputForm], tuple[Metrics, ResampledMap]],
 ) -> str | None:
-    """Which order of channels a model is better with; None where the difference is noise, or there is no order.
+    """The order of channels that suits a model better, in a sentence; None where the difference is noise, or in grey.
 
     `measured` is what it reaches with images in `form`, and `measure_in` measures it on the same images in another one.
     More than noise: the 95 % interval of the other order's share of the mAP50-95 does not hold 1.

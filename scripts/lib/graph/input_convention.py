@@ -1,7 +1,6 @@
 """Which form a model's images are given in: as the user, the file, or its makers say, in this order; or the default."""
 
 import onnx
-import onnxslim
 
 from lib.data.input_form import METADATA_KEY, InputForm
 from lib.detector.output_spec import OutputSpec
@@ -49,6 +48,9 @@ def recognized(model: onnx.ModelProto) -> OutputForm:
     try:
         return families.recognize(Graph(model))
     except UserError as error:
+        # Imported here: it takes seconds, and most graphs are recognized as they are.
+        import onnxslim
+
         copy = onnx.ModelProto()
         copy.CopyFrom(model)
         try:
