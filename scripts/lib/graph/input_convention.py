@@ -48,7 +48,7 @@ def recognized(model: onnx.ModelProto) -> OutputForm:
     try:
         return families.recognize(Graph(model))
     except UserError as error:
-        # Imported here: it takes seconds, and most graphs are recognized as they are.
+        # Imported here: it takes seconds, and most models are recognized without it.
         import onnxslim
 
         copy = onnx.ModelProto()
