@@ -100,7 +100,7 @@ def before_nms(model: onnx.ModelProto, nms: Nms, images: list[np.ndarray], seed:
         try:
             _demand_rows(cut, form, expected, images, tolerance)
         except UserError as error:
-            objection = error
+            objection = objection or error
             continue
         count, what = sum(map(len, expected)), "boxes that it is given" if nms.of_plugin else "rows that it puts out"
         note = f"its NMS ({nms.operator}) is left out, and done outside; all {count} {what} are among the predictions"

@@ -3,6 +3,9 @@
 import numpy as np
 import onnx
 
+from lib.graph.onnx_file import metadata
+from lib.graph.surgery.detector import selects
+from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.prepare.before_nms import before_nms, nms_of
 from lib.graph.surgery.prepare.dequantize import dequantize, is_quantized
 
@@ -21,4 +24,9 @@ def prepare(model: onnx.ModelProto, images: list[np.ndarray], seed: int) -> tupl
     if nms := nms_of(model):
         model, note = before_nms(model, nms, images, seed)
         notes.append(note)
+    if metadata(model).get("end2end") == "True" and not selects(Graph(model)):
+        notes.append(
+            "its metadata says end2end, but it puts out all predictions and not the best: NMS is done "
+            "(a one-to-one head loses nothing by it)"
+        )
     return model, notes
