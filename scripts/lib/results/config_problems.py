@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from lib.data.formats.source import first_few
 from lib.data.imgsz import parse_imgsz
 from lib.data.input_form import InputForm
-from lib.data.formats.source import first_few
 from lib.data.sources import DRAWN, is_url, missing_checksum
 from lib.graph.checkpoint_names import checkpoint_names
 from lib.graph.class_names import demand_same_order
@@ -24,7 +24,7 @@ def export_problems(config: dict) -> list[str]:
 
 
 def names_problems(config: dict, names: tuple[str, ...] | None) -> list[str]:
-    """A sentence for each model of the sweep, of those on this machine, whose classes are not the data set's `names`."""
+    """A sentence for each model of the sweep that is here and whose classes are not the data set's `names`."""
     lines = []
     for model in config["sweep"]["model"] if names else ():
         theirs = _names_of_model(config["models"][model])
