@@ -12,10 +12,12 @@ sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so 
 from pathlib import Path
 
 from lib import tasks
-from lib.data.calibration import calibration_images
+from lib.data.calibration import calibration_in_form
 from lib.data.images import read_image
 from lib.data.letterbox import letterbox
 from lib.data.names import read_names
+from lib.graph.input_form import input_form_of
+from lib.graph.onnx_file import load
 from lib.graph.output_spec import detector_spec
 from lib.npu import toolkit
 from lib.npu.layer_errors import worst
@@ -41,14 +43,17 @@ def main(argv=None):
     parser.add_output("--csv", required=True, metavar="FILE.csv")
     parser.add_output("--plot", required=True, metavar="FILE.png")
     args = parser.parse_args(argv)
-    calibration = calibration_images(args.calibration)
     names = read_names(args.names)
     outputs = detector_spec(require(args.onnx, "model"), names)
     images = tasks.get(outputs.task).labelled_images(args.dataset, len(names))
     if not images:
         raise UserError(f"no held-out image of {args.dataset} has a label, so there is nothing to analyse with")
-    fitted, _ = letterbox(read_image(args.dataset / "images" / images[0]), outputs.imgsz)
-    with toolkit.quantized(args.onnx, calibration, args.platform, args.algorithm) as session:
+    form, pictures = input_form_of(load(args.onnx)), args.dataset / "images"
+    fitted, _ = letterbox(read_image(pictures / images[0]), outputs.imgsz, form)
+    with (
+        calibration_in_form(args.calibration, pictures, outputs.imgsz, form) as calibration,
+        toolkit.quantized(args.onnx, calibration, args.platform, args.algorithm, form) as session,
+    ):
         table = session.analyse(fitted)
     write_text(args.csv, to_csv(frame(LAYER_COLUMNS, table.itertuples())))
     title = " ".join([*args.onnx.with_suffix("").parts[-3:], args.algorithm])

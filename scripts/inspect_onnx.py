@@ -14,9 +14,11 @@ from pathlib import Path
 from onnx import TensorProto
 
 from lib.data.imgsz import imgsz_argument
+from lib.data.input_form import InputForm
 from lib.detector.head import HEADS
 from lib.graph import families
 from lib.graph.anchor_option import add_anchors_option, with_anchors
+from lib.graph.input_convention import settle_input_form
 from lib.graph.onnx_file import load
 from lib.graph.surgery.fixed_size import fix_size
 from lib.graph.surgery.graph import Graph
@@ -44,6 +46,9 @@ def main(argv=None):
         print(f"surgery   done already, for head '{done.head}'")
         return
     fixed, _ = fix_size(model, args.size)
+    form, origin = settle_input_form(fixed, {})
+    if form != InputForm():
+        print(f"images    {form} ({origin})")
     simplified, _ = simplify(fixed, [], seed=0)
     for line in head_lines(Graph(simplified)):
         print(line)

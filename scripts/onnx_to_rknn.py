@@ -10,19 +10,26 @@ import tempfile
 
 sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from lib.accuracy.detection_set import DetectionSet
 from lib.accuracy.evaluation import compared, measure
+from lib.accuracy.inference import detect_all, onnx_runner
 from lib.accuracy.matching import SURE
+from lib.accuracy.metrics import Metrics
 from lib.convert.comparison import int8_agreement, read_truth
 from lib.convert.conversion import Adapted, Conversion, Request, convert
 from lib.convert.images import ImageChoice, draw_images, noise_images
 from lib.data.imgsz import ImageSize, imgsz_argument
+from lib.data.input_form import InputForm
+from lib.data.input_options import add_input_options, given_input
 from lib.detector.head import HEADS, SPLIT
 from lib.graph.anchor_option import add_anchors_option, with_anchors
+from lib.graph.input_convention import settle_input_form
+from lib.graph.input_form import input_form_of
 from lib.graph.onnx_file import load
 from lib.graph.surgery.fixed_size import fix_size
 from lib.npu import toolkit
@@ -88,6 +95,7 @@ def parse(argv):
     parser.add_argument(
         "--cma-mb", type=at_least(1), default=Request.cma_mb, help="the board's CMA in MB (default: %(default)s)"
     )
+    add_input_options(parser)
     args = parser.parse_args(argv)
     args.output = args.output or args.model.with_suffix(".rknn")
     parser.demand_safe(args)  # once more, for the default
@@ -99,7 +107,10 @@ def parse(argv):
 def run(args, scratch: Path) -> None:
     """Convert, and say what became of it; --output appears at the end, when all went well."""
     model, size = fix_size(with_anchors(load(args.model), args.anchors), args.size)
-    images = choose_images(args, size, scratch)
+    form, origin = settle_input_form(model, given_input(args))
+    if form != InputForm():
+        say(f"input      {form} ({origin})")
+    images = choose_images(args, size, form, scratch)
     request = Request(
         model,
         args.head,
@@ -120,7 +131,7 @@ def run(args, scratch: Path) -> None:
     with whole(args.output) as part:
         part.write_bytes(conversion.rknn.read_bytes())
     say(f"made       {args.output}: {args.output.stat().st_size / 1e6:.2f} MB for {args.platform}, head '{args.head}'")
-    say(f"input      {size}, uint8 RGB, letterboxed, pixels as they are")
+    say(f"input      {size}, uint8 {form.fitting}, pixels as they are")
     for tensor, cosine in zip(outputs, np.mean([image.cosines for image in conversion.comparisons], axis=0)):
         scale = f"scale {tensor.scale:.6g} zero point {tensor.zero_point}"
         say(f"output     {tensor.name} {list(tensor.shape)} {scale}, cosine {cosine:.4f}")
@@ -129,17 +140,17 @@ def run(args, scratch: Path) -> None:
         say(line)
 
 
-def choose_images(args, size: ImageSize, scratch: Path) -> ImageChoice:
+def choose_images(args, size: ImageSize, form: InputForm, scratch: Path) -> ImageChoice:
     """Draw them from --dataset, or make noise. Raises UserError when there are none."""
     folder = scratch / "letterboxed"
     folder.mkdir()
     if args.dataset is not None:
-        return draw_images(args.dataset, size, args.max_images, args.seed, folder)
+        return draw_images(args.dataset, size, form, args.max_images, args.seed, folder)
     say(
         "warning: no --dataset, so it calibrates on random noise, and INT8 scales will not fit real images "
         "(YOLOv8n at 320: mAP50-95 0.33 instead of 0.38); see whether the model builds, do not flash it"
     )
-    noise = noise_images(size, min(args.max_images or NOISE, NOISE), args.seed, folder)
+    noise = noise_images(size, min(args.max_images or NOISE, NOISE), args.seed, folder, form.depth)
     return ImageChoice(noise, noise, held_out=False)
 
 
@@ -176,9 +187,30 @@ def accuracy(conversion: Conversion, args, on: str) -> list[str]:
         limits = f"{kept.retention_low:.1%} to {kept.retention_high:.1%}"
         share = f"{kept.retention:.1%} kept, 95 % interval {limits}"
     return [
+        *channels_line(conversion, truth, fp32, baseline, args),
         f"mAP50-95   FP32 {fp32.map50_95:.4f}, INT8 {int8.map50_95:.4f} ({share}) {on}",
         f"mAP50      FP32 {fp32.map50:.4f}, INT8 {int8.map50:.4f}",
     ]
+
+
+def channels_line(conversion: Conversion, truth, fp32: Metrics, baseline, args) -> list[str]:
+    """Which order of the channels FP32 is better with, a line where that is more than noise."""
+    adapted, images = conversion.adapted, [image.path for image in conversion.comparisons]
+    form = input_form_of(load(adapted.onnx))
+    swapped = form.with_channels_swapped()
+    if swapped is None:
+        return []
+    runner, title = partial(onnx_runner, adapted.onnx), f"FP32 in {swapped.channels.upper()}"
+    found = detect_all(runner, adapted.outputs, images, 1, title, swapped)
+    metrics, resampled = measure(truth, found, adapted.classes, RESAMPLES, args.seed)
+    share = compared(metrics, resampled, baseline)
+    if share.retention is None or share.retention_low <= 1 <= share.retention_high:
+        return []
+    this, other = (order.channels.upper() for order in (form, swapped))
+    figures = f"FP32 mAP50-95 {fp32.map50_95:.4f}, in {other} {metrics.map50_95:.4f}"
+    if metrics.map50_95 < fp32.map50_95:
+        return [f"channels   {this} is right: {figures}"]
+    return [f"channels   WARNING: {other} is better than {this}: {figures}; use --channels {swapped.channels}"]
 
 
 def complaints(log: Path) -> str:

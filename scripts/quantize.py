@@ -16,9 +16,11 @@ from pathlib import Path
 
 from lib.accuracy.detection_set import write_detections
 from lib.accuracy.inference import detect_all, evaluation_images
-from lib.data.calibration import calibration_images
+from lib.data.calibration import calibration_in_form
 from lib.data.names import read_names
 from lib.data.split import PARTS
+from lib.graph.input_form import input_form_of
+from lib.graph.onnx_file import load
 from lib.graph.output_spec import detector_spec
 from lib.npu import toolkit
 from lib.step.arguments import StepParser, at_least
@@ -30,16 +32,19 @@ from lib.step.supervisor import supervise
 def main(argv=None):
     """Run the step."""
     args = parse(argv)
-    calibration = calibration_images(args.calibration)
     images = evaluation_images(args.dataset, args.part)
     outputs = detector_spec(require(args.onnx, "model"), read_names(args.names))
-    with toolkit.quantized(args.onnx, calibration, args.platform, args.algorithm) as session:
+    form, pictures = input_form_of(load(args.onnx)), args.dataset / "images"
+    with (
+        calibration_in_form(args.calibration, pictures, outputs.imgsz, form) as calibration,
+        toolkit.quantized(args.onnx, calibration, args.platform, args.algorithm, form) as session,
+    ):
         build = session.export(args.output)
         build.write(args.build)
         megabytes = build.rknn_bytes / 1e6
         say(f"built {args.output}: {megabytes:.2f} MB for {args.platform}, {len(calibration)} calibration images")
         title = f"INT8 {args.onnx.stem} {outputs.imgsz}"
-        detections = detect_all(session.simulate, outputs, images, args.processes, title)
+        detections = detect_all(session.simulate, outputs, images, args.processes, title, form)
     write_detections(args.detections, detections)
     say(f"detected {args.detections}: {detections.count()} in {len(images)} images")
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lib.bundle.contract import Accuracy, Contract
-from lib.bundle.describe import describe
+from lib.bundle.describe import Forms, describe
 from lib.bundle.layout import to_native
 from lib.data.imgsz import ImageSize
 from lib.detector.families import Family
@@ -56,7 +56,7 @@ class Case(NamedTuple):
         names = names or [f"class {number}" for number in range(self.spec.classes)]
         accuracy = Accuracy(4, 0.5, 0.75, 0.5, 0.75, "heldout")
         verdict = Verdict("runs", "a test", "none", "inferred", "")
-        return describe(rknn, variant, self.spec, names, accuracy, verdict)
+        return describe(rknn, variant, Forms(self.spec), names, accuracy, verdict)
 
 
 def random_case(seed: int) -> Case:

@@ -57,7 +57,7 @@ def test_outputs_have_roles():
     [
         (("variant", "head"), 1, "variant: head is 1, not text"),
         (("variant", "max_images"), "8", 'variant: max_images is "8", not a whole number'),
-        (("family",), "yolox", "there is no family 'yolox'; there are "),
+        (("family",), "yolonot", "there is no family 'yolonot'; there are "),
         (("metadata",), {"rv1106.darknet": "[1]"}, "outputs that nothing decodes: rv1106.darknet"),
         (("metadata",), {"rv1106.darknet": "["}, "outputs that nothing decodes: "),
         (("metadata",), {}, "outputs that nothing decodes: "),

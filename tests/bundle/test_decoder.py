@@ -4,6 +4,7 @@ import ctypes
 import re
 import shutil
 import subprocess
+from typing import get_args
 
 import cv2
 import numpy as np
@@ -16,6 +17,7 @@ from lib.bundle.layout import PADDING, from_native, to_native
 from lib.bundle.program import FLAGS
 from lib.bundle.same_detections import demand_same
 from lib.data.imgsz import ImageSize
+from lib.data.input_form import InputForm, Place
 from lib.data.letterbox import fit_of
 from lib.detector import nms as python
 from lib.detector.families.anchors import MOST_ANCHORS, MOST_LAYERS
@@ -47,6 +49,9 @@ class Details(ctypes.Structure):
     ]
 
 
+PLACES = get_args(Place)  # as decode.h numbers them
+
+
 class Model(ctypes.Structure):
     _fields_ = [
         ("head", ctypes.c_int),
@@ -56,11 +61,15 @@ class Model(ctypes.Structure):
         ("details", ctypes.POINTER(Details)),
         ("output_count", ctypes.c_int),
         ("outputs", Output * (3 * MOST_LAYERS)),
+        ("place", ctypes.c_int),
     ]
 
 
 class Fit(ctypes.Structure):
-    _fields_ = [*((name, ctypes.c_int) for name in ("width", "height", "left", "top")), ("scale", ctypes.c_double)]
+    _fields_ = [
+        *((name, ctypes.c_int) for name in ("width", "height", "left", "top")),
+        *((name, ctypes.c_double) for name in ("scale", "scale_y")),
+    ]
 
 
 class Found(ctypes.Structure):
@@ -152,8 +161,12 @@ def both(shim, seed, monkeypatch):
     room, most = (int(rng.choice(sizes)) for sizes in ([1, 7, 100, 30_000], [1, 5, 300, 30_000]))
     source = tuple(map(int, rng.integers(1, 2000, 2)))
     monkeypatch.setattr(python, "MOST_CANDIDATES", room)
-    expected = case.spec.instances(case.floats(), fit_of(source, case.spec.imgsz), confidence, iou, most)
-    decoder = Decoder(shim, model_of(shim, case))
+    place = seed // len(KINDS) % len(PLACES)
+    fit = fit_of(source, case.spec.imgsz, InputForm(letterbox=PLACES[place]))
+    expected = case.spec.instances(case.floats(), fit, confidence, iou, most)
+    model = model_of(shim, case)
+    model.place = place
+    decoder = Decoder(shim, model)
     assert decoder.status == 0
     return expected, decoder.run(case.natives(), source, confidence, iou, room, most)
 
@@ -197,6 +210,9 @@ def test_any_model_gives_the_same_detections_in_the_same_order(shim, monkeypatch
         ("(at + table[0][shift + 128]) * stride", "(at + 0.5 + table[0][shift + 128]) * stride"),
         ("side < limit ? side : limit", "side"),
         ("table[1][growth + 128] * stride", "table[0][growth + 128] * stride"),
+        # And of inputs that other makers fit.
+        ("fit->scale_y > 0 ? fit->scale_y : fit->scale", "fit->scale"),
+        ("if (model->place == RV1106_TOP_LEFT) return fit;", ""),
     ],
 )
 def test_comparison_sees_a_wrong_decoder(tmp_path, monkeypatch, right, wrong):
@@ -245,10 +261,12 @@ def test_letterbox_is_pythons(shim):
     for _ in range(3000):
         imgsz = ImageSize(*map(int, 32 * rng.integers(1, 30, 2)))
         source = tuple(map(int, rng.integers(1, 5000, 2)))
-        fit = shim.shim_fit(ctypes.byref(Model(width=imgsz.width, height=imgsz.height)), *source)
-        expected = fit_of(source, imgsz)
-        assert (fit.width, fit.height, fit.left, fit.top) == (*expected.source, expected.left, expected.top)
-        assert fit.scale == expected.scale
+        for number, place in enumerate(PLACES):
+            model = Model(width=imgsz.width, height=imgsz.height, place=number)
+            fit = shim.shim_fit(ctypes.byref(model), *source)
+            expected = fit_of(source, imgsz, InputForm(letterbox=place))
+            assert (fit.width, fit.height, fit.left, fit.top) == (*expected.source, expected.left, expected.top)
+            assert (fit.scale, fit.scale_y) == (expected.scale, expected.scale_y or 0)
 
 
 def test_overlap_is_opencvs_at_the_threshold_itself(shim):

@@ -127,6 +127,8 @@ def test_the_bundled_example_keeps_its_accuracy(step, tmp_path):
     fp32, int8 = map(float, re.search(r"mAP50-95 +FP32 ([\d.]+), INT8 ([\d.]+)", done.stderr).groups())
     assert "on 32 images that it was not calibrated with" in done.stderr
     assert fp32 > 0.15 and int8 > 0.85 * fp32
+    # It was trained on drawn scenes whose colours mean something.
+    assert re.search(r"channels +RGB is right: FP32 mAP50-95 [\d.]+, in BGR", done.stderr)
     assert [path.name for path in (tmp_path / "made").iterdir()] == ["board.rknn"]
     built = read_rknn(tmp_path / "made" / "board.rknn")
     assert [each.name for each in built.outputs] == [f"{kind}_{s}" for s in (8, 16, 32) for kind in ("box", "scores")]

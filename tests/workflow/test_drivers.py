@@ -15,7 +15,7 @@ from conftest import ROOT, copy_project
 from test_workflow import run_snakemake
 
 from lib.step.arguments import StepParser
-from lib.step.workflow import laid_over
+from lib.step.workflow import laid_over, options
 
 CONFIG = "config/demo.yaml"
 SOURCES = "results/demo/sources"
@@ -140,6 +140,22 @@ def understood(command: str) -> dict:
         config = yaml.safe_load(text if text.startswith("{") else Path(text).read_text())
         values["config"] = laid_over(yaml.safe_load(Path("config/config.yaml").read_text()), config)
     return {"step": step.stem, **values}
+
+
+def test_an_exported_model_and_its_input_are_handed_over_alike(project, monkeypatch):
+    """By the rule's own function and by DVC's own reading of a stage's text, for a block that holds all a model can."""
+    from dvc.parsing.interpolate import to_str
+
+    monkeypatch.chdir(project)
+    mean = {"mean": [1, 2.5, 3], "std": [0.5], "letterbox": "top_left", "fill": 0}
+    model = {"onnx": ["https://example.org/a.onnx", "b.onnx"], "sha256": ["0" * 64, "1" * 64],
+             "input": {"channels": "bgr", "scale": 1, **mean}}  # fmt: skip
+    end = ["--output", "theirs"]
+    rule, stage = (
+        understood(shlex.join(["python", "scripts/download_weights.py", *words, *end]))
+        for words in (options(model), shlex.split(to_str(model)))
+    )
+    assert rule == stage and rule["onnx"] == model["onnx"] and rule["input.mean"] == [1, 2.5, 3]
 
 
 @pytest.mark.parametrize("name", STAGES)

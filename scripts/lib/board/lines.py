@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lib.bundle.contract import InputSpec
 from lib.data.images import read_image
-from lib.data.imgsz import ImageSize
 from lib.data.letterbox import letterbox
 from lib.detector.instances import Instances
 from lib.step.errors import UserError
@@ -42,16 +42,16 @@ class ProgramOutput(NamedTuple):
     garbage: str
 
 
-def write_stream(images: list[Path], imgsz: ImageSize, target: Path) -> dict[str, tuple[int, int]]:
+def write_stream(images: list[Path], given: InputSpec, target: Path) -> dict[str, tuple[int, int]]:
     """Write images, letterboxed, as the program reads them; returns the width and height of each, by its file's name.
 
-    An image is a line `WIDTH HEIGHT NAME` and height x width x 3 bytes, RGB, of the input. Raises UserError for an
-    image that cannot be decoded.
+    An image is a line `WIDTH HEIGHT NAME` and the bytes of the input: height x width x channels, in the model's order.
+    Raises UserError for an image that cannot be decoded.
     """
     sizes = {}
     with open(target, "wb") as stream:
         for path in images:
-            fitted, fit = letterbox(read_image(path), imgsz)
+            fitted, fit = letterbox(read_image(path), given.imgsz, given.form)
             sizes[path.name] = fit.source
             stream.write(f"{fit.source[0]} {fit.source[1]} {path.name}\n".encode() + fitted.tobytes())
     return sizes

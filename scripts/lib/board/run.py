@@ -141,7 +141,7 @@ class _Session:
 
     def golden(self) -> list[OutputDifference]:
         """Run the bundle's golden image and compare the raw outputs with the simulator's."""
-        fit = read_fit(self.bundle / "golden", self.contract.input.imgsz)
+        fit = read_fit(self.bundle / "golden", self.contract.input)
         self.board.push(self.bundle / "golden" / "input.rgb", f"{self.folder}/input.rgb")
         width, height = fit.source
         output, result = self._detect(f"--raw raw --image {width}x{height} model.rknn input.rgb")
@@ -172,7 +172,7 @@ class _Session:
         with tqdm(total=len(missing), desc="on the board", file=console.terminal(), disable=None) as bar:
             for start in range(0, len(missing), fitting):
                 batch = missing[start : start + fitting]
-                sizes |= write_stream(batch, self.contract.input.imgsz, self.scratch / "batch")
+                sizes |= write_stream(batch, self.contract.input, self.scratch / "batch")
                 self.board.push(self.scratch / "batch", f"{self.folder}/batch")
                 output, result = self._detect(f"--confidence {CONFIDENCE} --iou {IOU} model.rknn < batch")
                 progress.add(in_order := _in_order(output.results, batch))

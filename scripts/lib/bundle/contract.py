@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lib.data.imgsz import ImageSize
+from lib.data.input_form import InputForm
 from lib.detector import families
 from lib.detector.head import SINGLE
 from lib.detector.output_spec import OutputSpec
@@ -19,13 +20,17 @@ PREDICTIONS = "predictions"  # the role of the one output of the head `single`
 
 @dataclass(frozen=True)
 class LetterboxSpec(JsonRecord):
-    """How an image is fitted into the input: the grey around it, and formulas for its size and place."""
+    """How an image is fitted into the input: the grey around it, and formulas for its size and place.
 
-    fill: tuple[int, int, int]
+    fill: a value per channel. place: `top_left` or `stretch` where the image is not in the middle.
+    """
+
+    fill: tuple[int, ...]
     scale: str
     resized: str
     left: str
     top: str
+    place: str | None = omitted_if_none()
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,19 @@ class InputSpec(JsonRecord):
     std: tuple[float, ...]
     normalization: str
     letterbox: LetterboxSpec
+
+    def __post_init__(self):
+        if len(self.letterbox.fill) != self.form.depth or self.shape != (1, self.height, self.width, self.form.depth):
+            raise ValueError(
+                f"an input of shape {self.shape}, filled with {self.letterbox.fill}, is none in {self.colour_order}"
+            )
+
+    @property
+    def form(self) -> InputForm:
+        """How images are given to the model, whose own normalization is of pixels 0..255."""
+        fitting = self.letterbox
+        channels, place = self.colour_order.lower(), fitting.place or InputForm.letterbox
+        return InputForm(channels, 1, self.mean, self.std, place, fitting.fill[0])
 
     @property
     def imgsz(self) -> ImageSize:

@@ -14,7 +14,7 @@
  *   single  : [1, 4 + C, N, 1]; cx, cy, w, h divided by the input's width and height, then C scores
  *   split   : of each level the maps of the model's family, box map first and scores last
  *   end2end : a one-to-one head predicts each object once; the best predictions are the detections, without NMS
- *   image = (input - (left, top)) / scale                        the letterbox undone
+ *   image = (input - (left, top)) / scale                        the letterbox undone (a stretched image: scale, scale_y)
  */
 #ifndef RV1106_DECODE_H
 #define RV1106_DECODE_H
@@ -32,6 +32,9 @@ enum {
 };
 
 typedef enum { RV1106_SINGLE, RV1106_SPLIT } rv1106_head;
+
+/* Where an image lies in the input. A stretched one fills it, and loses its proportions. */
+typedef enum { RV1106_CENTRE, RV1106_TOP_LEFT, RV1106_STRETCH } rv1106_place;
 
 /* What can be wrong; every function that can fail returns one of these, all below 0. */
 enum {
@@ -65,6 +68,7 @@ typedef struct {
     const void *details;
     int output_count;
     rv1106_output outputs[RV1106_MAX_OUTPUTS];
+    rv1106_place place;
 } rv1106_model;
 
 /* A model ready to decode: for each level's box map, what a byte (at byte + 128) means by the family's header. */
@@ -73,10 +77,11 @@ typedef struct {
     double table[RV1106_MAX_LEVELS][2][256];
 } rv1106_decoder;
 
-/* How an image of `width` x `height` pixels lies in the input: input = image * scale + (left, top). */
+/* How an image of `width` x `height` pixels lies in the input: input = image * scale + (left, top). `scale_y` is the
+ * scale of y where it has another, as a stretched image has; otherwise 0. */
 typedef struct {
     int width, height, left, top;
-    double scale;
+    double scale, scale_y;
 } rv1106_letterbox;
 
 /* One class of one prediction above the threshold; `rank` is prediction * classes + class, predictions numbered level
@@ -257,16 +262,22 @@ static inline int rv1106_init(rv1106_decoder *decoder, const rv1106_model *model
 }
 
 /* How an image is fitted into the model's input: scaled to touch two edges, rounded to pixels (halves to even, as
- * Python does), in the middle, an odd pixel right or below. All zero when a size is below 1. */
+ * Python does), in the middle, an odd pixel right or below; or at the top left, or stretched, as the model wants it. All
+ * zero when a size is below 1. */
 static inline rv1106_letterbox rv1106_fit(const rv1106_model *model, int width, int height)
 {
-    rv1106_letterbox fit = {0, 0, 0, 0, 0};
+    rv1106_letterbox fit = {0, 0, 0, 0, 0, 0};
     int sides[2], i;
     if (width < 1 || height < 1) return fit;
     fit.width = width;
     fit.height = height;
     fit.scale = (double)model->width / width;
+    if (model->place == RV1106_STRETCH) {
+        fit.scale_y = (double)model->height / height;
+        return fit;
+    }
     if ((double)model->height / height < fit.scale) fit.scale = (double)model->height / height;
+    if (model->place == RV1106_TOP_LEFT) return fit;
     for (i = 0; i < 2; i++) {
         double exact = (i ? height : width) * fit.scale;
         int whole = (int)exact;
@@ -552,12 +563,13 @@ static inline int rv1106_decode(const rv1106_decoder *decoder, const int8_t *con
         }
     }
     for (i = 0; i < kept; i++) {
+        const double down = fit->scale_y > 0 ? fit->scale_y : fit->scale;
         rv1106_detection *detection = &detections[i];
         const float x2 = detection->x1 + detection->x2, y2 = detection->y1 + detection->y2;
         detection->x1 = rv1106_to_image(detection->x1, fit->left, fit->scale, fit->width);
-        detection->y1 = rv1106_to_image(detection->y1, fit->top, fit->scale, fit->height);
+        detection->y1 = rv1106_to_image(detection->y1, fit->top, down, fit->height);
         detection->x2 = rv1106_to_image(x2, fit->left, fit->scale, fit->width);
-        detection->y2 = rv1106_to_image(y2, fit->top, fit->scale, fit->height);
+        detection->y2 = rv1106_to_image(y2, fit->top, down, fit->height);
     }
     return kept;
 }

@@ -1,10 +1,12 @@
 """The contract of a variant, from the built `.rknn` and from what was measured."""
 
+from typing import NamedTuple
+
 from lib import tasks
 from lib.accuracy.metrics import Metrics
 from lib.bundle.contract import Accuracy, Contract, InputSpec, LetterboxSpec, OutputTensor, Thresholds
 from lib.data.imgsz import ImageSize
-from lib.data.input_form import GREY
+from lib.data.input_form import InputForm
 from lib.detector import families
 from lib.detector.head import SINGLE
 from lib.detector.nms import IOU, MOST
@@ -25,19 +27,27 @@ _JOINED = [
 ]
 
 
+class Forms(NamedTuple):
+    """What a model's ONNX says of its outputs, and of its input."""
+
+    outputs: OutputSpec
+    input: InputForm = InputForm()
+
+
 def describe(
     model: RknnFile,
     variant: Variant,
-    spec: OutputSpec,
+    forms: Forms,
     names: list[str],
     accuracy: Accuracy,
     verdict: Verdict,
 ) -> Contract:
     """The contract of a variant, without its proof and the checksums of the bundle's files.
 
-    `spec` is what the model's ONNX says of its outputs; `verdict` is what judge.py says of the board. Raises UserError
+    `verdict` is what judge.py says of the board. Raises UserError
     for outputs that the C decoder does not read: that are not INT8, or have more of something than it has room for.
     """
+    spec = forms.outputs
     _require_decodable(model, spec)
     return Contract(
         variant=variant,
@@ -45,7 +55,7 @@ def describe(
         end2end=spec.end2end,
         platform=model.platform,
         toolkit=f"rknn-toolkit2 {model.toolkit}",
-        input=_input(model, spec.imgsz),
+        input=_input(model, spec.imgsz, forms.input),
         outputs=tuple(_output(tensor, spec, number) for number, tensor in enumerate(model.outputs)),
         classes=tuple(names),
         thresholds=_thresholds(spec.end2end),
@@ -101,24 +111,37 @@ def _decode_lines(spec: OutputSpec) -> tuple[str, ...]:
     )
 
 
-def _input(model: RknnFile, imgsz: ImageSize) -> InputSpec:
+_FORMULAS = {
+    "centre": (
+        "min(width / image width, height / image height), enlarging too",
+        "(width - resized width) / 2 rounded down",
+        "(height - resized height) / 2 rounded down",
+    ),
+    "top_left": ("min(width / image width, height / image height), enlarging too", "0", "0"),
+    "stretch": ("width / image width for x, height / image height for y", "0", "0"),
+}
+
+
+def _input(model: RknnFile, imgsz: ImageSize, form: InputForm) -> InputSpec:
+    scale, left, top = _FORMULAS[form.letterbox]
     return InputSpec(
         name=model.input.name,
         width=imgsz.width,
         height=imgsz.height,
-        shape=(1, imgsz.height, imgsz.width, 3),
+        shape=(1, imgsz.height, imgsz.width, form.depth),
         layout="NHWC",
         dtype="uint8",
-        colour_order="RGB",
+        colour_order=form.channels.upper(),
         mean=model.mean,
         std=model.std,
         normalization="in the model: it is given the bytes 0 to 255 and computes (pixel - mean) / std itself",
         letterbox=LetterboxSpec(
-            fill=(GREY,) * 3,
-            scale="min(width / image width, height / image height), enlarging too",
+            fill=(form.fill,) * form.depth,
+            scale=scale,
             resized="max(1, image side * scale rounded to whole pixels, halves to even), bilinear",
-            left="(width - resized width) / 2 rounded down",
-            top="(height - resized height) / 2 rounded down",
+            left=left,
+            top=top,
+            place=None if form.letterbox == InputForm.letterbox else form.letterbox,
         ),
     )
 

@@ -1,6 +1,6 @@
 /* Runs model.rknn on the board and prints what it detects, a line of JSON an image; with zero-copy calls alone.
  *
- *   detect [OPTIONS] MODEL.rknn FILE.rgb ...   letterboxed images: height x width x 3 bytes, RGB, as the model wants
+ *   detect [OPTIONS] MODEL.rknn FILE.rgb ...   letterboxed images: height x width x channels bytes, as the model wants
  *   detect [OPTIONS] MODEL.rknn < STREAM       many: a line `WIDTH HEIGHT NAME`, then the bytes, again and again
  *   detect --repeat N MODEL.rknn               times alone: rknn_run N times on a grey image
  *
@@ -30,13 +30,13 @@
 /* How it ends when something is wrong; whoever starts it tells by this number what it was. */
 enum { USAGE = 2, MODEL_REFUSED = 3, OLD_RUNTIME = 4, OTHER_MODEL = 5, RUN_FAILED = 6, NOT_WRITTEN = 7, BAD_IMAGE = 8 };
 
-enum { CANDIDATES = 30000, NAME_SIZE = 1024, CHANNELS = 3, GREY = 114 };
+enum { CANDIDATES = 30000, NAME_SIZE = 1024, GREY = 114 };
 
 typedef struct {
     rknn_context context;
     rknn_tensor_mem *input, *outputs[RV1106_MAX_OUTPUTS];
     const int8_t *buffers[RV1106_MAX_OUTPUTS];
-    size_t sizes[RV1106_MAX_OUTPUTS], row;
+    size_t sizes[RV1106_MAX_OUTPUTS], channels, row;
     rv1106_decoder decoder;
 } board_model;
 
@@ -183,15 +183,17 @@ static void open_model(board_model *model, char *path)
         number.n_input != 1 || (int)number.n_output != expected->output_count)
         fail(OTHER_MODEL, "%s has not the one input and %d outputs of model.h", path, expected->output_count);
 
+    model->channels = RV1106_MODEL_INPUT_BYTES / ((size_t)expected->width * (size_t)expected->height);
     attr = query(model, RKNN_QUERY_NATIVE_INPUT_ATTR, 0);
     if (attr.fmt != RKNN_TENSOR_NHWC || attr.dims[1] != (uint32_t)expected->height ||
-        attr.dims[2] != (uint32_t)expected->width || attr.dims[3] != CHANNELS)
-        fail(OTHER_MODEL, "the input is %u x %u x %u on the board, %d x %d x 3 in model.h", (unsigned)attr.dims[1],
-             (unsigned)attr.dims[2], (unsigned)attr.dims[3], expected->height, expected->width);
+        attr.dims[2] != (uint32_t)expected->width || attr.dims[3] != model->channels)
+        fail(OTHER_MODEL, "the input is %u x %u x %u on the board, %d x %d x %u in model.h", (unsigned)attr.dims[1],
+             (unsigned)attr.dims[2], (unsigned)attr.dims[3], expected->height, expected->width,
+             (unsigned)model->channels);
     attr.type = RKNN_TENSOR_UINT8; /* pixels 0 to 255; the NPU normalizes */
     attr.fmt = RKNN_TENSOR_NHWC;
-    model->row = CHANNELS * (size_t)(attr.w_stride ? attr.w_stride : attr.dims[2]);
-    if (model->row < CHANNELS * (size_t)expected->width ||
+    model->row = model->channels * (size_t)(attr.w_stride ? attr.w_stride : attr.dims[2]);
+    if (model->row < model->channels * (size_t)expected->width ||
         attr.size_with_stride < model->row * (size_t)expected->height)
         fail(OTHER_MODEL, "the input's rows of %u pixels do not fit into its %u bytes", (unsigned)attr.w_stride,
              (unsigned)attr.size_with_stride);
@@ -224,7 +226,7 @@ static void close_model(board_model *model)
 /* Run the model on `image`; returns the time of rknn_run in microseconds. */
 static long long run_model(const board_model *model)
 {
-    const size_t width = CHANNELS * (size_t)RV1106_MODEL.width;
+    const size_t width = model->channels * (size_t)RV1106_MODEL.width;
     long long start, used;
     int y, i, status;
     for (y = 0; y < RV1106_MODEL.height; y++)

@@ -1,7 +1,8 @@
 """The files that a decoder is tried on: an image as the network sees it, its raw outputs, what is found in them.
 
 image.txt    width and height of the image
-input.rgb      the letterboxed image: height x width x 3 bytes, RGB
+input.rgb      the letterboxed image as the model is given it: height x width x channels bytes, RGB unless model.json
+               says otherwise
 output_N.bin   output number N as the NPU leaves it, NC1HWC2
 detections.txt what is found with the suggested thresholds, as main.c prints it
 """
@@ -10,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from lib.bundle.contract import InputSpec
 from lib.bundle.layout import from_native, to_native
-from lib.data.imgsz import ImageSize
 from lib.data.letterbox import Letterbox, fit_of
 from lib.npu.rknn_file import RknnTensor, dequantize, quantize
 from lib.step.errors import UserError
@@ -42,7 +43,7 @@ def read_outputs(folder: Path, tensors: list[RknnTensor]) -> list[np.ndarray]:
     return outputs
 
 
-def read_fit(folder: Path, imgsz: ImageSize) -> Letterbox:
+def read_fit(folder: Path, given: InputSpec) -> Letterbox:
     """How the image of `folder` lies in the input."""
     width, height = map(int, (folder / "image.txt").read_text(encoding="utf-8").split())
-    return fit_of((width, height), imgsz)
+    return fit_of((width, height), given.imgsz, given.form)

@@ -14,13 +14,13 @@ from lib.accuracy.metrics import ComparedMetrics, Metrics
 from lib.bundle import BOARD_PROGRAM, DECODER, HERE, headers, program
 from lib.bundle.check import checksums, problems, write_checksums
 from lib.bundle.contract import CONTRACT, Contract, Proof
-from lib.bundle.describe import accuracy_of, describe
+from lib.bundle.describe import Forms, accuracy_of, describe
 from lib.bundle.model_h import model_h
 from lib.bundle.proof import ProvenImage, prove, write_golden
 from lib.bundle.readme import readme
-from lib.data.calibration import calibration_images
+from lib.data.calibration import calibration_in_form
 from lib.data.names import read_names
-from lib.detector.output_spec import OutputSpec
+from lib.graph.input_form import input_form_of
 from lib.graph.onnx_file import load
 from lib.graph.output_spec import output_spec_of
 from lib.npu import toolkit
@@ -56,8 +56,9 @@ def make(run: Path, variant: Variant, evaluation: Evaluation, processes: int, cc
     pass its own check.
     """
     int8 = ComparedMetrics.read(run_files.metrics(run, variant))
-    spec = output_spec_of(load(require(run_files.onnx(run, variant, variant.head), "model")))
-    contract = _contract(run, variant, spec, evaluation, int8)
+    model = load(require(run_files.onnx(run, variant, variant.head), "model"))
+    spec, form = forms = Forms(output_spec_of(model), input_form_of(model))
+    contract = _contract(run, variant, forms, evaluation, int8)
     folder.mkdir(parents=True)
     shutil.copyfile(run_files.rknn_model(run, variant), folder / "model.rknn")
     for name in (*headers(spec), DECODER, *BOARD_PROGRAM):
@@ -68,7 +69,11 @@ def make(run: Path, variant: Variant, evaluation: Evaluation, processes: int, cc
     with tempfile.TemporaryDirectory() as scratch:
         binary = Path(scratch, "decode")
         program.build(folder, cc, binary)
-        with toolkit.quantized(onnx, calibration_images(calibration), platform, variant.algorithm) as session:
+        pictures = evaluation.dataset / "images"
+        with (
+            calibration_in_form(calibration, pictures, spec.imgsz, form) as calibrated,
+            toolkit.quantized(onnx, calibrated, platform, variant.algorithm, form) as session,
+        ):
             proven = prove(session.simulate, contract, binary, evaluation.images, processes)
             write_golden(session.simulate, contract, _most_shown(proven, evaluation), folder / "golden")
     contract = replace(contract, proof=_proof(proven, evaluation, spec.task, int8.map50_95))
@@ -80,14 +85,14 @@ def make(run: Path, variant: Variant, evaluation: Evaluation, processes: int, cc
     return contract.proof
 
 
-def _contract(run: Path, variant: Variant, spec: OutputSpec, evaluation: Evaluation, int8: Metrics) -> Contract:
+def _contract(run: Path, variant: Variant, forms: Forms, evaluation: Evaluation, int8: Metrics) -> Contract:
     """The contract of a variant with the metrics `int8`, before its proof."""
     fp32 = Metrics.read(run_files.exported_metrics(run, variant))
     verdict = Judgement.read(run_files.rknn(run, variant, "verdict.json")).verdict
     return describe(
         read_rknn(run_files.rknn_model(run, variant)),
         variant,
-        spec,
+        forms,
         evaluation.names,
         accuracy_of(fp32, int8, evaluation.part),
         verdict,

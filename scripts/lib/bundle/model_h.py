@@ -70,6 +70,8 @@ static const rv1106_model {prefix} = {{
     {{
 {outputs}
     }},
+    /* where an image lies in the input */
+    RV1106_{contract.input.form.letterbox.upper()},
 }};
 
 static const char *const {prefix}_names[] = {{

@@ -45,7 +45,7 @@ def write_golden(simulator, contract: Contract, image: Path, folder: Path) -> No
 def recompute(contract: Contract, folder: Path) -> Instances:
     """What Python finds in the golden outputs in `folder`, with the suggested thresholds."""
     outputs = golden.read_outputs(folder, contract.tensors())
-    return _shown(contract, outputs, golden.read_fit(folder, contract.input.imgsz))
+    return _shown(contract, outputs, golden.read_fit(folder, contract.input))
 
 
 def _prove(contract: Contract, binary: Path, run, path: Path) -> ProvenImage:
@@ -70,7 +70,7 @@ def _write_golden(contract: Contract, folder: Path, run, path: Path) -> None:
 
 
 def _simulate(contract: Contract, run, path: Path) -> tuple[np.ndarray, Letterbox, list[np.ndarray]]:
-    fitted, fit = letterbox(read_image(path), contract.input.imgsz)
+    fitted, fit = letterbox(read_image(path), contract.input.imgsz, contract.input.form)
     return fitted, fit, run(fitted)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from lib.bundle import HERE, headers
 from lib.bundle.c_names import c_prefix
 from lib.bundle.contract import PREDICTIONS, Contract
+from lib.data.input_form import InputForm
 from lib.detector import families
 from lib.npu.rknn_file import RknnTensor, dequantize
 from lib.npu.verdict import Verdict
@@ -18,6 +19,15 @@ _NO_NMS = (
     " The model's head is one-to-one: it predicts each object once, so there is no NMS, and `RV1106_MODEL_IOU` is not "
     "looked at."
 )
+
+
+_WRONG_COLOURS = {"rgb": "BGR instead of RGB", "bgr": "RGB instead of BGR", "grey": "three channels instead of one"}
+
+
+def _place(form: InputForm) -> str:
+    if form.letterbox == "stretch":
+        return "it fills the input, stretched by `fit.scale` across and `fit.scale_y` down."
+    return f"`fit.left`, `fit.top`, `fit.scale`; the rest of the input is grey, {form.fill}."
 
 
 def readme(contract: Contract) -> str:
@@ -33,7 +43,9 @@ def readme(contract: Contract) -> str:
         input_name=contract.input.name,
         width=contract.input.width,
         height=contract.input.height,
-        fill=contract.input.letterbox.fill[0],
+        place=_place(contract.input.form),
+        colours=contract.input.colour_order if contract.input.form.depth > 1 else "one channel of grey",
+        wrong_colours=_WRONG_COLOURS[contract.input.form.channels],
         outputs=_outputs(contract),
         family_name=contract.family,
         family=families.get(contract.family).title,

@@ -10,6 +10,7 @@ from lib import tasks
 from lib.accuracy.inference import onnx_runner, over_images
 from lib.accuracy.matching import SURE, found_again
 from lib.data.images import read_image
+from lib.data.input_form import InputForm
 from lib.data.letterbox import letterbox
 from lib.detector.instances import Instances, nothing
 from lib.detector.output_spec import OutputSpec
@@ -39,18 +40,20 @@ class Int8Agreement:
     score_change: float  # mean, INT8's minus FP32's
 
 
-def compare_precisions(onnx: Path, session: Session, outputs: OutputSpec, images: list[Path]) -> list[ImageComparison]:
-    """Each image through the ONNX in FP32 and through the session's simulator."""
+def compare_precisions(
+    onnx: Path, session: Session, outputs: OutputSpec, form: InputForm, images: list[Path]
+) -> list[ImageComparison]:
+    """Each image, in `form`, through the ONNX in FP32 and through the session's simulator."""
     runners = partial(_runners, onnx, session)
-    return over_images(runners, partial(_compare, outputs), images, 1, "FP32 and INT8")
+    return over_images(runners, partial(_compare, outputs, form), images, 1, "FP32 and INT8")
 
 
 def _runners(onnx: Path, session: Session) -> tuple:
     return onnx_runner(onnx), session.simulate()
 
 
-def _compare(outputs: OutputSpec, runners: tuple, path: Path) -> ImageComparison:
-    fitted, fit = letterbox(read_image(path), outputs.imgsz)
+def _compare(outputs: OutputSpec, form: InputForm, runners: tuple, path: Path) -> ImageComparison:
+    fitted, fit = letterbox(read_image(path), outputs.imgsz, form)
     raw = [run(fitted) for run in runners]
     fp32, int8 = (tasks.get(outputs.task).instances(outputs, of_model, fit) for of_model in raw)
     return ImageComparison(path, fit.source, fp32, int8, tuple(_cosine(*pair) for pair in zip(*raw, strict=True)))

@@ -7,8 +7,9 @@ from pathlib import Path
 import onnx
 
 from lib.convert.comparison import ImageComparison, compare_precisions
-from lib.data.images import read_image
+from lib.data.images import read_fitted
 from lib.detector.output_spec import OutputSpec
+from lib.graph.input_form import input_form_of
 from lib.graph.onnx_file import save
 from lib.graph.output_spec import class_names, output_spec_of
 from lib.graph.surgery.pipeline import MEASURED, PROVEN, adapt, adapted_spec
@@ -24,7 +25,7 @@ class Request:
 
     model: onnx.ModelProto  # of one fixed size; as exported, or with `head` from an earlier surgery
     head: str
-    calibration: tuple[Path, ...]  # files of the model's size, letterboxed already
+    calibration: tuple[Path, ...]  # files of the model's size, in the form of its input
     compared: tuple[Path, ...] = ()  # images of any size to compare INT8 with FP32 on
     proven_on_noise: bool = False  # alone; else on images of the calibration too
     platform: str = "rv1106"
@@ -64,18 +65,20 @@ def convert(request: Request, folder: Path, when_adapted: Callable[[Adapted], No
     if when_adapted:
         when_adapted(adapted)
     rknn = folder / "model.rknn"
-    with toolkit.quantized(adapted.onnx, list(request.calibration), request.platform, request.algorithm) as session:
+    form, calibration = input_form_of(request.model), list(request.calibration)
+    with toolkit.quantized(adapted.onnx, calibration, request.platform, request.algorithm, form) as session:
         build = session.export(rknn)
         judged = verdict(build, request.cma_mb)
         images = list(request.compared)
-        comparisons = compare_precisions(adapted.onnx, session, adapted.outputs, images) if images else []
+        comparisons = compare_precisions(adapted.onnx, session, adapted.outputs, form, images) if images else []
     return Conversion(adapted, rknn, build, judged, comparisons)
 
 
 def _adapt(request: Request, path: Path) -> Adapted:
     """Simplification and surgery; the adapted model is written to `path`."""
-    images = [] if request.proven_on_noise else [read_image(image) for image in request.calibration[:MEASURED]]
-    model = request.model
+    model, depth = request.model, input_form_of(request.model).depth
+    measured = [] if request.proven_on_noise else request.calibration[:MEASURED]
+    images = [read_fitted(image, depth) for image in measured]
     # A model that went through surgery already was simplified before it, and is left alone.
     if adapted_spec(model) is None:
         model, _ = simplify(model, images[:PROVEN], request.seed)

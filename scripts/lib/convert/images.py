@@ -9,6 +9,7 @@ from tqdm import tqdm
 from lib.data.image_paths import image_paths
 from lib.data.images import read_image, write_image
 from lib.data.imgsz import ImageSize
+from lib.data.input_form import InputForm
 from lib.data.letterbox import letterbox
 from lib.data.split import shuffled
 from lib.graph.surgery.proof import noise_image
@@ -26,8 +27,8 @@ class ImageChoice:
     held_out: bool  # whether none of the compared ones is calibrated on
 
 
-def draw_images(dataset: Path, size: ImageSize, count: int, seed: int, folder: Path) -> ImageChoice:
-    """Draw `count` images (0: all) of a folder, letterboxed to `size` as PNG files in `folder`; the others to compare.
+def draw_images(dataset: Path, size: ImageSize, form: InputForm, count: int, seed: int, folder: Path) -> ImageChoice:
+    """Draw `count` images (0: all) of a folder, fitted, as PNG files in `folder`; the others to compare.
 
     Where none is left the drawn ones are compared on. Raises UserError when the folder is missing or holds no image.
     """
@@ -41,15 +42,15 @@ def draw_images(dataset: Path, size: ImageSize, count: int, seed: int, folder: P
     calibration = []
     for number, path in enumerate(tqdm(drawn, "letterbox", file=console.terminal(), disable=None, leave=False)):
         calibration.append(folder / f"{number:06}.png")
-        write_image(calibration[-1], letterbox(read_image(path), size)[0])
+        write_image(calibration[-1], letterbox(read_image(path), size, form)[0])
     return ImageChoice(tuple(calibration), tuple(map(Path, sorted(others or drawn))), bool(others))
 
 
-def noise_images(size: ImageSize, count: int, seed: int, folder: Path) -> tuple[Path, ...]:
-    """`count` images of even noise of that size, as PNG files in `folder`."""
+def noise_images(size: ImageSize, count: int, seed: int, folder: Path, depth: int = 3) -> tuple[Path, ...]:
+    """`count` images of even noise of that size and number of channels, as PNG files in `folder`."""
     rng = np.random.default_rng(seed)
     paths = tuple(folder / f"noise{number:02}.png" for number in range(count))
     for path in paths:
         # Blue and red change places, which noise does not mind: scales stay those of earlier versions.
-        write_image(path, noise_image(size, rng)[:, :, ::-1])
+        write_image(path, noise_image(size, rng, depth)[:, :, ::-1])
     return paths

@@ -4,8 +4,15 @@ The first line is a comment with their number, so that a list which lost its end
 """
 
 import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from lib.data.images import read_image, write_image
+from lib.data.imgsz import ImageSize
+from lib.data.input_form import InputForm
+from lib.data.letterbox import letterbox
 from lib.data.manifest import check_manifest
 from lib.step.errors import UserError
 from lib.step.files import read_text, require
@@ -29,6 +36,28 @@ def calibration_images(listed: Path) -> list[Path]:
     for folder in sorted({image.parent for image in images}):
         check_manifest(folder, [image.name for image in images if image.parent == folder])
     return images
+
+
+@contextmanager
+def calibration_in_form(listed: Path, images: Path, imgsz: ImageSize, form: InputForm | None) -> Iterator[list[Path]]:
+    """The calibration images as a model of that form wants them, while the context is open.
+
+    Those of the pool, which is letterboxed as by default, or else the same images of the folder `images` fitted anew,
+    as files whose channels are in the network's order. Raises UserError as `calibration_images` does, and for a name
+    that the folder does not hold.
+    """
+    pool = calibration_images(listed)
+    if form is None or form.is_default_fit:
+        yield pool
+        return
+    sources = {path.stem: path for path in images.iterdir()}
+    with tempfile.TemporaryDirectory() as scratch:
+        fitted = [Path(scratch, path.name) for path in pool]
+        for path in fitted:
+            if path.stem not in sources:
+                raise UserError(f"{images} holds no image {path.stem}, which {listed} lists")
+            write_image(path, letterbox(read_image(sources[path.stem]), imgsz, form)[0])
+        yield fitted
 
 
 def calibration_list(names: list[str]) -> str:

@@ -30,8 +30,16 @@ def read_image(path) -> np.ndarray:
     return np.ascontiguousarray(image[:, :, ::-1])
 
 
+def read_fitted(path, depth: int) -> np.ndarray:
+    """An image that `write_image` wrote of `depth` channels, uint8 [height, width, depth] in their order."""
+    return np.ascontiguousarray(read_image(path)[:, :, :depth])
+
+
 def write_image(path, image: np.ndarray) -> None:
-    """Write uint8 RGB [height, width, 3] as PNG. Raises OSError where cv2.imwrite would only return False."""
+    """Write uint8 RGB [height, width, 3], or one channel, as PNG.
+
+    Raises OSError where cv2.imwrite would only return False.
+    """
     Path(path).write_bytes(cv2.imencode(".png", image[:, :, ::-1])[1])
 
 

@@ -67,6 +67,22 @@ class InputForm(JsonRecord):
         return 1 if self.channels == "grey" else 3
 
     @property
+    def is_default_fit(self) -> bool:
+        """Whether images are fitted as by default, whatever is done to their pixels then."""
+        return (self.channels, self.letterbox, self.fill) == ("rgb", "centre", GREY)
+
+    @property
+    def fitting(self) -> str:
+        """Channels and place in words."""
+        place = "letterboxed" if self.letterbox == "centre" else _PLACES[self.letterbox]
+        fill = "" if self.letterbox == "stretch" or self.fill == GREY else f" on {self.fill}"
+        return f"{self._channels_word}, {place}{fill}"
+
+    @property
+    def _channels_word(self) -> str:
+        return self.channels if self.channels == "grey" else self.channels.upper()
+
+    @property
     def pixel_mean(self) -> tuple[float, ...]:
         """What is taken from each channel of pixels 0..255: the network sees `(pixel - pixel_mean) / pixel_std`."""
         return self._by_channel(mean * self.scale for mean in self.mean)
@@ -81,6 +97,11 @@ class InputForm(JsonRecord):
         scaled = pixels.astype(np.float32) / np.float32(self.scale)
         return (scaled - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
 
+    def with_channels_swapped(self) -> "InputForm | None":
+        """The form with red and blue in each other's place, None in grey; mean and std stay where they are."""
+        swapped = {"rgb": "bgr", "bgr": "rgb"}.get(self.channels)
+        return replace(self, channels=swapped) if swapped else None
+
     def with_changes(self, changes: dict) -> "InputForm":
         """The form with some fields replaced. Raises UserError when the result is none."""
         known = [field.name for field in fields(self)]
@@ -93,7 +114,7 @@ class InputForm(JsonRecord):
 
     def __str__(self) -> str:
         """The form in words."""
-        words = [self.channels if self.channels == "grey" else self.channels.upper()]
+        words = [self._channels_word]
         words.append("pixels 0 to 1" if self.scale == 255 else "pixels 0 to 255")
         if self.mean != (0.0,) or self.std != (1.0,):
             words.append(f"mean {_numbers(self.mean)}, std {_numbers(self.std)}")

@@ -16,6 +16,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from lib.data.images import write_image
+from lib.data.input_form import InputForm
 from lib.npu.build import Build
 from lib.npu.build_log import BuildLog, read_build_log
 from lib.npu.deferred_torch import deferred_torch
@@ -61,7 +62,7 @@ class Session:
         return Build.of(log, version(), self._platform, output.stat().st_size)
 
     def simulate(self):
-        """A function uint8 RGB [H, W, 3] → list of float32 outputs, dequantized, on the toolkit's simulator."""
+        """A function uint8 [H, W, C] → list of float32 outputs, dequantized, on the toolkit's simulator."""
         doing("starting the simulator")
         _demand("the simulator does not start", self._rknn.init_runtime)
 
@@ -75,7 +76,7 @@ class Session:
         return run
 
     def analyse(self, image: np.ndarray) -> "pd.DataFrame":
-        """How far each layer is from FP32 (see lib.npu.layer_errors) on uint8 RGB [H, W, 3] of the input's size.
+        """How far each layer is from FP32 (see lib.npu.layer_errors) on uint8 [H, W, C] of the input's size.
 
         Raises ToolkitError when the analysis fails or is not of the form that is known.
         """
@@ -92,13 +93,13 @@ class Session:
 
 
 @contextlib.contextmanager
-def quantized(model: Path, images: list[Path], platform: str, algorithm: str):
+def quantized(model: Path, images: list[Path], platform: str, algorithm: str, form: InputForm | None = None):
     """A Session with the INT8 model, built from an ONNX and calibrated on `images`; released at the end.
 
-    images: files of the model's input size, letterboxed already. Raises ToolkitError when the toolkit refuses the model
-    or an image, or when the build fails.
+    images: files of the model's input size, fitted as the model's `form` says. Raises ToolkitError when the toolkit
+    refuses the model or an image, or when the build fails.
     """
-    with _toolkit(platform, algorithm) as rknn:
+    with _toolkit(platform, algorithm, form or InputForm()) as rknn:
         # It writes check files into the working folder, splits the list of images at white space, and reads it in the
         # encoding of the locale; so the list holds plain names in that folder.
         with tempfile.TemporaryDirectory() as scratch, console.captured() as printed:
@@ -119,7 +120,7 @@ def quantized(model: Path, images: list[Path], platform: str, algorithm: str):
 
 
 @contextlib.contextmanager
-def _toolkit(platform: str, algorithm: str):
+def _toolkit(platform: str, algorithm: str, form: InputForm):
     _forget_switches()
     # Imported here: steps that only want the names above do without it.
     with deferred_torch():
@@ -134,15 +135,20 @@ def _toolkit(platform: str, algorithm: str):
             _demand(
                 f"it refuses platform {platform} or algorithm {algorithm}",
                 rknn.config,
-                # Pixels 0..255 become 0..1, as in training; the .rknn then takes uint8 RGB.
-                mean_values=[[0, 0, 0]],
-                std_values=[[255, 255, 255]],
+                # Pixels become what the network was trained on; the .rknn then takes uint8, channels in its order.
+                mean_values=[_plain_numbers(form.pixel_mean)],
+                std_values=[_plain_numbers(form.pixel_std)],
                 target_platform=platform,
                 quantized_algorithm=algorithm,
             )
             yield rknn
         finally:
             rknn.release()
+
+
+def _plain_numbers(values: tuple[float, ...]) -> list[int | float]:
+    """The values, whole ones as such."""
+    return [int(value) if value.is_integer() else value for value in values]
 
 
 def _forget_switches() -> None:
