@@ -18,7 +18,7 @@ _HELD = {LOGITS: "not decoded, before the sigmoid", SIGMOIDS: "not decoded, afte
 
 
 def recognize(graph: Graph) -> OutputForm | None:
-    """The form of a graph whose outputs come from one convolution a stride, of A * (5+C) channels.
+    """The form of a graph whose outputs come from one convolution per stride, of A * (5+C) channels.
 
     Raises UserError where such a graph does not decode and its metadata holds no anchors.
     """
@@ -36,7 +36,7 @@ def recognize(graph: Graph) -> OutputForm | None:
     if not layers:
         layers = anchor_layers(graph.model, strides)
         if not layers and not known and reader.arrangement.anchors == (1,) * len(strides) and len(graph.outputs) == 1:
-            # One row a cell: the maps of another family, joined.
+            # One row per cell: the maps of another family, joined.
             return None
         _demand(layers, reader)
     classes = reader.arrangement.per_anchor - QUANTITIES

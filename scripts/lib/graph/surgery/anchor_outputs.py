@@ -5,7 +5,7 @@ logit of every class. What lies behind it differs from exporter to exporter, so 
 of the graph behind the maps is run on maps of known values, and its outputs tell what it does with them.
 
   outputs      one [1, N, 5+C] or [1, 5+C, N] for all strides (maps beside it, as training wants them, do not count),
-               or one a stride: [1, A*(5+C), H, W], [1, A, H, W, 5+C], [1, H, W, A*(5+C)] …
+               or one per stride: [1, A*(5+C), H, W], [1, A, H, W, 5+C], [1, H, W, A*(5+C)] …
   they hold    the maps' values; their sigmoids; or boxes in pixels (or divided by width and height) and scores
 """
 
@@ -182,7 +182,7 @@ def _anchors_of(behind: Behind, per_anchor: int) -> tuple[int, ...]:
 
 
 def _outputs_by_stride(behind: Behind) -> tuple[int, ...]:
-    """The number of each stride's output, told by how many values it has; empty where they are not one a stride."""
+    """The number of each stride's output, told by how many values it has; empty where they are not one per stride."""
     values = [int(np.prod(shape)) for shape in behind.sizes]
     wanted = [int(np.prod(shape)) for shape in behind.shapes]
     return tuple(values.index(count) for count in wanted) if sorted(values) == sorted(wanted) else ()
