@@ -123,6 +123,23 @@ def test_other_orders_of_strides_and_axes():
     assert form.read.arrangement.coarsest_first and [layer.stride for layer in form.spec.family.layers] == [8, 16, 32]
 
 
+@pytest.mark.parametrize("exponential", [True, False])
+@pytest.mark.parametrize("corners", [True, False])
+@pytest.mark.parametrize("classes", [1, 3])
+def test_boxes_beside_scores(corners, exponential, classes):
+    maker, decoding = AnchorHead(classes), AnchorHead(classes)
+    unit, options = (tuple(SIZE), {"exponential": True, "scale": 1.2}) if exponential else ((1.0, 1.0), {})
+    model = maker.finish(*maker.apart(maker.joined(maker.decoded(unit=unit, **options)), corners))
+    check(model, SPLIT, decoding.finish(decoding.joined(decoding.decoded(**options))))
+
+
+def test_landmarks_beside_boxes_are_one_sentence():
+    maker = AnchorHead(11)
+    changed = [maker.graph.add("Tanh", [name], f"{name}/tanh") for name in maker.decoded()]
+    with pytest.raises(UserError, match=r"3 anchors per cell, and its outputs \[1, 504, 16\] are neither"):
+        families.recognize(Graph(maker.finish(maker.joined(changed))))
+
+
 def undecoded(kind: str, classes: int):
     """A model that does not decode, of `kind`."""
     maker = AnchorHead(classes)
@@ -209,10 +226,10 @@ def test_anchors_that_do_not_fit_the_strides_are_one_sentence():
 def test_something_else_with_a_map_a_stride_is_not_taken_for_it():
     for change in ("Tanh", "Exp"):
         maker = AnchorHead(3)
-        changed = [maker.graph.add(change, [name], f"{name}/{change}") for name in maker.views()]
+        changed = [maker.graph.add(change, [name], f"{name}/{change}") for name in maker.maps]
         with pytest.raises(UserError) as refused:
-            families.recognize(Graph(maker.finish(maker.joined(changed))))
-        assert "anchors" not in str(refused.value).partition("YOLOv5")[0]
+            families.recognize(Graph(maker.finish(*changed)))
+        assert "anchors" not in str(refused.value)
 
 
 def test_commands_take_anchors(step, tmp_path, pool):

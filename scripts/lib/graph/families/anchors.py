@@ -20,7 +20,7 @@ _HELD = {LOGITS: "not decoded, before the sigmoid", SIGMOIDS: "not decoded, afte
 def recognize(graph: Graph) -> OutputForm | None:
     """The form of a graph whose outputs come from one convolution per stride, of A * (5+C) channels.
 
-    Raises UserError where such a graph does not decode and its metadata holds no anchors.
+    Raises UserError where such a graph does not decode and its metadata holds no anchors, or has more than boxes.
     """
     maps = head_maps(graph)
     channels = {graph.shape(name)[1] for name in maps}
