@@ -87,7 +87,10 @@ def random_family(rng, kind: type[Family]) -> Family:
     """One of FAMILIES, with any number of bins or layers that the C decoder takes."""
     if kind is Anchors:
         return Anchors(random_layers(rng))
-    return Dfl(bins=int(rng.choice([16, 16, 2, 5, MOST_BINS]))) if kind is Dfl else kind()
+    if kind is Dfl:
+        strides = (8, 16, 32) if rng.random() < 0.7 else (4, 16, 32, 64)
+        return Dfl(strides, int(rng.choice([16, 16, 2, 5, MOST_BINS])), True if rng.random() < 0.3 else None)
+    return kind()
 
 
 def random_layers(rng) -> tuple[AnchorLayer, ...]:

@@ -474,10 +474,10 @@ static inline void rv1106_box(const rv1106_decoder *decoder, const int8_t *const
     box[1] -= box[3] / 2;
 }
 
-/* One axis of a box by the distances of its sides from the centre of cell `at`, in strides. */
-static inline void rv1106_span(int at, float low, float high, int stride, float *centre, float *size)
+/* One axis of a box by the distances of its sides from the point of a cell, in strides. */
+static inline void rv1106_span(float point, float low, float high, int stride, float *centre, float *size)
 {
-    const float point = (float)at + 0.5f, first = point - low, last = point + high;
+    const float first = point - low, last = point + high;
     *centre = (first + last) / 2 * (float)stride;
     *size = (last - first) * (float)stride;
 }

@@ -1,4 +1,4 @@
-/* The family DFL (YOLOv8, v9, v10, 11, 12, v5u): of each level a box map [1, 4 R, H/s, W/s], R bins for each of left,
+/* The family DFL (YOLOv8, v9, v10, 11, 12, v5u; NanoDet, PicoDet): of each level a box map [1, 4 R, H/s, W/s], R bins for each of left,
  * top, right, bottom, and scores [1, C, H/s, W/s]. A side's distance is the mean bin under the softmax of its bins
  * (https://arxiv.org/abs/2006.04388), in strides from the cell's centre. */
 #ifndef RV1106_DFL_H
@@ -8,9 +8,20 @@
 
 enum { RV1106_MAX_BINS = 32 };
 
+/* A model's `details`, one a level, where its points are not the centres. */
+typedef struct {
+    float offset; /* of the point from the cell's upper left corner, 0 to 1 */
+} rv1106_dfl_details;
+
+static inline float rv1106_dfl_offset(const rv1106_model *model, int level)
+{
+    return model->details ? ((const rv1106_dfl_details *)model->details)[level].offset : 0.5f;
+}
+
 static inline int rv1106_dfl_is_level(const rv1106_model *model, int level)
 {
-    return model->levels[level].per_cell == 1;
+    const float offset = rv1106_dfl_offset(model, level);
+    return model->levels[level].per_cell == 1 && offset >= 0 && offset <= 1;
 }
 
 /* As many bins in all levels, whose logits span less than 700 (scale < 2.74), or exponentials would not fit; real ones
@@ -50,11 +61,13 @@ static inline float rv1106_dfl_distance(const rv1106_source *source, const doubl
 static inline void rv1106_dfl_box(const rv1106_decoder *decoder, const rv1106_source *source, float box[4])
 {
     const double *table = decoder->table[source->level][0];
+    const float offset = rv1106_dfl_offset(decoder->model, source->level);
     const int width = source->map->width, stride = decoder->model->levels[source->level].stride;
     int axis;
     for (axis = 0; axis < 2; axis++)
-        rv1106_span(axis ? source->cell / width : source->cell % width, rv1106_dfl_distance(source, table, axis),
-                    rv1106_dfl_distance(source, table, axis + 2), stride, &box[axis], &box[axis + 2]);
+        rv1106_span((float)(axis ? source->cell / width : source->cell % width) + offset,
+                    rv1106_dfl_distance(source, table, axis), rv1106_dfl_distance(source, table, axis + 2), stride,
+                    &box[axis], &box[axis + 2]);
 }
 
 static const rv1106_family rv1106_dfl = {

@@ -39,8 +39,9 @@ static inline void rv1106_distances_box(const rv1106_decoder *decoder, const rv1
     const int width = source->map->width, stride = decoder->model->levels[source->level].stride;
     int axis;
     for (axis = 0; axis < 2; axis++)
-        rv1106_span(axis ? source->cell / width : source->cell % width, rv1106_distances_side(source, table, axis),
-                    rv1106_distances_side(source, table, axis + 2), stride, &box[axis], &box[axis + 2]);
+        rv1106_span((float)(axis ? source->cell / width : source->cell % width) + 0.5f,
+                    rv1106_distances_side(source, table, axis), rv1106_distances_side(source, table, axis + 2), stride,
+                    &box[axis], &box[axis + 2]);
 }
 
 static const rv1106_family rv1106_distances = {

@@ -49,6 +49,8 @@ static void draw_output(rv1106_output *output, int channels, int height, int wid
 static const rv1106_family *const families[] = {&rv1106_dfl, &rv1106_distances, &rv1106_anchors, &rv1106_yolox,
                                                 NULL};
 
+static rv1106_dfl_details points[RV1106_MAX_LEVELS];
+
 static void draw_anchors(rv1106_level *level, rv1106_anchors_details *details)
 {
     static const int strides[] = {8, 16, 32, 32, 13, 10, 32};
@@ -67,6 +69,10 @@ static void draw_levels(rv1106_model *model, rv1106_anchors_details details[RV11
     for (i = 0; i < model->level_count; i++) {
         model->levels[i].stride = 8 << (i % 3);
         model->levels[i].per_cell = 1;
+    }
+    if (model->family == &rv1106_dfl && draw(2)) {
+        for (i = 0; i < RV1106_MAX_LEVELS; i++) points[i].offset = draw(16) ? draw(2) / 2.0f : draw_float();
+        model->details = points;
     }
     if (model->family != &rv1106_anchors) return;
     model->level_count = 1 + (int)draw(draw(4) ? 2 : RV1106_MAX_LEVELS);
@@ -100,7 +106,10 @@ static void spoil(rv1106_model *model, rv1106_anchors_details details[RV1106_MAX
     case 2: model->output_count = (int)draw(21) - 1; break;
     case 3: model->outputs[draw(6)].scale = draw_float() * 4; break;
     case 4: model->head = (rv1106_head)draw(4); break;
-    case 5: model->family = families[draw(5)]; break;
+    case 5: /* details are not the other family's */
+        model->family = families[draw(5)];
+        if (model->details == points) model->details = NULL;
+        break;
     case 6: model->level_count = (int)draw(9) - 1; break;
     case 7: level->stride = draw(4) ? (int)draw(70) - 10 : INT32_MAX; break;
     case 8: level->per_cell = draw(4) ? (int)draw(20) - 2 : INT32_MAX; break;

@@ -1,4 +1,4 @@
-"""Distances of a box's sides as bins (YOLOv8, v9, v10, 11, 12, v5u: 16 bins a side).
+"""Distances of a box's sides as bins (YOLOv8, v9, v10, 11, 12, v5u: 16 bins a side; NanoDet, PicoDet: 8).
 
 Generalized Focal Loss, Li et al. 2020, https://arxiv.org/abs/2006.04388, eq. 3 to 6: a side's distance is the mean of
 its bins 0..R-1 under the softmax of their logits, in units of the stride. A box map is [1, 4*R, H/s, W/s].
@@ -10,22 +10,30 @@ from typing import ClassVar
 import numpy as np
 
 from lib.detector.families import Limit, register, span
-from lib.detector.families.sides import REAL, SIDES, SIDES_TO_BOX, Sides
+from lib.detector.families.sides import MIDDLE, REAL, SIDES, Sides
 from lib.detector.head import SPLIT
+from lib.step.typed_json import omitted_if_none
 
 BINS = 16
 MOST_BINS = 32  # that dfl.h has room for
+CONTRACT_KEY, CORNER = "rv1106.points", "corner"  # of model.json's metadata
 
 
 @register
 @dataclass(frozen=True)
 class Dfl(Sides):
-    """bins: R."""
+    """bins: R. corner: whether the point of a cell is its upper left corner (NanoDet-Plus), not its middle."""
 
     name: ClassVar[str] = "dfl"
     title: ClassVar[str] = "distances of a box's sides as bins (DFL)"
     c_header: ClassVar[str] = "dfl.h"
     bins: int = BINS
+    corner: bool | None = omitted_if_none()
+
+    @property
+    def offset(self) -> float:
+        """Where the point of a cell lies, in strides from its upper left corner."""
+        return 0.0 if self.corner else MIDDLE
 
     def distances(self, sides: np.ndarray) -> np.ndarray:
         """The mean bin of each side, of logits [N, 4*R]."""
@@ -38,7 +46,7 @@ class Dfl(Sides):
             "R = number of bins: channels of the box map / 4",
             "side k of left, top, right, bottom: p = softmax of the real values of channels R k to R k + R - 1",
             "distance[k] = sum of bin * p[bin] over bin = 0 to R - 1, in strides",
-            *SIDES_TO_BOX,
+            *self.box_lines(),
         ]
 
     def box_meaning(self) -> dict[str, str]:
@@ -55,7 +63,16 @@ class Dfl(Sides):
     @classmethod
     def from_contract(cls, shapes: list[tuple[int, ...]], strides: tuple[int, ...], metadata: dict[str, str]) -> "Dfl":
         """Bins by the first map; the one output of the head `single` is beyond them."""
-        return cls(strides, shapes[0][1] // len(SIDES)) if len(shapes) > 1 else cls(strides)
+        corner = True if metadata.get(CONTRACT_KEY) == CORNER else None
+        return cls(strides, shapes[0][1] // len(SIDES) if len(shapes) > 1 else BINS, corner)
+
+    def contract_metadata(self, classes: int) -> dict[str, str]:
+        """Where the points of cells lie, if not in the middle."""
+        return {CONTRACT_KEY: CORNER} if self.corner else {}
+
+    def c_details(self) -> tuple[tuple, ...]:
+        """The same for each level."""
+        return ((np.float32(self.offset),),) * len(self.strides) if self.corner else ()
 
 
 def mean_bins(logits: np.ndarray) -> np.ndarray:

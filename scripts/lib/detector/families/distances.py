@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from lib.detector.families import Limit, register
-from lib.detector.families.sides import REAL, SIDES, SIDES_TO_BOX, Sides
+from lib.detector.families.sides import REAL, SIDES, Sides
 
 
 @register
@@ -28,7 +28,7 @@ class Distances(Sides):
         return [
             REAL,
             "distance[k] = real value of channel k of the box map, in strides; k = left, top, right, bottom",
-            *SIDES_TO_BOX,
+            *self.box_lines(),
         ]
 
     def box_meaning(self) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What the families share that predict, at the centre of a cell, how far the four sides of the box are from it.
+"""What the families share that predict, at a point of a cell, how far the four sides of the box are from it.
 
 Per stride s there are two maps: box [1, K, H/s, W/s], of which a family makes left, top, right, bottom in strides, and
 scores [1, C, H/s, W/s]. Predictions stand stride by stride, in a stride row by row.
@@ -15,11 +15,7 @@ from lib.detector.families import Family, OutputMap, cells, span
 STRIDES = (8, 16, 32)
 SIDES = ("left", "top", "right", "bottom")
 REAL = "real = (stored - zero_point) * scale, with each output's own two"
-SIDES_TO_BOX = [
-    "x1 = (x + 0.5 - distance[0]) * stride; y1 = (y + 0.5 - distance[1]) * stride, for the cell in column x, row y",
-    "x2 = (x + 0.5 + distance[2]) * stride; y2 = (y + 0.5 + distance[3]) * stride",
-    "score of class c = real value of channel c of the scores, a probability already: no sigmoid",
-]
+MIDDLE = 0.5  # of a cell, where its point lies in most models
 
 
 @dataclass(frozen=True)
@@ -32,6 +28,11 @@ class Sides(Family):
     @abstractmethod
     def bins(self) -> int:
         """How many logits tell of a side; 0 where the map holds the distance itself."""
+
+    @property
+    def offset(self) -> float:
+        """Where the point of a cell lies, in strides from its upper left corner."""
+        return MIDDLE
 
     @property
     def box_channels(self) -> int:
@@ -51,11 +52,11 @@ class Sides(Family):
         return sum(height * width for height, width in (cells(imgsz, stride) for stride in self.strides))
 
     def centres(self, imgsz: ImageSize) -> tuple[np.ndarray, np.ndarray]:
-        """Centres of all cells in units of their stride, float32 [N, 2] as x, y, and the stride of each, [N, 1]."""
+        """Points of all cells in units of their stride, float32 [N, 2] as x, y, and the stride of each, [N, 1]."""
         points, strides = [], []
         for stride in self.strides:
             height, width = cells(imgsz, stride)
-            x, y = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
+            x, y = np.meshgrid(np.arange(width) + self.offset, np.arange(height) + self.offset)
             points.append(np.stack([x.ravel(), y.ravel()], axis=1))
             strides.append(np.full((x.size, 1), stride))
         return np.concatenate(points).astype(np.float32), np.concatenate(strides).astype(np.float32)
@@ -65,7 +66,7 @@ class Sides(Family):
         """Left, top, right, bottom in strides, float32 [N, 4], of the box maps' values [N, K]."""
 
     def decode_maps(self, maps: list[np.ndarray], imgsz: ImageSize) -> np.ndarray:
-        """Boxes by the distances from the cells' centres; scores as they are."""
+        """Boxes by the distances from the cells' points; scores as they are."""
         points, strides = self.centres(imgsz)
         distances = self.distances(_cells_first(maps[0::2]))
         low, high = points - distances[:, :2], points + distances[:, 2:]
@@ -75,6 +76,15 @@ class Sides(Family):
         """Stride by stride."""
         listed = ", then ".join(map(str, self.strides))
         return f"n = anchor point: cells row by row, of stride {listed}"
+
+    def box_lines(self) -> list[str]:
+        """From distances to boxes and scores, as contract_lines ends."""
+        x, y = (f"{axis} + {self.offset:g}" for axis in "xy")
+        return [
+            f"x1 = ({x} - distance[0]) * stride; y1 = ({y} - distance[1]) * stride, for the cell in column x, row y",
+            f"x2 = ({x} + distance[2]) * stride; y2 = ({y} + distance[3]) * stride",
+            "score of class c = real value of channel c of the scores, a probability already: no sigmoid",
+        ]
 
     @abstractmethod
     def box_meaning(self) -> dict[str, str]:

@@ -1,15 +1,46 @@
-"""Graphs with a DFL: a Softmax over the bins of each side stands between box maps and boxes."""
+"""Graphs with a DFL: a Softmax over the bins of each side makes boxes of box maps, there or with whoever reads them."""
 
 from lib.detector.families.dfl import Dfl
+from lib.detector.head import SINGLE
 from lib.graph.families import GraphFamily, register, sides
+from lib.graph.surgery import gfl
 from lib.graph.surgery.graph import Graph
+from lib.graph.surgery.map_place import PlacedMaps
 from lib.graph.surgery.output_form import OutputForm
+from lib.graph.surgery.passes import Pass, equalize, limit_boxes, single_output
+from lib.graph.surgery.passes.cut_maps import cut_maps
+from lib.step.errors import UserError
 
 
 def recognize(graph: Graph) -> OutputForm | None:
     """The form of a graph with bins."""
-    form = sides.recognize(graph)
+    try:
+        form = sides.recognize(graph)
+    except UserError:
+        if form := gfl.recognize(graph):
+            return form
+        raise
     return form if isinstance(form.spec.family, Dfl) else None
 
 
-register(GraphFamily(Dfl, recognize, sides.passes, sides.described))
+def passes(form: OutputForm, head: str) -> tuple[Pass, ...]:
+    """Cut, and for the head `single` decoded again; a head of another maker is equalized too."""
+    if not isinstance(form.read, PlacedMaps):
+        return sides.passes(form, head)
+    single = (single_output.PASS, limit_boxes.PASS) if head == SINGLE else ()
+    return (cut_maps(gfl.find_maps), *single, equalize.PASS)
+
+
+def described(graph: Graph, form: OutputForm) -> dict[str, str]:
+    """Head, family, classes and sigmoids."""
+    if not isinstance(form.read, PlacedMaps):
+        return sides.described(graph, form)
+    family = form.spec.family
+    return {
+        "head": f"GFL, not decoded, strides {', '.join(map(str, family.strides))}",
+        "family": f"{family.name}, {family.bins} bins, points at {family.offset:g} of a cell",
+        "classes": str(form.spec.classes),
+    }
+
+
+register(GraphFamily(Dfl, recognize, passes, described))

@@ -9,7 +9,7 @@ from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.map_place import PlacedMaps, WithObjectness
 from lib.graph.surgery.moved_maps import Part, by_stride, maps_behind, moved_maps, place_of
 from lib.graph.surgery.output_form import OutputForm
-from lib.graph.surgery.passes import Pass
+from lib.graph.surgery.passes import Pass, group_channels
 from lib.graph.surgery.passes.cut_maps import cut_maps
 from lib.step.errors import UserError
 
@@ -64,10 +64,10 @@ def _in_order(parts: list[Part]) -> list[Part]:
 
 
 def passes(form: OutputForm, head: str) -> tuple[Pass, ...]:
-    """Cut at the maps. Raises UserError for the head `single`."""
+    """Cut at the maps, and channels grouped for INT8. Raises UserError for the head `single`."""
     if head == SINGLE:
         raise UserError("the head 'single' is not made for YOLOX: its boxes take an exponential; take 'split'")
-    return (cut_maps(find_maps),)
+    return (cut_maps(find_maps), group_channels.PASS)
 
 
 def described(graph: Graph, form: OutputForm) -> dict[str, str]:

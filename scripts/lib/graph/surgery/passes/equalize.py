@@ -14,9 +14,9 @@ operator that is not named below stays as it is, whole.
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import numpy_helper
 
-from lib.graph.onnx_session import infer_image, open_session
+from lib.graph.surgery.channel_ranges import channel_ranges
 from lib.graph.surgery.graph import Graph, attribute
 from lib.graph.surgery.output_form import OutputForm
 from lib.graph.surgery.passes import Pass
@@ -137,21 +137,8 @@ def _free_tensors(groups: dict[str, np.ndarray]) -> list[str]:
 
 def _ranges(graph: Graph, tensors: list[str], images: list[np.ndarray]) -> dict[str, np.ndarray]:
     """Of each tensor the largest value that each channel takes on the images, [C]; one below zero counts NEGATIVE."""
-    model = onnx.ModelProto()
-    model.CopyFrom(graph.model)
-    known = set(graph.outputs)
-    model.graph.output.extend(
-        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, graph.shape(name))
-        for name in tensors
-        if name not in known
-    )
-    session = open_session(model.SerializeToString())
-    largest = {name: np.zeros(graph.shape(name)[1]) for name in tensors}
-    for image in images:
-        for name, values in zip(tensors, infer_image(session, image, tensors)):
-            weighed = np.maximum(values.max(axis=(0, 2, 3)), -NEGATIVE * values.min(axis=(0, 2, 3)))
-            np.maximum(largest[name], weighed, out=largest[name])
-    return largest
+    ranges = channel_ranges(graph, tensors, images)
+    return {name: np.maximum(high, -NEGATIVE * low.astype(np.float32)) for name, (low, high) in ranges.items()}
 
 
 def _factors(groups: dict[str, np.ndarray], ranges: dict[str, np.ndarray]) -> np.ndarray:

@@ -1,0 +1,82 @@
+"""Recognizing the heads of other makers with a DFL: GFL heads as NanoDet, NanoDet-Plus and PicoDet export them.
+
+Conv ─ scores ─ Sigmoid ─ Reshape, Transpose, Concat … ─ output      each flattened, joined or not, under any name
+Conv ─ logits ─────────── Reshape, Transpose, Concat … ─ output      of 4*R bins; both from one Conv with a Split, too
+
+Nothing is decoded in the graph. So where in its cell a point lies cannot be read from it. Of NanoDet-Plus, which has a
+fourth stride and no hard swish, it is the upper left corner; of NanoDet (https://github.com/RangiLyu/nanodet,
+nanodet_plus_head.py and gfl_head.py in nanodet/model/head) and of PicoDet (`cell_offset: 0.5` in the configurations of
+https://github.com/PaddlePaddle/PaddleDetection) it is the middle.
+"""
+
+from lib.data.input_form import InputForm
+from lib.detector.families.dfl import MOST_BINS, Dfl
+from lib.detector.families.sides import SIDES
+from lib.detector.head import EXPORTED
+from lib.detector.output_spec import OutputSpec
+from lib.graph.class_names import distinct_names
+from lib.graph.onnx_file import metadata
+from lib.graph.surgery.graph import Graph
+from lib.graph.surgery.map_place import PlacedMaps
+from lib.graph.surgery.moved_maps import Part, by_stride, maps_behind, moved_maps, place_of
+from lib.graph.surgery.output_form import OutputForm
+
+# Of the makers' configurations; NanoDet's counts in pixels as OpenCV reads them.
+NANODET = InputForm("bgr", 1, (103.53, 116.28, 123.675), (57.375, 57.12, 58.395), "stretch")
+PICODET = InputForm("rgb", 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "stretch")
+PICODET_OPERATORS = {"HardSwish", "HardSigmoid"}
+USUAL_BINS = (8, 16, 17)  # where neither sigmoids nor names tell box maps from scores
+
+
+def recognize(graph: Graph) -> OutputForm | None:
+    """The form of a graph whose outputs are the maps of a GFL head, moved about and nothing more; None for others."""
+    levels = _levels(graph)
+    moved = moved_maps(graph)
+    if not levels or not all(name in moved for name in graph.outputs):
+        return None
+    parts = [part for level in levels.values() for part in level]
+    places = [
+        place_of(graph, moved, part, logits=number % 2 == 1 and not part.sigmoids) for number, part in enumerate(parts)
+    ]
+    if not all(places):
+        return None
+    operators = {node.op_type for node in graph.model.graph.node}
+    picodet = bool(operators & PICODET_OPERATORS)
+    corner = True if len(levels) == 4 and not picodet else None
+    family = Dfl(tuple(levels), parts[0].count // len(SIDES), corner)
+    spec = OutputSpec(graph.imgsz, EXPORTED, family, parts[1].count)
+    return OutputForm(spec, read=PlacedMaps(tuple(places)), input=PICODET if picodet else NANODET)
+
+
+def find_maps(graph: Graph) -> list[Part]:
+    """Box map and scores of each stride."""
+    return [part for level in _levels(graph).values() for part in level]
+
+
+def _levels(graph: Graph) -> dict[int, list[Part]]:
+    """Box map and scores of each stride; empty where the graph has other maps."""
+    levels = by_stride(graph, maps_behind(graph, moved_maps(graph)))
+    classes = len(distinct_names(metadata(graph.model)))
+    ordered = {stride: _in_order(parts, classes) for stride, parts in levels.items()}
+    shapes = {tuple(part.count for part in parts) for parts in ordered.values()}
+    return ordered if len(shapes) == 1 and () not in shapes else {}
+
+
+def _in_order(parts: list[Part], classes: int) -> list[Part]:
+    """Box map and scores; empty where `parts` are something else, or could be either. classes: 0 if not known."""
+    if len(parts) != 2 or any(part.sigmoids > 1 for part in parts):
+        return []
+    pairs = [pair for pair in (parts, parts[::-1]) if _is_box(pair[0])]
+    for is_more_likely in (
+        lambda pair: pair[1].sigmoids == 1,
+        lambda pair: pair[1].count == classes,
+        lambda pair: pair[0].count // len(SIDES) in USUAL_BINS,
+    ):
+        if len(pairs) > 1:
+            pairs = [pair for pair in pairs if is_more_likely(pair)] or pairs
+    return pairs[0] if len(pairs) == 1 else []
+
+
+def _is_box(part: Part) -> bool:
+    bins, rest = divmod(part.count, len(SIDES))
+    return not rest and 2 <= bins <= MOST_BINS and not part.sigmoids

@@ -1,0 +1,198 @@
+"""Channels of very different range that a depthwise convolution reads get an INT8 scale for each group of like ones.
+
+x ─ Conv W ─ act ─ depthwise V ─ act ─ Conv U
+                                                 x ┬ Conv W[a] ─ act ─ depthwise V[a] ─ act ─┐
+                                           →       └ Conv W[b] ─ act ─ depthwise V[b] ─ act ─┴ Concat ─ Conv U[:, a b]
+
+The NPU keeps one scale for a feature map. A channel that reaches to 0.03 beside one that reaches to 139 (the stem of
+YOLOX-nano) is rounded to nothing, and the depthwise filter that reads it makes up for that with weights of 59 where
+others have 0.1: the noise comes out as large as the signal. Behind an activation that lets no factor through (SiLU,
+hard swish) `equalize` can do nothing. Here the arithmetic stays, filter by filter.
+
+Which feature maps, and how: the noise that rounding leaves in each channel behind the depthwise filter is known from
+the ranges that images show,  step^2 / 12 * sum(v^2),  as a share of what the channel spans there, squared. Channels,
+sorted by range, are divided where the mean share gets least, by dynamic programming; into as few groups as bring it
+below LIMIT, into MOST at most.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from lib.graph.surgery.channel_ranges import channel_ranges
+from lib.graph.surgery.graph import Graph, attribute
+from lib.graph.surgery.output_form import OutputForm
+from lib.graph.surgery.passes import Pass
+from lib.graph.surgery.proof import TOLERANCE, Tolerance
+
+ACTIVATIONS = ("Sigmoid", "Mul", "HardSwish", "HardSigmoid", "Relu", "LeakyRelu", "Clip", "Tanh")
+STEPS = 255  # of INT8
+LIMIT = 2e-5  # docs/int8_accuracy.md has the figures
+MOST = 3
+
+
+class _Site(NamedTuple):
+    """A depthwise convolution and what surrounds it; `read` and `made` are the feature maps before and behind it."""
+
+    before: onnx.NodeProto
+    first: list[onnx.NodeProto]  # the activation between
+    depthwise: onnx.NodeProto
+    second: list[onnx.NodeProto]  # the activation behind
+    read: str
+    made: str
+    end: str  # what the readers read
+    readers: list[onnx.NodeProto]
+
+
+def needed(graph: Graph, form: OutputForm) -> bool:
+    """Whether there is such a depthwise convolution."""
+    return any(_site(graph, node) for node in graph.model.graph.node)
+
+
+def rewrite(graph: Graph, form: OutputForm, images: list[np.ndarray]) -> None:
+    """Divide the channels by what `images`, uint8 [H, W, C] of the model's size and channels, tell of their ranges."""
+    sites = [site for node in graph.model.graph.node if (site := _site(graph, node))]
+    ranges = channel_ranges(graph, [name for site in sites for name in (site.read, site.made)], images)
+    for name in [site.depthwise.output[0] for site in sites]:
+        # What a site holds changes when its neighbour is divided.
+        site = _site(graph, graph.producer(name))
+        if len(groups := _groups(graph, site, ranges)) > 1:
+            _divide(graph, site, groups)
+            graph.tidy()
+
+
+def _site(graph: Graph, node: onnx.NodeProto) -> _Site | None:
+    """What surrounds a depthwise convolution, where all of it can be divided; None for any other node."""
+    if not _is_depthwise(graph, node):
+        return None
+    before, first = _activation_above(graph, node.input[0])
+    second, end = _activation_below(graph, node.output[0])
+    readers = graph.consumers(end)
+    own = before is not None and _is_plain(graph, before) and graph.consumers(node.input[0]) == [node]
+    if not own or end in graph.outputs or not readers or not all(_is_plain(graph, reader) for reader in readers):
+        return None
+    return _Site(before, first, node, second, node.input[0], node.output[0], end, readers)
+
+
+def _is_depthwise(graph: Graph, node: onnx.NodeProto) -> bool:
+    if node.op_type != "Conv" or not _has_known_weights(graph, node):
+        return False
+    filters, channels = graph.shape(node.input[1])[:2]
+    return channels == 1 and filters == attribute(node, "group", 1) == graph.shape(node.input[0])[1] > 1
+
+
+def _is_plain(graph: Graph, node: onnx.NodeProto) -> bool:
+    return node.op_type == "Conv" and attribute(node, "group", 1) == 1 and _has_known_weights(graph, node)
+
+
+def _has_known_weights(graph: Graph, node: onnx.NodeProto) -> bool:
+    return all(graph.constant(name) is not None for name in node.input[1:])
+
+
+def _activation_above(graph: Graph, tensor: str) -> tuple[onnx.NodeProto | None, list[onnx.NodeProto]]:
+    """The convolution whose activation makes `tensor`, and the activation's nodes; None where it is none."""
+    node = graph.producer(tensor)
+    while node is not None and node.op_type in ACTIVATIONS:
+        node = graph.producer(node.input[0])
+    if node is None:
+        return None, []
+    nodes, end = _activation_below(graph, node.output[0])
+    return (node, nodes) if end == tensor else (None, [])
+
+
+def _activation_below(graph: Graph, tensor: str) -> tuple[list[onnx.NodeProto], str]:
+    """The nodes of an activation of `tensor`, in their order, and the one tensor that others read; none: `tensor`."""
+    nodes, made = [], [tensor]
+    for node in graph.model.graph.node:
+        varying = [name for name in node.input if graph.constant(name) is None]
+        fixed = [graph.constant(name) for name in node.input if name and name not in varying]
+        plain = node.op_type in ACTIVATIONS and all(values.size == 1 for values in fixed)
+        if plain and varying and set(filter(None, varying)) <= set(made):
+            nodes.append(node)
+            made.append(node.output[0])
+    ends = [
+        name for name in made if name in graph.outputs or any(reader not in nodes for reader in graph.consumers(name))
+    ]
+    return (nodes, ends[0]) if ends == made[-1:] else ([], tensor)
+
+
+def _groups(graph: Graph, site: _Site, ranges: dict[str, tuple[np.ndarray, np.ndarray]]) -> list[np.ndarray]:
+    """The channels of each group, by their numbers; one group where dividing gains nothing."""
+    low, high = ranges[site.read]
+    reach = np.maximum(high, 0) - np.minimum(low, 0)
+    span = np.subtract(*ranges[site.made][::-1])
+    weights = graph.constant(site.depthwise.input[1]).astype(np.float64)
+    gain = (weights**2).sum(axis=(1, 2, 3))
+    # A channel that stays where it is on every image has no span.
+    amplification = np.divide(gain, span**2, out=np.zeros(len(span)), where=span > 0)
+    for count in range(1, MOST + 1):
+        groups, share = divided(reach, amplification, min(count, len(reach)))
+        if share < LIMIT:
+            break
+    return groups
+
+
+def divided(reach: np.ndarray, amplification: np.ndarray, count: int) -> tuple[list[np.ndarray], float]:
+    """Channels in `count` groups of least noise, and the mean share of noise that is left.
+
+    reach: what each channel spans, [C]. amplification: of each, the sum of its filter's squares by its span behind the
+    filter, squared.
+    """
+    order = np.argsort(reach, kind="stable")
+    reach, sums = reach[order], np.concatenate([[0], np.cumsum(amplification[order])])
+    channels = len(order)
+    least, cut = np.full((count + 1, channels + 1), np.inf), np.zeros((count + 1, channels + 1), int)
+    least[0, 0] = 0
+    for groups in range(1, count + 1):
+        for end in range(groups, channels + 1):
+            begins = np.arange(groups - 1, end)
+            noise = least[groups - 1, begins] + reach[end - 1] ** 2 * (sums[end] - sums[begins])
+            cut[groups, end] = begins[noise.argmin()]
+            least[groups, end] = noise.min()
+    parts, end = [], channels
+    for groups in range(count, 0, -1):
+        parts.append(order[cut[groups, end] : end])
+        end = cut[groups, end]
+    return parts[::-1], least[count, channels] / channels / STEPS**2 / 12
+
+
+def _divide(graph: Graph, site: _Site, groups: list[np.ndarray]) -> None:
+    """The branch of each group, joined for the readers."""
+    ends = []
+    for number, channels in enumerate(groups):
+        names = {name: f"{name}/group_{number}" for name in (site.before.output[0], site.made)}
+        names |= {name: f"{name}/group_{number}" for node in (*site.first, *site.second) for name in node.output}
+        _add_filters(graph, site, site.before, channels, names)
+        _copy(graph, site, site.first, names)
+        _add_filters(graph, site, site.depthwise, channels, names, group=len(channels))
+        _copy(graph, site, site.second, names)
+        ends.append(names[site.end])
+    joined = graph.add("Concat", ends, f"{site.end}/groups", before=site.before, axis=1)
+    order = np.concatenate(groups)
+    for reader in site.readers:
+        weights = np.ascontiguousarray(graph.constant(reader.input[1])[:, order])
+        name = f"{reader.output[0]}/{reader.input[1]}"
+        graph.model.graph.initializer.append(numpy_helper.from_array(weights, name))
+        reader.input[0], reader.input[1] = joined, name
+
+
+def _add_filters(graph: Graph, site: _Site, node: onnx.NodeProto, channels: np.ndarray, names: dict, **changed) -> None:
+    """Some filters of a convolution as one of its own."""
+    attributes = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
+    source = names.get(node.input[0], node.input[0])
+    weights = [np.ascontiguousarray(graph.constant(name)[channels]) for name in node.input[1:]]
+    graph.add("Conv", [source, *weights], names[node.output[0]], before=site.before, **attributes | changed)
+
+
+def _copy(graph: Graph, site: _Site, nodes: list[onnx.NodeProto], names: dict) -> None:
+    """An activation once more, for the tensors that `names` renames."""
+    for node in nodes:
+        attributes = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
+        inputs = [names.get(name, name) for name in node.input]
+        graph.add(node.op_type, inputs, names[node.output[0]], before=site.before, **attributes)
+
+
+# Sums of channels in another order round otherwise, and boxes that are exponentials take that up.
+PASS = Pass("group_channels", needed, rewrite, tolerance=Tolerance(2e-4, TOLERANCE.score), measures_images=True)
