@@ -135,7 +135,7 @@ def predictions_of(family: Anchors, layers: list[np.ndarray], imgsz: ImageSize, 
 
 
 class Behind:
-    """The part of a graph behind its maps, ready to run; and what it makes of zeros, of noise and of large tx and ty."""
+    """The part of a graph behind its maps, ready to run; and what it makes of zeros, noise and large tx, ty."""
 
     def __init__(self, graph: Graph, maps: tuple[str, ...]):
         self.imgsz = graph.imgsz
