@@ -1,7 +1,8 @@
 """Find out what an ONNX detects in FP32 in the evaluation images, by onnxruntime.
 
-Makes --detections, as evaluate.py reads it, with the preprocessing, decoding and NMS that INT8 models get too.
-The images are shared out to --processes; the result does not depend on their number.
+Makes --detections, as evaluate.py reads it, with the preprocessing, decoding and NMS that INT8 models get too. Of a
+model that nothing decodes it says that and why. The images are shared out to --processes; the result does not depend on
+their number.
 """
 
 import sys
@@ -13,11 +14,12 @@ from pathlib import Path
 
 from lib.accuracy.detection_set import write_detections
 from lib.accuracy.inference import detect_all, evaluation_images, onnx_runner
+from lib.accuracy.undecoded_set import UndecodedSet, write_undecoded
 from lib.data.names import read_names
 from lib.data.split import PARTS
 from lib.graph.input_form import input_form_of
 from lib.graph.onnx_file import load
-from lib.graph.output_spec import detector_form
+from lib.graph.output_spec import detector_form, undecoded
 from lib.graph.surgery.output_form import OutputForm
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
@@ -36,7 +38,11 @@ def main(argv=None):
     parser.add_output("--detections", required=True, metavar="FILE.npz")
     args = parser.parse_args(argv)
     images = evaluation_images(args.dataset, args.part)
-    form = detector_form(require(args.onnx, "model"), read_names(args.names))
+    if why := undecoded(require(args.onnx, "model")):
+        write_undecoded(args.detections, UndecodedSet([image.name for image in images], why))
+        say(f"detected {args.detections}: nothing, {why}")
+        return
+    form = detector_form(args.onnx, read_names(args.names))
     given = input_form_of(load(args.onnx))
     title = f"FP32 {args.onnx.stem} {form.spec.imgsz}"
     detections = detect_all(partial(start, args.onnx, form), form.spec, images, args.processes, title, given)

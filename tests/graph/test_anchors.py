@@ -6,6 +6,7 @@ import pytest
 from anchor_heads import ANCHORS, SIZE, AnchorHead
 from conftest import image
 from onnx import helper
+from test_surgery import half
 
 from lib.data.imgsz import ImageSize
 from lib.data.letterbox import letterbox
@@ -18,7 +19,7 @@ from lib.graph.output_spec import output_form_of, output_spec_of
 from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.pipeline import adapt
 from lib.graph.surgery.simplify import simplify
-from lib.step.errors import UserError
+from lib.step.errors import Incomplete, UserError
 
 P6 = (*ANCHORS, ((436, 615), (739, 380), (925, 792)))
 ONE_ANCHOR, TWO_ANCHORS = (tuple(level[:count] for level in ANCHORS) for count in (1, 2))
@@ -230,6 +231,22 @@ def test_something_else_with_a_map_a_stride_is_not_taken_for_it():
         with pytest.raises(UserError) as refused:
             families.recognize(Graph(maker.finish(*changed)))
         assert "anchors" not in str(refused.value)
+
+
+def test_feature_maps_of_a_backbone_are_not_taken_for_anchors():
+    maker = AnchorHead(27, ONE_ANCHOR)
+    with pytest.raises(UserError) as refused:
+        families.recognize(Graph(maker.finish(*maker.maps)))
+    assert not isinstance(refused.value, Incomplete)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_half_precision(head):
+    maker = AnchorHead(3)
+    model = half(maker.finish(maker.joined(maker.decoded())))
+    after, record = adapt(model, head, [], seed=0)
+    assert tuple(layer.anchors for layer in output_spec_of(after).family.layers) == ANCHORS
+    assert record["score"] < 2e-2
 
 
 def test_commands_take_anchors(step, tmp_path, pool):

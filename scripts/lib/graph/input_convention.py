@@ -1,7 +1,6 @@
 """Which form a model's images are given in: as the user, the file, or its makers say, in this order; or the default."""
 
 import onnx
-import onnxslim
 
 from lib.data.input_form import InputForm
 from lib.graph import families
@@ -40,6 +39,9 @@ def recognized(model: onnx.ModelProto) -> OutputForm:
     try:
         return families.recognize(Graph(model))
     except UserError as error:
+        # Imported here: it takes seconds, and most models are recognized without it.
+        import onnxslim
+
         copy = onnx.ModelProto()
         copy.CopyFrom(model)
         try:
