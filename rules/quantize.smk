@@ -116,7 +116,7 @@ rule judge:
     message:
         "Judge whether the board will run {wildcards.model} {wildcards.imgsz} {wildcards.head} ({wildcards.max_images} images)"
     shell:
-        "python {input.step[0]:q} --build {input.build:q} {params.verdict:q}"
+        "python {input.step[0]:q} --build {input.build:q} --head {wildcards.head} {params.verdict:q}"
         " --verdict {output.verdict:q} --log {log:q}"
 
 

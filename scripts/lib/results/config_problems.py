@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from lib.data.formats.source import first_few
-from lib.data.imgsz import parse_imgsz
+from lib.data.imgsz import STRIDE, parse_imgsz
 from lib.data.input_form import InputForm
 from lib.data.sources import DRAWN, is_url, missing_checksum
+from lib.detector.head import HEADS
 from lib.graph.checkpoint_names import checkpoint_names
 from lib.graph.class_names import demand_same_order
 from lib.npu.timing import CLOCKS, clock
@@ -71,10 +72,11 @@ def _relations(config: dict):
                 yield f"{key}.model names '{name}'{nearest(name, sorted(config['models']))}; describe it under models"
             else:
                 yield from _model_problems(name, config["models"][name])
-    for key, sizes in (("sweep", sweep["imgsz"]), ("calibration_study", [study["imgsz"]])):
+    swept = STRIDE if set(sweep["head"]) & set(HEADS) else 1  # only detectors have strides
+    for key, sizes, multiple in (("sweep", sweep["imgsz"], swept), ("calibration_study", [study["imgsz"]], STRIDE)):
         for size in sizes:
             try:
-                spelling = str(parse_imgsz(size))
+                spelling = str(parse_imgsz(size, multiple))
             except UserError as error:
                 yield f"{key}.imgsz: {error}"
             else:

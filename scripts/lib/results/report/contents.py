@@ -17,7 +17,7 @@ from lib.npu.layer_errors import worst
 from lib.npu.verdict import FAILS, RUNS, UNSURE
 from lib.results import run_files
 from lib.results.choice import best_first, focus, indistinguishable_from, pareto_front, recommended
-from lib.results.report.page import Accuracy, Classes, Estimate, Image, Layers, OnBoard, Page
+from lib.results.report.page import Accuracy, Classes, Estimate, Image, Layers, OnBoard, Outputs, Page
 from lib.results.report.provenance import checksums, commit, dataset_checksum, portable_config, versions
 from lib.results.report.rows import reasons, rows_of, shared, shown_columns
 from lib.results.sweep import Variant, variants
@@ -60,6 +60,7 @@ def contents(run: Path, config: dict) -> Page:
         best=rows.get(best),
         focus=rows[shown],
         accuracy=Accuracy(_estimate(results[shown].exported), _estimate(results[shown].int8)),
+        decoded=not results[shown].int8.undecoded,
         end2end=_is_end2end(run_files.onnx(run, results[shown].variant, results[shown].variant.head)),
         indistinguishable=[rows[label] for label in alike],
         cheapest=rows.get(table.npu_mcycles[[best, *alike]].idxmin()) if alike else None,
@@ -70,6 +71,12 @@ def contents(run: Path, config: dict) -> Page:
         classes=[
             Classes(of_variant.variant.title(), label == shown, _records(class_differences(of_variant)))
             for label, of_variant in results.items()
+            if not of_variant.int8.undecoded
+        ],
+        outputs=[
+            Outputs(of_variant.variant.title(), of_variant.int8.outputs)
+            for of_variant in results.values()
+            if of_variant.int8.outputs
         ],
         board=[
             OnBoard(of_variant.variant.title(), of_variant.int8.map50_95, of_variant.board)
