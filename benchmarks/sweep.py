@@ -31,6 +31,8 @@ from snakemake.utils import update_config
 
 from lib import tasks
 from lib.data.dataset import gather
+from lib.data.formats import layout
+from lib.data.formats.source import Hints
 from lib.data.names import read_names
 from lib.step.errors import UserError, run_step
 
@@ -121,7 +123,7 @@ def flat_dataset(source: Path, target: Path, names: str) -> Path:
     """A copy of the data set, with nothing in it but images and labels."""
     target.mkdir()
     gather(
-        source,
+        layout.read(layout.find(source), Hints()),
         target / "images",
         target / "labels",
         partial(tasks.get(tasks.DEFAULT).check_label, classes=len(read_names([str(ROOT / names)]))),

@@ -17,6 +17,7 @@ rule board:
         # The table and the report are made again with the board's results, so they are newer than it.
         report=ancient(rules.make_report.output.page),
         step=step("run_on_board"),
+        names=rules.fetch_dataset.output.names,
         collect=step("collect"),
         make_report=step("make_report"),
     output:
@@ -43,7 +44,7 @@ rule board:
     message:
         "Run the bundles on the board"
     shell:
-        "python {input.step[0]:q} --run {params.run:q} --part {params.part} --names {params.names:q}"
+        "python {input.step[0]:q} --run {params.run:q} --part {params.part} --names {input.names:q}"
         " --resamples {params.resamples} --seed {params.seed} {params.board:q} --log {log.run:q}"
         " && python {input.collect[0]:q} --run {params.run:q} --model {params.model:q} --imgsz {params.imgsz:q}"
         " --head {params.head} --algorithm {params.algorithm} --max-images {params.max_images} --log {log.collect:q}"

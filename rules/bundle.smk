@@ -15,6 +15,7 @@ rule bundle:
         images=rules.fetch_dataset.output.images,
         labels=rules.fetch_dataset.output.labels,
         split=rules.split_dataset.output.split,
+        names=rules.fetch_dataset.output.names,
         step=step("make_bundle"),
     output:
         bundles=directory(results("bundle")),
@@ -33,11 +34,10 @@ rule bundle:
         folder=lambda w, output: str(Path(output.bundles).parent),
         bundle=config["bundle"],
         part=config["evaluation"]["images"],
-        names=config["dataset"]["names"],
     message:
         "Make the deploy bundle ({params.bundle} of the sweep)"
     shell:
         "python {input.step[0]:q} --run {params.folder:q} --model {params.model:q} --imgsz {params.imgsz:q}"
         " --head {params.head} --algorithm {params.algorithm} --max-images {params.max_images}"
         " --bundle {params.bundle} --part {params.part}"
-        " --names {params.names:q} --processes {threads} --log {log:q}"
+        " --names {input.names:q} --processes {threads} --log {log:q}"

@@ -33,7 +33,15 @@ import lib
 if Path(lib.__path__[0]).resolve() != HOME / "scripts" / "lib":
     end(f"another package is called 'lib', as this workflow's own is: {lib.__path__[0]}; rename it")
 
-from lib.data.config_files import local_files, model_sources, with_files_found
+from lib.data.config_files import (
+    dataset_sources,
+    has_parts,
+    local_files,
+    model_sources,
+    own_dataset,
+    with_files_found,
+)
+from lib.data.preview import looked_at
 from lib.results.config_problems import export_problems, problems
 from lib.step.errors import UserError
 from lib.step.step_sources import step_sources
@@ -57,13 +65,29 @@ HEADS, ALGORITHMS = (
     schema["properties"]["sweep"]["properties"][key]["items"]["enum"] for key in ("head", "algorithm")
 )
 
+# In the order in which they are laid over each other: Snakemake lists the Snakefile's own behind the command line's.
+LAST_FILES = list(map(Path, workflow.overwrite_configfiles))
+CONFIG_FILES = [
+    DEFAULTS,
+    *(path for path in map(Path, workflow.configfiles) if path not in LAST_FILES),
+    *LAST_FILES,
+]
+
+
+def without_others(merged: dict) -> dict:
+    """The config without what it has of another data set than its own."""
+    layers = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in CONFIG_FILES]
+    return own_dataset(merged, [layer for layer in layers if isinstance(layer, dict)])
+
+
 try:
-    config = checked_config(config, map(Path, workflow.configfiles), DEFAULTS, schema, problems)
+    config = checked_config(config, CONFIG_FILES[1:], DEFAULTS, schema, problems, without_others)
     validate(config, str(SCHEMA), set_default=False)
     # For the report: the paths in it mean the same in another folder.
     CONFIG_AS_GIVEN = json.dumps(config, sort_keys=True)
     config = with_files_found(config, HOME)
     refuse(export_problems(config))
+    NAMES, DATASET_FILES = looked_at(config)
 except UserError as error:
     end(str(error))
 
@@ -134,12 +158,10 @@ def layers_asked_for() -> list[str]:
 # What the rules that detect, and those that evaluate, have in common.
 DETECTION = {
     "part": config["evaluation"]["images"],
-    "names": config["dataset"]["names"],
     "folder": lambda w, input: str(Path(input.split).parent),
 }
 EVALUATION = {
     "resamples": config["evaluation"]["resamples"],
     "seed": config["evaluation"]["seed"],
-    "names": config["dataset"]["names"],
     "folder": lambda w, input: str(Path(input.labels).parent),
 }

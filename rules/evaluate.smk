@@ -5,7 +5,9 @@ rule detect_exported:
     input:
         model=rules.export_onnx.output.model,
         images=rules.fetch_dataset.output.images,
+        labels=rules.fetch_dataset.output.labels,
         split=rules.split_dataset.output.split,
+        names=rules.fetch_dataset.output.names,
         step=step("detect"),
     output:
         detections=results("detections", SIZE, "exported.npz"),
@@ -25,7 +27,7 @@ rule detect_exported:
         "Detect with {wildcards.model} {wildcards.imgsz} as exported, FP32"
     shell:
         "python {input.step[0]:q} --onnx {input.model:q} --dataset {params.folder:q} --part {params.part}"
-        " --names {params.names:q} --processes {threads} --detections {output.detections:q} --log {log:q}"
+        " --names {input.names:q} --processes {threads} --detections {output.detections:q} --log {log:q}"
 
 
 use rule detect_exported as detect_adapted with:
@@ -33,6 +35,7 @@ use rule detect_exported as detect_adapted with:
         model=rules.graph_surgery.output.model,
         images=rules.fetch_dataset.output.images,
         split=rules.split_dataset.output.split,
+        names=rules.fetch_dataset.output.names,
         step=step("detect"),
     output:
         detections=results("detections", GRAPH, "adapted.npz"),
@@ -48,6 +51,7 @@ rule evaluate_exported:
     input:
         detections=rules.detect_exported.output.detections,
         labels=rules.fetch_dataset.output.labels,
+        names=rules.fetch_dataset.output.names,
         step=step("evaluate"),
     output:
         metrics=results("metrics", SIZE, "exported.json"),
@@ -68,7 +72,7 @@ rule evaluate_exported:
         "Evaluate {wildcards.model} {wildcards.imgsz} as exported, FP32"
     shell:
         "python {input.step[0]:q} --detections {input.detections:q} --dataset {params.folder:q}"
-        " --names {params.names:q} --resamples {params.resamples} --seed {params.seed}"
+        " --names {input.names:q} --resamples {params.resamples} --seed {params.seed}"
         " --metrics {output.metrics:q} --resampled {output.resampled:q} --log {log:q}"
 
 
@@ -76,6 +80,7 @@ rule evaluate_adapted:
     input:
         detections=rules.detect_adapted.output.detections,
         labels=rules.fetch_dataset.output.labels,
+        names=rules.fetch_dataset.output.names,
         step=step("evaluate"),
     output:
         metrics=results("metrics", GRAPH, "adapted.json"),
@@ -95,7 +100,7 @@ rule evaluate_adapted:
         "Evaluate {wildcards.model} {wildcards.imgsz} {wildcards.head} after surgery, FP32"
     shell:
         "python {input.step[0]:q} --detections {input.detections:q} --dataset {params.folder:q}"
-        " --names {params.names:q} --resamples {params.resamples} --seed {params.seed}"
+        " --names {input.names:q} --resamples {params.resamples} --seed {params.seed}"
         " --metrics {output.metrics:q} --log {log:q}"
 
 
@@ -104,6 +109,7 @@ rule evaluate_int8:
         detections=rules.quantize.output.detections,
         baseline=rules.evaluate_exported.output.resampled,
         labels=rules.fetch_dataset.output.labels,
+        names=rules.fetch_dataset.output.names,
         step=step("evaluate"),
     output:
         metrics=results("metrics", f"{VARIANT}.json"),
@@ -124,6 +130,6 @@ rule evaluate_int8:
         "Evaluate {wildcards.model} {wildcards.imgsz} {wildcards.head} in INT8 ({wildcards.max_images} images)"
     shell:
         "python {input.step[0]:q} --detections {input.detections:q} --baseline {input.baseline:q}"
-        " --dataset {params.folder:q} --names {params.names:q}"
+        " --dataset {params.folder:q} --names {input.names:q}"
         " --resamples {params.resamples} --seed {params.seed}"
         " --metrics {output.metrics:q} --resampled {output.resampled:q} --log {log:q}"

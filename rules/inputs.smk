@@ -52,11 +52,13 @@ rule draw_scenes:
 
 rule fetch_dataset:
     input:
-        local=local_files(config["dataset"]["archive"], results("drawn")),
+        local=local_files(dataset_sources(config["dataset"]), results("drawn")),
         step=step("fetch_dataset"),
     output:
         images=directory(results("dataset/images")),
         labels=directory(results("dataset/labels")),
+        names=results("dataset/names.txt"),
+        parts=results("dataset/parts.csv"),
     log:
         logs("fetch_dataset"),
     benchmark:
@@ -68,20 +70,26 @@ rule fetch_dataset:
         mem_mb=500,
         runtime=60,
     params:
-        archive=config["dataset"]["archive"],
-        checksum=["--sha256", config["dataset"]["sha256"]] if config["dataset"].get("sha256") else [],
-        names=config["dataset"]["names"],
+        dataset=options({key: value for key, value in config["dataset"].items() if key != "name"}),
+        # What a data set without parts does not depend on would fetch it again.
+        drawn=(
+            options(config["split"]) + ["--part", config["evaluation"]["part"]]
+            if has_parts(config["dataset"])
+            else []
+        ),
+        files=DATASET_FILES,  # not in the command: a folder in the place of a zip has no time of its own
         folder=lambda w, output: str(Path(output.images).parent),
     message:
         "Fetch the data set"
     shell:
-        "python {input.step[0]:q} --archive {params.archive:q} {params.checksum:q}"
-        " --names {params.names:q} --threads {threads} --output {params.folder:q} --log {log:q}"
+        "python {input.step[0]:q} {params.dataset:q} {params.drawn:q}"
+        " --threads {threads} --output {params.folder:q} --log {log:q}"
 
 
 rule split_dataset:
     input:
         images=rules.fetch_dataset.output.images,
+        parts=rules.fetch_dataset.output.parts,
         step=step("split_dataset"),
     output:
         split=results("dataset/split.csv"),

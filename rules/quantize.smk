@@ -66,6 +66,7 @@ rule quantize:
         pool=rules.letterbox_pool.output.pool,
         images=rules.fetch_dataset.output.images,
         split=rules.split_dataset.output.split,
+        names=rules.fetch_dataset.output.names,
         step=step("quantize"),
     output:
         rknn=results("rknn", VARIANT, "model.rknn"),
@@ -89,7 +90,7 @@ rule quantize:
     shell:
         "python {input.step[0]:q} --onnx {input.model:q} --calibration {input.calibration:q}"
         " --platform {params.platform} --algorithm {wildcards.algorithm}"
-        " --dataset {params.folder:q} --part {params.part} --names {params.names:q} --processes {threads}"
+        " --dataset {params.folder:q} --part {params.part} --names {input.names:q} --processes {threads}"
         " --output {output.rknn:q} --build {output.build:q} --detections {output.detections:q} --log {log:q}"
 
 
@@ -115,7 +116,7 @@ rule judge:
     message:
         "Judge whether the board will run {wildcards.model} {wildcards.imgsz} {wildcards.head} ({wildcards.max_images} images)"
     shell:
-        "python {input.step[0]:q} --build {input.build:q} {params.verdict:q}"
+        "python {input.step[0]:q} --build {input.build:q} --head {wildcards.head} {params.verdict:q}"
         " --verdict {output.verdict:q} --log {log:q}"
 
 
@@ -127,6 +128,7 @@ rule analyse_layers:
         images=rules.fetch_dataset.output.images,
         labels=rules.fetch_dataset.output.labels,
         split=rules.split_dataset.output.split,
+        names=rules.fetch_dataset.output.names,
         step=step("analyse_layers"),
     output:
         csv=results("layers", f"{VARIANT}.csv"),
@@ -148,10 +150,9 @@ rule analyse_layers:
     params:
         folder=lambda w, input: str(Path(input.split).parent),
         platform=config["platform"],
-        names=config["dataset"]["names"],
     message:
         "Compare the layers of {wildcards.model} {wildcards.imgsz} {wildcards.head} in INT8 with FP32"
     shell:
         "python {input.step[0]:q} --onnx {input.model:q} --calibration {input.calibration:q}"
         " --platform {params.platform} --algorithm {wildcards.algorithm} --dataset {params.folder:q}"
-        " --names {params.names:q} --csv {output.csv:q} --plot {output.plot:q} --log {log:q}"
+        " --names {input.names:q} --csv {output.csv:q} --plot {output.plot:q} --log {log:q}"

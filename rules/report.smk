@@ -62,6 +62,7 @@ rule show_detections:
         images=rules.fetch_dataset.output.images,
         labels=rules.fetch_dataset.output.labels,
         split=rules.split_dataset.output.split,
+        names=rules.fetch_dataset.output.names,
         step=step("show_detections"),
     output:
         grid=report(
@@ -80,13 +81,12 @@ rule show_detections:
     params:
         **config["sweep"],
         folder=lambda w, input: str(Path(input.split).parent.parent),
-        names=config["dataset"]["names"],
     message:
         "Draw detections, FP32 beside INT8"
     shell:
         "python {input.step[0]:q} --run {params.folder:q} --model {params.model:q} --imgsz {params.imgsz:q}"
         " --head {params.head} --algorithm {params.algorithm} --max-images {params.max_images}"
-        " --names {params.names:q} --output {output.grid:q} --log {log:q}"
+        " --names {input.names:q} --output {output.grid:q} --log {log:q}"
 
 
 rule make_report:
@@ -112,6 +112,7 @@ rule make_report:
         images=rules.fetch_dataset.output.images,
         labels=rules.fetch_dataset.output.labels,
         split=rules.split_dataset.output.split,
+        parts=rules.fetch_dataset.output.parts,
         step=step("make_report"),
         page=[
             of_workflow(f"scripts/lib/results/report/page{suffix}") for suffix in (".html.j2", ".css", ".js")

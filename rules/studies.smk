@@ -63,6 +63,7 @@ use rule quantize as quantize_for_study with:
         pool=rules.letterbox_pool.output.pool,
         images=rules.fetch_dataset.output.images,
         split=rules.split_dataset.output.split,
+        names=rules.fetch_dataset.output.names,
         step=step("quantize"),
     output:
         rknn=temp(results("study/rknn", STUDY_VARIANT, "model.rknn")),
@@ -81,6 +82,7 @@ use rule evaluate_int8 as evaluate_for_study with:
         detections=rules.quantize_for_study.output.detections,
         baseline=rules.evaluate_exported.output.resampled,
         labels=rules.fetch_dataset.output.labels,
+        names=rules.fetch_dataset.output.names,
         step=step("evaluate"),
     output:
         metrics=results("study/metrics", f"{STUDY_VARIANT}.json"),

@@ -2,7 +2,7 @@
 
 Makes --csv (layer, type, cosine and euclidean error of the whole network and of the layer alone) and --plot, which
 names the worst layers, from --onnx, quantized on the letterboxed images listed in --calibration as by quantize.py.
-The image is the first of --dataset that has a label and is held out.
+The image is the first of --dataset that has a label (any, for the head as_is) and is held out.
 """
 
 import sys
@@ -12,6 +12,7 @@ sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so 
 from pathlib import Path
 
 from lib import tasks
+from lib.accuracy.inference import evaluation_images
 from lib.data.calibration import calibration_in_form
 from lib.data.images import read_image
 from lib.data.letterbox import letterbox
@@ -19,6 +20,8 @@ from lib.data.names import read_names
 from lib.graph.input_form import input_form_of
 from lib.graph.onnx_file import load
 from lib.graph.output_spec import detector_spec
+from lib.graph.surgery.as_is import is_as_is
+from lib.graph.surgery.proof import input_size
 from lib.npu import toolkit
 from lib.npu.layer_errors import worst
 from lib.results.columns import LAYER_COLUMNS
@@ -44,22 +47,33 @@ def main(argv=None):
     parser.add_output("--plot", required=True, metavar="FILE.png")
     args = parser.parse_args(argv)
     names = read_names(args.names)
-    outputs = detector_spec(require(args.onnx, "model"), names)
-    images = tasks.get(outputs.task).labelled_images(args.dataset, len(names))
-    if not images:
-        raise UserError(f"no held-out image of {args.dataset} has a label, so there is nothing to analyse with")
-    form, pictures = input_form_of(load(args.onnx)), args.dataset / "images"
-    fitted, _ = letterbox(read_image(pictures / images[0]), outputs.imgsz, form)
+    image = image_to_analyse(args.onnx, args.dataset, names)
+    model = load(args.onnx)
+    form, imgsz = input_form_of(model), input_size(model)
+    fitted, _ = letterbox(read_image(image), imgsz, form)
     with (
-        calibration_in_form(args.calibration, pictures, outputs.imgsz, form) as calibration,
+        calibration_in_form(args.calibration, args.dataset / "images", imgsz, form) as calibration,
         toolkit.quantized(args.onnx, calibration, args.platform, args.algorithm, form) as session,
     ):
         table = session.analyse(fitted)
     write_text(args.csv, to_csv(frame(LAYER_COLUMNS, table.itertuples())))
     title = " ".join([*args.onnx.with_suffix("").parts[-3:], args.algorithm])
-    layer_errors(table, f"{title}, {len(calibration)} calibration images, {images[0]}", args.plot)
+    layer_errors(table, f"{title}, {len(calibration)} calibration images, {image.name}", args.plot)
     first = worst(table, 1).iloc[0]
-    say(f"layers of {args.csv} on {images[0]}: worst is {first.layer}, cosine {first.single_cos:.5f}")
+    say(f"layers of {args.csv} on {image.name}: worst is {first.layer}, cosine {first.single_cos:.5f}")
+
+
+def image_to_analyse(onnx: Path, dataset: Path, names: list[str]) -> Path:
+    """The first held-out image that has a label; of a model that nothing decodes the first of all.
+
+    Raises UserError when there is none.
+    """
+    if is_as_is(load(require(onnx, "model"))):
+        return evaluation_images(dataset, "heldout")[0]
+    images = tasks.get(detector_spec(onnx, names).task).labelled_images(dataset, len(names))
+    if not images:
+        raise UserError(f"no held-out image of {dataset} has a label, so there is nothing to analyse with")
+    return dataset / "images" / images[0]
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 Makes --metrics (JSON) from --detections, with the interval in which mAP50-95 lies for 95 % of the --resamples of the
 images. Makes --resampled too, if it is given: the mAP50-95 of each resample, to compare models with each other. With
 --baseline, that file of the FP32 model, the metrics also hold the retention (mAP50-95 as a share of the baseline's)
-with its interval, from the same resamples for both.
+with its interval, from the same resamples for both. Where nothing decodes the model's outputs there is no mAP; the
+metrics then say how like FP32's they are.
 """
 
 import sys
@@ -12,9 +13,9 @@ sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so 
 
 from pathlib import Path
 
-from lib.accuracy.detection_set import read_detections
 from lib.accuracy.evaluation import evaluate, write_resampled
 from lib.accuracy.metrics import ComparedMetrics
+from lib.accuracy.undecoded_set import read_evaluated
 from lib.data.names import read_names
 from lib.step.arguments import MOST_RESAMPLES, StepParser, at_least
 from lib.step.console import say
@@ -34,9 +35,9 @@ def main(argv=None):
     parser.add_output("--resampled", metavar="FILE.npz")
     args = parser.parse_args(argv)
     names = read_names(args.names)
-    detections = read_detections(args.detections)
+    detections = read_evaluated(args.detections)
     metrics, resampled = evaluate(detections, args.dataset, names, args.resamples, args.seed, args.baseline)
-    summary = f"mAP50-95 {metrics.map50_95:.4f}"
+    summary = f"no mAP, {metrics.undecoded}" if metrics.undecoded else f"mAP50-95 {metrics.map50_95:.4f}"
     if isinstance(metrics, ComparedMetrics) and metrics.retention is not None:
         limits = f"{metrics.retention_low:.3f} to {metrics.retention_high:.3f}"
         summary += f", {metrics.retention:.3f} of FP32 ({limits})"

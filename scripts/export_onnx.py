@@ -15,7 +15,7 @@ from pathlib import Path
 
 import onnx
 
-from lib.data.imgsz import imgsz_argument
+from lib.data.imgsz import any_imgsz_argument
 from lib.data.weights_folder import (
     CFG,
     CHECKPOINT,
@@ -34,7 +34,7 @@ from lib.graph.export import AS_TRAINED, END2END, export
 from lib.graph.input_convention import settle_input_form
 from lib.graph.onnx_file import load, save
 from lib.graph.onnx_source import of_size
-from lib.graph.surgery.fixed_size import fix_size
+from lib.graph.surgery.fixed_size import demand_strides, fix_size
 from lib.step.arguments import EXPORTED_OPSETS, StepParser, at_least
 from lib.step.console import say
 from lib.step.errors import run_step
@@ -49,7 +49,7 @@ def main(argv=None):
     parser = StepParser(__doc__)
     parser.add_argument("--weights", required=True, type=Path, metavar="FILE.pt|DIR")
     parser.add_argument("--sha256", help="SHA-256 of the checkpoint, in hex (default: what FILE.pt.sha256 says)")
-    parser.add_argument("--imgsz", required=True, type=imgsz_argument, help="WIDTHxHEIGHT, or one number")
+    parser.add_argument("--imgsz", required=True, type=any_imgsz_argument, help="WIDTHxHEIGHT, or one number")
     parser.add_argument("--opset", required=True, type=at_least(*EXPORTED_OPSETS))
     parser.add_argument("--end2end", choices=END2END, default=AS_TRAINED,
                         help="the one-to-one head, without NMS (default: where the checkpoint has one)")  # fmt: skip
@@ -80,6 +80,7 @@ def main(argv=None):
 
 def from_checkpoint(weights: Path, args) -> onnx.ModelProto:
     """What Ultralytics exports, without PASSING_METADATA."""
+    demand_strides(args.imgsz)
     with tempfile.TemporaryDirectory() as scratch:
         model = load(export(weights, args.imgsz, args.opset, Path(scratch), args.end2end))
     kept = [entry for entry in model.metadata_props if entry.key not in PASSING_METADATA]

@@ -1,9 +1,11 @@
 """Fetch a detection data set into one flat, checked folder.
 
-Makes --output/images and --output/labels from the first of --archive (a URL or path of a zip, or a folder) that
-works, in Ultralytics' layout. Images without labels are background images and count; a broken label is an error, and
-so is an image that does not decode. Polygons become the boxes around them. A line that repeats another one of its file
-is dropped.
+Makes --output/images and --output/labels, in Ultralytics' layout, from the first of --archive (a URL or path of a zip,
+or a folder) that works, or from --yaml, --coco, --voc or --obj_data; names.txt with the classes' names; and parts.csv
+with the part (train, val, test) that each image is of. Where there are parts, the images of --part are kept, and those
+of train that --calibration and --seed draw. Images without labels are background images and count; a broken label is
+an error, and so is an image that does not decode. Polygons become the boxes around them. A line that repeats another
+one of its file is dropped.
 """
 
 import sys
@@ -17,83 +19,99 @@ from pathlib import Path
 from tqdm import tqdm
 
 from lib import tasks
-from lib.data.dataset import gather, unpack
-from lib.data.download import fetch
+from lib.data.dataset import Gathered, flat_names, gather
+from lib.data.formats.source import Source, first_few
 from lib.data.manifest import has_manifest
-from lib.data.names import read_names
-from lib.data.sources import DRAWN
+from lib.data.names import distinct, read_names
+from lib.data.opening import CALIBRATION, Place, opened, source_arguments, source_block, unpacked_in
+from lib.data.parts import EVALUATED, Wanted, kept, write_parts
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say, terminal
 from lib.step.errors import UserError, run_step
-from lib.step.files import whole
+from lib.step.files import whole, write_text
 
 
 def main(argv=None):
     """Run the step."""
     parser = StepParser(__doc__)
-    parser.add_argument(
-        "--archive",
-        nargs="+",
-        required=True,
-        metavar="SOURCE",
-        help=f"zip (URL or path) or folder; '{DRAWN}' is the folder of that name beside --output",
-    )
-    parser.add_argument("--sha256", default="", help="SHA-256 of the zip, in hex")
+    source_arguments(parser)
     parser.add_argument("--name", default="data set", help="what messages call it")
-    parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one per line")
+    parser.add_argument("--names", nargs="+", help="class names, or a file with one per line")
     parser.add_argument("--task", choices=tasks.names(), default=tasks.DEFAULT, help="what the labels are for")
+    parser.add_argument("--part", choices=EVALUATED, default="val", help="the part to keep (default: %(default)s)")
+    parser.add_argument(
+        "--calibration", type=at_least(0), default=0, metavar="N", help="images of train to keep (default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the draw of those (default: %(default)s)")
     parser.add_argument("--threads", type=at_least(1), default=1, metavar="N", help="(default: %(default)s)")
     parser.add_output(
-        "--output", required=True, type=Path, metavar="DIR", is_own=has_manifest, parts=("images", "labels")
+        "--output",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        is_own=has_manifest,
+        parts=("images", "labels"),
+        files=("names.txt", "parts.csv"),
     )
     args = parser.parse_args(argv)
-    names = read_names(args.names)
-    sources = [str(args.output.parent / DRAWN) if source == DRAWN else source for source in args.archive]
+    given = tuple(read_names(args.names)) if args.names else None
     with (
         tempfile.TemporaryDirectory() as scratch,
         whole(args.output / "images") as images,
         whole(args.output / "labels") as labels,
     ):
-        source = local_folder(sources, args.sha256, Path(scratch))
+        source = wanted_of(args, given, Path(scratch))
+        for remark in source.remarks:
+            say(remark)
         watch = partial(tqdm, desc="check images", unit="image", file=terminal(), disable=None)
-        check_label = partial(tasks.get(args.task).check_label, classes=len(names))
+        check_label = partial(tasks.get(args.task).check_label, classes=len(source.names))
         gathered = gather(source, images, labels, check_label, args.threads, watch)
-    if gathered.polygons:
-        say(f"{gathered.polygons} of {gathered.objects} labels are polygons; the boxes around them are used")
-    if gathered.duplicates:
-        say(f"{gathered.duplicates} duplicate labels are dropped: lines that repeat another one of their file")
-    if gathered.others:
-        listed = ", ".join(gathered.others[:5])
-        say(f"WARNING: {len(gathered.others)} files are no jpg or png and are left out: {listed}")
-    if gathered.orphans:
-        say(f"WARNING: {len(gathered.orphans)} label files belong to no image: {', '.join(gathered.orphans[:5])}")
+        write_text(args.output / "names.txt", "".join(f"{name}\n" for name in source.names))
+        write_parts(args.output / "parts.csv", {name: item.part for name, item in flat_names(source).items()})
+    tell(gathered)
     background = f"{gathered.background} background"
     say(f"{args.name} {args.output}: {gathered.images} images ({background}), {gathered.objects} boxes")
 
 
-def local_folder(sources: list[str], checksum: str, scratch: Path) -> Path:
-    """The data set as a folder: a source that is one, or a zip unpacked in `scratch`, whichever works first."""
-    folders = [source for source in sources if Path(source).is_dir()]
-    zips = sources[: sources.index(folders[0])] if folders else sources
-    if zips and not checksum:
-        say("WARNING: the data set has no sha256 in the config (dataset.sha256); it is used unchecked")
-    archive = scratch / "dataset.zip"
-    try:
-        source = fetch(zips, archive, checksum or None, "dataset.archive")
-        say(f"data set from {source}")
-    except UserError as error:
-        if not folders:
-            raise
-        if zips:
-            say(f"{error}")
-        say(f"data set is taken from the folder {folders[0]} as it is: a folder has no sha256 to check")
-        return Path(folders[0])
-    # Messages name it, so it is called as the source is.
-    archive = archive.rename(scratch / Path(source).name)
-    unpacked = scratch / "unpacked" / Path(source).stem
-    unpacked.mkdir(parents=True)
-    unpack(archive, unpacked)
-    return unpacked
+def wanted_of(args, names: tuple[str, ...] | None, scratch: Path) -> Source:
+    """What of the data set and the calibration images the run needs, with the classes' names."""
+    options = vars(args)
+    unpack = partial(unpacked_in, scratch)
+    source = opened(Place.of(source_block(options, "", args.output), names, "dataset"), unpack)
+    if source.names is None:
+        raise UserError(f"{source.place} has no class names; give --names (dataset.names)")
+    if names is not None and source.names != names:
+        raise UserError(f"--names (dataset.names) is not for {source.place}, which names its own classes")
+    distinct(list(source.names), str(source.place))
+    pool = source_block(options, CALIBRATION, args.output)
+    calibration = opened(Place.of(pool, names, "dataset.calibration"), unpack) if pool else None
+    return kept(source, calibration, Wanted(args.part, args.calibration, args.seed))
+
+
+def tell(gathered: Gathered) -> None:
+    """Say what was not taken as it is."""
+    if gathered.polygons:
+        say(f"{gathered.polygons} of {gathered.objects} labels are polygons; the boxes around them are used")
+    if gathered.duplicates:
+        say(f"{gathered.duplicates} duplicate labels are dropped: lines that repeat another one of their file")
+    if gathered.ignored:
+        say(f"{gathered.ignored} labels are crowds or difficult objects: what is detected there counts neither way")
+    if gathered.cut:
+        say(f"{gathered.cut} boxes reach beyond their image and are cut at its edges")
+    if gathered.empty:
+        listed = first_few(gathered.empty)
+        say(f"WARNING: {len(gathered.empty)} boxes have no area in their image and are dropped: {listed}")
+    if gathered.others:
+        listed = ", ".join(gathered.others[:5])
+        say(f"WARNING: {len(gathered.others)} files are no jpg, png or webp and are left out: {listed}")
+    if gathered.orphans:
+        say(f"WARNING: {len(gathered.orphans)} label files belong to no image: {', '.join(gathered.orphans[:5])}")
+    if gathered.copies:
+        extra = sum(len(alike) - 1 for alike in gathered.copies)
+        say(
+            f"WARNING: {gathered.images - extra} different images among {gathered.images}: "
+            f"{first_few(' = '.join(alike) for alike in gathered.copies)}"
+        )
 
 
 if __name__ == "__main__":

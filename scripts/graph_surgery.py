@@ -3,6 +3,7 @@
 Makes --output (and --proof, each pass with its largest differences as JSON) from --onnx for one --head:
   single  one output [1, 4+C, N, 1]; boxes divided by width and height
   split   per stride box logits [1, 64, H/s, W/s] and class scores [1, C, H/s, W/s]
+  as_is   the outputs that it has; the graph is prepared for the toolkit and nothing more
 A model with anchors is equalized too: each channel of a feature map gets the same range, measured on --images.
 After each pass the graph is run on a few letterboxed images of --images and on noise; when it predicts something else
 than before, by more than rounding, the step stops and writes nothing.
@@ -14,7 +15,7 @@ sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so 
 
 from pathlib import Path
 
-from lib.detector.head import HEADS
+from lib.detector.head import ALL_HEADS, HEADS
 from lib.graph.anchor_option import add_anchors_option, with_anchors
 from lib.graph.input_form import input_form_of
 from lib.graph.onnx_file import load, save
@@ -30,7 +31,7 @@ def main(argv=None):
     """Run the step."""
     parser = StepParser(__doc__)
     parser.add_argument("--onnx", required=True, type=Path, metavar="FILE.onnx")
-    parser.add_argument("--head", required=True, choices=HEADS)
+    parser.add_argument("--head", required=True, choices=ALL_HEADS)
     parser.add_argument("--images", required=True, type=Path, metavar="DIR", help="letterboxed images of its size")
     add_anchors_option(parser)
     parser.add_output("--output", required=True, metavar="FILE.onnx")
@@ -41,10 +42,11 @@ def main(argv=None):
     save(after, args.output)
     write_json(args.proof, record)
     shapes = [[d.dim_value for d in output.type.tensor_type.shape.dim] for output in after.graph.output]
-    say(
-        f"head '{args.head}' {args.output}: outputs {shapes}, "
-        f"largest difference {record['box_px']:.2g} px, {record['score']:.2g} in scores"
-    )
+    if args.head in HEADS:
+        difference = f"largest difference {record['box_px']:.2g} px, {record['score']:.2g} in scores"
+    else:
+        difference = f"outputs differ by at most {record['difference']:.2g} of their range"
+    say(f"head '{args.head}' {args.output}: outputs {shapes}, {difference}")
 
 
 if __name__ == "__main__":

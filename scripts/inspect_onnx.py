@@ -1,7 +1,8 @@
 """Say what an ONNX model is, and what graph surgery would do to it.
 
 Prints inputs, outputs, opset, precision, classes, the form of the head, where sigmoids are, and the passes that each
-head would take. Exit code 2 when it is no detector that surgery can handle; the last line says why.
+head would take. Exit code 2 when it is no detector that surgery can handle; the last line says why. Such a model can be
+converted as it is, head `as_is`.
 """
 
 import sys
@@ -15,19 +16,20 @@ from onnx import TensorProto
 
 from lib.data.imgsz import imgsz_argument
 from lib.data.input_form import InputForm
-from lib.detector.head import HEADS
+from lib.detector.head import AS_IS, HEADS
 from lib.graph import families
 from lib.graph.anchor_option import add_anchors_option, with_anchors
 from lib.graph.input_convention import settle_input_form
 from lib.graph.onnx_file import load
-from lib.graph.surgery.fixed_size import fix_size
-from lib.graph.surgery.graph import Graph
+from lib.graph.surgery import as_is
+from lib.graph.surgery.fixed_size import demand_strides, fix_size
+from lib.graph.surgery.graph import Graph, opset_of
 from lib.graph.surgery.output_form import OutputForm
 from lib.graph.surgery.passes import float32_weights
 from lib.graph.surgery.pipeline import adapted_spec, passes_of
 from lib.graph.surgery.simplify import simplify
 from lib.step.arguments import StepParser
-from lib.step.errors import UserError, run_step
+from lib.step.errors import Incomplete, UserError, run_step
 
 
 def main(argv=None):
@@ -45,19 +47,31 @@ def main(argv=None):
     if done := adapted_spec(model):
         print(f"surgery   done already, for head '{done.head}'")
         return
-    fixed, _ = fix_size(model, args.size)
+    fixed, size = fix_size(model, args.size)
     form, origin = settle_input_form(fixed, {})
     if form != InputForm():
         print(f"images    {form} ({origin})")
     simplified, _ = simplify(fixed, [], seed=0)
-    for line in head_lines(Graph(simplified)):
+    graph = Graph(simplified)
+    try:
+        form = families.recognize(graph)
+        demand_strides(size)
+    except Incomplete:
+        raise
+    except UserError as error:
+        print(f"precision {precision(graph)}")
+        print(f"{AS_IS:<9} {as_is_line(graph)}")
+        raise UserError(
+            f"no detector of a known family, so onnx_to_rknn.py converts it with the head {AS_IS}: {error}"
+        ) from None
+    for line in head_lines(graph, form):
         print(line)
 
 
 def general(model):
     """What can be said of any network: lines of text."""
     constants = {tensor.name for tensor in model.graph.initializer}
-    yield f"opset     {Graph(model).opset}, IR version {model.ir_version}"
+    yield f"opset     {opset_of(model)}, IR version {model.ir_version}"
     for kind, tensors in (("input", model.graph.input), ("output", model.graph.output)):
         for tensor in tensors:
             if tensor.name not in constants:
@@ -68,14 +82,24 @@ def general(model):
     yield f"operators {sum(operators.values())}: " + ", ".join(f"{n} {name}" for name, n in operators.most_common(8))
 
 
-def head_lines(graph: Graph):
-    """What surgery sees in a simplified graph: lines of text. Raises UserError when that is no detector."""
-    form = families.recognize(graph)
-    yield f"precision {'FP16 in places' if float32_weights.PASS.needed(graph, form) else 'FP32'}"
+def head_lines(graph: Graph, form: OutputForm):
+    """What surgery sees in a simplified graph of that form: lines of text."""
+    yield f"precision {precision(graph)}"
     for word, text in families.get(form.spec.family.name).described(graph, form).items():
         yield f"{word:<9} {text}"
     for head in HEADS:
         yield f"{head:<9} {passes_line(graph, form, head)}"
+    yield f"{AS_IS:<9} {as_is_line(graph)}"
+
+
+def precision(graph: Graph) -> str:
+    """The precision of what is stored and computed."""
+    return "FP16 in places" if float32_weights.PASS.needed(graph, None) else "FP32"
+
+
+def as_is_line(graph: Graph) -> str:
+    """The passes that leave a graph as it is, in their order."""
+    return " → ".join(surgery_pass.name for surgery_pass in as_is.passes_needed(graph)) or "left as it came"
 
 
 def passes_line(graph: Graph, form: OutputForm, head: str) -> str:

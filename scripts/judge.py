@@ -10,6 +10,7 @@ sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so 
 
 from pathlib import Path
 
+from lib.detector.head import ALL_HEADS, SPLIT
 from lib.npu.build import Build
 from lib.npu.timing import CLOCKS, clock, estimator
 from lib.npu.verdict import FAILS, Judgement, costs, verdict
@@ -22,6 +23,7 @@ def main(argv=None):
     """Run the step."""
     parser = StepParser(__doc__)
     parser.add_argument("--build", required=True, type=Path, metavar="FILE.json")
+    parser.add_argument("--head", choices=ALL_HEADS, default=SPLIT, help="of the model (default: %(default)s)")
     parser.add_argument("--cma-mb", "--cma_mb", required=True, type=at_least(1), help="the board's CMA in MB")
     parser.add_argument(
         "--clock-mhz", "--clock_mhz", required=True, type=clock, help=f"the NPU's clock, or {', '.join(CLOCKS)}"
@@ -31,7 +33,7 @@ def main(argv=None):
     parser.add_output("--verdict", required=True, metavar="FILE.json")
     args = parser.parse_args(argv)
     build = Build.read(args.build)
-    judged = verdict(build, args.cma_mb)
+    judged = verdict(build, args.cma_mb, args.head)
     if args.stop and judged.result == FAILS:
         raise UserError(f"{args.build.parent}: verdict {judged.line}; verdict.stop lets this end the run")
     spent = costs(build, args.cma_mb, args.clock_mhz, estimator(args.measured))

@@ -13,7 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from lib.data.images import read_image, write_image
-from lib.data.imgsz import imgsz_argument
+from lib.data.imgsz import any_imgsz_argument
 from lib.data.letterbox import letterbox
 from lib.data.manifest import check_manifest, has_manifest, write_manifest
 from lib.data.split import CALIBRATION, read_split
@@ -28,7 +28,7 @@ def main(argv=None):
     parser = StepParser(__doc__)
     parser.add_argument("--dataset", required=True, type=Path, metavar="DIR")
     parser.add_argument("--split", required=True, type=Path, metavar="FILE.csv")
-    parser.add_argument("--imgsz", required=True, type=imgsz_argument, help="WIDTHxHEIGHT, or one number")
+    parser.add_argument("--imgsz", required=True, type=any_imgsz_argument, help="WIDTHxHEIGHT, or one number")
     parser.add_output("--output", required=True, metavar="DIR", is_own=has_manifest)
     args = parser.parse_args(argv)
     images = args.dataset / "images"

@@ -2,7 +2,8 @@
 
 Makes the folder bundle/ in the folder --run: for the best variant of the sweep (or, with --bundle all, for each) a
 folder MODEL/IMGSZ/HEAD/ALGORITHM-MAX_IMAGES and the same as .zip. The C code is compiled and run on all evaluation
-images; where it finds anything else than Python finds on the simulator's floats, nothing is written.
+images; where it finds anything else than Python finds on the simulator's floats, nothing is written. Variants with the
+head as_is, which nothing decodes, have none.
 """
 
 import sys
@@ -15,12 +16,14 @@ from lib.bundle import program
 from lib.bundle.make import make, read_evaluation
 from lib.bundle.pack import pack
 from lib.data.split import PARTS
+from lib.detector.head import HEADS
+from lib.results import run_files
 from lib.results.choice import focus
 from lib.results.sweep import Variant, variants
 from lib.results.table import read_table, variant_of
 from lib.step.arguments import StepParser, at_least, sweep_arguments
 from lib.step.console import say
-from lib.step.errors import run_step
+from lib.step.errors import UserError, run_step
 from lib.step.files import whole
 
 
@@ -29,8 +32,13 @@ def main(argv=None):
     args = parse(argv)
     cc = program.compiler()
     chosen = variants(args.model, args.imgsz, args.head, args.algorithm, args.max_images)
-    if args.bundle == "best":
-        chosen = [best(args.run, chosen)]
+    decoded = [variant for variant in chosen if variant.head in HEADS]
+    if not decoded:
+        raise UserError(
+            f"a bundle holds a decoder, and nothing decodes the head {chosen[0].head}; its .rknn is "
+            f"{run_files.rknn(args.run, chosen[0], 'model.rknn')}"
+        )
+    chosen = [best(args.run, decoded)] if args.bundle == "best" else decoded
     evaluation = read_evaluation(args.run, args.part, args.names)
     with whole(args.run / "bundle") as part:
         for variant in chosen:

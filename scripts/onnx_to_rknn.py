@@ -3,6 +3,9 @@
 Makes --output (default: beside MODEL, with the suffix .rknn), and nothing else. Calibrates on --max-images images of
 --dataset, drawn by --seed; the others show how far INT8 is from FP32 on the toolkit's simulator. With --labels that is
 mAP. Without --dataset it calibrates on noise, which costs accuracy.
+
+A model that is no detector of a known family is converted as it is: judged and compared with FP32 output by output, but
+nothing decodes what it gives, so there is no mAP.
 """
 
 import sys
@@ -13,20 +16,19 @@ sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so 
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
+from lib.accuracy.channels import better_channels
 from lib.accuracy.detection_set import DetectionSet
 from lib.accuracy.evaluation import compared, measure
 from lib.accuracy.inference import detect_all, onnx_runner
+from lib.accuracy.likeness import output_likeness
 from lib.accuracy.matching import SURE
-from lib.accuracy.metrics import Metrics
 from lib.convert.comparison import int8_agreement, read_truth
 from lib.convert.conversion import Adapted, Conversion, Request, convert
 from lib.convert.images import ImageChoice, draw_images, noise_images
 from lib.data.imgsz import ImageSize, imgsz_argument
 from lib.data.input_form import InputForm
 from lib.data.input_options import add_input_options, given_input
-from lib.detector.head import HEADS, SPLIT
+from lib.detector.head import ALL_HEADS
 from lib.graph.anchor_option import add_anchors_option, with_anchors
 from lib.graph.input_convention import settle_input_form
 from lib.graph.input_form import input_form_of
@@ -34,6 +36,8 @@ from lib.graph.onnx_file import load
 from lib.graph.surgery.fixed_size import fix_size
 from lib.npu import toolkit
 from lib.npu.rknn_file import read_rknn
+from lib.npu.timing import clock, estimator
+from lib.npu.verdict import at_fault, costs
 from lib.step import console
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
@@ -44,6 +48,8 @@ from lib.step.supervisor import supervise
 COMPARED = 64  # images, where there are no labels
 NOISE = 16  # images at most, where there are no images at all
 RESAMPLES = 1000  # of the images, for the interval of what INT8 keeps
+LISTED = 12  # operators at fault
+MEASURED = Path(__file__).parent.parent / "config" / "measured.csv"
 
 
 def main(argv=None):
@@ -81,7 +87,9 @@ def parse(argv):
     parser.add_argument("--max-images", type=at_least(0), default=64, metavar="N",
                         help="of them, 0: all (default: %(default)s)")  # fmt: skip
     parser.add_argument("--labels", type=Path, metavar="DIR", help="labels in Ultralytics' layout: evaluate mAP too")
-    parser.add_argument("--head", choices=HEADS, default=SPLIT, help="form of the outputs (default: %(default)s)")
+    parser.add_argument(
+        "--head", choices=ALL_HEADS, help="form of the outputs (default: split, or as_is for no known detector)"
+    )
     add_anchors_option(parser)
     parser.add_argument(
         "--platform", choices=toolkit.PLATFORMS, default=Request.platform, help="(default: %(default)s)"
@@ -95,6 +103,7 @@ def parse(argv):
     parser.add_argument(
         "--cma-mb", type=at_least(1), default=Request.cma_mb, help="the board's CMA in MB (default: %(default)s)"
     )
+    parser.add_argument("--clock-mhz", type=clock, default=clock("rv1106"), help="the NPU's (default: %(default)s)")
     add_input_options(parser)
     args = parser.parse_args(argv)
     args.output = args.output or args.model.with_suffix(".rknn")
@@ -124,18 +133,19 @@ def run(args, scratch: Path) -> None:
 
     def say_adapted(adapted: Adapted) -> None:
         say(f"model      {args.model}: {size}, {', '.join(adapted.passes) or 'left as it is'}")
+        if adapted.outputs is None:
+            why = f": {adapted.stranger}" if adapted.stranger else ""
+            say(f"head       {adapted.head}{why}; nothing decodes its outputs, so there are no detections and no mAP")
+            if args.labels:
+                raise UserError(f"--labels are for the mAP of a detector, and {args.model} is converted as it is{why}")
 
     conversion = convert(request, scratch, say_adapted)
-    outputs = read_rknn(conversion.rknn).outputs
-    lines = difference(conversion, args, images.held_out)
+    lines = [*cost_lines(conversion, args), *difference(conversion, args, images.held_out)]
     with whole(args.output) as part:
         part.write_bytes(conversion.rknn.read_bytes())
-    say(f"made       {args.output}: {args.output.stat().st_size / 1e6:.2f} MB for {args.platform}, head '{args.head}'")
+    made = f"{args.output.stat().st_size / 1e6:.2f} MB for {args.platform}, head '{conversion.adapted.head}'"
+    say(f"made       {args.output}: {made}")
     say(f"input      {size}, uint8 {form.fitting}, pixels as they are")
-    for tensor, cosine in zip(outputs, np.mean([image.cosines for image in conversion.comparisons], axis=0)):
-        scale = f"scale {tensor.scale:.6g} zero point {tensor.zero_point}"
-        say(f"output     {tensor.name} {list(tensor.shape)} {scale}, cosine {cosine:.4f}")
-    say(f"verdict    {conversion.verdict.line}")
     for line in lines:
         say(line)
 
@@ -154,6 +164,29 @@ def choose_images(args, size: ImageSize, form: InputForm, scratch: Path) -> Imag
     return ImageChoice(noise, noise, held_out=False)
 
 
+def cost_lines(conversion: Conversion, args) -> list[str]:
+    """Outputs, costs and verdict, as lines for people."""
+    build, lines = conversion.build, []
+    kinds = {operator.name.partition(":")[2]: operator.dtype for operator in build.operators if operator.is_end}
+    for number, tensor in enumerate(read_rknn(conversion.rknn).outputs):
+        like = output_likeness(tensor.name, [image.likeness[number] for image in conversion.comparisons])
+        likeness = f"cosine {like.cosine:.4f}, signal to noise {like.snr_db:.1f} dB"
+        stored = tensor.quantization if tensor.scale is not None else f"{kinds[tensor.name]}, not quantized"
+        lines.append(f"output     {tensor.name} {list(tensor.shape)} {stored}, {likeness}")
+    spent = costs(build, args.cma_mb, args.clock_mhz, estimator(MEASURED))
+    lines.append(
+        f"costs      {build.npu_mcycles:.2f} million cycles of convolutions, "
+        f"{spent.ms_low:.1f} to {spent.ms_high:.1f} ms at {spent.clock_mhz} MHz (an estimate), "
+        f"memory {build.internal_kb:.0f} KB for tensors and {build.weight_kb:.0f} KB for weights"
+    )
+    lines.append(f"verdict    {conversion.verdict.line}")
+    faults = at_fault(build)
+    lines += [f"at fault   {operator.name}, {operator.dtype} on the {operator.target}" for operator in faults[:LISTED]]
+    if len(faults) > LISTED:
+        lines.append(f"at fault   {len(faults) - LISTED} more")
+    return lines
+
+
 def difference(conversion: Conversion, args, held_out: bool) -> list[str]:
     """How far INT8 is from FP32, as lines for people."""
     images, outputs = conversion.comparisons, conversion.adapted.outputs
@@ -162,6 +195,8 @@ def difference(conversion: Conversion, args, held_out: bool) -> list[str]:
         return accuracy(conversion, args, on)
     if args.dataset is None:
         return []
+    if outputs is None:
+        return [f"compared   INT8 with FP32 {on}, output by output"]
     agreement = int8_agreement(images, outputs.task)
     if not agreement.sure:
         return [f"detections none in FP32 from score {SURE} on, {on}: are these images of what the model finds?"]
@@ -187,30 +222,23 @@ def accuracy(conversion: Conversion, args, on: str) -> list[str]:
         limits = f"{kept.retention_low:.1%} to {kept.retention_high:.1%}"
         share = f"{kept.retention:.1%} kept, 95 % interval {limits}"
     return [
-        *channels_line(conversion, truth, fp32, baseline, args),
+        *channels_line(conversion, truth, (fp32, baseline), args),
         f"mAP50-95   FP32 {fp32.map50_95:.4f}, INT8 {int8.map50_95:.4f} ({share}) {on}",
         f"mAP50      FP32 {fp32.map50:.4f}, INT8 {int8.map50:.4f}",
     ]
 
 
-def channels_line(conversion: Conversion, truth, fp32: Metrics, baseline, args) -> list[str]:
+def channels_line(conversion: Conversion, truth, measured, args) -> list[str]:
     """Which order of the channels FP32 is better with, a line where that is more than noise."""
     adapted, images = conversion.adapted, [image.path for image in conversion.comparisons]
-    form = input_form_of(load(adapted.onnx))
-    swapped = form.with_channels_swapped()
-    if swapped is None:
-        return []
-    runner, title = partial(onnx_runner, adapted.onnx), f"FP32 in {swapped.channels.upper()}"
-    found = detect_all(runner, adapted.outputs, images, 1, title, swapped)
-    metrics, resampled = measure(truth, found, adapted.classes, RESAMPLES, args.seed)
-    share = compared(metrics, resampled, baseline)
-    if share.retention is None or share.retention_low <= 1 <= share.retention_high:
-        return []
-    this, other = (order.channels.upper() for order in (form, swapped))
-    figures = f"FP32 mAP50-95 {fp32.map50_95:.4f}, in {other} {metrics.map50_95:.4f}"
-    if metrics.map50_95 < fp32.map50_95:
-        return [f"channels   {this} is right: {figures}"]
-    return [f"channels   WARNING: {other} is better than {this}: {figures}; use --channels {swapped.channels}"]
+
+    def measure_in(form: InputForm):
+        title = f"FP32 in {form.channels.upper()}"
+        detections = detect_all(partial(onnx_runner, adapted.onnx), adapted.outputs, images, 1, title, form)
+        return measure(truth, detections, adapted.classes, RESAMPLES, args.seed)
+
+    line = better_channels(input_form_of(load(adapted.onnx)), measured, measure_in)
+    return [f"channels   {line}"] if line else []
 
 
 def complaints(log: Path) -> str:

@@ -3,7 +3,8 @@
 Makes, in one process, since the simulator works only on a model that was built in it:
   --output      the .rknn
   --build       JSON, facts alone: toolkit, platform, size, every operator, memory, error and warning lines
-  --detections  the INT8 model's detections in the evaluation images, as evaluate.py reads it
+  --detections  the INT8 model's detections in the evaluation images, as evaluate.py reads it; of the head as_is, which
+                nothing decodes, how like FP32's its outputs are
 from --onnx and the letterboxed images listed in --calibration. The evaluation images are shared out to --processes; the
 result does not depend on their number.
 """
@@ -16,12 +17,16 @@ from pathlib import Path
 
 from lib.accuracy.detection_set import write_detections
 from lib.accuracy.inference import detect_all, evaluation_images
+from lib.accuracy.likeness import compare_outputs
+from lib.accuracy.undecoded_set import UndecodedSet, write_undecoded
 from lib.data.calibration import calibration_in_form
 from lib.data.names import read_names
 from lib.data.split import PARTS
 from lib.graph.input_form import input_form_of
 from lib.graph.onnx_file import load
-from lib.graph.output_spec import detector_spec
+from lib.graph.output_spec import detector_spec, undecoded
+from lib.graph.surgery.as_is import is_as_is
+from lib.graph.surgery.proof import input_size
 from lib.npu import toolkit
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
@@ -33,20 +38,32 @@ def main(argv=None):
     """Run the step."""
     args = parse(argv)
     images = evaluation_images(args.dataset, args.part)
-    outputs = detector_spec(require(args.onnx, "model"), read_names(args.names))
-    form, pictures = input_form_of(load(args.onnx)), args.dataset / "images"
+    model = load(require(args.onnx, "model"))
+    outputs = None if is_as_is(model) else detector_spec(args.onnx, read_names(args.names))
+    form, imgsz = input_form_of(model), input_size(model)
     with (
-        calibration_in_form(args.calibration, pictures, outputs.imgsz, form) as calibration,
+        calibration_in_form(args.calibration, args.dataset / "images", imgsz, form) as calibration,
         toolkit.quantized(args.onnx, calibration, args.platform, args.algorithm, form) as session,
     ):
         build = session.export(args.output)
         build.write(args.build)
         megabytes = build.rknn_bytes / 1e6
         say(f"built {args.output}: {megabytes:.2f} MB for {args.platform}, {len(calibration)} calibration images")
-        title = f"INT8 {args.onnx.stem} {outputs.imgsz}"
-        detections = detect_all(session.simulate, outputs, images, args.processes, title, form)
-    write_detections(args.detections, detections)
-    say(f"detected {args.detections}: {detections.count()} in {len(images)} images")
+        title = f"INT8 {args.onnx.stem} {imgsz}"
+        if outputs is None:
+            say(compared(args, session, images, title))
+        else:
+            detections = detect_all(session.simulate, outputs, images, args.processes, title, form)
+            write_detections(args.detections, detections)
+            say(f"detected {args.detections}: {detections.count()} in {len(images)} images")
+
+
+def compared(args, session: toolkit.Session, images: list[Path], title: str) -> str:
+    """Write how like FP32's the outputs of a model are that nothing decodes; a line about it."""
+    outputs = compare_outputs(args.onnx, session.simulate, images, args.processes, title)
+    write_undecoded(args.detections, UndecodedSet([image.name for image in images], undecoded(args.onnx), outputs))
+    least = min(outputs, key=lambda output: output.cosine)
+    return f"compared {args.detections}: cosine from {least.cosine:.4f} ({least.name}) in {len(images)} images"
 
 
 def parse(argv):

@@ -14,7 +14,14 @@ from pathlib import Path
 
 import yaml
 
-from lib.results.columns import BOARD_COLUMNS, COLUMNS, FRONTIER_COLUMNS, LAYER_COLUMNS, STUDY_COLUMNS
+from lib.results.columns import (
+    BOARD_COLUMNS,
+    COLUMNS,
+    FRONTIER_COLUMNS,
+    LAYER_COLUMNS,
+    LIKENESS_COLUMNS,
+    STUDY_COLUMNS,
+)
 from lib.step.errors import run_step
 from lib.step.files import write_text
 
@@ -23,6 +30,7 @@ CONFIG = ROOT / "config"
 TYPES = {"array": "list", "boolean": "`true`, `false`", "integer": "whole number", "string": "text"}
 TABLES = {
     "table.csv": COLUMNS,
+    "table.csv, behind the others where a variant has the head `as_is`": LIKENESS_COLUMNS,
     "table.csv, behind the others after `snakemake board`": BOARD_COLUMNS,
     "layers/….csv": LAYER_COLUMNS,
     "calibration_study.csv": STUDY_COLUMNS,

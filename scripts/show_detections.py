@@ -2,7 +2,7 @@
 
 Makes --output (PNG) from the folder --run: for the first model, image size and algorithm of the sweep, calibrated on
 the most images. The images are the first of the held-out set that have a label. Runs no model: the boxes are those that
-quantize.py and detect.py found.
+quantize.py and detect.py found. Where nothing decodes any of these models the image holds that sentence.
 """
 
 import sys
@@ -12,10 +12,11 @@ sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so 
 from pathlib import Path
 
 from lib import tasks
-from lib.accuracy.detection_set import read_detections, select
+from lib.accuracy.detection_set import DetectionSet, select
+from lib.accuracy.undecoded_set import read_evaluated
 from lib.data.names import read_names
 from lib.results import run_files
-from lib.results.plots import detection_grid
+from lib.results.plots import UNDECODED, detection_grid, note
 from lib.results.sweep import Variant
 from lib.step.arguments import StepParser, at_least, sweep_arguments
 from lib.step.console import say
@@ -37,7 +38,12 @@ def main(argv=None):
     args = parser.parse_args(argv)
     names = read_names(args.names)
     dataset = require(args.run / "dataset", "data set")
-    sets = {title: (path, read_detections(path)) for title, path in shown(args).items()}
+    evaluated = {title: (path, read_evaluated(path)) for title, path in shown(args).items()}
+    sets = {title: entry for title, entry in evaluated.items() if isinstance(entry[1], DetectionSet)}
+    if not sets:
+        note(f"{UNDECODED}, so there are no detections", args.output)
+        say(f"no detections to show: {args.output}")
+        return
     task = tasks.get(next(iter(sets.values()))[1].task)
     images = task.labelled_images(dataset, len(names))[: args.count]
     if not images:

@@ -1,7 +1,7 @@
 """Split a data set into the calibration pool and the evaluation set, which share no image.
 
 Makes --output (CSV: image, part) from the images in --dataset; --calibration of them, drawn by --seed, are the
-pool, all others the evaluation set.
+pool, all others the evaluation set. Where fetch_dataset.py has drawn the pool already (parts.csv), it is taken over.
 """
 
 import sys
@@ -11,10 +11,12 @@ sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so 
 from pathlib import Path
 
 from lib.data.image_paths import image_paths
-from lib.data.split import split, write_split
+from lib.data.manifest import same_files
+from lib.data.parts import pool_of, read_parts
+from lib.data.split import CALIBRATION, EVALUATION, split, write_split
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
-from lib.step.errors import run_step
+from lib.step.errors import UserError, run_step
 from lib.step.files import require
 
 
@@ -28,8 +30,25 @@ def main(argv=None):
     args = parser.parse_args(argv)
     folder = require(args.dataset / "images", "folder of images")
     images = [path.name for path in image_paths(folder)]
-    write_split(args.output, split(images, args.calibration, args.seed))
+    pool = pool_of(read_parts(args.dataset / "parts.csv"))
+    parts = split(images, args.calibration, args.seed) if pool is None else taken_over(images, pool, args.calibration)
+    shared = [names for names in same_files(folder) if len({parts.get(name) for name in names}) > 1]
+    if shared:
+        say(
+            f"WARNING: {len(shared)} images are in the calibration pool and in the evaluation set, under two names: "
+            + ", ".join(" = ".join(names) for names in shared[:5])
+        )
+    write_split(args.output, parts)
     say(f"split {args.output}: {args.calibration} for calibration, {len(images) - args.calibration} for evaluation")
+
+
+def taken_over(images: list[str], pool: list[str], calibration: int) -> dict[str, str]:
+    """A split whose pool is drawn already, `{image: part}`. Raises UserError when it is not of `calibration` images."""
+    if len(pool) != calibration:
+        raise UserError(
+            f"split.calibration asks for {calibration} images, fetch_dataset.py has drawn {len(pool)}; run it again"
+        )
+    return {image: CALIBRATION if image in set(pool) else EVALUATION for image in sorted(images)}
 
 
 if __name__ == "__main__":

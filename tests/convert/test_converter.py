@@ -27,7 +27,7 @@ for path in sys.argv[2:]:
         out = os.open(path + ".said", os.O_WRONLY | os.O_CREAT)
         os.dup2(out, 1), os.dup2(out, 2)
         sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
-        sys.exit(run_step(lambda: onnx_to_rknn.main([path])))
+        sys.exit(run_step(lambda: onnx_to_rknn.main([path, '--head', 'split'])))
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), path, sep="\\t", flush=True)
 """
 

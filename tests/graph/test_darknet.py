@@ -22,6 +22,8 @@ from lib import tasks
 from lib.accuracy.average_precision import average_precision
 from lib.accuracy.detection_set import DetectionSet
 from lib.data.dataset import gather, unpack
+from lib.data.formats import layout
+from lib.data.formats.source import Hints
 from lib.data.image_paths import image_paths
 from lib.data.images import read_image
 from lib.data.imgsz import ImageSize
@@ -242,7 +244,8 @@ def coco128(assets, tmp_path_factory):
     unpack(assets / "coco128.zip", folder / "unpacked")
     (folder / "flat").mkdir()
     check_label = partial(tasks.get(tasks.DEFAULT).check_label, classes=80)
-    gather(folder / "unpacked", folder / "flat" / "images", folder / "flat" / "labels", check_label)
+    source = layout.read(layout.find(folder / "unpacked"), Hints())
+    gather(source, folder / "flat" / "images", folder / "flat" / "labels", check_label)
     return folder / "flat", image_paths(folder / "flat" / "images")
 
 

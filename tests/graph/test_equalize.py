@@ -15,6 +15,8 @@ from lib.accuracy.average_precision import average_precision
 from lib.accuracy.detection_set import DetectionSet
 from lib.accuracy.inference import onnx_runner
 from lib.data.dataset import gather, unpack
+from lib.data.formats import layout
+from lib.data.formats.source import Hints
 from lib.data.image_paths import image_paths
 from lib.data.images import read_image
 from lib.data.imgsz import ImageSize
@@ -248,7 +250,7 @@ def test_yolo_fastest_xl_keeps_its_accuracy(assets, tmp_path):
     unpack(assets / "coco128.zip", tmp_path / "unpacked")
     (tmp_path / "coco").mkdir()
     gather(
-        tmp_path / "unpacked",
+        layout.read(layout.find(tmp_path / "unpacked"), Hints()),
         tmp_path / "coco" / "images",
         tmp_path / "coco" / "labels",
         partial(tasks.get(tasks.DEFAULT).check_label, classes=80),

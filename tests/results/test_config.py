@@ -6,7 +6,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from lib.detector.head import HEADS
+from lib.detector.head import ALL_HEADS, HEADS
 from lib.npu.toolkit import ALGORITHMS
 from lib.results.config_problems import problems
 from lib.step.config import with_numbers
@@ -20,8 +20,8 @@ def test_default_config_is_fine():
 
 
 def test_the_schema_allows_the_heads_and_algorithms_that_there_are():
-    for key in ("sweep", "layers", "frontier", "calibration_study"):
-        for name, known in (("head", HEADS), ("algorithm", ALGORITHMS)):
+    for key, heads in (("sweep", ALL_HEADS), ("layers", ALL_HEADS), ("frontier", HEADS), ("calibration_study", HEADS)):
+        for name, known in (("head", heads), ("algorithm", ALGORITHMS)):
             form = SCHEMA["properties"][key]["properties"].get(name, {"enum": list(known)})
             assert form.get("items", form)["enum"] == list(known), (key, name)
 
@@ -32,7 +32,7 @@ def test_the_schema_allows_the_heads_and_algorithms_that_there_are():
         ("sweep.imgs", [320], "sweep.imgs is not a known key (did you mean imgsz?)"),
         ("colour", 1, "colour is not a known key (known: "),
         ("platform", "rk3588", "platform is 'rk3588', not one of rv1103, rv1103b, rv1106, rv1106b"),
-        ("sweep.head", ["splitt"], "sweep.head[0] is 'splitt', not one of single, split (did you mean split?)"),
+        ("sweep.head", ["splitt"], "sweep.head[0] is 'splitt', not one of single, split, as_is (did you mean split?)"),
         ("sweep.imgsz", [320, 300], "image size '300' must be multiples of 32 up to 4096; the nearest is 288"),
         ("sweep.imgsz", ["416*256"], "image size '416*256' is not understood"),
         ("sweep.imgsz", ["320x320"], "sweep.imgsz: write 320 for the square '320x320'"),

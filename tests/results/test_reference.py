@@ -83,7 +83,9 @@ def test_columns_are_told_from_each_other_and_described_in_phrases(table):
 
 
 def test_the_report_puts_columns_that_exist_into_an_order():
-    assert sorted(columns.REPORT_ORDER) == sorted(names(columns.COLUMNS + columns.BOARD_COLUMNS))
+    assert sorted(columns.REPORT_ORDER) == sorted(
+        names(columns.COLUMNS + columns.LIKENESS_COLUMNS + columns.BOARD_COLUMNS)
+    )
 
 
 def test_the_columns_need_neither_pandas_nor_numpy():

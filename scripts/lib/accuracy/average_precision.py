@@ -7,6 +7,7 @@ from faster_coco_eval import COCO, COCOeval_faster
 
 from lib import tasks
 from lib.accuracy.detection_set import DetectionSet
+from lib.accuracy.ignored import counted, is_ignored, with_crowds
 from lib.accuracy.metrics import ClassMetrics
 from lib.accuracy.true_positives import MAX_DETECTIONS
 from lib.detector.instances import Instances
@@ -26,7 +27,7 @@ def average_precision(truth: list[Instances], detections: DetectionSet, names: l
     task = tasks.get(detections.task)
     reference = _ground_truth(task, truth, detections.sizes, names)
     results = reference.loadRes(_annotations(task, detections.instances, detections.sizes))
-    if task.coco_iou_type:
+    if task.coco_iou_type and not any(is_ignored(labels).any() for labels in truth):
         evaluation = COCOeval_faster(reference, results, iouType=task.coco_iou_type)
     else:
         evaluation = _ByOverlap(task, truth, detections.instances, reference, results)
@@ -34,7 +35,7 @@ def average_precision(truth: list[Instances], detections: DetectionSet, names: l
     evaluation.accumulate()
     # [overlap 0.5:0.05:0.95, recall 0:0.01:1, class, area range: all first, detections per image: the most last]
     precision = np.asarray(evaluation.eval["precision"])[:, :, :, 0, -1]
-    objects = np.bincount(np.concatenate([labels.classes for labels in truth]), minlength=len(names))
+    objects = np.bincount(np.concatenate([counted(labels).classes for labels in truth]), minlength=len(names))
     present = np.flatnonzero(objects)
     by_class = precision[:, :, present].mean(axis=1) if len(present) else np.zeros((10, 1))  # [overlap, class]
     return AveragePrecision(
@@ -45,11 +46,11 @@ def average_precision(truth: list[Instances], detections: DetectionSet, names: l
 
 
 class _ByOverlap(COCOeval_faster):
-    """The library's evaluation with a task's own overlap in place of the IoU of boxes."""
+    """The library's evaluation with a task's own overlap in place of the IoU of boxes, and labels that do not count."""
 
     def __init__(self, task: Task, truth: list[Instances], detections: list[Instances], *references):
         super().__init__(*references, iouType="bbox")
-        self._overlap, self._truth, self._detections = task.overlap, truth, detections
+        self._overlap, self._truth, self._detections = with_crowds(task.overlap), truth, detections
 
     def computeIoU(self, imgId: int, catId: int):
         """Overlaps [detections, labels] of one image and class; detections best first, as the library takes them."""
@@ -62,9 +63,10 @@ class _ByOverlap(COCOeval_faster):
 
 def _ground_truth(task: Task, truth: list[Instances], sizes: list[tuple[int, int]], names: list[str]) -> COCO:
     annotations = []
-    for annotation in _annotations(task, truth, sizes):
+    ignored = np.concatenate([is_ignored(labels) for labels in truth])
+    for annotation, crowd in zip(_annotations(task, truth, sizes), ignored):
         _, _, width, height = annotation["bbox"]
-        annotations.append({"id": len(annotations) + 1, "area": width * height, "iscrowd": 0} | annotation)
+        annotations.append({"id": len(annotations) + 1, "area": width * height, "iscrowd": int(crowd)} | annotation)
     return COCO(
         {
             "images": [{"id": i, "width": width, "height": height} for i, (width, height) in enumerate(sizes)],

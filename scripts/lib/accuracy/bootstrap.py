@@ -46,17 +46,21 @@ def interval(values: np.ndarray) -> tuple[float, float]:
 
 def _average_precision(matches: ClassMatches, weights: np.ndarray) -> np.ndarray:
     """AP50-95 of a class in each resample, float [resamples]; NaN where it has no label."""
-    image, copy, hit = _items(matches, int(weights.max()))
+    order, copy = _items(matches, int(weights.max()))
+    image, hit = matches.image[order], matches.hit[order]
+    ignored = None if matches.ignored is None else matches.ignored[order]
     rows = max(1, LARGEST_TABLE // max(1, len(image)))
     parts = [
-        _of_block(image, copy, hit, weights[start : start + rows], weights[start : start + rows] @ matches.labels)
+        _of_block(
+            image, copy, hit, ignored, weights[start : start + rows], weights[start : start + rows] @ matches.labels
+        )
         for start in range(0, len(weights), rows)
     ]
     return np.concatenate(parts)
 
 
-def _items(matches: ClassMatches, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Detections in the order of a plain evaluation as (image, copy, hit).
+def _items(matches: ClassMatches, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Detections in the order of a plain evaluation as (index, copy).
 
     A detection stands for as many as its image has copies (copy -1). Only where an image has several of one score, and
     one of them hits, does the order of the copies matter: the first copy's detections come before the second's. Those
@@ -75,12 +79,11 @@ def _items(matches: ClassMatches, most: int) -> tuple[np.ndarray, np.ndarray, np
             order.append(members)
             copies.append(np.full(length, -1))
     if not order:
-        return image, image, hit
-    order, copies = np.concatenate(order), np.concatenate(copies)
-    return image[order], copies, hit[order]
+        return np.zeros(0, int), np.zeros(0, int)
+    return np.concatenate(order), np.concatenate(copies)
 
 
-def _of_block(image, copy, hit, weights: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def _of_block(image, copy, hit, ignored, weights: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """`_average_precision` of some resamples: `weights` [resamples, images], `labels` [resamples] how many to find."""
     # The order of axes that makes sums over detections run along memory.
     drawn = weights[:, image]
@@ -92,6 +95,8 @@ def _of_block(image, copy, hit, weights: np.ndarray, labels: np.ndarray) -> np.n
         for threshold in range(len(OVERLAP_THRESHOLDS)):
             places = np.flatnonzero(hit[:, threshold])
             hits = drawn[:, places].cumsum(axis=1)
+            if ignored is not None:
+                detections = (drawn * ~ignored[:, threshold]).cumsum(axis=1)
             # Nothing is drawn yet where both are 0; precision matters at hits alone, recall stands still in between.
             precision = np.nan_to_num(hits / detections[:, places])
             envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]

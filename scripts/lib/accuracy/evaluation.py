@@ -9,8 +9,10 @@ from lib import tasks
 from lib.accuracy.average_precision import average_precision
 from lib.accuracy.bootstrap import draw, interval, resampled_map
 from lib.accuracy.detection_set import DetectionSet, read_arrays, write_arrays
+from lib.accuracy.ignored import counted
 from lib.accuracy.metrics import ComparedMetrics, Metrics
 from lib.accuracy.true_positives import true_positives
+from lib.accuracy.undecoded_set import UndecodedSet
 from lib.data.manifest import check_manifest
 from lib.detector.instances import Instances
 from lib.step.errors import UserError
@@ -27,7 +29,7 @@ class ResampledMap(NamedTuple):
 
 
 def evaluate(
-    detections: DetectionSet,
+    detections: DetectionSet | UndecodedSet,
     dataset: Path,
     names: list[str],
     resamples: int,
@@ -36,17 +38,26 @@ def evaluate(
 ) -> tuple[Metrics, ResampledMap]:
     """`measure` with the labels of a data set's folder; with `baseline`, FP32's file, compared to that.
 
-    Raises UserError as `measure` and `compared` do, and when labels are missing or damaged.
+    Where nothing decodes the model there is no mAP (NaN in each resample), and labels are not looked at. Raises
+    UserError as `measure` and `compared` do, and when labels are missing or damaged.
     """
-    check_manifest(require(dataset / "labels", "folder"))
-    task = tasks.get(detections.task)
-    truth = [
-        task.ground_truth(dataset, image, size, len(names)) for image, size in zip(detections.images, detections.sizes)
-    ]
-    metrics, resampled = measure(truth, detections, names, resamples, seed)
+    if isinstance(detections, UndecodedSet):
+        metrics, resampled = _without_map(detections, resamples, seed)
+    else:
+        check_manifest(require(dataset / "labels", "folder"))
+        task = tasks.get(detections.task)
+        sized = zip(detections.images, detections.sizes)
+        truth = [task.ground_truth(dataset, image, size, len(names)) for image, size in sized]
+        metrics, resampled = measure(truth, detections, names, resamples, seed)
     if baseline:
         metrics = compared(metrics, resampled, read_resampled(baseline))
     return metrics, resampled
+
+
+def _without_map(undecoded: UndecodedSet, resamples: int, seed: int) -> tuple[Metrics, ResampledMap]:
+    outputs = undecoded.outputs or None
+    metrics = Metrics(len(undecoded.images), None, None, None, None, {}, undecoded=undecoded.why, outputs=outputs)
+    return metrics, ResampledMap(undecoded.images, seed, float("nan"), np.full(resamples, np.nan))
 
 
 def measure(
@@ -56,7 +67,7 @@ def measure(
 
     Raises UserError when no image has a labelled object.
     """
-    if not any(map(len, truth)):
+    if not any(len(counted(labels)) for labels in truth):
         raise UserError(f"the {len(truth)} images to evaluate on have no box at all, so mAP has no meaning")
     precision = average_precision(truth, detections, names)
     matches = true_positives(truth, detections.instances, len(names), tasks.get(detections.task).overlap)
@@ -69,11 +80,16 @@ def measure(
 def compared(metrics: Metrics, model: ResampledMap, baseline: ResampledMap) -> ComparedMetrics:
     """A model's metrics with the share of the baseline's mAP50-95, and the interval of that share over the resamples.
 
-    Raises UserError when the two were not measured on the same images and resamples.
+    Raises UserError when the two were not measured on the same images and resamples, and when there is a mAP of the
+    model and none of the baseline.
     """
     require_same_resamples([model, baseline])
     retention = low = high = None
-    if baseline.map50_95:
+    if np.isnan(baseline.map50_95) and not metrics.undecoded:
+        raise UserError(
+            "nothing decodes the outputs of the exported model, so there is no FP32 baseline to compare with"
+        )
+    if baseline.map50_95 and not metrics.undecoded:
         retention = model.map50_95 / baseline.map50_95
         with np.errstate(divide="ignore", invalid="ignore"):
             low, high = map(_number, interval(model.resampled / baseline.resampled))

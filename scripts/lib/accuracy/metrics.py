@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from lib.step.typed_json import JsonRecord
+from lib.step.typed_json import JsonRecord, omitted_if_none
 
 
 @dataclass(frozen=True)
@@ -15,18 +15,32 @@ class ClassMetrics(JsonRecord):
 
 
 @dataclass(frozen=True)
+class OutputLikeness(JsonRecord):
+    """How like FP32's an output in INT8 is: mean cosine over the images, signal to noise of all its values in dB."""
+
+    name: str
+    cosine: float
+    snr_db: float
+
+
+@dataclass(frozen=True)
 class Metrics(JsonRecord):
     """COCO's mAP (0..1) on so many images; low and high are the limits of the 95 % interval of map50_95.
 
-    None where no resample has a label. per_class: every class with a labelled object, by its name.
+    These are None where no resample has a label. per_class: every class with a labelled object, by its name.
+
+    undecoded: why nothing decodes the model's outputs; then there is no mAP at all. outputs: how like FP32's they are,
+    of a model in INT8.
     """
 
     images: int
-    map50_95: float
-    map50: float
+    map50_95: float | None
+    map50: float | None
     map50_95_low: float | None
     map50_95_high: float | None
     per_class: dict[str, ClassMetrics]
+    undecoded: str | None = omitted_if_none(kw_only=True)
+    outputs: tuple[OutputLikeness, ...] | None = omitted_if_none(kw_only=True)
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,15 @@
 
 Definition: https://cocodataset.org/#detection-eval. In each image and class the detections, best first, take the
 labelled object that they overlap most among those that no better one has taken, where the overlap reaches the
-threshold. The library that gives the table's mAP (lib.accuracy.average_precision) matches the same way but keeps no
-matches.
+threshold; failing that, labels that do not count (lib.accuracy.ignored). The library that gives the table's mAP
+(lib.accuracy.average_precision) matches the same way but keeps no matches.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
+from lib.accuracy.ignored import Overlap, is_ignored, with_crowds
 from lib.detector.instances import Instances
 
 MAX_DETECTIONS = 100  # per image; COCO's own limit for its headline figure
@@ -24,47 +24,55 @@ class ClassMatches(NamedTuple):
     score: np.ndarray  # float [D]
     hit: np.ndarray  # bool [D, 10], true positive at each of OVERLAP_THRESHOLDS
     labels: np.ndarray  # int [images], labelled objects in each image
-
-
-Overlap = Callable[[Instances, Instances], np.ndarray]  # of n and m instances, 0..1: float64 [n, m]
+    ignored: np.ndarray | None = None  # bool [D, 10], neither right nor wrong; None where that is none of them
 
 
 def true_positives(
     truth: list[Instances], detections: list[Instances], classes: int, overlap: Overlap
 ) -> list[ClassMatches]:
     """The matches of each class that has a label, from the labels and the detections, best first, of each image."""
+    overlap = with_crowds(overlap)
     labels = np.zeros((classes, len(truth)), int)
     for image, objects in enumerate(truth):
-        np.add.at(labels[:, image], objects.classes, 1)
+        np.add.at(labels[:, image], objects.classes[~is_ignored(objects)], 1)
     parts = {number: [] for number in np.flatnonzero(labels.any(axis=1))}
     for image, (objects, candidates) in enumerate(zip(truth, detections)):
         for number in parts.keys() & set(candidates.classes):
             of_class = candidates[np.flatnonzero(candidates.classes == number)[:MAX_DETECTIONS]]
-            hits = _hits(of_class, objects[objects.classes == number], overlap)
-            parts[number].append((np.full(len(of_class), image), of_class.scores, hits))
+            hits, ignored = _hits(of_class, objects[objects.classes == number], overlap)
+            parts[number].append((np.full(len(of_class), image), of_class.scores, hits, ignored))
     return [_joined(of_images, labels[number]) for number, of_images in parts.items()]
 
 
-def _joined(parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]], labels: np.ndarray) -> ClassMatches:
-    """The (image, score, hit) of several images as one."""
+def _joined(parts: list[tuple[np.ndarray, ...]], labels: np.ndarray) -> ClassMatches:
+    """The (image, score, hit, ignored) of several images as one."""
     if not parts:
         return ClassMatches(np.zeros(0, int), np.zeros(0), np.zeros((0, len(OVERLAP_THRESHOLDS)), bool), labels)
-    image, score, hit = map(np.concatenate, zip(*parts))
+    image, score, hit, ignored = map(np.concatenate, zip(*parts))
     order = np.argsort(-score, kind="stable")
-    return ClassMatches(image[order], score[order], hit[order], labels)
+    return ClassMatches(image[order], score[order], hit[order], labels, ignored[order] if ignored.any() else None)
 
 
-def _hits(candidates: Instances, labelled: Instances, overlap: Overlap) -> np.ndarray:
-    """Whether each candidate, best first, takes a labelled object, at each of OVERLAP_THRESHOLDS: bool [n, 10]."""
+def _hits(candidates: Instances, labelled: Instances, overlap: Overlap) -> tuple[np.ndarray, np.ndarray]:
+    """Whether each candidate, best first, takes a labelled object, or else finds one that does not count.
+
+    At each of OVERLAP_THRESHOLDS: two of bool [n, 10].
+    """
     hits = np.zeros((len(candidates), len(OVERLAP_THRESHOLDS)), bool)
+    ignored = hits.copy()
     if not len(labelled):
-        return hits
-    overlaps = overlap(candidates, labelled)
-    free = np.ones((len(OVERLAP_THRESHOLDS), len(labelled)), bool)
+        return hits, ignored
+    overlaps, counts = overlap(candidates, labelled), ~is_ignored(labelled)
+    if not counts.all():
+        ignored = overlaps[:, ~counts].max(axis=1)[:, None] >= OVERLAP_THRESHOLDS
+        overlaps = overlaps[:, counts]
+    if not counts.any():
+        return hits, ignored
+    free = np.ones((len(OVERLAP_THRESHOLDS), counts.sum()), bool)
     for row in np.flatnonzero(overlaps.max(axis=1) >= OVERLAP_THRESHOLDS[0]):
         available = np.where(free & (overlaps[row] >= OVERLAP_THRESHOLDS[:, None]), overlaps[row], -1)
         # Of equal overlaps the last label is taken, as in COCO's own code.
         best = available.shape[1] - 1 - available[:, ::-1].argmax(axis=1)
         hits[row] = available[np.arange(len(best)), best] >= 0
         free[hits[row], best[hits[row]]] = False
-    return hits
+    return hits, ignored & ~hits

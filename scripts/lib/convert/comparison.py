@@ -8,8 +8,10 @@ import numpy as np
 
 from lib import tasks
 from lib.accuracy.inference import onnx_runner, over_images
+from lib.accuracy.likeness import ImageLikeness, image_likeness
 from lib.accuracy.matching import SURE, found_again
 from lib.data.images import read_image
+from lib.data.imgsz import ImageSize
 from lib.data.input_form import InputForm
 from lib.data.letterbox import letterbox
 from lib.detector.instances import Instances, nothing
@@ -21,13 +23,13 @@ from lib.step.files import require
 
 @dataclass(frozen=True)
 class ImageComparison:
-    """One image through both models."""
+    """One image through both models. There are no instances where nothing decodes the outputs."""
 
     path: Path
     size: tuple[int, int]  # width and height
-    fp32: Instances
-    int8: Instances
-    cosines: tuple[float, ...]  # of each raw output in INT8 to that in FP32
+    fp32: Instances | None
+    int8: Instances | None
+    likeness: tuple[ImageLikeness, ...]  # of each raw output in INT8 to that in FP32
 
 
 @dataclass(frozen=True)
@@ -41,28 +43,25 @@ class Int8Agreement:
 
 
 def compare_precisions(
-    onnx: Path, session: Session, outputs: OutputSpec, form: InputForm, images: list[Path]
+    onnx: Path, session: Session, imgsz: ImageSize, outputs: OutputSpec | None, form: InputForm, images: list[Path]
 ) -> list[ImageComparison]:
     """Each image, in `form`, through the ONNX in FP32 and through the session's simulator."""
     runners = partial(_runners, onnx, session)
-    return over_images(runners, partial(_compare, outputs, form), images, 1, "FP32 and INT8")
+    return over_images(runners, partial(_compare, imgsz, outputs, form), images, 1, "FP32 and INT8")
 
 
 def _runners(onnx: Path, session: Session) -> tuple:
     return onnx_runner(onnx), session.simulate()
 
 
-def _compare(outputs: OutputSpec, form: InputForm, runners: tuple, path: Path) -> ImageComparison:
-    fitted, fit = letterbox(read_image(path), outputs.imgsz, form)
+def _compare(
+    imgsz: ImageSize, outputs: OutputSpec | None, form: InputForm, runners: tuple, path: Path
+) -> ImageComparison:
+    fitted, fit = letterbox(read_image(path), imgsz, form)
     raw = [run(fitted) for run in runners]
-    fp32, int8 = (tasks.get(outputs.task).instances(outputs, of_model, fit) for of_model in raw)
-    return ImageComparison(path, fit.source, fp32, int8, tuple(_cosine(*pair) for pair in zip(*raw, strict=True)))
-
-
-def _cosine(first: np.ndarray, second: np.ndarray) -> float:
-    """Cosine of the angle between two outputs as vectors."""
-    a, b = (output.ravel().astype(np.float64) for output in (first, second))
-    return float(a @ b / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-12))
+    instances = (tasks.get(outputs.task).instances(outputs, of_model, fit) if outputs else None for of_model in raw)
+    likeness = tuple(image_likeness(*pair) for pair in zip(*raw, strict=True))
+    return ImageComparison(path, fit.source, *instances, likeness)
 
 
 def int8_agreement(comparisons: list[ImageComparison], task: str) -> Int8Agreement:

@@ -8,15 +8,22 @@ import onnx
 
 from lib.convert.comparison import ImageComparison, compare_precisions
 from lib.data.images import read_fitted
+from lib.detector.head import AS_IS, HEADS, SPLIT
 from lib.detector.output_spec import OutputSpec
+from lib.graph import families
 from lib.graph.input_form import input_form_of
-from lib.graph.onnx_file import save
+from lib.graph.onnx_file import load, save
 from lib.graph.output_spec import class_names, output_spec_of
+from lib.graph.surgery.as_is import is_as_is
+from lib.graph.surgery.fixed_size import demand_strides
+from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.pipeline import MEASURED, PROVEN, adapt, adapted_spec
+from lib.graph.surgery.proof import input_size
 from lib.graph.surgery.simplify import simplify
 from lib.npu import toolkit
 from lib.npu.build import Build
 from lib.npu.verdict import Verdict, verdict
+from lib.step.errors import Incomplete, UserError
 
 
 @dataclass(frozen=True)
@@ -24,7 +31,7 @@ class Request:
     """What to convert, with what images, and for what board."""
 
     model: onnx.ModelProto  # of one fixed size; as exported, or with `head` from an earlier surgery
-    head: str
+    head: str | None  # None: what suits the model, `split` for a detector of a known family, else `as_is`
     calibration: tuple[Path, ...]  # files of the model's size, in the form of its input
     compared: tuple[Path, ...] = ()  # images of any size to compare INT8 with FP32 on
     proven_on_noise: bool = False  # alone; else on images of the calibration too
@@ -39,7 +46,9 @@ class Adapted:
     """A model after surgery, in FP32."""
 
     onnx: Path
-    outputs: OutputSpec
+    head: str
+    stranger: str | None  # why it is none of a known family, where the head was left open and is `as_is` for that
+    outputs: OutputSpec | None  # None: nothing decodes them
     classes: list[str]
     passes: list[str]  # of surgery, by name
 
@@ -59,7 +68,7 @@ def convert(request: Request, folder: Path, when_adapted: Callable[[Adapted], No
     """Make adapted.onnx and model.rknn in `folder`.
 
     `when_adapted` is called between surgery and the build, which may take minutes. Raises UserError for a model that
-    is no detector or that surgery changes, ToolkitError when the toolkit refuses it.
+    cannot have the head that is asked for or that surgery changes, ToolkitError when the toolkit refuses it.
     """
     adapted = _adapt(request, folder / "adapted.onnx")
     if when_adapted:
@@ -68,9 +77,9 @@ def convert(request: Request, folder: Path, when_adapted: Callable[[Adapted], No
     form, calibration = input_form_of(request.model), list(request.calibration)
     with toolkit.quantized(adapted.onnx, calibration, request.platform, request.algorithm, form) as session:
         build = session.export(rknn)
-        judged = verdict(build, request.cma_mb)
-        images = list(request.compared)
-        comparisons = compare_precisions(adapted.onnx, session, adapted.outputs, form, images) if images else []
+        judged = verdict(build, request.cma_mb, adapted.head)
+        images, size, outputs = list(request.compared), input_size(load(adapted.onnx)), adapted.outputs
+        comparisons = compare_precisions(adapted.onnx, session, size, outputs, form, images) if images else []
     return Conversion(adapted, rknn, build, judged, comparisons)
 
 
@@ -82,7 +91,26 @@ def _adapt(request: Request, path: Path) -> Adapted:
     # A model that went through surgery already was simplified before it, and is left alone.
     if adapted_spec(model) is None:
         model, _ = simplify(model, images[:PROVEN], request.seed)
-    model, record = adapt(model, request.head, images, request.seed)
+    head, stranger = (request.head, None) if request.head else _suitable_head(model)
+    if head in HEADS:
+        demand_strides(input_size(model))
+    model, record = adapt(model, head, images, request.seed)
     save(model, path)
     passes = [differences["pass"] for differences in record["passes"]]
-    return Adapted(path, output_spec_of(model), class_names(model), passes)
+    if is_as_is(model):
+        return Adapted(path, head, stranger, None, [], passes)
+    return Adapted(path, head, stranger, output_spec_of(model), class_names(model), passes)
+
+
+def _suitable_head(model: onnx.ModelProto) -> tuple[str, str | None]:
+    """The head for a simplified model, and for `as_is` why it is of no known family."""
+    if spec := adapted_spec(model):
+        return spec.head, None
+    try:
+        families.recognize(Graph(model))
+        demand_strides(input_size(model))
+    except Incomplete as error:
+        raise Incomplete(f"{error}; or convert it with --head {AS_IS}") from None
+    except UserError as error:
+        return AS_IS, str(error)
+    return SPLIT, None

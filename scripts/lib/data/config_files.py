@@ -6,15 +6,23 @@ from pathlib import Path
 from lib.data.sources import DRAWN, is_url
 from lib.step.errors import UserError
 
+DATASET_PATHS = {"yaml", "coco", "voc", "obj_data", "images"}
+DATASET_KINDS = {"archive", "yaml", "coco", "voc", "obj_data"}  # keys that name a data set
+DATASET_OWN = {"name", "names", "sha256", "images", "calibration"}  # keys that say more of it
+
 
 def with_files_found(config: dict, home: Path) -> dict:
     """A copy of the config in which each path is as it is, or, where only the folder `home` holds it, below that one.
 
-    Raises UserError, with all of them, when a file of class names or of measured times is in neither. Snakemake takes
-    outputs whose input is missing as they are, and runs nothing.
+    Raises UserError, with all of them, when a file that the run needs is in neither. Snakemake takes outputs whose
+    input is missing as they are, and runs nothing.
     """
     config = copy.deepcopy(config)
-    missing = []
+    missing = _datasets_located(config["dataset"], home)
+    swept = config.get("sweep", {}).get("model", config["models"])
+    for name in config["models"].keys() & set(swept):
+        for key in ("weights", "cfg"):
+            missing += _none_here(config["models"][name], key, f"models.{name}", home)
     for block in (config["dataset"], *config["models"].values()):
         for key in {"archive", "weights", "cfg", "onnx"} & block.keys():
             block[key] = [
@@ -33,6 +41,71 @@ def with_files_found(config: dict, home: Path) -> dict:
     if missing:
         raise UserError("\n".join(["the config is not usable:", *(f"  {problem}" for problem in missing)]))
     return config
+
+
+def _datasets_located(dataset: dict, home: Path) -> list[str]:
+    """Locate the paths of `dataset` and its `calibration`, in place; a sentence for each that is nowhere."""
+    missing = []
+    for where, block in (("dataset", dataset), ("dataset.calibration", dataset.get("calibration") or {})):
+        missing += _none_here(block, "archive", where, home)
+        if where != "dataset" and "archive" in block:
+            block["archive"] = [source if is_url(source) else located(source, home) for source in block["archive"]]
+        # Beside `archive` they lie inside it.
+        for key in DATASET_PATHS & block.keys() if "archive" not in block else ():
+            if block[key] and not is_url(block[key]):
+                block[key] = located(block[key], home)
+                if not Path(block[key]).expanduser().exists():
+                    missing.append(f"{where}.{key}: there is no file or folder {block[key]}")
+    return missing
+
+
+def _none_here(block: dict, key: str, where: str, home: Path) -> list[str]:
+    """A sentence when none of the sources under a key can be tried: no URL, and no path that is here."""
+    sources = block.get(key) or []
+    if not sources or any(
+        is_url(source) or source == DRAWN or Path(located(source, home)).expanduser().exists() for source in sources
+    ):
+        return []
+    return [f"{where}.{key}: there is no file or folder {' or '.join(sources)}"]
+
+
+def own_dataset(given: dict, layers: list[dict]) -> dict:
+    """The block `dataset` of a merged config without what belongs to another data set than the last one named.
+
+    `layers` are the config files' contents in the order in which they are laid over each other; what `given` has
+    besides is of the command line. A data set that a file of its own describes (`yaml`, …) has names, checksum and
+    archive of its own; one that `archive` names is laid over the names and the checksum below it, as ever.
+    """
+    merged, blocks = given.get("dataset"), [layer.get("dataset") for layer in layers]
+    if not isinstance(merged, dict):
+        return given
+    below = {}
+    for block in blocks:
+        below |= block if isinstance(block, dict) else {}
+    last = {key: value for key, value in merged.items() if key not in below or below[key] != value}
+    for block in [last, *reversed(blocks)]:
+        named = DATASET_KINDS & block.keys() if isinstance(block, dict) else set()
+        if block is not last and isinstance(block, dict):
+            last = block | last
+        if named:
+            other = (DATASET_KINDS | DATASET_OWN) - last.keys() if named != {"archive"} else DATASET_KINDS - {*named}
+            return given | {"dataset": {key: value for key, value in merged.items() if key not in other}}
+    return given
+
+
+def dataset_sources(dataset: dict) -> list[str]:
+    """Where a data set comes from, given its block in the config; not what lies inside its archive."""
+    blocks = [dataset, dataset.get("calibration") or {}]
+    sources = [source for block in blocks for source in block.get("archive") or []]
+    for block in blocks:
+        sources += [block[key] for key in sorted(DATASET_PATHS & block.keys()) if "archive" not in block]
+        sources += [block["names"]] if isinstance(block.get("names"), str) else []
+    return sources
+
+
+def has_parts(dataset: dict) -> bool:
+    """Whether a data set may come in parts, or with calibration images of its own, so that the pool is drawn early."""
+    return dataset.keys() & {"yaml", "voc", "obj_data", "calibration"} != set()
 
 
 def located(path: str, home: Path) -> str:

@@ -1,25 +1,31 @@
-"""Data sets in Ultralytics' layout: `images/…/NAME.jpg` beside `labels/…/NAME.txt`, one `class cx cy w h` per line.
+"""Data sets, copied into one flat folder: labels in Ultralytics' layout, one `class cx cy w h` per line.
 
-Here they are kept flat: `DATASET/images/NAME.jpg`, `DATASET/labels/NAME.txt` (empty for a background image).
+They are kept: `DATASET/images/NAME.jpg`, `DATASET/labels/NAME.txt` (empty for a background image).
 Layout: https://docs.ultralytics.com/datasets/detect/
 """
 
+import os
+import re
 import shutil
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from lib.data.image_paths import IMAGES, image_paths
-from lib.data.images import damaged
-from lib.data.manifest import write_manifest
+from lib.data.formats.source import Boxes, Item, Source
+from lib.data.image_paths import IMAGES
+from lib.data.images import damaged, image_size
+from lib.data.manifest import same_files, write_manifest
 from lib.step.errors import UserError
+from lib.step.files import read_text
 
 # JPEG and PNG are compressed already and labels shrink some ten times: no data set of images unpacks to so many times
 # its zip.
 MOST_UNPACKED = 50
 FOR_A_DETECTOR = "for a detector, keep the first five numbers of every line"
+TEXTS = (".txt", ".yaml", ".yml", ".json", ".xml", ".data", ".names")  # labels, and what describes a data set
 SHOWN = 20  # bad images in a message
 
 
@@ -32,13 +38,8 @@ def unpack(archive: Path, folder: Path) -> None:
     try:
         with zipfile.ZipFile(archive) as file:
             for member in file.infolist():
-                name = PurePosixPath(member.filename.replace("\\", "/"))
-                is_link = (member.external_attr >> 16) & 0o170000 == 0o120000
-                if name.is_absolute() or ".." in name.parts or ":" in name.parts[0] or is_link:
-                    raise UserError(
-                        f"archive {archive} is refused: its member '{member.filename}' would leave the folder"
-                    )
-            wanted = [member for member in file.infolist() if _is_data(PurePosixPath(member.filename))]
+                demand_inside(archive, member)
+            wanted = [member for member in file.infolist() if is_data(PurePosixPath(member.filename))]
             size, free = sum(member.file_size for member in wanted), shutil.disk_usage(folder.parent).free
             times = size / archive.stat().st_size
             if times > MOST_UNPACKED:
@@ -65,6 +66,7 @@ class CheckedLabel(NamedTuple):
     duplicates: int = 0  # labels that are there more than once, beyond the first; not among the objects
     keypoints: int = 0  # how many of the polygons may as well be a box and the keypoints in it, a label for pose
     lengths: frozenset[int] = frozenset()  # how many numbers a polygon's line has
+    ignored: int = 0  # labels of crowds and difficult objects, which do not count; not among the objects
 
 
 class Gathered(NamedTuple):
@@ -77,80 +79,126 @@ class Gathered(NamedTuple):
     duplicates: int  # as in CheckedLabel
     orphans: tuple[str, ...]  # files that are the label of no image
     others: tuple[str, ...]  # files beside the images that are none
+    ignored: int = 0  # as in CheckedLabel
+    cut: int = 0  # boxes that reached beyond their image
+    empty: tuple[str, ...] = ()  # boxes without area, which are left out: image and class of each
+    copies: tuple[tuple[str, ...], ...] = ()  # names of images that are the same file
 
 
-def _is_data(path: PurePosixPath) -> bool:
+def demand_inside(archive: Path, member: zipfile.ZipInfo) -> None:
+    """Raise UserError when a zip's member would be unpacked somewhere else than in the folder it is unpacked in."""
+    name = PurePosixPath(member.filename.replace("\\", "/"))
+    is_link = (member.external_attr >> 16) & 0o170000 == 0o120000
+    if name.is_absolute() or ".." in name.parts or ":" in name.parts[0] or is_link:
+        raise UserError(f"archive {archive} is refused: its member '{member.filename}' would leave the folder")
+
+
+def is_data(path: PurePosixPath) -> bool:
+    """Whether a zip's member is an image, or a text that labels or describes images."""
     # What macOS adds to a zip has the names of images and is none.
-    return path.suffix.lower() in (*IMAGES, ".txt") and path.name[0] != "." and path.parts[0] != "__MACOSX"
+    return path.suffix.lower() in (*IMAGES, *TEXTS) and path.name[0] != "." and path.parts[0] != "__MACOSX"
 
 
 def gather(
-    source: Path,
+    source: Source,
     image_folder: Path,
     label_folder: Path,
     check_label: Callable[[Path], CheckedLabel],
     workers: int = 1,
     watch=iter,
 ) -> Gathered:
-    """Copy the images and labels below `source` into two new flat folders, each image decoded, each label checked.
+    """Copy the images and labels of `source` into two new flat folders, each image decoded, each label checked.
 
     `check_label` is the task's; `watch` wraps the iteration over the images (a progress bar); `workers` decode at a
-    time. Raises UserError when there is no `images` folder or it is empty, two images share a name, images do not
-    decode (all of them named), or a label is broken.
+    time. Raises UserError when two images share a name, images do not decode (all of them named), a label is broken, or
+    there is no box at all.
     """
-    source_images = _images_folder(source)
-    source_labels = source_images.parent / "labels"
-    files = [path for path in sorted(source_images.rglob("*")) if path.name[0] != "." and not path.is_dir()]
-    images = _images_by_name(source_images, files)
-    _require_whole(list(images.values()), workers, watch)
+    items = flat_names(source)
+    _require_whole([item.image for item in items.values()], workers, watch)
     image_folder.mkdir()
     label_folder.mkdir()
-    checked = []
-    for stem, image in images.items():
-        label = source_labels / image.relative_to(source_images).with_suffix(".txt")
-        checked.append(check_label(label) if label.exists() else CheckedLabel(0, 0, ""))
-        shutil.copyfile(image, image_folder / image.name)
-        _keep_label(label, checked[-1], label_folder / f"{stem}.txt")
-    _refuse_keypoints(checked, source_labels)
+    checked, cut, empty = [], 0, []
+    for name, item in items.items():
+        target = label_folder / f"{Path(name).stem}.txt"
+        shutil.copyfile(item.image, image_folder / name)
+        if isinstance(item.label, Boxes):
+            label = item.label.text(item.image, image_size(item.image))
+            target.write_text(label.text, encoding="utf-8")
+            cut += label.cut
+            empty += [f"{item.image.name} ({source.names[kind] if source.names else kind})" for kind in label.empty]
+            checked.append(check_label(target))
+        elif item.label is None:
+            checked.append(CheckedLabel(0, 0, ""))
+        elif source.numbers is None:
+            checked.append(check_label(item.label))
+            shutil.copyfile(item.label, target)
+        else:
+            checked.append(_renumbered(item.label, source.numbers, target, check_label))
+        if checked[-1].text is not None:
+            target.write_text(checked[-1].text, encoding="utf-8")
+    _refuse_keypoints(checked, source.labels or source.place)
     for folder in (image_folder, label_folder):
         write_manifest(folder)
     objects = sum(label.objects for label in checked)
     if not objects:
-        raise UserError(
-            f"no image below {source_images} has a label with a box; labels lie in {source_labels} and are named as "
-            "the images are"
-        )
-    beside = (path for path in sorted(source_labels.rglob("*")) if path.is_file() and path.name[0] != ".")
-    taken = set(images.values())
+        where = f"labels lie in {source.labels} and are named as the images are" if source.labels else "look at it"
+        raise UserError(f"no image below {source.place} has a label with a box; {where}")
     return Gathered(
-        images=len(images),
+        images=len(items),
         background=sum(not label.objects for label in checked),
         objects=objects,
         polygons=sum(label.polygons for label in checked),
         duplicates=sum(label.duplicates for label in checked),
-        orphans=tuple(path.name for path in beside if path.suffix != ".txt" or path.stem not in images),
-        others=tuple(path.name for path in files if path not in taken),
+        orphans=source.orphans,
+        others=source.others,
+        ignored=sum(label.ignored for label in checked),
+        cut=cut,
+        empty=tuple(empty),
+        copies=tuple(map(tuple, same_files(image_folder))),
     )
 
 
-def _images_by_name(folder: Path, files: list[Path]) -> dict[str, Path]:
-    """The images among the `files` of a folder by their names without the ending, in the order of their paths.
+def flat_names(source: Source) -> dict[str, Item]:
+    """The images of a data set by the names that they are kept under, in the order of the data set.
 
-    Raises UserError when there is none, or one of them cannot be copied under its name.
+    Where several in different folders have one name, their folders are put before it, if `source.renames`. Raises
+    UserError when two cannot be told apart so, or a name cannot be kept.
     """
-    paths = image_paths(folder)
-    if not paths:
-        raise UserError(f"{folder} holds no image (jpg, jpeg, png)")
-    if lost := [path for path in files if not path.exists()]:
-        raise UserError(f"{len(lost)} images are broken links, the first {lost[0]}; repair or remove them")
-    if odd := [path for path in paths if not path.name.isprintable()]:
+    if odd := [item.image for item in source.items if not item.image.name.isprintable()]:
         raise UserError(f"the name {str(odd[0])!r} holds a character that cannot be printed; rename the file")
-    images = {}
-    for path in paths:
-        if path.stem in images:
-            raise UserError(f"two images are called '{path.stem}': {images[path.stem]} and {path}; rename one")
-        images[path.stem] = path
-    return images
+    times = Counter(item.image.stem for item in source.items)
+    items, stems = {}, {}
+    repeated = [item.image for item in source.items if times[item.image.stem] > 1] if source.renames else []
+    root = Path(os.path.commonpath([path.parent for path in repeated])) if repeated else None
+    for item in source.items:
+        name = item.image.name
+        if source.renames and times[item.image.stem] > 1:
+            name = "-".join(item.image.relative_to(root).parts)
+        stem = Path(name).stem
+        if stem in stems:
+            raise UserError(f"two images are called '{stem}': {stems[stem]} and {item.image}; rename one")
+        stems[stem] = item.image
+        items[name] = item
+    return items
+
+
+def _renumbered(
+    label: Path, numbers: dict[int, int], target: Path, check_label: Callable[[Path], CheckedLabel]
+) -> CheckedLabel:
+    """Write a label with its classes numbered anew to `target`, and check it. Raises as `check_label` does."""
+    lines = []
+    for number, line in enumerate(read_text(label).splitlines(), start=1):
+        words = line.split()
+        if words:
+            kind = int(float(words[0])) if re.fullmatch(r"\d+(\.0*)?", words[0], re.ASCII) else None
+            if kind not in numbers:
+                raise UserError(f"label {label}, line {number} ('{line.strip()[:60]}'): no name has class {words[0]}")
+            lines.append(" ".join([str(numbers[kind]), *words[1:]]) + "\n")
+    target.write_text("".join(lines), encoding="utf-8")
+    try:
+        return check_label(target)
+    except UserError as error:
+        raise UserError(str(error).replace(str(target), str(label))) from None
 
 
 def _require_whole(images: list[Path], workers: int, watch) -> None:
@@ -175,25 +223,3 @@ def _refuse_keypoints(checked: list[CheckedLabel], folder: Path) -> None:
         raise UserError(
             f"the labels in {folder}, of {max(lengths)} numbers, are a box and keypoints, for pose; {FOR_A_DETECTOR}"
         )
-
-
-def _keep_label(label: Path, checked: CheckedLabel, target: Path) -> None:
-    if checked.text is None:
-        shutil.copyfile(label, target)
-    else:
-        target.write_text(checked.text, encoding="utf-8")
-
-
-def _images_folder(source: Path) -> Path:
-    if (source / "images").is_dir():
-        return source / "images"
-    folders = sorted(path for path in source.rglob("images") if path.is_dir())
-    folders = [folder for folder in folders if not any(other in folder.parents for other in folders)]
-    if not folders:
-        raise UserError(f"{source} holds no folder 'images'; the layout is images/NAME.jpg beside labels/NAME.txt")
-    if len(folders) > 1:
-        parents = ", ".join(str(folder.parent.relative_to(source)) for folder in folders)
-        raise UserError(
-            f"{source} holds several folders 'images', in {parents}; name the folder of one in dataset.archive"
-        )
-    return folders[0]

@@ -30,6 +30,13 @@ def read_image(path) -> np.ndarray:
     return np.ascontiguousarray(image[:, :, ::-1])
 
 
+def image_size(path: Path) -> tuple[int, int]:
+    """Width and height of an image file, turned as its EXIF says; its pixels are not decoded."""
+    with Image.open(path) as image:
+        quarter = image.getexif().get(ORIENTATION) in range(5, 9)
+        return image.size[::-1] if quarter else image.size
+
+
 def read_fitted(path, depth: int) -> np.ndarray:
     """An image that `write_image` wrote of `depth` channels, uint8 [height, width, depth] in their order."""
     return np.ascontiguousarray(read_image(path)[:, :, :depth])
@@ -56,6 +63,8 @@ def damage(path: Path) -> str | None:
     try:
         with Image.open(io.BytesIO(content)) as image:
             image.load()
+            if getattr(image, "is_animated", False) and image.format != "MPO":
+                return f"an animated {image.format}; save one of its frames"
             turned = image.getexif().get(ORIENTATION) in range(2, 9)
             if turned and image.format not in TURNED:
                 return f"{image.format} that its EXIF turns, which is not done for {image.format}; save it upright"

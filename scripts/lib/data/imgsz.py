@@ -33,30 +33,37 @@ class ImageSize(NamedTuple):
     def from_json(cls, value, where) -> "ImageSize":
         """The size that `to_json` wrote. Raises UserError, which names `where`, when it is none."""
         try:
-            return parse_imgsz(value)
+            return parse_imgsz(value, multiples_of=1)
         except UserError as error:
             raise UserError(f"{where}: {error}") from None
 
 
-def parse_imgsz(text) -> ImageSize:
+def parse_imgsz(text, multiples_of: int = STRIDE) -> ImageSize:
     """`"416x256"` (width x height) or `320` as an ImageSize.
 
-    Raises UserError when it is not of that form, no multiple of 32, or absurdly large.
+    Raises UserError when it is not of that form, no multiple of so many pixels (a detector's coarsest stride), or
+    absurdly large.
     """
     match = re.fullmatch(r"([1-9]\d*)(?:x([1-9]\d*))?", str(text))
     if not match:
         raise UserError(f"image size '{text}' is not understood; write WIDTHxHEIGHT (416x256) or one number (320)")
     width = int(match[1])
     height = int(match[2] or match[1])
-    if width % STRIDE or height % STRIDE or max(width, height) > LARGEST:
-        near = ImageSize(*(min(max(STRIDE, round(v / STRIDE) * STRIDE), LARGEST) for v in (width, height)))
-        raise UserError(f"image size '{text}' must be multiples of {STRIDE} up to {LARGEST}; the nearest is {near}")
+    unit = multiples_of
+    if width % unit or height % unit or max(width, height) > LARGEST:
+        near = ImageSize(*(min(max(unit, round(v / unit) * unit), LARGEST) for v in (width, height)))
+        raise UserError(f"image size '{text}' must be multiples of {unit} up to {LARGEST}; the nearest is {near}")
     return ImageSize(width, height)
 
 
-def imgsz_argument(text: str) -> ImageSize:
+def imgsz_argument(text: str, multiples_of: int = STRIDE) -> ImageSize:
     """`parse_imgsz` as an argparse type."""
     try:
-        return parse_imgsz(text)
+        return parse_imgsz(text, multiples_of)
     except UserError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def any_imgsz_argument(text: str) -> ImageSize:
+    """An argparse type for sizes that a model of no known family may have too."""
+    return imgsz_argument(text, multiples_of=1)

@@ -24,6 +24,22 @@ def has_manifest(folder: Path) -> bool:
     return (folder / MANIFEST).is_file()
 
 
+def read_manifest(folder: Path) -> dict[str, str]:
+    """The checksum of each file, by its name, as `write_manifest` left them; of none where it left nothing."""
+    if not has_manifest(folder):
+        return {}
+    lines = (folder / MANIFEST).read_text().splitlines()
+    return dict(line.split("  ", 1)[::-1] for line in lines if "  " in line)
+
+
+def same_files(folder: Path) -> list[list[str]]:
+    """Names of files that hold the same bytes, as `write_manifest` saw them: a list for each such file, sorted."""
+    names = {}
+    for name, checksum in sorted(read_manifest(folder).items()):
+        names.setdefault(checksum, []).append(name)
+    return [alike for alike in names.values() if len(alike) > 1]
+
+
 def check_manifest(folder: Path, names: list[str] | None = None) -> None:
     """Raises UserError when files of `folder` are missing, new, or not as they were (`names`: only these are read).
 
@@ -31,8 +47,7 @@ def check_manifest(folder: Path, names: list[str] | None = None) -> None:
     """
     if not has_manifest(folder):
         return
-    path = folder / MANIFEST
-    kept = dict(line.split("  ", 1)[::-1] for line in path.read_text().splitlines() if "  " in line)
+    kept = read_manifest(folder)
     here = {path.name for path in folder.iterdir() if path.name[0] != "."}
     both = sorted(here & kept.keys() if names is None else here & kept.keys() & set(names))
     wrong = {

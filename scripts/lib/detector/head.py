@@ -6,6 +6,7 @@ Shapes are [batch, channel, height, width]; C classes, N predictions, which the 
   selected  [1, K, 6]         x1, y1, x2, y2 in input pixels, score, class: the K best predictions of a one-to-one head
   single    [1, 4+C, N, 1]    cx, cy, w, h divided by width and height, limited to 0..1; scores after sigmoid
   split     the family's maps, lib.detector.families, with scores after sigmoid
+  as_is     whatever the graph gives; nothing here decodes it
 
 One-to-one head: YOLOv10, Wang et al. 2024, https://arxiv.org/abs/2405.14458, section 3.1: trained to predict each
 object once, so its predictions need no NMS.
@@ -16,8 +17,11 @@ import numpy as np
 from lib.data.imgsz import ImageSize
 from lib.step.errors import UserError
 
-EXPORTED, SELECTED, SINGLE, SPLIT = "exported", "selected", "single", "split"
+EXPORTED, SELECTED, SINGLE, SPLIT, AS_IS = "exported", "selected", "single", "split", "as_is"
+# The heads of a detector: their outputs become detections, so that they have a mAP, a decoder in C and a bundle.
 HEADS = (SINGLE, SPLIT)
+# All that surgery gives a graph. In place of detections the others have the likeness of their outputs to FP32.
+ALL_HEADS = (*HEADS, AS_IS)
 BOX = 4  # quantities of a box
 
 

@@ -4,6 +4,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+# The extra of labels that do not count, uint8 [n]: 0 for one that does, else which rule it is ignored by.
+IGNORED = "ignored"
+IGNORED_DIFFICULT = 1  # Pascal VOC: a detection that overlaps it as it would have to, to find it
+IGNORED_CROWD = 2  # COCO: a detection that lies so far inside it
+
 
 @dataclass(frozen=True)
 class Instances:

@@ -1,9 +1,9 @@
 """Which form a model's images are given in: as the user, the file, or its makers say, in this order; or the default."""
 
 import onnx
-import onnxslim
 
-from lib.data.input_form import InputForm
+from lib.data.input_form import METADATA_KEY, InputForm
+from lib.detector.output_spec import OutputSpec
 from lib.graph import families
 from lib.graph.input_form import default_form, set_input_form
 from lib.graph.onnx_file import metadata
@@ -32,6 +32,14 @@ def settle_input_form(model: onnx.ModelProto, given: dict) -> tuple[InputForm, s
     return form, origin
 
 
+def is_from_elsewhere(model: onnx.ModelProto) -> bool:
+    """Whether it is open how images are given to an exported model: nobody of the house, nor Ultralytics, made it."""
+    entries = metadata(model)
+    if OutputSpec.from_metadata(entries):
+        return False  # Darknet's, or after surgery, whose export was looked at
+    return METADATA_KEY in entries or entries.get("author") != "Ultralytics"
+
+
 def recognized(model: onnx.ModelProto) -> OutputForm:
     """The form of an exported model's outputs, found in the graph as it is or after simplification.
 
@@ -40,6 +48,9 @@ def recognized(model: onnx.ModelProto) -> OutputForm:
     try:
         return families.recognize(Graph(model))
     except UserError as error:
+        # Imported here: it takes seconds, and most models are recognized without it.
+        import onnxslim
+
         copy = onnx.ModelProto()
         copy.CopyFrom(model)
         try:

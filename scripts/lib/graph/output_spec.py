@@ -5,12 +5,14 @@ from pathlib import Path
 
 import onnx
 
+from lib.detector.head import AS_IS
 from lib.detector.output_spec import OutputSpec
 from lib.graph.class_names import distinct_names
 from lib.graph.input_convention import recognized
 from lib.graph.onnx_file import load, metadata
+from lib.graph.surgery.as_is import is_as_is
 from lib.graph.surgery.output_form import OutputForm
-from lib.step.errors import UserError
+from lib.step.errors import Incomplete, UserError
 
 
 def output_form_of(model: onnx.ModelProto) -> OutputForm:
@@ -45,6 +47,20 @@ def detector_spec(path: Path, names: list[str]) -> OutputSpec:
     if replace(form, input=None) != OutputForm(form.spec):
         raise UserError("the model's outputs are neither as exported nor as surgery leaves them; give it surgery first")
     return form.spec
+
+
+def undecoded(path: Path) -> str | None:
+    """Why nothing decodes the outputs of the file `path`; None where something does, or would with what is missing."""
+    model = load(path)
+    if is_as_is(model):
+        return f"nothing decodes the head '{AS_IS}'"
+    try:
+        output_form_of(model)
+    except Incomplete:
+        return None
+    except UserError as error:
+        return f"no detector of a known family: {error}"
+    return None
 
 
 def class_names(model: onnx.ModelProto) -> list[str]:

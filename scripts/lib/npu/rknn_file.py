@@ -30,15 +30,21 @@ class RknnTensor(NamedTuple):
     """An input or output as the NPU holds it: `real = (stored - zero_point) * scale`.
 
     `shape` is logical, [batch, channel, height, width]; `native_shape` is NC1HWC2, [batch, C1, height, width, C2]. An
-    output that the CPU makes is NCHW, which is C2 = 1.
+    output that the CPU makes is NCHW, which is C2 = 1. A model left as it came may have outputs of any rank, and such
+    that are no integers of 8 bits: those (`float16`, say) are stored as they are, and `scale` is None.
     """
 
     name: str
     shape: tuple[int, ...]
     native_shape: tuple[int, ...]
     dtype: str
-    scale: float
-    zero_point: int
+    scale: float | None
+    zero_point: int | None
+
+    @property
+    def quantization(self) -> str:
+        """Scale and zero point in words; of an output in INT8 alone."""
+        return f"scale {self.scale:.6g} zero point {self.zero_point}"
 
 
 class RknnFile(NamedTuple):
@@ -120,9 +126,11 @@ def _tensor(table: Table, dtypes: dict) -> RknnTensor:
     native = _numbers(table, _TENSOR_NATIVE_SHAPE, "i")
     if native == shape:
         native = (*shape, 1)
-    (scale,), (zero_point,) = _numbers(table, _TENSOR_SCALE, "f"), _numbers(table, _TENSOR_ZERO_POINT, "i")
     expected, dtype = dtypes[name]
-    if shape != expected or len(native) != 5 or math.prod(native) < math.prod(shape) or not scale > 0:
+    scales, zero_points = _numbers(table, _TENSOR_SCALE, "f"), _numbers(table, _TENSOR_ZERO_POINT, "i")
+    (scale,), (zero_point,) = (scales, zero_points) if dtype == "int8" else ((None,), (None,))
+    sound = len(native) == len(shape) + 1 and math.prod(native) >= math.prod(shape) and (scale is None or scale > 0)
+    if shape != expected or not sound:
         raise ValueError(f"tensor '{name}' has shape {shape}, {native} in memory, and {expected} in its description")
     return RknnTensor(name, shape, native, dtype, scale, zero_point)
 

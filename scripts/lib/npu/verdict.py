@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal, NamedTuple
 
+from lib.detector.head import HEADS, SPLIT
 from lib.npu.build import Build
 from lib.npu.build_log import NPU, Operator
 from lib.npu.timing import Estimator, work_of
@@ -45,7 +46,9 @@ HARMLESS = (
     re.compile(r"Unkown op target: 0"),
 )
 REGISTER_LIMIT = re.compile(r"The bit width of field value exceeds the limit,.* limit: (0x\w+), value: (0x\w+)")
+# What to take in place of a model that is at fault: for a detector, and for a model that nothing here decodes.
 ELSEWHERE = "a smaller image size or the head 'split'"
+ELSEWHERE_AS_IS = "a smaller image size, or cut the graph off before them and compute what follows on the CPU"
 _INTEGERS = ("INT8", "INT16")
 
 # What the models are made of, built by today's toolkit, that people saw running on a board, and who said so.
@@ -88,7 +91,7 @@ class Finding(NamedTuple):
 
     result: str  # FAILS or UNSURE
     reason: str
-    advice: str
+    advice: str  # `{elsewhere}` in it is what to take in place of the model
     source: str
 
 
@@ -134,18 +137,23 @@ class Judgement(JsonRecord):
     costs: Costs
 
 
-def verdict(build: Build, cma_mb: int) -> Verdict:
-    """The verdict on a build for a board that has `cma_mb` MB (of 2^20 bytes) for contiguous buffers."""
+def verdict(build: Build, cma_mb: int, head: str = SPLIT) -> Verdict:
+    """The verdict on a build for a board that has `cma_mb` MB (of 2^20 bytes) for contiguous buffers.
+
+    With a `head` that is none of a detector's, no report of a detector that ran says anything of the model.
+    """
+    is_detector = head in HEADS
+    elsewhere = ELSEWHERE if is_detector else ELSEWHERE_AS_IS
     findings = [(finding, True) for rule in REPORTED_RULES if (finding := rule(build))]
     findings += [(finding, False) for rule in inferred_rules(cma_mb) if (finding := rule(build))]
     results = {finding.result for finding, _ in findings}
     result = next((candidate for candidate in (FAILS, UNSURE) if candidate in results), RUNS)
-    deciding = [pair for pair in findings if pair[0].result == result] or [_nothing_against(build)]
+    deciding = [pair for pair in findings if pair[0].result == result] or [_nothing_against(build, is_detector)]
     reported = any(reported for _, reported in deciding) and build.platform in LARGEST_REPORTED
     return Verdict(
         result,
         "; ".join(finding.reason for finding, _ in deciding),
-        "; ".join(dict.fromkeys(finding.advice for finding, _ in deciding)),
+        "; ".join(dict.fromkeys(finding.advice.replace("{elsewhere}", elsewhere) for finding, _ in deciding)),
         REPORTED if reported else INFERRED,
         "; ".join(finding.source for finding, _ in deciding),
     )
@@ -165,7 +173,7 @@ def reported_on_the_cpu(build: Build) -> Finding | None:
         return None
     types = sorted({operator.type for operator in refused})
     reason = f"{_listed(refused)} on the CPU, where the board's runtime has no such operator{_exceeded(build)}"
-    return Finding(FAILS, reason, f"take {ELSEWHERE}", ", ".join(REFUSED_ON_CPU[name] for name in types))
+    return Finding(FAILS, reason, "take {elsewhere}", ", ".join(REFUSED_ON_CPU[name] for name in types))
 
 
 def others_on_the_cpu(build: Build) -> Finding | None:
@@ -176,7 +184,7 @@ def others_on_the_cpu(build: Build) -> Finding | None:
     return Finding(
         FAILS,
         f"{_listed(others)} on the CPU, where the board takes nothing but input and output{_exceeded(build)}",
-        f"take {ELSEWHERE}",
+        "take {elsewhere}",
         "no report of this operator; others were all refused",
     )
 
@@ -227,7 +235,7 @@ def register_limit_alone(build: Build) -> Finding | None:
     return Finding(
         UNSURE,
         f"every operator is on the NPU{text}",
-        f"try it on the board, or take {ELSEWHERE}",
+        "try it on the board, or take {elsewhere}",
         "no report of such a model on the rv1106",
     )
 
@@ -247,6 +255,17 @@ def unknown_errors(build: Build) -> Finding | None:
     )
 
 
+def at_fault(build: Build) -> tuple[Operator, ...]:
+    """The operators for which a verdict is not `runs`, in the order of computation."""
+    return tuple(
+        operator
+        for operator in build.operators
+        if operator in build.cpu_operators
+        or (operator.is_end and operator.dtype == "INT16")
+        or (operator.target == NPU and operator.dtype not in _INTEGERS)
+    )
+
+
 REPORTED_RULES = (reported_on_the_cpu, int16_at_the_ends)
 
 
@@ -255,15 +274,15 @@ def inferred_rules(cma_mb: int) -> tuple[Rule, ...]:
     return others_on_the_cpu, partial(more_than_the_cma, cma_mb), not_integers, register_limit_alone, unknown_errors
 
 
-def _nothing_against(build: Build) -> tuple[Finding, bool]:
+def _nothing_against(build: Build, is_detector: bool) -> tuple[Finding, bool]:
     """The finding of a build that no other rule matches, and whether that is reported.
 
-    It is where a model of its operators was seen running, and one of its size, on its platform.
+    It is where a detector of its operators was seen running, and one of its size, on its platform.
     """
     reason = "every operator but input and output is on the NPU, and no error line is of a kind that is known to matter"
     types = {operator.type for operator in build.inner_operators}
-    in_int8 = all(operator.dtype == "INT8" for operator in build.operators)
-    seen = next(((name, source) for name, made_of, source in REPORTED_TO_RUN if in_int8 and types <= made_of), None)
+    comparable = is_detector and all(operator.dtype == "INT8" for operator in build.operators)
+    seen = next(((name, source) for name, made_of, source in REPORTED_TO_RUN if comparable and types <= made_of), None)
     if seen:
         reason += f"; {seen[0]}, which has the same operators, ran on a board"
     largest = LARGEST_REPORTED.get(build.platform)

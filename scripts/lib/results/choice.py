@@ -18,7 +18,10 @@ def best_first(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def recommended(table: pd.DataFrame):
-    """The label of the row to take: the first of `best_first` whose verdict is `runs`; None when there is none."""
+    """The label of the row to take: the first of `best_first` whose verdict is `runs`; None when there is none.
+
+    A row without a mAP comes behind all that have one.
+    """
     running = best_first(table[table.verdict == RUNS])
     return None if running.empty else running.index[0]
 
@@ -33,9 +36,13 @@ def indistinguishable_from(table: pd.DataFrame, resampled: dict, best) -> list:
     """Labels of the rows that run and that the images cannot tell apart from row `best`, fewest NPU cycles first.
 
     `resampled`: of each label the INT8 mAP50-95 of every resample, the same resamples for all rows (float [n]). Two
-    rows are told apart when the 95 % interval of their difference leaves out 0. `best` itself is not among the labels.
+    rows are told apart when the 95 % interval of their difference leaves out 0. `best` itself is not among the labels,
+    nor is a row without a mAP.
     """
-    others = table[(table.verdict == RUNS) & (table.index != best)].sort_values("npu_mcycles", kind="stable")
+    if pd.isna(table.map50_95_int8[best]):
+        return []
+    others = table[(table.verdict == RUNS) & (table.index != best) & table.map50_95_int8.notna()]
+    others = others.sort_values("npu_mcycles", kind="stable")
     labels = []
     for label in others.index:
         low, high = interval(resampled[best] - resampled[label])
@@ -48,9 +55,10 @@ def indistinguishable_from(table: pd.DataFrame, resampled: dict, best) -> list:
 def pareto_front(table: pd.DataFrame) -> list:
     """Labels of the rows that run and that no other running row beats, fewest NPU cycles first.
 
-    A row is beaten by one that is at least as good in INT8 mAP50-95 and in cycles and better in one of them.
+    Rows without a mAP are left out. A row is beaten by one that is at least as good in INT8 mAP50-95 and in cycles and
+    better in one of them.
     """
-    running = table[table.verdict == RUNS].sort_values(
+    running = table[(table.verdict == RUNS) & table.map50_95_int8.notna()].sort_values(
         ["npu_mcycles", "map50_95_int8"], ascending=[True, False], kind="stable"
     )
     # From few cycles to many: a row is on the front when it is better than all before it, or the like of the last.

@@ -73,6 +73,11 @@ def _text(name: str, label: str, meaning: str, value, **more) -> Column:
     return Column(name, label, meaning, None, value, is_text=True, **more)
 
 
+def _least_of_outputs(figure: Callable[[Any], float]) -> Callable[[Any], Any]:
+    """The value of a column that tells the least of a figure of `lib.accuracy.metrics.OutputLikeness`."""
+    return lambda row: min(map(figure, row.int8.outputs)) if row.int8.outputs else None
+
+
 def _at_largest(figure: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """The value of a column that tells a figure of the largest size, a `lib.convert.frontier.Candidate`."""
     return lambda row: figure(row.frontier.largest) if row.frontier.largest else None
@@ -88,12 +93,13 @@ COLUMNS = (
         "Image size",
         "width x height of the input in pixels; one number for a square",
         lambda row: row.variant.imgsz,
-        sort_key=lambda text: parse_imgsz(text).area,
+        sort_key=lambda text: parse_imgsz(text, multiples_of=1).area,
     ),
     _text(
         "head",
         "Head",
-        "`single`: one output with boxes and scores; `split`: raw maps for each stride, decoded on the CPU",
+        "`single`: one output with boxes and scores; `split`: raw maps for each stride, decoded on the CPU; `as_is`: "
+        "the model's own outputs, which nothing decodes",
         lambda row: row.variant.head,
     ),
     _text(
@@ -116,7 +122,7 @@ COLUMNS = (
         "the FP32 baseline: the exported ONNX, run by onnxruntime",
         MAP_DIGITS,
         lambda row: row.exported.map50_95,
-        note="All mAP and AP are 0 to 1.",
+        note="All mAP and AP are 0 to 1. Empty where nothing decodes the outputs, as all others are.",
     ),
     Column(
         "map50_fp32",
@@ -211,6 +217,26 @@ COLUMNS = (
     Column("ms_high", "Time ms, high", "upper limit of that estimate", 1, lambda row: row.costs.ms_high),
 )
 
+# Behind these, where nothing decodes the outputs of at least one variant (head `as_is`): in place of a mAP.
+LIKENESS_COLUMNS = (
+    Column(
+        "output_cosine",
+        "Cosine",
+        "cosine between an output in INT8 and in FP32, mean over the images; of several outputs the least",
+        MAP_DIGITS,
+        _least_of_outputs(attrgetter("cosine")),
+        note="Of the head `as_is` alone, which has no mAP.",
+    ),
+    Column(
+        "output_snr_db",
+        "Signal to noise dB",
+        "ratio of an output in FP32 to its error in INT8, in dB; of several outputs the least",
+        1,
+        _least_of_outputs(attrgetter("snr_db")),
+        note="Of the head `as_is` alone.",
+    ),
+)
+
 # Behind these, where `snakemake board` ran at least one variant.
 BOARD_COLUMNS = (
     Column(
@@ -246,9 +272,10 @@ BOARD_COLUMNS = (
 
 # The order in which the report shows the columns of the two lists above; those that are not named here come last.
 REPORT_ORDER = (
-    "model", "imgsz", "head", "algorithm", "max_images", "map50_95_int8", "map50_95_fp32", "retention", "retention_low",
-    "retention_high", "verdict", "npu_mcycles", "ms_low", "ms_high", "map50_95_board", "ms_board", "board",
-    "verdict_was", "map50_int8", "map50_fp32", "map50_95_adapted", "internal_kb", "weight_kb", "rknn_mb", "cpu_ops",
+    "model", "imgsz", "head", "algorithm", "max_images", "map50_95_int8", "map50_95_fp32", "retention",
+    "retention_low", "retention_high", "output_cosine", "output_snr_db", "verdict", "npu_mcycles", "ms_low",
+    "ms_high", "map50_95_board", "ms_board", "board", "verdict_was", "map50_int8", "map50_fp32",
+    "map50_95_adapted", "internal_kb", "weight_kb", "rknn_mb", "cpu_ops",
 )  # fmt: skip
 
 # layers/….csv: a row is a layer, as lib.npu.layer_errors reads it. The digits are the toolkit's own.

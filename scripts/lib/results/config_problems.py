@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from lib.data.imgsz import parse_imgsz
+from lib.data.imgsz import STRIDE, parse_imgsz
 from lib.data.input_form import InputForm
 from lib.data.sources import DRAWN, missing_checksum
+from lib.detector.head import HEADS
 from lib.npu.timing import CLOCKS, clock
 from lib.step.config import form_problems, nearest
 from lib.step.errors import UserError
@@ -43,16 +44,18 @@ def _relations(config: dict):
                 yield f"{key}.model names '{name}'{nearest(name, sorted(config['models']))}; describe it under models"
             else:
                 yield from _model_problems(name, config["models"][name])
-    for key, sizes in (("sweep", sweep["imgsz"]), ("calibration_study", [study["imgsz"]])):
+    swept = STRIDE if set(sweep["head"]) & set(HEADS) else 1  # only detectors have strides
+    for key, sizes, multiple in (("sweep", sweep["imgsz"], swept), ("calibration_study", [study["imgsz"]], STRIDE)):
         for size in sizes:
             try:
-                spelling = str(parse_imgsz(size))
+                spelling = str(parse_imgsz(size, multiple))
             except UserError as error:
                 yield f"{key}.imgsz: {error}"
             else:
                 if spelling != str(size):
                     yield f"{key}.imgsz: write {spelling} for the square '{size}'"
-    if DRAWN in config["dataset"]["archive"] and not config["draw"]["images"]:
+    yield from _dataset_problems(config)
+    if DRAWN in config["dataset"].get("archive", []) and not config["draw"]["images"]:
         yield f"dataset.archive names '{DRAWN}', the images that the run draws itself, and draw.images is 0"
     try:
         clock(str(config["verdict"]["clock_mhz"]))
@@ -65,6 +68,22 @@ def _relations(config: dict):
     for name, values in sweep.items():
         if len(set(map(str, values))) < len(values):
             yield f"sweep.{name} names a value twice: {', '.join(map(str, values))}"
+
+
+def _dataset_problems(config: dict):
+    dataset = config["dataset"]
+    described = [key for key in ("yaml", "coco", "voc", "obj_data") if key in dataset]
+    if not described and "archive" not in dataset:
+        yield "dataset names no data set; give archive, yaml, coco, voc or obj_data"
+    if len(described) > 1:
+        yield f"dataset: {' and '.join(described)} are two data sets; keep one"
+    for key in {"yaml", "obj_data"} & set(described):
+        if "names" in dataset:
+            yield f"dataset.names: the names are those of dataset.{key}; leave the key out"
+    if "images" in dataset and not {"coco", "voc"} & set(described):
+        yield "dataset.images belongs to dataset.coco or dataset.voc"
+    if "calibration" in dataset and config["evaluation"]["images"] == "all":
+        yield "evaluation.images is all, and images of dataset.calibration are not evaluated on; set it to heldout"
 
 
 def _model_problems(name: str, model: dict):

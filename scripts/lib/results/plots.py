@@ -18,6 +18,8 @@ from lib.npu.verdict import RUNS
 from lib.results.choice import pareto_front
 from lib.step.files import whole
 
+UNDECODED = "nothing decodes the outputs"
+NO_MAP = f"{UNDECODED}, so there is no mAP"
 HEAD_COLOURS = {"single": "tab:orange", "split": "tab:blue"}
 MOST_CLASSES = 30
 WORST = 5  # layers that a plot names
@@ -27,10 +29,14 @@ MARKERS = {"normal": "o", "mmse": "s", "kl_divergence": "^"}
 
 def map_over_imgsz(table: pd.DataFrame, path) -> None:
     """mAP50-95 over image size: one line per head (and algorithm) at its most calibration images, FP32 dashed."""
+    table = _with_map(table)
+    if table.empty:
+        note(NO_MAP, path)
+        return
     most = table[table.max_images == table.max_images.max()]
     figure, axes = _panels(most, "model")
     for axis, (model, rows) in zip(axes, most.groupby("model")):
-        sizes = sorted(rows.imgsz.unique(), key=lambda size: parse_imgsz(size).area)
+        sizes = sorted(rows.imgsz.unique(), key=lambda size: parse_imgsz(size, multiples_of=1).area)
         fp32 = rows.groupby("imgsz").map50_95_fp32.first()
         axis.plot(sizes, fp32[sizes], "k--", marker=".", label="FP32 baseline")
         for (head, algorithm), line in rows.groupby(["head", "algorithm"]):
@@ -41,6 +47,10 @@ def map_over_imgsz(table: pd.DataFrame, path) -> None:
 
 def map_over_max_images(table: pd.DataFrame, path) -> None:
     """mAP50-95 over calibration images: one panel per model and image size, one line per head, FP32 dashed."""
+    table = _with_map(table)
+    if table.empty:
+        note(NO_MAP, path)
+        return
     groups = table.assign(panel=table.model + ", " + table.imgsz.astype(str))
     figure, axes = _panels(groups, "panel")
     order = list(dict.fromkeys(groups.panel))
@@ -58,6 +68,10 @@ def map_over_max_images(table: pd.DataFrame, path) -> None:
 
 def pareto(table: pd.DataFrame, path) -> None:
     """INT8 mAP50-95 over NPU cycles, one point per variant: those that run are filled, their Pareto front is drawn."""
+    table = _with_map(table)
+    if table.empty:
+        note(NO_MAP, path)
+        return
     figure, axis = plt.subplots(figsize=(5.8, 4.4), layout="constrained")
     front = table.loc[pareto_front(table)]
     axis.plot(front.npu_mcycles, front.map50_95_int8, color="tab:green", linewidth=5, alpha=0.35, label="Pareto front")
@@ -88,6 +102,9 @@ def class_changes(classes: pd.DataFrame, title: str, path) -> None:
 
     `classes`: as `lib.results.table.class_differences` gives it.
     """
+    if classes.empty:
+        note(f"{title}: {NO_MAP}", path)
+        return
     chosen = classes.reindex(classes.difference.abs().sort_values(ascending=False, kind="stable").index[:MOST_CLASSES])
     chosen = chosen.sort_values("difference", ascending=False, kind="stable")
     figure, axis = plt.subplots(figsize=(5.8, 1.4 + 0.24 * len(chosen)), layout="constrained")
@@ -169,6 +186,18 @@ def detection_grid(
             instances = detections[row]
             draw(axis, instances[instances.scores >= confidence], names, colours)
     _save(figure, path)
+
+
+def note(text: str, path) -> None:
+    """A sentence in the place of a plot that there is nothing for."""
+    figure = plt.figure(figsize=(5.8, 1.2), layout="constrained")
+    figure.text(0.5, 0.5, text, ha="center", va="center", wrap=True)
+    _save(figure, path)
+
+
+def _with_map(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows that have a mAP."""
+    return table[table.map50_95_int8.notna()]
 
 
 def _with_bars(axis, x, rows: pd.DataFrame, **style) -> None:

@@ -30,7 +30,7 @@ class Variant(NamedTuple):
 
     def order(self):
         """The key that tables are sorted by: sizes by their area."""
-        size = parse_imgsz(self.imgsz)
+        size = parse_imgsz(self.imgsz, multiples_of=1)
         return (self.model, size.area, size.width, self.head, self.algorithm, self.max_images)
 
     def title(self) -> str:

@@ -4,23 +4,29 @@ from pathlib import Path
 
 import pandas as pd
 
-from lib.results.columns import BOARD_COLUMNS, COLUMNS
+from lib.results.columns import BOARD_COLUMNS, COLUMNS, LIKENESS_COLUMNS
 from lib.results.rounding import MAP_DIGITS
 from lib.results.sweep import Variant
 from lib.results.variant_results import VariantResults
 from lib.step.errors import UserError
 
-BY_NAME = {column.name: column for column in (*COLUMNS, *BOARD_COLUMNS)}
+BY_NAME = {column.name: column for column in (*COLUMNS, *LIKENESS_COLUMNS, *BOARD_COLUMNS)}
 TEXTS = [name for name, column in BY_NAME.items() if column.is_text]
 
 
 def read_table(run: Path, chosen: list[Variant]) -> pd.DataFrame:
     """The table of `chosen` variants from the files of a run's folder.
 
-    The columns are COLUMNS; where a board ran one of the models at least, BOARD_COLUMNS stand behind these.
+    The columns are COLUMNS. Behind these stand LIKENESS_COLUMNS where nothing decodes one of the models at least, and
+    BOARD_COLUMNS where a board ran one.
     """
     rows = [VariantResults(run, variant) for variant in chosen]
-    return frame(COLUMNS + BOARD_COLUMNS if any(row.board for row in rows) else COLUMNS, rows)
+    columns = COLUMNS
+    if any(row.int8.undecoded for row in rows):
+        columns += LIKENESS_COLUMNS
+    if any(row.board for row in rows):
+        columns += BOARD_COLUMNS
+    return frame(columns, rows)
 
 
 def frame(columns, rows) -> pd.DataFrame:
@@ -31,10 +37,11 @@ def frame(columns, rows) -> pd.DataFrame:
 def class_differences(results: VariantResults) -> pd.DataFrame:
     """AP50-95 (0..1) of each class in FP32 and INT8, what quantization loses most first.
 
-    Columns name, boxes (to find in the evaluation set), fp32, int8, difference (INT8 - FP32).
+    Columns name, boxes (to find in the evaluation set), fp32, int8, difference (INT8 - FP32). There are no rows where
+    nothing decodes the variant.
     """
     rows = []
-    for name, fp32 in results.exported.per_class.items():
+    for name, fp32 in {}.items() if results.int8.undecoded else results.exported.per_class.items():
         int8 = results.int8.per_class[name]
         rows.append((name, fp32.boxes, fp32.map50_95, int8.map50_95, int8.map50_95 - fp32.map50_95))
     table = pd.DataFrame(rows, columns=["name", "boxes", "fp32", "int8", "difference"])
@@ -69,9 +76,10 @@ def variant_of(row) -> Variant:
 
 
 def to_markdown(table: pd.DataFrame) -> str:
-    """The table for people, best INT8 mAP50-95 first."""
+    """The table for people, best INT8 mAP50-95 first; a figure that a row does not have is an empty cell."""
     best_first = table.sort_values("map50_95_int8", ascending=False, kind="stable")
     columns = [BY_NAME[name] for name in table.columns]
     formats = ["g" if column.digits is None else f".{column.digits}f" for column in columns]
     texts = [number for number, column in enumerate(columns) if column.is_text]
+    best_first = best_first.astype(object).where(best_first.notna(), None)
     return best_first.to_markdown(index=False, floatfmt=formats, disable_numparse=texts) + "\n"

@@ -26,14 +26,19 @@ class StepParser(argparse.ArgumentParser):
         self._outputs: dict[str, Output] = {}
 
     def add_output(
-        self, *flags: str, is_own: Callable[[Path], bool] | None = None, parts: tuple[str, ...] = (), **kwargs
+        self,
+        *flags: str,
+        is_own: Callable[[Path], bool] | None = None,
+        parts: tuple[str, ...] = (),
+        files: tuple[str, ...] = (),
+        **kwargs,
     ) -> None:
-        """Add an option that names what the step makes; `lib.step.outputs.Output` says what `is_own` and `parts` are.
+        """Add an option that names what the step makes; `lib.step.outputs.Output` says what `is_own` and the rest are.
 
         Whatever else is on the command line and is a path counts as an input.
         """
         action = self.add_argument(*flags, **kwargs)
-        self._outputs[action.dest] = Output(action.option_strings[-1], is_own, parts)
+        self._outputs[action.dest] = Output(action.option_strings[-1], is_own, parts, files)
 
     def demand_safe(self, parsed: argparse.Namespace) -> None:
         """Raise UserError when an output or the log would take the place of an input, or of a file of the user's."""

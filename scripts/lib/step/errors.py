@@ -16,6 +16,10 @@ class UserError(Exception):
     """A user's mistake: the message says what is wrong, where, and what to do."""
 
 
+class Incomplete(UserError):
+    """A model is of a known kind, and takes one thing more from the user, which the message asks for."""
+
+
 class ToolkitError(UserError):
     """rknn-toolkit2 refused or broke; its output is in the step's log."""
 

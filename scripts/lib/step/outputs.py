@@ -17,16 +17,22 @@ class Output:
     """An option that names what a step makes.
 
     is_own: of a folder, whether the step made what is in it (it is asked only about a folder that is not empty); None
-    means that the option names a file. parts: names in that folder; where there are some, they alone are replaced.
+    means that the option names a file. parts: names in that folder; where there are some, they alone are replaced, and
+    the `files` of these names in it.
     """
 
     option: str
     is_own: Callable[[Path], bool] | None = None
     parts: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
 
     def replaced(self, path: Path) -> list[Path]:
         """What writing to `path` replaces."""
-        return [path / part for part in self.parts] or [path]
+        return [path / part for part in (*self.parts, *self.files)] or [path]
+
+    def is_file(self, path: Path) -> bool:
+        """Whether `path`, one of `replaced`, is to be a file."""
+        return self.is_own is None or path.name in self.files
 
 
 def entries(folder: Path) -> list[str]:
@@ -68,13 +74,13 @@ def _demand_replaceable(output: Output, path: Path) -> None:
     if not path.exists():
         return
     what = f"{output.option} {path}"
-    if output.is_own is None and not path.is_file():
+    if output.is_file(path) and not path.is_file():
         raise UserError(f"{what} is {'a folder' if path.is_dir() else 'not a regular file'}; name a file")
-    if output.is_own is not None and not path.is_dir():
+    if not output.is_file(path) and not path.is_dir():
         raise UserError(f"{what} is a file; name a folder")
     if _is_read_only(path):
         raise UserError(f"{what} is read-only and is not replaced; make it writable or name another")
-    if output.is_own is not None and entries(path) and not output.is_own(path):
+    if not output.is_file(path) and entries(path) and not output.is_own(path):
         raise UserError(f"{what} holds files that this step did not make; name an empty or a new folder")
 
 

@@ -47,9 +47,9 @@ class JsonRecord:
         write_json(path, self.to_json())
 
 
-def omitted_if_none():
-    """A field whose key is in the file only where there is something to say."""
-    return field(default=None, metadata={_OMITTED: True})
+def omitted_if_none(**options):
+    """A field whose key is in the file only where there is something to say; `options` as dataclasses.field takes."""
+    return field(default=None, metadata={_OMITTED: True}, **options)
 
 
 def to_json(value):

@@ -14,15 +14,22 @@ from lib.step.errors import UserError
 
 
 def checked_config(
-    given: dict, files: Iterable[Path], defaults: Path, schema: dict, problems: Callable[[dict, dict], list[str]]
+    given: dict,
+    files: Iterable[Path],
+    defaults: Path,
+    schema: dict,
+    problems: Callable[[dict, dict], list[str]],
+    tidied: Callable[[dict], dict] = lambda config: config,
 ) -> dict:
     """The config in the YAML file `defaults` with `given` laid over it, numbers as numbers.
 
     `files` are those that `given` was read from, and `problems` tells what is wrong with a config under the schema, a
-    sentence each. Raises UserError with all sentences, also for a key that stands twice in a file.
+    sentence each; `tidied` may drop what the defaults hold and `given` has no use for. Raises UserError with all
+    sentences, also for a key that stands twice in a file.
     """
     refuse(sorted(problem for path in set(files) for problem in repeated_keys(path)))
-    config = with_numbers(laid_over(yaml.safe_load(defaults.read_text(encoding="utf-8")), given), schema)
+    config = laid_over(yaml.safe_load(defaults.read_text(encoding="utf-8")), given)
+    config = with_numbers(tidied(config), schema)
     refuse(problems(config, schema))
     return config
 

@@ -14,7 +14,7 @@ from lib.graph.onnx_file import metadata
 from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.output_form import OutputForm
 from lib.graph.surgery.passes import Pass
-from lib.step.errors import UserError
+from lib.step.errors import Incomplete, UserError
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,8 @@ def get(name: str) -> GraphFamily:
 def recognize(graph: Graph) -> OutputForm:
     """The form of an unadapted graph's outputs: as its metadata says, or as the first family that knows it says.
 
-    Raises UserError when no family does, with what the first of them that objects to it has to say.
+    Raises Incomplete where a family knows it and asks for something; otherwise UserError when no family does, with what
+    the first of them that objects to it has to say.
     """
     if spec := OutputSpec.from_metadata(metadata(graph.model)):
         return OutputForm(spec)
@@ -62,6 +63,8 @@ def recognize(graph: Graph) -> OutputForm:
         try:
             if form := _families[name].recognize(graph):
                 return form
+        except Incomplete:
+            raise
         except UserError as error:
             objections.append(error)
     raise objections[0] if objections else UserError("the model is of none of the families of detectors")

@@ -14,7 +14,7 @@ from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.output_form import OutputForm
 from lib.graph.surgery.passes import Pass, anchors_maps, anchors_single, anchors_split, equalize, shared_classes_split
 from lib.graph.surgery.shared_classes import SharedClasses
-from lib.step.errors import UserError
+from lib.step.errors import Incomplete
 
 _HELD = {LOGITS: "not decoded, before the sigmoid", SIGMOIDS: "not decoded, after the sigmoid", BOXES: "decoded"}
 
@@ -22,7 +22,7 @@ _HELD = {LOGITS: "not decoded, before the sigmoid", SIGMOIDS: "not decoded, afte
 def recognize(graph: Graph) -> OutputForm | None:
     """The form of a graph whose outputs come from one convolution a stride, of A * (5+C) channels.
 
-    Raises UserError where such a graph does not decode and its metadata holds no anchors.
+    Raises Incomplete where such a graph does not decode and its metadata holds no anchors.
     """
     if form := shared_classes.recognize(graph):
         return form
@@ -56,14 +56,14 @@ def _counts_by_names(graph: Graph, channels: set[int], strides: int) -> tuple[in
 
 
 def _demand(layers: tuple[AnchorLayer, ...], reader: AnchorReader) -> None:
-    """Raise UserError unless `layers` can decode what `reader` reads."""
+    """Raise Incomplete unless `layers` can decode what `reader` reads."""
     held, counts = _HELD[reader.holds], reader.arrangement.anchors
     if not layers:
-        raise UserError(f"the model's boxes are {held}, and the file does not hold its anchors; {ASK}")
+        raise Incomplete(f"the model's boxes are {held}, and the file does not hold its anchors; {ASK}")
     if (given := tuple(len(layer.anchors) for layer in layers)) != counts:
-        raise UserError(f"{given[0]} anchors a stride were given, the model has {', '.join(map(str, counts))}")
+        raise Incomplete(f"{given[0]} anchors a stride were given, the model has {', '.join(map(str, counts))}")
     if reader.holds == SIGMOIDS and not all(layer.new_coords for layer in layers):
-        raise UserError("the model gives sigmoids of its sizes, and those anchors belong to exponentials of logits")
+        raise Incomplete("the model gives sigmoids of its sizes, and those anchors belong to exponentials of logits")
 
 
 def passes(form: OutputForm, head: str) -> tuple[Pass, ...]:

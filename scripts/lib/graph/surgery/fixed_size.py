@@ -10,11 +10,11 @@ import onnx
 
 from lib.data.imgsz import STRIDE, ImageSize
 from lib.graph.input_form import input_form_of
-from lib.graph.onnx_session import to_tensor
-from lib.graph.surgery.graph import Graph
+from lib.graph.onnx_session import open_session, to_tensor
+from lib.graph.surgery.graph import OLDEST_OPSET, Graph, converted, opset_of
 from lib.graph.surgery.prepare.network_input import absorb, has_channels_last
 from lib.graph.surgery.prepare.one_image import one_image
-from lib.graph.surgery.prepare.proof import prove_same
+from lib.graph.surgery.prepare.proof import apart, prove_same, run
 from lib.graph.surgery.prepare.whole_graph import plain
 from lib.graph.surgery.proof import TOLERANCE, noise_image
 from lib.step.errors import UserError
@@ -42,8 +42,6 @@ def fix_size(model: onnx.ModelProto, size: ImageSize | None) -> tuple[onnx.Model
     if size is not None and any(given and given != asked for given, asked in zip(own, size)):
         raise UserError(f"the model is fixed at {own}; for {size} export it anew, its anchor points are constants")
     size = size or own
-    if size.width % STRIDE or size.height % STRIDE:
-        raise UserError(f"the model's input is {size}; width and height must be multiples of {STRIDE}")
     place = (size.height, size.width)
     wanted = (batch or 1, *place, depth) if last else (batch or 1, depth, *place)
     if shapes[0] != list(wanted):
@@ -53,9 +51,23 @@ def fix_size(model: onnx.ModelProto, size: ImageSize | None) -> tuple[onnx.Model
         del fixed.graph.value_info[:]
         for output in fixed.graph.output:
             output.type.tensor_type.ClearField("shape")
+    if opset_of(fixed) < OLDEST_OPSET:
+        fixed = _of_a_known_opset(fixed, wanted)
     if batch > 1:
         fixed = _of_one_image(fixed, batch, wanted)
     return _of_the_network(fixed, size, last), size
+
+
+def _of_a_known_opset(model: onnx.ModelProto, shape: tuple[int, ...]) -> onnx.ModelProto:
+    """The model with an input of that shape in the oldest opset that is read here, proven on noise."""
+    raised = converted(model, OLDEST_OPSET)
+    noise = np.random.default_rng(0).random(shape, np.float32)
+    work = f"converting opset {opset_of(model)} to {OLDEST_OPSET}"
+    before, after = (run(open_session(each.SerializeToString()), noise, work) for each in (model, raised))
+    worst = max(apart(*pair, work) for pair in zip(before, after, strict=True))
+    if not worst <= TOLERANCE.score:
+        raise UserError(f"{work} changes what the model computes; export it with {OLDEST_OPSET} or above")
+    return raised
 
 
 def _of_one_image(model: onnx.ModelProto, batch: int, shape: tuple[int, ...]) -> onnx.ModelProto:
@@ -80,3 +92,9 @@ def _of_the_network(model: onnx.ModelProto, size: ImageSize, last: bool) -> onnx
         as_taken = as_taken.transpose(0, 2, 3, 1)
     prove_same(model, network, [(as_taken, to_tensor(image, form))], TOLERANCE.score, "taking the normalization out")
     return network
+
+
+def demand_strides(size: ImageSize) -> None:
+    """Raise UserError when a detector's input is no whole number of its coarsest cells wide and high."""
+    if size.width % STRIDE or size.height % STRIDE:
+        raise UserError(f"the model's input is {size}; width and height must be multiples of {STRIDE}")

@@ -9,6 +9,7 @@ from lib.data.imgsz import ImageSize
 from lib.step.errors import UserError
 
 OLDEST_OPSET = 11
+_LISTED = 4  # outputs, in a message
 
 
 class Graph:
@@ -27,7 +28,7 @@ class Graph:
     @property
     def opset(self) -> int:
         """The version of ONNX's default operator set."""
-        return next((entry.version for entry in self.model.opset_import if entry.domain in ("", "ai.onnx")), 0)
+        return opset_of(self.model)
 
     @property
     def input(self) -> str:
@@ -58,10 +59,11 @@ class Graph:
     def output(self) -> str:
         """The name of the only output. Raises UserError when there are several."""
         if len(self.outputs) != 1:
-            shapes = ", ".join(f"{name} {list(self.shape(name))}" for name in self.outputs)
+            shapes = [f"{name} {list(self.shape(name))}" for name in self.outputs]
+            listed = ", ".join([*shapes[:_LISTED], *(["…"] if len(shapes) > _LISTED else [])])
             known = ", as segmenters have" if self._has_prototypes() else ""
             raise UserError(
-                f"the model has {len(self.outputs)} outputs ({shapes}){known}; no known family of detectors has these: "
+                f"the model has {len(shapes)} outputs ({listed}){known}; no known family of detectors has these: "
                 "one output [1, 4+classes, N], or a box map and a class map for each stride, is expected"
             )
         return self.outputs[0]
@@ -169,13 +171,7 @@ class Graph:
 
     def convert(self, opset: int) -> None:
         """Convert the model to another opset. Raises UserError when onnx's version converter refuses it."""
-        try:
-            self.model = onnx.version_converter.convert_version(self.model, opset)
-        except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise UserError(
-                f"the model of opset {self.opset} cannot be converted to opset {opset}: {reason}; export it anew"
-            ) from None
+        self.model = converted(self.model, opset)
 
     def set_outputs(self, outputs: dict[str, tuple[int, ...]]) -> None:
         """Make the named tensors the outputs, in this order, float32 with these shapes."""
@@ -188,6 +184,22 @@ class Graph:
             onnx.checker.check_model(self.model, full_check=True)
         except (onnx.checker.ValidationError, shape_inference.InferenceError) as error:
             raise UserError(f"the graph is not valid ONNX: {str(error).splitlines()[0]}") from None
+
+
+def opset_of(model: onnx.ModelProto) -> int:
+    """The version of ONNX's default operator set that a model is written in."""
+    return next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
+
+
+def converted(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
+    """A copy of a model in another opset. Raises UserError when onnx's version converter refuses it."""
+    try:
+        return onnx.version_converter.convert_version(model, opset)
+    except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"the model of opset {opset_of(model)} cannot be converted to opset {opset}: {reason}; export it anew"
+        ) from None
 
 
 def attribute(node: onnx.NodeProto, name: str, default=None):

@@ -7,6 +7,7 @@ from lib.detector.head import HEADS
 from lib.detector.output_spec import OutputSpec
 from lib.graph import families
 from lib.graph.onnx_file import metadata
+from lib.graph.surgery.as_is import leave_as_is
 from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.output_form import OutputForm
 from lib.graph.surgery.passes import Pass, float32_weights, lower_opset, raise_opset
@@ -24,11 +25,14 @@ def adapt(model: onnx.ModelProto, head: str, images: list[np.ndarray], seed: int
     the first PROVEN of them and on noise drawn from `seed`; a pass that needs ranges measures them on the first
     MEASURED, or on the noise where there is no image. The record: `head`, `inputs` (how many), `passes` (name,
     largest differences `box_px` and `score`), and the largest over all. The OutputSpec is in the copy's metadata. A
-    model that has this head from an earlier surgery comes back as it is.
+    model that has this head from an earlier surgery comes back as it is. For the head `as_is` all this is as
+    `leave_as_is` says.
 
     Raises UserError when the graph is no detector of a family in lib.graph.families, of a form that is not handled,
     when an image is not of its size, or when a pass changes what it predicts.
     """
+    if head not in HEADS:
+        return leave_as_is(model, images[:PROVEN], seed)
     graph = Graph(model)
     graph.check()
     if done := adapted_spec(model):

@@ -21,7 +21,7 @@ from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.map_place import MapPlace
 from lib.graph.surgery.moved_maps import Part, by_stride, maps_behind, moved_maps, place_of
 from lib.graph.surgery.output_form import OutputForm
-from lib.step.errors import UserError
+from lib.step.errors import Incomplete
 
 INPUT = InputForm(channels="bgr", letterbox="stretch")  # sample/ncnn/src/yolo-fastestv2.cpp there
 
@@ -46,7 +46,7 @@ class SharedClasses:
 
 
 def recognize(graph: Graph) -> OutputForm | None:
-    """The form of such a graph; None for others. Raises UserError where its metadata holds no anchors for it."""
+    """The form of such a graph; None for others. Raises Incomplete where its metadata holds no anchors for it."""
     levels = _levels(graph)
     moved = moved_maps(graph)
     if not levels or not all(name in moved for name in graph.outputs):
@@ -57,9 +57,9 @@ def recognize(graph: Graph) -> OutputForm | None:
         return None
     layers, anchors = anchor_layers(graph.model, tuple(levels)), parts[1].count
     if not layers:
-        raise UserError(f"the model's boxes are not decoded, and the file does not hold its anchors; {ASK}")
+        raise Incomplete(f"the model's boxes are not decoded, and the file does not hold its anchors; {ASK}")
     if len(layers[0].anchors) != anchors or not layers[0].new_coords:
-        raise UserError(f"the model has {anchors} anchors a stride, of sigmoids; those given are others")
+        raise Incomplete(f"the model has {anchors} anchors a stride, of sigmoids; those given are others")
     spec = OutputSpec(graph.imgsz, EXPORTED, Anchors(layers), parts[2].count)
     return OutputForm(spec, read=SharedClasses(tuple(places)), input=INPUT)
 

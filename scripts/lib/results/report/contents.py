@@ -9,6 +9,7 @@ import pandas as pd
 from lib.accuracy.evaluation import read_resampled, require_same_resamples
 from lib.accuracy.metrics import Metrics
 from lib.data.images import damage, read_image
+from lib.data.parts import evaluated_part
 from lib.data.weights_folder import model_files
 from lib.detector.output_spec import OutputSpec
 from lib.graph.onnx_file import load, metadata
@@ -16,7 +17,7 @@ from lib.npu.layer_errors import worst
 from lib.npu.verdict import FAILS, RUNS, UNSURE
 from lib.results import run_files
 from lib.results.choice import best_first, focus, indistinguishable_from, pareto_front, recommended
-from lib.results.report.page import Accuracy, Classes, Estimate, Image, Layers, OnBoard, Page
+from lib.results.report.page import Accuracy, Classes, Estimate, Image, Layers, OnBoard, Outputs, Page
 from lib.results.report.provenance import checksums, commit, dataset_checksum, portable_config, versions
 from lib.results.report.rows import reasons, rows_of, shared, shown_columns
 from lib.results.sweep import Variant, variants
@@ -45,7 +46,8 @@ def contents(run: Path, config: dict) -> Page:
     return Page(
         run=config["run"],
         platform=config["platform"],
-        dataset=config["dataset"]["name"],
+        dataset=config["dataset"].get("name", "the data set"),
+        part=evaluated_part(run / "dataset"),
         images=exported.images,
         boxes=sum(of_class.boxes for of_class in exported.per_class.values()),
         resamples=config["evaluation"]["resamples"],
@@ -58,6 +60,7 @@ def contents(run: Path, config: dict) -> Page:
         best=rows.get(best),
         focus=rows[shown],
         accuracy=Accuracy(_estimate(results[shown].exported), _estimate(results[shown].int8)),
+        decoded=not results[shown].int8.undecoded,
         end2end=_is_end2end(run_files.onnx(run, results[shown].variant, results[shown].variant.head)),
         indistinguishable=[rows[label] for label in alike],
         cheapest=rows.get(table.npu_mcycles[[best, *alike]].idxmin()) if alike else None,
@@ -68,6 +71,12 @@ def contents(run: Path, config: dict) -> Page:
         classes=[
             Classes(of_variant.variant.title(), label == shown, _records(class_differences(of_variant)))
             for label, of_variant in results.items()
+            if not of_variant.int8.undecoded
+        ],
+        outputs=[
+            Outputs(of_variant.variant.title(), of_variant.int8.outputs)
+            for of_variant in results.values()
+            if of_variant.int8.outputs
         ],
         board=[
             OnBoard(of_variant.variant.title(), of_variant.int8.map50_95, of_variant.board)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from lib.accuracy.metrics import OutputLikeness
 from lib.npu.verdict import Costs, Verdict
 from lib.results.board_results import RanOnBoard, RefusedByBoard
 from lib.results.columns import Column
@@ -78,6 +79,14 @@ class Classes:
 
 
 @dataclass(frozen=True)
+class Outputs:
+    """How like FP32's the outputs of a variant are that nothing decodes."""
+
+    variant: str
+    rows: tuple[OutputLikeness, ...]
+
+
+@dataclass(frozen=True)
 class Layers:
     """The layers of a variant that lose most by themselves, records of its layers/….csv, and the plot of all."""
 
@@ -102,6 +111,7 @@ class Page:
     run: str
     platform: str
     dataset: str
+    part: str  # of the data set that the held-out images are of; empty where it has none
     images: int
     boxes: int
     resamples: int
@@ -114,6 +124,7 @@ class Page:
     best: Row | None
     focus: Row  # the recommended one, or the most accurate one where none runs
     accuracy: Accuracy  # of `focus`
+    decoded: bool  # `focus` has detections, so a mAP
     end2end: bool  # `focus` needs no NMS
     indistinguishable: list[Row]  # from `best`
     cheapest: Row | None  # of `best` and these, in NPU cycles
@@ -122,6 +133,7 @@ class Page:
     figures: dict[str, Image]
     detections: Image
     classes: list[Classes]
+    outputs: list[Outputs]
     board: list[OnBoard]
     layers: list[Layers]
     toolkit: list[str]

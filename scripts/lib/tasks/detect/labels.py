@@ -1,6 +1,7 @@
 """Labels in Ultralytics' layout: one `class cx cy w h` per line, as fractions of the image's sides.
 
-Layout: https://docs.ultralytics.com/datasets/detect/
+Layout: https://docs.ultralytics.com/datasets/detect/. A line of ours may end in `crowd` or `difficult`: what is
+detected there counts neither way.
 """
 
 import math
@@ -10,12 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from lib.data.dataset import FOR_A_DETECTOR, CheckedLabel
-from lib.detector.instances import Instances
+from lib.data.formats.source import CROWD, DIFFICULT
+from lib.detector.instances import IGNORED, IGNORED_CROWD, IGNORED_DIFFICULT, Instances
 from lib.step.errors import UserError
 from lib.step.files import read_text, require
 
 # Python's float() also takes 0_1, which is 1, and the digits of other scripts.
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.ASCII | re.IGNORECASE)
+MARKS = {"": 0, DIFFICULT: IGNORED_DIFFICULT, CROWD: IGNORED_CROWD}
 BORDER_TOLERANCE = 1e-3  # of the image's side; labels are rounded to a few digits
 
 
@@ -26,18 +29,20 @@ def parse_labels(path: Path, classes: int) -> tuple[np.ndarray, int]:
     there were. Raises UserError naming file and line for a line that is neither, a class outside 0..classes-1, or a
     box that is empty or leaves the image, and for a file that is missing or no text.
     """
-    rows = _rows(path, classes)
+    rows = [row for row, _ in _rows(path, classes)]
     return _boxes(rows), sum(map(_is_polygon, rows))
 
 
-def _rows(path: Path, classes: int) -> list[list[float]]:
-    """The numbers of each line of a label file that holds some, checked. Raises UserError as `parse_labels` does."""
+def _rows(path: Path, classes: int) -> list[tuple[list[float], str]]:
+    """The numbers of each line of a label file that holds some, checked, and its mark. Raises as `parse_labels`."""
     rows = []
     for number, line in enumerate(read_text(require(path, "label")).splitlines(), start=1):
         if line.strip():
-            row = [float(word) if NUMBER.fullmatch(word) else math.nan for word in line.split()]
+            words = line.split()
+            mark = words.pop() if words[-1] in MARKS and len(words) == 6 else ""
+            row = [float(word) if NUMBER.fullmatch(word) else math.nan for word in words]
             _check_row(row, classes, f"label {path}, line {number} ('{line.strip()[:60]}')")
-            rows.append(row)
+            rows.append((row, mark))
     return rows
 
 
@@ -110,23 +115,32 @@ def check_label(path: Path, classes: int) -> CheckedLabel:
     """
     rows = _rows(path, classes)
     distinct = {}
-    for row in rows:
-        distinct.setdefault(tuple(np.float32(row)), row)
-    kept, duplicates = list(distinct.values()), len(rows) - len(distinct)
+    for row, mark in rows:
+        distinct.setdefault((*np.float32(row), mark), (row, mark))
+    kept, duplicates = [row for row, _ in distinct.values()], len(rows) - len(distinct)
+    marks = [mark for _, mark in distinct.values()]
     polygons = sum(map(_is_polygon, kept))
     text = None
     if not kept:
         text = ""
     elif polygons or duplicates or not path.read_bytes().isascii():
-        text = "".join(f"{int(kind)} {' '.join(map(repr, map(float, box)))}\n" for kind, *box in _boxes(kept))
+        lines = (f"{int(kind)} {' '.join(map(repr, map(float, box)))}" for kind, *box in _boxes(kept))
+        text = "".join(f"{line} {mark}".rstrip() + "\n" for line, mark in zip(lines, marks))
     keypoints = sum(_is_polygon(row) and _may_be_keypoints(row) for row in kept)
     lengths = frozenset(len(row) for row in kept if _is_polygon(row))
-    return CheckedLabel(len(kept), polygons, text, duplicates, keypoints, lengths)
+    ignored = sum(map(bool, marks))
+    return CheckedLabel(len(kept) - ignored, polygons, text, duplicates, keypoints, lengths, ignored)
 
 
 def read_label(path: Path, size: tuple[int, int], classes: int) -> Instances:
-    """The boxes of a label file in pixels of its image `size` (width, height). Raises as `parse_labels`."""
-    labels, _ = parse_labels(path, classes)
+    """The boxes of a label file in pixels of its image `size` (width, height). Raises as `parse_labels`.
+
+    Where some are crowds or difficult, extras[IGNORED] says which.
+    """
+    rows = _rows(path, classes)
+    labels = _boxes([row for row, _ in rows])
+    marks = np.array([MARKS[mark] for _, mark in rows], np.uint8)
     centre, half = labels[:, 1:3] * size, labels[:, 3:5] * size / 2
     boxes = np.concatenate([centre - half, centre + half], axis=1)
-    return Instances(boxes, np.ones(len(labels)), labels[:, 0].astype(int))
+    extras = {IGNORED: marks} if marks.any() else {}
+    return Instances(boxes, np.ones(len(labels)), labels[:, 0].astype(int), extras)

@@ -1,0 +1,61 @@
+"""How like FP32's the raw outputs of a model in INT8 are, whatever they mean."""
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from lib.accuracy.inference import onnx_runner, over_images
+from lib.accuracy.metrics import OutputLikeness
+from lib.data.images import read_image
+from lib.data.imgsz import ImageSize
+from lib.data.input_form import InputForm
+from lib.data.letterbox import letterbox
+from lib.graph.input_form import input_form_of
+from lib.graph.onnx_file import load
+from lib.graph.surgery.proof import input_size
+
+MOST_DB = 99.9  # where there is no noise at all; FP32 itself has some 140
+
+
+@dataclass(frozen=True)
+class ImageLikeness:
+    """One output for one image: its cosine to FP32's, and sums of squares, of FP32's values and of the differences."""
+
+    cosine: float
+    signal: float
+    noise: float
+
+
+def compare_outputs(onnx: Path, simulate, images: list[Path], processes: int, title: str) -> tuple[OutputLikeness, ...]:
+    """How like the outputs of an ONNX in FP32 those of the INT8 model are that `simulate()` opens, over all `images`.
+
+    The result does not depend on the number of `processes`. Raises UserError as `over_images` does.
+    """
+    model = load(onnx)
+    work = partial(_compare, input_size(model), input_form_of(model))
+    results = over_images(lambda: (onnx_runner(onnx), simulate()), work, images, processes, title)
+    names = [output.name for output in model.graph.output]
+    return tuple(output_likeness(name, list(of_output)) for name, of_output in zip(names, zip(*results)))
+
+
+def _compare(imgsz: ImageSize, form: InputForm, runners: tuple, path: Path) -> tuple[ImageLikeness, ...]:
+    fitted, _ = letterbox(read_image(path), imgsz, form)
+    return tuple(image_likeness(*pair) for pair in zip(*(run(fitted) for run in runners), strict=True))
+
+
+def image_likeness(fp32: np.ndarray, int8: np.ndarray) -> ImageLikeness:
+    """Compare an output of the same number of values."""
+    a, b = (output.ravel().astype(np.float64) for output in (fp32, int8))
+    cosine = float(a @ b / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-12))
+    return ImageLikeness(cosine, float(a @ a), float((a - b) @ (a - b)))
+
+
+def output_likeness(name: str, images: list[ImageLikeness]) -> OutputLikeness:
+    """One output over many images."""
+    signal, noise = (sum(getattr(image, part) for image in images) for part in ("signal", "noise"))
+    ratio = 10 * math.log10(signal / noise) if signal and noise else MOST_DB if signal or not noise else -MOST_DB
+    cosine = float(np.mean([image.cosine for image in images]))
+    return OutputLikeness(name, cosine, min(max(ratio, -MOST_DB), MOST_DB))

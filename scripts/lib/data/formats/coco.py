@@ -1,0 +1,158 @@
+"""COCO's JSON (`instances_….json`), of COCO itself and of the tools that write the like.
+
+Format: https://cocodataset.org/#format-data
+"""
+
+import json
+import math
+from pathlib import Path, PureWindowsPath
+
+from lib.data.formats.layout import is_image
+from lib.data.formats.source import (
+    COUNTED,
+    CROWD,
+    Box,
+    Boxes,
+    Hints,
+    Item,
+    Source,
+    by_name,
+    first_few,
+    numbered,
+    only_one,
+    visible,
+)
+from lib.data.image_paths import image_paths
+from lib.step.errors import UserError
+from lib.step.files import read_text
+
+KEY = "coco"
+TABLES = ("images", "annotations", "categories")
+
+
+def find(root: Path) -> Path:
+    """The JSON with boxes in a folder: the only one, or among several the only `instances…`."""
+    files = [path for path in visible(root.rglob("*.json")) if _is_coco(path)]
+    instances = [path for path in files if path.name.startswith("instances")]
+    return only_one(instances if len(files) > 1 and instances else files, root, "COCO JSON", KEY)
+
+
+def read(file: Path, hints: Hints) -> Source:
+    """The images and boxes of a COCO JSON; without `hints.images`, the images are looked for beside the file.
+
+    Crowds are marked as such. Raises UserError for what is not usable.
+    """
+    data = _load(file)
+    names, numbers, remarks = _categories(data, hints.names, file)
+    boxes = {}
+    for annotation in data["annotations"]:
+        boxes.setdefault(_field(annotation, "image_id", file), []).append(_box(annotation, numbers, file))
+    folder = hints.images or _above(file)
+    here = {path.name: path for path in image_paths(folder)}
+    items, lost, others = [], [], []
+    for image in data["images"]:
+        name = PureWindowsPath(str(_field(image, "file_name", file)))
+        places = (folder / name.as_posix(), folder / name.name, here.get(name.name))
+        path = next((place for place in places if place is not None and place.is_file()), None)
+        if path is None:
+            lost.append(name.as_posix())
+        elif not is_image(path):
+            others.append(path.name)
+        else:
+            items.append(Item(path, Boxes(tuple(boxes.get(image["id"], ())), _frame(image))))
+    if not items:
+        raise UserError(
+            f"none of the {len(data['images'])} images of {file} is in {folder}; name their folder as images"
+        )
+    if lost:
+        remarks.append(
+            f"WARNING: {len(lost)} of {len(data['images'])} images of {file.name} are not in {folder} and are left "
+            f"out: {first_few(lost)}"
+        )
+    return Source(file, tuple(sorted(items, key=lambda item: item.image)), names, None, tuple(remarks), tuple(others))
+
+
+def _above(file: Path) -> Path:
+    # annotations/instances.json beside images/
+    return file.parent.parent if file.parent.name == "annotations" else file.parent
+
+
+def _is_coco(path: Path) -> bool:
+    try:
+        data = json.loads(read_text(path))
+    except (ValueError, UserError):
+        return False
+    return isinstance(data, dict) and all(isinstance(data.get(table), list) for table in TABLES)
+
+
+def _load(file: Path) -> dict:
+    try:
+        data = json.loads(read_text(file))
+    except ValueError as error:
+        raise UserError(f"{file} is no JSON ({error})") from None
+    if missing := [table for table in TABLES if not isinstance(data, dict) or not isinstance(data.get(table), list)]:
+        raise UserError(f"{file} is no COCO JSON with boxes: it has no list '{missing[0]}'")
+    return data
+
+
+def _field(entry, key: str, file: Path):
+    if not isinstance(entry, dict) or key not in entry:
+        raise UserError(f"{file}: an entry lacks '{key}': {str(entry)[:100]}")
+    return entry[key]
+
+
+def _categories(data: dict, given: tuple[str, ...] | None, file: Path):
+    """Class names, the class of each category id, and remarks.
+
+    Roboflow adds a category that has no object and is what the others are: it is left out.
+    """
+    kinds = {int(_field(entry, "id", file)): str(_field(entry, "name", file)) for entry in data["categories"]}
+    used = {int(_field(entry, "category_id", file)) for entry in data["annotations"]}
+    if missing := sorted(used - kinds.keys()):
+        raise UserError(f"{file}: category_id {missing[0]} is not among its categories")
+    above = {entry.get("supercategory") for entry in data["categories"] if int(entry["id"]) in used}
+    groups = {number for number, name in kinds.items() if number not in used and name in above and len(kinds) > 1}
+    if given:
+        names, positions = by_name([kinds[number] for number in sorted(used)], given, file)
+        return names, {number: positions[kinds[number]] for number in used}, []
+    kept = {number: name for number, name in kinds.items() if number not in groups}
+    names, numbers, remarks = numbered(kept, file)
+    if groups:
+        remarks.append(f"category {first_few(kinds[number] for number in sorted(groups))} has no object; left out")
+    return names, numbers or {number: number for number in kept}, remarks
+
+
+def _frame(image: dict) -> tuple[float, float] | None:
+    try:
+        width, height = float(image["width"]), float(image["height"])
+    except (KeyError, TypeError, ValueError):
+        return None
+    return (width, height) if width > 0 and height > 0 else None
+
+
+def _box(annotation: dict, numbers: dict[int, int], file: Path) -> Box:
+    """A box, from `bbox` or else the outline. Raises UserError, naming the annotation, when it has none of numbers."""
+    try:
+        x, y, width, height = map(float, annotation.get("bbox") or _around(annotation))
+        crowd = bool(int(float(annotation.get("iscrowd") or 0)))
+    except (TypeError, ValueError, KeyError):
+        x = y = width = height = math.nan
+        crowd = False
+    if not all(map(math.isfinite, (x, y, width, height))):
+        raise UserError(f"{file}: annotation {annotation.get('id')} has no bbox of four numbers")
+    mark = CROWD if crowd else COUNTED
+    return Box(numbers[int(annotation["category_id"])], (x, y, x + width, y + height), mark)
+
+
+def _around(annotation: dict) -> tuple[float, float, float, float]:
+    """x, y, width, height of the box around an outline: polygons, or a mask in COCO's run lengths."""
+    outline = annotation["segmentation"]
+    if isinstance(outline, dict):
+        from faster_coco_eval.core import mask  # few data sets need it
+
+        height, width = outline["size"]
+        encoded = mask.frPyObjects(outline, height, width) if isinstance(outline["counts"], list) else outline
+        return tuple(mask.toBbox(encoded))
+    xs = [float(x) for polygon in outline for x in polygon[0::2]]
+    ys = [float(y) for polygon in outline for y in polygon[1::2]]
+    return min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)

@@ -1,0 +1,90 @@
+"""Ultralytics' layout without a data.yaml: `images/…/NAME.jpg` beside `labels/…/NAME.txt`.
+
+Or the labels beside the images, as Darknet's tools write them. Class names may lie there in `classes.txt`, as Label
+Studio and LabelImg leave them. Layout: https://docs.ultralytics.com/datasets/detect/
+"""
+
+from pathlib import Path
+
+from lib.data.formats.source import Hints, Item, Source
+from lib.data.image_paths import IMAGES, image_paths
+from lib.data.names import read_names
+from lib.step.errors import UserError
+
+KEY = "archive"
+CLASSES = ("classes.txt", "obj.names")
+NO_IMAGE = "{} holds no image (jpg, jpeg, png, webp)"
+
+
+def find(root: Path) -> Path:
+    """The folder that holds `images` and `labels`, at `root` or below it.
+
+    Raises UserError when there is no folder 'images', or there are several.
+    """
+    if (root / "images").is_dir():
+        return root
+    folders = sorted(path for path in root.rglob("images") if path.is_dir())
+    folders = [folder for folder in folders if not any(other in folder.parents for other in folders)]
+    if not folders:
+        if any(image.with_suffix(".txt").is_file() for image in image_paths(root)):
+            return root
+        raise UserError(f"{root} holds no folder 'images'; the layout is images/NAME.jpg beside labels/NAME.txt")
+    if len(folders) > 1:
+        parents = ", ".join(str(folder.parent.relative_to(root)) for folder in folders)
+        raise UserError(
+            f"{root} holds several folders 'images', in {parents}; name the folder of one in dataset.archive, or the "
+            "data.yaml that lists them: dataset: {yaml: data.yaml}. A model was trained on 'train': measure mAP on "
+            "another one"
+        )
+    return folders[0].parent
+
+
+def read(root: Path, hints: Hints) -> Source:
+    """The images and labels in `root`, a folder as `find` gives it. Raises UserError when there is no image."""
+    images = root / "images" if (root / "images").is_dir() else root
+    labels = root / "labels" if images != root else root
+    files = [path for path in sorted(images.rglob("*")) if path.name[0] != "." and not path.is_dir()]
+    paths = image_paths(images)
+    if not paths:
+        raise UserError(NO_IMAGE.format(images))
+    if lost := [path for path in files if not path.exists()]:
+        raise UserError(f"{len(lost)} images are broken links, the first {lost[0]}; repair or remove them")
+    items = [Item(path, _label(labels / path.relative_to(images).with_suffix(".txt"))) for path in paths]
+    stems, taken = {path.stem for path in paths}, set(paths)
+    named = next((root / name for name in CLASSES if (root / name).is_file()), None)
+    beside = [path for path in sorted(labels.rglob("*")) if path.is_file() and path.name[0] != "." and path != named]
+    if labels == images:
+        texts = [path for path in beside if path.suffix == ".txt"]
+        others, beside = [path for path in beside if path not in taken and path not in texts], texts
+    else:
+        others = [path for path in files if path not in taken]
+    return Source(
+        images,
+        tuple(items),
+        names=hints.names or (tuple(read_names([str(named)])) if named else None),
+        others=tuple(path.name for path in others),
+        orphans=tuple(path.name for path in beside if path.suffix != ".txt" or path.stem not in stems),
+        renames=False,
+        labels=labels,
+    )
+
+
+def _label(path: Path) -> Path | None:
+    return path if path.exists() else None
+
+
+def label_beside(image: Path) -> Path | None:
+    """An image's label as Ultralytics finds it: the last folder 'images' called 'labels', NAME.txt; None without one.
+
+    Without a folder 'images' in its path the label lies beside the image.
+    """
+    folders = list(image.parent.parts)
+    if "images" in folders:
+        last = len(folders) - 1 - folders[::-1].index("images")
+        folders[last] = "labels"
+    return _label(Path(*folders, f"{image.stem}.txt"))
+
+
+def is_image(path: Path) -> bool:
+    """Whether the name of a path is that of an image that this program reads."""
+    return path.suffix.lower() in IMAGES and path.name[0] != "."

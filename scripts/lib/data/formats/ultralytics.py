@@ -1,0 +1,88 @@
+"""Ultralytics' `data.yaml`: where train, val and test images are, and the classes' names.
+
+Read as Ultralytics reads it (`ultralytics/data/utils.py`, `check_det_dataset`), and where that fails for a data set
+that came from another machine, from beside the file. Format: https://docs.ultralytics.com/datasets/detect/
+"""
+
+from pathlib import Path
+
+import yaml
+
+from lib.data.formats.listed import listed_items, located
+from lib.data.formats.source import Hints, Source, numbered, only_one, visible
+from lib.step.errors import UserError
+from lib.step.files import read_text
+
+KEY = "yaml"
+PARTS = {"train": ("train",), "val": ("val", "validation", "valid"), "test": ("test",)}
+
+
+def find(root: Path) -> Path:
+    """The data.yaml in a folder: the one of that name, or the only YAML file with `train`."""
+    files = visible(path for path in root.rglob("*") if path.suffix.lower() in (".yaml", ".yml"))
+    named = [path for path in files if path.stem == "data"]
+    return only_one(named or [path for path in files if "train" in _block(path)], root, "data.yaml", KEY)
+
+
+def read(file: Path, hints: Hints) -> Source:
+    """The data set that a data.yaml describes. Raises UserError, naming the key, for what is not usable."""
+    data = _block(file)
+    if not data:
+        raise UserError(f"{file} is no data.yaml: it holds no keys such as train, val and names")
+    names, numbers, remarks = _names(data, file)
+    folders, lines = _roots(data, file)
+    remarks += lines
+    items, others = [], []
+    for part, keys in PARTS.items():
+        given = next((data[key] for key in keys if data.get(key)), None)
+        for entry in given if isinstance(given, list) else [given] if given else []:
+            place = located(str(entry), folders)
+            if place is None:
+                if part == "test":  # nobody trains on it, and many files name one that is not there
+                    remarks.append(f"{part}: {entry} of {file.name} does not exist; left out")
+                    continue
+                download = "; its `download:` is never run: download the images yourself" if "download" in data else ""
+                raise UserError(f"{file}: {part}: {entry} does not exist below {folders[0]}{download}")
+            found, beside, lines = listed_items(place, folders, part)
+            items += found
+            others += beside
+            remarks += lines
+    if not items:
+        raise UserError(f"{file} names no images; it needs train, val or test")
+    return Source(file, tuple(items), names, numbers, tuple(remarks), tuple(others))
+
+
+def _block(file: Path) -> dict:
+    try:
+        data = yaml.safe_load(read_text(file))
+    except yaml.YAMLError as error:
+        raise UserError(f"{file} is no YAML ({str(error).splitlines()[0]})") from None
+    return data if isinstance(data, dict) else {}
+
+
+def _names(data: dict, file: Path) -> tuple[tuple[str, ...], dict[int, int] | None, list[str]]:
+    names, count = data.get("names"), data.get("nc")
+    if names is None and count is None:
+        raise UserError(f"{file} has neither names nor nc")
+    try:
+        count = None if count is None else int(str(count))
+        names = [f"class_{number}" for number in range(count)] if names is None else names
+        names = dict(enumerate(names)) if isinstance(names, list) else {int(key): name for key, name in names.items()}
+    except (ValueError, AttributeError):
+        raise UserError(f"{file}: nc is a whole number, names a list, or a mapping of class numbers to names") from None
+    # A mapping with gaps may count them too.
+    if count not in (None, len(names), max(names, default=-1) + 1):
+        raise UserError(f"{file}: nc is {count}, names has {len(names)}; mend the one that is wrong")
+    return numbered({number: str(name) for number, name in names.items()}, file)
+
+
+def _roots(data: dict, file: Path) -> tuple[list[Path], list[str]]:
+    """The folders that entries are relative to, the likeliest first; and a remark where `path` is not there."""
+    beside, path = file.parent, data.get("path")
+    if not path:
+        return [beside], []
+    candidates = [Path(path)] if Path(path).is_absolute() else [beside / path, Path(path), beside.parent / path]
+    roots = [candidate for candidate in candidates if candidate.is_dir()]
+    if roots:
+        return [*roots, beside], []
+    return [beside], [f"path: {path} of {file.name} does not exist here; its images are looked for beside the file"]

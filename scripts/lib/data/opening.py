@@ -1,0 +1,166 @@
+"""From what the config says of a data set to its images and labels: the right format, a zip unpacked."""
+
+import zipfile
+from argparse import ArgumentParser
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lib.data.dataset import unpack
+from lib.data.download import fetch
+from lib.data.formats import FORMATS, layout
+from lib.data.formats import images as plain_images
+from lib.data.formats.source import Hints, Source
+from lib.data.sources import DRAWN, is_url
+from lib.step.console import say
+from lib.step.errors import UserError
+
+# From sources, their SHA-256 and where they stand in the config to a folder; raises UserError when none works.
+Unpack = Callable[[list[str], str | None, str], Path]
+# Formats that a file or folder of their own describes; the layout without a file is what `archive` alone means.
+DESCRIBED = tuple(sorted(FORMATS.keys() - {layout.KEY, plain_images.KEY}))
+CALIBRATION = "calibration."  # before the options of the pool's own source
+_HELP = {
+    "yaml": "Ultralytics' data.yaml",
+    "coco": "COCO's JSON",
+    "voc": "Pascal VOC's folder",
+    "obj_data": "an obj.data (CVAT's YOLO 1.1)",
+}
+
+
+def source_arguments(parser: ArgumentParser) -> None:
+    """Add the options that say where a data set and its calibration images come from, called as the config's keys."""
+    for prefix, of in (("", ""), (CALIBRATION, "of the calibration images: ")):
+        parser.add_argument(
+            f"--{prefix}archive",
+            nargs="+",
+            metavar="SOURCE",
+            help=f"{of}zip (URL or path) or folder; '{DRAWN}' is the folder of that name beside --output",
+        )
+        for key in DESCRIBED:
+            also = "; also a zip or folder that holds it, or its path inside --archive"
+            parser.add_argument(f"--{prefix}{key}", metavar="PATH", help=f"{of}{_HELP.get(key, key)}{also}")
+        parser.add_argument(
+            f"--{prefix}images", metavar="DIR", help=f"{of}folder of images, of --{prefix}coco or alone"
+        )
+        parser.add_argument(f"--{prefix}sha256", default="", help=f"{of}SHA-256 of the zip, in hex")
+
+
+def source_block(options: dict, prefix: str, output: Path) -> dict:
+    """What the options, by their names, say of one source, by the config's keys."""
+    given = {key: options[prefix + key] for key in ("archive", *DESCRIBED, "images", "sha256") if options[prefix + key]}
+    if "archive" in given:
+        given["archive"] = [str(output.parent / DRAWN) if one == DRAWN else one for one in given["archive"]]
+    return given
+
+
+@dataclass(frozen=True)
+class Place:
+    """What the config says of a data set: `archive` (sources, tried in order) or a format's key, and what goes with it.
+
+    key: of FORMATS. path: of the file or folder of that format; beside `archive` it lies inside. images: a folder of
+    images, inside `archive` likewise. config_key: where it stands in the config, for messages.
+    """
+
+    key: str
+    path: str | None
+    archive: tuple[str, ...]
+    images: str | None
+    sha256: str | None
+    names: tuple[str, ...] | None
+    config_key: str
+
+    @classmethod
+    def of(cls, block: Mapping, names: tuple[str, ...] | None, config_key: str) -> "Place":
+        """The place that a block of the config says. Raises UserError when it says none, or two."""
+        given = [key for key in DESCRIBED if block.get(key)]
+        if len(given) > 1:
+            raise UserError(f"{config_key}: {' and '.join(given)} are two formats; name one")
+        archive = tuple(block.get("archive") or ())
+        images = block.get("images")
+        key = given[0] if given else layout.KEY if archive else plain_images.KEY
+        if key == plain_images.KEY and not images:
+            raise UserError(f"{config_key} names no data set; give archive, {', '.join(DESCRIBED)} or images")
+        path = block.get(key) if given else images if key == plain_images.KEY else None
+        images = images if given else None
+        return cls(key, path, archive, images, block.get("sha256"), names, config_key)
+
+
+def opened(place: Place, folder_of: Unpack) -> Source:
+    """The data set at a place; `folder_of` unpacks zips. Raises UserError when it is not to be had."""
+    found = FORMATS[place.key]
+    if place.archive:
+        root = folder_of(list(place.archive), place.sha256, f"{place.config_key}.archive")
+        target = _inside(root, place.path, place.config_key) if place.path else found.find(root)
+        images = _inside(root, place.images, place.config_key) if place.images else root
+    else:
+        target, root = _alone(place, folder_of)
+        images = _alone_images(place, folder_of) if place.images else root
+    return found.read(target, Hints(images, place.names))
+
+
+def _alone(place: Place, folder_of: Unpack) -> tuple[Path, Path | None]:
+    """What a format's own key names, and the folder around it where that is to be searched for images."""
+    found, path = FORMATS[place.key], Path(place.path).expanduser()
+    if is_url(place.path) or zipfile.is_zipfile(path):
+        root = folder_of([place.path], place.sha256, f"{place.config_key}.{place.key}")
+        return found.find(root), root
+    if path.is_dir():
+        return found.find(path), path
+    if not path.is_file():
+        raise UserError(f"{place.config_key}.{place.key}: there is no file or folder {place.path}")
+    return path, None
+
+
+def _alone_images(place: Place, folder_of: Unpack) -> Path:
+    folder = Path(place.images).expanduser()
+    if is_url(place.images) or zipfile.is_zipfile(folder):
+        return folder_of([place.images], None, f"{place.config_key}.images")
+    if not folder.is_dir():
+        raise UserError(f"{place.config_key}.images: there is no folder {place.images}")
+    return folder
+
+
+def _inside(root: Path, path: str, config_key: str) -> Path:
+    """A path inside an archive: below its root, or below its only folder. Raises UserError when it is not there."""
+    folders = [root, *(folder for folder in sorted(root.iterdir()) if folder.is_dir())]
+    for folder in folders:
+        if (folder / path).exists():
+            return folder / path
+    raise UserError(f"{config_key}: its archive holds no {path}")
+
+
+def unpacked_in(scratch: Path, sources: list[str], checksum: str | None, config_key: str) -> Path:
+    """A data set as a folder: a source that is one, or a zip unpacked below `scratch`, whichever works first."""
+    scratch = scratch / str(len(list(scratch.iterdir())))
+    scratch.mkdir()
+    folders = [source for source in sources if Path(source).expanduser().is_dir()]
+    zips = sources[: sources.index(folders[0])] if folders else sources
+    if zips and not checksum:
+        say("WARNING: the data set has no sha256 in the config (dataset.sha256); it is used unchecked")
+    archive = scratch / "dataset.zip"
+    try:
+        source = fetch(zips, archive, checksum or None, config_key)
+        say(f"data set from {source}{_fallbacks(sources, source)}")
+    except UserError as error:
+        if not folders:
+            raise
+        if zips:
+            say(f"{error}")
+        say(
+            f"data set is taken from the folder {folders[0]} as it is: a folder has no sha256 to check"
+            f"{_fallbacks(sources, folders[0])}"
+        )
+        return Path(folders[0]).expanduser()
+    # Messages name it, so it is called as the source is.
+    archive = archive.rename(scratch / Path(source).name)
+    unpacked = scratch / "unpacked" / Path(source).stem
+    unpacked.mkdir(parents=True)
+    unpack(archive, unpacked)
+    return unpacked
+
+
+def _fallbacks(sources: list[str], taken: str) -> str:
+    """The end of a sentence about the source that was taken, where there are more: they are not added to it."""
+    rest = [source for source in sources if source != taken]
+    return f" (the first of {len(sources)} that works; the others, {', '.join(rest)}, are not used)" if rest else ""

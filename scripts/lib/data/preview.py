@@ -1,0 +1,139 @@
+"""A look at a data set before anything runs: whether it can be read, its classes, whether its pool suffices.
+
+Images are not opened. A zip that is here is unpacked without them: empty files stand in their place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+import zipfile
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from lib.data.config_files import DATASET_KINDS
+from lib.data.names import demand_plain_list, read_names
+from lib.data.sources import DRAWN, is_url
+from lib.step.errors import UserError
+
+# The rest is imported where it is used: it takes longer to load than a look at most configs.
+if TYPE_CHECKING:
+    from lib.data.formats.source import Source
+
+# Larger ones are read once, when they are fetched: each start of the workflow would wait for them.
+LARGEST_ZIP = 5000  # members
+LARGEST_JSON = 50_000_000  # bytes
+
+
+def looked_at(config: dict) -> tuple[tuple[str, ...] | None, str]:
+    """The class names of a config's data set, where they can be known, and the state of its files, for a rule's inputs.
+
+    Raises UserError, one sentence, for what would end the run later: a source that is neither zip nor folder, a YAML
+    in place of names, a description that does not hold, a pool that is too small.
+    """
+    dataset, split = config["dataset"], config["split"]
+    given = dataset.get("names")
+    if isinstance(given, str):
+        demand_plain_list(given)
+    names = tuple(read_names([given] if isinstance(given, str) else list(given))) if given else None
+    with tempfile.TemporaryDirectory() as scratch:
+        sources = described(dataset, names, Path(scratch))
+        if not sources:
+            return names, ""
+        from lib.data.parts import Wanted, kept
+
+        if sources[0].names is None:
+            raise UserError(f"dataset.names: {sources[0].place} has no class names; name them")
+        wanted = kept(*sources, Wanted(config["evaluation"]["part"], split["calibration"], split["seed"]))
+        if len(wanted.items) <= split["calibration"]:
+            raise UserError(
+                f"split.calibration asks for {split['calibration']} of {len(wanted.items)} images; each side needs at "
+                "least one"
+            )
+        lines = file_lines(sources, Path(scratch))
+        return sources[0].names, hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def described(dataset: dict, names: tuple[str, ...] | None, scratch: Path) -> tuple[Source, Source | None] | None:
+    """The data set of a config's block and its calibration images, if it has some; None where not all of it is here.
+
+    Raises UserError when a source is neither zip nor folder, or its description does not hold.
+    """
+    pool = dataset.get("calibration") or {}
+    for where, block in (("dataset", dataset), ("dataset.calibration", pool)):
+        _demand_readable(block, where)
+    if not (_is_here(dataset) and (not pool or _is_here(pool))):
+        return None
+    from lib.data.opening import Place, opened
+
+    stand_in = partial(_stand_in, scratch)
+    source = opened(Place.of(dataset, names, "dataset"), stand_in)
+    return source, opened(Place.of(pool, names, "dataset.calibration"), stand_in) if pool else None
+
+
+def file_lines(sources: tuple[Source, Source | None], scratch: Path) -> list[str]:
+    """A line for each image and label that lies in a folder: path, size and time of its last change; sorted."""
+    lines = []
+    for source in filter(None, sources):
+        for item in source.items:
+            for path in (item.image, item.label):
+                if isinstance(path, Path) and path.exists() and scratch not in path.parents:
+                    stat = path.stat()
+                    lines.append(f"{path} {stat.st_size} {stat.st_mtime_ns}\n")
+    return sorted(lines)
+
+
+def _demand_readable(block: dict, where: str) -> None:
+    for source in block.get("archive") or []:
+        path = Path(source).expanduser()
+        if is_url(source) or source == DRAWN or path.is_dir() or not path.exists() or zipfile.is_zipfile(path):
+            continue
+        hint = f"; for a data.yaml write dataset: {{yaml: {source}}}" if path.suffix in (".yaml", ".yml") else ""
+        raise UserError(f"{where}.archive: {source} is neither a zip nor a folder{hint}")
+
+
+def _is_here(block: dict) -> bool:
+    """Whether all that a block names is on this machine and small enough to look at."""
+    sources = [block[key] for key in (*DATASET_KINDS - {"archive"}, "images") if block.get(key)]
+    if block.get("archive"):
+        sources = block["archive"][:1]  # the others are fallbacks
+    for source in sources:
+        path = Path(source).expanduser()
+        if is_url(source) or source == DRAWN or not path.exists():
+            return False
+        if path.suffix.lower() == ".json" and path.stat().st_size > LARGEST_JSON:
+            return False
+        if path.is_file() and zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as file:
+                if len(file.namelist()) > LARGEST_ZIP:
+                    return False
+    return bool(sources)
+
+
+def _stand_in(scratch: Path, sources: list[str], checksum: str | None, config_key: str) -> Path:
+    """The first source as a folder: itself, or in place of a zip one with empty images, by the name of the zip."""
+    path = Path(sources[0]).expanduser()
+    if path.is_dir():
+        return path
+    folder = scratch / str(len(list(scratch.iterdir()))) / path.name
+    folder.mkdir(parents=True)
+    _unpack_texts(path, folder)
+    return folder
+
+
+def _unpack_texts(archive: Path, folder: Path) -> None:
+    from lib.data.dataset import TEXTS, demand_inside, is_data
+
+    with zipfile.ZipFile(archive) as file:
+        for member in file.infolist():
+            demand_inside(archive, member)
+            name = PurePosixPath(member.filename)
+            if not is_data(name) or member.is_dir():
+                continue
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if name.suffix.lower() in TEXTS and member.file_size <= LARGEST_JSON:
+                file.extract(member, folder)
+            else:
+                target.touch()

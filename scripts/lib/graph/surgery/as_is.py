@@ -1,0 +1,50 @@
+"""The head `as_is`: a graph prepared for the toolkit and nothing more, for a model of no known family."""
+
+import numpy as np
+import onnx
+
+from lib.detector.head import AS_IS
+from lib.detector.output_spec import METADATA_KEY
+from lib.graph.onnx_file import metadata
+from lib.graph.surgery.graph import Graph
+from lib.graph.surgery.passes import float32_weights, lower_opset, pool_globally, raise_opset
+from lib.graph.surgery.proof import HALF_TOLERANCE, TOLERANCE, demand_size, prove_same_outputs
+
+HEAD_KEY = "rv1106.head"  # of an ONNX's metadata; says AS_IS of one that was prepared so
+PASSES = (float32_weights.PASS, raise_opset.PASS, lower_opset.PASS, pool_globally.PASS)
+
+
+def leave_as_is(model: onnx.ModelProto, images: list[np.ndarray], seed: int) -> tuple[onnx.ModelProto, dict]:
+    """A copy of `model` that the toolkit can read, and the record of the proof.
+
+    images: uint8 [H, W, C] of the model's size and channels. After each pass its outputs are compared with those of the
+    graph before, on `images` and on noise drawn from `seed`. The record: `head`, `inputs` (how many), `difference` (the
+    largest, as a share of the outputs' range) and `passes` (each name with its `difference`). Raises UserError when a
+    pass changes what the graph computes, or when the model has no one image as its input.
+    """
+    graph = Graph(model)
+    graph.check()
+    demand_size(images, graph.imgsz)
+    record = []
+    for surgery_pass in passes_needed(graph):
+        before = onnx.ModelProto()
+        before.CopyFrom(graph.model)
+        surgery_pass.apply(graph, None, [])
+        tolerance = HALF_TOLERANCE if surgery_pass is float32_weights.PASS else TOLERANCE
+        difference = prove_same_outputs(before, graph.model, images, seed, tolerance.score)
+        record.append({"pass": surgery_pass.name, "difference": difference})
+    others = {key: value for key, value in metadata(graph.model).items() if key != METADATA_KEY}
+    del graph.model.metadata_props[:]
+    onnx.helper.set_model_props(graph.model, others | {HEAD_KEY: AS_IS})
+    worst = max((entry["difference"] for entry in record), default=0.0)
+    return graph.model, {"head": AS_IS, "inputs": len(images) + 1, "difference": worst, "passes": record}
+
+
+def passes_needed(graph: Graph):
+    """The passes that `graph` needs, each found when those before it are done."""
+    return (surgery_pass for surgery_pass in PASSES if surgery_pass.needed(graph, None))
+
+
+def is_as_is(model: onnx.ModelProto) -> bool:
+    """Whether `leave_as_is` made `model`."""
+    return metadata(model).get(HEAD_KEY) == AS_IS

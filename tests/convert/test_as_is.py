@@ -1,0 +1,247 @@
+"""A model of no known family is converted as it is: prepared, judged, and compared with FP32 output by output."""
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+from conftest import image
+from onnx import TensorProto, helper, numpy_helper
+
+from lib.accuracy.likeness import MOST_DB, ImageLikeness, image_likeness, output_likeness
+from lib.detector.head import AS_IS, SPLIT
+from lib.detector.output_spec import METADATA_KEY
+from lib.graph.onnx_file import metadata
+from lib.graph.onnx_session import infer, open_session, to_tensor
+from lib.graph.surgery.as_is import is_as_is
+from lib.graph.surgery.pipeline import adapt
+from lib.npu.rknn_file import read_rknn
+from lib.step.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def strangers(tmp_path_factory):
+    """ONNX files of networks with random weights that are no detectors, by name."""
+    torch = pytest.importorskip("torch", reason="needs torch, which a light environment lacks")
+    from torch import nn
+
+    def block(channels_in, channels, stride=1):
+        convolution = nn.Conv2d(channels_in, channels, 3, stride, 1, bias=False)
+        return nn.Sequential(convolution, nn.BatchNorm2d(channels), nn.ReLU())
+
+    class Classifier(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.features = nn.Sequential(block(3, 16, 2), block(16, 32, 2), block(32, 64, 2))
+            self.linear = nn.Linear(64, 10)
+
+        def forward(self, x):
+            return self.linear(self.features(x).mean((2, 3))).softmax(1)
+
+    class Segmenter(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.down, self.deep = block(3, 16, 2), block(16, 32, 2)
+            self.up, self.last = nn.ConvTranspose2d(32, 16, 2, 2), nn.ConvTranspose2d(16, 5, 2, 2)
+
+        def forward(self, x):
+            shallow = self.down(x)
+            return self.last(torch.relu(self.up(self.deep(shallow)) + shallow))
+
+    class Reader(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.features = nn.Sequential(block(3, 16, 2), block(16, 32, 2), nn.AvgPool2d((8, 1)))
+            self.recurrent, self.linear = nn.LSTM(32, 16, bidirectional=True), nn.Linear(32, 37)
+
+        def forward(self, x):
+            columns = self.features(x).squeeze(2).permute(2, 0, 1)
+            return self.linear(self.recurrent(columns)[0])
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("strangers")
+    for name, network, size in (
+        ("classifier", Classifier(), (112, 104)),
+        ("segmenter", Segmenter(), (64, 96)),
+        ("reader", Reader(), (32, 96)),
+    ):
+        torch.onnx.export(network.eval(), torch.rand(1, 3, *size), str(folder / f"{name}.onnx"), opset_version=13,
+                          input_names=["image"], output_names=["out"])  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """A folder of eight images without labels."""
+    folder = tmp_path_factory.mktemp("images")
+    for number in range(8):
+        cv2.imwrite(str(folder / f"{number}.png"), image(number))
+    return folder
+
+
+def one_node(op_type: str, *tensors, opset=13, shape=(1, 3, 8, 8), **attributes) -> onnx.ModelProto:
+    """A model of an image, one node and its constant tensors."""
+    names = [f"constant_{number}" for number in range(len(tensors))]
+    node = helper.make_node(op_type, ["image", *names], ["out"], **attributes)
+    graph = helper.make_graph(
+        [node],
+        "one",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(tensor, name) for tensor, name in zip(tensors, names)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    return onnx.shape_inference.infer_shapes(model)
+
+
+def said(done) -> dict[str, list[str]]:
+    """The converter's lines by their first word."""
+    lines = {}
+    for line in done.stderr.splitlines():
+        word, _, text = line.partition(" ")
+        lines.setdefault(word, []).append(text.strip())
+    return lines
+
+
+@pytest.mark.parametrize(
+    ("model", "passes"),
+    [
+        (one_node("ReduceMean", axes=[2, 3], keepdims=0), ["pool_globally"]),
+        (one_node("ReduceMean", axes=[-1, 2], keepdims=0, opset=11), ["raise_opset", "pool_globally"]),
+        (one_node("ReduceMean", np.array([2, 3]), opset=18, keepdims=0), ["pool_globally"]),
+        (one_node("ReduceMean", axes=[2, 3], keepdims=1), []),
+        (one_node("ReduceMean", axes=[1, 2], keepdims=0), []),
+        (one_node("ReduceMean", axes=[2], keepdims=0), []),
+        (one_node("Relu", opset=20), ["lower_opset"]),
+    ],
+)
+def test_a_graph_is_prepared_and_computes_the_same(model, passes):
+    model.metadata_props.add(key=METADATA_KEY, value="of another head")
+    model.metadata_props.add(key="author", value="somebody")
+    pixels = image(0, 8, 8)
+    after, record = adapt(model, AS_IS, [pixels], seed=0)
+    assert [entry["pass"] for entry in record["passes"]] == passes
+    assert (record["head"], record["inputs"]) == (AS_IS, 2) and record["difference"] < 1e-6
+    assert is_as_is(after) and not is_as_is(model)
+    assert METADATA_KEY not in metadata(after) and metadata(after)["author"] == "somebody"
+    assert not {node.op_type for node in after.graph.node} & ({"ReduceMean"} if "pool_globally" in passes else set())
+    before, now = (infer(open_session(each.SerializeToString()), to_tensor(pixels))[0] for each in (model, after))
+    np.testing.assert_allclose(now, before, atol=1e-6)
+    again, record = adapt(after, AS_IS, [pixels], seed=0)
+    assert record["passes"] == [] and again == after
+
+
+def test_half_precision_is_widened():
+    model = one_node("Conv", np.linspace(-1, 1, 27).reshape(1, 3, 3, 3).astype(np.float16))
+    for tensor in (*model.graph.input, *model.graph.output):
+        tensor.type.tensor_type.elem_type = TensorProto.FLOAT16
+    after, record = adapt(model, AS_IS, [], seed=0)
+    assert [entry["pass"] for entry in record["passes"]] == ["float32_weights"]
+    assert after.graph.initializer[0].data_type == after.graph.input[0].type.tensor_type.elem_type == TensorProto.FLOAT
+
+
+def test_likeness_of_outputs():
+    exact = image_likeness(np.array([[3.0, 4.0]]), np.array([3.0, 4.0]))
+    assert exact == ImageLikeness(1.0, 25.0, 0.0)
+    opposite = image_likeness(np.array([1.0, 0.0]), np.array([0.0, 1.0]))
+    assert opposite == ImageLikeness(0.0, 1.0, 2.0)
+    both = output_likeness("out", [exact, opposite])
+    assert (both.name, both.cosine) == ("out", 0.5)
+    assert both.snr_db == pytest.approx(10 * np.log10(26 / 2))
+    assert output_likeness("out", [exact]).snr_db == MOST_DB
+    nothing = image_likeness(np.zeros(2), np.zeros(2))
+    assert (nothing.cosine, output_likeness("out", [nothing]).snr_db) == (0.0, MOST_DB)
+    assert output_likeness("out", [image_likeness(np.zeros(2), np.ones(2))]).snr_db == -MOST_DB
+
+
+@pytest.mark.toolkit
+@pytest.mark.parametrize(
+    ("name", "shape", "verdict", "at_fault", "size"),
+    [
+        ("classifier", (1, 10), "unsure (inferred)", "exSoftmax13:/Softmax, FLOAT16 on the NPU", "104x112"),
+        ("segmenter", (1, 5, 64, 96), "runs (inferred)", None, "96x64"),
+        ("reader", (24, 1, 37), "fails (", "Transpose:", "96x32"),
+    ],
+)
+def test_a_stranger_is_converted_judged_and_compared(
+    step, strangers, images, tmp_path, name, shape, verdict, at_fault, size
+):
+    rknn = tmp_path / "model.rknn"
+    done = step("onnx_to_rknn", strangers / f"{name}.onnx", "--dataset", images, "--max-images", 4, "-o", rknn,
+                "--log", tmp_path / "log")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lines = said(done)
+    assert f": {size}, " in lines["model"][0]
+    assert lines["head"][0].startswith("as_is: ") and lines["head"][0].endswith("no detections and no mAP")
+    assert "mAP50" not in lines and "detections" not in lines
+    assert lines["compared"] == ["INT8 with FP32 on 4 images that it was not calibrated with, output by output"]
+    assert verdict in lines["verdict"][0] and "head 'split'" not in lines["verdict"][0]
+    faults = lines.get("at", [])
+    assert not faults if at_fault is None else any(at_fault in fault for fault in faults), faults
+    assert "million cycles" in lines["costs"][0] and "KB for weights" in lines["costs"][0]
+    [output] = read_rknn(rknn).outputs
+    assert output.shape == shape and len(output.native_shape) == len(shape) + 1
+    [told] = lines["output"]
+    stored = "FLOAT16, not quantized" if output.scale is None else output.quantization
+    assert told.startswith(f"out {list(shape)} {stored}, cosine ")
+    assert float(told.split("cosine ")[1].split(",")[0]) > 0.999
+    assert float(told.split()[-2]) > 25
+
+
+@pytest.mark.toolkit
+def test_a_detector_can_be_left_as_it_is(step, exported, images, tmp_path):
+    done = step("onnx_to_rknn", exported[0], "--head", AS_IS, "--dataset", images, "--max-images", 4,
+                "-o", tmp_path / "model.rknn", "--log", tmp_path / "log")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lines = said(done)
+    assert lines["head"] == ["as_is; nothing decodes its outputs, so there are no detections and no mAP"]
+    [output] = read_rknn(tmp_path / "model.rknn").outputs
+    assert output.shape == (1, 8, 126)
+
+
+def test_what_as_is_cannot_do_is_one_sentence(step, strangers, images, tmp_path):
+    onnx.save(one_node("Relu", shape=(1, 10)), tmp_path / "vector.onnx")
+    two = one_node("Add", np.ones(1, np.float32))
+    del two.graph.initializer[:]
+    two.graph.input.add().CopyFrom(helper.make_tensor_value_info("constant_0", TensorProto.FLOAT, (1, 3, 8, 8)))
+    onnx.save(two, tmp_path / "two.onnx")
+    for model, arguments, sentence in (
+        (strangers / "classifier.onnx", ["--labels", images, "--dataset", images], "--labels are for the mAP of"),
+        (strangers / "segmenter.onnx", ["--head", SPLIT], "ConvTranspose"),
+        (tmp_path / "vector.onnx", [], "inputs are [[1, 10]]"),
+        (tmp_path / "two.onnx", [], "one input [1, 3, height, width] is expected"),
+    ):
+        done = step("onnx_to_rknn", model, *arguments, "-o", tmp_path / "model.rknn")
+        assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+        assert sentence in done.stderr.splitlines()[-1]
+    assert not (tmp_path / "model.rknn").exists()
+
+
+def test_inspect_says_that_it_will_be_as_is_and_why(step, strangers):
+    done = step("inspect_onnx", strangers / "classifier.onnx")
+    assert done.returncode == 2
+    assert "as_is     pool_globally" in done.stdout.splitlines()
+    assert "converts it with the head as_is: the output is no Concat" in done.stderr
+    done = step("inspect_onnx", strangers / "reader.onnx")
+    assert "as_is     left as it came" in done.stdout.splitlines()
+    assert "of shape [24, 1, 37]" in done.stderr
+
+
+@pytest.mark.toolkit
+def test_retinaface(step, assets, images, tmp_path):
+    done = step("onnx_to_rknn", assets / "onnx" / "retinaface-640.onnx", "--dataset", images, "--max-images", 6,
+                "-o", tmp_path / "model.rknn", "--log", tmp_path / "log")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lines = said(done)
+    assert [output.shape for output in read_rknn(tmp_path / "model.rknn").outputs] == [
+        (1, 16800, 4), (1, 16800, 2), (1, 16800, 10)
+    ]  # fmt: skip
+    assert lines["verdict"][0].startswith("fails") and "8392 is needed" in lines["verdict"][0]
+    assert any("Transpose:592" in fault for fault in lines["at"])
+    assert len(lines["output"]) == 3
+
+
+def test_only_what_recognition_refuses_is_left_as_it_is(exported):
+    model = exported[1]
+    with pytest.raises(UserError, match="already went through surgery"):
+        adapt(adapt(model, SPLIT, [], seed=0)[0], "single", [], seed=0)
+    assert is_as_is(adapt(model, AS_IS, [], seed=0)[0])

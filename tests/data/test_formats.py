@@ -1,0 +1,518 @@
+"""Data sets as people have them: each format gives the right images, boxes, classes and parts, or one sentence."""
+
+import io
+import json
+import shutil
+import zipfile
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+from conftest import image
+from PIL import Image
+
+import fetch_dataset
+from lib.data.formats.source import Box, Boxes
+from lib.data.images import ORIENTATION
+from lib.step.errors import UserError
+
+WIDTH, HEIGHT = 90, 70
+
+
+@pytest.fixture
+def put():
+    """A function that writes images (by seed, so all differ) and labels below a folder."""
+
+    def write(path, seed, label=None):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), image(seed, WIDTH, HEIGHT)[:, :, ::-1])
+        if label is not None:
+            folder = path.parent.parent / "labels" if path.parent.name == "images" else path.parent
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{path.stem}.txt").write_text(label)
+
+    return write
+
+
+@pytest.fixture
+def roboflow(tmp_path, put):
+    """A set as Roboflow exports it: three parts, `../train/images` that means train/images."""
+    root = tmp_path / "My Project.v1i.yolov8"
+    for start, (part, count) in enumerate({"train": 6, "valid": 3, "test": 2}.items()):
+        for number in range(count):
+            put(root / part / "images" / f"{part}{number}.jpg", 10 * start + number, f"{number % 2} 0.5 0.5 0.4 0.3\n")
+    lines = [f"{key}: ../{part}/images" for key, part in (("train", "train"), ("val", "valid"), ("test", "test"))]
+    (root / "data.yaml").write_text("\n".join([*lines, "", "nc: 2", "names: ['raccoon', 'Igel']"]))
+    return root
+
+
+@pytest.fixture
+def fetch(tmp_path, capsys):
+    """A function: what fetch_dataset.py does with options, into a folder; (folder, how it ended)."""
+
+    def run(*options, folder="ds"):
+        code, error = 0, ""
+        try:
+            fetch_dataset.main([*map(str, options), "--output", str(tmp_path / folder)])
+        except UserError as told:
+            code, error = 2, f"error: {told}"
+        return tmp_path / folder, SimpleNamespace(returncode=code, stdout=capsys.readouterr().out, stderr=error)
+
+    return run
+
+
+def parts_of(folder) -> dict[str, list[str]]:
+    """Names of images by their part, as parts.csv says it."""
+    parts = {}
+    for line in (folder / "parts.csv").read_text().splitlines()[1:]:
+        name, part = line.rsplit(",", 1)
+        parts.setdefault(part, []).append(name)
+    return parts
+
+
+def names_of(folder) -> list[str]:
+    return (folder / "names.txt").read_text(encoding="utf-8").splitlines()
+
+
+def zipped(folder, path):
+    with zipfile.ZipFile(path, "w") as file:
+        for each in sorted(folder.rglob("*")):
+            file.write(each, each.relative_to(folder.parent))
+    return path
+
+
+@pytest.mark.parametrize("form", ["file", "folder", "zip", "inside"])
+def test_roboflows_export_is_taken_as_it_is(fetch, roboflow, tmp_path, form):
+    archive = zipped(roboflow, tmp_path / "robo.zip")
+    given = {"file": ("--yaml", roboflow / "data.yaml"), "folder": ("--yaml", roboflow), "zip": ("--yaml", archive),
+             "inside": ("--archive", archive, "--yaml", "data.yaml")}[form]  # fmt: skip
+    folder, done = fetch(*given, "--calibration", 4)
+    assert done.returncode == 0, done.stderr
+    assert "7 images (0 background), 7 boxes" in done.stdout
+    parts = parts_of(folder)
+    assert parts["val"] == ["valid0.jpg", "valid1.jpg", "valid2.jpg"]
+    assert len(parts["train"]) == 4 and all(name.startswith("train") for name in parts["train"])
+    assert names_of(folder) == ["raccoon", "Igel"]
+
+
+def test_the_pool_is_drawn_by_the_seed_from_train_and_split_takes_it_over(fetch, roboflow, step, tmp_path):
+    draws = {}
+    for seed in (0, 1):
+        folder, done = fetch(
+            "--yaml", roboflow, "--calibration", 3, "--seed", seed, "--part", "test", folder=f"s{seed}"
+        )
+        assert done.returncode == 0, done.stderr
+        draws[seed] = parts_of(folder)
+        assert draws[seed]["test"] == ["test0.jpg", "test1.jpg"]
+        split = step(
+            "split_dataset", "--dataset", folder, "--calibration", 3, "--seed", seed, "--output", folder / "split.csv"
+        )
+        assert split.returncode == 0, split.stderr
+        rows = dict(line.split(",") for line in (folder / "split.csv").read_text().splitlines()[1:])
+        assert sorted(name for name, part in rows.items() if part == "calibration") == sorted(draws[seed]["train"])
+    assert draws[0]["train"] != draws[1]["train"]
+    done = step("split_dataset", "--dataset", folder, "--calibration", 2, "--seed", 1, "--output", folder / "split.csv")
+    assert done.returncode == 2 and "asks for 2 images, fetch_dataset.py has drawn 3" in done.stderr
+
+
+def test_a_pool_that_train_cannot_fill_is_told(fetch, roboflow):
+    _, done = fetch("--yaml", roboflow, "--calibration", 7)
+    assert done.returncode == 2
+    assert "split.calibration asks for 7 images, train of" in done.stderr and "holds 6; ask for fewer" in done.stderr
+
+
+def edited(roboflow, **changes):
+    """A data.yaml of the Roboflow set with other keys; None takes one away."""
+    import yaml
+
+    data = yaml.safe_load((roboflow / "data.yaml").read_text()) | changes
+    path = roboflow / "data.yaml"
+    path.write_text(
+        yaml.safe_dump({key: value for key, value in data.items() if value is not None}, allow_unicode=True)
+    )
+    return path
+
+
+def test_without_val_the_split_is_drawn_from_train_and_it_is_said_what_that_means(fetch, roboflow, step):
+    folder, done = fetch("--yaml", edited(roboflow, val=None), "--calibration", 2)
+    assert done.returncode == 0, done.stderr
+    assert "has no part 'val'; it has test: set evaluation.part to it" in done.stdout
+    assert "a model may have been trained on them" in done.stdout
+    assert set(parts_of(folder)) == {"train"} and len(parts_of(folder)["train"]) == 6
+    split = step(
+        "split_dataset", "--dataset", folder, "--calibration", 2, "--seed", 0, "--output", folder / "split.csv"
+    )
+    assert "2 for calibration, 4 for evaluation" in split.stdout
+
+
+def test_train_and_val_that_are_one_folder_are_told(fetch, roboflow):
+    folder, done = fetch("--yaml", edited(roboflow, val="train/images"), "--calibration", 2)
+    assert done.returncode == 0 and "train and val of data.yaml are the same images" in done.stdout
+    assert set(parts_of(folder)) == {"train"}
+
+
+def test_lists_of_folders_and_lists_of_images_are_read(fetch, roboflow):
+    lines = "./valid/images/valid0.jpg\n./valid/images/valid2.jpg\n./valid/images/valid2.jpg\n"
+    (roboflow / "val.txt").write_text(lines)
+    changed = edited(roboflow, train=["train/images", "test/images"], val="val.txt", test=None)
+    folder, done = fetch("--yaml", changed, "--calibration", 8)
+    assert done.returncode == 0, done.stderr
+    assert parts_of(folder)["val"] == ["valid0.jpg", "valid2.jpg"] and len(parts_of(folder)["train"]) == 8
+    assert "val.txt lists 2 different images in 3 lines" in done.stdout
+    (roboflow / "val.txt").write_text("./valid/images/valid0.jpg\n./nowhere.jpg\n")
+    _, done = fetch("--yaml", changed, folder="other")
+    assert done.returncode == 2 and "lists 1 images of 2 that do not exist, the first ./nowhere.jpg" in done.stderr
+
+
+def test_names_with_gaps_are_numbered_anew_with_their_labels(fetch, roboflow):
+    for label in (roboflow / "valid/labels").iterdir():
+        label.write_text("90 0.5 0.5 0.2 0.2\n1 0.3 0.3 0.2 0.2\n")
+    folder, done = fetch("--yaml", edited(roboflow, names={1: "a", 17: "b", 90: "ß"}, nc=3))
+    assert done.returncode == 0, done.stderr
+    assert "class numbers of data.yaml, 1 to 90, become 0 to 2, in their order" in done.stdout
+    assert names_of(folder) == ["a", "b", "ß"]
+    assert (folder / "labels/valid0.txt").read_text() == "2 0.5 0.5 0.2 0.2\n0 0.3 0.3 0.2 0.2\n"
+    (roboflow / "valid/labels/valid1.txt").write_text("2 0.5 0.5 0.2 0.2\n")
+    _, done = fetch("--yaml", roboflow, folder="other")
+    assert done.returncode == 2 and "valid1.txt, line 1 ('2 0.5 0.5 0.2 0.2'): no name has class 2" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"nc": 3}, "nc is 3, names has 2; mend the one that is wrong"),
+        ({"names": None, "nc": None}, "has neither names nor nc"),
+        ({"names": ["a", "a"]}, "class names must be distinct"),
+        ({"train": None, "val": None, "test": None}, "names no images"),
+        ({"val": "nowhere", "download": "import os; os.remove('x')"}, "its `download:` is never run"),
+    ],
+)
+def test_a_data_yaml_that_does_not_hold_is_one_sentence(fetch, roboflow, changes, sentence):
+    folder, done = fetch("--yaml", edited(roboflow, **changes))
+    assert done.returncode == 2 and sentence in done.stderr
+    assert not list(folder.iterdir())
+
+
+def test_a_path_of_another_machine_is_told_and_not_followed(fetch, roboflow):
+    folder, done = fetch("--yaml", edited(roboflow, path="/content/datasets/x", val="valid/images"))
+    assert done.returncode == 0 and "path: /content/datasets/x of data.yaml does not exist here" in done.stdout
+    assert len(parts_of(folder)["val"]) == 3
+
+
+def test_images_of_one_name_in_two_parts_are_both_kept(fetch, tmp_path, put):
+    root = tmp_path / "set"
+    for seed, part in enumerate(("train", "val")):
+        put(root / part / "images" / "0001.jpg", seed, "0 0.5 0.5 0.2 0.2\n")
+    (root / "data.yaml").write_text("train: train/images\nval: val/images\nnames: [a]\n")
+    folder, done = fetch("--yaml", root, "--calibration", 1)
+    assert done.returncode == 0, done.stderr
+    assert parts_of(folder) == {"train": ["train-images-0001.jpg"], "val": ["val-images-0001.jpg"]}
+
+
+COCO = {
+    "images": [
+        {"id": 7, "file_name": "a/1.jpg", "width": WIDTH, "height": HEIGHT},
+        {"id": 8, "file_name": "2.jpg", "width": "90", "height": "70"},
+        {"id": 9, "file_name": "3.jpg"},
+        {"id": 10, "file_name": "lost.jpg", "width": 5, "height": 5},
+    ],
+    "annotations": [
+        {"id": 1, "image_id": 7, "category_id": 90, "bbox": [9, 7, 18, 14], "area": 252, "iscrowd": 0},
+        {"id": 2, "image_id": 7, "category_id": 1, "bbox": ["0.0", "0", "90", "35.0"], "iscrowd": 1},
+        {"id": 3, "image_id": 8, "category_id": 1, "segmentation": [[9, 7, 27, 7, 27, 21]]},
+        {"id": 4, "image_id": 8, "category_id": 1, "bbox": [5, 5, 0, 10]},
+        {"id": 5, "image_id": 8, "category_id": 90, "bbox": [80, 60, 20, 20]},
+    ],
+    "categories": [{"id": 90, "name": "tooth brush"}, {"id": 1, "name": "Straße"}],
+}
+
+
+@pytest.fixture
+def coco(tmp_path, put):
+    """COCO's JSON as other tools write it, and its images."""
+    put(tmp_path / "images/a/1.jpg", 1)
+    put(tmp_path / "images/2.jpg", 2)
+    put(tmp_path / "images/3.jpg", 3)
+    (tmp_path / "annotations").mkdir()
+    path = tmp_path / "annotations" / "instances.json"
+    path.write_text(json.dumps(COCO))
+    return path
+
+
+def numbers(path) -> list[list]:
+    """The lines of a label, numbers as numbers."""
+    return [
+        [float(word) if word[0].isdigit() else word for word in line.split()] for line in path.read_text().splitlines()
+    ]
+
+
+def test_cocos_json_is_taken_as_other_tools_write_it(fetch, coco):
+    folder, done = fetch("--coco", coco, "--images", coco.parent.parent / "images")
+    assert done.returncode == 0, done.stderr
+    assert "class numbers of instances.json, 1 to 90, become 0 to 1" in done.stdout
+    assert "1 of 4 images of instances.json are not in" in done.stdout and "lost.jpg" in done.stdout
+    assert "1 boxes reach beyond their image" in done.stdout
+    assert "1 boxes have no area in their image and are dropped: 2.jpg (Straße)" in done.stdout
+    assert "1 labels are crowds or difficult objects" in done.stdout
+    assert "3 images (1 background), 3 boxes" in done.stdout
+    assert names_of(folder) == ["Straße", "tooth brush"]
+    assert numbers(folder / "labels/1.txt") == [
+        pytest.approx([1, 0.2, 0.2, 0.2, 0.2]),
+        [0, 0.5, 0.25, 1, 0.5, "crowd"],
+    ]
+    assert numbers(folder / "labels/2.txt") == [
+        pytest.approx([0, 0.2, 0.2, 0.2, 0.2]),
+        pytest.approx([1, 85 / 90, 65 / 70, 10 / 90, 10 / 70]),
+    ]
+    assert (folder / "labels/3.txt").read_text() == ""
+
+
+def test_the_models_names_give_cocos_classes_their_order(fetch, coco):
+    folder, done = fetch(
+        "--coco", coco, "--images", coco.parent.parent / "images", "--names", "tooth brush", "x", "Straße"
+    )
+    assert done.returncode == 0, done.stderr
+    assert names_of(folder) == ["tooth brush", "x", "Straße"]
+    assert [line[0] for line in numbers(folder / "labels/1.txt")] == [0, 2]
+    _, done = fetch("--coco", coco, "--names", "tooth brush", "x", folder="other")
+    assert done.returncode == 2 and "labels objects as Straße, which dataset.names lacks" in done.stderr
+
+
+def test_roboflows_category_of_categories_is_left_out(fetch, coco):
+    data = json.loads(coco.read_text())
+    data["categories"] = [{"id": 0, "name": "things", "supercategory": "none"},
+                          {"id": 1, "name": "a", "supercategory": "things"},
+                          {"id": 2, "name": "b", "supercategory": "things"}]  # fmt: skip
+    for annotation in data["annotations"]:
+        annotation["category_id"] = 1 + annotation["id"] % 2
+    coco.write_text(json.dumps(data))
+    folder, done = fetch("--coco", coco)
+    assert done.returncode == 0 and names_of(folder) == ["a", "b"], done.stderr
+    assert "category things has no object; left out" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda data: data.pop("categories"), "it has no list 'categories'"),
+        (lambda data: data["annotations"][0].update(bbox=[1, 2, "x", 3]), "annotation 1 has no bbox of four numbers"),
+        (lambda data: data["annotations"][0].update(category_id=5), "category_id 5 is not among its categories"),
+        (lambda data: data["images"][0].update(width=HEIGHT, height=WIDTH), "an image that is turned or cut"),
+        (lambda data: data.update(images=[]), "none of the 0 images"),
+    ],
+)
+def test_a_json_that_does_not_hold_is_one_sentence(fetch, coco, change, sentence):
+    data = json.loads(coco.read_text())
+    change(data)
+    coco.write_text(json.dumps(data))
+    _, done = fetch("--coco", coco, "--images", coco.parent.parent / "images")
+    assert done.returncode == 2 and sentence in done.stderr
+
+
+def test_run_lengths_alone_give_the_box_around_them(fetch, coco):
+    data = json.loads(coco.read_text())
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    mask[7:21, 9:27] = 1
+    runs = np.diff(np.flatnonzero(np.diff(np.r_[2, mask.T.reshape(-1), 2]))).tolist()
+    data["annotations"][0] |= {"bbox": [], "segmentation": {"size": [HEIGHT, WIDTH], "counts": runs}}
+    coco.write_text(json.dumps(data))
+    folder, done = fetch("--coco", coco, "--images", coco.parent.parent / "images")
+    assert done.returncode == 0, done.stderr
+    assert numbers(folder / "labels/1.txt")[0] == pytest.approx([1, 0.2, 0.2, 0.2, 0.2])
+
+
+OBJECT = """<object><name>{name}</name>{more}
+<part><name>head</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>2</xmax><ymax>2</ymax></bndbox></part>
+<bndbox><xmin>{0}</xmin><ymin>{1}</ymin><xmax>{2}</xmax><ymax>{3}</ymax></bndbox></object>"""
+
+
+def xml(*objects, size=(WIDTH, HEIGHT), filename="somebody's.jpg", more="") -> str:
+    entries = "".join(OBJECT.format(*corners, name=name, more=extra) for name, corners, extra in objects)
+    return (
+        f"<annotation><folder>x</folder><filename>{filename}</filename><path>C:\\\\Users\\\\x\\\\somebody's.jpg</path>{more}"
+        f"<size><width>{size[0]}</width><height>{size[1]}</height></size>{entries}</annotation>"
+    )
+
+
+@pytest.fixture
+def voc(tmp_path, put):
+    """A set in Pascal VOC's form: wrong paths, a name that is not ASCII, a difficult object, one without area."""
+    root = tmp_path / "VOC"
+    for number in range(4):
+        put(root / f"JPEGImages/{number}.jpg", number)
+    (root / "Annotations").mkdir()
+    annotations = [
+        xml(("狗", (9, 7, 27, 21), ""), ("cat", (0, 0, 45, 35), "<difficult>1</difficult>")),
+        xml(("cat", (5, 5, 5, 20), ""), ("cat", (9.0, 7.0, 27.0, 21.0), "<difficult>0</difficult>"), size=(0, 0)),
+        xml(),
+    ]
+    for number, text in enumerate(annotations):
+        (root / f"Annotations/{number}.xml").write_text(text, encoding="utf-8")
+    return root
+
+
+def test_pascal_voc_is_taken_as_it_is(fetch, voc):
+    folder, done = fetch("--voc", voc)
+    assert done.returncode == 0, done.stderr
+    assert "3 images (1 background), 2 boxes" in done.stdout
+    assert "1 labels are crowds or difficult objects" in done.stdout
+    assert "1 boxes have no area in their image and are dropped: 1.jpg (cat)" in done.stdout
+    assert "1 images have no annotation, or are in no list, and are left out: 3.jpg" in done.stdout
+    assert names_of(folder) == ["cat", "狗"]
+    assert numbers(folder / "labels/0.txt") == [
+        pytest.approx([1, 0.2, 0.2, 0.2, 0.2]),
+        [0, 0.25, 0.25, 0.5, 0.5, "difficult"],
+    ]
+    assert numbers(folder / "labels/1.txt") == [pytest.approx([0, 0.2, 0.2, 0.2, 0.2])]
+
+
+def test_the_challenges_own_files_count_pixels_from_one(fetch, voc):
+    source = "<source><database>The VOC2007 Database</database></source>"
+    (voc / "Annotations/0.xml").write_text(xml(("cat", (10, 8, 27, 21), ""), more=source))
+    folder, done = fetch("--voc", voc)
+    assert done.returncode == 0 and numbers(folder / "labels/0.txt") == [pytest.approx([0, 0.2, 0.2, 0.2, 0.2])]
+
+
+def test_lists_of_imagesets_are_parts(fetch, voc):
+    (voc / "ImageSets/Main").mkdir(parents=True)
+    (voc / "ImageSets/Main/train.txt").write_text("0\n")
+    (voc / "ImageSets/Main/val.txt").write_text("1\n")
+    folder, done = fetch("--voc", voc, "--calibration", 1)
+    assert done.returncode == 0, done.stderr
+    assert parts_of(folder) == {"train": ["0.jpg"], "val": ["1.jpg"]}
+    assert "1 annotations are in no list of ImageSets and are left out: 2.xml" in done.stdout
+
+
+def test_an_xml_that_does_not_hold_is_one_sentence(fetch, voc):
+    for text, sentence in (
+        ("<a>", "is no XML"),
+        ("<a><object><name>x</name></object></a>", "no bndbox of four numbers"),
+        ("<a><object><name>x</name><robndbox/></object></a>", "a rotated box"),
+    ):
+        (voc / "Annotations/0.xml").write_text(text)
+        _, done = fetch("--voc", voc)
+        assert done.returncode == 2 and sentence in done.stderr and "0.xml" in done.stderr
+
+
+def test_cvats_lists_with_labels_beside_the_images(fetch, tmp_path, put):
+    root = tmp_path / "cvat"
+    for number in range(3):
+        put(root / f"obj_train_data/frame_{number}.png", number, "1 0.5 0.5 0.2 0.2\n")
+    (root / "obj.data").write_text("classes = 2\ntrain = data/train.txt\nnames = data/obj.names\nbackup = backup/\n")
+    (root / "obj.names").write_text("a\nb\n")
+    lines = [f"data/obj_train_data/frame_{number}.png" for number in range(3)]
+    (root / "train.txt").write_text("\n".join(lines) + "\n")
+    folder, done = fetch("--obj_data", zipped(root, tmp_path / "cvat.zip"))
+    assert done.returncode == 0, done.stderr
+    assert "3 images (0 background), 3 boxes" in done.stdout and names_of(folder) == ["a", "b"]
+
+
+def test_label_studios_zip_brings_its_names(fetch, tmp_path, put):
+    root = tmp_path / "project-1"
+    put(root / "images/a.jpg", 0, "1 0.5 0.5 0.2 0.2\n")
+    (root / "classes.txt").write_text("Schraube\nMutter\n")
+    (root / "notes.json").write_text("{}")
+    folder, done = fetch("--archive", zipped(root, tmp_path / "ls.zip"))
+    assert done.returncode == 0 and names_of(folder) == ["Schraube", "Mutter"], done.stderr
+    (root / "classes.txt").unlink()
+    _, done = fetch("--archive", root, folder="other")
+    assert done.returncode == 2 and "has no class names; give --names (dataset.names)" in done.stderr
+
+
+def test_labels_beside_the_images_of_a_plain_folder(fetch, tmp_path, put):
+    put(tmp_path / "flat/a.jpg", 0, "0 0.5 0.5 0.2 0.2\n")
+    put(tmp_path / "flat/b.jpg", 1)
+    _, done = fetch("--archive", tmp_path / "flat", "--names", "x")
+    assert done.returncode == 0 and "2 images (1 background), 1 boxes" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("kind", ["images", "yaml"])
+def test_calibration_images_of_another_source(fetch, coco, roboflow, tmp_path, kind):
+    source = {"images": roboflow / "train/images", "yaml": roboflow / "data.yaml"}[kind]
+    folder, done = fetch("--coco", coco, f"--calibration.{kind}", source, "--calibration", 4)
+    assert done.returncode == 0, done.stderr
+    parts = parts_of(folder)
+    assert parts[""] == ["1.jpg", "2.jpg", "3.jpg"] and len(parts["calibration"]) == 4
+    assert all(name.startswith("train") for name in parts["calibration"])
+    assert names_of(folder) == ["Straße", "tooth brush"]
+
+
+def test_the_same_image_under_other_names_is_told(fetch, dataset, step):
+    for number in range(3, 10):
+        shutil.copy(dataset / f"images/train/{number % 3:02}.jpg", dataset / f"images/train/{number:02}.jpg")
+    folder, done = fetch("--archive", dataset, "--names", *"abcd")
+    assert done.returncode == 0, done.stderr
+    assert "WARNING: 3 different images among 10: 00.jpg = 03.jpg = 06.jpg = 09.jpg" in done.stdout
+    split = step(
+        "split_dataset", "--dataset", folder, "--calibration", 5, "--seed", 0, "--output", folder / "split.csv"
+    )
+    assert "are in the calibration pool and in the evaluation set, under two names" in split.stdout
+
+
+def encoded(mode, form, **options) -> bytes:
+    buffer = io.BytesIO()
+    picture = (
+        Image.fromarray(image(3)).convert(mode)
+        if mode != "I;16"
+        else Image.fromarray(np.arange(6300, dtype=np.uint16).reshape(70, 90) * 10)
+    )
+    picture.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("grey.jpg", encoded("L", "JPEG")), ("cmyk.jpg", encoded("CMYK", "JPEG")), ("palette.png", encoded("P", "PNG")),
+     ("sixteen.png", encoded("I;16", "PNG")), ("alpha.png", encoded("RGBA", "PNG")),
+     ("web.webp", encoded("RGB", "WEBP")), ("named.jpg", encoded("RGB", "WEBP"))],
+)  # fmt: skip
+def test_kinds_of_images_are_read_as_for_training(fetch, dataset, name, content):
+    from lib.data.images import read_image
+
+    (dataset / "images/train" / name).write_bytes(content)
+    folder, done = fetch("--archive", dataset, "--names", *"abcd")
+    assert done.returncode == 0 and "11 images" in done.stdout, done.stderr
+    # As Ultralytics reads images (utils/patches.py, imread).
+    expected = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1]
+    assert np.array_equal(read_image(folder / "images" / name), expected)
+
+
+@pytest.mark.parametrize("form", ["GIF", "WEBP", "PNG"])
+def test_an_animation_is_refused_by_name(fetch, dataset, form):
+    frames = [Image.fromarray(image(seed)) for seed in range(3)]
+    frames[0].save(dataset / "images/train/moves.jpg", form, save_all=True, append_images=frames[1:])
+    _, done = fetch("--archive", dataset, "--names", *"abcd")
+    assert done.returncode == 2 and f"moves.jpg: an animated {form}; save one of its frames" in done.stderr
+
+
+def test_webp_that_its_exif_turns_is_refused_by_name_whatever_its_ending(fetch, dataset):
+    upright = Image.fromarray(image(0))
+    exif = upright.getexif()
+    exif[ORIENTATION] = 6
+    upright.save(dataset / "images/train/turned.jpg", "WEBP", exif=exif)
+    _, done = fetch("--archive", dataset, "--names", *"abcd")
+    assert done.returncode == 2 and "turned.jpg: WEBP that its EXIF turns" in done.stderr
+
+
+def test_boxes_are_fractions_of_the_frame_that_they_were_drawn_in(tmp_path):
+    boxes = Boxes((Box(0, (10, 10, 30, 20)), Box(1, (90, 5, 120, 10))), frame=(100, 50))
+    label = boxes.text(tmp_path / "a.jpg", (200, 100))
+    assert label.text == "0 0.2 0.3 0.2 0.2\n1 0.95 0.15 0.1 0.1\n" and label.cut == 1
+    with pytest.raises(UserError, match="is 100x200, its labels are of an image of 100x50"):
+        boxes.text(tmp_path / "a.jpg", (100, 200))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "images", "boxes"),
+    [
+        # Counted in the zips by themselves: files, lines, <object>, annotations that are no crowds.
+        ("roboflow-raccoon.zip", ("--yaml",), 24, 28),
+        ("voc-raccoon.zip", ("--voc",), 60, 64),
+        ("coco-pose-80.zip", ("--coco",), 80, 731),
+    ],
+)
+def test_sets_of_strangers_are_taken_as_they_are(assets, fetch, name, options, images, boxes):
+    _, done = fetch(*options, assets / "datasets" / name)
+    assert done.returncode == 0, done.stderr
+    assert f"{images} images" in done.stdout and f", {boxes} boxes" in done.stdout
