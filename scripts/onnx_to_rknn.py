@@ -24,7 +24,7 @@ from lib.accuracy.likeness import output_likeness
 from lib.accuracy.matching import SURE
 from lib.convert.comparison import int8_agreement, read_truth
 from lib.convert.conversion import Adapted, Conversion, Request, convert
-from lib.convert.images import ImageChoice, draw_images, noise_images
+from lib.convert.images import ImageChoice, draw_images, first_images, noise_images
 from lib.data.imgsz import ImageSize, imgsz_argument
 from lib.data.input_form import InputForm
 from lib.data.input_options import add_input_options, given_input
@@ -34,6 +34,7 @@ from lib.graph.input_convention import settle_input_form
 from lib.graph.input_form import input_form_of
 from lib.graph.onnx_file import load
 from lib.graph.surgery.fixed_size import fix_size
+from lib.graph.surgery.prepare.behind_input import prepare
 from lib.npu import toolkit
 from lib.npu.rknn_file import read_rknn
 from lib.npu.timing import clock, estimator
@@ -116,6 +117,9 @@ def parse(argv):
 def run(args, scratch: Path) -> None:
     """Convert, and say what became of it; --output appears at the end, when all went well."""
     model, size = fix_size(with_anchors(load(args.model), args.anchors), args.size)
+    model, notes = prepare(model, first_images(args.dataset, size, input_form_of(model)), args.seed)
+    for note in notes:
+        say(f"prepared   {note}")
     form, origin = settle_input_form(model, given_input(args))
     if form != InputForm():
         say(f"input      {form} ({origin})")
