@@ -18,9 +18,10 @@ from lib.accuracy.undecoded_set import UndecodedSet, write_undecoded
 from lib.data.input_form import InputForm
 from lib.data.names import read_names
 from lib.data.split import PARTS
+from lib.graph.class_names import names_apart
 from lib.graph.input_convention import is_from_elsewhere
 from lib.graph.input_form import input_form_of
-from lib.graph.onnx_file import load
+from lib.graph.onnx_file import load, metadata
 from lib.graph.output_spec import detector_form, undecoded
 from lib.graph.surgery.output_form import OutputForm
 from lib.step.arguments import StepParser, at_least
@@ -46,13 +47,15 @@ def main(argv=None):
         write_undecoded(args.detections, UndecodedSet([image.name for image in images], why))
         say(f"detected {args.detections}: nothing, {why}")
         return
-    form = detector_form(args.onnx, read_names(args.names))
-    given = input_form_of(load(args.onnx))
+    names, model = read_names(args.names), load(args.onnx)
+    form, given = detector_form(args.onnx, names), input_form_of(model)
+    if is_from_elsewhere(model) and (difference := names_apart(metadata(model), names)):
+        say(f"WARNING: {args.onnx}: {difference}; mAP compares classes by number")
     title = f"FP32 {args.onnx.stem} {form.spec.imgsz}"
     detections = detect_all(partial(start, args.onnx, form), form.spec, images, args.processes, title, given)
     write_detections(args.detections, detections)
     say(f"detected {args.detections}: {detections.count()} in {len(images)} images")
-    if is_from_elsewhere(load(args.onnx)):
+    if is_from_elsewhere(model):
         say_channels(args, form, given, detections, images)
 
 
