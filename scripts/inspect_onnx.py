@@ -19,10 +19,10 @@ from lib.data.input_form import InputForm
 from lib.detector.head import AS_IS, HEADS
 from lib.graph import families
 from lib.graph.anchor_option import add_anchors_option, with_anchors
-from lib.graph.input_convention import settle_input_form
+from lib.graph.input_convention import with_fixed_input
 from lib.graph.onnx_file import load
 from lib.graph.surgery import as_is
-from lib.graph.surgery.fixed_size import demand_strides, fix_size
+from lib.graph.surgery.fixed_size import demand_strides
 from lib.graph.surgery.graph import Graph, opset_of
 from lib.graph.surgery.output_form import OutputForm
 from lib.graph.surgery.passes import float32_weights
@@ -47,8 +47,7 @@ def main(argv=None):
     if done := adapted_spec(model):
         print(f"surgery   done already, for head '{done.head}'")
         return
-    fixed, size = fix_size(model, args.size)
-    form, origin = settle_input_form(fixed, {})
+    fixed, size, form, origin = with_fixed_input(model, args.size, {})
     if form != InputForm():
         print(f"images    {form} ({origin})")
     simplified, _ = simplify(fixed, [], seed=0)

@@ -30,10 +30,9 @@ from lib.data.input_form import InputForm
 from lib.data.input_options import add_input_options, given_input
 from lib.detector.head import ALL_HEADS
 from lib.graph.anchor_option import add_anchors_option, with_anchors
-from lib.graph.input_convention import settle_input_form
+from lib.graph.input_convention import with_fixed_input
 from lib.graph.input_form import input_form_of
 from lib.graph.onnx_file import load
-from lib.graph.surgery.fixed_size import fix_size
 from lib.npu import toolkit
 from lib.npu.rknn_file import read_rknn
 from lib.npu.timing import clock, estimator
@@ -115,8 +114,8 @@ def parse(argv):
 
 def run(args, scratch: Path) -> None:
     """Convert, and say what became of it; --output appears at the end, when all went well."""
-    model, size = fix_size(with_anchors(load(args.model), args.anchors), args.size)
-    form, origin = settle_input_form(model, given_input(args))
+    exported = with_anchors(load(args.model), args.anchors)
+    model, size, form, origin = with_fixed_input(exported, args.size, given_input(args))
     if form != InputForm():
         say(f"input      {form} ({origin})")
     images = choose_images(args, size, form, scratch)

@@ -14,6 +14,7 @@ from lib.step.errors import UserError
 from lib.step.typed_json import JsonRecord
 
 METADATA_KEY = "rv1106.input"  # of an ONNX's metadata, which holds an InputForm as JSON
+PIXELS = ("channels", "scale", "mean", "std")  # fields of an InputForm that say what becomes of a pixel
 GREY = 114  # Ultralytics' grey around an image
 
 Channels = Literal["rgb", "bgr", "grey"]
