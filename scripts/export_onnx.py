@@ -31,10 +31,11 @@ from lib.data.weights_folder import (
 from lib.graph.anchor_option import with_anchors
 from lib.graph.darknet.convert import convert
 from lib.graph.export import AS_TRAINED, END2END, export
-from lib.graph.input_convention import settle_input_form, with_fixed_input
+from lib.graph.input_convention import settle_input_form
 from lib.graph.onnx_file import load, save
 from lib.graph.onnx_source import of_size
-from lib.graph.surgery.fixed_size import demand_strides
+from lib.graph.surgery.fixed_size import demand_strides, fix_size
+from lib.graph.surgery.prepare.behind_input import prepare
 from lib.step.arguments import EXPORTED_OPSETS, StepParser, at_least
 from lib.step.console import say
 from lib.step.errors import run_step
@@ -61,7 +62,11 @@ def main(argv=None):
     files = exports(weights) if weights.is_dir() else {}
     if files:
         exported = with_anchors(load(of_size(files, args.imgsz, weights.name)), settings.anchors)
-        model, _, form, origin = with_fixed_input(exported, args.imgsz, given)
+        model, _ = fix_size(exported, args.imgsz, given)
+        model, notes = prepare(model, [], seed=0)
+        for note in notes:
+            say(f"prepared {note}")
+        form, origin = settle_input_form(model, given, exported)
         say(f"input {args.imgsz}: {form} ({origin})")
     elif weights.is_dir() and has_cfg(weights):
         cfg, numbers, names = (inside(weights, weights.name, suffix) for suffix in (CFG, WEIGHTS, NAMES))

@@ -19,14 +19,15 @@ from lib.data.input_form import InputForm
 from lib.detector.head import AS_IS, HEADS
 from lib.graph import families
 from lib.graph.anchor_option import add_anchors_option, with_anchors
-from lib.graph.input_convention import with_fixed_input
+from lib.graph.input_convention import settle_input_form
 from lib.graph.onnx_file import load
 from lib.graph.surgery import as_is
-from lib.graph.surgery.fixed_size import demand_strides
+from lib.graph.surgery.fixed_size import demand_strides, fix_size
 from lib.graph.surgery.graph import Graph, opset_of
 from lib.graph.surgery.output_form import OutputForm
 from lib.graph.surgery.passes import float32_weights
 from lib.graph.surgery.pipeline import adapted_spec, passes_of
+from lib.graph.surgery.prepare.behind_input import prepare
 from lib.graph.surgery.simplify import simplify
 from lib.step.arguments import StepParser
 from lib.step.errors import Incomplete, UserError, run_step
@@ -47,10 +48,14 @@ def main(argv=None):
     if done := adapted_spec(model):
         print(f"surgery   done already, for head '{done.head}'")
         return
-    fixed, size, form, origin = with_fixed_input(model, args.size, {})
+    fixed, size = fix_size(model, args.size)
+    prepared, notes = prepare(fixed, [], seed=0)
+    for note in notes:
+        print(f"prepared  {note}")
+    form, origin = settle_input_form(prepared, {}, model)
     if form != InputForm():
         print(f"images    {form} ({origin})")
-    simplified, _ = simplify(fixed, [], seed=0)
+    simplified, _ = simplify(prepared, [], seed=0)
     graph = Graph(simplified)
     try:
         form = families.recognize(graph)

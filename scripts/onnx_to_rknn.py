@@ -24,15 +24,17 @@ from lib.accuracy.likeness import output_likeness
 from lib.accuracy.matching import SURE
 from lib.convert.comparison import int8_agreement, read_truth
 from lib.convert.conversion import Adapted, Conversion, Request, convert
-from lib.convert.images import ImageChoice, draw_images, noise_images
+from lib.convert.images import ImageChoice, draw_images, first_images, noise_images
 from lib.data.imgsz import ImageSize, imgsz_argument
 from lib.data.input_form import InputForm
 from lib.data.input_options import add_input_options, given_input
 from lib.detector.head import ALL_HEADS
 from lib.graph.anchor_option import add_anchors_option, with_anchors
-from lib.graph.input_convention import with_fixed_input
+from lib.graph.input_convention import settle_input_form
 from lib.graph.input_form import input_form_of
 from lib.graph.onnx_file import load
+from lib.graph.surgery.fixed_size import fix_size
+from lib.graph.surgery.prepare.behind_input import prepare
 from lib.npu import toolkit
 from lib.npu.rknn_file import read_rknn
 from lib.npu.timing import clock, estimator
@@ -82,7 +84,7 @@ def parse(argv):
     parser.add_argument("model", type=Path, metavar="MODEL.onnx")
     parser.add_output("-o", "--output", type=Path, metavar="FILE.rknn")
     parser.add_argument("--size", type=imgsz_argument, help="WIDTHxHEIGHT or one number (default: the model's own)")
-    parser.add_argument("--dataset", type=Path, metavar="DIR", help="images to calibrate on (jpg, jpeg, png)")
+    parser.add_argument("--dataset", type=Path, metavar="DIR", help="images to calibrate on (jpg, png, webp)")
     parser.add_argument("--max-images", type=at_least(0), default=64, metavar="N",
                         help="of them, 0: all (default: %(default)s)")  # fmt: skip
     parser.add_argument("--labels", type=Path, metavar="DIR", help="labels in Ultralytics' layout: evaluate mAP too")
@@ -114,8 +116,12 @@ def parse(argv):
 
 def run(args, scratch: Path) -> None:
     """Convert, and say what became of it; --output appears at the end, when all went well."""
-    exported = with_anchors(load(args.model), args.anchors)
-    model, size, form, origin = with_fixed_input(exported, args.size, given_input(args))
+    exported, given = with_anchors(load(args.model), args.anchors), given_input(args)
+    model, size = fix_size(exported, args.size, given)
+    model, notes = prepare(model, first_images(args.dataset, size, input_form_of(model)), args.seed)
+    for note in notes:
+        say(f"prepared   {note}")
+    form, origin = settle_input_form(model, given, exported)
     if form != InputForm():
         say(f"input      {form} ({origin})")
     images = choose_images(args, size, form, scratch)

@@ -10,7 +10,6 @@ from onnx import TensorProto, helper
 from lib.data.imgsz import ImageSize
 from lib.data.input_form import InputForm
 from lib.data.weights_folder import exports, is_downloaded, settings_of
-from lib.graph.class_names import names_apart
 from lib.graph.input_convention import settle_input_form
 from lib.graph.input_form import input_form_of
 from lib.graph.onnx_source import by_size, of_size
@@ -143,12 +142,3 @@ def test_a_checkpoint_of_another_repository_is_told_apart_without_running_it(ste
                 "19", "--output", tmp_path / "o.onnx")  # fmt: skip
     [line] = done.stderr.strip().splitlines()
     assert done.returncode == 2 and f"a checkpoint of the {repository} repository" in line and "export.py" in line
-
-
-def test_names_that_are_not_the_data_sets_are_told():
-    own = {"names": "{0: 'cat', 1: \"dog's\", 2: 'car', 3: 'bus', 4: 'van'}"}
-    assert names_apart(own, ["cat", "dog's", "car", "bus", "van"]) is None
-    assert names_apart({}, ["cat"]) is None and names_apart(own, ["cat"]) is None
-    swapped = names_apart(own, ["dog's", "cat", "car", "bus", "van"])
-    assert "the same in another order" in swapped and "class 0 is 'cat' and 'dog's'" in swapped
-    assert "others" in names_apart(own, list("abcde")) and "and 2 more" in names_apart(own, list("abcde"))

@@ -10,7 +10,7 @@ from lib.data.imgsz import ImageSize
 from lib.data.input_form import InputForm
 from lib.data.letterbox import letterbox
 from lib.graph import families
-from lib.graph.input_convention import with_fixed_input
+from lib.graph.input_convention import settle_input_form
 from lib.graph.input_form import input_form_of, set_input_form
 from lib.graph.onnx_file import load
 from lib.graph.onnx_session import infer, infer_image, open_session, to_tensor
@@ -240,11 +240,12 @@ def test_bfloat16_is_widened_without_a_change(exported):
 )
 def test_what_is_given_is_of_the_graph_as_it_came(exported, operators, shape, given, form):
     model = with_front(exported, operators, shape)
-    _, _, settled, origin = with_fixed_input(model, None, given)
+    settled, origin = settle_input_form(fix_size(model, None, given)[0], given, model)
     assert settled == form and origin.endswith("the normalization found in the graph")
 
 
 def test_channels_last_alone_leave_the_form_open(exported):
     for given, form in (({}, InputForm()), ({"channels": "bgr", "scale": 1}, InputForm("bgr", 1))):
-        _, _, settled, origin = with_fixed_input(with_front(exported, [TO_FIRST], NHWC), None, given)
+        model = with_front(exported, [TO_FIRST], NHWC)
+        settled, origin = settle_input_form(fix_size(model, None, given)[0], given, model)
         assert settled == form and origin.endswith("the default")

@@ -12,10 +12,11 @@ from lib.data.imgsz import ImageSize
 from lib.data.input_form import InputForm
 from lib.data.letterbox import letterbox
 from lib.data.split import shuffled
+from lib.graph.surgery.pipeline import PROVEN
 from lib.graph.surgery.proof import noise_image
 from lib.step import console
 from lib.step.errors import UserError
-from lib.step.files import require
+from lib.step.files import require, sha256
 
 
 @dataclass(frozen=True)
@@ -34,16 +35,25 @@ def draw_images(dataset: Path, size: ImageSize, form: InputForm, count: int, see
     """
     paths = image_paths(require(dataset, "folder of images"))
     if not paths:
-        raise UserError(f"{dataset} holds no image (jpg, jpeg, png) to calibrate on")
+        raise UserError(f"{dataset} holds no image (jpg, jpeg, png, webp) to calibrate on")
     if count > len(paths):
         console.say(f"warning: {dataset} holds {len(paths)} images, not {count}; all of them are used")
     order = shuffled([str(path) for path in paths], seed)
     drawn, others = order[: count or len(order)], order[count or len(order) :]
+    different = len({sha256(path) for path in drawn})
+    if different < len(drawn):
+        console.say(f"warning: {different} different images among {len(drawn)} to calibrate on; the others are copies")
     calibration = []
     for number, path in enumerate(tqdm(drawn, "letterbox", file=console.terminal(), disable=None, leave=False)):
         calibration.append(folder / f"{number:06}.png")
         write_image(calibration[-1], letterbox(read_image(path), size, form)[0])
     return ImageChoice(tuple(calibration), tuple(map(Path, sorted(others or drawn))), bool(others))
+
+
+def first_images(dataset: Path | None, size: ImageSize, form: InputForm) -> list[np.ndarray]:
+    """The first PROVEN images of a folder, fitted, to prove on what is done before it."""
+    paths = image_paths(dataset)[:PROVEN] if dataset and dataset.is_dir() else []
+    return [letterbox(read_image(path), size, form)[0] for path in paths]
 
 
 def noise_images(size: ImageSize, count: int, seed: int, folder: Path, depth: int = 3) -> tuple[Path, ...]:

@@ -5,6 +5,7 @@ ONNX, in an entry of its metadata.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Literal, get_args
 
@@ -103,7 +104,7 @@ class InputForm(JsonRecord):
         swapped = {"rgb": "bgr", "bgr": "rgb"}.get(self.channels)
         return replace(self, channels=swapped) if swapped else None
 
-    def with_changes(self, changes: dict) -> "InputForm":
+    def with_changes(self, changes: Mapping) -> "InputForm":
         """The form with some fields replaced. Raises UserError when the result is none."""
         known = [field.name for field in fields(self)]
         if unknown := sorted(set(changes) - set(known)):

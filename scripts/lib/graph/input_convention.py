@@ -1,41 +1,31 @@
 """Which form a model's images are given in: as the user, the file, or its makers say, in this order; or the default."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import onnx
 
-from lib.data.imgsz import ImageSize
 from lib.data.input_form import METADATA_KEY, PIXELS, InputForm
 from lib.detector.output_spec import OutputSpec
 from lib.graph import families
 from lib.graph.input_form import default_form, input_form_of, set_input_form
 from lib.graph.onnx_file import metadata
-from lib.graph.surgery.fixed_size import fix_size
 from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.output_form import OutputForm
 from lib.step.errors import UserError
 
 
-def with_fixed_input(
-    model: onnx.ModelProto, size: ImageSize | None, given: dict
-) -> tuple[onnx.ModelProto, ImageSize, InputForm, str]:
-    """The model for one image of one size, that size, the form its network wants images in, and what that rests on.
-
-    given: fields of an InputForm, as a person says them of the model as it came; they come before all else. Raises
-    UserError as `fix_size` and `settle_input_form` do.
-    """
-    before = metadata(model).get(METADATA_KEY)
-    fixed, size = fix_size(model, size, given)
-    taken_out = metadata(fixed).get(METADATA_KEY) != before
-    form, origin = _behind_a_front(fixed, given) if taken_out else settle_input_form(fixed, given)
-    return fixed, size, form, origin
-
-
-def settle_input_form(model: onnx.ModelProto, given: dict) -> tuple[InputForm, str]:
+def settle_input_form(
+    model: onnx.ModelProto, given: Mapping, exported: onnx.ModelProto | None = None
+) -> tuple[InputForm, str]:
     """Settle the form of a model of one fixed size, write it into its metadata, and say what it rests on.
 
-    given: as for `with_fixed_input`. Raises UserError when the model has another number of channels.
+    given: fields of an InputForm, as a person says them of the model `exported`, that this one came from by `fix_size`;
+    they come before all else. Raises UserError when the model has another number of channels.
     """
+    entries = [metadata(each).get(METADATA_KEY) for each in (exported or model, model)]
+    if entries[0] != entries[1]:
+        return _behind_a_front(model, given)
     known = default_form(model)
     form, origin = InputForm.from_metadata(metadata(model)), "as the file says"
     if form is None:
@@ -50,7 +40,7 @@ def settle_input_form(model: onnx.ModelProto, given: dict) -> tuple[InputForm, s
     return form, origin
 
 
-def _behind_a_front(model: onnx.ModelProto, given: dict) -> tuple[InputForm, str]:
+def _behind_a_front(model: onnx.ModelProto, given: Mapping) -> tuple[InputForm, str]:
     """`settle_input_form` of a model whose normalization was taken out of its graph, with what was given of pixels."""
     form, convention = input_form_of(model), _convention(model)
     if convention:
