@@ -293,5 +293,5 @@ def test_a_known_kind_that_lacks_something_is_not_left_as_it_is(exported, monkey
         raise Incomplete("say which anchors")
 
     monkeypatch.setattr(families, "recognize", asks)
-    with pytest.raises(Incomplete, match="^say which anchors; or convert it with --head as_is$"):
+    with pytest.raises(Incomplete, match=r"^say which anchors; or convert it with --head as_is$"):
         convert(Request(exported[1], None, (), proven_on_noise=True), tmp_path)
