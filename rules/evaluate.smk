@@ -5,6 +5,7 @@ rule detect_exported:
     input:
         model=rules.export_onnx.output.model,
         images=rules.fetch_dataset.output.images,
+        labels=rules.fetch_dataset.output.labels,
         split=rules.split_dataset.output.split,
         names=rules.fetch_dataset.output.names,
         step=step("detect"),

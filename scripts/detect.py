@@ -2,7 +2,7 @@
 
 Makes --detections, as evaluate.py reads it, with the preprocessing, decoding and NMS that INT8 models get too. Of a
 model that nothing decodes it says that and why. The images are shared out to --processes; the result does not depend on
-their number.
+their number. An export of another maker is tried with red and blue exchanged too, and a line says which order is right.
 """
 
 import sys
@@ -12,11 +12,13 @@ sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so 
 from functools import partial
 from pathlib import Path
 
-from lib.accuracy.detection_set import write_detections
+from lib.accuracy.detection_set import DetectionSet, write_detections
 from lib.accuracy.inference import detect_all, evaluation_images, onnx_runner
 from lib.accuracy.undecoded_set import UndecodedSet, write_undecoded
+from lib.data.input_form import InputForm
 from lib.data.names import read_names
 from lib.data.split import PARTS
+from lib.graph.input_convention import is_from_elsewhere
 from lib.graph.input_form import input_form_of
 from lib.graph.onnx_file import load
 from lib.graph.output_spec import detector_form, undecoded
@@ -25,6 +27,8 @@ from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
 from lib.step.errors import run_step
 from lib.step.files import require
+
+RESAMPLES = 1000  # of the images, for what is noise and what is not
 
 
 def main(argv=None):
@@ -48,6 +52,26 @@ def main(argv=None):
     detections = detect_all(partial(start, args.onnx, form), form.spec, images, args.processes, title, given)
     write_detections(args.detections, detections)
     say(f"detected {args.detections}: {detections.count()} in {len(images)} images")
+    if is_from_elsewhere(load(args.onnx)):
+        say_channels(args, form, given, detections, images)
+
+
+def say_channels(args, form: OutputForm, given: InputForm, detections: DetectionSet, images: list[Path]) -> None:
+    """Say which order of channels is right, where that makes a difference in mAP."""
+    # Imported here: most models come from where it is known, and do without.
+    from lib.accuracy.channels import better_channels
+    from lib.accuracy.evaluation import evaluate
+
+    def measured(found: DetectionSet):
+        return evaluate(found, args.dataset, read_names(args.names), RESAMPLES, seed=0)
+
+    def measure_in(other: InputForm):
+        title = f"FP32 {args.onnx.stem} in {other.channels.upper()}"
+        started = partial(start, args.onnx, form)
+        return measured(detect_all(started, form.spec, images, args.processes, title, other))
+
+    if line := better_channels(given, measured(detections), measure_in):
+        say(f"channels of {args.onnx}: {line}")
 
 
 def start(onnx: Path, form: OutputForm):

@@ -35,6 +35,7 @@ from lib.graph.input_convention import settle_input_form
 from lib.graph.onnx_file import load, save
 from lib.graph.onnx_source import of_size
 from lib.graph.surgery.fixed_size import demand_strides, fix_size
+from lib.graph.surgery.prepare.behind_input import prepare
 from lib.step.arguments import EXPORTED_OPSETS, StepParser, at_least
 from lib.step.console import say
 from lib.step.errors import run_step
@@ -62,6 +63,9 @@ def main(argv=None):
     if files:
         exported = with_anchors(load(of_size(files, args.imgsz, weights.name)), settings.anchors)
         model, _ = fix_size(exported, args.imgsz)
+        model, notes = prepare(model, [], seed=0)
+        for note in notes:
+            say(f"prepared {note}")
     elif weights.is_dir() and has_cfg(weights):
         cfg, numbers, names = (inside(weights, weights.name, suffix) for suffix in (CFG, WEIGHTS, NAMES))
         model = convert(cfg, numbers, names if names.exists() else None, args.imgsz, args.opset)

@@ -27,6 +27,7 @@ from lib.graph.surgery.graph import Graph, opset_of
 from lib.graph.surgery.output_form import OutputForm
 from lib.graph.surgery.passes import float32_weights
 from lib.graph.surgery.pipeline import adapted_spec, passes_of
+from lib.graph.surgery.prepare.behind_input import prepare
 from lib.graph.surgery.simplify import simplify
 from lib.step.arguments import StepParser
 from lib.step.errors import Incomplete, UserError, run_step
@@ -48,10 +49,13 @@ def main(argv=None):
         print(f"surgery   done already, for head '{done.head}'")
         return
     fixed, size = fix_size(model, args.size)
-    form, origin = settle_input_form(fixed, {})
+    prepared, notes = prepare(fixed, [], seed=0)
+    for note in notes:
+        print(f"prepared  {note}")
+    form, origin = settle_input_form(prepared, {})
     if form != InputForm():
         print(f"images    {form} ({origin})")
-    simplified, _ = simplify(fixed, [], seed=0)
+    simplified, _ = simplify(prepared, [], seed=0)
     graph = Graph(simplified)
     try:
         form = families.recognize(graph)

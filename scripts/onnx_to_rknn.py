@@ -16,15 +16,15 @@ sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so 
 from functools import partial
 from pathlib import Path
 
+from lib.accuracy.channels import better_channels
 from lib.accuracy.detection_set import DetectionSet
 from lib.accuracy.evaluation import compared, measure
 from lib.accuracy.inference import detect_all, onnx_runner
 from lib.accuracy.likeness import output_likeness
 from lib.accuracy.matching import SURE
-from lib.accuracy.metrics import Metrics
 from lib.convert.comparison import int8_agreement, read_truth
 from lib.convert.conversion import Adapted, Conversion, Request, convert
-from lib.convert.images import ImageChoice, draw_images, noise_images
+from lib.convert.images import ImageChoice, draw_images, first_images, noise_images
 from lib.data.imgsz import ImageSize, imgsz_argument
 from lib.data.input_form import InputForm
 from lib.data.input_options import add_input_options, given_input
@@ -34,6 +34,7 @@ from lib.graph.input_convention import settle_input_form
 from lib.graph.input_form import input_form_of
 from lib.graph.onnx_file import load
 from lib.graph.surgery.fixed_size import fix_size
+from lib.graph.surgery.prepare.behind_input import prepare
 from lib.npu import toolkit
 from lib.npu.rknn_file import read_rknn
 from lib.npu.timing import clock, estimator
@@ -116,6 +117,9 @@ def parse(argv):
 def run(args, scratch: Path) -> None:
     """Convert, and say what became of it; --output appears at the end, when all went well."""
     model, size = fix_size(with_anchors(load(args.model), args.anchors), args.size)
+    model, notes = prepare(model, first_images(args.dataset, size, input_form_of(model)), args.seed)
+    for note in notes:
+        say(f"prepared   {note}")
     form, origin = settle_input_form(model, given_input(args))
     if form != InputForm():
         say(f"input      {form} ({origin})")
@@ -222,30 +226,23 @@ def accuracy(conversion: Conversion, args, on: str) -> list[str]:
         limits = f"{kept.retention_low:.1%} to {kept.retention_high:.1%}"
         share = f"{kept.retention:.1%} kept, 95 % interval {limits}"
     return [
-        *channels_line(conversion, truth, fp32, baseline, args),
+        *channels_line(conversion, truth, (fp32, baseline), args),
         f"mAP50-95   FP32 {fp32.map50_95:.4f}, INT8 {int8.map50_95:.4f} ({share}) {on}",
         f"mAP50      FP32 {fp32.map50:.4f}, INT8 {int8.map50:.4f}",
     ]
 
 
-def channels_line(conversion: Conversion, truth, fp32: Metrics, baseline, args) -> list[str]:
+def channels_line(conversion: Conversion, truth, measured, args) -> list[str]:
     """Which order of the channels FP32 is better with, a line where that is more than noise."""
     adapted, images = conversion.adapted, [image.path for image in conversion.comparisons]
-    form = input_form_of(load(adapted.onnx))
-    swapped = form.with_channels_swapped()
-    if swapped is None:
-        return []
-    runner, title = partial(onnx_runner, adapted.onnx), f"FP32 in {swapped.channels.upper()}"
-    found = detect_all(runner, adapted.outputs, images, 1, title, swapped)
-    metrics, resampled = measure(truth, found, adapted.classes, RESAMPLES, args.seed)
-    share = compared(metrics, resampled, baseline)
-    if share.retention is None or share.retention_low <= 1 <= share.retention_high:
-        return []
-    this, other = (order.channels.upper() for order in (form, swapped))
-    figures = f"FP32 mAP50-95 {fp32.map50_95:.4f}, in {other} {metrics.map50_95:.4f}"
-    if metrics.map50_95 < fp32.map50_95:
-        return [f"channels   {this} is right: {figures}"]
-    return [f"channels   WARNING: {other} is better than {this}: {figures}; use --channels {swapped.channels}"]
+
+    def measure_in(form: InputForm):
+        title = f"FP32 in {form.channels.upper()}"
+        detections = detect_all(partial(onnx_runner, adapted.onnx), adapted.outputs, images, 1, title, form)
+        return measure(truth, detections, adapted.classes, RESAMPLES, args.seed)
+
+    line = better_channels(input_form_of(load(adapted.onnx)), measured, measure_in)
+    return [f"channels   {line}"] if line else []
 
 
 def complaints(log: Path) -> str:

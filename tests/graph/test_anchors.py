@@ -6,6 +6,7 @@ import pytest
 from anchor_heads import ANCHORS, SIZE, AnchorHead
 from conftest import image
 from onnx import helper
+from test_surgery import half
 
 from lib.data.imgsz import ImageSize
 from lib.data.letterbox import letterbox
@@ -18,7 +19,7 @@ from lib.graph.output_spec import output_form_of, output_spec_of
 from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.pipeline import adapt
 from lib.graph.surgery.simplify import simplify
-from lib.step.errors import UserError
+from lib.step.errors import Incomplete, UserError
 
 P6 = (*ANCHORS, ((436, 615), (739, 380), (925, 792)))
 ONE_ANCHOR, TWO_ANCHORS = (tuple(level[:count] for level in ANCHORS) for count in (1, 2))
@@ -123,6 +124,23 @@ def test_other_orders_of_strides_and_axes():
     assert form.read.arrangement.coarsest_first and [layer.stride for layer in form.spec.family.layers] == [8, 16, 32]
 
 
+@pytest.mark.parametrize("exponential", [True, False])
+@pytest.mark.parametrize("corners", [True, False])
+@pytest.mark.parametrize("classes", [1, 3])
+def test_boxes_beside_scores(corners, exponential, classes):
+    maker, decoding = AnchorHead(classes), AnchorHead(classes)
+    unit, options = (tuple(SIZE), {"exponential": True, "scale": 1.2}) if exponential else ((1.0, 1.0), {})
+    model = maker.finish(*maker.apart(maker.joined(maker.decoded(unit=unit, **options)), corners))
+    check(model, SPLIT, decoding.finish(decoding.joined(decoding.decoded(**options))))
+
+
+def test_landmarks_beside_boxes_are_one_sentence():
+    maker = AnchorHead(11)
+    changed = [maker.graph.add("Tanh", [name], f"{name}/tanh") for name in maker.decoded()]
+    with pytest.raises(UserError, match=r"3 anchors per cell, and its outputs \[1, 504, 16\] are neither"):
+        families.recognize(Graph(maker.finish(maker.joined(changed))))
+
+
 def undecoded(kind: str, classes: int):
     """A model that does not decode, of `kind`."""
     maker = AnchorHead(classes)
@@ -209,10 +227,26 @@ def test_anchors_that_do_not_fit_the_strides_are_one_sentence():
 def test_something_else_with_a_map_a_stride_is_not_taken_for_it():
     for change in ("Tanh", "Exp"):
         maker = AnchorHead(3)
-        changed = [maker.graph.add(change, [name], f"{name}/{change}") for name in maker.views()]
+        changed = [maker.graph.add(change, [name], f"{name}/{change}") for name in maker.maps]
         with pytest.raises(UserError) as refused:
-            families.recognize(Graph(maker.finish(maker.joined(changed))))
-        assert "anchors" not in str(refused.value).partition("YOLOv5")[0]
+            families.recognize(Graph(maker.finish(*changed)))
+        assert "anchors" not in str(refused.value)
+
+
+def test_feature_maps_of_a_backbone_are_not_taken_for_anchors():
+    maker = AnchorHead(27, ONE_ANCHOR)
+    with pytest.raises(UserError) as refused:
+        families.recognize(Graph(maker.finish(*maker.maps)))
+    assert not isinstance(refused.value, Incomplete)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_half_precision(head):
+    maker = AnchorHead(3)
+    model = half(maker.finish(maker.joined(maker.decoded())))
+    after, record = adapt(model, head, [], seed=0)
+    assert tuple(layer.anchors for layer in output_spec_of(after).family.layers) == ANCHORS
+    assert record["score"] < 2e-2
 
 
 def test_commands_take_anchors(step, tmp_path, pool):

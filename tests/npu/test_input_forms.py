@@ -7,12 +7,16 @@ import pytest
 from conftest import image
 from onnx import numpy_helper
 
+from lib.accuracy.channels import better_channels
 from lib.accuracy.detection_set import read_detections
+from lib.accuracy.evaluation import ResampledMap
+from lib.accuracy.metrics import Metrics
 from lib.data.calibration import calibration_in_form, calibration_list
 from lib.data.images import read_fitted, read_image
 from lib.data.imgsz import ImageSize
 from lib.data.input_form import InputForm
 from lib.data.letterbox import letterbox
+from lib.graph.input_convention import is_from_elsewhere
 from lib.graph.input_form import set_input_form
 from lib.graph.onnx_file import save
 from lib.graph.onnx_session import infer_image, open_session
@@ -116,3 +120,34 @@ def test_int8_is_like_fp32_and_the_rknn_normalizes(exported, source, tmp_path, f
     built = read_rknn(tmp_path / "model.rknn")
     assert built.input.shape == (1, form.depth, 64, 96)
     assert (built.mean, built.std) == (form.pixel_mean, form.pixel_std)
+
+
+def measured(value: float, spread: float) -> tuple[Metrics, ResampledMap]:
+    resampled = value + np.linspace(-spread, spread, 101)
+    metrics = Metrics(3, value, value, value - spread, value + spread, {})
+    return metrics, ResampledMap(["a", "b", "c"], 0, value, resampled)
+
+
+@pytest.mark.parametrize(
+    ("other", "said"), [(0.3, "RGB is right"), (0.5, "WARNING: BGR is better than RGB"), (0.401, None)]
+)
+def test_the_better_order_of_channels_is_said_where_it_is_no_noise(other, said):
+    asked = []
+
+    def measure_in(form):
+        asked.append(form)
+        return measured(other, -0.01)
+
+    line = better_channels(InputForm(), measured(0.4, 0.01), measure_in)
+    assert asked == [InputForm(channels="bgr")]
+    assert (line or "").startswith(said or "") and bool(line) == bool(said)
+    assert better_channels(GREY, measured(0.4, 0.01), measure_in) is None and len(asked) == 1
+
+
+def test_who_made_an_export_tells_whether_its_channels_are_open(exported):
+    assert not is_from_elsewhere(exported[1])
+    assert is_from_elsewhere(variant(exported[1], BGR))
+    stranger = onnx.ModelProto()
+    stranger.CopyFrom(exported[1])
+    del stranger.metadata_props[:]
+    assert is_from_elsewhere(stranger)

@@ -12,6 +12,7 @@ from lib.data.imgsz import ImageSize
 from lib.data.input_form import InputForm
 from lib.data.letterbox import letterbox
 from lib.data.split import shuffled
+from lib.graph.surgery.pipeline import PROVEN
 from lib.graph.surgery.proof import noise_image
 from lib.step import console
 from lib.step.errors import UserError
@@ -44,6 +45,12 @@ def draw_images(dataset: Path, size: ImageSize, form: InputForm, count: int, see
         calibration.append(folder / f"{number:06}.png")
         write_image(calibration[-1], letterbox(read_image(path), size, form)[0])
     return ImageChoice(tuple(calibration), tuple(map(Path, sorted(others or drawn))), bool(others))
+
+
+def first_images(dataset: Path | None, size: ImageSize, form: InputForm) -> list[np.ndarray]:
+    """The first PROVEN images of a folder, fitted, to prove on what is done before it."""
+    paths = image_paths(dataset)[:PROVEN] if dataset and dataset.is_dir() else []
+    return [letterbox(read_image(path), size, form)[0] for path in paths]
 
 
 def noise_images(size: ImageSize, count: int, seed: int, folder: Path, depth: int = 3) -> tuple[Path, ...]:

@@ -2,7 +2,8 @@
 
 import onnx
 
-from lib.data.input_form import InputForm
+from lib.data.input_form import METADATA_KEY, InputForm
+from lib.detector.output_spec import OutputSpec
 from lib.graph import families
 from lib.graph.input_form import default_form, set_input_form
 from lib.graph.onnx_file import metadata
@@ -29,6 +30,14 @@ def settle_input_form(model: onnx.ModelProto, given: dict) -> tuple[InputForm, s
         raise UserError(f"the model takes {known.depth} channels, and an input in {form.channels} has {form.depth}")
     set_input_form(model, form)
     return form, origin
+
+
+def is_from_elsewhere(model: onnx.ModelProto) -> bool:
+    """Whether it is open how images are given to an exported model: nobody of the house, nor Ultralytics, made it."""
+    entries = metadata(model)
+    if OutputSpec.from_metadata(entries):
+        return False  # Darknet's, or after surgery, whose export was looked at
+    return METADATA_KEY in entries or entries.get("author") != "Ultralytics"
 
 
 def recognized(model: onnx.ModelProto) -> OutputForm:

@@ -7,9 +7,15 @@ from lib.data.input_form import InputForm
 from lib.step.errors import UserError
 
 
-def open_session(model) -> onnxruntime.InferenceSession:
-    """A single-threaded session for a path or serialized bytes. Raises UserError when onnxruntime refuses it."""
+def open_session(model, as_written: bool = False) -> onnxruntime.InferenceSession:
+    """A single-threaded session for a path or serialized bytes. Raises UserError when onnxruntime refuses it.
+
+    as_written: operator by operator. Otherwise onnxruntime joins some: a Conv between DequantizeLinear and
+    QuantizeLinear becomes one of whole numbers, whose sums are cut at 16 bits on processors without VNNI.
+    """
     options = onnxruntime.SessionOptions()
+    if as_written:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
     try:

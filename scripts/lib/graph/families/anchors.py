@@ -18,9 +18,10 @@ _HELD = {LOGITS: "not decoded, before the sigmoid", SIGMOIDS: "not decoded, afte
 
 
 def recognize(graph: Graph) -> OutputForm | None:
-    """The form of a graph whose outputs come from one convolution a stride, of A * (5+C) channels.
+    """The form of a graph whose outputs come from one convolution per stride, of A * (5+C) channels.
 
-    Raises Incomplete where such a graph does not decode and its metadata holds no anchors.
+    Raises Incomplete where such a graph does not decode and its metadata holds no anchors, UserError where it has more
+    than boxes.
     """
     maps = head_maps(graph)
     channels = {graph.shape(name)[1] for name in maps}
@@ -35,12 +36,21 @@ def recognize(graph: Graph) -> OutputForm | None:
     reader, layers = reading
     if not layers:
         layers = anchor_layers(graph.model, strides)
-        if not layers and not known and reader.arrangement.anchors == (1,) * len(strides) and len(graph.outputs) == 1:
-            # One row a cell: the maps of another family, joined.
+        if not layers and not known and not _asks_for_anchors(reader, channels):
             return None
         _demand(layers, reader)
     classes = reader.arrangement.per_anchor - QUANTITIES
     return OutputForm(OutputSpec(graph.imgsz, EXPORTED, Anchors(layers), classes), read=reader)
+
+
+def _asks_for_anchors(reader: AnchorReader, channels: set[int]) -> bool:
+    """Whether outputs that are not decoded, of a file that names neither anchors nor classes, are likely of anchors.
+
+    Where their shapes do not say how many there are, the three that all published models have must be possible, and
+    the strides not be joined: such rows are of another family.
+    """
+    several = max(reader.arrangement.anchors) > 1
+    return several or (len(reader.arrangement.outputs) > 1 and not any(count % 3 for count in channels))
 
 
 def _counts_by_names(graph: Graph, channels: set[int], strides: int) -> tuple[int, ...] | None:

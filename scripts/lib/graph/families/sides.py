@@ -7,7 +7,7 @@ from lib.detector.head import EXPORTED, SELECTED, SINGLE, SPLIT
 from lib.detector.output_spec import OutputSpec
 from lib.graph.onnx_file import metadata
 from lib.graph.surgery import came_split
-from lib.graph.surgery.detector import find_detector, require_strides
+from lib.graph.surgery.detector import find_detector, has_relative_boxes, require_strides
 from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.output_form import OutputForm
 from lib.graph.surgery.passes import Pass, limit_boxes, one_sigmoid, single_output, split_again, split_outputs
@@ -36,8 +36,9 @@ def described(graph: Graph, form: OutputForm) -> dict[str, str]:
         }
     detector = find_detector(graph)
     head = "its best predictions, end-to-end (no NMS)" if detector.end2end else "boxes and scores in one output"
+    relative = ", divided by width and height" if form.relative else ""
     return {
-        "head": f"{head}{', transposed' if form.transposed else ''}",
+        "head": f"{head}{', transposed' if form.transposed else ''}{relative}",
         "family": f"{form.spec.family.name}, box maps {[list(graph.shape(name)) for name in detector.box_maps]}",
         "classes": str(form.spec.classes),
         "sigmoid": f"{detector.sigmoids} on the class scores",
@@ -67,7 +68,8 @@ def _exported(graph: Graph) -> OutputForm:
     end2end = detector.end2end or _is_one_to_one(graph)
     head = SELECTED if detector.end2end else EXPORTED
     spec = OutputSpec(graph.imgsz, head, _family(detector.bins), detector.classes(graph), end2end=end2end)
-    return OutputForm(spec, transposed=detector.transposed, sigmoid=detector.sigmoids == 1)
+    relative = not detector.end2end and has_relative_boxes(graph, detector)
+    return OutputForm(spec, transposed=detector.transposed, sigmoid=detector.sigmoids == 1, relative=relative)
 
 
 def _family(bins: int) -> Dfl | Distances:

@@ -22,11 +22,12 @@ class Detector:
                   Conv ─ class map ─ Reshape ─┐                                Concat ─ Transpose? ─ output
                          (a stride each)      Concat ─ Sigmoid? ─ scores ──────┘        └ TopK, Gather … ─ output
 
-    The two Concats over strides may be one, with a Split behind it. bins: R of a DFL (a Softmax over the bins of a
-    side), 0 where the box map holds the sides' distances. boxes: [1, 4, N]. scores: [1, C, N]. joined: their Concat,
-    [1, 4+C, N]. box_maps: [1, 4*R, H, W], or [1, 4, H, W], largest first. class_maps: [1, C, H, W] likewise, before any
-    sigmoid. sigmoids: how many the class scores pass. transposed: the output is [1, N, 4+C]. end2end: the output is
-    [1, K, 6], the K best predictions of a one-to-one head, which needs no NMS.
+    The two Concats over strides may be one, with a Split behind it; centres and sizes may be joined with the scores
+    one by one. bins: R of a DFL (a Softmax over the bins of a side), 0 where the box map holds the sides'
+    distances. boxes: [1, 4, N], or its first part. scores: [1, C, N]. joined: their Concat, [1, 4+C, N]. box_maps:
+    [1, 4*R, H, W], or [1, 4, H, W], largest first. class_maps: [1, C, H, W] likewise, before any sigmoid. sigmoids:
+    how many the class scores pass. transposed: the output is [1, N, 4+C]. end2end: the output is [1, K, 6], the K
+    best predictions of a one-to-one head, which needs no NMS.
     """
 
     bins: int
@@ -49,12 +50,15 @@ def find_detector(graph: Graph) -> Detector:
     end2end = selects(graph)
     joined, transposed = (_before_selection(graph), False) if end2end else _before_transpose(graph, graph.output)
     node = graph.producer(joined)
-    if node is None or not _joins_boxes_and_scores(graph, node):
+    parts = [] if node is None else _boxes_and_scores(graph, node)
+    if not parts:
         maker = "an input" if node is None else f"{node.op_type} of {len(node.input)}"
         raise UserError(f"the output is no Concat of boxes and scores but {maker}{_resembles(graph, node)}; {EXPECTED}")
-    boxes, scores = node.input
-    if graph.shape(boxes)[1:2] != (BOX,):
-        raise UserError(f"the first part of the output has shape {list(graph.shape(boxes))}, not [1, 4, N]; {EXPECTED}")
+    *boxes, scores = parts
+    if sum(graph.shape(part)[1] for part in boxes) != BOX:
+        raise UserError(
+            f"the first part of the output has shape {list(graph.shape(boxes[0]))}, not [1, 4, N]; {EXPECTED}"
+        )
     softmax = _dfl_softmax(graph, boxes)
     sides = _before_bins(graph, softmax.input[0]) if softmax else _before_corners(graph, boxes)
     box_maps = _sources(graph, sides, 0, graph.shape(sides)[1])
@@ -65,7 +69,7 @@ def find_detector(graph: Graph) -> Detector:
     box_maps = _largest_first(graph, box_maps)
     return Detector(
         graph.shape(box_maps[0])[1] // len(SIDES) if softmax else 0,
-        boxes,
+        boxes[0],
         scores,
         joined,
         box_maps,
@@ -90,7 +94,7 @@ def selects(graph: Graph) -> bool:
     """
     if len(graph.outputs) != 1 or len(graph.shape(graph.output)) != 3 or graph.shape(graph.output)[2] != BOX + 2:
         return False
-    kinds = {node.op_type for node in _upwards(graph, graph.output, lambda node: node.op_type == "Conv")}
+    kinds = {node.op_type for node in _upwards(graph, [graph.output], lambda node: node.op_type == "Conv")}
     if "NonMaxSuppression" in kinds:
         raise UserError("the model has NMS in it, which the NPU cannot run; export it without (nms=None)")
     return "TopK" in kinds
@@ -98,15 +102,27 @@ def selects(graph: Graph) -> bool:
 
 def _before_selection(graph: Graph) -> str:
     """What an end-to-end head selects from: its Concat [1, 4+C, N] of boxes and scores, or the output without one."""
-    for node in _upwards(graph, graph.output, lambda node: node.op_type == "Conv"):
-        if _joins_boxes_and_scores(graph, node) and graph.shape(node.input[0])[1:2] == (BOX,):
+    for node in _upwards(graph, [graph.output], lambda node: node.op_type == "Conv"):
+        parts = _boxes_and_scores(graph, node)
+        if parts and graph.shape(parts[0])[1:2] == (BOX,):
             return node.output[0]
     return graph.output
 
 
-def _upwards(graph: Graph, tensor: str, is_end):
-    """The nodes that `tensor` comes from, nearest first; what lies above a node for which `is_end` is left out."""
-    waiting, seen = [tensor], set()
+def has_relative_boxes(graph: Graph, detector: Detector) -> bool:
+    """Whether boxes are divided by the image's width and height: the graph multiplies by strides below 1."""
+    points = graph.shape(detector.scores)[2]
+    for node in _upwards(graph, [detector.boxes], lambda node: _is_feature_map(graph, node)):
+        values = [graph.constant(name) for name in node.input] if node.op_type == "Mul" else []
+        strides = [value for value in values if value is not None and value.shape[-1:] == (points,)]
+        if strides:
+            return bool(strides[0].max() < 1)
+    return False
+
+
+def _upwards(graph: Graph, tensors: list[str], is_end):
+    """The nodes that `tensors` come from, nearest first; what lies above a node for which `is_end` is left out."""
+    waiting, seen = list(tensors), set()
     while waiting:
         node = graph.producer(waiting.pop(0))
         if node is None or node.output[0] in seen:
@@ -117,8 +133,13 @@ def _upwards(graph: Graph, tensor: str, is_end):
             waiting.extend(node.input)
 
 
-def _joins_boxes_and_scores(graph: Graph, node: onnx.NodeProto) -> bool:
-    return node.op_type == "Concat" and len(node.input) == 2 and _axis(graph, node) == 1
+def _boxes_and_scores(graph: Graph, node: onnx.NodeProto) -> list[str]:
+    """What a Concat joins: boxes or their parts, and scores. Nothing where it is no such Concat."""
+    if node.op_type != "Concat" or _axis(graph, node) != 1:
+        return []
+    parts = list(node.input)
+    apart = [graph.shape(part)[1:2] for part in parts[:-1]] == [(BOX // 2,)] * 2
+    return parts if len(parts) == 2 or apart else []
 
 
 def _before_transpose(graph: Graph, tensor: str) -> tuple[str, bool]:
@@ -147,7 +168,7 @@ def _resembles(graph: Graph, node: onnx.NodeProto | None) -> str:
     return f" of shape {list(shape)}{known}"
 
 
-def _dfl_softmax(graph: Graph, boxes: str) -> onnx.NodeProto | None:
+def _dfl_softmax(graph: Graph, boxes: list[str]) -> onnx.NodeProto | None:
     """The Softmax of the DFL between the box maps and the boxes; None where there is none.
 
     Attention has Softmax nodes too; they lie above the box maps.
@@ -170,7 +191,7 @@ def _cells(graph: Graph) -> list[tuple[int, int]]:
     return [cells(graph.imgsz, stride) for stride in STRIDES]
 
 
-def _before_corners(graph: Graph, boxes: str) -> str:
+def _before_corners(graph: Graph, boxes: list[str]) -> str:
     """The distances [1, 4, N] of all strides, from which a head without DFL computes its boxes."""
     for node in _upwards(graph, boxes, lambda node: _is_feature_map(graph, node)):
         for tensor in node.input:

@@ -15,7 +15,8 @@ from lib.graph.surgery.map_place import probabilities
 class OutputForm:
     """What undoes the transforms of a graph's outputs.
 
-    spec: what the outputs mean but for the rest. transposed: they are [1, N, 4+C]. sigmoid: the scores have passed it.
+    spec: what the outputs mean but for the rest. transposed: they are [1, N, 4+C]. relative: boxes are divided by the
+    image's width and height. sigmoid: the scores have passed it.
     clipped: centres of boxes lie in the image, and no box is larger. names: those of the outputs in the head's order,
     where the graph has another. read: makes predictions of raw outputs that have the shapes of no head, by a spec that
     says the rest; the spec's head then only says that they are as exported. input: the form that the model's makers
@@ -24,6 +25,7 @@ class OutputForm:
 
     spec: OutputSpec
     transposed: bool = False
+    relative: bool = False
     sigmoid: bool = True
     clipped: bool = False
     names: tuple[str, ...] | None = None
@@ -32,7 +34,7 @@ class OutputForm:
 
     def with_head(self, head: str, **changes) -> "OutputForm":
         """The form with the outputs of another head, and other `changes`."""
-        return replace(self, spec=replace(self.spec, head=head), read=None, **changes)
+        return replace(self, spec=replace(self.spec, head=head), read=None, **{"relative": False} | changes)
 
     def undone(self, raw: list[np.ndarray]) -> list[np.ndarray]:
         """The transforms undone: outputs as the spec says that they are."""
@@ -40,6 +42,9 @@ class OutputForm:
             return [self.read(self.spec, raw).T[None]]
         if self.transposed:
             raw = [output.transpose(0, 2, 1) for output in raw]
+        if self.relative:
+            unit = np.array([*self.spec.imgsz, *self.spec.imgsz], np.float32)[:, None]
+            raw = [np.concatenate([output[:, :BOX] * unit, output[:, BOX:]], axis=1) for output in raw]
         return raw if self.sigmoid else self._with_sigmoid(raw)
 
     def predictions(self, raw: list[np.ndarray]) -> np.ndarray:

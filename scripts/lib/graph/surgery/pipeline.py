@@ -3,7 +3,7 @@
 import numpy as np
 import onnx
 
-from lib.detector.head import HEADS
+from lib.detector.head import EXPORTED, HEADS, SELECTED
 from lib.detector.output_spec import OutputSpec
 from lib.graph import families
 from lib.graph.onnx_file import metadata
@@ -11,7 +11,8 @@ from lib.graph.surgery.as_is import leave_as_is
 from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.output_form import OutputForm
 from lib.graph.surgery.passes import Pass, float32_weights, lower_opset, raise_opset
-from lib.graph.surgery.proof import ReferencePredictions, demand_size
+from lib.graph.surgery.prepare import dequantize
+from lib.graph.surgery.proof import ROUNDED_TOLERANCE, ReferencePredictions, Tolerance, demand_size
 from lib.step.errors import UserError
 
 # Images for ranges, and for proofs, whose time goes up with each.
@@ -48,9 +49,10 @@ def adapt(model: onnx.ModelProto, head: str, images: list[np.ndarray], seed: int
     record = []
     for surgery_pass in passes_of(form, head):
         if surgery_pass.needed(graph, form):
+            tolerance = _tolerance(surgery_pass, graph.model, form)
             form = surgery_pass.apply(graph, form, measured)
             failure = f"after pass {surgery_pass.name} the graph computes something else"
-            differences = reference.compare(graph.model, form, surgery_pass.tolerance, failure)
+            differences = reference.compare(graph.model, form, tolerance, failure)
             record.append({"pass": surgery_pass.name, **differences})
     onnx.helper.set_model_props(graph.model, metadata(graph.model) | form.spec.to_metadata())
     return graph.model, _record(head, reference, record)
@@ -66,6 +68,12 @@ def passes_of(form: OutputForm, head: str) -> tuple[Pass, ...]:
     """The passes that give a graph of that form its `head`, needed or not."""
     preparation = (float32_weights.PASS, raise_opset.PASS, lower_opset.PASS)
     return (*preparation, *families.get(form.spec.family.name).passes(form, head))
+
+
+def _tolerance(surgery_pass: Pass, model: onnx.ModelProto, form: OutputForm) -> Tolerance:
+    """How far the pass may move predictions: those that a quantized graph decoded, by more than others."""
+    decoded = form.spec.head in (EXPORTED, SELECTED)
+    return ROUNDED_TOLERANCE if decoded and dequantize.METADATA_KEY in metadata(model) else surgery_pass.tolerance
 
 
 def _record(head: str, reference: ReferencePredictions, passes: list[dict]) -> dict:

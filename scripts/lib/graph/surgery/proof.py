@@ -33,6 +33,8 @@ class Tolerance:
 TOLERANCE = Tolerance(box=3e-5, score=1e-4)
 # FP16 has 11 significant bits, and its errors add up over the layers.
 HALF_TOLERANCE = Tolerance(box=8e-3, score=2e-2)
+# A graph that came quantized has the points and strides that it decodes boxes with rounded to 8 bits.
+ROUNDED_TOLERANCE = Tolerance(box=2e-2, score=1e-4)
 
 
 class ReferencePredictions:

@@ -24,7 +24,7 @@ def rewrite(graph: Graph, form: OutputForm) -> None:
     """Add the sigmoid."""
     detector = find_detector(graph)
     joined = graph.producer(detector.joined)
-    joined.input[1] = graph.add("Sigmoid", [detector.scores], f"{detector.scores}/probability", before=joined)
+    joined.input[-1] = graph.add("Sigmoid", [detector.scores], f"{detector.scores}/probability", before=joined)
 
 
 def changed(form: OutputForm) -> OutputForm:

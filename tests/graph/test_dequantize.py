@@ -1,0 +1,254 @@
+"""A model that came quantized becomes a float one that computes the same but for its rounding."""
+
+import logging
+
+import numpy as np
+import onnx
+import pytest
+from conftest import image
+from onnx import TensorProto, helper, numpy_helper
+
+from lib.data.imgsz import ImageSize
+from lib.data.letterbox import letterbox
+from lib.graph.onnx_session import infer_image, open_session, to_tensor
+from lib.graph.surgery.pipeline import adapt
+from lib.graph.surgery.prepare.behind_input import prepare
+from lib.graph.surgery.prepare.dequantize import is_quantized
+from lib.graph.surgery.prepare.quantized_operators import TWINS, as_pairs
+from lib.graph.surgery.simplify import simplify
+from lib.step.errors import UserError
+
+SIZE = ImageSize(96, 64)
+IMAGES = [letterbox(image(seed), SIZE)[0] for seed in range(4)]
+
+
+def small(nodes, constants, opset=17, shape=(1, 3, 64, 96), outputs=(("y", TensorProto.FLOAT, None),)):
+    """A model of a few nodes from x, [1, 3, 64, 96], to y."""
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)]
+    outputs = [helper.make_tensor_value_info(*output) for output in outputs]
+    initializers = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "small", inputs, outputs, initializers)
+    imports = [helper.make_opsetid("", opset), helper.make_opsetid("com.microsoft", 1)]
+    return helper.make_model(graph, opset_imports=imports, ir_version=8)
+
+
+def run(model):
+    return [infer_image(open_session(model.SerializeToString(), as_written=True), each) for each in IMAGES]
+
+
+RNG = np.random.default_rng(0)
+INPUT = [np.float32(1 / 255), np.uint8(0)]
+# Below 64: on a processor without VNNI onnxruntime cuts the sum of two products at 16 bits.
+WEIGHTS = RNG.integers(-63, 64, (4, 3, 3, 3)).astype(np.int8)
+FILTERS = (RNG.random(4) * 0.01 + 0.001).astype(np.float32)
+# A QLinear operator between a QuantizeLinear and a DequantizeLinear: inputs behind (x, scale, zero), and attributes.
+OPERATORS = {
+    "QLinearConv": (
+        [WEIGHTS, FILTERS, np.zeros(4, np.int8), np.float32(0.05), np.uint8(128), np.arange(4, dtype=np.int32) * 900],
+        {"pads": [1, 1, 1, 1]},
+    ),
+    "QLinearMatMul": (
+        [
+            RNG.integers(0, 255, (96, 5)).astype(np.uint8),
+            np.float32(0.01),
+            np.uint8(120),
+            np.float32(0.1),
+            np.uint8(99),
+        ],
+        {},
+    ),
+    "QLinearAdd": (
+        [RNG.integers(0, 255, (3, 1, 1)).astype(np.uint8), *INPUT, np.float32(0.01), np.uint8(3)],
+        {"domain": "com.microsoft"},
+    ),
+    "QLinearMul": (
+        [RNG.integers(0, 255, (3, 1, 1)).astype(np.uint8), *INPUT, np.float32(0.005), np.uint8(0)],
+        {"domain": "com.microsoft"},
+    ),
+    "QLinearSigmoid": ([np.float32(1 / 256), np.uint8(0)], {"domain": "com.microsoft"}),
+    "QLinearLeakyRelu": ([np.float32(0.01), np.uint8(9)], {"domain": "com.microsoft", "alpha": 0.1}),
+    "QLinearSoftmax": ([np.float32(1 / 256), np.uint8(0)], {"domain": "com.microsoft", "axis": 1, "opset": 13}),
+    "QLinearGlobalAveragePool": ([np.float32(0.004), np.uint8(2)], {"domain": "com.microsoft", "channels_last": 0}),
+    "QLinearAveragePool": ([np.float32(0.004), np.uint8(2)], {"domain": "com.microsoft", "kernel_shape": [2, 2]}),
+}
+
+
+def with_operator(name):
+    rest, attributes = OPERATORS[name]
+    constants = {"s": INPUT[0], "z": INPUT[1]} | {f"c{number}": value for number, value in enumerate(rest)}
+    scale, zero = (6 + 0, 7) if len(rest) >= 5 else (3, 4)
+    inputs = ["q", "s", "z", *(f"c{number}" for number in range(len(rest)))]
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        helper.make_node(name, inputs, ["r"], name="operator", **attributes),
+        helper.make_node("DequantizeLinear", ["r", inputs[scale], inputs[zero]], ["y"]),
+    ]
+    return small(nodes, constants), float(rest[scale - 3])
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_an_operator_on_whole_numbers_and_its_float_twin_differ_by_a_step_at_most(name):
+    model, step = with_operator(name)
+    pairs = onnx.ModelProto()
+    pairs.CopyFrom(model)
+    as_pairs(pairs)
+    assert TWINS[name][0] in {node.op_type for node in pairs.graph.node}
+    assert name not in {node.op_type for node in pairs.graph.node}
+    for before, after in zip(run(model), run(pairs)):
+        assert before[0].std() > step
+        steps = np.abs(before[0] - after[0]) / step
+        # onnxruntime's own kernels look some functions up in tables: a step apart here and there, never more.
+        assert steps.max() < 1.01 and (steps > 0.5).mean() < 0.02
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_an_operator_on_whole_numbers_becomes_float(name):
+    model, step = with_operator(name)
+    plain, [note] = prepare(model, IMAGES, 0)
+    assert not is_quantized(plain) and "INT8 is calibrated anew" in note
+    for before, after in zip(run(model), run(plain)):
+        # A step of the output, and what half a step of each input comes to.
+        assert np.abs(before[0] - after[0]).mean() < step
+
+
+def test_what_is_joined_and_moved_as_whole_numbers_keeps_its_values():
+    constants = {"s": INPUT[0], "z": INPUT[1], "t": np.float32(0.02), "shape": np.array([1, 6, -1])}
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        helper.make_node("MaxPool", ["q"], ["m"], kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("QLinearConcat", ["t", "z", "m", "s", "z", "m", "s", "z"], ["j"], axis=1,
+                         domain="com.microsoft"),
+        helper.make_node("Reshape", ["j", "shape"], ["r"]),
+        helper.make_node("DequantizeLinear", ["r", "t", "z"], ["y"]),
+    ]  # fmt: skip
+    model = small(nodes, constants)
+    plain, _ = prepare(model, IMAGES, 0)
+    assert [node.op_type for node in simplify(plain, [], 0)[0].graph.node] == ["MaxPool", "Concat", "Reshape"]
+    for before, after in zip(run(model), run(plain)):
+        assert np.abs(before[0] - after[0]).max() <= 0.0101 + 1 / 510
+
+
+def test_a_relu_that_the_quantizer_left_out_comes_back():
+    weights = RNG.normal(size=(4, 3, 1, 1)).astype(np.float32)
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"]),
+        helper.make_node("QuantizeLinear", ["c", "s", "z"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["y"]),
+    ]
+    model = small(nodes, {"w": weights, "s": np.float32(4 / 255), "z": np.uint8(0)})
+    plain, [note] = prepare(model, IMAGES, 0)
+    assert [node.op_type for node in simplify(plain, [], 0)[0].graph.node] == ["Conv", "Relu"]
+    assert "1 of which cut values and are kept as ReLU or Clip" in note
+    six = small(nodes, {"w": weights, "s": np.float32(0.5 / 255), "z": np.uint8(0)})
+    plain, _ = prepare(six, IMAGES, 0)
+    assert [node.op_type for node in simplify(plain, [], 0)[0].graph.node] == ["Conv", "Clip"]
+    for before, after in zip(run(six), run(plain)):
+        assert np.abs(before[0] - after[0]).max() <= 0.5 / 255 / 2 + 1e-6
+
+
+def test_weights_are_those_of_the_quantized_model():
+    nodes = [
+        helper.make_node("DequantizeLinear", ["w", "s", "z"], ["f"], axis=0),
+        helper.make_node("Conv", ["x", "f"], ["y"]),
+    ]
+    constants = {"w": WEIGHTS, "s": FILTERS, "z": np.arange(4, dtype=np.int8)}
+    plain, _ = prepare(small(nodes, constants), IMAGES, 0)
+    simplified, _ = simplify(plain, [], 0)
+    assert [node.op_type for node in simplified.graph.node] == ["Conv"]
+    [kept] = [numpy_helper.to_array(each) for each in plain.graph.initializer if each.name == "f/values"]
+    shift = np.arange(4).reshape(4, 1, 1, 1)
+    np.testing.assert_allclose(kept, (WEIGHTS - shift) * FILTERS.reshape(4, 1, 1, 1), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "constants", "sentence"),
+    [
+        (
+            [
+                helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+                helper.make_node("DequantizeLinear", ["q", "t", "z"], ["y"]),
+            ],
+            {"t": np.float32(0.5)},
+            "not made with its scale",
+        ),
+        (
+            [
+                helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+                helper.make_node("ArgMax", ["q"], ["a"], axis=1),
+                helper.make_node("Cast", ["a"], ["y"], to=TensorProto.FLOAT),
+            ],
+            {},
+            "ArgMax '' computes with whole numbers in a way that is not known",
+        ),
+    ],
+)
+def test_what_is_not_known_is_one_sentence(nodes, constants, sentence):
+    model = small(nodes, {"s": INPUT[0], "z": INPUT[1]} | constants)
+    with pytest.raises(UserError, match=sentence):
+        prepare(model, IMAGES, 0)
+
+
+@pytest.fixture(scope="module")
+def quantized(export, tmp_path_factory):
+    """A function: a YOLOv8n with random weights, quantized by onnxruntime's tools; path and the float model."""
+    quantization = pytest.importorskip("onnxruntime.quantization")
+    model = export(opset=17)[1]
+    folder = tmp_path_factory.mktemp("quantized")
+    onnx.save(simplify(model, [], 0)[0], folder / "float.onnx")
+
+    class Reader(quantization.CalibrationDataReader):
+        def __init__(self):
+            self.images = iter(IMAGES)
+
+        def get_next(self):
+            fitted = next(self.images, None)
+            return None if fitted is None else {"images": to_tensor(fitted)}
+
+    def make(kind):
+        logging.disable(logging.WARNING)
+        done = folder / f"{kind}.onnx"
+        if kind == "dynamic":
+            quantization.quantize_dynamic(folder / "float.onnx", done, weight_type=quantization.QuantType.QUInt8)
+        else:
+            quantization.quantize_static(
+                folder / "float.onnx",
+                done,
+                Reader(),
+                quant_format=quantization.QuantFormat[kind],
+                op_types_to_quantize=["Add", "Concat", "Conv", "MaxPool", "Mul", "Sigmoid"],
+                per_channel=kind == "QDQ",  # its writer of the other format mixes up filters that are equal
+                activation_type=quantization.QuantType.QUInt8,
+            )
+        logging.disable(logging.NOTSET)
+        return onnx.load(done), model
+
+    return make
+
+
+@pytest.mark.parametrize("kind", ["QDQ", "QOperator", "dynamic"])
+def test_a_quantized_detector_is_taken(quantized, kind):
+    model, original = quantized(kind)
+    assert is_quantized(model)
+    plain, [note] = prepare(model, IMAGES, 0)
+    assert note.startswith("its own quantization (")
+    plain, _ = simplify(plain, IMAGES[:1], 0)
+    after, _ = adapt(plain, "split", IMAGES, seed=0)
+    assert [output.name for output in after.graph.output][:2] == ["box_8", "scores_8"]
+    assert not {node.op_type for node in after.graph.node} - {
+        "Conv", "Sigmoid", "Mul", "Add", "Concat", "MaxPool", "Resize", "Split", "Slice",
+    }  # fmt: skip
+    # The weights are those of 8 bits, everything else is the original.
+    expected, _ = adapt(simplify(original, [], 0)[0], "split", IMAGES, seed=0)
+    for fitted in IMAGES:
+        pairs = zip(*(infer_image(open_session(each.SerializeToString()), fitted) for each in (expected, after)))
+        for float_map, now in pairs:
+            assert np.corrcoef(float_map.ravel(), now.ravel())[0, 1] > 0.98
+
+
+@pytest.mark.parametrize("kind", ["QDQ"])
+def test_a_quantized_detector_is_inspected(quantized, kind, step, tmp_path):
+    model, _ = quantized(kind)
+    onnx.save(model, tmp_path / "q.onnx")
+    done = step("inspect_onnx", tmp_path / "q.onnx")
+    assert done.returncode == 0, done.stderr
+    assert "prepared  its own quantization" in done.stdout and "split     split_outputs" in done.stdout
