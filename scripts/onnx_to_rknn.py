@@ -84,7 +84,7 @@ def parse(argv):
     parser.add_argument("model", type=Path, metavar="MODEL.onnx")
     parser.add_output("-o", "--output", type=Path, metavar="FILE.rknn")
     parser.add_argument("--size", type=imgsz_argument, help="WIDTHxHEIGHT or one number (default: the model's own)")
-    parser.add_argument("--dataset", type=Path, metavar="DIR", help="images to calibrate on (jpg, jpeg, png)")
+    parser.add_argument("--dataset", type=Path, metavar="DIR", help="images to calibrate on (jpg, png, webp)")
     parser.add_argument("--max-images", type=at_least(0), default=64, metavar="N",
                         help="of them, 0: all (default: %(default)s)")  # fmt: skip
     parser.add_argument("--labels", type=Path, metavar="DIR", help="labels in Ultralytics' layout: evaluate mAP too")

@@ -29,7 +29,7 @@ def fetch(sources: list[str], output, checksum: str | None, config_key: str) -> 
         try:
             with whole(output) as part:
                 _download(source, part) if is_url(source) else _copy(source, part)
-                _check(part, checksum)
+                _check(part, checksum, source)
             return source
         except _Unusable as reason:
             reasons.append(f"  {source}: {reason}")
@@ -77,9 +77,10 @@ def _download(url: str, part: Path) -> None:
         raise _Unusable(f"the download broke off ({type(error).__name__})") from None
 
 
-def _check(part: Path, checksum: str | None) -> None:
+def _check(part: Path, checksum: str | None, source: str) -> None:
     if checksum is None:
         return
     actual = sha256(part)
     if actual != checksum.lower():
-        raise _Unusable(f"its sha256 is {actual}, not the {checksum} that the config asks for")
+        again = "" if is_url(source) else f"; if you made it anew (trained it again), set sha256: {actual}"
+        raise _Unusable(f"its sha256 is {actual}, not the {checksum} that the config asks for{again}")
