@@ -67,6 +67,20 @@ class AnchorHead:
         ]
         return self.graph.add("Concat", rows, name, axis=1)
 
+    def apart(self, rows: str, corners: bool) -> list[str]:
+        """Of decoded rows the boxes [1, N, 1, 4], or their corners, and scores [1, N, C] times objectness."""
+        parts = []
+        for first, end in ((0, 2), (2, 4), (4, 5), (5, 5 + self.classes)):
+            bounds = (np.array([bound]) for bound in (first, end, 2))
+            parts.append(self.graph.add("Slice", [rows, *bounds], f"{rows}/{first}"))
+        centre, size, objectness, classes = parts
+        if corners:
+            half = self._mul(size, 0.5)
+            centre, size = (self.graph.add(how, [centre, half], f"corner/{how}") for how in ("Sub", "Add"))
+        boxes = self.graph.add("Concat", [centre, size], "both", axis=2)
+        boxes = self.graph.add("Reshape", [boxes, np.array([1, -1, 1, 4])], "boxes")
+        return [boxes, self.graph.add("Mul", [objectness, classes], "confs")]
+
     def decoded(self, exponential=False, unit=(1.0, 1.0), scale=2.0) -> list[str]:
         """Each map as boxes in pixels (divided by `unit`) and scores, [1, A, H, W, 5+C]."""
         made = []

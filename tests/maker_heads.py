@@ -153,3 +153,34 @@ class GflHead(Layers):
             columns.append(self.graph.add("Reshape", [both, shape], f"{scores}/columns"))
         self.graph.add("Concat", columns, "columns", axis=2)
         return self.graph.add("Transpose", ["columns"], "rows", perm=[0, 2, 1])
+
+
+class SharedHead(Layers):
+    """A graph in the making, with boxes of three anchors and one softmax of scores a cell, as Yolo-FastestV2 has."""
+
+    anchors = 3
+
+    def __init__(self, classes: int, strides=(16, 32)):
+        super().__init__(SIZE)
+        self.strides, self.classes = strides, classes
+
+    def maps(self, channels_last: bool = True) -> list[str]:
+        """[1, H, W, 5A+C] of each stride, or [1, 5A+C, H, W]."""
+        return [self.output(stride, channels_last) for stride in self.strides]
+
+    def output(self, stride: int, channels_last: bool) -> str:
+        """The output of one stride."""
+        add = self.graph.add
+        stem = self.conv("images", (8, 3, stride, stride), f"stem_{stride}", spread=1 / 20, strides=[stride] * 2)
+        features = add("Relu", [stem], f"features_{stride}")
+        box, objectness, scores = (
+            self.conv(features, (count, 8, 1, 1), f"{name}_{stride}")
+            for name, count in (("first", 4 * self.anchors), ("second", self.anchors), ("third", self.classes))
+        )
+        # torch exports a softmax over axis 1 so before opset 13: columns and channels change places.
+        turned = add("Transpose", [scores], f"{scores}/turned", perm=[0, 3, 2, 1])
+        softmax = add("Softmax", [turned], f"{scores}/softmax", axis=3)
+        parts = [add("Sigmoid", [name], f"{name}/sigmoid") for name in (box, objectness)]
+        parts.append(add("Transpose", [softmax], f"{scores}/back", perm=[0, 3, 2, 1]))
+        joined = add("Concat", parts, f"joined_{stride}", axis=1)
+        return add("Transpose", [joined], f"rows_{stride}", perm=[0, 2, 3, 1]) if channels_last else joined

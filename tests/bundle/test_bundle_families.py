@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from anchor_heads import ANCHORS, AnchorHead
 from conftest import fresh_detector, image
 from maker_heads import Head
 from random_models import Case
@@ -112,11 +113,18 @@ def yolox(folder):
     return head.finish(head.rows())
 
 
+def yolov5(folder):
+    """A YOLOv5 with random weights, decoded in the graph."""
+    maker = AnchorHead(len(NAMES), size=SIZE)
+    return maker.finish(maker.joined(maker.decoded()))
+
+
 # How each is exported; its head, family and number of outputs.
 KINDS = {
     "end2end": (partial(checkpoint, "yolo26n"), "split", "distances", 6),
     "eight-bins": (partial(checkpoint, "yolov8n", reg_max=8), "split", "dfl", 6),
     "darknet": (darknet, "split", "anchors", 6),
+    "yolov5": (yolov5, "split", "anchors", 9),
     "yolox": (yolox, "split", "yolox", 9),
 }
 
@@ -172,7 +180,11 @@ def test_contract_tells_the_family_and_whether_there_is_nms(bundle):
     assert "IoU none" in (folder / "README.md").read_text() or not end2end
     if kind == "eight-bins":
         assert list(contract.outputs[0].channels) == ["0 to 7", "8 to 15", "16 to 23", "24 to 31"]
-    if family == "anchors":
+    if kind == "yolov5":
+        layers = contract.output_spec().family.layers
+        assert tuple(layer.anchors for layer in layers) == ANCHORS
+        assert "{1, 2.0, {{10.0f, 13.0f}, {16.0f, 30.0f}, {33.0f, 23.0f}}}," in text
+    if kind == "darknet":
         first, second = contract.output_spec().family.layers
         assert [first.stride, second.stride] == [16, 32] and second.new_coords and second.scale_x_y == 2
         box, objectness, scores = contract.outputs[3:]

@@ -18,6 +18,7 @@ from lib.data.formats.source import Boxes, Item, Source
 from lib.data.image_paths import IMAGES
 from lib.data.images import damaged, image_size
 from lib.data.manifest import same_files, write_manifest
+from lib.data.split import CALIBRATION
 from lib.step.errors import UserError
 from lib.step.files import read_text
 
@@ -73,7 +74,7 @@ class Gathered(NamedTuple):
     """What a data set holds."""
 
     images: int
-    background: int  # images without an object
+    background: int  # images without an object, of those that may have one
     objects: int
     polygons: int  # as in CheckedLabel
     duplicates: int  # as in CheckedLabel
@@ -145,7 +146,7 @@ def gather(
         raise UserError(f"no image below {source.place} has a label with a box; {where}")
     return Gathered(
         images=len(items),
-        background=sum(not label.objects for label in checked),
+        background=sum(not label.objects for item, label in zip(items.values(), checked) if item.part != CALIBRATION),
         objects=objects,
         polygons=sum(label.polygons for label in checked),
         duplicates=sum(label.duplicates for label in checked),

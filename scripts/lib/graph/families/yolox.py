@@ -58,7 +58,7 @@ def _in_order(parts: list[Part]) -> list[Part]:
     boxes = [part for part in parts if part.count == BOX and not part.sigmoids]
     others = [part for part in parts if part not in boxes[:1]]
     single = [part for part in others if part.count == 1]
-    if len(parts) != 3 or not boxes or not single or any(part.sigmoids > 1 for part in parts):
+    if len(parts) != 3 or not boxes or not single or any(part.sigmoids > 1 or part.softmaxes for part in parts):
         return []
     return [boxes[0], single[0], *(part for part in others if part is not single[0])]
 

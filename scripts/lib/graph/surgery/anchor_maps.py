@@ -11,7 +11,7 @@ from lib.graph.surgery.graph import Graph
 
 
 def head_maps(graph: Graph) -> tuple[str, ...]:
-    """The map of each stride that the outputs come from, the finest first; empty where it is not one a stride.
+    """The map of each stride that the outputs come from, the finest first; empty where it is not one per stride.
 
     A map is what a convolution makes, or a constant factor or summand for each channel behind it.
     """

@@ -5,13 +5,14 @@ logit of every class. What lies behind it differs from exporter to exporter, so 
 of the graph behind the maps is run on maps of known values, and its outputs tell what it does with them.
 
   outputs      one [1, N, 5+C] or [1, 5+C, N] for all strides (maps beside it, as training wants them, do not count),
-               or one a stride: [1, A*(5+C), H, W], [1, A, H, W, 5+C], [1, H, W, A*(5+C)] …
+               or one per stride: [1, A*(5+C), H, W], [1, A, H, W, 5+C], [1, H, W, A*(5+C)] …, or two: boxes
+               [1, N, 4] (or corners) and scores [1, N, C], multiplied by the objectness already
   they hold    the maps' values; their sigmoids; or boxes in pixels (or divided by width and height) and scores
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
+from itertools import permutations, product
 
 import numpy as np
 import onnx
@@ -24,6 +25,7 @@ from lib.detector.output_spec import OutputSpec
 from lib.graph.onnx_session import open_session
 from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.map_place import probabilities
+from lib.step.errors import UserError
 
 QUANTITIES = BOX + 1  # of an anchor besides its classes: cx, cy, w, h, objectness
 LOGITS, SIGMOIDS, BOXES = "logits", "sigmoids", "boxes"  # what the outputs hold
@@ -33,12 +35,34 @@ SATURATED = 30.0  # a logit whose sigmoid is 1
 
 
 @dataclass(frozen=True)
+class BoxesAndScores:
+    """Two outputs in place of one [1, N, 5+C]: their numbers, and whether each is [1, 4, N] or [1, C, N]."""
+
+    boxes: int
+    scores: int
+    transposed: tuple[bool, bool]
+    corners: bool  # boxes are x1, y1, x2, y2
+
+    def joined(self, raw: list[np.ndarray], count: int) -> np.ndarray:
+        """The `count` rows [N, 5+C], with an objectness of 1."""
+        boxes, scores = (
+            raw[number].reshape(-1, count).T if transposed else raw[number].reshape(count, -1)
+            for number, transposed in zip((self.boxes, self.scores), self.transposed)
+        )
+        if self.corners:
+            low, high = boxes[:, :2].astype(np.float64), boxes[:, 2:].astype(np.float64)
+            boxes = np.concatenate([(low + high) / 2, high - low], axis=1)
+        return np.concatenate([boxes, np.ones((count, 1)), scores], axis=1).astype(np.float32)
+
+
+@dataclass(frozen=True)
 class Arrangement:
     """Where the values of the maps lie in the outputs, by strides, the finest first.
 
     anchors: how many each stride has. per_anchor: 5+C. cells: height and width of each map. outputs: the number of the
     one output, or of each stride's. axes: the order in which values lie, letters of A (anchor), D (quantity), H, W.
-    transposed: the one output is [1, 5+C, N]. coarsest_first: it begins with the largest stride.
+    transposed: the one output is [1, 5+C, N]. coarsest_first: it begins with the largest stride. pair: two outputs
+    stand for the one.
     """
 
     anchors: tuple[int, ...]
@@ -48,9 +72,12 @@ class Arrangement:
     axes: str
     transposed: bool = False
     coarsest_first: bool = False
+    pair: BoxesAndScores | None = None
 
     def layers(self, raw: list[np.ndarray]) -> list[np.ndarray]:
         """The values of each stride, float32 [A, 5+C, H, W]."""
+        if self.pair:
+            raw = [self.pair.joined(raw, sum(self._counts()))]
         parts = (
             self._parts(raw[self.outputs[0]]) if len(self.outputs) == 1 else [raw[number] for number in self.outputs]
         )
@@ -59,10 +86,14 @@ class Arrangement:
     def _parts(self, joined: np.ndarray) -> list[np.ndarray]:
         """The rows [n, 5+C] of each stride."""
         rows = joined.reshape(self.per_anchor, -1).T if self.transposed else joined.reshape(-1, self.per_anchor)
-        counts = [count * height * width for count, (height, width) in zip(self.anchors, self.cells)]
+        counts = self._counts()
         if self.coarsest_first:
             return np.split(rows, np.cumsum(counts[::-1])[:-1])[::-1]
         return np.split(rows, np.cumsum(counts)[:-1])
+
+    def _counts(self) -> list[int]:
+        """How many rows each stride has."""
+        return [count * height * width for count, (height, width) in zip(self.anchors, self.cells)]
 
     def _layer(self, values: np.ndarray, anchors: int, size: tuple[int, int]) -> np.ndarray:
         lengths = dict(zip("ADHW", (anchors, self.per_anchor, *size)))
@@ -104,7 +135,7 @@ def predictions_of(family: Anchors, layers: list[np.ndarray], imgsz: ImageSize, 
 
 
 class Behind:
-    """The part of a graph behind its maps, ready to run; and what it makes of maps of zeros, noise and large logits."""
+    """The part of a graph behind its maps, ready to run; and what it makes of zeros, noise and large tx, ty."""
 
     def __init__(self, graph: Graph, maps: tuple[str, ...]):
         self.imgsz = graph.imgsz
@@ -120,9 +151,12 @@ class Behind:
         self.of_noise = self._run(self.noise)
         self.of_zeros = self._run([np.zeros(shape) for shape in self.shapes])
 
-    def of_large(self) -> list[np.ndarray]:
-        """The outputs for maps of a logit whose sigmoid is 1."""
-        return self._run([np.full(shape, SATURATED) for shape in self.shapes])
+    def of_far_centres(self, per_anchor: int) -> list[np.ndarray]:
+        """The outputs for maps of zeros, but for tx and ty, whose sigmoids are 1."""
+        maps = [np.zeros(shape, np.float32).reshape(-1, per_anchor, *shape[1:]) for shape in self.shapes]
+        for values in maps:
+            values[:, :2] = SATURATED
+        return self._run([values.reshape(shape) for values, shape in zip(maps, self.shapes)])
 
     def _run(self, maps: list[np.ndarray]) -> list[np.ndarray]:
         feeds = {
@@ -139,8 +173,10 @@ class Behind:
 def reader_of(behind: Behind, counts: tuple[int, ...] | None) -> tuple[AnchorReader, tuple[AnchorLayer, ...]] | None:
     """How the outputs are read, and the layers where the graph decodes (else none); None when nothing fits.
 
-    counts: how many anchors each stride has, where that is known and the outputs' shapes may not tell.
+    counts: how many anchors each stride has, where that is known and the outputs' shapes may not tell. Raises UserError
+    where the outputs have the shape of several anchors a cell, and hold something else.
     """
+    like_anchors = None
     for arrangement in _arrangements(behind, counts):
         noise = _as_layers(behind.noise, arrangement)
         layers = arrangement.layers(behind.of_noise)
@@ -150,6 +186,14 @@ def reader_of(behind: Behind, counts: tuple[int, ...] | None) -> tuple[AnchorRea
             return AnchorReader(arrangement, SIGMOIDS), ()
         if decoded := _decoding(behind, arrangement):
             return decoded
+        if len(arrangement.outputs) == 1 and min(arrangement.anchors) > 1:
+            like_anchors = like_anchors or arrangement
+    if like_anchors:
+        shapes = ", ".join(str(list(shape)) for shape in behind.sizes)
+        raise UserError(
+            f"the model has {like_anchors.anchors[0]} anchors per cell, and its outputs {shapes} are neither what its "
+            "last convolutions give nor boxes and scores made of that; landmarks and masks beside boxes are not read"
+        )
     return None
 
 
@@ -165,12 +209,32 @@ def _arrangements(behind: Behind, counts: tuple[int, ...] | None) -> Iterator[Ar
             if anchors and per_anchor * sum(a * h * w for a, (h, w) in zip(anchors, sizes)) == np.prod(long):
                 for axes, coarsest_first in product(("AHWD", "HWAD"), (False, True)):
                     yield Arrangement(anchors, per_anchor, sizes, (number,), axes, bool(transposed), coarsest_first)
+    yield from _pairs(behind, sizes)
     by_stride = _outputs_by_stride(behind)
     if by_stride:
         for per_anchor in _candidates(behind, by_stride, counts):
             anchors = _anchors_of(behind, per_anchor)
             for axes in ("ADHW", "AHWD", "HWAD", "DAHW", "DHWA") if anchors else ():
                 yield Arrangement(anchors, per_anchor, sizes, by_stride, axes)
+
+
+def _pairs(behind: Behind, sizes: tuple[tuple[int, int], ...]) -> Iterator[Arrangement]:
+    """Those of boxes beside scores."""
+    for boxes, scores in permutations(range(len(behind.sizes)), 2):
+        count, rest = divmod(int(np.prod(behind.sizes[boxes])), BOX)
+        classes = int(np.prod(behind.sizes[scores])) // count if count and not rest else 0
+        anchors = _anchors_of(behind, QUANTITIES + classes)
+        if not anchors or sum(a * h * w for a, (h, w) in zip(anchors, sizes)) != count:
+            continue
+        transposed = tuple(
+            [length for length in behind.sizes[number] if length != 1] == [channels, count]
+            for number, channels in ((boxes, BOX), (scores, classes))
+        )
+        for axes, coarsest_first, corners in product(("AHWD", "HWAD"), (False, True), (False, True)):
+            pair = BoxesAndScores(boxes, scores, transposed, corners)
+            yield Arrangement(
+                anchors, QUANTITIES + classes, sizes, (0,), axes, coarsest_first=coarsest_first, pair=pair
+            )
 
 
 def _anchors_of(behind: Behind, per_anchor: int) -> tuple[int, ...]:
@@ -182,7 +246,7 @@ def _anchors_of(behind: Behind, per_anchor: int) -> tuple[int, ...]:
 
 
 def _outputs_by_stride(behind: Behind) -> tuple[int, ...]:
-    """The number of each stride's output, told by how many values it has; empty where they are not one a stride."""
+    """The number of each stride's output, told by how many values it has; empty where they are not one per stride."""
     values = [int(np.prod(shape)) for shape in behind.sizes]
     wanted = [int(np.prod(shape)) for shape in behind.shapes]
     return tuple(values.index(count) for count in wanted) if sorted(values) == sorted(wanted) else ()
@@ -206,14 +270,15 @@ def _as_layers(maps: list[np.ndarray], arrangement: Arrangement) -> list[np.ndar
 
 def _decoding(behind: Behind, arrangement: Arrangement) -> tuple[AnchorReader, tuple[AnchorLayer, ...]] | None:
     """The layers of a graph that decodes, read off its outputs for zeros; None where it computes something else."""
-    zeros, large = arrangement.layers(behind.of_zeros), arrangement.layers(behind.of_large())
+    zeros = arrangement.layers(behind.of_zeros)
     if not all(np.isfinite(values[:, :2]).all() and (values[:, 2:BOX] > 0).all() for values in zeros):
         return None
+    far = arrangement.layers(behind.of_far_centres(arrangement.per_anchor))
     unit = _unit(behind, zeros)
     for new_coords in (True, False):
         layers = tuple(
-            _layer(stride, at_zero, at_large, unit, new_coords)
-            for stride, at_zero, at_large in zip(behind.strides, zeros, large)
+            _layer(stride, at_zero, at_most, unit, new_coords)
+            for stride, at_zero, at_most in zip(behind.strides, zeros, far)
         )
         reader, family = AnchorReader(arrangement, BOXES, unit), Anchors(layers)
         if not all(0 < layer.scale_x_y <= 100 for layer in layers):
@@ -237,10 +302,10 @@ def _unit(behind: Behind, zeros: list[np.ndarray]) -> tuple[float, float]:
     return (1.0, 1.0) if last.max() > 1 else tuple(map(float, behind.imgsz))
 
 
-def _layer(stride: int, zeros: np.ndarray, large: np.ndarray, unit, new_coords: bool) -> AnchorLayer:
+def _layer(stride: int, zeros: np.ndarray, far: np.ndarray, unit, new_coords: bool) -> AnchorLayer:
     """A layer whose centres are the cells' and whose sizes are the anchors' where all logits are 0."""
     sizes = zeros[:, 2:BOX, 0, 0] * np.array(unit, np.float32)
-    reach = 2 * (large[0, 0, 0, 0] - zeros[0, 0, 0, 0]) * unit[0] / stride
+    reach = 2 * (far[0, 0, 0, 0] - zeros[0, 0, 0, 0]) * unit[0] / stride
     anchors = tuple(tuple(_short(side) for side in anchor) for anchor in sizes)
     return AnchorLayer(stride, anchors, round(float(reach), 3), new_coords)
 

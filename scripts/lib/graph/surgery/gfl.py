@@ -64,7 +64,7 @@ def _levels(graph: Graph) -> dict[int, list[Part]]:
 
 def _in_order(parts: list[Part], classes: int) -> list[Part]:
     """Box map and scores; empty where `parts` are something else, or could be either. classes: 0 if not known."""
-    if len(parts) != 2 or any(part.sigmoids > 1 for part in parts):
+    if len(parts) != 2 or any(part.sigmoids > 1 or part.softmaxes for part in parts):
         return []
     pairs = [pair for pair in (parts, parts[::-1]) if _is_box(pair[0])]
     for is_more_likely in (

@@ -1,6 +1,6 @@
 """Which feature maps stand where in a tensor, followed through the operators that only move values about.
 
-Conv ─ map [1, K, H, W] ─ Sigmoid? ─ Reshape, Transpose, Concat, Split, Slice … ─ tensor
+Conv ─ map [1, K, H, W] ─ Sigmoid or Softmax? ─ Reshape, Transpose, Concat, Split, Slice … ─ tensor
 
 A map is what any other operator makes in the shape of one. So whatever a maker does to flatten, join, order and name
 his outputs, it is known of each channel which map it comes from, and how many sigmoids it passed.
@@ -24,7 +24,8 @@ SAME = ("Identity", "Cast", "Dropout", "Sigmoid")
 class Part:
     """Channels first … first+count-1 of the map `source`, [1, K, H, W], within another tensor.
 
-    channel, cell: where they begin there. sigmoids: how many the values passed since they left the map.
+    channel, cell: where they begin there. sigmoids, softmaxes: how many the values passed since they left the map, the
+    latter over all its channels.
     """
 
     source: str
@@ -34,14 +35,24 @@ class Part:
     channel: int = 0
     cell: int = 0
     sigmoids: int = 0
+    softmaxes: int = 0
+
+    @property
+    def activations(self) -> tuple[int, int]:
+        """Sigmoids and softmaxes."""
+        return self.sigmoids, self.softmaxes
 
 
 @dataclass(frozen=True)
 class Moved:
-    """A tensor that holds nothing but parts of maps: its `axis` of channels, and the parts."""
+    """A tensor that holds nothing but parts of maps: its `axis` of channels, and the parts.
+
+    columns_first: cells stand column by column, as between the two Transposes that older exports put around a Softmax.
+    """
 
     axis: int
     parts: tuple[Part, ...]
+    columns_first: bool = False
 
     @property
     def channels(self) -> int:
@@ -79,7 +90,13 @@ def _held(graph: Graph, node: onnx.NodeProto, name: str, moved: dict[str, Moved]
     if node.op_type in SAME:
         passed = int(node.op_type == "Sigmoid")
         return replace(before, parts=tuple(replace(part, sigmoids=part.sigmoids + passed) for part in before.parts))
-    if node.op_type in RESHAPES:
+    if node.op_type == "Softmax":
+        [part, *others] = before.parts
+        whole = (part.first, part.count, *others) == (0, graph.shape(part.source)[1])
+        if not whole or not _is_over_channels(graph, node, before.axis):
+            return None
+        return replace(before, parts=(replace(part, softmaxes=part.softmaxes + 1),))
+    if node.op_type in RESHAPES and not before.columns_first:
         axis = _axis_after_reshape(graph.shape(node.input[0]), before.axis, graph.shape(name))
         return None if axis is None else replace(before, axis=axis)
     if node.op_type == "Transpose":
@@ -87,6 +104,13 @@ def _held(graph: Graph, node: onnx.NodeProto, name: str, moved: dict[str, Moved]
     if node.op_type in ("Split", "Slice") and (span := _channels_kept(graph, node, name, before.axis)):
         return _cut(before, *span)
     return None
+
+
+def _is_over_channels(graph: Graph, node: onnx.NodeProto, axis: int) -> bool:
+    """Whether a Softmax is one over the axis of channels; before opset 13 it flattens what lies behind its axis."""
+    rank = len(graph.shape(node.input[0]))
+    over = attribute(node, "axis", 1 if graph.opset < 13 else -1) % rank
+    return over == axis and (graph.opset >= 13 or axis == rank - 1)
 
 
 def _axis_after_reshape(shape: tuple[int, ...], axis: int, after: tuple[int, ...]) -> int | None:
@@ -104,18 +128,21 @@ def _axis_after_reshape(shape: tuple[int, ...], axis: int, after: tuple[int, ...
 
 
 def _transposed(graph: Graph, node: onnx.NodeProto, before: Moved) -> Moved | None:
-    """The channels elsewhere, where the cells keep their order."""
+    """The channels elsewhere, and the cells row by row or column by column."""
     shape = graph.shape(node.input[0])
     order = attribute(node, "perm", list(range(len(shape)))[::-1])
-    cells = [axis for axis in order if axis != before.axis and shape[axis] != 1]
-    return replace(before, axis=order.index(before.axis)) if cells == sorted(cells) else None
+    axes = [axis for axis in order if axis != before.axis and shape[axis] != 1]
+    if axes != sorted(axes) and len(axes) > 2:
+        return None
+    columns_first = before.columns_first != (axes != sorted(axes))
+    return replace(before, axis=order.index(before.axis), columns_first=columns_first)
 
 
 def _joined(graph: Graph, node: onnx.NodeProto, inputs: list[Moved]) -> Moved | None:
     """Side by side: channels behind channels, or cells behind cells."""
     shapes = [graph.shape(name) for name in node.input]
     axis = attribute(node, "axis") % len(shapes[0])
-    if len({held.axis for held in inputs}) != 1:
+    if len({held.axis for held in inputs}) != 1 or any(held.columns_first for held in inputs):
         return None
     channels_axis, along = inputs[0].axis, "channel"
     if axis != channels_axis:
@@ -184,7 +211,7 @@ def _merged(parts: list[Part]) -> list[Part]:
     whole: list[Part] = []
     for part in sorted(bare, key=lambda part: part.first):
         for place, other in enumerate(whole):
-            alike = (other.source, other.sigmoids) == (part.source, part.sigmoids)
+            alike = (other.source, other.activations) == (part.source, part.activations)
             if alike and part.first <= other.first + other.count:
                 end = max(other.first + other.count, part.first + part.count)
                 whole[place] = replace(other, count=end - other.first)
@@ -209,7 +236,7 @@ def by_stride(graph: Graph, parts: list[Part]) -> dict[int, list[Part]]:
 def place_of(graph: Graph, moved: dict[str, Moved], part: Part, logits: bool) -> MapPlace | None:
     """Where a part lies in the outputs; None where it lies in none, or in pieces. logits: it should not be such."""
     for number, name in enumerate(graph.outputs):
-        for held in moved[name].parts:
+        for held in moved[name].parts if not moved[name].columns_first else ():
             if (held.source, held.first, held.count) == (part.source, part.first, part.count):
                 return MapPlace(number, moved[name].axis, held.channel, held.cell, logits)
     return None

@@ -24,9 +24,9 @@ def cut_maps(find) -> Pass:
         outputs = {}
         for output, part in zip(form.spec.maps(), find(graph), strict=True):
             if output.role == "box":
-                _own_tensor(graph, part, output.name)
+                own_tensor(graph, part, output.name)
             else:
-                _own_tensor(graph, part, f"{output.name}/logits")
+                own_tensor(graph, part, f"{output.name}/logits")
                 graph.add("Sigmoid", [f"{output.name}/logits"], output.name)
             outputs[output.name] = output.shape(form.spec.imgsz)
         graph.set_outputs(outputs)
@@ -39,20 +39,19 @@ def _changed(form: OutputForm) -> OutputForm:
     return form.with_head(SPLIT, sigmoid=True, transposed=False, names=None)
 
 
-def _own_tensor(graph: Graph, part: Part, name: str) -> None:
-    """Make the tensor `name` that holds the channels of `part` alone."""
-    if (part.first, part.count) == (0, graph.shape(part.source)[1]):
+def own_tensor(graph: Graph, part: Part, name: str, order: np.ndarray | None = None) -> None:
+    """Make the tensor `name` that holds the channels of `part` alone, in another `order` where one is given."""
+    if order is None and (part.first, part.count) == (0, graph.shape(part.source)[1]):
         graph.rename(part.source, name)
         return
-    kept = slice(part.first, part.first + part.count)
+    kept = part.first + (np.arange(part.count) if order is None else order)
     node = graph.producer(part.source)
     if _is_plain_convolution(graph, node):
         weights = [np.ascontiguousarray(graph.constant(values)[kept]) for values in node.input[1:]]
         graph.add("Conv", [node.input[0], *weights], name)
         graph.model.graph.node[-1].attribute.extend(node.attribute)
         return
-    bounds = (np.array([bound], np.int64) for bound in (kept.start, kept.stop, 1))
-    graph.add("Slice", [part.source, *bounds], name)
+    graph.add("Gather", [part.source, kept], name, axis=1)
 
 
 def _is_plain_convolution(graph: Graph, node: onnx.NodeProto) -> bool:

@@ -70,8 +70,9 @@ def _site(graph: Graph, node: onnx.NodeProto) -> _Site | None:
     before, first = _activation_above(graph, node.input[0])
     second, end = _activation_below(graph, node.output[0])
     readers = graph.consumers(end)
-    own = before is not None and _is_plain(graph, before) and graph.consumers(node.input[0]) == [node]
-    if not own or end in graph.outputs or not readers or not all(_is_plain(graph, reader) for reader in readers):
+    if before is None or not _is_plain(graph, before) or graph.consumers(node.input[0]) != [node]:
+        return None
+    if {node.input[0], end} & set(graph.outputs) or not readers or not all(_is_plain(graph, each) for each in readers):
         return None
     return _Site(before, first, node, second, node.input[0], node.output[0], end, readers)
 

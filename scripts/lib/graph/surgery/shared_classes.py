@@ -1,0 +1,91 @@
+"""Recognizing heads with anchors that score classes once a cell, for all of its anchors: Yolo-FastestV2.
+
+Conv 4A ─ Sigmoid ─┐
+Conv A  ─ Sigmoid ─┼ Concat ─ Transpose to [1, H, W, 5A+C] ─ output        of each stride; not decoded
+Conv C  ─ Softmax ─┘
+
+Channels as in https://github.com/dog-qiuqiu/Yolo-FastestV2 (utils/utils.py, handel_preds): of the box map x, y, w, h of
+the first anchor, of the second …; the rest is YOLOv5's arithmetic on sigmoids.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lib.data.input_form import InputForm
+from lib.detector.families.anchors import Anchors
+from lib.detector.head import BOX, EXPORTED
+from lib.detector.output_spec import OutputSpec
+from lib.graph.anchor_option import ASK, anchor_layers
+from lib.graph.surgery.graph import Graph
+from lib.graph.surgery.map_place import MapPlace
+from lib.graph.surgery.moved_maps import Part, by_stride, maps_behind, moved_maps, place_of
+from lib.graph.surgery.output_form import OutputForm
+from lib.step.errors import Incomplete
+
+INPUT = InputForm(channels="bgr", letterbox="stretch")  # sample/ncnn/src/yolo-fastestv2.cpp there
+
+
+@dataclass(frozen=True)
+class SharedClasses:
+    """As the `read` of an OutputForm: box, objectness and scores of each layer lie at `places`."""
+
+    places: tuple[MapPlace, ...]
+
+    def __call__(self, spec: OutputSpec, raw: list[np.ndarray]) -> np.ndarray:
+        """Predictions float32 [N, 4+C]."""
+        maps = []
+        for number, layer in enumerate(spec.family.layers):
+            count = len(layer.anchors)
+            box, objectness, scores = layer.maps(spec.classes)
+            once = type(scores)(scores.role, scores.stride, spec.classes)
+            places = self.places[3 * number : 3 * number + 3]
+            taken = [place.taken(raw, output, spec.imgsz) for place, output in zip(places, (box, objectness, once))]
+            maps += [taken[0][:, by_quantity(count)], taken[1], np.repeat(taken[2], count, axis=1)]
+        return spec.family.decode_maps(maps, spec.imgsz)
+
+
+def recognize(graph: Graph) -> OutputForm | None:
+    """The form of such a graph; None for others. Raises Incomplete where its metadata holds no anchors for it."""
+    levels = _levels(graph)
+    moved = moved_maps(graph)
+    if not levels or not all(name in moved for name in graph.outputs):
+        return None
+    parts = [part for level in levels.values() for part in level]
+    places = [place_of(graph, moved, part, logits=False) for part in parts]
+    if not all(places):
+        return None
+    layers, anchors = anchor_layers(graph.model, tuple(levels)), parts[1].count
+    if not layers:
+        raise Incomplete(f"the model's boxes are not decoded, and the file does not hold its anchors; {ASK}")
+    if len(layers[0].anchors) != anchors or not layers[0].new_coords:
+        raise Incomplete(f"the model has {anchors} anchors a stride, of sigmoids; those given are others")
+    spec = OutputSpec(graph.imgsz, EXPORTED, Anchors(layers), parts[2].count)
+    return OutputForm(spec, read=SharedClasses(tuple(places)), input=INPUT)
+
+
+def find_maps(graph: Graph) -> list[Part]:
+    """Box, objectness and scores of each stride."""
+    return [part for level in _levels(graph).values() for part in level]
+
+
+def by_quantity(anchors: int) -> np.ndarray:
+    """The channels of a box map, x of every anchor first, then y, w, h: as the family orders them."""
+    return np.arange(BOX * anchors).reshape(anchors, BOX).T.ravel()
+
+
+def _levels(graph: Graph) -> dict[int, list[Part]]:
+    levels = by_stride(graph, maps_behind(graph, moved_maps(graph)))
+    ordered = {stride: _in_order(parts) for stride, parts in levels.items()}
+    shapes = {tuple(part.count for part in parts) for parts in ordered.values()}
+    return ordered if len(shapes) == 1 and () not in shapes else {}
+
+
+def _in_order(parts: list[Part]) -> list[Part]:
+    """Box, objectness and scores; empty where `parts` are something else."""
+    scores = [part for part in parts if part.activations == (0, 1)]
+    others = sorted((part for part in parts if part.activations == (1, 0)), key=lambda part: -part.count)
+    if len(parts) != 3 or len(scores) != 1 or len(others) != 2:
+        return []
+    box, objectness = others
+    return [box, objectness, *scores] if box.count == BOX * objectness.count else []
