@@ -63,7 +63,7 @@ def main(argv=None):
     detections = detect_all(partial(start, args.onnx, form), form.spec, images, args.processes, title, given)
     write_detections(args.detections, detections)
     say(f"detected {args.detections}: {detections.count()} in {len(images)} images")
-    if is_from_elsewhere(load(args.onnx)):
+    if is_from_elsewhere(model):
         say_channels(args, form, given, detections, images)
 
 

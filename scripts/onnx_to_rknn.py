@@ -116,11 +116,12 @@ def parse(argv):
 
 def run(args, scratch: Path) -> None:
     """Convert, and say what became of it; --output appears at the end, when all went well."""
-    model, size = fix_size(with_anchors(load(args.model), args.anchors), args.size)
+    exported, given = with_anchors(load(args.model), args.anchors), given_input(args)
+    model, size = fix_size(exported, args.size, given)
     model, notes = prepare(model, first_images(args.dataset, size, input_form_of(model)), args.seed)
     for note in notes:
         say(f"prepared   {note}")
-    form, origin = settle_input_form(model, given_input(args))
+    form, origin = settle_input_form(model, given, exported)
     if form != InputForm():
         say(f"input      {form} ({origin})")
     images = choose_images(args, size, form, scratch)

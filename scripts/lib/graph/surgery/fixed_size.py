@@ -5,6 +5,8 @@ input [batch, 3, height, width], symbols or numbers        →        input [1, 
 Runs before simplification, which then folds what the model computes from its own shape (the anchor points).
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import onnx
 
@@ -20,12 +22,14 @@ from lib.graph.surgery.proof import TOLERANCE, noise_image
 from lib.step.errors import UserError
 
 
-def fix_size(model: onnx.ModelProto, size: ImageSize | None) -> tuple[onnx.ModelProto, ImageSize]:
+def fix_size(
+    model: onnx.ModelProto, size: ImageSize | None, given: Mapping | None = None
+) -> tuple[onnx.ModelProto, ImageSize]:
     """A copy of `model` for one image of `size`, and that size; without one it is the model's own.
 
-    Its input is float [1, C, H, W]. What the graph did to the image before the network began is in its InputForm.
-    Raises UserError when the model has another fixed size, or a dynamic one and none is given, or an input that
-    cannot be had in this form.
+    Its input is float [1, C, H, W]. What the graph did to the image before the network began is in its InputForm;
+    `given` are fields of one that a person says of the whole graph. Raises UserError when the model has another fixed
+    size, or a dynamic one and none is given, or an input that cannot be had in this form.
     """
     fixed = plain(model)
     inputs = fixed.graph.input
@@ -55,7 +59,7 @@ def fix_size(model: onnx.ModelProto, size: ImageSize | None) -> tuple[onnx.Model
         fixed = _of_a_known_opset(fixed, wanted)
     if batch > 1:
         fixed = _of_one_image(fixed, batch, wanted)
-    return _of_the_network(fixed, size, last), size
+    return _of_the_network(fixed, size, last, given or {}), size
 
 
 def _of_a_known_opset(model: onnx.ModelProto, shape: tuple[int, ...]) -> onnx.ModelProto:
@@ -78,10 +82,10 @@ def _of_one_image(model: onnx.ModelProto, batch: int, shape: tuple[int, ...]) ->
     return single
 
 
-def _of_the_network(model: onnx.ModelProto, size: ImageSize, last: bool) -> onnx.ModelProto:
+def _of_the_network(model: onnx.ModelProto, size: ImageSize, last: bool, given: Mapping) -> onnx.ModelProto:
     """The model from where its network begins, proven on noise."""
     name = model.graph.input[0].name
-    absorbed = absorb(Graph(model), name)
+    absorbed = absorb(Graph(model), name, given)
     if absorbed is None:
         return model
     network, taken = absorbed
