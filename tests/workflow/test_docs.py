@@ -84,8 +84,7 @@ def help_of(path: str) -> str:
     printed = io.StringIO()
     with (
         mock.patch.object(sys, "argv", [path, "--help"]),
-        # Its second process would print into a text of its own.
-        mock.patch.object(supervisor, "supervise", run_step),
+        mock.patch.object(supervisor, "supervise", run_step),  # which runs it in another process
         contextlib.redirect_stdout(printed),
         pytest.raises(SystemExit) as ended,
     ):
