@@ -6,22 +6,32 @@ from lib.detector.families.sides import SIDES, STRIDES
 from lib.detector.head import EXPORTED, SELECTED, SINGLE, SPLIT
 from lib.detector.output_spec import OutputSpec
 from lib.graph.onnx_file import metadata
-from lib.graph.surgery import came_split
+from lib.graph.surgery import came_split, side_outputs
 from lib.graph.surgery.detector import find_detector, has_relative_boxes, require_strides
 from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.output_form import OutputForm
 from lib.graph.surgery.passes import Pass, limit_boxes, one_sigmoid, single_output, split_again, split_outputs
+from lib.graph.surgery.passes.cut_maps import cut_maps
 from lib.step.errors import UserError
 
 
 def recognize(graph: Graph) -> OutputForm:
     """The form of a graph whose boxes come from the distances of their sides. Raises UserError for any other."""
-    return _came_split(graph) if came_split.is_split(graph) else _exported(graph)
+    try:
+        return _came_split(graph) if came_split.is_split(graph) else _exported(graph)
+    except UserError:
+        if (reading := side_outputs.recognize(graph)) is None:
+            raise
+    spec, reader = reading
+    return OutputForm(spec, read=reader)
 
 
 def passes(form: OutputForm, head: str) -> tuple[Pass, ...]:
     """Cut, or put in order, and for the head `single` decoded again."""
-    cut = (split_again.PASS,) if form.names else (one_sigmoid.PASS, split_outputs.PASS)
+    if form.read:
+        cut = (cut_maps(side_outputs.find_maps),)
+    else:
+        cut = (split_again.PASS,) if form.names else (one_sigmoid.PASS, split_outputs.PASS)
     return (*cut, single_output.PASS, limit_boxes.PASS) if head == SINGLE else cut
 
 
@@ -33,6 +43,12 @@ def described(graph: Graph, form: OutputForm) -> dict[str, str]:
             "head": f"split already: {maps}",
             "classes": str(form.spec.classes),
             "sigmoid": f"{int(form.sigmoid)} on the class maps",
+        }
+    if form.read:
+        return {
+            "head": "boxes and scores in an order of its maker",
+            "family": f"{form.spec.family.name}, strides {', '.join(map(str, form.spec.family.strides))}",
+            "classes": str(form.spec.classes),
         }
     detector = find_detector(graph)
     head = "its best predictions, end-to-end (no NMS)" if detector.end2end else "boxes and scores in one output"
