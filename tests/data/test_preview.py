@@ -25,6 +25,8 @@ BASE = {"name": "coco128", "archive": ["https://example.org/coco128.zip"], "name
         ([{"yaml": "data.yaml"}, {"name": "other"}], {}, {"yaml": "data.yaml", "name": "other"}),
         ([{"yaml": "data.yaml"}, {"voc": "V"}], {}, {"voc": "V"}),
         ([{"yaml": "data.yaml"}, {"archive": ["drawn"]}], {}, BASE | {"archive": ["drawn"]}),
+        ([{"images": "frames", "names": ["x"]}], {}, {"images": "frames", "names": ["x"]}),
+        ([{"coco": "a.json"}, {"images": "i"}], {}, {"coco": "a.json", "images": "i"}),
         ([], {"yaml": "data.yaml"}, {"yaml": "data.yaml"}),
         ([{"yaml": "data.yaml"}], {"voc": "V"}, {"voc": "V"}),
     ],

@@ -112,7 +112,7 @@ def gather(
 
     `check_label` is the task's; `watch` wraps the iteration over the images (a progress bar); `workers` decode at a
     time. Raises UserError when two images share a name, images do not decode (all of them named), a label is broken, or
-    there is no box at all.
+    there is no box at all in a set that ought to have some.
     """
     items = flat_names(source)
     _require_whole([item.image for item in items.values()], workers, watch)
@@ -141,7 +141,7 @@ def gather(
     for folder in (image_folder, label_folder):
         write_manifest(folder)
     objects = sum(label.objects for label in checked)
-    if not objects:
+    if not objects and source.labelled:
         where = f"labels lie in {source.labels} and are named as the images are" if source.labels else "look at it"
         raise UserError(f"no image below {source.place} has a label with a box; {where}")
     return Gathered(

@@ -101,15 +101,16 @@ def _relations(config: dict):
 def _dataset_problems(config: dict):
     dataset = config["dataset"]
     described = [key for key in ("yaml", "coco", "voc", "obj_data") if key in dataset]
-    if not described and "archive" not in dataset:
-        yield "dataset names no data set; give archive, yaml, coco, voc or obj_data"
+    unlabelled = not described and "images" in dataset and not set(config["sweep"]["head"]) & set(HEADS)
+    if not described and "archive" not in dataset and not unlabelled:
+        yield "dataset names no data set; give archive, yaml, coco, voc or obj_data (or images, for the head as_is)"
     if len(described) > 1:
         yield f"dataset: {' and '.join(described)} are two data sets; keep one"
     for key in {"yaml", "obj_data"} & set(described):
         if "names" in dataset:
             yield f"dataset.names: the names are those of dataset.{key}; leave the key out"
-    if "images" in dataset and not {"coco", "voc"} & set(described):
-        yield "dataset.images belongs to dataset.coco or dataset.voc"
+    if "images" in dataset and not {"coco", "voc"} & set(described) and not unlabelled:
+        yield "dataset.images belongs to dataset.coco or dataset.voc; alone it has no labels, which suffices for as_is"
     if "calibration" in dataset and config["evaluation"]["images"] == "all":
         yield "evaluation.images is all, and images of dataset.calibration are not evaluated on; set it to heldout"
 
