@@ -63,7 +63,8 @@ def board_problem(config: dict) -> str | None:
     board = BOARDS.get(config.get("board_model"))
     if board is None or board.platform == config["platform"]:
         return None
+    keys = f"platform: {board.platform}, verdict.cma_mb: {board.cma_mb}, verdict.clock_mhz: {board.clock_mhz}"
     return (
         f"board_model is {config['board_model']}, which is {board.platform}, and platform is {config['platform']}; "
-        f"under DVC write platform: {board.platform}, verdict.cma_mb: {board.cma_mb}, verdict.clock_mhz: {board.clock_mhz}"
+        f"under DVC write {keys}"
     )
