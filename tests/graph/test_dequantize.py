@@ -10,7 +10,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from lib.data.imgsz import ImageSize
 from lib.data.letterbox import letterbox
+from lib.graph.onnx_file import load
 from lib.graph.onnx_session import infer_image, open_session, to_tensor
+from lib.graph.surgery.fixed_size import fix_size
 from lib.graph.surgery.pipeline import adapt
 from lib.graph.surgery.prepare.behind_input import prepare
 from lib.graph.surgery.prepare.dequantize import is_quantized
@@ -252,3 +254,18 @@ def test_a_quantized_detector_is_inspected(quantized, kind, step, tmp_path):
     done = step("inspect_onnx", tmp_path / "q.onnx")
     assert done.returncode == 0, done.stderr
     assert "prepared  its own quantization" in done.stdout and "split     split_outputs" in done.stdout
+
+
+def test_a_strangers_quantized_yolo26(assets):
+    """Boxes divided by the image's size, centres and sizes joined with the scores one by one, 381 tensors quantized."""
+    path = assets / "onnx" / "yolo26-person-256-qdq.onnx"
+    if not path.is_file():
+        pytest.skip(f"needs {path}")
+    images = [letterbox(image(seed), ImageSize(256, 256))[0] for seed in range(2)]
+    plain, [note] = prepare(fix_size(load(path), None)[0], images, 0)
+    assert note.startswith("its own quantization (381 tensors) is dropped; INT8 is calibrated anew")
+    after, record = adapt(simplify(plain, images, 0)[0], "split", images, seed=0)
+    shapes = [[d.dim_value for d in output.type.tensor_type.shape.dim] for output in after.graph.output]
+    assert shapes[:2] == [[1, 4, 32, 32], [1, 1, 32, 32]]
+    # Its anchor points and strides are rounded to 8 bits; ours are exact.
+    assert 0 < record["box_px"] < 0.02 * 256 and record["score"] < 1e-4

@@ -30,6 +30,7 @@ def plain(model: onnx.ModelProto) -> onnx.ModelProto:
     else:
         whole = onnx.ModelProto()
         whole.CopyFrom(model)
+    _forget_unused_domains(whole)
     constants = {tensor.name for tensor in whole.graph.initializer}
     inputs = [tensor for tensor in whole.graph.input if tensor.name not in constants]
     if len(inputs) != len(whole.graph.input):
@@ -44,3 +45,12 @@ def plain(model: onnx.ModelProto) -> onnx.ModelProto:
     float32_weights.drop_idle_casts(graph)
     graph.tidy()
     return graph.model
+
+
+def _forget_unused_domains(model: onnx.ModelProto) -> None:
+    """Drop the operator sets that no node is of: onnx's version converter, and so the toolkit, stumbles over some."""
+    used = {node.domain for node in model.graph.node} | {"", "ai.onnx"}
+    kept = sorted((entry for entry in model.opset_import if entry.domain in used), key=lambda entry: entry.domain)
+    imports = [onnx.helper.make_opsetid(entry.domain, entry.version) for entry in kept]
+    del model.opset_import[:]
+    model.opset_import.extend(imports)
