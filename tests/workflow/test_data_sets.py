@@ -94,10 +94,11 @@ def test_dvc_reads_the_same_keys(work):
     config["dataset"] = {"yaml": "robo/data.yaml", "calibration": {"images": "robo/train/images"}}
     (work / "whole.yaml").write_text(yaml.safe_dump(config))
     text = (work / "dvc.yaml").read_text()
-    (work / "dvc.yaml").write_text(text.replace("&config config/demo.yaml", "&config whole.yaml"))
-    stages = {stage.name: stage.cmd for stage in Repo(str(work), config={"core": {"no_scm": True}}).index.stages}
+    named = text.replace("&config config/demo.yaml", "&config whole.yaml")
+    (work / "dvc.yaml").write_text(named.replace("data_here: config/parts.names", "data_here: robo"))
+    stages = {stage.name: stage for stage in Repo(str(work), config={"core": {"no_scm": True}}).index.stages}
     (work / "dvc.yaml").write_text(text)
-    for stage in ("fetch_dataset", "dataset_files"):
-        assert "--yaml robo/data.yaml " in stages[stage]
-        assert "--calibration.images robo/train/images " in stages[stage]
-    assert "--calibration 32 --seed 0 --part val" in stages["fetch_dataset"]
+    fetch = stages["fetch_dataset"]
+    assert "--yaml robo/data.yaml " in fetch.cmd and "--calibration.images robo/train/images " in fetch.cmd
+    assert "--calibration 32 --seed 0 --part val" in fetch.cmd
+    assert "robo" in [str(dependency.def_path) for dependency in fetch.deps]

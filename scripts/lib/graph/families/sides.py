@@ -5,7 +5,6 @@ from lib.detector.families.distances import Distances
 from lib.detector.families.sides import SIDES, STRIDES
 from lib.detector.head import EXPORTED, SELECTED, SINGLE, SPLIT
 from lib.detector.output_spec import OutputSpec
-from lib.graph.onnx_file import metadata
 from lib.graph.surgery import came_split, side_outputs
 from lib.graph.surgery.detector import find_detector, has_relative_boxes, require_strides
 from lib.graph.surgery.graph import Graph
@@ -66,7 +65,7 @@ def _came_split(graph: Graph) -> OutputForm:
     sigmoid = came_split.sigmoids(graph) == 1
     box_channels, classes = (graph.shape(name)[1] for name in names[:2])
     family = _family(box_channels // len(SIDES) if box_channels > len(SIDES) else 0)
-    spec = OutputSpec(graph.imgsz, SPLIT, family, classes, end2end=_is_one_to_one(graph))
+    spec = OutputSpec(graph.imgsz, SPLIT, family, classes)
     return OutputForm(spec, sigmoid=sigmoid, names=names)
 
 
@@ -80,18 +79,11 @@ def _exported(graph: Graph) -> OutputForm:
         )
     if detector.end2end and not detector.sigmoids:
         raise UserError("the end-to-end head selects by logits, without a sigmoid; export the model anew")
-    # A one-to-one head whose predictions were all exported still needs no NMS.
-    end2end = detector.end2end or _is_one_to_one(graph)
     head = SELECTED if detector.end2end else EXPORTED
-    spec = OutputSpec(graph.imgsz, head, _family(detector.bins), detector.classes(graph), end2end=end2end)
+    spec = OutputSpec(graph.imgsz, head, _family(detector.bins), detector.classes(graph), end2end=detector.end2end)
     relative = not detector.end2end and has_relative_boxes(graph, detector)
     return OutputForm(spec, transposed=detector.transposed, sigmoid=detector.sigmoids == 1, relative=relative)
 
 
 def _family(bins: int) -> Dfl | Distances:
     return Dfl(STRIDES, bins) if bins else Distances(STRIDES)
-
-
-def _is_one_to_one(graph: Graph) -> bool:
-    """Whether Ultralytics' export says that the head needs no NMS."""
-    return metadata(graph.model).get("end2end") == "True"

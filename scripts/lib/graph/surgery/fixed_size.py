@@ -14,6 +14,7 @@ from lib.data.imgsz import STRIDE, ImageSize
 from lib.graph.input_form import input_form_of
 from lib.graph.onnx_session import open_session, to_tensor
 from lib.graph.surgery.graph import OLDEST_OPSET, Graph, converted, opset_of
+from lib.graph.surgery.prepare.before_nms import before_plugin, nms_of
 from lib.graph.surgery.prepare.network_input import absorb, has_channels_last
 from lib.graph.surgery.prepare.one_image import one_image
 from lib.graph.surgery.prepare.proof import apart, prove_same, run
@@ -31,7 +32,7 @@ def fix_size(
     `given` are fields of one that a person says of the whole graph. Raises UserError when the model has another fixed
     size, or a dynamic one and none is given, or an input that cannot be had in this form.
     """
-    fixed = plain(model)
+    fixed = before_plugin(plain(model))
     inputs = fixed.graph.input
     shapes = [[d.dim_value for d in tensor.type.tensor_type.shape.dim] for tensor in inputs]
     last = len(shapes) == 1 and has_channels_last(shapes[0])
@@ -58,6 +59,10 @@ def fix_size(
     if opset_of(fixed) < OLDEST_OPSET:
         fixed = _of_a_known_opset(fixed, wanted)
     if batch > 1:
+        if nms_of(fixed):
+            raise UserError(
+                f"the model has NMS for {batch} images at once in it; export it with batch 1, or without NMS"
+            )
         fixed = _of_one_image(fixed, batch, wanted)
     return _of_the_network(fixed, size, last, given or {}), size
 
