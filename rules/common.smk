@@ -42,7 +42,7 @@ from lib.data.config_files import (
     with_files_found,
 )
 from lib.data.preview import looked_at
-from lib.results.config_problems import export_problems, problems
+from lib.results.config_problems import export_problems, names_problems, problems
 from lib.step.errors import UserError
 from lib.step.step_sources import step_sources
 from lib.step.workflow import checked_config, in_both, options, refuse, sole_run
@@ -88,6 +88,7 @@ try:
     config = with_files_found(config, HOME)
     refuse(export_problems(config))
     NAMES, DATASET_FILES = looked_at(config)
+    refuse(names_problems(config, NAMES))
 except UserError as error:
     end(str(error))
 

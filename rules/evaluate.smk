@@ -23,11 +23,13 @@ rule detect_exported:
         runtime=60,
     params:
         **DETECTION,
+        class_order=config["evaluation"]["class_order"],
     message:
         "Detect with {wildcards.model} {wildcards.imgsz} as exported, FP32"
     shell:
         "python {input.step[0]:q} --onnx {input.model:q} --dataset {params.folder:q} --part {params.part}"
-        " --names {input.names:q} --processes {threads} --detections {output.detections:q} --log {log:q}"
+        " --names {input.names:q} --class-order {params.class_order} --processes {threads}"
+        " --detections {output.detections:q} --log {log:q}"
 
 
 use rule detect_exported as detect_adapted with:

@@ -18,9 +18,10 @@ from lib.accuracy.undecoded_set import UndecodedSet, write_undecoded
 from lib.data.input_form import InputForm
 from lib.data.names import read_names
 from lib.data.split import PARTS
+from lib.graph.class_names import demand_same_order, names_in
 from lib.graph.input_convention import is_from_elsewhere
 from lib.graph.input_form import input_form_of
-from lib.graph.onnx_file import load
+from lib.graph.onnx_file import load, metadata
 from lib.graph.output_spec import detector_form, undecoded
 from lib.graph.surgery.output_form import OutputForm
 from lib.step.arguments import StepParser, at_least
@@ -38,6 +39,12 @@ def main(argv=None):
     parser.add_argument("--dataset", required=True, type=Path, metavar="DIR")
     parser.add_argument("--part", choices=PARTS, default="heldout", help="detect in the held-out images, or all")
     parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one per line")
+    parser.add_argument(
+        "--class-order",
+        choices=("same", "other"),
+        default="same",
+        help="whether the names in the ONNX must have the same numbers (default: %(default)s)",
+    )
     parser.add_argument("--processes", type=at_least(1), default=1, metavar="N", help="(default: %(default)s)")
     parser.add_output("--detections", required=True, metavar="FILE.npz")
     args = parser.parse_args(argv)
@@ -46,13 +53,17 @@ def main(argv=None):
         write_undecoded(args.detections, UndecodedSet([image.name for image in images], why))
         say(f"detected {args.detections}: nothing, {why}")
         return
-    form = detector_form(args.onnx, read_names(args.names))
-    given = input_form_of(load(args.onnx))
+    names = read_names(args.names)
+    form = detector_form(args.onnx, names)
+    model = load(args.onnx)
+    if args.class_order == "same":
+        demand_same_order(str(args.onnx), names_in(metadata(model)), names)
+    given = input_form_of(model)
     title = f"FP32 {args.onnx.stem} {form.spec.imgsz}"
     detections = detect_all(partial(start, args.onnx, form), form.spec, images, args.processes, title, given)
     write_detections(args.detections, detections)
     say(f"detected {args.detections}: {detections.count()} in {len(images)} images")
-    if is_from_elsewhere(load(args.onnx)):
+    if is_from_elsewhere(model):
         say_channels(args, form, given, detections, images)
 
 

@@ -62,10 +62,12 @@ def main(argv=None):
     files = exports(weights) if weights.is_dir() else {}
     if files:
         exported = with_anchors(load(of_size(files, args.imgsz, weights.name)), settings.anchors)
-        model, _ = fix_size(exported, args.imgsz)
+        model, _ = fix_size(exported, args.imgsz, given)
         model, notes = prepare(model, [], seed=0)
         for note in notes:
             say(f"prepared {note}")
+        form, origin = settle_input_form(model, given, exported)
+        say(f"input {args.imgsz}: {form} ({origin})")
     elif weights.is_dir() and has_cfg(weights):
         cfg, numbers, names = (inside(weights, weights.name, suffix) for suffix in (CFG, WEIGHTS, NAMES))
         model = convert(cfg, numbers, names if names.exists() else None, args.imgsz, args.opset)
@@ -74,7 +76,7 @@ def main(argv=None):
         expected = args.sha256 or expected_sha256(checkpoint)
         demand_sha256(require(checkpoint, "weights file"), expected)
         model = from_checkpoint(checkpoint, args)
-    if files or given:
+    if given and not files:
         form, origin = settle_input_form(model, given)
         say(f"input {args.imgsz}: {form} ({origin})")
     save(model, args.output)

@@ -52,7 +52,7 @@ def main(argv=None):
     prepared, notes = prepare(fixed, [], seed=0)
     for note in notes:
         print(f"prepared  {note}")
-    form, origin = settle_input_form(prepared, {})
+    form, origin = settle_input_form(prepared, {}, model)
     if form != InputForm():
         print(f"images    {form} ({origin})")
     simplified, _ = simplify(prepared, [], seed=0)

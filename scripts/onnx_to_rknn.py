@@ -84,7 +84,7 @@ def parse(argv):
     parser.add_argument("model", type=Path, metavar="MODEL.onnx")
     parser.add_output("-o", "--output", type=Path, metavar="FILE.rknn")
     parser.add_argument("--size", type=imgsz_argument, help="WIDTHxHEIGHT or one number (default: the model's own)")
-    parser.add_argument("--dataset", type=Path, metavar="DIR", help="images to calibrate on (jpg, jpeg, png)")
+    parser.add_argument("--dataset", type=Path, metavar="DIR", help="images to calibrate on (jpg, png, webp)")
     parser.add_argument("--max-images", type=at_least(0), default=64, metavar="N",
                         help="of them, 0: all (default: %(default)s)")  # fmt: skip
     parser.add_argument("--labels", type=Path, metavar="DIR", help="labels in Ultralytics' layout: evaluate mAP too")
@@ -116,11 +116,12 @@ def parse(argv):
 
 def run(args, scratch: Path) -> None:
     """Convert, and say what became of it; --output appears at the end, when all went well."""
-    model, size = fix_size(with_anchors(load(args.model), args.anchors), args.size)
+    exported, given = with_anchors(load(args.model), args.anchors), given_input(args)
+    model, size = fix_size(exported, args.size, given)
     model, notes = prepare(model, first_images(args.dataset, size, input_form_of(model)), args.seed)
     for note in notes:
         say(f"prepared   {note}")
-    form, origin = settle_input_form(model, given_input(args))
+    form, origin = settle_input_form(model, given, exported)
     if form != InputForm():
         say(f"input      {form} ({origin})")
     images = choose_images(args, size, form, scratch)

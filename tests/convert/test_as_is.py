@@ -4,18 +4,22 @@ import cv2
 import numpy as np
 import onnx
 import pytest
-from conftest import image
+from conftest import ROOT, image
 from onnx import TensorProto, helper, numpy_helper
 
 from lib.accuracy.likeness import MOST_DB, ImageLikeness, image_likeness, output_likeness
+from lib.accuracy.metrics import ComparedMetrics, Metrics
+from lib.convert.conversion import Request, convert
 from lib.detector.head import AS_IS, SPLIT
 from lib.detector.output_spec import METADATA_KEY
+from lib.graph import families
 from lib.graph.onnx_file import metadata
 from lib.graph.onnx_session import infer, open_session, to_tensor
 from lib.graph.surgery.as_is import is_as_is
 from lib.graph.surgery.pipeline import adapt
 from lib.npu.rknn_file import read_rknn
-from lib.step.errors import UserError
+from lib.npu.verdict import Judgement
+from lib.step.errors import Incomplete, UserError
 
 
 @pytest.fixture(scope="module")
@@ -245,3 +249,49 @@ def test_only_what_recognition_refuses_is_left_as_it_is(exported):
     with pytest.raises(UserError, match="already went through surgery"):
         adapt(adapt(model, SPLIT, [], seed=0)[0], "single", [], seed=0)
     assert is_as_is(adapt(model, AS_IS, [], seed=0)[0])
+
+
+@pytest.mark.toolkit
+def test_steps_of_the_workflow_give_a_verdict_and_a_likeness_and_no_map(
+    step, strangers, pool, heldout, quantize, tmp_path
+):
+    def done(name, *arguments):
+        finished = step(name, *arguments)
+        assert finished.returncode == 0, finished.stderr
+        return finished
+
+    onnx, verdict = tmp_path / "as_is.onnx", tmp_path / "verdict.json"
+    surgery = done("graph_surgery", "--onnx", strangers / "segmenter.onnx", "--head", AS_IS, "--images", pool,
+                   "--output", onnx, "--proof", tmp_path / "proof.json")  # fmt: skip
+    assert "outputs [[1, 5, 64, 96]], outputs differ by at most" in surgery.stdout
+    quantized = quantize(onnx, tmp_path)
+    assert quantized.returncode == 0, quantized.stderr
+    done("judge", "--build", tmp_path / "build.json", "--head", AS_IS, "--cma-mb", 66, "--clock-mhz", 420,
+         "--measured", ROOT / "config" / "measured.csv", "--verdict", verdict)  # fmt: skip
+    judged = Judgement.read(verdict).verdict
+    assert (judged.result, judged.basis) == ("runs", "inferred")
+    for name, source, options in (
+        ("exported", strangers / "segmenter.onnx", []),
+        ("int8", None, ["--baseline", tmp_path / "exported.npz"]),
+    ):
+        detections = tmp_path / "detections.npz"
+        if source:
+            detections = tmp_path / "fp32.npz"
+            done("detect", "--onnx", source, "--dataset", heldout, "--names", *"abcd", "--detections", detections)
+        done("evaluate", "--detections", detections, "--dataset", heldout, "--names", *"abcd", "--resamples", 5,
+             "--seed", 0, "--metrics", tmp_path / f"{name}.json", "--resampled", tmp_path / f"{name}.npz",
+             *options)  # fmt: skip
+    fp32, int8 = Metrics.read(tmp_path / "exported.json"), ComparedMetrics.read(tmp_path / "int8.json")
+    assert (fp32.map50_95, fp32.outputs) == (None, None) and "no detector of a known family" in fp32.undecoded
+    assert (int8.map50_95, int8.retention, int8.images) == (None, None, 3)
+    [output] = int8.outputs
+    assert output.name == "out" and 0.99 < output.cosine < 1 and 25 < output.snr_db < MOST_DB
+
+
+def test_a_known_kind_that_lacks_something_is_not_left_as_it_is(exported, monkeypatch, tmp_path):
+    def asks(graph):
+        raise Incomplete("say which anchors")
+
+    monkeypatch.setattr(families, "recognize", asks)
+    with pytest.raises(Incomplete, match=r"^say which anchors; or convert it with --head as_is$"):
+        convert(Request(exported[1], None, (), proven_on_noise=True), tmp_path)

@@ -122,6 +122,16 @@ def test_a_pool_that_train_cannot_fill_is_told(fetch, roboflow):
     assert "split.calibration asks for 7 images, train of" in done.stderr and "holds 6; ask for fewer" in done.stderr
 
 
+def test_images_alone_have_no_labels_and_need_none(fetch, tmp_path, put):
+    for seed, name in enumerate(("a.png", "b.png")):
+        put(tmp_path / "frames" / name, seed)
+    folder, done = fetch("--images", tmp_path / "frames", "--names", "none")
+    assert done.returncode == 0, done.stderr
+    assert "2 images (2 background), 0 boxes" in done.stdout and names_of(folder) == ["none"]
+    _, done = fetch("--images", tmp_path / "frames", folder="other")
+    assert "frames has no class names; give --names" in done.stderr
+
+
 def edited(roboflow, **changes):
     """A data.yaml of the Roboflow set with other keys; None takes one away."""
     import yaml

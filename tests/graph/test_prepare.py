@@ -10,6 +10,7 @@ from lib.data.imgsz import ImageSize
 from lib.data.input_form import InputForm
 from lib.data.letterbox import letterbox
 from lib.graph import families
+from lib.graph.input_convention import settle_input_form
 from lib.graph.input_form import input_form_of, set_input_form
 from lib.graph.onnx_file import load
 from lib.graph.onnx_session import infer, infer_image, open_session, to_tensor
@@ -224,3 +225,27 @@ def test_bfloat16_is_widened_without_a_change(exported):
             now = numpy_helper.to_array(tensor)
             assert (now.view(np.uint32) == weights[tensor.name].view(np.uint32) & 0xFFFF0000).all()
     np.testing.assert_allclose(outputs_of(fixed)[0], outputs_of(exported)[0], atol=0.05 * 96)
+
+
+@pytest.mark.parametrize(
+    ("operators", "shape", "given", "form"),
+    [
+        # What a person says is of the model as it came: it takes 0..255 and divides by 255 itself.
+        ([DIV_255], NCHW, {"scale": 1}, InputForm()),
+        ([DIV_255], NCHW, {"channels": "bgr"}, InputForm("bgr")),
+        ([DIV_255], NCHW, {"letterbox": "top_left", "fill": 0}, InputForm(letterbox="top_left", fill=0)),
+        ([TO_FIRST, DIV_255], NHWC, {}, InputForm()),
+        ([TURN, TO_FIRST], NHWC, {"channels": "bgr"}, InputForm()),
+    ],
+)
+def test_what_is_given_is_of_the_graph_as_it_came(exported, operators, shape, given, form):
+    model = with_front(exported, operators, shape)
+    settled, origin = settle_input_form(fix_size(model, None, given)[0], given, model)
+    assert settled == form and origin.endswith("the normalization found in the graph")
+
+
+def test_channels_last_alone_leave_the_form_open(exported):
+    for given, form in (({}, InputForm()), ({"channels": "bgr", "scale": 1}, InputForm("bgr", 1))):
+        model = with_front(exported, [TO_FIRST], NHWC)
+        settled, origin = settle_input_form(fix_size(model, None, given)[0], given, model)
+        assert settled == form and origin.endswith("the default")

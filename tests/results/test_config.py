@@ -88,6 +88,17 @@ def test_darknet_model_may_lack_a_checksum():
     assert problems(config, SCHEMA) == []
 
 
+def test_as_is_alone_takes_any_size_and_images_without_labels():
+    config = copy.deepcopy(DEFAULT)
+    config["sweep"] |= {"head": ["as_is"], "imgsz": ["94x24", 112]}
+    config["dataset"] = {"name": "frames", "images": "frames", "names": ["none"]}
+    assert problems(config, SCHEMA) == []
+    config["sweep"]["head"] = ["as_is", "split"]
+    assert [problem.partition(":")[0].partition(" ")[0] for problem in problems(config, SCHEMA)] == [
+        "sweep.imgsz", "sweep.imgsz", "dataset", "dataset.images"
+    ]  # fmt: skip
+
+
 def test_every_problem_is_told_at_once():
     config = copy.deepcopy(DEFAULT)
     config["sweep"]["imgsz"] = [300, 333]

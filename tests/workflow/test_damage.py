@@ -11,7 +11,7 @@ from conftest import CUT, ROOT
 pytestmark = pytest.mark.toolkit
 
 SWEEP = ["--model", "parts4", "--imgsz", "96", "--head", "split", "--algorithm", "normal", "--max-images", "4"]
-NAMES = ["--names", "bolt", "nut", "gear", "washer"]
+NAMES = ["--names", "bolt", "nut", "washer", "gear"]
 VARIANT = "parts4/96/split/normal-4"
 LIST = "calibration/96/4/images.txt"
 

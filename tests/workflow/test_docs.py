@@ -20,7 +20,9 @@ from conftest import ROOT
 from snakemake.utils import update_config
 
 from lib.results.config_problems import problems
+from lib.step import supervisor
 from lib.step.config import with_numbers
+from lib.step.errors import run_step
 
 PAGES = sorted(
     [ROOT / name for name in ("README.md", "CONTRIBUTING.md")]
@@ -82,6 +84,7 @@ def help_of(path: str) -> str:
     printed = io.StringIO()
     with (
         mock.patch.object(sys, "argv", [path, "--help"]),
+        mock.patch.object(supervisor, "supervise", run_step),  # which runs it in another process
         contextlib.redirect_stdout(printed),
         pytest.raises(SystemExit) as ended,
     ):

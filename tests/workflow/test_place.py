@@ -56,7 +56,7 @@ def test_as_a_module_with_a_prefix_and_an_overlay_it_gives_the_same_table(elsewh
 
 def test_directory_is_where_results_go_and_what_relative_paths_mean_first(elsewhere, work, python_env):
     (work / "config").mkdir()
-    (work / "config" / "parts.names").write_text("a\nb\nc\nd\ne\n")
+    (work / "config" / "parts.names").write_text("a\nb\nc\nd\n")
     run = ["-j2", "--directory", work, "--configfile", work / "cut.yaml", "--until", "split_dataset"]
     done = run_snakemake(elsewhere, python_env, *run, "--printshellcmds")
     assert done.returncode == 0, done.stdout

@@ -16,7 +16,7 @@ from lib.graph.surgery.pipeline import PROVEN
 from lib.graph.surgery.proof import noise_image
 from lib.step import console
 from lib.step.errors import UserError
-from lib.step.files import require
+from lib.step.files import require, sha256
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,14 @@ def draw_images(dataset: Path, size: ImageSize, form: InputForm, count: int, see
     """
     paths = image_paths(require(dataset, "folder of images"))
     if not paths:
-        raise UserError(f"{dataset} holds no image (jpg, jpeg, png) to calibrate on")
+        raise UserError(f"{dataset} holds no image (jpg, jpeg, png, webp) to calibrate on")
     if count > len(paths):
         console.say(f"warning: {dataset} holds {len(paths)} images, not {count}; all of them are used")
     order = shuffled([str(path) for path in paths], seed)
     drawn, others = order[: count or len(order)], order[count or len(order) :]
+    different = len({sha256(path) for path in drawn})
+    if different < len(drawn):
+        console.say(f"warning: {different} different images among {len(drawn)} to calibrate on; the others are copies")
     calibration = []
     for number, path in enumerate(tqdm(drawn, "letterbox", file=console.terminal(), disable=None, leave=False)):
         calibration.append(folder / f"{number:06}.png")

@@ -85,6 +85,9 @@ def own_dataset(given: dict, layers: list[dict]) -> dict:
     last = {key: value for key, value in merged.items() if key not in below or below[key] != value}
     for block in [last, *reversed(blocks)]:
         named = DATASET_KINDS & block.keys() if isinstance(block, dict) else set()
+        alone = isinstance(block, dict) and "images" in block and not (DATASET_KINDS - {"archive"}) & merged.keys()
+        if alone and not named:
+            named = {"images"}  # a folder of images alone
         if block is not last and isinstance(block, dict):
             last = block | last
         if named:

@@ -18,6 +18,7 @@ from lib.data.formats.source import Boxes, Item, Source
 from lib.data.image_paths import IMAGES
 from lib.data.images import damaged, image_size
 from lib.data.manifest import same_files, write_manifest
+from lib.data.split import CALIBRATION
 from lib.step.errors import UserError
 from lib.step.files import read_text
 
@@ -73,7 +74,7 @@ class Gathered(NamedTuple):
     """What a data set holds."""
 
     images: int
-    background: int  # images without an object
+    background: int  # images without an object, of those that may have one
     objects: int
     polygons: int  # as in CheckedLabel
     duplicates: int  # as in CheckedLabel
@@ -111,7 +112,7 @@ def gather(
 
     `check_label` is the task's; `watch` wraps the iteration over the images (a progress bar); `workers` decode at a
     time. Raises UserError when two images share a name, images do not decode (all of them named), a label is broken, or
-    there is no box at all.
+    there is no box at all in a set that ought to have some.
     """
     items = flat_names(source)
     _require_whole([item.image for item in items.values()], workers, watch)
@@ -140,12 +141,12 @@ def gather(
     for folder in (image_folder, label_folder):
         write_manifest(folder)
     objects = sum(label.objects for label in checked)
-    if not objects:
+    if not objects and source.labelled:
         where = f"labels lie in {source.labels} and are named as the images are" if source.labels else "look at it"
         raise UserError(f"no image below {source.place} has a label with a box; {where}")
     return Gathered(
         images=len(items),
-        background=sum(not label.objects for label in checked),
+        background=sum(not label.objects for item, label in zip(items.values(), checked) if item.part != CALIBRATION),
         objects=objects,
         polygons=sum(label.polygons for label in checked),
         duplicates=sum(label.duplicates for label in checked),

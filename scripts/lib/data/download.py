@@ -4,7 +4,9 @@ import shutil
 from pathlib import Path
 
 import requests
+from requests.adapters import HTTPAdapter
 from tqdm import tqdm
+from urllib3.util.retry import Retry
 
 from lib.data.sources import is_url
 from lib.step import console
@@ -12,6 +14,9 @@ from lib.step.errors import FULL, UserError
 from lib.step.files import sha256, whole
 
 TIMEOUT_S = (10, 60)  # to connect, and between two reads
+TRIES = 3
+BUSY = (429, 500, 502, 503, 504)  # answers that may be another one a little later
+LONGEST_WAIT_S = 60
 
 
 class _Unusable(Exception):
@@ -21,15 +26,15 @@ class _Unusable(Exception):
 def fetch(sources: list[str], output, checksum: str | None, config_key: str) -> str:
     """Download the first source that works to `output`; its SHA-256 is checked before it appears there.
 
-    A download that breaks off is thrown away, not resumed: these files are small. Returns the source used. When
-    none works, raises UserError with every source and its reason; `config_key` is where it sends the user.
+    A server that is busy is asked again, and a transfer that breaks off is resumed. Returns the source used. When none
+    works, raises UserError with every source and its reason; `config_key` is where it sends the user.
     """
     reasons = []
     for source in sources:
         try:
             with whole(output) as part:
                 _download(source, part) if is_url(source) else _copy(source, part)
-                _check(part, checksum)
+                _check(part, checksum, source)
             return source
         except _Unusable as reason:
             reasons.append(f"  {source}: {reason}")
@@ -49,37 +54,100 @@ def _copy(source: str, part: Path) -> None:
         raise _Unusable(error.strerror) from None
 
 
+class _Broken(Exception):
+    """An answer broke off; `version` is what the server calls what it sent, empty where it does not say."""
+
+    def __init__(self, version: str):
+        super().__init__(version)
+        self.version = version
+
+
+class _Patient(Retry):
+    """As urllib3 retries, but no wait is longer than LONGEST_WAIT_S, whatever the server asks for."""
+
+    def get_retry_after(self, response):
+        seconds = super().get_retry_after(response)
+        return seconds if seconds is None else min(seconds, LONGEST_WAIT_S)
+
+
 def _download(url: str, part: Path) -> None:
+    """Download a URL; what breaks off or stalls is resumed where the server can, TRIES times in all.
+
+    Raises _Unusable when none of them gets to the end.
+    """
+    retries = _Patient(
+        TRIES - 1, backoff_factor=0.5, status_forcelist=BUSY, raise_on_status=False, respect_retry_after_header=True
+    )
     try:
-        with requests.get(url, stream=True, timeout=TIMEOUT_S) as answer:
-            answer.raise_for_status()
-            total = int(answer.headers.get("content-length", 0)) or None
-            bar = tqdm(
-                total=total,
-                unit="B",
-                unit_scale=True,
-                desc=part.name.split(".")[1],
-                file=console.terminal(),
-                disable=None,
-            )
-            with bar, open(part, "wb") as file:
-                for block in answer.iter_content(1 << 16):
-                    file.write(block)
-                    bar.update(len(block))
+        with requests.Session() as session:
+            for scheme in ("http://", "https://"):
+                session.mount(scheme, HTTPAdapter(max_retries=retries))
+            version = ""
+            for tries_left in reversed(range(TRIES)):
+                try:
+                    _receive(session, url, part, version)
+                    break
+                except _Broken as broken:
+                    if not tries_left:
+                        raise broken.__cause__ from None
+                    console.say(f"{url}: the transfer broke off; trying again")
+                    version = broken.version
     except requests.HTTPError as error:
         raise _Unusable(f"the server answered {error.response.status_code} {error.response.reason}") from None
     except requests.Timeout:
         raise _Unusable("the server did not answer in time") from None
     except requests.ConnectionError as error:
-        cause = "its name cannot be resolved" if "NameResolution" in repr(error) else "the connection failed"
+        named = {"NameResolution": "its name cannot be resolved", "timed out": "the server stopped sending"}
+        cause = next((cause for word, cause in named.items() if word in repr(error)), "the connection failed")
         raise _Unusable(cause) from None
     except requests.RequestException as error:
         raise _Unusable(f"the download broke off ({type(error).__name__})") from None
+    _refuse_page(part)
 
 
-def _check(part: Path, checksum: str | None) -> None:
+def _receive(session: requests.Session, url: str, part: Path, version: str) -> None:
+    """Fetch a URL into `part`, behind what is there already if the server still has the `version` that it is of.
+
+    Raises _Broken when the answer breaks off, and as requests does.
+    """
+    have = part.stat().st_size if part.exists() and version else 0
+    # Compressed on the way, a second half would not fit the first.
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-", "If-Range": version} if have else {})
+    with session.get(url, stream=True, timeout=TIMEOUT_S, headers=headers) as answer:
+        resumed = answer.status_code == 206 and answer.headers.get("content-range", "").startswith(f"bytes {have}-")
+        answer.raise_for_status()
+        strong = answer.headers.get("etag", "W/")
+        version = answer.headers.get("last-modified", "") if strong.startswith("W/") else strong
+        left = int(answer.headers.get("content-length", 0)) or None
+        bar = tqdm(
+            total=left and left + (have if resumed else 0),
+            initial=have if resumed else 0,
+            unit="B",
+            unit_scale=True,
+            desc=part.name.split(".")[1],
+            file=console.terminal(),
+            disable=None,
+        )
+        with bar, open(part, "ab" if resumed else "wb") as file:
+            try:
+                for block in answer.iter_content(1 << 16):
+                    file.write(block)
+                    bar.update(len(block))
+            except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
+                raise _Broken(version) from error
+
+
+def _refuse_page(part: Path) -> None:
+    with open(part, "rb") as file:
+        start = file.read(256).lstrip().lower()
+    if start.startswith((b"<!doctype html", b"<html")):
+        raise _Unusable("the server sent a web page, not the file: it may ask for a log-in, or the address is a page's")
+
+
+def _check(part: Path, checksum: str | None, source: str) -> None:
     if checksum is None:
         return
     actual = sha256(part)
     if actual != checksum.lower():
-        raise _Unusable(f"its sha256 is {actual}, not the {checksum} that the config asks for")
+        again = "" if is_url(source) else f"; if you made it anew (trained it again), set sha256: {actual}"
+        raise _Unusable(f"its sha256 is {actual}, not the {checksum} that the config asks for{again}")

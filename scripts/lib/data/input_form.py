@@ -5,6 +5,7 @@ ONNX, in an entry of its metadata.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Literal, get_args
 
@@ -14,6 +15,7 @@ from lib.step.errors import UserError
 from lib.step.typed_json import JsonRecord
 
 METADATA_KEY = "rv1106.input"  # of an ONNX's metadata, which holds an InputForm as JSON
+PIXELS = ("channels", "scale", "mean", "std")  # fields of an InputForm that say what becomes of a pixel
 GREY = 114  # Ultralytics' grey around an image
 
 Channels = Literal["rgb", "bgr", "grey"]
@@ -102,7 +104,7 @@ class InputForm(JsonRecord):
         swapped = {"rgb": "bgr", "bgr": "rgb"}.get(self.channels)
         return replace(self, channels=swapped) if swapped else None
 
-    def with_changes(self, changes: dict) -> "InputForm":
+    def with_changes(self, changes: Mapping) -> "InputForm":
         """The form with some fields replaced. Raises UserError when the result is none."""
         known = [field.name for field in fields(self)]
         if unknown := sorted(set(changes) - set(known)):

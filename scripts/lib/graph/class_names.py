@@ -1,9 +1,31 @@
-"""The classes' names in an ONNX's metadata."""
+"""The classes' names in an ONNX's metadata, and whether they are those of a data set."""
 
 import re
+
+from lib.step.errors import UserError
 
 
 def distinct_names(metadata: dict[str, str]) -> list[str]:
     """The distinct names in their order, as Ultralytics writes them: a Python dict's text. None without such a text."""
+    return list(dict.fromkeys(names_in(metadata)))
+
+
+def names_in(metadata: dict[str, str]) -> list[str]:
+    """All names in their order, also those that are there twice. None without such a text."""
     names = re.findall(r"\d+: (?:'([^']*)'|\"([^\"]*)\")", metadata.get("names", ""))
-    return list(dict.fromkeys(single or double for single, double in names))
+    return [single or double for single, double in names]
+
+
+def demand_same_order(model: str, theirs: list[str], ours: list[str]) -> None:
+    """Raise UserError, with both lists, when the data set (`ours`) gives a class of the `model` another number.
+
+    Names that the model does not have are none of its business: people translate them.
+    """
+    moved = [name for name in ours if name in theirs and theirs.index(name) != ours.index(name)]
+    if moved and len(theirs) == len(ours):
+        raise UserError(
+            f"{model} and the data set number their classes differently ({moved[0]}: {theirs.index(moved[0])} and "
+            f"{ours.index(moved[0])}), so names and labels would be wrong:\n"
+            f"  the model:    {', '.join(theirs)}\n  the data set: {', '.join(ours)}\n"
+            "give the names in the model's order; if the model's own are wrong, set evaluation.class_order: other"
+        )

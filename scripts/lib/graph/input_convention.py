@@ -1,23 +1,31 @@
 """Which form a model's images are given in: as the user, the file, or its makers say, in this order; or the default."""
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 import onnx
 
-from lib.data.input_form import METADATA_KEY, InputForm
+from lib.data.input_form import METADATA_KEY, PIXELS, InputForm
 from lib.detector.output_spec import OutputSpec
 from lib.graph import families
-from lib.graph.input_form import default_form, set_input_form
+from lib.graph.input_form import default_form, input_form_of, set_input_form
 from lib.graph.onnx_file import metadata
 from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.output_form import OutputForm
 from lib.step.errors import UserError
 
 
-def settle_input_form(model: onnx.ModelProto, given: dict) -> tuple[InputForm, str]:
+def settle_input_form(
+    model: onnx.ModelProto, given: Mapping, exported: onnx.ModelProto | None = None
+) -> tuple[InputForm, str]:
     """Settle the form of a model of one fixed size, write it into its metadata, and say what it rests on.
 
-    given: fields of an InputForm, as a user says them; they come before all else. Raises UserError when the model has
-    another number of channels.
+    given: fields of an InputForm, as a person says them of the model `exported`, that this one came from by `fix_size`;
+    they come before all else. Raises UserError when the model has another number of channels.
     """
+    entries = [metadata(each).get(METADATA_KEY) for each in (exported or model, model)]
+    if entries[0] != entries[1]:
+        return _behind_a_front(model, given)
     known = default_form(model)
     form, origin = InputForm.from_metadata(metadata(model)), "as the file says"
     if form is None:
@@ -30,6 +38,18 @@ def settle_input_form(model: onnx.ModelProto, given: dict) -> tuple[InputForm, s
         raise UserError(f"the model takes {known.depth} channels, and an input in {form.channels} has {form.depth}")
     set_input_form(model, form)
     return form, origin
+
+
+def _behind_a_front(model: onnx.ModelProto, given: Mapping) -> tuple[InputForm, str]:
+    """`settle_input_form` of a model whose normalization was taken out of its graph, with what was given of pixels."""
+    form, convention = input_form_of(model), _convention(model)
+    if convention:
+        channels = form.channels if "channels" in given else convention.channels
+        form = replace(form, channels=channels, letterbox=convention.letterbox, fill=convention.fill)
+    form = form.with_changes({name: value for name, value in given.items() if name not in PIXELS})
+    set_input_form(model, form)
+    rest = f"{', '.join(given)} as given, " if given else ""
+    return form, f"{rest}the normalization found in the graph"
 
 
 def is_from_elsewhere(model: onnx.ModelProto) -> bool:

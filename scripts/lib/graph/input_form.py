@@ -1,5 +1,7 @@
 """What an ONNX says of its input's form: an entry of its metadata, or what follows from its number of channels."""
 
+import json
+
 import onnx
 
 from lib.data.input_form import METADATA_KEY, InputForm
@@ -22,8 +24,9 @@ def default_form(model: onnx.ModelProto) -> InputForm:
     return InputForm(channels="grey") if grey else InputForm()
 
 
-def set_input_form(model: onnx.ModelProto, form: InputForm) -> None:
-    """Write `form` into the metadata of `model`; the default leaves no entry."""
+def set_input_form(model: onnx.ModelProto, form: InputForm, explicit: bool = False) -> None:
+    """Write `form` into the metadata of `model`; the default leaves an entry only where that has to be `explicit`."""
     others = {key: value for key, value in metadata(model).items() if key != METADATA_KEY}
+    entry = {METADATA_KEY: json.dumps(form.to_json())} if explicit else form.to_metadata()
     del model.metadata_props[:]
-    onnx.helper.set_model_props(model, others | form.to_metadata())
+    onnx.helper.set_model_props(model, others | entry)

@@ -25,6 +25,7 @@ def load(path) -> onnx.ModelProto:
     try:
         model = onnx.load(str(path))
         _demand_known_versions(model, path)
+        _name_plugins(model)
         onnx.checker.check_model(model)
     except FileNotFoundError:
         raise UserError(f"model {path} does not exist") from None
@@ -46,6 +47,15 @@ def _demand_known_versions(model: onnx.ModelProto, path) -> None:
                 f"{path} has {what} {version}; this program reads up to {newest[what]}: export it with onnx "
                 f"{onnx.__version__} or older, and opset 19 or below"
             )
+
+
+def _name_plugins(model: onnx.ModelProto) -> None:
+    """Give TensorRT's plugins, which some tools write as if they were ONNX's own operators, a domain of their own."""
+    plugins = [node for node in model.graph.node if node.op_type.endswith("_TRT") and node.domain in ("", "ai.onnx")]
+    for node in plugins:
+        node.domain = "TRT"
+    if plugins and all(entry.domain != "TRT" for entry in model.opset_import):
+        model.opset_import.append(onnx.helper.make_opsetid("TRT", 1))
 
 
 def metadata(model: onnx.ModelProto) -> dict[str, str]:

@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+from lib.data.formats.source import first_few
 from lib.data.imgsz import STRIDE, parse_imgsz
 from lib.data.input_form import InputForm
-from lib.data.sources import DRAWN, missing_checksum
+from lib.data.sources import DRAWN, is_url, missing_checksum
 from lib.detector.head import HEADS
+from lib.graph.checkpoint_names import checkpoint_names
+from lib.graph.class_names import demand_same_order
 from lib.npu.timing import CLOCKS, clock
 from lib.step.config import form_problems, nearest
 from lib.step.errors import UserError
@@ -19,6 +22,31 @@ def problems(config: dict, schema: dict) -> list[str]:
 def export_problems(config: dict) -> list[str]:
     """A sentence for each model of the sweep whose exported ONNX files, where all are on this machine, lack a size."""
     return [line for name in config["sweep"]["model"] if (line := _sizes_problem(config, name))]
+
+
+def names_problems(config: dict, names: tuple[str, ...] | None) -> list[str]:
+    """A sentence for each model of the sweep that is here and whose classes are not the data set's `names`."""
+    lines = []
+    for model in config["sweep"]["model"] if names else ():
+        theirs = _names_of_model(config["models"][model])
+        if theirs and len(theirs) != len(names):
+            lines.append(
+                f"models.{model} has {len(theirs)} classes ({first_few(theirs)}), the data set has {len(names)} "
+                f"({first_few(names)})"
+            )
+        elif theirs and config["evaluation"]["class_order"] == "same":
+            try:
+                demand_same_order(f"models.{model}", theirs, list(names))
+            except UserError as error:
+                lines.append(str(error).replace("\n", "\n  "))
+    return lines
+
+
+def _names_of_model(model: dict) -> list[str] | None:
+    """The class names in a checkpoint, where the first source of it that can be used is on this machine."""
+    sources = [source for source in model.get("weights", []) if "cfg" not in model]
+    here = [source for source in sources if not is_url(source) and Path(source).expanduser().is_file()]
+    return checkpoint_names(Path(here[0]).expanduser()) if here else None
 
 
 def _sizes_problem(config: dict, name: str) -> str | None:
@@ -73,15 +101,16 @@ def _relations(config: dict):
 def _dataset_problems(config: dict):
     dataset = config["dataset"]
     described = [key for key in ("yaml", "coco", "voc", "obj_data") if key in dataset]
-    if not described and "archive" not in dataset:
-        yield "dataset names no data set; give archive, yaml, coco, voc or obj_data"
+    unlabelled = not described and "images" in dataset and not set(config["sweep"]["head"]) & set(HEADS)
+    if not described and "archive" not in dataset and not unlabelled:
+        yield "dataset names no data set; give archive, yaml, coco, voc or obj_data (or images, for the head as_is)"
     if len(described) > 1:
         yield f"dataset: {' and '.join(described)} are two data sets; keep one"
     for key in {"yaml", "obj_data"} & set(described):
         if "names" in dataset:
             yield f"dataset.names: the names are those of dataset.{key}; leave the key out"
-    if "images" in dataset and not {"coco", "voc"} & set(described):
-        yield "dataset.images belongs to dataset.coco or dataset.voc"
+    if "images" in dataset and not {"coco", "voc"} & set(described) and not unlabelled:
+        yield "dataset.images belongs to dataset.coco or dataset.voc; alone it has no labels, which suffices for as_is"
     if "calibration" in dataset and config["evaluation"]["images"] == "all":
         yield "evaluation.images is all, and images of dataset.calibration are not evaluated on; set it to heldout"
 

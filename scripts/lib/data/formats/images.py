@@ -1,4 +1,4 @@
-"""A folder of images without labels, for calibration."""
+"""A folder of images without labels, for calibration, or for models that have no mAP."""
 
 from pathlib import Path
 
@@ -20,4 +20,4 @@ def read(folder: Path, hints: Hints) -> Source:
     images = image_paths(folder)
     if not images:
         raise UserError(NO_IMAGE.format(folder))
-    return Source(folder, tuple(Item(image, None) for image in images))
+    return Source(folder, tuple(Item(image, None) for image in images), hints.names, labelled=False)

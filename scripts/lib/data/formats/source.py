@@ -86,7 +86,8 @@ class Source:
     names: of the classes 0..n-1, None where the format has none.
     numbers: for labels whose class numbers have gaps, the class 0..n-1 of each.
     remarks: lines for the user. others: files beside the images that are none. orphans: files that label no image.
-    renames: whether images of one name in different folders may be kept under longer names.
+    renames: whether images of one name in different folders may be kept under longer names. labelled: whether a set
+    without any label is a mistake.
     """
 
     place: Path
@@ -98,6 +99,7 @@ class Source:
     orphans: tuple[str, ...] = ()
     renames: bool = True
     labels: Path | None = None
+    labelled: bool = True
 
 
 @dataclass(frozen=True)

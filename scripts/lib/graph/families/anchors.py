@@ -9,7 +9,8 @@ from lib.graph.families import GraphFamily, register
 from lib.graph.onnx_file import metadata
 from lib.graph.surgery import shared_classes
 from lib.graph.surgery.anchor_maps import head_maps
-from lib.graph.surgery.anchor_outputs import BOXES, LOGITS, QUANTITIES, SIGMOIDS, AnchorReader, Behind, reader_of
+from lib.graph.surgery.anchor_outputs import BOXES, LOGITS, QUANTITIES, SIGMOIDS, AnchorReader, reader_of
+from lib.graph.surgery.behind import Behind
 from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.output_form import OutputForm
 from lib.graph.surgery.passes import Pass, anchors_maps, anchors_single, anchors_split, equalize, shared_classes_split

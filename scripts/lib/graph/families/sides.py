@@ -5,23 +5,32 @@ from lib.detector.families.distances import Distances
 from lib.detector.families.sides import SIDES, STRIDES
 from lib.detector.head import EXPORTED, SELECTED, SINGLE, SPLIT
 from lib.detector.output_spec import OutputSpec
-from lib.graph.onnx_file import metadata
-from lib.graph.surgery import came_split
+from lib.graph.surgery import came_split, side_outputs
 from lib.graph.surgery.detector import find_detector, has_relative_boxes, require_strides
 from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.output_form import OutputForm
 from lib.graph.surgery.passes import Pass, limit_boxes, one_sigmoid, single_output, split_again, split_outputs
+from lib.graph.surgery.passes.cut_maps import cut_maps
 from lib.step.errors import UserError
 
 
 def recognize(graph: Graph) -> OutputForm:
     """The form of a graph whose boxes come from the distances of their sides. Raises UserError for any other."""
-    return _came_split(graph) if came_split.is_split(graph) else _exported(graph)
+    try:
+        return _came_split(graph) if came_split.is_split(graph) else _exported(graph)
+    except UserError:
+        if (reading := side_outputs.recognize(graph)) is None:
+            raise
+    spec, reader = reading
+    return OutputForm(spec, read=reader)
 
 
 def passes(form: OutputForm, head: str) -> tuple[Pass, ...]:
     """Cut, or put in order, and for the head `single` decoded again."""
-    cut = (split_again.PASS,) if form.names else (one_sigmoid.PASS, split_outputs.PASS)
+    if form.read:
+        cut = (cut_maps(side_outputs.find_maps),)
+    else:
+        cut = (split_again.PASS,) if form.names else (one_sigmoid.PASS, split_outputs.PASS)
     return (*cut, single_output.PASS, limit_boxes.PASS) if head == SINGLE else cut
 
 
@@ -33,6 +42,12 @@ def described(graph: Graph, form: OutputForm) -> dict[str, str]:
             "head": f"split already: {maps}",
             "classes": str(form.spec.classes),
             "sigmoid": f"{int(form.sigmoid)} on the class maps",
+        }
+    if form.read:
+        return {
+            "head": "boxes and scores in an order of its maker",
+            "family": f"{form.spec.family.name}, strides {', '.join(map(str, form.spec.family.strides))}",
+            "classes": str(form.spec.classes),
         }
     detector = find_detector(graph)
     head = "its best predictions, end-to-end (no NMS)" if detector.end2end else "boxes and scores in one output"
@@ -50,7 +65,7 @@ def _came_split(graph: Graph) -> OutputForm:
     sigmoid = came_split.sigmoids(graph) == 1
     box_channels, classes = (graph.shape(name)[1] for name in names[:2])
     family = _family(box_channels // len(SIDES) if box_channels > len(SIDES) else 0)
-    spec = OutputSpec(graph.imgsz, SPLIT, family, classes, end2end=_is_one_to_one(graph))
+    spec = OutputSpec(graph.imgsz, SPLIT, family, classes)
     return OutputForm(spec, sigmoid=sigmoid, names=names)
 
 
@@ -64,18 +79,11 @@ def _exported(graph: Graph) -> OutputForm:
         )
     if detector.end2end and not detector.sigmoids:
         raise UserError("the end-to-end head selects by logits, without a sigmoid; export the model anew")
-    # A one-to-one head whose predictions were all exported still needs no NMS.
-    end2end = detector.end2end or _is_one_to_one(graph)
     head = SELECTED if detector.end2end else EXPORTED
-    spec = OutputSpec(graph.imgsz, head, _family(detector.bins), detector.classes(graph), end2end=end2end)
+    spec = OutputSpec(graph.imgsz, head, _family(detector.bins), detector.classes(graph), end2end=detector.end2end)
     relative = not detector.end2end and has_relative_boxes(graph, detector)
     return OutputForm(spec, transposed=detector.transposed, sigmoid=detector.sigmoids == 1, relative=relative)
 
 
 def _family(bins: int) -> Dfl | Distances:
     return Dfl(STRIDES, bins) if bins else Distances(STRIDES)
-
-
-def _is_one_to_one(graph: Graph) -> bool:
-    """Whether Ultralytics' export says that the head needs no NMS."""
-    return metadata(graph.model).get("end2end") == "True"

@@ -17,7 +17,7 @@ def head_maps(graph: Graph) -> tuple[str, ...]:
     """
     nearest = dict.fromkeys(name for output in graph.outputs for name in _nearest_convolutions(graph, output))
     maps = sorted((_scaled(graph, name) for name in nearest), key=lambda name: -graph.shape(name)[2])
-    strides = [_stride(graph, name) for name in maps]
+    strides = [stride_of(graph, name) for name in maps]
     if not 2 <= len(maps) <= MOST_LAYERS or None in strides or len(set(strides)) < len(strides):
         return ()
     return tuple(maps)
@@ -57,7 +57,7 @@ def _scaled(graph: Graph, tensor: str) -> str:
     return tensor
 
 
-def _stride(graph: Graph, name: str) -> int | None:
+def stride_of(graph: Graph, name: str) -> int | None:
     """Input pixels a cell of a map [1, K, H, W], or None where it is no map of square cells."""
     shape, imgsz = graph.shape(name), graph.imgsz
     if len(shape) != 4 or not all(shape):

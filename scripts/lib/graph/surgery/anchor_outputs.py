@@ -15,23 +15,17 @@ from dataclasses import dataclass
 from itertools import permutations, product
 
 import numpy as np
-import onnx
-from onnx import helper
 
 from lib.data.imgsz import ImageSize
 from lib.detector.families.anchors import AnchorLayer, Anchors
 from lib.detector.head import BOX, EXPORTED
 from lib.detector.output_spec import OutputSpec
-from lib.graph.onnx_session import open_session
-from lib.graph.surgery.graph import Graph
+from lib.graph.surgery.behind import Behind, alike
 from lib.graph.surgery.map_place import probabilities
 from lib.step.errors import UserError
 
 QUANTITIES = BOX + 1  # of an anchor besides its classes: cx, cy, w, h, objectness
 LOGITS, SIGMOIDS, BOXES = "logits", "sigmoids", "boxes"  # what the outputs hold
-# How far an output may be from what is expected of it, as a share of the largest value of its kind.
-ROUNDING = {onnx.TensorProto.FLOAT: 1e-5, onnx.TensorProto.FLOAT16: 1e-2}
-SATURATED = 30.0  # a logit whose sigmoid is 1
 
 
 @dataclass(frozen=True)
@@ -134,42 +128,6 @@ def predictions_of(family: Anchors, layers: list[np.ndarray], imgsz: ImageSize, 
     return family.decode_maps(maps, imgsz)
 
 
-class Behind:
-    """The part of a graph behind its maps, ready to run; and what it makes of zeros, noise and large tx, ty."""
-
-    def __init__(self, graph: Graph, maps: tuple[str, ...]):
-        self.imgsz = graph.imgsz
-        self.shapes = [graph.shape(name)[1:] for name in maps]
-        self.strides = [self.imgsz.height // height for _, height, _ in self.shapes]
-        self.sizes = [graph.shape(name) for name in graph.outputs]
-        self._dtypes = [graph.dtype(name) or onnx.TensorProto.FLOAT for name in maps]
-        self.rounding = max(ROUNDING.get(dtype, 1e-2) for dtype in self._dtypes)
-        self._session = open_session(_behind(graph, maps).SerializeToString())
-        self._maps = maps
-        rng = np.random.default_rng(0)
-        self.noise = [rng.normal(0, 1.5, shape).astype(np.float32) for shape in self.shapes]
-        self.of_noise = self._run(self.noise)
-        self.of_zeros = self._run([np.zeros(shape) for shape in self.shapes])
-
-    def of_far_centres(self, per_anchor: int) -> list[np.ndarray]:
-        """The outputs for maps of zeros, but for tx and ty, whose sigmoids are 1."""
-        maps = [np.zeros(shape, np.float32).reshape(-1, per_anchor, *shape[1:]) for shape in self.shapes]
-        for values in maps:
-            values[:, :2] = SATURATED
-        return self._run([values.reshape(shape) for values, shape in zip(maps, self.shapes)])
-
-    def _run(self, maps: list[np.ndarray]) -> list[np.ndarray]:
-        feeds = {
-            name: values[None].astype(helper.tensor_dtype_to_np_dtype(dtype))
-            for name, values, dtype in zip(self._maps, maps, self._dtypes)
-        }
-        for other in self._session.get_inputs():
-            # The image, where something is computed from its shape.
-            feeds.setdefault(other.name, np.zeros(other.shape, np.float16 if "16" in other.type else np.float32))
-        with np.errstate(over="ignore"):
-            return [output.astype(np.float32) for output in self._session.run(None, feeds)]
-
-
 def reader_of(behind: Behind, counts: tuple[int, ...] | None) -> tuple[AnchorReader, tuple[AnchorLayer, ...]] | None:
     """How the outputs are read, and the layers where the graph decodes (else none); None when nothing fits.
 
@@ -180,9 +138,9 @@ def reader_of(behind: Behind, counts: tuple[int, ...] | None) -> tuple[AnchorRea
     for arrangement in _arrangements(behind, counts):
         noise = _as_layers(behind.noise, arrangement)
         layers = arrangement.layers(behind.of_noise)
-        if _alike(layers, noise, behind.rounding):
+        if alike(layers, noise, behind.rounding):
             return AnchorReader(arrangement, LOGITS), ()
-        if _alike(layers, [probabilities(values) for values in noise], behind.rounding):
+        if alike(layers, [probabilities(values) for values in noise], behind.rounding):
             return AnchorReader(arrangement, SIGMOIDS), ()
         if decoded := _decoding(behind, arrangement):
             return decoded
@@ -291,7 +249,7 @@ def _decoding(behind: Behind, arrangement: Arrangement) -> tuple[AnchorReader, t
             (given[:, 2:BOX], computed[:, 2:BOX]),
             (given[:, BOX:], computed[:, BOX:]),
         ]
-        if all(_alike([first], [second], 10 * behind.rounding) for first, second in parts):
+        if all(alike([first], [second], 10 * behind.rounding) for first, second in parts):
             return reader, layers
     return None
 
@@ -313,35 +271,3 @@ def _layer(stride: int, zeros: np.ndarray, far: np.ndarray, unit, new_coords: bo
 def _short(value: np.float32) -> float:
     """The number of fewest digits that is the same in float32."""
     return float(f"{value:.6g}")
-
-
-def _alike(values: list[np.ndarray], expected: list[np.ndarray], rounding: float) -> bool:
-    return all(
-        first.shape == second.shape
-        and bool(np.abs(first - second).max() <= rounding * max(1.0, float(np.abs(second).max())))
-        for first, second in zip(values, expected, strict=True)
-    )
-
-
-def _behind(graph: Graph, maps: tuple[str, ...]) -> onnx.ModelProto:
-    """The nodes behind the maps as a model of its own, whose inputs are the maps."""
-    model = onnx.ModelProto()
-    model.CopyFrom(graph.model)
-    needed, kept = set(graph.outputs), []
-    for node in reversed(model.graph.node):
-        if needed & set(node.output) and not set(node.output) <= set(maps):
-            kept.append(node)
-            needed |= set(node.input)
-    kept.reverse()
-    inputs = [tensor for tensor in model.graph.input if tensor.name in needed]
-    initializers = [tensor for tensor in model.graph.initializer if tensor.name in needed]
-    known = {tensor.name for tensor in initializers}
-    typed = [
-        helper.make_tensor_value_info(name, graph.dtype(name) or onnx.TensorProto.FLOAT, graph.shape(name))
-        for name in maps
-    ]
-    part = helper.make_graph(
-        kept, "behind", [*typed, *(tensor for tensor in inputs if tensor.name not in known)], model.graph.output
-    )
-    part.initializer.extend(initializers)
-    return helper.make_model(part, opset_imports=model.opset_import, ir_version=max(model.ir_version, 4))

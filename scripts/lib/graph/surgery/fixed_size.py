@@ -5,6 +5,8 @@ input [batch, 3, height, width], symbols or numbers        →        input [1, 
 Runs before simplification, which then folds what the model computes from its own shape (the anchor points).
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import onnx
 
@@ -12,6 +14,7 @@ from lib.data.imgsz import STRIDE, ImageSize
 from lib.graph.input_form import input_form_of
 from lib.graph.onnx_session import open_session, to_tensor
 from lib.graph.surgery.graph import OLDEST_OPSET, Graph, converted, opset_of
+from lib.graph.surgery.prepare.before_nms import before_plugin, nms_of
 from lib.graph.surgery.prepare.network_input import absorb, has_channels_last
 from lib.graph.surgery.prepare.one_image import one_image
 from lib.graph.surgery.prepare.proof import apart, prove_same, run
@@ -20,14 +23,16 @@ from lib.graph.surgery.proof import TOLERANCE, noise_image
 from lib.step.errors import UserError
 
 
-def fix_size(model: onnx.ModelProto, size: ImageSize | None) -> tuple[onnx.ModelProto, ImageSize]:
+def fix_size(
+    model: onnx.ModelProto, size: ImageSize | None, given: Mapping | None = None
+) -> tuple[onnx.ModelProto, ImageSize]:
     """A copy of `model` for one image of `size`, and that size; without one it is the model's own.
 
-    Its input is float [1, C, H, W]. What the graph did to the image before the network began is in its InputForm.
-    Raises UserError when the model has another fixed size, or a dynamic one and none is given, or an input that
-    cannot be had in this form.
+    Its input is float [1, C, H, W]. What the graph did to the image before the network began is in its InputForm;
+    `given` are fields of one that a person says of the whole graph. Raises UserError when the model has another fixed
+    size, or a dynamic one and none is given, or an input that cannot be had in this form.
     """
-    fixed = plain(model)
+    fixed = before_plugin(plain(model))
     inputs = fixed.graph.input
     shapes = [[d.dim_value for d in tensor.type.tensor_type.shape.dim] for tensor in inputs]
     last = len(shapes) == 1 and has_channels_last(shapes[0])
@@ -54,8 +59,12 @@ def fix_size(model: onnx.ModelProto, size: ImageSize | None) -> tuple[onnx.Model
     if opset_of(fixed) < OLDEST_OPSET:
         fixed = _of_a_known_opset(fixed, wanted)
     if batch > 1:
+        if nms_of(fixed):
+            raise UserError(
+                f"the model has NMS for {batch} images at once in it; export it with batch 1, or without NMS"
+            )
         fixed = _of_one_image(fixed, batch, wanted)
-    return _of_the_network(fixed, size, last), size
+    return _of_the_network(fixed, size, last, given or {}), size
 
 
 def _of_a_known_opset(model: onnx.ModelProto, shape: tuple[int, ...]) -> onnx.ModelProto:
@@ -78,10 +87,10 @@ def _of_one_image(model: onnx.ModelProto, batch: int, shape: tuple[int, ...]) ->
     return single
 
 
-def _of_the_network(model: onnx.ModelProto, size: ImageSize, last: bool) -> onnx.ModelProto:
+def _of_the_network(model: onnx.ModelProto, size: ImageSize, last: bool, given: Mapping) -> onnx.ModelProto:
     """The model from where its network begins, proven on noise."""
     name = model.graph.input[0].name
-    absorbed = absorb(Graph(model), name)
+    absorbed = absorb(Graph(model), name, given)
     if absorbed is None:
         return model
     network, taken = absorbed

@@ -7,13 +7,14 @@ Any of these, in any order; Mul, Add and the DequantizeLinear of a quantized inp
 and std while it reads the image; inside the graph they would be operators in INT8, and nameless rows of the build.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from lib.data.input_form import METADATA_KEY, InputForm
+from lib.data.input_form import METADATA_KEY, PIXELS, InputForm
 from lib.graph.input_form import input_form_of, set_input_form
 from lib.graph.onnx_file import metadata
 from lib.graph.surgery.graph import Graph, attribute
@@ -46,10 +47,11 @@ def has_channels_last(shape) -> bool:
     return len(shape) == 4 and shape[3] in (1, 3) and shape[1] not in (1, 3)
 
 
-def absorb(graph: Graph, name: str) -> tuple[onnx.ModelProto, InputForm] | None:
+def absorb(graph: Graph, name: str, given: Mapping) -> tuple[onnx.ModelProto, InputForm] | None:
     """The model without what stands between its input `name` and the network; and the form that it took images in.
 
-    Its metadata has the form that the network takes. None where nothing stands there. Raises UserError when the network
+    Its metadata has the form that the network takes, as an entry where the graph did something to pixels. given: what a
+    person says of the form that the graph takes. None where nothing stands there. Raises UserError when the network
     begins with whole numbers, or channels last.
     """
     front = front_of(graph, name)
@@ -63,9 +65,13 @@ def absorb(graph: Graph, name: str) -> tuple[onnx.ModelProto, InputForm] | None:
         raise UserError(f"the model's input is {kind} and no Cast to float follows; export it with a float input")
     if not front.nodes:
         return None
+    stated, whole = METADATA_KEY in metadata(graph.model), graph.dtype(name) not in FLOATS
     taken = input_form_of(graph.model)
-    if METADATA_KEY not in metadata(graph.model) and (graph.dtype(name) not in FLOATS or _is_of_pixels(front)):
-        taken = replace(taken, scale=1)
+    touched = whole or front.turned or not (np.all(front.factor == 1) and np.all(front.offset == 0))
+    if touched:
+        taken = taken.with_changes({key: given[key] for key in PIXELS if key in given})
+        if not stated and "scale" not in given and (whole or _is_of_pixels(front)):
+            taken = replace(taken, scale=1)
     rewritten = Graph(graph.model)
     for node in rewritten.consumers(front.tensor):
         for place, read in enumerate(node.input):
@@ -74,7 +80,7 @@ def absorb(graph: Graph, name: str) -> tuple[onnx.ModelProto, InputForm] | None:
     [given] = [tensor for tensor in rewritten.model.graph.input if tensor.name == name]
     given.CopyFrom(helper.make_tensor_value_info(name, graph.dtype(front.tensor), graph.shape(front.tensor)))
     rewritten.tidy()
-    set_input_form(rewritten.model, form_after(front, taken))
+    set_input_form(rewritten.model, form_after(front, taken), explicit=touched)
     return rewritten.model, taken
 
 

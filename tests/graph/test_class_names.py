@@ -1,0 +1,74 @@
+"""A model's class names are compared with the data set's; a checkpoint's are read without running it."""
+
+import os
+import pickle
+import zipfile
+
+import pytest
+from conftest import ROOT
+
+from lib.graph.checkpoint_names import checkpoint_names
+from lib.graph.class_names import demand_same_order
+from lib.results.config_problems import names_problems
+from lib.step.errors import UserError
+
+PARTS = ["bolt", "nut", "washer", "gear"]
+
+
+def test_the_names_of_a_checkpoint_are_read():
+    assert checkpoint_names(ROOT / "example/parts4.pt") == PARTS
+
+
+class Evil:
+    """An object that makes a folder where it is unpickled."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.folder),)
+
+
+def test_nothing_in_a_checkpoint_runs(tmp_path):
+    with zipfile.ZipFile(tmp_path / "evil.pt", "w") as archive:
+        archive.writestr("a/data.pkl", pickle.dumps({"model": Evil(tmp_path / "ran")}))
+    (tmp_path / "none.pt").write_bytes(b"no checkpoint")
+    assert checkpoint_names(tmp_path / "evil.pt") is None
+    assert checkpoint_names(tmp_path / "none.pt") is None
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("ours", "told"),
+    [
+        (PARTS, False),
+        (["nut", "bolt", "washer", "gear"], True),
+        (["Schraube", "Mutter", "Scheibe", "Zahnrad"], False),
+        (["Schraube", "nut", "washer", "gear"], False),
+        (["washer", "x", "y", "z"], True),
+    ],
+)
+def test_names_under_other_numbers_are_told_with_both_lists(ours, told):
+    if not told:
+        demand_same_order("best.pt", PARTS, ours)
+        return
+    with pytest.raises(UserError) as error:
+        demand_same_order("best.pt", PARTS, ours)
+    text = str(error.value)
+    assert f"the model:    {', '.join(PARTS)}\n" in text and f"the data set: {', '.join(ours)}\n" in text
+    assert "evaluation.class_order: other" in text
+
+
+def test_a_local_checkpoint_is_compared_before_anything_runs():
+    config = {
+        "sweep": {"model": ["parts4"]},
+        "models": {"parts4": {"weights": ["https://example.org/a.pt", str(ROOT / "example/parts4.pt")]}},
+        "evaluation": {"class_order": "same"},
+    }
+    assert names_problems(config, tuple(PARTS)) == names_problems(config, None) == []
+    [line] = names_problems(config, ("raccoon",))
+    assert line == "models.parts4 has 4 classes (bolt, nut, washer, gear), the data set has 1 (raccoon)"
+    [line] = names_problems(config, tuple(reversed(PARTS)))
+    assert "models.parts4 and the data set number their classes differently" in line
+    config["evaluation"]["class_order"] = "other"
+    assert names_problems(config, tuple(reversed(PARTS))) == []
