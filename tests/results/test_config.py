@@ -48,6 +48,22 @@ def test_the_schema_allows_the_heads_and_algorithms_that_there_are():
         ("models.yolov8n", {}, "models.yolov8n: give either weights"),
         ("models.yolov8n.names", "config/coco.names", "models.yolov8n.names belongs to a Darknet model, one with cfg"),
         ("models.yolov8n.cfg", "a.cfg", "models.yolov8n.cfg is 'a.cfg'; a list is expected"),
+        ("models.yolov8n.onnx", ["a.onnx"], "models.yolov8n: give either weights"),
+        ("models.yolov8n", {"onnx": []}, "models.yolov8n.onnx is empty; at least one entry is needed"),
+        ("models.yolov8n", {"onnx": ["a"], "cfg": ["b"]}, "models.yolov8n.cfg belongs to Darknet's weights"),
+        (
+            "models.yolov8n",
+            {"onnx": ["a", "b"], "sha256": "0" * 64},
+            "models.yolov8n.sha256 has 1 checksums for 2 files",
+        ),
+        (
+            "models.yolov8n.input",
+            {"channels": "gbr"},
+            "models.yolov8n.input.channels is 'gbr', not one of rgb, bgr, grey",
+        ),
+        ("models.yolov8n.input", {"mean": [1, 2]}, "models.yolov8n.input: mean of an input has 2 values; rgb takes 3"),
+        ("models.yolov8n.input", {"std": ["x"]}, "models.yolov8n.input.std[0] is 'x'; a number is expected"),
+        ("models.yolov8n.input", {"fil": 0}, "models.yolov8n.input.fil is not a known key (did you mean fill?)"),
         ("run", "../up", "run: '../up' cannot be part of a file name"),
         ("run", "mine\n", "run: 'mine\\n' cannot be part of a file name"),
         ("export.opset", 10, "export.opset is 10; at least 11 is needed"),
@@ -97,6 +113,16 @@ def test_as_is_alone_takes_any_size_and_images_without_labels():
     assert [problem.partition(":")[0].partition(" ")[0] for problem in problems(config, SCHEMA)] == [
         "sweep.imgsz", "sweep.imgsz", "dataset", "dataset.images"
     ]  # fmt: skip
+
+
+def test_an_exported_model_needs_no_checksum_and_its_input_may_be_said_in_text():
+    config = copy.deepcopy(DEFAULT)
+    given = {"channels": "bgr", "scale": "1", "mean": ["0.5"], "fill": "0"}
+    config["models"]["yolov8n"] = {"onnx": ["https://example.org/a.onnx", "b.onnx"], "input": given}
+    config = with_numbers(config, SCHEMA)
+    assert problems(config, SCHEMA) == []
+    expected = {"channels": "bgr", "scale": 1, "mean": [0.5], "fill": 0}
+    assert config["models"]["yolov8n"]["input"] == expected
 
 
 def test_every_problem_is_told_at_once():
