@@ -3,6 +3,7 @@
 import numpy as np
 import onnx
 import pytest
+from anchor_heads import ANCHORS, AnchorHead
 from conftest import image
 from onnx import TensorProto, helper, numpy_helper
 
@@ -182,3 +183,18 @@ def test_metadata_that_says_end_to_end_of_all_predictions_is_contradicted(export
     prepared, [note] = prepare(model, IMAGES, 0)
     assert "its metadata says end2end, but it puts out all predictions" in note
     assert not families.recognize(Graph(simplify(prepared, [], 0)[0])).spec.end2end
+
+
+@pytest.mark.parametrize("plugin", [True, False])
+def test_nms_behind_anchors(plugin):
+    """Boxes larger than the image are within bounds as predictions; YOLOv7's export writes attributes as lists."""
+    maker = AnchorHead(CLASSES, size=SIZE)
+    rows = maker.joined(maker.decoded())
+    boxes, scores = maker.apart(rows, corners=not plugin)
+    boxes = maker.graph.add("Reshape", [boxes, np.array([1, -1, 4])], "boxes_of_nms")
+    head = Head(maker.finish(rows))
+    model = head.plugin(boxes, scores, "TRT", box_coding=[1]) if plugin else head.rows(boxes, scores)
+    prepared, notes = prepare(fix_size(model, None)[0], IMAGES, 0)
+    assert "is left out" in notes[0]
+    form = families.recognize(Graph(simplify(prepared, IMAGES, 0)[0]))
+    assert tuple(layer.anchors for layer in form.spec.family.layers) == ANCHORS

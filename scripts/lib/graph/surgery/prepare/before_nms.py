@@ -11,6 +11,7 @@ TensorRT runs nowhere here, so what it would be given takes the place of its row
 
 import json
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import onnx
@@ -61,7 +62,8 @@ def before_plugin(model: onnx.ModelProto) -> onnx.ModelProto:
         return model
     cut = onnx.ModelProto()
     cut.CopyFrom(model)
-    centres, sigmoid = (attribute(node, name, 0) == 1 for name in ("box_coding", "score_activation"))
+    # YOLOv7's export writes lists of one number.
+    centres, sigmoid = (bool(np.ravel(attribute(node, name, 0))[0] == 1) for name in ("box_coding", "score_activation"))
     nms = Nms(node.op_type, node.input[0], node.input[1], centres, sigmoid)
     del cut.graph.output[:]
     for name in (nms.boxes, nms.scores):
@@ -229,8 +231,10 @@ def _demand_rows(
     session = open_session(cut.SerializeToString())
     predictions = [form.predictions(infer_image(session, image)) for image in images]
     unit = np.array([*form.spec.imgsz, *form.spec.imgsz, 1, 1], np.float32)
+    # Predictions are within the bounds that their family sets; what the graph puts out need not be.
+    limited = partial(form.spec.family.limited, imgsz=form.spec.imgsz)
     apart = min(
-        max(_apart(predicted, rows * scale, tolerance.score) for predicted, rows in zip(predictions, expected))
+        max(_apart(predicted, limited(rows * scale), tolerance.score) for predicted, rows in zip(predictions, expected))
         for scale in (np.ones(BOX + 2, np.float32), unit)
     )
     best = max(
