@@ -42,6 +42,7 @@ from lib.data.config_files import (
     with_files_found,
 )
 from lib.data.preview import looked_at
+from lib.npu.boards import with_board
 from lib.results.config_problems import export_problems, names_problems, problems
 from lib.step.errors import UserError
 from lib.step.step_sources import step_sources
@@ -74,14 +75,15 @@ CONFIG_FILES = [
 ]
 
 
-def without_others(merged: dict) -> dict:
-    """The config without what it has of another data set than its own."""
+def tidied(merged: dict) -> dict:
+    """The config with what its board's name stands for, without what it has of another data set than its own."""
     layers = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in CONFIG_FILES]
-    return own_dataset(merged, [layer for layer in layers if isinstance(layer, dict)])
+    layers = [layer for layer in layers if isinstance(layer, dict)]
+    return with_board(own_dataset(merged, layers), layers)
 
 
 try:
-    config = checked_config(config, CONFIG_FILES[1:], DEFAULTS, schema, problems, without_others)
+    config = checked_config(config, CONFIG_FILES[1:], DEFAULTS, schema, problems, tidied)
     validate(config, str(SCHEMA), set_default=False)
     # For the report: the paths in it mean the same in another folder.
     CONFIG_AS_GIVEN = json.dumps(config, sort_keys=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import yaml
 
+from lib.npu.boards import board_problem
 from lib.results.report.contents import contents
 from lib.results.report.render import render
 from lib.step.arguments import StepParser
@@ -41,6 +42,8 @@ def read_config(given: str) -> dict:
         config = None
     if not isinstance(config, dict) or "sweep" not in config:
         raise UserError(f"--config {given[:80]} holds no complete config; give the file that the run was made with")
+    if problem := board_problem(config):
+        raise UserError(problem)
     return config
 
 

@@ -9,6 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 from lib.data.imgsz import ImageSize
 from lib.data.input_form import InputForm
 from lib.data.letterbox import letterbox
+from lib.detector.head import HEADS
 from lib.graph import families
 from lib.graph.input_convention import settle_input_form
 from lib.graph.input_form import input_form_of, set_input_form
@@ -249,3 +250,43 @@ def test_channels_last_alone_leave_the_form_open(exported):
         model = with_front(exported, [TO_FIRST], NHWC)
         settled, origin = settle_input_form(fix_size(model, None, given)[0], given, model)
         assert settled == form and origin.endswith("the default")
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_tensors_that_are_called_as_ours_are_no_matter(exported, head):
+    """Outputs named `box_8` or `scores_8` in the user's own graph, and tensors inside it."""
+    model = copy_of(simplify(exported, [], 0)[0])
+    convolutions = [node.output[0] for node in model.graph.node if node.op_type == "Conv"]
+    names = dict(zip(convolutions, ["box_8", "scores_16", "box_32/decoded", "predictions", "objectness_8"]))
+    names[model.graph.output[0].name] = "scores_8"
+    for node in model.graph.node:
+        for tensors in (node.input, node.output):
+            for place, name in enumerate(tensors):
+                tensors[place] = names.get(name, name)
+    model.graph.output[0].name = "scores_8"
+    del model.graph.value_info[:]
+    after, record = adapt(model, head, [IMAGE], seed=0)
+    expected, _ = adapt(simplify(exported, [], 0)[0], head, [IMAGE], seed=0)
+    assert record["box_px"] < 1e-3
+    assert [output.name for output in after.graph.output] == [output.name for output in expected.graph.output]
+    for now, before in zip(outputs_of(after), outputs_of(expected)):
+        np.testing.assert_array_equal(now, before)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_maps_that_are_called_each_other_as_ours(exported, head):
+    """A model that came split, its box maps named as our score maps, and the other way round."""
+    model, _ = adapt(simplify(exported, [], 0)[0], "split", [IMAGE], seed=0)
+    swapped = {f"{one}_{stride}": f"{other}_{stride}" for stride in (8, 16, 32)
+               for one, other in (("box", "scores"), ("scores", "box"))}  # fmt: skip
+    for node in model.graph.node:
+        for place, name in enumerate(node.output):
+            node.output[place] = swapped.get(name, name)
+    for output in model.graph.output:
+        output.name = swapped[output.name]
+    del model.metadata_props[:]
+    del model.graph.value_info[:]
+    after, _ = adapt(model, head, [IMAGE], seed=0)
+    expected, _ = adapt(simplify(exported, [], 0)[0], head, [IMAGE], seed=0)
+    for now, before in zip(outputs_of(after), outputs_of(expected)):
+        np.testing.assert_allclose(now, before, atol=1e-4)

@@ -1,5 +1,7 @@
 """A view of an ONNX graph to match patterns in and to rewrite."""
 
+import re
+
 import numpy as np
 import onnx
 import onnx.version_converter
@@ -161,6 +163,21 @@ class Graph:
         node = self.producer(tensor)
         node.output[list(node.output).index(tensor)] = name
         return name
+
+    def free_names(self, reserved: re.Pattern) -> None:
+        """Give every tensor whose name is one of the `reserved` another one, inputs and outputs too."""
+        graph = self.model.graph
+        tensors = [*graph.input, *graph.output, *graph.initializer]
+        names = {tensor.name for tensor in tensors} | {name for node in graph.node for name in node.output}
+        freed = {name: f"before/{name}" for name in names if reserved.fullmatch(name)}
+        for node in graph.node:
+            for names_of in (node.input, node.output):
+                for place, name in enumerate(names_of):
+                    names_of[place] = freed.get(name, name)
+        for tensor in tensors:
+            tensor.name = freed.get(tensor.name, tensor.name)
+        if freed:
+            self.tidy()
 
     def bypass(self, node: onnx.NodeProto) -> None:
         """Let the readers of a node's output read its first input."""

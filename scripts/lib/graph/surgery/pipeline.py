@@ -1,5 +1,7 @@
 """`adapt`: the passes of a head, one after another, each proven to predict what the graph before it did."""
 
+import re
+
 import numpy as np
 import onnx
 
@@ -17,6 +19,9 @@ from lib.step.errors import UserError
 
 # Images for ranges, and for proofs, whose time goes up with each.
 MEASURED, PROVEN = 16, 4
+
+# Tensors that passes make, and names that a stranger's graph may have for others.
+OUR_NAMES = re.compile(r"((box|scores|objectness)_\d+|predictions)(/.*)?")
 
 
 def adapt(model: onnx.ModelProto, head: str, images: list[np.ndarray], seed: int) -> tuple[onnx.ModelProto, dict]:
@@ -42,6 +47,8 @@ def adapt(model: onnx.ModelProto, head: str, images: list[np.ndarray], seed: int
         demand_size(images, done.imgsz)
         reference = ReferencePredictions(model, OutputForm(done), images[:PROVEN], seed)
         return graph.model, _record(head, reference, [])
+    if OutputSpec.from_metadata(metadata(model)) is None:
+        graph.free_names(OUR_NAMES)
     form = families.recognize(graph)
     demand_size(images, form.spec.imgsz)
     reference = ReferencePredictions(graph.model, form, images[:PROVEN], seed)

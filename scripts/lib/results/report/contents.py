@@ -45,7 +45,7 @@ def contents(run: Path, config: dict) -> Page:
     rows = dict(zip(table.index, rows_of(table, results, best, front)))
     return Page(
         run=config["run"],
-        platform=config["platform"],
+        platform=board_in_words(config),
         dataset=config["dataset"].get("name", "the data set"),
         part=evaluated_part(run / "dataset"),
         images=exported.images,
@@ -91,6 +91,12 @@ def contents(run: Path, config: dict) -> Page:
         checksums=checksums(run, _files(run, chosen)),
         config=portable_config(config),
     )
+
+
+def board_in_words(config: dict) -> str:
+    """The board by its name, where the config has it, and its chip."""
+    named = config.get("board_model")
+    return f"{named} ({config['platform']})" if named else config["platform"]
 
 
 def _indistinguishable(table: pd.DataFrame, results: dict, best) -> list:
