@@ -9,7 +9,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from lib.accuracy.likeness import MOST_DB, ImageLikeness, image_likeness, output_likeness
 from lib.accuracy.metrics import ComparedMetrics, Metrics
+from lib.convert import conversion
 from lib.convert.conversion import Request, convert
+from lib.convert.images import noise_images
+from lib.data.imgsz import ImageSize
 from lib.detector.head import AS_IS, SPLIT
 from lib.detector.output_spec import METADATA_KEY
 from lib.graph import families
@@ -295,3 +298,18 @@ def test_a_known_kind_that_lacks_something_is_not_left_as_it_is(exported, monkey
     monkeypatch.setattr(families, "recognize", asks)
     with pytest.raises(Incomplete, match=r"^say which anchors; or convert it with --head as_is$"):
         convert(Request(exported[1], None, (), proven_on_noise=True), tmp_path)
+
+
+@pytest.mark.toolkit
+def test_what_the_proof_refuses_is_left_as_it_is_unless_a_head_is_asked_for(exported, monkeypatch, tmp_path):
+    def refuses(model, head, images, seed):
+        if head == SPLIT:
+            raise UserError("the graph computes something else; nothing was written")
+        return adapt(model, head, images, seed)
+
+    monkeypatch.setattr(conversion, "adapt", refuses)
+    with pytest.raises(UserError, match="computes something else; nothing"):
+        convert(Request(exported[1], SPLIT, (), proven_on_noise=True), tmp_path)
+    noise = noise_images(ImageSize(96, 64), 1, 0, tmp_path)
+    adapted = convert(Request(exported[1], None, noise, proven_on_noise=True), tmp_path).adapted
+    assert (adapted.head, adapted.stranger) == (AS_IS, "the graph computes something else")

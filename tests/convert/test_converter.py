@@ -47,7 +47,7 @@ def damaged_files(folder: Path, exported, export) -> list[Path]:
         "zeros": bytes(10_000),
         "noise": rng.randbytes(100_000),
     }
-    for name in ("yolov8n-cls", "yolov8n-seg", "yolov8n-pose", "yolov3-tiny", "yolo26n-seg"):
+    for name in ("yolov8n-cls", "yolov8n-seg", "yolov8n-pose", "yolov8n-obb", "yolo26n-seg"):
         files[name] = export(name)[0].read_bytes()
     for number in range(20):
         files[f"cut{number}"] = sound[: rng.randrange(len(sound))]

@@ -115,7 +115,7 @@ def test_division_is_the_best_of_all():
             groups, share = divided(reach, amplification, count)
             assert sorted(np.concatenate(groups)) == list(range(7)) and len(groups) == count
             noise = sum(reach[group].max() ** 2 * amplification[group].sum() for group in groups)
-            assert share == pytest.approx(noise / 7 / 255**2 / 12)
+            assert share == pytest.approx(noise / 255**2 / 12)
             cuts = [(0, 7)] if count == 1 else []
             cuts += [(0, a, 7) for a in range(1, 7)] if count == 2 else []
             cuts += [(0, a, b, 7) for a in range(1, 7) for b in range(a + 1, 7)] if count == 3 else []

@@ -3,7 +3,7 @@
 import numpy as np
 import onnx
 import pytest
-from conftest import image
+from conftest import ASSETS, image
 from maker_heads import SIZE, STRIDES, Head, grid
 from onnx import TensorProto, helper
 
@@ -12,9 +12,11 @@ from lib.detector.families.yolox import Yolox
 from lib.detector.head import SINGLE, SPLIT
 from lib.detector.output_spec import OutputSpec
 from lib.graph.input_form import set_input_form
+from lib.graph.onnx_file import load
 from lib.graph.onnx_session import infer, infer_image, open_session
 from lib.graph.output_spec import output_form_of, output_spec_of
 from lib.graph.surgery.pipeline import adapt
+from lib.graph.surgery.simplify import simplify
 from lib.step.errors import UserError
 
 IMAGES = [image(0, *SIZE)]
@@ -103,3 +105,18 @@ def test_boxes_are_limited_to_twice_the_input_and_negative_objectness_is_none():
     [row] = spec.predictions([box, np.full((1, 1, 1, 1), 0.5, np.float32), scores])
     assert row.tolist() == pytest.approx([16, 8, 64, 32 * np.exp(-1), 0.25, 0.125])
     assert spec.predictions([box, np.full((1, 1, 1, 1), -0.1, np.float32), scores])[0, 4:].tolist() == [0, 0]
+
+
+def test_a_strangers_yolox():
+    """Not decoded; the channels before its stem's depthwise convolution reach from 0.2 to 139, and are divided."""
+    path = ASSETS / "onnx" / "yolox-nano-416.onnx"
+    if not path.is_file():
+        pytest.skip(f"needs {path}")
+    model, _ = simplify(load(path), [], seed=0)
+    form = output_form_of(model)
+    assert (form.spec.family, form.spec.classes, form.input.channels) == (Yolox(STRIDES), 80, "bgr")
+    set_input_form(model, form.input)
+    after, record = adapt(model, SPLIT, [image(0, 416, 416)], seed=0)
+    assert [each["pass"] for each in record["passes"]] == ["raise_opset", "cut_maps", "group_channels"]
+    groups = [node.op_type for node in after.graph.node if node.name.split("/")[-2:-1] == ["groups"]]
+    assert groups and set(groups) == {"Concat"}

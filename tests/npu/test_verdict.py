@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 
+from lib.detector.head import AS_IS
 from lib.npu.build import Build
 from lib.npu.build_log import CPU, INPUT, NPU, OUTPUT, BuildLog, Operator, read_build_log
 from lib.npu.timing import estimator
@@ -202,6 +203,10 @@ def test_rules(log):
     limit = "REGTASK: The bit width of field value exceeds the limit, target: t3, limit: 0x1fff, value: 0x20cf"
     assert judge(log)[:2] == (RUNS, "reported") and "YOLOv8, which has the same operators, ran" in judge(log)[2]
     assert judge(log, "rv1106b")[:2] == (RUNS, "inferred")
+    as_is = verdict(Build.of(log, "2.3.2", "rv1106", 1), 66, AS_IS)
+    assert (as_is.result, as_is.basis) == (RUNS, "inferred") and "YOLOv8" not in as_is.reason
+    cut = verdict(Build.of(with_operator(7, target="CPU", type="Transpose"), "2.3.2", "rv1106", 1), 66, AS_IS)
+    assert (cut.result, cut.basis) == (FAILS, "reported") and "cut the graph off before them" in cut.advice
     attention = with_operator(7, type="exSDPAttention")
     assert judge(attention)[:2] == (RUNS, "reported") and "YOLO11" in judge(attention)[2]
     # Whatever its operators are: as large was never reported on that platform.

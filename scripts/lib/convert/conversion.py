@@ -94,7 +94,16 @@ def _adapt(request: Request, path: Path) -> Adapted:
     head, stranger = (request.head, None) if request.head else _suitable_head(model)
     if head in HEADS:
         demand_strides(input_size(model))
-    model, record = adapt(model, head, images, request.seed)
+    try:
+        model, record = adapt(model, head, images, request.seed)
+    except Incomplete:
+        raise
+    except UserError as error:
+        if request.head or head == AS_IS:
+            raise
+        # What the proof refuses only looked like one of a family.
+        head, stranger = AS_IS, str(error).removesuffix("; nothing was written")
+        model, record = adapt(model, head, images, request.seed)
     save(model, path)
     passes = [differences["pass"] for differences in record["passes"]]
     if is_as_is(model):

@@ -7,7 +7,7 @@ from lib.graph.surgery import gfl
 from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.map_place import PlacedMaps
 from lib.graph.surgery.output_form import OutputForm
-from lib.graph.surgery.passes import Pass, equalize, limit_boxes, single_output
+from lib.graph.surgery.passes import Pass, equalize, group_channels, limit_boxes, single_output
 from lib.graph.surgery.passes.cut_maps import cut_maps
 from lib.step.errors import UserError
 
@@ -28,7 +28,7 @@ def passes(form: OutputForm, head: str) -> tuple[Pass, ...]:
     if not isinstance(form.read, PlacedMaps):
         return sides.passes(form, head)
     single = (single_output.PASS, limit_boxes.PASS) if head == SINGLE else ()
-    return (cut_maps(gfl.find_maps), *single, equalize.PASS)
+    return (cut_maps(gfl.find_maps), *single, equalize.PASS, group_channels.PASS)
 
 
 def described(graph: Graph, form: OutputForm) -> dict[str, str]:

@@ -163,7 +163,7 @@ def _resembles(graph: Graph, node: onnx.NodeProto | None) -> str:
         known = ", as pose and oriented-box models have"
     elif len(shape) == 2:
         known = ", as classifiers have"
-    elif len(shape) == 3 and shape[1] > shape[2] > 5:
+    elif len(shape) == 3 and shape[1] > shape[2] > 5 and shape[1] % 3 == 0:  # three anchors a cell
         known = ", as YOLOv5 with anchors has"
     return f" of shape {list(shape)}{known}"
 

@@ -1,4 +1,4 @@
-"""Recognizing heads with anchors that score classes once a cell, for all of its anchors: Yolo-FastestV2.
+"""Recognizing heads with anchors that score classes once per cell, for all of its anchors: Yolo-FastestV2.
 
 Conv 4A ─ Sigmoid ─┐
 Conv A  ─ Sigmoid ─┼ Concat ─ Transpose to [1, H, W, 5A+C] ─ output        of each stride; not decoded

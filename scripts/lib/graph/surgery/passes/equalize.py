@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from lib.graph.surgery.channel_ranges import channel_ranges
+from lib.graph.surgery.channel_statistics import channel_statistics
 from lib.graph.surgery.graph import Graph, attribute
 from lib.graph.surgery.output_form import OutputForm
 from lib.graph.surgery.passes import Pass
@@ -137,8 +137,8 @@ def _free_tensors(groups: dict[str, np.ndarray]) -> list[str]:
 
 def _ranges(graph: Graph, tensors: list[str], images: list[np.ndarray]) -> dict[str, np.ndarray]:
     """Of each tensor the largest value that each channel takes on the images, [C]; one below zero counts NEGATIVE."""
-    ranges = channel_ranges(graph, tensors, images)
-    return {name: np.maximum(high, -NEGATIVE * low.astype(np.float32)) for name, (low, high) in ranges.items()}
+    channels = channel_statistics(graph, tensors, images)
+    return {name: np.maximum(each.high, -NEGATIVE * each.low.astype(np.float32)) for name, each in channels.items()}
 
 
 def _factors(groups: dict[str, np.ndarray], ranges: dict[str, np.ndarray]) -> np.ndarray:
