@@ -31,6 +31,9 @@ def recognize(graph: Graph) -> OutputForm | None:
             for number, part in enumerate(parts)
         ]
         return OutputForm(spec, read=PlacedMaps(tuple(places)), input=INPUT) if all(places) else None
+    # Oriented boxes of YOLO26 have such maps too, an angle in the place of the objectness, but no exponential.
+    if all(node.op_type != "Exp" for node in graph.model.graph.node):
+        return None
     rows = BOX + 1 + spec.classes
     shapes = [graph.shape(name) for name in graph.outputs]
     if len(shapes) != 1 or len(shapes[0]) != 3 or rows not in shapes[0][1:]:

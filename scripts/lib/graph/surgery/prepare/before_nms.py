@@ -15,7 +15,6 @@ from functools import partial
 
 import numpy as np
 import onnx
-import onnxslim
 from onnx import TensorProto, helper
 
 from lib.detector.head import BOX
@@ -213,6 +212,9 @@ def _ancestors(graph: Graph, tensor: str) -> set[str]:
 
 def _recognized(cut: onnx.ModelProto) -> OutputForm | None:
     """What the families make of a cut, once simplified."""
+    # Imported here: it takes seconds, and most graphs hold no NMS.
+    import onnxslim
+
     copy = onnx.ModelProto()
     copy.CopyFrom(cut)
     try:
