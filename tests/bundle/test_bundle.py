@@ -200,6 +200,24 @@ def test_missing_and_added_files_are_told(bundle):
         problems(bundle, program.compiler())
 
 
+@pytest.mark.toolkit
+@pytest.mark.parametrize("bundle", ["split"], indirect=True)
+def test_a_threshold_that_is_no_number_is_refused(bundle, tmp_path):
+    program.build(bundle, program.compiler(), tmp_path / "decode")
+    for text in ("abc", "0.2x", "-1", "nan", ""):
+        for arguments in ([text], ["0.25", text]):
+            command = [tmp_path / "decode", bundle / "golden", *arguments]
+            done = subprocess.run(command, capture_output=True, text=True)
+            assert (done.returncode, done.stdout, done.stderr) == (2, "", "a threshold is no number from 0 on\n")
+
+
+@pytest.mark.toolkit
+@pytest.mark.parametrize("bundle", ["split"], indirect=True)
+def test_what_is_no_compiler_is_named(bundle):
+    with pytest.raises(UserError, match=r"'true' made no program of main\.c, so it is no C compiler"):
+        problems(bundle, ["true"])
+
+
 def again(project: Path, python_env, head="split", **environment) -> subprocess.CompletedProcess:
     """make_bundle.py in the project's copy, for one head."""
     command = [sys.executable, "scripts/make_bundle.py", "--run", "results/demo", "--model", "parts4",

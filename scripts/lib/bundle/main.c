@@ -8,16 +8,25 @@ static rv1106_candidate candidates[30000];
 static rv1106_detection detections[RV1106_MODEL_MOST];
 static int8_t memory[RV1106_MODEL_BYTES + 1]; /* one more, to see that a file is too long */
 
+/* The number from 0 on that a text is; 0 if it is none. */
+static int read_threshold(const char *text, float *value)
+{
+    char *end;
+    *value = strtof(text, &end);
+    return *value >= 0 && end != text && !*end;
+}
+
 int main(int argc, char **argv)
 {
     const char *folder = argc > 1 ? argv[1] : "golden";
-    const float confidence = argc > 2 ? (float)atof(argv[2]) : RV1106_MODEL_CONFIDENCE;
-    const float iou = argc > 3 ? (float)atof(argv[3]) : RV1106_MODEL_IOU;
+    float confidence = RV1106_MODEL_CONFIDENCE, iou = RV1106_MODEL_IOU;
     const int8_t *buffers[RV1106_MAX_OUTPUTS] = {NULL};
     size_t sizes[RV1106_MAX_OUTPUTS] = {0}, used = 0;
     int width = 0, height = 0, i, count;
     char path[1024];
     FILE *file;
+    if ((argc > 2 && !read_threshold(argv[2], &confidence)) || (argc > 3 && !read_threshold(argv[3], &iou)))
+        return fprintf(stderr, "a threshold is no number from 0 on\n"), 2;
     for (i = -1; i < RV1106_MODEL.output_count; i++) {
         if (i < 0) snprintf(path, sizeof path, "%s/image.txt", folder);
         else snprintf(path, sizeof path, "%s/output_%d.bin", folder, i);

@@ -36,6 +36,8 @@ def build(folder: Path, cc: list[str], program: Path) -> None:
     if done.returncode:
         complaint = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr.strip())
         raise UserError(f"main.c does not compile with '{shlex.join([*cc, *FLAGS])}': {complaint}")
+    if not program.exists():
+        raise UserError(f"'{shlex.join(cc)}' made no program of main.c, so it is no C compiler")
 
 
 def run(program: Path, folder: Path, *thresholds: float, emulator: tuple[str, ...] = ()) -> Instances:
