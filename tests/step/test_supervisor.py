@@ -29,7 +29,15 @@ sys.exit(supervise(main))
 def start(fault: str, tmp_path, *args) -> subprocess.Popen:
     command = [sys.executable, "-c", STEP.replace("FAULT", fault), ROOT / "scripts", *args]
     environment = os.environ | {"TMPDIR": str(tmp_path)}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=as_in_a_terminal
+    )
+
+
+def as_in_a_terminal() -> None:
+    """What runs the tests may ignore these signals: nohup, a shell's background job."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.mark.parametrize(("fault", "name"), [("ctypes.string_at(0)", "SIGSEGV"), ("os.abort()", "SIGABRT")])
@@ -65,7 +73,6 @@ def test_an_end_without_a_signal_is_the_step_s_own(tmp_path, fault, code, senten
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_to_the_step_ends_it_as_ever_without_orphans(tmp_path, number):
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     mark = tmp_path / "mark"
     step = start(f"open({str(mark)!r}, 'w').write(str(os.getpid())); time.sleep(100)", tmp_path)
     while not (mark.exists() and mark.read_text()):

@@ -25,9 +25,7 @@ _terminal = sys.stderr
 
 def prepare() -> None:
     """Make the standard streams usable: a closed one (`>&-`) leads nowhere, and none refuses a character."""
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        if getattr(sys, name) is None:
-            _lead_nowhere(number, name)
+    open_closed()
     for stream in (sys.stdout, sys.stderr):
         if not isinstance(stream, io.TextIOWrapper):
             continue  # a string in memory, where this is called as a function
@@ -36,6 +34,13 @@ def prepare() -> None:
             stream.reconfigure(encoding="utf-8", errors="surrogateescape")
         else:
             stream.reconfigure(errors="backslashreplace")
+
+
+def open_closed() -> None:
+    """Let standard streams that are closed lead nowhere."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            _lead_nowhere(number, name)
 
 
 def _lead_nowhere(number: int, name: str) -> None:

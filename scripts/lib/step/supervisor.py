@@ -32,7 +32,7 @@ def supervise(main) -> int:
     that were printed, and returns 2. A signal that this process gets is passed on, and ends it as it ends the other.
     """
     global _note
-    console.prepare()
+    console.open_closed()
     _note = mmap.mmap(-1, _NOTE_BYTES)
     parent = os.getpid()
     with scratch_folder():
@@ -49,6 +49,7 @@ def supervise(main) -> int:
             return os.waitstatus_to_exitcode(status)
         ended_by = signal.Signals(os.WTERMSIG(status))
         if ended_by not in FORWARDED:
+            console.prepare()
             console.say(f"error: {_obituary(ended_by)}", stream=sys.stderr)
             return 2
     signal.signal(ended_by, signal.SIG_DFL)
