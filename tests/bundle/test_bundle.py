@@ -214,8 +214,8 @@ def test_a_threshold_that_is_no_number_is_refused(bundle, tmp_path):
 @pytest.mark.toolkit
 @pytest.mark.parametrize("bundle", ["split"], indirect=True)
 def test_what_is_no_compiler_is_named(bundle):
-    with pytest.raises(UserError, match=r"'true' made no program of main\.c, so it is no C compiler"):
-        problems(bundle, ["true"])
+    [sentence] = problems(bundle, ["true"])
+    assert sentence.endswith("'true' made no program of main.c, so it is no C compiler")
 
 
 def again(project: Path, python_env, head="split", **environment) -> subprocess.CompletedProcess:
