@@ -1,7 +1,5 @@
 """Finding the last convolution of each stride of a model with anchors, by the structure of its graph."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import onnx
 
@@ -15,7 +13,8 @@ def head_maps(graph: Graph) -> tuple[str, ...]:
 
     A map is what a convolution makes, or a constant factor or summand for each channel behind it.
     """
-    nearest = dict.fromkeys(name for output in graph.outputs for name in _nearest_convolutions(graph, output))
+    above = graph.upwards(graph.outputs, _is_convolution)
+    nearest = [node.output[0] for node in above if _is_convolution(node)]
     maps = sorted((_scaled(graph, name) for name in nearest), key=lambda name: -graph.shape(name)[2])
     strides = [stride_of(graph, name) for name in maps]
     if not 2 <= len(maps) <= MOST_LAYERS or None in strides or len(set(strides)) < len(strides):
@@ -23,17 +22,8 @@ def head_maps(graph: Graph) -> tuple[str, ...]:
     return tuple(maps)
 
 
-def _nearest_convolutions(graph: Graph, tensor: str) -> Iterator[str]:
-    waiting, seen = [tensor], set()
-    while waiting:
-        node = graph.producer(waiting.pop())
-        if node is None or node.output[0] in seen:
-            continue
-        seen.add(node.output[0])
-        if node.op_type == "Conv":
-            yield node.output[0]
-        else:
-            waiting.extend(node.input)
+def _is_convolution(node: onnx.NodeProto) -> bool:
+    return node.op_type == "Conv"
 
 
 def channel_constant(graph: Graph, node: onnx.NodeProto, tensor: str) -> np.ndarray | None:

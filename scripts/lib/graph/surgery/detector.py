@@ -94,7 +94,7 @@ def selects(graph: Graph) -> bool:
     """
     if len(graph.outputs) != 1 or len(graph.shape(graph.output)) != 3 or graph.shape(graph.output)[2] != BOX + 2:
         return False
-    kinds = {node.op_type for node in _upwards(graph, [graph.output], lambda node: node.op_type == "Conv")}
+    kinds = {node.op_type for node in graph.upwards([graph.output], lambda node: node.op_type == "Conv")}
     if "NonMaxSuppression" in kinds:
         raise UserError("the model has NMS in it, which the NPU cannot run; export it without (nms=None)")
     return "TopK" in kinds
@@ -102,7 +102,7 @@ def selects(graph: Graph) -> bool:
 
 def _before_selection(graph: Graph) -> str:
     """What an end-to-end head selects from: its Concat [1, 4+C, N] of boxes and scores, or the output without one."""
-    for node in _upwards(graph, [graph.output], lambda node: node.op_type == "Conv"):
+    for node in graph.upwards([graph.output], lambda node: node.op_type == "Conv"):
         parts = _boxes_and_scores(graph, node)
         if parts and graph.shape(parts[0])[1:2] == (BOX,):
             return node.output[0]
@@ -112,25 +112,12 @@ def _before_selection(graph: Graph) -> str:
 def has_relative_boxes(graph: Graph, detector: Detector) -> bool:
     """Whether boxes are divided by the image's width and height: the graph multiplies by strides below 1."""
     points = graph.shape(detector.scores)[2]
-    for node in _upwards(graph, [detector.boxes], lambda node: _is_feature_map(graph, node)):
+    for node in graph.upwards([detector.boxes], lambda node: _is_feature_map(graph, node)):
         values = [graph.constant(name) for name in node.input] if node.op_type == "Mul" else []
         strides = [value for value in values if value is not None and value.shape[-1:] == (points,)]
         if strides:
             return bool(strides[0].max() < 1)
     return False
-
-
-def _upwards(graph: Graph, tensors: list[str], is_end):
-    """The nodes that `tensors` come from, nearest first; what lies above a node for which `is_end` is left out."""
-    waiting, seen = list(tensors), set()
-    while waiting:
-        node = graph.producer(waiting.pop(0))
-        if node is None or node.output[0] in seen:
-            continue
-        seen.add(node.output[0])
-        yield node
-        if not is_end(node):
-            waiting.extend(node.input)
 
 
 def _boxes_and_scores(graph: Graph, node: onnx.NodeProto) -> list[str]:
@@ -174,7 +161,7 @@ def _dfl_softmax(graph: Graph, boxes: list[str]) -> onnx.NodeProto | None:
     Attention has Softmax nodes too; they lie above the box maps.
     """
     softmaxes = [
-        node for node in _upwards(graph, boxes, lambda node: _is_feature_map(graph, node)) if node.op_type == "Softmax"
+        node for node in graph.upwards(boxes, lambda node: _is_feature_map(graph, node)) if node.op_type == "Softmax"
     ]
     if len(softmaxes) > 1:
         raise UserError(f"the boxes come from {len(softmaxes)} Softmax nodes, not from the one of a DFL; {EXPECTED}")
@@ -193,7 +180,7 @@ def _cells(graph: Graph) -> list[tuple[int, int]]:
 
 def _before_corners(graph: Graph, boxes: list[str]) -> str:
     """The distances [1, 4, N] of all strides, from which a head without DFL computes its boxes."""
-    for node in _upwards(graph, boxes, lambda node: _is_feature_map(graph, node)):
+    for node in graph.upwards(boxes, lambda node: _is_feature_map(graph, node)):
         for tensor in node.input:
             if graph.shape(tensor)[1:2] == (BOX,) and _holds_strides(graph, tensor):
                 return tensor

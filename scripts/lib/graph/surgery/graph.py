@@ -1,6 +1,7 @@
 """A view of an ONNX graph to match patterns in and to rewrite."""
 
 import re
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import onnx
@@ -163,6 +164,20 @@ class Graph:
         node = self.producer(tensor)
         node.output[list(node.output).index(tensor)] = name
         return name
+
+    def upwards(
+        self, tensors: Iterable[str], is_end: Callable[[onnx.NodeProto], bool] = lambda node: False
+    ) -> Iterator[onnx.NodeProto]:
+        """The nodes that `tensors` come from, nearest first; what lies above a node for which `is_end` is left out."""
+        waiting, seen = list(tensors), set()
+        while waiting:
+            node = self.producer(waiting.pop(0))
+            if node is None or node.output[0] in seen:
+                continue
+            seen.add(node.output[0])
+            yield node
+            if not is_end(node):
+                waiting.extend(node.input)
 
     def free_names(self, reserved: re.Pattern) -> None:
         """Give every tensor whose name is one of the `reserved` another one, inputs and outputs too."""

@@ -119,17 +119,12 @@ def _assignments(graph: Graph) -> Iterator[tuple[str, ...]]:
 
 def _nearest_maps(graph: Graph) -> list[str]:
     """The feature maps that convolutions make, nearest to the outputs; a DFL's own convolution makes none."""
-    waiting, seen, maps = list(graph.outputs), set(), []
-    while waiting:
-        node = graph.producer(waiting.pop())
-        if node is None or node.output[0] in seen:
-            continue
-        seen.add(node.output[0])
-        if node.op_type == "Conv" and stride_of(graph, node.output[0]) and not _is_mean_over_bins(graph, node):
-            maps.append(node.output[0])
-        else:
-            waiting.extend(node.input)
-    return maps
+
+    def makes_map(node: onnx.NodeProto) -> bool:
+        is_map = node.op_type == "Conv" and stride_of(graph, node.output[0]) is not None
+        return is_map and not _is_mean_over_bins(graph, node)
+
+    return [node.output[0] for node in graph.upwards(graph.outputs, makes_map) if makes_map(node)]
 
 
 def _is_mean_over_bins(graph: Graph, node: onnx.NodeProto) -> bool:

@@ -200,14 +200,7 @@ def _channels_first(graph: Graph, tensor: str, points: int) -> str:
 
 def _ancestors(graph: Graph, tensor: str) -> set[str]:
     """A tensor and all that it is computed from."""
-    waiting, names = [tensor], set()
-    while waiting:
-        name = waiting.pop()
-        if name not in names:
-            names.add(name)
-            node = graph.producer(name)
-            waiting.extend(node.input if node is not None else ())
-    return names
+    return {tensor, *(name for node in graph.upwards([tensor]) for name in node.input)}
 
 
 def _recognized(cut: onnx.ModelProto) -> OutputForm | None:
