@@ -32,7 +32,7 @@ from lib.graph.anchor_option import with_anchors
 from lib.graph.darknet.convert import convert
 from lib.graph.export import AS_TRAINED, END2END, export
 from lib.graph.input_convention import settle_input_form
-from lib.graph.onnx_file import load, save
+from lib.graph.onnx_file import load, metadata, save
 from lib.graph.onnx_source import of_size
 from lib.graph.surgery.fixed_size import demand_strides, fix_size
 from lib.graph.surgery.prepare.behind_input import prepare
@@ -89,9 +89,8 @@ def from_checkpoint(weights: Path, args) -> onnx.ModelProto:
     demand_strides(args.imgsz)
     with tempfile.TemporaryDirectory() as scratch:
         model = load(export(weights, args.imgsz, args.opset, Path(scratch), args.end2end))
-    kept = [entry for entry in model.metadata_props if entry.key not in PASSING_METADATA]
-    del model.metadata_props[:]
-    model.metadata_props.extend(kept)
+    kept = {key: value for key, value in metadata(model).items() if key not in PASSING_METADATA}
+    onnx.helper.set_model_props(model, kept)
     return model
 
 

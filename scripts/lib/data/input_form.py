@@ -12,7 +12,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from lib.step.errors import UserError
-from lib.step.typed_json import JsonRecord
+from lib.step.typed_json import JsonRecord, from_metadata
 
 METADATA_KEY = "rv1106.input"  # of an ONNX's metadata, which holds an InputForm as JSON
 PIXELS = ("channels", "scale", "mean", "std")  # fields of an InputForm that say what becomes of a pixel
@@ -132,13 +132,7 @@ class InputForm(JsonRecord):
     @classmethod
     def from_metadata(cls, metadata: dict[str, str]) -> "InputForm | None":
         """The form that an ONNX's metadata holds, or None. Raises UserError when it is damaged."""
-        if METADATA_KEY not in metadata:
-            return None
-        try:
-            value = json.loads(metadata[METADATA_KEY])
-        except json.JSONDecodeError:
-            raise UserError(f"the model's metadata {METADATA_KEY} is no JSON; make the model anew") from None
-        return cls.from_json(value, f"the model's metadata {METADATA_KEY}")
+        return from_metadata(cls, metadata, METADATA_KEY)
 
     def _by_channel(self, values) -> tuple[float, ...]:
         values = tuple(values)

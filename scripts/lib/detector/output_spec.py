@@ -12,7 +12,7 @@ from lib.detector.head import EXPORTED, SELECTED, SINGLE, SPLIT, decode_joined, 
 from lib.detector.instances import Instances
 from lib.detector.nms import CONFIDENCE, IOU, MOST, detect
 from lib.step.errors import UserError
-from lib.step.typed_json import JsonRecord
+from lib.step.typed_json import JsonRecord, from_metadata
 
 METADATA_KEY = "rv1106.outputs"  # of an ONNX's metadata, which holds an OutputSpec as JSON
 
@@ -79,13 +79,7 @@ class OutputSpec(JsonRecord):
     @classmethod
     def from_metadata(cls, metadata: dict[str, str]) -> "OutputSpec | None":
         """The spec that an ONNX's metadata holds, or None. Raises UserError when it is damaged."""
-        if METADATA_KEY not in metadata:
-            return None
-        try:
-            value = json.loads(metadata[METADATA_KEY])
-        except json.JSONDecodeError:
-            raise UserError(f"the model's metadata {METADATA_KEY} is no JSON; make the model anew") from None
-        return cls.from_json(value, f"the model's metadata {METADATA_KEY}")
+        return from_metadata(cls, metadata, METADATA_KEY)
 
     def _require_maps(self, raw: list[np.ndarray]) -> None:
         shapes, expected = [output.shape for output in raw], [output.shape(self.imgsz) for output in self.maps()]

@@ -28,5 +28,4 @@ def set_input_form(model: onnx.ModelProto, form: InputForm, explicit: bool = Fal
     """Write `form` into the metadata of `model`; the default leaves an entry only where that has to be `explicit`."""
     others = {key: value for key, value in metadata(model).items() if key != METADATA_KEY}
     entry = {METADATA_KEY: json.dumps(form.to_json())} if explicit else form.to_metadata()
-    del model.metadata_props[:]
     onnx.helper.set_model_props(model, others | entry)

@@ -52,6 +52,17 @@ def omitted_if_none(**options):
     return field(default=None, metadata={_OMITTED: True}, **options)
 
 
+def from_metadata(cls, metadata: dict[str, str], key: str):
+    """The `cls` that an ONNX's metadata holds under `key`, or None. Raises UserError when it is damaged."""
+    if key not in metadata:
+        return None
+    try:
+        value = json.loads(metadata[key])
+    except json.JSONDecodeError:
+        raise UserError(f"the model's metadata {key} is no JSON; make the model anew") from None
+    return cls.from_json(value, f"the model's metadata {key}")
+
+
 def to_json(value):
     """A dataclass, or what holds some, as JSON's own types."""
     if hasattr(value, "to_json"):

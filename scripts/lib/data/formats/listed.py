@@ -1,5 +1,6 @@
 """Paths that a data set's file names: relative to the one of several folders where they are."""
 
+from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 
 from lib.data.formats.layout import is_image, label_beside
@@ -27,23 +28,33 @@ def located(name: str, folders: list[Path]) -> Path | None:
     return None
 
 
-def listed_items(place: Path, folders: list[Path], part: str) -> tuple[list[Item], list[str], list[str]]:
-    """Items of a folder of images, or of a text file that lists images; what is there besides; and remarks.
+@dataclass
+class Listing:
+    """The items of all parts of a data set, files beside the images that are none, and remarks."""
 
-    Raises UserError when a listed image is missing or none is left.
-    """
-    if place.is_dir():
-        images = image_paths(place)
-        others = [path.name for path in place.rglob("*") if path.is_file() and not is_image(path)]
-        others = sorted(
-            name for name in others if name[0] != "." and Path(name).suffix.lower() not in (".txt", ".cache")
-        )
-        remarks = []
-    else:
-        images, others, remarks = _listed(place, folders)
-    if not images:
-        raise UserError(f"{part}: {place} holds no image (jpg, jpeg, png, webp)")
-    return [Item(image, label_beside(image), part) for image in images], others, remarks
+    items: list[Item] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+    def add(self, place: Path, folders: list[Path], part: str) -> None:
+        """Add those of a folder of images, or of a text file that lists images.
+
+        Raises UserError when a listed image is missing or none is left.
+        """
+        images, others, remarks = _images(place, folders)
+        if not images:
+            raise UserError(f"{part}: {place} holds no image (jpg, jpeg, png, webp)")
+        self.items += [Item(image, label_beside(image), part) for image in images]
+        self.others += others
+        self.remarks += remarks
+
+
+def _images(place: Path, folders: list[Path]) -> tuple[list[Path], list[str], list[str]]:
+    if not place.is_dir():
+        return _listed(place, folders)
+    others = [path.name for path in place.rglob("*") if path.is_file() and not is_image(path)]
+    shown = (name for name in others if name[0] != "." and Path(name).suffix.lower() not in (".txt", ".cache"))
+    return image_paths(place), sorted(shown), []
 
 
 def _listed(place: Path, folders: list[Path]) -> tuple[list[Path], list[str], list[str]]:

@@ -5,7 +5,7 @@ Format: https://github.com/AlexeyAB/darknet#how-to-train-to-detect-your-custom-o
 
 from pathlib import Path
 
-from lib.data.formats.listed import listed_items, located
+from lib.data.formats.listed import Listing, located
 from lib.data.formats.source import Hints, Source, only_one, visible
 from lib.data.names import read_names
 from lib.step.errors import UserError
@@ -33,18 +33,15 @@ def read(file: Path, hints: Hints) -> Source:
         raise UserError(
             f"{file}: classes is {data['classes']}, {named} has {len(names)} names; mend the one that is wrong"
         )
-    items, others, remarks = [], [], []
+    listing = Listing()
     for key, part in PARTS.items():
         if not data.get(key):
             continue
         place = located(data[key], folders)
         if place is None:
-            remarks.append(f"{key}: {data[key]} of {file.name} does not exist; left out")
+            listing.remarks.append(f"{key}: {data[key]} of {file.name} does not exist; left out")
             continue
-        found, beside, lines = listed_items(place, folders, part)
-        items += found
-        others += beside
-        remarks += lines
-    if not items:
+        listing.add(place, folders, part)
+    if not listing.items:
         raise UserError(f"{file} names no images; it needs train or valid")
-    return Source(file, tuple(items), names, None, tuple(remarks), tuple(others))
+    return Source(file, tuple(listing.items), names, None, tuple(listing.remarks), tuple(listing.others))

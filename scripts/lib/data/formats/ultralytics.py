@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from lib.data.formats.listed import listed_items, located
+from lib.data.formats.listed import Listing, located
 from lib.data.formats.source import Hints, Source, numbered, only_one, visible
 from lib.step.errors import UserError
 from lib.step.files import read_text
@@ -31,25 +31,21 @@ def read(file: Path, hints: Hints) -> Source:
         raise UserError(f"{file} is no data.yaml: it holds no keys such as train, val and names")
     names, numbers, remarks = _names(data, file)
     folders, lines = _roots(data, file)
-    remarks += lines
-    items, others = [], []
+    listing = Listing(remarks=[*remarks, *lines])
     for part, keys in PARTS.items():
         given = next((data[key] for key in keys if data.get(key)), None)
         for entry in given if isinstance(given, list) else [given] if given else []:
             place = located(str(entry), folders)
             if place is None:
                 if part == "test":  # nobody trains on it, and many files name one that is not there
-                    remarks.append(f"{part}: {entry} of {file.name} does not exist; left out")
+                    listing.remarks.append(f"{part}: {entry} of {file.name} does not exist; left out")
                     continue
                 download = "; its `download:` is never run: download the images yourself" if "download" in data else ""
                 raise UserError(f"{file}: {part}: {entry} does not exist below {folders[0]}{download}")
-            found, beside, lines = listed_items(place, folders, part)
-            items += found
-            others += beside
-            remarks += lines
-    if not items:
+            listing.add(place, folders, part)
+    if not listing.items:
         raise UserError(f"{file} names no images; it needs train, val or test")
-    return Source(file, tuple(items), names, numbers, tuple(remarks), tuple(others))
+    return Source(file, tuple(listing.items), names, numbers, tuple(listing.remarks), tuple(listing.others))
 
 
 def _block(file: Path) -> dict:

@@ -7,7 +7,7 @@ from lib.detector.output_spec import OutputSpec
 from lib.graph.families import GraphFamily, register
 from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.map_place import PlacedMaps, WithObjectness
-from lib.graph.surgery.moved_maps import Part, by_stride, maps_behind, moved_maps, place_of
+from lib.graph.surgery.moved_maps import Part, moved_maps, ordered_levels, parts_of, places_of
 from lib.graph.surgery.output_form import OutputForm
 from lib.graph.surgery.passes import Pass, group_channels
 from lib.graph.surgery.passes.cut_maps import cut_maps
@@ -19,18 +19,15 @@ INPUT = InputForm(channels="bgr", scale=1, letterbox="top_left")
 
 def recognize(graph: Graph) -> OutputForm | None:
     """The form of a graph whose strides have a box map of four channels, a map of one and scores, each by itself."""
-    levels = _levels(graph)
+    levels = ordered_levels(graph, _in_order)
     if not levels:
         return None
-    parts = [part for level in levels.values() for part in level]
+    parts = parts_of(levels)
     spec = OutputSpec(graph.imgsz, EXPORTED, Yolox(tuple(levels)), parts[-1].count)
     moved = moved_maps(graph)
     if all(name in moved for name in graph.outputs):
-        places = [
-            place_of(graph, moved, part, logits=number % 3 > 0 and not part.sigmoids)
-            for number, part in enumerate(parts)
-        ]
-        return OutputForm(spec, read=PlacedMaps(tuple(places)), input=INPUT) if all(places) else None
+        places = places_of(graph, moved, parts, probabilities=(False, True, True))
+        return OutputForm(spec, read=PlacedMaps(places), input=INPUT) if places else None
     # Oriented boxes of YOLO26 have such maps too, an angle in the place of the objectness, but no exponential.
     if all(node.op_type != "Exp" for node in graph.model.graph.node):
         return None
@@ -45,15 +42,7 @@ def recognize(graph: Graph) -> OutputForm | None:
 
 def find_maps(graph: Graph) -> list[Part]:
     """Box, objectness and scores of each stride."""
-    return [part for level in _levels(graph).values() for part in level]
-
-
-def _levels(graph: Graph) -> dict[int, list[Part]]:
-    """Box, objectness and scores of each stride; empty where the graph has other maps."""
-    levels = by_stride(graph, maps_behind(graph, moved_maps(graph)))
-    ordered = {stride: _in_order(parts) for stride, parts in levels.items()}
-    classes = {parts[-1].count for parts in ordered.values() if parts}
-    return ordered if all(ordered.values()) and len(classes) == 1 else {}
+    return parts_of(ordered_levels(graph, _in_order))
 
 
 def _in_order(parts: list[Part]) -> list[Part]:

@@ -34,7 +34,6 @@ def leave_as_is(model: onnx.ModelProto, images: list[np.ndarray], seed: int) -> 
         difference = prove_same_outputs(before, graph.model, images, seed, tolerance.score)
         record.append({"pass": surgery_pass.name, "difference": difference})
     others = {key: value for key, value in metadata(graph.model).items() if key != METADATA_KEY}
-    del graph.model.metadata_props[:]
     onnx.helper.set_model_props(graph.model, others | {HEAD_KEY: AS_IS})
     worst = max((entry["difference"] for entry in record), default=0.0)
     return graph.model, {"head": AS_IS, "inputs": len(images) + 1, "difference": worst, "passes": record}

@@ -9,6 +9,8 @@ nanodet_plus_head.py and gfl_head.py in nanodet/model/head) and of PicoDet (`cel
 https://github.com/PaddlePaddle/PaddleDetection) it is the middle.
 """
 
+from functools import partial
+
 from lib.data.input_form import InputForm
 from lib.detector.families.dfl import MOST_BINS, Dfl
 from lib.detector.families.sides import SIDES
@@ -18,7 +20,7 @@ from lib.graph.class_names import distinct_names
 from lib.graph.onnx_file import metadata
 from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.map_place import PlacedMaps
-from lib.graph.surgery.moved_maps import Part, by_stride, maps_behind, moved_maps, place_of
+from lib.graph.surgery.moved_maps import Part, moved_maps, ordered_levels, parts_of, places_of
 from lib.graph.surgery.output_form import OutputForm
 
 # Of the makers' configurations; NanoDet's counts in pixels as OpenCV reads them.
@@ -34,32 +36,27 @@ def recognize(graph: Graph) -> OutputForm | None:
     moved = moved_maps(graph)
     if not levels or not all(name in moved for name in graph.outputs):
         return None
-    parts = [part for level in levels.values() for part in level]
-    places = [
-        place_of(graph, moved, part, logits=number % 2 == 1 and not part.sigmoids) for number, part in enumerate(parts)
-    ]
-    if not all(places):
+    parts = parts_of(levels)
+    places = places_of(graph, moved, parts, probabilities=(False, True))
+    if not places:
         return None
     operators = {node.op_type for node in graph.model.graph.node}
     picodet = bool(operators & PICODET_OPERATORS)
     corner = True if len(levels) == 4 and not picodet else None
     family = Dfl(tuple(levels), parts[0].count // len(SIDES), corner)
     spec = OutputSpec(graph.imgsz, EXPORTED, family, parts[1].count)
-    return OutputForm(spec, read=PlacedMaps(tuple(places)), input=PICODET if picodet else NANODET)
+    return OutputForm(spec, read=PlacedMaps(places), input=PICODET if picodet else NANODET)
 
 
 def find_maps(graph: Graph) -> list[Part]:
     """Box map and scores of each stride."""
-    return [part for level in _levels(graph).values() for part in level]
+    return parts_of(_levels(graph))
 
 
 def _levels(graph: Graph) -> dict[int, list[Part]]:
     """Box map and scores of each stride; empty where the graph has other maps."""
-    levels = by_stride(graph, maps_behind(graph, moved_maps(graph)))
     classes = len(distinct_names(metadata(graph.model)))
-    ordered = {stride: _in_order(parts, classes) for stride, parts in levels.items()}
-    shapes = {tuple(part.count for part in parts) for parts in ordered.values()}
-    return ordered if len(shapes) == 1 and () not in shapes else {}
+    return ordered_levels(graph, partial(_in_order, classes=classes))
 
 
 def _in_order(parts: list[Part], classes: int) -> list[Part]:

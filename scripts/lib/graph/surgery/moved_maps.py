@@ -6,6 +6,7 @@ A map is what any other operator makes in the shape of one. So whatever a maker 
 his outputs, it is known of each channel which map it comes from, and how many sigmoids it passed.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -233,7 +234,37 @@ def by_stride(graph: Graph, parts: list[Part]) -> dict[int, list[Part]]:
     return dict(sorted(levels.items()))
 
 
-def place_of(graph: Graph, moved: dict[str, Moved], part: Part, logits: bool) -> MapPlace | None:
+def ordered_levels(graph: Graph, in_order: Callable[[list[Part]], list[Part]]) -> dict[int, list[Part]]:
+    """The maps behind the outputs by stride, the finest first, those of each as `in_order` puts them.
+
+    Empty where it makes nothing of those of a stride, or where strides have maps of different numbers of channels.
+    """
+    levels = by_stride(graph, maps_behind(graph, moved_maps(graph)))
+    ordered = {stride: in_order(parts) for stride, parts in levels.items()}
+    channels = {tuple(part.count for part in parts) for parts in ordered.values()}
+    return ordered if len(channels) == 1 and () not in channels else {}
+
+
+def parts_of(levels: dict[int, list[Part]]) -> list[Part]:
+    """The maps of all strides in a row."""
+    return [part for level in levels.values() for part in level]
+
+
+def places_of(
+    graph: Graph, moved: dict[str, Moved], parts: list[Part], probabilities: tuple[bool, ...]
+) -> tuple[MapPlace, ...]:
+    """Where maps lie in the outputs; empty where one lies in none, or in pieces.
+
+    probabilities: of the maps of a stride, which are to be such; their logits may be in the outputs.
+    """
+    places = [
+        _place_of(graph, moved, part, logits=probabilities[number % len(probabilities)] and not part.sigmoids)
+        for number, part in enumerate(parts)
+    ]
+    return tuple(places) if all(places) else ()
+
+
+def _place_of(graph: Graph, moved: dict[str, Moved], part: Part, logits: bool) -> MapPlace | None:
     """Where a part lies in the outputs; None where it lies in none, or in pieces. logits: it should not be such."""
     for number, name in enumerate(graph.outputs):
         for held in moved[name].parts if not moved[name].columns_first else ():

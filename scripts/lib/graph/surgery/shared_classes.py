@@ -19,7 +19,7 @@ from lib.detector.output_spec import OutputSpec
 from lib.graph.anchor_option import ASK, anchor_layers
 from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.map_place import MapPlace
-from lib.graph.surgery.moved_maps import Part, by_stride, maps_behind, moved_maps, place_of
+from lib.graph.surgery.moved_maps import Part, moved_maps, ordered_levels, parts_of, places_of
 from lib.graph.surgery.output_form import OutputForm
 from lib.step.errors import Incomplete
 
@@ -47,13 +47,13 @@ class SharedClasses:
 
 def recognize(graph: Graph) -> OutputForm | None:
     """The form of such a graph; None for others. Raises Incomplete where its metadata holds no anchors for it."""
-    levels = _levels(graph)
+    levels = ordered_levels(graph, _in_order)
     moved = moved_maps(graph)
     if not levels or not all(name in moved for name in graph.outputs):
         return None
-    parts = [part for level in levels.values() for part in level]
-    places = [place_of(graph, moved, part, logits=False) for part in parts]
-    if not all(places):
+    parts = parts_of(levels)
+    places = places_of(graph, moved, parts, probabilities=(False,))
+    if not places:
         return None
     layers, anchors = anchor_layers(graph.model, tuple(levels)), parts[1].count
     if not layers:
@@ -61,24 +61,17 @@ def recognize(graph: Graph) -> OutputForm | None:
     if len(layers[0].anchors) != anchors or not layers[0].new_coords:
         raise Incomplete(f"the model has {anchors} anchors a stride, of sigmoids; those given are others")
     spec = OutputSpec(graph.imgsz, EXPORTED, Anchors(layers), parts[2].count)
-    return OutputForm(spec, read=SharedClasses(tuple(places)), input=INPUT)
+    return OutputForm(spec, read=SharedClasses(places), input=INPUT)
 
 
 def find_maps(graph: Graph) -> list[Part]:
     """Box, objectness and scores of each stride."""
-    return [part for level in _levels(graph).values() for part in level]
+    return parts_of(ordered_levels(graph, _in_order))
 
 
 def by_quantity(anchors: int) -> np.ndarray:
     """The channels of a box map, x of every anchor first, then y, w, h: as the family orders them."""
     return np.arange(BOX * anchors).reshape(anchors, BOX).T.ravel()
-
-
-def _levels(graph: Graph) -> dict[int, list[Part]]:
-    levels = by_stride(graph, maps_behind(graph, moved_maps(graph)))
-    ordered = {stride: _in_order(parts) for stride, parts in levels.items()}
-    shapes = {tuple(part.count for part in parts) for parts in ordered.values()}
-    return ordered if len(shapes) == 1 and () not in shapes else {}
 
 
 def _in_order(parts: list[Part]) -> list[Part]:

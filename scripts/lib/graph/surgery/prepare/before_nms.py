@@ -272,6 +272,5 @@ def _put_out(graph: Graph, names: tuple[str, ...]) -> None:
 
 def _without_mark(model: onnx.ModelProto) -> onnx.ModelProto:
     others = {key: value for key, value in metadata(model).items() if key != METADATA_KEY}
-    del model.metadata_props[:]
     helper.set_model_props(model, others)
     return model
