@@ -11,6 +11,8 @@ sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so 
 
 from pathlib import Path
 
+import onnx
+
 from lib import tasks
 from lib.accuracy.inference import evaluation_images
 from lib.data.calibration import calibration_in_form
@@ -47,8 +49,8 @@ def main(argv=None):
     parser.add_output("--plot", required=True, metavar="FILE.png")
     args = parser.parse_args(argv)
     names = read_names(args.names)
-    image = image_to_analyse(args.onnx, args.dataset, names)
-    model = load(args.onnx)
+    model = load(require(args.onnx, "model"))
+    image = image_to_analyse(model, args.onnx, args.dataset, names)
     form, imgsz = input_form_of(model), input_size(model)
     fitted, _ = letterbox(read_image(image), imgsz, form)
     with (
@@ -63,14 +65,14 @@ def main(argv=None):
     say(f"layers of {args.csv} on {image.name}: worst is {first.layer}, cosine {first.single_cos:.5f}")
 
 
-def image_to_analyse(onnx: Path, dataset: Path, names: list[str]) -> Path:
-    """The first held-out image that has a label; of a model that nothing decodes the first of all.
+def image_to_analyse(model: onnx.ModelProto, path: Path, dataset: Path, names: list[str]) -> Path:
+    """The first held-out image that has a label; of a model (of the file `path`) that nothing decodes the first of all.
 
     Raises UserError when there is none.
     """
-    if is_as_is(load(require(onnx, "model"))):
+    if is_as_is(model):
         return evaluation_images(dataset, "heldout")[0]
-    images = tasks.get(detector_spec(onnx, names).task).labelled_images(dataset, len(names))
+    images = tasks.get(detector_spec(model, names, path).task).labelled_images(dataset, len(names))
     if not images:
         raise UserError(f"no held-out image of {dataset} has a label, so there is nothing to analyse with")
     return dataset / "images" / images[0]

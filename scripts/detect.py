@@ -22,7 +22,7 @@ from lib.graph.class_names import demand_same_order, names_in
 from lib.graph.input_convention import is_from_elsewhere
 from lib.graph.input_form import input_form_of
 from lib.graph.onnx_file import load, metadata
-from lib.graph.output_spec import detector_form, undecoded
+from lib.graph.output_spec import demand_classes, form_or_reason
 from lib.graph.surgery.output_form import OutputForm
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
@@ -49,13 +49,14 @@ def main(argv=None):
     parser.add_output("--detections", required=True, metavar="FILE.npz")
     args = parser.parse_args(argv)
     images = evaluation_images(args.dataset, args.part)
-    if why := undecoded(require(args.onnx, "model")):
+    model = load(require(args.onnx, "model"))
+    form, why = form_or_reason(model)
+    if form is None:
         write_undecoded(args.detections, UndecodedSet([image.name for image in images], why))
         say(f"detected {args.detections}: nothing, {why}")
         return
     names = read_names(args.names)
-    form = detector_form(args.onnx, names)
-    model = load(args.onnx)
+    demand_classes(form.spec, names, args.onnx)
     if args.class_order == "same":
         demand_same_order(str(args.onnx), names_in(metadata(model)), names)
     given = input_form_of(model)
@@ -64,17 +65,19 @@ def main(argv=None):
     write_detections(args.detections, detections)
     say(f"detected {args.detections}: {detections.count()} in {len(images)} images")
     if is_from_elsewhere(model):
-        say_channels(args, form, given, detections, images)
+        say_channels(args, names, form, given, detections, images)
 
 
-def say_channels(args, form: OutputForm, given: InputForm, detections: DetectionSet, images: list[Path]) -> None:
+def say_channels(
+    args, names: list[str], form: OutputForm, given: InputForm, detections: DetectionSet, images: list[Path]
+) -> None:
     """Say which order of channels is right, where that makes a difference in mAP."""
     # Imported here: most models come from where it is known, and do without.
     from lib.accuracy.channels import better_channels
     from lib.accuracy.evaluation import evaluate
 
     def measured(found: DetectionSet):
-        return evaluate(found, args.dataset, read_names(args.names), RESAMPLES, seed=0)
+        return evaluate(found, args.dataset, names, RESAMPLES, seed=0)
 
     def measure_in(other: InputForm):
         title = f"FP32 {args.onnx.stem} in {other.channels.upper()}"

@@ -242,7 +242,7 @@ def channels_line(conversion: Conversion, truth, measured, args) -> list[str]:
         detections = detect_all(partial(onnx_runner, adapted.onnx), adapted.outputs, images, 1, title, form)
         return measure(truth, detections, adapted.classes, RESAMPLES, args.seed)
 
-    line = better_channels(input_form_of(load(adapted.onnx)), measured, measure_in)
+    line = better_channels(conversion.form, measured, measure_in)
     return [f"channels   {line}"] if line else []
 
 

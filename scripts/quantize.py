@@ -24,7 +24,7 @@ from lib.data.names import read_names
 from lib.data.split import PARTS
 from lib.graph.input_form import input_form_of
 from lib.graph.onnx_file import load
-from lib.graph.output_spec import detector_spec, undecoded
+from lib.graph.output_spec import detector_spec, form_or_reason
 from lib.graph.surgery.as_is import is_as_is
 from lib.graph.surgery.proof import input_size
 from lib.npu import toolkit
@@ -39,7 +39,7 @@ def main(argv=None):
     args = parse(argv)
     images = evaluation_images(args.dataset, args.part)
     model = load(require(args.onnx, "model"))
-    outputs = None if is_as_is(model) else detector_spec(args.onnx, read_names(args.names))
+    outputs = None if is_as_is(model) else detector_spec(model, read_names(args.names), args.onnx)
     form, imgsz = input_form_of(model), input_size(model)
     with (
         calibration_in_form(args.calibration, args.dataset / "images", imgsz, form) as calibration,
@@ -51,17 +51,18 @@ def main(argv=None):
         say(f"built {args.output}: {megabytes:.2f} MB for {args.platform}, {len(calibration)} calibration images")
         title = f"INT8 {args.onnx.stem} {imgsz}"
         if outputs is None:
-            say(compared(args, session, images, title))
+            _, why = form_or_reason(model)
+            say(compared(args, why, session, images, title))
         else:
             detections = detect_all(session.simulate, outputs, images, args.processes, title, form)
             write_detections(args.detections, detections)
             say(f"detected {args.detections}: {detections.count()} in {len(images)} images")
 
 
-def compared(args, session: toolkit.Session, images: list[Path], title: str) -> str:
-    """Write how like FP32's the outputs of a model are that nothing decodes; a line about it."""
+def compared(args, why: str, session: toolkit.Session, images: list[Path], title: str) -> str:
+    """Write how like FP32's the outputs of a model are that nothing decodes, and `why`; a line about it."""
     outputs = compare_outputs(args.onnx, session.simulate, images, args.processes, title)
-    write_undecoded(args.detections, UndecodedSet([image.name for image in images], undecoded(args.onnx), outputs))
+    write_undecoded(args.detections, UndecodedSet([image.name for image in images], why, outputs))
     least = min(outputs, key=lambda output: output.cosine)
     return f"compared {args.detections}: cosine from {least.cosine:.4f} ({least.name}) in {len(images)} images"
 

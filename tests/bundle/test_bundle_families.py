@@ -149,7 +149,7 @@ def bundle(request, tmp_path_factory, listed, heldout):
     rknn.parent.mkdir(parents=True)
     with toolkit.quantized(onnx, calibration_images(listing), "rv1106", "normal") as session:
         session.export(rknn).write(run_files.rknn(run, variant, "build.json"))
-        outputs = detector_spec(onnx, NAMES)
+        outputs = detector_spec(load(onnx), NAMES, onnx)
         found = detect_all(session.simulate, outputs, evaluation.images, 1, "INT8")
     ground_truth = tasks.get(found.task).ground_truth
     truth = [ground_truth(run / "dataset", image, size, len(NAMES)) for image, size in zip(found.images, found.sizes)]

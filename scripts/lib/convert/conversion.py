@@ -8,11 +8,12 @@ import onnx
 
 from lib.convert.comparison import ImageComparison, compare_precisions
 from lib.data.images import read_fitted
+from lib.data.input_form import InputForm
 from lib.detector.head import AS_IS, HEADS, SPLIT
 from lib.detector.output_spec import OutputSpec
 from lib.graph import families
 from lib.graph.input_form import input_form_of
-from lib.graph.onnx_file import load, save
+from lib.graph.onnx_file import save
 from lib.graph.output_spec import class_names, output_spec_of
 from lib.graph.surgery.as_is import is_as_is
 from lib.graph.surgery.fixed_size import demand_strides
@@ -61,6 +62,7 @@ class Conversion:
     rknn: Path
     build: Build
     verdict: Verdict
+    form: InputForm  # of its input
     comparisons: list[ImageComparison]  # one per image of the request's `compared`
 
 
@@ -78,9 +80,9 @@ def convert(request: Request, folder: Path, when_adapted: Callable[[Adapted], No
     with toolkit.quantized(adapted.onnx, calibration, request.platform, request.algorithm, form) as session:
         build = session.export(rknn)
         judged = verdict(build, request.cma_mb, adapted.head)
-        images, size, outputs = list(request.compared), input_size(load(adapted.onnx)), adapted.outputs
+        images, size, outputs = list(request.compared), input_size(request.model), adapted.outputs
         comparisons = compare_precisions(adapted.onnx, session, size, outputs, form, images) if images else []
-    return Conversion(adapted, rknn, build, judged, comparisons)
+    return Conversion(adapted, rknn, build, judged, form, comparisons)
 
 
 def _adapt(request: Request, path: Path) -> Adapted:

@@ -9,7 +9,7 @@ from lib.detector.head import AS_IS
 from lib.detector.output_spec import OutputSpec
 from lib.graph.class_names import distinct_names
 from lib.graph.input_convention import recognized
-from lib.graph.onnx_file import load, metadata
+from lib.graph.onnx_file import metadata
 from lib.graph.surgery.as_is import is_as_is
 from lib.graph.surgery.output_form import OutputForm
 from lib.step.errors import Incomplete, UserError
@@ -30,37 +30,37 @@ def output_spec_of(model: onnx.ModelProto) -> OutputSpec:
     return output_form_of(model).spec
 
 
-def detector_form(path: Path, names: list[str]) -> OutputForm:
-    """`output_form_of` the file `path`. Raises UserError when it does not score one class a name, too."""
-    form = output_form_of(load(path))
-    if form.spec.classes != len(names):
-        raise UserError(f"{path} scores {form.spec.classes} classes, the data set has {len(names)} names")
-    return form
+def form_or_reason(model: onnx.ModelProto) -> tuple[OutputForm | None, str]:
+    """The form of a model's outputs; or None, and why nothing decodes them.
 
-
-def detector_spec(path: Path, names: list[str]) -> OutputSpec:
-    """The spec of `detector_form`, of a model whose outputs are as surgery leaves them.
-
-    Raises UserError as it does, and when the outputs take surgery to be read.
+    Raises Incomplete where something would, with what is missing.
     """
-    form = detector_form(path, names)
+    if is_as_is(model):
+        return None, f"nothing decodes the head '{AS_IS}'"
+    try:
+        return output_form_of(model), ""
+    except Incomplete:
+        raise
+    except UserError as error:
+        return None, f"no detector of a known family: {error}"
+
+
+def demand_classes(spec: OutputSpec, names: list[str], path: Path) -> None:
+    """Raise UserError when the model of the file `path` does not score one class a name."""
+    if spec.classes != len(names):
+        raise UserError(f"{path} scores {spec.classes} classes, the data set has {len(names)} names")
+
+
+def detector_spec(model: onnx.ModelProto, names: list[str], path: Path) -> OutputSpec:
+    """The spec of a model, of the file `path`, whose outputs are as surgery leaves them.
+
+    Raises UserError as `output_form_of` and `demand_classes` do, and when the outputs take surgery to be read.
+    """
+    form = output_form_of(model)
+    demand_classes(form.spec, names, path)
     if replace(form, input=None) != OutputForm(form.spec):
         raise UserError("the model's outputs are neither as exported nor as surgery leaves them; give it surgery first")
     return form.spec
-
-
-def undecoded(path: Path) -> str | None:
-    """Why nothing decodes the outputs of the file `path`; None where something does, or would with what is missing."""
-    model = load(path)
-    if is_as_is(model):
-        return f"nothing decodes the head '{AS_IS}'"
-    try:
-        output_form_of(model)
-    except Incomplete:
-        return None
-    except UserError as error:
-        return f"no detector of a known family: {error}"
-    return None
 
 
 def class_names(model: onnx.ModelProto) -> list[str]:
