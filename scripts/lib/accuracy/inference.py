@@ -3,6 +3,7 @@
 import os
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from functools import cached_property, partial
 from multiprocessing import active_children, get_context
 from pathlib import Path
@@ -75,13 +76,22 @@ def over_images(start, work, images: list[Path], processes: int, title: str) -> 
     )
     pool = []
     try:
-        workers.submit(os.getpid)  # starts all of them
-        pool = active_children()
-        done = workers.map(_work, images)
-        # The bar starts after the workers: it brings a thread along.
-        return list(tqdm(done, title, len(images), file=console.terminal(), disable=None))
+        with _closing(workers):
+            workers.submit(os.getpid)  # starts all of them
+            pool = active_children()
+            done = workers.map(_work, images)
+            # The bar starts after the workers: it brings a thread along.
+            return list(tqdm(done, title, len(images), file=console.terminal(), disable=None))
     except BrokenProcessPool:
+        # Only now, when all have ended and were waited for: a pool is told to be broken before that.
         raise UserError(death_of(pool)) from None
+
+
+@contextmanager
+def _closing(workers: ProcessPoolExecutor):
+    """Let go of a pool at the end, its waiting work dropped; returns when its processes have ended."""
+    try:
+        yield
     finally:
         workers.shutdown(cancel_futures=True)
 
