@@ -20,6 +20,8 @@ from lib.step.errors import UserError
 EXPORTED, SELECTED, SINGLE, SPLIT, AS_IS = "exported", "selected", "single", "split", "as_is"
 # The heads of a detector: their outputs become detections, so that they have a mAP, a decoder in C and a bundle.
 HEADS = (SINGLE, SPLIT)
+# The one task that `single` has room for; the others' keypoints, coefficients and angles need maps of their own.
+TASK_OF_SINGLE = "detect"
 # All that surgery gives a graph. In place of detections the others have the likeness of their outputs to FP32.
 ALL_HEADS = (*HEADS, AS_IS)
 BOX = 4  # quantities of a box
