@@ -25,7 +25,7 @@ def test_sigmas_are_numbers_or_texts_of_them(given, expected):
 
 @pytest.mark.parametrize("given", ["", "coc", [0.1, 0], ["-1"], ["inf"], ["nan"], [["coco", "0.1"]]])
 def test_sigmas_that_are_none_are_told(given):
-    with pytest.raises(UserError, match="x is '.*', neither coco nor a positive number per keypoint"):
+    with pytest.raises(UserError, match=r"x is '.*', neither coco nor a positive number per keypoint"):
         keypoint_sigmas(given, "x")
 
 
