@@ -31,20 +31,27 @@ def keep(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Which predictions [N, 4+C] are detections, and of which class, best first: two of int [n], n up to `most`.
 
-    What a task adds to a prediction follows by these rows. An anchor point gives one candidate for each class above
-    `confidence`; of the candidates the MOST_CANDIDATES best count. Within a class, a box that overlaps a better one by
-    more than `iou` is dropped. Without `iou`, as for an end-to-end model, none is dropped.
-    INT8 scores have few levels, so the order is settled: by score, then by anchor point, then by class.
+    What a task adds to a prediction follows by these rows. Of the `candidates`, a box that overlaps a better one of its
+    class by more than `iou` is dropped. Without `iou`, as for an end-to-end model, none is dropped.
     """
-    rows, classes = np.nonzero(predictions[:, 4:] > confidence)
-    best = np.argsort(-predictions[rows, 4 + classes], kind="stable")[:MOST_CANDIDATES]
-    rows, classes = rows[best], classes[best]
+    rows, classes = candidates(predictions, confidence)
     if iou is not None:
         low, _ = _corners(predictions[rows])
         boxes = np.concatenate([low, predictions[rows, 2:4]], axis=1)
         kept = _nms(boxes, predictions[rows, 4 + classes], classes, iou)
         rows, classes = rows[kept], classes[kept]
     return rows[:most], classes[:most]
+
+
+def candidates(predictions: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
+    """Which predictions [N, 4+C] count before NMS, and as which class, best first: two of int [n].
+
+    An anchor point gives one candidate for each class above `confidence`; the MOST_CANDIDATES best count.
+    INT8 scores have few levels, so the order is settled: by score, then by anchor point, then by class.
+    """
+    rows, classes = np.nonzero(predictions[:, 4:] > confidence)
+    best = np.argsort(-predictions[rows, 4 + classes], kind="stable")[:MOST_CANDIDATES]
+    return rows[best], classes[best]
 
 
 def _corners(predictions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
