@@ -43,6 +43,8 @@ def main(argv=None):
     if args.baseline:
         metrics = compared(metrics, resampled, read_resampled(args.baseline))
     summary = f"no mAP, {metrics.undecoded}" if metrics.undecoded else f"mAP50-95 {metrics.map50_95:.4f}"
+    if metrics.box_map50_95 is not None:
+        summary += f" ({metrics.task}), boxes {metrics.box_map50_95:.4f}"
     if isinstance(metrics, ComparedMetrics) and metrics.retention is not None:
         limits = f"{metrics.retention_low:.3f} to {metrics.retention_high:.3f}"
         summary += f", {metrics.retention:.3f} of FP32 ({limits})"
