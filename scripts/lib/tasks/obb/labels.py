@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from lib.data.dataset import CheckedLabel
-from lib.detector.instances import IGNORED, Instances
+from lib.detector.instances import Instances
 from lib.step.errors import UserError
-from lib.step.files import read_text, require
-from lib.tasks.detect.labels import MARKS, NUMBER
+from lib.tasks.label_rows import Row, checked, demand_class, marks_of, rows_of
 from lib.tasks.obb.rectangles import boxes_around, of_corners
 
 NUMBERS = 9
@@ -30,19 +29,7 @@ def check_label(path: Path, classes: int) -> CheckedLabel:
     line for a line that is no rotated box, a class outside 0..classes-1, or corners that leave the image or enclose
     nothing, and for a file that is missing or no text.
     """
-    rows = _rows(path, classes)
-    distinct = {}
-    for row, mark in rows:
-        distinct.setdefault((*np.float32(row), mark), (row, mark))
-    duplicates = len(rows) - len(distinct)
-    text = None
-    if not rows:
-        text = ""
-    elif duplicates or not path.read_bytes().isascii():
-        lines = (f"{int(row[0])} {' '.join(map(repr, row[1:]))} {mark}".rstrip() for row, mark in distinct.values())
-        text = "".join(f"{line}\n" for line in lines)
-    ignored = sum(bool(mark) for _, mark in distinct.values())
-    return CheckedLabel(len(distinct) - ignored, 0, text, duplicates, ignored=ignored)
+    return checked(path, _rows(path, classes))
 
 
 def read_label(path: Path, size: tuple[int, int], classes: int) -> Instances:
@@ -51,28 +38,23 @@ def read_label(path: Path, size: tuple[int, int], classes: int) -> Instances:
     Where some are crowds or difficult, extras[IGNORED] says which.
     """
     rows = _rows(path, classes)
-    numbers = np.array([row for row, _ in rows], np.float64).reshape(-1, NUMBERS)
+    numbers = np.array([row.numbers for row in rows], np.float64).reshape(-1, NUMBERS)
     rotated = of_corners(numbers[:, 1:].reshape(-1, 4, 2) * size)
-    marks = np.array([MARKS[mark] for _, mark in rows], np.uint8)
-    extras = {"rotated": rotated} | ({IGNORED: marks} if marks.any() else {})
+    extras = {"rotated": rotated} | marks_of(rows)
     boxes = np.clip(boxes_around(rotated), 0, (*size, *size))
     return Instances(boxes, np.ones(len(rows)), numbers[:, 0].astype(int), extras)
 
 
-def _rows(path: Path, classes: int) -> list[tuple[list[float], str]]:
-    """The numbers of each line of a label file that holds some, checked, and its mark. Raises as `check_label`."""
-    rows = []
-    for number, line in enumerate(read_text(require(path, "label")).splitlines(), start=1):
-        if line.strip():
-            words = line.split()
-            mark = words.pop() if words[-1] in MARKS and len(words) == NUMBERS + 1 else ""
-            row = [float(word) if NUMBER.fullmatch(word) else math.nan for word in words]
-            _check_row(row, classes, f"label {path}, line {number} ('{line.strip()[:60]}')")
-            rows.append((row, mark))
+def _rows(path: Path, classes: int) -> list[Row]:
+    """The lines of a label file that hold some numbers, checked. Raises as `check_label`."""
+    rows = rows_of(path, may_be_marked=lambda count: count == NUMBERS)
+    for row in rows:
+        _check_row(row, classes)
     return rows
 
 
-def _check_row(row: list[float], classes: int, where: str) -> None:
+def _check_row(line: Row, classes: int) -> None:
+    row, where = line.numbers, line.where
     if not all(map(math.isfinite, row)):
         raise UserError(f"{where} is not nine numbers '{LAYOUT}'")
     if len(row) == 5:
@@ -82,8 +64,7 @@ def _check_row(row: list[float], classes: int, where: str) -> None:
             f"{where} has {len(row)} numbers; a rotated box has nine, '{LAYOUT}' (keypoints and other polygons are for "
             "the tasks pose and segment)"
         )
-    if row[0] != int(row[0]) or not 0 <= row[0] < classes:
-        raise UserError(f"{where}: class {row[0]:g} is not in 0..{classes - 1}; the data set has {classes} names")
+    demand_class(line, classes)
     if min(row[1:]) < -BORDER_TOLERANCE or max(row[1:]) > 1 + BORDER_TOLERANCE:
         raise UserError(f"{where}: a corner leaves the image; numbers are fractions of its sides")
     if min(of_corners(np.reshape(row[1:], (1, 4, 2)))[0, 2:4]) < THINNEST:
