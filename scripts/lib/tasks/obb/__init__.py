@@ -18,6 +18,7 @@ tasks.register(
         coco_iou_type=None,  # it has none for rotated boxes
         draw=draw,
         contract_lines=contract_lines,
+        objects="rotated boxes",
         share_inside=share_inside,
         instances=instances,
         predict=predict,
