@@ -74,7 +74,7 @@ def _points(annotation: Annotation) -> np.ndarray:
     """x, y, v of each keypoint in pixels, float64 [K, 3]; zeros where the object has none."""
     count = annotation.keypoint_count
     if not count:
-        raise UserError(f"{annotation.where} has no keypoints, nor has another one; the task {KEYPOINT_TASK} needs them")
+        raise UserError(f"{annotation.where} has no keypoints, nor has another; the task {KEYPOINT_TASK} needs them")
     try:
         points = np.array([float(value) for value in annotation.keypoints or ()]).reshape(-1, 3)
     except (TypeError, ValueError):
