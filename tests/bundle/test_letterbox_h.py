@@ -28,6 +28,8 @@ TO_RGB = {
     "nv21": cv2.COLOR_YUV2RGB_NV21,
     "yuyv": cv2.COLOR_YUV2RGB_YUY2,
 }
+CAMERAS = ((1920, 1080), (640, 480), (1280, 720), (2304, 1296), (640, 360), (320, 240), (256, 128))
+SQUARE = ImageSize(64, 64)
 BAD_SIZE, BAD_ARGUMENT = -2, -3
 GUARD = 0xA5  # what lies around the input; nothing may be written there
 
@@ -174,7 +176,7 @@ def test_odd_sizes_have_chroma_for_their_last_pixels(shim, kind):
 def test_what_cannot_be_is_refused(shim):
     pixels, planes = np.zeros((64, 200), np.uint8), np.zeros((2, 100, 300), np.uint8)
 
-    def status(width=64, height=50, imgsz=ImageSize(64, 64), fit=None, **changes):
+    def status(width=64, height=50, imgsz=SQUARE, fit=None, **changes):
         image = Image(0, width, height)
         image.planes[:], image.strides[:] = [plane.ctypes.data for plane in planes], [300, 300]
         given = Input(0, 114, *imgsz, pixels.ctypes.data, 200)
@@ -196,7 +198,7 @@ def test_what_cannot_be_is_refused(shim):
     for changes in ({"left": 1}, {"top": -1}, {"top": 15}, {"scale": 0}, {"scale": float("nan")}, {"scale": 1e9},
                     {"scale_y": 2}, {"scale_y": float("nan")}):  # fmt: skip
         assert status(**changes) == BAD_SIZE, changes
-    assert status(fit=fit_for(shim, (50, 64), ImageSize(64, 64), "centre")) == BAD_SIZE
+    assert status(fit=fit_for(shim, (50, 64), SQUARE, "centre")) == BAD_SIZE
     assert shim.shim_fill_input(None, None, None) == BAD_ARGUMENT
 
 

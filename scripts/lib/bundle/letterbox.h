@@ -10,7 +10,8 @@
  *
  * Formulas, as OpenCV computes them in whole numbers:
  *   from     = (at + 0.5) * source side / fitted side - 0.5, cut at the edges; its fraction in 2048ths
- *   red      = (1220542 * max(Y - 16, 0) + 1673527 * (V - 128) + 2^19) >> 20, green and blue alike (ITU-R BT.601, 16..235)
+ *   red      = (1220542 * max(Y - 16, 0) + 1673527 * (V - 128) + 2^19) >> 20, green and blue alike: ITU-R BT.601,
+ *              Y from 16 to 235
  *   grey     = (9798 * red + 19235 * green + 3735 * blue + 2^14) >> 15
  */
 #ifndef RV1106_LETTERBOX_H
@@ -56,8 +57,8 @@ typedef struct {
     int16_t weights[2];
 } rv1106_tap;
 
-/* Columns of the fitted image, `count` of them, and two rows of the source at these columns: the rows `held`, each value
- * times 128. */
+/* Columns of the fitted image, `count` of them, and two rows of the source at these columns: the rows `held`, each
+ * value times 128. */
 typedef struct {
     rv1106_tap taps[RV1106_BLOCK];
     int count, depth, held[2];
@@ -97,8 +98,8 @@ static inline int rv1106_fitted(int side, double scale)
     return fitted > 1 ? fitted : 1;
 }
 
-/* Where pixel `at` of a side with `fitted` pixels comes from in one with `side`. OpenCV cuts columns at the edges before
- * it takes the fraction (`cut`), rows behind it. The position is rounded to float, as there. */
+/* Where pixel `at` of a side with `fitted` pixels comes from in one with `side`. OpenCV cuts columns at the edges
+ * before it takes the fraction (`cut`), rows behind it. The position is rounded to float, as there. */
 static inline rv1106_tap rv1106_tap_of(int at, int fitted, int side, int cut)
 {
     const double scale = 1 / ((double)fitted / side);
@@ -165,8 +166,8 @@ static inline void rv1106_row_of_grey(rv1106_block *block, const uint8_t *line, 
         row[i] = rv1106_between(&block->taps[i], line[block->taps[i].first], line[block->taps[i].second]);
 }
 
-/* Y of pixel x lies at `luma`[x * step]; U and V of pixels x and x + 1, x even, at `chroma`[x * step + u] and [... + v].
- * Where whole pixels are taken, as at a third of the size, or both are of one pair, less is to do. */
+/* Y of pixel x lies at `luma`[x * step]; U and V of pixels x and x + 1, x even, at `chroma`[x * step + u] and
+ * [x * step + v]. Where whole pixels are taken, as at a third of the size, or both are of one pair, less is to do. */
 static inline void rv1106_row_of_yuv(rv1106_block *block, const uint8_t *luma, const uint8_t *chroma, int step, int u,
                                      int v, int16_t *row)
 {
@@ -213,8 +214,10 @@ static inline int rv1106_hold(rv1106_block *block, const rv1106_image *image, in
     return place;
 }
 
-/* Write the `count` pixels of a fitted row, `depth` values each in the order red, green, blue, as the model wants them. */
-static inline void rv1106_write_row(const rv1106_input *input, const uint8_t *values, int count, int depth, uint8_t *out)
+/* Write the `count` pixels of a fitted row, `depth` values each in the order red, green, blue, as the model wants
+ * them. */
+static inline void rv1106_write_row(const rv1106_input *input, const uint8_t *values, int count, int depth,
+                                    uint8_t *out)
 {
     const int green = depth / 2, blue = depth - 1;
     int i;
@@ -243,7 +246,8 @@ static inline void rv1106_write_block(const rv1106_input *input, const rv1106_im
         const int16_t *second = first; /* of no weight where a row is taken as it is */
         if (tap.weights[1]) second = block->rows[rv1106_hold(block, image, tap.second, tap.first)];
         for (i = 0; i < block->count * block->depth; i++)
-            values[i] = (uint8_t)((((first[i] * tap.weights[0]) >> 16) + ((second[i] * tap.weights[1]) >> 16) + 2) >> 2);
+            values[i] =
+                (uint8_t)((((first[i] * tap.weights[0]) >> 16) + ((second[i] * tap.weights[1]) >> 16) + 2) >> 2);
         rv1106_write_row(input, values, block->count, block->depth, origin + (size_t)y * input->stride);
     }
 }

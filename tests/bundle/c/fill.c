@@ -1,5 +1,5 @@
-/* fill FORMAT WIDTH HEIGHT MODEL_WIDTH MODEL_HEIGHT [ROUNDS] < IMAGE > INPUT: letterbox.h on one image without gaps between
- * its rows; with ROUNDS that many times, and nothing is written (to count instructions). */
+/* fill FORMAT WIDTH HEIGHT MODEL_WIDTH MODEL_HEIGHT [ROUNDS] < IMAGE > INPUT: letterbox.h on one image without gaps
+ * between its rows; with ROUNDS that many times, and nothing is written (to count instructions). */
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -1,5 +1,5 @@
-/* Throws random images, inputs and fits at letterbox.h: ./letterbox_fuzz IMAGES SEED. Built with sanitizers by the tests.
- * Every buffer is exactly as long as it must be, so one byte read or written beyond it ends the program. */
+/* Throws random images, inputs and fits at letterbox.h: ./letterbox_fuzz IMAGES SEED. Built with sanitizers by the
+ * tests. Every buffer is exactly as long as it must be, so one byte read or written beyond it ends the program. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
