@@ -51,6 +51,7 @@ class Task:
     coco_iou_type: what faster-coco-eval calls that overlap; None where it has none, and mAP rests on `overlap`
     draw: (Matplotlib axis, instances, class names, colour of a class by its number) draws them over an image
     contract_lines: (outputs) → how predictions become detections, one sentence per step, for who decodes without us
+    objects: what its mAP is of, in words, as a report says them
     share_inside: (n instances, m crowds) → how much of each instance lies in each crowd, as `overlap`
     coco_fields: (instances, image size) → of each, what COCO's annotation has besides box, area and class
     instances: as OutputSpec.instances, with the output's specification first: what raw outputs detect
@@ -67,6 +68,7 @@ class Task:
     coco_iou_type: str | None
     draw: Callable[..., None]
     contract_lines: Callable[[OutputSpec], list[str]]
+    objects: str = "boxes"
     share_inside: Callable[[Instances, Instances], np.ndarray] = share_inside
     coco_fields: Callable[[Instances, tuple[int, int]], list[dict]] = no_coco_fields
     instances: Callable[..., Instances] = OutputSpec.instances

@@ -2,6 +2,7 @@
 
 from lib import tasks
 from lib.tasks.obb.contract import contract_lines
+from lib.tasks.obb.decoding import instances, predict
 from lib.tasks.obb.drawing import draw
 from lib.tasks.obb.labels import check_label, read_label
 from lib.tasks.obb.overlap import overlap, share_inside
@@ -17,6 +18,9 @@ tasks.register(
         coco_iou_type=None,  # it has none for rotated boxes
         draw=draw,
         contract_lines=contract_lines,
+        objects="rotated boxes",
         share_inside=share_inside,
+        instances=instances,
+        predict=predict,
     )
 )
