@@ -10,6 +10,7 @@ from lib.data.dataset import CheckedLabel
 from lib.data.split import EVALUATION, read_split
 from lib.detector.instances import Instances
 from lib.detector.output_spec import OutputSpec
+from lib.tasks.bundle_part import BundlePart
 
 
 def no_coco_fields(instances: Instances, size: tuple[int, int]) -> list[dict]:
@@ -32,6 +33,7 @@ class Task:
     contract_lines: (outputs) → how predictions become detections, one sentence per step, for who decodes without us
     coco_fields: (instances, image size) → of each, what COCO's annotation has besides box, area and class
     instances: as OutputSpec.instances, with the output's specification first: what raw outputs detect
+    bundle: what it adds to a deploy bundle besides boxes; None where that is nothing
     """
 
     name: str
@@ -44,6 +46,7 @@ class Task:
     contract_lines: Callable[[OutputSpec], list[str]]
     coco_fields: Callable[[Instances, tuple[int, int]], list[dict]] = no_coco_fields
     instances: Callable[..., Instances] = OutputSpec.instances
+    bundle: BundlePart | None = None
 
     def ground_truth(self, dataset: Path, image: str, size: tuple[int, int], classes: int) -> Instances:
         """The labelled instances of an image of a data set's folder, as `read_label` gives them."""
