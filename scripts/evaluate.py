@@ -38,6 +38,8 @@ def main(argv=None):
     detections = read_evaluated(args.detections)
     metrics, resampled = evaluate(detections, args.dataset, names, args.resamples, args.seed, args.baseline)
     summary = f"no mAP, {metrics.undecoded}" if metrics.undecoded else f"mAP50-95 {metrics.map50_95:.4f}"
+    if metrics.box_map50_95 is not None:
+        summary += f" ({metrics.task}), boxes {metrics.box_map50_95:.4f}"
     if isinstance(metrics, ComparedMetrics) and metrics.retention is not None:
         limits = f"{metrics.retention_low:.3f} to {metrics.retention_high:.3f}"
         summary += f", {metrics.retention:.3f} of FP32 ({limits})"

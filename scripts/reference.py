@@ -21,6 +21,7 @@ from lib.results.columns import (
     LAYER_COLUMNS,
     LIKENESS_COLUMNS,
     STUDY_COLUMNS,
+    TASK_COLUMNS,
 )
 from lib.step.errors import run_step
 from lib.step.files import write_text
@@ -30,6 +31,7 @@ CONFIG = ROOT / "config"
 TYPES = {"array": "list", "boolean": "`true`, `false`", "integer": "whole number", "string": "text"}
 TABLES = {
     "table.csv": COLUMNS,
+    "table.csv, behind the others of the tasks `segment`, `pose` and `obb`": TASK_COLUMNS,
     "table.csv, behind the others where a variant has the head `as_is`": LIKENESS_COLUMNS,
     "table.csv, behind the others after `snakemake board`": BOARD_COLUMNS,
     "layers/….csv": LAYER_COLUMNS,

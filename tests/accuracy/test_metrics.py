@@ -40,6 +40,14 @@ def test_what_is_none_is_told_by_file_and_key(tmp_path, change, fault):
     assert str(path) in str(error.value) and fault in str(error.value)
 
 
+def test_the_map_by_boxes_stands_beside_that_of_another_task(tmp_path):
+    assert Metrics(3, 0.25, 0.5, 0.125, None, {}).to_json() == dict(list(FILE.items())[:6]) | {"per_class": {}}
+    of_task = Metrics(3, 0.25, 0.5, 0.125, None, {}, task="segment", box_map50_95=0.5)
+    of_task.write(tmp_path / "m.json")
+    assert Metrics.read(tmp_path / "m.json") == of_task
+    assert of_task.to_json()["box_map50_95"] == 0.5
+
+
 def test_metrics_without_a_baseline_retain_nothing(tmp_path):
     path = tmp_path / "m.json"
     path.write_text(json.dumps(dict(list(FILE.items())[:6])))

@@ -97,6 +97,7 @@ def test_a_task_of_a_folder_of_its_own_goes_from_labels_to_map(discs, source, tm
     assert metrics.map50_95 == pytest.approx((7 + 3 * 51 / 101) / 10)
     assert metrics.map50_95_low < metrics.map50_95 < metrics.map50_95_high
     assert list(metrics.per_class) == ["disc"]
+    assert (metrics.task, metrics.box_map50_95) == ("discs", 0)
     names = [path.name for path in images[:2]]
     detection_grid(images[:2], {"FP32": detections.instances[:2]}, names, 0.25, discs.draw, tmp_path / "grid.png")
     assert cv2.imread(str(tmp_path / "grid.png")) is not None

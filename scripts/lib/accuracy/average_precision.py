@@ -13,6 +13,8 @@ from lib.accuracy.true_positives import MAX_DETECTIONS
 from lib.detector.instances import Instances
 from lib.tasks.task import Task
 
+BOXES = "bbox"  # what the library calls the IoU of boxes
+
 
 class AveragePrecision(NamedTuple):
     """mAP (0..1) over all classes that have a labelled object, and of each."""
@@ -45,12 +47,20 @@ def average_precision(truth: list[Instances], detections: DetectionSet, names: l
     )
 
 
+def box_map(truth: list[Instances], detections: DetectionSet, names: list[str]) -> float | None:
+    """mAP50-95 (0..1) of the same by the IoU of their boxes; None where that is the overlap of their task."""
+    if tasks.get(detections.task).coco_iou_type == BOXES:
+        return None
+    return average_precision(truth, detections._replace(task=tasks.DEFAULT), names).map50_95
+
+
 class _ByOverlap(COCOeval_faster):
     """The library's evaluation with a task's own overlap in place of the IoU of boxes, and labels that do not count."""
 
     def __init__(self, task: Task, truth: list[Instances], detections: list[Instances], *references):
-        super().__init__(*references, iouType="bbox")
-        self._overlap, self._truth, self._detections = with_crowds(task.overlap), truth, detections
+        super().__init__(*references, iouType=BOXES)
+        self._overlap = with_crowds(task.overlap, task.share_inside)
+        self._truth, self._detections = truth, detections
 
     def computeIoU(self, imgId: int, catId: int):
         """Overlaps [detections, labels] of one image and class; detections best first, as the library takes them."""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lib import tasks
-from lib.accuracy.average_precision import average_precision
+from lib.accuracy.average_precision import average_precision, box_map
 from lib.accuracy.bootstrap import draw, interval, resampled_map
 from lib.accuracy.detection_set import DetectionSet, read_arrays, write_arrays
 from lib.accuracy.ignored import counted
@@ -70,10 +70,20 @@ def measure(
     if not any(len(counted(labels)) for labels in truth):
         raise UserError(f"the {len(truth)} images to evaluate on have no box at all, so mAP has no meaning")
     precision = average_precision(truth, detections, names)
-    matches = true_positives(truth, detections.instances, len(names), tasks.get(detections.task).overlap)
+    task = tasks.get(detections.task)
+    matches = true_positives(truth, detections.instances, len(names), task.overlap, task.share_inside)
     resampled = resampled_map(matches, draw(len(truth), resamples, seed))
     low, high = map(_number, interval(resampled))
-    metrics = Metrics(len(truth), precision.map50_95, precision.map50, low, high, precision.per_class)
+    metrics = Metrics(
+        len(truth),
+        precision.map50_95,
+        precision.map50,
+        low,
+        high,
+        precision.per_class,
+        task=None if task.name == tasks.DEFAULT else task.name,
+        box_map50_95=box_map(truth, detections, names),
+    )
     return metrics, ResampledMap(detections.images, seed, precision.map50_95, resampled)
 
 

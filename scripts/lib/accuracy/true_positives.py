@@ -12,6 +12,7 @@ import numpy as np
 
 from lib.accuracy.ignored import Overlap, is_ignored, with_crowds
 from lib.detector.instances import Instances
+from lib.tasks.crowds import share_inside
 
 MAX_DETECTIONS = 100  # per image; COCO's own limit for its headline figure
 OVERLAP_THRESHOLDS = np.linspace(0.5, 0.95, 10)
@@ -28,10 +29,13 @@ class ClassMatches(NamedTuple):
 
 
 def true_positives(
-    truth: list[Instances], detections: list[Instances], classes: int, overlap: Overlap
+    truth: list[Instances], detections: list[Instances], classes: int, overlap: Overlap, inside: Overlap = share_inside
 ) -> list[ClassMatches]:
-    """The matches of each class that has a label, from the labels and the detections, best first, of each image."""
-    overlap = with_crowds(overlap)
+    """The matches of each class that has a label, from the labels and the detections, best first, of each image.
+
+    `inside` takes the place of `overlap` where a label is a crowd.
+    """
+    overlap = with_crowds(overlap, inside)
     labels = np.zeros((classes, len(truth)), int)
     for image, objects in enumerate(truth):
         np.add.at(labels[:, image], objects.classes[~is_ignored(objects)], 1)

@@ -59,8 +59,11 @@ def write_stream(images: list[Path], given: InputSpec, target: Path) -> dict[str
     return sizes
 
 
-def read_lines(output: bytes, spec: OutputSpec) -> ProgramOutput:
-    """The lines of the program, up to the first that is no result; `spec` describes the model's outputs."""
+def read_lines(output: bytes, spec: OutputSpec | None = None) -> ProgramOutput:
+    """The lines of the program, up to the first that is no result.
+
+    `spec` describes the model's outputs; without it there are boxes alone.
+    """
     runtime, results, run_us, images = None, [], [], None
     for line in output.split(b"\n"):
         if not line:
@@ -80,7 +83,7 @@ def read_lines(output: bytes, spec: OutputSpec) -> ProgramOutput:
     return ProgramOutput(runtime, results, run_us, images, "")
 
 
-def to_line(result: ImageResult, task: str) -> str:
+def to_line(result: ImageResult, task: str = tasks.DEFAULT) -> str:
     """A result as the program's line, with its numbers as they were."""
     detections, part = result.detections, tasks.get(task).bundle
     added = [[list(map(float, values))] for values in part.numbers(detections)] if part else [[]] * len(detections)
@@ -91,8 +94,8 @@ def to_line(result: ImageResult, task: str) -> str:
     return json.dumps(result._asdict() | {"detections": rows})
 
 
-def _image_result(value: dict, spec: OutputSpec) -> ImageResult:
-    part, rows = tasks.get(spec.task).bundle, value["detections"]
+def _image_result(value: dict, spec: OutputSpec | None) -> ImageResult:
+    part, rows = tasks.get(spec.task).bundle if spec else None, value["detections"]
     added = [row[6] for row in rows] if part else []
     table = np.array([row[:6] for row in rows] if part else rows, np.float64).reshape(-1, 6)
     if not (np.isfinite(table).all() and all(np.isfinite(numbers).all() for numbers in added)):

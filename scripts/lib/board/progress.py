@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from lib import tasks
 from lib.board.lines import ImageResult, read_lines, to_line
 from lib.detector.output_spec import OutputSpec
 
@@ -11,11 +12,12 @@ class Progress:
     """The results of one bundle so far, in a file of the folder `folder`, as the program prints them.
 
     They count only for the same `key`, which stands in the file's first line: another model or another image is another
-    run. A line that was cut is dropped. `spec` describes the model's outputs.
+    run. A line that was cut is dropped. `spec` describes the model's outputs; without it
+    there are boxes alone.
     """
 
-    def __init__(self, folder: Path, key: str, spec: OutputSpec):
-        self.path, self._task = folder / "found.jsonl", spec.task
+    def __init__(self, folder: Path, key: str, spec: OutputSpec | None = None):
+        self.path, self._task = folder / "found.jsonl", spec.task if spec else tasks.DEFAULT
         self.results: dict[str, ImageResult] = {}
         lines = self.path.read_bytes().split(b"\n") if self.path.is_file() else []
         if lines and lines[0] == _head(key):

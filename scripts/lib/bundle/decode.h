@@ -567,11 +567,17 @@ static inline float rv1106_to_image(float position, int border, double scale, in
     return (float)(moved > 0 ? (moved < side ? moved : side) : 0);
 }
 
+/* The scale of y. */
+static inline double rv1106_scale_y(const rv1106_letterbox *fit)
+{
+    return fit->scale_y > 0 ? fit->scale_y : fit->scale;
+}
+
 /* From x, y of a corner, width and height in input pixels, which the four numbers of a box hold, to its corners in pixels
  * of the image. */
 static inline void rv1106_place_box(rv1106_detection *detection, const rv1106_letterbox *fit)
 {
-    const double down = fit->scale_y > 0 ? fit->scale_y : fit->scale;
+    const double down = rv1106_scale_y(fit);
     const float x2 = detection->x1 + detection->x2, y2 = detection->y1 + detection->y2;
     detection->x1 = rv1106_to_image(detection->x1, fit->left, fit->scale, fit->width);
     detection->y1 = rv1106_to_image(detection->y1, fit->top, down, fit->height);

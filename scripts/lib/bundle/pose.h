@@ -56,12 +56,11 @@ static inline rv1106_keypoint rv1106_keypoint_of(const rv1106_model *model, cons
     const int stride = model->levels[source->level].stride;
     const int x = rv1106_stored(map, buffers[first], 2 * number, source->cell);
     const int y = rv1106_stored(map, buffers[first], 2 * number + 1, source->cell);
-    const double down = fit->scale_y > 0 ? fit->scale_y : fit->scale;
     rv1106_keypoint point;
     point.x = rv1106_to_image(rv1106_pose_position(map, x, source->cell % map->width, stride), fit->left, fit->scale,
                               fit->width);
-    point.y = rv1106_to_image(rv1106_pose_position(map, y, source->cell / map->width, stride), fit->top, down,
-                              fit->height);
+    point.y = rv1106_to_image(rv1106_pose_position(map, y, source->cell / map->width, stride), fit->top,
+                              rv1106_scale_y(fit), fit->height);
     point.visibility = 1;
     if (second < model->output_count)
         point.visibility = rv1106_real(visible, rv1106_stored(visible, buffers[second], number, source->cell));

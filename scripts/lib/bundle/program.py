@@ -43,8 +43,10 @@ def build(folder: Path, cc: list[str], program: Path) -> None:
         raise UserError(f"'{shlex.join(cc)}' made no program of main.c, so it is no C compiler")
 
 
-def run(program: Path, folder: Path, *thresholds: float, spec: OutputSpec, emulator: tuple[str, ...] = ()) -> Instances:
-    """What the program finds in the outputs in `folder`, which `spec` describes.
+def run(
+    program: Path, folder: Path, *thresholds: float, spec: OutputSpec | None = None, emulator: tuple[str, ...] = ()
+) -> Instances:
+    """What the program finds in the outputs in `folder`, which `spec` describes; without it, boxes alone.
 
     Raises UserError when it fails or does not end.
     """
@@ -78,8 +80,8 @@ def write_detections(detections: Instances, names: Sequence[str], spec: OutputSp
     )
 
 
-def read_detections(text: str, spec: OutputSpec) -> Instances:
-    """The detections that lines of main.c tell. Raises UserError for a line that is none."""
+def read_detections(text: str, spec: OutputSpec | None = None) -> Instances:
+    """The detections that lines of main.c tell; boxes alone without `spec`. Raises UserError where one is none."""
     part, lines = _part(spec), text.splitlines()
     try:
         # The seventh word, a class name, may hold blanks.
@@ -92,5 +94,5 @@ def read_detections(text: str, spec: OutputSpec) -> Instances:
         raise UserError(f"no list of detections: {error}") from None
 
 
-def _part(spec: OutputSpec) -> BundlePart | None:
-    return tasks.get(spec.task).bundle
+def _part(spec: OutputSpec | None) -> BundlePart | None:
+    return tasks.get(spec.task).bundle if spec else None

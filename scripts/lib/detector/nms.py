@@ -17,7 +17,11 @@ def detect(
     predictions: np.ndarray, fit: Letterbox, confidence: float = CONFIDENCE, iou: float | None = IOU, most: int = MOST
 ) -> Instances:
     """Detections from predictions [N, 4+C] (cx, cy, w, h in input pixels; scores 0..1): those that `keep` keeps."""
-    rows, classes = keep(predictions, confidence, iou, most)
+    return in_image(predictions, *keep(predictions, confidence, iou, most), fit)
+
+
+def in_image(predictions: np.ndarray, rows: np.ndarray, classes: np.ndarray, fit: Letterbox) -> Instances:
+    """The detections that `keep` gives by their rows and classes, in pixels of the image."""
     boxes = fit.to_image(np.concatenate(_corners(predictions[rows]), axis=1))
     return Instances(boxes.astype(np.float32), predictions[rows, 4 + classes], classes)
 

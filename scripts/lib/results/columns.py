@@ -217,6 +217,32 @@ COLUMNS = (
     Column("ms_high", "Time ms, high", "upper limit of that estimate", 1, lambda row: row.costs.ms_high),
 )
 
+# Behind these, in a run whose task is another one than boxes.
+TASK_COLUMNS = (
+    _text(
+        "task",
+        "Task",
+        "what belongs to an object besides its box; all mAP but the next two are by its overlap: of masks, keypoints "
+        "(OKS) or rotated boxes",
+        lambda row: row.exported.task,
+        note="Of the tasks `segment`, `pose` and `obb`; no column where a run detects boxes.",
+    ),
+    Column(
+        "box_map50_95_fp32",
+        "Box mAP50-95 FP32",
+        "as mAP50-95 FP32, by the IoU of the boxes",
+        MAP_DIGITS,
+        lambda row: row.exported.box_map50_95,
+    ),
+    Column(
+        "box_map50_95_int8",
+        "Box mAP50-95 INT8",
+        "as mAP50-95 INT8, by the IoU of the boxes",
+        MAP_DIGITS,
+        lambda row: row.int8.box_map50_95,
+    ),
+)
+
 # Behind these, where nothing decodes the outputs of at least one variant (head `as_is`): in place of a mAP.
 LIKENESS_COLUMNS = (
     Column(
@@ -270,12 +296,12 @@ BOARD_COLUMNS = (
     ),
 )
 
-# The order in which the report shows the columns of the two lists above; those that are not named here come last.
+# The order in which the report shows the columns of the lists above; those that are not named here come last.
 REPORT_ORDER = (
     "model", "imgsz", "head", "algorithm", "max_images", "map50_95_int8", "map50_95_fp32", "retention",
-    "retention_low", "retention_high", "output_cosine", "output_snr_db", "verdict", "npu_mcycles", "ms_low",
-    "ms_high", "map50_95_board", "ms_board", "board", "verdict_was", "map50_int8", "map50_fp32",
-    "map50_95_adapted", "internal_kb", "weight_kb", "rknn_mb", "cpu_ops",
+    "retention_low", "retention_high", "task", "box_map50_95_int8", "box_map50_95_fp32", "output_cosine",
+    "output_snr_db", "verdict", "npu_mcycles", "ms_low", "ms_high", "map50_95_board", "ms_board", "board",
+    "verdict_was", "map50_int8", "map50_fp32", "map50_95_adapted", "internal_kb", "weight_kb", "rknn_mb", "cpu_ops",
 )  # fmt: skip
 
 # layers/….csv: a row is a layer, as lib.npu.layer_errors reads it. The digits are the toolkit's own.

@@ -4,24 +4,26 @@ from pathlib import Path
 
 import pandas as pd
 
-from lib.results.columns import BOARD_COLUMNS, COLUMNS, LIKENESS_COLUMNS
+from lib.results.columns import BOARD_COLUMNS, COLUMNS, LIKENESS_COLUMNS, TASK_COLUMNS
 from lib.results.rounding import MAP_DIGITS
 from lib.results.sweep import Variant
 from lib.results.variant_results import VariantResults
 from lib.step.errors import UserError
 
-BY_NAME = {column.name: column for column in (*COLUMNS, *LIKENESS_COLUMNS, *BOARD_COLUMNS)}
+BY_NAME = {column.name: column for column in (*COLUMNS, *TASK_COLUMNS, *LIKENESS_COLUMNS, *BOARD_COLUMNS)}
 TEXTS = [name for name, column in BY_NAME.items() if column.is_text]
 
 
 def read_table(run: Path, chosen: list[Variant]) -> pd.DataFrame:
     """The table of `chosen` variants from the files of a run's folder.
 
-    The columns are COLUMNS. Behind these stand LIKENESS_COLUMNS where nothing decodes one of the models at least, and
-    BOARD_COLUMNS where a board ran one.
+    The columns are COLUMNS. Behind these stand TASK_COLUMNS where the task is another one than boxes, LIKENESS_COLUMNS
+    where nothing decodes one of the models at least, and BOARD_COLUMNS where a board ran one.
     """
     rows = [VariantResults(run, variant) for variant in chosen]
     columns = COLUMNS
+    if any(row.exported.task for row in rows):
+        columns += TASK_COLUMNS
     if any(row.int8.undecoded for row in rows):
         columns += LIKENESS_COLUMNS
     if any(row.board for row in rows):

@@ -11,6 +11,7 @@ from lib.data.split import EVALUATION, read_split
 from lib.detector.instances import Instances
 from lib.detector.output_spec import OutputSpec
 from lib.tasks.bundle_part import BundlePart
+from lib.tasks.crowds import share_inside
 
 
 def no_coco_fields(instances: Instances, size: tuple[int, int]) -> list[dict]:
@@ -31,6 +32,7 @@ class Task:
     coco_iou_type: what faster-coco-eval calls that overlap; None where it has none, and mAP rests on `overlap`
     draw: (Matplotlib axis, instances, class names, colour of a class by its number) draws them over an image
     contract_lines: (outputs) → how predictions become detections, one sentence per step, for who decodes without us
+    share_inside: (n instances, m crowds) → how much of each instance lies in each crowd, as `overlap`
     coco_fields: (instances, image size) → of each, what COCO's annotation has besides box, area and class
     instances: as OutputSpec.instances, with the output's specification first: what raw outputs detect
     bundle: what it adds to a deploy bundle besides boxes; None where that is nothing
@@ -44,6 +46,7 @@ class Task:
     coco_iou_type: str | None
     draw: Callable[..., None]
     contract_lines: Callable[[OutputSpec], list[str]]
+    share_inside: Callable[[Instances, Instances], np.ndarray] = share_inside
     coco_fields: Callable[[Instances, tuple[int, int]], list[dict]] = no_coco_fields
     instances: Callable[..., Instances] = OutputSpec.instances
     bundle: BundlePart | None = None

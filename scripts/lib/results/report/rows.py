@@ -11,12 +11,12 @@ from lib.results.rounding import MAP_DIGITS
 from lib.results.table import BY_NAME
 
 # These stand above the table when all variants share them.
-SHARED = ("model", "algorithm")
+SHARED = ("model", "task", "algorithm")
 
 
 def shared(table: pd.DataFrame) -> dict[str, str]:
     """What all rows have in common, by its column's heading: said once, above the table."""
-    return {BY_NAME[name].label: table[name].iloc[0] for name in SHARED if table[name].nunique() == 1}
+    return {BY_NAME[name].label: table[name].iloc[0] for name in SHARED if name in table and table[name].nunique() == 1}
 
 
 def shown_columns(table: pd.DataFrame) -> list[Column]:
