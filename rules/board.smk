@@ -45,7 +45,8 @@ rule board:
         "Run the bundles on the board"
     shell:
         "python {input.step[0]:q} --run {params.run:q} --part {params.part} --names {input.names:q}"
-        " --resamples {params.resamples} --seed {params.seed} {params.board:q} --log {log.run:q}"
+        " --resamples {params.resamples} --seed {params.seed} --oks-sigmas {params.oks_sigmas:q}"
+        " {params.board:q} --log {log.run:q}"
         " && python {input.collect[0]:q} --run {params.run:q} --model {params.model:q} --imgsz {params.imgsz:q}"
         " --head {params.head} --algorithm {params.algorithm} --max-images {params.max_images} --log {log.collect:q}"
         " && python {input.make_report[0]:q} --run {params.run:q} --config {params.config:q}"

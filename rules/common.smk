@@ -43,7 +43,12 @@ from lib.data.config_files import (
 )
 from lib.data.preview import looked_at
 from lib.npu.boards import with_board
-from lib.results.config_problems import export_problems, names_problems, problems
+from lib.results.config_problems import (
+    checkpoint_problems,
+    export_problems,
+    names_problems,
+    problems,
+)
 from lib.step.errors import UserError
 from lib.step.step_sources import step_sources
 from lib.step.workflow import checked_config, in_both, options, refuse, sole_run
@@ -88,7 +93,7 @@ try:
     # For the report: the paths in it mean the same in another folder.
     CONFIG_AS_GIVEN = json.dumps(config, sort_keys=True)
     config = with_files_found(config, HOME)
-    refuse(export_problems(config))
+    refuse(export_problems(config) + checkpoint_problems(config))
     NAMES, DATASET_FILES = looked_at(config)
     refuse(names_problems(config, NAMES))
 except UserError as error:
@@ -166,5 +171,6 @@ DETECTION = {
 EVALUATION = {
     "resamples": config["evaluation"]["resamples"],
     "seed": config["evaluation"]["seed"],
+    "oks_sigmas": config["evaluation"]["oks_sigmas"],
     "folder": lambda w, input: str(Path(input.labels).parent),
 }

@@ -75,6 +75,7 @@ rule evaluate_exported:
     shell:
         "python {input.step[0]:q} --detections {input.detections:q} --dataset {params.folder:q}"
         " --names {input.names:q} --resamples {params.resamples} --seed {params.seed}"
+        " --oks-sigmas {params.oks_sigmas:q}"
         " --metrics {output.metrics:q} --resampled {output.resampled:q} --log {log:q}"
 
 
@@ -103,6 +104,7 @@ rule evaluate_adapted:
     shell:
         "python {input.step[0]:q} --detections {input.detections:q} --dataset {params.folder:q}"
         " --names {input.names:q} --resamples {params.resamples} --seed {params.seed}"
+        " --oks-sigmas {params.oks_sigmas:q}"
         " --metrics {output.metrics:q} --log {log:q}"
 
 
@@ -133,5 +135,5 @@ rule evaluate_int8:
     shell:
         "python {input.step[0]:q} --detections {input.detections:q} --baseline {input.baseline:q}"
         " --dataset {params.folder:q} --names {input.names:q}"
-        " --resamples {params.resamples} --seed {params.seed}"
+        " --resamples {params.resamples} --seed {params.seed} --oks-sigmas {params.oks_sigmas:q}"
         " --metrics {output.metrics:q} --resampled {output.resampled:q} --log {log:q}"

@@ -77,12 +77,13 @@ rule fetch_dataset:
             if has_parts(config["dataset"])
             else []
         ),
+        task=config["task"],
         files=DATASET_FILES,  # not in the command: a folder in the place of a zip has no time of its own
         folder=lambda w, output: str(Path(output.images).parent),
     message:
         "Fetch the data set"
     shell:
-        "python {input.step[0]:q} {params.dataset:q} {params.drawn:q}"
+        "python {input.step[0]:q} {params.dataset:q} {params.drawn:q} --task {params.task}"
         " --threads {threads} --output {params.folder:q} --log {log:q}"
 
 

@@ -13,9 +13,10 @@ sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so 
 
 from pathlib import Path
 
-from lib.accuracy.evaluation import evaluate, write_resampled
+from lib.accuracy.evaluation import compared, evaluate, read_resampled, write_resampled
 from lib.accuracy.metrics import ComparedMetrics
 from lib.accuracy.undecoded_set import read_evaluated
+from lib.data.keypoints import add_sigmas_option, keypoint_sigmas
 from lib.data.names import read_names
 from lib.step.arguments import MOST_RESAMPLES, StepParser, at_least
 from lib.step.console import say
@@ -31,12 +32,16 @@ def main(argv=None):
     parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one per line")
     parser.add_argument("--resamples", required=True, type=at_least(1, MOST_RESAMPLES), metavar="N")
     parser.add_argument("--seed", required=True, type=at_least(0), help="of the resamples")
+    add_sigmas_option(parser)
     parser.add_output("--metrics", required=True, metavar="FILE.json")
     parser.add_output("--resampled", metavar="FILE.npz")
     args = parser.parse_args(argv)
     names = read_names(args.names)
     detections = read_evaluated(args.detections)
-    metrics, resampled = evaluate(detections, args.dataset, names, args.resamples, args.seed, args.baseline)
+    sigmas = keypoint_sigmas(args.oks_sigmas, "--oks-sigmas (evaluation.oks_sigmas)")
+    metrics, resampled = evaluate(detections, args.dataset, names, args.resamples, args.seed, sigmas)
+    if args.baseline:
+        metrics = compared(metrics, resampled, read_resampled(args.baseline))
     summary = f"no mAP, {metrics.undecoded}" if metrics.undecoded else f"mAP50-95 {metrics.map50_95:.4f}"
     if metrics.box_map50_95 is not None:
         summary += f" ({metrics.task}), boxes {metrics.box_map50_95:.4f}"

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import onnx
 
+from lib import tasks
 from lib.data.imgsz import any_imgsz_argument
 from lib.data.weights_folder import (
     CFG,
@@ -30,10 +31,11 @@ from lib.data.weights_folder import (
 )
 from lib.graph.anchor_option import with_anchors
 from lib.graph.darknet.convert import convert
-from lib.graph.export import AS_TRAINED, END2END, export
+from lib.graph.export import AS_TRAINED, END2END, demand_task, export
 from lib.graph.input_convention import settle_input_form
 from lib.graph.onnx_file import load, metadata, save
 from lib.graph.onnx_source import of_size
+from lib.graph.output_spec import form_or_reason
 from lib.graph.surgery.fixed_size import demand_strides, fix_size
 from lib.graph.surgery.prepare.behind_input import prepare
 from lib.step.arguments import EXPORTED_OPSETS, StepParser, at_least
@@ -54,6 +56,7 @@ def main(argv=None):
     parser.add_argument("--opset", required=True, type=at_least(*EXPORTED_OPSETS))
     parser.add_argument("--end2end", choices=END2END, default=AS_TRAINED,
                         help="the one-to-one head, without NMS (default: where the checkpoint has one)")  # fmt: skip
+    parser.add_argument("--task", choices=tasks.names(), help="what the model must be for (default: any)")
     parser.add_output("--output", required=True, metavar="FILE.onnx")
     args = parser.parse_args(argv)
     weights = require(args.weights, "weights")
@@ -68,6 +71,8 @@ def main(argv=None):
             say(f"prepared {note}")
         form, origin = settle_input_form(model, given, exported)
         say(f"input {args.imgsz}: {form} ({origin})")
+        if outputs := form_or_reason(model)[0]:
+            demand_task(outputs.spec.task, args.task, weights)
     elif weights.is_dir() and has_cfg(weights):
         cfg, numbers, names = (inside(weights, weights.name, suffix) for suffix in (CFG, WEIGHTS, NAMES))
         model = convert(cfg, numbers, names if names.exists() else None, args.imgsz, args.opset)
@@ -88,7 +93,7 @@ def from_checkpoint(weights: Path, args) -> onnx.ModelProto:
     """What Ultralytics exports, without PASSING_METADATA."""
     demand_strides(args.imgsz)
     with tempfile.TemporaryDirectory() as scratch:
-        model = load(export(weights, args.imgsz, args.opset, Path(scratch), args.end2end))
+        model = load(export(weights, args.imgsz, args.opset, Path(scratch), args.end2end, args.task))
     kept = {key: value for key, value in metadata(model).items() if key not in PASSING_METADATA}
     onnx.helper.set_model_props(model, kept)
     return model

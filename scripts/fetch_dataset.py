@@ -38,6 +38,7 @@ def main(argv=None):
     parser.add_argument("--name", default="data set", help="what messages call it")
     parser.add_argument("--names", nargs="+", help="class names, or a file with one per line")
     parser.add_argument("--task", choices=tasks.names(), default=tasks.DEFAULT, help="what the labels are for")
+    parser.add_argument("--kpt_shape", nargs="+", type=int, metavar="N", help="keypoints, and values of each (2 or 3)")
     parser.add_argument("--part", choices=EVALUATED, default="val", help="the part to keep (default: %(default)s)")
     parser.add_argument(
         "--calibration", type=at_least(0), default=0, metavar="N", help="images of train to keep (default: %(default)s)"

@@ -15,13 +15,14 @@ from pathlib import Path
 from statistics import median
 
 from lib.accuracy.detection_set import read_detections, write_detections
-from lib.accuracy.evaluation import evaluate
+from lib.accuracy.evaluation import compared, evaluate, read_resampled
 from lib.accuracy.inference import evaluation_images
 from lib.board.program import Refused
 from lib.board.run import BoardRun, Settings, run_bundle
 from lib.board.summary import detection_set, ran_well, refused
 from lib.board.transport import TRANSPORTS
 from lib.bundle.contract import CONTRACT, Contract
+from lib.data.keypoints import add_sigmas_option, keypoint_sigmas
 from lib.data.names import read_names
 from lib.data.split import PARTS
 from lib.npu.build import Build
@@ -65,6 +66,7 @@ def parse(argv):
     parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one per line")
     parser.add_argument("--resamples", type=at_least(1, MOST_RESAMPLES), default=1000, metavar="N")
     parser.add_argument("--seed", type=at_least(0), default=0, help="of the resamples")
+    add_sigmas_option(parser)
     parser.add_argument("--transport", choices=TRANSPORTS, default="ssh")
     parser.add_argument("--host", default="", help="as for ssh; with adb a serial number, if there are several boards")
     parser.add_argument("--options", default="", metavar="WORDS", help="for ssh or adb: --options='-p 2222'")
@@ -95,7 +97,9 @@ def run_one(args, settings: Settings, bundle: Path, contract: Contract, folder: 
         return
     detections = detection_set(run)
     baseline = run_files.exported_resampled(args.run, variant)
-    metrics, _ = evaluate(detections, args.run / "dataset", names, args.resamples, args.seed, baseline)
+    sigmas = keypoint_sigmas(args.oks_sigmas, "--oks-sigmas (evaluation.oks_sigmas)")
+    metrics, resampled = evaluate(detections, args.run / "dataset", names, args.resamples, args.seed, sigmas)
+    metrics = compared(metrics, resampled, read_resampled(baseline))
     line = measured(args.run, variant, run, settings)
     summary = ran_well(run, simulated, metrics, contract.verdict, line, build)
     write_detections(folder / "detections.npz", detections)

@@ -7,9 +7,9 @@ import zipfile
 import pytest
 from conftest import ROOT
 
-from lib.graph.checkpoint_names import checkpoint_names
+from lib.graph.checkpoint_names import checkpoint_facts, checkpoint_names
 from lib.graph.class_names import demand_same_order
-from lib.results.config_problems import names_problems
+from lib.results.config_problems import checkpoint_problems, names_problems
 from lib.step.errors import UserError
 
 PARTS = ["bolt", "nut", "washer", "gear"]
@@ -17,6 +17,13 @@ PARTS = ["bolt", "nut", "washer", "gear"]
 
 def test_the_names_of_a_checkpoint_are_read():
     assert checkpoint_names(ROOT / "example/parts4.pt") == PARTS
+
+
+def test_the_task_and_the_keypoints_of_a_checkpoint_are_read(assets):
+    expected = {"yolov8n": ("detect", None), "yolov8n-seg": ("segment", None), "yolov8n-pose": ("pose", [17, 3]),
+                "yolo26n-pose": ("pose", [17, 3])}  # fmt: skip
+    facts = {name: checkpoint_facts(assets / f"{name}.pt") for name in expected}
+    assert {name: (of_model.task, of_model.kpt_shape) for name, of_model in facts.items()} == expected
 
 
 class Evil:
@@ -57,6 +64,14 @@ def test_names_under_other_numbers_are_told_with_both_lists(ours, told):
     text = str(error.value)
     assert f"the model:    {', '.join(PARTS)}\n" in text and f"the data set: {', '.join(ours)}\n" in text
     assert "evaluation.class_order: other" in text
+
+
+def test_a_local_checkpoint_of_another_task_is_told_before_anything_runs():
+    models = {"p": {"weights": [str(ROOT / "example/parts4.pt")]}}
+    config = {"task": "pose", "sweep": {"model": ["p"]}, "models": models}
+    [line] = checkpoint_problems(config)
+    assert line.startswith("models.p is a checkpoint for the task 'detect', and task is pose; set task")
+    assert checkpoint_problems(config | {"task": "detect"}) == []
 
 
 def test_a_local_checkpoint_is_compared_before_anything_runs():

@@ -73,14 +73,11 @@ def exported(tmp_path):
     count = SIZE.area // STRIDE**2
     flat = [
         graph.add("Reshape", [name, np.array([1, channels, count])], f"{name}/flat")
-        for name, channels in ((box, 4), (scores, len(NAMES)))
+        for name, channels in ((box, 4), (scores, len(NAMES)), (weight, 1))
     ]
     sides = np.array([*SIZE, *SIZE], np.float32).reshape(1, 4, 1)
-    graph.add("Concat", [graph.add("Mul", [flat[0], sides], "pixels"), flat[1]], "output0", axis=1)
-    graph.model.graph.output.extend(
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-        for name, shape in (("output0", (1, 7, count)), (weight, (1, 1, SIZE.height // STRIDE, SIZE.width // STRIDE)))
-    )
+    graph.add("Concat", [graph.add("Mul", [flat[0], sides], "pixels"), *flat[1:]], "output0", axis=1)
+    graph.set_outputs({"output0": (1, 4 + len(NAMES) + 1, count)})
     save(graph.model, tmp_path / "exported.onnx")
     return tmp_path / "exported.onnx"
 
@@ -135,7 +132,7 @@ def test_inspect_tells_what_a_new_family_takes(fractions, exported, capsys):
     inspect_onnx.main([str(exported)])
     lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
     assert lines["family"] == "fractions" and lines["split"] == "fractions_split"
-    assert "weights have no place" in lines["single"]
+    assert "a model for 'weighed' has no head 'single'" in lines["single"]
 
 
 def test_wrong_pass_of_a_new_family_is_caught(fractions, exported, pool, tmp_path, monkeypatch):
@@ -152,7 +149,7 @@ def test_wrong_pass_of_a_new_family_is_caught(fractions, exported, pool, tmp_pat
 
 
 def test_without_its_registration_the_graph_is_refused(exported, pool, tmp_path):
-    with pytest.raises(UserError, match="2 outputs"):
+    with pytest.raises(UserError, match="the boxes come neither from a DFL nor from distances"):
         run(graph_surgery, onnx=exported, head=SPLIT, images=pool, output=tmp_path / "o.onnx", proof=tmp_path / "p")
 
 

@@ -336,11 +336,6 @@ def test_boxes_as_corners_are_refused(exported, head):
     ("architecture", "sentence"),
     [
         ("yolov8n-cls", "as classifiers have"),
-        ("yolov8n-seg", "2 outputs .*as segmenters have"),
-        ("yolov8n-pose", "Concat of 3 .*as pose and oriented-box models have"),
-        ("yolo26n-seg", "2 outputs .*as segmenters have"),
-        ("yolo26n-pose", "as pose and oriented-box models have"),
-        ("yolo26n-obb", "as pose and oriented-box models have"),
         ("yolo26n-cls", "as classifiers have"),
     ],
 )

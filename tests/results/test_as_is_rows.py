@@ -80,7 +80,7 @@ def test_metrics_hold_the_likeness_and_no_map(tmp_path):
     assert (metrics.images, metrics.map50_95, metrics.per_class, metrics.outputs) == (2, None, {}, OUTPUTS)
     assert np.isnan(resampled.resampled).all() and len(resampled.resampled) == 7
     write_resampled(tmp_path / "exported.npz", resampled)
-    beside, _ = evaluate(UNDECODED, tmp_path, [], 7, 0, tmp_path / "exported.npz")
+    beside = compared(metrics, resampled, read_resampled(tmp_path / "exported.npz"))
     beside.write(tmp_path / "metrics.json")
     assert ComparedMetrics.read(tmp_path / "metrics.json") == beside
     assert (beside.retention, beside.undecoded) == (None, UNDECODED.why)

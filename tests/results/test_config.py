@@ -75,6 +75,15 @@ def test_the_schema_allows_the_heads_and_algorithms_that_there_are():
             "verdict.clock_mhz is 'rv9999', neither a number of MHz nor one of rv1103, rv1106",
         ),
         ("verdict.clock_mhz", 0, "verdict.clock_mhz is 0; at least 1 is needed"),
+        ("task", "poses", "task is 'poses', not one of detect, pose, segment, obb (did you mean pose?)"),
+        ("dataset.kpt_shape", [17, 3], "dataset.kpt_shape is for the task pose, and task is detect; leave the key out"),
+        ("dataset.kpt_shape", [17, 4], "dataset.kpt_shape is [17, 4], not the number of keypoints of an object and"),
+        ("dataset.kpt_shape", [17, 3, 2], "dataset.kpt_shape is [17, 3, 2], not the number of keypoints"),
+        ("dataset.kpt_shape", 17, "dataset.kpt_shape is 17; a list is expected"),
+        ("evaluation.oks_sigmas", [0.1, 0.2], "evaluation.oks_sigmas is for the task pose, and task is detect"),
+        ("evaluation.oks_sigmas", [0.1, 0], "evaluation.oks_sigmas is '0.1 0', neither coco nor a positive number"),
+        ("evaluation.oks_sigmas", "coc", "evaluation.oks_sigmas is 'coc', neither coco nor a positive number"),
+        ("evaluation.oks_sigmas", [], "evaluation.oks_sigmas is empty; at least one entry is needed"),
         ("board.transport", "usb", "board.transport is 'usb', not one of ssh, adb"),
         ("board.hots", "x", "board.hots is not a known key (did you mean host?)"),
         ("verdict.cma_mb", 0, "verdict.cma_mb is 0; at least 1 is needed"),
@@ -95,6 +104,30 @@ def test_problem_is_one_sentence_that_names_the_key(path, value, expected):
     assert len(found) == 1
     assert expected in found[0]
     assert "\n" not in found[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, []),
+        ({"task": "segment"}, []),
+        ({"task": "obb", "sweep.head": ["single", "split"]}, ["sweep.head: single holds boxes alone, and task is obb"]),
+        ({"dataset.kpt_shape": [4, 2], "evaluation.oks_sigmas": "0.1 .2 0.3 0.4"}, []),
+        ({"dataset.kpt_shape": [4, 2], "evaluation.oks_sigmas": [0.1]}, ["evaluation.oks_sigmas has 1 numbers for 4"]),
+        ({"task": "obb", "dataset.kpt_shape": [4, 2]}, ["dataset.kpt_shape is for the task pose, and task is obb"]),
+        ({"dataset": {"voc": "VOC"}}, ["dataset.voc holds boxes alone, and task is pose"]),
+        ({"models.yolov8n": {"cfg": ["a.cfg"], "weights": ["a.weights"]}}, ["models.yolov8n.cfg is of a model"]),
+        ({"models.yolov8n": {"onnx": ["a.onnx"], "anchors": "yolov5"}}, ["models.yolov8n.anchors is of a model with"]),
+    ],
+)  # fmt: skip
+def test_what_a_task_cannot_have_is_one_sentence(changes, expected):
+    config = copy.deepcopy(DEFAULT)
+    config["task"], config["sweep"]["head"] = "pose", ["split"]
+    for path, value in changes.items():
+        block, _, key = path.rpartition(".")
+        (config[block] if block else config)[key] = value
+    lines = problems(config, SCHEMA)
+    assert len(lines) == len(expected) and all(map(str.startswith, lines, expected)), lines
 
 
 def test_darknet_model_may_lack_a_checksum():

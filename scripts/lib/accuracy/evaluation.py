@@ -1,5 +1,6 @@
 """Accuracy of detections against labels, with its uncertainty."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ from lib.accuracy.metrics import ComparedMetrics, Metrics
 from lib.accuracy.true_positives import true_positives
 from lib.accuracy.undecoded_set import UndecodedSet
 from lib.data.manifest import check_manifest
-from lib.detector.instances import Instances
+from lib.detector.instances import SIGMAS, Instances
 from lib.step.errors import UserError
 from lib.step.files import require
 
@@ -34,24 +35,36 @@ def evaluate(
     names: list[str],
     resamples: int,
     seed: int,
-    baseline: Path | None = None,
+    sigmas: tuple[float, ...] | None = None,
 ) -> tuple[Metrics, ResampledMap]:
-    """`measure` with the labels of a data set's folder; with `baseline`, FP32's file, compared to that.
+    """`measure` with the labels of a data set's folder.
+
+    sigmas: how far off each keypoint of a label may be; None for what COCO takes.
 
     Where nothing decodes the model there is no mAP (NaN in each resample), and labels are not looked at. Raises
-    UserError as `measure` and `compared` do, and when labels are missing or damaged.
+    UserError as `measure` does, and when labels are missing or damaged.
     """
     if isinstance(detections, UndecodedSet):
-        metrics, resampled = _without_map(detections, resamples, seed)
-    else:
-        check_manifest(require(dataset / "labels", "folder"))
-        task = tasks.get(detections.task)
-        sized = zip(detections.images, detections.sizes)
-        truth = [task.ground_truth(dataset, image, size, len(names)) for image, size in sized]
-        metrics, resampled = measure(truth, detections, names, resamples, seed)
-    if baseline:
-        metrics = compared(metrics, resampled, read_resampled(baseline))
-    return metrics, resampled
+        return _without_map(detections, resamples, seed)
+    check_manifest(require(dataset / "labels", "folder"))
+    task = tasks.get(detections.task)
+    sized = zip(detections.images, detections.sizes)
+    truth = [task.ground_truth(dataset, image, size, len(names)) for image, size in sized]
+    truth = [with_sigmas(labels, sigmas) for labels in truth] if sigmas else truth
+    return measure(truth, detections, names, resamples, seed)
+
+
+def with_sigmas(labels: Instances, sigmas: tuple[float, ...]) -> Instances:
+    """Labels whose keypoints may be so far off, one sigma per keypoint. Raises UserError where they are not as many."""
+    keypoints = labels.extras.get("keypoints")
+    if keypoints is None or not len(labels):
+        return labels
+    if keypoints.shape[1] != len(sigmas):
+        raise UserError(
+            f"evaluation.oks_sigmas has {len(sigmas)} numbers, the labels have {keypoints.shape[1]} keypoints; give "
+            "one number per keypoint"
+        )
+    return replace(labels, extras=labels.extras | {SIGMAS: np.tile(np.array(sigmas), (len(labels), 1))})
 
 
 def _without_map(undecoded: UndecodedSet, resamples: int, seed: int) -> tuple[Metrics, ResampledMap]:

@@ -1,9 +1,10 @@
 """The output heads, and the predictions of those that hold them joined: boxes in input pixels, scores in 0..1.
 
-Shapes are [batch, channel, height, width]; C classes, N predictions, which the model's family counts and orders.
+Shapes are [batch, channel, height, width]; C classes, N predictions, which the model's family counts and orders; E
+numbers of the task's for each, none for detection.
 
-  exported  [1, 4+C, N]       cx, cy, w, h in input pixels; scores after sigmoid
-  selected  [1, K, 6]         x1, y1, x2, y2 in input pixels, score, class: the K best predictions of a one-to-one head
+  exported  [1, 4+C+E, N]     cx, cy, w, h in input pixels; scores after sigmoid; what the task adds, decoded
+  selected  [1, K, 6+E]       x1, y1, x2, y2 in input pixels, score, class: the K best predictions of a one-to-one head
   single    [1, 4+C, N, 1]    cx, cy, w, h divided by width and height, limited to 0..1; scores after sigmoid
   split     the family's maps, lib.detector.families, with scores after sigmoid
   as_is     whatever the graph gives; nothing here decodes it
@@ -20,32 +21,41 @@ from lib.step.errors import UserError
 EXPORTED, SELECTED, SINGLE, SPLIT, AS_IS = "exported", "selected", "single", "split", "as_is"
 # The heads of a detector: their outputs become detections, so that they have a mAP, a decoder in C and a bundle.
 HEADS = (SINGLE, SPLIT)
+# The one task that `single` has room for; the others' keypoints, coefficients and angles need maps of their own.
+TASK_OF_SINGLE = "detect"
 # All that surgery gives a graph. In place of detections the others have the likeness of their outputs to FP32.
 ALL_HEADS = (*HEADS, AS_IS)
 BOX = 4  # quantities of a box
 
 
-def decode_joined(outputs: list[np.ndarray], head: str, imgsz: ImageSize, points: int, classes: int) -> np.ndarray:
-    """Predictions float32 [points, 4+C] of the head `exported` or `single`. Raises UserError for other shapes."""
-    shapes, expected = [output.shape for output in outputs], (1, BOX + classes, points)
+def decode_joined(
+    outputs: list[np.ndarray], head: str, imgsz: ImageSize, points: int, classes: int, columns: int = 0
+) -> np.ndarray:
+    """Predictions float32 [points, 4+C] of the head `exported` or `single`, which may have `columns` of a task besides.
+
+    Raises UserError for other shapes.
+    """
+    shapes, expected = [output.shape for output in outputs], (1, BOX + classes + columns, points)
     expected += (1,) if head == SINGLE else ()
     if shapes != [expected]:
         raise UserError(f"outputs {shapes} are not the '{head}' head of {imgsz}: one {expected} is expected")
-    predictions = outputs[0].reshape(-1, points).T.astype(np.float32)
+    predictions = outputs[0].reshape(-1, points)[: BOX + classes].T.astype(np.float32)
     if head == SINGLE:
         predictions[:, :BOX] *= np.array([*imgsz, *imgsz], np.float32)
     return predictions
 
 
-def decode_selected(outputs: list[np.ndarray], classes: int) -> np.ndarray:
+def decode_selected(outputs: list[np.ndarray], classes: int, columns: int = 0) -> np.ndarray:
     """K predictions float32 [K, 4+C] with one score each: those of the other classes are 0.
 
-    Raises UserError for other shapes, or a class that is none of `classes`.
+    Each may have `columns` of a task besides. Raises UserError for other shapes, or a class that is none of `classes`.
     """
     shapes = [output.shape for output in outputs]
-    if len(shapes) != 1 or len(shapes[0]) != 3 or shapes[0][0] != 1 or shapes[0][2] != BOX + 2:
-        raise UserError(f"outputs {shapes} are not those of an end-to-end head: one [1, K, 6] is expected")
-    low, high, score, chosen = np.split(outputs[0][0].astype(np.float32), (2, 4, 5), axis=1)
+    if len(shapes) != 1 or len(shapes[0]) != 3 or shapes[0][0] != 1 or shapes[0][2] != BOX + 2 + columns:
+        raise UserError(
+            f"outputs {shapes} are not those of an end-to-end head: one [1, K, {BOX + 2 + columns}] is expected"
+        )
+    low, high, score, chosen = np.split(outputs[0][0, :, : BOX + 2].astype(np.float32), (2, 4, 5), axis=1)
     chosen = chosen[:, 0].astype(int)
     if chosen.min() < 0 or chosen.max() >= classes:
         raise UserError(f"the end-to-end head gives class {chosen.max()}, the model has {classes} classes")

@@ -8,6 +8,8 @@ import numpy as np
 IGNORED = "ignored"
 IGNORED_DIFFICULT = 1  # Pascal VOC: a detection that overlaps it as it would have to, to find it
 IGNORED_CROWD = 2  # COCO: a detection that lies so far inside it
+# The extra of labels with keypoints, float64 [n, K]: how far off each keypoint may be (OKS); without it COCO's own.
+SIGMAS = "sigmas"
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,11 @@ def detect(
     predictions: np.ndarray, fit: Letterbox, confidence: float = CONFIDENCE, iou: float | None = IOU, most: int = MOST
 ) -> Instances:
     """Detections from predictions [N, 4+C] (cx, cy, w, h in input pixels; scores 0..1): those that `keep` keeps."""
-    return in_image(predictions, *keep(predictions, confidence, iou, most), fit)
+    return to_instances(predictions, *keep(predictions, confidence, iou, most), fit)
 
 
-def in_image(predictions: np.ndarray, rows: np.ndarray, classes: np.ndarray, fit: Letterbox) -> Instances:
-    """The detections that `keep` gives by their rows and classes, in pixels of the image."""
+def to_instances(predictions: np.ndarray, rows: np.ndarray, classes: np.ndarray, fit: Letterbox) -> Instances:
+    """The predictions [N, 4+C] that `keep` keeps as detections in pixels of the image, without what a task adds."""
     boxes = fit.to_image(np.concatenate(_corners(predictions[rows]), axis=1))
     return Instances(boxes.astype(np.float32), predictions[rows, 4 + classes], classes)
 
@@ -31,20 +31,27 @@ def keep(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Which predictions [N, 4+C] are detections, and of which class, best first: two of int [n], n up to `most`.
 
-    What a task adds to a prediction follows by these rows. An anchor point gives one candidate for each class above
-    `confidence`; of the candidates the MOST_CANDIDATES best count. Within a class, a box that overlaps a better one by
-    more than `iou` is dropped. Without `iou`, as for an end-to-end model, none is dropped.
-    INT8 scores have few levels, so the order is settled: by score, then by anchor point, then by class.
+    What a task adds to a prediction follows by these rows. Of the `candidates`, a box that overlaps a better one of its
+    class by more than `iou` is dropped. Without `iou`, as for an end-to-end model, none is dropped.
     """
-    rows, classes = np.nonzero(predictions[:, 4:] > confidence)
-    best = np.argsort(-predictions[rows, 4 + classes], kind="stable")[:MOST_CANDIDATES]
-    rows, classes = rows[best], classes[best]
+    rows, classes = candidates(predictions, confidence)
     if iou is not None:
         low, _ = _corners(predictions[rows])
         boxes = np.concatenate([low, predictions[rows, 2:4]], axis=1)
         kept = _nms(boxes, predictions[rows, 4 + classes], classes, iou)
         rows, classes = rows[kept], classes[kept]
     return rows[:most], classes[:most]
+
+
+def candidates(predictions: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
+    """Which predictions [N, 4+C] count before NMS, and as which class, best first: two of int [n].
+
+    An anchor point gives one candidate for each class above `confidence`; the MOST_CANDIDATES best count.
+    INT8 scores have few levels, so the order is settled: by score, then by anchor point, then by class.
+    """
+    rows, classes = np.nonzero(predictions[:, 4:] > confidence)
+    best = np.argsort(-predictions[rows, 4 + classes], kind="stable")[:MOST_CANDIDATES]
+    return rows[best], classes[best]
 
 
 def _corners(predictions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

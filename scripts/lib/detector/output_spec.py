@@ -8,7 +8,7 @@ import numpy as np
 from lib.data.imgsz import ImageSize
 from lib.data.letterbox import Letterbox
 from lib.detector.families import Family, OutputMap
-from lib.detector.head import EXPORTED, SELECTED, SINGLE, SPLIT, decode_joined, decode_selected
+from lib.detector.head import BOX, EXPORTED, SELECTED, SINGLE, SPLIT, decode_joined, decode_selected
 from lib.detector.instances import Instances
 from lib.detector.nms import CONFIDENCE, IOU, MOST, detect
 from lib.step.errors import UserError
@@ -23,7 +23,8 @@ class OutputSpec(JsonRecord):
 
     head: whose shapes the outputs have (lib.detector.head). family: how maps become boxes and scores. task: what
     belongs to an instance besides. end2end: the predictions come from a one-to-one head and need no NMS. extras: the
-    task's own maps, behind the outputs that the family decodes.
+    task's own maps of the head `split`, role by role, behind those of the family. A role that every stride has a map of
+    tells of each prediction; a map beside these, shared by all predictions, stands last.
     """
 
     imgsz: ImageSize
@@ -44,22 +45,59 @@ class OutputSpec(JsonRecord):
         """The outputs of the head `split`, in their order."""
         return (*self.family.maps(self.classes), *self.extras)
 
+    @property
+    def shared_maps(self) -> tuple[OutputMap, ...]:
+        """Those of `extras` that all predictions share."""
+        strides = self.family.strides
+        return tuple(
+            output
+            for output in self.extras
+            if {other.stride for other in self.extras if other.role == output.role} != set(strides)
+        )
+
+    @property
+    def columns(self) -> int:
+        """E, how many numbers of the task's the head `exported` has behind the scores of a prediction."""
+        of_cells = sum(output.channels for output in self.extras if output not in self.shared_maps)
+        return of_cells // len(self.family.strides)
+
     def predictions(self, raw: list[np.ndarray]) -> np.ndarray:
         """Predictions float32 [N, 4+C] of one image: cx, cy, w, h in input pixels, then class scores.
 
         raw: the model's outputs in their order. Raises UserError when their shapes are not the head's.
         """
-        of_family = raw[: len(raw) - len(self.extras)]
-        if self.head == SELECTED:
-            return decode_selected(of_family, self.classes)
         if self.head == SPLIT:
             self._require_maps(raw)
-            predictions = self.family.decode_maps(of_family, self.imgsz)
+            predictions = self.family.decode_maps(raw[: len(raw) - len(self.extras)], self.imgsz)
         else:
+            self._require_shared(raw)
+            if self.head == SELECTED:
+                return decode_selected(raw[:1], self.classes, self.columns)
             points = self.family.points(self.imgsz)
-            predictions = decode_joined(of_family, self.head, self.imgsz, points, self.classes)
+            predictions = decode_joined(raw[:1], self.head, self.imgsz, points, self.classes, self.columns)
         # The head `single` is limited in the model.
         return predictions if self.head == SINGLE else self.family.limited(predictions, self.imgsz)
+
+    def joined_columns(self, raw: list[np.ndarray]) -> np.ndarray:
+        """What the heads `exported` and `selected` have of the task behind the scores, float32 [N, E]."""
+        if self.head == SELECTED:
+            return raw[0][0, :, BOX + 2 :].astype(np.float32)
+        return raw[0].reshape(-1, raw[0].shape[2])[BOX + self.classes :].T.astype(np.float32)
+
+    def cell_values(self, raw: list[np.ndarray], role: str) -> np.ndarray:
+        """What the maps of a task's `role` hold for each prediction, float32 [N, channels], of the head `split`.
+
+        Raises KeyError where the model has no such maps.
+        """
+        maps = dict(zip(self.maps(), raw, strict=True))
+        of_role = [values for output, values in maps.items() if output.role == role]
+        if not of_role:
+            raise KeyError(role)
+        return np.concatenate([values.reshape(values.shape[1], -1).T for values in of_role]).astype(np.float32)
+
+    def shared(self, raw: list[np.ndarray]) -> tuple[np.ndarray, ...]:
+        """The raw outputs that all predictions share, of any head."""
+        return tuple(raw[len(raw) - len(self.shared_maps) :])
 
     def instances(
         self,
@@ -80,6 +118,15 @@ class OutputSpec(JsonRecord):
     def from_metadata(cls, metadata: dict[str, str]) -> "OutputSpec | None":
         """The spec that an ONNX's metadata holds, or None. Raises UserError when it is damaged."""
         return from_metadata(cls, metadata, METADATA_KEY)
+
+    def _require_shared(self, raw: list[np.ndarray]) -> None:
+        """Of a head that joins predictions in one output: whether the others are the maps that all share."""
+        shapes, expected = (
+            [output.shape for output in raw[1:]],
+            [output.shape(self.imgsz) for output in self.shared_maps],
+        )
+        if shapes != expected:
+            raise UserError(f"outputs {shapes} behind the predictions are not those of '{self.task}': {expected}")
 
     def _require_maps(self, raw: list[np.ndarray]) -> None:
         shapes, expected = [output.shape for output in raw], [output.shape(self.imgsz) for output in self.maps()]

@@ -1,10 +1,11 @@
-"""The classes' names in a checkpoint, read without running anything that is in it."""
+"""The classes' names and the task in a checkpoint, read without running anything that is in it."""
 
 import io
 import pickle
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
+from typing import NamedTuple
 
 
 class _Anything:
@@ -39,8 +40,20 @@ class _Reader(pickle.Unpickler):
         return None
 
 
-def checkpoint_names(path: Path) -> list[str] | None:
-    """The names of the classes 0..n-1 in one of Ultralytics' checkpoints; None where the file holds none to be read."""
+class CheckpointFacts(NamedTuple):
+    """What one of Ultralytics' checkpoints says of its model.
+
+    names: of the classes 0..n-1. task: as Ultralytics calls it; None where it does not say. kpt_shape: keypoints of an
+    object and values of each, of a model for pose.
+    """
+
+    names: list[str]
+    task: str | None
+    kpt_shape: list[int] | None
+
+
+def checkpoint_facts(path: Path) -> CheckpointFacts | None:
+    """What one of Ultralytics' checkpoints says of its model; None where the file holds nothing to be read."""
     try:
         with zipfile.ZipFile(path) as archive:
             [member] = [name for name in archive.namelist() if name.endswith("data.pkl")]
@@ -48,6 +61,15 @@ def checkpoint_names(path: Path) -> list[str] | None:
         model = checkpoint.get("ema") or checkpoint["model"]
         names = model.state["names"]
         names = dict(enumerate(names)) if isinstance(names, list) else names
-        return [str(names[number]) for number in range(len(names))]
+        names = [str(names[number]) for number in range(len(names))]
+        # As the export's own reader looks for it; older ones kept it with the model alone.
+        task = (checkpoint.get("train_args") or {}).get("task") or model.state.get("task")
+        return CheckpointFacts(names, task, model.state.get("kpt_shape"))
     except Exception:  # a damaged pickle raises anything; whoever loads the checkpoint says what is wrong with it
         return None
+
+
+def checkpoint_names(path: Path) -> list[str] | None:
+    """The names of the classes in one of Ultralytics' checkpoints; None where the file holds none to be read."""
+    facts = checkpoint_facts(path)
+    return facts.names if facts else None

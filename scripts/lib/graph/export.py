@@ -7,6 +7,7 @@ import shutil
 import zipfile
 from pathlib import Path
 
+from lib import tasks
 from lib.data.imgsz import ImageSize
 from lib.step.errors import UserError
 
@@ -14,13 +15,15 @@ AS_TRAINED = "checkpoint"
 END2END = (AS_TRAINED, "true", "false")
 
 
-def export(weights: Path, size: ImageSize, opset: int, scratch: Path, end2end: str = AS_TRAINED) -> Path:
+def export(
+    weights: Path, size: ImageSize, opset: int, scratch: Path, end2end: str = AS_TRAINED, wanted: str | None = None
+) -> Path:
     """Let Ultralytics export a copy of `weights` inside `scratch`; returns the ONNX file there.
 
     end2end: "true" for the one-to-one head with the selection of its best predictions, [1, 300, 6]; "false" for all
     predictions of the one-to-many head, [1, 4+C, N]; AS_TRAINED for the first where the checkpoint has such a head.
-    Raises UserError when the checkpoint cannot be loaded, is no detector, or lacks the head that is asked for, and in a
-    light environment.
+    wanted: the task that the model must be for; any of lib.tasks without. Raises UserError when the checkpoint cannot
+    be loaded, is for another task, or lacks the head that is asked for, and in a light environment.
     """
     refuse_foreign(weights)
     _prepare_ultralytics(scratch)
@@ -29,12 +32,13 @@ def export(weights: Path, size: ImageSize, opset: int, scratch: Path, end2end: s
 
     copy = shutil.copyfile(weights, scratch / "model.pt")
     try:
-        model = YOLO(copy, task="detect")
+        model = YOLO(copy)
         task = model.task
     except Exception as error:
         raise UserError(f"{weights} is no Ultralytics checkpoint ({type(error).__name__}: {error})") from error
-    if task != "detect":
-        raise UserError(f"{weights} is a model for '{task}'; a detector is expected")
+    if task not in tasks.names():
+        raise UserError(f"{weights} is a model for '{task}'; one for {', '.join(tasks.names())} is expected")
+    demand_task(task, wanted, weights)
     head = model.model.model[-1]
     if not isinstance(head, Detect) or isinstance(head, WorldDetect):
         raise UserError(
@@ -50,6 +54,12 @@ def export(weights: Path, size: ImageSize, opset: int, scratch: Path, end2end: s
         nms=False if _is_end2end(weights, head, end2end) else None,
     )
     return Path(exported)
+
+
+def demand_task(task: str, wanted: str | None, path: Path) -> None:
+    """Raise UserError when the model of the file `path`, one for `task`, is not for the one that is wanted."""
+    if wanted not in (None, task):
+        raise UserError(f"{path} is a model for '{task}', and the task of this run is '{wanted}'; set task: {task}")
 
 
 def refuse_foreign(weights: Path) -> None:

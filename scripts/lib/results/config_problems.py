@@ -5,13 +5,16 @@ from pathlib import Path
 from lib.data.formats.source import first_few
 from lib.data.imgsz import STRIDE, parse_imgsz
 from lib.data.input_form import InputForm
+from lib.data.keypoints import keypoint_shape, keypoint_sigmas
 from lib.data.sources import DRAWN, is_url, missing_checksum
-from lib.detector.head import HEADS
-from lib.graph.checkpoint_names import checkpoint_names
+from lib.detector.head import HEADS, SINGLE, SPLIT, TASK_OF_SINGLE
+from lib.graph.checkpoint_names import CheckpointFacts, checkpoint_facts
 from lib.graph.class_names import demand_same_order
 from lib.npu.timing import CLOCKS, clock
 from lib.step.config import form_problems, nearest
 from lib.step.errors import UserError
+
+TASK_OF_KEYPOINTS = "pose"
 
 
 def problems(config: dict, schema: dict) -> list[str]:
@@ -42,11 +45,29 @@ def names_problems(config: dict, names: tuple[str, ...] | None) -> list[str]:
     return lines
 
 
+def checkpoint_problems(config: dict) -> list[str]:
+    """A sentence for each model of the sweep that is here and is for another task than the config's."""
+    lines = []
+    for model in config["sweep"]["model"]:
+        facts = _facts_of_model(config["models"][model])
+        if facts and facts.task not in (None, config["task"]):
+            lines.append(
+                f"models.{model} is a checkpoint for the task '{facts.task}', and task is {config['task']}; set task, "
+                "or name another checkpoint"
+            )
+    return lines
+
+
 def _names_of_model(model: dict) -> list[str] | None:
-    """The class names in a checkpoint, where the first source of it that can be used is on this machine."""
+    facts = _facts_of_model(model)
+    return facts.names if facts else None
+
+
+def _facts_of_model(model: dict) -> CheckpointFacts | None:
+    """What a checkpoint says, where the first source of it that can be used is on this machine."""
     sources = [source for source in model.get("weights", []) if "cfg" not in model]
     here = [source for source in sources if not is_url(source) and Path(source).expanduser().is_file()]
-    return checkpoint_names(Path(here[0]).expanduser()) if here else None
+    return checkpoint_facts(Path(here[0]).expanduser()) if here else None
 
 
 def _sizes_problem(config: dict, name: str) -> str | None:
@@ -83,6 +104,7 @@ def _relations(config: dict):
                 if spelling != str(size):
                     yield f"{key}.imgsz: write {spelling} for the square '{size}'"
     yield from _dataset_problems(config)
+    yield from _task_problems(config)
     if DRAWN in config["dataset"].get("archive", []) and not config["draw"]["images"]:
         yield f"dataset.archive names '{DRAWN}', the images that the run draws itself, and draw.images is 0"
     try:
@@ -113,6 +135,38 @@ def _dataset_problems(config: dict):
         yield "dataset.images belongs to dataset.coco or dataset.voc; alone it has no labels, which suffices for as_is"
     if "calibration" in dataset and config["evaluation"]["images"] == "all":
         yield "evaluation.images is all, and images of dataset.calibration are not evaluated on; set it to heldout"
+
+
+def _task_problems(config: dict):
+    task, dataset, sigmas = config["task"], config["dataset"], config["evaluation"]["oks_sigmas"]
+    shape = None
+    try:
+        if "kpt_shape" in dataset:
+            shape = keypoint_shape(dataset["kpt_shape"], "dataset.kpt_shape")
+        sigmas = keypoint_sigmas(sigmas, "evaluation.oks_sigmas")
+    except UserError as error:
+        yield str(error)
+        return
+    for key, given in (("dataset.kpt_shape", shape), ("evaluation.oks_sigmas", sigmas)):
+        if given and task != TASK_OF_KEYPOINTS:
+            yield f"{key} is for the task {TASK_OF_KEYPOINTS}, and task is {task}; leave the key out, or change task"
+    if shape and sigmas and shape.keypoints != len(sigmas):
+        yield (
+            f"evaluation.oks_sigmas has {len(sigmas)} numbers for {shape.keypoints} keypoints (dataset.kpt_shape); "
+            "give one per keypoint"
+        )
+    if task == TASK_OF_SINGLE:
+        return
+    if SINGLE in config["sweep"]["head"]:
+        yield f"sweep.head: {SINGLE} holds boxes alone, and task is {task}; set sweep: {{head: [{SPLIT}]}}"
+    if "voc" in dataset:
+        yield f"dataset.voc holds boxes alone, and task is {task}; give archive, yaml or coco"
+    for name in config["sweep"]["model"]:
+        yield from (
+            f"models.{name}.{key} is of a model with boxes alone, and task is {task}; leave the model out of the sweep"
+            for key in ("cfg", "anchors")
+            if key in config["models"].get(name, {})
+        )
 
 
 def _model_problems(name: str, model: dict):

@@ -3,15 +3,35 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from lib.data.dataset import CheckedLabel
 from lib.data.split import EVALUATION, read_split
+from lib.detector.head import SPLIT
 from lib.detector.instances import Instances
 from lib.detector.output_spec import OutputSpec
 from lib.tasks.bundle_part import BundlePart
 from lib.tasks.crowds import share_inside
+
+
+class Predicted(NamedTuple):
+    """What one image's raw outputs predict, in pixels of the input.
+
+    predictions: float32 [N, 4+C], cx, cy, w, h and class scores. columns: float32 [N, E], what the task adds to each,
+    as the head `exported` has it. shared: outputs that all predictions share.
+    """
+
+    predictions: np.ndarray
+    columns: np.ndarray
+    shared: tuple[np.ndarray, ...] = ()
+
+
+def boxes_alone(outputs: OutputSpec, raw: list[np.ndarray]) -> Predicted:
+    """Boxes and scores, nothing besides."""
+    predictions = outputs.predictions(raw)
+    return Predicted(predictions, np.zeros((len(predictions), 0), np.float32))
 
 
 def no_coco_fields(instances: Instances, size: tuple[int, int]) -> list[dict]:
@@ -32,9 +52,13 @@ class Task:
     coco_iou_type: what faster-coco-eval calls that overlap; None where it has none, and mAP rests on `overlap`
     draw: (Matplotlib axis, instances, class names, colour of a class by its number) draws them over an image
     contract_lines: (outputs) → how predictions become detections, one sentence per step, for who decodes without us
+    objects: what its mAP is of, in words, as a report says them
     share_inside: (n instances, m crowds) → how much of each instance lies in each crowd, as `overlap`
     coco_fields: (instances, image size) → of each, what COCO's annotation has besides box, area and class
     instances: as OutputSpec.instances, with the output's specification first: what raw outputs detect
+    predict: (outputs, raw outputs) → what they predict, before any threshold; for every head. The proof of graph
+        surgery compares it
+    heads: the heads that a model of the task can have
     bundle: what it adds to a deploy bundle besides boxes; None where that is nothing
     """
 
@@ -46,9 +70,12 @@ class Task:
     coco_iou_type: str | None
     draw: Callable[..., None]
     contract_lines: Callable[[OutputSpec], list[str]]
+    objects: str = "boxes"
     share_inside: Callable[[Instances, Instances], np.ndarray] = share_inside
     coco_fields: Callable[[Instances, tuple[int, int]], list[dict]] = no_coco_fields
     instances: Callable[..., Instances] = OutputSpec.instances
+    predict: Callable[[OutputSpec, list[np.ndarray]], Predicted] = boxes_alone
+    heads: tuple[str, ...] = (SPLIT,)
     bundle: BundlePart | None = None
 
     def ground_truth(self, dataset: Path, image: str, size: tuple[int, int], classes: int) -> Instances:

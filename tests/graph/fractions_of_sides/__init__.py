@@ -4,8 +4,8 @@ The family: a cell says cx, cy, w, h as fractions of the input's sides. The task
 two of them are the same by their weights. An exported graph of both, and what surgery makes of it:
 
 Conv ─ Sigmoid ─ box map    ─ Reshape ─ Mul ─┐                       box_S     [1, 4, H/S, W/S]
-Conv ─ Sigmoid ─ scores map ─ Reshape ───────┴ Concat ─ output   →   scores_S  [1, C, H/S, W/S]
-Conv ─ Sigmoid ─ weight map ─────────────────────────── output       weight_S  [1, 1, H/S, W/S]
+Conv ─ Sigmoid ─ scores map ─ Reshape ───────┼ Concat ─ output   →   scores_S  [1, C, H/S, W/S]
+Conv ─ Sigmoid ─ weight map ─ Reshape ───────┘                       weight_S  [1, 1, H/S, W/S]
 """
 
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ from lib.detector.output_spec import OutputSpec
 from lib.graph import families as graph_families
 from lib.graph.surgery.passes import Pass, always
 from lib.step.errors import UserError
-from lib.tasks.task import Task
+from lib.tasks.task import Predicted, Task
 
 
 @families.register
@@ -71,15 +71,15 @@ class Fractions(Family):
 
 def cut_at(graph):
     """Names of the box map, the map of scores and the map of weights."""
-    joined = graph.producer(graph.outputs[0])
-    scaled, scores = map(graph.producer, joined.input)
-    return graph.producer(scaled.input[0]).input[0], scores.input[0], graph.outputs[1]
+    scaled, scores, weight = map(graph.producer, graph.producer(graph.output).input)
+    return graph.producer(scaled.input[0]).input[0], scores.input[0], weight.input[0]
 
 
 def recognize(graph):
-    """By a Concat of a Mul and a Reshape beside a second output."""
+    """By a Concat of a Mul and two Reshapes."""
     joined = graph.producer(graph.outputs[0])
-    if len(graph.outputs) != 2 or [graph.producer(name).op_type for name in joined.input] != ["Mul", "Reshape"]:
+    makers = [graph.producer(name) for name in joined.input]
+    if [maker and maker.op_type for maker in makers] != ["Mul", "Reshape", "Reshape"]:
         return None
     box, scores, _ = map(graph.shape, cut_at(graph))
     stride = graph.imgsz.height // box[2]
@@ -119,11 +119,18 @@ def overlap(instances, others):
     return np.minimum(first, second) / np.maximum(first, second)
 
 
+def predict(outputs, raw):
+    """Boxes and scores as the family's, and each one's weight."""
+    weights = outputs.cell_values(raw, "weight") if outputs.head == SPLIT else outputs.joined_columns(raw)
+    return Predicted(outputs.predictions(raw), weights)
+
+
 def instances(outputs, raw, fit, confidence=0.001, iou=0.7, most=300):
     """Boxes as the detector's, and each one's weight."""
-    rows, _ = keep(outputs.predictions(raw), confidence, None, most)
+    predictions, weights, _ = predict(outputs, raw)
+    rows, _ = keep(predictions, confidence, None, most)
     detections = OutputSpec.instances(outputs, raw, fit, confidence, iou, most)
-    return replace(detections, extras={"weight": raw[-1].ravel()[rows]})
+    return replace(detections, extras={"weight": weights[rows, 0]})
 
 
 tasks.register(
@@ -137,5 +144,6 @@ tasks.register(
         draw=lambda *drawn: None,
         contract_lines=lambda outputs: ["weight of n = real[0, n]"],
         instances=instances,
+        predict=predict,
     )
 )

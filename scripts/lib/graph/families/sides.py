@@ -5,8 +5,9 @@ from lib.detector.families.distances import Distances
 from lib.detector.families.sides import SIDES, STRIDES
 from lib.detector.head import EXPORTED, SELECTED, SINGLE, SPLIT
 from lib.detector.output_spec import OutputSpec
+from lib.graph import tasks
 from lib.graph.surgery import came_split, side_outputs
-from lib.graph.surgery.detector import find_detector, has_relative_boxes, require_strides
+from lib.graph.surgery.detector import find_detector, has_relative_boxes, predictions_output, require_strides
 from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.output_form import OutputForm
 from lib.graph.surgery.passes import Pass, limit_boxes, one_sigmoid, single_output, split_again, split_outputs
@@ -30,13 +31,13 @@ def passes(form: OutputForm, head: str) -> tuple[Pass, ...]:
     if form.read:
         cut = (cut_maps(side_outputs.find_maps),)
     else:
-        cut = (split_again.PASS,) if form.names else (one_sigmoid.PASS, split_outputs.PASS)
+        cut = (split_again.PASS,) if form.spec.head == SPLIT else (one_sigmoid.PASS, split_outputs.PASS)
     return (*cut, single_output.PASS, limit_boxes.PASS) if head == SINGLE else cut
 
 
 def described(graph: Graph, form: OutputForm) -> dict[str, str]:
     """Head, family, classes and sigmoids."""
-    if form.names:
+    if form.spec.head == SPLIT:
         maps = ", ".join(f"{name} {list(graph.shape(name))}" for name in form.names)
         return {
             "head": f"split already: {maps}",
@@ -52,12 +53,20 @@ def described(graph: Graph, form: OutputForm) -> dict[str, str]:
     detector = find_detector(graph)
     head = "its best predictions, end-to-end (no NMS)" if detector.end2end else "boxes and scores in one output"
     relative = ", divided by width and height" if form.relative else ""
+    of_task = {"task": f"{form.spec.task}, {_extra_maps(form.spec)}"} if form.spec.extras else {}
     return {
         "head": f"{head}{', transposed' if form.transposed else ''}{relative}",
         "family": f"{form.spec.family.name}, box maps {[list(graph.shape(name)) for name in detector.box_maps]}",
         "classes": str(form.spec.classes),
         "sigmoid": f"{detector.sigmoids} on the class scores",
+        **of_task,
     }
+
+
+def _extra_maps(spec: OutputSpec) -> str:
+    """A task's own maps, by role and channels."""
+    channels = {output.role: output.channels for output in spec.extras}
+    return ", ".join(f"{role} {count} channels" for role, count in channels.items())
 
 
 def _came_split(graph: Graph) -> OutputForm:
@@ -80,9 +89,18 @@ def _exported(graph: Graph) -> OutputForm:
     if detector.end2end and not detector.sigmoids:
         raise UserError("the end-to-end head selects by logits, without a sigmoid; export the model anew")
     head = SELECTED if detector.end2end else EXPORTED
-    spec = OutputSpec(graph.imgsz, head, _family(detector.bins), detector.classes(graph), end2end=detector.end2end)
+    family = _family(detector.bins)
+    task, extras = tasks.recognize(graph, detector, family)
+    spec = OutputSpec(graph.imgsz, head, family, detector.classes(graph), task, detector.end2end, extras)
     relative = not detector.end2end and has_relative_boxes(graph, detector)
-    return OutputForm(spec, transposed=detector.transposed, sigmoid=detector.sigmoids == 1, relative=relative)
+    predictions = predictions_output(graph)
+    return OutputForm(
+        spec,
+        transposed=detector.transposed,
+        sigmoid=detector.sigmoids == 1,
+        relative=relative,
+        names=(predictions, detector.prototypes) if graph.outputs[0] != predictions else None,
+    )
 
 
 def _family(bins: int) -> Dfl | Distances:

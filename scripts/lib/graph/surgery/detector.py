@@ -10,6 +10,7 @@ from lib.detector.head import BOX
 from lib.graph.surgery.graph import Graph, attribute
 from lib.step.errors import UserError
 
+PROTOTYPE_STRIDES = (2, 4, 8)  # Ultralytics has them twice as fine as the finest stride
 EXPECTED = "a YOLO detector with one output [1, 4+classes, N] or [1, 300, 6] is expected"
 
 
@@ -20,25 +21,31 @@ class Detector:
     feature map ─ Conv ─ box map   ─ Reshape ─┐
                          (a stride each)      Concat ─ DFL? ─ … ─ boxes ───────┐
                   Conv ─ class map ─ Reshape ─┐                                Concat ─ Transpose? ─ output
-                         (a stride each)      Concat ─ Sigmoid? ─ scores ──────┘        └ TopK, Gather … ─ output
+                         (a stride each)      Concat ─ Sigmoid? ─ scores ──────┤        └ TopK, Gather … ─ output
+                  Conv ─ task's map ─ Reshape ─┐                               │
+                         (a stride each)      Concat ─ … ─ columns? ───────────┘
+    … ─ Conv ─ … ─ prototypes? [1, M, H/4, W/4] ─ output
 
-    The two Concats over strides may be one, with a Split behind it; centres and sizes may be joined with the scores
-    one by one. bins: R of a DFL (a Softmax over the bins of a side), 0 where the box map holds the sides'
-    distances. boxes: [1, 4, N], or its first part. scores: [1, C, N]. joined: their Concat, [1, 4+C, N]. box_maps:
+    The Concats over strides may be one, with a Split behind it; centres and sizes may be joined with the scores
+    one by one; and what a task adds may be joined with the two others joined before. bins: R of a DFL (a Softmax over
+    the bins of a side), 0 where the box map holds the sides' distances. boxes: [1, 4, N], or its first part. scores:
+    [1, C, N]. columns: what a task adds, [1, E, N], or None. joined: their Concat, [1, 4+C+E, N]. box_maps:
     [1, 4*R, H, W], or [1, 4, H, W], largest first. class_maps: [1, C, H, W] likewise, before any sigmoid. sigmoids:
-    how many the class scores pass. transposed: the output is [1, N, 4+C]. end2end: the output is [1, K, 6], the K
-    best predictions of a one-to-one head, which needs no NMS.
+    how many the class scores pass. transposed: the output is [1, N, 4+C+E]. end2end: the output is [1, K, 6+E], the K
+    best predictions of a one-to-one head, which needs no NMS. prototypes: the output that all masks are made of.
     """
 
     bins: int
     boxes: str
     scores: str
+    columns: str | None
     joined: str
     box_maps: tuple[str, ...]
     class_maps: tuple[str, ...]
     sigmoids: int
     transposed: bool
     end2end: bool
+    prototypes: str | None
 
     def classes(self, graph: Graph) -> int:
         """The number of classes."""
@@ -47,14 +54,16 @@ class Detector:
 
 def find_detector(graph: Graph) -> Detector:
     """The head of `graph`, found from its output backwards. Raises UserError saying what was expected and found."""
-    end2end = selects(graph)
-    joined, transposed = (_before_selection(graph), False) if end2end else _before_transpose(graph, graph.output)
+    end2end, output = selects(graph), predictions_output(graph)
+    joined, transposed = (_before_selection(graph, output), False) if end2end else _before_transpose(graph, output)
     node = graph.producer(joined)
-    parts = [] if node is None else _boxes_and_scores(graph, node)
+    parts = None if node is None else _joined_parts(graph, node)
     if not parts:
         maker = "an input" if node is None else f"{node.op_type} of {len(node.input)}"
-        raise UserError(f"the output is no Concat of boxes and scores but {maker}{_resembles(graph, node)}; {EXPECTED}")
-    *boxes, scores = parts
+        raise UserError(
+            f"the output is no Concat of boxes and scores but {maker}{_resembles(graph, node, output)}; {EXPECTED}"
+        )
+    boxes, scores, columns = parts
     if sum(graph.shape(part)[1] for part in boxes) != BOX:
         raise UserError(
             f"the first part of the output has shape {list(graph.shape(boxes[0]))}, not [1, 4, N]; {EXPECTED}"
@@ -71,12 +80,14 @@ def find_detector(graph: Graph) -> Detector:
         graph.shape(box_maps[0])[1] // len(SIDES) if softmax else 0,
         boxes[0],
         scores,
+        columns,
         joined,
         box_maps,
         _largest_first(graph, class_maps),
         passed.pop(),
         transposed,
         end2end,
+        next((name for name in graph.outputs if name != output), None),
     )
 
 
@@ -87,26 +98,41 @@ def require_strides(graph: Graph, maps) -> None:
         raise UserError(f"feature maps of {actual} cells at the outputs; strides {STRIDES} would give {expected}")
 
 
+def predictions_output(graph: Graph) -> str:
+    """The output that holds predictions: the only one, or the one beside prototypes. Raises UserError for others."""
+    shapes = {name: graph.shape(name) for name in graph.outputs}
+    if sorted(map(len, shapes.values())) != [3, 4]:
+        return graph.output
+    predictions, prototypes = sorted(shapes, key=lambda name: len(shapes[name]))
+    _, masks, height, width = shapes[prototypes]
+    stride = graph.imgsz.height // height if height else 0
+    is_map = stride in PROTOTYPE_STRIDES and cells(graph.imgsz, stride) == (height, width)
+    return predictions if is_map and 0 < masks < max(shapes[predictions][1:]) else graph.output
+
+
 def selects(graph: Graph) -> bool:
-    """Whether the output is the K best predictions, [1, K, 6], of an end-to-end head.
+    """Whether the output is the K best predictions, [1, K, 6+E], of an end-to-end head.
 
     Raises UserError for a graph with NMS in it, whose output looks the same.
     """
-    if len(graph.outputs) != 1 or len(graph.shape(graph.output)) != 3 or graph.shape(graph.output)[2] != BOX + 2:
+    if len(graph.outputs) > 2:
         return False
-    kinds = {node.op_type for node in graph.upwards([graph.output], lambda node: node.op_type == "Conv")}
+    output = graph.output if len(graph.outputs) == 1 else predictions_output(graph)
+    if len(graph.shape(output)) != 3 or graph.shape(output)[2] < BOX + 2:
+        return False
+    kinds = {node.op_type for node in graph.upwards([output], lambda node: node.op_type == "Conv")}
     if "NonMaxSuppression" in kinds:
         raise UserError("the model has NMS in it, which the NPU cannot run; export it without (nms=None)")
     return "TopK" in kinds
 
 
-def _before_selection(graph: Graph) -> str:
-    """What an end-to-end head selects from: its Concat [1, 4+C, N] of boxes and scores, or the output without one."""
-    for node in graph.upwards([graph.output], lambda node: node.op_type == "Conv"):
-        parts = _boxes_and_scores(graph, node)
-        if parts and graph.shape(parts[0])[1:2] == (BOX,):
+def _before_selection(graph: Graph, output: str) -> str:
+    """What an end-to-end head selects from: its Concat [1, 4+C+E, N] of boxes and scores, or the output without one."""
+    for node in graph.upwards([output], lambda node: node.op_type == "Conv"):
+        parts = _joined_parts(graph, node)
+        if parts and graph.shape(parts[0][0])[1:2] == (BOX,):
             return node.output[0]
-    return graph.output
+    return output
 
 
 def has_relative_boxes(graph: Graph, detector: Detector) -> bool:
@@ -120,13 +146,26 @@ def has_relative_boxes(graph: Graph, detector: Detector) -> bool:
     return False
 
 
-def _boxes_and_scores(graph: Graph, node: onnx.NodeProto) -> list[str]:
-    """What a Concat joins: boxes or their parts, and scores. Nothing where it is no such Concat."""
+def _joined_parts(graph: Graph, node: onnx.NodeProto) -> tuple[list[str], str, str | None] | None:
+    """What a Concat joins: boxes or their parts, scores, and what a task adds. None where it is no such Concat."""
+    parts = _flat_parts(graph, node)
+    channels = [graph.shape(part)[1:2] for part in parts]
+    boxes = 2 if channels[:2] == [(BOX // 2,)] * 2 else 1
+    if len(parts) - boxes not in (1, 2) or (len(parts) - boxes == 2 and boxes == 1 and channels[0] != (BOX,)):
+        return None
+    scores, *columns = parts[boxes:]
+    return parts[:boxes], scores, columns[0] if columns else None
+
+
+def _flat_parts(graph: Graph, node: onnx.NodeProto) -> list[str]:
+    """What a Concat of channels joins; in place of its first part, if that is boxes joined with scores, these two."""
     if node.op_type != "Concat" or _axis(graph, node) != 1:
         return []
-    parts = list(node.input)
-    apart = [graph.shape(part)[1:2] for part in parts[:-1]] == [(BOX // 2,)] * 2
-    return parts if len(parts) == 2 or apart else []
+    first, *others = node.input
+    inner = graph.producer(first)
+    if len(others) == 1 and inner is not None and graph.shape(first)[1:2] > (BOX,):
+        return [*(_flat_parts(graph, inner) or [first]), *others]
+    return [first, *others]
 
 
 def _before_transpose(graph: Graph, tensor: str) -> tuple[str, bool]:
@@ -142,13 +181,11 @@ def _axis(graph: Graph, node: onnx.NodeProto) -> int:
     return axis if axis >= 0 else axis + len(graph.shape(node.output[0]))
 
 
-def _resembles(graph: Graph, node: onnx.NodeProto | None) -> str:
+def _resembles(graph: Graph, node: onnx.NodeProto | None, output: str) -> str:
     """What kind of network such an output is known from, for a message."""
-    shape = graph.shape(graph.output)
+    shape = graph.shape(output)
     known = ""
-    if node is not None and node.op_type == "Concat" and graph.shape(node.input[0])[1:2] == (BOX,):
-        known = ", as pose and oriented-box models have"
-    elif len(shape) == 2:
+    if len(shape) == 2:
         known = ", as classifiers have"
     elif len(shape) == 3 and shape[1] > shape[2] > 5 and shape[1] % 3 == 0:  # three anchors a cell
         known = ", as YOLOv5 with anchors has"

@@ -64,20 +64,11 @@ class Graph:
         if len(self.outputs) != 1:
             shapes = [f"{name} {list(self.shape(name))}" for name in self.outputs]
             listed = ", ".join([*shapes[:_LISTED], *(["…"] if len(shapes) > _LISTED else [])])
-            known = ", as segmenters have" if self._has_prototypes() else ""
             raise UserError(
-                f"the model has {len(shapes)} outputs ({listed}){known}; no known family of detectors has these: "
+                f"the model has {len(shapes)} outputs ({listed}); no known family of detectors has these: "
                 "one output [1, 4+classes, N], or a box map and a class map for each stride, is expected"
             )
         return self.outputs[0]
-
-    def _has_prototypes(self) -> bool:
-        """Whether the outputs are predictions [1, 4+C+K, N] and masks to combine them with, [1, K, H/4, W/4]."""
-        shapes = sorted((self.shape(name) for name in self.outputs), key=len)
-        if [len(shape) for shape in shapes] != [3, 4]:
-            return False
-        (_, *predictions), (_, masks, height, width) = shapes
-        return min(predictions) > 4 and self.imgsz == (4 * width, 4 * height) and masks > 4
 
     def tidy(self) -> None:
         """Drop nodes and constants that lead to no output, then read producers, constants and shapes anew."""

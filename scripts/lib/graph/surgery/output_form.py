@@ -5,10 +5,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from lib import tasks
 from lib.data.input_form import InputForm
 from lib.detector.head import BOX, SPLIT
 from lib.detector.output_spec import OutputSpec
 from lib.graph.surgery.map_place import probabilities
+from lib.tasks.task import Predicted
 
 
 @dataclass(frozen=True)
@@ -40,20 +42,27 @@ class OutputForm:
         """The transforms undone: outputs as the spec says that they are."""
         if self.read:
             return [self.read(self.spec, raw).T[None]]
+        joined, *shared = raw
         if self.transposed:
-            raw = [output.transpose(0, 2, 1) for output in raw]
+            joined = joined.transpose(0, 2, 1)
         if self.relative:
             unit = np.array([*self.spec.imgsz, *self.spec.imgsz], np.float32)[:, None]
-            raw = [np.concatenate([output[:, :BOX] * unit, output[:, BOX:]], axis=1) for output in raw]
+            joined = np.concatenate([joined[:, :BOX] * unit, joined[:, BOX:]], axis=1)
+        raw = [joined, *shared]
         return raw if self.sigmoid else self._with_sigmoid(raw)
 
     def predictions(self, raw: list[np.ndarray]) -> np.ndarray:
         """Predictions float32 [N, 4+C], boxes in pixels, scores in 0..1."""
-        return self.spec.predictions(self.undone(raw))
+        return self.predicted(raw).predictions
+
+    def predicted(self, raw: list[np.ndarray]) -> Predicted:
+        """What the task predicts of raw outputs, boxes in pixels, scores in 0..1."""
+        return tasks.get(self.spec.task).predict(self.spec, self.undone(raw))
 
     def _with_sigmoid(self, raw: list[np.ndarray]) -> list[np.ndarray]:
         if self.spec.head == SPLIT:
             roles = (output.role for output in self.spec.maps())
             return [probabilities(values) if role == "scores" else values for role, values in zip(roles, raw)]
-        [joined] = raw
-        return [np.concatenate([joined[:, :BOX], probabilities(joined[:, BOX:])], axis=1)]
+        joined, *shared = raw
+        boxes, scores, columns = np.split(joined, (BOX, BOX + self.spec.classes), axis=1)
+        return [np.concatenate([boxes, probabilities(scores), columns], axis=1), *shared]

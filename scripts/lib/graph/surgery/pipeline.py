@@ -5,6 +5,7 @@ import re
 import numpy as np
 import onnx
 
+from lib import tasks
 from lib.detector.head import EXPORTED, HEADS, SELECTED
 from lib.detector.output_spec import OutputSpec
 from lib.graph import families
@@ -21,7 +22,9 @@ from lib.step.errors import UserError
 MEASURED, PROVEN = 16, 4
 
 # Tensors that passes make, and names that a stranger's graph may have for others.
-OUR_NAMES = re.compile(r"((box|scores|objectness)_\d+|predictions)(/.*)?")
+OUR_NAMES = re.compile(
+    r"((box|scores|objectness|keypoints|visibility|coefficients|prototypes|angle|turn)_\d+|predictions)(/.*)?"
+)
 
 
 def adapt(model: onnx.ModelProto, head: str, images: list[np.ndarray], seed: int) -> tuple[onnx.ModelProto, dict]:
@@ -30,9 +33,9 @@ def adapt(model: onnx.ModelProto, head: str, images: list[np.ndarray], seed: int
     images: uint8 RGB [H, W, 3] of the model's size, none of them of the evaluation set. The graphs are compared on
     the first PROVEN of them and on noise drawn from `seed`; a pass that needs ranges measures them on the first
     MEASURED, or on the noise where there is no image. The record: `head`, `inputs` (how many), `passes` (name,
-    largest differences `box_px` and `score`), and the largest over all. The OutputSpec is in the copy's metadata. A
-    model that has this head from an earlier surgery comes back as it is. For the head `as_is` all this is as
-    `leave_as_is` says.
+    largest differences `box_px` and `score`, and `extra` of what a task adds), and the largest over all. The OutputSpec
+    is in the copy's metadata. A model that has this head from an earlier surgery comes back as it is. For the head
+    `as_is` all this is as `leave_as_is` says.
 
     Raises UserError when the graph is no detector of a family in lib.graph.families, of a form that is not handled,
     when an image is not of its size, or when a pass changes what it predicts.
@@ -72,9 +75,20 @@ def adapted_spec(model: onnx.ModelProto) -> OutputSpec | None:
 
 
 def passes_of(form: OutputForm, head: str) -> tuple[Pass, ...]:
-    """The passes that give a graph of that form its `head`, needed or not."""
+    """The passes that give a graph of that form its `head`, needed or not.
+
+    Raises UserError where a model of its task has no such head.
+    """
+    _demand_head(form.spec, head)
     preparation = (float32_weights.PASS, raise_opset.PASS, lower_opset.PASS)
     return (*preparation, *families.get(form.spec.family.name).passes(form, head))
+
+
+def _demand_head(spec: OutputSpec, head: str) -> None:
+    """Raise UserError where a model of this task has no such head."""
+    heads = tasks.get(spec.task).heads
+    if head not in heads:
+        raise UserError(f"a model for '{spec.task}' has no head '{head}', but {', '.join(heads)}")
 
 
 def _tolerance(surgery_pass: Pass, model: onnx.ModelProto, form: OutputForm) -> Tolerance:
@@ -84,5 +98,6 @@ def _tolerance(surgery_pass: Pass, model: onnx.ModelProto, form: OutputForm) -> 
 
 
 def _record(head: str, reference: ReferencePredictions, passes: list[dict]) -> dict:
-    worst = {key: max((differences[key] for differences in passes), default=0.0) for key in ("box_px", "score")}
+    kinds = ("box_px", "score", *(("extra",) if any("extra" in differences for differences in passes) else ()))
+    worst = {key: max((differences[key] for differences in passes), default=0.0) for key in kinds}
     return {"head": head, "inputs": len(reference.inputs), **worst, "passes": passes}

@@ -12,18 +12,22 @@ from lib.data.images import read_image
 from lib.data.imgsz import ImageSize
 from lib.data.input_form import InputForm
 from lib.data.letterbox import in_channels
-from lib.detector.head import SELECTED, decode_selected
+from lib.detector.head import BOX, SELECTED, decode_selected
 from lib.graph.input_form import input_form_of
 from lib.graph.onnx_session import infer_image, open_session, session_input_form
-from lib.graph.surgery.detector import selects
+from lib.graph.surgery.detector import predictions_output, selects
 from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.output_form import OutputForm
 from lib.step.errors import UserError
+from lib.tasks.task import Predicted
 
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far predictions may move: boxes in pixels for each pixel of the input's longer side, scores as they are."""
+    """How far predictions may move: boxes in pixels for each pixel of the input's longer side, scores as they are.
+
+    What a task adds, as a share of its largest value: as scores.
+    """
 
     box: float
     score: float
@@ -57,42 +61,74 @@ class ReferencePredictions:
         )
         pairs = list(zip(before, predictions, strict=True))
         if self.form.spec.head == SELECTED:
-            differences = [selection_difference(*pair, tolerance.score) for pair in pairs]
+            differences = [_of_selection(*pair, tolerance.score) for pair in pairs]
         else:
             differences = [_difference(*pair, failure) for pair in pairs]
         # A NaN stays one.
-        box, score = (float(np.max(kind)) for kind in zip(*differences))
+        box, score, extra = (float(np.max(kind)) for kind in zip(*differences))
         allowed = tolerance.box * max(self.imgsz)
         # Written so that a NaN fails too.
-        if not (box <= allowed and score <= tolerance.score):
+        if not (box <= allowed and score <= tolerance.score and extra <= tolerance.score):
+            of_task = f", what '{form.spec.task}' adds by up to {extra:.3g} of its range" if form.spec.extras else ""
             raise UserError(
                 f"{failure}: boxes differ by up to {box:.3g} px (allowed {allowed:.3g}), "
-                f"scores by up to {score:.3g} (allowed {tolerance.score:.3g}); nothing was written"
+                f"scores by up to {score:.3g} (allowed {tolerance.score:.3g}){of_task}; nothing was written"
             )
         self.form, self.predictions = form, predictions
-        return {"box_px": box, "score": score}
+        return {"box_px": box, "score": score} | ({"extra": extra} if form.spec.extras else {})
 
-    def _predict(self, model: onnx.ModelProto, form: OutputForm) -> list[np.ndarray]:
+    def _predict(self, model: onnx.ModelProto, form: OutputForm) -> list[Predicted]:
         session = open_session(model.SerializeToString())
         raw = (infer_image(session, image, form.names) for image in self.inputs)
-        predictions = [form.predictions(outputs) for outputs in raw]
-        if not all(np.isfinite(values).all() for values in predictions):
-            raise UserError("the model's outputs are not all finite numbers; its weights are damaged")
-        return predictions
+        predicted = [form.predicted(outputs) for outputs in raw]
+        for predictions, columns, shared in predicted:
+            if not all(np.isfinite(values).all() for values in (predictions, columns, *shared)):
+                raise UserError("the model's outputs are not all finite numbers; its weights are damaged")
+        return predicted
 
 
-def _clipped(predictions: np.ndarray, imgsz: ImageSize) -> np.ndarray:
+def _clipped(predicted: Predicted, imgsz: ImageSize) -> Predicted:
     """Predictions [N, 4+C] with cx, cy, w, h limited to 0..width and 0..height of the image."""
-    boxes = np.clip(predictions[:, :4], 0, np.array([*imgsz, *imgsz], np.float32))
-    return np.concatenate([boxes, predictions[:, 4:]], axis=1)
+    boxes, scores = np.split(predicted.predictions, (BOX,), axis=1)
+    boxes = np.clip(boxes, 0, np.array([*imgsz, *imgsz], np.float32))
+    return predicted._replace(predictions=np.concatenate([boxes, scores], axis=1))
 
 
-def _difference(before: np.ndarray, after: np.ndarray, failure: str) -> tuple[float, float]:
-    """Largest differences of boxes (pixels) and scores between predictions [N, 4+C], one by one."""
-    if before.shape != after.shape:
-        raise UserError(f"{failure}: predictions have shape {after.shape}, before {before.shape}")
-    difference = np.abs(after - before).max(axis=0)
-    return float(difference[:4].max()), float(difference[4:].max())
+def _difference(before: Predicted, after: Predicted, failure: str) -> tuple[float, float, float]:
+    """Largest differences of boxes (pixels), scores and what the task adds, prediction by prediction."""
+    shapes = [[values.shape for values in (each.predictions, each.columns, *each.shared)] for each in (before, after)]
+    if shapes[0] != shapes[1]:
+        raise UserError(f"{failure}: predictions have shapes {shapes[1]}, before {shapes[0]}")
+    difference = np.abs(after.predictions - before.predictions).max(axis=0)
+    columns = np.abs(after.columns - before.columns) / _range(before.columns)
+    extra = max(float(columns.max(initial=0)), _shared_difference(before, after))
+    return float(difference[:BOX].max()), float(difference[BOX:].max()), extra
+
+
+def _range(columns: np.ndarray) -> np.ndarray:
+    """The largest absolute value of each of the columns [N, E], at least 1."""
+    return np.abs(columns).max(axis=0, initial=1)
+
+
+def _shared_difference(before: Predicted, after: Predicted) -> float:
+    """The largest difference of what all predictions share, as a share of its largest value."""
+    pairs = zip(before.shared, after.shared, strict=True)
+    return max((float(_outputs_apart(*pair)) for pair in pairs), default=0.0)
+
+
+def _of_selection(selected: Predicted, after: Predicted, rounding: float) -> tuple[float, float, float]:
+    """As `_difference`, where the predictions before are a selection of those after; see `selection_difference`."""
+    box, score = selection_difference(selected.predictions, after.predictions, rounding)
+    extra = 0.0
+    unit = _range(selected.columns)
+    for row, class_id in zip(*np.nonzero(selected.predictions[:, BOX:])):
+        value = selected.predictions[row, BOX + class_id]
+        alike = np.abs(after.predictions[:, BOX + class_id] - value) <= rounding
+        # Of those with its score and box: the one that the rest is nearest to.
+        near = np.abs(after.predictions[alike, :BOX] - selected.predictions[row, :BOX]).max(axis=1) <= box
+        apart = np.abs(after.columns[alike][near] - selected.columns[row]) / unit
+        extra = max(extra, float(apart.max(axis=1, initial=0).min(initial=np.inf)))
+    return box, score, max(extra, _shared_difference(selected, after))
 
 
 def selection_difference(selected: np.ndarray, predictions: np.ndarray, rounding: float) -> tuple[float, float]:
@@ -133,16 +169,19 @@ def prove_same_outputs(
     graph = Graph(before)
     imgsz = graph.imgsz
     demand_size(images, imgsz)
-    apart = partial(_selections_apart, max(imgsz)) if selects(graph) else _outputs_apart
+    apart = dict.fromkeys(graph.outputs, _outputs_apart)
+    if selects(graph):
+        apart[predictions_output(graph)] = partial(_selections_apart, max(imgsz))
     sessions = [open_session(model.SerializeToString()) for model in (before, after)]
     worst = 0.0
     for image in [*images, noise_image(imgsz, seed, session_input_form(sessions[0]).depth)]:
-        for expected, now in zip(*(infer_image(session, image) for session in sessions), strict=True):
+        outputs = (infer_image(session, image) for session in sessions)
+        for name, expected, now in zip(graph.outputs, *outputs, strict=True):
             if expected.shape != now.shape:
                 raise UserError(f"the rewritten graph has an output {now.shape}, the one before it {expected.shape}")
             if not np.isfinite(now).all():
                 raise UserError("the rewritten graph gives values that are not finite")
-            worst = np.fmax(worst, apart(expected, now))
+            worst = np.fmax(worst, apart[name](expected, now))
     if worst > allowed:
         raise UserError(
             f"the rewritten graph computes something else: outputs differ by up to {worst:.3g} of their range "
@@ -163,10 +202,13 @@ def _outputs_apart(expected: np.ndarray, now: np.ndarray) -> float:
 
 
 def _selections_apart(side: int, expected: np.ndarray, now: np.ndarray) -> float:
-    classes = int(max(expected[..., -1].max(), now[..., -1].max())) + 1
-    pair = (decode_selected([outputs], classes) for outputs in (expected, now))
-    box, score = selection_difference(*pair, TOLERANCE.score)
-    return max(box / side, score)
+    columns = expected.shape[2] - BOX - 2
+    classes = int(max(outputs[..., BOX + 1].max() for outputs in (expected, now))) + 1
+    pair = (
+        Predicted(decode_selected([outputs], classes, columns), outputs[0, :, BOX + 2 :]) for outputs in (expected, now)
+    )
+    box, score, extra = _of_selection(*pair, TOLERANCE.score)
+    return max(box / side, score, extra)
 
 
 def noise_image(imgsz: ImageSize, seed, depth: int = 3) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Detection: boxes with class and score, nothing besides."""
 
 from lib import tasks
+from lib.detector.head import HEADS
 from lib.tasks.detect.contract import contract_lines
 from lib.tasks.detect.drawing import draw
 from lib.tasks.detect.labels import check_label, read_label
@@ -17,5 +18,6 @@ tasks.register(
         coco_iou_type="bbox",
         draw=draw,
         contract_lines=contract_lines,
+        heads=HEADS,
     )
 )

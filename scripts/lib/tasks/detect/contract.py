@@ -3,19 +3,19 @@
 from lib.detector.nms import MOST, MOST_CANDIDATES
 from lib.detector.output_spec import OutputSpec
 
-_CANDIDATES = (
+CANDIDATES = (
     "candidates: every class of every n whose score is above the confidence threshold, in the order of score, then n, "
     "then class; the best {}"
 )
 _NMS = "class-wise NMS: a box that overlaps a better one of its class by more than the IoU threshold is dropped"
-_NO_NMS = "no NMS: the head is one-to-one, it predicts each object once; the candidates are the detections"
+NO_NMS = "no NMS: the head is one-to-one, it predicts each object once; the candidates are the detections"
 _TO_IMAGE = "image = (input - (left, top)) / letterbox scale, cut at the image's edges"
 
 
 def contract_lines(outputs: OutputSpec) -> list[str]:
     """What `lib.detector.nms.detect` does, a sentence a step."""
     return [
-        _CANDIDATES.format(MOST if outputs.end2end else MOST_CANDIDATES),
-        _NO_NMS if outputs.end2end else _NMS,
+        CANDIDATES.format(MOST if outputs.end2end else MOST_CANDIDATES),
+        NO_NMS if outputs.end2end else _NMS,
         _TO_IMAGE,
     ]

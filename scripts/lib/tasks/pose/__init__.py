@@ -4,7 +4,7 @@ from lib import tasks
 from lib.tasks.pose.contract import contract_lines
 from lib.tasks.pose.drawing import draw
 from lib.tasks.pose.in_bundle import bundle_part
-from lib.tasks.pose.keypoints import instances
+from lib.tasks.pose.keypoints import instances, predict
 from lib.tasks.pose.labels import check_label, read_label
 from lib.tasks.pose.overlap import overlap
 from lib.tasks.task import Task
@@ -20,6 +20,7 @@ tasks.register(
         draw=draw,
         contract_lines=contract_lines,
         instances=instances,
+        predict=predict,
         bundle=bundle_part,
     )
 )

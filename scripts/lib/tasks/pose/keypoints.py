@@ -16,9 +16,11 @@ import numpy as np
 
 from lib.data.letterbox import Letterbox
 from lib.detector.families.sides import MIDDLE
+from lib.detector.head import SPLIT
 from lib.detector.instances import Instances
-from lib.detector.nms import CONFIDENCE, IOU, MOST, in_image, keep
+from lib.detector.nms import CONFIDENCE, IOU, MOST, to_instances, keep
 from lib.detector.output_spec import OutputSpec
+from lib.tasks.task import Predicted
 
 KEYPOINTS, VISIBILITY = "keypoints", "visibility"  # roles of maps; the first is also the name of the instances' extra
 VALUES = 3  # x, y, visibility: what a keypoint has here, whatever the model tells
@@ -34,23 +36,21 @@ def tells_visibility(outputs: OutputSpec) -> bool:
     return any(output.role == VISIBILITY for output in outputs.extras)
 
 
-def columns_of(outputs: OutputSpec, raw: list[np.ndarray]) -> np.ndarray:
-    """x, y and, where the model tells it, visibility of each keypoint of each prediction, in pixels of the input.
+def predict(outputs: OutputSpec, raw: list[np.ndarray]) -> Predicted:
+    """Boxes and scores, and of each keypoint the columns x, y and, where the model tells it, visibility.
 
-    raw: the outputs of the head `split`. float32 [N, K, 2 or 3].
+    In pixels of the input. Raises UserError when the outputs are not those of the head.
     """
+    predictions = outputs.predictions(raw)
+    if outputs.head != SPLIT:
+        return Predicted(predictions, outputs.joined_columns(raw))
     points, strides = outputs.family.centres(outputs.imgsz)
     middles = points + np.float32(MIDDLE - outputs.family.offset)
-    places = _cell_values(outputs, raw, KEYPOINTS).reshape(len(points), -1, 2)
+    places = outputs.cell_values(raw, KEYPOINTS).reshape(len(points), -1, 2)
     columns = [(places + middles[:, None]) * strides[:, None]]
     if tells_visibility(outputs):
-        columns.append(_cell_values(outputs, raw, VISIBILITY)[:, :, None])
-    return np.concatenate(columns, axis=2)
-
-
-def _cell_values(outputs: OutputSpec, raw: list[np.ndarray], role: str) -> np.ndarray:
-    maps = [values for output, values in zip(outputs.maps(), raw) if output.role == role]
-    return np.concatenate([values.reshape(values.shape[1], -1).T for values in maps]).astype(np.float32)
+        columns.append(outputs.cell_values(raw, VISIBILITY)[:, :, None])
+    return Predicted(predictions, np.concatenate(columns, axis=2).reshape(len(points), -1))
 
 
 def instances(
@@ -66,10 +66,10 @@ def instances(
     extras: keypoints, float32 [n, K, 3]: x, y in pixels of the image, cut at its edges as Ultralytics does
     (`ops.scale_coords`), and visibility 0..1; 1 where the model tells none.
     """
-    predictions, overlap = outputs.predictions(raw), None if outputs.end2end else iou
-    rows, classes = keep(predictions, confidence, overlap, most)
-    boxes = in_image(predictions, rows, classes, fit)
-    columns = columns_of(outputs, raw)[rows]
+    predicted = predict(outputs, raw)
+    rows, classes = keep(predicted.predictions, confidence, None if outputs.end2end else iou, most)
+    boxes = to_instances(predicted.predictions, rows, classes, fit)
+    columns = predicted.columns[rows].reshape(len(rows), count_of(outputs), -1)
     keypoints = np.ones((*columns.shape[:2], VALUES), np.float32)
     width, height = fit.source
     shifted = (columns[:, :, :2] - (fit.left, fit.top)) / fit.scales

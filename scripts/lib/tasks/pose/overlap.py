@@ -7,12 +7,11 @@ how far keypoints are from its box made three times as large.
 
 import numpy as np
 
-from lib.detector.instances import Instances
+from lib.detector.instances import SIGMAS, Instances
 from lib.step.errors import UserError
 from lib.tasks.pose.keypoints import KEYPOINTS
 
 AREA = "area"  # the extra of labels whose area is known, float64 [n], in square pixels
-SIGMAS = "sigmas"  # the extra of labels whose keypoints may be so far off, float64 [n, K]; without it COCO's
 # Of a person's 17 keypoints, nose to ankles; of others Ultralytics takes 1 / K (ultralytics/models/yolo/pose/val.py).
 COCO_SIGMAS = np.array([26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89]) / 1000
 # The share of its box that an object fills where nothing tells its area, as Ultralytics has it (same file).

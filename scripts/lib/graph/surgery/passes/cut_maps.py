@@ -39,19 +39,31 @@ def _changed(form: OutputForm) -> OutputForm:
     return form.with_head(SPLIT, sigmoid=True, transposed=False, names=None)
 
 
-def own_tensor(graph: Graph, part: Part, name: str, order: np.ndarray | None = None) -> None:
-    """Make the tensor `name` that holds the channels of `part` alone, in another `order` where one is given."""
-    if order is None and (part.first, part.count) == (0, graph.shape(part.source)[1]):
+def own_tensor(
+    graph: Graph, part: Part, name: str, order: np.ndarray | None = None, factor: float = 1.0, offset: float = 0.0
+) -> None:
+    """Make the tensor `name` that holds the channels of `part` alone, in another `order` where one is given.
+
+    Its values are those of the part, times `factor`, plus `offset`.
+    """
+    same = (factor, offset) == (1, 0)
+    if order is None and same and (part.first, part.count) == (0, graph.shape(part.source)[1]):
         graph.rename(part.source, name)
         return
     kept = part.first + (np.arange(part.count) if order is None else order)
     node = graph.producer(part.source)
     if _is_plain_convolution(graph, node):
-        weights = [np.ascontiguousarray(graph.constant(values)[kept]) for values in node.input[1:]]
-        graph.add("Conv", [node.input[0], *weights], name)
+        weight, *bias = (np.ascontiguousarray(graph.constant(values)[kept]) for values in node.input[1:])
+        if not same:
+            bias = [(bias[0] if bias else np.zeros(len(kept), weight.dtype)) * factor + weight.dtype.type(offset)]
+        graph.add("Conv", [node.input[0], weight * weight.dtype.type(factor), *bias], name)
         graph.model.graph.node[-1].attribute.extend(node.attribute)
         return
-    graph.add("Gather", [part.source, kept], name, axis=1)
+    taken = name if same else f"{name}/taken"
+    graph.add("Gather", [part.source, kept], taken, axis=1)
+    if not same:
+        scaled = graph.add("Mul", [taken, np.float32(factor).reshape(1)], f"{name}/scaled")
+        graph.add("Add", [scaled, np.float32(offset).reshape(1)], name)
 
 
 def _is_plain_convolution(graph: Graph, node: onnx.NodeProto) -> bool:

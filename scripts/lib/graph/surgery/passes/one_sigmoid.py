@@ -23,8 +23,9 @@ def needed(graph: Graph, form: OutputForm) -> bool:
 def rewrite(graph: Graph, form: OutputForm) -> None:
     """Add the sigmoid."""
     detector = find_detector(graph)
-    joined = graph.producer(detector.joined)
-    joined.input[-1] = graph.add("Sigmoid", [detector.scores], f"{detector.scores}/probability", before=joined)
+    [joined] = [node for node in graph.consumers(detector.scores) if node.op_type == "Concat"]
+    probability = graph.add("Sigmoid", [detector.scores], f"{detector.scores}/probability", before=joined)
+    joined.input[list(joined.input).index(detector.scores)] = probability
 
 
 def changed(form: OutputForm) -> OutputForm:

@@ -1,0 +1,64 @@
+"""Keypoints: places of x and y, and with three values a keypoint how visible it is.
+
+Conv 3K ─ Reshape ┬ Slice x, y ─ Mul 2? ─ Add point ─ Mul stride ─┐               Conv 2K ─ keypoints_S
+                  └ Slice visibility ─ Sigmoid ───────────────────┴ …      →      Conv K ─ Sigmoid ─ visibility_S
+
+Two maps, since one scale for both costs INT8 accuracy. YOLOv8 and 11 place a keypoint at (2 v + cell) strides, YOLO26
+at (v + cell + 0.5): v here is what YOLO26 has. The other's factor 2 and -0.5 go into the weights of the convolution.
+Source of both formulas: Ultralytics, nn/modules/head.py, Pose.kpts_decode and Pose26.kpts_decode.
+"""
+
+import numpy as np
+
+from lib.detector.families import OutputMap
+from lib.graph.surgery.graph import Graph
+from lib.graph.surgery.map_place import probabilities
+from lib.graph.surgery.moved_maps import Part
+from lib.graph.surgery.passes.cut_maps import own_tensor
+from lib.graph.tasks import GraphTask, Reading, register
+
+KEYPOINTS, VISIBILITY = "keypoints", "visibility"
+# How often v is taken, and what is added: of YOLO26; of YOLOv8 and 11.
+_FORMULAS = ((1.0, 0.0), (2.0, -0.5))
+
+
+def recognize(reading: Reading) -> tuple[OutputMap, ...] | None:
+    """Maps of x and y, and of visibility where the model has it."""
+    form = _form(reading)
+    if form is None:
+        return None
+    values, _ = form
+    count = reading.columns.shape[1] // values
+    places = reading.of_strides(KEYPOINTS, 2 * count)
+    return (*places, *reading.of_strides(VISIBILITY, count)) if values == 3 else places
+
+
+def cut(graph: Graph, reading: Reading, prototypes: str | None) -> None:
+    """Make keypoints_S and visibility_S."""
+    values, (factor, offset) = _form(reading)
+    channels = np.arange(reading.columns.shape[1])
+    is_place = channels % values < 2
+    for stride, source in zip(reading.strides, reading.maps):
+        part = Part(source, 0, len(channels), 0)
+        if values == 3:
+            own_tensor(graph, part, f"{VISIBILITY}_{stride}/logits", channels[~is_place])
+            graph.add("Sigmoid", [f"{VISIBILITY}_{stride}/logits"], f"{VISIBILITY}_{stride}")
+        own_tensor(graph, part, f"{KEYPOINTS}_{stride}", channels[is_place], factor, offset)
+
+
+def _form(reading: Reading) -> tuple[int, tuple[float, float]] | None:
+    """How many values a keypoint has, and the formula of its place; None where the columns are no keypoints."""
+    count = reading.columns.shape[1]
+    for values in (3, 2):
+        if reading.noise.shape[1] != count or count % values:
+            continue
+        for factor, offset in _FORMULAS:
+            points = reading.noise.reshape(-1, count // values, values).copy()
+            points[..., :2] = (points[..., :2] * factor + offset + reading.points[:, None]) * reading.unit[:, None]
+            points[..., 2:] = probabilities(points[..., 2:])
+            if reading.is_made_by(points.reshape(-1, count)):
+                return values, (factor, offset)
+    return None
+
+
+register(GraphTask("pose", recognize, cut))

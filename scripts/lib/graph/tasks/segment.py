@@ -1,0 +1,33 @@
+"""Masks: coefficients of each prediction, and the prototypes that they weigh.
+
+Conv M ─ Reshape ─ Concat ─ …            →            Conv M ─ coefficients_S          [1, M, H/S, W/S]
+… ─ Conv ─ … ─ output                    →            … ─ Conv ─ … ─ prototypes_4      [1, M, H/4, W/4], once
+"""
+
+from lib.detector.families import OutputMap
+from lib.graph.surgery.graph import Graph
+from lib.graph.surgery.moved_maps import Part
+from lib.graph.surgery.passes.cut_maps import own_tensor
+from lib.graph.tasks import GraphTask, Reading, register
+
+COEFFICIENTS = "coefficients"
+
+
+def recognize(reading: Reading) -> tuple[OutputMap, ...] | None:
+    """Maps of coefficients as they are, and as many prototypes."""
+    if reading.prototypes is None or not reading.is_made_by(reading.noise):
+        return None
+    channels = reading.noise.shape[1]
+    if reading.prototypes.channels != channels:
+        return None
+    return (*reading.of_strides(COEFFICIENTS, channels), reading.prototypes)
+
+
+def cut(graph: Graph, reading: Reading, prototypes: str) -> None:
+    """Make coefficients_S and the prototypes."""
+    for stride, source in zip(reading.strides, reading.maps):
+        own_tensor(graph, Part(source, 0, reading.noise.shape[1], 0), f"{COEFFICIENTS}_{stride}")
+    graph.rename(prototypes, reading.prototypes.name)
+
+
+register(GraphTask("segment", recognize, cut))

@@ -1,0 +1,26 @@
+"""Oriented boxes: rectangles at an angle."""
+
+from lib import tasks
+from lib.tasks.obb.contract import contract_lines
+from lib.tasks.obb.decoding import instances, predict
+from lib.tasks.obb.drawing import draw
+from lib.tasks.obb.labels import check_label, read_label
+from lib.tasks.obb.overlap import overlap, share_inside
+from lib.tasks.task import Task
+
+tasks.register(
+    Task(
+        name="obb",
+        c_header="obb.h",
+        check_label=check_label,
+        read_label=read_label,
+        overlap=overlap,
+        coco_iou_type=None,  # it has none for rotated boxes
+        draw=draw,
+        contract_lines=contract_lines,
+        objects="rotated boxes",
+        share_inside=share_inside,
+        instances=instances,
+        predict=predict,
+    )
+)

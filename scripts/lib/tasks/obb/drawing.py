@@ -1,0 +1,15 @@
+"""Rotated boxes over an image."""
+
+from lib.detector.instances import Instances
+from lib.tasks.detect.drawing import write_title
+from lib.tasks.obb.rectangles import corners
+
+
+def draw(axis, instances: Instances, names: list[str], colours) -> None:
+    """Each rotated box in its class's colour, with name and score at its highest corner."""
+    from matplotlib.patches import Polygon  # takes long to import, and most steps draw nothing
+
+    for points, score, c in zip(corners(instances.extras["rotated"]), instances.scores, instances.classes):
+        axis.add_patch(Polygon(points, fill=False, edgecolor=colours(c), linewidth=1.5))
+        x, y = points[points[:, 1].argmin()]
+        write_title(axis, x, y - 2, f"{names[c]} {score:.2f}", colours(c))

@@ -1,0 +1,71 @@
+"""Labels in Ultralytics' layout: one `class x1 y1 x2 y2 x3 y3 x4 y4` per line, corners as fractions of the sides.
+
+Layout: https://docs.ultralytics.com/datasets/obb/. The object is the rectangle of least area around the corners, as
+Ultralytics makes it of them. A line of ours may end in `crowd` or `difficult`, as in lib.tasks.detect.labels.
+"""
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from lib.data.dataset import CheckedLabel
+from lib.detector.instances import Instances
+from lib.step.errors import UserError
+from lib.tasks.label_rows import Row, checked, demand_class, marks_of, rows_of
+from lib.tasks.obb.rectangles import boxes_around, of_corners
+
+NUMBERS = 9
+LAYOUT = "class x1 y1 x2 y2 x3 y3 x4 y4"
+# Ultralytics' (`verify_image_label`): corners of what an edge of the image cuts may lie so far outside.
+BORDER_TOLERANCE = 0.01
+THINNEST = 1e-5  # of the image's side; thinner ones are four corners on a line, which rounding gives a width
+
+
+def check_label(path: Path, classes: int) -> CheckedLabel:
+    """What a label file holds. Its own text stays where it is plain: none of its lines twice, in ASCII.
+
+    Lines are duplicates where Ultralytics drops them: of the same numbers in float32. Raises UserError naming file and
+    line for a line that is no rotated box, a class outside 0..classes-1, or corners that leave the image or enclose
+    nothing, and for a file that is missing or no text.
+    """
+    return checked(path, _rows(path, classes))
+
+
+def read_label(path: Path, size: tuple[int, int], classes: int) -> Instances:
+    """The rotated boxes of a label file in pixels of its image `size` (width, height). Raises as `check_label`.
+
+    Where some are crowds or difficult, extras[IGNORED] says which.
+    """
+    rows = _rows(path, classes)
+    numbers = np.array([row.numbers for row in rows], np.float64).reshape(-1, NUMBERS)
+    rotated = of_corners(numbers[:, 1:].reshape(-1, 4, 2) * size)
+    extras = {"rotated": rotated} | marks_of(rows)
+    boxes = np.clip(boxes_around(rotated), 0, (*size, *size))
+    return Instances(boxes, np.ones(len(rows)), numbers[:, 0].astype(int), extras)
+
+
+def _rows(path: Path, classes: int) -> list[Row]:
+    """The lines of a label file that hold some numbers, checked. Raises as `check_label`."""
+    rows = rows_of(path, may_be_marked=lambda count: count == NUMBERS)
+    for row in rows:
+        _check_row(row, classes)
+    return rows
+
+
+def _check_row(line: Row, classes: int) -> None:
+    row, where = line.numbers, line.where
+    if not all(map(math.isfinite, row)):
+        raise UserError(f"{where} is not nine numbers '{LAYOUT}'")
+    if len(row) == 5:
+        raise UserError(f"{where} is a box without an angle, for the task detect; a rotated box is '{LAYOUT}'")
+    if len(row) != NUMBERS:
+        raise UserError(
+            f"{where} has {len(row)} numbers; a rotated box has nine, '{LAYOUT}' (keypoints and other polygons are for "
+            "the tasks pose and segment)"
+        )
+    demand_class(line, classes)
+    if min(row[1:]) < -BORDER_TOLERANCE or max(row[1:]) > 1 + BORDER_TOLERANCE:
+        raise UserError(f"{where}: a corner leaves the image; numbers are fractions of its sides")
+    if min(of_corners(np.reshape(row[1:], (1, 4, 2)))[0, 2:4]) < THINNEST:
+        raise UserError(f"{where}: the four corners lie on a line, so the box is empty")

@@ -1,0 +1,107 @@
+"""Rotated rectangles: cx, cy, w, h and the angle in radians from the x axis to the side w, clockwise on the screen.
+
+x goes right and y down, as in images. The same rectangle has several notations (w and h swapped and a quarter turn).
+"""
+
+import cv2
+import numpy as np
+
+EIGHTH_TURN = np.pi / 4
+# Whether the corners lie forward or back along the sides w and h.
+ALONG, ACROSS = np.array([1, 1, -1, -1]), np.array([1, -1, -1, 1])
+
+
+def corners(rectangles: np.ndarray) -> np.ndarray:
+    """The corners [n, 4, 2] of rectangles [n, 5], one after the other around each.
+
+    As Ultralytics' `xywhr2xyxyxyxy` (ultralytics/utils/ops.py) has them, in the same order.
+    """
+    x, y, w, h, angle = (rectangles[:, [quantity]] for quantity in range(5))
+    cos, sin = np.cos(angle), np.sin(angle)
+    along, across = w / 2 * ALONG, h / 2 * ACROSS
+    return np.stack([x + cos * along - sin * across, y + sin * along + cos * across], axis=2)
+
+
+def boxes_around(rectangles: np.ndarray) -> np.ndarray:
+    """The boxes x1, y1, x2, y2 [n, 4] around rectangles [n, 5]."""
+    points = corners(rectangles)
+    return np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1)
+
+
+def of_corners(points: np.ndarray) -> np.ndarray:
+    """The rectangles of least area, float64 [n, 5], around n times four points [n, 4, 2].
+
+    w is the longer side and the angle lies in [-pi/4, 3 pi/4), as Ultralytics' `xyxyxyxy2xywhr`
+    (ultralytics/utils/ops.py), by the same function of OpenCV.
+    """
+    rectangles = np.zeros((len(points), 5))
+    for row, four in enumerate(points.astype(np.float32)):
+        centre, (w, h), degrees = cv2.minAreaRect(four)
+        angle = np.radians(degrees)
+        if w < h:
+            w, h, angle = h, w, angle + np.pi / 2
+        rectangles[row] = *centre, w, h, (angle + EIGHTH_TURN) % np.pi - EIGHTH_TURN
+    return rectangles
+
+
+def area_of(rectangles: np.ndarray) -> np.ndarray:
+    """The areas of rectangles [..., 5], float64 [...]."""
+    return rectangles[..., 2].astype(np.float64) * rectangles[..., 3]
+
+
+def iou(rectangles: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Intersection over union of rectangles [..., 5] and others [..., 5], as polygons: float64 [...]; 0 of two points.
+
+    The leading axes are broadcast.
+    """
+    area, other_area = area_of(rectangles), area_of(others)
+    shared = np.minimum(shared_area(rectangles, others), np.minimum(area, other_area))
+    union = area + other_area - shared
+    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+
+
+def shared_area(rectangles: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """The area that rectangles [..., 5] and others share.
+
+    Green's theorem, in the frame of the first, where it is |x| <= a, |y| <= b: the integral over the other's boundary,
+    where |y| <= b, of x limited to -a..a, is the integral over its inside of what that has as derivative by x: 1 where
+    |x| < a and |y| < b, else 0. https://en.wikipedia.org/wiki/Green%27s_theorem#Area_calculation. So each edge counts
+    for itself; no polygon is cut, and edges that touch or coincide are no special case.
+    """
+    rectangles, others = rectangles.astype(np.float64), others.astype(np.float64)
+    a, b = (rectangles[..., side, None] / 2 for side in (2, 3))
+    x, y = _corners_in_frame(rectangles, others)
+    next_x, next_y = np.roll(x, -1, axis=-1), np.roll(y, -1, axis=-1)
+    # The part of each edge with |y| <= b, from `start` to `end`.
+    start, end = np.clip(y, -b, b), np.clip(next_y, -b, b)
+    rise = next_y - y
+    level = rise == 0
+    rise = np.where(level, 1, rise)
+    start_x, end_x = (x + (next_x - x) * ((part - y) / rise) for part in (start, end))
+    return np.abs((_mean_limited(start_x, end_x, a) * np.where(level, 0, end - start)).sum(axis=-1))
+
+
+def _corners_in_frame(rectangles: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """x and y [..., 4] of the others' corners, from the rectangles' centres along their sides w and h."""
+    cos, sin = np.cos(rectangles[..., 4]), np.sin(rectangles[..., 4])
+    other_cos, other_sin = np.cos(others[..., 4]), np.sin(others[..., 4])
+    turned_cos, turned_sin = cos * other_cos + sin * other_sin, cos * other_sin - sin * other_cos
+    right, down = others[..., 0] - rectangles[..., 0], others[..., 1] - rectangles[..., 1]
+    x, y = right * cos + down * sin, down * cos - right * sin
+    along, across = others[..., 2, None] / 2 * ALONG, others[..., 3, None] / 2 * ACROSS
+    turned_cos, turned_sin = turned_cos[..., None], turned_sin[..., None]
+    return (
+        x[..., None] + turned_cos * along - turned_sin * across,
+        y[..., None] + turned_sin * along + turned_cos * across,
+    )
+
+
+def _mean_limited(start: np.ndarray, end: np.ndarray, a: np.ndarray) -> np.ndarray:
+    """The mean of x limited to -a..a, where x goes evenly from `start` to `end`."""
+    low, high = np.minimum(start, end), np.maximum(start, end)
+    inner_low, inner_high = np.clip(low, -a, a), np.clip(high, -a, a)
+    below = np.maximum(np.minimum(high, -a) - low, 0)
+    above = np.maximum(high - np.maximum(low, a), 0)
+    total = a * (above - below) + (inner_high - inner_low) * (inner_low + inner_high) / 2
+    length = high - low
+    return np.divide(total, length, out=inner_low.copy(), where=length > 0)
