@@ -517,7 +517,7 @@ def test_boxes_are_fractions_of_the_frame_that_they_were_drawn_in(tmp_path):
 @pytest.mark.parametrize(
     ("task", "name", "option", "images", "objects"),
     [
-        # Counted in the zips by themselves: files, lines, <object>, annotations that are no crowds, keypoints with v > 0.
+        # Counted in the zips themselves: files, lines, <object>, annotations that are no crowds, keypoints with v > 0.
         ("detect", "roboflow-raccoon.zip", "--yaml", 24, "28 boxes"),
         ("detect", "voc-raccoon.zip", "--voc", 60, "64 boxes"),
         ("detect", "coco-pose-80.zip", "--coco", 80, "731 boxes"),

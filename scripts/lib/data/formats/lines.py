@@ -64,7 +64,9 @@ def corner_line(box: Box, frame: tuple[float, float]) -> Line | None:
 
 def _annotation(box: Box) -> Annotation:
     if box.annotation is None:
-        raise UserError("the format of the data set holds boxes alone; for another task give dataset.archive, yaml or coco")
+        raise UserError(
+            "the format of the data set holds boxes alone; for other tasks give dataset.archive, yaml or coco"
+        )
     return box.annotation
 
 
