@@ -9,9 +9,9 @@
  *   rv1106_track_detections(&tracker, detections, n, numbers);            numbers[i] of detections[i], 0 for none (yet)
  *
  * Where an object will be next is what a Kalman filter of constant velocity says (centre x and y, width / height,
- * height). Detections with high scores are assigned to tracks first, by intersection over union times score; those with
- * low scores then to the tracks that are left, by intersection over union alone. Each assignment is the best as a whole,
- * not pair by pair. A new track counts from its second image on. One that is not seen is kept for some images.
+ * height). Detections with high scores are assigned to tracks first, by intersection over union times score; those
+ * with low scores then to the tracks that are left, by intersection over union alone. Each assignment is the best as a
+ * whole, not pair by pair. A new track counts from its second image on. One that is not seen is kept for some images.
  */
 #ifndef RV1106_TRACK_H
 #define RV1106_TRACK_H
