@@ -12,6 +12,7 @@ from lib.data.split import EVALUATION, read_split
 from lib.detector.head import SPLIT
 from lib.detector.instances import Instances
 from lib.detector.output_spec import OutputSpec
+from lib.tasks.bundle_part import BundlePart
 from lib.tasks.crowds import share_inside
 
 
@@ -58,6 +59,7 @@ class Task:
     predict: (outputs, raw outputs) → what they predict, before any threshold; for every head. The proof of graph
         surgery compares it
     heads: the heads that a model of the task can have
+    bundle: what it adds to a deploy bundle besides boxes; None where that is nothing
     """
 
     name: str
@@ -74,6 +76,7 @@ class Task:
     instances: Callable[..., Instances] = OutputSpec.instances
     predict: Callable[[OutputSpec, list[np.ndarray]], Predicted] = boxes_alone
     heads: tuple[str, ...] = (SPLIT,)
+    bundle: BundlePart | None = None
 
     def ground_truth(self, dataset: Path, image: str, size: tuple[int, int], classes: int) -> Instances:
         """The labelled instances of an image of a data set's folder, as `read_label` gives them."""
