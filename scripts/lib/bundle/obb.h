@@ -29,6 +29,7 @@ typedef struct {
 /* A rectangle with what is computed once: cosine and sine. */
 typedef struct {
     double cx, cy, width, height, cos, sin;
+    float angle;
 } rv1106_rectangle;
 
 /* Cosine and sine of x, |x| <= 1000: quarter turns taken off (pi / 2 in two parts, the first so short that its products
@@ -84,30 +85,24 @@ static inline float rv1106_obb_angle_of(const rv1106_model *model, const int8_t 
 }
 
 /* The rotated box of a prediction in input pixels. */
-static inline rv1106_rotated rv1106_obb_box(const rv1106_decoder *decoder, const int8_t *const buffers[], int prediction)
+static inline rv1106_rectangle rv1106_obb_box(const rv1106_decoder *decoder, const int8_t *const buffers[],
+                                              int prediction)
 {
     const rv1106_model *model = decoder->model;
     const rv1106_source source = rv1106_source_of(model, buffers, prediction);
     const int width = source.map->width, stride = model->levels[source.level].stride;
     const double px = (source.cell % width + 0.5) * stride, py = (source.cell / width + 0.5) * stride;
-    double cosine, sine, dx, dy;
-    rv1106_rotated rotated;
+    rv1106_rectangle rectangle;
+    double dx, dy;
     float box[4];
     model->family->box(decoder, &source, box);
-    rotated.angle = rv1106_obb_angle_of(model, buffers, &source);
-    rv1106_cos_sin(rotated.angle, &cosine, &sine);
+    rectangle.angle = rv1106_obb_angle_of(model, buffers, &source);
+    rv1106_cos_sin(rectangle.angle, &rectangle.cos, &rectangle.sin);
     dx = box[0] - px, dy = box[1] - py;
-    rotated.cx = (float)(px + (dx * cosine - dy * sine));
-    rotated.cy = (float)(py + (dx * sine + dy * cosine));
-    rotated.width = box[2] > 0 ? box[2] : 0;
-    rotated.height = box[3] > 0 ? box[3] : 0;
-    return rotated;
-}
-
-static inline rv1106_rectangle rv1106_rectangle_of(const rv1106_rotated *rotated)
-{
-    rv1106_rectangle rectangle = {rotated->cx, rotated->cy, rotated->width, rotated->height, 1, 0};
-    rv1106_cos_sin(rotated->angle, &rectangle.cos, &rectangle.sin);
+    rectangle.cx = (float)(px + (dx * rectangle.cos - dy * rectangle.sin));
+    rectangle.cy = (float)(py + (dx * rectangle.sin + dy * rectangle.cos));
+    rectangle.width = box[2] > 0 ? box[2] : 0;
+    rectangle.height = box[3] > 0 ? box[3] : 0;
     return rectangle;
 }
 
@@ -184,8 +179,8 @@ static inline int rv1106_obb_overlaps(const rv1106_decoder *decoder, const int8_
 {
     int i;
     for (i = 0; i < count; i++) {
-        rv1106_rectangle other = {better[i].x1, better[i].y1, better[i].x2, better[i].y2, 1, 0};
-        if (better[i].class_id == class_id && !rv1106_are_apart(rectangle, &other)) {
+        rv1106_rectangle other = {better[i].x1, better[i].y1, better[i].x2, better[i].y2, 1, 0, 0};
+        if (class_id == better[i].class_id && !rv1106_are_apart(rectangle, &other)) {
             const rv1106_source source = rv1106_source_of(decoder->model, buffers, better[i].prediction);
             rv1106_cos_sin(rv1106_obb_angle_of(decoder->model, buffers, &source), &other.cos, &other.sin);
             if (rv1106_rotated_iou(&other, rectangle) > iou) return 1;
@@ -194,10 +189,11 @@ static inline int rv1106_obb_overlaps(const rv1106_decoder *decoder, const int8_
     return 0;
 }
 
-/* From input pixels to pixels of the image. */
-static inline rv1106_rectangle rv1106_obb_to_image(const rv1106_rotated *rotated, const rv1106_letterbox *fit)
+/* The rotated box of a prediction in pixels of the image. */
+static inline rv1106_rectangle rv1106_obb_placed(const rv1106_decoder *decoder, const int8_t *const buffers[],
+                                                 const rv1106_letterbox *fit, int prediction)
 {
-    rv1106_rectangle rectangle = rv1106_rectangle_of(rotated);
+    rv1106_rectangle rectangle = rv1106_obb_box(decoder, buffers, prediction);
     rectangle.cx = (rectangle.cx - fit->left) / fit->scale;
     rectangle.cy = (rectangle.cy - fit->top) / fit->scale;
     rectangle.width /= fit->scale;
@@ -230,36 +226,28 @@ static inline int rv1106_obb_select(const rv1106_decoder *decoder, const int8_t 
     if (rv1106_is_stretched(fit)) return RV1106_BAD_ARGUMENT;
     for (i = 0; i < count && kept < capacity; i++) {
         const int class_id = candidates[i].rank % classes, prediction = candidates[i].rank / classes;
-        const rv1106_rotated rotated = rv1106_obb_box(decoder, buffers, prediction);
-        const rv1106_rectangle rectangle = rv1106_rectangle_of(&rotated);
+        const rv1106_rectangle rectangle = rv1106_obb_box(decoder, buffers, prediction);
         if (decoder->model->end2end ||
             !rv1106_obb_overlaps(decoder, buffers, detections, kept, class_id, &rectangle, iou)) {
             const rv1106_detection detection = {
-                class_id, candidates[i].score, rotated.cx, rotated.cy, rotated.width, rotated.height, prediction,
+                class_id,
+                candidates[i].score,
+                (float)rectangle.cx,
+                (float)rectangle.cy,
+                (float)rectangle.width,
+                (float)rectangle.height,
+                prediction,
             };
             detections[kept++] = detection;
         }
     }
     for (i = 0; i < kept; i++) {
-        const rv1106_rotated rotated = rv1106_obb_box(decoder, buffers, detections[i].prediction);
-        const rv1106_rectangle placed = rv1106_obb_to_image(&rotated, fit);
+        const rv1106_rectangle placed = rv1106_obb_placed(decoder, buffers, fit, detections[i].prediction);
         const double w = placed.width / 2, h = placed.height / 2;
         rv1106_obb_around(placed.cx, w * placed.cos, h * placed.sin, fit->width, &detections[i].x1, &detections[i].x2);
         rv1106_obb_around(placed.cy, w * placed.sin, h * placed.cos, fit->height, &detections[i].y1, &detections[i].y2);
     }
     return kept;
-}
-
-static inline rv1106_rotated rv1106_obb_placed(const rv1106_decoder *decoder, const int8_t *const buffers[],
-                                               const rv1106_letterbox *fit, int prediction)
-{
-    rv1106_rotated rotated = rv1106_obb_box(decoder, buffers, prediction);
-    const rv1106_rectangle placed = rv1106_obb_to_image(&rotated, fit);
-    rotated.cx = (float)placed.cx;
-    rotated.cy = (float)placed.cy;
-    rotated.width = (float)placed.width;
-    rotated.height = (float)placed.height;
-    return rotated;
 }
 
 /* The rotated box, in pixels of the image, of a detection that rv1106_decode found in the same buffers. Returns 0,
@@ -268,12 +256,18 @@ static inline int rv1106_rotated_box(const rv1106_decoder *decoder, const int8_t
                                      const rv1106_letterbox *fit, const rv1106_detection *detection,
                                      rv1106_rotated *rotated)
 {
+    rv1106_rectangle placed;
     if (!decoder || !buffers || !fit || !detection || !rotated || !(fit->scale > 0) || rv1106_is_stretched(fit))
         return RV1106_BAD_ARGUMENT;
     if (!decoder->model->task || !decoder->model->task->form) return RV1106_BAD_MODEL;
     if (detection->prediction < 0 || detection->prediction >= rv1106_prediction_count(decoder->model))
         return RV1106_BAD_ARGUMENT;
-    *rotated = rv1106_obb_placed(decoder, buffers, fit, detection->prediction);
+    placed = rv1106_obb_placed(decoder, buffers, fit, detection->prediction);
+    rotated->cx = (float)placed.cx;
+    rotated->cy = (float)placed.cy;
+    rotated->width = (float)placed.width;
+    rotated->height = (float)placed.height;
+    rotated->angle = placed.angle;
     return 0;
 }
 
@@ -282,12 +276,12 @@ static inline void rv1106_obb_values(const rv1106_decoder *decoder, const int8_t
                                      const rv1106_letterbox *fit, const rv1106_detection *detection,
                                      const rv1106_sink *sink)
 {
-    const rv1106_rotated rotated = rv1106_obb_placed(decoder, buffers, fit, detection->prediction);
-    sink->put(sink->to, (double)rotated.cx, 4);
-    sink->put(sink->to, (double)rotated.cy, 4);
-    sink->put(sink->to, (double)rotated.width, 4);
-    sink->put(sink->to, (double)rotated.height, 4);
-    sink->put(sink->to, (double)rotated.angle, 6);
+    const rv1106_rectangle placed = rv1106_obb_placed(decoder, buffers, fit, detection->prediction);
+    sink->put(sink->to, placed.cx, 4);
+    sink->put(sink->to, placed.cy, 4);
+    sink->put(sink->to, placed.width, 4);
+    sink->put(sink->to, placed.height, 4);
+    sink->put(sink->to, (double)placed.angle, 7);
 }
 
 static const rv1106_task rv1106_obb_angle = {

@@ -4,6 +4,7 @@ from lib import tasks
 from lib.tasks.obb.contract import contract_lines
 from lib.tasks.obb.decoding import instances, predict
 from lib.tasks.obb.drawing import draw
+from lib.tasks.obb.in_bundle import bundle_part
 from lib.tasks.obb.labels import check_label, read_label
 from lib.tasks.obb.overlap import overlap, share_inside
 from lib.tasks.task import Task
@@ -22,5 +23,6 @@ tasks.register(
         share_inside=share_inside,
         instances=instances,
         predict=predict,
+        bundle=bundle_part,
     )
 )

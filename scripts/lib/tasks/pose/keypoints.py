@@ -18,7 +18,7 @@ from lib.data.letterbox import Letterbox
 from lib.detector.families.sides import MIDDLE
 from lib.detector.head import SPLIT
 from lib.detector.instances import Instances
-from lib.detector.nms import CONFIDENCE, IOU, MOST, to_instances, keep
+from lib.detector.nms import CONFIDENCE, IOU, MOST, keep, to_instances
 from lib.detector.output_spec import OutputSpec
 from lib.tasks.task import Predicted
 
