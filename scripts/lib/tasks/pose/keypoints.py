@@ -69,11 +69,11 @@ def instances(
     predicted = predict(outputs, raw)
     rows, classes = keep(predicted.predictions, confidence, None if outputs.end2end else iou, most)
     boxes = to_instances(predicted.predictions, rows, classes, fit)
-    columns = predicted.columns[rows].reshape(len(rows), count_of(outputs), -1)
+    values = VALUES if tells_visibility(outputs) else VALUES - 1
+    columns = predicted.columns[rows].reshape(len(rows), count_of(outputs), values)
     keypoints = np.ones((*columns.shape[:2], VALUES), np.float32)
     width, height = fit.source
     shifted = (columns[:, :, :2] - (fit.left, fit.top)) / fit.scales
     keypoints[:, :, :2] = np.clip(shifted, 0, (width, height))
-    if tells_visibility(outputs):
-        keypoints[:, :, 2] = columns[:, :, 2]
+    keypoints[:, :, 2:values] = columns[:, :, 2:]
     return replace(boxes, extras={KEYPOINTS: keypoints})
