@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from lib.step.errors import UserError
 
+KEYPOINT_TASK = "pose"  # the task that keypoints are for
 COCO_SIGMAS = "coco"  # the word for COCO's own sigmas
 VALUES = (2, 3)  # of a keypoint in a label: x, y; or x, y and how visible it is
 
