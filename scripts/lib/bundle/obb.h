@@ -84,6 +84,14 @@ static inline float rv1106_obb_angle_of(const rv1106_model *model, const int8_t 
     return (float)((double)(real - 0.25f) * (double)(float)RV1106_PI);
 }
 
+/* The nearest float. Volatile, since GCC 12 leaves out the way of two doubles to float and back (-O2 on x86-64, where it
+ * takes both at once). */
+static inline double rv1106_rounded(double value)
+{
+    volatile float rounded = (float)value;
+    return rounded;
+}
+
 /* The rotated box of a prediction in input pixels. */
 static inline rv1106_rectangle rv1106_obb_box(const rv1106_decoder *decoder, const int8_t *const buffers[],
                                               int prediction)
@@ -99,8 +107,8 @@ static inline rv1106_rectangle rv1106_obb_box(const rv1106_decoder *decoder, con
     rectangle.angle = rv1106_obb_angle_of(model, buffers, &source);
     rv1106_cos_sin(rectangle.angle, &rectangle.cos, &rectangle.sin);
     dx = box[0] - px, dy = box[1] - py;
-    rectangle.cx = (float)(px + (dx * rectangle.cos - dy * rectangle.sin));
-    rectangle.cy = (float)(py + (dx * rectangle.sin + dy * rectangle.cos));
+    rectangle.cx = rv1106_rounded(px + (dx * rectangle.cos - dy * rectangle.sin));
+    rectangle.cy = rv1106_rounded(py + (dx * rectangle.sin + dy * rectangle.cos));
     rectangle.width = box[2] > 0 ? box[2] : 0;
     rectangle.height = box[3] > 0 ? box[3] : 0;
     return rectangle;
@@ -250,24 +258,28 @@ static inline int rv1106_obb_select(const rv1106_decoder *decoder, const int8_t 
     return kept;
 }
 
+static inline rv1106_rotated rv1106_obb_rotated(const rv1106_decoder *decoder, const int8_t *const buffers[],
+                                                const rv1106_letterbox *fit, int prediction)
+{
+    const rv1106_rectangle placed = rv1106_obb_placed(decoder, buffers, fit, prediction);
+    const rv1106_rotated rotated = {
+        (float)placed.cx, (float)placed.cy, (float)placed.width, (float)placed.height, placed.angle,
+    };
+    return rotated;
+}
+
 /* The rotated box, in pixels of the image, of a detection that rv1106_decode found in the same buffers. Returns 0,
  * RV1106_BAD_MODEL where the model has none, or RV1106_BAD_ARGUMENT. */
 static inline int rv1106_rotated_box(const rv1106_decoder *decoder, const int8_t *const buffers[],
                                      const rv1106_letterbox *fit, const rv1106_detection *detection,
                                      rv1106_rotated *rotated)
 {
-    rv1106_rectangle placed;
     if (!decoder || !buffers || !fit || !detection || !rotated || !(fit->scale > 0) || rv1106_is_stretched(fit))
         return RV1106_BAD_ARGUMENT;
     if (!decoder->model->task || !decoder->model->task->form) return RV1106_BAD_MODEL;
     if (detection->prediction < 0 || detection->prediction >= rv1106_prediction_count(decoder->model))
         return RV1106_BAD_ARGUMENT;
-    placed = rv1106_obb_placed(decoder, buffers, fit, detection->prediction);
-    rotated->cx = (float)placed.cx;
-    rotated->cy = (float)placed.cy;
-    rotated->width = (float)placed.width;
-    rotated->height = (float)placed.height;
-    rotated->angle = placed.angle;
+    *rotated = rv1106_obb_rotated(decoder, buffers, fit, detection->prediction);
     return 0;
 }
 
@@ -276,12 +288,12 @@ static inline void rv1106_obb_values(const rv1106_decoder *decoder, const int8_t
                                      const rv1106_letterbox *fit, const rv1106_detection *detection,
                                      const rv1106_sink *sink)
 {
-    const rv1106_rectangle placed = rv1106_obb_placed(decoder, buffers, fit, detection->prediction);
-    sink->put(sink->to, placed.cx, 4);
-    sink->put(sink->to, placed.cy, 4);
-    sink->put(sink->to, placed.width, 4);
-    sink->put(sink->to, placed.height, 4);
-    sink->put(sink->to, (double)placed.angle, 7);
+    const rv1106_rotated rotated = rv1106_obb_rotated(decoder, buffers, fit, detection->prediction);
+    sink->put(sink->to, (double)rotated.cx, 4);
+    sink->put(sink->to, (double)rotated.cy, 4);
+    sink->put(sink->to, (double)rotated.width, 4);
+    sink->put(sink->to, (double)rotated.height, 4);
+    sink->put(sink->to, (double)rotated.angle, 7);
 }
 
 static const rv1106_task rv1106_obb_angle = {

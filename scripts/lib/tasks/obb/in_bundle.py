@@ -17,6 +17,7 @@ rv1106_rotated box; /* cx, cy, width, height in pixels of the image; angle in ra
 rv1106_rotated_box(&decoder, buffers, &fit, &detections[i], &box);
 ```"""
 _NUMBERS = 5
+_IN_AN_IMAGE = 4096  # px
 _NUMBER_BYTES = 14  # of a number and its comma, in a line of the board's program
 
 
@@ -31,9 +32,14 @@ def _extras(outputs: OutputSpec, numbers: list[list[float]]) -> dict[str, np.nda
 
 
 def _apart(expected: Instances, detected: Instances) -> np.ndarray:
-    """The farthest of the four corners from its counterpart."""
-    differences = corners(expected.extras["rotated"]) - corners(detected.extras["rotated"])
-    return np.hypot(differences[:, :, 0], differences[:, :, 1]).max(axis=1)
+    """The farthest of the four corners from its counterpart.
+
+    Nothing cuts a rotated box at the image's edges: in proportion where it reaches far beyond, as float32 rounds.
+    """
+    points = corners(expected.extras["rotated"])
+    differences = points - corners(detected.extras["rotated"])
+    far = np.abs(points).max(axis=(1, 2)).clip(min=_IN_AN_IMAGE) / _IN_AN_IMAGE
+    return np.hypot(differences[:, :, 0], differences[:, :, 1]).max(axis=1) / far
 
 
 bundle_part = BundlePart(
