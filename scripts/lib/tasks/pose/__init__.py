@@ -1,6 +1,8 @@
 """Pose: boxes, and of each object K keypoints with x, y and how visible they are."""
 
 from lib import tasks
+from lib.data.formats.keypoint_rows import with_three_values
+from lib.data.formats.lines import keypoint_line
 from lib.tasks.pose.contract import contract_lines
 from lib.tasks.pose.drawing import draw
 from lib.tasks.pose.in_bundle import bundle_part
@@ -18,6 +20,9 @@ tasks.register(
         overlap=overlap,
         coco_iou_type=None,
         draw=draw,
+        objects="keypoints",
+        line_of=keypoint_line,
+        words_of=with_three_values,
         contract_lines=contract_lines,
         instances=instances,
         predict=predict,

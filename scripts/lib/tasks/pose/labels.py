@@ -13,7 +13,7 @@ import numpy as np
 from lib.data.dataset import CheckedLabel
 from lib.detector.instances import Instances
 from lib.step.errors import UserError
-from lib.tasks.label_rows import Row, checked, demand_class, marks_of, rows_of
+from lib.tasks.label_rows import Row, checked, demand_class, distinct, marks_of, rows_of
 from lib.tasks.pose.keypoints import KEYPOINTS, VALUES
 from lib.tasks.pose.overlap import AREA
 
@@ -30,7 +30,9 @@ def check_label(path: Path, classes: int) -> CheckedLabel:
     or a labelled keypoint outside the image, or another number of keypoints than the first line's, and for a file that
     is missing or no text.
     """
-    return checked(path, _rows(path, classes))
+    rows = _rows(path, classes)
+    points = sum(value > 0 for row in distinct(rows) if not row.mark for value in row.numbers[BOX + 2 :: VALUES])
+    return checked(path, rows)._replace(points=points)
 
 
 def read_label(path: Path, size: tuple[int, int], classes: int) -> Instances:
