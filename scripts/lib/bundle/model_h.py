@@ -5,6 +5,7 @@ import zlib
 
 import numpy as np
 
+from lib import tasks
 from lib.bundle import headers
 from lib.bundle.c_names import c_prefix
 from lib.bundle.contract import Contract
@@ -70,8 +71,8 @@ static const rv1106_model {prefix} = {{
     {{
 {outputs}
     }},
-    /* where an image lies in the input */
-    RV1106_{contract.input.form.letterbox.upper()},
+    /* where an image lies in the input; what a detection has besides its box */
+    RV1106_{contract.input.form.letterbox.upper()}, {f"&rv1106_{spec.task}" if tasks.get(spec.task).bundle else "NULL"},
 }};
 
 static const char *const {prefix}_names[] = {{

@@ -1,6 +1,7 @@
 """Oriented boxes: rectangles at an angle."""
 
 from lib import tasks
+from lib.data.formats.lines import corner_line
 from lib.tasks.obb.contract import contract_lines
 from lib.tasks.obb.decoding import instances, predict
 from lib.tasks.obb.drawing import draw
@@ -18,6 +19,7 @@ tasks.register(
         coco_iou_type=None,  # it has none for rotated boxes
         draw=draw,
         contract_lines=contract_lines,
+        line_of=corner_line,
         objects="rotated boxes",
         share_inside=share_inside,
         instances=instances,
