@@ -14,6 +14,7 @@ from lib.tasks.pose.keypoints import KEYPOINTS
 AREA = "area"  # the extra of labels whose area is known, float64 [n], in square pixels
 # Of a person's 17 keypoints, nose to ankles; of others Ultralytics takes 1 / K (ultralytics/models/yolo/pose/val.py).
 COCO_SIGMAS = np.array([26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89]) / 1000
+MOST_COUNTED = 20  # people of an image (pycocotools/cocoeval.py, `setKpParams`)
 # The share of its box that an object fills where nothing tells its area, as Ultralytics has it (same file).
 AREA_OF_BOX = 0.53
 
@@ -50,3 +51,15 @@ def sigmas(instances: Instances) -> np.ndarray:
     count = instances.extras[KEYPOINTS].shape[1]
     usual = COCO_SIGMAS if count == len(COCO_SIGMAS) else np.full(count, 1 / count)
     return instances.extras.get(SIGMAS, usual[None])
+
+
+def coco_fields(instances: Instances, size: tuple[int, int]) -> list[dict]:
+    """Area, keypoints and how many of them are labelled, as COCO's annotations have them."""
+    return [
+        {
+            "area": float(area),
+            "keypoints": keypoints.astype(float).ravel().tolist(),
+            "num_keypoints": int((keypoints[:, 2] > 0).sum()),
+        }
+        for area, keypoints in zip(areas(instances), instances.extras[KEYPOINTS])
+    ]
