@@ -13,7 +13,6 @@ from typing import NamedTuple
 import numpy as np
 
 from lib.data.dataset import CheckedLabel
-from lib.data.formats.lines import AREA
 from lib.data.formats.source import CROWD, DIFFICULT
 from lib.detector.instances import IGNORED, IGNORED_CROWD, IGNORED_DIFFICULT
 from lib.step.errors import UserError
@@ -25,47 +24,31 @@ MARKS = {"": 0, DIFFICULT: IGNORED_DIFFICULT, CROWD: IGNORED_CROWD}
 
 
 class Row(NamedTuple):
-    """One line: its numbers, NaN for a word that is none; its mark, a key of MARKS; and how messages name it.
-
-    area: of the object, as a fraction of the image's, where the line tells it and the task reads it.
-    """
+    """One line: its numbers, NaN for a word that is none; its mark, a key of MARKS; and how messages name it."""
 
     numbers: list[float]
     mark: str
     where: str
-    area: float | None = None
 
     @property
     def line(self) -> str:
         """The line anew, its numbers in Python's spelling."""
-        words = [str(int(self.numbers[0])), *map(repr, map(float, self.numbers[1:]))]
-        words += [f"{AREA}{self.area!r}"] if self.area is not None else []
-        return " ".join([*words, self.mark]).rstrip() + "\n"
+        return f"{int(self.numbers[0])} {' '.join(map(repr, map(float, self.numbers[1:])))} {self.mark}".rstrip() + "\n"
 
 
-def rows_of(
-    path: Path, may_be_marked: Callable[[int], bool] = lambda count: True, with_area: bool = False
-) -> list[Row]:
+def rows_of(path: Path, may_be_marked: Callable[[int], bool] = lambda count: True) -> list[Row]:
     """The lines of a label file that hold something; of `count` numbers, one may be marked where the task says so.
 
-    with_area: whether a line may tell the object's area, behind its numbers. Raises UserError for a file that is
-    missing or no text.
+    Raises UserError for a file that is missing or no text.
     """
     rows = []
     for number, line in enumerate(read_text(require(path, "label")).splitlines(), start=1):
         if line.strip():
             words = line.split()
             mark = words.pop() if words[-1] in MARKS and may_be_marked(len(words) - 1) else ""
-            area = None
-            if with_area and words and words[-1].startswith(AREA):
-                area = _number(words.pop().removeprefix(AREA))
-            where = f"label {path}, line {number} ('{line.strip()[:60]}')"
-            rows.append(Row(list(map(_number, words)), mark, where, area))
+            numbers = [float(word) if NUMBER.fullmatch(word) else math.nan for word in words]
+            rows.append(Row(numbers, mark, f"label {path}, line {number} ('{line.strip()[:60]}')"))
     return rows
-
-
-def _number(word: str) -> float:
-    return float(word) if NUMBER.fullmatch(word) else math.nan
 
 
 def demand_class(row: Row, classes: int) -> None:

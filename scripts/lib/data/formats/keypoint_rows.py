@@ -1,7 +1,8 @@
 """Labels with keypoints in Ultralytics' layout: `class cx cy w h`, then x, y, or x, y, visibility of each keypoint.
 
-Layout: https://docs.ultralytics.com/datasets/pose/. Here all have three values. Which a data set has is said by the
-`kpt_shape` of its data.yaml or by the user; else by the labels themselves, where they leave no choice.
+Layout: https://docs.ultralytics.com/datasets/pose/. Here all have three values, and the object's area may follow (as a
+fraction of the image's). Which a data set has is said by the `kpt_shape` of its data.yaml or by the user; else by the
+labels themselves, where they leave no choice.
 """
 
 from collections.abc import Callable, Iterator
@@ -9,7 +10,6 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
-from lib.data.formats.lines import AREA
 from lib.data.formats.source import CROWD, DIFFICULT, Source
 from lib.data.keypoints import KeypointShape, keypoint_shape
 from lib.step.errors import UserError
@@ -42,9 +42,10 @@ def _three_values(shape: KeypointShape, words: list[str]) -> list[str]:
     count = _numbers_in(words)
     if count <= BOX:
         return words  # the task's own check says what that is
-    if count != BOX + shape.keypoints * shape.values:
+    wanted = BOX + shape.keypoints * shape.values
+    if count - wanted not in (0, shape.values == THREE):
         raise UserError(
-            f" has {count} numbers; {BOX + shape.keypoints * shape.values} are 'class cx cy w h' and "
+            f" has {count} numbers; {wanted} are 'class cx cy w h' and "
             f"{shape.keypoints} keypoints of {shape.values} values each (kpt_shape {shape})"
         )
     if shape.values == THREE:
@@ -101,11 +102,8 @@ def _lines(path: Path) -> Iterator[tuple[list[float | None], str]]:
 
 
 def _numbers_in(words: list[str]) -> int:
-    """How many words stand before those of our own at the end of a line (`crowd`, `area=…`)."""
-    count = len(words)
-    while count and (words[count - 1] in (CROWD, DIFFICULT) or words[count - 1].startswith(AREA)):
-        count -= 1
-    return count
+    """How many words stand before the one of our own at the end of some lines."""
+    return len(words) - (words[-1] in (CROWD, DIFFICULT))
 
 
 def _number(word: str) -> float | None:
@@ -117,11 +115,16 @@ def _number(word: str) -> float | None:
 
 def _readings(count: int) -> list[KeypointShape]:
     """The shapes that a line of so many numbers may be of."""
-    return [KeypointShape((count - BOX) // values, values) for values in (3, 2) if (count - BOX) % values == 0]
+    beyond = count - BOX
+    return [
+        *([KeypointShape(beyond // THREE, THREE)] if beyond >= THREE and beyond % THREE < 2 else []),
+        *([KeypointShape(beyond // 2, 2)] if beyond % 2 == 0 else []),
+    ]
 
 
 def _points(row: list[float], shape: KeypointShape) -> list[list[float]]:
-    return [row[start : start + shape.values] for start in range(BOX, len(row), shape.values)]
+    starts = range(BOX, BOX + shape.keypoints * shape.values, shape.values)
+    return [row[start : start + shape.values] for start in starts]
 
 
 def _fits(row: list[float], shape: KeypointShape) -> bool:

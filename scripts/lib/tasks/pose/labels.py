@@ -1,12 +1,11 @@
 """Labels of our own layout: `class cx cy w h x1 y1 v1 x2 y2 v2 …`, all but class and v as fractions of the sides.
 
 It is Ultralytics' of three values per keypoint (https://docs.ultralytics.com/datasets/pose/): v is 0 for a keypoint
-that is not labelled, 1 for one that is hidden, 2 for one that is seen. The object's area, where it is known, and how
-it counts may follow, as lib.tasks.label_rows has it.
+that is not labelled, 1 for one that is hidden, 2 for one that is seen. One more number at the end is the object's area
+as a fraction of the image's, where it is known. How an object counts may follow, as lib.tasks.label_rows has it.
 """
 
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +13,9 @@ import numpy as np
 from lib.data.dataset import CheckedLabel
 from lib.detector.instances import IGNORED, IGNORED_UNLABELLED, Instances
 from lib.step.errors import UserError
-from lib.tasks.label_rows import Row, checked, demand_class, marks_of, rows_of
+from lib.tasks.label_rows import Row, checked, demand_class, distinct, marks_of, rows_of
 from lib.tasks.pose.keypoints import KEYPOINTS, VALUES
-from lib.tasks.pose.overlap import AREA, areas
+from lib.tasks.pose.overlap import AREA
 
 BOX = 5  # numbers before the keypoints: class, cx, cy, w, h
 BORDER_TOLERANCE = 1e-3  # of the image's side; labels are rounded to a few digits
@@ -31,30 +30,31 @@ def check_label(path: Path, classes: int) -> CheckedLabel:
     or a labelled keypoint outside the image, or another number of keypoints than the first line's, and for a file that
     is missing or no text.
     """
-    return checked(path, _rows(path, classes))
+    rows = _rows(path, classes)
+    points = sum(value > 0 for row in distinct(rows) if not row.mark for value in row.numbers[BOX + 2 :: VALUES])
+    return checked(path, rows)._replace(points=points)
 
 
 def read_label(path: Path, size: tuple[int, int], classes: int) -> Instances:
     """The boxes and keypoints of a label file in pixels of its image `size` (width, height). Raises as `check_label`.
 
-    extras: keypoints, float64 [n, K, 3]: x, y, and 0, 1 or 2; AREA; IGNORED, where some do not count.
+    extras: keypoints, float64 [n, K, 3]: x, y, and 0, 1 or 2; AREA where it is known; IGNORED where some do not count.
     """
     rows = _rows(path, classes)
     numbers = np.array([row.numbers for row in rows], np.float64).reshape(len(rows), -1 if rows else BOX)
     count = (numbers.shape[1] - BOX) // VALUES
     centre, half = numbers[:, 1:3] * size, numbers[:, 3:BOX] * size / 2
     boxes = np.concatenate([centre - half, centre + half], axis=1)
-    keypoints = numbers[:, BOX:].reshape(len(rows), count, VALUES) * (*size, 1)
+    keypoints = numbers[:, BOX : BOX + VALUES * count].reshape(len(rows), count, VALUES) * (*size, 1)
+    areas = {AREA: numbers[:, -1] * math.prod(size)} if (numbers.shape[1] - BOX) % VALUES else {}
     marks = marks_of(rows).get(IGNORED, np.zeros(len(rows), np.uint8))
     marks[(marks == 0) & ~(keypoints[:, :, 2] > 0).any(axis=1)] = IGNORED_UNLABELLED
-    extras = {KEYPOINTS: keypoints} | ({IGNORED: marks} if marks.any() else {})
-    labels = Instances(boxes, np.ones(len(rows)), numbers[:, 0].astype(int), extras)
-    known = np.array([np.nan if row.area is None else row.area * math.prod(size) for row in rows])
-    return replace(labels, extras=extras | {AREA: np.where(np.isnan(known), areas(labels), known)})
+    extras = {KEYPOINTS: keypoints} | areas | ({IGNORED: marks} if marks.any() else {})
+    return Instances(boxes, np.ones(len(rows)), numbers[:, 0].astype(int), extras)
 
 
 def _rows(path: Path, classes: int) -> list[Row]:
-    rows = rows_of(path, with_area=True)
+    rows = rows_of(path)
     for row in rows:
         _check_row(row, classes)
         if len(row.numbers) != len(rows[0].numbers):
@@ -69,7 +69,7 @@ def _check_row(row: Row, classes: int) -> None:
     numbers, beyond = row.numbers, len(row.numbers) - BOX
     if beyond == 0 and all(map(math.isfinite, numbers)):
         raise UserError(f"{row.where} is a box without keypoints, for the task detect; a label for pose is '{LAYOUT}'")
-    if beyond < VALUES or beyond % VALUES or not all(map(math.isfinite, numbers)):
+    if beyond < VALUES or beyond % VALUES > 1 or not all(map(math.isfinite, numbers)):
         raise UserError(f"{row.where} is no label for pose, numbers '{LAYOUT}'")
     demand_class(row, classes)
     cx, cy, w, h = numbers[1:BOX]
@@ -80,8 +80,8 @@ def _check_row(row: Row, classes: int) -> None:
             raise UserError(f"{row.where}: {visibility:g} is no visibility of a keypoint, which is 0, 1 or 2")
         if visibility and not _inside(x, y):
             raise UserError(f"{row.where}: keypoint {x:g} {y:g} leaves the image; numbers are fractions of its sides")
-    if row.area is not None and not 0 < row.area <= 1:
-        raise UserError(f"{row.where}: the area is no fraction of the image's")
+    if beyond % VALUES and not 0 < numbers[-1] <= 1:
+        raise UserError(f"{row.where}: the last number, {numbers[-1]:g}, is no area as a fraction of the image's")
 
 
 def _inside(x: float, y: float) -> bool:

@@ -7,6 +7,7 @@ how far keypoints are from its box made three times as large.
 
 import numpy as np
 
+from lib.data.keypoints import AREA_OF_BOX
 from lib.detector.instances import SIGMAS, Instances
 from lib.step.errors import UserError
 from lib.tasks.pose.keypoints import KEYPOINTS
@@ -15,8 +16,6 @@ AREA = "area"  # the extra of labels whose area is known, float64 [n], in square
 # Of a person's 17 keypoints, nose to ankles; of others Ultralytics takes 1 / K (ultralytics/models/yolo/pose/val.py).
 COCO_SIGMAS = np.array([26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89]) / 1000
 MOST_COUNTED = 20  # people of an image (pycocotools/cocoeval.py, `setKpParams`)
-# The share of its box that an object fills where nothing tells its area, as Ultralytics has it (same file).
-AREA_OF_BOX = 0.53
 
 
 def overlap(instances: Instances, others: Instances) -> np.ndarray:
