@@ -21,12 +21,14 @@ MOST_COUNTED = 20  # people of an image (pycocotools/cocoeval.py, `setKpParams`)
 def overlap(instances: Instances, others: Instances) -> np.ndarray:
     """OKS of n instances for m others, whose areas and labelled keypoints count: float64 [n, m]."""
     found, labelled = instances.extras[KEYPOINTS].astype(np.float64), others.extras[KEYPOINTS].astype(np.float64)
-    scales = (2 * sigmas(others)) ** 2 * (areas(others)[:, None] + np.spacing(1)) * 2
-    if len(found) and len(labelled) and found.shape[1] != labelled.shape[1]:
+    similar = np.zeros((len(instances), len(others)))
+    if not similar.size:
+        return similar
+    if found.shape[1] != labelled.shape[1]:
         raise UserError(
             f"the labels have {labelled.shape[1]} keypoints, the model {found.shape[1]}; the two must be of one kind"
         )
-    similar = np.zeros((len(instances), len(others)))
+    scales = (2 * sigmas(others)) ** 2 * (areas(others)[:, None] + np.spacing(1)) * 2
     for column, (target, box, scale) in enumerate(zip(labelled, others.boxes.astype(np.float64), scales)):
         counts = target[:, 2] > 0
         if counts.any():
