@@ -24,6 +24,15 @@ include: "rules/board.smk"
 
 onstart:
     keep_others_out()
+    BEGIN()
+
+
+onsuccess:
+    show_results()
+
+
+onerror:
+    show_failures()
 
 
 wildcard_constraints:

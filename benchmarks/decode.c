@@ -182,7 +182,8 @@ static int plain(const int8_t *const buffers[], float confidence)
             if (detections[j].class_id == class_id && rv1106_iou(box, other) > RV1106_MODEL_IOU) break;
         }
         if (j == kept) {
-            const rv1106_detection detection = {class_id, candidates[i].score, box[0], box[1], box[2], box[3]};
+            const rv1106_detection detection = {class_id, candidates[i].score, box[0], box[1], box[2], box[3],
+                                                candidates[i].rank / model->classes};
             detections[kept++] = detection;
         }
     }

@@ -44,7 +44,7 @@ rule board:
     message:
         "Run the bundles on the board"
     shell:
-        "python {input.step[0]:q} --run {params.run:q} --part {params.part} --names {input.names:q}"
+        "RV1106_QUIET= python {input.step[0]:q} --run {params.run:q} --part {params.part} --names {input.names:q}"
         " --resamples {params.resamples} --seed {params.seed} --oks-sigmas {params.oks_sigmas:q}"
         " {params.board:q} --log {log.run:q}"
         " && python {input.collect[0]:q} --run {params.run:q} --model {params.model:q} --imgsz {params.imgsz:q}"

@@ -20,11 +20,12 @@ rule export_onnx:
     params:
         opset=config["export"]["opset"],
         end2end=str(config["export"]["end2end"]).lower(),
+        task=config["task"],
     message:
         "Export {wildcards.model} at {wildcards.imgsz}"
     shell:
         "python {input.step[0]:q} --weights {input.weights:q} --imgsz {wildcards.imgsz}"
-        " --opset {params.opset} --end2end {params.end2end} --output {output.model:q} --log {log:q}"
+        " --opset {params.opset} --end2end {params.end2end} --task {params.task} --output {output.model:q} --log {log:q}"
 
 
 rule simplify_onnx:

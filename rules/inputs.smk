@@ -43,10 +43,11 @@ rule draw_scenes:
     params:
         images=config["draw"]["images"],
         seed=config["draw"]["seed"],
+        task=config["task"],
     message:
         "Draw {params.images} images"
     shell:
-        "python {input.step[0]:q} --count {params.images} --seed {params.seed}"
+        "python {input.step[0]:q} --count {params.images} --seed {params.seed} --task {params.task}"
         " --processes {threads} --output {output.drawn:q} --log {log:q}"
 
 

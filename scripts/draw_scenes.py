@@ -1,8 +1,9 @@
 """Draw labelled images of mechanical parts on a workbench, in Ultralytics' layout, from a seed.
 
-Makes OUTPUT/images/000000.jpg … and OUTPUT/labels/000000.txt … (`class cx cy w h` per line, as fractions of
-the image; an empty file where there is nothing to find). Image K depends on --seed, K and the image's
-size, on nothing else. The output appears whole or not at all, in the place of an older one.
+Makes OUTPUT/images/000000.jpg … and OUTPUT/labels/000000.txt … (one object per line, as Ultralytics writes it for
+--task: detect `class cx cy w h`, pose the same and `x y visibility` of four keypoints, segment a polygon, obb four
+corners; all as fractions of the image; an empty file where there is nothing to find). Image K depends on --seed, K
+and the image's size, on nothing else. The output appears whole or not at all, in the place of an older one.
 """
 
 import sys
@@ -28,11 +29,11 @@ from lib.step.outputs import entries
 from lib.step.workers import WORKER_KILLED, end_with
 
 
-def draw_files(folder: Path, seed: int, image: dict, index: int) -> None:
-    """Draw image `index` and write its JPEG and its label under `folder`."""
+def draw_files(folder: Path, seed: int, task: str, image: dict, index: int) -> None:
+    """Draw image `index` and write its JPEG and its label for `task` under `folder`."""
     scene = scenes.draw_scene(seed, index, **image)
     (folder / "images" / f"{index:06d}.jpg").write_bytes(scenes.encode_jpeg(scene, seed, index))
-    (folder / "labels" / f"{index:06d}.txt").write_text("".join(f"{line}\n" for line in scene.label_lines()))
+    (folder / "labels" / f"{index:06d}.txt").write_text("".join(f"{line}\n" for line in scene.label_lines(task)))
 
 
 def is_drawn(folder: Path) -> bool:
@@ -44,10 +45,12 @@ def is_drawn(folder: Path) -> bool:
     return images == [f"{number}.jpg" for number in numbers] and labels == [f"{number}.txt" for number in numbers]
 
 
-def draw_dataset(output: Path, count: int, seed: int, processes: int = 1, **image) -> None:
+def draw_dataset(
+    output: Path, count: int, seed: int, processes: int = 1, task: str = scenes.DEFAULT_TASK, **image
+) -> None:
     """Draw `count` images of the series `seed` under the folder `output`, by so many `processes`.
 
-    image: width and height, as `scenes.draw_scene` takes them.
+    task: one of `scenes.TASKS`, for which the labels are. image: width and height, as `scenes.draw_scene` takes them.
     Raises UserError when `output` is there and is no drawn data set (a slip must not cost a folder), and when a worker
     is killed.
     """
@@ -56,7 +59,7 @@ def draw_dataset(output: Path, count: int, seed: int, processes: int = 1, **imag
     with whole(output) as part:
         for name in ("images", "labels"):
             (part / name).mkdir(parents=True)
-        draw = partial(draw_files, part, seed, image)
+        draw = partial(draw_files, part, seed, task, image)
         # OpenCV's own threads gain nothing on patches this small. Spawned, not forked: a fork of a process whose OpenCV
         # has threads hangs at its first call.
         workers = ProcessPoolExecutor(processes, get_context("spawn"), initializer=join, initargs=(os.getpid(),))
@@ -83,12 +86,19 @@ def main(argv=None):
     parser.add_output("--output", type=Path, required=True, metavar="DIR", is_own=is_drawn, help="folder to make")
     parser.add_argument("--count", type=at_least(0), required=True, metavar="N", help="how many images")
     parser.add_argument("--seed", type=at_least(0), required=True, metavar="S", help="which series of images")
+    parser.add_argument(
+        "--task",
+        choices=scenes.TASKS,
+        default=scenes.DEFAULT_TASK,
+        help="what the labels are for; the images are the same (default: %(default)s)",
+    )
     parser.add_argument("--width", type=side, default=640, metavar="PIXELS", help="(default: %(default)s)")
     parser.add_argument("--height", type=side, default=480, metavar="PIXELS", help="(default: %(default)s)")
     parser.add_argument("--processes", type=at_least(1), default=1, metavar="N", help="(default: %(default)s)")
     args = parser.parse_args(argv)
     try:
-        draw_dataset(args.output, args.count, args.seed, args.processes, width=args.width, height=args.height)
+        size = {"width": args.width, "height": args.height}
+        draw_dataset(args.output, args.count, args.seed, args.processes, args.task, **size)
     except OSError as error:
         raise UserError(f"cannot write {args.output}: {error.strerror or error}") from None
     console.say(f"drew {args.output}: {args.count} images of series {args.seed}")

@@ -4,8 +4,9 @@ Makes --output/images and --output/labels, in Ultralytics' layout, from the firs
 or a folder) that works, or from --yaml, --coco, --voc or --obj_data; names.txt with the classes' names; and parts.csv
 with the part (train, val, test) that each image is of. Where there are parts, the images of --part are kept, and those
 of train that --calibration and --seed draw. Images without labels are background images and count; a broken label is
-an error, and so is an image that does not decode. Polygons become the boxes around them. A line that repeats another
-one of its file is dropped.
+an error, and so is an image that does not decode. A line that repeats another one of its file is dropped. For --task
+detect polygons become the boxes around them; for pose each keypoint gets three values, and --kpt_shape says how many
+keypoints of how many values the labels have, where neither the data set nor they themselves do.
 """
 
 import sys
@@ -19,7 +20,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from lib import tasks
-from lib.data.dataset import Gathered, flat_names, gather
+from lib.data.dataset import Gathered, Labelling, flat_names, gather
 from lib.data.formats.source import Source, first_few
 from lib.data.manifest import has_manifest
 from lib.data.names import distinct, read_names
@@ -65,20 +66,25 @@ def main(argv=None):
         for remark in source.remarks:
             say(remark)
         watch = partial(tqdm, desc="check images", unit="image", file=terminal(), disable=None)
-        check_label = partial(tasks.get(args.task).check_label, classes=len(source.names))
-        gathered = gather(source, images, labels, check_label, args.threads, watch)
+        task = tasks.get(args.task)
+        check = partial(task.check_label, classes=len(source.names))
+        labelling = Labelling(check, task.line_of, task.words_of(source, args.kpt_shape))
+        gathered = gather(source, images, labels, labelling, args.threads, watch)
         write_text(args.output / "names.txt", "".join(f"{name}\n" for name in source.names))
         write_parts(args.output / "parts.csv", {name: item.part for name, item in flat_names(source).items()})
     tell(gathered)
     background = f"{gathered.background} background"
-    say(f"{args.name} {args.output}: {gathered.images} images ({background}), {gathered.objects} boxes")
+    objects = f"{gathered.objects} {task.objects}"
+    if gathered.keypoints:
+        objects = f"{gathered.objects} objects with {gathered.keypoints} labelled keypoints"
+    say(f"{args.name} {args.output}: {gathered.images} images ({background}), {objects}")
 
 
 def wanted_of(args, names: tuple[str, ...] | None, scratch: Path) -> Source:
     """What of the data set and the calibration images the run needs, with the classes' names."""
     options = vars(args)
     unpack = partial(unpacked_in, scratch)
-    source = opened(Place.of(source_block(options, "", args.output), names, "dataset"), unpack)
+    source = opened(Place.of(source_block(options, "", args.output), names, "dataset", args.task), unpack)
     if source.names is None:
         raise UserError(f"{source.place} has no class names; give --names (dataset.names)")
     if names is not None and source.names != names:
@@ -99,6 +105,10 @@ def tell(gathered: Gathered) -> None:
         say(f"{gathered.ignored} labels are crowds or difficult objects: what is detected there counts neither way")
     if gathered.cut:
         say(f"{gathered.cut} boxes reach beyond their image and are cut at its edges")
+    if gathered.outside:
+        say(f"{gathered.outside} keypoints lie outside their image and count as not labelled")
+    if gathered.boxed:
+        say(f"WARNING: {gathered.boxed} objects have no outline; that of their box is taken for it")
     if gathered.empty:
         listed = first_few(gathered.empty)
         say(f"WARNING: {len(gathered.empty)} boxes have no area in their image and are dropped: {listed}")

@@ -1,6 +1,7 @@
 """Models of any family and head with random sizes, scales and zero points, and random outputs of theirs."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ from lib.bundle.contract import Accuracy, Contract
 from lib.bundle.describe import Forms, describe
 from lib.bundle.layout import to_native
 from lib.data.imgsz import ImageSize
-from lib.detector.families import Family
+from lib.detector.families import Family, OutputMap
 from lib.detector.families.anchors import MOST_ANCHORS, MOST_LAYERS, AnchorLayer, Anchors
 from lib.detector.families.dfl import MOST_BINS, Dfl
 from lib.detector.families.distances import Distances
@@ -68,17 +69,34 @@ def random_case(seed: int) -> Case:
     spec = OutputSpec(imgsz, head, random_family(rng, kind), classes, end2end=bool(rng.random() < 0.3))
     c2 = int(rng.choice([16, 16, 16, 8, 32, 5, 1, 0]))
     tensors, stored = [], []
-    for number, (meaning, channels, height, width) in enumerate(shapes_of(spec)):
-        lowest, highest = RANGES[meaning]
-        scale = float(np.float32(np.exp(rng.uniform(np.log(lowest), np.log(highest)))))
-        zero_point = int(rng.choice([-128, -128, rng.integers(-128, 128)]))
-        lanes = c2 or channels  # one group of all channels is NHWC
-        native = (1, -(-channels // lanes), height, width, lanes)
-        tensors.append(RknnTensor(f"output{number}", (1, channels, height, width), native, "int8", scale, zero_point))
+    for number, (meaning, *shape) in enumerate(shapes_of(spec)):
+        tensor, values = random_output(rng, f"output{number}", (1, *shape), RANGES[meaning], c2)
+        tensors.append(tensor)
         # Few levels make ties, many zeros make what a trained detector gives.
-        values = rng.integers(-128, 128, (1, channels, height, width))
         if rng.random() < 0.5:
             values = np.where(rng.random(values.shape) < 0.9, -128, values // 16 * 16)
+        stored.append(values.astype(np.int8))
+    return Case(spec, tensors, stored)
+
+
+def random_output(rng, name: str, shape, scales: tuple[float, float], c2: int) -> tuple[RknnTensor, np.ndarray]:
+    """An output with any scale between two and any zero point, C2 being `c2` (0: NHWC); and values -128..127 of it."""
+    _, channels, height, width = shape
+    scale = float(np.float32(np.exp(rng.uniform(*np.log(scales)))))
+    zero_point = int(rng.choice([-128, -128, rng.integers(-128, 128)]))
+    lanes = c2 or channels  # one group of all channels is NHWC
+    native = (1, -(-channels // lanes), height, width, lanes)
+    return RknnTensor(name, shape, native, "int8", scale, zero_point), rng.integers(-128, 128, shape)
+
+
+def with_task(case: Case, task: str, extras: dict[OutputMap, tuple[float, float]], rng) -> Case:
+    """The case with a task's maps behind its outputs, the smallest and the largest scale of each given."""
+    spec = replace(case.spec, task=task, extras=tuple(extras))
+    tensors, stored = list(case.tensors), list(case.stored)
+    for output, scales in extras.items():
+        c2 = int(rng.choice([16, 16, 8, 1, 0]))
+        tensor, values = random_output(rng, output.name, output.shape(spec.imgsz), scales, c2)
+        tensors.append(tensor)
         stored.append(values.astype(np.int8))
     return Case(spec, tensors, stored)
 

@@ -4,175 +4,30 @@ import ctypes
 import re
 import shutil
 import subprocess
-from typing import get_args
 
 import cv2
 import numpy as np
 import pytest
-from conftest import ROOT
+from c_library import HEADERS, PLACES, SOURCES, Decoder, Model, Output, both, cc, compiled, model_of, opened
 from random_models import FAMILIES, KINDS, random_case
 
 from lib.bundle import HERE
 from lib.bundle.layout import PADDING, from_native, to_native
-from lib.bundle.program import FLAGS
 from lib.bundle.same_detections import demand_same
 from lib.data.imgsz import ImageSize
-from lib.data.input_form import InputForm, Place
+from lib.data.input_form import InputForm
 from lib.data.letterbox import fit_of
-from lib.detector import nms as python
 from lib.detector.families.anchors import MOST_ANCHORS, MOST_LAYERS, Anchors
 from lib.detector.families.dfl import MOST_BINS, Dfl
 from lib.detector.head import HEADS, SPLIT
 from lib.detector.instances import Instances
 from lib.step.errors import UserError
 
-SOURCES = ROOT / "tests" / "bundle" / "c"
-HEADERS = ("decode.h", "dfl.h", "distances.h", "anchors.h", "yolox.h")
-
-
-class Output(ctypes.Structure):
-    _fields_ = [
-        *((name, ctypes.c_int) for name in ("channels", "height", "width", "c1", "c2", "zero_point")),
-        ("scale", ctypes.c_float),
-    ]
-
-
-class Level(ctypes.Structure):
-    _fields_ = [("stride", ctypes.c_int), ("per_cell", ctypes.c_int)]
-
-
-class Details(ctypes.Structure):
-    _fields_ = [
-        ("new_coords", ctypes.c_int),
-        ("scale_x_y", ctypes.c_double),
-        ("anchors", ctypes.c_float * 2 * MOST_ANCHORS),
-    ]
-
-
-PLACES = get_args(Place)  # as decode.h numbers them
-
-
-class Model(ctypes.Structure):
-    _fields_ = [
-        ("head", ctypes.c_int),
-        ("family", ctypes.c_void_p),
-        *((name, ctypes.c_int) for name in ("end2end", "width", "height", "classes", "level_count")),
-        ("levels", Level * MOST_LAYERS),
-        ("details", ctypes.POINTER(Details)),
-        ("output_count", ctypes.c_int),
-        ("outputs", Output * (3 * MOST_LAYERS)),
-        ("place", ctypes.c_int),
-    ]
-
-
-class Fit(ctypes.Structure):
-    _fields_ = [
-        *((name, ctypes.c_int) for name in ("width", "height", "left", "top")),
-        *((name, ctypes.c_double) for name in ("scale", "scale_y")),
-    ]
-
-
-class Found(ctypes.Structure):
-    _fields_ = [
-        ("class_id", ctypes.c_int),
-        *((name, ctypes.c_float) for name in ("score", "x1", "y1", "x2", "y2")),
-    ]
-
-
-def cc(*arguments):
-    """Run the C compiler with the flags that decode.h promises to be free of warnings with."""
-    if not shutil.which("cc"):
-        pytest.skip("needs a C compiler (cc)")
-    done = subprocess.run(["cc", *FLAGS, f"-I{HERE}", *map(str, arguments)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-
 
 @pytest.fixture(scope="session")
 def shim(tmp_path_factory):
-    """decode.h and the families' headers as a library."""
-    path = tmp_path_factory.mktemp("shim") / "shim.so"
-    cc("-shared", "-fPIC", SOURCES / "shim.c", "-o", path)
-    return opened(path)
-
-
-def opened(path):
-    """The library of tests/bundle/c/shim.c with its functions' types."""
-    library = ctypes.CDLL(str(path))
-    library.shim_fit.restype = Fit
-    library.shim_iou.restype = ctypes.c_float
-    library.shim_exp.restype = ctypes.c_double
-    library.shim_exp.argtypes = [ctypes.c_double]
-    library.shim_decoder_size.restype = ctypes.c_size_t
-    library.shim_family.restype = ctypes.c_void_p
-    return library
-
-
-def model_of(shim, case) -> Model:
-    model, spec = Model(), case.spec
-    model.head, model.family = HEADS.index(spec.head), shim.shim_family(FAMILIES.index(type(spec.family)))
-    model.end2end, (model.width, model.height), model.classes = spec.end2end, spec.imgsz, spec.classes
-    levels, details = spec.family.levels(), spec.family.c_details()
-    model.level_count, model.output_count = len(levels), len(case.tensors)
-    for row, level in zip(model.levels, levels):
-        row.stride, row.per_cell = level
-    for row, tensor in zip(model.outputs, case.tensors):
-        row.channels, row.zero_point, row.scale = tensor.shape[1], tensor.zero_point, tensor.scale
-        _, row.c1, row.height, row.width, row.c2 = tensor.native_shape
-    if type(spec.family) is Dfl:
-        points = (ctypes.c_float * MOST_LAYERS)(*(offset for (offset,) in details))
-        model.details = ctypes.cast(points, ctypes.POINTER(Details)) if details else None
-        return model
-    if details:
-        model.details = (Details * MOST_LAYERS)()
-    for row, (new_coords, scale_x_y, anchors) in enumerate(details):
-        model.details[row].new_coords, model.details[row].scale_x_y = new_coords, scale_x_y
-        for anchor, sides in zip(model.details[row].anchors, anchors):
-            anchor[:] = sides
-    return model
-
-
-class Decoder:
-    """What a program does with decode.h."""
-
-    def __init__(self, shim, model: Model):
-        self.shim, self.model = shim, model
-        self.memory = ctypes.create_string_buffer(shim.shim_decoder_size())
-        self.status = shim.shim_init(self.memory, ctypes.byref(model))
-
-    def run(self, natives, source, confidence, iou, room=30_000, most=300, sizes=None):
-        """Detections, or the error's number."""
-        count = len(natives)
-        buffers = (ctypes.c_void_p * count)(*(None if native is None else native.ctypes.data for native in natives))
-        lengths = (ctypes.c_size_t * count)(*(sizes or [native.nbytes for native in natives]))
-        fit = self.shim.shim_fit(ctypes.byref(self.model), *source)
-        found = (Found * max(most, 1))()
-        candidates = ctypes.create_string_buffer(8 * max(room, 1))
-        n = self.shim.shim_decode(
-            self.memory, buffers, lengths, ctypes.c_float(confidence), ctypes.c_float(iou), ctypes.byref(fit),
-            candidates, room, found, most,
-        )  # fmt: skip
-        if n < 0:
-            return n
-        table = np.array([[f.class_id, f.score, f.x1, f.y1, f.x2, f.y2] for f in found[:n]]).reshape(-1, 6)
-        return Instances(table[:, 2:], table[:, 1], table[:, 0].astype(int))
-
-
-def both(shim, seed, monkeypatch):
-    """Python's and C's detections of a random case under random thresholds and limits."""
-    case = random_case(seed)
-    rng = np.random.default_rng([seed, 1])
-    confidence, iou = float(rng.choice([0.0, 0.001, 0.25, 0.6])), float(rng.choice([0.0, 0.3, 0.45, 0.5, 0.7, 1.0]))
-    room, most = (int(rng.choice(sizes)) for sizes in ([1, 7, 100, 30_000], [1, 5, 300, 30_000]))
-    source = tuple(map(int, rng.integers(1, 2000, 2)))
-    monkeypatch.setattr(python, "MOST_CANDIDATES", room)
-    place = seed // len(KINDS) % len(PLACES)
-    fit = fit_of(source, case.spec.imgsz, InputForm(letterbox=PLACES[place]))
-    expected = case.spec.instances(case.floats(), fit, confidence, iou, most)
-    model = model_of(shim, case)
-    model.place = place
-    decoder = Decoder(shim, model)
-    assert decoder.status == 0
-    return expected, decoder.run(case.natives(), source, confidence, iou, room, most)
+    """decode.h, the families' and the tasks' headers as a library."""
+    return compiled(tmp_path_factory.mktemp("shim"))
 
 
 def test_any_model_gives_the_same_detections_in_the_same_order(shim, monkeypatch):

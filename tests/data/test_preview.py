@@ -46,6 +46,7 @@ def config(dataset):
         "dataset": {"archive": [str(dataset)], "names": list("abcd")},
         "split": {"calibration": 4, "seed": 0},
         "evaluation": {"images": "heldout", "part": "val"},
+        "task": "detect",
     }
 
 

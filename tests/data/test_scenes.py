@@ -11,6 +11,8 @@ from conftest import ROOT
 from draw_scenes import draw_dataset, main
 from lib.data import scenes
 from lib.data.scenes import objects
+from lib.data.scenes.canvas import Canvas
+from lib.data.scenes.shapes import bolt as bolt_shape
 from lib.step.errors import UserError
 
 SCRIPT = ROOT / "scripts" / "draw_scenes.py"
@@ -141,3 +143,101 @@ def test_an_output_that_cannot_be_made_is_one_sentence_and_exit_code_2(tmp_path)
     assert result.returncode == 2
     assert result.stderr.startswith("error: cannot write")
     assert result.stderr.count("\n") == 1
+
+
+def numbers_of(scene, task):
+    """The label lines of a scene: for each object its class, and its numbers in pixels of the image as [n, 2]."""
+    for line in scene.label_lines(task):
+        kind, *numbers = line.split()
+        yield int(kind), np.array(numbers, float).reshape(-1, 2) * (WIDTH, HEIGHT)
+
+
+def test_labels_of_all_tasks_are_of_the_same_objects_in_the_same_images(tmp_path):
+    for task in scenes.TASKS:
+        options = ["--count", "4", "--seed", "11", "--width", str(WIDTH), "--height", str(HEIGHT), "--task", task]
+        main(["--output", str(tmp_path / task), *options])
+    draw_dataset(tmp_path / "default", 4, 11, width=WIDTH, height=HEIGHT)
+    assert read_tree(tmp_path / "default") == read_tree(tmp_path / "detect")
+    for task in scenes.TASKS:
+        for image in (tmp_path / "default" / "images").iterdir():
+            assert (tmp_path / task / "images" / image.name).read_bytes() == image.read_bytes()
+            kinds, expected = (
+                [
+                    line.split()[0]
+                    for line in (tmp_path / name / "labels" / f"{image.stem}.txt").read_text().splitlines()
+                ]
+                for name in (task, "default")
+            )
+            assert kinds == expected
+
+
+def test_a_polygon_is_the_outline_of_what_one_sees(drawn):
+    for scene in drawn:
+        for number, (kind, polygon) in enumerate(numbers_of(scene, "segment")):
+            assert kind == scene.classes[number]
+            box = scene.boxes[number]
+            assert np.abs(np.concatenate((polygon.min(axis=0), polygon.max(axis=0))) - box).max() <= 0.51
+            filled = np.zeros((HEIGHT * 8, WIDTH * 8), np.uint8)
+            cv2.fillPoly(filled, [(polygon * 8).round().astype(np.int32)], 1)
+            filled = filled[4::8, 4::8]  # the middles of the pixels
+            mask = (scene.owner == number + 1).astype(np.uint8)
+            contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+            cv2.drawContours(mask, contours, -1, 1, cv2.FILLED)  # a polygon has no holes
+            rim = mask - cv2.erode(mask, np.ones((3, 3), np.uint8), borderValue=0)
+            assert (filled != mask).sum() <= 0.3 * rim.sum(), "more than a corner of a pixel here and there is wrong"
+
+
+def test_a_turned_box_is_tight_around_what_one_sees_at_the_angle_of_the_part(drawn):
+    turned = 0
+    for scene in drawn:
+        for number, (kind, corners) in enumerate(numbers_of(scene, "obb")):
+            assert kind == scene.classes[number]
+            if scene.angles[number] == 0:
+                x1, y1, x2, y2 = scene.boxes[number]
+                assert np.allclose(corners, [(x1, y1), (x2, y1), (x2, y2), (x1, y2)], atol=1e-3)
+                continue
+            assert (corners > -1e-3).all() and (corners < np.add((WIDTH, HEIGHT), 1e-3)).all()
+            if (corners <= 1e-3).any() or (corners >= np.subtract((WIDTH, HEIGHT), 1e-3)).any():
+                continue  # moved to the image's edge
+            turned += 1
+            along, down = corners[1] - corners[0], corners[3] - corners[0]
+            lengths = np.linalg.norm(along) * np.linalg.norm(down)
+            assert abs(along @ down) < 1e-3 * lengths, "no rectangle"  # written with six digits
+            assert np.isclose(np.tan(np.arctan2(*along[::-1]) - scene.angles[number]), 0, atol=1e-2)
+            rows, columns = np.nonzero(scene.owner == number + 1)
+            for axis in (along, down):
+                share = ((np.stack((columns, rows), axis=1) + 0.5 - corners[0]) @ axis) / (axis @ axis)
+                slack = 0.75 / np.linalg.norm(axis)  # half the diagonal of a pixel
+                assert 0 <= share.min() <= slack and 1 - slack <= share.max() <= 1
+    assert turned > 20
+
+
+def test_keypoints_are_the_ends_of_a_bolt_and_the_bore_of_what_has_one(drawn):
+    bolt = scenes.CLASSES.index("bolt")
+    for scene in drawn:
+        for kind, points, angle in zip(scene.classes, scene.keypoints, scene.angles, strict=True):
+            names = ("head", "neck", "tip") if kind == bolt else ("bore",)
+            for name, (x, y, seen) in zip(scenes.KEYPOINTS, points, strict=True):
+                assert seen in ((0, 1, 2) if name in names else (0,))
+                assert (0 <= x < WIDTH and 0 <= y < HEIGHT) if seen else x == y == 0
+            head, neck, tip, _ = points
+            if head[2] and tip[2]:
+                assert np.isclose(np.cos(np.arctan2(*(tip - head)[1::-1]) - angle), 1), "the angle is from head to tip"
+                if neck[2]:
+                    assert 0 < (neck - head)[:2] @ (tip - head)[:2] < 0.5 * ((tip - head)[:2] ** 2).sum()
+    seen = np.concatenate([scene.keypoints[:, :, 2].ravel() for scene in drawn])
+    assert {0, 1, 2} == set(seen)
+
+
+def test_a_keypoint_under_something_else_is_hidden():
+    canvas = Canvas(np.full((HEIGHT, WIDTH, 3), 0.5, np.float32), np.random.default_rng(0))
+    pose = objects._draw_shape(canvas, np.random.default_rng(1), bolt_shape, (160, 120), 100, owner=1)
+    assert objects.seen_keypoints(canvas, pose)[:, 2].tolist() == [2, 2, 2, 0]
+    x, y = pose.keypoints[0].astype(int)
+    canvas.stamp(np.ones((7, 7), np.float32), np.zeros(3), x - 3, y - 3)
+    assert objects.seen_keypoints(canvas, pose)[:, 2].tolist() == [1, 2, 2, 0]
+
+
+def test_a_data_yaml_says_how_many_keypoints_there_are():
+    assert scenes.describe("obb") == {"names": dict(enumerate(scenes.CLASSES))}
+    assert scenes.describe("pose")["kpt_shape"] == [len(scenes.KEYPOINTS), 3]

@@ -24,6 +24,7 @@ import make_report
 from lib.accuracy.evaluation import ResampledMap, write_resampled
 from lib.accuracy.metrics import ClassMetrics, ComparedMetrics, Metrics
 from lib.data.imgsz import ImageSize
+from lib.detector.families import OutputMap
 from lib.detector.families.dfl import Dfl
 from lib.detector.head import SPLIT
 from lib.detector.output_spec import OutputSpec
@@ -364,6 +365,30 @@ def test_what_a_board_told_stands_beside_the_simulator(run, tmp_path):
         assert said in section, said
     assert section.count('<th scope="row">') == 2
     assert HOSTILE not in page
+
+
+def test_a_task_says_what_its_map_is_of_and_how_its_maps_fare(run, tmp_path):
+    again = shutil.copytree(run, tmp_path / "run")
+    outputs = OutputSpec(ImageSize(96, 96), SPLIT, Dfl((8,)), 4, "obb", extras=(OutputMap("turn", 8, 1),))
+    write(again / "onnx" / "tiny" / "96" / "split.onnx", onnx_file(**outputs.to_metadata()))
+    for path in again.glob("metrics/**/*.json"):
+        write(path, json.loads(path.read_text()) | {"task": "obb", "box_map50_95": 0.65})
+    task = {"task": "obb", "box_map50_95_fp32": 0.65, "box_map50_95_int8": 0.6432}
+    path = again / "layers" / "tiny" / "96" / "split" / "normal-8.csv"
+    with path.open("a") as file:
+        file.writelines(f"{name},Sigmoid,0.98,2,0.97,1\n" for name in ("box_8", "scores_8", "turn_8_int8", "turn_8"))
+    with table_changed(again, lambda table: table.assign(**task)):
+        page = render(contents(again, CONFIG))
+        map_over_imgsz(from_csv(again / "table.csv", []), tmp_path / "plot.png")
+    assert '<span class="unit">mAP50-95 of rotated boxes</span>' in page and "Task: obb in all rows" in page
+    assert 'Boxes alone, INT8</dt><dd>0.6432 <span class="unit">mAP50-95</span> <small>FP32 baseline 0.6500' in page
+    layers = page.split('<section id="layers">')[1].split("</section>")[0]
+    shown = layers.split("<caption>Its outputs")[1]
+    assert re.findall('<th scope="row">([^<]*)', shown) == ["box_8", "scores_8", "turn_8"]
+    assert cv2.imread(str(tmp_path / "plot.png")) is not None
+    assert "Its outputs" not in render(contents(run, CONFIG)) and "of rotated boxes" not in render(
+        contents(run, CONFIG)
+    )
 
 
 def test_checksums_are_those_that_sha256sum_gives(report, run):

@@ -6,10 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lib import tasks
 from lib.bundle.contract import InputSpec
 from lib.data.images import read_image
 from lib.data.letterbox import letterbox
 from lib.detector.instances import Instances
+from lib.detector.output_spec import OutputSpec
 from lib.step.errors import UserError
 
 SHOWN = 60  # characters of a line that is none
@@ -57,8 +59,11 @@ def write_stream(images: list[Path], given: InputSpec, target: Path) -> dict[str
     return sizes
 
 
-def read_lines(output: bytes) -> ProgramOutput:
-    """The lines of the program, up to the first that is no result."""
+def read_lines(output: bytes, spec: OutputSpec | None = None) -> ProgramOutput:
+    """The lines of the program, up to the first that is no result.
+
+    `spec` describes the model's outputs; without it there are boxes alone.
+    """
     runtime, results, run_us, images = None, [], [], None
     for line in output.split(b"\n"):
         if not line:
@@ -66,7 +71,7 @@ def read_lines(output: bytes) -> ProgramOutput:
         try:
             value = json.loads(line)
             if "image" in value:
-                results.append(_image_result(value))
+                results.append(_image_result(value, spec))
             elif "run_us" in value:
                 run_us = [int(time) for time in value["run_us"]]
             elif "images" in value:
@@ -78,21 +83,29 @@ def read_lines(output: bytes) -> ProgramOutput:
     return ProgramOutput(runtime, results, run_us, images, "")
 
 
-def to_line(result: ImageResult) -> str:
+def to_line(result: ImageResult, task: str = tasks.DEFAULT) -> str:
     """A result as the program's line, with its numbers as they were."""
-    detections = result.detections
+    detections, part = result.detections, tasks.get(task).bundle
+    added = [[list(map(float, values))] for values in part.numbers(detections)] if part else [[]] * len(detections)
     rows = [
-        [int(c), float(score), *map(float, box)]
-        for c, score, box in zip(detections.classes, detections.scores, detections.boxes)
+        [int(c), float(score), *map(float, box), *values]
+        for c, score, box, values in zip(detections.classes, detections.scores, detections.boxes, added)
     ]
     return json.dumps(result._asdict() | {"detections": rows})
 
 
-def _image_result(value: dict) -> ImageResult:
-    table = np.array(value["detections"], np.float64).reshape(-1, 6)
-    if not np.isfinite(table).all():
+def _image_result(value: dict, spec: OutputSpec | None) -> ImageResult:
+    part, rows = tasks.get(spec.task).bundle if spec else None, value["detections"]
+    added = [row[6] for row in rows] if part else []
+    table = np.array([row[:6] for row in rows] if part else rows, np.float64).reshape(-1, 6)
+    if not (np.isfinite(table).all() and all(np.isfinite(numbers).all() for numbers in added)):
         raise ValueError("a detection is no number")
-    detections = Instances(table[:, 2:].astype(np.float32), table[:, 1].astype(np.float32), table[:, 0].astype(int))
+    detections = Instances(
+        table[:, 2:].astype(np.float32),
+        table[:, 1].astype(np.float32),
+        table[:, 0].astype(int),
+        part.extras(spec, added) if part else {},
+    )
     return ImageResult(str(value["image"]), int(value["run_us"]), int(value["decode_us"]), detections)
 
 

@@ -3,22 +3,25 @@
 import json
 from pathlib import Path
 
+from lib import tasks
 from lib.board.lines import ImageResult, read_lines, to_line
+from lib.detector.output_spec import OutputSpec
 
 
 class Progress:
     """The results of one bundle so far, in a file of the folder `folder`, as the program prints them.
 
     They count only for the same `key`, which stands in the file's first line: another model or another image is another
-    run. A line that was cut is dropped.
+    run. A line that was cut is dropped. `spec` describes the model's outputs; without it
+    there are boxes alone.
     """
 
-    def __init__(self, folder: Path, key: str):
-        self.path = folder / "found.jsonl"
+    def __init__(self, folder: Path, key: str, spec: OutputSpec | None = None):
+        self.path, self._task = folder / "found.jsonl", spec.task if spec else tasks.DEFAULT
         self.results: dict[str, ImageResult] = {}
         lines = self.path.read_bytes().split(b"\n") if self.path.is_file() else []
         if lines and lines[0] == _head(key):
-            self.results = {result.image: result for result in read_lines(b"\n".join(lines[1:])).results}
+            self.results = {result.image: result for result in read_lines(b"\n".join(lines[1:]), spec).results}
         folder.mkdir(parents=True, exist_ok=True)
         self.path.write_bytes(_head(key) + b"\n")
         self.add(list(self.results.values()))
@@ -27,7 +30,7 @@ class Progress:
         """Keep more results, at once."""
         self.results |= {result.image: result for result in results}
         with open(self.path, "a", encoding="utf-8") as file:
-            file.writelines(f"{to_line(result)}\n" for result in results)
+            file.writelines(f"{to_line(result, self._task)}\n" for result in results)
 
 
 def _head(key: str) -> bytes:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from lib import tasks
 from lib.board import program
 from lib.board.lines import ImageResult, ProgramOutput, Runtime, demand_whole, read_lines, write_stream
 from lib.board.progress import Progress
@@ -19,7 +20,7 @@ from lib.bundle.contract import Contract
 from lib.bundle.golden import read_fit
 from lib.bundle.layout import from_native
 from lib.data.images import read_image
-from lib.detector.nms import CONFIDENCE, IOU
+from lib.detector.nms import CONFIDENCE, IOU, MOST
 from lib.results.board_results import OutputDifference
 from lib.step import console
 from lib.step.errors import UserError
@@ -27,7 +28,7 @@ from lib.step.files import require, sha256
 from lib.step.words import words
 
 BATCH = 16  # images that are put there at once, where there is space: what a cut connection loses
-LINE = 40_000  # bytes that an image's results may take: 300 detections of some 100 characters
+LINE = 40_000  # bytes that an image's boxes may take: 300 detections of some 100 characters
 FOLDER = "rv1106-board"
 
 
@@ -54,6 +55,7 @@ class BoardRun(NamedTuple):
     results: list[ImageResult]
     repeated_us: list[int]
     outputs: list[OutputDifference]
+    task: str
 
 
 def run_bundle(settings: Settings, bundle: Path, contract: Contract, images: list[Path], unfinished: Path) -> BoardRun:
@@ -63,7 +65,8 @@ def run_bundle(settings: Settings, bundle: Path, contract: Contract, images: lis
     Raises program.Refused when the board does not take the model, and UserError, in one sentence, for whatever else
     goes wrong; what is on the board is cleared away if it can be reached.
     """
-    progress = Progress(unfinished, _key(bundle, images))
+    spec = contract.output_spec()
+    progress = Progress(unfinished, _key(bundle, images), spec)
     board = transport(settings.transport, settings.host, words(settings.options, "board.options"), settings.timeout)
     with tempfile.TemporaryDirectory() as scratch:
         session = _Session(settings, board, bundle, contract, Path(scratch))
@@ -75,7 +78,7 @@ def run_bundle(settings: Settings, bundle: Path, contract: Contract, images: lis
         finally:
             session.end()
     results = [progress.results[path.name] for path in images]
-    return BoardRun(session.runtime, [sizes[path.name] for path in images], results, repeated, outputs)
+    return BoardRun(session.runtime, [sizes[path.name] for path in images], results, repeated, outputs, spec.task)
 
 
 def _key(bundle: Path, images: list[Path]) -> str:
@@ -104,6 +107,9 @@ class _Session:
         self.folder = f"{settings.folder.rstrip('/')}/{FOLDER}"
         self.input_bytes = math.prod(contract.input.shape)
         self.output_bytes = sum(output.bytes for output in contract.outputs)
+        self.spec = contract.output_spec()
+        part = tasks.get(self.spec.task).bundle
+        self.line = LINE + (part.line_bytes(self.spec) * MOST if part else 0)
         self.runtime = None
         self.started = False
 
@@ -121,7 +127,7 @@ class _Session:
         if done.code:
             raise UserError(f"{self.folder} cannot be made on the board: {done.words.strip()}; see board.folder")
         self.started = True
-        needed = sum(path.stat().st_size for path in files.values()) + self.input_bytes + self.output_bytes + LINE
+        needed = sum(path.stat().st_size for path in files.values()) + self.input_bytes + self.output_bytes + self.line
         if (free := self._free()) < needed:
             raise UserError(
                 f"{settings.folder} has {free / 1e6:.1f} MB free on the board, {needed / 1e6:.1f} MB are needed; make "
@@ -168,7 +174,7 @@ class _Session:
             console.say(f"{len(images) - len(missing)} of {len(images)} images were done before")
         sizes = {path.name: _size(path) for path in images if path.name in progress.results}
         # Half of the space: others write there too.
-        fitting = max(1, min(BATCH, self._free() // 2 // (self.input_bytes + LINE)))
+        fitting = max(1, min(BATCH, self._free() // 2 // (self.input_bytes + self.line)))
         with tqdm(total=len(missing), desc="on the board", file=console.terminal(), disable=None) as bar:
             for start in range(0, len(missing), fitting):
                 batch = missing[start : start + fitting]
@@ -200,7 +206,7 @@ class _Session:
             f"cd {shlex.quote(self.folder)} || exit 1; export LD_LIBRARY_PATH=.:/oem/usr/lib:$LD_LIBRARY_PATH; "
             f"{self.settings.launcher} ./detect {words} > found 2> words; exit $?"
         )
-        output = read_lines(self.board.pull(f"{self.folder}/found"))
+        output = read_lines(self.board.pull(f"{self.folder}/found"), self.spec)
         return output, done._replace(words=self.board.pull(f"{self.folder}/words").decode(errors="replace"))
 
     def _demand(self, output: ProgramOutput, result: CommandResult) -> None:

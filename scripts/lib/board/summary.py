@@ -18,7 +18,9 @@ QUANTILES = {"low": 0.05, "median": 0.5, "high": 0.95}
 def detection_set(run: BoardRun) -> DetectionSet:
     """What the board detected, as evaluate.py reads it."""
     results = run.results
-    return DetectionSet([result.image for result in results], run.sizes, [result.detections for result in results])
+    return DetectionSet(
+        [result.image for result in results], run.sizes, [result.detections for result in results], run.task
+    )
 
 
 def refused(words: str, verdict: Verdict, build: dict[str, str]) -> RefusedByBoard:

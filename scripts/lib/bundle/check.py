@@ -9,6 +9,7 @@ from lib.bundle.contract import CONTRACT, Contract
 from lib.bundle.model_h import model_h
 from lib.bundle.proof import recompute
 from lib.bundle.same_detections import demand_same
+from lib.detector.instances import Instances
 from lib.npu.rknn_file import read_rknn
 from lib.step.errors import UserError
 from lib.step.files import read_json, require, sha256
@@ -93,25 +94,31 @@ def _same_constants(folder: Path, contract: Contract) -> list[str]:
 
 
 def _python_finds(folder: Path, contract: Contract) -> list[str]:
-    expected = program.read_detections((folder / "golden" / "detections.txt").read_text(encoding="utf-8"))
+    expected = _expected(folder, contract)
     try:
-        demand_same(expected, recompute(contract, folder / "golden"))
+        demand_same(expected, recompute(contract, folder / "golden"), contract.output_spec().task)
     except UserError as error:
         return [f"golden outputs decoded by {CONTRACT}: {error}"]
     return []
 
 
+def _expected(folder: Path, contract: Contract) -> Instances:
+    text = (folder / "golden" / "detections.txt").read_text(encoding="utf-8")
+    return program.read_detections(text, contract.output_spec())
+
+
 def _program_finds(folder: Path, contract: Contract, cc: list[str], emulator: tuple[str, ...]) -> list[str]:
     code = [name for name, checksum in checksums(folder).items() if contract.files.get(name) != checksum]
     code = [name for name in code if name.endswith((".c", ".h"))]
-    expected = program.read_detections((folder / "golden" / "detections.txt").read_text(encoding="utf-8"))
+    expected, spec = _expected(folder, contract), contract.output_spec()
     with tempfile.TemporaryDirectory() as scratch:
         binary = Path(scratch, "decode")
         program.build(folder, cc, binary)
         if code:
             return [f"main.c is not run, for {', '.join(code)} is not what {CONTRACT} lists"]
         try:
-            demand_same(expected, program.run(binary, folder / "golden", emulator=emulator))
+            detections = program.run(binary, folder / "golden", spec=spec, emulator=emulator)
+            demand_same(expected, detections, spec.task)
         except UserError as error:
             return [f"golden outputs decoded by main.c: {error}"]
     return []

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from lib import tasks
 from lib.data.imgsz import ImageSize
 from lib.data.input_form import InputForm
 from lib.detector import families
+from lib.detector.families import OutputMap
 from lib.detector.head import SINGLE
 from lib.detector.output_spec import OutputSpec
 from lib.npu.rknn_file import RknnTensor
@@ -74,7 +76,8 @@ class OutputTensor(JsonRecord):
 
     shape: [batch, channel, height, width]. native_shape: NC1HWC2, [batch, C1, height, width, C2], with
     `padding_channels` that count for nothing. channels: what they hold, by `first to last`. The box map of an
-    anchor-based family tells its anchors, width and height in input pixels, besides.
+    anchor-based family tells its anchors, width and height in input pixels, besides. role: of a task's map,
+    what the task calls it.
     """
 
     index: int
@@ -92,6 +95,7 @@ class OutputTensor(JsonRecord):
     anchors: tuple[tuple[float, float], ...] | None = omitted_if_none()
     scale_x_y: float | None = omitted_if_none()
     new_coords: bool | None = omitted_if_none()
+    role: str | None = omitted_if_none()
 
     def tensor(self) -> RknnTensor:
         """The output as a `.rknn` describes it."""
@@ -123,25 +127,30 @@ class Accuracy(JsonRecord):
 
 @dataclass(frozen=True)
 class Proof(JsonRecord):
-    """C beside Python: images and detections compared, largest differences in pixels and scores, C's mAP50-95."""
+    """C beside Python: images and detections compared, largest differences in pixels and scores, C's mAP50-95.
+
+    extras: the largest difference of what the task adds, in the task's own unit.
+    """
 
     images: int
     detections: int
     box_px: float
     score: float
     map50_95: float
+    extras: float | None = omitted_if_none()
 
 
 @dataclass(frozen=True)
 class Contract(JsonRecord):
     """model.json of a bundle. While the bundle is made, `proof` is None, and `files` (the SHA-256 of each) is empty.
 
-    metadata: what its ONNX says of the outputs besides. decode: the way from stored bytes to detections, a sentence a
-    step.
+    task: what a detection has besides its box; None where that is nothing. metadata: what its ONNX says of the outputs
+    besides. decode: the way from stored bytes to detections, a sentence a step.
     """
 
     variant: Variant
     family: str
+    task: str | None = omitted_if_none(kw_only=True)
     end2end: bool
     platform: str
     toolkit: str
@@ -159,6 +168,8 @@ class Contract(JsonRecord):
     def __post_init__(self):
         if self.family not in families.names():
             raise ValueError(f"there is no family '{self.family}'; there are {', '.join(families.names())}")
+        if self.task and self.task not in tasks.names():
+            raise ValueError(f"there is no task '{self.task}'; there are {', '.join(tasks.names())}")
         try:
             roles = self.roles()
         except (UserError, ValueError) as error:
@@ -173,10 +184,15 @@ class Contract(JsonRecord):
 
     def output_spec(self) -> OutputSpec:
         """What decoding by Python takes."""
-        shapes = [output.shape for output in self.outputs]
-        strides = tuple(dict.fromkeys(stride for output in self.outputs for stride in output.strides))
+        of_family = [output for output in self.outputs if not output.role]
+        shapes = [output.shape for output in of_family]
+        strides = tuple(dict.fromkeys(stride for output in of_family for stride in output.strides))
         family = families.get(self.family).from_contract(shapes, strides, self.metadata)
-        return OutputSpec(self.input.imgsz, self.variant.head, family, len(self.classes), end2end=self.end2end)
+        extras = (OutputMap(each.role, each.strides[0], each.shape[1]) for each in self.outputs[len(of_family) :])
+        task = self.task or tasks.DEFAULT
+        return OutputSpec(
+            self.input.imgsz, self.variant.head, family, len(self.classes), task, self.end2end, tuple(extras)
+        )
 
     def roles(self) -> tuple[str, ...]:
         """What each output holds: predictions (box and scores together), box, scores, objectness, or a task's own."""

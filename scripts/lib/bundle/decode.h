@@ -1,5 +1,6 @@
 /* From the raw INT8 outputs of a YOLO .rknn, as the NPU leaves them in memory (NC1HWC2), to boxes in the image: what
- * models of all families share. What a box map holds is told by a header a family: dfl.h, distances.h, anchors.h.
+ * models of all families share. What a box map holds is told by a header a family: dfl.h, distances.h, anchors.h; what
+ * a detection has besides its box, by a header a task: pose.h, obb.h.
  *
  * C99 (and C++), no library, no allocation, no state: the caller owns every buffer, so threads need only one each.
  *
@@ -26,8 +27,9 @@
 
 enum {
     RV1106_MAX_LEVELS = 6,
-    RV1106_MAX_MAPS = 3, /* of one level */
-    RV1106_MAX_OUTPUTS = RV1106_MAX_MAPS * RV1106_MAX_LEVELS,
+    RV1106_MAX_MAPS = 3,      /* of one level */
+    RV1106_MAX_TASK_MAPS = 2, /* of one level, what a task adds */
+    RV1106_MAX_OUTPUTS = (RV1106_MAX_MAPS + RV1106_MAX_TASK_MAPS) * RV1106_MAX_LEVELS,
     RV1106_SIDE_LIMIT = 8192,
 };
 
@@ -57,9 +59,11 @@ typedef struct {
 } rv1106_level;
 
 typedef struct rv1106_family rv1106_family;
+typedef struct rv1106_task rv1106_task;
 
 /* A model: its input in pixels, its levels, and its outputs as the runtime numbers them (split: the maps of the first
- * level, of the second, …). `details` is what the family's header wants to know of each level besides, or NULL. */
+ * level, of the second, …, then the task's). `details` is what the family's header wants to know of each level besides,
+ * or NULL. `task` is what a detection has besides its box; NULL where that is nothing. */
 typedef struct {
     rv1106_head head;
     const rv1106_family *family;
@@ -69,6 +73,7 @@ typedef struct {
     int output_count;
     rv1106_output outputs[RV1106_MAX_OUTPUTS];
     rv1106_place place;
+    const rv1106_task *task;
 } rv1106_model;
 
 /* A model ready to decode: for each level's box map, what a byte (at byte + 128) means by the family's header. */
@@ -91,10 +96,12 @@ typedef struct {
     int32_t rank;
 } rv1106_candidate;
 
-/* One object: score 0..1, corners in pixels of the image, cut at its edges. */
+/* One object: score 0..1, corners in pixels of the image, cut at its edges, and the number of its prediction, by which a
+ * task's header finds the rest. */
 typedef struct {
     int class_id;
     float score, x1, y1, x2, y2;
+    int prediction;
 } rv1106_detection;
 
 /* Where candidates are gathered: those above `confidence`, `count` of them so far. */
@@ -129,6 +136,27 @@ struct rv1106_family {
     /* The box of a prediction in input pixels: centre x, y, width, height. Each step is rounded to float where numpy
      * rounds, with no product left for a fused multiply-add to round another way. */
     void (*box)(const rv1106_decoder *decoder, const rv1106_source *source, float box[4]);
+};
+
+/* Where the numbers go that a detection has besides its box: `put` gets one after the other, and with how many decimals
+ * it is worth printing. */
+typedef struct {
+    void (*put)(void *to, double value, int decimals);
+    void *to;
+} rv1106_sink;
+
+/* A task: what its header tells decode.h, and programs that print. */
+struct rv1106_task {
+    /* Whether the `count` outputs behind the family's are the task's. */
+    int (*are_maps)(const rv1106_model *model, const rv1106_output *maps, int count);
+    /* As rv1106_select_boxes, in its place; NULL where boxes are selected as everywhere. */
+    int (*select)(const rv1106_decoder *decoder, const int8_t *const buffers[], const rv1106_candidate *candidates,
+                  int count, float iou, const rv1106_letterbox *fit, rv1106_detection *detections, int capacity);
+    /* Give all numbers of a detection, which rv1106_decode found in the same buffers. */
+    void (*values)(const rv1106_decoder *decoder, const int8_t *const buffers[], const rv1106_letterbox *fit,
+                   const rv1106_detection *detection, const rv1106_sink *sink);
+    /* Which of the header's kinds of maps the model has, where there are several; otherwise 0. */
+    int form;
 };
 
 static inline const char *rv1106_message(int status)
@@ -223,6 +251,21 @@ static inline int rv1106_are_maps(const rv1106_model *model, int level, const rv
                      width);
 }
 
+/* Number of a model's outputs before those of its task. */
+static inline int rv1106_box_outputs(const rv1106_model *model)
+{
+    return model->head == RV1106_SINGLE ? 1 : model->level_count * model->family->map_count;
+}
+
+/* Whether the outputs behind the family's are those of the model's task. */
+static inline int rv1106_are_task_maps(const rv1106_model *model)
+{
+    const int first = rv1106_box_outputs(model);
+    if (!model->task) return model->output_count == first;
+    return model->head == RV1106_SPLIT && model->output_count > first && model->output_count <= RV1106_MAX_OUTPUTS &&
+           model->task->are_maps(model, &model->outputs[first], model->output_count - first);
+}
+
 /* Whether everything that a model tells of itself fits together. */
 static inline int rv1106_is_model(const rv1106_model *model)
 {
@@ -239,10 +282,8 @@ static inline int rv1106_is_model(const rv1106_model *model)
             return 0;
     }
     predictions = rv1106_prediction_count(model);
-    if (!predictions) return 0;
-    if (model->head == RV1106_SINGLE)
-        return model->output_count == 1 && rv1106_is(model->outputs, 4 + model->classes, predictions, 1);
-    if (model->output_count != model->level_count * model->family->map_count) return 0;
+    if (!predictions || !rv1106_are_task_maps(model)) return 0;
+    if (model->head == RV1106_SINGLE) return rv1106_is(model->outputs, 4 + model->classes, predictions, 1);
     for (i = 0; i < model->level_count; i++)
         if (!rv1106_are_maps(model, i, &model->outputs[i * model->family->map_count])) return 0;
     return 1;
@@ -442,11 +483,9 @@ static inline void rv1106_single_box(const rv1106_model *model, const int8_t *st
     }
 }
 
-/* The box of a prediction of the head `split`, as a family's `box`. */
-static inline void rv1106_split_box(const rv1106_decoder *decoder, const int8_t *const buffers[], int prediction,
-                                    float box[4])
+/* Where a prediction of the head `split` comes from. */
+static inline rv1106_source rv1106_source_of(const rv1106_model *model, const int8_t *const buffers[], int prediction)
 {
-    const rv1106_model *model = decoder->model;
     const rv1106_level *level = model->levels;
     const rv1106_output *map = model->outputs;
     int cells = map->height * map->width;
@@ -461,7 +500,15 @@ static inline void rv1106_split_box(const rv1106_decoder *decoder, const int8_t 
     source.stored = buffers[0];
     source.cell = prediction % cells;
     source.number = prediction / cells;
-    model->family->box(decoder, &source, box);
+    return source;
+}
+
+/* The box of a prediction of the head `split`, as a family's `box`. */
+static inline void rv1106_split_box(const rv1106_decoder *decoder, const int8_t *const buffers[], int prediction,
+                                    float box[4])
+{
+    const rv1106_source source = rv1106_source_of(decoder->model, buffers, prediction);
+    decoder->model->family->box(decoder, &source, box);
 }
 
 /* The box of a prediction in input pixels: x, y of its corner, width, height. */
@@ -522,6 +569,47 @@ static inline float rv1106_to_image(float position, int border, double scale, in
     return (float)(moved > 0 ? (moved < side ? moved : side) : 0);
 }
 
+/* The scale of y. */
+static inline double rv1106_scale_y(const rv1106_letterbox *fit)
+{
+    return fit->scale_y > 0 ? fit->scale_y : fit->scale;
+}
+
+/* From x, y of a corner, width and height in input pixels, which the four numbers of a box hold, to its corners in pixels
+ * of the image. */
+static inline void rv1106_place_box(rv1106_detection *detection, const rv1106_letterbox *fit)
+{
+    const double down = rv1106_scale_y(fit);
+    const float x2 = detection->x1 + detection->x2, y2 = detection->y1 + detection->y2;
+    detection->x1 = rv1106_to_image(detection->x1, fit->left, fit->scale, fit->width);
+    detection->y1 = rv1106_to_image(detection->y1, fit->top, down, fit->height);
+    detection->x2 = rv1106_to_image(x2, fit->left, fit->scale, fit->width);
+    detection->y2 = rv1106_to_image(y2, fit->top, down, fit->height);
+}
+
+/* From `count` candidates, best first, to detections: boxes, NMS where the model needs it, the letterbox undone. Returns
+ * their number, `capacity` at most. */
+static inline int rv1106_select_boxes(const rv1106_decoder *decoder, const int8_t *const buffers[],
+                                      const rv1106_candidate *candidates, int count, float iou,
+                                      const rv1106_letterbox *fit, rv1106_detection *detections, int capacity)
+{
+    const rv1106_model *model = decoder->model;
+    int i, kept = 0;
+    for (i = 0; i < count && kept < capacity; i++) {
+        const int class_id = candidates[i].rank % model->classes, prediction = candidates[i].rank / model->classes;
+        float box[4];
+        rv1106_box(decoder, buffers, prediction, box);
+        if (model->end2end || !rv1106_overlaps(detections, kept, class_id, box, iou)) {
+            const rv1106_detection detection = {
+                class_id, candidates[i].score, box[0], box[1], box[2], box[3], prediction,
+            };
+            detections[kept++] = detection;
+        }
+    }
+    for (i = 0; i < kept; i++) rv1106_place_box(&detections[i], fit);
+    return kept;
+}
+
 /* Decode one image's outputs.
  *   buffers, sizes   each output's memory in NC1HWC2 and its length in bytes, as many as the model has outputs
  *   confidence, iou  keep scores above the one; within a class drop a box that overlaps a better one by more than the
@@ -535,7 +623,7 @@ static inline int rv1106_decode(const rv1106_decoder *decoder, const int8_t *con
 {
     const rv1106_model *model;
     rv1106_gathering into;
-    int i, count, kept = 0;
+    int i;
     if (!decoder || !buffers || !sizes || !fit || !candidates || !detections || candidate_capacity < 1 ||
         capacity < 1 || !(confidence >= 0) || !(iou >= 0 || decoder->model->end2end) || !(fit->scale > 0))
         return RV1106_BAD_ARGUMENT;
@@ -551,27 +639,9 @@ static inline int rv1106_decode(const rv1106_decoder *decoder, const int8_t *con
     into.capacity = model->end2end && candidate_capacity > capacity ? capacity : candidate_capacity;
     into.count = 0;
     rv1106_gather_all(&into, buffers);
-    count = into.count;
-    rv1106_sort(candidates, count);
-    for (i = 0; i < count && kept < capacity; i++) {
-        const int class_id = candidates[i].rank % model->classes;
-        float box[4];
-        rv1106_box(decoder, buffers, candidates[i].rank / model->classes, box);
-        if (model->end2end || !rv1106_overlaps(detections, kept, class_id, box, iou)) {
-            const rv1106_detection detection = {class_id, candidates[i].score, box[0], box[1], box[2], box[3]};
-            detections[kept++] = detection;
-        }
-    }
-    for (i = 0; i < kept; i++) {
-        const double down = fit->scale_y > 0 ? fit->scale_y : fit->scale;
-        rv1106_detection *detection = &detections[i];
-        const float x2 = detection->x1 + detection->x2, y2 = detection->y1 + detection->y2;
-        detection->x1 = rv1106_to_image(detection->x1, fit->left, fit->scale, fit->width);
-        detection->y1 = rv1106_to_image(detection->y1, fit->top, down, fit->height);
-        detection->x2 = rv1106_to_image(x2, fit->left, fit->scale, fit->width);
-        detection->y2 = rv1106_to_image(y2, fit->top, down, fit->height);
-    }
-    return kept;
+    rv1106_sort(candidates, into.count);
+    return (model->task && model->task->select ? model->task->select : rv1106_select_boxes)(
+        decoder, buffers, candidates, into.count, iou, fit, detections, capacity);
 }
 
 #endif

@@ -52,6 +52,7 @@ def describe(
     return Contract(
         variant=variant,
         family=spec.family.name,
+        task=None if spec.task == tasks.DEFAULT else spec.task,
         end2end=spec.end2end,
         platform=model.platform,
         toolkit=f"rknn-toolkit2 {model.toolkit}",
@@ -97,6 +98,8 @@ def _require_decodable(model: RknnFile, spec: OutputSpec) -> None:
     for output in model.outputs:
         if output.dtype != "int8":
             raise UserError(f"output '{output.name}' of the model is {output.dtype}; a bundle is made of int8 outputs")
+    if spec.extras and not tasks.get(spec.task).bundle:
+        raise UserError(f"the task '{spec.task}' has no decoder in C; its models can have no bundle")
     for count, most, what in spec.family.limits(spec.head):
         if count > most:
             raise UserError(f"the model has {count} {what}, decode.h reads up to {most}; it can have no bundle")
@@ -174,4 +177,7 @@ def _meaning(tensor: RknnTensor, spec: OutputSpec, number: int) -> dict:
             },
         }
     output = spec.maps()[number]
+    if output in spec.extras:
+        channels = tasks.get(spec.task).bundle.map_meaning(output)
+        return {"strides": (output.stride,), "role": output.role, "channels": channels}
     return {"strides": (output.stride,), **spec.family.map_meaning(output)}

@@ -14,6 +14,7 @@
  *   {"image": "a.jpg", "run_us": 26000, "decode_us": 800, "detections": [[class, score, x1, y1, x2, y2], ...]}
  *   {"run_us": [26000, ...]}                   with --repeat, instead of images
  *   {"images": 64}                             the last line: all is done
+ * Behind y2 stands a list of what the model's task adds, where it adds something; decode_us is with it.
  */
 #define _POSIX_C_SOURCE 200809L
 #include <errno.h>
@@ -255,6 +256,36 @@ static void write_raw(const board_model *model, const char *folder, int number)
     }
 }
 
+static void print_value(void *to, double value, int decimals)
+{
+    int *printed = to;
+    fprintf(results, decimals ? "%s%.9g" : "%s%.0f", (*printed)++ ? ", " : "", value);
+}
+
+/* What the model's task adds to a detection, as a list. */
+static void print_values(const board_model *model, const rv1106_letterbox *fit, const rv1106_detection *detection)
+{
+    int printed = 0;
+    const rv1106_sink sink = {print_value, &printed};
+    fputs(", [", results);
+    RV1106_MODEL.task->values(&model->decoder, model->buffers, fit, detection, &sink);
+    fputc(']', results);
+}
+
+static void add_value(void *to, double value, int decimals)
+{
+    (void)decimals;
+    *(volatile double *)to += value;
+}
+
+/* As print_values, with nothing printed: for the time that it takes. */
+static void read_values(const board_model *model, const rv1106_letterbox *fit, const rv1106_detection *detection)
+{
+    double sum = 0;
+    const rv1106_sink sink = {add_value, &sum};
+    RV1106_MODEL.task->values(&model->decoder, model->buffers, fit, detection, &sink);
+}
+
 /* Run the model on `image`, which was `width` x `height` pixels before its letterbox, and print what is found. */
 static void detect(const board_model *model, const options *wanted, const char *name, int width, int height, int number)
 {
@@ -262,17 +293,22 @@ static void detect(const board_model *model, const options *wanted, const char *
     const long long run = run_model(model), start = now_us();
     const int count = rv1106_decode(&model->decoder, model->buffers, model->sizes, wanted->confidence, wanted->iou,
                                     &fit, candidates, CANDIDATES, detections, RV1106_MODEL_MOST);
-    const long long used = now_us() - start;
+    long long used;
     int i;
+    for (i = 0; RV1106_MODEL.task && i < count; i++) read_values(model, &fit, &detections[i]);
+    used = now_us() - start;
     if (count < 0) fail(OTHER_MODEL, "%s cannot be decoded: %s", name, rv1106_message(count));
     if (wanted->raw) write_raw(model, wanted->raw, number);
     fputs("{\"image\": ", results);
     print_text(name);
     fprintf(results, ", \"run_us\": %lld, \"decode_us\": %lld, \"detections\": [", run, used);
-    for (i = 0; i < count; i++)
-        fprintf(results, "%s[%d, %.9g, %.9g, %.9g, %.9g, %.9g]", i ? ", " : "", detections[i].class_id,
+    for (i = 0; i < count; i++) {
+        fprintf(results, "%s[%d, %.9g, %.9g, %.9g, %.9g, %.9g", i ? ", " : "", detections[i].class_id,
                 (double)detections[i].score, (double)detections[i].x1, (double)detections[i].y1,
                 (double)detections[i].x2, (double)detections[i].y2);
+        if (RV1106_MODEL.task) print_values(model, &fit, &detections[i]);
+        fputc(']', results);
+    }
     fputs("]}", results);
     end_line();
 }

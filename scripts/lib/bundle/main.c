@@ -1,4 +1,6 @@
-/* Decodes the golden outputs and prints what is found: cc main.c && ./a.out [FOLDER [CONFIDENCE [IOU]]] */
+/* Decodes the golden outputs and prints what is found: cc main.c && ./a.out [FOLDER [CONFIDENCE [IOU]]]
+ * A line a detection: class, score, x1, y1, x2, y2, name. What the model's task adds, in a line below that begins with a
+ * blank. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -14,6 +16,11 @@ static int read_threshold(const char *text, float *value)
     char *end;
     *value = strtof(text, &end);
     return *value >= 0 && end != text && !*end;
+}
+
+static void print_value(void *to, double value, int decimals)
+{
+    fprintf(to, " %.*f", decimals, value);
 }
 
 int main(int argc, char **argv)
@@ -43,8 +50,13 @@ int main(int argc, char **argv)
     if (count == 0)
         count = rv1106_decode(&decoder, buffers, sizes, confidence, iou, &fit, candidates, 30000, detections,
                               RV1106_MODEL_MOST);
-    for (i = 0; i < count; i++)
+    for (i = 0; i < count; i++) {
+        const rv1106_sink sink = {print_value, stdout};
         printf("%d %.6f %.4f %.4f %.4f %.4f %s\n", detections[i].class_id, detections[i].score, detections[i].x1,
                detections[i].y1, detections[i].x2, detections[i].y2, RV1106_MODEL_NAMES[detections[i].class_id]);
+        if (!RV1106_MODEL.task) continue;
+        RV1106_MODEL.task->values(&decoder, buffers, &fit, &detections[i], &sink);
+        putchar('\n');
+    }
     return count < 0 ? fprintf(stderr, "%s: %s\n", folder, rv1106_message(count)), 2 : 0;
 }

@@ -104,8 +104,9 @@ def _proof(proven: list[ProvenImage], evaluation: Evaluation, task: str, measure
     precision = _mean_average_precision(proven, evaluation, task)
     if abs(precision - measured) > 0.5 * 10**-MAP_DIGITS:
         raise UserError(f"decode.h gives mAP50-95 {precision:.5f}, Python measured {measured:.5f}")
-    count, box, score = zip(*(image.rounding for image in proven))
-    return Proof(len(proven), sum(count), max(box), max(score), round(precision, MAP_DIGITS))
+    count, box, score, extras = zip(*(image.rounding for image in proven))
+    added = max(extras) if tasks.get(task).bundle else None
+    return Proof(len(proven), sum(count), max(box), max(score), round(precision, MAP_DIGITS), added)
 
 
 def _mean_average_precision(proven: list[ProvenImage], evaluation: Evaluation, task: str) -> float:

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from lib import tasks
 from lib.detector.instances import Instances
+from lib.detector.output_spec import OutputSpec
 from lib.step.errors import UserError
 from lib.step.words import words
+from lib.tasks.bundle_part import BundlePart
 
 # For the compiler, and for the program on one image: both take a second, under an emulator some ten.
 TIMEOUT_S = 120
@@ -40,13 +43,18 @@ def build(folder: Path, cc: list[str], program: Path) -> None:
         raise UserError(f"'{shlex.join(cc)}' made no program of main.c, so it is no C compiler")
 
 
-def run(program: Path, folder: Path, *thresholds: float, emulator: tuple[str, ...] = ()) -> Instances:
-    """What the program finds in the outputs in `folder`. Raises UserError when it fails or does not end."""
+def run(
+    program: Path, folder: Path, *thresholds: float, spec: OutputSpec | None = None, emulator: tuple[str, ...] = ()
+) -> Instances:
+    """What the program finds in the outputs in `folder`, which `spec` describes; without it, boxes alone.
+
+    Raises UserError when it fails or does not end.
+    """
     command = [*emulator, str(program.resolve()), str(folder), *(f"{threshold:.9g}" for threshold in thresholds)]
     done = _ended("the decoder", command)
     if done.returncode:
         raise UserError(f"the decoder ended with {done.returncode}: {done.stderr.strip()[-500:]}")
-    return read_detections(done.stdout)
+    return read_detections(done.stdout, spec)
 
 
 def _ended(what: str, command: list[str], **options) -> subprocess.CompletedProcess:
@@ -59,20 +67,32 @@ def _ended(what: str, command: list[str], **options) -> subprocess.CompletedProc
         raise UserError(f"{what} did not end within {TIMEOUT_S} s and was stopped") from None
 
 
-def write_detections(detections: Instances, names: Sequence[str]) -> str:
-    """Detections as main.c prints them: class number, score, x1, y1, x2, y2, class name; a line each."""
+def write_detections(detections: Instances, names: Sequence[str], spec: OutputSpec) -> str:
+    """Detections as main.c prints them: class number, score, x1, y1, x2, y2, class name; a line each.
+
+    What the task adds is in a line below, which begins with a blank.
+    """
+    part = _part(spec)
+    added = [f"{line}\n" for line in part.lines(detections)] if part else [""] * len(detections)
     return "".join(
-        f"{c} {score:.6f} {box[0]:.4f} {box[1]:.4f} {box[2]:.4f} {box[3]:.4f} {names[c]}\n"
-        for c, score, box in zip(detections.classes, detections.scores, detections.boxes)
+        f"{c} {score:.6f} {box[0]:.4f} {box[1]:.4f} {box[2]:.4f} {box[3]:.4f} {names[c]}\n{numbers}"
+        for c, score, box, numbers in zip(detections.classes, detections.scores, detections.boxes, added)
     )
 
 
-def read_detections(text: str) -> Instances:
-    """The detections that lines of main.c tell. Raises UserError for a line that is none."""
+def read_detections(text: str, spec: OutputSpec | None = None) -> Instances:
+    """The detections that lines of main.c tell; boxes alone without `spec`. Raises UserError where one is none."""
+    part, lines = _part(spec), text.splitlines()
     try:
         # The seventh word, a class name, may hold blanks.
-        rows = [[float(word) for word in line.split(maxsplit=6)[:6]] for line in text.splitlines()]
+        boxes = lines[:: 2 if part else 1]
+        rows = [[float(word) for word in line.split(maxsplit=6)[:6]] for line in boxes]
         table = np.stack([np.zeros(6), *map(np.array, rows)])[1:]
+        extras = part.extras(spec, [list(map(float, line.split())) for line in lines[1::2]]) if part else {}
+        return Instances(table[:, 2:], table[:, 1], table[:, 0].astype(int), extras)
     except ValueError as error:
         raise UserError(f"no list of detections: {error}") from None
-    return Instances(table[:, 2:], table[:, 1], table[:, 0].astype(int))
+
+
+def _part(spec: OutputSpec | None) -> BundlePart | None:
+    return tasks.get(spec.task).bundle if spec else None

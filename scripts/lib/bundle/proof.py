@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lib import tasks
 from lib.accuracy.inference import over_images
 from lib.bundle import golden, program
 from lib.bundle.contract import Contract
@@ -50,11 +51,12 @@ def recompute(contract: Contract, folder: Path) -> Instances:
 
 def _prove(contract: Contract, binary: Path, run, path: Path) -> ProvenImage:
     _, fit, outputs = _simulate(contract, run, path)
+    spec = contract.output_spec()
     with tempfile.TemporaryDirectory() as scratch:
         golden.write_outputs(Path(scratch), contract.tensors(), outputs, fit)
-        detections = program.run(binary, Path(scratch), CONFIDENCE, IOU)
+        detections = program.run(binary, Path(scratch), CONFIDENCE, IOU, spec=spec)
     try:
-        rounding = demand_same(contract.output_spec().instances(outputs, fit), detections)
+        rounding = demand_same(tasks.get(spec.task).instances(spec, outputs, fit), detections, spec.task)
     except UserError as error:
         raise UserError(f"decode.h does not find in {path} what Python finds: {error}; nothing was written") from None
     shown = int((detections.scores > contract.thresholds.confidence).sum())
@@ -66,7 +68,8 @@ def _write_golden(contract: Contract, folder: Path, run, path: Path) -> None:
     golden.write_outputs(folder, contract.tensors(), outputs, fit)
     (folder / "input.rgb").write_bytes(fitted.tobytes())
     detections = _shown(contract, outputs, fit)
-    (folder / "detections.txt").write_text(program.write_detections(detections, contract.classes), encoding="utf-8")
+    text = program.write_detections(detections, contract.classes, contract.output_spec())
+    (folder / "detections.txt").write_text(text, encoding="utf-8")
 
 
 def _simulate(contract: Contract, run, path: Path) -> tuple[np.ndarray, Letterbox, list[np.ndarray]]:
@@ -76,7 +79,7 @@ def _simulate(contract: Contract, run, path: Path) -> tuple[np.ndarray, Letterbo
 
 def _shown(contract: Contract, outputs: list[np.ndarray], fit: Letterbox) -> Instances:
     """Detections with the suggested thresholds."""
-    suggested = contract.thresholds
-    return contract.output_spec().instances(
-        outputs, fit, suggested.confidence, suggested.iou, suggested.most_detections
+    suggested, spec = contract.thresholds, contract.output_spec()
+    return tasks.get(spec.task).instances(
+        spec, outputs, fit, suggested.confidence, suggested.iou, suggested.most_detections
     )

@@ -4,6 +4,7 @@ from string import Template
 
 import numpy as np
 
+from lib import tasks
 from lib.bundle import HERE, headers
 from lib.bundle.c_names import c_prefix
 from lib.bundle.contract import PREDICTIONS, Contract
@@ -32,7 +33,8 @@ def _place(form: InputForm) -> str:
 
 def readme(contract: Contract) -> str:
     """The text of README.md for a contract with its proof."""
-    accuracy, proof = to_json(contract.accuracy), contract.proof
+    accuracy, proof, spec = to_json(contract.accuracy), contract.proof, contract.output_spec()
+    part = tasks.get(spec.task).bundle
     return Template((HERE / "README.template.md").read_text(encoding="utf-8")).substitute(
         to_json(contract.thresholds) | {"iou": "none" if contract.end2end else contract.thresholds.iou},
         **{name: f"{value:.{MAP_DIGITS}f}" for name, value in accuracy.items() if name.startswith("map")},
@@ -49,10 +51,12 @@ def readme(contract: Contract) -> str:
         outputs=_outputs(contract),
         family_name=contract.family,
         family=families.get(contract.family).title,
-        headers=", ".join(f"`{name}`" for name in headers(contract.output_spec())),
+        headers=", ".join(f"`{name}`" for name in headers(spec)),
         prefix=c_prefix(contract.variant),
         macros=c_prefix(contract.variant).upper(),
         nms=_NO_NMS if contract.end2end else "",
+        task=f"\n\n{part.usage(spec)}" if part else "",
+        extras=f", what the task adds by {proof.extras:.1g} {part.unit}" if part else "",
         verdict=_verdict(contract.verdict),
         proven_images=proof.images,
         proven_detections=proof.detections,

@@ -1,9 +1,10 @@
-"""Whether two decoders found the same: the same boxes and scores, to rounding, in the same order."""
+"""Whether two decoders found the same: boxes, scores and what the task adds, to rounding, in the same order."""
 
 from typing import NamedTuple
 
 import numpy as np
 
+from lib import tasks
 from lib.detector.instances import Instances
 from lib.step.errors import UserError
 
@@ -12,28 +13,36 @@ SCORE_TOLERANCE = 1e-4
 
 
 class Rounding(NamedTuple):
-    """How many detections were compared, and the largest differences: in pixels of the image, and in scores."""
+    """How many detections were compared, and the largest differences: in pixels of the image, and in scores.
+
+    extras: of what the task adds, in its own unit.
+    """
 
     detections: int
     box_px: float
     score: float
+    extras: float = 0.0
 
 
-def demand_same(expected: Instances, detected: Instances) -> Rounding:
-    """Compare two lists of detections one by one. Raises UserError when they differ by more than rounding."""
+def demand_same(expected: Instances, detected: Instances, task: str = tasks.DEFAULT) -> Rounding:
+    """Compare two lists of detections of a task one by one. Raises UserError when they differ by more than rounding."""
+    part = tasks.get(task).bundle
     if len(expected) != len(detected):
         raise UserError(f"{len(detected)} detections where {len(expected)} are expected")
     if not len(expected):
         return Rounding(0, 0.0, 0.0)
     boxes = np.abs(expected.boxes - detected.boxes).max(axis=1)
     scores = np.abs(expected.scores - detected.scores)
+    extras = part.apart(expected, detected) if part else np.zeros(len(expected))
     wrong = (expected.classes != detected.classes) | ~(boxes <= BOX_TOLERANCE_PX) | ~(scores <= SCORE_TOLERANCE)
+    wrong |= ~(extras <= (part.tolerance if part else 0))
     if wrong.any():
         first = int(np.flatnonzero(wrong)[0])
         raise UserError(
             f"detection {first + 1} of {len(wrong)} is {_words(detected, first)}, expected is {_words(expected, first)}"
+            + (f"; {extras[first]:.4g} {part.unit} apart" if part else "")
         )
-    return Rounding(len(scores), float(boxes.max()), float(scores.max()))
+    return Rounding(len(scores), float(boxes.max()), float(scores.max()), float(extras.max()))
 
 
 def _words(detections: Instances, row: int) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from lib.data.formats.source import Boxes, Item, Source
+from lib.data.formats.source import Boxes, Item, Lined, Source, box_line
 from lib.data.image_paths import IMAGES
 from lib.data.images import damaged, image_size
 from lib.data.manifest import same_files, write_manifest
@@ -68,6 +68,20 @@ class CheckedLabel(NamedTuple):
     keypoints: int = 0  # how many of the polygons may as well be a box and the keypoints in it, a label for pose
     lengths: frozenset[int] = frozenset()  # how many numbers a polygon's line has
     ignored: int = 0  # labels of crowds and difficult objects, which do not count; not among the objects
+    points: int = 0  # labelled keypoints of the objects
+
+
+class Labelling(NamedTuple):
+    """How a task takes labels over.
+
+    check: reads a label file; raises UserError, naming file and line, for a broken one. line_of: what is kept of an
+    object of a format without label files. words_of: the words of a line as the task keeps them, where that is not as
+    they stand; raises UserError for others, without file and line.
+    """
+
+    check: Callable[[Path], CheckedLabel]
+    line_of: Lined = box_line
+    words_of: Callable[[list[str]], list[str]] | None = None
 
 
 class Gathered(NamedTuple):
@@ -84,6 +98,9 @@ class Gathered(NamedTuple):
     cut: int = 0  # boxes that reached beyond their image
     empty: tuple[str, ...] = ()  # boxes without area, which are left out: image and class of each
     copies: tuple[tuple[str, ...], ...] = ()  # names of images that are the same file
+    keypoints: int = 0  # as CheckedLabel.points
+    outside: int = 0  # keypoints beyond their image, which are taken for not labelled
+    boxed: int = 0  # objects without an outline, whose box is taken for it
 
 
 def demand_inside(archive: Path, member: zipfile.ZipInfo) -> None:
@@ -104,13 +121,13 @@ def gather(
     source: Source,
     image_folder: Path,
     label_folder: Path,
-    check_label: Callable[[Path], CheckedLabel],
+    labelling: Labelling,
     workers: int = 1,
     watch=iter,
 ) -> Gathered:
     """Copy the images and labels of `source` into two new flat folders, each image decoded, each label checked.
 
-    `check_label` is the task's; `watch` wraps the iteration over the images (a progress bar); `workers` decode at a
+    `labelling` is the task's; `watch` wraps the iteration over the images (a progress bar); `workers` decode at a
     time. Raises UserError when two images share a name, images do not decode (all of them named), a label is broken, or
     there is no box at all in a set that ought to have some.
     """
@@ -118,23 +135,23 @@ def gather(
     _require_whole([item.image for item in items.values()], workers, watch)
     image_folder.mkdir()
     label_folder.mkdir()
-    checked, cut, empty = [], 0, []
+    checked, written, empty = [], [], []
     for name, item in items.items():
         target = label_folder / f"{Path(name).stem}.txt"
         shutil.copyfile(item.image, image_folder / name)
         if isinstance(item.label, Boxes):
-            label = item.label.text(item.image, image_size(item.image))
+            label = item.label.text(item.image, image_size(item.image), labelling.line_of)
             target.write_text(label.text, encoding="utf-8")
-            cut += label.cut
+            written.append(label)
             empty += [f"{item.image.name} ({source.names[kind] if source.names else kind})" for kind in label.empty]
-            checked.append(check_label(target))
+            checked.append(_of_image(labelling, target, item.image, source))
         elif item.label is None:
             checked.append(CheckedLabel(0, 0, ""))
-        elif source.numbers is None:
-            checked.append(check_label(item.label))
+        elif source.numbers is None and labelling.words_of is None:
+            checked.append(labelling.check(item.label))
             shutil.copyfile(item.label, target)
         else:
-            checked.append(_renumbered(item.label, source.numbers, target, check_label))
+            checked.append(_rewritten(item.label, source.numbers, target, labelling))
         if checked[-1].text is not None:
             target.write_text(checked[-1].text, encoding="utf-8")
     _refuse_keypoints(checked, source.labels or source.place)
@@ -144,6 +161,9 @@ def gather(
     if not objects and source.labelled:
         where = f"labels lie in {source.labels} and are named as the images are" if source.labels else "look at it"
         raise UserError(f"no image below {source.place} has a label with a box; {where}")
+    boxed = sum(label.boxed for label in written)
+    if boxed and boxed == sum(label.text.count("\n") for label in written):
+        raise UserError(f"no object in {source.place} has an outline (segmentation), and the task is of these")
     return Gathered(
         images=len(items),
         background=sum(not label.objects for item, label in zip(items.values(), checked) if item.part != CALIBRATION),
@@ -153,9 +173,12 @@ def gather(
         orphans=source.orphans,
         others=source.others,
         ignored=sum(label.ignored for label in checked),
-        cut=cut,
+        cut=sum(label.cut for label in written),
         empty=tuple(empty),
         copies=tuple(map(tuple, same_files(image_folder))),
+        keypoints=sum(label.points for label in checked),
+        outside=sum(label.outside for label in written),
+        boxed=boxed,
     )
 
 
@@ -183,23 +206,42 @@ def flat_names(source: Source) -> dict[str, Item]:
     return items
 
 
-def _renumbered(
-    label: Path, numbers: dict[int, int], target: Path, check_label: Callable[[Path], CheckedLabel]
-) -> CheckedLabel:
-    """Write a label with its classes numbered anew to `target`, and check it. Raises as `check_label` does."""
+def _of_image(labelling: Labelling, label: Path, image: Path, source: Source) -> CheckedLabel:
+    """What a label holds that was made of an image's annotations. Raises UserError as the task's check does."""
+    try:
+        return labelling.check(label)
+    except UserError as error:
+        raise UserError(str(error).replace(f"label {label}", f"{source.place}, image {image.name}")) from None
+
+
+def _rewritten(label: Path, numbers: dict[int, int] | None, target: Path, labelling: Labelling) -> CheckedLabel:
+    """Write a label to `target`, with its classes numbered anew by `numbers` and its lines as the task keeps them.
+
+    Returns what it holds. Raises UserError as the task's own check does.
+    """
     lines = []
     for number, line in enumerate(read_text(label).splitlines(), start=1):
         words = line.split()
-        if words:
-            kind = int(float(words[0])) if re.fullmatch(r"\d+(\.0*)?", words[0], re.ASCII) else None
-            if kind not in numbers:
-                raise UserError(f"label {label}, line {number} ('{line.strip()[:60]}'): no name has class {words[0]}")
-            lines.append(" ".join([str(numbers[kind]), *words[1:]]) + "\n")
+        if not words:
+            continue
+        try:
+            words = [_renumbered(words[0], numbers), *words[1:]] if numbers else words
+            words = labelling.words_of(words) if labelling.words_of else words
+        except UserError as error:
+            raise UserError(f"label {label}, line {number} ('{line.strip()[:60]}'){error}") from None
+        lines.append(" ".join(words) + "\n")
     target.write_text("".join(lines), encoding="utf-8")
     try:
-        return check_label(target)
+        return labelling.check(target)
     except UserError as error:
         raise UserError(str(error).replace(str(target), str(label))) from None
+
+
+def _renumbered(word: str, numbers: dict[int, int]) -> str:
+    kind = int(float(word)) if re.fullmatch(r"\d+(\.0*)?", word, re.ASCII) else None
+    if kind not in numbers:
+        raise UserError(f": no name has class {word}")
+    return str(numbers[kind])
 
 
 def _require_whole(images: list[Path], workers: int, watch) -> None:

@@ -3,7 +3,7 @@
 import zipfile
 from argparse import ArgumentParser
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lib.data.dataset import unpack
@@ -11,6 +11,7 @@ from lib.data.download import fetch
 from lib.data.formats import FORMATS, layout
 from lib.data.formats import images as plain_images
 from lib.data.formats.source import Hints, Source
+from lib.data.keypoints import KEYPOINT_TASK
 from lib.data.sources import DRAWN, is_url
 from lib.step.console import say
 from lib.step.errors import UserError
@@ -44,11 +45,13 @@ def source_arguments(parser: ArgumentParser) -> None:
             f"--{prefix}images", metavar="DIR", help=f"{of}folder of images, of --{prefix}coco or alone"
         )
         parser.add_argument(f"--{prefix}sha256", default="", help=f"{of}SHA-256 of the zip, in hex")
+        parser.add_argument(f"--{prefix}images_sha256", default="", help=f"{of}SHA-256 of the zip of --{prefix}images")
 
 
 def source_block(options: dict, prefix: str, output: Path) -> dict:
     """What the options, by their names, say of one source, by the config's keys."""
-    given = {key: options[prefix + key] for key in ("archive", *DESCRIBED, "images", "sha256") if options[prefix + key]}
+    keys = ("archive", *DESCRIBED, "images", "sha256", "images_sha256")
+    given = {key: options[prefix + key] for key in keys if options[prefix + key]}
     if "archive" in given:
         given["archive"] = [str(output.parent / DRAWN) if one == DRAWN else one for one in given["archive"]]
     return given
@@ -59,7 +62,8 @@ class Place:
     """What the config says of a data set: `archive` (sources, tried in order) or a format's key, and what goes with it.
 
     key: of FORMATS. path: of the file or folder of that format; beside `archive` it lies inside. images: a folder of
-    images, inside `archive` likewise. config_key: where it stands in the config, for messages.
+    images, inside `archive` likewise unless it is a URL. images_sha256: where that is a zip. config_key: where it
+    stands in the config, for messages. keypoints: as in Hints.
     """
 
     key: str
@@ -69,10 +73,12 @@ class Place:
     sha256: str | None
     names: tuple[str, ...] | None
     config_key: str
+    keypoints: bool = False
+    images_sha256: str | None = None
 
     @classmethod
-    def of(cls, block: Mapping, names: tuple[str, ...] | None, config_key: str) -> "Place":
-        """The place that a block of the config says. Raises UserError when it says none, or two."""
+    def of(cls, block: Mapping, names: tuple[str, ...] | None, config_key: str, task: str = "") -> "Place":
+        """The place that a block of the config says, for a task. Raises UserError when it says none, or two."""
         given = [key for key in DESCRIBED if block.get(key)]
         if len(given) > 1:
             raise UserError(f"{config_key}: {' and '.join(given)} are two formats; name one")
@@ -83,30 +89,34 @@ class Place:
             raise UserError(f"{config_key} names no data set; give archive, {', '.join(DESCRIBED)} or images")
         path = block.get(key) if given else images if key == plain_images.KEY else None
         images = images if given else None
-        return cls(key, path, archive, images, block.get("sha256"), names, config_key)
+        sha256, keypoints = block.get("sha256"), task == KEYPOINT_TASK
+        return cls(key, path, archive, images, sha256, names, config_key, keypoints, block.get("images_sha256"))
 
 
 def opened(place: Place, folder_of: Unpack) -> Source:
     """The data set at a place; `folder_of` unpacks zips. Raises UserError when it is not to be had."""
-    found = FORMATS[place.key]
+    found, hints = FORMATS[place.key], Hints(None, place.names, place.keypoints)
     if place.archive:
         root = folder_of(list(place.archive), place.sha256, f"{place.config_key}.archive")
-        target = _inside(root, place.path, place.config_key) if place.path else found.find(root)
-        images = _inside(root, place.images, place.config_key) if place.images else root
+        target = _inside(root, place.path, place.config_key) if place.path else found.find(root, hints)
+        is_inside = place.images and not is_url(place.images)
+        images = _inside(root, place.images, place.config_key) if is_inside else root
     else:
-        target, root = _alone(place, folder_of)
-        images = _alone_images(place, folder_of) if place.images else root
-    return found.read(target, Hints(images, place.names))
+        target, root = _alone(place, hints, folder_of)
+        is_inside, images = False, root
+    if place.images and not is_inside:
+        images = _alone_images(place, folder_of)
+    return found.read(target, replace(hints, images=images))
 
 
-def _alone(place: Place, folder_of: Unpack) -> tuple[Path, Path | None]:
+def _alone(place: Place, hints: Hints, folder_of: Unpack) -> tuple[Path, Path | None]:
     """What a format's own key names, and the folder around it where that is to be searched for images."""
     found, path = FORMATS[place.key], Path(place.path).expanduser()
     if is_url(place.path) or zipfile.is_zipfile(path):
         root = folder_of([place.path], place.sha256, f"{place.config_key}.{place.key}")
-        return found.find(root), root
+        return found.find(root, hints), root
     if path.is_dir():
-        return found.find(path), path
+        return found.find(path, hints), path
     if not path.is_file():
         raise UserError(f"{place.config_key}.{place.key}: there is no file or folder {place.path}")
     return path, None
@@ -115,7 +125,7 @@ def _alone(place: Place, folder_of: Unpack) -> tuple[Path, Path | None]:
 def _alone_images(place: Place, folder_of: Unpack) -> Path:
     folder = Path(place.images).expanduser()
     if is_url(place.images) or zipfile.is_zipfile(folder):
-        return folder_of([place.images], None, f"{place.config_key}.images")
+        return folder_of([place.images], place.images_sha256, f"{place.config_key}.images")
     if not folder.is_dir():
         raise UserError(f"{place.config_key}.images: there is no folder {place.images}")
     return folder

@@ -38,7 +38,7 @@ def looked_at(config: dict) -> tuple[tuple[str, ...] | None, str]:
         demand_plain_list(given)
     names = tuple(read_names([given] if isinstance(given, str) else list(given))) if given else None
     with tempfile.TemporaryDirectory() as scratch:
-        sources = described(dataset, names, Path(scratch))
+        sources = described(dataset, names, Path(scratch), config["task"])
         if not sources:
             return names, ""
         from lib.data.parts import Wanted, kept
@@ -55,7 +55,9 @@ def looked_at(config: dict) -> tuple[tuple[str, ...] | None, str]:
         return sources[0].names, hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def described(dataset: dict, names: tuple[str, ...] | None, scratch: Path) -> tuple[Source, Source | None] | None:
+def described(
+    dataset: dict, names: tuple[str, ...] | None, scratch: Path, task: str
+) -> tuple[Source, Source | None] | None:
     """The data set of a config's block and its calibration images, if it has some; None where not all of it is here.
 
     Raises UserError when a source is neither zip nor folder, or its description does not hold.
@@ -68,7 +70,7 @@ def described(dataset: dict, names: tuple[str, ...] | None, scratch: Path) -> tu
     from lib.data.opening import Place, opened
 
     stand_in = partial(_stand_in, scratch)
-    source = opened(Place.of(dataset, names, "dataset"), stand_in)
+    source = opened(Place.of(dataset, names, "dataset", task), stand_in)
     return source, opened(Place.of(pool, names, "dataset.calibration"), stand_in) if pool else None
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 from lib.data.formats.source import first_few
 from lib.data.imgsz import STRIDE, parse_imgsz
 from lib.data.input_form import InputForm
-from lib.data.keypoints import keypoint_shape, keypoint_sigmas
+from lib.data.keypoints import KEYPOINT_TASK, keypoint_shape, keypoint_sigmas
+from lib.data.published import published
 from lib.data.sources import DRAWN, is_url, missing_checksum
 from lib.detector.head import HEADS, SINGLE, SPLIT, TASK_OF_SINGLE
 from lib.graph.checkpoint_names import CheckpointFacts, checkpoint_facts
@@ -13,8 +14,6 @@ from lib.graph.class_names import demand_same_order
 from lib.npu.timing import CLOCKS, clock
 from lib.step.config import form_problems, nearest
 from lib.step.errors import UserError
-
-TASK_OF_KEYPOINTS = "pose"
 
 
 def problems(config: dict, schema: dict) -> list[str]:
@@ -148,8 +147,8 @@ def _task_problems(config: dict):
         yield str(error)
         return
     for key, given in (("dataset.kpt_shape", shape), ("evaluation.oks_sigmas", sigmas)):
-        if given and task != TASK_OF_KEYPOINTS:
-            yield f"{key} is for the task {TASK_OF_KEYPOINTS}, and task is {task}; leave the key out, or change task"
+        if given and task != KEYPOINT_TASK:
+            yield f"{key} is for the task {KEYPOINT_TASK}, and task is {task}; leave the key out, or change task"
     if shape and sigmas and shape.keypoints != len(sigmas):
         yield (
             f"evaluation.oks_sigmas has {len(sigmas)} numbers for {shape.keypoints} keypoints (dataset.kpt_shape); "
@@ -171,7 +170,9 @@ def _task_problems(config: dict):
 
 def _model_problems(name: str, model: dict):
     if ("weights" in model) == ("onnx" in model):
-        yield f"models.{name}: give either weights (a checkpoint, or Darknet's with cfg) or onnx (exported models)"
+        known = "" if model else f"; published models need neither: {', '.join(published()['models'])}"
+        kinds = "weights (a checkpoint, or Darknet's with cfg) or onnx (exported models)"
+        yield f"models.{name}: give either {kinds}{known}"
         return
     try:
         InputForm().with_changes(model.get("input", {}))

@@ -17,6 +17,7 @@ from lib.npu.layer_errors import worst
 from lib.npu.verdict import RUNS
 from lib.results.choice import pareto_front
 from lib.step.files import whole
+from lib.tasks import DEFAULT, get
 
 UNDECODED = "nothing decodes the outputs"
 NO_MAP = f"{UNDECODED}, so there is no mAP"
@@ -42,7 +43,7 @@ def map_over_imgsz(table: pd.DataFrame, path) -> None:
         for (head, algorithm), line in rows.groupby(["head", "algorithm"]):
             _with_bars(axis, sizes, line.set_index("imgsz").loc[sizes], **_style(table, head, algorithm))
         axis.set(title=model, xlabel="image size (width x height, by area)")
-    _finish(figure, axes, f"INT8 models on the simulator, {table.max_images.max()} calibration images", path)
+    _finish(figure, axes, table, f"INT8 models on the simulator, {table.max_images.max()} calibration images", path)
 
 
 def map_over_max_images(table: pd.DataFrame, path) -> None:
@@ -63,7 +64,7 @@ def map_over_max_images(table: pd.DataFrame, path) -> None:
                 axis, list(map(str, counts)), line.set_index("max_images").loc[counts], **_style(table, head, algorithm)
             )
         axis.set(title=panel, xlabel="calibration images")
-    _finish(figure, axes, "INT8 models on the simulator", path)
+    _finish(figure, axes, table, "INT8 models on the simulator", path)
 
 
 def pareto(table: pd.DataFrame, path) -> None:
@@ -94,7 +95,7 @@ def pareto(table: pd.DataFrame, path) -> None:
         )
     axis.margins(0.15)
     axis.set(xlabel="NPU cycles of one inference, millions (estimated)")
-    _finish(figure, [axis], "INT8 models on the simulator (image size head, calibration images)", path)
+    _finish(figure, [axis], table, "INT8 models on the simulator (image size head, calibration images)", path)
 
 
 def class_changes(classes: pd.DataFrame, title: str, path) -> None:
@@ -226,9 +227,11 @@ def _style(table: pd.DataFrame, head: str, algorithm: str) -> dict:
     return {"color": HEAD_COLOURS[head], "marker": MARKERS[algorithm], "label": label}
 
 
-def _finish(figure, axes, title: str, path) -> None:
+def _finish(figure, axes, table: pd.DataFrame, title: str, path) -> None:
     figure.suptitle(title)
-    axes[0].set_ylabel("mAP50-95")
+    # One task a run; of boxes the table says none.
+    task = table.task.iloc[0] if "task" in table else DEFAULT
+    axes[0].set_ylabel("mAP50-95" if task == DEFAULT else f"mAP50-95 of {get(task).objects}")
     axes[0].legend()
     for axis in axes:
         axis.grid(alpha=0.3)

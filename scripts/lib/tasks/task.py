@@ -8,11 +8,15 @@ from typing import NamedTuple
 import numpy as np
 
 from lib.data.dataset import CheckedLabel
+from lib.data.formats.source import Lined, Source, box_line
 from lib.data.split import EVALUATION, read_split
 from lib.detector.head import SPLIT
 from lib.detector.instances import Instances
 from lib.detector.output_spec import OutputSpec
+from lib.tasks.bundle_part import BundlePart
 from lib.tasks.crowds import share_inside
+
+MOST_COUNTED = 100  # COCO's own limit for its headline figure
 
 
 class Predicted(NamedTuple):
@@ -33,6 +37,10 @@ def boxes_alone(outputs: OutputSpec, raw: list[np.ndarray]) -> Predicted:
     return Predicted(predictions, np.zeros((len(predictions), 0), np.float32))
 
 
+def as_they_stand(source: Source, kpt_shape: object) -> None:
+    """Nothing that rewrites the lines of label files."""
+
+
 def no_coco_fields(instances: Instances, size: tuple[int, int]) -> list[dict]:
     """Nothing besides box, area and class."""
     return [{} for _ in range(len(instances))]
@@ -49,14 +57,20 @@ class Task:
         raises UserError as check_label does, and when the file is missing
     overlap: (n instances, m others) → how far each two are the same, 0..1, float64 [n, m]
     coco_iou_type: what faster-coco-eval calls that overlap; None where it has none, and mAP rests on `overlap`
+    most_counted: how many detections of an image and class its mAP counts, the best ones
     draw: (Matplotlib axis, instances, class names, colour of a class by its number) draws them over an image
     contract_lines: (outputs) → how predictions become detections, one sentence per step, for who decodes without us
+    line_of: what a data set's format says of an object → the numbers of its line in a label (lib.data.formats.lines)
+    words_of: (data set, the user's `kpt_shape` or None) → what rewrites the words of each line of its label files; None
+        where they stay
+    objects: what its mAP is of, in words, as a report says them
     share_inside: (n instances, m crowds) → how much of each instance lies in each crowd, as `overlap`
     coco_fields: (instances, image size) → of each, what COCO's annotation has besides box, area and class
     instances: as OutputSpec.instances, with the output's specification first: what raw outputs detect
     predict: (outputs, raw outputs) → what they predict, before any threshold; for every head. The proof of graph
         surgery compares it
     heads: the heads that a model of the task can have
+    bundle: what it adds to a deploy bundle besides boxes; None where that is nothing
     """
 
     name: str
@@ -67,11 +81,16 @@ class Task:
     coco_iou_type: str | None
     draw: Callable[..., None]
     contract_lines: Callable[[OutputSpec], list[str]]
+    most_counted: int = MOST_COUNTED
+    line_of: Lined = box_line
+    words_of: Callable[[Source, object], Callable[[list[str]], list[str]] | None] = as_they_stand
+    objects: str = "boxes"
     share_inside: Callable[[Instances, Instances], np.ndarray] = share_inside
     coco_fields: Callable[[Instances, tuple[int, int]], list[dict]] = no_coco_fields
     instances: Callable[..., Instances] = OutputSpec.instances
     predict: Callable[[OutputSpec, list[np.ndarray]], Predicted] = boxes_alone
     heads: tuple[str, ...] = (SPLIT,)
+    bundle: BundlePart | None = None
 
     def ground_truth(self, dataset: Path, image: str, size: tuple[int, int], classes: int) -> Instances:
         """The labelled instances of an image of a data set's folder, as `read_label` gives them."""

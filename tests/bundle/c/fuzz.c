@@ -7,6 +7,8 @@
 #include "anchors.h"
 #include "dfl.h"
 #include "distances.h"
+#include "obb.h"
+#include "pose.h"
 #include "yolox.h"
 
 #define DEMAND(what) \
@@ -95,12 +97,40 @@ static void draw_maps(rv1106_model *model)
     model->output_count = model->level_count * maps;
 }
 
+/* Keypoints for one model in four of those that can have them. */
+static void draw_keypoints(rv1106_model *model)
+{
+    const int first = model->output_count, points = 1 + (int)draw(draw(2) ? 17 : 40), visible = (int)draw(2);
+    int i;
+    if (model->family->map_count != 2 || draw(4)) return;
+    model->task = &rv1106_pose;
+    for (i = 0; i < model->level_count * (1 + visible); i++) {
+        const rv1106_output *map = &model->outputs[i % model->level_count * 2];
+        draw_output(&model->outputs[first + i], i < model->level_count ? 2 * points : points, map->height, map->width);
+    }
+    model->output_count += i;
+}
+
+/* Angles for one model in four of those that can have them and have no keypoints. */
+static void draw_angles(rv1106_model *model)
+{
+    const int first = model->output_count;
+    int i;
+    if (model->family->map_count != 2 || model->task || draw(4)) return;
+    model->task = draw(2) ? &rv1106_obb_angle : &rv1106_obb_turn;
+    for (i = 0; i < model->level_count; i++) {
+        const rv1106_output *map = &model->outputs[2 * i];
+        draw_output(&model->outputs[first + i], 1, map->height, map->width);
+    }
+    model->output_count += i;
+}
+
 /* Something that is wrong; rv1106_init must see it, or it is none. */
 static void spoil(rv1106_model *model, rv1106_anchors_details details[RV1106_MAX_LEVELS])
 {
-    int *numbers = (int *)&model->outputs[draw(6)];
+    int *numbers = (int *)&model->outputs[draw(draw(2) ? 6 : 12)];
     rv1106_level *level = &model->levels[draw(2)];
-    switch (draw(13)) {
+    switch (draw(14)) {
     case 0: model->width = (int)draw(3000) - 1000; break;
     case 1: model->classes = (int)draw(3) ? (int)draw(60) - 20 : INT32_MAX; break;
     case 2: model->output_count = (int)draw(21) - 1; break;
@@ -116,6 +146,7 @@ static void spoil(rv1106_model *model, rv1106_anchors_details details[RV1106_MAX
     case 9: details[draw(2)].anchors[0][draw(2)] = draw_float() * 4; break;
     case 10: details[draw(2)].scale_x_y = draw_float() * 4; break;
     case 11: model->details = NULL; break;
+    case 12: model->task = model->task ? NULL : draw(2) ? &rv1106_pose : &rv1106_obb_turn; break;
     default: numbers[draw(6)] += (int)draw(7) - 3;
     }
 }
@@ -132,13 +163,43 @@ static rv1106_model draw_model(rv1106_anchors_details details[RV1106_MAX_LEVELS]
     model.height = larger == 1 ? 96 : 32;
     model.classes = 1 + (int)draw(draw(4) ? 4 : 20);
     draw_levels(&model, details);
-    if (model.head == RV1106_SPLIT) draw_maps(&model);
-    else {
+    if (model.head == RV1106_SPLIT) {
+        draw_maps(&model);
+        draw_keypoints(&model);
+        draw_angles(&model);
+    } else {
         draw_output(model.outputs, 4 + model.classes, rv1106_prediction_count(&model), 1);
         model.output_count = 1;
     }
     if (draw(4) == 0) spoil(&model, details);
     return model;
+}
+
+/* The keypoints of a detection lie in the image; no more of them are written than there is room for. */
+static void demand_keypoints(const rv1106_decoder *decoder, const int8_t *const buffers[], const rv1106_letterbox *fit,
+                             const rv1106_detection *detection, long input)
+{
+    const int count = rv1106_keypoint_count(decoder->model), room = (int)draw(2) ? count : (int)draw(20);
+    rv1106_keypoint *keypoints = malloc((size_t)(room ? room : 1) * sizeof *keypoints);
+    int i;
+    DEMAND(rv1106_keypoints(decoder, buffers, fit, detection, keypoints, room) == count && count > 0);
+    for (i = 0; i < room && i < count; i++) {
+        DEMAND(keypoints[i].x >= 0 && keypoints[i].x <= (float)fit->width);
+        DEMAND(keypoints[i].y >= 0 && keypoints[i].y <= (float)fit->height);
+    }
+    free(keypoints);
+}
+
+/* The rotated box of a detection has its sides and no more; the box around it holds its middle, cut at the edges. */
+static void demand_rotated(const rv1106_decoder *decoder, const int8_t *const buffers[], const rv1106_letterbox *fit,
+                           const rv1106_detection *detection, long input)
+{
+    rv1106_rotated box;
+    const int status = rv1106_rotated_box(decoder, buffers, fit, detection, &box);
+    DEMAND(status == 0);
+    DEMAND(box.width >= 0 && box.height >= 0 && box.angle >= -1000 && box.angle <= 1000);
+    if (box.cx >= 0 && box.cx <= (float)fit->width) DEMAND(detection->x1 <= box.cx && box.cx <= detection->x2);
+    if (box.cy >= 0 && box.cy <= (float)fit->height) DEMAND(detection->y1 <= box.cy && box.cy <= detection->y2);
 }
 
 int main(int argc, char **argv)
@@ -197,6 +258,11 @@ int main(int argc, char **argv)
                     DEMAND(box->x1 >= 0 && box->x1 <= (float)fit.width && box->x2 >= 0 && box->x2 <= (float)fit.width);
                     DEMAND(box->y1 >= 0 && box->y1 <= (float)fit.height);
                     DEMAND(box->y2 >= 0 && box->y2 <= (float)fit.height);
+                    DEMAND(box->prediction >= 0 && box->prediction < rv1106_prediction_count(&model));
+                    if (model.task == &rv1106_pose)
+                        demand_keypoints(&decoder, (const int8_t *const *)buffers, &fit, box, input);
+                    else if (model.task)
+                        demand_rotated(&decoder, (const int8_t *const *)buffers, &fit, box, input);
                 }
             }
             for (i = 0; i < model.output_count; i++) free(buffers[i]);

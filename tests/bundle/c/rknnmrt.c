@@ -18,7 +18,7 @@
 
 #include "rknn_api.h"
 
-enum { OUTPUTS = 16 };
+enum { OUTPUTS = 32 };
 
 static struct {
     char folder[512], version[256], driver[256];

@@ -1,7 +1,9 @@
-/* decode.h and the families' headers as a shared library, for the property tests to call. */
+/* decode.h, the families' and the tasks' headers as a shared library, for the property tests to call. */
 #include "anchors.h"
 #include "dfl.h"
 #include "distances.h"
+#include "obb.h"
+#include "pose.h"
 #include "yolox.h"
 
 int shim_init(rv1106_decoder *decoder, const rv1106_model *model) { return rv1106_init(decoder, model); }
@@ -34,3 +36,58 @@ const rv1106_family *shim_family(int number)
     static const rv1106_family *const families[] = {&rv1106_dfl, &rv1106_distances, &rv1106_anchors, &rv1106_yolox};
     return families[number];
 }
+
+const rv1106_task *shim_task(int number)
+{
+    static const rv1106_task *const tasks[] = {NULL, &rv1106_pose, &rv1106_obb_angle, &rv1106_obb_turn};
+    return tasks[number];
+}
+
+typedef struct {
+    double *values;
+    int count, capacity;
+} shim_list;
+
+static void shim_put(void *to, double value, int decimals)
+{
+    shim_list *list = (shim_list *)to;
+    (void)decimals;
+    if (list->count < list->capacity) list->values[list->count] = value;
+    list->count++;
+}
+
+int shim_values(const rv1106_decoder *decoder, const int8_t *const *buffers, const rv1106_letterbox *fit,
+                const rv1106_detection *detection, double *values, int capacity)
+{
+    shim_list list = {values, 0, capacity};
+    const rv1106_sink sink = {shim_put, &list};
+    decoder->model->task->values(decoder, buffers, fit, detection, &sink);
+    return list.count;
+}
+
+int shim_keypoints(const rv1106_decoder *decoder, const int8_t *const *buffers, const rv1106_letterbox *fit,
+                   const rv1106_detection *detection, rv1106_keypoint *keypoints, int capacity)
+{
+    return rv1106_keypoints(decoder, buffers, fit, detection, keypoints, capacity);
+}
+
+int shim_rotated_box(const rv1106_decoder *decoder, const int8_t *const *buffers, const rv1106_letterbox *fit,
+                     const rv1106_detection *detection, rv1106_rotated *rotated)
+{
+    return rv1106_rotated_box(decoder, buffers, fit, detection, rotated);
+}
+
+static rv1106_rectangle rectangle_of(const rv1106_rotated *box)
+{
+    rv1106_rectangle rectangle = {box->cx, box->cy, box->width, box->height, 1, 0, box->angle};
+    rv1106_cos_sin(box->angle, &rectangle.cos, &rectangle.sin);
+    return rectangle;
+}
+
+double shim_rotated_iou(const rv1106_rotated *first, const rv1106_rotated *other)
+{
+    const rv1106_rectangle a = rectangle_of(first), b = rectangle_of(other);
+    return rv1106_rotated_iou(&a, &b);
+}
+
+void shim_cos_sin(double x, double *cosine, double *sine) { rv1106_cos_sin(x, cosine, sine); }

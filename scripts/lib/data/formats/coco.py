@@ -11,6 +11,7 @@ from lib.data.formats.layout import is_image
 from lib.data.formats.source import (
     COUNTED,
     CROWD,
+    Annotation,
     Box,
     Boxes,
     Hints,
@@ -30,10 +31,16 @@ KEY = "coco"
 TABLES = ("images", "annotations", "categories")
 
 
-def find(root: Path) -> Path:
-    """The JSON with boxes in a folder: the only one, or among several the only `instances…`."""
-    files = [path for path in visible(root.rglob("*.json")) if _is_coco(path)]
-    instances = [path for path in files if path.name.startswith("instances")]
+def find(root: Path, hints: Hints) -> Path:
+    """The JSON with boxes in a folder: the only one, or among several the only `instances…`.
+
+    Where keypoints are wanted, the only one with keypoints, or among several `person_keypoints…`.
+    """
+    files = {path: data for path in visible(root.rglob("*.json")) if (data := _coco(path))}
+    if hints.keypoints:
+        files = {path: data for path, data in files.items() if _keypoint_count(data)} or files
+    files, beginning = list(files), "person_keypoints" if hints.keypoints else "instances"
+    instances = [path for path in files if path.name.startswith(beginning)]
     return only_one(instances if len(files) > 1 and instances else files, root, "COCO JSON", KEY)
 
 
@@ -44,9 +51,9 @@ def read(file: Path, hints: Hints) -> Source:
     """
     data = _load(file)
     names, numbers, remarks = _categories(data, hints.names, file)
-    boxes = {}
+    boxes, count = {}, _keypoint_count(data)
     for annotation in data["annotations"]:
-        boxes.setdefault(_field(annotation, "image_id", file), []).append(_box(annotation, numbers, file))
+        boxes.setdefault(_field(annotation, "image_id", file), []).append(_box(annotation, numbers, count, file))
     folder = hints.images or _above(file)
     here = {path.name: path for path in image_paths(folder)}
     items, lost, others = [], [], []
@@ -69,7 +76,14 @@ def read(file: Path, hints: Hints) -> Source:
             f"WARNING: {len(lost)} of {len(data['images'])} images of {file.name} are not in {folder} and are left "
             f"out: {first_few(lost)}"
         )
-    return Source(file, tuple(sorted(items, key=lambda item: item.image)), names, None, tuple(remarks), tuple(others))
+    return Source(
+        file,
+        tuple(sorted(items, key=lambda item: item.image)),
+        names,
+        remarks=tuple(remarks),
+        others=tuple(others),
+        kpt_shape=[count, 3] if count else None,
+    )
 
 
 def _above(file: Path) -> Path:
@@ -77,12 +91,21 @@ def _above(file: Path) -> Path:
     return file.parent.parent if file.parent.name == "annotations" else file.parent
 
 
-def _is_coco(path: Path) -> bool:
+def _coco(path: Path) -> dict | None:
     try:
         data = json.loads(read_text(path))
     except (ValueError, UserError):
-        return False
-    return isinstance(data, dict) and all(isinstance(data.get(table), list) for table in TABLES)
+        return None
+    return data if isinstance(data, dict) and all(isinstance(data.get(table), list) for table in TABLES) else None
+
+
+def _keypoint_count(data: dict) -> int:
+    """How many keypoints the objects have, by their categories or the first object that has some; 0 for none."""
+    named = [entry.get("keypoints") for entry in data["categories"] if isinstance(entry, dict)]
+    points = [entry.get("keypoints") for entry in data["annotations"] if isinstance(entry, dict)]
+    listed = next((names for names in named if isinstance(names, list) and names), None)
+    first = next((values for values in points if isinstance(values, list) and values), [])
+    return len(listed) if listed and first else len(first) // 3
 
 
 def _load(file: Path) -> dict:
@@ -130,7 +153,7 @@ def _frame(image: dict) -> tuple[float, float] | None:
     return (width, height) if width > 0 and height > 0 else None
 
 
-def _box(annotation: dict, numbers: dict[int, int], file: Path) -> Box:
+def _box(annotation: dict, numbers: dict[int, int], keypoint_count: int, file: Path) -> Box:
     """A box, from `bbox` or else the outline. Raises UserError, naming the annotation, when it has none of numbers."""
     try:
         x, y, width, height = map(float, annotation.get("bbox") or _around(annotation))
@@ -141,7 +164,14 @@ def _box(annotation: dict, numbers: dict[int, int], file: Path) -> Box:
     if not all(map(math.isfinite, (x, y, width, height))):
         raise UserError(f"{file}: annotation {annotation.get('id')} has no bbox of four numbers")
     mark = CROWD if crowd else COUNTED
-    return Box(numbers[int(annotation["category_id"])], (x, y, x + width, y + height), mark)
+    told = Annotation(
+        f"{file}: annotation {annotation.get('id')}",
+        annotation.get("keypoints"),
+        annotation.get("segmentation"),
+        annotation.get("area"),
+        keypoint_count,
+    )
+    return Box(numbers[int(annotation["category_id"])], (x, y, x + width, y + height), mark, told)
 
 
 def _around(annotation: dict) -> tuple[float, float, float, float]:

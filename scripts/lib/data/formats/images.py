@@ -10,7 +10,7 @@ from lib.step.errors import UserError
 KEY = "images"
 
 
-def find(root: Path) -> Path:
+def find(root: Path, hints: Hints) -> Path:
     """The folder itself."""
     return root
 

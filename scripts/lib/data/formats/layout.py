@@ -16,7 +16,7 @@ CLASSES = ("classes.txt", "obj.names")
 NO_IMAGE = "{} holds no image (jpg, jpeg, png, webp)"
 
 
-def find(root: Path) -> Path:
+def find(root: Path, hints: Hints) -> Path:
     """The folder that holds `images` and `labels`, at `root` or below it.
 
     Raises UserError when there is no folder 'images', or there are several.

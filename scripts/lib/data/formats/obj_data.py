@@ -15,7 +15,7 @@ KEY = "obj_data"
 PARTS = {"train": "train", "valid": "val", "test": "test"}
 
 
-def find(root: Path) -> Path:
+def find(root: Path, hints: Hints) -> Path:
     """The .data file in a folder."""
     return only_one(visible(root.rglob("*.data")), root, "obj.data", KEY)
 

@@ -1,7 +1,9 @@
 """What every format gives: the images of a data set, each with its labels and the part that it is of."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from lib.step.errors import UserError
 
@@ -9,25 +11,73 @@ COUNTED, DIFFICULT, CROWD = "", "difficult", "crowd"  # the last word of a label
 ASPECT_TOLERANCE = 0.02  # of the ratio of width and height: sizes are rounded to pixels
 
 
+class Annotation(NamedTuple):
+    """What COCO's JSON says of an object besides its box, as it stands there: nothing of it is checked.
+
+    where: how messages name it. keypoint_count: how many keypoints the objects of the set have.
+    """
+
+    where: str
+    keypoints: object = None
+    segmentation: object = None
+    area: object = None
+    keypoint_count: int = 0
+
+
 @dataclass(frozen=True)
 class Box:
-    """A labelled box in pixels: its class, its corners x1, y1, x2, y2, and how it counts (COUNTED and the others)."""
+    """A labelled box in pixels: its class, its corners x1, y1, x2, y2, and how it counts (COUNTED and the others).
+
+    annotation: what the format says of the object besides; None of a format that has boxes alone.
+    """
 
     kind: int
     corners: tuple[float, float, float, float]
     mark: str = COUNTED
+    annotation: Annotation | None = None
+
+
+class Line(NamedTuple):
+    """The numbers of an object's line in a label, behind its class.
+
+    cut: whether the object reached beyond the image, and is cut at its edges. outside: how many of its keypoints lay
+    there. boxed: whether it had no outline, and its box is taken for it.
+    """
+
+    numbers: tuple[float, ...]
+    cut: bool
+    outside: int = 0
+    boxed: bool = False
+
+
+# From a box and the width and height of the image that it was drawn in; None for one without area in the image.
+Lined = Callable[[Box, tuple[float, float]], Line | None]
+
+
+def box_line(box: Box, frame: tuple[float, float]) -> Line | None:
+    """`cx cy w h`, as fractions of the image's sides."""
+    (width, height), (x1, y1, x2, y2) = frame, box.corners
+    inside = (min(max(x1, 0), width), min(max(y1, 0), height), min(max(x2, 0), width), min(max(y2, 0), height))
+    if inside[2] <= inside[0] or inside[3] <= inside[1]:
+        return None
+    left, top, right, bottom = inside
+    numbers = ((left + right) / 2 / width, (top + bottom) / 2 / height, (right - left) / width, (bottom - top) / height)
+    return Line(tuple(map(float, numbers)), inside != box.corners)
 
 
 @dataclass(frozen=True)
 class LabelText:
     """Labels as lines of Ultralytics' layout.
 
-    cut: boxes that reached beyond the image, cut at its edges. empty: classes of boxes without area, left out.
+    cut: objects that reached beyond the image, cut at its edges. empty: classes of objects without area, left out.
+    outside: keypoints beyond the image. boxed: objects without an outline.
     """
 
     text: str
     cut: int
     empty: tuple[int, ...]
+    outside: int = 0
+    boxed: int = 0
 
 
 @dataclass(frozen=True)
@@ -40,10 +90,11 @@ class Boxes:
     boxes: tuple[Box, ...]
     frame: tuple[float, float] | None = None
 
-    def text(self, image: Path, size: tuple[int, int]) -> LabelText:
+    def text(self, image: Path, size: tuple[int, int], line_of: Lined = box_line) -> LabelText:
         """The label of an image of `size` (width, height), which may be the frame made smaller or larger.
 
-        Raises UserError when it has another shape than the frame: the boxes would be somewhere else.
+        line_of: what of each object is kept (lib.data.formats.lines). Raises UserError as that does, and when the image
+        has another shape than the frame: the objects would be somewhere else.
         """
         width, height = self.frame or size
         if abs(width * size[1] / (height * size[0]) - 1) > ASPECT_TOLERANCE:
@@ -51,19 +102,17 @@ class Boxes:
                 f"{image} is {size[0]}x{size[1]}, its labels are of an image of {width:g}x{height:g}; an image that is "
                 "turned or cut needs labels of its own"
             )
-        lines, cut, empty = [], 0, []
+        lines, texts, empty = [], [], []
         for box in self.boxes:
-            x1, y1, x2, y2 = box.corners
-            inside = (min(max(x1, 0), width), min(max(y1, 0), height), min(max(x2, 0), width), min(max(y2, 0), height))
-            if inside[2] <= inside[0] or inside[3] <= inside[1]:
+            line = line_of(box, (width, height))
+            if line is None:
                 empty.append(box.kind)
                 continue
-            cut += inside != box.corners
-            left, top, right, bottom = inside
-            numbers = (left + right) / 2 / width, (top + bottom) / 2 / height, (right - left) / width
-            words = [box.kind, *map(float, (*numbers, (bottom - top) / height)), *([box.mark] if box.mark else [])]
-            lines.append(" ".join(map(str, words)) + "\n")
-        return LabelText("".join(lines), cut, tuple(empty))
+            lines.append(line)
+            words = [box.kind, *line.numbers, *([box.mark] if box.mark else [])]
+            texts.append(" ".join(map(str, words)) + "\n")
+        cut, outside, boxed = (sum(getattr(line, what) for line in lines) for what in ("cut", "outside", "boxed"))
+        return LabelText("".join(texts), cut, tuple(empty), outside, boxed)
 
 
 @dataclass(frozen=True)
@@ -85,6 +134,7 @@ class Source:
     place: the file or folder that messages name; labels: the one that labels lie in, where it is another.
     names: of the classes 0..n-1, None where the format has none.
     numbers: for labels whose class numbers have gaps, the class 0..n-1 of each.
+    kpt_shape: Ultralytics' `kpt_shape` as the format gives it, unchecked; None where it has none.
     remarks: lines for the user. others: files beside the images that are none. orphans: files that label no image.
     renames: whether images of one name in different folders may be kept under longer names. labelled: whether a set
     without any label is a mistake.
@@ -100,14 +150,19 @@ class Source:
     renames: bool = True
     labels: Path | None = None
     labelled: bool = True
+    kpt_shape: object = None
 
 
 @dataclass(frozen=True)
 class Hints:
-    """What the user says beside the file or folder: a folder of images, class names in the model's order."""
+    """What the user says beside the file or folder: a folder of images, class names in the model's order.
+
+    keypoints: whether the labels that are wanted are those with keypoints.
+    """
 
     images: Path | None = None
     names: tuple[str, ...] | None = None
+    keypoints: bool = False
 
 
 def only_one(places: list[Path], root: Path, what: str, key: str) -> Path:

@@ -17,7 +17,7 @@ KEY = "yaml"
 PARTS = {"train": ("train",), "val": ("val", "validation", "valid"), "test": ("test",)}
 
 
-def find(root: Path) -> Path:
+def find(root: Path, hints: Hints) -> Path:
     """The data.yaml in a folder: the one of that name, or the only YAML file with `train`."""
     files = visible(path for path in root.rglob("*") if path.suffix.lower() in (".yaml", ".yml"))
     named = [path for path in files if path.stem == "data"]
@@ -45,7 +45,15 @@ def read(file: Path, hints: Hints) -> Source:
             listing.add(place, folders, part)
     if not listing.items:
         raise UserError(f"{file} names no images; it needs train, val or test")
-    return Source(file, tuple(listing.items), names, numbers, tuple(listing.remarks), tuple(listing.others))
+    return Source(
+        file,
+        tuple(listing.items),
+        names,
+        numbers,
+        remarks=tuple(listing.remarks),
+        others=tuple(listing.others),
+        kpt_shape=data.get("kpt_shape"),
+    )
 
 
 def _block(file: Path) -> dict:

@@ -32,7 +32,7 @@ PARTS = ("train", "val", "test")
 FROM_ONE = "The VOC20"
 
 
-def find(root: Path) -> Path:
+def find(root: Path, hints: Hints) -> Path:
     """The folder that holds `Annotations`, or the XML files."""
     folders = [path.parent for path in visible(root.rglob(ANNOTATIONS)) if path.is_dir()]
     return only_one(folders or sorted({path.parent for path in visible(root.rglob("*.xml"))}), root, ANNOTATIONS, KEY)

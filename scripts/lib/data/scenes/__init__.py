@@ -6,7 +6,8 @@ decoys (things that look like parts and are not) and strokes all reach the image
 `Canvas.stamp`, which also keeps the map of which object owns a pixel: boxes are read off that map, so they
 are those of what can be seen.
 
-texture, backgrounds, clutter, shapes and objects say what is drawn, canvas where it lies, camera how it is seen.
+texture, backgrounds, clutter, shapes and objects say what is drawn, canvas where it lies, camera how it is seen, labels
+how a part is written down for a task.
 """
 
 from dataclasses import dataclass
@@ -18,7 +19,9 @@ from lib.data.scenes.backgrounds import background
 from lib.data.scenes.camera import photograph
 from lib.data.scenes.canvas import Canvas
 from lib.data.scenes.clutter import draw_marks, draw_strokes
-from lib.data.scenes.objects import draw_objects, visible_objects
+from lib.data.scenes.labels import DEFAULT_TASK, TASKS
+from lib.data.scenes.objects import draw_objects, seen_keypoints, visible_objects
+from lib.data.scenes.shapes import KEYPOINTS
 
 CLASSES = ("bolt", "nut", "washer", "gear")
 
@@ -31,22 +34,30 @@ class Scene:
     owner: int16 [height, width]; k + 1 where object k is what one sees, 0 elsewhere.
     classes: class of each object, an index into CLASSES.
     boxes: float64 [objects, 4]; x1, y1, x2, y2 in pixels around the visible part, x2 and y2 exclusive.
+    angles: of each object's long axis, radians from the image's x axis towards its y axis; 0 of a round one.
+    keypoints: float64 [objects, len(KEYPOINTS), 3]; x and y in pixels and 2 (visible), 1 (hidden) or 0 (none: the part
+        has no such point, or it lies outside the image; x and y are 0 then).
     """
 
     image: np.ndarray
     owner: np.ndarray
     classes: tuple[int, ...]
     boxes: np.ndarray
+    angles: tuple[float, ...]
+    keypoints: np.ndarray
 
-    def label_lines(self):
-        """The scene's Ultralytics label: `class cx cy w h` an object, as fractions of the image."""
-        height, width = self.owner.shape
-        lines = []
-        for kind, (x1, y1, x2, y2) in zip(self.classes, self.boxes, strict=True):
-            centre_x, centre_y = (x1 + x2) / 2 / width, (y1 + y2) / 2 / height
-            part_width, part_height = (x2 - x1) / width, (y2 - y1) / height
-            lines.append(f"{kind} {centre_x:.6f} {centre_y:.6f} {part_width:.6f} {part_height:.6f}")
-        return lines
+    def label_lines(self, task=DEFAULT_TASK):
+        """The scene's Ultralytics label for one of TASKS: an object per line, lengths as fractions of the image."""
+        return [f"{kind} {TASKS[task](self, number)}" for number, kind in enumerate(self.classes)]
+
+
+def describe(task):
+    """What an Ultralytics data.yaml says of the drawn images besides their places: `names`, and of pose `kpt_shape`."""
+    description = {"names": dict(enumerate(CLASSES))}
+    if task == "pose":
+        # A mirrored part has its points in the same order: its head stays its head.
+        description |= {"kpt_shape": [len(KEYPOINTS), 3], "flip_idx": list(range(len(KEYPOINTS)))}
+    return description
 
 
 def draw_scene(seed, index, width=640, height=480):
@@ -63,10 +74,19 @@ def draw_scene(seed, index, width=640, height=480):
     canvas = Canvas(background(rng, width, height), rng)
     draw_marks(canvas, rng)
     draw_strokes(canvas, rng, rng.integers(0, 4))
-    kinds = draw_objects(canvas, rng)
+    kinds, poses = draw_objects(canvas, rng)
     draw_strokes(canvas, rng, rng.integers(0, 3))
-    classes, boxes, owner = visible_objects(canvas, kinds)
-    return Scene(photograph(canvas.pixels, rng), owner, classes, boxes)
+    numbers, boxes, owner = visible_objects(canvas)
+    visible = [poses[number - 1] for number in numbers]
+    keypoints = [seen_keypoints(canvas, pose) for pose in visible]
+    return Scene(
+        photograph(canvas.pixels, rng),
+        owner,
+        tuple(kinds[number - 1] for number in numbers),
+        boxes,
+        tuple(pose.angle for pose in visible),
+        np.array(keypoints).reshape(-1, len(KEYPOINTS), 3),
+    )
 
 
 def encode_jpeg(scene, seed, index):

@@ -12,13 +12,16 @@ class Canvas:
     """The image in the making, and what is known of it.
 
     pixels: float32 [height, width, 3], BGR in 0..1. owner: int16 [height, width], the number of the object
-    that one sees there. area: an object's number to its whole area, hidden parts included, in pixels.
+    that one sees there. layer: int16 [height, width], the number of the stamp, object or not, that one sees there;
+    stamps: how many there are so far. area: an object's number to its whole area, hidden parts included, in pixels.
     scale: of sizes, 1 for 640x480. light: unit vector [3] towards the light. texture: wear, for all objects.
     """
 
     def __init__(self, pixels, rng):
         self.pixels = pixels
         self.owner = np.zeros(pixels.shape[:2], np.int16)
+        self.layer = np.zeros(pixels.shape[:2], np.int16)
+        self.stamps = 0
         self.area = {}
         self.scale = min(pixels.shape[1] / 640, pixels.shape[0] / 480)
         azimuth, slope = rng.uniform(0, 2 * np.pi), rng.uniform(0.5, 1.1)
@@ -35,6 +38,7 @@ class Canvas:
         may lie outside. owner: the object's number from 1 on, 0 for what is no object. lift: height above the
         bench, pixels; 0 for ink.
         """
+        self.stamps += 1
         if owner:
             self.area[owner] = int((coverage > 0.5).sum())
         if lift > 0:
@@ -46,7 +50,9 @@ class Canvas:
         if np.ndim(colour) == 3:
             colour = colour[there]
         self.pixels[here] += (colour - self.pixels[here]) * alpha
-        self.owner[here][alpha[..., 0] > 0.5] = owner
+        solid = alpha[..., 0] > 0.5
+        self.owner[here][solid] = owner
+        self.layer[here][solid] = self.stamps
 
     def _darken(self, coverage, x, y, lift):
         reach = int(np.ceil(lift * 2)) + 2

@@ -1,10 +1,12 @@
 """Parts and decoys: shaded by one light, given side walls, laid upon each other."""
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
 from lib.data.scenes.canvas import MAX_SIZE
-from lib.data.scenes.shapes import CLASS_SHAPES, DECOYS, LYING, o_ring
+from lib.data.scenes.shapes import CLASS_SHAPES, DECOYS, KEYPOINTS, LYING, o_ring
 from lib.data.scenes.texture import random_colour
 
 MAX_OBJECTS = 12
@@ -22,10 +24,25 @@ METALS = (
     (0.30, 0.45, 0.70),  # copper
 )
 RUST = np.array((0.13, 0.25, 0.45), np.float32)
+ROUND = 0.9  # a flat part whose short side is more than this share of its long one has no direction that one sees
+
+
+@dataclass(frozen=True)
+class Pose:
+    """How an object lies on the bench.
+
+    angle: radians from the image's x axis towards its y axis, of the object's long axis; 0 of a round one.
+    keypoints: float64 [len(KEYPOINTS), 2], x and y in pixels, hidden ones too; NaN where the object has no such point.
+    layer: the number of its stamp.
+    """
+
+    angle: float
+    keypoints: np.ndarray
+    layer: int
 
 
 def _draw_shape(canvas, rng, shape, centre, size, owner=0):
-    """Draw a part or a decoy of `size` pixels (its longest side) around `centre` (x, y)."""
+    """Draw a part or a decoy of `size` pixels (its longest side) around `centre` (x, y); returns its Pose."""
     half = size / 2
     lying = shape in LYING
     squash = 1.0 if lying else min(1.0, rng.uniform(0.6, 1.3))
@@ -38,13 +55,23 @@ def _draw_shape(canvas, rng, shape, centre, size, owner=0):
     # From the patch to the shape: turn back the tilt, undo the squash along it, turn back the spin.
     along, down = x * np.cos(tilt) + y * np.sin(tilt), (y * np.cos(tilt) - x * np.sin(tilt)) / squash
     u, v = along * np.cos(spin) + down * np.sin(spin), down * np.cos(spin) - along * np.sin(spin)
-    distance, relief = shape(rng, u.astype(np.float32), v.astype(np.float32))
+    distance, relief, keypoints = shape(rng, u.astype(np.float32), v.astype(np.float32))
     coverage = np.clip(0.5 - distance * half * np.sqrt(squash), 0, 1).astype(np.float32)
     colour = _shade(canvas, rng, relief.astype(np.float32) * half, shape is o_ring)
     if thickness >= 1:
         drop = np.array((-np.sin(tilt), np.cos(tilt))) * thickness
         coverage, colour = _extrude(canvas, coverage, distance.astype(np.float32), colour, drop)
     canvas.stamp(coverage, colour, left, top, owner, lift=1 + half * rng.uniform(0.04, 0.16))
+
+    turn = np.array(((np.cos(tilt), -np.sin(tilt)), (np.sin(tilt), np.cos(tilt))))
+    to_patch = turn * (1, squash) @ ((np.cos(spin), -np.sin(spin)), (np.sin(spin), np.cos(spin)))
+    places = np.array([keypoints.get(name, (np.nan, np.nan)) for name in KEYPOINTS])
+    middle = np.array((left, top)) + reach + 0.5  # of the patch's middle pixel
+    if lying:
+        angle = tilt + spin
+    else:
+        angle = tilt if squash < ROUND else 0.0
+    return Pose(float(angle), places @ to_patch.T * half + middle, canvas.stamps)
 
 
 def _shade(canvas, rng, relief, rubber):
@@ -90,12 +117,12 @@ def _extrude(canvas, coverage, distance, colour, drop):
 
 
 def draw_objects(canvas, rng):
-    """Draw parts and decoys, one upon the other; returns the parts' classes, in order."""
+    """Draw parts and decoys, one upon the other; returns the parts' classes and their Poses, in order."""
     height, width = canvas.owner.shape
     count = 0 if rng.random() < 0.04 else int(min(MAX_OBJECTS, 1 + rng.gamma(2.0, 1.8)))
     is_part = rng.permutation(np.arange(count + rng.integers(0, 5)) < count)
     zoom = np.exp(rng.uniform(np.log(48), np.log(160)))  # one camera distance per image, so sizes go together
-    kinds, previous = [], None
+    kinds, poses, previous = [], [], None
     for part in is_part:
         size = np.clip(zoom * np.exp(rng.uniform(np.log(0.6), np.log(1.6))), MIN_SIZE, MAX_SIZE) * canvas.scale
         centre = rng.uniform((0, 0), (width, height))
@@ -105,25 +132,39 @@ def draw_objects(canvas, rng):
             centre = previous[0] + np.array((np.cos(angle), np.sin(angle))) * reach
         if part:
             kinds.append(int(rng.integers(len(CLASS_SHAPES))))
-            _draw_shape(canvas, rng, CLASS_SHAPES[kinds[-1]], centre, size, owner=len(kinds))
+            poses.append(_draw_shape(canvas, rng, CLASS_SHAPES[kinds[-1]], centre, size, owner=len(kinds)))
         else:
             _draw_shape(canvas, rng, DECOYS[rng.integers(len(DECOYS))], centre, size)
         previous = centre, size
-    return kinds
+    return kinds, poses
 
 
-def visible_objects(canvas, kinds):
-    """Classes and boxes of the objects that one can see, and the owner map renumbered to them."""
-    classes, boxes, owner = [], [], np.zeros_like(canvas.owner)
-    for number, kind in enumerate(kinds, start=1):
+def visible_objects(canvas):
+    """Numbers (from 1 on) and boxes [n, 4] of the parts that one can see, and the owner map renumbered to them."""
+    numbers, boxes, owner = [], [], np.zeros_like(canvas.owner)
+    for number, area in canvas.area.items():
         mask = canvas.owner == number
         visible = int(mask.sum())
-        if visible == 0 or visible < MIN_VISIBLE_FRACTION * canvas.area[number]:
+        if visible == 0 or visible < MIN_VISIBLE_FRACTION * area:
             continue
         x, y, w, h = cv2.boundingRect(mask.astype(np.uint8))
         if max(w, h) < MIN_VISIBLE_SIDE:
             continue
-        classes.append(kind)
+        numbers.append(number)
         boxes.append((x, y, x + w, y + h))
-        owner[mask] = len(classes)
-    return tuple(classes), np.array(boxes, np.float64).reshape(-1, 4), owner
+        owner[mask] = len(numbers)
+    return numbers, np.array(boxes, np.float64).reshape(-1, 4), owner
+
+
+def seen_keypoints(canvas, pose):
+    """Keypoints of an object, float64 [len(KEYPOINTS), 3]: x and y in pixels, and 2 visible, 1 hidden, 0 none.
+
+    None are those that the object has not and those outside the image; their x and y are 0.
+    """
+    height, width = canvas.layer.shape
+    seen = np.zeros((len(KEYPOINTS), 3))
+    for row, (x, y) in zip(seen, pose.keypoints, strict=True):
+        if 0 <= x < width and 0 <= y < height:
+            covered = canvas.layer[int(y), int(x)] > pose.layer
+            row[:] = x, y, 1 if covered else 2
+    return seen

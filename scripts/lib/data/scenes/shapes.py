@@ -1,10 +1,27 @@
-"""Shapes of parts and decoys: functions of (rng, u, v) that give (distance, relief), float32 of u's shape.
+"""Shapes of parts and decoys: functions of (rng, u, v) that give a Surface.
 
-Coordinates and both results are in units of half the shape's longest side; distance is negative inside, relief is the
-surface's height.
+Coordinates and results are in units of half the shape's longest side.
 """
 
+from typing import NamedTuple
+
 import numpy as np
+
+KEYPOINTS = ("head", "neck", "tip", "bore")
+BORE = {"bore": (0.0, 0.0)}
+
+
+class Surface(NamedTuple):
+    """A shape on its patch.
+
+    distance: float32 of u's shape, signed; negative inside.
+    relief: float32 of u's shape, the surface's height.
+    keypoints: (u, v) of those of KEYPOINTS that the shape has, by their names.
+    """
+
+    distance: np.ndarray
+    relief: np.ndarray
+    keypoints: dict[str, tuple[float, float]]
 
 
 def _bevel(distance, width):
@@ -37,7 +54,8 @@ def bolt(rng, u, v):
         head = np.maximum(head, np.hypot((u - joint) / head_long, v / head_half) * 0.3 - 0.3)
         top = head_half * np.sqrt(np.clip(1 - across**2, 0.02, 1)) + _bevel(head, 0.1)
     barrel = shank_half * np.sqrt(np.clip(1 - (v / shank_half) ** 2, 0.02, 1)) + thread * wave
-    return np.minimum(head, shank), np.where(head < shank, top, barrel)
+    axis = {"head": (-1.0, 0.0), "neck": (joint, 0.0), "tip": (1.0, 0.0)}
+    return Surface(np.minimum(head, shank), np.where(head < shank, top, barrel), axis)
 
 
 def nut(rng, u, v):
@@ -51,7 +69,7 @@ def nut(rng, u, v):
     if flange:
         relief = np.where(body < 0, relief + 0.15, 0.15 * np.clip((1 - radius) / (1 - apothem), 0, 1))
         body = radius - 1
-    return np.maximum(body, hole), relief
+    return Surface(np.maximum(body, hole), relief, BORE)
 
 
 def washer(rng, u, v):
@@ -60,7 +78,8 @@ def washer(rng, u, v):
     distance = np.maximum(radius - 1, rng.uniform(0.36, 0.68) - radius)
     if rng.random() < 0.15:
         distance = np.maximum(distance, np.where(u > 0, rng.uniform(0.04, 0.09) - np.abs(v + 0.3 * (u - 0.8)), -1))
-    return distance, _bevel(distance, rng.uniform(0.03, 0.1)) + 0.004 * np.sin(radius * rng.uniform(50, 110))
+    relief = _bevel(distance, rng.uniform(0.03, 0.1)) + 0.004 * np.sin(radius * rng.uniform(50, 110))
+    return Surface(distance, relief, BORE)
 
 
 def gear(rng, u, v):
@@ -86,33 +105,33 @@ def gear(rng, u, v):
             distance = np.maximum(distance, min((rim - hub) * 0.36, centre * sector * 0.35) - spot)
     if rng.random() < 0.4:
         distance = np.maximum(distance, -np.maximum(np.abs(v) - bore * 0.3, np.abs(u - bore) - bore * 0.4))
-    return distance, relief
+    return Surface(distance, relief, BORE)
 
 
 def dowel(rng, u, v):
     """A plain pin: a bolt's barrel without its head and its thread."""
     half = rng.uniform(0.08, 0.2)
     distance = np.maximum(np.abs(v) - half, np.abs(u) - 1)
-    return distance, half * np.sqrt(np.clip(1 - (v / half) ** 2, 0.02, 1)) + _bevel(distance, 0.04)
+    return Surface(distance, half * np.sqrt(np.clip(1 - (v / half) ** 2, 0.02, 1)) + _bevel(distance, 0.04), {})
 
 
 def disc(rng, u, v):
     """A coin or a cap: a washer without its hole."""
     radius = np.hypot(u, v)
-    return radius - 1, _bevel(radius - 1, 0.08) - 0.06 * (radius < rng.uniform(0.5, 0.85))
+    return Surface(radius - 1, _bevel(radius - 1, 0.08) - 0.06 * (radius < rng.uniform(0.5, 0.85)), {})
 
 
 def o_ring(rng, u, v):
     """A ring too thin to be a washer."""
     inner = rng.uniform(0.84, 0.92)
     distance = np.abs(np.hypot(u, v) - (1 + inner) / 2) - (1 - inner) / 2
-    return distance, np.sqrt(np.clip(-distance * (1 - inner), 0, None))
+    return Surface(distance, np.sqrt(np.clip(-distance * (1 - inner), 0, None)), {})
 
 
 def hexagon_plate(rng, u, v):
     """A nut without its hole."""
     distance = _hexagon_distance(u, v, 0.8660254)
-    return distance, _bevel(distance, rng.uniform(0.05, 0.2))
+    return Surface(distance, _bevel(distance, rng.uniform(0.05, 0.2)), {})
 
 
 def cross_plate(rng, u, v):
@@ -120,7 +139,7 @@ def cross_plate(rng, u, v):
     half = rng.uniform(0.25, 0.4)
     u, v = np.abs(u), np.abs(v)
     distance = np.minimum(np.maximum(u - half, v - 0.9), np.maximum(v - half, u - 0.9))
-    return np.maximum(distance, half * 0.5 - np.hypot(u, v)), _bevel(distance, 0.06)
+    return Surface(np.maximum(distance, half * 0.5 - np.hypot(u, v)), _bevel(distance, 0.06), {})
 
 
 CLASS_SHAPES = (bolt, nut, washer, gear)  # in the order of CLASSES

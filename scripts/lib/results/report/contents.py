@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import pandas as pd
 
+from lib import tasks
 from lib.accuracy.evaluation import read_resampled, require_same_resamples
 from lib.accuracy.metrics import Metrics
 from lib.data.images import damage, read_image
@@ -46,6 +47,8 @@ def contents(run: Path, config: dict) -> Page:
     return Page(
         run=config["run"],
         platform=board_in_words(config),
+        task=exported.task,
+        objects=tasks.get(exported.task or tasks.DEFAULT).objects,
         dataset=config["dataset"].get("name", "the data set"),
         part=evaluated_part(run / "dataset"),
         images=exported.images,
@@ -61,7 +64,7 @@ def contents(run: Path, config: dict) -> Page:
         focus=rows[shown],
         accuracy=Accuracy(_estimate(results[shown].exported), _estimate(results[shown].int8)),
         decoded=not results[shown].int8.undecoded,
-        end2end=_is_end2end(run_files.onnx(run, results[shown].variant, results[shown].variant.head)),
+        end2end=_is_end2end(_outputs(run, results[shown].variant)),
         indistinguishable=[rows[label] for label in alike],
         cheapest=rows.get(table.npu_mcycles[[best, *alike]].idxmin()) if alike else None,
         top=rows[table.index[0]],
@@ -108,9 +111,13 @@ def _indistinguishable(table: pd.DataFrame, results: dict, best) -> list:
     return indistinguishable_from(table, {label: of_row.resampled for label, of_row in resamples.items()}, best)
 
 
-def _is_end2end(onnx: Path) -> bool:
-    spec = OutputSpec.from_metadata(metadata(load(onnx)))
-    return spec is not None and spec.end2end
+def _outputs(run: Path, variant: Variant) -> OutputSpec | None:
+    """What the outputs of a variant mean; None where nothing decodes them."""
+    return OutputSpec.from_metadata(metadata(load(run_files.onnx(run, variant, variant.head))))
+
+
+def _is_end2end(outputs: OutputSpec | None) -> bool:
+    return outputs is not None and outputs.end2end
 
 
 def _analysed(chosen: list[Variant], config: dict) -> list[Variant]:
@@ -126,10 +133,17 @@ def _estimate(metrics: Metrics) -> Estimate:
 
 
 def _layers(run: Path, variant: Variant) -> Layers:
-    """The layers of a variant that lose most by themselves, and the plot of all."""
+    """The layers of a variant that lose most by themselves, its outputs if it has a task's, and the plot of all."""
     layers = pd.read_csv(require(run_files.layers(run, variant, ".csv"), "analysis of layers"))
     worst_layers = worst(layers.dropna(subset=["single_cos"]), WORST_LAYERS)
-    return Layers(variant.title(), _records(worst_layers), _png(run_files.layers(run, variant, ".png")))
+    outputs = _outputs(run, variant)
+    names = [output.name for output in outputs.maps()] if outputs and outputs.extras else []
+    return Layers(
+        variant.title(),
+        _records(worst_layers),
+        _records(layers[layers.layer.isin(names)]),
+        _png(run_files.layers(run, variant, ".png")),
+    )
 
 
 def _records(table: pd.DataFrame) -> list[dict]:

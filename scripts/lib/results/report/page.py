@@ -88,10 +88,14 @@ class Outputs:
 
 @dataclass(frozen=True)
 class Layers:
-    """The layers of a variant that lose most by themselves, records of its layers/….csv, and the plot of all."""
+    """The layers of a variant that lose most by themselves, records of its layers/….csv, and the plot of all.
+
+    outputs: the records of its outputs, where some are the maps of a task.
+    """
 
     variant: str
     rows: list[dict]
+    outputs: list[dict]
     figure: Image
 
 
@@ -110,6 +114,8 @@ class Page:
 
     run: str
     platform: str
+    task: str | None  # None for boxes
+    objects: str  # what the task's mAP is of, in words
     dataset: str
     part: str  # of the data set that the held-out images are of; empty where it has none
     images: int

@@ -1,8 +1,11 @@
 """Oriented boxes: rectangles at an angle."""
 
 from lib import tasks
+from lib.data.formats.lines import corner_line
 from lib.tasks.obb.contract import contract_lines
+from lib.tasks.obb.decoding import instances, predict
 from lib.tasks.obb.drawing import draw
+from lib.tasks.obb.in_bundle import bundle_part
 from lib.tasks.obb.labels import check_label, read_label
 from lib.tasks.obb.overlap import overlap, share_inside
 from lib.tasks.task import Task
@@ -17,6 +20,11 @@ tasks.register(
         coco_iou_type=None,  # it has none for rotated boxes
         draw=draw,
         contract_lines=contract_lines,
+        line_of=corner_line,
+        objects="rotated boxes",
         share_inside=share_inside,
+        instances=instances,
+        predict=predict,
+        bundle=bundle_part,
     )
 )

@@ -1,0 +1,106 @@
+/* The task POSE: behind the family's outputs lie of each level a map of keypoints [1, 2 K, H/s, W/s], x and y of one
+ * after the other, and for models that tell it, then of each level how visible they are, [1, K, H/s, W/s], 0 to 1.
+ *
+ *   n = rv1106_decode(&decoder, buffers, …, detections, 100);          as always, then of a detection
+ *   rv1106_keypoints(&decoder, buffers, &fit, &detections[i], keypoints, 17);
+ *
+ * Only keypoints of detections are looked at. Of the cell in column i, row j of a level with stride s, in input pixels:
+ *   x = (real + i + 0.5) * s, y = (real + j + 0.5) * s                 surgery gives all models this one form
+ */
+#ifndef RV1106_POSE_H
+#define RV1106_POSE_H
+
+#include "decode.h"
+
+/* Pixels of the image, cut at its edges, and how visible, 0 to 1; 1 where the model does not tell. */
+typedef struct {
+    float x, y, visibility;
+} rv1106_keypoint;
+
+/* K, or 0 for a model without keypoints. */
+static inline int rv1106_keypoint_count(const rv1106_model *model)
+{
+    return model->task ? model->outputs[rv1106_box_outputs(model)].channels / 2 : 0;
+}
+
+static inline int rv1106_pose_are_maps(const rv1106_model *model, const rv1106_output *maps, int count)
+{
+    const int levels = model->level_count, points = maps->channels / 2;
+    int i;
+    if ((count != levels && count != 2 * levels) || points < 1 || points > RV1106_SIDE_LIMIT) return 0;
+    for (i = 0; i < count; i++) {
+        const rv1106_level *level = &model->levels[i % levels];
+        if (level->per_cell != 1 || !rv1106_is(&maps[i], i < levels ? 2 * points : points,
+                                               rv1106_cells(model->height, level->stride),
+                                               rv1106_cells(model->width, level->stride)))
+            return 0;
+    }
+    return 1;
+}
+
+/* One coordinate in input pixels. Each step is rounded to float, as numpy rounds it; products are of double, so exact,
+ * and none is left for a fused multiply-add to round another way. */
+static inline float rv1106_pose_position(const rv1106_output *map, int stored, int cell, int stride)
+{
+    const float real = (float)((double)(stored - map->zero_point) * (double)map->scale);
+    const float moved = (float)((double)real + (cell + 0.5));
+    return (float)((double)moved * stride);
+}
+
+/* Keypoint number `number` of a prediction. */
+static inline rv1106_keypoint rv1106_keypoint_of(const rv1106_model *model, const int8_t *const buffers[],
+                                                 const rv1106_letterbox *fit, const rv1106_source *source, int number)
+{
+    const int first = rv1106_box_outputs(model) + source->level, second = first + model->level_count;
+    const rv1106_output *map = &model->outputs[first], *visible = &model->outputs[second];
+    const int stride = model->levels[source->level].stride;
+    const int x = rv1106_stored(map, buffers[first], 2 * number, source->cell);
+    const int y = rv1106_stored(map, buffers[first], 2 * number + 1, source->cell);
+    rv1106_keypoint point;
+    point.x = rv1106_to_image(rv1106_pose_position(map, x, source->cell % map->width, stride), fit->left, fit->scale,
+                              fit->width);
+    point.y = rv1106_to_image(rv1106_pose_position(map, y, source->cell / map->width, stride), fit->top,
+                              rv1106_scale_y(fit), fit->height);
+    point.visibility = 1;
+    if (second < model->output_count)
+        point.visibility = rv1106_real(visible, rv1106_stored(visible, buffers[second], number, source->cell));
+    return point;
+}
+
+/* The keypoints of a detection that rv1106_decode found in the same buffers. Returns K, RV1106_BAD_MODEL where the model
+ * has none, or RV1106_BAD_ARGUMENT; where there is room for less than K, `capacity`, the first ones are given. */
+static inline int rv1106_keypoints(const rv1106_decoder *decoder, const int8_t *const buffers[],
+                                   const rv1106_letterbox *fit, const rv1106_detection *detection,
+                                   rv1106_keypoint *keypoints, int capacity)
+{
+    rv1106_source source;
+    int count, i;
+    if (!decoder || !buffers || !fit || !detection || !keypoints || !(fit->scale > 0)) return RV1106_BAD_ARGUMENT;
+    if (!(count = rv1106_keypoint_count(decoder->model))) return RV1106_BAD_MODEL;
+    if (detection->prediction < 0 || detection->prediction >= rv1106_prediction_count(decoder->model))
+        return RV1106_BAD_ARGUMENT;
+    source = rv1106_source_of(decoder->model, buffers, detection->prediction);
+    for (i = 0; i < count && i < capacity; i++)
+        keypoints[i] = rv1106_keypoint_of(decoder->model, buffers, fit, &source, i);
+    return count;
+}
+
+/* x, y and visibility of each keypoint, for programs that print. */
+static inline void rv1106_pose_values(const rv1106_decoder *decoder, const int8_t *const buffers[],
+                                      const rv1106_letterbox *fit, const rv1106_detection *detection,
+                                      const rv1106_sink *sink)
+{
+    const rv1106_source source = rv1106_source_of(decoder->model, buffers, detection->prediction);
+    const int count = rv1106_keypoint_count(decoder->model);
+    int i;
+    for (i = 0; i < count; i++) {
+        const rv1106_keypoint point = rv1106_keypoint_of(decoder->model, buffers, fit, &source, i);
+        sink->put(sink->to, (double)point.x, 4);
+        sink->put(sink->to, (double)point.y, 4);
+        sink->put(sink->to, (double)point.visibility, 6);
+    }
+}
+
+static const rv1106_task rv1106_pose = {rv1106_pose_are_maps, NULL, rv1106_pose_values, 0};
+
+#endif

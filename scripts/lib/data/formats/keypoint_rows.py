@@ -1,0 +1,147 @@
+"""Labels with keypoints in Ultralytics' layout: `class cx cy w h`, then x, y, or x, y, visibility of each keypoint.
+
+Layout: https://docs.ultralytics.com/datasets/pose/. Here all have three values, and the object's area may follow (as a
+fraction of the image's). Which a data set has is said by the `kpt_shape` of its data.yaml or by the user; else by the
+labels themselves, where they leave no choice.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+from lib.data.formats.source import CROWD, DIFFICULT, Source
+from lib.data.keypoints import KeypointShape, keypoint_shape
+from lib.step.errors import UserError
+from lib.step.files import read_text
+
+BOX = 5  # numbers before the keypoints
+THREE = 3  # values of a keypoint: x, y, visibility
+SEEN, NOT_LABELLED = "2", "0"
+IN_BOX = 1e-3  # of the image's side; by so much a keypoint may lie outside its box
+CORNERS = 9  # numbers of a label of an oriented box
+SAME = 1e-3  # of the image's side: corners of rectangles are rounded
+
+
+def with_three_values(source: Source, given) -> Callable[[list[str]], list[str]] | None:
+    """What makes three values of each keypoint of the words of a label's line; None where nothing can be said of them.
+
+    given: the user's `kpt_shape`, or None. Raises UserError when the shape is none, is another one than that of the
+    data set, or is left open by all.
+    """
+    own = None if source.kpt_shape is None else keypoint_shape(source.kpt_shape, f"{source.place}: kpt_shape")
+    shape = own if given is None else keypoint_shape(given, "--kpt_shape (dataset.kpt_shape)")
+    if own and shape != own:
+        raise UserError(f"dataset.kpt_shape is {shape}, {source.place} says {own}; leave the key out")
+    labels = [item.label for item in source.items if isinstance(item.label, Path)]
+    shape = shape or shape_of(labels)
+    return partial(_three_values, shape) if shape and labels else None
+
+
+def _three_values(shape: KeypointShape, words: list[str]) -> list[str]:
+    count = _numbers_in(words)
+    if count <= BOX:
+        return words  # the task's own check says what that is
+    wanted = BOX + shape.keypoints * shape.values
+    if count - wanted not in (0, shape.values == THREE):
+        raise UserError(
+            f" has {count} numbers; {wanted} are 'class cx cy w h' and "
+            f"{shape.keypoints} keypoints of {shape.values} values each (kpt_shape {shape})"
+        )
+    if shape.values == THREE:
+        return words
+    points = zip(words[BOX:count:2], words[BOX + 1 : count : 2])
+    return [*words[:BOX], *chain.from_iterable((x, y, _visibility(x, y)) for x, y in points), *words[count:]]
+
+
+def _visibility(x: str, y: str) -> str:
+    """Of a keypoint of two values: the origin, or a place left of or above the image, is one that is not labelled."""
+    numbers = [_number(word) or 0.0 for word in (x, y)]
+    return NOT_LABELLED if min(numbers) < 0 or numbers == [0, 0] else SEEN
+
+
+def shape_of(labels: list[Path]) -> KeypointShape | None:
+    """The shape that all lines of `labels` have; None where there is none, or a line that is no box with keypoints.
+
+    Raises UserError, naming file and line, when lines differ or leave it open.
+    """
+    rows, first = [], None
+    for path in labels:
+        for numbers, where in _lines(path):
+            if len(numbers) <= BOX or None in numbers:
+                return None  # the task's own check says what that is
+            first = first or (len(numbers), where)
+            if len(numbers) != first[0]:
+                raise UserError(
+                    f"{where} has {len(numbers)} numbers, {first[1]} has {first[0]}; for the task pose all lines have "
+                    "as many, a box and its keypoints (polygons are for the task segment)"
+                )
+            rows.append(numbers)
+    if not rows:
+        return None
+    readings = [shape for shape in _readings(first[0]) if all(_fits(row, shape) for row in rows)]
+    near = [shape for shape in readings if 2 * sum(_in_box(row, shape) for row in rows) > len(rows)]
+    if not near or (first[0] == CORNERS and all(map(_is_rectangle, rows))):
+        raise UserError(
+            f"{first[1]} is no box with keypoints: for the task pose a line is 'class cx cy w h' and x, y or x, y, "
+            "visibility of each keypoint; if it is, set dataset.kpt_shape"
+        )
+    if len(near) > 1:
+        raise UserError(
+            f"{first[1]} may have {' or '.join(f'{shape.keypoints} keypoints of {shape.values}' for shape in near)} "
+            "values; set dataset.kpt_shape"
+        )
+    return near[0]
+
+
+def _lines(path: Path) -> Iterator[tuple[list[float | None], str]]:
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        words = line.split()
+        if words:
+            yield [_number(word) for word in words[: _numbers_in(words)]], f"label {path}, line {number}"
+
+
+def _numbers_in(words: list[str]) -> int:
+    """How many words stand before the one of our own at the end of some lines."""
+    return len(words) - (words[-1] in (CROWD, DIFFICULT))
+
+
+def _number(word: str) -> float | None:
+    try:
+        return float(word)
+    except ValueError:
+        return None
+
+
+def _readings(count: int) -> list[KeypointShape]:
+    """The shapes that a line of so many numbers may be of."""
+    beyond = count - BOX
+    return [
+        *([KeypointShape(beyond // THREE, THREE)] if beyond >= THREE and beyond % THREE < 2 else []),
+        *([KeypointShape(beyond // 2, 2)] if beyond % 2 == 0 else []),
+    ]
+
+
+def _points(row: list[float], shape: KeypointShape) -> list[list[float]]:
+    starts = range(BOX, BOX + shape.keypoints * shape.values, shape.values)
+    return [row[start : start + shape.values] for start in starts]
+
+
+def _fits(row: list[float], shape: KeypointShape) -> bool:
+    """Whether the third values, where there are some, are visibilities."""
+    return all(point[2] in (0, 1, 2) for point in _points(row, shape) if shape.values == THREE)
+
+
+def _in_box(row: list[float], shape: KeypointShape) -> bool:
+    """Whether all labelled points lie in the box."""
+    cx, cy, w, h = row[1:BOX]
+    return all(
+        (x, y) == (0, 0) or (abs(x - cx) <= w / 2 + IN_BOX and abs(y - cy) <= h / 2 + IN_BOX)
+        for x, y, *_ in _points(row, shape)
+    )
+
+
+def _is_rectangle(row: list[float]) -> bool:
+    """Whether eight numbers behind the class are corners of a parallelogram: its diagonals have one middle."""
+    (x1, y1, x2, y2, x3, y3, x4, y4) = row[1:]
+    return abs(x1 + x3 - x2 - x4) <= SAME and abs(y1 + y3 - y2 - y4) <= SAME

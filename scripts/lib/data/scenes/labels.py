@@ -1,0 +1,79 @@
+"""How a drawn part is written down: functions of (scene, number of the object from 0 on) that give all but its class.
+
+All four tasks label the same parts, by what one can see of them: box, polygon and turned box end where the part is
+covered or where the image ends. So box mAPs of the tasks compare, and no label asks a model for what is not in the
+image. Keypoints alone are labelled where they are covered too, as hidden, which is what COCO does.
+"""
+
+import cv2
+import numpy as np
+
+TOLERANCE = 0.5  # pixels by which a polygon may leave the outline of the pixels
+
+
+def _detect(scene, number):
+    """`cx cy w h`."""
+    height, width = scene.owner.shape
+    x1, y1, x2, y2 = scene.boxes[number]
+    centre_x, centre_y = (x1 + x2) / 2 / width, (y1 + y2) / 2 / height
+    part_width, part_height = (x2 - x1) / width, (y2 - y1) / height
+    return f"{centre_x:.6f} {centre_y:.6f} {part_width:.6f} {part_height:.6f}"
+
+
+def _pose(scene, number):
+    """`cx cy w h`, then `x y visibility` of each keypoint."""
+    height, width = scene.owner.shape
+    points = [f"{x / width:.6f} {y / height:.6f} {int(seen)}" for x, y, seen in scene.keypoints[number]]
+    return " ".join([_detect(scene, number), *points])
+
+
+def _segment(scene, number):
+    """The polygon `x1 y1 x2 y2 …` around the part, holes filled."""
+    pieces = [cv2.approxPolyDP(piece, TOLERANCE, closed=True)[:, 0] for piece in _outlines(scene, number)]
+    return _fractions(scene, _joined(pieces))
+
+
+def _obb(scene, number):
+    """The corners `x1 y1 … x4 y4` of the box at the part's own angle; those outside the image are moved to its edge.
+
+    Ultralytics refuses corners outside the image; its tools for DOTA move them likewise.
+    """
+    angle = scene.angles[number]
+    axes = np.array(((np.cos(angle), np.sin(angle)), (-np.sin(angle), np.cos(angle))))
+    places = np.concatenate(_outlines(scene, number))[:, 0] @ axes.T
+    (left, top), (right, bottom) = places.min(axis=0), places.max(axis=0)
+    corners = np.array(((left, top), (right, top), (right, bottom), (left, bottom))) @ axes
+    return _fractions(scene, corners.clip(0, scene.owner.shape[::-1]))
+
+
+def _fractions(scene, points):
+    """Points [n, 2] in pixels as text, in fractions of the image."""
+    return " ".join(f"{value:.6f}" for value in (points / scene.owner.shape[::-1]).ravel())
+
+
+def _outlines(scene, number):
+    """The outer outlines of what one sees of a part, along the edges of its pixels: list of float32 [n, 1, 2]."""
+    x1, y1, x2, y2 = scene.boxes[number].astype(int)
+    mask = (scene.owner[y1:y2, x1:x2] == number + 1).astype(np.uint8)
+    # findContours goes through the middles of pixels. In an image of twice the size each edge of a pixel has a pixel of
+    # its own on the inside: 2k is the left edge of pixel k, 2k + 1 its right one.
+    twice = mask.repeat(2, axis=0).repeat(2, axis=1)
+    contours, _ = cv2.findContours(twice, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    return [((contour + 1) // 2 + (x1, y1)).astype(np.float32) for contour in contours]
+
+
+def _joined(pieces):
+    """Polygons [n, 2] as a single one: each is joined to those before it where they are nearest, there and back.
+
+    A label line holds a single polygon. Ultralytics joins the parts of COCO's polygons so.
+    """
+    outline = pieces[0]
+    for piece in pieces[1:]:
+        distances = np.linalg.norm(outline[:, None] - piece, axis=2)
+        here, there = np.unravel_index(distances.argmin(), distances.shape)
+        outline = np.concatenate((outline[: here + 1], piece[there:], piece[: there + 1], outline[here:]))
+    return outline
+
+
+TASKS = {"detect": _detect, "pose": _pose, "segment": _segment, "obb": _obb}
+DEFAULT_TASK = "detect"

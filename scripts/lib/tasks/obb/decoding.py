@@ -1,0 +1,88 @@
+"""From raw outputs to rotated boxes.
+
+Formulas: YOLOv8's and 11's angle from a sigmoid, `OBB.forward_head`, YOLO26's as it is, `OBB26.forward_head`
+(ultralytics/nn/modules/head.py); the centre along turned axes, `dist2rbox` (ultralytics/utils/tal.py).
+"""
+
+import math
+
+import numpy as np
+
+from lib.data.letterbox import Letterbox
+from lib.detector.head import BOX, SELECTED, SPLIT
+from lib.detector.instances import Instances
+from lib.detector.nms import CONFIDENCE, IOU, MOST, candidates
+from lib.detector.output_spec import OutputSpec
+from lib.step.errors import UserError
+from lib.tasks.obb.maps import ANGLE, TURN
+from lib.tasks.obb.nms import keep
+from lib.tasks.obb.rectangles import boxes_around
+from lib.tasks.task import Predicted
+
+
+def predict(outputs: OutputSpec, raw: list[np.ndarray]) -> Predicted:
+    """Boxes cx, cy, w, h of the rotated boxes themselves, scores, and one column: the angle in radians."""
+    predictions = outputs.predictions(raw)
+    if outputs.head == SPLIT:
+        angles = _angles(outputs, raw)
+        predictions[:, :2] = _turned_centres(outputs, predictions[:, :2], angles[:, 0])
+        return Predicted(predictions, angles)
+    if outputs.head == SELECTED:
+        # The end-to-end head of this task gives cx, cy, w, h, not corners: `OBB.decode_bboxes`.
+        predictions[:, :BOX] = raw[0][0, :, :BOX]
+    return Predicted(predictions, outputs.joined_columns(raw))
+
+
+def instances(
+    outputs: OutputSpec,
+    raw: list[np.ndarray],
+    fit: Letterbox,
+    confidence: float = CONFIDENCE,
+    iou: float = IOU,
+    most: int = MOST,
+) -> Instances:
+    """Rotated boxes: extras["rotated"] float32 [n, 5] are cx, cy, w, h in pixels of the image and the angle.
+
+    `boxes` are those around them, cut at the image's edges. Raises UserError where the image was stretched: the
+    rectangles that such a model gives are none in the image.
+    """
+    if not math.isclose(*fit.scales):
+        raise UserError(
+            "a rotated box in an image that was stretched is no rectangle in the image itself; "
+            "letterbox: stretch is not for the task obb"
+        )
+    predicted = predict(outputs, raw)
+    rows, classes = candidates(predicted.predictions, confidence)
+    rotated = np.concatenate([predicted.predictions[rows, :BOX], predicted.columns[rows]], axis=1)
+    rotated[:, 2:BOX] = rotated[:, 2:BOX].clip(min=0)  # distances may be negative
+    scores = predicted.predictions[rows, BOX + classes]
+    kept = slice(most) if outputs.end2end else keep(rotated, classes, iou, most)
+    rotated = _to_image(rotated[kept], fit)
+    boxes = np.clip(boxes_around(rotated), 0, (*fit.source, *fit.source))
+    return Instances(boxes.astype(np.float32), scores[kept], classes[kept], {"rotated": rotated.astype(np.float32)})
+
+
+def _angles(outputs: OutputSpec, raw: list[np.ndarray]) -> np.ndarray:
+    """Radians float32 [N, 1] of the head `split`."""
+    if outputs.extras[0].role == TURN:
+        return (outputs.cell_values(raw, TURN) - 0.25) * math.pi
+    return outputs.cell_values(raw, ANGLE)
+
+
+def _turned_centres(outputs: OutputSpec, centres: np.ndarray, angles: np.ndarray) -> np.ndarray:
+    """Centres [N, 2] of boxes, whose way from the cell's point is along their own sides, in input pixels.
+
+    In float64, as obb.h on the board does it, so that both round to the same float32.
+    """
+    points, strides = outputs.family.centres(outputs.imgsz)
+    points = (points * strides).astype(np.float64)
+    along, across = (centres - points).T
+    cos, sin = np.cos(angles.astype(np.float64)), np.sin(angles.astype(np.float64))
+    return points + np.stack([along * cos - across * sin, along * sin + across * cos], axis=1)
+
+
+def _to_image(rotated: np.ndarray, fit: Letterbox) -> np.ndarray:
+    """Rectangles [n, 5] from input pixels to pixels of the image, float64."""
+    rotated = rotated.astype(np.float64)
+    centre, size, angle = np.split(rotated, (2, BOX), axis=1)
+    return np.concatenate([(centre - (fit.left, fit.top)) / fit.scale, size / fit.scale, angle], axis=1)

@@ -1,0 +1,23 @@
+"""The task's part of a bundle's contract: boxes as those of detection, then the keypoints of what is kept."""
+
+from lib.detector.output_spec import OutputSpec
+from lib.tasks import detect
+from lib.tasks.pose.keypoints import count_of, tells_visibility
+
+_PLACE = (
+    "keypoint k of a detection of prediction n, of its cell in column x, row y: px = (real[2 k] + x + 0.5) * stride, "
+    "py = (real[2 k + 1] + y + 0.5) * stride, real values of the map of keypoints of the same stride, k = 0 to {}"
+)
+_VISIBILITY = "its visibility = real[k] of the map of visibility, a probability already: no sigmoid"
+_NO_VISIBILITY = "the model does not tell how visible a keypoint is"
+
+
+def contract_lines(outputs: OutputSpec) -> list[str]:
+    """What `lib.tasks.pose.keypoints.instances` does, one sentence per step."""
+    *boxes, to_image = detect.contract_lines(outputs)
+    return [
+        *boxes,
+        _PLACE.format(count_of(outputs) - 1),
+        _VISIBILITY if tells_visibility(outputs) else _NO_VISIBILITY,
+        to_image,
+    ]

@@ -1,0 +1,59 @@
+"""The task's part of a bundle: pose.h, and what its maps and numbers are."""
+
+import numpy as np
+
+from lib.detector.families import OutputMap
+from lib.detector.instances import Instances
+from lib.detector.output_spec import OutputSpec
+from lib.tasks.bundle_part import BundlePart
+from lib.tasks.pose.keypoints import KEYPOINTS, VALUES, count_of, tells_visibility
+
+_USAGE = """\
+`pose.h` gives the keypoints of a detection, from the same buffers; no others are computed:
+
+```c
+rv1106_keypoint keypoints[{count}]; /* x, y in pixels of the image; {visibility} */
+rv1106_keypoints(&decoder, buffers, &fit, &detections[i], keypoints, {count});
+```"""
+_NUMBER_BYTES = 14  # of a number and its comma, in a line of the board's program
+
+
+def _map_meaning(output: OutputMap) -> dict[str, str]:
+    if output.role == KEYPOINTS:
+        return {
+            "2 k": "x of keypoint k, in strides from the middle of the cell",
+            "2 k + 1": "y of keypoint k, in strides from the middle of the cell",
+        }
+    return {"k": "visibility of keypoint k, a probability already"}
+
+
+def _numbers(instances: Instances) -> list[np.ndarray]:
+    return list(instances.extras[KEYPOINTS].reshape(len(instances), -1))
+
+
+def _extras(outputs: OutputSpec, numbers: list[list[float]]) -> dict[str, np.ndarray]:
+    return {KEYPOINTS: np.array(numbers, np.float32).reshape(len(numbers), count_of(outputs), VALUES)}
+
+
+def _apart(expected: Instances, detected: Instances) -> np.ndarray:
+    """In pixels; a hundredth of visibility counts as a thousandth of a pixel, as scores count beside boxes."""
+    differences = np.abs(expected.extras[KEYPOINTS] - detected.extras[KEYPOINTS])
+    return (differences * (1, 1, 10)).reshape(len(expected), -1).max(axis=1)
+
+
+def _usage(outputs: OutputSpec) -> str:
+    visibility = "how visible, 0 to 1" if tells_visibility(outputs) else "visibility is 1, the model tells none"
+    return _USAGE.format(count=count_of(outputs), visibility=visibility)
+
+
+bundle_part = BundlePart(
+    map_meaning=_map_meaning,
+    numbers=_numbers,
+    decimals=(4, 4, 6),
+    extras=_extras,
+    apart=_apart,
+    tolerance=1e-3,
+    unit="px of a keypoint",
+    line_bytes=lambda outputs: _NUMBER_BYTES * VALUES * count_of(outputs),
+    usage=_usage,
+)

@@ -1,0 +1,79 @@
+"""Keypoints of raw outputs, in pixels of the image.
+
+A map of keypoints holds x and y of one keypoint after the other in strides from the middle of the cell; a map of
+visibility, where a model has one, holds a probability of each:
+
+  x = (v + cell + 0.5) * stride
+
+YOLO26 predicts so itself (ultralytics/nn/modules/head.py, `Pose26.kpts_decode`: `(kpt + anchor) * stride`, anchors in
+the middle of cells). YOLOv8 and YOLO11 predict x = (2 v + cell) * stride (`Pose.kpts_decode`,
+`kpt * 2 + anchor - 0.5`); graph surgery makes it the same by the weights of one convolution.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from lib.data.letterbox import Letterbox
+from lib.detector.families.sides import MIDDLE
+from lib.detector.head import SPLIT
+from lib.detector.instances import Instances
+from lib.detector.nms import CONFIDENCE, IOU, MOST, keep, to_instances
+from lib.detector.output_spec import OutputSpec
+from lib.tasks.task import Predicted
+
+KEYPOINTS, VISIBILITY = "keypoints", "visibility"  # roles of maps; the first is also the name of the instances' extra
+VALUES = 3  # x, y, visibility: what a keypoint has here, whatever the model tells
+
+
+def count_of(outputs: OutputSpec) -> int:
+    """K, the keypoints of an object."""
+    return next(output.channels for output in outputs.extras if output.role == KEYPOINTS) // 2
+
+
+def tells_visibility(outputs: OutputSpec) -> bool:
+    """Whether the model predicts how visible a keypoint is."""
+    return any(output.role == VISIBILITY for output in outputs.extras)
+
+
+def predict(outputs: OutputSpec, raw: list[np.ndarray]) -> Predicted:
+    """Boxes and scores, and of each keypoint the columns x, y and, where the model tells it, visibility.
+
+    In pixels of the input. Raises UserError when the outputs are not those of the head.
+    """
+    predictions = outputs.predictions(raw)
+    if outputs.head != SPLIT:
+        return Predicted(predictions, outputs.joined_columns(raw))
+    points, strides = outputs.family.centres(outputs.imgsz)
+    middles = points + np.float32(MIDDLE - outputs.family.offset)
+    places = outputs.cell_values(raw, KEYPOINTS).reshape(len(points), -1, 2)
+    columns = [(places + middles[:, None]) * strides[:, None]]
+    if tells_visibility(outputs):
+        columns.append(outputs.cell_values(raw, VISIBILITY)[:, :, None])
+    return Predicted(predictions, np.concatenate(columns, axis=2).reshape(len(points), -1))
+
+
+def instances(
+    outputs: OutputSpec,
+    raw: list[np.ndarray],
+    fit: Letterbox,
+    confidence: float = CONFIDENCE,
+    iou: float = IOU,
+    most: int = MOST,
+) -> Instances:
+    """What raw outputs detect in an image that was letterboxed by `fit`: boxes, and the keypoints of those kept.
+
+    extras: keypoints, float32 [n, K, 3]: x, y in pixels of the image, cut at its edges as Ultralytics does
+    (`ops.scale_coords`), and visibility 0..1; 1 where the model tells none.
+    """
+    predicted = predict(outputs, raw)
+    rows, classes = keep(predicted.predictions, confidence, None if outputs.end2end else iou, most)
+    boxes = to_instances(predicted.predictions, rows, classes, fit)
+    values = VALUES if tells_visibility(outputs) else VALUES - 1
+    columns = predicted.columns[rows].reshape(len(rows), count_of(outputs), values)
+    keypoints = np.ones((*columns.shape[:2], VALUES), np.float32)
+    width, height = fit.source
+    shifted = (columns[:, :, :2] - (fit.left, fit.top)) / fit.scales
+    keypoints[:, :, :2] = np.clip(shifted, 0, (width, height))
+    keypoints[:, :, 2:values] = columns[:, :, 2:]
+    return replace(boxes, extras={KEYPOINTS: keypoints})

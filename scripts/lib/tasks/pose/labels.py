@@ -1,0 +1,88 @@
+"""Labels of our own layout: `class cx cy w h x1 y1 v1 x2 y2 v2 …`, all but class and v as fractions of the sides.
+
+It is Ultralytics' of three values per keypoint (https://docs.ultralytics.com/datasets/pose/): v is 0 for a keypoint
+that is not labelled, 1 for one that is hidden, 2 for one that is seen. One more number at the end is the object's area
+as a fraction of the image's, where it is known. How an object counts may follow, as lib.tasks.label_rows has it.
+"""
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from lib.data.dataset import CheckedLabel
+from lib.detector.instances import IGNORED, IGNORED_UNLABELLED, Instances
+from lib.step.errors import UserError
+from lib.tasks.label_rows import Row, checked, demand_class, distinct, marks_of, rows_of
+from lib.tasks.pose.keypoints import KEYPOINTS, VALUES
+from lib.tasks.pose.overlap import AREA
+
+BOX = 5  # numbers before the keypoints: class, cx, cy, w, h
+BORDER_TOLERANCE = 1e-3  # of the image's side; labels are rounded to a few digits
+VISIBILITIES = (0, 1, 2)
+LAYOUT = "class cx cy w h x1 y1 v1 x2 y2 v2 …"
+
+
+def check_label(path: Path, classes: int) -> CheckedLabel:
+    """What a label file holds, duplicates left out.
+
+    Raises UserError naming file and line for a line that is no box with keypoints, a class outside 0..classes-1, a box
+    or a labelled keypoint outside the image, or another number of keypoints than the first line's, and for a file that
+    is missing or no text.
+    """
+    rows = _rows(path, classes)
+    points = sum(value > 0 for row in distinct(rows) if not row.mark for value in row.numbers[BOX + 2 :: VALUES])
+    return checked(path, rows)._replace(points=points)
+
+
+def read_label(path: Path, size: tuple[int, int], classes: int) -> Instances:
+    """The boxes and keypoints of a label file in pixels of its image `size` (width, height). Raises as `check_label`.
+
+    extras: keypoints, float64 [n, K, 3]: x, y, and 0, 1 or 2; AREA where it is known; IGNORED where some do not count.
+    """
+    rows = _rows(path, classes)
+    numbers = np.array([row.numbers for row in rows], np.float64).reshape(len(rows), -1 if rows else BOX)
+    count = (numbers.shape[1] - BOX) // VALUES
+    centre, half = numbers[:, 1:3] * size, numbers[:, 3:BOX] * size / 2
+    boxes = np.concatenate([centre - half, centre + half], axis=1)
+    keypoints = numbers[:, BOX : BOX + VALUES * count].reshape(len(rows), count, VALUES) * (*size, 1)
+    areas = {AREA: numbers[:, -1] * math.prod(size)} if (numbers.shape[1] - BOX) % VALUES else {}
+    marks = marks_of(rows).get(IGNORED, np.zeros(len(rows), np.uint8))
+    marks[(marks == 0) & ~(keypoints[:, :, 2] > 0).any(axis=1)] = IGNORED_UNLABELLED
+    extras = {KEYPOINTS: keypoints} | areas | ({IGNORED: marks} if marks.any() else {})
+    return Instances(boxes, np.ones(len(rows)), numbers[:, 0].astype(int), extras)
+
+
+def _rows(path: Path, classes: int) -> list[Row]:
+    rows = rows_of(path)
+    for row in rows:
+        _check_row(row, classes)
+        if len(row.numbers) != len(rows[0].numbers):
+            counts = [(len(other.numbers) - BOX) // VALUES for other in (row, rows[0])]
+            raise UserError(
+                f"{row.where} has {counts[0]} keypoints, the first of its file {counts[1]}; all need as many"
+            )
+    return rows
+
+
+def _check_row(row: Row, classes: int) -> None:
+    numbers, beyond = row.numbers, len(row.numbers) - BOX
+    if beyond == 0 and all(map(math.isfinite, numbers)):
+        raise UserError(f"{row.where} is a box without keypoints, for the task detect; a label for pose is '{LAYOUT}'")
+    if beyond < VALUES or beyond % VALUES > 1 or not all(map(math.isfinite, numbers)):
+        raise UserError(f"{row.where} is no label for pose, numbers '{LAYOUT}'")
+    demand_class(row, classes)
+    cx, cy, w, h = numbers[1:BOX]
+    if not (w > 0 and h > 0 and _inside(cx - w / 2, cy - h / 2) and _inside(cx + w / 2, cy + h / 2)):
+        raise UserError(f"{row.where}: the box is empty or leaves the image; numbers are fractions of its sides")
+    for x, y, visibility in zip(*(numbers[BOX + value :: VALUES] for value in range(VALUES))):
+        if visibility not in VISIBILITIES:
+            raise UserError(f"{row.where}: {visibility:g} is no visibility of a keypoint, which is 0, 1 or 2")
+        if visibility and not _inside(x, y):
+            raise UserError(f"{row.where}: keypoint {x:g} {y:g} leaves the image; numbers are fractions of its sides")
+    if beyond % VALUES and not 0 < numbers[-1] <= 1:
+        raise UserError(f"{row.where}: the last number, {numbers[-1]:g}, is no area as a fraction of the image's")
+
+
+def _inside(x: float, y: float) -> bool:
+    return min(x, y, 1 - x, 1 - y) >= -BORDER_TOLERANCE

@@ -1,0 +1,112 @@
+"""From coefficients and prototypes to masks of an image's size.
+
+An object's mask is the sum of the prototypes, weighed by its coefficients, where that is above 0, inside its box:
+YOLACT, Bolya et al. 2019, https://arxiv.org/abs/1904.02689, section 3.2 (its sigmoid above 0.5 is the sum above 0).
+Between the prototypes' cells the sum is interpolated linearly, as Ultralytics' `process_mask_native` does it
+(ultralytics/utils/ops.py), which undoes the letterbox to whole cells; here it is undone exactly, as a box's is.
+"""
+
+import numpy as np
+
+from lib.data.letterbox import Letterbox
+from lib.detector.head import SPLIT
+from lib.detector.instances import Instances
+from lib.detector.nms import CONFIDENCE, IOU, MOST, keep, to_instances
+from lib.detector.output_spec import OutputSpec
+from lib.tasks.segment.masks import MASK, as_rows, empty, encoded
+from lib.tasks.task import Predicted
+
+COEFFICIENTS, PROTOTYPES = "coefficients", "prototypes"  # the roles of the task's maps
+AT_ONCE = 64  # masks whose sums of prototypes are held at the same time
+IN_CACHE = 2**15  # pixels that are interpolated at the same time
+
+
+def predict(outputs: OutputSpec, raw: list[np.ndarray]) -> Predicted:
+    """Boxes and scores, the mask coefficients of each, [N, M], and the prototypes [1, M, H/4, W/4] that all share."""
+    predictions = outputs.predictions(raw)
+    of_cells = outputs.cell_values(raw, COEFFICIENTS) if outputs.head == SPLIT else outputs.joined_columns(raw)
+    return Predicted(predictions, of_cells, outputs.shared(raw))
+
+
+def instances(
+    outputs: OutputSpec,
+    raw: list[np.ndarray],
+    fit: Letterbox,
+    confidence: float = CONFIDENCE,
+    iou: float = IOU,
+    most: int = MOST,
+) -> Instances:
+    """What raw outputs detect in an image that was letterboxed by `fit`, with masks of the image's size."""
+    predicted = predict(outputs, raw)
+    rows, classes = keep(predicted.predictions, confidence, None if outputs.end2end else iou, most)
+    detections = to_instances(predicted.predictions, rows, classes, fit)
+    stride = outputs.shared_maps[0].stride
+    masks = masks_of(detections.boxes, predicted.columns[rows], predicted.shared[0][0], stride, fit)
+    return Instances(detections.boxes, detections.scores, detections.classes, {MASK: masks})
+
+
+def masks_of(
+    boxes: np.ndarray, coefficients: np.ndarray, prototypes: np.ndarray, stride: int, fit: Letterbox
+) -> np.ndarray:
+    """The masks [n], as lib.tasks.segment.masks keeps them, of objects with `boxes` [n, 4] in pixels of the image.
+
+    coefficients: float32 [n, M]. prototypes: float32 [M, H, W], of cells of `stride` input pixels.
+    """
+    across, down = (
+        _positions(side, border, scale, stride, cells)
+        for side, border, scale, cells in zip(
+            fit.source, (fit.left, fit.top), fit.scales, (prototypes.shape[2], prototypes.shape[1])
+        )
+    )
+    masks = []
+    for first in range(0, len(boxes), AT_ONCE):
+        some = slice(first, first + AT_ONCE)
+        # [n, W, H]: COCO's run lengths go column by column.
+        sums = np.tensordot(coefficients[some].astype(np.float32), prototypes.transpose(0, 2, 1), axes=1)
+        masks += [_mask(of_cells, box, across, down, fit.source) for of_cells, box in zip(sums, boxes[some])]
+    return as_rows(masks)
+
+
+def _positions(side: int, border: int, scale: float, stride: int, cells: int) -> np.ndarray:
+    """Where the middles of the pixels of an image's side lie among the cells of the prototypes, float64 [side].
+
+    0 is the middle of the first cell; beyond the first and the last one their values hold, as in PyTorch's
+    `interpolate(mode="bilinear", align_corners=False)`.
+    """
+    middles = (np.arange(side) + 0.5) * scale + border
+    return np.clip(middles / stride - 0.5, 0, cells - 1)
+
+
+def _mask(sums: np.ndarray, box: np.ndarray, across: np.ndarray, down: np.ndarray, size: tuple[int, int]) -> bytes:
+    """The pixels of a box whose interpolated sum of prototypes, [W, H] by cell, is above 0.
+
+    Pixels are those of which the upper left corner lies in the box, as in Ultralytics' `crop_mask`.
+    """
+    x1, y1, x2, y2 = np.ceil(box).astype(int)
+    if x1 >= x2 or y1 >= y2:
+        return empty(size)
+    sums, across = _cropped(sums, across[x1:x2], 0)
+    sums, down = _cropped(sums, down[y1:y2], 1)
+    sums = _interpolated(sums.T, down).T
+    columns = np.empty((len(across), len(down)), bool)
+    some = max(1, IN_CACHE // len(down))
+    for first in range(0, len(across), some):
+        part = slice(first, first + some)
+        np.greater(_interpolated(sums, across[part]), 0, out=columns[part])
+    return encoded(columns, (int(x1), int(y1)), size)
+
+
+def _cropped(values: np.ndarray, positions: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """The part of `values` [W, H] that increasing positions along an axis lie in, and the positions in that part."""
+    first, last = int(positions[0]), int(positions[-1]) + 2
+    return values[first:last] if axis == 0 else values[:, first:last], positions - first
+
+
+def _interpolated(values: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """The rows of `values` [n, m] at fractional positions [k] among them, float32 [k, m]."""
+    low = positions.astype(int)
+    steps = np.diff(values, axis=0, append=values[-1:])
+    between = steps[low]
+    between *= (positions - low).astype(np.float32)[:, None]
+    between += values[low]
+    return between

@@ -1,0 +1,84 @@
+"""Masks as COCO keeps them: run lengths of an image's pixels, column by column, in its compressed text.
+
+Format: `rleToString` of https://github.com/cocodataset/cocoapi/blob/master/common/maskApi.c, here by faster-coco-eval.
+A mask is an entry of a NumPy array of bytes, so that it is a row of an instance's extras; it does not hold the image's
+size.
+"""
+
+import numpy as np
+
+from lib.detector.instances import Instances
+
+MASK = "mask"  # the name of the extra
+# Overlaps are sums of run lengths, which need no size; the library wants the same one of all.
+_ANY_SIZE = (2**30, 1)
+
+
+def _library():
+    from faster_coco_eval.core import mask  # a few steps need it, and all import the tasks
+
+    return mask
+
+
+def as_rows(masks: list[bytes]) -> np.ndarray:
+    """Masks as the rows of an array of bytes [n]."""
+    return np.array(masks, dtype=np.bytes_)
+
+
+def as_coco(masks: np.ndarray, size: tuple[int, int]) -> list[dict]:
+    """The masks [n] of an image of `size` (width, height) as COCO's JSON holds them."""
+    width, height = size
+    return [{"size": [height, width], "counts": bytes(counts)} for counts in masks]
+
+
+def empty(size: tuple[int, int]) -> bytes:
+    """The mask of no pixel in an image of `size` (width, height)."""
+    return encoded(np.zeros((1, 1), bool), (0, 0), size)
+
+
+def encoded(columns: np.ndarray, place: tuple[int, int], size: tuple[int, int]) -> bytes:
+    """A mask that is False outside of `columns` [w, h], whose first pixel lies at `place` (x, y) of the image."""
+    width, height = size
+    # A row of False below each column ends its last run, and one pixel before all of them begins the first.
+    padded = np.zeros(columns.shape[0] * (columns.shape[1] + 1) + 1, bool)
+    padded[1:].reshape(columns.shape[0], -1)[:, :-1] = columns
+    changes = np.flatnonzero(padded[1:] != padded[:-1])
+    column, row = np.divmod(changes, columns.shape[1] + 1)
+    edges = (column + place[0]) * height + row + place[1]
+    # A run to the image's lower edge goes on at the upper edge of the next column.
+    joined = np.flatnonzero(edges[1:] == edges[:-1])
+    edges = np.delete(edges, np.concatenate([joined, joined + 1]))
+    counts = np.diff(edges, prepend=0, append=width * height)
+    if counts[-1] == 0:
+        counts = counts[:-1]
+    return _library().frPyObjects([{"size": [height, width], "counts": counts.tolist()}], height, width)[0]["counts"]
+
+
+def of_polygon(points: np.ndarray, size: tuple[int, int]) -> bytes:
+    """The pixels that a polygon [n, 2] of points x, y in pixels covers, as COCO's `rleFrPoly` draws it."""
+    width, height = size
+    return _library().frPyObjects([points.ravel().tolist()], height, width)[0]["counts"]
+
+
+def decoded(masks: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Masks [n] as bool [n, height, width] of an image of `size` (width, height)."""
+    if not len(masks):
+        return np.zeros((0, size[1], size[0]), bool)
+    return _library().decode(as_coco(masks, size)).transpose(2, 0, 1).astype(bool)
+
+
+def overlap(instances: Instances, others: Instances) -> np.ndarray:
+    """Intersection over union of the masks of n instances and m others, float64 [n, m]; 0 of two without a pixel."""
+    return _shares(instances, others, in_crowds=False)
+
+
+def share_inside(instances: Instances, crowds: Instances) -> np.ndarray:
+    """The share of the mask of each of n instances that lies in that of each of m crowds, float64 [n, m]."""
+    return _shares(instances, crowds, in_crowds=True)
+
+
+def _shares(instances: Instances, others: Instances, in_crowds: bool) -> np.ndarray:
+    if not len(instances) or not len(others):
+        return np.zeros((len(instances), len(others)))
+    first, second = (as_coco(each.extras[MASK], _ANY_SIZE) for each in (instances, others))
+    return np.asarray(_library().iou(first, second, [int(in_crowds)] * len(others)))

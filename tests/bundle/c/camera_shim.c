@@ -1,0 +1,42 @@
+/* What a camera program needs besides the decoder, as a library for the tests to call. */
+#include "letterbox.h"
+#include "track.h"
+
+int shim_fill_input(const rv1106_input *input, const rv1106_image *image, const rv1106_letterbox *fit)
+{
+    return rv1106_fill_input(input, image, fit);
+}
+
+rv1106_letterbox shim_fit_in(int model_width, int model_height, int place, int width, int height)
+{
+    rv1106_model model;
+    memset(&model, 0, sizeof model);
+    model.width = model_width;
+    model.height = model_height;
+    model.place = (rv1106_place)place;
+    return rv1106_fit(&model, width, height);
+}
+
+int shim_start_tracking(rv1106_tracker *tracker, const rv1106_tracking *options)
+{
+    return rv1106_start_tracking(tracker, options);
+}
+
+/* A row of a table: class, score, x1, y1, x2, y2. */
+int shim_track(rv1106_tracker *tracker, const float *table, int count, int *numbers)
+{
+    rv1106_detection detections[300];
+    int i;
+    memset(detections, 0, sizeof detections);
+    for (i = 0; i < count && i < 300; i++, table += 6) {
+        detections[i].class_id = (int)table[0];
+        detections[i].score = table[1];
+        detections[i].x1 = table[2];
+        detections[i].y1 = table[3];
+        detections[i].x2 = table[4];
+        detections[i].y2 = table[5];
+    }
+    return rv1106_track_detections(tracker, detections, count, numbers);
+}
+
+size_t shim_tracker_size(void) { return sizeof(rv1106_tracker); }

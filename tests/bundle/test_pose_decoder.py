@@ -1,0 +1,181 @@
+"""pose.h gives the keypoints that Python gives, for any model, layout and scale; and nothing beyond its buffers."""
+
+import ctypes
+import subprocess
+
+import numpy as np
+import pytest
+from c_library import HEADERS, SOURCES, Decoder, Found, both, compiled, model_of, opened
+from random_models import KINDS, Case, random_case, with_task
+
+from lib import tasks
+from lib.bundle import DECODER, HERE, golden, headers, program
+from lib.bundle.contract import Contract
+from lib.bundle.model_h import model_h
+from lib.bundle.same_detections import demand_same
+from lib.data.letterbox import fit_of
+from lib.detector.families import OutputMap
+from lib.detector.families.dfl import Dfl
+from lib.detector.families.distances import Distances
+from lib.detector.head import SPLIT
+from lib.detector.instances import Instances
+from lib.step.errors import UserError
+
+FAMILIES = (Dfl, Distances)  # of the models that have keypoints
+CASES = 150
+
+
+@pytest.fixture(scope="session")
+def shim(tmp_path_factory):
+    """decode.h, the families' and the tasks' headers as a library."""
+    return compiled(tmp_path_factory.mktemp("shim"))
+
+
+def pose_case(seed: int) -> Case:
+    """A random model with 1 to 30 keypoints, with and without visibility."""
+    family, number = FAMILIES[seed % len(FAMILIES)], seed // len(FAMILIES)
+    case, rng = random_case(KINDS.index((family, SPLIT)) + number * len(KINDS)), np.random.default_rng([seed, 2])
+    count, strides = int(rng.choice([17, 17, 1, 2, 5, 8, 30])), case.spec.family.strides
+    extras = {OutputMap("keypoints", stride, 2 * count): (1e-3, 0.2) for stride in strides}
+    if rng.random() < 0.7:
+        extras |= {OutputMap("visibility", stride, count): (1e-3, 1 / 255) for stride in strides}
+    return with_task(case, "pose", extras, rng)
+
+
+def test_any_model_gives_the_same_keypoints(shim, monkeypatch):
+    counts = []
+    for seed in range(CASES):
+        expected, detected = both(shim, seed, monkeypatch, pose_case)
+        demand_same(expected, detected, "pose")
+        # No rounding either: the decoders round where numpy does.
+        np.testing.assert_array_equal(expected.extras["keypoints"], detected.extras["keypoints"])
+        counts.append(len(detected))
+    assert np.count_nonzero(counts) > 0.7 * CASES and max(counts) >= 300
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("(cell + 0.5))", "cell)"),
+        ("2 * number + 1, source->cell", "2 * number, source->cell"),
+        ("model->levels[source->level].stride;\n    const int x", "8;\n    const int x"),
+        ("rv1106_scale_y(fit), fit->height", "fit->scale, fit->height"),
+        ("+ source->level, second", ", second"),
+        ("second < model->output_count", "0"),
+        ("source->cell % map->width, stride", "source->cell / map->width, stride"),
+    ],
+)
+def test_comparison_sees_wrong_keypoints(tmp_path, monkeypatch, right, wrong):
+    assert (HERE / "pose.h").read_text().count(right) == 1
+    for name in HEADERS:
+        (tmp_path / name).write_text((HERE / name).read_text().replace(right, wrong))
+    subprocess.run(["cc", "-O1", "-shared", "-fPIC", f"-I{tmp_path}", SOURCES / "shim.c", "-o", tmp_path / "wrong.so"],
+                   check=True, capture_output=True)  # fmt: skip
+    wrong_shim = opened(tmp_path / "wrong.so")
+    with pytest.raises(UserError, match=r"px of a keypoint apart"):
+        for seed in range(CASES):
+            demand_same(*both(wrong_shim, seed, monkeypatch, pose_case), "pose")
+
+
+def test_models_that_are_none_are_refused(shim):
+    def status(change, seed=0):
+        case = pose_case(seed)
+        model = model_of(shim, case)
+        change(model, len(case.spec.family.maps(case.spec.classes)))
+        return Decoder(shim, model).status
+
+    def set_output(name, value):
+        return lambda model, first: setattr(model.outputs[first], name, value)
+
+    def set_count(beyond):
+        return lambda model, first: setattr(model, "output_count", first + beyond)
+
+    seeds = [seed for seed in range(20) if len(pose_case(seed).spec.extras) == 6][:2]
+    for seed in seeds:
+        assert status(lambda model, first: None, seed) == 0
+        for change in (
+            *(set_output(*wrong) for wrong in (("channels", 3), ("channels", 0), ("channels", -2), ("height", 1000))),
+            *(set_output(*wrong) for wrong in (("scale", 0), ("zero_point", 200), ("c1", 99))),
+            *(set_count(wrong) for wrong in (0, 1, 1000)),
+            lambda model, first: setattr(model, "task", None),
+            lambda model, first: setattr(model, "head", 0),
+        ):
+            assert status(change, seed) == -1
+    boxes = model_of(shim, random_case(KINDS.index((Dfl, SPLIT))))
+    boxes.task = shim.shim_task(1)
+    assert Decoder(shim, boxes).status == -1, "a model without keypoints"
+
+
+def test_wrong_arguments_are_refused(shim):
+    case = pose_case(0)
+    decoder, natives = Decoder(shim, model_of(shim, case)), case.natives()
+    buffers = (ctypes.c_void_p * len(natives))(*(native.ctypes.data for native in natives))
+    fit, detection = shim.shim_fit(ctypes.byref(decoder.model), 100, 80), Found()
+    count = len(case.tensors)
+    keypoints = (ctypes.c_float * (3 * 60))()
+
+    def call(decoder_at=decoder.memory, buffers=buffers, fit=fit, prediction=0, keypoints=keypoints, room=60):
+        detection.prediction = prediction
+        return shim.shim_keypoints(decoder_at, buffers, ctypes.byref(fit), ctypes.byref(detection), keypoints, room)
+
+    points = case.spec.extras[0].channels // 2
+    assert call() == points and count > 6
+    assert call(room=0) == points, "no room is no error: K is told"
+    bad_argument = -3
+    last = case.spec.family.points(case.spec.imgsz) - 1
+    assert call(prediction=last) == points
+    for wrong in (
+        {"decoder_at": None}, {"buffers": None}, {"keypoints": None}, {"prediction": -1}, {"prediction": last + 1},
+        {"fit": shim.shim_fit(ctypes.byref(decoder.model), 0, 5)},
+    ):  # fmt: skip
+        assert call(**wrong) == bad_argument
+    plain = random_case(KINDS.index((Dfl, SPLIT)))
+    assert call(decoder_at=Decoder(shim, model_of(shim, plain)).memory) == -1
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_contract_and_program_of_a_bundle_give_them(tmp_path, seed):
+    """What is in model.json is read again, main.c prints what Python writes, to the letter."""
+    case = pose_case(seed)
+    contract = case.contract("mine")
+    contract.write(tmp_path / "model.json")
+    again = Contract.of_bundle(tmp_path)
+    assert again.output_spec() == case.spec and again.task == "pose"
+    assert set(again.roles()[len(case.spec.family.maps(1)) :]) <= {"keypoints", "visibility"}
+    for name in (*headers(case.spec), DECODER):
+        (tmp_path / name).write_bytes((HERE / name).read_bytes())
+    (tmp_path / "model.h").write_text(model_h(again))
+    program.build(tmp_path, [*program.compiler(), "-Wpedantic", "-Wconversion"], tmp_path / "decode")
+    fit = fit_of((301, 200), case.spec.imgsz)
+    golden.write_outputs(tmp_path, case.tensors, case.floats(), fit)
+    expected = tasks.get("pose").instances(case.spec, case.floats(), fit, 0.1, 0.5)
+    done = subprocess.run([tmp_path / "decode", tmp_path, "0.1", "0.5"], check=True, capture_output=True, text=True)
+    assert done.stdout == program.write_detections(expected, contract.classes, case.spec)
+    demand_same(expected, program.run(tmp_path / "decode", tmp_path, 0.1, 0.5, spec=case.spec), "pose")
+
+
+def test_comparison_sees_one_wrong_number():
+    keypoints = np.random.default_rng(0).uniform(0, 100, (2, 17, 3))
+    boxes, scores, classes = np.zeros((2, 4)), np.ones(2), np.zeros(2, int)
+    expected = Instances(boxes, scores, classes, {"keypoints": keypoints})
+    for place, wrong in (((0, 16, 0), 2e-3), ((1, 0, 1), -2e-3), ((1, 3, 2), 2e-4), ((1, 3, 2), np.nan)):
+        other = keypoints.copy()
+        other[place] += wrong
+        with pytest.raises(UserError, match=rf"detection {place[0] + 1} of 2.*apart"):
+            demand_same(expected, Instances(boxes, scores, classes, {"keypoints": other}), "pose")
+    assert demand_same(expected, expected, "pose").extras == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0 0.5 1 2 3 4 man\n",  # nothing of the task
+        "0 0.5 1 2 3 4 man\n 1 2\n",  # too few numbers
+        "0 0.5 1 2 3 4 man\n" + " 1" * 51 + "\n0 0.5 1 2 3 4 man\n",
+        "0 0.5 1 2 3 4 man\n" + " 1" * 50 + " x\n",
+    ],
+)
+def test_lines_that_are_no_keypoints_are_one_sentence(text):
+    spec = next(case.spec for case in map(pose_case, range(99)) if case.spec.extras[0].channels == 34)
+    with pytest.raises(UserError, match="no list of detections"):
+        program.read_detections(text, spec)
