@@ -169,10 +169,10 @@ def test_a_range_is_widened_to_hold_0():
 
 
 def test_a_symmetric_filter_is_rounded_to_even_and_cut_at_the_end():
-    weights = np.array([[-1.0, 1.0, 0.5], [0.0, 0.0, 0.0]], np.float32).reshape(2, 3, 1, 1)
+    weights = np.array([[-127.5, 127.5, 62.5], [0.0, 0.0, 0.0]], np.float32).reshape(2, 3, 1, 1)
     rounded, scales = round_weights(weights)
-    np.testing.assert_allclose(scales, [2 / 255, 1])
-    np.testing.assert_allclose(rounded[0].ravel() / scales[0], [-128, 127, 64], rtol=1e-6)
+    np.testing.assert_array_equal(scales, [1, 1])
+    np.testing.assert_array_equal(rounded[0].ravel(), [-128, 127, 62])
     assert not rounded[1].any()
 
 

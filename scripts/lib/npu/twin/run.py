@@ -5,7 +5,6 @@ import onnx
 import onnxruntime
 
 from lib.data.input_form import InputForm
-from lib.graph.onnx_session import to_tensor
 
 
 def open_twin(twin: onnx.ModelProto, exact: bool = True) -> onnxruntime.InferenceSession:
@@ -28,8 +27,10 @@ def runner(twin: onnx.ModelProto, form: InputForm | None = None, exact: bool = T
     """A function uint8 [H, W, C] in the channels of `form` → list of float32 outputs, as a toolkit Session gives."""
     session = open_twin(twin, exact)
     [given] = session.get_inputs()
+    form = form or InputForm()
 
     def run(image: np.ndarray) -> list[np.ndarray]:
-        return session.run(None, {given.name: to_tensor(image, form)})
+        tensor = form.normalized(image).transpose(2, 0, 1)[None]
+        return session.run(None, {given.name: np.ascontiguousarray(tensor)})
 
     return run
