@@ -8,6 +8,7 @@
 #include "dfl.h"
 #include "distances.h"
 #include "pose.h"
+#include "segment.h"
 #include "yolox.h"
 
 #define DEMAND(what) \
@@ -110,12 +111,27 @@ static void draw_keypoints(rv1106_model *model)
     model->output_count += i;
 }
 
+/* Masks for one model in four of those that can have them. */
+static void draw_prototypes(rv1106_model *model)
+{
+    static const int strides[] = {4, 4, 4, 2, 8, 16};
+    const int first = model->output_count, count = 1 + (int)draw(draw(8) ? 40 : RV1106_MAX_PROTOTYPES);
+    const int stride = strides[draw(6)];
+    int i;
+    if (model->task || model->family->map_count != 2 || draw(4)) return;
+    model->task = &rv1106_segment;
+    for (i = 0; i < model->level_count; i++)
+        draw_output(&model->outputs[first + i], count, model->outputs[2 * i].height, model->outputs[2 * i].width);
+    draw_output(&model->outputs[first + i], count, model->height / stride, model->width / stride);
+    model->output_count += i + 1;
+}
+
 /* Something that is wrong; rv1106_init must see it, or it is none. */
 static void spoil(rv1106_model *model, rv1106_anchors_details details[RV1106_MAX_LEVELS])
 {
     int *numbers = (int *)&model->outputs[draw(draw(2) ? 6 : 12)];
     rv1106_level *level = &model->levels[draw(2)];
-    switch (draw(14)) {
+    switch (draw(15)) {
     case 0: model->width = (int)draw(3000) - 1000; break;
     case 1: model->classes = (int)draw(3) ? (int)draw(60) - 20 : INT32_MAX; break;
     case 2: model->output_count = (int)draw(21) - 1; break;
@@ -131,7 +147,8 @@ static void spoil(rv1106_model *model, rv1106_anchors_details details[RV1106_MAX
     case 9: details[draw(2)].anchors[0][draw(2)] = draw_float() * 4; break;
     case 10: details[draw(2)].scale_x_y = draw_float() * 4; break;
     case 11: model->details = NULL; break;
-    case 12: model->task = model->task ? NULL : &rv1106_pose; break;
+    case 12: model->task = model->task ? NULL : draw(2) ? &rv1106_pose : &rv1106_segment; break;
+    case 13: model->outputs[model->output_count > 0 ? model->output_count - 1 : 0].width += (int)draw(9) - 4; break;
     default: numbers[draw(6)] += (int)draw(7) - 3;
     }
 }
@@ -151,6 +168,7 @@ static rv1106_model draw_model(rv1106_anchors_details details[RV1106_MAX_LEVELS]
     if (model.head == RV1106_SPLIT) {
         draw_maps(&model);
         draw_keypoints(&model);
+        draw_prototypes(&model);
     } else {
         draw_output(model.outputs, 4 + model.classes, rv1106_prediction_count(&model), 1);
         model.output_count = 1;
@@ -172,6 +190,48 @@ static void demand_keypoints(const rv1106_decoder *decoder, const int8_t *const 
         DEMAND(keypoints[i].y >= 0 && keypoints[i].y <= (float)fit->height);
     }
     free(keypoints);
+}
+
+static void add_count(void *to, double value, int decimals)
+{
+    double *counts = (double *)to; /* how many, all pixels, the object's, the last one */
+    if (decimals || value < (counts[0] > 0 ? 1 : 0)) abort();
+    if ((int)counts[0] % 2) counts[2] += value;
+    counts[0] += 1;
+    counts[1] += value;
+    counts[3] = value;
+}
+
+/* A mask fills its area and nothing else, has as many pixels as it says, and as its run lengths say. */
+static void demand_mask(const rv1106_decoder *decoder, const int8_t *const buffers[], const rv1106_letterbox *fit,
+                        const rv1106_detection *detection, long input)
+{
+    const rv1106_letterbox cells = rv1106_prototype_fit(decoder->model);
+    const rv1106_detection on_cells = rv1106_on_prototypes(decoder->model, fit, detection);
+    const int small = (int)draw(2);
+    const rv1106_letterbox *shown = small ? &cells : fit;
+    const rv1106_detection *box = small ? &on_cells : detection;
+    const rv1106_area area = rv1106_mask_area(shown, box);
+    const size_t size = (size_t)area.width * (size_t)area.height;
+    uint8_t *pixels = malloc(size ? size : 1);
+    double counts[4] = {0, 0, 0, 1};
+    const rv1106_sink sink = {add_count, counts};
+    size_t k;
+    int count, sum = 0;
+    DEMAND(area.x >= 0 && area.width >= 0 && area.x + area.width <= shown->width);
+    DEMAND(area.y >= 0 && area.height >= 0 && area.y + area.height <= shown->height);
+    memset(pixels, 7, size ? size : 1);
+    if (area.width)
+        DEMAND(rv1106_mask(decoder, buffers, shown, box, pixels, (size_t)area.width - 1) == RV1106_BAD_ARGUMENT);
+    count = rv1106_mask(decoder, buffers, shown, box, pixels, (size_t)area.width);
+    for (k = 0; k < size; k++) {
+        DEMAND(pixels[k] <= 1);
+        sum += pixels[k];
+    }
+    DEMAND(count == sum);
+    decoder->model->task->values(decoder, buffers, shown, box, &sink);
+    DEMAND(counts[1] == (double)shown->width * shown->height && counts[2] == count && counts[3] > 0);
+    free(pixels);
 }
 
 int main(int argc, char **argv)
@@ -231,7 +291,10 @@ int main(int argc, char **argv)
                     DEMAND(box->y1 >= 0 && box->y1 <= (float)fit.height);
                     DEMAND(box->y2 >= 0 && box->y2 <= (float)fit.height);
                     DEMAND(box->prediction >= 0 && box->prediction < rv1106_prediction_count(&model));
-                    if (model.task) demand_keypoints(&decoder, (const int8_t *const *)buffers, &fit, box, input);
+                    if (model.task == &rv1106_pose)
+                        demand_keypoints(&decoder, (const int8_t *const *)buffers, &fit, box, input);
+                    if (model.task == &rv1106_segment && i < 3) /* a mask takes long beside all else */
+                        demand_mask(&decoder, (const int8_t *const *)buffers, &fit, box, input);
                 }
             }
             for (i = 0; i < model.output_count; i++) free(buffers[i]);
