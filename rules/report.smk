@@ -9,6 +9,8 @@ rule collect:
         exported=expand(rules.evaluate_exported.output.metrics, **config["sweep"]),
         adapted=expand(rules.evaluate_adapted.output.metrics, **config["sweep"]),
         int8=expand(rules.evaluate_int8.output.metrics, **config["sweep"]),
+        curves=expand(rules.evaluate_exported.output.resampled, **config["sweep"])
+        + expand(rules.evaluate_int8.output.resampled, **config["sweep"]),
         build=expand(rules.quantize.output.build, **config["sweep"]),
         verdict=expand(rules.judge.output.verdict, **config["sweep"]),
         step=step("collect"),
@@ -34,6 +36,11 @@ rule collect:
             results("plots/class_changes.png"),
             category="Accuracy lost",
             caption="../report/class_changes.rst",
+        ),
+        thresholds=report(
+            results("plots/thresholds.png"),
+            category="Confidence threshold",
+            caption="../report/thresholds.rst",
         ),
     log:
         logs("collect"),
@@ -97,6 +104,7 @@ rule make_report:
             rules.collect.output.by_images,
             rules.collect.output.pareto,
             rules.collect.output.classes,
+            rules.collect.output.thresholds,
         ],
         detections=rules.show_detections.output.grid,
         exported=rules.collect.input.exported,

@@ -22,6 +22,7 @@ from lib.accuracy.evaluation import compared, measure
 from lib.accuracy.inference import detect_all, onnx_runner
 from lib.accuracy.likeness import output_likeness
 from lib.accuracy.matching import SURE
+from lib.accuracy.operating import in_words
 from lib.convert.comparison import int8_agreement, read_truth
 from lib.convert.conversion import Adapted, Conversion, Request, convert
 from lib.convert.images import ImageChoice, draw_images, first_images, noise_images
@@ -230,6 +231,7 @@ def accuracy(conversion: Conversion, args, on: str) -> list[str]:
         *channels_line(conversion, truth, (fp32, baseline), args),
         f"mAP50-95   FP32 {fp32.map50_95:.4f}, INT8 {int8.map50_95:.4f} ({share}) {on}",
         f"mAP50      FP32 {fp32.map50:.4f}, INT8 {int8.map50:.4f}",
+        f"threshold  best F1 {in_words(int8.operating)}",
     ]
 
 

@@ -161,6 +161,13 @@ def in_words(operating: Operating) -> str:
     )
 
 
+def f1_of(curve: Curve) -> np.ndarray:
+    """F1 at each of THRESHOLDS, float64 [99]; 0 where nothing is right."""
+    precision = np.nan_to_num(curve.precision)
+    total = precision + curve.recall
+    return np.divide(2 * precision * curve.recall, total, out=np.zeros(len(total)), where=total > 0)
+
+
 def no_curve() -> Curve:
     """That of a model whose outputs nothing decodes."""
     return Curve(*np.full((2, len(THRESHOLDS)), np.nan))
