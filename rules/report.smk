@@ -6,21 +6,13 @@ LAYERS = layers_asked_for()
 
 rule collect:
     input:
-<<<<<<< HEAD
-        exported=expand(rules.evaluate_exported.output.metrics, **config["sweep"]),
-        adapted=expand(rules.evaluate_adapted.output.metrics, **config["sweep"]),
-        int8=expand(rules.evaluate_int8.output.metrics, **config["sweep"]),
-        curves=expand(rules.evaluate_exported.output.resampled, **config["sweep"])
-        + expand(rules.evaluate_int8.output.resampled, **config["sweep"]),
-        build=expand(rules.quantize.output.build, **config["sweep"]),
-        verdict=expand(rules.judge.output.verdict, **config["sweep"]),
-=======
         exported=collected(rules.evaluate_exported.output.metrics),
         adapted=collected(rules.evaluate_adapted.output.metrics),
         int8=collected(rules.evaluate_int8.output.metrics),
+        curves=collected(rules.evaluate_exported.output.resampled)
+        + collected(rules.evaluate_int8.output.resampled),
         build=collected(rules.quantize.output.build),
         verdict=collected(rules.judge.output.verdict),
->>>>>>> main
         step=step("collect"),
     output:
         csv=report(results("table.csv"), category="Comparison", caption="../report/table.rst"),
