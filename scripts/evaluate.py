@@ -15,9 +15,10 @@ sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so 
 
 from pathlib import Path
 
-from lib.accuracy.evaluation import Choices, compared, evaluate, read_resampled, write_resampled
+from lib.accuracy.evaluation import Choices, compared, evaluate
 from lib.accuracy.metrics import ComparedMetrics
 from lib.accuracy.operating import BEST_F1, Wish, in_words
+from lib.accuracy.resampled_map import read_resampled, write_resampled
 from lib.accuracy.undecoded_set import read_evaluated
 from lib.data.keypoints import add_sigmas_option, keypoint_sigmas
 from lib.data.names import read_names

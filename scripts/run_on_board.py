@@ -15,8 +15,9 @@ from pathlib import Path
 from statistics import median
 
 from lib.accuracy.detection_set import read_detections, write_detections
-from lib.accuracy.evaluation import Choices, compared, evaluate, read_resampled
+from lib.accuracy.evaluation import Choices, compared, evaluate
 from lib.accuracy.inference import evaluation_images
+from lib.accuracy.resampled_map import read_resampled
 from lib.board.program import Refused
 from lib.board.run import BoardRun, Settings, run_bundle
 from lib.board.summary import detection_set, ran_well, refused

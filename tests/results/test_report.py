@@ -21,9 +21,9 @@ from chromium import BROKEN_IMAGES, find_axe
 from conftest import ROOT, image
 
 import make_report
-from lib.accuracy.evaluation import ResampledMap, write_resampled
 from lib.accuracy.metrics import ClassMetrics, ComparedMetrics, Metrics
 from lib.accuracy.operating import THRESHOLDS, Curve, Operating, OperatingPoint
+from lib.accuracy.resampled_map import ResampledMap, write_resampled
 from lib.data.imgsz import ImageSize
 from lib.detector.families import OutputMap
 from lib.detector.families.dfl import Dfl

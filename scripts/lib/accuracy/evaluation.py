@@ -9,26 +9,17 @@ import numpy as np
 from lib import tasks
 from lib.accuracy.average_precision import average_precision, box_map
 from lib.accuracy.bootstrap import draw, interval, resampled_map
-from lib.accuracy.detection_set import DetectionSet, read_arrays, write_arrays
+from lib.accuracy.detection_set import DetectionSet
 from lib.accuracy.ignored import counted
 from lib.accuracy.metrics import ComparedMetrics, Metrics
-from lib.accuracy.operating import BEST_F1, Curve, Wish, no_curve, operating
+from lib.accuracy.operating import BEST_F1, Wish, operating
+from lib.accuracy.resampled_map import ResampledMap, require_same_resamples
 from lib.accuracy.true_positives import true_positives
 from lib.accuracy.undecoded_set import UndecodedSet
 from lib.data.manifest import check_manifest
 from lib.detector.instances import SIGMAS, Instances
 from lib.step.errors import UserError
 from lib.step.files import require
-
-
-class ResampledMap(NamedTuple):
-    """mAP50-95 (0..1) of one model on the images, and on each resample of them; precision and recall by threshold."""
-
-    images: list[str]
-    seed: int  # that the resamples were drawn with
-    map50_95: float
-    resampled: np.ndarray  # float64 [resamples]
-    curve: Curve = no_curve()
 
 
 class Choices(NamedTuple):
@@ -144,25 +135,6 @@ def compared(metrics: Metrics, model: ResampledMap, baseline: ResampledMap) -> C
         with np.errstate(divide="ignore", invalid="ignore"):
             low, high = map(_number, interval(model.resampled / baseline.resampled))
     return ComparedMetrics(**vars(metrics), retention=retention, retention_low=low, retention_high=high)
-
-
-def require_same_resamples(models: list[ResampledMap]) -> None:
-    """Raises UserError when models were measured on different images or resamples."""
-    if len({(tuple(model.images), model.seed, len(model.resampled)) for model in models}) > 1:
-        raise UserError("the models were measured on different images or resamples; run the steps that do it again")
-
-
-def write_resampled(path, resampled: ResampledMap) -> None:
-    """Write a model's mAP on the resamples as NumPy's .npz, whole or not at all."""
-    *numbers, curve = resampled
-    write_arrays(path, **dict(zip(ResampledMap._fields, numbers)), **curve._asdict())
-
-
-def read_resampled(path) -> ResampledMap:
-    """What `write_resampled` wrote. Raises UserError when it is missing or damaged."""
-    arrays = read_arrays(path, "resampled mAP", (*ResampledMap._fields[:-1], *Curve._fields))
-    images, curve = [str(name) for name in arrays["images"]], Curve(*(arrays[name] for name in Curve._fields))
-    return ResampledMap(images, int(arrays["seed"]), float(arrays["map50_95"]), arrays["resampled"], curve)
 
 
 def _number(value: float) -> float | None:

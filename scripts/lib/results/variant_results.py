@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from lib.accuracy.evaluation import read_resampled
 from lib.accuracy.metrics import ComparedMetrics, Metrics
 from lib.accuracy.operating import Curve
+from lib.accuracy.resampled_map import read_resampled
 from lib.npu.build import Build
 from lib.npu.verdict import Costs, Judgement, Verdict
 from lib.results import run_files

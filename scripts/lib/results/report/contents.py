@@ -7,8 +7,8 @@ import cv2
 import pandas as pd
 
 from lib import tasks
-from lib.accuracy.evaluation import read_resampled, require_same_resamples
 from lib.accuracy.metrics import Metrics
+from lib.accuracy.resampled_map import read_resampled, require_same_resamples
 from lib.data.images import damage, read_image
 from lib.data.parts import evaluated_part
 from lib.data.weights_folder import model_files
