@@ -23,7 +23,7 @@ CORNERS = 9  # numbers of a label of an oriented box
 SAME = 1e-3  # of the image's side: corners of rectangles are rounded
 
 
-def with_three_values(source: Source, given) -> Callable[[list[str]], list[str]] | None:
+def with_three_values(source: Source, given: object) -> Callable[[list[str]], list[str]] | None:
     """What makes three values of each keypoint of the words of a label's line; None where nothing can be said of them.
 
     given: the user's `kpt_shape`, or None. Raises UserError when the shape is none, is another one than that of the

@@ -21,6 +21,7 @@ tasks.register(
         coco_iou_type=None,
         draw=draw,
         objects="keypoints",
+        overlap_name="OKS",
         line_of=keypoint_line,
         words_of=with_three_values,
         contract_lines=contract_lines,
