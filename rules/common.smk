@@ -42,6 +42,7 @@ from lib.data.config_files import (
     with_files_found,
 )
 from lib.data.preview import looked_at
+from lib.data.published import with_published
 from lib.npu.boards import with_board
 from lib.results.config_problems import (
     checkpoint_problems,
@@ -90,10 +91,10 @@ CONFIG_FILES = [
 
 
 def tidied(merged: dict) -> dict:
-    """The config with what its board's name stands for, without what it has of another data set than its own."""
+    """The config with what names of a board and of published models stand for, and with no data set but its own."""
     layers = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in CONFIG_FILES]
     layers = [layer for layer in layers if isinstance(layer, dict)]
-    return with_board(own_dataset(merged, layers), layers)
+    return with_published(with_board(own_dataset(merged, layers), layers))
 
 
 try:
