@@ -42,6 +42,7 @@ from lib.data.config_files import (
     with_files_found,
 )
 from lib.data.preview import looked_at
+from lib.data.published import with_published
 from lib.npu.boards import with_board
 from lib.results.config_problems import (
     checkpoint_problems,
@@ -49,8 +50,11 @@ from lib.results.config_problems import (
     names_problems,
     problems,
 )
+from lib.results.sweep import built
+from lib.step.console import QUIET
 from lib.step.errors import UserError
 from lib.step.step_sources import step_sources
+from lib.step.watch import asks_for_chatter, watch
 from lib.step.workflow import checked_config, in_both, options, refuse, sole_run
 
 # The commands say `python`, as DVC's stages do; it is the one that runs Snakemake. In UTF-8, since torch can open a path
@@ -58,6 +62,13 @@ from lib.step.workflow import checked_config, in_both, options, refuse, sole_run
 os.environ.update(
     PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]), PYTHONUTF8="1"
 )
+
+# The terminal shows how far the run is and what went wrong; Snakemake's lines about jobs and the steps' own are in logs.
+# Where this is a module, its user's terminal stays as it is.
+IS_MODULE = Path(workflow.main_snakefile).resolve().parent != HOME
+FOLLOWED, BEGIN = watch(logger, IS_MODULE or asks_for_chatter(logger, workflow))
+if FOLLOWED.terminal:
+    os.environ[QUIET] = "1"
 
 # Read by `--sdm conda` alone; by default the rules run in the environment that runs Snakemake.
 ENVIRONMENT = "../requirements/conda.yaml"
@@ -81,10 +92,10 @@ CONFIG_FILES = [
 
 
 def tidied(merged: dict) -> dict:
-    """The config with what its board's name stands for, without what it has of another data set than its own."""
+    """The config with what names of a board and of published models stand for, and with no data set but its own."""
     layers = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in CONFIG_FILES]
     layers = [layer for layer in layers if isinstance(layer, dict)]
-    return with_board(own_dataset(merged, layers), layers)
+    return with_published(with_board(own_dataset(merged, layers), layers))
 
 
 try:
@@ -143,6 +154,36 @@ def keep_others_out():
         end(str(error))
 
 
+def show_failures():
+    """End Snakemake with what the steps that failed said of it."""
+    FOLLOWED.close()
+    if FOLLOWED.terminal:
+        end(FOLLOWED.failures())
+
+
+def show_results():
+    """Say what came out of the run, and what to do next."""
+    FOLLOWED.close()
+    # Imported here: pandas takes a second, and each start of Snakemake would wait for it.
+    from lib.results.closing import closing
+
+    for line in closing(Path(results()), config, FOLLOWED.rules, sys.argv[1:]):
+        print(line, flush=True)
+
+
+# Variants beside the sweep that `collect: all` keeps in table and report.
+ALSO = built(Path(results()), config["sweep"], config["models"]) if config["collect"] == "all" else []
+ALSO_OPTION = ["--also", *(variant.path().as_posix() for variant in ALSO)] if ALSO else []
+
+
+def collected(pattern: str) -> list[str]:
+    """A file of each variant that is in table and report."""
+    paths = expand(pattern, **config["sweep"])
+    for variant in ALSO:
+        paths += expand(pattern, **variant.to_json())
+    return list(dict.fromkeys(paths))
+
+
 def cores_a_variant(wildcards) -> int:
     """Processes that detect with one model: its share of the cores, so that one process each runs a large sweep.
 
@@ -172,5 +213,6 @@ EVALUATION = {
     "resamples": config["evaluation"]["resamples"],
     "seed": config["evaluation"]["seed"],
     "oks_sigmas": config["evaluation"]["oks_sigmas"],
+    "operating": config["evaluation"]["operating"],
     "folder": lambda w, input: str(Path(input.labels).parent),
 }

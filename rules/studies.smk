@@ -35,7 +35,7 @@ rule frontier:
     message:
         "Find the largest image sizes that the board will run"
     shell:
-        "python {input.step[0]:q} --model {params.model} --classes {params.classes} --shape {params.shape}"
+        "RV1106_QUIET= python {input.step[0]:q} --model {params.model} --classes {params.classes} --shape {params.shape}"
         " --head {params.head} --largest {params.largest} --seed {params.seed} --opset {params.opset}"
         " --end2end {params.end2end}"
         " --platform {params.platform} --cma-mb {params.cma_mb} --clock-mhz {params.clock_mhz}"

@@ -74,8 +74,9 @@ def main(argv=None):
         write_parts(args.output / "parts.csv", {name: item.part for name, item in flat_names(source).items()})
     tell(gathered)
     background = f"{gathered.background} background"
-    keypoints = f" with {gathered.keypoints} labelled keypoints" if gathered.keypoints else ""
-    objects = f"{gathered.objects} {task.objects}{keypoints}"
+    objects = f"{gathered.objects} {task.objects}"
+    if gathered.keypoints:
+        objects = f"{gathered.objects} objects with {gathered.keypoints} labelled keypoints"
     say(f"{args.name} {args.output}: {gathered.images} images ({background}), {objects}")
 
 

@@ -254,4 +254,5 @@ def cut_run(elsewhere, tmp_path_factory, python_env) -> Path:
     command = ["snakemake", "-j2", "-s", str(elsewhere / "Snakefile"), "--configfile", "cut.yaml"]
     done = subprocess.run(command, cwd=work, env=python_env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    (work / "terminal.txt").write_text(done.stderr + done.stdout)
     return work / "results" / "cut"

@@ -22,8 +22,8 @@ from lib.detector.head import HEADS
 from lib.detector.instances import Instances
 
 SOURCES = ROOT / "tests" / "bundle" / "c"
-HEADERS = ("decode.h", "dfl.h", "distances.h", "anchors.h", "yolox.h", "pose.h", "segment.h")
-TASKS = ("detect", "pose", "segment")  # as tests/bundle/c/shim.c numbers them
+HEADERS = ("decode.h", "dfl.h", "distances.h", "anchors.h", "yolox.h", "pose.h", "obb.h", "segment.h")
+TASKS = ("detect", "pose", "obb_angle", "obb_turn", "segment")  # as tests/bundle/c/shim.c numbers them
 
 
 class Output(ctypes.Structure):
@@ -97,6 +97,7 @@ def opened(path):
     library.shim_fit.restype = Fit
     library.shim_iou.restype = ctypes.c_float
     library.shim_exp.restype = ctypes.c_double
+    library.shim_rotated_iou.restype = ctypes.c_double
     library.shim_exp.argtypes = [ctypes.c_double]
     library.shim_decoder_size.restype = ctypes.c_size_t
     library.shim_family.restype = library.shim_task.restype = ctypes.c_void_p
@@ -108,7 +109,8 @@ def model_of(shim, case) -> Model:
     model, spec = Model(), case.spec
     model.head, model.family = HEADS.index(spec.head), shim.shim_family(FAMILIES.index(type(spec.family)))
     model.end2end, (model.width, model.height), model.classes = spec.end2end, spec.imgsz, spec.classes
-    model.task = shim.shim_task(TASKS.index(spec.task))
+    part = tasks.get(spec.task).bundle
+    model.task = shim.shim_task(TASKS.index(part.c_name(spec) if part else tasks.DEFAULT))
     levels, details = spec.family.levels(), spec.family.c_details()
     model.level_count, model.output_count = len(levels), len(case.tensors)
     for row, level in zip(model.levels, levels):

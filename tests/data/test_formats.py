@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 import zipfile
 from types import SimpleNamespace
@@ -9,7 +10,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
-from conftest import image
+from conftest import ROOT, image
 from PIL import Image
 
 import fetch_dataset
@@ -514,15 +515,37 @@ def test_boxes_are_fractions_of_the_frame_that_they_were_drawn_in(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "images", "boxes"),
+    ("task", "name", "option", "images", "objects"),
     [
-        # Counted in the zips by themselves: files, lines, <object>, annotations that are no crowds.
-        ("roboflow-raccoon.zip", ("--yaml",), 24, 28),
-        ("voc-raccoon.zip", ("--voc",), 60, 64),
-        ("coco-pose-80.zip", ("--coco",), 80, 731),
+        # Counted in the zips themselves: files, lines, <object>, annotations that are no crowds, keypoints with v > 0.
+        ("detect", "roboflow-raccoon.zip", "--yaml", 24, "28 boxes"),
+        ("detect", "voc-raccoon.zip", "--voc", 60, "64 boxes"),
+        ("detect", "coco-pose-80.zip", "--coco", 80, "731 boxes"),
+        ("segment", "coco-pose-80.zip", "--coco", 80, "731 masks"),
+        ("pose", "coco-pose-80.zip", "--coco", 80, "167 objects with 800 labelled keypoints"),
+        ("segment", "coco128-seg.zip", "--archive", 100, "746 masks"),
+        ("detect", "coco128-seg.zip", "--archive", 100, "746 boxes"),
     ],
 )
-def test_sets_of_strangers_are_taken_as_they_are(assets, fetch, name, options, images, boxes):
-    _, done = fetch(*options, assets / "datasets" / name)
+def test_sets_of_strangers_are_taken_as_they_are(assets, fetch, task, name, option, images, objects):
+    names = ("--names", ROOT / "config/coco.names") if option == "--archive" else ()
+    _, done = fetch(option, assets / "datasets" / name, "--task", task, *names)
     assert done.returncode == 0, done.stderr
-    assert f"{images} images" in done.stdout and f", {boxes} boxes" in done.stdout
+    assert f"{images} images" in done.stdout and done.stdout.endswith(f", {objects}\n")
+
+
+@pytest.mark.parametrize(
+    ("task", "name", "sentence"),
+    [
+        ("pose", "coco128-seg.zip", r"label .*\.txt, line 2 has 107 numbers, .*, line 1 has 65; for the task pose"),
+        ("obb", "coco128-seg.zip", r"label .*\.txt, line 1 .* has 65 numbers; a rotated box has nine"),
+        ("segment", "coco128-val.zip", r"label .*\.txt, line 1 .* is a box, a label for the task detect"),
+        ("pose", "coco128-val.zip", r"label .*\.txt, line 1 .* is a box without keypoints, for the task detect"),
+        ("obb", "coco128-val.zip", r"label .*\.txt, line 1 .* is a box without an angle, for the task detect"),
+    ],
+)
+def test_labels_of_another_task_are_one_sentence_with_file_and_line(assets, fetch, task, name, sentence):
+    names = ("--names", ROOT / "config/coco.names")
+    _, done = fetch("--archive", assets / "datasets" / name, "--task", task, *names)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+    assert re.search(sentence, done.stderr)

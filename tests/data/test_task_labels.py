@@ -27,12 +27,12 @@ def box(keypoints=None, segmentation=None, area=None, count=0, mark="", corners=
 
 def test_keypoints_of_coco_are_fractions_with_the_area_behind_them():
     line = keypoint_line(box([10, 5, 2, "50", 25.0, 1, 0, 0, 0], area=1600.0, count=3), FRAME)
-    assert line.numbers == (0.3, 0.5, 0.4, 0.8, 0.1, 0.1, 2, 0.5, 0.5, 1, 0, 0, 0)
-    assert (line.words, line.cut, line.outside) == (("area=0.32",), False, 0)
+    assert line.numbers == (0.3, 0.5, 0.4, 0.8, 0.1, 0.1, 2, 0.5, 0.5, 1, 0, 0, 0, 0.32)
+    assert (line.cut, line.outside) == (False, 0)
     # What has none where others have some, and what lies outside, is not labelled.
-    assert keypoint_line(box(count=2), FRAME).numbers[4:] == (0,) * 6
+    assert keypoint_line(box(count=2), FRAME).numbers[4:] == (*(0,) * 6, 0.53 * 0.4 * 0.8)
     line = keypoint_line(box([101, 5, 2, 50, 50, 2], count=2, area="?"), FRAME)
-    assert (line.numbers[4:], line.words, line.outside) == ((0, 0, 0, 0.5, 1, 2), (), 1)
+    assert (line.numbers[4:], line.outside) == ((0, 0, 0, 0.5, 1, 2, 0.53 * 0.4 * 0.8), 1)
     assert keypoint_line(box([1, 1, 2], count=1, corners=(5, 5, 5, 9)), FRAME) is None
 
 
@@ -109,7 +109,7 @@ def test_an_annotation_that_lacks_what_the_task_needs_is_one_sentence(line_of, a
 
 def test_a_format_of_boxes_alone_is_told():
     for line_of in (keypoint_line, outline_line, corner_line):
-        with pytest.raises(UserError, match="this format holds boxes alone"):
+        with pytest.raises(UserError, match="the format of the data set holds boxes alone"):
             line_of(Box(0, (1, 1, 9, 9)), FRAME)
     assert box_line(Box(0, (0, 0, 50, 25)), FRAME).numbers == (0.25, 0.25, 0.5, 0.5)
 
@@ -143,7 +143,7 @@ THREE = "0 .5 .5 .4 .4 .4 .5 2 .6 .5 1\n"
         (("0 .5 .5 .4 .4 .4 .5 2 .6 .5 0\n", THREE), (2, 3)),
         (("0 .5 .5 .4 .4 .4 .5 .4 .6 .5 .6\n",), (3, 2)),
         (("0 .5 .5 .4 .4 .4 .5 crowd\n",), (1, 2)),
-        (("0 .5 .5 .4 .4 .4 .5 2 area=0.1 difficult\n",), (1, 3)),
+        (("0 .5 .5 .4 .4 .4 .5 2 0.1 difficult\n",), (1, 3)),
         (("", ""), None),
         (("0 .5 .5 .4 .4\n",), None),  # what the task's own check tells
         (("0 .5 .5 .4 .4 x .5\n",), None),
@@ -179,6 +179,7 @@ def test_the_shape_of_a_data_yaml_or_of_the_config_counts(labels):
         assert " ".join(words_of(line.split())) == expected
     words_of = with_three_values(labels(THREE), [2, 3])
     assert words_of(THREE.split()) == THREE.split()
+    assert words_of([*THREE.split(), "0.1"]) == [*THREE.split(), "0.1"]
     with pytest.raises(UserError, match=r"has 9 numbers; 11 are 'class cx cy w h' and 2 keypoints of 3 values each"):
         words_of(TWO.split())
     with pytest.raises(UserError, match=r"dataset.kpt_shape is \[2, 3\], .* says \[2, 2\]; leave the key out"):

@@ -5,8 +5,11 @@ import onnx
 import onnxslim
 import pytest
 
+from lib.detector.head import SINGLE, SPLIT
 from lib.graph.families import recognize
+from lib.graph.output_spec import output_spec_of
 from lib.graph.surgery.graph import Graph
+from lib.graph.surgery.pipeline import adapt
 from lib.step.errors import UserError
 
 STRIDES = (8, 16, 32)
@@ -86,3 +89,46 @@ def test_columns_that_no_task_has_are_refused_in_one_sentence(export):
     with pytest.raises(UserError, match="51 numbers behind the scores that are neither keypoints") as refused:
         recognize(graph)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("sums", [False, True])
+def test_segmenter_that_came_split_as_rockchip_exports_it(export, sums):
+    """Box map, scores, sum of scores?, coefficients of each stride; and the prototypes."""
+    before, _ = adapt(onnxslim.slim(export("yolov8n-seg")[1]), SPLIT, [], seed=0)
+    graph = Graph(before)
+    del graph.model.metadata_props[:]
+    shapes = {name: graph.shape(name) for name in graph.outputs}
+    given = {}
+    for stride in STRIDES:
+        for role in ("box", "scores", "sum", "coefficients"):
+            name = f"{role}_{stride}"
+            if role == "sum" and sums:
+                total = graph.add("ReduceSum", [f"scores_{stride}", np.array([1])], f"{name}/whole", keepdims=1)
+                limits = [np.float32(0), np.float32(1)]
+                shape = (1, 1, *shapes[f"box_{stride}"][2:])
+                given[graph.add("Clip", [total, *map(np.array, limits)], name)] = shape
+            elif role != "sum":
+                given[name] = shapes[name]
+    graph.set_outputs(given | {"prototypes_4": shapes["prototypes_4"]})
+    graph.tidy()
+    after, record = adapt(graph.model, SPLIT, [], seed=0)
+    assert [each["pass"] for each in record["passes"]] == ["split_again"] and record["extra"] < 1e-5
+    assert output_spec_of(after) == output_spec_of(before)
+
+
+@pytest.mark.parametrize("maker", ["yolov8n", "yolo26n"])
+@pytest.mark.parametrize("suffix", ["pose", "seg", "obb"])
+def test_cut_maps_predict_the_same(export, maker, suffix):
+    """The proof is the pipeline's; here that it is not of constants, and that nothing but maps is left."""
+    after, record = adapt(onnxslim.slim(export(f"{maker}-{suffix}")[1]), SPLIT, [], seed=0)
+    assert record["extra"] < 1e-5
+    names = [f"{role}_{stride}" for stride in STRIDES for role in ("box", "scores")]
+    kind = "obb26" if (maker, suffix) == ("yolo26n", "obb") else suffix
+    names += [f"{role}_{stride}" for role, stride, _ in extras(kind)]
+    assert [each.name for each in after.graph.output] == names
+    assert not {node.op_type for node in after.graph.node} & {"Sin", "Cos", "TopK", "GatherElements"}
+
+
+def test_single_is_refused(export):
+    with pytest.raises(UserError, match="a model for 'pose' has no head 'single', but split"):
+        adapt(onnxslim.slim(export("yolov8n-pose")[1]), SINGLE, [], seed=0)

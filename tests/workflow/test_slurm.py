@@ -36,7 +36,7 @@ def command(*more):
 
 
 def test_the_table_is_the_local_one_and_light_steps_share_jobs(cluster, work, cut_run, python_env):
-    done = run_snakemake(work, python_env, *command())
+    done = run_snakemake(work, python_env, *command("-p"))
     assert done.returncode == 0, done.stdout
     assert (work / "results/cut/table.csv").read_bytes() == (cut_run / "table.csv").read_bytes()
     # 17 steps, 3 of them on this machine: 7 entries in the queue.

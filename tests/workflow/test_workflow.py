@@ -22,6 +22,7 @@ COLUMNS = [
     "model", "imgsz", "head", "algorithm", "max_images", "map50_95_fp32", "map50_fp32", "map50_95_adapted",
     "map50_95_int8", "map50_int8", "retention", "rknn_mb", "npu_mcycles", "internal_kb", "weight_kb",
     "cpu_ops", "verdict", "retention_low", "retention_high", "ms_low", "ms_high",
+    "threshold", "precision", "recall", "f1",
 ]  # fmt: skip
 
 
@@ -169,14 +170,14 @@ def test_chain_end_to_end(small, snakemake):
     shutil.rmtree(results / "metrics" / "yolov8n" / "128")
     # While its table is there, nobody asks for what is missing.
     (results / "table.csv").unlink()
-    assert jobs(snakemake(*run).stdout)["quantize"] == 2
+    assert jobs(snakemake(*run, "-p").stdout)["quantize"] == 2
     assert (results / "table.csv").read_bytes() == first
 
     snakemake(*run, "--report", "report.html")
     assert (small / "report.html").stat().st_size > 10_000
 
     # A board with too little memory: told without a build, and the end of the run where the config says so.
-    tight = snakemake(*run, "--config", "verdict={cma_mb: 1, stop: true}", check=False)
+    tight = snakemake(*run, "-p", "--config", "verdict={cma_mb: 1, stop: true}", check=False)
     assert tight.returncode != 0
     assert "the board's CMA gives 1 MB" in tight.stdout and "verdict.stop lets this end the run" in tight.stdout
     assert set(jobs(tight.stdout)) == {"judge", "collect", "make_report"}
@@ -206,7 +207,7 @@ def test_killed_run_finishes_when_started_again(small, snakemake, python_env, mo
     assert not (results / "table.csv").exists()
     assert not (results / "detections/yolov8n/128/split/normal-4.npz").exists()
 
-    again = snakemake(*one).stdout
+    again = snakemake(*one, "-p").stdout
     assert "export_onnx" not in jobs(again)
     table = (results / "table.csv").read_bytes()
     shutil.rmtree(results)

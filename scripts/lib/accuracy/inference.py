@@ -83,7 +83,7 @@ def over_images(start, work, images: list[Path], processes: int, title: str) -> 
             # The bar starts after the workers: it brings a thread along.
             return list(tqdm(done, title, len(images), file=console.terminal(), disable=None))
     except BrokenProcessPool:
-        # Only now, when all have ended and were waited for: a pool is told to be broken before that.
+        # Only now, when all have ended and were waited for: the error comes before that.
         raise UserError(death_of(pool)) from None
 
 

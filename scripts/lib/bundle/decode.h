@@ -1,6 +1,6 @@
 /* From the raw INT8 outputs of a YOLO .rknn, as the NPU leaves them in memory (NC1HWC2), to boxes in the image: what
  * models of all families share. What a box map holds is told by a header a family: dfl.h, distances.h, anchors.h; what
- * a detection has besides its box, by a header a task: pose.h.
+ * a detection has besides its box, by a header a task: pose.h, obb.h.
  *
  * C99 (and C++), no library, no allocation, no state: the caller owns every buffer, so threads need only one each.
  *
@@ -155,6 +155,8 @@ struct rv1106_task {
     /* Give all numbers of a detection, which rv1106_decode found in the same buffers. */
     void (*values)(const rv1106_decoder *decoder, const int8_t *const buffers[], const rv1106_letterbox *fit,
                    const rv1106_detection *detection, const rv1106_sink *sink);
+    /* Which of the header's kinds of maps the model has, where there are several; otherwise 0. */
+    int form;
 };
 
 static inline const char *rv1106_message(int status)

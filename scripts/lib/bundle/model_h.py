@@ -10,6 +10,7 @@ from lib.bundle import headers
 from lib.bundle.c_names import c_prefix
 from lib.bundle.contract import Contract
 from lib.detector.nms import IOU
+from lib.detector.output_spec import OutputSpec
 
 # What model.h calls by the model's prefix, and for a program with one model by MODEL as well.
 _MACROS = ("CONFIDENCE", "IOU", "MOST", "TOOLKIT", "INPUT_BYTES", "BYTES")
@@ -72,7 +73,7 @@ static const rv1106_model {prefix} = {{
 {outputs}
     }},
     /* where an image lies in the input; what a detection has besides its box */
-    RV1106_{contract.input.form.letterbox.upper()}, {f"&rv1106_{spec.task}" if tasks.get(spec.task).bundle else "NULL"},
+    RV1106_{contract.input.form.letterbox.upper()}, {_task(spec)},
 }};
 
 static const char *const {prefix}_names[] = {{
@@ -88,6 +89,12 @@ def _details(family: str, prefix: str, details: tuple[tuple, ...]) -> str:
         return ""
     rows = "".join(f"    {_initializer(detail)},\n" for detail in details)
     return f"static const rv1106_{family}_details {prefix}_details[] = {{\n{rows}}};\n\n"
+
+
+def _task(spec: OutputSpec) -> str:
+    """What a detection has besides its box, as its header calls it."""
+    part = tasks.get(spec.task).bundle
+    return f"&rv1106_{part.c_name(spec)}" if part else "NULL"
 
 
 def _aliases(prefix: str) -> str:

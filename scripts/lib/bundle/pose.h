@@ -101,6 +101,6 @@ static inline void rv1106_pose_values(const rv1106_decoder *decoder, const int8_
     }
 }
 
-static const rv1106_task rv1106_pose = {rv1106_pose_are_maps, NULL, rv1106_pose_values};
+static const rv1106_task rv1106_pose = {rv1106_pose_are_maps, NULL, rv1106_pose_values, 0};
 
 #endif

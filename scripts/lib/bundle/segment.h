@@ -333,6 +333,6 @@ static inline void rv1106_segment_values(const rv1106_decoder *decoder, const in
     if (pixels > counts.at) sink->put(sink->to, (double)(pixels - counts.at), 0);
 }
 
-static const rv1106_task rv1106_segment = {rv1106_segment_are_maps, NULL, rv1106_segment_values};
+static const rv1106_task rv1106_segment = {rv1106_segment_are_maps, NULL, rv1106_segment_values, 0};
 
 #endif

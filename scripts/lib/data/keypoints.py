@@ -8,6 +8,9 @@ from typing import NamedTuple
 from lib.step.errors import UserError
 
 KEYPOINT_TASK = "pose"  # the task that keypoints are for
+# The share of its box that an object fills where nothing tells its area, as Ultralytics has it
+# (ultralytics/models/yolo/pose/val.py).
+AREA_OF_BOX = 0.53
 COCO_SIGMAS = "coco"  # the word for COCO's own sigmas
 VALUES = (2, 3)  # of a keypoint in a label: x, y; or x, y and how visible it is
 

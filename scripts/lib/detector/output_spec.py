@@ -24,7 +24,7 @@ class OutputSpec(JsonRecord):
     head: whose shapes the outputs have (lib.detector.head). family: how maps become boxes and scores. task: what
     belongs to an instance besides. end2end: the predictions come from a one-to-one head and need no NMS. extras: the
     task's own maps of the head `split`, role by role, behind those of the family. A role that every stride has a map of
-    tells of each prediction; a map beside these, shared by all predictions, stands last.
+    is of each prediction; a map beside these, shared by all predictions, stands last.
     """
 
     imgsz: ImageSize

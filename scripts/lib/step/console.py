@@ -18,6 +18,9 @@ from functools import partial
 from pathlib import Path
 
 _IOLBF = 1  # glibc's stdio.h
+# Set by Snakemake's rules: the terminal shows warnings alone, since many steps write to it at once.
+QUIET = "RV1106_QUIET"
+_WARNINGS = ("WARNING: ", "warning: ")
 _log: Path | None = None
 _captured: Path | None = None
 _terminal = sys.stderr
@@ -75,7 +78,8 @@ def captured():
     """
     global _captured
     if _log is not None:
-        yield partial(_printed, _log, _log.stat().st_size)
+        # Whoever asks may have gone to another folder.
+        yield partial(_printed, _log.absolute(), _log.stat().st_size)
         return
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "printed")
@@ -143,15 +147,22 @@ def printed_to() -> Path | None:
 
 
 def say(message: str, stream=None) -> None:
-    """Print one line of the step's own, to the terminal and, if there is one, to the log."""
+    """Print one line of the step's own, to the terminal and, if there is one, to the log.
+
+    Under QUIET what is no warning goes to the log alone; who set it shows how the step ended.
+    """
     # A log on a full disk must not keep the sentence about it from the terminal, nor a terminal that is gone the work.
-    if _log is not None:
-        with contextlib.suppress(OSError):
-            print(message, file=_terminal, flush=True)
+    logged = False
     with contextlib.suppress(OSError):
         print(message, file=stream or sys.stdout, flush=True)
+        logged = True
+    if _log is not None and not (logged and os.environ.get(QUIET) and not message.startswith(_WARNINGS)):
+        with contextlib.suppress(OSError):
+            print(message, file=_terminal, flush=True)
 
 
 def terminal():
-    """The stream for progress bars: the terminal, even while the log takes everything else."""
+    """The stream for progress bars: the terminal, even while the log takes everything else; under QUIET none."""
+    if os.environ.get(QUIET):
+        return Path(os.devnull).open("w", encoding="utf-8")
     return _terminal if _log is not None else sys.stderr

@@ -26,6 +26,7 @@ class BundlePart:
     unit: what `apart` counts, for people: `px of a keypoint`
     line_bytes: (outputs) → how many bytes the numbers of a detection may take in a line of text
     usage: (outputs) → how a program gets at them, for the bundle's README: Markdown
+    c_name: (outputs) → what the C header calls its `rv1106_task` for such a model, behind `rv1106_`
     """
 
     map_meaning: Callable[[OutputMap], dict[str, str]]
@@ -37,6 +38,7 @@ class BundlePart:
     unit: str
     line_bytes: Callable[[OutputSpec], int]
     usage: Callable[[OutputSpec], str]
+    c_name: Callable[[OutputSpec], str] = lambda outputs: outputs.task
 
     def lines(self, instances: Instances) -> list[str]:
         """The numbers of each as the bundle's program prints them, in a line that begins with a blank."""

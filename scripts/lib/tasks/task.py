@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lib.data.dataset import CheckedLabel
+from lib.data.dataset import CheckedLabel, Words
 from lib.data.formats.source import Lined, Source, box_line
 from lib.data.split import EVALUATION, read_split
 from lib.detector.head import SPLIT
@@ -15,6 +15,8 @@ from lib.detector.instances import Instances
 from lib.detector.output_spec import OutputSpec
 from lib.tasks.bundle_part import BundlePart
 from lib.tasks.crowds import share_inside
+
+MOST_COUNTED = 100  # COCO's own limit for its headline figure
 
 
 class Predicted(NamedTuple):
@@ -55,12 +57,14 @@ class Task:
         raises UserError as check_label does, and when the file is missing
     overlap: (n instances, m others) → how far each two are the same, 0..1, float64 [n, m]
     coco_iou_type: what faster-coco-eval calls that overlap; None where it has none, and mAP rests on `overlap`
+    most_counted: how many detections of an image and class its mAP counts, the best ones
     draw: (Matplotlib axis, instances, class names, colour of a class by its number) draws them over an image
     contract_lines: (outputs) → how predictions become detections, one sentence per step, for who decodes without us
     line_of: what a data set's format says of an object → the numbers of its line in a label (lib.data.formats.lines)
     words_of: (data set, the user's `kpt_shape` or None) → what rewrites the words of each line of its label files; None
         where they stay
     objects: what its mAP is of, in words, as a report says them
+    overlap_name: what `overlap` is called
     share_inside: (n instances, m crowds) → how much of each instance lies in each crowd, as `overlap`
     coco_fields: (instances, image size) → of each, what COCO's annotation has besides box, area and class
     instances: as OutputSpec.instances, with the output's specification first: what raw outputs detect
@@ -78,9 +82,11 @@ class Task:
     coco_iou_type: str | None
     draw: Callable[..., None]
     contract_lines: Callable[[OutputSpec], list[str]]
+    most_counted: int = MOST_COUNTED
     line_of: Lined = box_line
-    words_of: Callable[[Source, object], Callable[[list[str]], list[str]] | None] = as_they_stand
+    words_of: Callable[[Source, object], Words | None] = as_they_stand
     objects: str = "boxes"
+    overlap_name: str = "IoU"
     share_inside: Callable[[Instances, Instances], np.ndarray] = share_inside
     coco_fields: Callable[[Instances, tuple[int, int]], list[dict]] = no_coco_fields
     instances: Callable[..., Instances] = OutputSpec.instances

@@ -7,6 +7,7 @@
 #include "anchors.h"
 #include "dfl.h"
 #include "distances.h"
+#include "obb.h"
 #include "pose.h"
 #include "segment.h"
 #include "yolox.h"
@@ -50,6 +51,8 @@ static void draw_output(rv1106_output *output, int channels, int height, int wid
 
 static const rv1106_family *const families[] = {&rv1106_dfl, &rv1106_distances, &rv1106_anchors, &rv1106_yolox,
                                                 NULL};
+
+static const rv1106_task *const tasks[] = {&rv1106_pose, &rv1106_obb_turn, &rv1106_segment};
 
 static rv1106_dfl_details points[RV1106_MAX_LEVELS];
 
@@ -126,6 +129,20 @@ static void draw_prototypes(rv1106_model *model)
     model->output_count += i + 1;
 }
 
+/* Angles for one model in four of those that can have them and have no keypoints. */
+static void draw_angles(rv1106_model *model)
+{
+    const int first = model->output_count;
+    int i;
+    if (model->family->map_count != 2 || model->task || draw(4)) return;
+    model->task = draw(2) ? &rv1106_obb_angle : &rv1106_obb_turn;
+    for (i = 0; i < model->level_count; i++) {
+        const rv1106_output *map = &model->outputs[2 * i];
+        draw_output(&model->outputs[first + i], 1, map->height, map->width);
+    }
+    model->output_count += i;
+}
+
 /* Something that is wrong; rv1106_init must see it, or it is none. */
 static void spoil(rv1106_model *model, rv1106_anchors_details details[RV1106_MAX_LEVELS])
 {
@@ -147,7 +164,7 @@ static void spoil(rv1106_model *model, rv1106_anchors_details details[RV1106_MAX
     case 9: details[draw(2)].anchors[0][draw(2)] = draw_float() * 4; break;
     case 10: details[draw(2)].scale_x_y = draw_float() * 4; break;
     case 11: model->details = NULL; break;
-    case 12: model->task = model->task ? NULL : draw(2) ? &rv1106_pose : &rv1106_segment; break;
+    case 12: model->task = model->task ? NULL : tasks[draw(3)]; break;
     case 13: model->outputs[model->output_count > 0 ? model->output_count - 1 : 0].width += (int)draw(9) - 4; break;
     default: numbers[draw(6)] += (int)draw(7) - 3;
     }
@@ -168,6 +185,7 @@ static rv1106_model draw_model(rv1106_anchors_details details[RV1106_MAX_LEVELS]
     if (model.head == RV1106_SPLIT) {
         draw_maps(&model);
         draw_keypoints(&model);
+        draw_angles(&model);
         draw_prototypes(&model);
     } else {
         draw_output(model.outputs, 4 + model.classes, rv1106_prediction_count(&model), 1);
@@ -234,6 +252,18 @@ static void demand_mask(const rv1106_decoder *decoder, const int8_t *const buffe
     free(pixels);
 }
 
+/* The rotated box of a detection has its sides and no more; the box around it holds its middle, cut at the edges. */
+static void demand_rotated(const rv1106_decoder *decoder, const int8_t *const buffers[], const rv1106_letterbox *fit,
+                           const rv1106_detection *detection, long input)
+{
+    rv1106_rotated box;
+    const int status = rv1106_rotated_box(decoder, buffers, fit, detection, &box);
+    DEMAND(status == 0);
+    DEMAND(box.width >= 0 && box.height >= 0 && box.angle >= -1000 && box.angle <= 1000);
+    if (box.cx >= 0 && box.cx <= (float)fit->width) DEMAND(detection->x1 <= box.cx && box.cx <= detection->x2);
+    if (box.cy >= 0 && box.cy <= (float)fit->height) DEMAND(detection->y1 <= box.cy && box.cy <= detection->y2);
+}
+
 int main(int argc, char **argv)
 {
     const long inputs = argc > 1 ? atol(argv[1]) : 1000000;
@@ -293,8 +323,10 @@ int main(int argc, char **argv)
                     DEMAND(box->prediction >= 0 && box->prediction < rv1106_prediction_count(&model));
                     if (model.task == &rv1106_pose)
                         demand_keypoints(&decoder, (const int8_t *const *)buffers, &fit, box, input);
-                    if (model.task == &rv1106_segment && i < 3) /* a mask takes long beside all else */
-                        demand_mask(&decoder, (const int8_t *const *)buffers, &fit, box, input);
+                    else if (model.task == &rv1106_segment) {
+                        if (i < 3) demand_mask(&decoder, (const int8_t *const *)buffers, &fit, box, input);
+                    } else if (model.task)
+                        demand_rotated(&decoder, (const int8_t *const *)buffers, &fit, box, input);
                 }
             }
             for (i = 0; i < model.output_count; i++) free(buffers[i]);

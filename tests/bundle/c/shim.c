@@ -2,6 +2,7 @@
 #include "anchors.h"
 #include "dfl.h"
 #include "distances.h"
+#include "obb.h"
 #include "pose.h"
 #include "segment.h"
 #include "yolox.h"
@@ -39,7 +40,8 @@ const rv1106_family *shim_family(int number)
 
 const rv1106_task *shim_task(int number)
 {
-    static const rv1106_task *const tasks[] = {NULL, &rv1106_pose, &rv1106_segment};
+    static const rv1106_task *const tasks[] = {NULL, &rv1106_pose, &rv1106_obb_angle, &rv1106_obb_turn,
+                                               &rv1106_segment};
     return tasks[number];
 }
 
@@ -91,3 +93,24 @@ int shim_small_mask(const rv1106_decoder *decoder, const int8_t *const *buffers,
     *area = rv1106_mask_area(&cells, &small);
     return rv1106_mask(decoder, buffers, &cells, &small, pixels, (size_t)area->width);
 }
+
+int shim_rotated_box(const rv1106_decoder *decoder, const int8_t *const *buffers, const rv1106_letterbox *fit,
+                     const rv1106_detection *detection, rv1106_rotated *rotated)
+{
+    return rv1106_rotated_box(decoder, buffers, fit, detection, rotated);
+}
+
+static rv1106_rectangle rectangle_of(const rv1106_rotated *box)
+{
+    rv1106_rectangle rectangle = {box->cx, box->cy, box->width, box->height, 1, 0, box->angle};
+    rv1106_cos_sin(box->angle, &rectangle.cos, &rectangle.sin);
+    return rectangle;
+}
+
+double shim_rotated_iou(const rv1106_rotated *first, const rv1106_rotated *other)
+{
+    const rv1106_rectangle a = rectangle_of(first), b = rectangle_of(other);
+    return rv1106_rotated_iou(&a, &b);
+}
+
+void shim_cos_sin(double x, double *cosine, double *sine) { rv1106_cos_sin(x, cosine, sine); }

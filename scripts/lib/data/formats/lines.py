@@ -11,15 +11,14 @@ import numpy as np
 
 from lib.data.formats.outlines import joined, parts_of
 from lib.data.formats.source import CROWD, Annotation, Box, Line, box_line
-from lib.data.keypoints import KEYPOINT_TASK
+from lib.data.keypoints import AREA_OF_BOX, KEYPOINT_TASK
 from lib.step.errors import UserError
 
-AREA = "area="  # before an object's own area, a fraction of the image's, behind the keypoints of a line
 _CORNERS = 4  # of an oriented box
 
 
 def keypoint_line(box: Box, frame: tuple[float, float]) -> Line | None:
-    """`cx cy w h`, then `x y v` of each keypoint, and the area where it is known.
+    """`cx cy w h`, then `x y v` of each keypoint, then the object's area as a fraction of the image's.
 
     A keypoint outside the image cannot be found: it counts as one that is not labelled.
     """
@@ -33,9 +32,8 @@ def keypoint_line(box: Box, frame: tuple[float, float]) -> Line | None:
     numbers = [*line.numbers]
     for x, y, visibility in points:
         numbers += [float(x), float(y), int(visibility)]
-    area = _number(annotation.area)
-    words = (f"{AREA}{min(area / (frame[0] * frame[1]), 1.0)!r}",) if area > 0 else ()
-    return Line(tuple(numbers), line.cut, words, outside=int((seen & ~inside).sum()))
+    area = _number(annotation.area) / (frame[0] * frame[1]) or AREA_OF_BOX * line.numbers[2] * line.numbers[3]
+    return Line((*numbers, min(area, 1.0)), line.cut, outside=int((seen & ~inside).sum()))
 
 
 def outline_line(box: Box, frame: tuple[float, float]) -> Line | None:
@@ -66,7 +64,9 @@ def corner_line(box: Box, frame: tuple[float, float]) -> Line | None:
 
 def _annotation(box: Box) -> Annotation:
     if box.annotation is None:
-        raise UserError("this format holds boxes alone; for another task give dataset.archive, yaml or coco")
+        raise UserError(
+            "the format of the data set holds boxes alone; for other tasks give dataset.archive, yaml or coco"
+        )
     return box.annotation
 
 
@@ -103,9 +103,9 @@ def _corners_of(box: Box) -> np.ndarray:
 
 
 def _number(given) -> float:
-    """A number of JSON or a text of one; 0 for what is neither."""
+    """A positive number of JSON or a text of one; 0 for what is neither."""
     try:
         number = float(given)
     except (TypeError, ValueError):
         return 0.0
-    return number if math.isfinite(number) else 0.0
+    return number if 0 < number < math.inf else 0.0

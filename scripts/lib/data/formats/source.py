@@ -38,7 +38,7 @@ class Box:
 
 
 class Line(NamedTuple):
-    """The numbers of an object's line in a label, behind its class, and the words behind these.
+    """The numbers of an object's line in a label, behind its class.
 
     cut: whether the object reached beyond the image, and is cut at its edges. outside: how many of its keypoints lay
     there. boxed: whether it had no outline, and its box is taken for it.
@@ -46,7 +46,6 @@ class Line(NamedTuple):
 
     numbers: tuple[float, ...]
     cut: bool
-    words: tuple[str, ...] = ()
     outside: int = 0
     boxed: bool = False
 
@@ -110,7 +109,7 @@ class Boxes:
                 empty.append(box.kind)
                 continue
             lines.append(line)
-            words = [box.kind, *line.numbers, *line.words, *([box.mark] if box.mark else [])]
+            words = [box.kind, *line.numbers, *([box.mark] if box.mark else [])]
             texts.append(" ".join(map(str, words)) + "\n")
         cut, outside, boxed = (sum(getattr(line, what) for line in lines) for what in ("cut", "outside", "boxed"))
         return LabelText("".join(texts), cut, tuple(empty), outside, boxed)

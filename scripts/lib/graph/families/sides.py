@@ -1,5 +1,7 @@
 """What the families share that predict the distances of a box's sides: found by structure, cut, decoded anew."""
 
+from dataclasses import replace
+
 from lib.detector.families.dfl import Dfl
 from lib.detector.families.distances import Distances
 from lib.detector.families.sides import SIDES, STRIDES
@@ -12,6 +14,7 @@ from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.output_form import OutputForm
 from lib.graph.surgery.passes import Pass, limit_boxes, one_sigmoid, single_output, split_again, split_outputs
 from lib.graph.surgery.passes.cut_maps import cut_maps
+from lib.graph.tasks import segment
 from lib.step.errors import UserError
 
 
@@ -74,8 +77,11 @@ def _came_split(graph: Graph) -> OutputForm:
     sigmoid = came_split.sigmoids(graph) == 1
     box_channels, classes = (graph.shape(name)[1] for name in names[:2])
     family = _family(box_channels // len(SIDES) if box_channels > len(SIDES) else 0)
+    masks = came_split.mask_maps(graph)
     spec = OutputSpec(graph.imgsz, SPLIT, family, classes)
-    return OutputForm(spec, sigmoid=sigmoid, names=names)
+    if masks:
+        spec = replace(spec, task=segment.NAME, extras=segment.of_split(graph, masks, family))
+    return OutputForm(spec, sigmoid=sigmoid, names=(*names, *masks))
 
 
 def _exported(graph: Graph) -> OutputForm:

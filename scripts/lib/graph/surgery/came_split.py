@@ -1,4 +1,7 @@
-"""Recognizing a model that came split already (by Rockchip's exporter, say): a box map and a class map per stride."""
+"""Recognizing a model that came split already (by Rockchip's exporter, say): a box map and a class map per stride.
+
+A segmenter has coefficients of masks per stride besides, and prototypes, finer than all strides, once.
+"""
 
 from collections import defaultdict
 
@@ -25,11 +28,7 @@ def outputs_in_order(graph: Graph) -> list[str]:
 
     Raises UserError when they are anything else.
     """
-    strides = defaultdict(list)
-    for name in graph.outputs:
-        if not _is_sum(graph, name):
-            strides[graph.shape(name)[2:]].append(name)
-    pairs = [strides[size] for size in sorted(strides, reverse=True)]
+    pairs = _by_size(graph, mask_maps(graph))
     if [len(pair) for pair in pairs] != [2] * len(STRIDES):
         shapes = [list(graph.shape(name)) for name in graph.outputs]
         raise UserError(
@@ -41,6 +40,32 @@ def outputs_in_order(graph: Graph) -> list[str]:
     if not all(_is_box(graph, box) for box, _ in ordered):
         raise UserError(f"the split model has no box map at every stride: {EXPECTED}, not through a sigmoid, is one")
     return [name for pair in ordered for name in pair]
+
+
+def mask_maps(graph: Graph) -> list[str]:
+    """The coefficients of each stride, largest first, and the prototypes; empty where these are no outputs.
+
+    Coefficients are as many as prototypes and pass no sigmoid; where a box map looks the same, it stands before them.
+    """
+    (finest, *others), *strides = _by_size(graph, []) or [[""]]
+    if others or len(strides) != len(STRIDES):
+        return []
+    alike = [
+        [name for name in names if graph.shape(name)[1] == graph.shape(finest)[1] and _count(graph, name) == 0]
+        for names in strides
+    ]
+    if not all(len(names) == 3 for names in strides) or not all(alike):
+        return []
+    return [*(names[-1] for names in alike), finest]
+
+
+def _by_size(graph: Graph, left_out: list[str]) -> list[list[str]]:
+    """The outputs but for sums of scores and those `left_out`, by the size of the map, the largest first."""
+    strides = defaultdict(list)
+    for name in graph.outputs:
+        if name not in left_out and not _is_sum(graph, name):
+            strides[graph.shape(name)[2:]].append(name)
+    return [strides[size] for size in sorted(strides, reverse=True)]
 
 
 def sigmoids(graph: Graph) -> int:

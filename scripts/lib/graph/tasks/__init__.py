@@ -119,7 +119,7 @@ def _reading(graph: Graph, detector: Detector, family: Sides) -> Reading:
         columns.reshape(-1, len(noise)).T,
         points,
         unit,
-        _prototypes(graph, detector.prototypes),
+        prototypes_map(graph, detector.prototypes) if detector.prototypes else None,
         behind.rounding,
     )
 
@@ -140,9 +140,8 @@ def _nearest_maps(graph: Graph, columns: str, sizes: list[tuple[int, int]]) -> t
     return tuple(by_size[size] for size in sizes)
 
 
-def _prototypes(graph: Graph, name: str | None) -> OutputMap | None:
-    if name is None:
-        return None
+def prototypes_map(graph: Graph, name: str) -> OutputMap:
+    """The tensor of prototypes as a map of the head `split`."""
     _, channels, height, _ = graph.shape(name)
     return OutputMap("prototypes", graph.imgsz.height // height, channels)
 

@@ -5,12 +5,13 @@ Conv M ─ Reshape ─ Concat ─ …            →            Conv M ─ coeff
 """
 
 from lib.detector.families import OutputMap
+from lib.detector.families.sides import Sides
 from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.moved_maps import Part
 from lib.graph.surgery.passes.cut_maps import own_tensor
-from lib.graph.tasks import GraphTask, Reading, register
+from lib.graph.tasks import GraphTask, Reading, prototypes_map, register
 
-COEFFICIENTS = "coefficients"
+NAME, COEFFICIENTS = "segment", "coefficients"
 
 
 def recognize(reading: Reading) -> tuple[OutputMap, ...] | None:
@@ -23,6 +24,12 @@ def recognize(reading: Reading) -> tuple[OutputMap, ...] | None:
     return (*reading.of_strides(COEFFICIENTS, channels), reading.prototypes)
 
 
+def of_split(graph: Graph, masks: list[str], family: Sides) -> tuple[OutputMap, ...]:
+    """The maps of a graph that came split: `masks` are its coefficients and prototypes."""
+    prototypes = prototypes_map(graph, masks[-1])
+    return (*(OutputMap(COEFFICIENTS, stride, prototypes.channels) for stride in family.strides), prototypes)
+
+
 def cut(graph: Graph, reading: Reading, prototypes: str) -> None:
     """Make coefficients_S and the prototypes."""
     for stride, source in zip(reading.strides, reading.maps):
@@ -30,4 +37,4 @@ def cut(graph: Graph, reading: Reading, prototypes: str) -> None:
     graph.rename(prototypes, reading.prototypes.name)
 
 
-register(GraphTask("segment", recognize, cut))
+register(GraphTask(NAME, recognize, cut))

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 EIGHTH_TURN = np.pi / 4
+LEAST_IOU = 1e-9
 # Whether the corners lie forward or back along the sides w and h.
 ALONG, ACROSS = np.array([1, 1, -1, -1]), np.array([1, -1, -1, 1])
 
@@ -56,8 +57,9 @@ def iou(rectangles: np.ndarray, others: np.ndarray) -> np.ndarray:
     """
     area, other_area = area_of(rectangles), area_of(others)
     shared = np.minimum(shared_area(rectangles, others), np.minimum(area, other_area))
-    union = area + other_area - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    # Less is what rounding leaves of two that do not meet.
+    meet = shared > (area + other_area) * LEAST_IOU
+    return np.divide(shared, area + other_area - shared, out=np.zeros_like(shared), where=meet)
 
 
 def shared_area(rectangles: np.ndarray, others: np.ndarray) -> np.ndarray:

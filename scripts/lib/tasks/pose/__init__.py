@@ -1,12 +1,14 @@
 """Pose: boxes, and of each object K keypoints with x, y and how visible they are."""
 
 from lib import tasks
+from lib.data.formats.keypoint_rows import with_three_values
+from lib.data.formats.lines import keypoint_line
 from lib.tasks.pose.contract import contract_lines
 from lib.tasks.pose.drawing import draw
 from lib.tasks.pose.in_bundle import bundle_part
 from lib.tasks.pose.keypoints import instances, predict
 from lib.tasks.pose.labels import check_label, read_label
-from lib.tasks.pose.overlap import overlap
+from lib.tasks.pose.overlap import MOST_COUNTED, coco_fields, overlap
 from lib.tasks.task import Task
 
 tasks.register(
@@ -16,8 +18,15 @@ tasks.register(
         check_label=check_label,
         read_label=read_label,
         overlap=overlap,
-        coco_iou_type=None,
+        coco_iou_type="keypoints",
+        coco_fields=coco_fields,
+        share_inside=overlap,
+        most_counted=MOST_COUNTED,
         draw=draw,
+        objects="keypoints",
+        overlap_name="OKS",
+        line_of=keypoint_line,
+        words_of=with_three_values,
         contract_lines=contract_lines,
         instances=instances,
         predict=predict,

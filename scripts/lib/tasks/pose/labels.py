@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from lib.data.dataset import CheckedLabel
-from lib.detector.instances import Instances
+from lib.detector.instances import IGNORED, IGNORED_UNLABELLED, Instances
 from lib.step.errors import UserError
-from lib.tasks.label_rows import Row, checked, demand_class, marks_of, rows_of
+from lib.tasks.label_rows import Row, checked, demand_class, distinct, marks_of, rows_of
 from lib.tasks.pose.keypoints import KEYPOINTS, VALUES
 from lib.tasks.pose.overlap import AREA
 
@@ -30,13 +30,15 @@ def check_label(path: Path, classes: int) -> CheckedLabel:
     or a labelled keypoint outside the image, or another number of keypoints than the first line's, and for a file that
     is missing or no text.
     """
-    return checked(path, _rows(path, classes))
+    rows = _rows(path, classes)
+    points = sum(value > 0 for row in distinct(rows) if not row.mark for value in row.numbers[BOX + 2 :: VALUES])
+    return checked(path, rows)._replace(points=points)
 
 
 def read_label(path: Path, size: tuple[int, int], classes: int) -> Instances:
     """The boxes and keypoints of a label file in pixels of its image `size` (width, height). Raises as `check_label`.
 
-    extras: keypoints, float64 [n, K, 3]: x, y, and 0, 1 or 2; AREA where it is known; what `marks_of` adds.
+    extras: keypoints, float64 [n, K, 3]: x, y, and 0, 1 or 2; AREA where it is known; IGNORED where some do not count.
     """
     rows = _rows(path, classes)
     numbers = np.array([row.numbers for row in rows], np.float64).reshape(len(rows), -1 if rows else BOX)
@@ -45,7 +47,9 @@ def read_label(path: Path, size: tuple[int, int], classes: int) -> Instances:
     boxes = np.concatenate([centre - half, centre + half], axis=1)
     keypoints = numbers[:, BOX : BOX + VALUES * count].reshape(len(rows), count, VALUES) * (*size, 1)
     areas = {AREA: numbers[:, -1] * math.prod(size)} if (numbers.shape[1] - BOX) % VALUES else {}
-    extras = {KEYPOINTS: keypoints} | areas | marks_of(rows)
+    marks = marks_of(rows).get(IGNORED, np.zeros(len(rows), np.uint8))
+    marks[(marks == 0) & ~(keypoints[:, :, 2] > 0).any(axis=1)] = IGNORED_UNLABELLED
+    extras = {KEYPOINTS: keypoints} | areas | ({IGNORED: marks} if marks.any() else {})
     return Instances(boxes, np.ones(len(rows)), numbers[:, 0].astype(int), extras)
 
 

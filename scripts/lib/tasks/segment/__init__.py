@@ -1,6 +1,7 @@
 """Instance segmentation: boxes, and of each the mask of its object at the image's size."""
 
 from lib import tasks
+from lib.data.formats.lines import outline_line
 from lib.tasks.segment.contract import contract_lines
 from lib.tasks.segment.decoding import instances, predict
 from lib.tasks.segment.drawing import draw
@@ -20,10 +21,12 @@ tasks.register(
         coco_iou_type="segm",
         coco_fields=lambda found, size: [{"segmentation": coco} for coco in as_coco(found.extras[MASK], size)],
         draw=draw,
+        objects="masks",
+        overlap_name="IoU of masks",
+        line_of=outline_line,
         contract_lines=contract_lines,
         instances=instances,
         predict=predict,
-        objects="masks",
         bundle=bundle_part,
     )
 )

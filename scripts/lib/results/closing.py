@@ -1,0 +1,85 @@
+"""What a run says last: the variants to take, where report and bundle are, and the next command."""
+
+import argparse
+import shlex
+from pathlib import Path
+
+from lib.npu.verdict import RUNS
+from lib.results.choice import best_first, recommended
+from lib.results.columns import COLUMNS
+from lib.results.sweep import Variant, variants
+from lib.results.table import from_csv, variant_of
+from lib.step.errors import UserError
+from lib.step.files import read_json
+
+SHOWN = 3  # variants
+TEXT = {column.name: column.text for column in COLUMNS}
+BOARD = "board={host: root@172.32.0.93, sdk: /path/to/librknn_api}"
+STUDIES = ("frontier", "calibration_study")
+
+
+def closing(run: Path, config: dict, rules: set[str], argv: list[str]) -> list[str]:
+    """The last lines of a run in the folder `run`, at most twelve.
+
+    rules: those whose jobs ran. argv: words of the command behind `snakemake`, of which the next command keeps what
+    names the workflow and its config. Of a run that did not get to its table or bundle there are no lines.
+    """
+    lines = [f"{name:<10} {run / name}.md" for name in STUDIES if name in rules]
+    if not rules & {"make_report", "bundle", "board"}:
+        return lines
+    try:
+        table = best_first(from_csv(run / "table.csv", variants(**config["sweep"])))
+    except UserError:
+        return [*lines, *_bundle(run, None)]
+    best = recommended(table)
+    if best is None:
+        return [
+            *lines,
+            f"{'best':<10} none is known to run on {config['platform']}; the reasons are in the report",
+            f"{'report':<10} {run / 'report.html'}",
+        ]
+    running = table[table.verdict == RUNS]
+    titles = ["best", *[""] * (SHOWN - 1)]
+    lines += [f"{title:<10} {_in_words(row)}" for title, (_, row) in zip(titles, running.iterrows())]
+    lines.append(f"{'report':<10} {run / 'report.html'}")
+    bundle = _bundle(run, variant_of(table.loc[best]))
+    if "board" in rules:
+        return [*lines, *bundle]
+    return [*lines, *bundle, f"{'next':<10} {next_command('board' if bundle else 'bundle', argv)}"]
+
+
+def _in_words(row) -> str:
+    variant = f"{row.model} {row.imgsz} {row['head']}, {row.algorithm} on {row.max_images} images"
+    figures = f"mAP50-95 {TEXT['map50_95_int8'](row.map50_95_int8)} in INT8, {row.retention:.3f} of FP32's"
+    if row.map50_95_int8 != row.map50_95_int8:  # no mAP: nothing decodes it
+        figures = "compared with FP32 output by output"
+    return f"{variant}: {figures}; {row.ms_low} to {row.ms_high} ms (estimate), {row.rknn_mb} MB"
+
+
+def _bundle(run: Path, best: Variant | None) -> list[str]:
+    """Where the bundle is, and the threshold that its program starts with; nothing where the best variant has none."""
+    bundles = run / "bundle"
+    contracts = [bundles / best.path() / "model.json"] if best else sorted(bundles.rglob("model.json"))
+    if not contracts or not contracts[0].is_file():
+        return []
+    confidence = read_json(contracts[0], "thresholds")["thresholds"]["confidence"]
+    return [
+        f"{'threshold':<10} {confidence:g} (confidence; your program may take another)",
+        f"{'bundle':<10} {contracts[0].parent}",
+    ]
+
+
+def next_command(target: str, argv: list[str]) -> str:
+    """The command for `target`, with the workflow and the config of the command whose words `argv` are."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("-s", "--snakefile")
+    parser.add_argument("-d", "--directory")
+    parser.add_argument("--configfile", "--configfiles", nargs="+", action="extend", default=[])
+    parser.add_argument("--config", "-C", nargs="*", action="extend", default=[])
+    given = parser.parse_known_args(argv)[0]
+    words = ["snakemake", *(["-s", given.snakefile] if given.snakefile else []), "-j4", target]
+    words += ["--directory", given.directory] if given.directory else []
+    words += ["--configfile", *given.configfile] if given.configfile else []
+    values = [*given.config, *([BOARD] if target == "board" else [])]
+    words += ["--config", *values] if values else []
+    return shlex.join(words)

@@ -1,0 +1,207 @@
+"""A config for a model and a data set that somebody names: an overlay in a few lines that say where each comes from."""
+
+import re
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from lib.data.imgsz import parse_imgsz
+from lib.data.parts import EVALUATED, TRAIN
+from lib.data.preview import described
+from lib.data.sources import is_url
+from lib.graph.checkpoint_names import checkpoint_facts
+from lib.step.errors import UserError
+from lib.step.files import read_text, sha256
+
+MARK = "# Written by scripts/start.py"  # how a file of ours begins
+MODELS = (".pt", ".onnx", ".cfg", ".weights")
+NAMES = ".names"
+POOL = 64  # images that calibration sets are drawn from, where the data set has so many
+FEW = 16  # images of a small calibration set
+SIZES = ("320", "640")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model by its files: its block in the config, and what is known of it before anything runs.
+
+    sizes: those that it is exported or described at, none for a checkpoint. names: of its classes.
+    """
+
+    name: str
+    block: dict
+    sizes: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    task: str = "detect"
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set: its block in the config, how many images it has for each purpose, and its classes' names."""
+
+    block: dict
+    pool: int | None  # images that calibration sets may be drawn from; None where it is not known yet
+    held: int | None
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user asks for beside model and data set; an empty tuple leaves it to the model and the data set."""
+
+    run: str
+    board: str | None
+    imgsz: tuple[str, ...]
+    max_images: tuple[int, ...]
+    head: tuple[str, ...]
+
+
+def sorted_out(files: list[str]) -> tuple[list[str], str]:
+    """The files of the model, and the data set. Raises UserError when it is not one of each."""
+    models = [file for file in files if Path(file).suffix.lower() in (*MODELS, NAMES)]
+    others = [file for file in files if file not in models]
+    for file in files:
+        if not is_url(file) and not Path(file).expanduser().exists():
+            raise UserError(f"there is no file or folder {file}")
+    if not models or len(others) != 1:
+        raise UserError(
+            f"name the model ({', '.join(MODELS[:2])}, or {' and '.join(MODELS[2:])}) and one data set: its data.yaml, "
+            "a COCO JSON, a zip or a folder"
+        )
+    return models, others[0]
+
+
+def model_of(files: list[str]) -> Model:
+    """The model that files make up. Raises UserError when they are of several models, or one cannot be read."""
+    by_suffix: dict[str, list[str]] = {}
+    for file in files:
+        by_suffix.setdefault(Path(file).suffix.lower(), []).append(file)
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(files[0]).stem).lstrip("._-") or "model"
+    kinds, alone = set(by_suffix) - {NAMES}, len(by_suffix.get(".pt", [0])) == 1
+    if kinds == {".pt"} and alone:
+        path = Path(by_suffix[".pt"][0]).expanduser()
+        facts = checkpoint_facts(path)
+        names, task = (tuple(facts.names), facts.task or "detect") if facts else ((), "detect")
+        return Model(name, {"weights": by_suffix[".pt"], "sha256": sha256(path)}, (), names, task)
+    if kinds == {".onnx"}:
+        # Imported here: ONNX takes a moment, and checkpoints do without it.
+        from lib.graph.onnx_source import DYNAMIC, by_size
+
+        sizes = by_size([Path(file).expanduser() for file in files])
+        return Model(name, {"onnx": files}, tuple(size for size in sizes if size != DYNAMIC))
+    if kinds == {".cfg", ".weights"}:
+        [cfg], [weights] = by_suffix[".cfg"], by_suffix[".weights"]
+        block = {"cfg": [cfg], "weights": [weights], "sha256": sha256(Path(weights).expanduser())}
+        block |= {"names": by_suffix[NAMES][0]} if NAMES in by_suffix else {}
+        return Model(name, block, _size_of_cfg(Path(cfg).expanduser()))
+    raise UserError(
+        f"{', '.join(files)} are not the files of one model: one .pt, one .cfg and .weights, or .onnx files"
+    )
+
+
+def _size_of_cfg(cfg: Path) -> tuple[str, ...]:
+    """The size that Darknet's description of a network says; none where it says none that fits."""
+    found = dict(re.findall(r"^\s*(width|height)\s*=\s*(\d+)", read_text(cfg), re.M))
+    try:
+        return (str(parse_imgsz(f"{found['width']}x{found['height']}")),)
+    except (KeyError, UserError):
+        return ()
+
+
+def data_of(path: str, images: str | None, model: Model) -> Data:
+    """The data set at a path. Raises UserError when it is of no known form, or its description does not hold."""
+    block = {_form_of(Path(path).expanduser()): path}
+    if "archive" in block:
+        block["archive"] = [path]
+    if images:
+        block["images"] = images
+    # The names of the categories say no order; what the model was trained on does.
+    if model.names and not {"yaml", "obj_data"} & block.keys():
+        block["names"] = list(model.names)
+    with tempfile.TemporaryDirectory() as scratch:
+        sources = described(block, model.names or None, Path(scratch), model.task)
+    if not sources:
+        return Data(block, None, None, model.names)
+    source = sources[0]
+    train, held = ([item for item in source.items if item.part in parts] for parts in ((TRAIN,), EVALUATED[:1]))
+    names = tuple(source.names or model.names)
+    if not names:
+        raise UserError(f"{path} has no class names, and none are known of the model; name its data.yaml")
+    if train and held:
+        return Data(block, len(train), len(held), names)
+    return Data(block, len(source.items) // 2, None, names)
+
+
+def _form_of(path: Path) -> str:
+    """The key of the config for a data set, by what lies in it."""
+    by_suffix = {".yaml": "yaml", ".yml": "yaml", ".json": "coco", ".data": "obj_data"}
+    if path.suffix.lower() in by_suffix:
+        return by_suffix[path.suffix.lower()]
+    if path.is_dir():
+        inside = [file.relative_to(path).as_posix() for file in path.rglob("*")]
+    elif zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as file:
+            inside = file.namelist()
+    else:
+        raise UserError(f"{path} is no data.yaml, no COCO JSON, no zip and no folder")
+    names = [name for name in inside if not name.startswith("__MACOSX/")]
+    forms = (
+        ("yaml", lambda name: name.endswith(("data.yaml", "data.yml", "dataset.yaml"))),
+        ("voc", lambda name: "Annotations/" in name and name.endswith(".xml")),
+        ("obj_data", lambda name: name.endswith("obj.data")),
+        ("coco", lambda name: name.endswith(".json")),
+        ("archive", lambda name: name.endswith(".txt")),
+    )
+    for key, fits in forms:
+        if any(map(fits, names)):
+            return key
+    raise UserError(f"{path} holds no labels: no data.yaml, COCO JSON, VOC XML or label .txt")
+
+
+def overlay(model: Model, data: Data, wishes: Wishes, path: Path) -> str:
+    """The text of a config file, to be called `path`, that `--configfile` lays over the workflow's own."""
+    pool = min(POOL, data.pool or POOL)
+    max_images = wishes.max_images or tuple(sorted({min(FEW, pool), pool}))
+    imgsz = tuple(str(parse_imgsz(size)) for size in wishes.imgsz or model.sizes or SIZES)
+    counts = f"{data.pool} images to calibrate on, {data.held} to evaluate on; " if data.held else ""
+    heads = list(wishes.head)
+    trusted = "  # of the file; loading a checkpoint runs code that is in it" if ".pt" in str(model.block) else ""
+    sizes = [int(size) if size.isdecimal() else size for size in imgsz]
+    lines = [
+        f"{MARK}, which writes it anew. Run it again: snakemake -j4 --configfile {path}",
+        f"run: {_flow(wishes.run)}  # results are in results/{wishes.run}",
+        *([f"task: {model.task}"] if model.task != "detect" else []),
+        *([f"board_model: {wishes.board}  # sets platform, memory and clock"] if wishes.board else []),
+        "models:",
+        f"  {model.name}:",
+        *(f"    {key}: {_flow(value)}{trusted if key == 'sha256' else ''}" for key, value in model.block.items()),
+        f"dataset: {_flow(data.block)}  # {counts}{_classes(data.names)}",
+        f"split: {{calibration: {max(pool, *max_images)}}}  # images that calibration sets are drawn from",
+        "sweep:  # every combination is a variant",
+        f"  model: [{model.name}]",
+        f"  imgsz: {_flow(sizes)}",
+        f"  max_images: {_flow(list(max_images))}",
+        f"  head: {_flow(heads)}",
+        f"layers: {_flow(_analysed(model, sizes, max_images, heads))}  # where INT8 loses accuracy",
+    ]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _analysed(model: Model, sizes: list, max_images: tuple[int, ...], heads: list[str]) -> dict:
+    """The variant whose layers are compared: the first size, the most images; a head as_is has no such analysis."""
+    names = [model.name] if set(heads) != {"as_is"} else []
+    return {"model": names, "imgsz": sizes[:1], "max_images": [max(max_images)], "head": heads[:1]}
+
+
+def _classes(names: tuple[str, ...]) -> str:
+    shown = ", ".join(name if name.isascii() else ascii(name)[1:-1] for name in names[:4])
+    return f"{len(names)} class{'es' if len(names) > 1 else ''}: {shown}{', ...' if len(names) > 4 else ''}"
+
+
+def _flow(value) -> str:
+    """A value in one line of YAML, in ASCII: Snakemake reads a config in the encoding of the locale."""
+    text = yaml.safe_dump(value, default_flow_style=True, width=float("inf"), sort_keys=False)
+    return text.removesuffix("...\n").strip()

@@ -1,0 +1,58 @@
+"""What is wrong with a command line of Snakemake's, before Snakemake would end with a traceback of its own."""
+
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+# Options that take all words behind them, up to the next option.
+FILES, VALUES = ("--configfile", "--configfiles"), ("--config", "-C")
+NAME = re.compile(r"[a-z][a-z0-9_]*")  # of a target; a config file has a suffix
+
+
+def end_if_misused(argv: list[str]) -> None:
+    """End the process with a sentence where `argv`, the words behind `snakemake`, cannot mean what they say."""
+    for sentence in problems(argv):
+        print(sentence, file=sys.stderr, flush=True)
+        sys.exit(1)
+
+
+def problems(argv: list[str]) -> Iterator[str]:
+    """A sentence for each word that an option took for its own, and for each config file that is no text."""
+    option = ""
+    for number, word in enumerate(argv):
+        if word == "--":
+            return
+        if word.startswith("-"):
+            option, assigned, word = word.partition("=")
+            if not assigned:
+                continue
+        if option in FILES and not Path(word).expanduser().exists() and NAME.fullmatch(word):
+            yield _eaten(argv, number, option)
+        elif option in FILES and (reason := _unreadable(Path(word).expanduser())):
+            yield f"the config file {word} {reason}"
+        elif option in VALUES and "=" not in word:
+            yield _eaten(argv, number, option)
+
+
+def _eaten(argv: list[str], number: int, option: str) -> str:
+    word, others = argv[number], argv[:number] + argv[number + 1 :]
+    if not NAME.fullmatch(word):
+        return f"{option} takes all words behind it, and '{word}' is no KEY=VALUE"
+    command = shlex.join(["snakemake", word, *others])
+    return f"{option} takes all words behind it, so '{word}' would be one of its own; name the target first: {command}"
+
+
+def _unreadable(path: Path) -> str | None:
+    if path.is_dir():
+        return "is a folder; name a file"
+    if not path.exists():
+        return "does not exist"
+    try:
+        path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        return "is not in UTF-8; save it in this encoding (an editor may call it 'UTF-8 without BOM')"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return None

@@ -1,0 +1,151 @@
+"""What a run of Snakemake shows on the terminal: how far it is, and when it failed why, in the failed step's words.
+
+Its lines about each job go to its log file alone, unless somebody asks for them. Snakemake 7 hands over messages as
+dicts, later versions as records of Python's logging; both come here as a kind and its fields.
+"""
+
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TextIO
+
+from tqdm import tqdm
+
+# Messages about single jobs, and tables of what is to be done.
+CHATTER = {"job_info", "job_error", "job_finished", "group_info", "group_error", "shellcmd", "progress", "run_info",
+           "resources_info", "workflow_started"}  # fmt: skip
+# That a step ended with an error, in Snakemake's words; the step's own say more.
+FAILED = ("Exiting because a job execution failed", "Error in rule", "RuleException:\nCalledProcessError")
+SHARES = 4  # of the jobs: where the terminal is a file, one line for each
+
+
+class Watch:
+    """Follows the jobs of a run: shows how many are done, and keeps what is known of those that fail.
+
+    rules: names of those whose jobs began. With `terminal` None it shows nothing.
+    """
+
+    def __init__(self, terminal: TextIO | None):
+        self.terminal = terminal
+        self.rules: set[str] = set()
+        self._bar = None
+        self._titles: dict[int, str] = {}
+        self._failed: list[tuple[str, list[str]]] = []
+        self._said = 0
+
+    def take(self, kind: str, fields: dict) -> None:
+        """One message of Snakemake's."""
+        name = fields.get("rule_name") or fields.get("name")
+        if kind == "job_info":
+            self.rules.add(name)
+            self._titles[fields["jobid"]] = fields.get("rule_msg") or fields.get("msg") or name
+            self._show(self._titles[fields["jobid"]])
+        elif kind == "progress":
+            self._advance(fields["done"], fields["total"])
+        elif kind in ("job_error", "group_error"):
+            for failed in fields.get("job_error_info") or [{**fields, "name": name}]:
+                title = self._titles.get(failed["jobid"]) or failed["name"]
+                self._failed.append((title, list(failed.get("log") or ())))
+
+    def _show(self, title: str) -> None:
+        """What begins, behind the bar."""
+        if self.terminal is not None and self.terminal.isatty():
+            if self._bar is None:
+                self._bar = tqdm(total=0, unit="job", file=self.terminal, leave=False, dynamic_ncols=True)
+            self._bar.set_postfix_str(title)
+
+    def _advance(self, done: int, total: int) -> None:
+        if self._bar is not None:
+            self._bar.total = total
+            self._bar.n = done
+            self._bar.refresh()
+        elif self.terminal is not None:
+            share = done * SHARES // total
+            if share > self._said:
+                print(f"{done} of {total} jobs are done", file=self.terminal, flush=True)
+            self._said = max(share, self._said)
+
+    def close(self) -> None:
+        """Take the line of progress away."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def failures(self) -> str:
+        """Which jobs failed and why: of each its name and log, and as the last line its own sentence."""
+        lines = []
+        for title, logs in self._failed:
+            where = f" (log: {', '.join(logs)})" if logs else ""
+            sentence = next(filter(None, map(last_error, logs)), None)
+            lines += [f"{title}: failed{where}", *([sentence] if sentence else [])]
+        return "\n".join(lines) or "the run was stopped; the same command resumes it"
+
+
+def last_error(log: str) -> str | None:
+    """The last sentence that a step ended with, from its log; None where there is none."""
+    try:
+        text = Path(log).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    _, mark, sentence = f"\n{text}".rpartition("\nerror: ")
+    return f"error: {sentence.strip()}" if mark else None
+
+
+def watch(logger, wants_chatter: bool) -> tuple[Watch, Callable[[], None]]:
+    """Follow the jobs of Snakemake's `logger` and keep its lines about them from the terminal.
+
+    Also returns a function to call as the first job begins. The lines stay for who wants the chatter, and where a
+    logger plugin writes to the terminal.
+    """
+    terminals = [] if wants_chatter else [handler for handler in _handlers(logger) if _is_terminal(handler)]
+    followed, hush = Watch(sys.stderr if terminals else None), _Hush()
+    for handler in terminals:
+        handler.addFilter(hush)
+
+    def begin() -> None:
+        hush.running = True
+        if hasattr(logger, "log_handler"):  # Snakemake 7
+            logger.log_handler.append(lambda message: followed.take(message["level"], message))
+        else:
+            logger.addHandler(_Follower(followed))
+
+    return followed, begin
+
+
+def asks_for_chatter(logger, workflow) -> bool:
+    """Whether the command line wants Snakemake's lines about jobs (-p, --verbose), or nothing but these (-n)."""
+    settings = getattr(workflow, "output_settings", None)
+    if settings is None:  # Snakemake 7
+        return logger.dryrun or logger.printshellcmds or logger.logger.level <= logging.DEBUG
+    return settings.dryrun or settings.printshellcmds or settings.verbose
+
+
+def _handlers(logger) -> list[logging.Handler]:
+    return list((logger.logger if hasattr(logger, "log_handler") else logger).handlers)
+
+
+def _is_terminal(handler: logging.Handler) -> bool:
+    return isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler)
+
+
+class _Hush(logging.Filter):
+    """Lets through what went wrong; as long as no job runs, also what else is no chatter."""
+
+    running = False
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        if getattr(record, "event", None) in CHATTER or text.startswith(FAILED):
+            return False
+        return record.levelno >= logging.WARNING or not self.running
+
+
+class _Follower(logging.Handler):
+    """Hands records of Snakemake's to a `Watch`."""
+
+    def __init__(self, followed: Watch):
+        super().__init__()
+        self._followed = followed
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._followed.take(str(getattr(record, "event", "")), vars(record))

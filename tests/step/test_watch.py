@@ -1,0 +1,113 @@
+"""What a run shows on the terminal, and what a command line of Snakemake's may not say."""
+
+import contextlib
+import io
+from pathlib import Path
+
+import pytest
+
+from lib.step import console
+from lib.step.command_line import problems
+from lib.step.watch import Watch
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def job(number: int, title: str) -> tuple[str, dict]:
+    return "job_info", {"jobid": number, "rule_name": "quantize", "rule_msg": title}
+
+
+def test_a_file_gets_four_lines_however_many_jobs_there_are():
+    file = io.StringIO()
+    watch = Watch(file)
+    for done in range(1, 1001):
+        watch.take(*job(done, "Quantize"))
+        watch.take("progress", {"done": done, "total": 1000})
+    assert file.getvalue().splitlines() == [f"{done} of 1000 jobs are done" for done in (250, 500, 750, 1000)]
+    assert watch.rules == {"quantize"}
+
+
+def test_a_terminal_gets_one_line_with_what_runs_and_it_goes_away():
+    terminal = Terminal()
+    watch = Watch(terminal)
+    watch.take(*job(1, "Quantize yolov8n"))
+    watch.take("progress", {"done": 1, "total": 2})
+    watch.close()
+    shown = terminal.getvalue()
+    assert "1/2" in shown and "Quantize yolov8n" in shown and shown.count("\n") == 0
+
+
+def test_failed_jobs_are_told_in_their_steps_words_the_sentence_last(tmp_path):
+    (tmp_path / "a.log").write_text("error: an early one\nchatter\nerror: too wide:\n  by 2 px\n")
+    (tmp_path / "b.log").write_text("chatter alone\n")
+    watch = Watch(None)
+    for number, name in enumerate("ba"):
+        watch.take(*job(number, f"Make {name}"))
+    logs = {"log": [str(tmp_path / "b.log")]}
+    watch.take("job_error", {"jobid": 0, "rule_name": "quantize", **logs})
+    # Of jobs that a cluster runs as one.
+    watch.take("group_error", {"job_error_info": [{"jobid": 1, "name": "quantize", "log": [str(tmp_path / "a.log")]}]})
+    assert watch.failures().splitlines() == [
+        f"Make b: failed (log: {tmp_path / 'b.log'})",
+        f"Make a: failed (log: {tmp_path / 'a.log'})",
+        "error: too wide:",
+        "  by 2 px",
+    ]
+    assert Watch(None).failures() == "the run was stopped; the same command resumes it"
+
+
+def test_a_step_of_a_quiet_run_warns_and_leaves_the_rest_to_its_log(tmp_path, monkeypatch, capfd):
+    with open(tmp_path / "log", "w") as log:
+        monkeypatch.setattr(console, "_log", tmp_path / "log")
+        monkeypatch.setattr(console, "_terminal", terminal := io.StringIO())
+        monkeypatch.setenv(console.QUIET, "1")
+        for line in ("made it", "WARNING: no sha256", "error: no model"):
+            console.say(line, stream=log)
+        log.close()
+        # Its disk is full: a log that cannot be written must not swallow the sentence.
+        with contextlib.suppress(OSError), open("/dev/full", "w") as full:
+            console.say("error: disk full", stream=full)
+    assert (tmp_path / "log").read_text().splitlines() == ["made it", "WARNING: no sha256", "error: no model"]
+    assert terminal.getvalue().splitlines() == ["WARNING: no sha256", "error: disk full"]
+    assert not console.terminal().isatty()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("bundle -j4 --configfile mine.yaml --config run=x 'a={b: 1}'", None),
+        ("-n --config run=x -- bundle", None),
+        ("--configfile mine.yaml more.yaml -n", None),
+        ("--configfile mine.yaml bundle -j4", "name the target first: snakemake bundle --configfile mine.yaml -j4"),
+        ("-j4 --config run=x bundle", "name the target first: snakemake bundle -j4 --config run=x"),
+        ("--config run=x results/x", "--config takes all words behind it, and 'results/x' is no KEY=VALUE"),
+        ("--configfile nosuch.yaml -n", "the config file nosuch.yaml does not exist"),
+        ("--configfile=nosuch.yaml", "the config file nosuch.yaml does not exist"),
+        ("--configfiles folder", "the config file folder is a folder; name a file"),
+        ("--configfile utf16.yaml", "the config file utf16.yaml is not in UTF-8; save it in this encoding"),
+    ],
+)
+def test_a_command_that_would_end_in_a_traceback_is_told(tmp_path, monkeypatch, words, sentence):
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine.yaml", "more.yaml"):
+        (tmp_path / name).write_text("run: mine\n")
+    (tmp_path / "utf16.yaml").write_text("run: mine\n", encoding="utf-16")
+    (tmp_path / "folder").mkdir()
+    told = list(problems(words.replace("'", "").replace("{b: 1}", "{}").split()))
+    assert len(told) == (sentence is not None)
+    assert sentence is None or sentence in told[0]
+
+
+def test_what_was_printed_is_read_from_any_folder(tmp_path, monkeypatch):
+    """The toolkit works in a folder of its own, and a log is named from where the step began."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "log").write_text("before\n")
+    monkeypatch.setattr(console, "_log", Path("log"))
+    with console.captured() as printed:
+        monkeypatch.chdir("elsewhere")
+        (tmp_path / "log").write_text("before\nsince\n")
+        assert printed() == "since\n"

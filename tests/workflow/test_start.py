@@ -1,0 +1,34 @@
+"""One command and no line of config: from a checkpoint and a data set to table, report and bundle."""
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+
+@pytest.mark.toolkit
+def test_one_command_makes_everything_and_ends_with_what_to_take(cut_run, tmp_path, python_env):
+    if not shutil.which("cc"):
+        pytest.skip("needs a C compiler (cc): the bundle is proven")
+    command = [sys.executable, ROOT / "scripts" / "start.py", ROOT / "example" / "parts4.pt", cut_run / "dataset",
+               "--board", "luckfox-pico-pro", "--imgsz", "96", "--max-images", "4", "--cores", "2"]  # fmt: skip
+
+    def start():
+        done = subprocess.run(command, cwd=tmp_path, env=python_env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines(), done.stderr.splitlines()
+
+    said, beside = start()
+    assert len(said) + len(beside) <= 40
+    said = said[said.index("  layers: {model: [parts4], imgsz: [96], max_images: [4], head: [split]}  "
+                           "# where INT8 loses accuracy") + 1 :]  # fmt: skip
+    assert [line.split()[0] for line in said] == ["best", "report", "threshold", "bundle", "next"]
+    results = tmp_path / "results" / "mine"
+    assert (results / "report.html").is_file() and "luckfox-pico-pro" in (results / "report.html").read_text()
+    assert (results / "bundle/parts4/96/split/normal-4/model.rknn").is_file()
+    assert said[-1].startswith(f"next       snakemake -s {ROOT / 'Snakefile'} -j4 board --configfile mine.yaml")
+    # Nothing to do, and the same answer.
+    again, _ = start()
+    assert again[-5:] == said
