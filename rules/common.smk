@@ -42,6 +42,7 @@ from lib.data.config_files import (
     with_files_found,
 )
 from lib.data.preview import looked_at
+from lib.data.published import with_published
 from lib.npu.boards import with_board
 from lib.results.config_problems import (
     checkpoint_problems,
@@ -49,8 +50,9 @@ from lib.results.config_problems import (
     names_problems,
     problems,
 )
-from lib.step.errors import UserError
+from lib.results.sweep import built
 from lib.step.console import QUIET
+from lib.step.errors import UserError
 from lib.step.step_sources import step_sources
 from lib.step.watch import asks_for_chatter, watch
 from lib.step.workflow import checked_config, in_both, options, refuse, sole_run
@@ -90,10 +92,10 @@ CONFIG_FILES = [
 
 
 def tidied(merged: dict) -> dict:
-    """The config with what its board's name stands for, without what it has of another data set than its own."""
+    """The config with what names of a board and of published models stand for, and with no data set but its own."""
     layers = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in CONFIG_FILES]
     layers = [layer for layer in layers if isinstance(layer, dict)]
-    return with_board(own_dataset(merged, layers), layers)
+    return with_published(with_board(own_dataset(merged, layers), layers))
 
 
 try:
@@ -167,6 +169,19 @@ def show_results():
 
     for line in closing(Path(results()), config, FOLLOWED.rules, sys.argv[1:]):
         print(line, flush=True)
+
+
+# Variants beside the sweep that `collect: all` keeps in table and report.
+ALSO = built(Path(results()), config["sweep"], config["models"]) if config["collect"] == "all" else []
+ALSO_OPTION = ["--also", *(variant.path().as_posix() for variant in ALSO)] if ALSO else []
+
+
+def collected(pattern: str) -> list[str]:
+    """A file of each variant that is in table and report."""
+    paths = expand(pattern, **config["sweep"])
+    for variant in ALSO:
+        paths += expand(pattern, **variant.to_json())
+    return list(dict.fromkeys(paths))
 
 
 def cores_a_variant(wildcards) -> int:

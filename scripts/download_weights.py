@@ -6,6 +6,7 @@ Makes the folder --output, whose name is the model's (NAME), from sources (URLs 
   --weights with --cfg   a Darknet model: NAME.weights, NAME.cfg, and with --names NAME.names. They run no code; without
                          a checksum they are used unchecked, with a warning.
   --onnx                 exported models, a file for each size: NAME-SIZE.onnx. They run no code either.
+Without --weights and --onnx it is the published model NAME of config/published.yaml.
 What the --input options say of the model's input, and --anchors, goes into NAME.json, for the export.
 """
 
@@ -18,6 +19,7 @@ from pathlib import Path
 from lib.data.download import fetch
 from lib.data.input_options import add_input_options, given_input
 from lib.data.names import read_names
+from lib.data.published import published
 from lib.data.sources import is_url, missing_checksum
 from lib.data.weights_folder import (
     CFG,
@@ -52,7 +54,7 @@ def main(argv=None):
 def parse(argv):
     """The step's arguments. Raises UserError for some that do not go together."""
     parser = StepParser(__doc__)
-    source = parser.add_mutually_exclusive_group(required=True)
+    source = parser.add_mutually_exclusive_group()
     source.add_argument("--weights", nargs="+", metavar="SOURCE", help="URLs or paths, tried in order")
     source.add_argument("--onnx", nargs="+", metavar="SOURCE", help="a URL or path for each size")
     parser.add_argument("--sha256", nargs="+", default=[], help="SHA-256 of the weights, or of each ONNX, in hex")
@@ -62,6 +64,8 @@ def parse(argv):
     add_input_options(parser, "input.")
     parser.add_output("--output", required=True, type=Path, metavar="DIR", is_own=is_downloaded)
     args = parser.parse_args(argv)
+    if not (args.weights or args.onnx):
+        take_published(args)
     args.sha256 = [checksum for checksum in args.sha256 if checksum]
     if args.weights and not args.cfg and not args.sha256:
         raise UserError(missing_checksum(args.weights))
@@ -74,6 +78,14 @@ def parse(argv):
     if args.sha256 and len(args.sha256) != len(args.onnx or [""]):
         raise UserError(f"{len(args.sha256)} checksums are given for {len(args.onnx or [''])} files")
     return args
+
+
+def take_published(args) -> None:
+    """Fill in address and checksum of the published model. Raises UserError when none has the name."""
+    known = published()["models"]
+    if args.output.name not in known:
+        raise UserError(f"give --weights or --onnx; published models need neither: {', '.join(known)}")
+    args.weights, args.sha256 = known[args.output.name]["weights"], [known[args.output.name]["sha256"]]
 
 
 def anchors_of(args) -> str | None:

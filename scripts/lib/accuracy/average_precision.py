@@ -7,13 +7,12 @@ from faster_coco_eval import COCO, COCOeval_faster
 
 from lib import tasks
 from lib.accuracy.detection_set import DetectionSet
-from lib.accuracy.ignored import counted, is_ignored, with_crowds
+from lib.accuracy.ignored import as_boxes, counted, is_found_once, is_ignored, with_crowds
 from lib.accuracy.metrics import ClassMetrics
-from lib.accuracy.true_positives import MAX_DETECTIONS
 from lib.detector.instances import Instances
 from lib.tasks.task import Task
 
-BOXES = "bbox"  # what the library calls the IoU of boxes
+BOXES, KEYPOINTS = "bbox", "keypoints"  # what the library calls the IoU of boxes, and OKS
 
 
 class AveragePrecision(NamedTuple):
@@ -29,7 +28,8 @@ def average_precision(truth: list[Instances], detections: DetectionSet, names: l
     task = tasks.get(detections.task)
     reference = _ground_truth(task, truth, detections.sizes, names)
     results = reference.loadRes(_annotations(task, detections.instances, detections.sizes))
-    if task.coco_iou_type and not any(is_ignored(labels).any() for labels in truth):
+    # The library's OKS knows no sigmas but one set for all labels, its IoU only crowds among what does not count.
+    if task.coco_iou_type not in (None, KEYPOINTS) and not any(is_ignored(labels).any() for labels in truth):
         evaluation = COCOeval_faster(reference, results, iouType=task.coco_iou_type)
     else:
         evaluation = _ByOverlap(task, truth, detections.instances, reference, results)
@@ -51,30 +51,34 @@ def box_map(truth: list[Instances], detections: DetectionSet, names: list[str]) 
     """mAP50-95 (0..1) of the same by the IoU of their boxes; None where that is the overlap of their task."""
     if tasks.get(detections.task).coco_iou_type == BOXES:
         return None
-    return average_precision(truth, detections._replace(task=tasks.DEFAULT), names).map50_95
+    return average_precision(list(map(as_boxes, truth)), detections._replace(task=tasks.DEFAULT), names).map50_95
 
 
 class _ByOverlap(COCOeval_faster):
     """The library's evaluation with a task's own overlap in place of the IoU of boxes, and labels that do not count."""
 
     def __init__(self, task: Task, truth: list[Instances], detections: list[Instances], *references):
-        super().__init__(*references, iouType=BOXES)
+        super().__init__(*references, iouType=KEYPOINTS if task.coco_iou_type == KEYPOINTS else BOXES)
+        self.params.maxDets = [task.most_counted]
+        self.params.catIds = self.cocoGt.getCatIds()  # of keypoints it takes those alone that have a label
         self._overlap = with_crowds(task.overlap, task.share_inside)
-        self._truth, self._detections = truth, detections
+        self._truth, self._detections, self._most = truth, detections, task.most_counted
 
     def computeIoU(self, imgId: int, catId: int):
         """Overlaps [detections, labels] of one image and class; detections best first, as the library takes them."""
         labels, detections = self._truth[imgId], self._detections[imgId]
         labels = labels[labels.classes == catId]
         detections = detections[detections.classes == catId]
-        best = np.argsort(-detections.scores, kind="stable")[:MAX_DETECTIONS]
+        best = np.argsort(-detections.scores, kind="stable")[: self._most]
         return self._overlap(detections[best], labels) if len(labels) and len(best) else []
+
+    computeOks = computeIoU
 
 
 def _ground_truth(task: Task, truth: list[Instances], sizes: list[tuple[int, int]], names: list[str]) -> COCO:
     annotations = []
-    ignored = np.concatenate([is_ignored(labels) for labels in truth])
-    for annotation, crowd in zip(_annotations(task, truth, sizes), ignored):
+    crowds = np.concatenate([~is_found_once(labels) for labels in truth])
+    for annotation, crowd in zip(_annotations(task, truth, sizes), crowds):
         _, _, width, height = annotation["bbox"]
         annotations.append({"id": len(annotations) + 1, "area": width * height, "iscrowd": int(crowd)} | annotation)
     return COCO(

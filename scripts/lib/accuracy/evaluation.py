@@ -84,7 +84,9 @@ def measure(
         raise UserError(f"the {len(truth)} images to evaluate on have no box at all, so mAP has no meaning")
     precision = average_precision(truth, detections, names)
     task = tasks.get(detections.task)
-    matches = true_positives(truth, detections.instances, len(names), task.overlap, task.share_inside)
+    matches = true_positives(
+        truth, detections.instances, len(names), task.overlap, task.share_inside, task.most_counted
+    )
     resampled = resampled_map(matches, draw(len(truth), resamples, seed))
     low, high = map(_number, interval(resampled))
     metrics = Metrics(

@@ -1,16 +1,17 @@
-"""Labels that do not count: crowds (COCO) and difficult objects (Pascal VOC).
+"""Labels that do not count: crowds and objects without a labelled keypoint (COCO), difficult objects (Pascal VOC).
 
 They are no objects to find, and a detection that finds one, and no labelled object that counts, is neither right nor
-wrong; any number of detections may find the same one. Of a crowd the overlap is the share of the detection that lies
-inside; of a difficult object it is that of any object. Definitions: https://cocodataset.org/#detection-eval,
-http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/
+wrong. Any number of detections may find the same one, but only one finds an object without a labelled keypoint. Of a
+crowd the overlap is the share of the detection that lies inside; of others it is that of any object. Definitions:
+https://cocodataset.org/#detection-eval, http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
-from lib.detector.instances import IGNORED, IGNORED_CROWD, Instances
+from lib.detector.instances import IGNORED, IGNORED_CROWD, IGNORED_UNLABELLED, Instances
 from lib.tasks.crowds import share_inside
 
 Overlap = Callable[[Instances, Instances], np.ndarray]  # of n and m instances, 0..1: float64 [n, m]
@@ -24,6 +25,20 @@ def is_ignored(labelled: Instances) -> np.ndarray:
 def counted(labelled: Instances) -> Instances:
     """The labels that count."""
     return labelled[~is_ignored(labelled)] if IGNORED in labelled.extras else labelled
+
+
+def is_found_once(labelled: Instances) -> np.ndarray:
+    """Whether one detection alone can find each label: bool [n]."""
+    marks = labelled.extras.get(IGNORED, np.zeros(len(labelled), np.uint8))
+    return (marks == 0) | (marks == IGNORED_UNLABELLED)
+
+
+def as_boxes(labelled: Instances) -> Instances:
+    """The labels as those of boxes: those count that have nothing else labelled."""
+    marks = labelled.extras.get(IGNORED)
+    if marks is None:
+        return labelled
+    return replace(labelled, extras=labelled.extras | {IGNORED: np.where(marks == IGNORED_UNLABELLED, 0, marks)})
 
 
 def with_crowds(overlap: Overlap, inside: Overlap = share_inside) -> Overlap:

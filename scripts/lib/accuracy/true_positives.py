@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lib.accuracy.ignored import Overlap, is_ignored, with_crowds
+from lib.accuracy.ignored import Overlap, is_found_once, is_ignored, with_crowds
 from lib.detector.instances import Instances
 from lib.tasks.crowds import share_inside
+from lib.tasks.task import MOST_COUNTED
 
-MAX_DETECTIONS = 100  # per image; COCO's own limit for its headline figure
 OVERLAP_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 
 
@@ -29,11 +29,16 @@ class ClassMatches(NamedTuple):
 
 
 def true_positives(
-    truth: list[Instances], detections: list[Instances], classes: int, overlap: Overlap, inside: Overlap = share_inside
+    truth: list[Instances],
+    detections: list[Instances],
+    classes: int,
+    overlap: Overlap,
+    inside: Overlap = share_inside,
+    most: int = MOST_COUNTED,
 ) -> list[ClassMatches]:
     """The matches of each class that has a label, from the labels and the detections, best first, of each image.
 
-    `inside` takes the place of `overlap` where a label is a crowd.
+    `inside` takes the place of `overlap` where a label is a crowd. The `most` best of each image and class count.
     """
     overlap = with_crowds(overlap, inside)
     labels = np.zeros((classes, len(truth)), int)
@@ -42,7 +47,7 @@ def true_positives(
     parts = {number: [] for number in np.flatnonzero(labels.any(axis=1))}
     for image, (objects, candidates) in enumerate(zip(truth, detections)):
         for number in parts.keys() & set(candidates.classes):
-            of_class = candidates[np.flatnonzero(candidates.classes == number)[:MAX_DETECTIONS]]
+            of_class = candidates[np.flatnonzero(candidates.classes == number)[:most]]
             hits, ignored = _hits(of_class, objects[objects.classes == number], overlap)
             parts[number].append((np.full(len(of_class), image), of_class.scores, hits, ignored))
     return [_joined(of_images, labels[number]) for number, of_images in parts.items()]
@@ -62,21 +67,29 @@ def _hits(candidates: Instances, labelled: Instances, overlap: Overlap) -> tuple
 
     At each of OVERLAP_THRESHOLDS: two of bool [n, 10].
     """
-    hits = np.zeros((len(candidates), len(OVERLAP_THRESHOLDS)), bool)
-    ignored = hits.copy()
+    nothing = np.zeros((len(candidates), len(OVERLAP_THRESHOLDS)), bool)
     if not len(labelled):
-        return hits, ignored
+        return nothing, nothing
     overlaps, counts = overlap(candidates, labelled), ~is_ignored(labelled)
-    if not counts.all():
-        ignored = overlaps[:, ~counts].max(axis=1)[:, None] >= OVERLAP_THRESHOLDS
-        overlaps = overlaps[:, counts]
-    if not counts.any():
-        return hits, ignored
-    free = np.ones((len(OVERLAP_THRESHOLDS), counts.sum()), bool)
+    hits = _taken(overlaps[:, counts], np.ones(counts.sum(), bool), ~nothing)
+    return hits, _taken(overlaps[:, ~counts], is_found_once(labelled)[~counts], ~hits)
+
+
+def _taken(overlaps: np.ndarray, once: np.ndarray, searching: np.ndarray) -> np.ndarray:
+    """Whether each candidate, best first, takes a label, of those free the one that it overlaps most.
+
+    overlaps: [n, m]. once: whether a label can be taken once alone, bool [m]. searching: bool [n, 10], where a
+    candidate takes part, at each of OVERLAP_THRESHOLDS. As bool [n, 10].
+    """
+    taken = np.zeros_like(searching)
+    if not len(once):
+        return taken
+    free = np.ones((len(OVERLAP_THRESHOLDS), len(once)), bool)
     for row in np.flatnonzero(overlaps.max(axis=1) >= OVERLAP_THRESHOLDS[0]):
         available = np.where(free & (overlaps[row] >= OVERLAP_THRESHOLDS[:, None]), overlaps[row], -1)
         # Of equal overlaps the last label is taken, as in COCO's own code.
         best = available.shape[1] - 1 - available[:, ::-1].argmax(axis=1)
-        hits[row] = available[np.arange(len(best)), best] >= 0
-        free[hits[row], best[hits[row]]] = False
-    return hits, ignored & ~hits
+        taken[row] = searching[row] & (available[np.arange(len(best)), best] >= 0)
+        spent = taken[row] & once[best]
+        free[spent, best[spent]] = False
+    return taken

@@ -8,7 +8,7 @@ from lib.step.errors import UserError
 
 DATASET_PATHS = {"yaml", "coco", "voc", "obj_data", "images"}
 DATASET_KINDS = {"archive", "yaml", "coco", "voc", "obj_data"}  # keys that name a data set
-DATASET_OWN = {"name", "names", "sha256", "images", "calibration"}  # keys that say more of it
+DATASET_OWN = {"name", "names", "sha256", "images", "images_sha256", "calibration"}  # keys that say more of it
 
 
 def with_files_found(config: dict, home: Path) -> dict:

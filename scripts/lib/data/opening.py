@@ -45,11 +45,13 @@ def source_arguments(parser: ArgumentParser) -> None:
             f"--{prefix}images", metavar="DIR", help=f"{of}folder of images, of --{prefix}coco or alone"
         )
         parser.add_argument(f"--{prefix}sha256", default="", help=f"{of}SHA-256 of the zip, in hex")
+        parser.add_argument(f"--{prefix}images_sha256", default="", help=f"{of}SHA-256 of the zip of --{prefix}images")
 
 
 def source_block(options: dict, prefix: str, output: Path) -> dict:
     """What the options, by their names, say of one source, by the config's keys."""
-    given = {key: options[prefix + key] for key in ("archive", *DESCRIBED, "images", "sha256") if options[prefix + key]}
+    keys = ("archive", *DESCRIBED, "images", "sha256", "images_sha256")
+    given = {key: options[prefix + key] for key in keys if options[prefix + key]}
     if "archive" in given:
         given["archive"] = [str(output.parent / DRAWN) if one == DRAWN else one for one in given["archive"]]
     return given
@@ -60,7 +62,8 @@ class Place:
     """What the config says of a data set: `archive` (sources, tried in order) or a format's key, and what goes with it.
 
     key: of FORMATS. path: of the file or folder of that format; beside `archive` it lies inside. images: a folder of
-    images, inside `archive` likewise. config_key: where it stands in the config, for messages. keypoints: as in Hints.
+    images, inside `archive` likewise unless it is a URL. images_sha256: where that is a zip. config_key: where it
+    stands in the config, for messages. keypoints: as in Hints.
     """
 
     key: str
@@ -71,6 +74,7 @@ class Place:
     names: tuple[str, ...] | None
     config_key: str
     keypoints: bool = False
+    images_sha256: str | None = None
 
     @classmethod
     def of(cls, block: Mapping, names: tuple[str, ...] | None, config_key: str, task: str = "") -> "Place":
@@ -86,7 +90,7 @@ class Place:
         path = block.get(key) if given else images if key == plain_images.KEY else None
         images = images if given else None
         sha256, keypoints = block.get("sha256"), task == KEYPOINT_TASK
-        return cls(key, path, archive, images, sha256, names, config_key, keypoints)
+        return cls(key, path, archive, images, sha256, names, config_key, keypoints, block.get("images_sha256"))
 
 
 def opened(place: Place, folder_of: Unpack) -> Source:
@@ -95,10 +99,13 @@ def opened(place: Place, folder_of: Unpack) -> Source:
     if place.archive:
         root = folder_of(list(place.archive), place.sha256, f"{place.config_key}.archive")
         target = _inside(root, place.path, place.config_key) if place.path else found.find(root, hints)
-        images = _inside(root, place.images, place.config_key) if place.images else root
+        is_inside = place.images and not is_url(place.images)
+        images = _inside(root, place.images, place.config_key) if is_inside else root
     else:
         target, root = _alone(place, hints, folder_of)
-        images = _alone_images(place, folder_of) if place.images else root
+        is_inside, images = False, root
+    if place.images and not is_inside:
+        images = _alone_images(place, folder_of)
     return found.read(target, replace(hints, images=images))
 
 
@@ -118,7 +125,7 @@ def _alone(place: Place, hints: Hints, folder_of: Unpack) -> tuple[Path, Path | 
 def _alone_images(place: Place, folder_of: Unpack) -> Path:
     folder = Path(place.images).expanduser()
     if is_url(place.images) or zipfile.is_zipfile(folder):
-        return folder_of([place.images], None, f"{place.config_key}.images")
+        return folder_of([place.images], place.images_sha256, f"{place.config_key}.images")
     if not folder.is_dir():
         raise UserError(f"{place.config_key}.images: there is no folder {place.images}")
     return folder

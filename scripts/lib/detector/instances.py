@@ -8,6 +8,7 @@ import numpy as np
 IGNORED = "ignored"
 IGNORED_DIFFICULT = 1  # Pascal VOC: a detection that overlaps it as it would have to, to find it
 IGNORED_CROWD = 2  # COCO: a detection that lies so far inside it
+IGNORED_UNLABELLED = 3  # COCO: the one detection that finds an object without a labelled keypoint; as a box it counts
 # The extra of labels with keypoints, float64 [n, K]: how far off each keypoint may be (OKS); without it COCO's own.
 SIGMAS = "sigmas"
 

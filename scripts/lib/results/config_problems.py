@@ -6,6 +6,7 @@ from lib.data.formats.source import first_few
 from lib.data.imgsz import STRIDE, parse_imgsz
 from lib.data.input_form import InputForm
 from lib.data.keypoints import KEYPOINT_TASK, keypoint_shape, keypoint_sigmas
+from lib.data.published import published
 from lib.data.sources import DRAWN, is_url, missing_checksum
 from lib.detector.head import HEADS, SINGLE, SPLIT, TASK_OF_SINGLE
 from lib.graph.checkpoint_names import CheckpointFacts, checkpoint_facts
@@ -169,7 +170,9 @@ def _task_problems(config: dict):
 
 def _model_problems(name: str, model: dict):
     if ("weights" in model) == ("onnx" in model):
-        yield f"models.{name}: give either weights (a checkpoint, or Darknet's with cfg) or onnx (exported models)"
+        known = "" if model else f"; published models need neither: {', '.join(published()['models'])}"
+        kinds = "weights (a checkpoint, or Darknet's with cfg) or onnx (exported models)"
+        yield f"models.{name}: give either {kinds}{known}"
         return
     try:
         InputForm().with_changes(model.get("input", {}))

@@ -122,7 +122,7 @@ def data_of(path: str, images: str | None, model: Model) -> Data:
     if model.names and not {"yaml", "obj_data"} & block.keys():
         block["names"] = list(model.names)
     with tempfile.TemporaryDirectory() as scratch:
-        sources = described(block, model.names or None, Path(scratch))
+        sources = described(block, model.names or None, Path(scratch), model.task)
     if not sources:
         return Data(block, None, None, model.names)
     source = sources[0]

@@ -16,6 +16,8 @@ from lib.detector.output_spec import OutputSpec
 from lib.tasks.bundle_part import BundlePart
 from lib.tasks.crowds import share_inside
 
+MOST_COUNTED = 100  # COCO's own limit for its headline figure
+
 
 class Predicted(NamedTuple):
     """What one image's raw outputs predict, in pixels of the input.
@@ -55,6 +57,7 @@ class Task:
         raises UserError as check_label does, and when the file is missing
     overlap: (n instances, m others) → how far each two are the same, 0..1, float64 [n, m]
     coco_iou_type: what faster-coco-eval calls that overlap; None where it has none, and mAP rests on `overlap`
+    most_counted: how many detections of an image and class its mAP counts, the best ones
     draw: (Matplotlib axis, instances, class names, colour of a class by its number) draws them over an image
     contract_lines: (outputs) → how predictions become detections, one sentence per step, for who decodes without us
     line_of: what a data set's format says of an object → the numbers of its line in a label (lib.data.formats.lines)
@@ -78,6 +81,7 @@ class Task:
     coco_iou_type: str | None
     draw: Callable[..., None]
     contract_lines: Callable[[OutputSpec], list[str]]
+    most_counted: int = MOST_COUNTED
     line_of: Lined = box_line
     words_of: Callable[[Source, object], Callable[[list[str]], list[str]] | None] = as_they_stand
     objects: str = "boxes"

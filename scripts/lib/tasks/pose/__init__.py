@@ -8,7 +8,7 @@ from lib.tasks.pose.drawing import draw
 from lib.tasks.pose.in_bundle import bundle_part
 from lib.tasks.pose.keypoints import instances, predict
 from lib.tasks.pose.labels import check_label, read_label
-from lib.tasks.pose.overlap import overlap
+from lib.tasks.pose.overlap import MOST_COUNTED, coco_fields, overlap
 from lib.tasks.task import Task
 
 tasks.register(
@@ -18,7 +18,10 @@ tasks.register(
         check_label=check_label,
         read_label=read_label,
         overlap=overlap,
-        coco_iou_type=None,
+        coco_iou_type="keypoints",
+        coco_fields=coco_fields,
+        share_inside=overlap,
+        most_counted=MOST_COUNTED,
         draw=draw,
         objects="keypoints",
         line_of=keypoint_line,

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from lib.data.dataset import CheckedLabel
-from lib.detector.instances import Instances
+from lib.detector.instances import IGNORED, IGNORED_UNLABELLED, Instances
 from lib.step.errors import UserError
 from lib.tasks.label_rows import Row, checked, demand_class, distinct, marks_of, rows_of
 from lib.tasks.pose.keypoints import KEYPOINTS, VALUES
@@ -38,7 +38,7 @@ def check_label(path: Path, classes: int) -> CheckedLabel:
 def read_label(path: Path, size: tuple[int, int], classes: int) -> Instances:
     """The boxes and keypoints of a label file in pixels of its image `size` (width, height). Raises as `check_label`.
 
-    extras: keypoints, float64 [n, K, 3]: x, y, and 0, 1 or 2; AREA where it is known; what `marks_of` adds.
+    extras: keypoints, float64 [n, K, 3]: x, y, and 0, 1 or 2; AREA where it is known; IGNORED where some do not count.
     """
     rows = _rows(path, classes)
     numbers = np.array([row.numbers for row in rows], np.float64).reshape(len(rows), -1 if rows else BOX)
@@ -47,7 +47,9 @@ def read_label(path: Path, size: tuple[int, int], classes: int) -> Instances:
     boxes = np.concatenate([centre - half, centre + half], axis=1)
     keypoints = numbers[:, BOX : BOX + VALUES * count].reshape(len(rows), count, VALUES) * (*size, 1)
     areas = {AREA: numbers[:, -1] * math.prod(size)} if (numbers.shape[1] - BOX) % VALUES else {}
-    extras = {KEYPOINTS: keypoints} | areas | marks_of(rows)
+    marks = marks_of(rows).get(IGNORED, np.zeros(len(rows), np.uint8))
+    marks[(marks == 0) & ~(keypoints[:, :, 2] > 0).any(axis=1)] = IGNORED_UNLABELLED
+    extras = {KEYPOINTS: keypoints} | areas | ({IGNORED: marks} if marks.any() else {})
     return Instances(boxes, np.ones(len(rows)), numbers[:, 0].astype(int), extras)
 
 

@@ -15,17 +15,20 @@ from lib.tasks.pose.keypoints import KEYPOINTS
 AREA = "area"  # the extra of labels whose area is known, float64 [n], in square pixels
 # Of a person's 17 keypoints, nose to ankles; of others Ultralytics takes 1 / K (ultralytics/models/yolo/pose/val.py).
 COCO_SIGMAS = np.array([26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89]) / 1000
+MOST_COUNTED = 20  # people of an image (pycocotools/cocoeval.py, `setKpParams`)
 
 
 def overlap(instances: Instances, others: Instances) -> np.ndarray:
     """OKS of n instances for m others, whose areas and labelled keypoints count: float64 [n, m]."""
     found, labelled = instances.extras[KEYPOINTS].astype(np.float64), others.extras[KEYPOINTS].astype(np.float64)
-    scales = (2 * sigmas(others)) ** 2 * (areas(others)[:, None] + np.spacing(1)) * 2
-    if len(found) and len(labelled) and found.shape[1] != labelled.shape[1]:
+    similar = np.zeros((len(instances), len(others)))
+    if not similar.size:
+        return similar
+    if found.shape[1] != labelled.shape[1]:
         raise UserError(
             f"the labels have {labelled.shape[1]} keypoints, the model {found.shape[1]}; the two must be of one kind"
         )
-    similar = np.zeros((len(instances), len(others)))
+    scales = (2 * sigmas(others)) ** 2 * (areas(others)[:, None] + np.spacing(1)) * 2
     for column, (target, box, scale) in enumerate(zip(labelled, others.boxes.astype(np.float64), scales)):
         counts = target[:, 2] > 0
         if counts.any():
@@ -49,3 +52,15 @@ def sigmas(instances: Instances) -> np.ndarray:
     count = instances.extras[KEYPOINTS].shape[1]
     usual = COCO_SIGMAS if count == len(COCO_SIGMAS) else np.full(count, 1 / count)
     return instances.extras.get(SIGMAS, usual[None])
+
+
+def coco_fields(instances: Instances, size: tuple[int, int]) -> list[dict]:
+    """Area, keypoints and how many of them are labelled, as COCO's annotations have them."""
+    return [
+        {
+            "area": float(area),
+            "keypoints": keypoints.astype(float).ravel().tolist(),
+            "num_keypoints": int((keypoints[:, 2] > 0).sum()),
+        }
+        for area, keypoints in zip(areas(instances), instances.extras[KEYPOINTS])
+    ]

@@ -1,0 +1,385 @@
+/* Objects followed from image to image: each detection gets the number of its track, which stays while scores flicker.
+ *
+ * C99 (and C++), no library, no allocation, no state but the tracker's own; after ByteTrack
+ * (https://arxiv.org/abs/2110.06864) as Ultralytics has it:
+ *
+ *   static rv1106_tracker tracker;                                        some 40 KB; one for each camera
+ *   rv1106_start_tracking(&tracker, NULL);                                once; NULL: the usual thresholds
+ *   n = rv1106_decode(&decoder, buffers, sizes, 0.1f, ...);               low scores too: the second stage needs them
+ *   rv1106_track_detections(&tracker, detections, n, numbers);            numbers[i] of detections[i], 0 for none (yet)
+ *
+ * Where an object will be next is what a Kalman filter of constant velocity says (centre x and y, width / height,
+ * height). Detections with high scores are assigned to tracks first, by intersection over union times score; those
+ * with low scores then to the tracks that are left, by intersection over union alone. Each assignment is the best as a
+ * whole, not pair by pair. A new track counts from its second image on. One that is not seen is kept for some images.
+ */
+#ifndef RV1106_TRACK_H
+#define RV1106_TRACK_H
+
+#include "decode.h"
+
+/* How many tracks there can be, and detections of one image (the best ones) that are looked at. */
+#ifndef RV1106_MAX_TRACKS
+#define RV1106_MAX_TRACKS 128
+#endif
+
+typedef struct {
+    float high, low;       /* scores from `high` on count in the first stage, those between in the second */
+    float start;           /* the score that a new track begins with */
+    float first, second;   /* what a track and a detection need in common in the two stages, at least */
+    float new_track;       /* the same for a track that was seen once, in the first stage */
+    int patience;          /* images that a track is kept without being seen */
+} rv1106_tracking;
+
+/* A quantity and its velocity as a Kalman filter knows them: values, variances, covariance. */
+typedef struct {
+    double value, velocity, value_variance, covariance, velocity_variance;
+} rv1106_motion;
+
+typedef enum { RV1106_NO_TRACK, RV1106_NEW, RV1106_TRACKED, RV1106_LOST } rv1106_track_state;
+
+/* A track: `number` from 1 on; class and score are those it was last seen with, `detection` is which one of this image,
+ * or -1. x, y, aspect (width / height) and height move. */
+typedef struct {
+    rv1106_track_state state;
+    int number, class_id, detection, first_image, last_image;
+    float score;
+    rv1106_motion motion[4];
+} rv1106_track;
+
+/* An assignment's working memory: costs are lowered by what rows and columns pay, so that the best pairs cost nothing.
+ * `from` is the column that a column was reached from. */
+typedef struct {
+    int rows[RV1106_MAX_TRACKS], columns[RV1106_MAX_TRACKS], row_count, column_count;
+    int row_of[2 * RV1106_MAX_TRACKS], from[2 * RV1106_MAX_TRACKS];
+    double row_pays[RV1106_MAX_TRACKS], column_pays[2 * RV1106_MAX_TRACKS], least[2 * RV1106_MAX_TRACKS];
+    unsigned char reached[2 * RV1106_MAX_TRACKS];
+} rv1106_assignment;
+
+typedef struct {
+    rv1106_tracking options;
+    int image, last_number;
+    rv1106_track tracks[RV1106_MAX_TRACKS];
+    int track_of[RV1106_MAX_TRACKS]; /* of each detection, or -1 */
+    rv1106_assignment work;
+} rv1106_tracker;
+
+static inline rv1106_tracking rv1106_usual_tracking(void)
+{
+    const rv1106_tracking usual = {0.25f, 0.1f, 0.25f, 0.2f, 0.5f, 0.3f, 30};
+    return usual;
+}
+
+/* Forget all tracks; `options` NULL means rv1106_usual_tracking. Returns 0 or RV1106_BAD_ARGUMENT. */
+static inline int rv1106_start_tracking(rv1106_tracker *tracker, const rv1106_tracking *options)
+{
+    if (!tracker || (options && (!(options->low >= 0) || !(options->high >= options->low) || !(options->start >= 0) ||
+                                 !(options->first >= 0) || !(options->second >= 0) || !(options->new_track >= 0) ||
+                                 options->patience < 0)))
+        return RV1106_BAD_ARGUMENT;
+    memset(tracker, 0, sizeof *tracker);
+    tracker->options = options ? *options : rv1106_usual_tracking();
+    return 0;
+}
+
+static inline double rv1106_square(double x)
+{
+    return x * x;
+}
+
+/* Variance of a quantity: that of a share of the object's height; of the aspect, which knows none, that of `aspect`. */
+static inline double rv1106_spread(int quantity, double height, double share, double aspect)
+{
+    return rv1106_square(quantity == 2 ? aspect : share * height);
+}
+
+/* Move a track to where it should be in the next image. One that is lost keeps its height. */
+static inline void rv1106_predict(rv1106_track *track)
+{
+    const double height = track->motion[3].value;
+    int k;
+    if (track->state == RV1106_LOST) track->motion[3].velocity = 0;
+    for (k = 0; k < 4; k++) {
+        rv1106_motion *motion = &track->motion[k];
+        motion->value += motion->velocity;
+        motion->value_variance += 2 * motion->covariance + motion->velocity_variance;
+        motion->value_variance += rv1106_spread(k, height, 1 / 20.0, 1e-2);
+        motion->covariance += motion->velocity_variance;
+        motion->velocity_variance += rv1106_spread(k, height, 1 / 160.0, 1e-5);
+    }
+}
+
+/* Centre x, y, width / height and height of a detection. */
+static inline void rv1106_measure(const rv1106_detection *detection, double measured[4])
+{
+    const float width = detection->x2 - detection->x1, height = detection->y2 - detection->y1;
+    measured[0] = (double)detection->x1 + (double)width / 2;
+    measured[1] = (double)detection->y1 + (double)height / 2;
+    measured[2] = (double)width / (double)height;
+    measured[3] = (double)height;
+}
+
+/* A track is seen as a detection: its motion is corrected. */
+static inline void rv1106_see(rv1106_tracker *tracker, rv1106_track *track, const rv1106_detection *detections,
+                              int index)
+{
+    const double height = track->motion[3].value;
+    double measured[4];
+    int k;
+    rv1106_measure(&detections[index], measured);
+    for (k = 0; k < 4; k++) {
+        rv1106_motion *motion = &track->motion[k];
+        const double sum = motion->value_variance + rv1106_spread(k, height, 1 / 20.0, 1e-1);
+        const double off = measured[k] - motion->value, gain = motion->value_variance / sum;
+        const double velocity_gain = motion->covariance / sum;
+        motion->value += gain * off;
+        motion->velocity += velocity_gain * off;
+        motion->velocity_variance -= velocity_gain * motion->covariance;
+        motion->covariance -= gain * motion->covariance;
+        motion->value_variance -= gain * motion->value_variance;
+    }
+    track->state = RV1106_TRACKED;
+    track->class_id = detections[index].class_id;
+    track->score = detections[index].score;
+    track->last_image = tracker->image;
+    track->detection = index;
+    tracker->track_of[index] = (int)(track - tracker->tracks);
+}
+
+/* Where a track is: corners. */
+static inline void rv1106_track_box(const rv1106_track *track, float box[4])
+{
+    const double height = track->motion[3].value, width = track->motion[2].value * height;
+    box[0] = (float)(track->motion[0].value - width / 2);
+    box[1] = (float)(track->motion[1].value - height / 2);
+    box[2] = (float)(track->motion[0].value + width / 2);
+    box[3] = (float)(track->motion[1].value + height / 2);
+}
+
+/* Intersection over union of two boxes by their corners; 0 where one has no area. */
+static inline float rv1106_common(const float a[4], const float b[4])
+{
+    const float width = (a[2] < b[2] ? a[2] : b[2]) - (a[0] > b[0] ? a[0] : b[0]);
+    const float height = (a[3] < b[3] ? a[3] : b[3]) - (a[1] > b[1] ? a[1] : b[1]);
+    if (!(width > 0 && height > 0 && a[2] > a[0] && a[3] > a[1] && b[2] > b[0] && b[3] > b[1])) return 0;
+    return width * height / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - width * height);
+}
+
+/* What a row and a column of an assignment cost together: 1 less what they have in common; where that is not above
+ * `needed`, more than both left alone. Each row has a column of its own that leaves it alone, behind the detections. */
+static inline double rv1106_cost(const rv1106_tracker *tracker, const rv1106_detection *detections, int row, int column,
+                                 float needed, int by_score)
+{
+    const rv1106_assignment *work = &tracker->work;
+    const rv1106_detection *detection;
+    float box[4], other[4], common;
+    if (column >= work->column_count) return column - work->column_count == row ? 1 - (double)needed : 1e9;
+    detection = &detections[work->columns[column]];
+    rv1106_track_box(&tracker->tracks[work->rows[row]], box);
+    other[0] = detection->x1;
+    other[1] = detection->y1;
+    other[2] = detection->x2;
+    other[3] = detection->y2;
+    common = rv1106_common(box, other);
+    if (by_score) common *= detection->score;
+    if (!(common > needed)) return 1e9;
+    return common < 1 ? 1 - (double)common : 0; /* a score may be anything: costs may not, or no path would end */
+}
+
+/* Assign rows to columns so that the sum of costs is least, by shortest augmenting paths (the Hungarian method):
+ * `row_of` each column, or -1. */
+static inline void rv1106_assign(rv1106_tracker *tracker, const rv1106_detection *detections, float needed,
+                                 int by_score)
+{
+    rv1106_assignment *work = &tracker->work;
+    const int all = work->column_count + work->row_count;
+    int row, column, k;
+    for (k = 0; k < all; k++) {
+        work->row_of[k] = -1;
+        work->column_pays[k] = 0;
+    }
+    for (row = 0; row < work->row_count; row++) {
+        int at = row, next = -1, last = -1;
+        work->row_pays[row] = 0;
+        for (k = 0; k < all; k++) {
+            work->least[k] = 1e18;
+            work->reached[k] = 0;
+        }
+        do { /* reach the nearest column, until one is free */
+            double step = 1e18;
+            for (column = 0; column < all; column++) {
+                double cost;
+                if (work->reached[column]) continue;
+                cost = rv1106_cost(tracker, detections, at, column, needed, by_score) - work->row_pays[at] -
+                       work->column_pays[column];
+                if (cost < work->least[column]) {
+                    work->least[column] = cost;
+                    work->from[column] = last;
+                }
+                if (work->least[column] < step) {
+                    step = work->least[column];
+                    next = column;
+                }
+            }
+            work->row_pays[row] += step;
+            for (column = 0; column < all; column++) {
+                if (!work->reached[column]) work->least[column] -= step;
+                else {
+                    work->row_pays[work->row_of[column]] += step;
+                    work->column_pays[column] -= step;
+                }
+            }
+            last = next;
+            work->reached[last] = 1;
+            at = work->row_of[last];
+        } while (at >= 0);
+        for (; last >= 0; last = next) { /* turn the path around */
+            next = work->from[last];
+            work->row_of[last] = next < 0 ? row : work->row_of[next];
+        }
+    }
+}
+
+/* Detections with scores from `low` to below `high` (all above for `high` < 0) that no track has, as columns. */
+static inline void rv1106_take_columns(rv1106_tracker *tracker, const rv1106_detection *detections, int count,
+                                       float low, float high)
+{
+    int i;
+    tracker->work.column_count = 0;
+    for (i = 0; i < count; i++)
+        if (tracker->track_of[i] < 0 && detections[i].score >= low && (high < 0 || detections[i].score < high) &&
+            detections[i].x2 > detections[i].x1 && detections[i].y2 > detections[i].y1)
+            tracker->work.columns[tracker->work.column_count++] = i;
+}
+
+/* Tracks in one of two states that are not seen in this image yet, as rows. */
+static inline void rv1106_take_rows(rv1106_tracker *tracker, rv1106_track_state state, rv1106_track_state other)
+{
+    int i;
+    tracker->work.row_count = 0;
+    for (i = 0; i < RV1106_MAX_TRACKS; i++) {
+        const rv1106_track *track = &tracker->tracks[i];
+        if ((track->state == state || track->state == other) && track->detection < 0)
+            tracker->work.rows[tracker->work.row_count++] = i;
+    }
+}
+
+/* Assign the rows to the columns; those that belong together are seen. */
+static inline void rv1106_associate(rv1106_tracker *tracker, const rv1106_detection *detections, float needed,
+                                    int by_score)
+{
+    const rv1106_assignment *work = &tracker->work;
+    int column;
+    if (!work->row_count || !work->column_count) return;
+    rv1106_assign(tracker, detections, needed, by_score);
+    for (column = 0; column < work->column_count; column++)
+        if (work->row_of[column] >= 0)
+            rv1106_see(tracker, &tracker->tracks[work->rows[work->row_of[column]]], detections, work->columns[column]);
+}
+
+/* Room for a new track: none's, or that of the one not seen for longest; NULL where all are seen. */
+static inline rv1106_track *rv1106_room(rv1106_tracker *tracker)
+{
+    rv1106_track *room = NULL;
+    int i;
+    for (i = 0; i < RV1106_MAX_TRACKS; i++) {
+        rv1106_track *track = &tracker->tracks[i];
+        if (track->state == RV1106_NO_TRACK) return track;
+        if (track->state == RV1106_LOST && (!room || track->last_image < room->last_image)) room = track;
+    }
+    return room;
+}
+
+/* Begin a track with a detection. In the first image it counts at once. */
+static inline void rv1106_begin(rv1106_tracker *tracker, const rv1106_detection *detections, int index)
+{
+    rv1106_track *track = rv1106_room(tracker);
+    double measured[4];
+    int k;
+    if (!track) return;
+    rv1106_measure(&detections[index], measured);
+    for (k = 0; k < 4; k++) {
+        track->motion[k].value = measured[k];
+        track->motion[k].velocity = track->motion[k].covariance = 0;
+        track->motion[k].value_variance = rv1106_spread(k, measured[3], 2 / 20.0, 1e-2);
+        track->motion[k].velocity_variance = rv1106_spread(k, measured[3], 10 / 160.0, 1e-5);
+    }
+    track->state = tracker->image == 1 ? RV1106_TRACKED : RV1106_NEW;
+    track->number = ++tracker->last_number;
+    track->class_id = detections[index].class_id;
+    track->score = detections[index].score;
+    track->first_image = track->last_image = tracker->image;
+    track->detection = index;
+    tracker->track_of[index] = (int)(track - tracker->tracks);
+}
+
+/* Of a seen and a lost track at the same place, the one that was followed for longer stays. */
+static inline void rv1106_drop_doubles(rv1106_tracker *tracker)
+{
+    unsigned char dropped[RV1106_MAX_TRACKS] = {0};
+    int i, j;
+    for (i = 0; i < RV1106_MAX_TRACKS; i++) {
+        const rv1106_track *seen = &tracker->tracks[i];
+        float box[4], other[4];
+        if (seen->state != RV1106_NEW && seen->state != RV1106_TRACKED) continue;
+        rv1106_track_box(seen, box);
+        for (j = 0; j < RV1106_MAX_TRACKS; j++) {
+            const rv1106_track *lost = &tracker->tracks[j];
+            if (lost->state != RV1106_LOST) continue;
+            rv1106_track_box(lost, other);
+            if (rv1106_common(box, other) > 0.85f)
+                dropped[seen->last_image - seen->first_image > lost->last_image - lost->first_image ? j : i] = 1;
+        }
+    }
+    for (i = 0; i < RV1106_MAX_TRACKS; i++)
+        if (dropped[i]) tracker->tracks[i].state = RV1106_NO_TRACK;
+}
+
+/* Follow the detections of the next image, best first as rv1106_decode gives them: `numbers`, with room for `count`,
+ * gets the number of each one's track, or 0. Returns how many have one, or RV1106_BAD_ARGUMENT. */
+static inline int rv1106_track_detections(rv1106_tracker *tracker, const rv1106_detection *detections, int count,
+                                          int *numbers)
+{
+    int i, looked_at, followed = 0;
+    if (!tracker || count < 0 || (count && (!detections || !numbers)) || tracker->image == INT32_MAX)
+        return RV1106_BAD_ARGUMENT;
+    looked_at = count < RV1106_MAX_TRACKS ? count : RV1106_MAX_TRACKS;
+    tracker->image++;
+    for (i = 0; i < looked_at; i++) tracker->track_of[i] = -1;
+    for (i = 0; i < RV1106_MAX_TRACKS; i++) {
+        tracker->tracks[i].detection = -1;
+        if (tracker->tracks[i].state >= RV1106_TRACKED) rv1106_predict(&tracker->tracks[i]);
+    }
+    rv1106_take_rows(tracker, RV1106_TRACKED, RV1106_LOST);
+    rv1106_take_columns(tracker, detections, looked_at, tracker->options.high, -1);
+    rv1106_associate(tracker, detections, tracker->options.first, 1);
+    rv1106_take_rows(tracker, RV1106_TRACKED, RV1106_TRACKED);
+    rv1106_take_columns(tracker, detections, looked_at, tracker->options.low, tracker->options.high);
+    rv1106_associate(tracker, detections, tracker->options.second, 0);
+    for (i = 0; i < RV1106_MAX_TRACKS; i++)
+        if (tracker->tracks[i].state == RV1106_TRACKED && tracker->tracks[i].detection < 0)
+            tracker->tracks[i].state = RV1106_LOST;
+    rv1106_take_rows(tracker, RV1106_NEW, RV1106_NEW);
+    rv1106_take_columns(tracker, detections, looked_at, tracker->options.high, -1);
+    rv1106_associate(tracker, detections, tracker->options.new_track, 1);
+    for (i = 0; i < RV1106_MAX_TRACKS; i++) {
+        rv1106_track *track = &tracker->tracks[i];
+        if ((track->state == RV1106_NEW && track->detection < 0) ||
+            (track->state == RV1106_LOST && tracker->image - track->last_image > tracker->options.patience))
+            track->state = RV1106_NO_TRACK;
+    }
+    rv1106_take_columns(tracker, detections, looked_at, tracker->options.high, -1);
+    for (i = 0; i < tracker->work.column_count; i++)
+        if (detections[tracker->work.columns[i]].score >= tracker->options.start)
+            rv1106_begin(tracker, detections, tracker->work.columns[i]);
+    rv1106_drop_doubles(tracker);
+    for (i = 0; i < count; i++) {
+        const int at = i < looked_at ? tracker->track_of[i] : -1;
+        const rv1106_track *track = at < 0 ? NULL : &tracker->tracks[at];
+        numbers[i] = track && track->state == RV1106_TRACKED && track->detection == i ? track->number : 0;
+        followed += numbers[i] > 0;
+    }
+    return followed;
+}
+
+#endif
