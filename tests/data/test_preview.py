@@ -51,7 +51,7 @@ def config(dataset):
 
 
 def test_a_folder_that_changes_has_another_state(config, dataset):
-    names, before = looked_at(config)
+    names, before, _ = looked_at(config)
     assert names == tuple("abcd") and before and looked_at(config)[1] == before
     states = {before}
     (dataset / "labels/train/00.txt").write_text("0 0.5 0.5 0.2 0.2\n")  # a label for the background image
@@ -70,7 +70,7 @@ def test_what_is_downloaded_or_drawn_is_not_looked_at(config):
         ["https://example.org/a.zip", *config["dataset"]["archive"]],
     ):
         config["dataset"]["archive"] = archive
-        assert looked_at(config) == (tuple("abcd"), "")
+        assert looked_at(config) == (tuple("abcd"), "", None)
 
 
 def test_a_zip_is_looked_at_without_its_images(config, dataset, tmp_path):
@@ -152,3 +152,12 @@ def test_a_message_about_a_zip_names_the_zip_and_no_temporary_folder(config, tmp
     with pytest.raises(UserError) as told:
         looked_at(config)
     assert "mine.zip/" in str(told.value) and "/tmp" not in str(told.value).replace(str(tmp_path), "")
+
+
+def test_the_keypoints_of_a_data_set_are_those_of_the_config_or_its_own(config, dataset):
+    assert looked_at(config).kpt_shape is None
+    (dataset / "data.yaml").write_text("train: images\nval: images\nnames: [a]\nkpt_shape: [4, 2]\n")
+    config["dataset"] = {"yaml": str(dataset / "data.yaml")}
+    assert looked_at(config).kpt_shape == [4, 2]
+    config["dataset"]["kpt_shape"] = [17, 3]
+    assert looked_at(config).kpt_shape == [17, 3]
