@@ -156,6 +156,14 @@ def test_contract_and_program_of_a_bundle_give_them(tmp_path, seed):
     demand_same(expected, program.run(tmp_path / "decode", tmp_path, 0.1, 0.5, spec=case.spec), "pose")
 
 
+def test_an_image_without_detections_has_no_lines():
+    case = pose_case(0)
+    nothing = tasks.get("pose").instances(case.spec, case.floats(), fit_of((301, 200), case.spec.imgsz), 1e9, 0.5)
+    assert program.write_detections(nothing, ["a"], case.spec) == ""
+    assert program.read_detections("", case.spec).extras["keypoints"].shape[0] == 0
+    assert demand_same(nothing, program.read_detections("", case.spec), "pose").detections == 0
+
+
 def test_the_bundles_readme_says_how_to_get_keypoints():
     def text_of(case: Case) -> str:
         contract = case.contract("mine")
