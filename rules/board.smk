@@ -7,10 +7,10 @@ BOARD = [f"--{name}={value}" for name, value in config["board"].items()]
 rule board:
     input:
         bundles=rules.bundle.output.bundles,
-        int8=expand(rules.quantize.output.detections, **config["sweep"]),
-        build=expand(rules.quantize.output.build, **config["sweep"]),
-        verdict=expand(rules.judge.output.verdict, **config["sweep"]),
-        baseline=expand(rules.evaluate_exported.output.resampled, **config["sweep"]),
+        int8=collected(rules.quantize.output.detections),
+        build=collected(rules.quantize.output.build),
+        verdict=collected(rules.judge.output.verdict),
+        baseline=collected(rules.evaluate_exported.output.resampled),
         images=rules.fetch_dataset.output.images,
         labels=rules.fetch_dataset.output.labels,
         split=rules.split_dataset.output.split,
@@ -40,6 +40,7 @@ rule board:
         board=BOARD,
         part=config["evaluation"]["images"],
         run=lambda w, output: str(Path(output.board).parent),
+        also=ALSO_OPTION,
         config=CONFIG_AS_GIVEN,
     message:
         "Run the bundles on the board"
@@ -48,6 +49,6 @@ rule board:
         " --resamples {params.resamples} --seed {params.seed} --oks-sigmas {params.oks_sigmas:q}"
         " {params.board:q} --log {log.run:q}"
         " && python {input.collect[0]:q} --run {params.run:q} --model {params.model:q} --imgsz {params.imgsz:q}"
-        " --head {params.head} --algorithm {params.algorithm} --max-images {params.max_images} --log {log.collect:q}"
+        " --head {params.head} --algorithm {params.algorithm} --max-images {params.max_images} {params.also:q} --log {log.collect:q}"
         " && python {input.make_report[0]:q} --run {params.run:q} --config {params.config:q}"
         " --output {input.report:q} --log {log.report:q}"

@@ -3,15 +3,15 @@
 
 rule bundle:
     input:
-        exported=expand(rules.evaluate_exported.output.metrics, **config["sweep"]),
-        adapted=expand(rules.evaluate_adapted.output.metrics, **config["sweep"]),
-        int8=expand(rules.evaluate_int8.output.metrics, **config["sweep"]),
-        model=expand(rules.graph_surgery.output.model, **config["sweep"]),
-        calibration=expand(rules.sample_calibration.output.images, **config["sweep"]),
-        pool=expand(rules.letterbox_pool.output.pool, **config["sweep"]),
-        rknn=expand(rules.quantize.output.rknn, **config["sweep"]),
-        build=expand(rules.quantize.output.build, **config["sweep"]),
-        verdict=expand(rules.judge.output.verdict, **config["sweep"]),
+        exported=collected(rules.evaluate_exported.output.metrics),
+        adapted=collected(rules.evaluate_adapted.output.metrics),
+        int8=collected(rules.evaluate_int8.output.metrics),
+        model=collected(rules.graph_surgery.output.model),
+        calibration=collected(rules.sample_calibration.output.images),
+        pool=collected(rules.letterbox_pool.output.pool),
+        rknn=collected(rules.quantize.output.rknn),
+        build=collected(rules.quantize.output.build),
+        verdict=collected(rules.judge.output.verdict),
         images=rules.fetch_dataset.output.images,
         labels=rules.fetch_dataset.output.labels,
         split=rules.split_dataset.output.split,
@@ -33,11 +33,12 @@ rule bundle:
         **config["sweep"],
         folder=lambda w, output: str(Path(output.bundles).parent),
         bundle=config["bundle"],
+        also=ALSO_OPTION,
         part=config["evaluation"]["images"],
     message:
         "Make the deploy bundle ({params.bundle} of the sweep)"
     shell:
         "python {input.step[0]:q} --run {params.folder:q} --model {params.model:q} --imgsz {params.imgsz:q}"
         " --head {params.head} --algorithm {params.algorithm} --max-images {params.max_images}"
-        " --bundle {params.bundle} --part {params.part}"
+        " {params.also:q} --bundle {params.bundle} --part {params.part}"
         " --names {input.names:q} --processes {threads} --log {log:q}"

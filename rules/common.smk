@@ -50,8 +50,9 @@ from lib.results.config_problems import (
     names_problems,
     problems,
 )
-from lib.step.errors import UserError
+from lib.results.sweep import built
 from lib.step.console import QUIET
+from lib.step.errors import UserError
 from lib.step.step_sources import step_sources
 from lib.step.watch import asks_for_chatter, watch
 from lib.step.workflow import checked_config, in_both, options, refuse, sole_run
@@ -168,6 +169,19 @@ def show_results():
 
     for line in closing(Path(results()), config, FOLLOWED.rules, sys.argv[1:]):
         print(line, flush=True)
+
+
+# Variants beside the sweep that `collect: all` keeps in table and report.
+ALSO = built(Path(results()), config["sweep"], config["models"]) if config["collect"] == "all" else []
+ALSO_OPTION = ["--also", *(variant.path().as_posix() for variant in ALSO)] if ALSO else []
+
+
+def collected(pattern: str) -> list[str]:
+    """A file of each variant that is in table and report."""
+    paths = expand(pattern, **config["sweep"])
+    for variant in ALSO:
+        paths += expand(pattern, **variant.to_json())
+    return list(dict.fromkeys(paths))
 
 
 def cores_a_variant(wildcards) -> int:

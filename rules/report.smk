@@ -6,11 +6,11 @@ LAYERS = layers_asked_for()
 
 rule collect:
     input:
-        exported=expand(rules.evaluate_exported.output.metrics, **config["sweep"]),
-        adapted=expand(rules.evaluate_adapted.output.metrics, **config["sweep"]),
-        int8=expand(rules.evaluate_int8.output.metrics, **config["sweep"]),
-        build=expand(rules.quantize.output.build, **config["sweep"]),
-        verdict=expand(rules.judge.output.verdict, **config["sweep"]),
+        exported=collected(rules.evaluate_exported.output.metrics),
+        adapted=collected(rules.evaluate_adapted.output.metrics),
+        int8=collected(rules.evaluate_int8.output.metrics),
+        build=collected(rules.quantize.output.build),
+        verdict=collected(rules.judge.output.verdict),
         step=step("collect"),
     output:
         csv=report(results("table.csv"), category="Comparison", caption="../report/table.rst"),
@@ -47,12 +47,13 @@ rule collect:
         runtime=15,
     params:
         **config["sweep"],
+        also=ALSO_OPTION,
         folder=lambda w, output: str(Path(output.csv).parent),
     message:
         "Collect the table"
     shell:
         "python {input.step[0]:q} --run {params.folder:q} --model {params.model:q} --imgsz {params.imgsz:q}"
-        " --head {params.head} --algorithm {params.algorithm} --max-images {params.max_images} --log {log:q}"
+        " --head {params.head} --algorithm {params.algorithm} --max-images {params.max_images} {params.also:q} --log {log:q}"
 
 
 rule show_detections:
@@ -101,14 +102,13 @@ rule make_report:
         detections=rules.show_detections.output.grid,
         exported=rules.collect.input.exported,
         int8=rules.collect.input.int8,
-        resampled=expand(rules.evaluate_int8.output.resampled, **config["sweep"]),
+        resampled=collected(rules.evaluate_int8.output.resampled),
         build=rules.collect.input.build,
         verdict=rules.collect.input.verdict,
         layers=LAYERS,
-        rknn=expand(rules.quantize.output.rknn, **config["sweep"]),
-        onnx=expand(rules.export_onnx.output.model, **config["sweep"])
-        + expand(rules.graph_surgery.output.model, **config["sweep"]),
-        weights=expand(rules.download_weights.output.weights, **config["sweep"]),
+        rknn=collected(rules.quantize.output.rknn),
+        onnx=collected(rules.export_onnx.output.model) + collected(rules.graph_surgery.output.model),
+        weights=collected(rules.download_weights.output.weights),
         images=rules.fetch_dataset.output.images,
         labels=rules.fetch_dataset.output.labels,
         split=rules.split_dataset.output.split,

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from lib.results.choice import focus
 from lib.results.plots import class_changes, map_over_imgsz, map_over_max_images, pareto
-from lib.results.sweep import variants
+from lib.results.sweep import asked
 from lib.results.table import class_differences, read_table, to_csv, to_markdown, variant_of
 from lib.results.variant_results import VariantResults
-from lib.step.arguments import StepParser, sweep_arguments
+from lib.step.arguments import StepParser, also_argument, sweep_arguments
 from lib.step.console import say
 from lib.step.errors import run_step
 from lib.step.files import write_text
@@ -25,9 +25,9 @@ def main(argv=None):
     parser = StepParser(__doc__)
     parser.add_argument("--run", required=True, type=Path, metavar="DIR")
     sweep_arguments(parser)
+    also_argument(parser)
     args = parser.parse_args(argv)
-    chosen = variants(args.model, args.imgsz, args.head, args.algorithm, args.max_images)
-    table = read_table(args.run, chosen)
+    table = read_table(args.run, asked(args))
     write_text(args.run / "table.csv", to_csv(table))
     write_text(args.run / "table.md", to_markdown(table))
     plots = args.run / "plots"

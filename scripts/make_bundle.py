@@ -19,9 +19,9 @@ from lib.data.split import PARTS
 from lib.detector.head import HEADS
 from lib.results import run_files
 from lib.results.choice import focus
-from lib.results.sweep import Variant, variants
+from lib.results.sweep import Variant, asked
 from lib.results.table import read_table, variant_of
-from lib.step.arguments import StepParser, at_least, sweep_arguments
+from lib.step.arguments import StepParser, also_argument, at_least, sweep_arguments
 from lib.step.console import say
 from lib.step.errors import UserError, run_step
 from lib.step.files import whole
@@ -31,7 +31,7 @@ def main(argv=None):
     """Run the step."""
     args = parse(argv)
     cc = program.compiler()
-    chosen = variants(args.model, args.imgsz, args.head, args.algorithm, args.max_images)
+    chosen = asked(args)
     decoded = [variant for variant in chosen if variant.head in HEADS]
     if not decoded:
         raise UserError(
@@ -56,6 +56,7 @@ def parse(argv):
     parser = StepParser(__doc__)
     parser.add_argument("--run", required=True, type=Path, metavar="DIR")
     sweep_arguments(parser)
+    also_argument(parser)
     parser.add_argument("--bundle", choices=("best", "all"), default="best", help="which variants of the sweep")
     parser.add_argument("--part", choices=PARTS, default="heldout", help="as in the evaluation")
     parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one per line")

@@ -1,7 +1,7 @@
 """What a user sees of a run: few lines, the sentence or the result last; the rest is in Snakemake's log."""
 
 import pytest
-from test_workflow import run_snakemake
+from test_workflow import jobs, run_snakemake
 
 
 @pytest.mark.toolkit
@@ -39,3 +39,14 @@ def test_a_target_behind_an_option_is_told_with_the_right_order(project, python_
         "name the target first: snakemake bundle --configfile config/demo.yaml -j2"
     )
     assert "Traceback" not in done.stdout
+
+
+@pytest.mark.toolkit
+def test_variants_that_were_built_before_stay_in_the_table_where_that_is_asked_for(cut_run, elsewhere, python_env):
+    work = cut_run.parent.parent
+    run = ["-n", "-s", elsewhere / "Snakefile", "--configfile", "cut.yaml", "--config", "sweep={max_images: [2]}"]
+    assert "--also" not in run_snakemake(work, python_env, *run, "-p").stdout
+    everything = run_snakemake(work, python_env, *run, "collect=all", "-p").stdout
+    assert jobs(everything)["quantize"] == 1
+    collect = next(line for line in everything.splitlines() if "collect.py" in line)
+    assert "--max-images 2 --also parts4/96/split/normal-4" in collect

@@ -28,6 +28,8 @@ from lib.step.supervisor import doing
 if TYPE_CHECKING:
     import pandas as pd
 
+    from lib.npu.twin.structure import Structure
+
 PLATFORMS = ("rv1103", "rv1103b", "rv1106", "rv1106b")
 ALGORITHMS = ("normal", "mmse", "kl_divergence")
 
@@ -83,13 +85,33 @@ class Session:
         # Imported here: it brings Pandas, which the other steps do without.
         from lib.npu.layer_errors import read_layer_errors
 
+        with self._analysis(image) as folder:
+            return read_layer_errors(Path(folder, "error_analysis.txt").read_text(encoding="utf-8"))
+
+    def dumps(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        """The simulator's tensors by name, dequantized float32, on uint8 [H, W, C] of the input's size.
+
+        Raises ToolkitError when the analysis fails or is not of the form that is known.
+        """
+        with self._analysis(image) as folder:
+            _, _, *lines = Path(folder, "map_name_to_file.txt").read_text(encoding="utf-8").splitlines()
+            files = {
+                name: Path(folder, "simulator", "npy", file).with_suffix(".npy") for name, file in map(str.split, lines)
+            }
+            tensors = {name: np.load(file) for name, file in files.items() if file.exists()}
+        if not tensors:
+            raise ToolkitError("rknn-toolkit2: its per-layer analysis holds no tensor")
+        return tensors
+
+    @contextlib.contextmanager
+    def _analysis(self, image: np.ndarray):
         with tempfile.TemporaryDirectory() as scratch, _inside(scratch):
             path = Path(scratch, "image.png")
             write_image(path, image)
-            failure = "the per-layer analysis failed"
             doing("analysing layers")
+            failure = "the per-layer analysis failed"
             _demand(failure, self._rknn.accuracy_analysis, inputs=[str(path)], output_dir=scratch)
-            return read_layer_errors(Path(scratch, "error_analysis.txt").read_text(encoding="utf-8"))
+            yield scratch
 
 
 @contextlib.contextmanager
@@ -100,23 +122,46 @@ def quantized(model: Path, images: list[Path], platform: str, algorithm: str, fo
     refuses the model or an image, or when the build fails.
     """
     with _toolkit(platform, algorithm, form or InputForm()) as rknn:
-        # It writes check files into the working folder, splits the list of images at white space, and reads it in the
-        # encoding of the locale; so the list holds plain names in that folder.
-        with tempfile.TemporaryDirectory() as scratch, console.captured() as printed:
-            onnx = Path(scratch, "model.onnx")
-            onnx.symlink_to(model.resolve())
-            links = [Path(scratch, f"{number}{image.suffix}") for number, image in enumerate(images)]
-            for link, image in zip(links, images):
-                link.symlink_to(image.resolve())
-            dataset = Path(scratch, "images.txt")
-            dataset.write_text("".join(f"{link.name}\n" for link in links), encoding="ascii")
-            with _inside(scratch):
-                doing(f"reading {model}")
-                _demand(f"it cannot read {model}", rknn.load_onnx, model=str(onnx))
-                doing(f"building {model}")
-                _demand(f"the build of {model} failed", rknn.build, do_quantization=True, dataset=str(dataset))
+        with console.captured() as printed, _loaded(rknn, model, images):
+            doing(f"building {model}")
+            _demand(f"the build of {model} failed", rknn.build, do_quantization=True, dataset=_DATASET)
             session = Session(rknn, platform, printed())
         yield session
+
+
+def structure_of(model: Path, images: list[Path], platform: str, form: InputForm | None = None) -> "Structure":
+    """What the toolkit makes of an ONNX, with the ranges on `images`; as `quantized` with the algorithm `normal`.
+
+    Raises ToolkitError as `quantized` does.
+    """
+    # Imported here: steps that only want this module's names do without onnx.
+    from lib.npu.twin.structure import read_structure
+
+    with _toolkit(platform, "normal", form or InputForm()) as rknn, console.captured(), _loaded(rknn, model, images):
+        doing(f"calibrating {model}")
+        _demand(f"the calibration of {model} failed", rknn.hybrid_quantization_step1, dataset=_DATASET)
+        return read_structure(Path("model.model"), Path("model.quantization.cfg"))
+
+
+# Names in the folder that `_loaded` works in.
+_MODEL, _DATASET = "model.onnx", "images.txt"
+
+
+@contextlib.contextmanager
+def _loaded(rknn, model: Path, images: list[Path]):
+    """Work in a scratch folder, where the list _DATASET names the images, with the model loaded."""
+    # The toolkit writes check files into the working folder, splits the list of images at white space, and reads it in
+    # the encoding of the locale; so the list holds plain names in that folder.
+    with tempfile.TemporaryDirectory() as scratch:
+        Path(scratch, _MODEL).symlink_to(model.resolve())
+        links = [Path(scratch, f"{number}{image.suffix}") for number, image in enumerate(images)]
+        for link, image in zip(links, images):
+            link.symlink_to(image.resolve())
+        Path(scratch, _DATASET).write_text("".join(f"{link.name}\n" for link in links), encoding="ascii")
+        with _inside(scratch):
+            doing(f"reading {model}")
+            _demand(f"it cannot read {model}", rknn.load_onnx, model=_MODEL)
+            yield
 
 
 @contextlib.contextmanager

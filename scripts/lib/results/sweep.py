@@ -1,11 +1,14 @@
 """The variants of a sweep."""
 
+import re
+from collections.abc import Iterable
 from dataclasses import make_dataclass
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
 from lib.data.imgsz import parse_imgsz
+from lib.step.errors import UserError
 from lib.step.typed_json import from_json
 
 
@@ -41,7 +44,35 @@ class Variant(NamedTuple):
         """Where this variant's files lie below `quantized`, `rknn`, `metrics` and `layers` of a run."""
         return Path(self.model, self.imgsz, self.head, f"{self.algorithm}-{self.max_images}")
 
+    @classmethod
+    def from_path(cls, path: str) -> "Variant":
+        """The variant whose `path` is given. Raises UserError for anything else."""
+        match = re.fullmatch(r"([^/]+)/([^/]+)/([^/]+)/([^/]+)-(\d+)", path)
+        if not match:
+            raise UserError(f"{path} is no variant; it is written MODEL/IMGSZ/HEAD/ALGORITHM-MAX_IMAGES")
+        return cls(*match.groups()[:-1], int(match[5]))
+
 
 def variants(model, imgsz, head, algorithm, max_images) -> list[Variant]:
     """All variants of a sweep, each argument a list, sorted."""
     return sorted(map(Variant._make, product(model, imgsz, head, algorithm, max_images)), key=Variant.order)
+
+
+def asked(args) -> list[Variant]:
+    """The variants that the options of `sweep_arguments` and `also_argument` name, sorted, none twice."""
+    swept = variants(args.model, args.imgsz, args.head, args.algorithm, args.max_images)
+    return sorted({*swept, *map(Variant.from_path, args.also)}, key=Variant.order)
+
+
+def built(run: Path, sweep: dict[str, list], models: Iterable[str]) -> list[Variant]:
+    """Variants of `models` that were judged and evaluated in the folder `run` and are not in a sweep, sorted."""
+    known = {variant.path() for variant in variants(*(map(str, sweep[key]) for key in Variant._fields))}
+    paths = [path.parent.relative_to(run / "rknn") for path in (run / "rknn").glob("*/*/*/*/verdict.json")]
+    return sorted(
+        (
+            Variant.from_path(path.as_posix())
+            for path in paths
+            if path not in known and path.parts[0] in models and (run / "metrics" / f"{path}.json").is_file()
+        ),
+        key=Variant.order,
+    )

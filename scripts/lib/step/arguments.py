@@ -104,3 +104,9 @@ def sweep_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--head", required=True, nargs="+")
     parser.add_argument("--algorithm", required=True, nargs="+")
     parser.add_argument("--max-images", "--max_images", required=True, nargs="+", type=at_least(1))
+
+
+def also_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the option for variants beside the sweep."""
+    parser.add_argument("--also", nargs="+", default=[], metavar="MODEL/IMGSZ/HEAD/ALGORITHM-MAX_IMAGES",
+                        help="variants beside the sweep")  # fmt: skip

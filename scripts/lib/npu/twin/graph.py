@@ -1,0 +1,171 @@
+"""The twin of a structure: an ONNX that rounds where the simulator rounds, and computes in float between."""
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from lib.npu.twin.rounding import Rounding, round_bias, round_weights
+from lib.npu.twin.structure import Structure, attributes
+from lib.step.errors import UserError
+
+# Taken as they are, between rounded inputs and a rounded output.
+_PLAIN = {
+    "Add", "AveragePool", "Clip", "Concat", "Elu", "GlobalAveragePool", "HardSigmoid", "HardSwish", "LeakyRelu",
+    "MaxPool", "Mul", "PRelu", "Relu", "Reshape", "Resize", "Sigmoid", "Slice", "Softmax", "Split", "Sub", "Tanh",
+    "Transpose",
+}  # fmt: skip
+# These pass values on: rounded on the scale that they have already, they stay what they are.
+_SELECTING = {"Concat", "MaxPool", "Reshape", "Slice", "Split", "Transpose"}
+
+
+def twin_of(structure: Structure, exact: bool = True) -> onnx.ModelProto:
+    """The twin; its tensors have the structure's names and hold the simulator's values, dequantized.
+
+    Its input is the network's: float32 [1, C, H, W], normalized as FP32 wants it.
+    exact: SiLU as the simulator computes it, x * (1 / (1 + exp(-x))); otherwise with onnxruntime's quicker sigmoid,
+    which differs in the last bit and so turns one rounding in two million.
+    Raises UserError, which names it, for an operator of which the twin knows nothing.
+    """
+    return _Twin(structure, exact).model()
+
+
+class _Twin:
+    def __init__(self, structure: Structure, exact: bool):
+        self.structure, self.exact = structure, exact
+        self.constants = structure.constants()
+        self.roundings = structure.roundings()
+        self.nodes: list[onnx.NodeProto] = []
+        self.values: dict[str, np.ndarray] = {}
+        self.special: dict[str, Callable] = {
+            "exDataConvert": self._convert,
+            "Conv": self._convolution,
+            "ConvTranspose": self._convolution,
+            "exSwish": self._swish,
+            "exSoftmax13": self._softmax,
+            "exSDPAttention": self._attention,
+        }
+
+    def model(self) -> onnx.ModelProto:
+        source = self.structure.model
+        for node in source.graph.node:
+            self._add(node)
+        used = {name for node in self.nodes for name in node.input}
+        kept = {name: value for name, value in (self.constants | self.values).items() if name in used}
+        graph = helper.make_graph(
+            self.nodes,
+            "twin",
+            [self.structure.input()],
+            list(source.graph.output),
+            [numpy_helper.from_array(np.asarray(value), name) for name, value in kept.items()],
+        )
+        opsets = [entry for entry in source.opset_import if entry.domain in ("", "ai.onnx")]
+        if max((entry.version for entry in opsets), default=0) < 13:
+            raise UserError("the twin of the simulator takes models of opset 13 or above")
+        model = helper.make_model(graph, opset_imports=opsets)
+        model.ir_version = min(source.ir_version, onnx.IR_VERSION)
+        return model
+
+    def _add(self, source: onnx.NodeProto) -> None:
+        """The node, its outputs rounded where the simulator rounds them."""
+        node = onnx.NodeProto()
+        node.CopyFrom(source)
+        rounded = [name for name in source.output if name in self.roundings and not self._is_rounded(source, name)]
+        for number, name in enumerate(source.output):
+            if name in rounded:
+                node.output[number] = f"{name}/sums"
+        if source.op_type in self.special:
+            self.special[source.op_type](node)
+        elif source.op_type in _PLAIN:
+            self.nodes.append(node)
+        else:
+            raise UserError(f"the twin of the simulator does not know the operator {source.op_type} ({source.name})")
+        for name in rounded:
+            self._round(f"{name}/sums", name, self.roundings[name])
+
+    def _is_rounded(self, node: onnx.NodeProto, output: str) -> bool:
+        """Whether what `node` gives is on the steps of `output` already."""
+        selects = node.op_type in _SELECTING or (
+            node.op_type == "Resize" and attributes(node).get("mode", "nearest") == "nearest"
+        )
+        given = [name for name in node.input if name and name not in self.constants]
+        return selects and all(self.roundings.get(name) == self.roundings[output] for name in given)
+
+    def _round(self, source: str, target: str, rounding: Rounding) -> None:
+        scale = self._value(f"{target}/scale", np.float32(rounding.scale))
+        zero_point = self._value(f"{target}/zero_point", np.int8(rounding.zero_point))
+        self._node("QuantizeLinear", [source, scale, zero_point], f"{target}/stored")
+        self._node("DequantizeLinear", [f"{target}/stored", scale, zero_point], target)
+
+    def _convert(self, node) -> None:
+        self._node("Identity", list(node.input), node.output[0])
+
+    def _softmax(self, node) -> None:
+        self._node("Softmax", list(node.input), node.output[0], axis=attributes(node).get("axis", -1))
+
+    def _convolution(self, node) -> None:
+        given, weights, *bias = node.input
+        if (
+            given not in self.roundings
+            or weights not in self.constants
+            or attributes(node).get("auto_pad", "NOTSET") != "NOTSET"
+        ):
+            raise UserError(
+                f"the twin of the simulator does not know a {node.op_type} like {node.name}: its weights are computed"
+            )
+        target = node.output[0]
+        axis = 0
+        if node.op_type == "ConvTranspose":
+            if attributes(node).get("group", 1) > 1:
+                raise UserError(f"the twin of the simulator does not know a grouped ConvTranspose ({node.name})")
+            axis = 1
+        rounded, scales = round_weights(self.constants[weights], axis)
+        node.input[1] = self._value(f"{target}/weights", rounded)
+        if bias:
+            values = round_bias(self.constants[bias[0]], self.roundings[given].scale, scales)
+            node.input[2] = self._value(f"{target}/bias", values)
+        self.nodes.append(node)
+
+    def _swish(self, node) -> None:
+        [given], [target] = node.input, node.output
+        factor = f"{target}/sigmoid"
+        if self.exact:
+            one = self._value("one", np.float32(1))
+            self._node("Neg", [given], f"{target}/negative")
+            self._node("Exp", [f"{target}/negative"], f"{target}/exp")
+            self._node("Add", [f"{target}/exp", one], f"{target}/one_more")
+            self._node("Reciprocal", [f"{target}/one_more"], factor)
+        else:
+            self._node("Sigmoid", [given], factor)
+        self._node("Mul", [given, factor], target)
+
+    def _attention(self, node) -> None:
+        """Queries, keys [B, D, 1, N] and values [B, E, 1, N] to [B, E, 1, N]: softmax(scale queries·keys) · values.
+
+        The products of queries and keys are rounded before they are scaled, the weights after the softmax.
+        """
+        [queries, keys, values], [target] = node.input, node.output
+        settings = attributes(node)
+        scale = self._value(f"{target}/factor", np.float32(settings["scale"]))
+        for source, name, order in ((queries, "queries", [0, 2, 3, 1]), (keys, "keys", [0, 2, 1, 3])):
+            self._node("Transpose", [source], f"{target}/{name}", perm=order)
+        self._node("Transpose", [values], f"{target}/values", perm=[0, 2, 3, 1])
+        self._node("MatMul", [f"{target}/queries", f"{target}/keys"], f"{target}/products/sums")
+        self._inner(f"{target}/products", settings["q_matmul"])
+        self._node("Mul", [f"{target}/products", scale], f"{target}/scaled")
+        self._node("Softmax", [f"{target}/scaled"], f"{target}/weights/sums", axis=-1)
+        self._inner(f"{target}/weights", settings["q_softmax"])
+        self._node("MatMul", [f"{target}/weights", f"{target}/values"], f"{target}/turned")
+        self._node("Transpose", [f"{target}/turned"], target, perm=[0, 3, 1, 2])
+
+    def _inner(self, name: str, setting: str) -> None:
+        """Round a tensor inside an operator; the range has a name of its own."""
+        self._round(f"{name}/sums", name, self.roundings[setting])
+
+    def _node(self, kind: str, inputs: list[str], output: str, **settings) -> None:
+        self.nodes.append(helper.make_node(kind, inputs, [output], **settings))
+
+    def _value(self, name: str, value) -> str:
+        self.values[name] = value
+        return name

@@ -1,0 +1,36 @@
+"""Running a twin with onnxruntime, on one thread."""
+
+import numpy as np
+import onnx
+import onnxruntime
+
+from lib.data.input_form import InputForm
+
+
+def open_twin(twin: onnx.ModelProto, exact: bool = True) -> onnxruntime.InferenceSession:
+    """A session on one thread.
+
+    exact: convolutions add up in the order in which the simulator's do. Otherwise onnxruntime may lay tensors out in
+    blocks, which is quicker, and a sum then differs in its last bit. Sums of whole numbers stay switched off: they are
+    cut at 16 bits on processors without VNNI.
+    """
+    options = onnxruntime.SessionOptions()
+    levels = onnxruntime.GraphOptimizationLevel
+    options.graph_optimization_level = levels.ORT_ENABLE_EXTENDED if exact else levels.ORT_ENABLE_ALL
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    return onnxruntime.InferenceSession(twin.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def runner(twin: onnx.ModelProto, form: InputForm | None = None, exact: bool = True):
+    """A function uint8 [H, W, C] in the channels of `form` → list of float32 outputs, as a toolkit Session gives."""
+    session = open_twin(twin, exact)
+    [given] = session.get_inputs()
+    form = form or InputForm()
+
+    def run(image: np.ndarray) -> list[np.ndarray]:
+        tensor = form.normalized(image).transpose(2, 0, 1)[None]
+        return session.run(None, {given.name: np.ascontiguousarray(tensor)})
+
+    return run

@@ -1,0 +1,86 @@
+"""What the toolkit makes of a model before it builds it, as its hybrid step writes it.
+
+`X.model` is an ONNX with the operators that the toolkit fused (`exSwish`, `exSDPAttention`), `X.quantization.cfg` a
+YAML with each tensor's type and range.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import yaml
+from onnx import numpy_helper
+
+from lib.npu.twin.rounding import Rounding
+from lib.step.errors import ToolkitError
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+# A convolution's sums go on unrounded into what alone reads them; a depthwise one's into fewer operators.
+_FUSED_BEHIND_DEPTHWISE = {"Add", "Clip", "Elu", "PRelu", "Relu"}
+_FUSED = _FUSED_BEHIND_DEPTHWISE | {"HardSwish", "LeakyRelu", "Sigmoid", "Tanh", "exSwish"}
+
+
+@dataclass(frozen=True)
+class Structure:
+    """A model as the toolkit computes it: its fused ONNX, and the INT8 tensors' ranges (low, high) by name."""
+
+    model: onnx.ModelProto
+    ranges: dict[str, tuple[float, float]]
+
+    def __post_init__(self):
+        consts = {tensor.name for tensor in self.model.graph.initializer}
+        if sum(given.name not in consts for given in self.model.graph.input) != 1:
+            raise ToolkitError("rknn-toolkit2: the model of its hybrid step has not one input")
+
+    def constants(self) -> dict[str, np.ndarray]:
+        """The constants by name."""
+        return {tensor.name: numpy_helper.to_array(tensor) for tensor in self.model.graph.initializer}
+
+    def input(self) -> onnx.ValueInfoProto:
+        """The input; constants are listed beside it."""
+        consts = {tensor.name for tensor in self.model.graph.initializer}
+        return next(given for given in self.model.graph.input if given.name not in consts)
+
+    def roundings(self) -> dict[str, Rounding]:
+        """Of each tensor that is rounded when it is computed."""
+        unrounded = self._fused()
+        return {name: Rounding.of_range(*ends) for name, ends in self.ranges.items() if name not in unrounded}
+
+    def _fused(self) -> set[str]:
+        """Convolutions' outputs that are not rounded, though they have a range. A sum takes in the first of its two."""
+        readers: dict[str, list[onnx.NodeProto]] = {}
+        for node in self.model.graph.node:
+            for name in dict.fromkeys(node.input):
+                readers.setdefault(name, []).append(node)
+        fused: set[str] = set()
+        for node in self.model.graph.node:
+            [output, *_], behind = node.output, readers.get(node.output[0], [])
+            if node.op_type != "Conv" or len(behind) != 1:
+                continue
+            [reader] = behind
+            kinds = _FUSED_BEHIND_DEPTHWISE if attributes(node).get("group", 1) > 1 else _FUSED
+            if reader.op_type in kinds and not (reader.op_type == "Add" and fused.intersection(reader.input)):
+                fused.add(output)
+        return fused
+
+
+def attributes(node: onnx.NodeProto) -> dict:
+    """A node's attributes by name, texts as str."""
+    values = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
+    return {name: value.decode() if isinstance(value, bytes) else value for name, value in values.items()}
+
+
+def read_structure(model: Path, quantization: Path) -> Structure:
+    """The structure in the two files of the hybrid step. Raises ToolkitError when they are not of the known form."""
+    try:
+        entries = yaml.load(quantization.read_text(encoding="utf-8"), _LOADER)["quantize_parameters"]
+        ranges = {
+            name: (float(entry["min"][0]), float(entry["max"][0]))
+            for name, entry in entries.items()
+            if entry["dtype"] == "int8"
+        }
+    except (yaml.YAMLError, KeyError, TypeError, IndexError, ValueError) as error:
+        raise ToolkitError(f"rknn-toolkit2: {quantization.name} of its hybrid step is not of the known form") from error
+    return Structure(onnx.load(str(model)), ranges)

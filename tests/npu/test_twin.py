@@ -1,0 +1,190 @@
+"""The twin computes what the toolkit's simulator computes: every layer, and a model as a whole."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+from lib.data.images import read_image
+from lib.graph.onnx_file import save
+from lib.graph.onnx_session import to_tensor
+from lib.npu import toolkit
+from lib.npu.twin.graph import twin_of
+from lib.npu.twin.layers import compare_layers
+from lib.npu.twin.rounding import Rounding, round_bias, round_weights
+from lib.npu.twin.run import runner
+from lib.npu.twin.structure import Structure
+from lib.step.errors import UserError
+
+SIZE = (1, 3, 64, 96)
+LEAKY = ("LeakyRelu", {"alpha": 0.1})
+ELU = ("Elu", {"alpha": 1.0})
+HARD = ("HardSigmoid", {"alpha": 0.2, "beta": 0.5})
+
+
+class Builder:
+    """A graph made node by node, with random weights; each method returns the name of what it adds."""
+
+    def __init__(self):
+        self.nodes, self.constants, self.random = [], {}, np.random.default_rng(0)
+
+    def add(self, kind, *given, **settings):
+        name = f"{kind}{len(self.nodes)}"
+        self.nodes.append(helper.make_node(kind, given, [name], name=name, **settings))
+        return name
+
+    def constant(self, value):
+        name = f"constant{len(self.constants)}"
+        self.constants[name] = np.asarray(value, np.float32)
+        return name
+
+    def conv(self, given, inputs, outputs, kernel=3, group=1, activation=None, kind="Conv", stride=1):
+        shape = (outputs, inputs // group) if kind == "Conv" else (inputs, outputs)
+        spread = (inputs // group * kernel**2) ** -0.5
+        weights = self.constant(self.random.normal(0, spread, (*shape, kernel, kernel)))
+        bias = self.constant(self.random.normal(0, 0.2, outputs))
+        pad = (kernel - 1) // 2 if kind == "Conv" else 0
+        made = self.add(
+            kind, given, weights, bias, kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=[pad] * 4, group=group
+        )
+        return self.activated(made, activation, outputs)
+
+    def activated(self, given, activation, channels):
+        if activation is None:
+            return given
+        kind, settings = activation if isinstance(activation, tuple) else (activation, {})
+        if kind == "SiLU":
+            return self.add("Mul", given, self.add("Sigmoid", given))
+        if kind == "Clip":
+            return self.add("Clip", given, self.constant(0), self.constant(6))
+        if kind == "PRelu":
+            return self.add("PRelu", given, self.constant(self.random.uniform(0.1, 0.4, (channels, 1, 1))))
+        return self.add(kind, given, **settings)
+
+    def model(self, output):
+        self.nodes[-1].output[0] = "y"
+        graph = helper.make_graph(
+            self.nodes,
+            "small",
+            [helper.make_tensor_value_info("images", onnx.TensorProto.FLOAT, SIZE)],
+            [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)],
+            [numpy_helper.from_array(value, name) for name, value in self.constants.items()],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)])
+        model.ir_version = 9
+        return onnx.shape_inference.infer_shapes(model)
+
+
+def activations() -> onnx.ModelProto:
+    """Every activation behind a convolution, and behind a depthwise one."""
+    build = Builder()
+    tensor = build.conv("images", 3, 8, stride=2, activation="Relu")
+    for activation in ("SiLU", LEAKY, "Clip", ELU, "PRelu", "HardSwish", "Tanh", HARD, "Sigmoid", "Relu"):
+        tensor = build.conv(tensor, 8, 8, activation=activation)
+        tensor = build.conv(tensor, 8, 8, group=8, activation=activation)
+    return build.model(build.conv(tensor, 8, 4, kernel=1))
+
+
+def joins() -> onnx.ModelProto:
+    """Sums, products, pooling, upsampling and transposed convolutions; sums of two convolutions in either order."""
+    build = Builder()
+    tensor = build.conv("images", 3, 8, stride=2, activation="SiLU")
+    first, second = build.conv(tensor, 8, 8), build.conv(tensor, 8, 8, kernel=1)
+    tensor = build.add("Add", second, first)
+    grouped = build.conv(tensor, 8, 8, group=2, activation="SiLU")
+    tensor = build.add("Add", build.conv(tensor, 8, 8, group=8), grouped)
+    tensor = build.add("Mul", tensor, build.conv(tensor, 8, 8, kernel=1, activation="Sigmoid"))
+    tensor = build.add("Sub", build.conv(tensor, 8, 8), tensor)
+    pooled = build.add("MaxPool", tensor, kernel_shape=[2, 2], strides=[2, 2])
+    larger = build.conv(pooled, 8, 8, kernel=2, kind="ConvTranspose", stride=2, activation="Relu")
+    tensor = build.add("Concat", tensor, larger, axis=1)
+    tensor = build.add("AveragePool", tensor, kernel_shape=[2, 2], strides=[2, 2])
+    return build.model(build.conv(tensor, 16, 4, kernel=1))
+
+
+@pytest.fixture(params=["split", "yolo26n", "yolo11n", "activations", "joins"])
+def adapted(request, export, split_onnx, tmp_path) -> Path:
+    """An ONNX that the toolkit takes: small detectors of three architectures, and small graphs of many operators."""
+    if request.param == "split":
+        return split_onnx
+    path = tmp_path / "adapted.onnx"
+    if request.param in ("activations", "joins"):
+        save({"activations": activations, "joins": joins}[request.param](), path)
+    else:
+        from lib.graph.surgery.pipeline import adapt
+
+        exported = export(architecture=request.param)[1]
+        save(
+            adapt(
+                exported,
+                "single",
+                [read_image(image) for image in sorted(request.getfixturevalue("pool").iterdir())[:1]],
+                seed=0,
+            )[0],
+            path,
+        )
+    return path
+
+
+def test_each_layer_of_the_twin_is_the_simulators(adapted, pool):
+    images = sorted(pool.iterdir())
+    image = read_image(images[-1])
+    structure = toolkit.structure_of(adapted, images[:3], "rv1106")
+    with toolkit.quantized(adapted, images[:3], "rv1106", "normal") as session:
+        dumps = session.dumps(image)
+    layers = compare_layers(structure, dumps, to_tensor(image))
+    assert len(layers) > 15
+    off = [layer for layer in layers if layer.equal < layer.values]
+    # A SiLU's last bit may turn a rounding.
+    assert all(layer.operator == "exSwish" and layer.worst == 1 for layer in off), off
+    assert sum(layer.values - layer.equal for layer in off) <= 2
+
+
+def test_the_twin_gives_the_simulators_outputs(split_onnx, pool):
+    images = sorted(pool.iterdir())
+    run = runner(twin_of(toolkit.structure_of(split_onnx, images[:3], "rv1106")))
+    with toolkit.quantized(split_onnx, images[:3], "rv1106", "normal") as session:
+        simulate = session.simulate()
+        same = [
+            all(np.array_equal(*pair) for pair in zip(run(image), simulate(image), strict=True))
+            for image in map(read_image, images)
+        ]
+    assert sum(same) >= 7, same
+
+
+def test_an_operator_that_the_twin_does_not_know_is_named():
+    build = Builder()
+    model = build.model(build.add("Erf", build.conv("images", 3, 8)))
+    ranges = {"images": (0.0, 1.0), "Conv0": (-1.0, 1.0), "y": (-1.0, 1.0)}
+    with pytest.raises(UserError, match="the twin of the simulator does not know the operator Erf"):
+        twin_of(Structure(model, ranges))
+
+
+def test_a_range_is_widened_to_hold_0():
+    assert Rounding.of_range(0.5, 2.55) == Rounding(2.55 / 255, -128)
+    assert Rounding.of_range(-2.55, -1.0) == Rounding(2.55 / 255, 127)
+    assert Rounding.of_range(0.0, 0.0).zero_point == -128
+
+
+def test_a_symmetric_filter_is_rounded_to_even_and_cut_at_the_end():
+    weights = np.array([[-127.5, 127.5, 62.5], [0.0, 0.0, 0.0]], np.float32).reshape(2, 3, 1, 1)
+    rounded, scales = round_weights(weights)
+    np.testing.assert_array_equal(scales, [1, 1])
+    np.testing.assert_array_equal(rounded[0].ravel(), [-128, 127, 62])
+    assert not rounded[1].any()
+
+
+def test_filters_of_a_transposed_convolution_lie_along_its_second_axis():
+    weights = np.random.default_rng(0).normal(size=(3, 2, 2, 2)).astype(np.float32)
+    rounded, scales = round_weights(weights, axis=1)
+    turned, same = round_weights(np.ascontiguousarray(weights.swapaxes(0, 1)))
+    np.testing.assert_array_equal(rounded, turned.swapaxes(0, 1))
+    np.testing.assert_array_equal(scales, same)
+
+
+def test_a_bias_is_whole_steps_of_input_and_filter_scale():
+    np.testing.assert_allclose(
+        round_bias(np.array([0.104, -0.7], np.float32), 0.1, np.array([0.1, 0.5])), [0.1, -0.7], rtol=1e-6
+    )
