@@ -39,6 +39,7 @@ enum { CANDIDATES = 3000, BUFFERS = 4, USAGE = 2 };
 typedef struct {
     FILE *file;
     int camera, is_planar, buffer; /* the camera's descriptor, -1 for a file; the buffer of the last frame */
+    int failed;                    /* no more frames, and that is wrong */
     rv1106_format format;
     int width, height;
     size_t stride, size; /* bytes of a row, and of a frame */
@@ -200,12 +201,13 @@ static uint8_t *next_frame(frame_source *source)
     struct v4l2_plane planes[VIDEO_MAX_PLANES];
     if (source->camera < 0) {
         const size_t got = fread(source->memory[0], 1, source->size, source->file);
-        if (got && got < source->size) wrong("frames", "the last one is not whole");
-        return got < source->size ? NULL : source->memory[0];
+        if (got == source->size) return source->memory[0];
+        if (got) source->failed = wrong("frames", "the last one is not whole");
+        return NULL;
     }
     describe(source, &buffer, planes);
     if (control(source->camera, VIDIOC_DQBUF, &buffer) < 0) {
-        if (!stopped) wrong("camera", strerror(errno));
+        if (!stopped) source->failed = wrong("camera", strerror(errno));
         return NULL;
     }
     source->buffer = (int)buffer.index;
@@ -377,6 +379,7 @@ int main(int argc, char **argv)
         status = process(&source, memory, frame++, annotated);
         release_frame(&source);
     }
+    if (source.failed) status = source.failed;
     if (annotated && fclose(annotated)) status = wrong(wanted.annotated, strerror(errno));
     close_source(&source);
     rv1106_close(&detector);
