@@ -1,7 +1,7 @@
 """The deploy bundle: a `.rknn`, the contract of its outputs, C code that decodes them, and the proof that it does.
 
-decode.h, the header of the model's family, main.c, detect.c, what it is made of and its Makefile, camera.c and its headers
-are part of every bundle as they lie here; README.md is filled in.
+decode.h, the header of the model's family, main.c, detect.c with what it is made of and its Makefile, camera.c and its
+headers are part of every bundle as they lie here; README.md is filled in.
 """
 
 from pathlib import Path
