@@ -8,6 +8,7 @@ the stub runtime does in rknn_run is measured alone, and taken off. An instructi
 memory are not in it.
 """
 
+import argparse
 import subprocess
 import sys
 import tempfile
@@ -78,6 +79,7 @@ def frame(folder: Path, plugin: Path, side: int) -> None:
 
 def main():
     """Print both."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         plugin = Path(scratch, "count.so")
         source = ROOT / "benchmarks" / "count_instructions.c"

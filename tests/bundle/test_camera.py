@@ -2,13 +2,16 @@
 
 import ctypes
 import json
+import re
 import shutil
 import subprocess
+import textwrap
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 import pytest
+from conftest import ROOT
 from moving_scenes import HEIGHT, WIDTH, Seen, moving_scene
 from stub_board import ARM, SOURCES, StubModel, build, drawn_case
 from test_letterbox_h import shim  # noqa: F401
@@ -150,3 +153,19 @@ def test_other_formats_and_what_is_wrong(filmed, tmp_path):
     ):  # fmt: skip
         done = run(model, [tmp_path / "camera", *words])
         assert done.returncode in (1, 2) and said in done.stderr.decode(), done.stderr
+
+
+def test_code_for_the_rtsp_example_compiles(filmed, tmp_path):
+    """The pieces of docs/camera.md, in the places that it names, as C++."""
+    if not shutil.which("g++"):
+        pytest.skip("needs a C++ compiler (g++)")
+    pieces = re.findall(r"```cpp\n(.*?)```", (ROOT / "docs" / "camera.md").read_text(), re.DOTALL)
+    top, begin, loop = map(textwrap.dedent, pieces)
+    (tmp_path / "main.cc").write_text(
+        f"#include <stdio.h>\n{top}\nstruct Frame {{ struct {{ int pMbBlk; }} stVFrame; }};\nenum {{ RK_FALSE }};\n"
+        f"void RK_MPI_SYS_MmzFlushCache(int block, int read_only);\nint width = 720, height = 480;\n"
+        f"int main() {{\n{begin}\nFrame stVpssFrame = Frame();\nvoid *data = NULL;\nfor (;;) {{\n{loop}\n}}\n}}\n"
+    )
+    flags = ["-std=c++11", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", f"-I{SOURCES}", f"-I{filmed.model.folder}"]
+    done = subprocess.run(["g++", *flags, tmp_path / "main.cc"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
