@@ -59,6 +59,9 @@ class Model(ctypes.Structure):
         ("outputs", Output * (5 * MOST_LAYERS)),
         ("place", ctypes.c_int),
         ("task", ctypes.c_void_p),
+        ("channels", ctypes.c_int),
+        ("fill", ctypes.c_int),
+        ("toolkit", ctypes.c_char_p),
     ]
 
 
