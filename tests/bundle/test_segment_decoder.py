@@ -69,9 +69,9 @@ def test_any_model_gives_the_same_masks(shim, monkeypatch):
     [
         ("i, source.cell) - map->zero_point", "i, source.cell)"),
         ("-prototypes->zero_point * sum", "0 * sum"),
-        ("/ axis->stride - 0.5;", "/ axis->stride;"),
-        ("(pixel + 0.5) * axis->scale + axis->border", "(pixel + 0.5) * axis->scale"),
-        ("{rv1106_scale_y(fit), fit->top, stride", "{fit->scale, fit->top, stride"),
+        ("/ stride - 0.5, cells}", "/ stride, cells}"),
+        ("(0.5 * scale + border) / stride", "0.5 * scale / stride"),
+        ("(rv1106_scale_y(fit), fit->top, stride", "(fit->scale, fit->top, stride"),
         ("from = rv1106_box_outputs(model) + source.level", "from = rv1106_box_outputs(model)"),
         ("(float)whole < position ? whole + 1 : whole", "0 ? whole + 1 : whole"),
         ("counts.height = fit->height;", "counts.height = fit->height + 1;"),
@@ -260,6 +260,13 @@ def test_comparison_takes_what_is_rounding_and_nothing_more():
 def test_lines_that_are_no_masks_are_one_sentence(numbers):
     with pytest.raises(UserError, match="no list of detections"):
         program.read_detections(f"0 0.5 1 2 3 4 man\n{numbers}", segment_case(0).spec)
+
+
+def test_masks_of_two_sizes_are_one_sentence():
+    lines = "0 0.5 1 2 3 4 man\n 5 2 3\n"
+    assert len(program.read_detections(lines * 2, segment_case(0).spec)) == 2
+    with pytest.raises(UserError, match="no list of detections: masks of one image are not of one size"):
+        program.read_detections(lines + "0 0.5 1 2 3 4 man\n 5 2 4\n", segment_case(0).spec)
 
 
 def test_masks_of_a_box_without_a_pixel():

@@ -34,10 +34,10 @@ typedef struct {
     int x, y, width, height;
 } rv1106_area;
 
-/* An axis of the image: pixel i lies in the input at (i + 0.5) * scale + border, where a cell is `stride` wide. */
+/* An axis of the image: pixel i lies among the cells at i * step + start. */
 typedef struct {
-    double scale;
-    int border, stride, cells;
+    double step, start;
+    int cells;
 } rv1106_mask_axis;
 
 /* A mask in the making, line by line: rows of the image, or `columns`. `along` is the axis that a line runs along, with the
@@ -125,13 +125,21 @@ static inline rv1106_detection rv1106_on_prototypes(const rv1106_model *model, c
     return moved;
 }
 
+/* Pixel i lies in the input at (i + 0.5) * scale + border, and the middle of cell k at (k + 0.5) * stride. */
+static inline rv1106_mask_axis rv1106_mask_axis_of(double scale, int border, int stride, int cells)
+{
+    const rv1106_mask_axis axis = {scale / stride, (0.5 * scale + border) / stride - 0.5, cells};
+    return axis;
+}
+
 /* The cell that a pixel of an axis lies behind, and how far it is on the way to the next one, 0 to 1. */
 static inline int rv1106_mask_cell(const rv1106_mask_axis *axis, int pixel, float *part)
 {
-    double position = ((pixel + 0.5) * axis->scale + axis->border) / axis->stride - 0.5;
+    const double position = pixel * axis->step + axis->start;
     int cell;
-    if (!(position > 0)) position = 0;
-    if (position > axis->cells - 1) position = axis->cells - 1;
+    *part = 0;
+    if (!(position > 0)) return 0;
+    if (position >= axis->cells - 1) return axis->cells - 1;
     cell = (int)position;
     *part = (float)(position - cell);
     return cell;
@@ -219,8 +227,8 @@ static inline void rv1106_mask_begin(rv1106_mask_lines *mask, const rv1106_decod
     const int from = rv1106_box_outputs(model) + source.level;
     const rv1106_output *map = &model->outputs[from], *prototypes = rv1106_prototypes(model);
     const int stride = model->width / prototypes->width;
-    const rv1106_mask_axis across = {fit->scale, fit->left, stride, prototypes->width};
-    const rv1106_mask_axis down = {rv1106_scale_y(fit), fit->top, stride, prototypes->height};
+    const rv1106_mask_axis across = rv1106_mask_axis_of(fit->scale, fit->left, stride, prototypes->width);
+    const rv1106_mask_axis down = rv1106_mask_axis_of(rv1106_scale_y(fit), fit->top, stride, prototypes->height);
     float part;
     int32_t sum = 0;
     int i, cell;

@@ -60,7 +60,10 @@ def _different(counts: list[int], others: list[int]) -> tuple[float, int]:
 
 
 def _extras(outputs: OutputSpec, numbers: list[list[float]]) -> dict[str, np.ndarray]:
-    return {MASK: as_rows([of_counts(counts) for counts in numbers])}
+    masks = as_rows([of_counts(counts) for counts in numbers])
+    if len({sum(counts) for counts in numbers}) > 1:
+        raise ValueError("masks of one image are not of one size")
+    return {MASK: masks}
 
 
 def _usage(outputs: OutputSpec) -> str:
