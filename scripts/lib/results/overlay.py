@@ -1,7 +1,6 @@
 """A config for a model and a data set that somebody names: an overlay in a few lines that say where each comes from."""
 
 import re
-import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ import yaml
 
 from lib.data.imgsz import parse_imgsz
 from lib.data.parts import EVALUATED, TRAIN
-from lib.data.preview import described
+from lib.data.preview import described, stand_ins
 from lib.data.sources import is_url
 from lib.graph.checkpoint_names import checkpoint_facts
 from lib.step.errors import UserError
@@ -88,10 +87,13 @@ def model_of(files: list[str]) -> Model:
         return Model(name, {"weights": by_suffix[".pt"], "sha256": sha256(path)}, (), names, task)
     if kinds == {".onnx"}:
         # Imported here: ONNX takes a moment, and checkpoints do without it.
+        from lib.graph.onnx_file import load, metadata
         from lib.graph.onnx_source import DYNAMIC, by_size
 
         sizes = by_size([Path(file).expanduser() for file in files])
-        return Model(name, {"onnx": files}, tuple(size for size in sizes if size != DYNAMIC))
+        # Ultralytics writes it into its exports.
+        task = metadata(load(Path(files[0]).expanduser())).get("task", "detect")
+        return Model(name, {"onnx": files}, tuple(size for size in sizes if size != DYNAMIC), (), task)
     if kinds == {".cfg", ".weights"}:
         [cfg], [weights] = by_suffix[".cfg"], by_suffix[".weights"]
         block = {"cfg": [cfg], "weights": [weights], "sha256": sha256(Path(weights).expanduser())}
@@ -121,8 +123,8 @@ def data_of(path: str, images: str | None, model: Model) -> Data:
     # The names of the categories say no order; what the model was trained on does.
     if model.names and not {"yaml", "obj_data"} & block.keys():
         block["names"] = list(model.names)
-    with tempfile.TemporaryDirectory() as scratch:
-        sources = described(block, model.names or None, Path(scratch), model.task)
+    with stand_ins() as scratch:
+        sources = described(block, model.names or None, scratch, model.task)
     if not sources:
         return Data(block, None, None, model.names)
     source = sources[0]
