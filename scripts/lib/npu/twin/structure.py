@@ -43,6 +43,12 @@ class Structure:
         consts = {tensor.name for tensor in self.model.graph.initializer}
         return next(given for given in self.model.graph.input if given.name not in consts)
 
+    def output_scales(self) -> list[float]:
+        """The step of each output's values, in the order of the outputs."""
+        makers = {name: node for node in self.model.graph.node for name in node.output}
+        roundings = self.roundings()
+        return [roundings[makers[output.name].input[0]].scale for output in self.model.graph.output]
+
     def roundings(self) -> dict[str, Rounding]:
         """Of each tensor that is rounded when it is computed."""
         unrounded = self._fused()
