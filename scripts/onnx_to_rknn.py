@@ -16,18 +16,20 @@ sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so 
 from functools import partial
 from pathlib import Path
 
+from lib import tasks
 from lib.accuracy.channels import better_channels
 from lib.accuracy.detection_set import DetectionSet
-from lib.accuracy.evaluation import compared, measure
+from lib.accuracy.evaluation import compared, measure, with_sigmas
 from lib.accuracy.inference import detect_all, onnx_runner
 from lib.accuracy.likeness import output_likeness
 from lib.accuracy.matching import SURE
-from lib.convert.comparison import int8_agreement, read_truth
+from lib.convert.comparison import Labels, int8_agreement
 from lib.convert.conversion import Adapted, Conversion, Request, convert
 from lib.convert.images import ImageChoice, draw_images, first_images, noise_images
 from lib.data.imgsz import ImageSize, imgsz_argument
 from lib.data.input_form import InputForm
 from lib.data.input_options import add_input_options, given_input
+from lib.data.keypoints import add_sigmas_option, keypoint_sigmas
 from lib.detector.head import ALL_HEADS
 from lib.graph.anchor_option import add_anchors_option, with_anchors
 from lib.graph.input_convention import settle_input_form
@@ -87,7 +89,11 @@ def parse(argv):
     parser.add_argument("--dataset", type=Path, metavar="DIR", help="images to calibrate on (jpg, png, webp)")
     parser.add_argument("--max-images", type=at_least(0), default=64, metavar="N",
                         help="of them, 0: all (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--labels", type=Path, metavar="DIR", help="labels in Ultralytics' layout: evaluate mAP too")
+    parser.add_argument("--labels", type=Path, metavar="DIR",
+                        help="labels in Ultralytics' layout of the model's task: evaluate mAP too")  # fmt: skip
+    parser.add_argument("--kpt_shape", nargs="+", type=int, metavar="N",
+                        help="of labels for pose: keypoints, and values of each, 2 or 3")  # fmt: skip
+    add_sigmas_option(parser)
     parser.add_argument(
         "--head", choices=ALL_HEADS, help="form of the outputs (default: split, or as_is for no known detector)"
     )
@@ -205,17 +211,17 @@ def difference(conversion: Conversion, args, held_out: bool) -> list[str]:
     agreement = int8_agreement(images, outputs.task)
     if not agreement.sure:
         return [f"detections none in FP32 from score {SURE} on, {on}: are these images of what the model finds?"]
+    overlap = f"{tasks.get(outputs.task).overlap_name} {agreement.overlap:.3f}"
     share = f"{agreement.matched} of FP32's {agreement.sure} ({agreement.matched / agreement.sure:.1%})"
-    return [
-        f"detections INT8 finds {share}, "
-        f"mean IoU {agreement.overlap:.3f}, mean change of score {agreement.score_change:+.3f}, {on}"
-    ]
+    return [f"detections INT8 finds {share}, mean {overlap}, mean change of score {agreement.score_change:+.3f}, {on}"]
 
 
 def accuracy(conversion: Conversion, args, on: str) -> list[str]:
     """mAP in FP32 and in INT8 against --labels, as lines for people."""
     images, classes, task = conversion.comparisons, conversion.adapted.classes, conversion.adapted.outputs.task
-    truth = read_truth(images, args.dataset, args.labels, len(classes), task)
+    truth = Labels(args.labels, args.dataset, len(classes), task, args.kpt_shape).of(images)
+    if sigmas := keypoint_sigmas(args.oks_sigmas, "--oks-sigmas"):
+        truth = [with_sigmas(labels, sigmas) for labels in truth]
     names, sizes = [image.path.name for image in images], [image.size for image in images]
     (fp32, baseline), (int8, resampled) = (
         measure(truth, DetectionSet(names, sizes, instances, task), classes, RESAMPLES, args.seed)
@@ -226,10 +232,15 @@ def accuracy(conversion: Conversion, args, on: str) -> list[str]:
     if kept.retention is not None:
         limits = f"{kept.retention_low:.1%} to {kept.retention_high:.1%}"
         share = f"{kept.retention:.1%} kept, 95 % interval {limits}"
+    of, boxes = "", []
+    if fp32.box_map50_95 is not None:
+        of = f"of {tasks.get(task).objects} "
+        boxes = [f"boxes      mAP50-95 FP32 {fp32.box_map50_95:.4f}, INT8 {int8.box_map50_95:.4f}"]
     return [
         *channels_line(conversion, truth, (fp32, baseline), args),
-        f"mAP50-95   FP32 {fp32.map50_95:.4f}, INT8 {int8.map50_95:.4f} ({share}) {on}",
+        f"mAP50-95   FP32 {fp32.map50_95:.4f}, INT8 {int8.map50_95:.4f} ({share}) {of}{on}",
         f"mAP50      FP32 {fp32.map50:.4f}, INT8 {int8.map50:.4f}",
+        *boxes,
     ]
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+from pathlib import Path
 
 import pytest
 
@@ -98,3 +99,15 @@ def test_a_command_that_would_end_in_a_traceback_is_told(tmp_path, monkeypatch, 
     told = list(problems(words.replace("'", "").replace("{b: 1}", "{}").split()))
     assert len(told) == (sentence is not None)
     assert sentence is None or sentence in told[0]
+
+
+def test_what_was_printed_is_read_from_any_folder(tmp_path, monkeypatch):
+    """The toolkit works in a folder of its own, and a log is named from where the step began."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "log").write_text("before\n")
+    monkeypatch.setattr(console, "_log", Path("log"))
+    with console.captured() as printed:
+        monkeypatch.chdir("elsewhere")
+        (tmp_path / "log").write_text("before\nsince\n")
+        assert printed() == "since\n"

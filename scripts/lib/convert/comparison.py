@@ -1,5 +1,6 @@
 """How far a model in INT8 is from the same one in FP32, image by image and over all of them."""
 
+import tempfile
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,8 @@ from lib import tasks
 from lib.accuracy.inference import onnx_runner, over_images
 from lib.accuracy.likeness import ImageLikeness, image_likeness
 from lib.accuracy.matching import SURE, found_again
+from lib.data.dataset import named_as, rewrite
+from lib.data.formats.source import Item, Source
 from lib.data.images import read_image
 from lib.data.imgsz import ImageSize
 from lib.data.input_form import InputForm
@@ -73,18 +76,48 @@ def int8_agreement(comparisons: list[ImageComparison], task: str) -> Int8Agreeme
     return Int8Agreement(sure, len(pairs), float(mean_overlap), float(mean_change))
 
 
-def read_truth(
-    comparisons: list[ImageComparison], dataset: Path, labels: Path, classes: int, task: str
-) -> list[Instances]:
-    """What is labelled in each image; one without a label file is background.
+@dataclass(frozen=True)
+class Labels:
+    """What is labelled in images: labels lie below `folder` as images do below `dataset`.
 
-    Labels lie below the folder `labels` as images do below `dataset`. Raises UserError when none has an object.
+    classes: how many there are. task: what the labels are for. kpt_shape: as lib.data.keypoints has it, or None.
     """
-    require(labels, "folder of labels")
-    truth = []
-    for image in comparisons:
-        label = labels / image.path.relative_to(dataset).with_suffix(".txt")
-        truth.append(tasks.get(task).read_label(label, image.size, classes) if label.exists() else nothing())
-    if not any(map(len, truth)):
-        raise UserError(f"{labels} holds no box for the {len(comparisons)} images; labels are named as images are")
-    return truth
+
+    folder: Path
+    dataset: Path
+    classes: int
+    task: str
+    kpt_shape: object = None
+
+    def of(self, comparisons: list[ImageComparison]) -> list[Instances]:
+        """What is labelled in each image; one without a label file is background.
+
+        Raises UserError when none has an object, and for a broken label.
+        """
+        require(self.folder, "folder of labels")
+        task = tasks.get(self.task)
+        files = {image.path: self._file(image.path) for image in comparisons}
+        items = tuple(Item(path, label) for path, label in files.items() if label)
+        words_of = task.words_of(Source(self.folder, items), self.kpt_shape)
+        truth = []
+        with tempfile.TemporaryDirectory() as scratch:
+            for image in comparisons:
+                label, rewritten = files[image.path], Path(scratch, "label.txt")
+                if label is None:
+                    truth.append(nothing())
+                elif words_of is None:
+                    truth.append(task.read_label(label, image.size, self.classes))
+                else:
+                    rewrite(label, None, rewritten, words_of)
+                    with named_as(label, rewritten):
+                        truth.append(task.read_label(rewritten, image.size, self.classes))
+        if not any(map(len, truth)):
+            what = "box" if self.task == tasks.DEFAULT else "object"
+            raise UserError(
+                f"{self.folder} holds no {what} for the {len(comparisons)} images; labels are named as images are"
+            )
+        return truth
+
+    def _file(self, image: Path) -> Path | None:
+        label = self.folder / image.relative_to(self.dataset).with_suffix(".txt")
+        return label if label.exists() else None

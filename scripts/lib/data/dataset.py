@@ -10,7 +10,8 @@ import shutil
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -71,17 +72,20 @@ class CheckedLabel(NamedTuple):
     points: int = 0  # labelled keypoints of the objects
 
 
+# The words of a label's line as a task keeps them; raises UserError, without file and line, for those that it does not.
+Words = Callable[[list[str]], list[str]]
+
+
 class Labelling(NamedTuple):
     """How a task takes labels over.
 
     check: reads a label file; raises UserError, naming file and line, for a broken one. line_of: what is kept of an
-    object of a format without label files. words_of: the words of a line as the task keeps them, where that is not as
-    they stand; raises UserError for others, without file and line.
+    object of a format without label files. words_of: None where the words of a label's line stay.
     """
 
     check: Callable[[Path], CheckedLabel]
     line_of: Lined = box_line
-    words_of: Callable[[list[str]], list[str]] | None = None
+    words_of: Words | None = None
 
 
 class Gathered(NamedTuple):
@@ -215,9 +219,25 @@ def _of_image(labelling: Labelling, label: Path, image: Path, source: Source) ->
 
 
 def _rewritten(label: Path, numbers: dict[int, int] | None, target: Path, labelling: Labelling) -> CheckedLabel:
-    """Write a label to `target`, with its classes numbered anew by `numbers` and its lines as the task keeps them.
+    """Write a label to `target` and check it. Raises UserError as `rewrite` and the task's own check do."""
+    rewrite(label, numbers, target, labelling.words_of)
+    with named_as(label, target):
+        return labelling.check(target)
 
-    Returns what it holds. Raises UserError as the task's own check does.
+
+@contextmanager
+def named_as(label: Path, target: Path) -> Iterator[None]:
+    """Where a UserError names `target`, a copy of a label, it names the label itself."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(str(error).replace(str(target), str(label))) from None
+
+
+def rewrite(label: Path, numbers: dict[int, int] | None, target: Path, words_of: Words | None) -> None:
+    """Write a label to `target`, with its classes numbered anew by `numbers` and its words as the task keeps them.
+
+    Raises UserError, naming file and line, for a class that has no number and words that the task does not keep.
     """
     lines = []
     for number, line in enumerate(read_text(label).splitlines(), start=1):
@@ -226,15 +246,11 @@ def _rewritten(label: Path, numbers: dict[int, int] | None, target: Path, labell
             continue
         try:
             words = [_renumbered(words[0], numbers), *words[1:]] if numbers else words
-            words = labelling.words_of(words) if labelling.words_of else words
+            words = words_of(words) if words_of else words
         except UserError as error:
             raise UserError(f"label {label}, line {number} ('{line.strip()[:60]}'){error}") from None
         lines.append(" ".join(words) + "\n")
     target.write_text("".join(lines), encoding="utf-8")
-    try:
-        return labelling.check(target)
-    except UserError as error:
-        raise UserError(str(error).replace(str(target), str(label))) from None
 
 
 def _renumbered(word: str, numbers: dict[int, int]) -> str:

@@ -78,7 +78,8 @@ def captured():
     """
     global _captured
     if _log is not None:
-        yield partial(_printed, _log, _log.stat().st_size)
+        # Whoever asks may have gone to another folder.
+        yield partial(_printed, _log.absolute(), _log.stat().st_size)
         return
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "printed")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lib.data.dataset import CheckedLabel
+from lib.data.dataset import CheckedLabel, Words
 from lib.data.formats.source import Lined, Source, box_line
 from lib.data.split import EVALUATION, read_split
 from lib.detector.head import SPLIT
@@ -64,6 +64,7 @@ class Task:
     words_of: (data set, the user's `kpt_shape` or None) → what rewrites the words of each line of its label files; None
         where they stay
     objects: what its mAP is of, in words, as a report says them
+    overlap_name: what `overlap` is called
     share_inside: (n instances, m crowds) → how much of each instance lies in each crowd, as `overlap`
     coco_fields: (instances, image size) → of each, what COCO's annotation has besides box, area and class
     instances: as OutputSpec.instances, with the output's specification first: what raw outputs detect
@@ -83,8 +84,9 @@ class Task:
     contract_lines: Callable[[OutputSpec], list[str]]
     most_counted: int = MOST_COUNTED
     line_of: Lined = box_line
-    words_of: Callable[[Source, object], Callable[[list[str]], list[str]] | None] = as_they_stand
+    words_of: Callable[[Source, object], Words | None] = as_they_stand
     objects: str = "boxes"
+    overlap_name: str = "IoU"
     share_inside: Callable[[Instances, Instances], np.ndarray] = share_inside
     coco_fields: Callable[[Instances, tuple[int, int]], list[dict]] = no_coco_fields
     instances: Callable[..., Instances] = OutputSpec.instances

@@ -105,7 +105,7 @@ def _keypoint_count(data: dict) -> int:
     points = [entry.get("keypoints") for entry in data["annotations"] if isinstance(entry, dict)]
     listed = next((names for names in named if isinstance(names, list) and names), None)
     first = next((values for values in points if isinstance(values, list) and values), [])
-    return len(listed) if listed and first else len(first) // 3
+    return len(listed) if listed and first else math.ceil(len(first) / 3)
 
 
 def _load(file: Path) -> dict:

@@ -24,6 +24,7 @@ tasks.register(
         most_counted=MOST_COUNTED,
         draw=draw,
         objects="keypoints",
+        overlap_name="OKS",
         line_of=keypoint_line,
         words_of=with_three_values,
         contract_lines=contract_lines,

@@ -21,6 +21,7 @@ tasks.register(
         coco_fields=lambda found, size: [{"segmentation": coco} for coco in as_coco(found.extras[MASK], size)],
         draw=draw,
         objects="masks",
+        overlap_name="IoU of masks",
         line_of=outline_line,
         contract_lines=contract_lines,
         instances=instances,
