@@ -34,6 +34,7 @@ from lib.graph.surgery.as_is import is_as_is
 from lib.graph.surgery.proof import input_size
 from lib.npu import toolkit
 from lib.npu.build import SIMULATORS, TOOLKIT, TWIN
+from lib.npu.highest_scores import highest_scores, score_lines
 from lib.npu.twin.agreement import COMPARED, Agreement, steps_apart
 from lib.npu.twin.graph import twin_of
 from lib.npu.twin.run import runner
@@ -66,6 +67,8 @@ def main(argv=None):
             (replace(build, simulator=TWIN) if structure else build).write(args.build)
             megabytes = build.rknn_bytes / 1e6
             say(f"built {args.output}: {megabytes:.2f} MB for {args.platform}, {len(calibration)} calibration images")
+            for line in score_lines(highest_scores(args.output, outputs)) if outputs else []:
+                say(line)
             title = f"INT8 {args.onnx.stem} {imgsz}"
             start = session.simulate
             if structure:

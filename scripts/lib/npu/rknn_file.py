@@ -63,9 +63,21 @@ class RknnFile(NamedTuple):
 
 def read_rknn(path) -> RknnFile:
     """Read a `.rknn` file. Raises UserError when it is missing, none, or of a form that is not known here."""
+    return _read(path, _parse)
+
+
+def read_scales(path) -> dict[str, tuple[float, int]]:
+    """Scale and zero point of each tensor of a `.rknn` file that has one of each, inner ones among them, by name.
+
+    Raises UserError as `read_rknn` does.
+    """
+    return _read(path, _scales)
+
+
+def _read(path, parse):
     data = require(path, "model").read_bytes()
     try:
-        return _parse(data)
+        return parse(data)
     # What the parser meets in a damaged file, whichever field it is in.
     except (struct.error, ValueError, KeyError, IndexError, TypeError, SyntaxError, UnicodeDecodeError) as error:
         raise UserError(
@@ -95,7 +107,21 @@ def dequantize(stored: np.ndarray, tensor: RknnTensor) -> np.ndarray:
     return (stored.astype(np.float32) - np.float32(tensor.zero_point)) * np.float32(tensor.scale)
 
 
-def _parse(data: bytes) -> RknnFile:
+def _scales(data: bytes) -> dict[str, tuple[float, int]]:
+    model, _ = _sections(data)
+    (graph,) = _tables(model, _MODEL_GRAPHS)
+    scales = {}
+    for table in _tables(graph, _GRAPH_TENSORS):
+        if not (table.Offset(_TENSOR_SCALE) and table.Offset(_TENSOR_ZERO_POINT)):
+            continue
+        pairs = list(zip(_numbers(table, _TENSOR_SCALE, "f"), _numbers(table, _TENSOR_ZERO_POINT, "i"), strict=True))
+        if len(pairs) == 1:
+            [scales[_text(table, _TENSOR_NAME)]] = pairs
+    return scales
+
+
+def _sections(data: bytes) -> tuple[Table, dict]:
+    """The graph's table, and the JSON at the end."""
     if data[:4] != b"RKNN":
         raise ValueError("it does not begin with RKNN")
     (length,) = struct.unpack_from("<Q", data, 16)
@@ -104,7 +130,11 @@ def _parse(data: bytes) -> RknnFile:
     flatbuffer = data[HEADER + length - graph_length : HEADER + length]
     if flatbuffer[4:8] != b"RKNN":
         raise ValueError("its graph is not where it is expected")
-    model = Table(flatbuffer, struct.unpack_from("<I", flatbuffer)[0])
+    return Table(flatbuffer, struct.unpack_from("<I", flatbuffer)[0]), described
+
+
+def _parse(data: bytes) -> RknnFile:
+    model, described = _sections(data)
     (graph,) = _tables(model, _MODEL_GRAPHS)
     tensors = _tables(graph, _GRAPH_TENSORS)
     dtypes = {tensor["url"]: (tuple(tensor["size"]), tensor["dtype"]["vx_type"]) for tensor in described["norm_tensor"]}
