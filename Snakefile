@@ -60,6 +60,7 @@ rule all:
         results("plots/map_over_max_images.png"),
         results("plots/pareto.png"),
         results("plots/class_changes.png"),
+        results("plots/thresholds.png"),
         results("plots/detections.png"),
         LAYERS,
         results("report.html"),

@@ -213,5 +213,6 @@ EVALUATION = {
     "resamples": config["evaluation"]["resamples"],
     "seed": config["evaluation"]["seed"],
     "oks_sigmas": config["evaluation"]["oks_sigmas"],
+    "operating": config["evaluation"]["operating"],
     "folder": lambda w, input: str(Path(input.labels).parent),
 }

@@ -75,7 +75,7 @@ rule evaluate_exported:
     shell:
         "python {input.step[0]:q} --detections {input.detections:q} --dataset {params.folder:q}"
         " --names {input.names:q} --resamples {params.resamples} --seed {params.seed}"
-        " --oks-sigmas {params.oks_sigmas:q}"
+        " --oks-sigmas {params.oks_sigmas:q} --operating {params.operating}"
         " --metrics {output.metrics:q} --resampled {output.resampled:q} --log {log:q}"
 
 
@@ -104,7 +104,7 @@ rule evaluate_adapted:
     shell:
         "python {input.step[0]:q} --detections {input.detections:q} --dataset {params.folder:q}"
         " --names {input.names:q} --resamples {params.resamples} --seed {params.seed}"
-        " --oks-sigmas {params.oks_sigmas:q}"
+        " --oks-sigmas {params.oks_sigmas:q} --operating {params.operating}"
         " --metrics {output.metrics:q} --log {log:q}"
 
 
@@ -136,4 +136,5 @@ rule evaluate_int8:
         "python {input.step[0]:q} --detections {input.detections:q} --baseline {input.baseline:q}"
         " --dataset {params.folder:q} --names {input.names:q}"
         " --resamples {params.resamples} --seed {params.seed} --oks-sigmas {params.oks_sigmas:q}"
+        " --operating {params.operating}"
         " --metrics {output.metrics:q} --resampled {output.resampled:q} --log {log:q}"

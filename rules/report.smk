@@ -9,6 +9,8 @@ rule collect:
         exported=collected(rules.evaluate_exported.output.metrics),
         adapted=collected(rules.evaluate_adapted.output.metrics),
         int8=collected(rules.evaluate_int8.output.metrics),
+        curves=collected(rules.evaluate_exported.output.resampled)
+        + collected(rules.evaluate_int8.output.resampled),
         build=collected(rules.quantize.output.build),
         verdict=collected(rules.judge.output.verdict),
         step=step("collect"),
@@ -34,6 +36,11 @@ rule collect:
             results("plots/class_changes.png"),
             category="Accuracy lost",
             caption="../report/class_changes.rst",
+        ),
+        thresholds=report(
+            results("plots/thresholds.png"),
+            category="Confidence threshold",
+            caption="../report/thresholds.rst",
         ),
     log:
         logs("collect"),
@@ -98,6 +105,7 @@ rule make_report:
             rules.collect.output.by_images,
             rules.collect.output.pareto,
             rules.collect.output.classes,
+            rules.collect.output.thresholds,
         ],
         detections=rules.show_detections.output.grid,
         exported=rules.collect.input.exported,

@@ -10,7 +10,7 @@ sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so 
 from pathlib import Path
 
 from lib.results.choice import focus
-from lib.results.plots import class_changes, map_over_imgsz, map_over_max_images, pareto
+from lib.results.plots import class_changes, map_over_imgsz, map_over_max_images, pareto, thresholds
 from lib.results.sweep import asked
 from lib.results.table import class_differences, read_table, to_csv, to_markdown, variant_of
 from lib.results.variant_results import VariantResults
@@ -35,7 +35,9 @@ def main(argv=None):
     map_over_max_images(table, plots / "map_over_max_images.png")
     pareto(table, plots / "pareto.png")
     shown = variant_of(table.loc[focus(table)])
-    class_changes(class_differences(VariantResults(args.run, shown)), shown.title(), plots / "class_changes.png")
+    results = VariantResults(args.run, shown)
+    class_changes(class_differences(results), shown.title(), plots / "class_changes.png")
+    thresholds(*results.curves, results.int8.operating, shown.title(), plots / "thresholds.png")
     say(f"table of {len(table)} variants: {args.run / 'table.md'}")
 
 

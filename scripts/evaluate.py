@@ -3,7 +3,9 @@
 Makes --metrics (JSON) from --detections, with the interval in which mAP50-95 lies for 95 % of the --resamples of the
 images. Makes --resampled too, if it is given: the mAP50-95 of each resample, to compare models with each other. With
 --baseline, that file of the FP32 model, the metrics also hold the retention (mAP50-95 as a share of the baseline's)
-with its interval, from the same resamples for both. Where nothing decodes the model's outputs there is no mAP; the
+with its interval, from the same resamples for both. --operating says what the confidence threshold is chosen for:
+the best F1 (f1=best), a precision of at least so much (precision=0.95), or at most so many false alarms per image
+(false_per_image=0.1). Where nothing decodes the model's outputs there is no mAP; the
 metrics then say how like FP32's they are.
 """
 
@@ -13,8 +15,10 @@ sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so 
 
 from pathlib import Path
 
-from lib.accuracy.evaluation import compared, evaluate, read_resampled, write_resampled
+from lib.accuracy.evaluation import Choices, compared, evaluate
 from lib.accuracy.metrics import ComparedMetrics
+from lib.accuracy.operating import BEST_F1, Wish, in_words
+from lib.accuracy.resampled_map import read_resampled, write_resampled
 from lib.accuracy.undecoded_set import read_evaluated
 from lib.data.keypoints import add_sigmas_option, keypoint_sigmas
 from lib.data.names import read_names
@@ -33,13 +37,15 @@ def main(argv=None):
     parser.add_argument("--resamples", required=True, type=at_least(1, MOST_RESAMPLES), metavar="N")
     parser.add_argument("--seed", required=True, type=at_least(0), help="of the resamples")
     add_sigmas_option(parser)
+    parser.add_argument("--operating", default=str(BEST_F1), metavar="WISH", help="(default: %(default)s)")
     parser.add_output("--metrics", required=True, metavar="FILE.json")
     parser.add_output("--resampled", metavar="FILE.npz")
     args = parser.parse_args(argv)
     names = read_names(args.names)
     detections = read_evaluated(args.detections)
     sigmas = keypoint_sigmas(args.oks_sigmas, "--oks-sigmas (evaluation.oks_sigmas)")
-    metrics, resampled = evaluate(detections, args.dataset, names, args.resamples, args.seed, sigmas)
+    choices = Choices(sigmas, Wish.parse(args.operating))
+    metrics, resampled = evaluate(detections, args.dataset, names, args.resamples, args.seed, choices)
     if args.baseline:
         metrics = compared(metrics, resampled, read_resampled(args.baseline))
     summary = f"no mAP, {metrics.undecoded}" if metrics.undecoded else f"mAP50-95 {metrics.map50_95:.4f}"
@@ -51,7 +57,8 @@ def main(argv=None):
     if args.resampled:
         write_resampled(args.resampled, resampled)
     metrics.write(args.metrics)
-    say(f"evaluated {args.metrics}: {summary} on {metrics.images} images")
+    threshold = f"; {in_words(metrics.operating)}" if metrics.operating else ""
+    say(f"evaluated {args.metrics}: {summary} on {metrics.images} images{threshold}")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from lib.accuracy.evaluation import compared, measure, with_sigmas
 from lib.accuracy.inference import detect_all, onnx_runner
 from lib.accuracy.likeness import output_likeness
 from lib.accuracy.matching import SURE
+from lib.accuracy.operating import in_words
 from lib.convert.comparison import Labels, int8_agreement
 from lib.convert.conversion import Adapted, Conversion, Request, convert
 from lib.convert.images import ImageChoice, draw_images, first_images, noise_images
@@ -244,6 +245,7 @@ def accuracy(conversion: Conversion, args, on: str) -> list[str]:
         f"mAP50-95   FP32 {fp32.map50_95:.4f}, INT8 {int8.map50_95:.4f} ({share}) {of}{on}",
         f"mAP50      FP32 {fp32.map50:.4f}, INT8 {int8.map50:.4f}",
         *boxes,
+        f"threshold  best F1 {in_words(int8.operating)}",
     ]
 
 

@@ -15,8 +15,9 @@ from pathlib import Path
 from statistics import median
 
 from lib.accuracy.detection_set import read_detections, write_detections
-from lib.accuracy.evaluation import compared, evaluate, read_resampled
+from lib.accuracy.evaluation import Choices, compared, evaluate
 from lib.accuracy.inference import evaluation_images
+from lib.accuracy.resampled_map import read_resampled
 from lib.board.program import Refused
 from lib.board.run import BoardRun, Settings, run_bundle
 from lib.board.summary import detection_set, ran_well, refused
@@ -98,7 +99,7 @@ def run_one(args, settings: Settings, bundle: Path, contract: Contract, folder: 
     detections = detection_set(run)
     baseline = run_files.exported_resampled(args.run, variant)
     sigmas = keypoint_sigmas(args.oks_sigmas, "--oks-sigmas (evaluation.oks_sigmas)")
-    metrics, resampled = evaluate(detections, args.run / "dataset", names, args.resamples, args.seed, sigmas)
+    metrics, resampled = evaluate(detections, args.run / "dataset", names, args.resamples, args.seed, Choices(sigmas))
     metrics = compared(metrics, resampled, read_resampled(baseline))
     line = measured(args.run, variant, run, settings)
     summary = ran_well(run, simulated, metrics, contract.verdict, line, build)

@@ -10,15 +10,9 @@ from lib.accuracy import bootstrap
 from lib.accuracy.average_precision import average_precision
 from lib.accuracy.bootstrap import draw, interval, resampled_map
 from lib.accuracy.detection_set import DetectionSet, read_detections, select, write_detections
-from lib.accuracy.evaluation import (
-    ResampledMap,
-    compared,
-    measure,
-    read_resampled,
-    require_same_resamples,
-    write_resampled,
-)
+from lib.accuracy.evaluation import compared, measure
 from lib.accuracy.metrics import Metrics
+from lib.accuracy.resampled_map import ResampledMap, read_resampled, require_same_resamples, write_resampled
 from lib.accuracy.true_positives import true_positives
 from lib.detector.instances import Instances, nothing
 from lib.step.errors import UserError

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lib.bundle.contract import Accuracy, Contract
-from lib.bundle.describe import Forms, describe
+from lib.bundle.describe import Forms, Measured, describe
 from lib.bundle.layout import to_native
 from lib.data.imgsz import ImageSize
 from lib.detector.families import Family, OutputMap
@@ -57,7 +57,7 @@ class Case(NamedTuple):
         names = names or [f"class {number}" for number in range(self.spec.classes)]
         accuracy = Accuracy(4, 0.5, 0.75, 0.5, 0.75, "heldout")
         verdict = Verdict("runs", "a test", "none", "inferred", "")
-        return describe(rknn, variant, Forms(self.spec), names, accuracy, verdict)
+        return describe(rknn, variant, Forms(self.spec), names, Measured(accuracy), verdict)
 
 
 def random_case(seed: int) -> Case:

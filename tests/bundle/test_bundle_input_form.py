@@ -12,7 +12,7 @@ from random_models import random_case
 from lib.board.lines import write_stream
 from lib.bundle import HERE, golden
 from lib.bundle.contract import CONTRACT, Contract, Proof
-from lib.bundle.describe import Forms, describe
+from lib.bundle.describe import Forms, Measured, describe
 from lib.bundle.model_h import model_h
 from lib.bundle.readme import readme
 from lib.data.images import write_image
@@ -36,7 +36,7 @@ def contract_of(form: InputForm) -> Contract:
     pixels = RknnTensor("images", (1, depth, *size[::-1]), (1, 1, *size[::-1], depth), "int8", 1 / 255, -128)
     rknn = RknnFile(pixels, tuple(case.tensors), form.pixel_mean, form.pixel_std, "2.3.2", "rv1106")
     names = list(plain.classes)
-    return describe(rknn, plain.variant, Forms(case.spec, form), names, plain.accuracy, plain.verdict)
+    return describe(rknn, plain.variant, Forms(case.spec, form), names, Measured(plain.accuracy), plain.verdict)
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)

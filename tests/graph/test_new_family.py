@@ -20,7 +20,7 @@ from lib.accuracy.detection_set import read_detections
 from lib.accuracy.metrics import Metrics
 from lib.bundle import DECODER, HERE, headers, program
 from lib.bundle.contract import Accuracy
-from lib.bundle.describe import Forms, describe
+from lib.bundle.describe import Forms, Measured, describe
 from lib.bundle.golden import write_outputs
 from lib.bundle.model_h import model_h
 from lib.bundle.same_detections import demand_same
@@ -163,8 +163,9 @@ def test_bundle_decodes_the_new_family_by_its_own_header(fractions, tmp_path):
         tensors.append(RknnTensor(output.name, shape, (1, 1, *shape[2:], 16), "int8", np.float32(1 / 255).item(), -128))
         floats.append(dequantize(rng.integers(-128, 128, shape).astype(np.int8), tensors[-1]))
     rknn = RknnFile(tensors[0], tuple(tensors), (0,) * 3, (255,) * 3, "2.3.2", "rv1106")
-    accuracy, verdict = Accuracy(4, 0.5, 0.75, 0.5, 0.75, "heldout"), Verdict("runs", "", "", "inferred", "")
-    contract = describe(rknn, Variant("toy", str(SIZE), SPLIT, "normal", 8), Forms(spec), NAMES, accuracy, verdict)
+    measured = Measured(Accuracy(4, 0.5, 0.75, 0.5, 0.75, "heldout"))
+    verdict = Verdict("runs", "", "", "inferred", "")
+    contract = describe(rknn, Variant("toy", str(SIZE), SPLIT, "normal", 8), Forms(spec), NAMES, measured, verdict)
     (tmp_path / "model.h").write_text(model_h(contract))
     for name in (*headers(spec), DECODER):
         own = Path(fractions.__file__).with_name(name)

@@ -6,8 +6,9 @@ import pytest
 from matplotlib import pyplot as plt
 
 from lib.accuracy.detection_set import DetectionSet, write_detections
-from lib.accuracy.evaluation import compared, evaluate, read_resampled, write_resampled
+from lib.accuracy.evaluation import compared, evaluate
 from lib.accuracy.metrics import ComparedMetrics, Metrics, OutputLikeness
+from lib.accuracy.resampled_map import read_resampled, write_resampled
 from lib.accuracy.undecoded_set import UndecodedSet, read_evaluated, write_undecoded
 from lib.detector.instances import nothing
 from lib.npu.verdict import FAILS, RUNS

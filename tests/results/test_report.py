@@ -21,8 +21,9 @@ from chromium import BROKEN_IMAGES, find_axe
 from conftest import ROOT, image
 
 import make_report
-from lib.accuracy.evaluation import ResampledMap, write_resampled
 from lib.accuracy.metrics import ClassMetrics, ComparedMetrics, Metrics
+from lib.accuracy.operating import THRESHOLDS, Curve, Operating, OperatingPoint
+from lib.accuracy.resampled_map import ResampledMap, write_resampled
 from lib.data.imgsz import ImageSize
 from lib.detector.families import OutputMap
 from lib.detector.families.dfl import Dfl
@@ -38,7 +39,7 @@ from lib.results.board_results import (
     Times,
 )
 from lib.results.choice import focus, indistinguishable_from, pareto_front, recommended
-from lib.results.plots import class_changes, map_over_imgsz, map_over_max_images, pareto
+from lib.results.plots import class_changes, map_over_imgsz, map_over_max_images, pareto, thresholds
 from lib.results.report.contents import contents
 from lib.results.report.provenance import portable_config
 from lib.results.report.render import render
@@ -159,6 +160,16 @@ def write(path, content) -> None:
         path.write_text(content if isinstance(content, str) else json.dumps(content))
 
 
+OPERATING = Operating(
+    "false_per_image=0.1",
+    False,
+    OperatingPoint(0.37, 0.8125, 0.75, 0.78, 0.27),
+    0.25,
+    0.5,
+    {name: OperatingPoint(0.4, None, 0, 0, 0) for name in CLASSES},
+)
+
+
 def metrics(change: float) -> Metrics:
     """What evaluate.py writes of an FP32 model, with each class's AP lowered by up to `change`."""
     per_class = {
@@ -170,7 +181,8 @@ def metrics(change: float) -> Metrics:
 
 def compared(change: float) -> ComparedMetrics:
     """The same of an INT8 model."""
-    return ComparedMetrics(**vars(metrics(change)), retention=1.0, retention_low=0.9, retention_high=1.1)
+    measured = vars(metrics(change)) | {"operating": OPERATING}
+    return ComparedMetrics(**measured, retention=1.0, retention_low=0.9, retention_high=1.1)
 
 
 def onnx_file(**metadata) -> bytes:
@@ -218,8 +230,10 @@ def run(tmp_path_factory):
         Build("2.3.2", "rv1106", 1, cycles, (), 1.0, 1.0, ()).write(build / "build.json")
         write(build / "verdict.json", {"costs": costs, "verdict": verdict})
         resampled = images + 0.6 - change + np.random.default_rng(number).normal(0, 0.001, 200)
-        measured = ResampledMap([f"{n}.jpg" for n in range(22)], 0, 0.6 - change, resampled)
+        curve = Curve(THRESHOLDS, 1 - THRESHOLDS)
+        measured = ResampledMap([f"{n}.jpg" for n in range(22)], 0, 0.6 - change, resampled, curve)
         write_resampled((run / "metrics" / variant.path()).with_suffix(".npz"), measured)
+        write_resampled(run / "metrics" / variant.model / variant.imgsz / "exported.npz", measured)
         write(build / "model.rknn", bytes([number]))
         for graph in ("exported", variant.head):
             write(run / "onnx" / variant.model / variant.imgsz / f"{graph}.onnx", onnx_file(graph=graph))
@@ -247,7 +261,9 @@ def run(tmp_path_factory):
     map_over_max_images(table, plots / "map_over_max_images.png")
     pareto(table, plots / "pareto.png")
     shown = variant_of(table.loc[focus(table)])
-    class_changes(class_differences(VariantResults(run, shown)), shown.title(), plots / "class_changes.png")
+    results = VariantResults(run, shown)
+    class_changes(class_differences(results), shown.title(), plots / "class_changes.png")
+    thresholds(*results.curves, results.int8.operating, shown.title(), plots / "thresholds.png")
     cv2.imwrite(str(plots / "detections.png"), image(0, 1200, 900))
     write(run / "weights" / "tiny" / "tiny.pt", b"weights")
     write(run / "dataset" / "split.csv", "image,part\n")
@@ -302,6 +318,15 @@ def test_page_names_no_folder_of_this_machine_no_time_and_no_address(report, run
     assert not re.search(r"\b20\d\d-\d\d|\d\d:\d\d:\d\d", text)
     assert "://" not in text
     assert report.stat().st_size < 3_000_000
+
+
+def test_threshold_is_suggested_for_all_classes_and_for_each(report):
+    section = re.search(r'<section id="threshold">.*?</section>', report.read_text(), re.S)[0]
+    assert "<strong>0.37</strong> is suggested for false_per_image=0.1, which no threshold grants" in section
+    assert "between 0.25 and 0.50" in section
+    rows = re.findall(r'<th scope="row">([^<]*)</th>', section)
+    assert list(map(html.unescape, rows)) == ["all", *CLASSES]
+    assert "0.812" in section and "–" in section
 
 
 def test_texts_are_escaped(report):
@@ -493,7 +518,7 @@ def test_page_is_whole_without_a_network(browser, report, width, height, dark):
     browser.open(report, width, height, dark)
     assert browser.faults() == []
     assert browser.addresses() == []
-    assert browser.run("document.images.length") == 6
+    assert browser.run("document.images.length") == 7
     assert browser.run(BROKEN_IMAGES) == 0
     browser.run(UNFOLD)
     assert browser.run("document.documentElement.scrollWidth") <= width

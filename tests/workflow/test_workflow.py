@@ -22,6 +22,7 @@ COLUMNS = [
     "model", "imgsz", "head", "algorithm", "max_images", "map50_95_fp32", "map50_fp32", "map50_95_adapted",
     "map50_95_int8", "map50_int8", "retention", "rknn_mb", "npu_mcycles", "internal_kb", "weight_kb",
     "cpu_ops", "verdict", "retention_low", "retention_high", "ms_low", "ms_high",
+    "threshold", "precision", "recall", "f1",
 ]  # fmt: skip
 
 

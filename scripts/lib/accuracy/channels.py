@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 
-from lib.accuracy.evaluation import ResampledMap, compared
+from lib.accuracy.evaluation import compared
 from lib.accuracy.metrics import Metrics
+from lib.accuracy.resampled_map import ResampledMap
 from lib.data.input_form import InputForm
 
 

@@ -9,9 +9,11 @@ import numpy as np
 from lib import tasks
 from lib.accuracy.average_precision import average_precision, box_map
 from lib.accuracy.bootstrap import draw, interval, resampled_map
-from lib.accuracy.detection_set import DetectionSet, read_arrays, write_arrays
+from lib.accuracy.detection_set import DetectionSet
 from lib.accuracy.ignored import counted
 from lib.accuracy.metrics import ComparedMetrics, Metrics
+from lib.accuracy.operating import BEST_F1, Wish, operating
+from lib.accuracy.resampled_map import ResampledMap, require_same_resamples
 from lib.accuracy.true_positives import true_positives
 from lib.accuracy.undecoded_set import UndecodedSet
 from lib.data.manifest import check_manifest
@@ -20,13 +22,17 @@ from lib.step.errors import UserError
 from lib.step.files import require
 
 
-class ResampledMap(NamedTuple):
-    """mAP50-95 (0..1) of one model on the images, and on each resample of them."""
+class Choices(NamedTuple):
+    """What whoever evaluates may choose.
 
-    images: list[str]
-    seed: int  # that the resamples were drawn with
-    map50_95: float
-    resampled: np.ndarray  # float64 [resamples]
+    sigmas: how far off each keypoint of a label may be; None for what COCO takes. wish: what the threshold is for.
+    """
+
+    sigmas: tuple[float, ...] | None = None
+    wish: Wish = BEST_F1
+
+
+USUAL = Choices()
 
 
 def evaluate(
@@ -35,11 +41,9 @@ def evaluate(
     names: list[str],
     resamples: int,
     seed: int,
-    sigmas: tuple[float, ...] | None = None,
+    choices: Choices = USUAL,
 ) -> tuple[Metrics, ResampledMap]:
     """`measure` with the labels of a data set's folder.
-
-    sigmas: how far off each keypoint of a label may be; None for what COCO takes.
 
     Where nothing decodes the model there is no mAP (NaN in each resample), and labels are not looked at. Raises
     UserError as `measure` does, and when labels are missing or damaged.
@@ -50,8 +54,9 @@ def evaluate(
     task = tasks.get(detections.task)
     sized = zip(detections.images, detections.sizes)
     truth = [task.ground_truth(dataset, image, size, len(names)) for image, size in sized]
-    truth = [with_sigmas(labels, sigmas) for labels in truth] if sigmas else truth
-    return measure(truth, detections, names, resamples, seed)
+    if choices.sigmas:
+        truth = [with_sigmas(labels, choices.sigmas) for labels in truth]
+    return measure(truth, detections, names, resamples, seed, choices.wish)
 
 
 def with_sigmas(labels: Instances, sigmas: tuple[float, ...]) -> Instances:
@@ -74,9 +79,16 @@ def _without_map(undecoded: UndecodedSet, resamples: int, seed: int) -> tuple[Me
 
 
 def measure(
-    truth: list[Instances], detections: DetectionSet, names: list[str], resamples: int, seed: int
+    truth: list[Instances],
+    detections: DetectionSet,
+    names: list[str],
+    resamples: int,
+    seed: int,
+    wish: Wish = BEST_F1,
 ) -> tuple[Metrics, ResampledMap]:
     """Metrics of detections against the labels of each image, with the mAP on each resample that its interval is of.
+
+    The threshold to detect with is the one that grants a `wish`.
 
     Raises UserError when no image has a labelled object.
     """
@@ -87,8 +99,11 @@ def measure(
     matches = true_positives(
         truth, detections.instances, len(names), task.overlap, task.share_inside, task.most_counted
     )
-    resampled = resampled_map(matches, draw(len(truth), resamples, seed))
+    weights = draw(len(truth), resamples, seed)
+    resampled = resampled_map(matches, weights)
     low, high = map(_number, interval(resampled))
+    labelled = np.unique(np.concatenate([counted(labels).classes for labels in truth]))
+    suggested, curve = operating(matches, len(truth), weights, {int(c): names[int(c)] for c in labelled}, wish)
     metrics = Metrics(
         len(truth),
         precision.map50_95,
@@ -96,10 +111,11 @@ def measure(
         low,
         high,
         precision.per_class,
+        operating=suggested,
         task=None if task.name == tasks.DEFAULT else task.name,
         box_map50_95=box_map(truth, detections, names),
     )
-    return metrics, ResampledMap(detections.images, seed, precision.map50_95, resampled)
+    return metrics, ResampledMap(detections.images, seed, precision.map50_95, resampled, curve)
 
 
 def compared(metrics: Metrics, model: ResampledMap, baseline: ResampledMap) -> ComparedMetrics:
@@ -119,24 +135,6 @@ def compared(metrics: Metrics, model: ResampledMap, baseline: ResampledMap) -> C
         with np.errstate(divide="ignore", invalid="ignore"):
             low, high = map(_number, interval(model.resampled / baseline.resampled))
     return ComparedMetrics(**vars(metrics), retention=retention, retention_low=low, retention_high=high)
-
-
-def require_same_resamples(models: list[ResampledMap]) -> None:
-    """Raises UserError when models were measured on different images or resamples."""
-    if len({(tuple(model.images), model.seed, len(model.resampled)) for model in models}) > 1:
-        raise UserError("the models were measured on different images or resamples; run the steps that do it again")
-
-
-def write_resampled(path, resampled: ResampledMap) -> None:
-    """Write a model's mAP on the resamples as NumPy's .npz, whole or not at all."""
-    write_arrays(path, **resampled._asdict())
-
-
-def read_resampled(path) -> ResampledMap:
-    """What `write_resampled` wrote. Raises UserError when it is missing or damaged."""
-    arrays = read_arrays(path, "resampled mAP", ResampledMap._fields)
-    images = [str(name) for name in arrays["images"]]
-    return ResampledMap(images, int(arrays["seed"]), float(arrays["map50_95"]), arrays["resampled"])
 
 
 def _number(value: float) -> float | None:

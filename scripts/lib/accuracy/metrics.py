@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from lib.accuracy.operating import Operating
 from lib.step.typed_json import JsonRecord, omitted_if_none
 
 
@@ -30,7 +31,8 @@ class Metrics(JsonRecord):
     These are None where no resample has a label. per_class: every class with a labelled object, by its name.
 
     undecoded: why nothing decodes the model's outputs; then there is no mAP at all. outputs: how like FP32's they are,
-    of a model in INT8. task: by whose overlap the mAP is, None for boxes; box_map50_95: the mAP by boxes beside it.
+    of a model in INT8. operating: the confidence threshold to detect with. task: by whose overlap the mAP is, None for
+    boxes; box_map50_95: the mAP by boxes beside it.
     """
 
     images: int
@@ -41,6 +43,7 @@ class Metrics(JsonRecord):
     per_class: dict[str, ClassMetrics]
     undecoded: str | None = omitted_if_none(kw_only=True)
     outputs: tuple[OutputLikeness, ...] | None = omitted_if_none(kw_only=True)
+    operating: Operating | None = omitted_if_none(kw_only=True)
     task: str | None = omitted_if_none(kw_only=True)
     box_map50_95: float | None = omitted_if_none(kw_only=True)
 

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from lib import tasks
 from lib.accuracy.metrics import Metrics
+from lib.accuracy.operating import Operating, in_words
 from lib.bundle.contract import Accuracy, Contract, InputSpec, LetterboxSpec, OutputTensor, Thresholds
 from lib.data.imgsz import ImageSize
 from lib.data.input_form import InputForm
@@ -27,6 +28,13 @@ _JOINED = [
 ]
 
 
+class Measured(NamedTuple):
+    """What was measured of a variant: its accuracy, and the threshold to detect with, None for the usual one."""
+
+    accuracy: Accuracy
+    operating: Operating | None = None
+
+
 class Forms(NamedTuple):
     """What a model's ONNX says of its outputs, and of its input."""
 
@@ -39,7 +47,7 @@ def describe(
     variant: Variant,
     forms: Forms,
     names: list[str],
-    accuracy: Accuracy,
+    measured: Measured,
     verdict: Verdict,
 ) -> Contract:
     """The contract of a variant, without its proof and the checksums of the bundle's files.
@@ -59,10 +67,10 @@ def describe(
         input=_input(model, spec.imgsz, forms.input),
         outputs=tuple(_output(tensor, spec, number) for number, tensor in enumerate(model.outputs)),
         classes=tuple(names),
-        thresholds=_thresholds(spec.end2end),
+        thresholds=_thresholds(spec.end2end, measured.operating),
         metadata=spec.family.contract_metadata(spec.classes),
         decode=_decode_lines(spec),
-        accuracy=accuracy,
+        accuracy=measured.accuracy,
         verdict=verdict,
         proof=None,
         files={},
@@ -81,11 +89,12 @@ def accuracy_of(fp32: Metrics, int8: Metrics, part: str) -> Accuracy:
     )
 
 
-def _thresholds(end2end: bool) -> Thresholds:
+def _thresholds(end2end: bool, operating: Operating | None) -> Thresholds:
+    usual = "what Ultralytics shows detections from"
+    why = f"measured for {operating.wish}, {in_words(operating)}" if operating else usual
     return Thresholds(
-        confidence=CONFIDENCE,
-        confidence_why="what Ultralytics shows detections from; raise it for fewer false alarms, lower it to miss "
-        "less; mAP was measured from 0.001",
+        confidence=operating.point.threshold if operating else CONFIDENCE,
+        confidence_why=f"{why}; raise it for fewer false alarms, lower it to miss less; mAP was measured from 0.001",
         iou=None if end2end else IOU,
         iou_why="a one-to-one head predicts each object once: there is no NMS that would need one"
         if end2end

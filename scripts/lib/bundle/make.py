@@ -14,7 +14,7 @@ from lib.accuracy.metrics import ComparedMetrics, Metrics
 from lib.bundle import BOARD_PROGRAM, DECODER, HERE, headers, program
 from lib.bundle.check import checksums, problems, write_checksums
 from lib.bundle.contract import CONTRACT, Contract, Proof
-from lib.bundle.describe import Forms, accuracy_of, describe
+from lib.bundle.describe import Forms, Measured, accuracy_of, describe
 from lib.bundle.model_h import model_h
 from lib.bundle.proof import ProvenImage, prove, write_golden
 from lib.bundle.readme import readme
@@ -100,7 +100,7 @@ def _contract(run: Path, variant: Variant, forms: Forms, evaluation: Evaluation,
         variant,
         forms,
         evaluation.names,
-        accuracy_of(fp32, int8, evaluation.part),
+        Measured(accuracy_of(fp32, int8, evaluation.part), int8.operating),
         verdict,
     )
 

@@ -79,6 +79,11 @@ def _least_of_outputs(figure: Callable[[Any], float]) -> Callable[[Any], Any]:
     return lambda row: min(map(figure, row.int8.outputs)) if row.int8.outputs else None
 
 
+def _at_threshold(figure: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The value of a column that holds a figure of a `lib.accuracy.operating.OperatingPoint`, of the INT8 model."""
+    return lambda row: figure(row.int8.operating.point) if row.int8.operating else None
+
+
 def _at_largest(figure: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """The value of a column that tells a figure of the largest size, a `lib.convert.frontier.Candidate`."""
     return lambda row: figure(row.frontier.largest) if row.frontier.largest else None
@@ -216,6 +221,29 @@ COLUMNS = (
         lambda row: row.costs.ms_low,
     ),
     Column("ms_high", "Time ms, high", "upper limit of that estimate", 1, lambda row: row.costs.ms_high),
+    Column(
+        "threshold",
+        "Threshold",
+        "confidence threshold that is suggested for the INT8 model, by default the one of the best F1",
+        2,
+        _at_threshold(attrgetter("threshold")),
+        note="`operating` in the config says what it is chosen for.",
+    ),
+    Column(
+        "precision",
+        "Precision",
+        "how much of what the INT8 model reports above that threshold is right, at IoU 0.5, all classes together",
+        MAP_DIGITS,
+        _at_threshold(attrgetter("precision")),
+    ),
+    Column(
+        "recall",
+        "Recall",
+        "how much of what is there it reports above that threshold",
+        MAP_DIGITS,
+        _at_threshold(attrgetter("recall")),
+    ),
+    Column("f1", "F1", "harmonic mean of precision and recall", MAP_DIGITS, _at_threshold(attrgetter("f1"))),
 )
 
 # Behind these, in a run whose task is another one than boxes.
@@ -313,7 +341,8 @@ REPORT_ORDER = (
     "model", "imgsz", "head", "algorithm", "max_images", "map50_95_int8", "map50_95_fp32", "retention",
     "retention_low", "retention_high", "task", "box_map50_95_int8", "box_map50_95_fp32", "output_cosine",
     "output_snr_db", "simulator", "verdict", "npu_mcycles", "ms_low", "ms_high", "map50_95_board", "ms_board", "board",
-    "verdict_was", "map50_int8", "map50_fp32", "map50_95_adapted", "internal_kb", "weight_kb", "rknn_mb", "cpu_ops",
+    "verdict_was", "threshold", "precision", "recall", "f1", "map50_int8", "map50_fp32", "map50_95_adapted",
+    "internal_kb", "weight_kb", "rknn_mb", "cpu_ops",
 )  # fmt: skip
 
 # layers/….csv: a row is a layer, as lib.npu.layer_errors reads it. The digits are the toolkit's own.

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 
+from lib.accuracy.operating import THRESHOLDS, Curve, Operating, f1_of
 from lib.data.images import read_image
 from lib.data.imgsz import parse_imgsz
 from lib.detector.instances import Instances
@@ -96,6 +97,25 @@ def pareto(table: pd.DataFrame, path) -> None:
     axis.margins(0.15)
     axis.set(xlabel="NPU cycles of one inference, millions (estimated)")
     _finish(figure, [axis], table, "INT8 models on the simulator (image size head, calibration images)", path)
+
+
+def thresholds(fp32: Curve, int8: Curve, suggested: Operating | None, title: str, path) -> None:
+    """Precision, recall and F1 over the confidence threshold, FP32 dashed; and the threshold that is suggested."""
+    if suggested is None:
+        note(f"{title}: {NO_MAP}", path)
+        return
+    figure, axis = plt.subplots(figsize=(5.8, 4.0), layout="constrained")
+    lines = {"precision": "tab:blue", "recall": "tab:orange", "F1": "tab:green"}
+    for curve, style, name in ((int8, "-", "INT8"), (fp32, "--", "FP32")):
+        for (quantity, colour), values in zip(lines.items(), (curve.precision, curve.recall, f1_of(curve))):
+            axis.plot(THRESHOLDS, values, style, color=colour, linewidth=1.2, label=f"{quantity} {name}")
+    axis.axvline(suggested.point.threshold, color="k", linewidth=1, label=f"suggested, {suggested.point.threshold:.2f}")
+    if suggested.low is not None:
+        axis.axvspan(suggested.low, suggested.high, color="k", alpha=0.08)
+    axis.grid(alpha=0.3)
+    axis.set(title=title, xlabel="confidence threshold", xlim=(0, 1), ylim=(0, 1.02))
+    axis.legend(fontsize=7, ncols=2, loc="lower left")
+    _save(figure, path)
 
 
 def class_changes(classes: pd.DataFrame, title: str, path) -> None:

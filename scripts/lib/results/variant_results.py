@@ -5,6 +5,8 @@ from functools import cached_property
 from pathlib import Path
 
 from lib.accuracy.metrics import ComparedMetrics, Metrics
+from lib.accuracy.operating import Curve
+from lib.accuracy.resampled_map import read_resampled
 from lib.npu.build import Build
 from lib.npu.verdict import Costs, Judgement, Verdict
 from lib.results import run_files
@@ -42,6 +44,13 @@ class VariantResults:
     def build(self) -> Build:
         """The build's facts."""
         return Build.read(run_files.rknn(self.run, self.variant, "build.json"))
+
+    @cached_property
+    def curves(self) -> tuple[Curve, Curve]:
+        """Precision and recall over the confidence threshold, in FP32 and in INT8."""
+        files = run_files.exported_resampled(self.run, self.variant), run_files.resampled(self.run, self.variant)
+        fp32, int8 = (read_resampled(path).curve for path in files)
+        return fp32, int8
 
     @property
     def verdict(self) -> Verdict:

@@ -7,8 +7,8 @@ import cv2
 import pandas as pd
 
 from lib import tasks
-from lib.accuracy.evaluation import read_resampled, require_same_resamples
 from lib.accuracy.metrics import Metrics
+from lib.accuracy.resampled_map import read_resampled, require_same_resamples
 from lib.data.images import damage, read_image
 from lib.data.parts import evaluated_part
 from lib.data.weights_folder import model_files
@@ -28,7 +28,7 @@ from lib.step.errors import UserError
 from lib.step.files import require
 
 WORST_LAYERS = 10
-FIGURES = ("pareto", "map_over_imgsz", "map_over_max_images", "class_changes")
+FIGURES = ("pareto", "map_over_imgsz", "map_over_max_images", "class_changes", "thresholds")
 JPEG_QUALITY = 82  # photographs as PNG would make the page several times as large
 
 
@@ -77,6 +77,7 @@ def contents(run: Path, config: dict) -> Page:
             for label, of_variant in results.items()
             if not of_variant.int8.undecoded
         ],
+        operating=results[shown].int8.operating,
         outputs=[
             Outputs(of_variant.variant.title(), of_variant.int8.outputs)
             for of_variant in results.values()

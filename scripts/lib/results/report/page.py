@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from lib.accuracy.metrics import OutputLikeness
+from lib.accuracy.operating import Operating
 from lib.npu.verdict import Costs, Verdict
 from lib.results.board_results import RanOnBoard, RefusedByBoard
 from lib.results.columns import Column
@@ -140,6 +141,7 @@ class Page:
     figures: dict[str, Image]
     detections: Image
     classes: list[Classes]
+    operating: Operating | None
     outputs: list[Outputs]
     board: list[OnBoard]
     layers: list[Layers]

@@ -1,0 +1,221 @@
+"""Which confidence threshold to detect with: precision, recall and F1 at each, and the one that is asked for.
+
+All classes are counted together, as whoever runs the detector sees them: precision is how much of what is reported is
+right, recall how much of what is there is reported, F1 their harmonic mean, 2 hits / (reported + there). A detection is
+right at an overlap of 0.5 (Padilla et al. 2020, https://doi.org/10.1109/IWSSIP48289.2020.9145130). What lies above a
+threshold is reported, as by the decoders.
+
+On few images the peak of F1 hangs on single detections. So the threshold of the best F1 is read off a curve that is
+averaged over SMOOTHED steps to both sides; docs/accuracy.md has what that loses on other images.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from lib.accuracy.bootstrap import interval
+from lib.accuracy.true_positives import ClassMatches
+from lib.step.errors import UserError
+from lib.step.typed_json import JsonRecord
+
+THRESHOLDS = np.arange(1, 100) / 100
+SMOOTHED = 6  # steps of THRESHOLDS
+FEWEST_LABELS = 20  # of a class that gets a threshold of its own
+AT = 0  # of true_positives.OVERLAP_THRESHOLDS: 0.5
+F1, PRECISION, FALSE_PER_IMAGE = "f1", "precision", "false_per_image"
+BEST = "best"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the threshold is chosen for: the best F1, a precision of at least `limit`, or at most `limit` false alarms.
+
+    kind: F1, PRECISION or FALSE_PER_IMAGE; `limit` is None for the first.
+    """
+
+    kind: str = F1
+    limit: float | None = None
+
+    def __str__(self) -> str:
+        return f"{self.kind}={BEST if self.limit is None else f'{self.limit:g}'}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Wish":
+        """The wish of a text: `f1=best`, `precision=0.95`, `false_per_image=0.1`. Raises UserError for another one."""
+        if text == f"{F1}={BEST}":
+            return cls()
+        kind, _, limit = text.partition("=")
+        value = float(limit) if re.fullmatch(r"\d*\.?\d+", limit, re.ASCII) else -1
+        if (kind == PRECISION and 0 < value <= 1) or (kind == FALSE_PER_IMAGE and value >= 0):
+            return cls(kind, value)
+        raise UserError(
+            f"'{text}' is no way to choose a threshold: f1=best, precision=0.95 (0 to 1) or false_per_image=0.1"
+        )
+
+
+BEST_F1 = Wish()
+
+
+@dataclass(frozen=True)
+class OperatingPoint(JsonRecord):
+    """What is reported above a threshold: precision, recall, F1 (0..1; precision None of nothing), false alarms."""
+
+    threshold: float
+    precision: float | None
+    recall: float
+    f1: float
+    false_per_image: float
+
+
+@dataclass(frozen=True)
+class Operating(JsonRecord):
+    """The threshold that is suggested, of all classes and of each that has labels enough and one that grants the wish.
+
+    wish: what it is chosen for. met: whether a threshold grants it; if none does, the nearest is taken. low, high: the
+    limits between which it lies for 95 % of the resamples of the images; None where no resample has a label.
+    """
+
+    wish: str
+    met: bool
+    point: OperatingPoint
+    low: float | None
+    high: float | None
+    per_class: dict[str, OperatingPoint]
+
+
+class Curve(NamedTuple):
+    """Precision (NaN of nothing) and recall at each of THRESHOLDS, float64 [99]."""
+
+    precision: np.ndarray
+    recall: np.ndarray
+
+
+class _Counts(NamedTuple):
+    """At each of THRESHOLDS, in each image: hits and what is reported, [images, 99]; and the labels, [images]."""
+
+    hits: np.ndarray
+    reported: np.ndarray
+    labels: np.ndarray
+
+    def summed(self) -> "_Counts":
+        """Over all images: [1, 99] and [1]."""
+        return _Counts(*(values.sum(axis=0, keepdims=True) for values in self))
+
+    def weighted(self, weights: np.ndarray) -> "_Counts":
+        """Over the images of each resample, `weights` [resamples, images]."""
+        return _Counts(*(weights @ values for values in self))
+
+    def f1(self) -> np.ndarray:
+        """Of each row, [rows, 99]; 0 where nothing is there and nothing reported."""
+        total = self.reported + self.labels[:, None]
+        return np.divide(2 * self.hits, total, out=np.zeros(total.shape), where=total > 0)
+
+    def precision(self) -> np.ndarray:
+        """Of each row, [rows, 99]; NaN where nothing is reported."""
+        return np.divide(self.hits, self.reported, out=np.full(self.hits.shape, np.nan), where=self.reported > 0)
+
+    def false_alarms(self) -> np.ndarray:
+        """Of each row, [rows, 99]."""
+        return self.reported - self.hits
+
+
+def operating(
+    matches: list[ClassMatches], images: int, weights: np.ndarray, names: dict[int, str], wish: Wish
+) -> tuple[Operating, Curve]:
+    """The threshold that grants a `wish`, and precision and recall at all of them.
+
+    matches: of each class that has a label, in the order of `names`, their names by their numbers. weights: how often
+    each image is drawn in each resample, int [resamples, images].
+    """
+    of_classes = [_counts(of_class, images) for of_class in matches]
+    every = _Counts(*(np.sum(values, axis=0) for values in zip(*of_classes)))
+    place, met = _chosen(every.summed(), wish, np.array([images]))
+    resampled = every.weighted(weights)
+    places, _ = _chosen(resampled, wish, weights.sum(axis=1))
+    low, high = interval(THRESHOLDS[places[resampled.labels > 0]])
+    per_class = {}
+    for name, counts in zip(names.values(), of_classes, strict=True):
+        whole = counts.summed()
+        [of_class], [granted] = _chosen(whole, wish, np.array([images]))
+        if granted and whole.labels[0] >= FEWEST_LABELS:
+            per_class[name] = _point(whole, int(of_class), images)
+    limits = (None if np.isnan(limit) else round(limit, 2) for limit in (low, high))
+    point = _point(every.summed(), int(place[0]), images)
+    suggested = Operating(str(wish), bool(met[0]), point, *limits, per_class)
+    whole = every.summed()
+    recall = whole.hits[0] / max(whole.labels[0], 1)
+    return suggested, Curve(whole.precision()[0], recall)
+
+
+def in_words(operating: Operating) -> str:
+    """The threshold and what it gives, for people."""
+    point = operating.point
+    precision = "–" if point.precision is None else f"{point.precision:.3f}"
+    missed = "" if operating.met else f", the nearest to {operating.wish} that there is"
+    spread = "" if operating.low is None else f" ({operating.low:.2f} to {operating.high:.2f})"
+    return (
+        f"at confidence {point.threshold:.2f}{spread}{missed}: precision {precision}, recall {point.recall:.3f}, "
+        f"F1 {point.f1:.3f}, {point.false_per_image:.2f} false alarms per image"
+    )
+
+
+def f1_of(curve: Curve) -> np.ndarray:
+    """F1 at each of THRESHOLDS, float64 [99]; 0 where nothing is right."""
+    precision = np.nan_to_num(curve.precision)
+    total = precision + curve.recall
+    return np.divide(2 * precision * curve.recall, total, out=np.zeros(len(total)), where=total > 0)
+
+
+def no_curve() -> Curve:
+    """That of a model whose outputs nothing decodes."""
+    return Curve(*np.full((2, len(THRESHOLDS)), np.nan))
+
+
+def _counts(matches: ClassMatches, images: int) -> _Counts:
+    above = matches.score[:, None] > THRESHOLDS
+    if matches.ignored is not None:
+        above &= ~matches.ignored[:, AT, None]
+    hits, reported = np.zeros((2, images, len(THRESHOLDS)))
+    np.add.at(reported, matches.image, above)
+    np.add.at(hits, matches.image, above & matches.hit[:, AT, None])
+    return _Counts(hits, reported, matches.labels.astype(float))
+
+
+def _chosen(counts: _Counts, wish: Wish, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The place among THRESHOLDS that each row of `counts`, of so many `images`, is to have; and whether it is granted.
+
+    A wish that several grant is granted by the lowest: it reports most of what is there.
+    """
+    if wish.kind == F1:
+        return _smoothed(counts.f1()).argmax(axis=1), np.ones(len(counts.labels), bool)
+    if wish.kind == PRECISION:
+        value = np.nan_to_num(counts.precision(), nan=-1)
+        granted = value >= wish.limit
+    else:
+        value = -counts.false_alarms() / images[:, None]
+        granted = value >= -wish.limit
+    met = granted.any(axis=1)
+    return np.where(met, granted.argmax(axis=1), value.argmax(axis=1)), met
+
+
+def _smoothed(curves: np.ndarray) -> np.ndarray:
+    """The mean of each value and its neighbours, [rows, 99]; beyond the ends their values go on."""
+    width = 2 * SMOOTHED + 1
+    padded = np.pad(curves, ((0, 0), (SMOOTHED, SMOOTHED)), mode="edge")
+    sums = np.pad(padded.cumsum(axis=1), ((0, 0), (1, 0)))
+    return (sums[:, width:] - sums[:, :-width]) / width
+
+
+def _point(counts: _Counts, place: int, images: int) -> OperatingPoint:
+    """What is reported above the threshold number `place`, rounded to four digits."""
+    precision = counts.precision()[0, place]
+    recall = counts.hits[0, place] / max(counts.labels[0], 1)
+    return OperatingPoint(
+        float(THRESHOLDS[place]),
+        None if np.isnan(precision) else round(float(precision), 4),
+        round(float(recall), 4),
+        round(float(counts.f1()[0, place]), 4),
+        round(float(counts.false_alarms()[0, place]) / images, 4),
+    )
