@@ -14,6 +14,7 @@ import sys
 
 sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
 
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from lib.accuracy.likeness import compare_outputs
 from lib.accuracy.undecoded_set import UndecodedSet, write_undecoded
 from lib.data.calibration import calibration_in_form
 from lib.data.images import read_image
+from lib.data.input_form import InputForm
 from lib.data.letterbox import letterbox
 from lib.data.names import read_names
 from lib.data.split import PARTS
@@ -58,30 +60,40 @@ def main(argv=None):
 
     if args.simulator == TWIN and args.algorithm != "normal":
         raise UserError(f"--simulator {TWIN} knows the algorithm normal, not {args.algorithm}")
-    with calibration_in_form(args.calibration, args.dataset / "images", imgsz, form) as calibration:
-        structure = (
-            toolkit.structure_of(args.onnx, calibration, args.platform, form) if args.simulator == TWIN else None
-        )
+    with (
+        calibration_in_form(args.calibration, args.dataset / "images", imgsz, form) as calibration,
+        quantized(args, calibration, form) as (session, structure),
+    ):
+        build = session.export(args.output)
+        (replace(build, simulator=TWIN) if structure else build).write(args.build)
+        megabytes = build.rknn_bytes / 1e6
+        say(f"built {args.output}: {megabytes:.2f} MB for {args.platform}, {len(calibration)} calibration images")
+        for line in score_lines(highest_scores(args.output, outputs)) if outputs else []:
+            say(line)
+        title = f"INT8 {args.onnx.stem} {imgsz}"
+        start = session.simulate
+        if structure:
+            start = partial(runner, twin_of(structure), form)
+            starts, scales = (session.simulate, start), structure.output_scales()
+            say(f"the twin is {agreement(starts, scales, images, fitted, args.processes)}")
+        if outputs is None:
+            _, why = form_or_reason(model)
+            say(compared(args, why, start, images, title))
+        else:
+            detections = detect_all(start, outputs, images, args.processes, title, form)
+            write_detections(args.detections, detections)
+            say(f"detected {args.detections}: {detections.count()} in {len(images)} images")
+
+
+@contextmanager
+def quantized(args, calibration: list[Path], form: InputForm):
+    """The built model, with what its twin is made of, None unless that is asked for."""
+    if args.simulator == TWIN:
+        with toolkit.quantized_with_structure(args.onnx, calibration, args.platform, form) as built:
+            yield built
+    else:
         with toolkit.quantized(args.onnx, calibration, args.platform, args.algorithm, form) as session:
-            build = session.export(args.output)
-            (replace(build, simulator=TWIN) if structure else build).write(args.build)
-            megabytes = build.rknn_bytes / 1e6
-            say(f"built {args.output}: {megabytes:.2f} MB for {args.platform}, {len(calibration)} calibration images")
-            for line in score_lines(highest_scores(args.output, outputs)) if outputs else []:
-                say(line)
-            title = f"INT8 {args.onnx.stem} {imgsz}"
-            start = session.simulate
-            if structure:
-                start = partial(runner, twin_of(structure), form)
-                starts, scales = (session.simulate, start), structure.output_scales()
-                say(f"the twin is {agreement(starts, scales, images, fitted, args.processes)}")
-            if outputs is None:
-                _, why = form_or_reason(model)
-                say(compared(args, why, start, images, title))
-            else:
-                detections = detect_all(start, outputs, images, args.processes, title, form)
-                write_detections(args.detections, detections)
-                say(f"detected {args.detections}: {detections.count()} in {len(images)} images")
+            yield session, None
 
 
 def agreement(starts, scales: list[float], images: list[Path], fitted, processes: int) -> Agreement:
