@@ -47,6 +47,7 @@ from lib.npu.boards import with_board
 from lib.results.config_problems import (
     checkpoint_problems,
     export_problems,
+    keypoint_problems,
     names_problems,
     problems,
 )
@@ -105,8 +106,8 @@ try:
     CONFIG_AS_GIVEN = json.dumps(config, sort_keys=True)
     config = with_files_found(config, HOME)
     refuse(export_problems(config) + checkpoint_problems(config))
-    NAMES, DATASET_FILES = looked_at(config)
-    refuse(names_problems(config, NAMES))
+    NAMES, DATASET_FILES, KEYPOINTS = looked_at(config)
+    refuse(names_problems(config, NAMES) + keypoint_problems(config, KEYPOINTS))
 except UserError as error:
     end(str(error))
 

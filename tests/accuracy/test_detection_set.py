@@ -70,3 +70,21 @@ def test_rows_take_their_extras_along():
         assert len(chosen) == len(chosen.extras["angle"])
     with pytest.raises(ValueError, match="as many scores, classes and extras"):
         Instances(instances.boxes, instances.scores, instances.classes, {"angle": np.zeros(4)})
+
+
+def texts(rng, n):
+    return {"mask": np.array([b"x" * int(length) for length in rng.integers(0, 9, n)], dtype=object)}
+
+
+def test_bytes_of_any_length_come_back(tmp_path):
+    written = detections(texts, task="segment")
+    write_detections(tmp_path / "d.npz", written)
+    read = read_detections(tmp_path / "d.npz")
+    assert [list(each.extras["mask"]) for each in read.instances] == [
+        list(each.extras["mask"]) for each in written.instances
+    ]
+    with np.load(tmp_path / "d.npz") as file:
+        arrays = dict(file)
+    write_arrays(tmp_path / "d.npz", **arrays | {"extras.mask": arrays["extras.mask"][1:]})
+    with pytest.raises(UserError, match=r"d\.npz is damaged \(its tables do not fit together\)"):
+        read_detections(tmp_path / "d.npz")

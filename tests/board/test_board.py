@@ -263,7 +263,8 @@ def detect(sham, tmp_path_factory):
     flags = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover"]
     source = ROOT / "tests" / "bundle" / "c"
     bundle = sham.bundle("split")
-    command = ["cc", *flags, f"-I{source}", bundle / "detect.c", source / "rknnmrt.c", "-o", folder / "detect"]
+    sources = [bundle / "detect.c", bundle / "detector.c", source / "rknnmrt.c"]
+    command = ["cc", *flags, f"-I{source}", *sources, "-o", folder / "detect"]
     subprocess.run(command, check=True)
     environment = sham.environment | {"RKNN_STUB": str(sham.answers["split"].folder.parent)}
 

@@ -44,6 +44,7 @@ def test_keypoints_are_read_and_written_as_they_are():
     demand_same(detections, again.detections, "pose")
     [nothing] = read_lines(line(), POSE).results
     assert nothing.detections.extras["keypoints"].shape == (0, 2, 3)
+    assert read_lines(to_line(nothing, "pose").encode(), POSE).results[0].detections.extras.keys() == {"keypoints"}
 
 
 def test_results_on_the_way_are_resumed_and_become_a_set_of_the_task(tmp_path):

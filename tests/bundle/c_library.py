@@ -22,8 +22,8 @@ from lib.detector.head import HEADS
 from lib.detector.instances import Instances
 
 SOURCES = ROOT / "tests" / "bundle" / "c"
-HEADERS = ("decode.h", "dfl.h", "distances.h", "anchors.h", "yolox.h", "pose.h", "obb.h")
-TASKS = ("detect", "pose", "obb_angle", "obb_turn")  # as tests/bundle/c/shim.c numbers them
+HEADERS = ("decode.h", "dfl.h", "distances.h", "anchors.h", "yolox.h", "pose.h", "obb.h", "segment.h")
+TASKS = ("detect", "pose", "obb_angle", "obb_turn", "segment")  # as tests/bundle/c/shim.c numbers them
 
 
 class Output(ctypes.Structure):
@@ -59,6 +59,9 @@ class Model(ctypes.Structure):
         ("outputs", Output * (5 * MOST_LAYERS)),
         ("place", ctypes.c_int),
         ("task", ctypes.c_void_p),
+        ("channels", ctypes.c_int),
+        ("fill", ctypes.c_int),
+        ("toolkit", ctypes.c_char_p),
     ]
 
 
@@ -166,13 +169,16 @@ class Decoder:
         return values[:count]
 
 
-def both(shim, seed, monkeypatch, case_of=random_case):
-    """Python's and C's detections of a random case under random thresholds and limits."""
+def both(shim, seed, monkeypatch, case_of=random_case, many=30_000, largest=2000):
+    """Python's and C's detections of a random case under random thresholds and limits.
+
+    At most `many` candidates and detections, in an image of `largest` pixels a side or less.
+    """
     case = case_of(seed)
     rng = np.random.default_rng([seed, 1])
     confidence, iou = float(rng.choice([0.0, 0.001, 0.25, 0.6])), float(rng.choice([0.0, 0.3, 0.45, 0.5, 0.7, 1.0]))
-    room, most = (int(rng.choice(sizes)) for sizes in ([1, 7, 100, 30_000], [1, 5, 300, 30_000]))
-    source = tuple(map(int, rng.integers(1, 2000, 2)))
+    room, most = (int(rng.choice(sizes)) for sizes in ([1, 7, 100, many], [1, 5, min(many, 300), many]))
+    source = tuple(map(int, rng.integers(1, largest, 2)))
     monkeypatch.setattr(python, "MOST_CANDIDATES", room)
     place = seed // len(KINDS) % len(PLACES)
     fit = fit_of(source, case.spec.imgsz, InputForm(letterbox=PLACES[place]))

@@ -2,6 +2,7 @@
 
 import ctypes
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ from random_models import KINDS, Case, random_case, with_task
 
 from lib import tasks
 from lib.bundle import DECODER, HERE, golden, headers, program
-from lib.bundle.contract import Contract
+from lib.bundle.contract import Contract, Proof
 from lib.bundle.model_h import model_h
+from lib.bundle.readme import readme
 from lib.bundle.same_detections import demand_same
 from lib.data.letterbox import fit_of
 from lib.detector.families import OutputMap
@@ -152,6 +154,29 @@ def test_contract_and_program_of_a_bundle_give_them(tmp_path, seed):
     done = subprocess.run([tmp_path / "decode", tmp_path, "0.1", "0.5"], check=True, capture_output=True, text=True)
     assert done.stdout == program.write_detections(expected, contract.classes, case.spec)
     demand_same(expected, program.run(tmp_path / "decode", tmp_path, 0.1, 0.5, spec=case.spec), "pose")
+
+
+def test_an_image_without_detections_has_no_lines():
+    case = pose_case(0)
+    nothing = tasks.get("pose").instances(case.spec, case.floats(), fit_of((301, 200), case.spec.imgsz), 1e9, 0.5)
+    assert program.write_detections(nothing, ["a"], case.spec) == ""
+    assert program.read_detections("", case.spec).extras["keypoints"].shape[0] == 0
+    assert demand_same(nothing, program.read_detections("", case.spec), "pose").detections == 0
+
+
+def test_the_bundles_readme_says_how_to_get_keypoints():
+    def text_of(case: Case) -> str:
+        contract = case.contract("mine")
+        proof = Proof(1, 2, 1e-5, 1e-7, 0.5, 3e-5 if contract.task else None)
+        return readme(replace(contract, proof=proof))
+
+    case = next(case for case in map(pose_case, range(99)) if case.spec.extras[0].channels == 34)
+    text = text_of(case)
+    assert "rv1106_keypoints(&decoder, buffers, &fit, &detections[i], keypoints, 17);" in text
+    assert "scores by 1e-07, what the task adds by 3e-05 px of a keypoint." in text
+    assert "what is of this model's family and task |" in text and "`pose.h`" in text
+    plain = text_of(random_case(KINDS.index((Dfl, SPLIT))))
+    assert "scores by 1e-07." in plain and "what is of this model's family |" in plain and "pose" not in plain
 
 
 def test_comparison_sees_one_wrong_number():

@@ -133,6 +133,17 @@ def test_images_alone_have_no_labels_and_need_none(fetch, tmp_path, put):
     assert "frames has no class names; give --names" in done.stderr
 
 
+def test_roboflows_keypoints_of_two_values_get_a_third(fetch, roboflow):
+    for label in (roboflow / "valid/labels").iterdir():
+        label.write_text("9 0.5 0.5 0.4 0.3 0.4 0.4 0 0\n" * 2)
+    path = edited(roboflow, names={4: "raccoon", 9: "Igel"}, nc=None, kpt_shape=[2, 2], flip_idx=[1, 0])
+    folder, done = fetch("--yaml", path, "--task", "pose")
+    assert done.returncode == 0, done.stderr
+    assert "3 duplicate labels are dropped" in done.stdout
+    assert "3 images (0 background), 3 objects with 3 labelled keypoints" in done.stdout
+    assert numbers(folder / "labels/valid0.txt") == [[1, 0.5, 0.5, 0.4, 0.3, 0.4, 0.4, 2, 0, 0, 0]]
+
+
 def edited(roboflow, **changes):
     """A data.yaml of the Roboflow set with other keys; None takes one away."""
     import yaml

@@ -51,7 +51,7 @@ def config(dataset):
 
 
 def test_a_folder_that_changes_has_another_state(config, dataset):
-    names, before = looked_at(config)
+    names, before, _ = looked_at(config)
     assert names == tuple("abcd") and before and looked_at(config)[1] == before
     states = {before}
     (dataset / "labels/train/00.txt").write_text("0 0.5 0.5 0.2 0.2\n")  # a label for the background image
@@ -70,7 +70,7 @@ def test_what_is_downloaded_or_drawn_is_not_looked_at(config):
         ["https://example.org/a.zip", *config["dataset"]["archive"]],
     ):
         config["dataset"]["archive"] = archive
-        assert looked_at(config) == (tuple("abcd"), "")
+        assert looked_at(config) == (tuple("abcd"), "", None)
 
 
 def test_a_zip_is_looked_at_without_its_images(config, dataset, tmp_path):
@@ -142,3 +142,12 @@ def test_files_of_the_config_that_are_not_there_are_told_together(tmp_path, monk
 def test_the_sources_of_a_data_set_are_all_its_files():
     block = {"coco": "a.json", "images": "i", "names": "n.txt", "calibration": {"archive": ["c.zip"], "voc": "inside"}}
     assert dataset_sources(block) == ["c.zip", "a.json", "i", "n.txt"]
+
+
+def test_the_keypoints_of_a_data_set_are_those_of_the_config_or_its_own(config, dataset):
+    assert looked_at(config).kpt_shape is None
+    (dataset / "data.yaml").write_text("train: images\nval: images\nnames: [a]\nkpt_shape: [4, 2]\n")
+    config["dataset"] = {"yaml": str(dataset / "data.yaml")}
+    assert looked_at(config).kpt_shape == [4, 2]
+    config["dataset"]["kpt_shape"] = [17, 3]
+    assert looked_at(config).kpt_shape == [17, 3]

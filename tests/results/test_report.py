@@ -408,7 +408,7 @@ def test_a_task_says_what_its_map_is_of_and_how_its_maps_fare(run, tmp_path):
     assert '<span class="unit">mAP50-95 of rotated boxes</span>' in page and "Task: obb in all rows" in page
     assert 'Boxes alone, INT8</dt><dd>0.6432 <span class="unit">mAP50-95</span> <small>FP32 baseline 0.6500' in page
     layers = page.split('<section id="layers">')[1].split("</section>")[0]
-    shown = layers.split("<caption>Its outputs")[1]
+    shown = layers.split("<p>Its outputs")[1]
     assert re.findall('<th scope="row">([^<]*)', shown) == ["box_8", "scores_8", "turn_8"]
     assert cv2.imread(str(tmp_path / "plot.png")) is not None
     assert "Its outputs" not in render(contents(run, CONFIG)) and "of rotated boxes" not in render(

@@ -23,7 +23,7 @@ from lib.accuracy.detection_set import DetectionSet, write_detections
 from lib.convert.comparison import ImageComparison, Labels
 from lib.data.manifest import write_manifest
 from lib.detector.instances import Instances
-from lib.results.config_problems import checkpoint_problems, problems
+from lib.results.config_problems import checkpoint_problems, keypoint_problems, problems
 from lib.step.errors import UserError, run_step
 from lib.step.files import sha256
 
@@ -205,6 +205,20 @@ def test_a_checkpoint_of_another_task_is_told_before_anything_runs(assets):
     assert line == (
         "models.p is a checkpoint for the task 'pose', and task is segment; set task, or name another checkpoint"
     )
+
+
+def test_a_checkpoint_with_other_keypoints_than_the_data_set_is_told_before_anything_runs(assets):
+    config = copy.deepcopy(DEFAULT) | {"task": "pose"}
+    config["models"] = {"yolov8n": {"weights": [str(assets / "yolov8n-pose.pt")]}}
+    assert keypoint_problems(config, [17, 3]) == keypoint_problems(config, None) == []
+    [line] = keypoint_problems(config, [4, 2])
+    assert line == "models.yolov8n has 17 keypoints, the data set has 4 (kpt_shape [4, 2])"
+    [line] = keypoint_problems(config, [4, 5])
+    assert line.startswith("kpt_shape of the data set is [4, 5], not the number of keypoints")
+    config["evaluation"]["oks_sigmas"] = [0.1, 0.2]
+    [line] = keypoint_problems(config, [17, 3])
+    assert line == "evaluation.oks_sigmas has 2 numbers for 17 keypoints; give one per keypoint"
+    assert keypoint_problems(config | {"task": "detect"}, [4, 5]) == []
 
 
 @pytest.fixture

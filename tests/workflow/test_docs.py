@@ -227,7 +227,7 @@ def messages() -> str:
                 found.append("…".join(each.value for each in node.values if isinstance(each, ast.Constant)))
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                 found.append(node.value)
-    others = [*(ROOT / "rules").glob("*.smk"), ROOT / "scripts" / "lib" / "bundle" / "detect.c"]
+    others = [*(ROOT / "rules").glob("*.smk"), *(ROOT / "scripts" / "lib" / "bundle").glob("*.c")]
     return "\n".join(found + [path.read_text() for path in sorted(others)])
 
 

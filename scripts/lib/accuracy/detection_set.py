@@ -6,6 +6,7 @@ The file is NumPy's .npz, compressed, without a time stamp:
   sizes    int32 [n, 2]      scores        float32 [m]
   counts   int32 [n]         classes       int16 [m]
   task     name              extras.NAME   [m, ...] what the task adds
+                             lengths.NAME  int32 [m], where that is bytes, which stand one after the other
 
 The m detections are those of the first image, best first, then those of the second, and so on; `counts` says how many
 each has. Without `task` they are boxes alone, of the task `detect`.
@@ -24,7 +25,7 @@ from lib.detector.instances import Instances, concatenate
 from lib.step.errors import UserError
 from lib.step.files import require, whole
 
-EXTRAS = "extras."  # before the names of a task's extras
+EXTRAS, LENGTHS = "extras.", "lengths."  # before the names of a task's extras
 
 
 class DetectionSet(NamedTuple):
@@ -51,7 +52,7 @@ def write_detections(path, detections: DetectionSet) -> None:
         boxes=joined.boxes.astype(np.float32),
         scores=joined.scores.astype(np.float32),
         classes=joined.classes.astype(np.int16),
-        **{EXTRAS + name: values for name, values in joined.extras.items()},
+        **_packed(joined.extras),
         **({} if detections.task == tasks.DEFAULT else {"task": np.array(detections.task)}),
     )
 
@@ -69,9 +70,8 @@ def read_detections(path) -> DetectionSet:
     """The set in a file that `write_detections` wrote. Raises UserError when it is missing or damaged."""
     arrays = read_arrays(path, "detections", ("images", "sizes", "counts", "boxes", "scores", "classes"))
     images, sizes, counts = arrays["images"], arrays["sizes"], arrays["counts"]
-    extras = {name.removeprefix(EXTRAS): values for name, values in arrays.items() if name.startswith(EXTRAS)}
     try:
-        joined = Instances(arrays["boxes"], arrays["scores"], arrays["classes"], extras)
+        joined = Instances(arrays["boxes"], arrays["scores"], arrays["classes"], _unpacked(arrays))
     except ValueError:
         joined = None
     if joined is None or counts.sum() != len(joined) or not len(images) == len(sizes) == len(counts) > 0:
@@ -83,6 +83,38 @@ def read_detections(path) -> DetectionSet:
         [joined[end - count : end] for end, count in zip(ends, counts)],
         str(arrays.get("task", tasks.DEFAULT)),
     )
+
+
+def _packed(extras: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The extras of a task as the file's arrays."""
+    arrays = {}
+    for name, values in extras.items():
+        if values.dtype == object:
+            arrays[EXTRAS + name] = np.frombuffer(b"".join(values), np.uint8)
+            arrays[LENGTHS + name] = np.array([len(value) for value in values], np.int32)
+        else:
+            arrays[EXTRAS + name] = values
+    return arrays
+
+
+def _unpacked(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The extras that `_packed` packed. Raises ValueError where lengths are not those of the bytes."""
+    extras = {}
+    for name, values in arrays.items():
+        if name.startswith(EXTRAS):
+            short = name.removeprefix(EXTRAS)
+            lengths = arrays.get(LENGTHS + short)
+            extras[short] = values if lengths is None else _pieces(values.tobytes(), lengths)
+    return extras
+
+
+def _pieces(joined: bytes, lengths: np.ndarray) -> np.ndarray:
+    ends = np.cumsum(lengths)
+    if (ends[-1] if len(ends) else 0) != len(joined):
+        raise ValueError(f"{len(joined)} bytes are not of these lengths")
+    pieces = np.empty(len(lengths), object)
+    pieces[:] = [joined[end - length : end] for end, length in zip(ends, lengths)]
+    return pieces
 
 
 def read_arrays(path, what: str, names: tuple[str, ...]) -> dict[str, np.ndarray]:

@@ -1,7 +1,7 @@
 """The deploy bundle: a `.rknn`, the contract of its outputs, C code that decodes them, and the proof that it does.
 
-decode.h, the header of the model's family, main.c, detect.c and its Makefile are part of every bundle as they lie here;
-README.md is filled in.
+decode.h, the header of the model's family, main.c, detect.c with what it is made of and its Makefile, camera.c and its
+headers are part of every bundle as they lie here; README.md is filled in.
 """
 
 from pathlib import Path
@@ -12,7 +12,9 @@ from lib.detector.output_spec import OutputSpec
 HERE = Path(__file__).parent
 DECODER = "main.c"  # decodes the golden files, with the headers
 # What runs the model on the board: it needs Rockchip's header and runtime, which are in no bundle.
-BOARD_PROGRAM = ("detect.c", "Makefile")
+BOARD_PROGRAM = ("detect.c", "detector.c", "detector.h", "letterbox.h", "Makefile")
+# For a camera's program, besides: each may be left out.
+CAMERA_PROGRAM = ("camera.c", "draw.h", "track.h", "CMakeLists.txt")
 
 
 def headers(spec: OutputSpec) -> tuple[str, ...]:

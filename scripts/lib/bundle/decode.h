@@ -38,6 +38,16 @@ typedef enum { RV1106_SINGLE, RV1106_SPLIT } rv1106_head;
 /* Where an image lies in the input. A stretched one fills it, and loses its proportions. */
 typedef enum { RV1106_CENTRE, RV1106_TOP_LEFT, RV1106_STRETCH } rv1106_place;
 
+/* How pixels lie in memory. A model wants one of the first three; the others are what cameras give (letterbox.h). */
+typedef enum {
+    RV1106_RGB,
+    RV1106_BGR,
+    RV1106_GREY,
+    RV1106_NV12, /* plane 0: Y; plane 1, of half the width and height: U and V by turns */
+    RV1106_NV21, /* the same with V before U */
+    RV1106_YUYV, /* Y, U, Y, V: two pixels in four bytes; the width is even */
+} rv1106_format;
+
 /* What can be wrong; every function that can fail returns one of these, all below 0. */
 enum {
     RV1106_BAD_MODEL = -1,    /* shapes that are not those of head and family, a scale or a layer that is none */
@@ -63,7 +73,8 @@ typedef struct rv1106_task rv1106_task;
 
 /* A model: its input in pixels, its levels, and its outputs as the runtime numbers them (split: the maps of the first
  * level, of the second, …, then the task's). `details` is what the family's header wants to know of each level besides,
- * or NULL. `task` is what a detection has besides its box; NULL where that is nothing. */
+ * or NULL. `task` is what a detection has besides its box; NULL where that is nothing. `fill` is the grey around an
+ * image, `toolkit` the version that built the model: the board's runtime must not be older. */
 typedef struct {
     rv1106_head head;
     const rv1106_family *family;
@@ -74,6 +85,9 @@ typedef struct {
     rv1106_output outputs[RV1106_MAX_OUTPUTS];
     rv1106_place place;
     const rv1106_task *task;
+    rv1106_format channels;
+    int fill;
+    const char *toolkit;
 } rv1106_model;
 
 /* A model ready to decode: for each level's box map, what a byte (at byte + 128) means by the family's header. */

@@ -25,21 +25,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "detector.h"
 #include "model.h"
-#include "rknn_api.h"
 
 /* How it ends when something is wrong; whoever starts it tells by this number what it was. */
 enum { USAGE = 2, MODEL_REFUSED = 3, OLD_RUNTIME = 4, OTHER_MODEL = 5, RUN_FAILED = 6, NOT_WRITTEN = 7, BAD_IMAGE = 8 };
 
 enum { CANDIDATES = 30000, NAME_SIZE = 1024, GREY = 114 };
-
-typedef struct {
-    rknn_context context;
-    rknn_tensor_mem *input, *outputs[RV1106_MAX_OUTPUTS];
-    const int8_t *buffers[RV1106_MAX_OUTPUTS];
-    size_t sizes[RV1106_MAX_OUTPUTS], channels, row;
-    rv1106_decoder decoder;
-} board_model;
 
 typedef struct {
     const char *raw;
@@ -100,149 +92,39 @@ static void print_text(const char *text)
     fputc('"', results);
 }
 
-/* The runtime reads models of its own version and older ones. */
-static void check_version(const rknn_sdk_version *version)
+/* The end of the program for what can be wrong with a detector. */
+static void demand(const rv1106_detector *detector, int status)
 {
-    int found[3], needed[3], i;
-    if (sscanf(version->api_version, "%d.%d.%d", &found[0], &found[1], &found[2]) != 3 ||
-        sscanf(RV1106_MODEL_TOOLKIT, "%d.%d.%d", &needed[0], &needed[1], &needed[2]) != 3)
-        fail(OLD_RUNTIME, "the runtime's version '%s' is not understood", version->api_version);
-    for (i = 0; i < 2 && found[i] == needed[i]; i++) continue;
-    if (found[i] < needed[i])
-        fail(OLD_RUNTIME, "the runtime is version %d.%d.%d, the model was built with toolkit %s: take its librknnmrt",
-             found[0], found[1], found[2], RV1106_MODEL_TOOLKIT);
-}
-
-static rknn_tensor_attr query(const board_model *model, rknn_query_cmd which, int index)
-{
-    rknn_tensor_attr attr;
-    int status;
-    memset(&attr, 0, sizeof attr);
-    attr.index = (uint32_t)index;
-    if ((status = rknn_query(model->context, which, &attr, sizeof attr)) != RKNN_SUCC)
-        fail(OTHER_MODEL, "the runtime tells nothing of tensor %d: rknn_query gives %d", index, status);
-    return attr;
-}
-
-static rknn_tensor_mem *bind_memory(const board_model *model, rknn_tensor_attr *attr)
-{
-    rknn_tensor_mem *memory = rknn_create_mem(model->context, attr->size_with_stride);
-    int status;
-    if (!memory)
-        fail(RUN_FAILED, "no memory for %u bytes: the board's CMA is too small", (unsigned)attr->size_with_stride);
-    if ((status = rknn_set_io_mem(model->context, memory, attr)) != RKNN_SUCC)
-        fail(RUN_FAILED, "rknn_set_io_mem of tensor %u gives %d", (unsigned)attr->index, status);
-    return memory;
-}
-
-#define SAME(what, index, found, expected, form)                                                                       \
-    do {                                                                                                               \
-        if ((found) != (expected))                                                                                     \
-            fail(OTHER_MODEL, "%s of output %d is " form " on the board, " form " in model.h: they are of two builds", \
-                 what, index, found, expected);                                                                        \
-    } while (0)
-
-/* What the runtime says of an output is what the decoder was made for. */
-static void check_output(const rknn_tensor_attr *attr, const rv1106_output *expected, int i)
-{
-    const int blocked = expected->c2 > 1; /* NC1HWC2, or the NCHW of an output that the CPU makes */
-    const int layout = blocked ? RKNN_TENSOR_NC1HWC2 : RKNN_TENSOR_NCHW;
-    SAME("the layout (0 NCHW, 1 NHWC, 2 NC1HWC2)", i, (int)attr->fmt, layout, "%d");
-    SAME("the type (2 INT8)", i, (int)attr->type, (int)RKNN_TENSOR_INT8, "%d");
-    SAME("the number of dimensions", i, (int)attr->n_dims, blocked ? 5 : 4, "%d");
-    SAME("C1", i, (int)attr->dims[1], expected->c1, "%d");
-    SAME("the height", i, (int)attr->dims[2], expected->height, "%d");
-    SAME("the width", i, (int)attr->dims[3], expected->width, "%d");
-    if (blocked) SAME("C2", i, (int)attr->dims[4], expected->c2, "%d");
-    SAME("the zero point", i, (int)attr->zp, expected->zero_point, "%d");
-    SAME("the scale", i, (double)attr->scale, (double)expected->scale, "%.9g");
-    if (attr->w_stride) SAME("the stride of a row", i, (int)attr->w_stride, expected->width, "%d");
-    SAME("the size in bytes", i, (unsigned)attr->n_elems, (unsigned)rv1106_size(expected), "%u");
-    if (attr->size_with_stride < attr->n_elems)
-        fail(OTHER_MODEL, "output %d has %u bytes in a buffer of %u", i, (unsigned)attr->n_elems,
-             (unsigned)attr->size_with_stride);
-}
-
-static void open_model(board_model *model, char *path)
-{
-    const rv1106_model *expected = &RV1106_MODEL;
-    rknn_input_output_num number;
-    rknn_sdk_version version;
-    rknn_tensor_attr attr;
-    const long long start = now_us();
-    long long opened;
-    int status, i;
-    if (access(path, R_OK)) fail(USAGE, "%s cannot be read: %s", path, strerror(errno));
-    if ((status = rknn_init(&model->context, path, 0, 0, NULL)) != RKNN_SUCC)
-        fail(MODEL_REFUSED, "the runtime refuses %s: rknn_init gives %d", path, status);
-    opened = now_us() - start;
-    memset(&version, 0, sizeof version);
-    if (rknn_query(model->context, RKNN_QUERY_SDK_VERSION, &version, sizeof version) != RKNN_SUCC)
-        fail(OLD_RUNTIME, "the runtime does not tell its version");
-    check_version(&version);
-    if (rknn_query(model->context, RKNN_QUERY_IN_OUT_NUM, &number, sizeof number) != RKNN_SUCC ||
-        number.n_input != 1 || (int)number.n_output != expected->output_count)
-        fail(OTHER_MODEL, "%s has not the one input and %d outputs of model.h", path, expected->output_count);
-
-    model->channels = RV1106_MODEL_INPUT_BYTES / ((size_t)expected->width * (size_t)expected->height);
-    attr = query(model, RKNN_QUERY_NATIVE_INPUT_ATTR, 0);
-    if (attr.fmt != RKNN_TENSOR_NHWC || attr.dims[1] != (uint32_t)expected->height ||
-        attr.dims[2] != (uint32_t)expected->width || attr.dims[3] != model->channels)
-        fail(OTHER_MODEL, "the input is %u x %u x %u on the board, %d x %d x %u in model.h", (unsigned)attr.dims[1],
-             (unsigned)attr.dims[2], (unsigned)attr.dims[3], expected->height, expected->width,
-             (unsigned)model->channels);
-    attr.type = RKNN_TENSOR_UINT8; /* pixels 0 to 255; the NPU normalizes */
-    attr.fmt = RKNN_TENSOR_NHWC;
-    model->row = model->channels * (size_t)(attr.w_stride ? attr.w_stride : attr.dims[2]);
-    if (model->row < model->channels * (size_t)expected->width ||
-        attr.size_with_stride < model->row * (size_t)expected->height)
-        fail(OTHER_MODEL, "the input's rows of %u pixels do not fit into its %u bytes", (unsigned)attr.w_stride,
-             (unsigned)attr.size_with_stride);
-    model->input = bind_memory(model, &attr);
-    for (i = 0; i < expected->output_count; i++) {
-        attr = query(model, RKNN_QUERY_NATIVE_OUTPUT_ATTR, i);
-        check_output(&attr, &expected->outputs[i], i);
-        model->outputs[i] = bind_memory(model, &attr);
-        model->buffers[i] = model->outputs[i]->virt_addr;
-        model->sizes[i] = attr.n_elems;
+    switch (status) {
+    case 0: return;
+    case RV1106_NO_FILE: fail(USAGE, "%s", detector->error);
+    case RV1106_REFUSED: fail(MODEL_REFUSED, "%s", detector->error);
+    case RV1106_OLD_RUNTIME: fail(OLD_RUNTIME, "%s", detector->error);
+    case RV1106_RUN_FAILED: fail(RUN_FAILED, "%s", detector->error);
+    default: fail(OTHER_MODEL, "%s", detector->error);
     }
-    if ((status = rv1106_init(&model->decoder, expected)) != 0)
-        fail(OTHER_MODEL, "model.h: %s", rv1106_message(status));
+}
+
+static void open_model(rv1106_detector *detector, const char *path)
+{
+    demand(detector, rv1106_open(detector, path, &RV1106_MODEL));
     fputs("{\"runtime\": ", results);
-    print_text(version.api_version);
+    print_text(detector->runtime);
     fputs(", \"driver\": ", results);
-    print_text(version.drv_version);
-    fprintf(results, ", \"init_us\": %lld}", opened);
+    print_text(detector->driver);
+    fprintf(results, ", \"init_us\": %lld}", detector->open_us);
     end_line();
 }
 
-static void close_model(board_model *model)
-{
-    int i;
-    rknn_destroy_mem(model->context, model->input);
-    for (i = 0; i < RV1106_MODEL.output_count; i++) rknn_destroy_mem(model->context, model->outputs[i]);
-    rknn_destroy(model->context);
-}
-
 /* Run the model on `image`; returns the time of rknn_run in microseconds. */
-static long long run_model(const board_model *model)
+static long long run_model(rv1106_detector *detector)
 {
-    const size_t width = model->channels * (size_t)RV1106_MODEL.width;
-    long long start, used;
-    int y, i, status;
-    for (y = 0; y < RV1106_MODEL.height; y++)
-        memcpy((uint8_t *)model->input->virt_addr + (size_t)y * model->row, image + (size_t)y * width, width);
-    rknn_mem_sync(model->context, model->input, RKNN_MEMORY_SYNC_TO_DEVICE);
-    start = now_us();
-    status = rknn_run(model->context, NULL);
-    used = now_us() - start;
-    if (status != RKNN_SUCC) fail(RUN_FAILED, "rknn_run gives %d", status);
-    for (i = 0; i < RV1106_MODEL.output_count; i++)
-        rknn_mem_sync(model->context, model->outputs[i], RKNN_MEMORY_SYNC_FROM_DEVICE);
-    return used;
+    rv1106_copy_input(detector, image);
+    demand(detector, rv1106_run(detector));
+    return detector->run_us;
 }
 
-static void write_raw(const board_model *model, const char *folder, int number)
+static void write_raw(rv1106_detector *detector, const char *folder, int number)
 {
     char path[NAME_SIZE];
     FILE *file;
@@ -251,7 +133,7 @@ static void write_raw(const board_model *model, const char *folder, int number)
         const int length = snprintf(path, sizeof path, "%s/%d_output_%d.bin", folder, number, i);
         if (length < 0 || length >= (int)sizeof path) fail(USAGE, "the name of --raw is too long");
         if (!(file = fopen(path, "wb"))) fail(NOT_WRITTEN, "%s cannot be written: %s", path, strerror(errno));
-        if (fwrite(model->buffers[i], 1, model->sizes[i], file) != model->sizes[i] || fclose(file))
+        if (fwrite(detector->buffers[i], 1, detector->sizes[i], file) != detector->sizes[i] || fclose(file))
             fail(NOT_WRITTEN, "%s cannot be written: %s", path, strerror(errno));
     }
 }
@@ -263,12 +145,12 @@ static void print_value(void *to, double value, int decimals)
 }
 
 /* What the model's task adds to a detection, as a list. */
-static void print_values(const board_model *model, const rv1106_letterbox *fit, const rv1106_detection *detection)
+static void print_values(rv1106_detector *detector, const rv1106_letterbox *fit, const rv1106_detection *detection)
 {
     int printed = 0;
     const rv1106_sink sink = {print_value, &printed};
     fputs(", [", results);
-    RV1106_MODEL.task->values(&model->decoder, model->buffers, fit, detection, &sink);
+    RV1106_MODEL.task->values(&detector->decoder, detector->buffers, fit, detection, &sink);
     fputc(']', results);
 }
 
@@ -279,26 +161,27 @@ static void add_value(void *to, double value, int decimals)
 }
 
 /* As print_values, with nothing printed: for the time that it takes. */
-static void read_values(const board_model *model, const rv1106_letterbox *fit, const rv1106_detection *detection)
+static void read_values(rv1106_detector *detector, const rv1106_letterbox *fit, const rv1106_detection *detection)
 {
     double sum = 0;
     const rv1106_sink sink = {add_value, &sum};
-    RV1106_MODEL.task->values(&model->decoder, model->buffers, fit, detection, &sink);
+    RV1106_MODEL.task->values(&detector->decoder, detector->buffers, fit, detection, &sink);
 }
 
 /* Run the model on `image`, which was `width` x `height` pixels before its letterbox, and print what is found. */
-static void detect(const board_model *model, const options *wanted, const char *name, int width, int height, int number)
+static void detect(rv1106_detector *detector, const options *wanted, const char *name, int width, int height,
+                   int number)
 {
     const rv1106_letterbox fit = rv1106_fit(&RV1106_MODEL, width, height);
-    const long long run = run_model(model), start = now_us();
-    const int count = rv1106_decode(&model->decoder, model->buffers, model->sizes, wanted->confidence, wanted->iou,
-                                    &fit, candidates, CANDIDATES, detections, RV1106_MODEL_MOST);
+    const long long run = run_model(detector), start = now_us();
+    const int count = rv1106_detections(detector, wanted->confidence, wanted->iou, &fit, candidates, CANDIDATES,
+                                        detections, RV1106_MODEL_MOST);
     long long used;
     int i;
-    for (i = 0; RV1106_MODEL.task && i < count; i++) read_values(model, &fit, &detections[i]);
+    for (i = 0; RV1106_MODEL.task && i < count; i++) read_values(detector, &fit, &detections[i]);
     used = now_us() - start;
     if (count < 0) fail(OTHER_MODEL, "%s cannot be decoded: %s", name, rv1106_message(count));
-    if (wanted->raw) write_raw(model, wanted->raw, number);
+    if (wanted->raw) write_raw(detector, wanted->raw, number);
     fputs("{\"image\": ", results);
     print_text(name);
     fprintf(results, ", \"run_us\": %lld, \"decode_us\": %lld, \"detections\": [", run, used);
@@ -306,14 +189,14 @@ static void detect(const board_model *model, const options *wanted, const char *
         fprintf(results, "%s[%d, %.9g, %.9g, %.9g, %.9g, %.9g", i ? ", " : "", detections[i].class_id,
                 (double)detections[i].score, (double)detections[i].x1, (double)detections[i].y1,
                 (double)detections[i].x2, (double)detections[i].y2);
-        if (RV1106_MODEL.task) print_values(model, &fit, &detections[i]);
+        if (RV1106_MODEL.task) print_values(detector, &fit, &detections[i]);
         fputc(']', results);
     }
     fputs("]}", results);
     end_line();
 }
 
-static void detect_file(const board_model *model, const options *wanted, const char *path, int number)
+static void detect_file(rv1106_detector *detector, const options *wanted, const char *path, int number)
 {
     FILE *file = fopen(path, "rb");
     size_t size;
@@ -322,11 +205,11 @@ static void detect_file(const board_model *model, const options *wanted, const c
     fclose(file);
     if (size != RV1106_MODEL_INPUT_BYTES)
         fail(BAD_IMAGE, "%s is not the %d bytes of a letterboxed image", path, RV1106_MODEL_INPUT_BYTES);
-    detect(model, wanted, path, wanted->width, wanted->height, number);
+    detect(detector, wanted, path, wanted->width, wanted->height, number);
 }
 
 /* Returns the number of images in the stream on standard input. */
-static int detect_stream(const board_model *model, const options *wanted)
+static int detect_stream(rv1106_detector *detector, const options *wanted)
 {
     char line[NAME_SIZE];
     int number = 0, width, height, begin;
@@ -338,18 +221,18 @@ static int detect_stream(const board_model *model, const options *wanted)
         *end = '\0';
         if (fread(image, 1, RV1106_MODEL_INPUT_BYTES, stdin) != RV1106_MODEL_INPUT_BYTES)
             fail(BAD_IMAGE, "the stream ends within image %d, %s", number, line + begin);
-        detect(model, wanted, line + begin, width, height, number);
+        detect(detector, wanted, line + begin, width, height, number);
     }
     return number;
 }
 
-static void measure(const board_model *model, long repeat)
+static void measure(rv1106_detector *detector, long repeat)
 {
     long i;
     memset(image, GREY, sizeof image);
-    run_model(model); /* the first one takes longer */
+    run_model(detector); /* the first one takes longer */
     fputs("{\"run_us\": [", results);
-    for (i = 0; i < repeat; i++) fprintf(results, "%s%lld", i ? ", " : "", run_model(model));
+    for (i = 0; i < repeat; i++) fprintf(results, "%s%lld", i ? ", " : "", run_model(detector));
     fputs("]}", results);
     end_line();
 }
@@ -380,20 +263,20 @@ int main(int argc, char **argv)
 {
     options wanted = {NULL, RV1106_MODEL_CONFIDENCE, RV1106_MODEL_IOU, 0, 0, 0};
     const int at = read_options(argc, argv, &wanted);
-    static board_model model;
+    static rv1106_detector detector;
     int images = 0;
     if (!wanted.width) {
         wanted.width = RV1106_MODEL.width;
         wanted.height = RV1106_MODEL.height;
     }
     open_results();
-    open_model(&model, argv[at]);
-    if (wanted.repeat) measure(&model, wanted.repeat);
-    else if (at + 1 == argc) images = detect_stream(&model, &wanted);
+    open_model(&detector, argv[at]);
+    if (wanted.repeat) measure(&detector, wanted.repeat);
+    else if (at + 1 == argc) images = detect_stream(&detector, &wanted);
     for (; !wanted.repeat && at + 1 + images < argc; images++)
-        detect_file(&model, &wanted, argv[at + 1 + images], images);
+        detect_file(&detector, &wanted, argv[at + 1 + images], images);
     fprintf(results, "{\"images\": %d}", images);
     end_line();
-    close_model(&model);
+    rv1106_close(&detector);
     return 0;
 }

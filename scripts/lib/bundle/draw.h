@@ -170,8 +170,8 @@ static inline void rv1106_draw_outline(const rv1106_canvas *canvas, const float 
     }
 }
 
-/* A mask in pixels of the image, its first one at x, y: where a byte is not 0 the image is half of that colour. Its rows
- * are `stride` bytes apart. */
+/* A mask in pixels of the image, its first one at x, y: where a byte is not 0 the image is half of that colour. Its
+ * rows are `stride` bytes apart. */
 static inline void rv1106_draw_mask(const rv1106_canvas *canvas, const uint8_t *mask, size_t stride, int x, int y,
                                     int width, int height, rv1106_paint paint)
 {

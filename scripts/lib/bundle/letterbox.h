@@ -4,7 +4,7 @@
  * (cv2.cvtColor to RGB, then cv2.resize INTER_LINEAR), so accuracy on the board is the one that was measured:
  *
  *   rv1106_image frame = {RV1106_NV12, 1920, 1080, {luma, chroma}, {1920, 1920}};
- *   rv1106_input input = {RV1106_RGB, 114, 640, 640, memory, 640 * 3};
+ *   rv1106_input input = rv1106_input_of(&RV1106_MODEL, memory, bytes_per_row);
  *   rv1106_letterbox fit = rv1106_fit(&RV1106_MODEL, frame.width, frame.height);
  *   status = rv1106_fill_input(&input, &frame, &fit);               `fit` also maps boxes back, in rv1106_decode
  *
@@ -18,16 +18,6 @@
 #define RV1106_LETTERBOX_H
 
 #include "decode.h"
-
-/* The first three are what a model may want, too. */
-typedef enum {
-    RV1106_RGB,
-    RV1106_BGR,
-    RV1106_GREY,
-    RV1106_NV12, /* plane 0: Y; plane 1, of half the width and height: U and V by turns */
-    RV1106_NV21, /* the same with V before U */
-    RV1106_YUYV, /* Y, U, Y, V: two pixels in four bytes; the width is even */
-} rv1106_format;
 
 /* An image: where its one or two planes begin, and how many bytes from one of their rows to the next. */
 typedef struct {
@@ -64,6 +54,13 @@ typedef struct {
     int count, depth, held[2];
     int16_t rows[2][3 * RV1106_BLOCK];
 } rv1106_block;
+
+/* A model's input in memory of yours. */
+static inline rv1106_input rv1106_input_of(const rv1106_model *model, uint8_t *pixels, size_t stride)
+{
+    const rv1106_input input = {model->channels, model->fill, model->width, model->height, pixels, stride};
+    return input;
+}
 
 static inline size_t rv1106_row_bytes(rv1106_format format, int width)
 {

@@ -11,7 +11,7 @@ from lib.accuracy.average_precision import average_precision
 from lib.accuracy.detection_set import DetectionSet
 from lib.accuracy.inference import evaluation_images
 from lib.accuracy.metrics import ComparedMetrics, Metrics
-from lib.bundle import BOARD_PROGRAM, DECODER, HERE, headers, program
+from lib.bundle import BOARD_PROGRAM, CAMERA_PROGRAM, DECODER, HERE, headers, program
 from lib.bundle.check import checksums, problems, write_checksums
 from lib.bundle.contract import CONTRACT, Contract, Proof
 from lib.bundle.describe import Forms, Measured, accuracy_of, describe
@@ -68,7 +68,7 @@ def make(run: Path, variant: Variant, evaluation: Evaluation, processes: int, cc
         )
     folder.mkdir(parents=True)
     shutil.copyfile(run_files.rknn_model(run, variant), folder / "model.rknn")
-    for name in (*headers(spec), DECODER, *BOARD_PROGRAM):
+    for name in (*headers(spec), DECODER, *BOARD_PROGRAM, *CAMERA_PROGRAM):
         shutil.copyfile(HERE / name, folder / name)
     write_text(folder / "model.h", model_h(contract))
     onnx, calibration = run_files.onnx(run, variant, variant.head), run_files.calibration(run, variant)

@@ -38,12 +38,13 @@ def _body(contract: Contract, prefix: str) -> str:
     spec, thresholds = contract.output_spec(), contract.thresholds
     levels, details = spec.family.levels(), spec.family.c_details()
     tensors = contract.tensors()
+    toolkit = contract.toolkit.split()[-1]
     includes = "\n".join(f'#include "{name}"' for name in headers(spec))
     values = (
         _number(thresholds.confidence),
         _iou(thresholds.iou),
         thresholds.most_detections,
-        _quoted(contract.toolkit.split()[-1]),
+        _quoted(toolkit),
         math.prod(contract.input.shape),
         sum(math.prod(tensor.native_shape) for tensor in tensors),
     )
@@ -74,6 +75,8 @@ static const rv1106_model {prefix} = {{
     }},
     /* where an image lies in the input; what a detection has besides its box */
     RV1106_{contract.input.form.letterbox.upper()}, {_task(spec)},
+    /* channels of the input, the grey around an image, toolkit */
+    RV1106_{contract.input.form.channels.upper()}, {contract.input.form.fill}, {_quoted(toolkit)},
 }};
 
 static const char *const {prefix}_names[] = {{

@@ -58,6 +58,7 @@ def readme(contract: Contract, highest: dict[int, float] | None = None) -> str:
         macros=c_prefix(contract.variant).upper(),
         nms=_NO_NMS if contract.end2end else "",
         task=f"\n\n{part.usage(spec)}" if part else "",
+        and_task=" and task" if part else "",
         extras=f", what the task adds by {proof.extras:.1g} {part.unit}" if part else "",
         verdict=_verdict(contract.verdict),
         proven_images=proof.images,

@@ -10,7 +10,7 @@ import tempfile
 import zipfile
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lib.data.config_files import DATASET_KINDS
 from lib.data.names import demand_plain_list, read_names
@@ -26,8 +26,19 @@ LARGEST_ZIP = 5000  # members
 LARGEST_JSON = 50_000_000  # bytes
 
 
-def looked_at(config: dict) -> tuple[tuple[str, ...] | None, str]:
-    """The class names of a config's data set, where they can be known, and the state of its files, for a rule's inputs.
+class Look(NamedTuple):
+    """What a look at a config's data set tells: its class names and its `kpt_shape`, where they can be known.
+
+    files: the state of its files, for a rule's inputs; empty where they are not here.
+    """
+
+    names: tuple[str, ...] | None
+    files: str
+    kpt_shape: object = None
+
+
+def looked_at(config: dict) -> Look:
+    """What can be known of a config's data set.
 
     Raises UserError, one sentence, for what would end the run later: a source that is neither zip nor folder, a YAML
     in place of names, a description that does not hold, a pool that is too small.
@@ -40,7 +51,7 @@ def looked_at(config: dict) -> tuple[tuple[str, ...] | None, str]:
     with tempfile.TemporaryDirectory() as scratch:
         sources = described(dataset, names, Path(scratch), config["task"])
         if not sources:
-            return names, ""
+            return Look(names, "", dataset.get("kpt_shape"))
         from lib.data.parts import Wanted, kept
 
         if sources[0].names is None:
@@ -52,7 +63,8 @@ def looked_at(config: dict) -> tuple[tuple[str, ...] | None, str]:
                 "least one"
             )
         lines = file_lines(sources, Path(scratch))
-        return sources[0].names, hashlib.sha256("".join(lines).encode()).hexdigest()
+        state = hashlib.sha256("".join(lines).encode()).hexdigest()
+        return Look(sources[0].names, state, dataset.get("kpt_shape") or sources[0].kpt_shape)
 
 
 def described(

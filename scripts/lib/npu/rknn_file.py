@@ -1,9 +1,10 @@
 """What a built `.rknn` says of its input and outputs: names, shapes, quantization, native layout.
 
-A `.rknn` of toolkit 2.x is a header of 64 bytes ("RKNN" first; at 16 the length n of what follows), n bytes of sections
-(their lengths stand at their beginning; the graph, a FlatBuffer, is the last one), and a JSON with its length before
-it. Rockchip publishes no description; the graph's fields are numbered as in Netron's schema, with those for scale and
-zero point added: https://github.com/lutzroeder/netron/blob/main/source/rknn-schema.js
+A `.rknn` of toolkit 2.x is a header of 64 bytes ("RKNN" first; at 8 the container's version, at 16 the length n of what
+follows), n bytes of sections (their lengths stand at their beginning; the graph, a FlatBuffer, is the last one), and a
+JSON with its length before it. Containers of version 1 have a header of 24 bytes, and older ones no section but the
+graph. Rockchip publishes no description; the graph's fields are numbered as in Netron's schema, with those for scale
+and zero point added: https://github.com/lutzroeder/netron/blob/main/source/rknn-schema.js
 """
 
 import ast
@@ -19,7 +20,12 @@ from flatbuffers.table import Table
 from lib.step.errors import UserError
 from lib.step.files import require
 
-HEADER = 64
+HEADER, FIRST_HEADER = 64, 24
+# What containers begin with that hold no graph to read, and what they are.
+_OTHERS = {
+    b"CYPTRKNN": "is encrypted",
+    b"VPMN": "is made by the first rknn-toolkit, for RK1808, RV1109, RV1126 or RK3399Pro",
+}
 # Fields of the FlatBuffer's tables, as offsets into a table's vtable.
 _MODEL_GRAPHS, _MODEL_SOURCE = 8, 10
 _GRAPH_TENSORS, _GRAPH_INPUTS, _GRAPH_OUTPUTS = 4, 8, 10
@@ -61,9 +67,27 @@ class RknnFile(NamedTuple):
     platform: str
 
 
+class RknnContents(NamedTuple):
+    """What any `.rknn` says of itself: as RknnFile, with any number of inputs.
+
+    `normalization` holds mean and std of the inputs that have them. `others` are further platforms it says it runs on.
+    """
+
+    inputs: tuple[RknnTensor, ...]
+    outputs: tuple[RknnTensor, ...]
+    normalization: dict[str, tuple[tuple[float, ...], tuple[float, ...]]]
+    toolkit: str
+    platform: str
+    others: tuple[str, ...]
+
+
+# What the parser meets in a damaged file, whichever field it is in.
+_DAMAGE = (struct.error, ValueError, LookupError, TypeError, AttributeError, SyntaxError, RecursionError)
+
+
 def read_rknn(path) -> RknnFile:
     """Read a `.rknn` file. Raises UserError when it is missing, none, or of a form that is not known here."""
-    return _read(path, _parse)
+    return _read(path, lambda data: _file(_parse(data)))
 
 
 def read_scales(path) -> dict[str, tuple[float, int]]:
@@ -78,10 +102,23 @@ def _read(path, parse):
     data = require(path, "model").read_bytes()
     try:
         return parse(data)
-    # What the parser meets in a damaged file, whichever field it is in.
-    except (struct.error, ValueError, KeyError, IndexError, TypeError, SyntaxError, UnicodeDecodeError) as error:
+    except _DAMAGE as error:
         raise UserError(
             f"{Path(path)} is no .rknn as toolkit 2.3.2 writes it ({type(error).__name__}: {error}); compile it anew"
+        ) from None
+
+
+def read_contents(path) -> RknnContents:
+    """Read a `.rknn` of any toolkit 2.x. Raises UserError when it is missing, none, or of a form that is not known."""
+    data = require(path, "model").read_bytes()
+    for begin, what in _OTHERS.items():
+        if data.startswith(begin):
+            raise UserError(f"{Path(path)} {what}; it does not say what it holds, and no RV1106 runs it")
+    try:
+        return _parse(data)
+    except _DAMAGE as error:
+        raise UserError(
+            f"{Path(path)} is no .rknn that can be read here ({type(error).__name__}: {error}); is it whole?"
         ) from None
 
 
@@ -107,6 +144,13 @@ def dequantize(stored: np.ndarray, tensor: RknnTensor) -> np.ndarray:
     return (stored.astype(np.float32) - np.float32(tensor.zero_point)) * np.float32(tensor.scale)
 
 
+def _file(contents: RknnContents) -> RknnFile:
+    """The contents of a model with one input."""
+    (image,) = contents.inputs
+    mean, std = contents.normalization[image.name]
+    return RknnFile(image, contents.outputs, mean, std, contents.toolkit, contents.platform)
+
+
 def _scales(data: bytes) -> dict[str, tuple[float, int]]:
     model, _ = _sections(data)
     (graph,) = _tables(model, _MODEL_GRAPHS)
@@ -124,31 +168,32 @@ def _sections(data: bytes) -> tuple[Table, dict]:
     """The graph's table, and the JSON at the end."""
     if data[:4] != b"RKNN":
         raise ValueError("it does not begin with RKNN")
-    (length,) = struct.unpack_from("<Q", data, 16)
-    (graph_length,) = struct.unpack_from("<I", data, HEADER)
-    described = json.loads(data[HEADER + length + 8 :])
-    flatbuffer = data[HEADER + length - graph_length : HEADER + length]
+    version, length = struct.unpack_from("<QQ", data, 8)
+    header = FIRST_HEADER if version & 0xFFF == 1 else HEADER
+    sections = data[header : header + length]
+    described = json.loads(data[header + length + 8 :])
+    flatbuffer = sections
+    if sections[4:8] != b"RKNN":
+        (graph_length,) = struct.unpack_from("<I", sections)
+        flatbuffer = sections[length - graph_length :]
     if flatbuffer[4:8] != b"RKNN":
         raise ValueError("its graph is not where it is expected")
     return Table(flatbuffer, struct.unpack_from("<I", flatbuffer)[0]), described
 
 
-def _parse(data: bytes) -> RknnFile:
+def _parse(data: bytes) -> RknnContents:
     model, described = _sections(data)
     (graph,) = _tables(model, _MODEL_GRAPHS)
     tensors = _tables(graph, _GRAPH_TENSORS)
     dtypes = {tensor["url"]: (tuple(tensor["size"]), tensor["dtype"]["vx_type"]) for tensor in described["norm_tensor"]}
-    (image,) = (_tensor(tensors[i], dtypes) for i in _numbers(graph, _GRAPH_INPUTS, "i"))
+    inputs = tuple(_tensor(tensors[i], dtypes) for i in _numbers(graph, _GRAPH_INPUTS, "i"))
     outputs = tuple(_tensor(tensors[i], dtypes) for i in _numbers(graph, _GRAPH_OUTPUTS, "i"))
-    source = ast.literal_eval(_text(model, _MODEL_SOURCE))["attrs"][image.name]
-    return RknnFile(
-        image,
-        outputs,
-        tuple(source["mean"]),
-        tuple(source["std"]),
-        described["version"],
-        described["target_platform"][0],
-    )
+    sources = ast.literal_eval(_text(model, _MODEL_SOURCE))["attrs"]
+    normalization = {
+        name: (tuple(source["mean"]), tuple(source["std"])) for name, source in sources.items() if "mean" in source
+    }
+    platform, *others = described["target_platform"]
+    return RknnContents(inputs, outputs, normalization, described["version"], platform, tuple(others))
 
 
 def _tensor(table: Table, dtypes: dict) -> RknnTensor:

@@ -58,6 +58,31 @@ def checkpoint_problems(config: dict) -> list[str]:
     return lines
 
 
+def keypoint_problems(config: dict, kpt_shape: object) -> list[str]:
+    """A sentence for each model of the sweep that is here and has other keypoints than the data set's `kpt_shape`.
+
+    And for sigmas that are not as many.
+    """
+    if kpt_shape is None or config["task"] != KEYPOINT_TASK:
+        return []
+    try:
+        shape = keypoint_shape(kpt_shape, "kpt_shape of the data set")
+    except UserError as error:
+        return [str(error)]
+    lines = []
+    for model in config["sweep"]["model"]:
+        facts = _facts_of_model(config["models"][model])
+        if facts and facts.kpt_shape and facts.kpt_shape[0] != shape.keypoints:
+            theirs = f"the data set has {shape.keypoints} (kpt_shape {shape})"
+            lines.append(f"models.{model} has {facts.kpt_shape[0]} keypoints, {theirs}")
+    sigmas = keypoint_sigmas(config["evaluation"]["oks_sigmas"], "evaluation.oks_sigmas")
+    if sigmas and len(sigmas) != shape.keypoints:
+        lines.append(
+            f"evaluation.oks_sigmas has {len(sigmas)} numbers for {shape.keypoints} keypoints; give one per keypoint"
+        )
+    return lines
+
+
 def _names_of_model(model: dict) -> list[str] | None:
     facts = _facts_of_model(model)
     return facts.names if facts else None

@@ -26,6 +26,7 @@ HEAD_COLOURS = {"single": "tab:orange", "split": "tab:blue"}
 MOST_CLASSES = 30
 WORST = 5  # layers that a plot names
 COSINE_STEP = 1e-5
+DPI = 120
 MARKERS = {"normal": "o", "mmse": "s", "kl_divergence": "^"}
 
 
@@ -209,6 +210,19 @@ def detection_grid(
     _save(figure, path)
 
 
+def drawn_photo(photo: Path, detections: Instances, names: list[str], draw, path) -> None:
+    """One image in its own size with what was detected in it; `draw` as for detection_grid."""
+    image = read_image(photo)
+    height, width = image.shape[:2]
+    figure = plt.figure(figsize=(width / DPI, height / DPI))
+    axis = figure.add_axes((0, 0, 1, 1))
+    axis.imshow(image)
+    axis.set(xlim=(0, width), ylim=(height, 0))
+    axis.set_axis_off()
+    draw(axis, detections, names, plt.get_cmap("tab10" if len(names) <= 10 else "hsv", max(len(names), 10)))
+    _save(figure, path)
+
+
 def note(text: str, path) -> None:
     """A sentence in the place of a plot that there is nothing for."""
     figure = plt.figure(figsize=(5.8, 1.2), layout="constrained")
@@ -260,5 +274,5 @@ def _finish(figure, axes, table: pd.DataFrame, title: str, path) -> None:
 
 def _save(figure, path) -> None:
     with whole(path) as part:
-        figure.savefig(part, format="png", dpi=120, metadata={"Software": None})
+        figure.savefig(part, format="png", dpi=DPI, metadata={"Software": None})
     plt.close(figure)

@@ -9,6 +9,7 @@
 #include "distances.h"
 #include "obb.h"
 #include "pose.h"
+#include "segment.h"
 #include "yolox.h"
 
 #define DEMAND(what) \
@@ -50,6 +51,8 @@ static void draw_output(rv1106_output *output, int channels, int height, int wid
 
 static const rv1106_family *const families[] = {&rv1106_dfl, &rv1106_distances, &rv1106_anchors, &rv1106_yolox,
                                                 NULL};
+
+static const rv1106_task *const tasks[] = {&rv1106_pose, &rv1106_obb_turn, &rv1106_segment};
 
 static rv1106_dfl_details points[RV1106_MAX_LEVELS];
 
@@ -111,6 +114,21 @@ static void draw_keypoints(rv1106_model *model)
     model->output_count += i;
 }
 
+/* Masks for one model in four of those that can have them. */
+static void draw_prototypes(rv1106_model *model)
+{
+    static const int strides[] = {4, 4, 4, 2, 8, 16};
+    const int first = model->output_count, count = 1 + (int)draw(draw(8) ? 40 : RV1106_MAX_PROTOTYPES);
+    const int stride = strides[draw(6)];
+    int i;
+    if (model->task || model->family->map_count != 2 || draw(4)) return;
+    model->task = &rv1106_segment;
+    for (i = 0; i < model->level_count; i++)
+        draw_output(&model->outputs[first + i], count, model->outputs[2 * i].height, model->outputs[2 * i].width);
+    draw_output(&model->outputs[first + i], count, model->height / stride, model->width / stride);
+    model->output_count += i + 1;
+}
+
 /* Angles for one model in four of those that can have them and have no keypoints. */
 static void draw_angles(rv1106_model *model)
 {
@@ -130,7 +148,7 @@ static void spoil(rv1106_model *model, rv1106_anchors_details details[RV1106_MAX
 {
     int *numbers = (int *)&model->outputs[draw(draw(2) ? 6 : 12)];
     rv1106_level *level = &model->levels[draw(2)];
-    switch (draw(14)) {
+    switch (draw(15)) {
     case 0: model->width = (int)draw(3000) - 1000; break;
     case 1: model->classes = (int)draw(3) ? (int)draw(60) - 20 : INT32_MAX; break;
     case 2: model->output_count = (int)draw(21) - 1; break;
@@ -146,7 +164,8 @@ static void spoil(rv1106_model *model, rv1106_anchors_details details[RV1106_MAX
     case 9: details[draw(2)].anchors[0][draw(2)] = draw_float() * 4; break;
     case 10: details[draw(2)].scale_x_y = draw_float() * 4; break;
     case 11: model->details = NULL; break;
-    case 12: model->task = model->task ? NULL : draw(2) ? &rv1106_pose : &rv1106_obb_turn; break;
+    case 12: model->task = model->task ? NULL : tasks[draw(3)]; break;
+    case 13: model->outputs[model->output_count > 0 ? model->output_count - 1 : 0].width += (int)draw(9) - 4; break;
     default: numbers[draw(6)] += (int)draw(7) - 3;
     }
 }
@@ -167,6 +186,7 @@ static rv1106_model draw_model(rv1106_anchors_details details[RV1106_MAX_LEVELS]
         draw_maps(&model);
         draw_keypoints(&model);
         draw_angles(&model);
+        draw_prototypes(&model);
     } else {
         draw_output(model.outputs, 4 + model.classes, rv1106_prediction_count(&model), 1);
         model.output_count = 1;
@@ -188,6 +208,48 @@ static void demand_keypoints(const rv1106_decoder *decoder, const int8_t *const 
         DEMAND(keypoints[i].y >= 0 && keypoints[i].y <= (float)fit->height);
     }
     free(keypoints);
+}
+
+static void add_count(void *to, double value, int decimals)
+{
+    double *counts = (double *)to; /* how many, all pixels, the object's, the last one */
+    if (decimals || value < (counts[0] > 0 ? 1 : 0)) abort();
+    if ((int)counts[0] % 2) counts[2] += value;
+    counts[0] += 1;
+    counts[1] += value;
+    counts[3] = value;
+}
+
+/* A mask fills its area and nothing else, has as many pixels as it says, and as its run lengths say. */
+static void demand_mask(const rv1106_decoder *decoder, const int8_t *const buffers[], const rv1106_letterbox *fit,
+                        const rv1106_detection *detection, long input)
+{
+    const rv1106_letterbox cells = rv1106_prototype_fit(decoder->model);
+    const rv1106_detection on_cells = rv1106_on_prototypes(decoder->model, fit, detection);
+    const int small = (int)draw(2);
+    const rv1106_letterbox *shown = small ? &cells : fit;
+    const rv1106_detection *box = small ? &on_cells : detection;
+    const rv1106_area area = rv1106_mask_area(shown, box);
+    const size_t size = (size_t)area.width * (size_t)area.height;
+    uint8_t *pixels = malloc(size ? size : 1);
+    double counts[4] = {0, 0, 0, 1};
+    const rv1106_sink sink = {add_count, counts};
+    size_t k;
+    int count, sum = 0;
+    DEMAND(area.x >= 0 && area.width >= 0 && area.x + area.width <= shown->width);
+    DEMAND(area.y >= 0 && area.height >= 0 && area.y + area.height <= shown->height);
+    memset(pixels, 7, size ? size : 1);
+    if (area.width)
+        DEMAND(rv1106_mask(decoder, buffers, shown, box, pixels, (size_t)area.width - 1) == RV1106_BAD_ARGUMENT);
+    count = rv1106_mask(decoder, buffers, shown, box, pixels, (size_t)area.width);
+    for (k = 0; k < size; k++) {
+        DEMAND(pixels[k] <= 1);
+        sum += pixels[k];
+    }
+    DEMAND(count == sum);
+    decoder->model->task->values(decoder, buffers, shown, box, &sink);
+    DEMAND(counts[1] == (double)shown->width * shown->height && counts[2] == count && counts[3] > 0);
+    free(pixels);
 }
 
 /* The rotated box of a detection has its sides and no more; the box around it holds its middle, cut at the edges. */
@@ -261,7 +323,9 @@ int main(int argc, char **argv)
                     DEMAND(box->prediction >= 0 && box->prediction < rv1106_prediction_count(&model));
                     if (model.task == &rv1106_pose)
                         demand_keypoints(&decoder, (const int8_t *const *)buffers, &fit, box, input);
-                    else if (model.task)
+                    else if (model.task == &rv1106_segment) {
+                        if (i < 3) demand_mask(&decoder, (const int8_t *const *)buffers, &fit, box, input);
+                    } else if (model.task)
                         demand_rotated(&decoder, (const int8_t *const *)buffers, &fit, box, input);
                 }
             }

@@ -6,6 +6,10 @@
 
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 enum { RKNN_SUCC = 0, RKNN_ERR_FAIL = -1, RKNN_ERR_PARAM_INVALID = -5, RKNN_ERR_TARGET_PLATFORM_UNMATCH = -13 };
 
 typedef uint32_t rknn_context;
@@ -51,5 +55,9 @@ int rknn_destroy_mem(rknn_context, rknn_tensor_mem *);
 int rknn_set_io_mem(rknn_context, rknn_tensor_mem *, rknn_tensor_attr *);
 int rknn_mem_sync(rknn_context, rknn_tensor_mem *, rknn_mem_sync_mode);
 int rknn_run(rknn_context, void *);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

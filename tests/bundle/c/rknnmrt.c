@@ -18,16 +18,24 @@
 
 #include "rknn_api.h"
 
-enum { OUTPUTS = 32 };
+enum { CONTEXTS = 2, OUTPUTS = 32 };
 
-static struct {
+typedef struct {
     char folder[512], version[256], driver[256];
     uint32_t height, width, row;
     int outputs;
     long sleep_us, kill_at, runs;
     rknn_tensor_attr attrs[OUTPUTS];
     rknn_tensor_mem *input, *memory[OUTPUTS];
-} stub;
+} stub_model;
+
+static stub_model stubs[CONTEXTS]; /* of the contexts 1, 2, ... */
+static int opened;
+
+static stub_model *model_of(rknn_context context)
+{
+    return context >= 1 && context <= (rknn_context)opened ? &stubs[context - 1] : NULL;
+}
 
 static uint64_t hashed(uint64_t hash, const uint8_t *bytes, size_t count)
 {
@@ -38,9 +46,9 @@ static uint64_t hashed(uint64_t hash, const uint8_t *bytes, size_t count)
 
 static const uint64_t start = 14695981039346656037u;
 
-static int read_line(const char *line)
+static int read_line(stub_model *stub, const char *line)
 {
-    rknn_tensor_attr *attr = &stub.attrs[stub.outputs];
+    rknn_tensor_attr *attr = &stub->attrs[stub->outputs];
     if (strncmp(line, "refuse ", 7) == 0) {
         /* The real one prints to both. */
         printf("E RKNN: %s\n", line + 7);
@@ -48,14 +56,14 @@ static int read_line(const char *line)
         fputs("E RKNN: rknn fallback cpu failed\n", stderr);
         return RKNN_ERR_FAIL;
     }
-    sscanf(line, "version %255[^\n]", stub.version);
-    sscanf(line, "driver %255[^\n]", stub.driver);
-    sscanf(line, "sleep_us %ld", &stub.sleep_us);
-    sscanf(line, "kill_at %ld", &stub.kill_at);
-    sscanf(line, "input %u %u %u", &stub.height, &stub.width, &stub.row);
+    sscanf(line, "version %255[^\n]", stub->version);
+    sscanf(line, "driver %255[^\n]", stub->driver);
+    sscanf(line, "sleep_us %ld", &stub->sleep_us);
+    sscanf(line, "kill_at %ld", &stub->kill_at);
+    sscanf(line, "input %u %u %u", &stub->height, &stub->width, &stub->row);
     if (sscanf(line, "output %u %u %u %u %d %f %u", &attr->dims[1], &attr->dims[2], &attr->dims[3], &attr->dims[4],
                &attr->zp, &attr->scale, &attr->w_stride) == 7) {
-        attr->index = (uint32_t)stub.outputs++;
+        attr->index = (uint32_t)stub->outputs++;
         attr->dims[0] = 1;
         attr->n_dims = 5;
         attr->fmt = RKNN_TENSOR_NC1HWC2;
@@ -69,6 +77,7 @@ static int read_line(const char *line)
 int rknn_init(rknn_context *context, void *model, uint32_t size, uint32_t flags, void *extend)
 {
     const char *root = getenv("RKNN_STUB");
+    stub_model *stub;
     uint8_t last[4096];
     uint64_t hash;
     char path[600], line[512];
@@ -76,65 +85,70 @@ int rknn_init(rknn_context *context, void *model, uint32_t size, uint32_t flags,
     size_t got;
     int status = RKNN_SUCC;
     (void)size, (void)flags, (void)extend;
+    if (opened == CONTEXTS) return RKNN_ERR_FAIL;
+    stub = &stubs[opened];
+    memset(stub, 0, sizeof *stub);
     printf("I RKNN: stub runtime\n"); /* chatter on standard output, as the real one's */
     if (!root || !(file = fopen(model, "rb"))) return RKNN_ERR_FAIL;
     fseek(file, -(long)sizeof last, SEEK_END);
     got = fread(last, 1, sizeof last, file);
     hash = hashed(start, last, got);
     fclose(file);
-    snprintf(stub.folder, sizeof stub.folder, "%s/%016llx", root, (unsigned long long)hash);
-    snprintf(path, sizeof path, "%s/tensors", stub.folder);
+    snprintf(stub->folder, sizeof stub->folder, "%s/%016llx", root, (unsigned long long)hash);
+    snprintf(path, sizeof path, "%s/tensors", stub->folder);
     if (!(file = fopen(path, "r"))) {
-        fprintf(stderr, "E RKNN: the stub knows no model %s\n", stub.folder);
+        fprintf(stderr, "E RKNN: the stub knows no model %s\n", stub->folder);
         return RKNN_ERR_FAIL;
     }
     while (status == RKNN_SUCC && fgets(line, sizeof line, file)) {
         line[strcspn(line, "\n")] = '\0';
-        status = read_line(line);
+        status = read_line(stub, line);
     }
     fclose(file);
-    *context = 1;
+    if (status == RKNN_SUCC) *context = (rknn_context)++opened;
     return status;
 }
 
 int rknn_destroy(rknn_context context)
 {
-    return context == 1 ? RKNN_SUCC : RKNN_ERR_PARAM_INVALID;
+    return model_of(context) ? RKNN_SUCC : RKNN_ERR_PARAM_INVALID;
 }
 
 int rknn_query(rknn_context context, rknn_query_cmd which, void *info, uint32_t size)
 {
+    const stub_model *stub = model_of(context);
+    if (!stub) return RKNN_ERR_PARAM_INVALID;
     if (which == RKNN_QUERY_IN_OUT_NUM) {
         rknn_input_output_num *number = info;
         number->n_input = 1;
-        number->n_output = (uint32_t)stub.outputs;
+        number->n_output = (uint32_t)stub->outputs;
     } else if (which == RKNN_QUERY_SDK_VERSION) {
         rknn_sdk_version *version = info;
-        strcpy(version->api_version, stub.version);
-        strcpy(version->drv_version, stub.driver);
+        strcpy(version->api_version, stub->version);
+        strcpy(version->drv_version, stub->driver);
     } else if (which == RKNN_QUERY_NATIVE_INPUT_ATTR) {
         rknn_tensor_attr *attr = info;
         attr->n_dims = 4;
         attr->dims[0] = 1;
-        attr->dims[1] = stub.height;
-        attr->dims[2] = stub.width;
+        attr->dims[1] = stub->height;
+        attr->dims[2] = stub->width;
         attr->dims[3] = 3;
         attr->fmt = RKNN_TENSOR_NHWC;
         attr->type = RKNN_TENSOR_INT8;
-        attr->w_stride = stub.row;
-        attr->size_with_stride = stub.height * stub.row * 3;
+        attr->w_stride = stub->row;
+        attr->size_with_stride = stub->height * stub->row * 3;
     } else if (which == RKNN_QUERY_NATIVE_OUTPUT_ATTR && size == sizeof(rknn_tensor_attr)) {
         const uint32_t index = ((rknn_tensor_attr *)info)->index;
-        if (index >= (uint32_t)stub.outputs) return RKNN_ERR_PARAM_INVALID;
-        memcpy(info, &stub.attrs[index], size);
+        if (index >= (uint32_t)stub->outputs) return RKNN_ERR_PARAM_INVALID;
+        memcpy(info, &stub->attrs[index], size);
     } else return RKNN_ERR_PARAM_INVALID;
-    return context == 1 ? RKNN_SUCC : RKNN_ERR_PARAM_INVALID;
+    return model_of(context) ? RKNN_SUCC : RKNN_ERR_PARAM_INVALID;
 }
 
 rknn_tensor_mem *rknn_create_mem(rknn_context context, uint32_t size)
 {
     rknn_tensor_mem *memory = calloc(1, sizeof *memory);
-    if (!memory || context != 1) return NULL;
+    if (!memory || !model_of(context)) return NULL;
     memory->virt_addr = malloc(size);
     memory->size = size;
     memset(memory->virt_addr, 127, size); /* what lies in the padding is anything */
@@ -145,45 +159,49 @@ int rknn_destroy_mem(rknn_context context, rknn_tensor_mem *memory)
 {
     free(memory->virt_addr);
     free(memory);
-    return context == 1 ? RKNN_SUCC : RKNN_ERR_PARAM_INVALID;
+    return model_of(context) ? RKNN_SUCC : RKNN_ERR_PARAM_INVALID;
 }
 
 int rknn_set_io_mem(rknn_context context, rknn_tensor_mem *memory, rknn_tensor_attr *attr)
 {
+    stub_model *stub = model_of(context);
+    if (!stub) return RKNN_ERR_PARAM_INVALID;
     /* Pixels as they are: whoever leaves the type at INT8 has to quantize them. */
-    if (attr->n_dims == 4 && attr->type == RKNN_TENSOR_UINT8) stub.input = memory;
-    else if (attr->n_dims == 5) stub.memory[attr->index] = memory;
+    if (attr->n_dims == 4 && attr->type == RKNN_TENSOR_UINT8) stub->input = memory;
+    else if (attr->n_dims == 5) stub->memory[attr->index] = memory;
     else return RKNN_ERR_PARAM_INVALID;
-    return context == 1 ? RKNN_SUCC : RKNN_ERR_PARAM_INVALID;
+    return model_of(context) ? RKNN_SUCC : RKNN_ERR_PARAM_INVALID;
 }
 
 int rknn_mem_sync(rknn_context context, rknn_tensor_mem *memory, rknn_mem_sync_mode mode)
 {
     (void)mode;
-    return context == 1 && memory ? RKNN_SUCC : RKNN_ERR_PARAM_INVALID;
+    return model_of(context) && memory ? RKNN_SUCC : RKNN_ERR_PARAM_INVALID;
 }
 
 int rknn_run(rknn_context context, void *extend)
 {
-    const struct timespec pause = {stub.sleep_us / 1000000, stub.sleep_us % 1000000 * 1000};
+    stub_model *stub = model_of(context);
+    const struct timespec pause = {stub->sleep_us / 1000000, stub->sleep_us % 1000000 * 1000};
     uint64_t hash = start;
     char path[600];
     uint32_t y;
     int i, status = RKNN_SUCC;
     FILE *file;
-    (void)context, (void)extend;
-    if (++stub.runs == stub.kill_at) kill(getpid(), SIGKILL);
+    (void)extend;
+    if (++stub->runs == stub->kill_at) kill(getpid(), SIGKILL);
     nanosleep(&pause, NULL);
-    for (y = 0; y < stub.height; y++)
-        hash = hashed(hash, (uint8_t *)stub.input->virt_addr + y * stub.row * 3, stub.width * 3);
-    snprintf(path, sizeof path, "%s/%016llx", stub.folder, (unsigned long long)hash);
+    for (y = 0; y < stub->height; y++)
+        hash = hashed(hash, (uint8_t *)stub->input->virt_addr + y * stub->row * 3, stub->width * 3);
+    snprintf(path, sizeof path, "%s/%016llx", stub->folder, (unsigned long long)hash);
     if (!(file = fopen(path, "rb"))) {
-        snprintf(path, sizeof path, "%s/any", stub.folder);
+        snprintf(path, sizeof path, "%s/any", stub->folder);
         file = fopen(path, "rb");
     }
     if (!file) return RKNN_ERR_FAIL;
-    for (i = 0; i < stub.outputs; i++)
-        if (fread(stub.memory[i]->virt_addr, 1, stub.attrs[i].size, file) != stub.attrs[i].size) status = RKNN_ERR_FAIL;
+    for (i = 0; i < stub->outputs; i++)
+        if (fread(stub->memory[i]->virt_addr, 1, stub->attrs[i].size, file) != stub->attrs[i].size)
+            status = RKNN_ERR_FAIL;
     fclose(file);
     return status;
 }

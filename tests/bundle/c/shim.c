@@ -4,6 +4,7 @@
 #include "distances.h"
 #include "obb.h"
 #include "pose.h"
+#include "segment.h"
 #include "yolox.h"
 
 int shim_init(rv1106_decoder *decoder, const rv1106_model *model) { return rv1106_init(decoder, model); }
@@ -39,7 +40,8 @@ const rv1106_family *shim_family(int number)
 
 const rv1106_task *shim_task(int number)
 {
-    static const rv1106_task *const tasks[] = {NULL, &rv1106_pose, &rv1106_obb_angle, &rv1106_obb_turn};
+    static const rv1106_task *const tasks[] = {NULL, &rv1106_pose, &rv1106_obb_angle, &rv1106_obb_turn,
+                                               &rv1106_segment};
     return tasks[number];
 }
 
@@ -69,6 +71,27 @@ int shim_keypoints(const rv1106_decoder *decoder, const int8_t *const *buffers, 
                    const rv1106_detection *detection, rv1106_keypoint *keypoints, int capacity)
 {
     return rv1106_keypoints(decoder, buffers, fit, detection, keypoints, capacity);
+}
+
+int shim_mask(const rv1106_decoder *decoder, const int8_t *const *buffers, const rv1106_letterbox *fit,
+              const rv1106_detection *detection, uint8_t *pixels, size_t pitch)
+{
+    return rv1106_mask(decoder, buffers, fit, detection, pixels, pitch);
+}
+
+rv1106_area shim_mask_area(const rv1106_letterbox *fit, const rv1106_detection *detection)
+{
+    return rv1106_mask_area(fit, detection);
+}
+
+/* At the prototypes' size; `area` is told. */
+int shim_small_mask(const rv1106_decoder *decoder, const int8_t *const *buffers, const rv1106_letterbox *fit,
+                    const rv1106_detection *detection, rv1106_area *area, uint8_t *pixels)
+{
+    const rv1106_letterbox cells = rv1106_prototype_fit(decoder->model);
+    const rv1106_detection small = rv1106_on_prototypes(decoder->model, fit, detection);
+    *area = rv1106_mask_area(&cells, &small);
+    return rv1106_mask(decoder, buffers, &cells, &small, pixels, (size_t)area->width);
 }
 
 int shim_rotated_box(const rv1106_decoder *decoder, const int8_t *const *buffers, const rv1106_letterbox *fit,

@@ -36,10 +36,10 @@ def find(root: Path, hints: Hints) -> Path:
 
     Where keypoints are wanted, the only one with keypoints, or among several `person_keypoints…`.
     """
-    files = {path: data for path in visible(root.rglob("*.json")) if (data := _coco(path))}
+    counts = {path: count for path in visible(root.rglob("*.json")) if (count := _keypoints_in(path)) is not None}
+    files, beginning = list(counts), "instances"
     if hints.keypoints:
-        files = {path: data for path, data in files.items() if _keypoint_count(data)} or files
-    files, beginning = list(files), "person_keypoints" if hints.keypoints else "instances"
+        files, beginning = [path for path, count in counts.items() if count] or files, "person_keypoints"
     instances = [path for path in files if path.name.startswith(beginning)]
     return only_one(instances if len(files) > 1 and instances else files, root, "COCO JSON", KEY)
 
@@ -91,12 +91,14 @@ def _above(file: Path) -> Path:
     return file.parent.parent if file.parent.name == "annotations" else file.parent
 
 
-def _coco(path: Path) -> dict | None:
+def _keypoints_in(path: Path) -> int | None:
+    """How many keypoints the objects of a file have; None where it is no COCO JSON."""
     try:
         data = json.loads(read_text(path))
     except (ValueError, UserError):
         return None
-    return data if isinstance(data, dict) and all(isinstance(data.get(table), list) for table in TABLES) else None
+    is_coco = isinstance(data, dict) and all(isinstance(data.get(table), list) for table in TABLES)
+    return _keypoint_count(data) if is_coco else None
 
 
 def _keypoint_count(data: dict) -> int:

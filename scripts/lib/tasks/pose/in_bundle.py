@@ -28,7 +28,7 @@ def _map_meaning(output: OutputMap) -> dict[str, str]:
 
 
 def _numbers(instances: Instances) -> list[np.ndarray]:
-    return list(instances.extras[KEYPOINTS].reshape(len(instances), -1))
+    return [keypoints.ravel() for keypoints in instances.extras[KEYPOINTS]]
 
 
 def _extras(outputs: OutputSpec, numbers: list[list[float]]) -> dict[str, np.ndarray]:

@@ -5,6 +5,7 @@ from lib.data.formats.lines import outline_line
 from lib.tasks.segment.contract import contract_lines
 from lib.tasks.segment.decoding import instances, predict
 from lib.tasks.segment.drawing import draw
+from lib.tasks.segment.in_bundle import bundle_part
 from lib.tasks.segment.labels import check_label, read_label
 from lib.tasks.segment.masks import MASK, as_coco, overlap, share_inside
 from lib.tasks.task import Task
@@ -26,5 +27,6 @@ tasks.register(
         contract_lines=contract_lines,
         instances=instances,
         predict=predict,
+        bundle=bundle_part,
     )
 )

@@ -21,14 +21,14 @@ def _library():
 
 
 def as_rows(masks: list[bytes]) -> np.ndarray:
-    """Masks as the rows of an array of bytes [n]."""
-    return np.array(masks, dtype=np.bytes_)
+    """Masks as the rows of an array [n] of bytes, each of its own length."""
+    return np.array(masks, dtype=object)
 
 
 def as_coco(masks: np.ndarray, size: tuple[int, int]) -> list[dict]:
     """The masks [n] of an image of `size` (width, height) as COCO's JSON holds them."""
     width, height = size
-    return [{"size": [height, width], "counts": bytes(counts)} for counts in masks]
+    return [{"size": [height, width], "counts": counts} for counts in masks]
 
 
 def empty(size: tuple[int, int]) -> bytes:
@@ -52,6 +52,22 @@ def encoded(columns: np.ndarray, place: tuple[int, int], size: tuple[int, int]) 
     if counts[-1] == 0:
         counts = counts[:-1]
     return _library().frPyObjects([{"size": [height, width], "counts": counts.tolist()}], height, width)[0]["counts"]
+
+
+def counts_of(masks: np.ndarray) -> list[list[int]]:
+    """The run lengths of each mask: how many pixels are not the object's, how many are, and so on."""
+    from faster_coco_eval.mask_api_new_cpp import toUncompressedRLE  # as in _library
+
+    return [runs["counts"] for runs in toUncompressedRLE(as_coco(masks, _ANY_SIZE))]
+
+
+def of_counts(counts: list[float]) -> bytes:
+    """The mask of such run lengths. Raises ValueError when they are none."""
+    whole = [int(count) for count in counts]
+    if not whole or whole != list(counts) or min(whole) < 0 or 0 in whole[1:]:
+        raise ValueError(f"{counts[:9]} are no run lengths of a mask")
+    height, width = _ANY_SIZE
+    return _library().frPyObjects([{"size": list(_ANY_SIZE), "counts": whole}], height, width)[0]["counts"]
 
 
 def of_polygon(points: np.ndarray, size: tuple[int, int]) -> bytes:

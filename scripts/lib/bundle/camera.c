@@ -1,0 +1,388 @@
+/* Runs model.rknn on a camera's frames, follows what it detects, and prints one line of JSON per frame. An example: take
+ * from it what your program needs.
+ *
+ *   camera [OPTIONS] MODEL.rknn /dev/videoN      any V4L2 camera, of one plane or of several (as Rockchip's ISP is)
+ *   camera [OPTIONS] MODEL.rknn FRAMES           a file of raw frames, one behind the other; - is standard input
+ *
+ *   --size WxH         of a frame; 640x480
+ *   --format NAME      nv12, nv21, yuyv, rgb, bgr or grey; nv12
+ *   --confidence X     objects are followed from this score on; the contract's
+ *   --frames N         end after N frames
+ *   --annotated FILE   also write the frames with boxes and names drawn into them, raw as they came; not yuyv
+ *
+ * Lines on standard output; what is wrong goes to standard error, as does whatever the runtime prints:
+ *   {"frame": 0, "fit_us": 9000, "run_us": 26000, "decode_us": 800, "track_us": 90, "objects": [[number, class, score,
+ *    x1, y1, x2, y2], ...]}                      `number` stays with an object; behind y2 a list of what the task adds
+ *   {"frames": 64}                               the last line
+ */
+#define _POSIX_C_SOURCE 200809L
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/videodev2.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "detector.h"
+#include "draw.h"
+#include "model.h"
+#include "track.h"
+
+enum { CANDIDATES = 3000, BUFFERS = 4, USAGE = 2 };
+
+/* Where frames come from: a file, or a camera that fills buffers of its own by turns. */
+typedef struct {
+    FILE *file;
+    int camera, is_planar, buffer; /* the camera's descriptor, -1 for a file; the buffer of the last frame */
+    int failed;                    /* no more frames, and that is wrong */
+    rv1106_format format;
+    int width, height;
+    size_t stride, size; /* bytes of a row, and of a frame */
+    uint8_t *memory[BUFFERS];
+    size_t lengths[BUFFERS];
+} frame_source;
+
+typedef struct {
+    const char *annotated;
+    float confidence;
+    long frames;
+} options;
+
+static const char *const FORMATS[] = {"rgb", "bgr", "grey", "nv12", "nv21", "yuyv"}; /* as decode.h numbers them */
+static const uint32_t FOURCCS[] = {V4L2_PIX_FMT_RGB24, V4L2_PIX_FMT_BGR24, V4L2_PIX_FMT_GREY,
+                                   V4L2_PIX_FMT_NV12,  V4L2_PIX_FMT_NV21,  V4L2_PIX_FMT_YUYV};
+
+static rv1106_detector detector;
+static rv1106_tracker tracker;
+static rv1106_candidate candidates[CANDIDATES];
+static rv1106_detection detections[RV1106_MODEL_MOST];
+static int numbers[RV1106_MODEL_MOST];
+static FILE *results;
+static volatile sig_atomic_t stopped;
+
+static void stop(int signal_number)
+{
+    (void)signal_number;
+    stopped = 1;
+}
+
+/* Says what is wrong with what; returns -1. */
+static int wrong(const char *what, const char *why)
+{
+    fprintf(stderr, "camera: %s: %s\n", what, why);
+    return -1;
+}
+
+static long long now_us(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+/* ioctl, again where a signal came in between that does not end the program. */
+static int control(int camera, unsigned long request, void *argument)
+{
+    int status;
+    do status = ioctl(camera, request, argument);
+    while (status < 0 && errno == EINTR && !stopped);
+    return status;
+}
+
+/* What is asked of a camera's buffer. */
+static void describe(const frame_source *source, struct v4l2_buffer *buffer, struct v4l2_plane planes[VIDEO_MAX_PLANES])
+{
+    memset(buffer, 0, sizeof *buffer);
+    memset(planes, 0, VIDEO_MAX_PLANES * sizeof *planes);
+    buffer->type = source->is_planar ? V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE : V4L2_BUF_TYPE_VIDEO_CAPTURE;
+    buffer->memory = V4L2_MEMORY_MMAP;
+    buffer->index = (uint32_t)source->buffer;
+    if (source->is_planar) {
+        buffer->m.planes = planes;
+        buffer->length = VIDEO_MAX_PLANES;
+    }
+}
+
+/* Agree with the camera on the frames' form. */
+static int set_format(frame_source *source, const char *name)
+{
+    struct v4l2_capability can;
+    struct v4l2_format form;
+    uint32_t able;
+    memset(&can, 0, sizeof can);
+    if (control(source->camera, VIDIOC_QUERYCAP, &can) < 0) return wrong(name, "is no camera");
+    able = can.capabilities & V4L2_CAP_DEVICE_CAPS ? can.device_caps : can.capabilities;
+    source->is_planar = !(able & V4L2_CAP_VIDEO_CAPTURE);
+    if (!(able & (V4L2_CAP_VIDEO_CAPTURE | V4L2_CAP_VIDEO_CAPTURE_MPLANE)) || !(able & V4L2_CAP_STREAMING))
+        return wrong(name, "gives no frames; another /dev/videoN does");
+    memset(&form, 0, sizeof form);
+    form.type = source->is_planar ? V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE : V4L2_BUF_TYPE_VIDEO_CAPTURE;
+    if (source->is_planar) {
+        form.fmt.pix_mp.width = (uint32_t)source->width;
+        form.fmt.pix_mp.height = (uint32_t)source->height;
+        form.fmt.pix_mp.pixelformat = FOURCCS[source->format];
+        form.fmt.pix_mp.num_planes = 1;
+    } else {
+        form.fmt.pix.width = (uint32_t)source->width;
+        form.fmt.pix.height = (uint32_t)source->height;
+        form.fmt.pix.pixelformat = FOURCCS[source->format];
+    }
+    if (control(source->camera, VIDIOC_S_FMT, &form) < 0) return wrong(name, strerror(errno));
+    if ((source->is_planar ? form.fmt.pix_mp.pixelformat : form.fmt.pix.pixelformat) != FOURCCS[source->format])
+        return wrong(name, "has another format than --format says");
+    if (source->is_planar && form.fmt.pix_mp.num_planes != 1) return wrong(name, "gives a frame in several parts");
+    source->width = (int)(source->is_planar ? form.fmt.pix_mp.width : form.fmt.pix.width);
+    source->height = (int)(source->is_planar ? form.fmt.pix_mp.height : form.fmt.pix.height);
+    source->stride = source->is_planar ? form.fmt.pix_mp.plane_fmt[0].bytesperline : form.fmt.pix.bytesperline;
+    return 0;
+}
+
+static int open_camera(frame_source *source, const char *name)
+{
+    struct v4l2_requestbuffers wanted;
+    struct v4l2_buffer buffer;
+    struct v4l2_plane planes[VIDEO_MAX_PLANES];
+    int type;
+    if ((source->camera = open(name, O_RDWR)) < 0) return wrong(name, strerror(errno));
+    if (set_format(source, name)) return -1;
+    memset(&wanted, 0, sizeof wanted);
+    wanted.count = BUFFERS;
+    type = source->is_planar ? V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE : V4L2_BUF_TYPE_VIDEO_CAPTURE;
+    wanted.type = (uint32_t)type;
+    wanted.memory = V4L2_MEMORY_MMAP;
+    if (control(source->camera, VIDIOC_REQBUFS, &wanted) < 0) return wrong(name, strerror(errno));
+    for (source->buffer = 0; source->buffer < BUFFERS && source->buffer < (int)wanted.count; source->buffer++) {
+        const int i = source->buffer;
+        void *memory;
+        describe(source, &buffer, planes);
+        if (control(source->camera, VIDIOC_QUERYBUF, &buffer) < 0) return wrong(name, strerror(errno));
+        source->lengths[i] = source->is_planar ? planes[0].length : buffer.length;
+        memory = mmap(NULL, source->lengths[i], PROT_READ | PROT_WRITE, MAP_SHARED, source->camera,
+                      (off_t)(source->is_planar ? planes[0].m.mem_offset : buffer.m.offset));
+        if (memory == MAP_FAILED) return wrong(name, strerror(errno));
+        source->memory[i] = memory;
+        if (control(source->camera, VIDIOC_QBUF, &buffer) < 0) return wrong(name, strerror(errno));
+    }
+    return control(source->camera, VIDIOC_STREAMON, &type) < 0 ? wrong(name, strerror(errno)) : 0;
+}
+
+static int open_file(frame_source *source, const char *name)
+{
+    source->camera = -1;
+    if (!(source->file = strcmp(name, "-") ? fopen(name, "rb") : stdin)) return wrong(name, strerror(errno));
+    return 0;
+}
+
+/* Open a camera or a file of frames. */
+static int open_source(frame_source *source, const char *name)
+{
+    const int chroma = rv1106_has_chroma(source->format);
+    if (strncmp(name, "/dev/video", 10) ? open_file(source, name) : open_camera(source, name)) return -1;
+    if (!source->stride)
+        source->stride = rv1106_row_bytes(source->format, source->width + (chroma && source->width % 2));
+    source->size = source->stride * (size_t)(source->height + (chroma ? (source->height + 1) / 2 : 0));
+    if (source->camera >= 0) {
+        if (source->lengths[0] >= source->size) return 0;
+        return wrong(name, "its buffers are smaller than a frame");
+    }
+    if (!(source->memory[0] = malloc(source->size))) return wrong(name, "no memory for a frame");
+    return 0;
+}
+
+/* The memory of the next frame, or NULL behind the last one. */
+static uint8_t *next_frame(frame_source *source)
+{
+    struct v4l2_buffer buffer;
+    struct v4l2_plane planes[VIDEO_MAX_PLANES];
+    if (source->camera < 0) {
+        const size_t got = fread(source->memory[0], 1, source->size, source->file);
+        if (got == source->size) return source->memory[0];
+        if (got) source->failed = wrong("frames", "the last one is not whole");
+        return NULL;
+    }
+    describe(source, &buffer, planes);
+    if (control(source->camera, VIDIOC_DQBUF, &buffer) < 0) {
+        if (!stopped) source->failed = wrong("camera", strerror(errno));
+        return NULL;
+    }
+    source->buffer = (int)buffer.index;
+    return source->memory[source->buffer];
+}
+
+/* Give the last frame's memory back to the camera. */
+static void release_frame(const frame_source *source)
+{
+    struct v4l2_buffer buffer;
+    struct v4l2_plane planes[VIDEO_MAX_PLANES];
+    if (source->camera < 0) return;
+    describe(source, &buffer, planes);
+    control(source->camera, VIDIOC_QBUF, &buffer);
+}
+
+static void close_source(frame_source *source)
+{
+    int i, type = source->is_planar ? V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE : V4L2_BUF_TYPE_VIDEO_CAPTURE;
+    if (source->camera < 0) {
+        free(source->memory[0]);
+        if (source->file && source->file != stdin) fclose(source->file);
+        return;
+    }
+    ioctl(source->camera, VIDIOC_STREAMOFF, &type);
+    for (i = 0; i < BUFFERS; i++)
+        if (source->memory[i]) munmap(source->memory[i], source->lengths[i]);
+    close(source->camera);
+}
+
+static void print_value(void *to, double value, int decimals)
+{
+    int *printed = to;
+    fprintf(results, decimals ? "%s%.9g" : "%s%.0f", (*printed)++ ? ", " : "", value);
+}
+
+/* The objects that have a number. */
+static void print_objects(int count, const rv1106_letterbox *fit)
+{
+    int i, printed = 0, values;
+    for (i = 0; i < count; i++) {
+        const rv1106_detection *object = &detections[i];
+        if (!numbers[i]) continue;
+        fprintf(results, "%s[%d, %d, %.4f, %.1f, %.1f, %.1f, %.1f", printed++ ? ", " : "", numbers[i], object->class_id,
+                (double)object->score, (double)object->x1, (double)object->y1, (double)object->x2, (double)object->y2);
+        if (RV1106_MODEL.task) {
+            const rv1106_sink sink = {print_value, &values};
+            values = 0;
+            fputs(", [", results);
+            RV1106_MODEL.task->values(&detector.decoder, detector.buffers, fit, object, &sink);
+            fputc(']', results);
+        }
+        fputc(']', results);
+    }
+}
+
+/* Draw the objects that have a number into the frame, and write it. */
+static int write_annotated(const frame_source *source, uint8_t *memory, int count, FILE *file)
+{
+    const rv1106_canvas canvas = {source->format, source->width, source->height,
+                                  {memory, memory + source->stride * (size_t)source->height},
+                                  {source->stride, source->stride}};
+    int i;
+    for (i = 0; i < count; i++)
+        if (numbers[i])
+            rv1106_draw_detection(&canvas, &detections[i], RV1106_MODEL_NAMES[detections[i].class_id], numbers[i]);
+    return fwrite(memory, 1, source->size, file) == source->size ? 0 : wrong("annotated frames", strerror(errno));
+}
+
+/* One frame: letterbox, run, decode, track, print. */
+static int process(const frame_source *source, uint8_t *memory, long frame, FILE *annotated)
+{
+    const rv1106_image image = {source->format, source->width, source->height,
+                                {memory, memory + source->stride * (size_t)source->height},
+                                {source->stride, source->stride}};
+    const rv1106_letterbox fit = rv1106_fit(&RV1106_MODEL, image.width, image.height);
+    const rv1106_input input = rv1106_detector_input(&detector);
+    long long fitted, ran, decoded, tracked;
+    const long long start = now_us();
+    int count;
+    if (rv1106_fill_input(&input, &image, &fit)) return wrong("frame", "its size or format cannot be");
+    fitted = now_us();
+    if (rv1106_run(&detector)) return wrong("model", detector.error);
+    ran = now_us();
+    count = rv1106_detections(&detector, tracker.options.low, RV1106_MODEL_IOU, &fit, candidates, CANDIDATES,
+                              detections, RV1106_MODEL_MOST);
+    if (count < 0) return wrong("model", detector.error);
+    decoded = now_us();
+    rv1106_track_detections(&tracker, detections, count, numbers);
+    tracked = now_us();
+    fprintf(results, "{\"frame\": %ld, \"fit_us\": %lld, \"run_us\": %lld, \"decode_us\": %lld, \"track_us\": %lld, ",
+            frame, fitted - start, detector.run_us, decoded - ran, tracked - decoded);
+    fputs("\"objects\": [", results);
+    print_objects(count, &fit);
+    fputs("]}\n", results);
+    if (fflush(results)) return wrong("results", strerror(errno));
+    return annotated ? write_annotated(source, memory, count, annotated) : 0;
+}
+
+/* Reads the options; returns the index of the first word behind them, or -1. */
+static int read_options(int argc, char **argv, options *wanted, frame_source *source)
+{
+    int at = 1, i;
+    for (; at + 1 < argc && strncmp(argv[at], "--", 2) == 0; at += 2) {
+        const char *name = argv[at], *value = argv[at + 1];
+        char *end = NULL, rest;
+        int good = 0;
+        if (!strcmp(name, "--size"))
+            good = sscanf(value, "%dx%d%c", &source->width, &source->height, &rest) == 2 && source->width > 0 &&
+                   source->height > 0 && source->width <= RV1106_IMAGE_LIMIT && source->height <= RV1106_IMAGE_LIMIT;
+        else if (!strcmp(name, "--format")) {
+            for (i = 0; i < 6; i++)
+                if (!strcmp(value, FORMATS[i])) source->format = (rv1106_format)i, good = 1;
+        } else if (!strcmp(name, "--confidence"))
+            good = (wanted->confidence = strtof(value, &end)) >= 0 && end != value && !*end;
+        else if (!strcmp(name, "--frames")) good = (wanted->frames = strtol(value, &end, 10)) > 0 && !*end;
+        else if (!strcmp(name, "--annotated")) good = *(wanted->annotated = value) != '\0';
+        if (!good) return wrong(name, "is not understood; camera.c says what is");
+    }
+    if (at + 2 != argc) return wrong("words", "a model and a camera are expected; camera.c says how to call this");
+    if (source->format == RV1106_YUYV && (wanted->annotated || source->width % 2))
+        return wrong("yuyv", wanted->annotated ? "cannot be drawn into" : "has an even width");
+    return at;
+}
+
+/* Standard output for results alone: the runtime prints to it as well. */
+static int open_results(void)
+{
+    const int kept = dup(STDOUT_FILENO);
+    if (kept < 0 || dup2(STDERR_FILENO, STDOUT_FILENO) < 0 || !(results = fdopen(kept, "w")))
+        return wrong("standard output", strerror(errno));
+    return 0;
+}
+
+/* Tracks begin with the score that is asked for, and go on with lower ones. */
+static void start_tracking(float confidence)
+{
+    rv1106_tracking tracking = rv1106_usual_tracking();
+    tracking.high = tracking.start = confidence;
+    if (tracking.low > confidence) tracking.low = confidence;
+    rv1106_start_tracking(&tracker, &tracking);
+}
+
+int main(int argc, char **argv)
+{
+    options wanted = {NULL, RV1106_MODEL_CONFIDENCE, 0};
+    frame_source source = {0};
+    struct sigaction action;
+    FILE *annotated = NULL;
+    uint8_t *memory;
+    long frame = 0;
+    int at, status = 0;
+    source.format = RV1106_NV12;
+    source.width = 640;
+    source.height = 480;
+    source.camera = -1;
+    if ((at = read_options(argc, argv, &wanted, &source)) < 0) return USAGE;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = stop; /* no SA_RESTART: waiting for a frame ends */
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    if (open_results()) return 1;
+    if (rv1106_open(&detector, argv[at], &RV1106_MODEL)) return wrong(argv[at], detector.error), 1;
+    start_tracking(wanted.confidence);
+    status = open_source(&source, argv[at + 1]);
+    if (!status && wanted.annotated && !(annotated = fopen(wanted.annotated, "wb")))
+        status = wrong(wanted.annotated, strerror(errno));
+    while (!status && !stopped && (!wanted.frames || frame < wanted.frames) && (memory = next_frame(&source))) {
+        status = process(&source, memory, frame++, annotated);
+        release_frame(&source);
+    }
+    if (source.failed) status = source.failed;
+    if (annotated && fclose(annotated)) status = wrong(wanted.annotated, strerror(errno));
+    close_source(&source);
+    rv1106_close(&detector);
+    if (!status) fprintf(results, "{\"frames\": %ld}\n", frame);
+    return fclose(results) || status ? 1 : 0;
+}
