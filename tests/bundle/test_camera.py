@@ -15,6 +15,9 @@ from conftest import ROOT
 from moving_scenes import HEIGHT, WIDTH, Seen, moving_scene
 from stub_board import ARM, SOURCES, StubModel, build, drawn_case
 from test_letterbox_h import shim  # noqa: F401
+from test_obb_decoder import obb_case
+from test_pose_decoder import pose_case
+from test_segment_decoder import segment_case
 from test_track_h import Tracking, track
 
 from lib.data.imgsz import ImageSize
@@ -169,3 +172,26 @@ def test_code_for_the_rtsp_example_compiles(filmed, tmp_path):
     flags = ["-std=c++11", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", f"-I{SOURCES}", f"-I{filmed.model.folder}"]
     done = subprocess.run(["g++", *flags, tmp_path / "main.cc"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+# Seeds of models that see a few objects, all outputs blocked.
+@pytest.mark.parametrize(("case_of", "seed"), [(pose_case, 51), (segment_case, 4), (obb_case, 11)])
+def test_what_a_task_adds_is_drawn_and_printed(tmp_path, case_of, seed):
+    """A random model of each task; its keypoints, masks or rotated boxes are in the annotated frame."""
+    case = case_of(seed)
+    model = StubModel(tmp_path / "bundle", tmp_path / "answers", case)
+    model.answer(None, case)
+    command = [tmp_path / "camera", "--format", "rgb", "--size", "320x240", "--confidence", "0.5", "--annotated",
+               tmp_path / "drawn", "model.rknn", "-"]  # fmt: skip
+    text, annotated = (model.folder / "camera.c").read_text(), []
+    without = "".join(f"#undef RV1106_{task}_H\n" for task in ("POSE", "SEGMENT", "OBB"))
+    for source in (text, text.replace('#include "track.h"\n', f'#include "track.h"\n{without}')):
+        (model.folder / "tried.c").write_text(source)
+        build(tmp_path / "camera", "cc", model.folder / "tried.c", model.folder / "detector.c",
+              flags=("-Wpedantic", *SANITIZERS))  # fmt: skip
+        done = run(model, command, input=bytes([128]) * (320 * 240 * 3))
+        assert done.returncode == 0, done.stderr
+        objects = json.loads(done.stdout.decode().splitlines()[0])["objects"]
+        assert objects and all(len(row) == 8 and row[7] for row in objects)
+        annotated.append((tmp_path / "drawn").read_bytes())
+    assert annotated[0] != annotated[1] != bytes([128]) * len(annotated[1])

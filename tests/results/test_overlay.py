@@ -100,6 +100,11 @@ def test_an_export_has_its_own_sizes(work, exported):
     assert config["models"] == {"theirs": {"onnx": ["theirs.onnx"]}} and config["sweep"]["imgsz"] == ["96x64"]
 
 
+def test_the_task_of_an_export_is_in_the_config(work, export):
+    shutil.copy(export("yolov8n-pose")[0], work / "theirs.onnx")
+    assert written(["theirs.onnx", "source/data.yaml"])["task"] == "pose"
+
+
 @pytest.mark.parametrize(
     ("files", "sentence"),
     [

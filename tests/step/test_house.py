@@ -159,10 +159,10 @@ HEAVY = {
     "rknn": set(),
     "ultralytics": set(),
     "onnxslim": {"simplify_onnx", "frontier", "inspect_onnx", "onnx_to_rknn"},
-    "matplotlib": {"analyse_layers", "calibration_study", "collect", "show_detections"},
+    "matplotlib": {"analyse_layers", "calibration_study", "collect", "draw_detections", "show_detections"},
     "pandas": {
-        "analyse_layers", "calibration_study", "collect", "frontier", "make_bundle", "make_report", "run_on_board",
-        "show_detections",
+        "analyse_layers", "calibration_study", "collect", "draw_detections", "frontier", "make_bundle", "make_report",
+        "run_on_board", "show_detections",
     },
     "faster_coco_eval": {"evaluate", "make_bundle", "make_report", "onnx_to_rknn", "run_on_board"},
 }  # fmt: skip

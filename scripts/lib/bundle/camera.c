@@ -1,5 +1,5 @@
-/* Runs model.rknn on a camera's frames, follows what it detects, and prints one line of JSON per frame. An example: take
- * from it what your program needs.
+/* Runs model.rknn on a camera's frames, follows what it detects, and prints one line of JSON per frame. An example:
+ * take from it what your program needs.
  *
  *   camera [OPTIONS] MODEL.rknn /dev/videoN      any V4L2 camera, of one plane or of several (as Rockchip's ISP is)
  *   camera [OPTIONS] MODEL.rknn FRAMES           a file of raw frames, one behind the other; - is standard input
@@ -8,7 +8,8 @@
  *   --format NAME      nv12, nv21, yuyv, rgb, bgr or grey; nv12
  *   --confidence X     objects are followed from this score on; the contract's
  *   --frames N         end after N frames
- *   --annotated FILE   also write the frames with boxes and names drawn into them, raw as they came; not yuyv
+ *   --annotated FILE   also write the frames with boxes and names drawn into them, and keypoints, masks or rotated
+ *                      boxes where the model has them; raw as they came; not yuyv
  *
  * Lines on standard output; what is wrong goes to standard error, as does whatever the runtime prints:
  *   {"frame": 0, "fit_us": 9000, "run_us": 26000, "decode_us": 800, "track_us": 90, "objects": [[number, class, score,
@@ -264,16 +265,58 @@ static void print_objects(int count, const rv1106_letterbox *fit)
     }
 }
 
+/* Draw an object's box, and what the model's task adds; model.h includes the task's header. */
+static void draw_object(const rv1106_canvas *canvas, const rv1106_letterbox *fit, const rv1106_detection *object,
+                        int number)
+{
+    const char *name = RV1106_MODEL_NAMES[object->class_id];
+#if defined RV1106_POSE_H
+    rv1106_keypoint points[64];
+    const int count = rv1106_keypoints(&detector.decoder, detector.buffers, fit, object, points, 64);
+    int i;
+    rv1106_draw_detection(canvas, object, name, number);
+    for (i = 0; i < count && i < 64; i++)
+        if (points[i].visibility > 0.5f)
+            rv1106_draw_point(canvas, points[i].x, points[i].y, 4 * rv1106_draw_size(canvas),
+                              rv1106_paint_for(object, number));
+#elif defined RV1106_SEGMENT_H
+    static uint8_t *mask; /* of one object at a time, as large as a frame */
+    const rv1106_area area = rv1106_mask_area(fit, object);
+    rv1106_draw_detection(canvas, object, name, number);
+    if (!mask) mask = malloc((size_t)fit->width * (size_t)fit->height);
+    if (mask && rv1106_mask(&detector.decoder, detector.buffers, fit, object, mask, (size_t)area.width) > 0)
+        rv1106_draw_mask(canvas, mask, (size_t)area.width, area.x, area.y, area.width, area.height,
+                         rv1106_paint_for(object, number));
+#elif defined RV1106_OBB_H
+    rv1106_rotated box;
+    double cosine, sine;
+    float corners[8];
+    int i;
+    if (rv1106_rotated_box(&detector.decoder, detector.buffers, fit, object, &box)) return;
+    rv1106_cos_sin(box.angle, &cosine, &sine);
+    for (i = 0; i < 4; i++) {
+        const double across = (i == 0 || i == 3 ? -0.5 : 0.5) * box.width, down = (i < 2 ? -0.5 : 0.5) * box.height;
+        corners[2 * i] = (float)(box.cx + across * cosine - down * sine);
+        corners[2 * i + 1] = (float)(box.cy + across * sine + down * cosine);
+    }
+    rv1106_draw_label(canvas, object, name, number);
+    rv1106_draw_outline(canvas, corners, 4, 2 * rv1106_draw_size(canvas), rv1106_paint_for(object, number));
+#else
+    (void)fit;
+    rv1106_draw_detection(canvas, object, name, number);
+#endif
+}
+
 /* Draw the objects that have a number into the frame, and write it. */
-static int write_annotated(const frame_source *source, uint8_t *memory, int count, FILE *file)
+static int write_annotated(const frame_source *source, uint8_t *memory, const rv1106_letterbox *fit, int count,
+                           FILE *file)
 {
     const rv1106_canvas canvas = {source->format, source->width, source->height,
                                   {memory, memory + source->stride * (size_t)source->height},
                                   {source->stride, source->stride}};
     int i;
     for (i = 0; i < count; i++)
-        if (numbers[i])
-            rv1106_draw_detection(&canvas, &detections[i], RV1106_MODEL_NAMES[detections[i].class_id], numbers[i]);
+        if (numbers[i]) draw_object(&canvas, fit, &detections[i], numbers[i]);
     return fwrite(memory, 1, source->size, file) == source->size ? 0 : wrong("annotated frames", strerror(errno));
 }
 
@@ -304,7 +347,7 @@ static int process(const frame_source *source, uint8_t *memory, long frame, FILE
     print_objects(count, &fit);
     fputs("]}\n", results);
     if (fflush(results)) return wrong("results", strerror(errno));
-    return annotated ? write_annotated(source, memory, count, annotated) : 0;
+    return annotated ? write_annotated(source, memory, &fit, count, annotated) : 0;
 }
 
 /* Reads the options; returns the index of the first word behind them, or -1. */

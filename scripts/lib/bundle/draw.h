@@ -224,23 +224,32 @@ static inline const char *rv1106_digits(int number, char digits[12])
     return digits + at;
 }
 
-/* A detection: its box, and on it name (may be NULL), score in percent and the number of its track, if above 0. The
- * colour is that of the track, or of the class. Lines and letters grow with the image. */
-static inline void rv1106_draw_detection(const rv1106_canvas *canvas, const rv1106_detection *detection,
-                                         const char *name, int number)
+/* The colour of a detection: that of its track, if its number is above 0, or of its class. */
+static inline rv1106_paint rv1106_paint_for(const rv1106_detection *detection, int number)
 {
-    const rv1106_paint paint = rv1106_paint_of(number > 0 ? number : detection->class_id);
+    return rv1106_paint_of(number > 0 ? number : detection->class_id);
+}
+
+/* How large letters and lines are in an image. */
+static inline int rv1106_draw_size(const rv1106_canvas *canvas)
+{
+    return 1 + canvas->width / 640;
+}
+
+/* Above a detection's box: the number of its track, if above 0, name (may be NULL), and score in percent. */
+static inline void rv1106_draw_label(const rv1106_canvas *canvas, const rv1106_detection *detection, const char *name,
+                                     int number)
+{
+    const rv1106_paint paint = rv1106_paint_for(detection, number);
+    const int size = rv1106_draw_size(canvas), percent = rv1106_pixel(detection->score * 100 + 0.5f);
     rv1106_paint ink = {0, 0, 0};
-    int size, x, y, width, percent;
+    int x, y, width;
     char digits[2][12];
     const char *score, *track;
     if (!rv1106_is_canvas(canvas)) return;
-    size = 1 + canvas->width / 640;
     if (2 * paint.red + 5 * paint.green + paint.blue < 8 * 110) ink.red = ink.green = ink.blue = 255;
-    percent = rv1106_pixel(detection->score * 100 + 0.5f);
     score = rv1106_digits(percent < 0 ? 0 : percent, digits[0]);
     track = rv1106_digits(number > 0 ? number : 0, digits[1]);
-    rv1106_draw_box(canvas, detection->x1, detection->y1, detection->x2, detection->y2, 2 * size, paint);
     width = rv1106_text_width(name ? name : "", size) + rv1106_text_width(score, size) +
             (number > 0 ? rv1106_text_width(track, size) + 2 * RV1106_GLYPH_WIDTH * size : 0) +
             RV1106_GLYPH_WIDTH * size + size;
@@ -256,6 +265,15 @@ static inline void rv1106_draw_detection(const rv1106_canvas *canvas, const rv11
     }
     if (name) x = rv1106_draw_text(canvas, x, y, name, size, ink) + RV1106_GLYPH_WIDTH * size;
     rv1106_draw_text(canvas, x, y, score, size, ink);
+}
+
+/* A detection: its box, and its label above. */
+static inline void rv1106_draw_detection(const rv1106_canvas *canvas, const rv1106_detection *detection,
+                                         const char *name, int number)
+{
+    rv1106_draw_box(canvas, detection->x1, detection->y1, detection->x2, detection->y2, 2 * rv1106_draw_size(canvas),
+                    rv1106_paint_for(detection, number));
+    rv1106_draw_label(canvas, detection, name, number);
 }
 
 #endif

@@ -3,7 +3,7 @@
  * C99 (and C++), no library, no allocation, no state but the tracker's own; after ByteTrack
  * (https://arxiv.org/abs/2110.06864) as Ultralytics has it:
  *
- *   static rv1106_tracker tracker;                                        some 40 KB; one for each camera
+ *   static rv1106_tracker tracker;                                        some 34 KB; one for each camera
  *   rv1106_start_tracking(&tracker, NULL);                                once; NULL: the usual thresholds
  *   n = rv1106_decode(&decoder, buffers, sizes, 0.1f, ...);               low scores too: the second stage needs them
  *   rv1106_track_detections(&tracker, detections, n, numbers);            numbers[i] of detections[i], 0 for none (yet)

@@ -88,10 +88,13 @@ def model_of(files: list[str]) -> Model:
         return Model(name, {"weights": by_suffix[".pt"], "sha256": sha256(path)}, (), names, task)
     if kinds == {".onnx"}:
         # Imported here: ONNX takes a moment, and checkpoints do without it.
+        from lib.graph.onnx_file import load, metadata
         from lib.graph.onnx_source import DYNAMIC, by_size
 
         sizes = by_size([Path(file).expanduser() for file in files])
-        return Model(name, {"onnx": files}, tuple(size for size in sizes if size != DYNAMIC))
+        # Ultralytics writes it into its exports.
+        task = metadata(load(Path(files[0]).expanduser())).get("task", "detect")
+        return Model(name, {"onnx": files}, tuple(size for size in sizes if size != DYNAMIC), (), task)
     if kinds == {".cfg", ".weights"}:
         [cfg], [weights] = by_suffix[".cfg"], by_suffix[".weights"]
         block = {"cfg": [cfg], "weights": [weights], "sha256": sha256(Path(weights).expanduser())}
