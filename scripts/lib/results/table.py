@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from lib.results.choice import focus
 from lib.results.columns import BOARD_COLUMNS, COLUMNS, LIKENESS_COLUMNS, SIMULATOR_COLUMNS, TASK_COLUMNS
 from lib.results.rounding import MAP_DIGITS
 from lib.results.sweep import Variant
@@ -53,6 +54,26 @@ def class_differences(results: VariantResults) -> pd.DataFrame:
         rows.append((name, fp32.boxes, fp32.map50_95, int8.map50_95, int8.map50_95 - fp32.map50_95))
     table = pd.DataFrame(rows, columns=["name", "boxes", "fp32", "int8", "difference"])
     return table.round(MAP_DIGITS).sort_values("difference", kind="stable", ignore_index=True)
+
+
+# Of the variant to take, for DVC's tables: few, so their names are short. The column that each is.
+SUMMARY = {
+    "fp32": "map50_95_fp32",
+    "int8": "map50_95_int8",
+    "retention": "retention",
+    "ms_low": "ms_low",
+    "ms_high": "ms_high",
+    "mb": "rknn_mb",
+    "verdict": "verdict",
+}
+
+
+def summary(table: pd.DataFrame) -> dict:
+    """The figures of the variant to take, or of the most accurate one where none runs; one that it lacks is None."""
+    best = table.loc[focus(table)]
+    figures = {name: None if pd.isna(best[column]) else best[column] for name, column in SUMMARY.items()}
+    plain = {name: value.item() if hasattr(value, "item") else value for name, value in figures.items()}
+    return {"best": str(variant_of(best).path())} | plain | {"variants": len(table)}
 
 
 def to_csv(table: pd.DataFrame) -> str:
