@@ -8,10 +8,10 @@ BIN := .venv/bin
 LOCK := uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header --no-annotate
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup slurm demo test lint format docs lock screenshot clean
+.PHONY: help setup slurm demo demo-tasks test lint format docs lock screenshot clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1	/'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/'
 
 setup: $(READY)  ## build the environment in .venv from the lock; LIGHT=1: without Ultralytics and torch
 
@@ -25,6 +25,16 @@ slurm: setup  ## add Snakemake's executor for a Slurm cluster to the environment
 demo: setup  ## run the bundled example, print its table, make its report
 	snakemake --cores all --configfile config/demo.yaml
 	@echo; cat results/demo/table.md; echo; echo 'report, to open in a browser: results/demo/report.html'
+
+demo-tasks: setup  ## the same for keypoints, masks and oriented boxes, one run per task
+	for task in pose segment obb; do \
+		snakemake --cores all --configfile config/demo_tasks.yaml \
+			--config task=$$task run=demo-$$task sweep="{model: [parts4-$$task]}" || exit 1; \
+	done
+	@for task in pose segment obb; do \
+		echo; cat results/demo-$$task/table.md; \
+		echo; echo "report, to open in a browser: results/demo-$$task/report.html"; \
+	done
 
 test: setup  ## run linters and all tests
 	$(MAKE) --no-print-directory lint

@@ -1,74 +1,123 @@
-"""Train the bundled example's detector from scratch, on nothing but images that this project draws.
+"""Train the bundled examples' models on nothing but images that this project draws.
 
 Makes parts4.pt (FP16 weights, Ultralytics' format) and training.json (how it went) beside this script, from
-settings.yaml. Needs no network. `--finalize CHECKPOINT …` makes the same two files from a training that was
-cut short.
+settings.yaml; with --task pose, segment or obb parts4-TASK.pt and training-TASK.json, from settings_tasks.yaml.
+Needs no network. `--finalize CHECKPOINT …` makes the same two files from a training that was cut short.
 """
 
 import argparse
+import functools
 import json
 import os
 import platform
 import sys
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import NamedTuple
 
 import torch
 import ultralytics
 import yaml
 from ultralytics import YOLO
 from ultralytics.models.yolo.detect import DetectionTrainer, DetectionValidator
+from ultralytics.models.yolo.obb import OBBTrainer, OBBValidator
+from ultralytics.models.yolo.pose import PoseTrainer, PoseValidator
+from ultralytics.models.yolo.segment import SegmentationTrainer, SegmentationValidator
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "scripts"))
 
 from draw_scenes import draw_dataset  # noqa: E402
 from lib.data.imgsz import ImageSize, parse_imgsz  # noqa: E402
-from lib.data.scenes import CLASSES  # noqa: E402
+from lib.data.scenes import CLASSES, describe  # noqa: E402
 from lib.step.errors import UserError, run_step  # noqa: E402
 from lib.step.files import sha256, whole, write_json  # noqa: E402
 
-WEIGHTS = HERE / "parts4.pt"
-RECORD = HERE / "training.json"
+
+class TaskTools(NamedTuple):
+    """What Ultralytics has for a task.
+
+    trainer, validator: its classes. metric: the attribute of the validator's metrics that is of the task's own overlap.
+    """
+
+    trainer: type
+    validator: type
+    metric: str
 
 
-def draw_images(folder: Path, parts: dict) -> Path:
+TASKS = {
+    "detect": TaskTools(DetectionTrainer, DetectionValidator, "box"),
+    "pose": TaskTools(PoseTrainer, PoseValidator, "pose"),
+    "segment": TaskTools(SegmentationTrainer, SegmentationValidator, "seg"),
+    "obb": TaskTools(OBBTrainer, OBBValidator, "box"),
+}
+
+
+def read_settings(path: Path, task: str) -> dict:
+    """The settings for `task`: those of the whole file, with its own (`tasks`) over them.
+
+    Raises UserError when the file has none for it.
+    """
+    settings = yaml.safe_load(path.read_text())
+    tasks = settings.pop("tasks", {"detect": {}})
+    if task not in tasks:
+        raise UserError(f"{path} has no settings for {task}; it has them for {', '.join(tasks)}")
+    return settings | tasks[task]
+
+
+def draw_images(folder: Path, parts: dict, task: str) -> Path:
     """Draw the parts that are not there yet under `folder`; returns the data set's YAML file.
 
     parts: name of a part (train, val) to its number of `images` and its `seed`.
     """
-    data = {"names": dict(enumerate(CLASSES))}
+    data = describe(task)
     for name, part in parts.items():
-        output = folder / f"{name}-{part['seed']}-{part['images']}"
+        output = folder / f"{task}-{name}-{part['seed']}-{part['images']}"
         if not output.exists():
-            draw_dataset(output, part["images"], part["seed"], processes=os.cpu_count())
+            draw_dataset(output, part["images"], part["seed"], processes=os.cpu_count(), task=task)
         data[name] = str((output / "images").resolve())
-    description = folder / "data.yaml"
+    description = folder / f"{task}-data.yaml"
     description.write_text(yaml.safe_dump(data))
     return description
 
 
-def train(settings: dict, data: Path, folder: Path, hours: float | None) -> list[Path]:
+def write_architecture(settings: dict, folder: Path) -> str:
+    """The model's YAML file: Ultralytics' own, or the one beside this script with the task's last `layer` put in.
+
+    The latter is written under `folder`.
+    """
+    if "layer" not in settings:
+        return settings["model"]
+    architecture = yaml.safe_load((HERE / settings["model"]).read_text())
+    architecture["head"][-1][2:] = settings["layer"]
+    path = folder / f"{settings['layer'][0].lower()}-model.yaml"
+    path.write_text(yaml.safe_dump(architecture))
+    return str(path)
+
+
+def train(settings: dict, task: str, data: Path, folder: Path, hours: float | None, threads: int) -> list[Path]:
     """Train a new model round by round, each at most `hours` long where given.
 
     Returns each round's last checkpoint; a round starts from the weights of the one before it.
     """
     checkpoints = []
+    start = str(HERE / settings["start"]) if "start" in settings else False
+    model = write_architecture(settings, folder)
     for number, own in enumerate(settings["rounds"], start=1):
-        overrides = settings["train"] | own | {"model": settings["model"], "data": str(data), "time": hours}
-        overrides["pretrained"] = str(checkpoints[-1]) if checkpoints else False
-        overrides |= {"project": str(folder.resolve()), "name": f"round{number}", "exist_ok": True}
-        trainer = DetectionTrainer(overrides=overrides)
-        trainer.add_callback("on_pretrain_routine_end", use_the_whole_cpu)
+        overrides = settings["train"] | own | {"model": model, "data": str(data), "time": hours, "task": task}
+        overrides["pretrained"] = str(checkpoints[-1]) if checkpoints else start
+        overrides |= {"project": str(folder.resolve()), "name": f"{task}-round{number}", "exist_ok": True}
+        trainer = TASKS[task].trainer(overrides=overrides)
+        trainer.add_callback("on_pretrain_routine_end", functools.partial(use_the_cpu, threads))
         trainer.train()
         checkpoints.append(trainer.last)
     return checkpoints
 
 
-def use_the_whole_cpu(trainer) -> None:
+def use_the_cpu(threads: int, trainer) -> None:
     """Undo two of Ultralytics' choices that halve the speed on a CPU: an idle core, and the NCHW layout."""
     if trainer.device.type == "cpu":
-        torch.set_num_threads(os.cpu_count())
+        torch.set_num_threads(threads)
         trainer.model.to(memory_format=torch.channels_last)
 
 
@@ -87,36 +136,38 @@ def read_checkpoint(path: Path) -> tuple[torch.nn.Module, dict]:
     return model, length
 
 
-def write_weights(model: torch.nn.Module, settings: dict) -> None:
-    """Write WEIGHTS in Ultralytics' format, with nothing in it that tells of the machine or the hour."""
+def write_weights(path: Path, model: torch.nn.Module, task: str, settings: dict) -> None:
+    """Write the file `path` in Ultralytics' format, with nothing in it that tells of the machine or the hour."""
     model.criterion = None
     model.requires_grad_(False)
-    neutral = {"task": "detect", "model": settings["model"], "imgsz": settings["train"]["imgsz"]}
+    model.yaml["yaml_file"] = settings["model"]
+    neutral = {"task": task, "model": settings["model"], "imgsz": settings["train"]["imgsz"]}
     model.args = neutral
-    with whole(WEIGHTS) as part, open(part, "wb") as file:
+    with whole(path) as part, open(part, "wb") as file:
         torch.save({"model": model, "train_args": neutral, "version": ultralytics.__version__}, file)
 
 
-class LetterboxValidator(DetectionValidator):
-    """Ultralytics' validator at an input of exactly `size`; its own inputs are square or padded further."""
+def letterbox_validator(validator: type, size: ImageSize) -> type:
+    """Ultralytics' `validator` at an input of exactly `size`; its own inputs are square or padded further."""
 
-    size: ImageSize
+    class LetterboxValidator(validator):
+        def build_dataset(self, img_path, mode="val", batch=None):
+            """The validator's data set, its images scaled to fit in `size` and padded to it."""
+            dataset = super().build_dataset(img_path, mode, batch)
+            dataset.imgsz = size.height, size.width
+            dataset.batch_shapes[:] = dataset.imgsz
+            return dataset
 
-    def build_dataset(self, img_path, mode="val", batch=None):
-        """The validator's data set, its images scaled to fit in `size` and padded to it."""
-        dataset = super().build_dataset(img_path, mode, batch)
-        dataset.imgsz = self.size.height, self.size.width
-        dataset.batch_shapes[:] = dataset.imgsz
-        return dataset
+    return LetterboxValidator
 
 
-def measure(data: Path, folder: Path, sizes: list) -> dict:
-    """mAP of WEIGHTS on the validation images of `data`, in all and by class, at each size (`416x256`)."""
+def measure(weights: Path, task: str, data: Path, folder: Path, sizes: list) -> dict:
+    """mAP of `weights` on the validation images of `data`, in all and by class, at each size (`416x256`)."""
     measured = {}
     for text in sizes:
         size = parse_imgsz(text)
-        metrics = YOLO(WEIGHTS).val(
-            validator=type("Validator", (LetterboxValidator,), {"size": size}),
+        metrics = YOLO(weights).val(
+            validator=letterbox_validator(TASKS[task].validator, size),
             data=str(data),
             imgsz=max(size),
             rect=True,
@@ -128,21 +179,26 @@ def measure(data: Path, folder: Path, sizes: list) -> dict:
             name="val",
             exist_ok=True,
         )
-        classes = {name: metrics.box.maps[index] for index, name in enumerate(CLASSES)}
+        own = getattr(metrics, TASKS[task].metric)
+        classes = {name: own.maps[index] for index, name in enumerate(CLASSES)}
         measured[text] = {
-            "map50_95": round(float(metrics.box.map), 4),
-            "map50": round(float(metrics.box.map50), 4),
+            "map50_95": round(float(own.map), 4),
+            "map50": round(float(own.map50), 4),
             "map50_95_by_class": {name: round(float(value), 4) for name, value in classes.items()},
         }
+        if own is not metrics.box:
+            measured[text]["box_map50_95"] = round(float(metrics.box.map), 4)
     return measured
 
 
 def main(argv=None):
     """Train, or finalize, then measure and write down."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--settings", type=Path, default=HERE / "settings.yaml", metavar="FILE")
+    parser.add_argument("--task", choices=TASKS, default="detect", help="(default: %(default)s)")
+    parser.add_argument("--settings", type=Path, metavar="FILE", help="(default: the task's, beside this script)")
     parser.add_argument("--work", type=Path, default=HERE / "work", metavar="DIR", help="images, checkpoints")
     parser.add_argument("--hours", type=float, help="a round's length; epochs and learning rate are fitted to it")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), metavar="N", help="of the CPU (default: all)")
     parser.add_argument(
         "--finalize",
         type=Path,
@@ -152,24 +208,29 @@ def main(argv=None):
     )
     args = parser.parse_args(argv)
 
-    settings = yaml.safe_load(args.settings.read_text())
+    # The detector came first; its files have no task in their names.
+    ending, default = ("", "settings.yaml") if args.task == "detect" else (f"-{args.task}", "settings_tasks.yaml")
+    weights = HERE / f"parts4{ending}.pt"
+    settings = read_settings(args.settings or HERE / default, args.task)
     args.work.mkdir(parents=True, exist_ok=True)
-    data = draw_images(args.work, settings["images"])
-    checkpoints = args.finalize or train(settings, data, args.work, args.hours)
+    data = draw_images(args.work, settings["images"], args.task)
+    checkpoints = args.finalize or train(settings, args.task, data, args.work, args.hours, args.threads)
     models, rounds = zip(*map(read_checkpoint, checkpoints), strict=True)
-    write_weights(models[-1], settings)
+    write_weights(weights, models[-1], args.task, settings)
     record = {
-        "weights": {"file": WEIGHTS.name, "sha256": sha256(WEIGHTS), "bytes": WEIGHTS.stat().st_size},
+        "weights": {"file": weights.name, "sha256": sha256(weights), "bytes": weights.stat().st_size},
         "rounds": rounds,
         "images": settings["images"],
-        "validation": measure(data, args.work, settings["measure"]),
+        "validation": measure(weights, args.task, data, args.work, settings["measure"]),
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,
             "ultralytics": ultralytics.__version__,
         },
     }
-    write_json(RECORD, record)
+    if "start" in settings:
+        record["start"] = {"file": settings["start"], "sha256": sha256(HERE / settings["start"])}
+    write_json(HERE / f"training{ending}.json", record)
     print(json.dumps(record, indent=2))
 
 

@@ -51,12 +51,12 @@ from lib.results.config_problems import (
     names_problems,
     problems,
 )
-from lib.results.sweep import built
+from lib.results.sweep import analysed, built, variants
 from lib.step.console import QUIET
 from lib.step.errors import UserError
 from lib.step.step_sources import step_sources
-from lib.step.watch import asks_for_chatter, watch
-from lib.step.workflow import checked_config, in_both, options, refuse, sole_run
+from lib.step.watch import asks_for_chatter, is_old, watch
+from lib.step.workflow import beside, checked_config, options, refuse, sole_run
 
 # The commands say `python`, as DVC's stages do; it is the one that runs Snakemake. In UTF-8, since torch can open a path
 # with other letters than ASCII's in no other encoding, whatever the locale.
@@ -158,7 +158,9 @@ def keep_others_out():
 def show_failures():
     """End Snakemake with what the steps that failed said of it."""
     FOLLOWED.close()
-    if FOLLOWED.terminal:
+    if FOLLOWED.terminal and is_old(logger):
+        logger.error(FOLLOWED.failures())  # nothing of Snakemake's own comes behind it
+    elif FOLLOWED.terminal:
         end(FOLLOWED.failures())
 
 
@@ -198,11 +200,11 @@ def cores_a_variant(wildcards) -> int:
 
 
 def layers_asked_for() -> list[str]:
-    """The per-layer analyses of those variants of the sweep that `layers` names."""
-    both, beside = in_both(config["layers"], config["sweep"])
-    for name, values in beside.items():
+    """The per-layer analyses of those variants that `layers` names."""
+    for name, values in beside(config["layers"], config["sweep"]).items():
         logger.warning(f"layers.{name}: not in the sweep, so not analysed: {', '.join(values)}")
-    return expand(rules.analyse_layers.output, **both)
+    asked = analysed([*variants(**config["sweep"]), *ALSO], config["layers"])
+    return [path for variant in asked for path in expand(rules.analyse_layers.output, **variant.to_json())]
 
 
 # What the rules that detect, and those that evaluate, have in common.

@@ -17,6 +17,7 @@ rule collect:
     output:
         csv=report(results("table.csv"), category="Comparison", caption="../report/table.rst"),
         md=results("table.md"),
+        summary=results("summary.json"),
         by_size=report(
             results("plots/map_over_imgsz.png"),
             category="Comparison",

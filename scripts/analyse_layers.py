@@ -2,7 +2,9 @@
 
 Makes --csv (layer, type, cosine and euclidean error of the whole network and of the layer alone) and --plot, which
 names the worst layers, from --onnx, quantized on the letterboxed images listed in --calibration as by quantize.py.
-The image is the first of --dataset that has a label (any, for the head as_is) and is held out.
+The image is the first of --dataset that has a label (any, for the head as_is) and is held out. With --run in place of
+--onnx, --calibration, --csv and --plot it does so for all variants in the folder --run that the lists --model, --imgsz,
+--head, --algorithm and --max-images name and whose graph is there, and makes layers/ in it.
 """
 
 import sys
@@ -10,6 +12,7 @@ import sys
 sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
 
 from pathlib import Path
+from typing import NamedTuple
 
 import onnx
 
@@ -26,43 +29,83 @@ from lib.graph.surgery.as_is import is_as_is
 from lib.graph.surgery.proof import input_size
 from lib.npu import toolkit
 from lib.npu.layer_errors import worst
+from lib.results import run_files
 from lib.results.columns import LAYER_COLUMNS
 from lib.results.plots import layer_errors
+from lib.results.sweep import variants
 from lib.results.table import frame, to_csv
-from lib.step.arguments import StepParser
+from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
 from lib.step.errors import UserError
 from lib.step.files import require, write_text
 from lib.step.supervisor import supervise
 
 
+class Analysis(NamedTuple):
+    """What is analysed, a graph, its calibration images and algorithm, and where the table and the plot of it go."""
+
+    onnx: Path
+    calibration: Path
+    algorithm: str
+    csv: Path
+    plot: Path
+
+
 def main(argv=None):
     """Run the step."""
     parser = StepParser(__doc__)
-    parser.add_argument("--onnx", required=True, type=Path, metavar="FILE.onnx")
-    parser.add_argument("--calibration", required=True, type=Path, metavar="FILE.txt", help="list of images")
+    parser.add_argument("--onnx", type=Path, metavar="FILE.onnx")
+    parser.add_argument("--calibration", type=Path, metavar="FILE.txt", help="list of images")
     parser.add_argument("--platform", required=True, choices=toolkit.PLATFORMS)
-    parser.add_argument("--algorithm", required=True, choices=toolkit.ALGORITHMS)
     parser.add_argument("--dataset", required=True, type=Path, metavar="DIR")
     parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one per line")
-    parser.add_output("--csv", required=True, metavar="FILE.csv")
-    parser.add_output("--plot", required=True, metavar="FILE.png")
+    parser.add_output("--csv", type=Path, metavar="FILE.csv")
+    parser.add_output("--plot", type=Path, metavar="FILE.png")
+    parser.add_argument("--run", type=Path, metavar="DIR")
+    parser.add_argument("--algorithm", nargs="*", default=[], choices=toolkit.ALGORITHMS)
+    for name in ("--model", "--imgsz", "--head"):
+        parser.add_argument(name, nargs="*", default=[], help="with --run")
+    parser.add_argument("--max-images", "--max_images", nargs="*", default=[], type=at_least(1), help="with --run")
     args = parser.parse_args(argv)
     names = read_names(args.names)
-    model = load(require(args.onnx, "model"))
-    image = image_to_analyse(model, args.onnx, args.dataset, names)
+    if args.run:
+        (args.run / "layers").mkdir(parents=True, exist_ok=True)
+        analyses = of_run(args)
+    else:
+        analyses = [Analysis(args.onnx, args.calibration, *args.algorithm[:1], args.csv, args.plot)]
+        if not all(analyses[0]):
+            parser.error("give --onnx, --calibration, --algorithm, --csv and --plot, or --run")
+    for analysis in analyses:
+        analyse(analysis, args.dataset, names, args.platform)
+
+
+def of_run(args) -> list[Analysis]:
+    """The analyses of those variants in the folder --run that the lists name and whose graph is there."""
+    analyses = []
+    for variant in variants(args.model, args.imgsz, args.head, args.algorithm, args.max_images):
+        graph, images = run_files.onnx(args.run, variant, variant.head), run_files.calibration(args.run, variant)
+        if graph.exists() and images.exists():
+            csv, plot = (run_files.layers(args.run, variant, suffix) for suffix in (".csv", ".png"))
+            analyses.append(Analysis(graph, images, variant.algorithm, csv, plot))
+    return analyses
+
+
+def analyse(analysis: Analysis, dataset: Path, names: list[str], platform: str) -> None:
+    """Analyse one graph: write its table and its plot."""
+    model = load(require(analysis.onnx, "model"))
+    image = image_to_analyse(model, analysis.onnx, dataset, names)
     form, imgsz = input_form_of(model), input_size(model)
     fitted, _ = letterbox(read_image(image), imgsz, form)
     with (
-        calibration_in_form(args.calibration, args.dataset / "images", imgsz, form) as calibration,
-        toolkit.quantized(args.onnx, calibration, args.platform, args.algorithm, form) as session,
+        calibration_in_form(analysis.calibration, dataset / "images", imgsz, form) as calibration,
+        toolkit.quantized(analysis.onnx, calibration, platform, analysis.algorithm, form) as session,
     ):
         table = session.analyse(fitted)
-    write_text(args.csv, to_csv(frame(LAYER_COLUMNS, table.itertuples())))
-    title = " ".join([*args.onnx.with_suffix("").parts[-3:], args.algorithm])
-    layer_errors(table, f"{title}, {len(calibration)} calibration images, {image.name}", args.plot)
+    write_text(analysis.csv, to_csv(frame(LAYER_COLUMNS, table.itertuples())))
+    title = " ".join([*analysis.onnx.with_suffix("").parts[-3:], analysis.algorithm])
+    layer_errors(table, f"{title}, {len(calibration)} calibration images, {image.name}", analysis.plot)
     first = worst(table, 1).iloc[0]
-    say(f"layers of {args.csv} on {image.name}: worst is {first.layer}, cosine {first.single_cos:.5f}")
+    say(f"layers of {analysis.csv} on {image.name}: worst is {first.layer}, cosine {first.single_cos:.5f}")
 
 
 def image_to_analyse(model: onnx.ModelProto, path: Path, dataset: Path, names: list[str]) -> Path:

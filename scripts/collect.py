@@ -1,18 +1,20 @@
 """Collect the metrics of all variants of a sweep into one table and its plots.
 
-Makes table.csv, table.md and plots/ in the folder --run from the metrics and builds that lie below it.
+Makes table.csv, table.md, summary.json (of the variant to take, for `dvc exp show`) and plots/ in the folder --run from
+the metrics and builds that lie below it.
 """
 
 import sys
 
 sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
 
+import json
 from pathlib import Path
 
 from lib.results.choice import focus
 from lib.results.plots import class_changes, map_over_imgsz, map_over_max_images, pareto, thresholds
 from lib.results.sweep import asked
-from lib.results.table import class_differences, read_table, to_csv, to_markdown, variant_of
+from lib.results.table import class_differences, read_table, summary, to_csv, to_markdown, variant_of
 from lib.results.variant_results import VariantResults
 from lib.step.arguments import StepParser, also_argument, sweep_arguments
 from lib.step.console import say
@@ -30,6 +32,7 @@ def main(argv=None):
     table = read_table(args.run, asked(args))
     write_text(args.run / "table.csv", to_csv(table))
     write_text(args.run / "table.md", to_markdown(table))
+    write_text(args.run / "summary.json", json.dumps(summary(table), indent=2) + "\n")
     plots = args.run / "plots"
     map_over_imgsz(table, plots / "map_over_imgsz.png")
     map_over_max_images(table, plots / "map_over_max_images.png")

@@ -10,14 +10,12 @@ sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so 
 
 from pathlib import Path
 
-import yaml
-
-from lib.npu.boards import board_problem
 from lib.results.report.contents import contents
 from lib.results.report.render import render
+from lib.results.run_config import read_config
 from lib.step.arguments import StepParser
 from lib.step.console import say
-from lib.step.errors import UserError, run_step
+from lib.step.errors import run_step
 from lib.step.files import require, write_text
 
 
@@ -31,20 +29,6 @@ def main(argv=None):
     page = render(contents(require(args.run, "folder"), read_config(args.config)))
     write_text(args.output, page)
     say(f"report of {len(page.encode()) / 1e6:.1f} MB: {args.output}")
-
-
-def read_config(given: str) -> dict:
-    """A config from a YAML file, or from JSON text. Raises UserError when it is neither."""
-    text = given if given.startswith("{") else require(given, "config").read_text()
-    try:
-        config = yaml.safe_load(text)
-    except yaml.YAMLError:
-        config = None
-    if not isinstance(config, dict) or "sweep" not in config:
-        raise UserError(f"--config {given[:80]} holds no complete config; give the file that the run was made with")
-    if problem := board_problem(config):
-        raise UserError(problem)
-    return config
 
 
 if __name__ == "__main__":

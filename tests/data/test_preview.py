@@ -144,6 +144,16 @@ def test_the_sources_of_a_data_set_are_all_its_files():
     assert dataset_sources(block) == ["c.zip", "a.json", "i", "n.txt"]
 
 
+def test_a_message_about_a_zip_names_the_zip_and_no_temporary_folder(config, tmp_path):
+    with zipfile.ZipFile(tmp_path / "mine.zip", "w") as archive:
+        archive.writestr("images/a.jpg", b"")
+        archive.writestr("data.yaml", "train: images\nval: nowhere\nnames: [a]\n")
+    config["dataset"] = {"yaml": str(tmp_path / "mine.zip")}
+    with pytest.raises(UserError) as told:
+        looked_at(config)
+    assert "mine.zip/" in str(told.value) and "/tmp" not in str(told.value).replace(str(tmp_path), "")
+
+
 def test_the_keypoints_of_a_data_set_are_those_of_the_config_or_its_own(config, dataset):
     assert looked_at(config).kpt_shape is None
     (dataset / "data.yaml").write_text("train: images\nval: images\nnames: [a]\nkpt_shape: [4, 2]\n")

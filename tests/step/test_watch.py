@@ -2,9 +2,11 @@
 
 import contextlib
 import io
+import subprocess
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
 from lib.step import console
 from lib.step.command_line import problems
@@ -111,3 +113,11 @@ def test_what_was_printed_is_read_from_any_folder(tmp_path, monkeypatch):
         monkeypatch.chdir("elsewhere")
         (tmp_path / "log").write_text("before\nsince\n")
         assert printed() == "since\n"
+
+
+@pytest.mark.parametrize(("reader", "code", "said"), [("head -1", 141, ""), ("cat", 0, "")])
+def test_a_reader_that_has_enough_is_no_error(reader, code, said, python_env):
+    lines = "from lib.step.errors import run_step; import sys; sys.exit(run_step(lambda: print('line\\n' * 100_000)))"
+    command = f'python -c "{lines}" | {reader} >/dev/null; exit ${{PIPESTATUS[0]}}'
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT / "scripts", env=python_env, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (code, said)

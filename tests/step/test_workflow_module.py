@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT
 
 from lib.step.errors import UserError
-from lib.step.workflow import checked_config, in_both, laid_over, options, sole_run
+from lib.step.workflow import beside, checked_config, laid_over, options, sole_run
 
 SCHEMA = {
     "properties": {
@@ -108,10 +108,10 @@ def test_a_disk_that_keeps_no_locks_is_a_warning(tmp_path, monkeypatch):
     assert [text for text in warnings if text.startswith(f"{tmp_path}: its disk keeps no locks (")] == warnings != []
 
 
-def test_values_in_both_keep_the_order_of_the_sweep_and_the_others_are_named():
+def test_values_that_the_sweep_lacks_are_named_whatever_their_type():
     asked = {"imgsz": ["416x256", 320, 96], "head": []}
     swept = {"imgsz": [320, 640, "416x256"], "head": ["single"]}
-    assert in_both(asked, swept) == ({"imgsz": ["320", "416x256"], "head": []}, {"imgsz": ["96"]})
+    assert beside(asked, swept) == {"imgsz": ["96"]}
 
 
 def test_options_are_called_as_the_keys_of_a_block():

@@ -118,7 +118,7 @@ def _snakemake(words: list[str]) -> str | None:
     for path in args.configfile or []:
         if not (ROOT / path).is_file() and f"# {path}" not in (ROOT / "config" / "README.md").read_text():
             return f"there is no {path}, nor a recipe for it"
-    return config_problem(args.config or [])
+    return config_problem(args.config or [], [ROOT / path for path in args.configfile or [] if (ROOT / path).is_file()])
 
 
 @functools.cache
@@ -130,10 +130,12 @@ def _snakemake_parser():
     return get_argument_parser()
 
 
-def config_problem(pairs: list[str]) -> str | None:
-    """What is wrong with the words after `--config`, laid over the default config."""
+def config_problem(pairs: list[str], overlays: list[Path] = ()) -> str | None:
+    """What is wrong with the words after `--config`, laid over the overlays and the default config."""
     schema = yaml.safe_load((ROOT / "config" / "schema.yaml").read_text())
     config = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+    for overlay in overlays:
+        update_config(config, yaml.safe_load(overlay.read_text()))
     for pair in pairs:
         name, _, value = pair.partition("=")
         update_config(config, {name: yaml.safe_load(value)})

@@ -306,7 +306,9 @@ def test_dvc_and_snakemake_give_the_same_table_and_report(origin, by_snakemake, 
     report = (ours / "report.html").read_text()
     assert without_rknn_files(report) == without_rknn_files((theirs / "report.html").read_text())
     assert "up to date" in dvc("repro")
-    assert "results/demo/metrics/parts4/96/split/normal-4.json" in dvc("metrics", "show", "--json")
+    summary = json.loads((ours / "summary.json").read_text())
+    assert summary["best"] == "parts4/96/split/normal-4" and summary["variants"] == 2
+    assert json.loads(dvc("metrics", "show", "--json"))[""]["data"] == {"results/demo/summary.json": {"data": summary}}
     shown = Path(dvc("plots", "show").strip().removeprefix("file://")).read_text()
     assert "INT8 mAP50-95 over .rknn size" in shown and "detections.png" in shown
     git(project, "add", "-A")
@@ -347,10 +349,31 @@ def test_dvc_and_snakemake_give_the_same_table_and_report(origin, by_snakemake, 
     # An experiment with fewer variants takes what is there; only what looks at all of them runs anew.
     git(project, "checkout", "-q", "config/demo.yaml")
     output = dvc("exp", "run", "-n", "one-head", "-S", "config/demo.yaml:sweep.head=[split]")
-    assert set(re.findall("Running stage '(.*?)'", output)) == {"collect", "show_detections", "make_report", "bundle"}
+    assert set(re.findall("Running stage '(.*?)'", output)) == {
+        "analyse_layers", "collect", "show_detections", "make_report", "bundle",
+    }  # fmt: skip
     assert len((ours / "table.csv").read_text().splitlines()) == 2
     assert "one-head" in dvc("exp", "show", "--csv")
     assert "sweep.head" in dvc("params", "diff", "HEAD")
+
+    # What docs/dvc.md promises, word by word, at the sizes of the cut: first a size that `layers` does not name.
+    block = re.search(r"```sh\n(.*?)```", (ROOT / "docs" / "dvc.md").read_text(), re.S)[1]
+    lines = [
+        line for line in block.splitlines() if line.startswith(("dvc exp run", "dvc exp show", "dvc metrics diff"))
+    ]
+    assert len(lines) == 4
+    for line in lines:
+        git(project, "checkout", "-q", "config/demo.yaml")
+        typed = line.replace("[256,320]", "[64]").replace("[8,16,32]", "[2,4]")
+        done = subprocess.run(typed, shell=True, cwd=project, env=python_env, capture_output=True, text=True)
+        assert done.returncode == 0, typed + done.stdout + done.stderr
+        if line.startswith("dvc exp show"):
+            assert "small" in done.stdout and "more" in done.stdout and "sweep.imgsz" in done.stdout
+            assert max(map(len, done.stdout.splitlines())) < 200
+    assert "results/demo/summary.json" in dvc("metrics", "diff", "small", "more")
+    # Without any analysis of layers, which has a list of its own.
+    git(project, "checkout", "-q", "config/demo.yaml")
+    dvc("exp", "run", "-n", "plain", "-S", "config/demo.yaml:layers.model=[]", "make_report")
 
     # An edit reruns the step that it is part of, and what follows only where results change.
     step = project / "scripts" / "judge.py"
@@ -386,3 +409,34 @@ def test_two_runs_in_one_folder_are_told_and_a_killed_one_leaves_no_lock(project
         os.killpg(first.pid, signal.SIGKILL)
         first.wait()
     snakemake(*run[:3], "--config", "draw={images: 2}", "--until", "draw_scenes")
+
+
+def test_dvc_takes_a_set_as_roboflow_makes_it_and_a_folder_without_git_is_told(project, dataset, python_env):
+    """Its data.yaml in the config, its folder at the top of dvc.yaml."""
+    for part in ("train", "valid"):
+        for kind in ("images", "labels"):
+            (project / "robo" / part / kind).mkdir(parents=True)
+            for path in sorted((dataset / kind / "train").iterdir()):
+                if (int(path.stem) < 6) == (part == "train"):
+                    shutil.copy(path, project / "robo" / part / kind / path.name)
+    (project / "robo" / "data.yaml").write_text("train: ../train/images\nval: ../valid/images\nnames: [a, b, c, d]\n")
+    config = yaml.safe_load((project / "config" / "demo.yaml").read_text())
+    config |= {"run": "robo", "dataset": {"yaml": "robo/data.yaml"}, "draw": {"images": 0, "seed": 0}}
+    config["split"]["calibration"] = 4
+    (project / "robo.yaml").write_text(yaml.safe_dump(config))
+    stages = (project / "dvc.yaml").read_text()
+    stages = stages.replace("&config config/demo.yaml", "&config robo.yaml")
+    (project / "dvc.yaml").write_text(stages.replace("data_here: config/parts.names", "data_here: robo"))
+
+    def repro():
+        command = ["dvc", "repro", "split_dataset"]
+        return subprocess.run(command, cwd=project, env=python_env, capture_output=True, text=True)
+
+    told = repro()
+    assert told.returncode != 0 and "is not a git repository" in told.stderr
+    git(project, "init", "-q")
+    assert repro().returncode == 0
+    parts = (project / "results" / "robo" / "dataset" / "parts.csv").read_text().splitlines()[1:]
+    assert sorted(line.split(",")[1] for line in parts) == ["train"] * 4 + ["val"] * 4
+    (project / "robo" / "valid" / "labels" / "07.txt").write_text("")
+    assert "Running stage 'fetch_dataset'" in repro().stdout

@@ -1,6 +1,7 @@
 """Image files, decoded."""
 
 import io
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import numpy as np
 from PIL import Image
 
 from lib.step.errors import UserError
+
+# Of many pixels Pillow warns on the terminal; of twice as many it raises an error, which `damage` reports.
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 ORIENTATION = 0x0112  # the EXIF tag; 1 is upright, 2 to 8 are turned or mirrored
 # In Pillow's words (MPO is a JPEG with a second one behind it), the formats that OpenCV turns as their EXIF says.

@@ -5,9 +5,12 @@ Images are not opened. A zip that is here is unpacked without them: empty files 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import re
 import tempfile
 import zipfile
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
@@ -48,8 +51,8 @@ def looked_at(config: dict) -> Look:
     if isinstance(given, str):
         demand_plain_list(given)
     names = tuple(read_names([given] if isinstance(given, str) else list(given))) if given else None
-    with tempfile.TemporaryDirectory() as scratch:
-        sources = described(dataset, names, Path(scratch), config["task"])
+    with stand_ins() as scratch:
+        sources = described(dataset, names, scratch, config["task"])
         if not sources:
             return Look(names, "", dataset.get("kpt_shape"))
         from lib.data.parts import Wanted, kept
@@ -62,9 +65,19 @@ def looked_at(config: dict) -> Look:
                 f"split.calibration asks for {split['calibration']} of {len(wanted.items)} images; each side needs at "
                 "least one"
             )
-        lines = file_lines(sources, Path(scratch))
+        lines = file_lines(sources, scratch)
         state = hashlib.sha256("".join(lines).encode()).hexdigest()
         return Look(sources[0].names, state, dataset.get("kpt_shape") or sources[0].kpt_shape)
+
+
+@contextlib.contextmanager
+def stand_ins() -> Iterator[Path]:
+    """A scratch folder for what stands in for zips. A UserError about it names the zip instead."""
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            yield Path(scratch)
+        except UserError as error:
+            raise UserError(re.sub(rf"{re.escape(scratch)}/\d+/", "", str(error))) from None
 
 
 def described(

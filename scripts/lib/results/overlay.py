@@ -1,7 +1,6 @@
 """A config for a model and a data set that somebody names: an overlay in a few lines that say where each comes from."""
 
 import re
-import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ import yaml
 
 from lib.data.imgsz import parse_imgsz
 from lib.data.parts import EVALUATED, TRAIN
-from lib.data.preview import described
+from lib.data.preview import described, stand_ins
 from lib.data.sources import is_url
 from lib.graph.checkpoint_names import checkpoint_facts
 from lib.step.errors import UserError
@@ -124,8 +123,8 @@ def data_of(path: str, images: str | None, model: Model) -> Data:
     # The names of the categories say no order; what the model was trained on does.
     if model.names and not {"yaml", "obj_data"} & block.keys():
         block["names"] = list(model.names)
-    with tempfile.TemporaryDirectory() as scratch:
-        sources = described(block, model.names or None, Path(scratch), model.task)
+    with stand_ins() as scratch:
+        sources = described(block, model.names or None, scratch, model.task)
     if not sources:
         return Data(block, None, None, model.names)
     source = sources[0]

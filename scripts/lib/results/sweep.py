@@ -64,6 +64,12 @@ def asked(args) -> list[Variant]:
     return sorted({*swept, *map(Variant.from_path, args.also)}, key=Variant.order)
 
 
+def analysed(chosen: Iterable[Variant], layers: dict[str, list]) -> list[Variant]:
+    """Those of the variants that the config's `layers` names; a list that it lacks, or an empty one, names none."""
+    asked = [set(map(str, layers.get(key) or ())) if layers else set() for key in Variant._fields]
+    return [variant for variant in chosen if all(str(value) in values for value, values in zip(variant, asked))]
+
+
 def built(run: Path, sweep: dict[str, list], models: Iterable[str]) -> list[Variant]:
     """Variants of `models` that were judged and evaluated in the folder `run` and are not in a sweep, sorted."""
     known = {variant.path() for variant in variants(*(map(str, sweep[key]) for key in Variant._fields))}

@@ -4,13 +4,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from lib.results.columns import BOARD_COLUMNS, COLUMNS, LIKENESS_COLUMNS, TASK_COLUMNS
+from lib.results.choice import focus
+from lib.results.columns import BOARD_COLUMNS, COLUMNS, LIKENESS_COLUMNS, SIMULATOR_COLUMNS, TASK_COLUMNS
 from lib.results.rounding import MAP_DIGITS
 from lib.results.sweep import Variant
 from lib.results.variant_results import VariantResults
 from lib.step.errors import UserError
 
-BY_NAME = {column.name: column for column in (*COLUMNS, *TASK_COLUMNS, *LIKENESS_COLUMNS, *BOARD_COLUMNS)}
+BY_NAME = {
+    column.name: column for column in (*COLUMNS, *TASK_COLUMNS, *LIKENESS_COLUMNS, *SIMULATOR_COLUMNS, *BOARD_COLUMNS)
+}
 TEXTS = [name for name, column in BY_NAME.items() if column.is_text]
 
 
@@ -18,7 +21,8 @@ def read_table(run: Path, chosen: list[Variant]) -> pd.DataFrame:
     """The table of `chosen` variants from the files of a run's folder.
 
     The columns are COLUMNS. Behind these stand TASK_COLUMNS where the task is another one than boxes, LIKENESS_COLUMNS
-    where nothing decodes one of the models at least, and BOARD_COLUMNS where a board ran one.
+    where nothing decodes one of the models at least, SIMULATOR_COLUMNS where another simulator than the toolkit's ran
+    one, and BOARD_COLUMNS where a board did.
     """
     rows = [VariantResults(run, variant) for variant in chosen]
     columns = COLUMNS
@@ -26,6 +30,8 @@ def read_table(run: Path, chosen: list[Variant]) -> pd.DataFrame:
         columns += TASK_COLUMNS
     if any(row.int8.undecoded for row in rows):
         columns += LIKENESS_COLUMNS
+    if any(row.build.simulator for row in rows):
+        columns += SIMULATOR_COLUMNS
     if any(row.board for row in rows):
         columns += BOARD_COLUMNS
     return frame(columns, rows)
@@ -48,6 +54,26 @@ def class_differences(results: VariantResults) -> pd.DataFrame:
         rows.append((name, fp32.boxes, fp32.map50_95, int8.map50_95, int8.map50_95 - fp32.map50_95))
     table = pd.DataFrame(rows, columns=["name", "boxes", "fp32", "int8", "difference"])
     return table.round(MAP_DIGITS).sort_values("difference", kind="stable", ignore_index=True)
+
+
+# Of the variant to take, for DVC's tables: few, so their names are short. The column that each is.
+SUMMARY = {
+    "fp32": "map50_95_fp32",
+    "int8": "map50_95_int8",
+    "retention": "retention",
+    "ms_low": "ms_low",
+    "ms_high": "ms_high",
+    "mb": "rknn_mb",
+    "verdict": "verdict",
+}
+
+
+def summary(table: pd.DataFrame) -> dict:
+    """The figures of the variant to take, or of the most accurate one where none runs; one that it lacks is None."""
+    best = table.loc[focus(table)]
+    figures = {name: None if pd.isna(best[column]) else best[column] for name, column in SUMMARY.items()}
+    plain = {name: value.item() if hasattr(value, "item") else value for name, value in figures.items()}
+    return {"best": str(variant_of(best).path())} | plain | {"variants": len(table)}
 
 
 def to_csv(table: pd.DataFrame) -> str:

@@ -11,6 +11,7 @@ import ctypes
 import errno
 import io
 import os
+import select
 import shutil
 import sys
 import tempfile
@@ -134,6 +135,16 @@ def _buffer_c_by_lines(*streams: str) -> None:
         libc.fflush(file)
         if libc.setvbuf(file, None, _IOLBF, 0):
             raise OSError(f"C's {stream} cannot be buffered by lines")
+
+
+def nobody_reads() -> bool:
+    """Whether standard output is a pipe whose reader has ended."""
+    try:
+        watched = select.poll()
+        watched.register(sys.stdout.fileno(), select.POLLOUT)
+        return any(event & (select.POLLERR | select.POLLHUP) for _, event in watched.poll(0))
+    except (OSError, ValueError):
+        return False
 
 
 def log_path() -> Path | None:

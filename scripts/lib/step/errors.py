@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import sys
 import tempfile
 import traceback
@@ -10,6 +11,10 @@ from lib.step import console
 
 # A full disk, a quota, a limit on the size of files.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+# As a shell tells that SIGPIPE ended a command: `| head -1` has read enough, which is no mistake of anybody's.
+READER_GONE = 128 + signal.SIGPIPE
 
 
 class UserError(Exception):
@@ -28,19 +33,25 @@ def run_step(main) -> int:
     """Run a step's `main()` and turn its end into an exit code.
 
     Returns 0 (or what `main` returns), 2 for a `UserError` or what the system refuses (a full disk, a file that may not
-    be read), 130 for Ctrl-C, 1 for a bug of ours. With `--log` the traceback of the last kind goes to the log, and
-    the terminal gets one sentence that names it.
+    be read), 130 for Ctrl-C, 141 where nobody reads standard output any more, 1 for a bug of ours. With `--log` the
+    traceback of the last kind goes to the log, and the terminal gets one sentence that names it.
     """
     console.prepare()
     code = _code(main)
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
+        except BrokenPipeError:
+            _lead_nowhere(stream)
         except OSError:
             # The disk of the log is full: Python would try once more at its end, and complain.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            _lead_nowhere(stream)
             code = code or 2
     return code
+
+
+def _lead_nowhere(stream) -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _code(main) -> int:
@@ -54,6 +65,8 @@ def _code(main) -> int:
         console.say("interrupted", stream=sys.stderr)
         return 130
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and console.nobody_reads():
+            return READER_GONE
         what = f"{error.filename}: " if error.filename else ""
         hint = f"; free some (temporary files go to {tempfile.gettempdir()}, or where TMPDIR says)"
         console.say(

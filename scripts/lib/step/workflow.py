@@ -74,14 +74,11 @@ def sole_run(folder: Path, warn: Callable[[str], None]) -> TextIO:
     return file
 
 
-def in_both(asked: Mapping[str, list], swept: Mapping[str, list]) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    """Key by key, the values of `swept` that `asked` names too, and those of `asked` that `swept` lacks, as text."""
-    asked, swept = (
-        {key: [str(value) for value in values] for key, values in block.items()} for block in (asked, swept)
-    )
-    both = {key: [value for value in values if value in asked[key]] for key, values in swept.items()}
-    beside = {key: [value for value in values if value not in swept[key]] for key, values in asked.items()}
-    return both, {key: values for key, values in beside.items() if values}
+def beside(asked: Mapping[str, list], swept: Mapping[str, list]) -> dict[str, list[str]]:
+    """Key by key, the values of `asked` that `swept` lacks, as text."""
+    known = {key: set(map(str, values)) for key, values in swept.items()}
+    others = {key: [str(value) for value in values if str(value) not in known[key]] for key, values in asked.items()}
+    return {key: values for key, values in others.items() if values}
 
 
 def options(block: Mapping, prefix: str = "") -> list[str]:

@@ -21,7 +21,7 @@ def parts_of(segmentation, size: tuple[float, float], where: str) -> list[np.nda
     UserError, which begins with `where`, for what is neither.
     """
     if isinstance(segmentation, dict):
-        return _around_mask(_mask(segmentation, size, where))
+        return around_mask(_mask(segmentation, size, where))
     if not isinstance(segmentation, list):
         raise UserError(f"{where}: its segmentation is neither polygons nor a mask")
     parts = []
@@ -96,7 +96,8 @@ def _counts(text: str) -> list[int]:
     return counts
 
 
-def _around_mask(mask: np.ndarray) -> list[np.ndarray]:
+def around_mask(mask: np.ndarray) -> list[np.ndarray]:
+    """The outer outlines of a mask, uint8 [height, width], along its pixels' edges: float64 [n, 2] of each part."""
     # findContours goes through the middles of pixels. In an image of twice the size each edge of a pixel has a pixel of
     # its own on the inside: 2k is the left edge of pixel k, 2k + 1 its right one.
     twice = np.ascontiguousarray(mask).repeat(2, axis=0).repeat(2, axis=1)

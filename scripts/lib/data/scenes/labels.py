@@ -8,6 +8,8 @@ image. Keypoints alone are labelled where they are covered too, as hidden, which
 import cv2
 import numpy as np
 
+from lib.data.formats.outlines import around_mask, joined
+
 TOLERANCE = 0.5  # pixels by which a polygon may leave the outline of the pixels
 
 
@@ -29,8 +31,8 @@ def _pose(scene, number):
 
 def _segment(scene, number):
     """The polygon `x1 y1 x2 y2 …` around the part, holes filled."""
-    pieces = [cv2.approxPolyDP(piece, TOLERANCE, closed=True)[:, 0] for piece in _outlines(scene, number)]
-    return _fractions(scene, _joined(pieces))
+    pieces = [piece.astype(np.float32) for piece in _outlines(scene, number)]
+    return _fractions(scene, joined([cv2.approxPolyDP(piece, TOLERANCE, closed=True)[:, 0] for piece in pieces]))
 
 
 def _obb(scene, number):
@@ -40,7 +42,7 @@ def _obb(scene, number):
     """
     angle = scene.angles[number]
     axes = np.array(((np.cos(angle), np.sin(angle)), (-np.sin(angle), np.cos(angle))))
-    places = np.concatenate(_outlines(scene, number))[:, 0] @ axes.T
+    places = np.concatenate(_outlines(scene, number)) @ axes.T
     (left, top), (right, bottom) = places.min(axis=0), places.max(axis=0)
     corners = np.array(((left, top), (right, top), (right, bottom), (left, bottom))) @ axes
     return _fractions(scene, corners.clip(0, scene.owner.shape[::-1]))
@@ -52,27 +54,10 @@ def _fractions(scene, points):
 
 
 def _outlines(scene, number):
-    """The outer outlines of what one sees of a part, along the edges of its pixels: list of float32 [n, 1, 2]."""
+    """The outer outlines of what one sees of a part, along the edges of its pixels: list of float64 [n, 2]."""
     x1, y1, x2, y2 = scene.boxes[number].astype(int)
     mask = (scene.owner[y1:y2, x1:x2] == number + 1).astype(np.uint8)
-    # findContours goes through the middles of pixels. In an image of twice the size each edge of a pixel has a pixel of
-    # its own on the inside: 2k is the left edge of pixel k, 2k + 1 its right one.
-    twice = mask.repeat(2, axis=0).repeat(2, axis=1)
-    contours, _ = cv2.findContours(twice, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    return [((contour + 1) // 2 + (x1, y1)).astype(np.float32) for contour in contours]
-
-
-def _joined(pieces):
-    """Polygons [n, 2] as a single one: each is joined to those before it where they are nearest, there and back.
-
-    A label line holds a single polygon. Ultralytics joins the parts of COCO's polygons so.
-    """
-    outline = pieces[0]
-    for piece in pieces[1:]:
-        distances = np.linalg.norm(outline[:, None] - piece, axis=2)
-        here, there = np.unravel_index(distances.argmin(), distances.shape)
-        outline = np.concatenate((outline[: here + 1], piece[there:], piece[: there + 1], outline[here:]))
-    return outline
+    return [outline + (x1, y1) for outline in around_mask(mask)]
 
 
 TASKS = {"detect": _detect, "pose": _pose, "segment": _segment, "obb": _obb}

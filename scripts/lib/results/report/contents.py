@@ -21,7 +21,7 @@ from lib.results.choice import best_first, focus, indistinguishable_from, pareto
 from lib.results.report.page import Accuracy, Classes, Estimate, Image, Layers, OnBoard, Outputs, Page
 from lib.results.report.provenance import checksums, commit, dataset_checksum, portable_config, versions
 from lib.results.report.rows import reasons, rows_of, shared, shown_columns
-from lib.results.sweep import Variant, variants
+from lib.results.sweep import Variant, analysed, variants
 from lib.results.table import BY_NAME, class_differences, from_csv, variant_of
 from lib.results.variant_results import VariantResults
 from lib.step.errors import UserError
@@ -53,6 +53,7 @@ def contents(run: Path, config: dict) -> Page:
         part=evaluated_part(run / "dataset"),
         images=exported.images,
         boxes=sum(of_class.boxes for of_class in exported.per_class.values()),
+        twin=any(of_variant.build.simulator for of_variant in results.values()),
         resamples=config["evaluation"]["resamples"],
         heldout=config["evaluation"]["images"] == "heldout",
         columns=shown_columns(table),
@@ -87,7 +88,7 @@ def contents(run: Path, config: dict) -> Page:
             for of_variant in results.values()
             if of_variant.board
         ],
-        layers=[_layers(run, variant) for variant in _analysed(chosen, config)],
+        layers=[_layers(run, variant) for variant in analysed(chosen, config.get("layers"))],
         toolkit=sorted({of_variant.build.toolkit for of_variant in results.values()}),
         versions=versions(),
         commit=commit(),
@@ -119,12 +120,6 @@ def _outputs(run: Path, variant: Variant) -> OutputSpec | None:
 
 def _is_end2end(outputs: OutputSpec | None) -> bool:
     return outputs is not None and outputs.end2end
-
-
-def _analysed(chosen: list[Variant], config: dict) -> list[Variant]:
-    """Those of the variants that the config's `layers` names."""
-    asked = {tuple(map(str, variant)) for variant in variants(**config["layers"])}
-    return [variant for variant in chosen if tuple(map(str, variant)) in asked]
 
 
 def _estimate(metrics: Metrics) -> Estimate:

@@ -1,0 +1,21 @@
+"""The whole config of a run, as a step gets it: a file of DVC's, or JSON text of Snakemake's."""
+
+import yaml
+
+from lib.npu.boards import board_problem
+from lib.step.errors import UserError
+from lib.step.files import require
+
+
+def read_config(given: str) -> dict:
+    """A config from a YAML file, or from JSON text. Raises UserError when it is neither."""
+    text = given if given.startswith("{") else require(given, "config").read_text(encoding="utf-8")
+    try:
+        config = yaml.safe_load(text)
+    except yaml.YAMLError:
+        config = None
+    if not isinstance(config, dict) or "sweep" not in config:
+        raise UserError(f"--config {given[:80]} holds no complete config; give the file that the run was made with")
+    if problem := board_problem(config):
+        raise UserError(problem)
+    return config
