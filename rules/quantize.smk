@@ -85,11 +85,12 @@ rule quantize:
     params:
         **DETECTION,
         platform=config["platform"],
+        simulator=config["evaluation"]["simulator"],
     message:
         "Quantize {wildcards.model} {wildcards.imgsz} {wildcards.head} on {wildcards.max_images} images, detect in INT8"
     shell:
         "python {input.step[0]:q} --onnx {input.model:q} --calibration {input.calibration:q}"
-        " --platform {params.platform} --algorithm {wildcards.algorithm}"
+        " --platform {params.platform} --algorithm {wildcards.algorithm} --simulator {params.simulator}"
         " --dataset {params.folder:q} --part {params.part} --names {input.names:q} --processes {threads}"
         " --output {output.rknn:q} --build {output.build:q} --detections {output.detections:q} --log {log:q}"
 

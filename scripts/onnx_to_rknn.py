@@ -39,6 +39,7 @@ from lib.graph.onnx_file import load
 from lib.graph.surgery.fixed_size import fix_size
 from lib.graph.surgery.prepare.behind_input import prepare
 from lib.npu import toolkit
+from lib.npu.highest_scores import highest_scores, score_lines
 from lib.npu.rknn_file import read_rknn
 from lib.npu.timing import clock, estimator
 from lib.npu.verdict import at_fault, costs
@@ -185,6 +186,8 @@ def cost_lines(conversion: Conversion, args) -> list[str]:
         likeness = f"cosine {like.cosine:.4f}, signal to noise {like.snr_db:.1f} dB"
         stored = tensor.quantization if tensor.scale is not None else f"{kinds[tensor.name]}, not quantized"
         lines.append(f"output     {tensor.name} {list(tensor.shape)} {stored}, {likeness}")
+    if args.dataset and conversion.adapted.outputs:
+        lines += score_lines(highest_scores(conversion.rknn, conversion.adapted.outputs))
     spent = costs(build, args.cma_mb, args.clock_mhz, estimator(MEASURED))
     lines.append(
         f"costs      {build.npu_mcycles:.2f} million cycles of convolutions, "

@@ -6,20 +6,27 @@ Makes, in one process, since the simulator works only on a model that was built 
   --detections  the INT8 model's detections in the evaluation images, as evaluate.py reads it; of the head as_is, which
                 nothing decodes, how like FP32's its outputs are
 from --onnx and the letterboxed images listed in --calibration. The evaluation images are shared out to --processes; the
-result does not depend on their number.
+result does not depend on their number. With --simulator twin a graph for onnxruntime detects in place of the simulator;
+the first images run on both, and how they compare is said.
 """
 
 import sys
 
 sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
 
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from lib.accuracy.detection_set import write_detections
-from lib.accuracy.inference import detect_all, evaluation_images
+from lib.accuracy.inference import detect_all, evaluation_images, over_images
 from lib.accuracy.likeness import compare_outputs
 from lib.accuracy.undecoded_set import UndecodedSet, write_undecoded
 from lib.data.calibration import calibration_in_form
+from lib.data.images import read_image
+from lib.data.input_form import InputForm
+from lib.data.letterbox import letterbox
 from lib.data.names import read_names
 from lib.data.split import PARTS
 from lib.graph.input_form import input_form_of
@@ -28,8 +35,14 @@ from lib.graph.output_spec import detector_spec, form_or_reason
 from lib.graph.surgery.as_is import is_as_is
 from lib.graph.surgery.proof import input_size
 from lib.npu import toolkit
+from lib.npu.build import SIMULATORS, TOOLKIT, TWIN
+from lib.npu.highest_scores import highest_scores, score_lines
+from lib.npu.twin.agreement import COMPARED, Agreement, steps_apart
+from lib.npu.twin.graph import twin_of
+from lib.npu.twin.run import runner
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
+from lib.step.errors import UserError
 from lib.step.files import require
 from lib.step.supervisor import supervise
 
@@ -41,27 +54,65 @@ def main(argv=None):
     model = load(require(args.onnx, "model"))
     outputs = None if is_as_is(model) else detector_spec(model, read_names(args.names), args.onnx)
     form, imgsz = input_form_of(model), input_size(model)
+
+    def fitted(path: Path):
+        return letterbox(read_image(path), imgsz, form)[0]
+
+    if args.simulator == TWIN and args.algorithm != "normal":
+        raise UserError(f"--simulator {TWIN} knows the algorithm normal, not {args.algorithm}")
     with (
         calibration_in_form(args.calibration, args.dataset / "images", imgsz, form) as calibration,
-        toolkit.quantized(args.onnx, calibration, args.platform, args.algorithm, form) as session,
+        quantized(args, calibration, form) as (session, structure),
     ):
         build = session.export(args.output)
-        build.write(args.build)
+        (replace(build, simulator=TWIN) if structure else build).write(args.build)
         megabytes = build.rknn_bytes / 1e6
         say(f"built {args.output}: {megabytes:.2f} MB for {args.platform}, {len(calibration)} calibration images")
+        for line in score_lines(highest_scores(args.output, outputs)) if outputs else []:
+            say(line)
         title = f"INT8 {args.onnx.stem} {imgsz}"
+        start = session.simulate
+        if structure:
+            start = partial(runner, twin_of(structure), form)
+            starts, scales = (session.simulate, start), structure.output_scales()
+            say(f"the twin is {agreement(starts, scales, images, fitted, args.processes)}")
         if outputs is None:
             _, why = form_or_reason(model)
-            say(compared(args, why, session, images, title))
+            say(compared(args, why, start, images, title))
         else:
-            detections = detect_all(session.simulate, outputs, images, args.processes, title, form)
+            detections = detect_all(start, outputs, images, args.processes, title, form)
             write_detections(args.detections, detections)
             say(f"detected {args.detections}: {detections.count()} in {len(images)} images")
 
 
-def compared(args, why: str, session: toolkit.Session, images: list[Path], title: str) -> str:
+@contextmanager
+def quantized(args, calibration: list[Path], form: InputForm):
+    """The built model, with what its twin is made of, None unless that is asked for."""
+    if args.simulator == TWIN:
+        with toolkit.quantized_with_structure(args.onnx, calibration, args.platform, form) as built:
+            yield built
+    else:
+        with toolkit.quantized(args.onnx, calibration, args.platform, args.algorithm, form) as session:
+            yield session, None
+
+
+def agreement(starts, scales: list[float], images: list[Path], fitted, processes: int) -> Agreement:
+    """How twin and simulator, which `starts` open, compare on the first images; `fitted(path)` is what they are given.
+
+    Raises UserError when they are further apart than rounding can make them.
+    """
+
+    def apart(run, path: Path) -> float:
+        image = fitted(path)
+        return steps_apart(*(each(image) for each in run), scales)
+
+    both = over_images(lambda: [start() for start in starts], apart, images[:COMPARED], processes, "simulator and twin")
+    return Agreement.of(both)
+
+
+def compared(args, why: str, start, images: list[Path], title: str) -> str:
     """Write how like FP32's the outputs of a model are that nothing decodes, and `why`; a line about it."""
-    outputs = compare_outputs(args.onnx, session.simulate, images, args.processes, title)
+    outputs = compare_outputs(args.onnx, start, images, args.processes, title)
     write_undecoded(args.detections, UndecodedSet([image.name for image in images], why, outputs))
     least = min(outputs, key=lambda output: output.cosine)
     return f"compared {args.detections}: cosine from {least.cosine:.4f} ({least.name}) in {len(images)} images"
@@ -74,6 +125,7 @@ def parse(argv):
     parser.add_argument("--calibration", required=True, type=Path, metavar="FILE.txt", help="list of images")
     parser.add_argument("--platform", required=True, choices=toolkit.PLATFORMS)
     parser.add_argument("--algorithm", required=True, choices=toolkit.ALGORITHMS)
+    parser.add_argument("--simulator", choices=SIMULATORS, default=TOOLKIT, help="(default: %(default)s)")
     parser.add_argument("--dataset", required=True, type=Path, metavar="DIR")
     parser.add_argument("--part", choices=PARTS, default="heldout", help="evaluate on the held-out images, or all")
     parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one per line")

@@ -7,10 +7,13 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
+from lib.accuracy.detection_set import read_detections
 from lib.data.images import read_image
 from lib.graph.onnx_file import save
 from lib.graph.onnx_session import to_tensor
 from lib.npu import toolkit
+from lib.npu.build import Build
+from lib.npu.twin.agreement import Agreement, steps_apart
 from lib.npu.twin.graph import twin_of
 from lib.npu.twin.layers import compare_layers
 from lib.npu.twin.rounding import Rounding, round_bias, round_weights
@@ -188,3 +191,36 @@ def test_a_bias_is_whole_steps_of_input_and_filter_scale():
     np.testing.assert_allclose(
         round_bias(np.array([0.104, -0.7], np.float32), 0.1, np.array([0.1, 0.5])), [0.1, -0.7], rtol=1e-6
     )
+
+
+def test_quantize_detects_with_the_twin_and_says_how_it_compares(split_onnx, quantize, quantized, tmp_path):
+    done = quantize(split_onnx, tmp_path, "--simulator", "twin")
+    assert done.returncode == 0, done.stderr
+    assert (
+        "the twin is as the toolkit's simulator to the last bit on 3 of the first 3 images" in done.stderr + done.stdout
+    )
+    assert Build.read(tmp_path / "build.json").simulator == "twin"
+    assert Build.read(quantized / "build.json").simulator is None
+    twin, simulator = (read_detections(folder / "detections.npz") for folder in (tmp_path, quantized))
+    for ours, theirs in zip(twin.instances, simulator.instances, strict=True):
+        np.testing.assert_array_equal(ours.boxes, theirs.boxes)
+
+
+def test_the_twin_is_refused_where_it_knows_nothing_of_the_algorithm(split_onnx, quantize, tmp_path):
+    done = quantize(split_onnx, tmp_path, "--simulator", "twin", "--algorithm", "mmse")
+    assert done.returncode == 2
+    assert "--simulator twin knows the algorithm normal, not mmse" in done.stderr
+    assert not (tmp_path / "model.rknn").exists()
+
+
+def test_outputs_that_are_further_apart_than_rounding_makes_them_are_an_error():
+    outputs = [np.zeros((1, 4, 2, 2), np.float32), np.zeros((1, 2, 2, 2), np.float32)]
+    others = [outputs[0] + 1, outputs[1]]
+    assert steps_apart(outputs, outputs, [0.5, 1.0]) == 0
+    assert steps_apart(outputs, others, [0.5, 1.0]) == 2
+    assert str(Agreement.of([0.0, 0.25, 0.0])) == (
+        "as the toolkit's simulator to the last bit on 2 of the first 3 images, elsewhere 0.25 steps off in the mean"
+    )
+    assert str(Agreement.of([0.0])) == "as the toolkit's simulator to the last bit on 1 of the first 1 images"
+    with pytest.raises(UserError, match=r"outputs are 2\.00 steps apart in the mean; set evaluation\.simulator"):
+        Agreement.of([0.0, 2.0])

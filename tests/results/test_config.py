@@ -115,6 +115,11 @@ def test_problem_is_one_sentence_that_names_the_key(path, value, expected):
         ({"dataset.kpt_shape": [4, 2], "evaluation.oks_sigmas": "0.1 .2 0.3 0.4"}, []),
         ({"dataset.kpt_shape": [4, 2], "evaluation.oks_sigmas": [0.1]}, ["evaluation.oks_sigmas has 1 numbers for 4"]),
         ({"task": "obb", "dataset.kpt_shape": [4, 2]}, ["dataset.kpt_shape is for the task pose, and task is obb"]),
+        ({"evaluation.simulator": "twin"}, []),
+        (
+            {"evaluation.simulator": "twin", "sweep.algorithm": ["normal", "mmse"]},
+            ["evaluation.simulator: twin knows the algorithm normal, and sweep.algorithm is mmse"],
+        ),
         ({"dataset": {"voc": "VOC"}}, ["dataset.voc holds boxes alone, and task is pose"]),
         ({"models.yolov8n": {"cfg": ["a.cfg"], "weights": ["a.weights"]}}, ["models.yolov8n.cfg is of a model"]),
         ({"models.yolov8n": {"onnx": ["a.onnx"], "anchors": "yolov5"}}, ["models.yolov8n.anchors is of a model with"]),

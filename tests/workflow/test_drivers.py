@@ -52,7 +52,8 @@ def project(tmp_path_factory):
     config["models"]["parts4"]["weights"].append("https://example.org/parts4.pt")
     config["dataset"].update(archive=["drawn", "https://example.org/parts.zip"], sha256="0" * 64)
     config["evaluation"] = {"images": "all", "part": "test", "class_order": "other", "resamples": 7, "seed": 5,
-                            "oks_sigmas": "coco", "operating": "precision=0.9"}  # fmt: skip
+                            "oks_sigmas": "coco", "operating": "precision=0.9",
+                            "simulator": "toolkit"}  # fmt: skip
     config["export"] = {"opset": 17, "end2end": True}
     config["verdict"].update(stop=True, cma_mb=33, clock_mhz=500)
     config.update(platform="rv1103", bundle="all")

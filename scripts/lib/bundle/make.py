@@ -25,6 +25,7 @@ from lib.graph.onnx_file import load
 from lib.graph.output_spec import output_spec_of
 from lib.npu import toolkit
 from lib.npu.build import Build
+from lib.npu.highest_scores import highest_scores
 from lib.npu.rknn_file import read_rknn
 from lib.npu.verdict import Judgement
 from lib.results import run_files
@@ -59,25 +60,30 @@ def make(run: Path, variant: Variant, evaluation: Evaluation, processes: int, cc
     model = load(require(run_files.onnx(run, variant, variant.head), "model"))
     spec, form = forms = Forms(output_spec_of(model), input_form_of(model))
     contract = _contract(run, variant, forms, evaluation, int8)
+    build = Build.read(run_files.rknn(run, variant, "build.json"))
+    if build.simulator:
+        raise UserError(
+            f"the mAP of {variant.title()} is from the {build.simulator} of the simulator, and a bundle is proven on "
+            "the toolkit's: set evaluation.simulator to toolkit"
+        )
     folder.mkdir(parents=True)
     shutil.copyfile(run_files.rknn_model(run, variant), folder / "model.rknn")
     for name in (*headers(spec), DECODER, *BOARD_PROGRAM, *CAMERA_PROGRAM):
         shutil.copyfile(HERE / name, folder / name)
     write_text(folder / "model.h", model_h(contract))
     onnx, calibration = run_files.onnx(run, variant, variant.head), run_files.calibration(run, variant)
-    platform = Build.read(run_files.rknn(run, variant, "build.json")).platform
     with tempfile.TemporaryDirectory() as scratch:
         binary = Path(scratch, "decode")
         program.build(folder, cc, binary)
         pictures = evaluation.dataset / "images"
         with (
             calibration_in_form(calibration, pictures, spec.imgsz, form) as calibrated,
-            toolkit.quantized(onnx, calibrated, platform, variant.algorithm, form) as session,
+            toolkit.quantized(onnx, calibrated, build.platform, variant.algorithm, form) as session,
         ):
             proven = prove(session.simulate, contract, binary, evaluation.images, processes)
             write_golden(session.simulate, contract, _most_shown(proven, evaluation), folder / "golden")
     contract = replace(contract, proof=_proof(proven, evaluation, spec.task, int8.map50_95))
-    write_text(folder / "README.md", readme(contract))
+    write_text(folder / "README.md", readme(contract, highest_scores(folder / "model.rknn", spec)))
     replace(contract, files=checksums(folder)).write(folder / CONTRACT)
     write_checksums(folder)
     if wrong := problems(folder, cc):

@@ -10,6 +10,7 @@ from lib.bundle.c_names import c_prefix
 from lib.bundle.contract import PREDICTIONS, Contract
 from lib.data.input_form import InputForm
 from lib.detector import families
+from lib.npu.highest_scores import LOW
 from lib.npu.rknn_file import RknnTensor, dequantize
 from lib.npu.verdict import Verdict
 from lib.results.rounding import MAP_DIGITS
@@ -31,8 +32,8 @@ def _place(form: InputForm) -> str:
     return f"`fit.left`, `fit.top`, `fit.scale`; the rest of the input is grey, {form.fill}."
 
 
-def readme(contract: Contract) -> str:
-    """The text of README.md for a contract with its proof."""
+def readme(contract: Contract, highest: dict[int, float] | None = None) -> str:
+    """The text of README.md for a contract with its proof; `highest` as lib.npu.highest_scores has it."""
     accuracy, proof, spec = to_json(contract.accuracy), contract.proof, contract.output_spec()
     part = tasks.get(spec.task).bundle
     return Template((HERE / "README.template.md").read_text(encoding="utf-8")).substitute(
@@ -49,6 +50,7 @@ def readme(contract: Contract) -> str:
         colours=contract.input.colour_order if contract.input.form.depth > 1 else "one channel of grey",
         wrong_colours=_WRONG_COLOURS[contract.input.form.channels],
         outputs=_outputs(contract),
+        scores=_scores(highest or {}),
         family_name=contract.family,
         family=families.get(contract.family).title,
         headers=", ".join(f"`{name}`" for name in headers(spec)),
@@ -66,6 +68,16 @@ def readme(contract: Contract) -> str:
         proven_map=f"{proof.map50_95:.{MAP_DIGITS}f}",
         held_out=" that it was not calibrated with" if contract.accuracy.part == "heldout" else "",
     )
+
+
+def _scores(highest: dict[int, float]) -> str:
+    """A paragraph on the highest score of each stride; nothing where they are not known."""
+    if not highest:
+        return ""
+    known = ", ".join(f"{most:.2f} at stride {stride}" for stride, most in highest.items())
+    low = min(highest.values()) < LOW
+    warning = " **A threshold above that silences the stride**, whatever it sees." if low else ""
+    return f"\n\nThe highest score that the model can report, by its scales, is {known}.{warning}"
 
 
 def _outputs(contract: Contract) -> str:

@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 
 from lib.npu.build_log import CPU, BuildLog, Operator
-from lib.step.typed_json import JsonRecord
+from lib.step.typed_json import JsonRecord, omitted_if_none
+
+# What may run an INT8 model: the toolkit's own simulator, or lib.npu.twin.
+SIMULATORS = TOOLKIT, TWIN = ("toolkit", "twin")
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,7 @@ class Build(JsonRecord):
     internal_kb: float
     weight_kb: float
     messages: tuple[str, ...]  # every `E RKNN` and `W RKNN` line in order, without its time
+    simulator: str | None = omitted_if_none()  # what its detections are from; None for the toolkit's own
 
     @classmethod
     def of(cls, log: BuildLog, toolkit: str, platform: str, rknn_bytes: int) -> "Build":

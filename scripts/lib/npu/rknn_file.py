@@ -87,9 +87,21 @@ _DAMAGE = (struct.error, ValueError, LookupError, TypeError, AttributeError, Syn
 
 def read_rknn(path) -> RknnFile:
     """Read a `.rknn` file. Raises UserError when it is missing, none, or of a form that is not known here."""
+    return _read(path, lambda data: _file(_parse(data)))
+
+
+def read_scales(path) -> dict[str, tuple[float, int]]:
+    """Scale and zero point of each tensor of a `.rknn` file that has one of each, inner ones among them, by name.
+
+    Raises UserError as `read_rknn` does.
+    """
+    return _read(path, _scales)
+
+
+def _read(path, parse):
     data = require(path, "model").read_bytes()
     try:
-        return _file(_parse(data))
+        return parse(data)
     except _DAMAGE as error:
         raise UserError(
             f"{Path(path)} is no .rknn as toolkit 2.3.2 writes it ({type(error).__name__}: {error}); compile it anew"
@@ -139,7 +151,21 @@ def _file(contents: RknnContents) -> RknnFile:
     return RknnFile(image, contents.outputs, mean, std, contents.toolkit, contents.platform)
 
 
-def _parse(data: bytes) -> RknnContents:
+def _scales(data: bytes) -> dict[str, tuple[float, int]]:
+    model, _ = _sections(data)
+    (graph,) = _tables(model, _MODEL_GRAPHS)
+    scales = {}
+    for table in _tables(graph, _GRAPH_TENSORS):
+        if not (table.Offset(_TENSOR_SCALE) and table.Offset(_TENSOR_ZERO_POINT)):
+            continue
+        pairs = list(zip(_numbers(table, _TENSOR_SCALE, "f"), _numbers(table, _TENSOR_ZERO_POINT, "i"), strict=True))
+        if len(pairs) == 1:
+            [scales[_text(table, _TENSOR_NAME)]] = pairs
+    return scales
+
+
+def _sections(data: bytes) -> tuple[Table, dict]:
+    """The graph's table, and the JSON at the end."""
     if data[:4] != b"RKNN":
         raise ValueError("it does not begin with RKNN")
     version, length = struct.unpack_from("<QQ", data, 8)
@@ -152,7 +178,11 @@ def _parse(data: bytes) -> RknnContents:
         flatbuffer = sections[length - graph_length :]
     if flatbuffer[4:8] != b"RKNN":
         raise ValueError("its graph is not where it is expected")
-    model = Table(flatbuffer, struct.unpack_from("<I", flatbuffer)[0])
+    return Table(flatbuffer, struct.unpack_from("<I", flatbuffer)[0]), described
+
+
+def _parse(data: bytes) -> RknnContents:
+    model, described = _sections(data)
     (graph,) = _tables(model, _MODEL_GRAPHS)
     tensors = _tables(graph, _GRAPH_TENSORS)
     dtypes = {tensor["url"]: (tuple(tensor["size"]), tensor["dtype"]["vx_type"]) for tensor in described["norm_tensor"]}

@@ -8,6 +8,7 @@ import contextlib
 import importlib.metadata
 import os
 import tempfile
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +29,7 @@ from lib.step.supervisor import doing
 if TYPE_CHECKING:
     import pandas as pd
 
-    from lib.npu.twin.structure import Structure
+    from lib.npu.twin.structure import Ranges, Structure
 
 PLATFORMS = ("rv1103", "rv1103b", "rv1106", "rv1106b")
 ALGORITHMS = ("normal", "mmse", "kl_divergence")
@@ -129,22 +130,58 @@ def quantized(model: Path, images: list[Path], platform: str, algorithm: str, fo
         yield session
 
 
+@contextlib.contextmanager
+def quantized_with_structure(
+    model: Path,
+    images: list[Path],
+    platform: str,
+    form: InputForm | None = None,
+    choose: "Callable[[Structure], Ranges] | None" = None,
+):
+    """A Session as `quantized` gives with the algorithm `normal`, and the Structure that it was built from.
+
+    choose: makes the ranges to build with of the structure's, which are those on `images`. Raises ToolkitError as
+    `quantized` does.
+    """
+    with _toolkit(platform, "normal", form or InputForm()) as rknn:
+        with console.captured() as printed, _loaded(rknn, model, images):
+            structure = _calibrate(rknn, model)
+            if choose is not None:
+                structure = structure.with_ranges(choose(structure))
+                structure.write_ranges(Path(_QUANTIZATION))
+            doing(f"building {model}")
+            _demand(
+                f"the build of {model} failed",
+                rknn.hybrid_quantization_step2,
+                model_input=_FUSED,
+                data_input=_DATA,
+                model_quantization_cfg=_QUANTIZATION,
+            )
+            session = Session(rknn, platform, printed())
+        yield session, structure
+
+
 def structure_of(model: Path, images: list[Path], platform: str, form: InputForm | None = None) -> "Structure":
     """What the toolkit makes of an ONNX, with the ranges on `images`; as `quantized` with the algorithm `normal`.
 
     Raises ToolkitError as `quantized` does.
     """
+    with _toolkit(platform, "normal", form or InputForm()) as rknn, console.captured(), _loaded(rknn, model, images):
+        return _calibrate(rknn, model)
+
+
+# Names in the folder that `_loaded` works in; the hybrid step makes the last three.
+_MODEL, _DATASET = "model.onnx", "images.txt"
+_FUSED, _DATA, _QUANTIZATION = "model.model", "model.data", "model.quantization.cfg"
+
+
+def _calibrate(rknn, model: Path) -> "Structure":
     # Imported here: steps that only want this module's names do without onnx.
     from lib.npu.twin.structure import read_structure
 
-    with _toolkit(platform, "normal", form or InputForm()) as rknn, console.captured(), _loaded(rknn, model, images):
-        doing(f"calibrating {model}")
-        _demand(f"the calibration of {model} failed", rknn.hybrid_quantization_step1, dataset=_DATASET)
-        return read_structure(Path("model.model"), Path("model.quantization.cfg"))
-
-
-# Names in the folder that `_loaded` works in.
-_MODEL, _DATASET = "model.onnx", "images.txt"
+    doing(f"calibrating {model}")
+    _demand(f"the calibration of {model} failed", rknn.hybrid_quantization_step1, dataset=_DATASET)
+    return read_structure(Path(_FUSED), Path(_QUANTIZATION))
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from operator import attrgetter
 from typing import Any
 
 from lib.data.imgsz import parse_imgsz
+from lib.npu.build import TOOLKIT
 from lib.results.rounding import MAP_DIGITS
 
 MISSING = "–"  # in place of a figure that a run does not have
@@ -291,6 +292,17 @@ LIKENESS_COLUMNS = (
     ),
 )
 
+# Behind these, where another simulator than the toolkit's ran at least one variant.
+SIMULATOR_COLUMNS = (
+    _text(
+        "simulator",
+        "Simulator",
+        "what ran the INT8 model: `toolkit`, or `twin`, which computes the same with onnxruntime",
+        lambda row: row.build.simulator or TOOLKIT,
+        note="As `evaluation.simulator` said.",
+    ),
+)
+
 # Behind these, where `snakemake board` ran at least one variant.
 BOARD_COLUMNS = (
     Column(
@@ -328,7 +340,7 @@ BOARD_COLUMNS = (
 REPORT_ORDER = (
     "model", "imgsz", "head", "algorithm", "max_images", "map50_95_int8", "map50_95_fp32", "retention",
     "retention_low", "retention_high", "task", "box_map50_95_int8", "box_map50_95_fp32", "output_cosine",
-    "output_snr_db", "verdict", "npu_mcycles", "ms_low", "ms_high", "map50_95_board", "ms_board", "board",
+    "output_snr_db", "simulator", "verdict", "npu_mcycles", "ms_low", "ms_high", "map50_95_board", "ms_board", "board",
     "verdict_was", "threshold", "precision", "recall", "f1", "map50_int8", "map50_fp32", "map50_95_adapted",
     "internal_kb", "weight_kb", "rknn_mb", "cpu_ops",
 )  # fmt: skip

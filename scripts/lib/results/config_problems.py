@@ -11,6 +11,7 @@ from lib.data.sources import DRAWN, is_url, missing_checksum
 from lib.detector.head import HEADS, SINGLE, SPLIT, TASK_OF_SINGLE
 from lib.graph.checkpoint_names import CheckpointFacts, checkpoint_facts
 from lib.graph.class_names import demand_same_order
+from lib.npu.build import TWIN
 from lib.npu.timing import CLOCKS, clock
 from lib.step.config import form_problems, nearest
 from lib.step.errors import UserError
@@ -135,6 +136,7 @@ def _relations(config: dict):
         clock(str(config["verdict"]["clock_mhz"]))
     except ValueError as error:
         yield f"verdict.clock_mhz is '{error}', neither a number of MHz nor one of {', '.join(CLOCKS)}"
+    yield from _simulator_problems(config)
     pool = config["split"]["calibration"]
     for count in sweep["max_images"]:
         if count > pool:
@@ -159,6 +161,15 @@ def _dataset_problems(config: dict):
         yield "dataset.images belongs to dataset.coco or dataset.voc; alone it has no labels, which suffices for as_is"
     if "calibration" in dataset and config["evaluation"]["images"] == "all":
         yield "evaluation.images is all, and images of dataset.calibration are not evaluated on; set it to heldout"
+
+
+def _simulator_problems(config: dict):
+    if config["evaluation"]["simulator"] != TWIN:
+        return
+    asked = (("sweep", config["sweep"]["algorithm"]), ("calibration_study", [config["calibration_study"]["algorithm"]]))
+    for key, algorithms in asked:
+        if others := [algorithm for algorithm in algorithms if algorithm != "normal"]:
+            yield f"evaluation.simulator: {TWIN} knows the algorithm normal, and {key}.algorithm is {others[0]}"
 
 
 def _task_problems(config: dict):

@@ -4,7 +4,7 @@
 YAML with each tensor's type and range.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +16,15 @@ from lib.npu.twin.rounding import Rounding
 from lib.step.errors import ToolkitError
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 # A convolution's sums go on unrounded into what alone reads them; a depthwise one's into fewer operators.
 _FUSED_BEHIND_DEPTHWISE = {"Add", "Clip", "Elu", "PRelu", "Relu"}
 _FUSED = _FUSED_BEHIND_DEPTHWISE | {"HardSwish", "LeakyRelu", "Sigmoid", "Tanh", "exSwish"}
+
+
+# Lowest and highest value by a tensor's name.
+Ranges = dict[str, tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,7 @@ class Structure:
     """A model as the toolkit computes it: its fused ONNX, and the INT8 tensors' ranges (low, high) by name."""
 
     model: onnx.ModelProto
-    ranges: dict[str, tuple[float, float]]
+    ranges: Ranges
 
     def __post_init__(self):
         consts = {tensor.name for tensor in self.model.graph.initializer}
@@ -42,6 +47,25 @@ class Structure:
         """The input; constants are listed beside it."""
         consts = {tensor.name for tensor in self.model.graph.initializer}
         return next(given for given in self.model.graph.input if given.name not in consts)
+
+    def with_ranges(self, ranges: Ranges) -> "Structure":
+        """The structure with other ranges, of the same tensors. Raises ToolkitError where one has none."""
+        if missing := self.ranges.keys() - ranges.keys():
+            raise ToolkitError(f"there is no range for {len(missing)} tensors, {min(missing)} among them")
+        return replace(self, ranges={name: ranges[name] for name in self.ranges})
+
+    def write_ranges(self, quantization: Path) -> None:
+        """Put the ranges into the hybrid step's file, of which nothing else may be changed."""
+        content = _load(quantization)
+        for name, (low, high) in self.ranges.items():
+            content["quantize_parameters"][name] |= {"min": [low], "max": [high]}
+        quantization.write_text(yaml.dump(content, Dumper=_DUMPER, sort_keys=False), encoding="utf-8")
+
+    def output_scales(self) -> list[float]:
+        """The step of each output's values, in the order of the outputs."""
+        makers = {name: node for node in self.model.graph.node for name in node.output}
+        roundings = self.roundings()
+        return [roundings[makers[output.name].input[0]].scale for output in self.model.graph.output]
 
     def roundings(self) -> dict[str, Rounding]:
         """Of each tensor that is rounded when it is computed."""
@@ -72,10 +96,14 @@ def attributes(node: onnx.NodeProto) -> dict:
     return {name: value.decode() if isinstance(value, bytes) else value for name, value in values.items()}
 
 
+def _load(quantization: Path) -> dict:
+    return yaml.load(quantization.read_text(encoding="utf-8"), _LOADER)
+
+
 def read_structure(model: Path, quantization: Path) -> Structure:
     """The structure in the two files of the hybrid step. Raises ToolkitError when they are not of the known form."""
     try:
-        entries = yaml.load(quantization.read_text(encoding="utf-8"), _LOADER)["quantize_parameters"]
+        entries = _load(quantization)["quantize_parameters"]
         ranges = {
             name: (float(entry["min"][0]), float(entry["max"][0]))
             for name, entry in entries.items()

@@ -53,6 +53,7 @@ def contents(run: Path, config: dict) -> Page:
         part=evaluated_part(run / "dataset"),
         images=exported.images,
         boxes=sum(of_class.boxes for of_class in exported.per_class.values()),
+        twin=any(of_variant.build.simulator for of_variant in results.values()),
         resamples=config["evaluation"]["resamples"],
         heldout=config["evaluation"]["images"] == "heldout",
         columns=shown_columns(table),

@@ -1,0 +1,160 @@
+"""The ranges that the toolkit's algorithm `normal` finds, an image at a time and without the toolkit.
+
+`normal` takes the smallest and the largest value of each tensor, so the ranges of a set are the union of its images'.
+They are the toolkit's own to the last bit: each operator is run alone by onnxruntime, SiLU by scipy's expit, softmax
+and attention by NumPy, as the toolkit does. The toolkit then adjusts some of them, in ways of which `adjusted` knows
+those that detectors meet; `chosen` sees on one image whether they suffice.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import helper, numpy_helper
+from scipy.special import expit
+
+from lib.npu.twin.structure import Ranges, Structure, attributes
+
+# A sigmoid's input is cut there: beyond, it is 0 or 1 to a thousandth.
+_SIGMOID_END = 7.0
+# These have their input's range, whatever they pass on of it.
+_LIKE_INPUT = {"AveragePool", "MaxPool"}
+# What these do not look at is cut off their input's range.
+_LIMITS = {"HardSwish": (-3.0, np.inf), "Relu": (0.0, np.inf)}
+# What a limit is handed on through, to the operator that computes the values.
+_PASSES_LIMIT = {"Reshape", "Split", "Slice", "Transpose", "Concat"}
+
+
+_RESHAPES = {"Reshape", "Transpose"}
+
+
+class RangePass:
+    """A structure in FP32, run operator by operator as the toolkit calibrates it."""
+
+    def __init__(self, structure: Structure):
+        self.input = structure.input().name
+        constants = structure.constants()
+        opsets = [entry for entry in structure.model.opset_import if entry.domain in ("", "ai.onnx")]
+        self.steps = [_step(node, constants, opsets) for node in structure.model.graph.node]
+
+    def measure(self, tensor: np.ndarray) -> Ranges:
+        """The range of each tensor for one image, float32 [1, C, H, W] as the network is given it."""
+        values = {self.input: tensor}
+        ranges = {}
+        for step in self.steps:
+            for name, value in step(values).items():
+                values[name] = value
+                ranges[name] = float(value.min()), float(value.max())
+        return ranges
+
+
+def union(ranges: Iterable[Ranges]) -> Ranges:
+    """The ranges of a set of images from those of each."""
+    first, *others = ranges
+    return {
+        name: (min([ends[0], *(each[name][0] for each in others)]), max([ends[1], *(each[name][1] for each in others)]))
+        for name, ends in first.items()
+    }
+
+
+def chosen(structure: Structure, of_image: Ranges, of_set: Ranges) -> Ranges | None:
+    """The ranges to build a structure with, whose own are those on one image; None where it adjusts in unknown ways.
+
+    of_image: as measured on that image. of_set: on all of the calibration set.
+    """
+    own = {name: (min(low, 0.0), max(high, 0.0)) for name, (low, high) in structure.ranges.items()}
+    return adjusted(structure, of_set) if adjusted(structure, of_image) == own else None
+
+
+def adjusted(structure: Structure, ranges: Ranges) -> Ranges:
+    """What the toolkit makes of measured ranges: those that a structure has."""
+    made = dict(ranges)
+    for node in structure.model.graph.node:
+        if node.op_type in _LIKE_INPUT:
+            made[node.output[0]] = made[node.input[0]]
+    makers = {name: node for node in structure.model.graph.node for name in node.output}
+    constants = structure.constants()
+    for node in reversed(structure.model.graph.node):
+        if node.op_type == "Sigmoid":
+            [given], [target] = node.input, node.output
+            high = 1.0 if made[given][1] >= _SIGMOID_END else max(made[target][1], 0.5)
+            _raise_high(target, high, made, structure.model)
+            _limit(given, (-_SIGMOID_END, _SIGMOID_END), made, makers)
+        elif node.op_type in _LIMITS:
+            _limit(node.input[0], _LIMITS[node.op_type], made, makers)
+        elif node.op_type == "Clip" and len(node.input) == 3 and all(node.input):
+            low, high = (float(constants[name]) for name in node.input[1:])
+            _limit(node.input[0], (low, high), made, makers)
+    return {name: (min(low, 0.0), max(high, 0.0)) for name, (low, high) in made.items() if name in structure.ranges}
+
+
+def _raise_high(name: str, high: float, ranges: Ranges, model: onnx.ModelProto) -> None:
+    """Let a tensor's range end at `high`, and those of its copies in another shape."""
+    ranges[name] = (ranges[name][0], high)
+    for node in model.graph.node:
+        if node.op_type in _RESHAPES and node.input[0] == name:
+            _raise_high(node.output[0], high, ranges, model)
+
+
+def _limit(name: str, limits: tuple[float, float], ranges: Ranges, makers: dict) -> None:
+    """Cut a tensor's range to `limits`, and those of what it was only copied from."""
+    low, high = ranges[name]
+    ranges[name] = (min(max(low, limits[0]), limits[1]), max(min(high, limits[1]), limits[0]))
+    maker = makers.get(name)
+    if maker is not None and maker.op_type in _PASSES_LIMIT:
+        for given in maker.input:
+            if given in ranges:
+                _limit(given, limits, ranges, makers)
+
+
+def _step(node: onnx.NodeProto, constants: dict[str, np.ndarray], opsets):
+    """A function: values by name → what the node computes, by name."""
+    if node.op_type == "exSwish":
+        [given], [target] = node.input, node.output
+        return lambda values: {target: values[given] * expit(values[given])}
+    if node.op_type == "exDataConvert":
+        [given], [target] = node.input, node.output
+        return lambda values: {target: values[given]}
+    if node.op_type == "exSDPAttention":
+        return _attention(node)
+    if node.op_type == "exSoftmax13":
+        [given], [target], axis = node.input, node.output, attributes(node).get("axis", -1)
+        return lambda values: {target: _softmax(values[given], axis)}
+    used = dict.fromkeys(name for name in node.input if name)
+    given = [name for name in used if name not in constants]
+    names = list(node.output)
+    graph = helper.make_graph(
+        [node],
+        "step",
+        [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in given],
+        [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names],
+        [numpy_helper.from_array(constants[name], name) for name in used if name in constants],
+    )
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=9)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return lambda values: dict(zip(names, session.run(names, {name: values[name] for name in given})))
+
+
+def _softmax(values: np.ndarray, axis: int) -> np.ndarray:
+    powers = np.exp(values - values.max(axis=axis, keepdims=True))
+    return powers / powers.sum(axis=axis, keepdims=True)
+
+
+def _attention(node: onnx.NodeProto):
+    """Queries, keys [B, D, 1, N] and values [B, E, 1, N] to [B, E, 1, N]; its two inner tensors have names too."""
+    names, [target], settings = node.input, node.output, attributes(node)
+    scale = np.float32(settings["scale"])
+
+    def run(values):
+        queries, keys, contents = (values[name][:, :, 0] for name in names)
+        products = np.matmul(np.ascontiguousarray(keys.swapaxes(1, 2)), queries).swapaxes(1, 2)
+        weights = _softmax(products * scale, -1)
+        mixed = np.matmul(contents, weights.swapaxes(1, 2))[:, :, None]
+        return {settings["q_matmul"]: products, settings["q_softmax"]: weights, target: mixed}
+
+    return run
