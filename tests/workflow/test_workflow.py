@@ -269,8 +269,10 @@ def test_snakemakes_own_report_has_a_category_and_a_caption_for_each_result(by_s
         json.JSONDecoder().raw_decode(text, re.search(f'id="{name}">\\s*var {name} = ', text).end())[0]
         for name in ("categories", "results")
     )
-    assert set(categories) == {"Report", "Comparison", "Accuracy lost", "Detections", "Layers"}
-    assert len(results) == 8
+    assert set(categories) == {
+        "Report", "Comparison", "Accuracy lost", "Confidence threshold", "Detections", "Layers",
+    }  # fmt: skip
+    assert len(results) == 9
     for name, result in results.items():
         assert "<p>" in result["caption"], name
     assert "Nothing here ran on a board." in text
