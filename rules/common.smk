@@ -55,7 +55,7 @@ from lib.results.sweep import analysed, built, variants
 from lib.step.console import QUIET
 from lib.step.errors import UserError
 from lib.step.step_sources import step_sources
-from lib.step.watch import asks_for_chatter, watch
+from lib.step.watch import asks_for_chatter, is_old, watch
 from lib.step.workflow import beside, checked_config, options, refuse, sole_run
 
 # The commands say `python`, as DVC's stages do; it is the one that runs Snakemake. In UTF-8, since torch can open a path
@@ -158,7 +158,9 @@ def keep_others_out():
 def show_failures():
     """End Snakemake with what the steps that failed said of it."""
     FOLLOWED.close()
-    if FOLLOWED.terminal:
+    if FOLLOWED.terminal and is_old(logger):
+        logger.error(FOLLOWED.failures())  # nothing of Snakemake's own comes behind it
+    elif FOLLOWED.terminal:
         end(FOLLOWED.failures())
 
 

@@ -100,7 +100,7 @@ def opened(path):
     library.shim_fit.restype = Fit
     library.shim_iou.restype = ctypes.c_float
     library.shim_exp.restype = ctypes.c_double
-    library.shim_rotated_iou.restype = ctypes.c_double
+    library.shim_likeness.restype = ctypes.c_double
     library.shim_exp.argtypes = [ctypes.c_double]
     library.shim_decoder_size.restype = ctypes.c_size_t
     library.shim_family.restype = library.shim_task.restype = ctypes.c_void_p

@@ -82,10 +82,14 @@ def test_overlaps_are_pythons(shim):
     some = rng.uniform((0, 0, 0, 0, -4), (50, 50, 60, 20, 4), (2000, 5)).astype(np.float32)
     others = (some + rng.normal(0, 1, some.shape) * (5, 5, 5, 5, 0.5)).clip((0, 0, 0, 0, -9)).astype(np.float32)
     others[:200] = some[:200]
-    expected = rectangles.iou(some, others)
-    ours = [shim.shim_rotated_iou(ctypes.byref(Rotated(*a)), ctypes.byref(Rotated(*b))) for a, b in zip(some, others)]
-    np.testing.assert_allclose(ours, expected, atol=1e-12)
+    expected = rectangles.likeness(some, others)
+    pairs = [(ctypes.byref(Rotated(*a)), ctypes.byref(Rotated(*b))) for a, b in zip(some, others)]
+    likeness = np.array([shim.shim_likeness(*pair) for pair in pairs])
+    np.testing.assert_allclose(likeness, expected, atol=1e-12)
     assert (expected > 0.5).sum() > 300 and (expected == 0).sum() > 50
+    for limit in (0.0, 0.1, 0.828):
+        apart = np.array([shim.shim_are_apart(*pair, ctypes.c_double(limit)) for pair in pairs], bool)
+        assert (likeness[apart] <= limit).all() and (limit == 0 or apart.sum() > 10)
 
 
 @pytest.mark.parametrize(
@@ -99,9 +103,10 @@ def test_overlaps_are_pythons(shim):
         ("(rectangle.cy - fit->top)", "(rectangle.cy - fit->left)"),
         ("rectangle.height /= fit->scale", "rectangle.width /= 1"),
         ("class_id == better[i].class_id && ", ""),
-        ("> iou) return 1", "> 1) return 1"),
+        ("> limit) return 1", "> 1) return 1"),
+        ("* limit > sides", "* limit < sides"),
+        ("2 * xy * right * down", "xy * right * down"),
         ("decoder->model->end2end ||", "0 ||"),
-        ("first->cos * other->sin - first->sin * other->cos", "first->cos * other->sin + first->sin * other->cos"),
         ("h * placed.sin", "-h"),
     ],
 )

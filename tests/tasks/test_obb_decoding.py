@@ -16,7 +16,7 @@ from lib.step.errors import UserError
 from lib.tasks.obb.decoding import instances, predict
 from lib.tasks.obb.maps import ANGLE, TURN
 from lib.tasks.obb.nms import keep
-from lib.tasks.obb.rectangles import corners, iou
+from lib.tasks.obb.rectangles import corners, probabilistic_iou
 
 IMGSZ = ImageSize(96, 64)
 CLASSES = 3
@@ -134,7 +134,7 @@ def test_nms_is_that_of_its_definition():
     expected = []
     for row in range(300):
         rivals = [other for other in expected if classes[other] == classes[row]]
-        if all(iou(rectangles[other], rectangles[row]) <= 0.3 for other in rivals):
+        if all(probabilistic_iou(rectangles[other], rectangles[row]) <= 0.3 for other in rivals):
             expected.append(row)
     assert keep(rectangles, classes, 0.3, 300).tolist() == expected
     assert keep(rectangles, classes, 0.3, 10).tolist() == expected[:10]
@@ -159,4 +159,4 @@ def test_nothing_is_found_in_nothing():
 def test_the_contract_says_how_to_decode(role, end2end):
     lines = " ".join(tasks.get("obb").contract_lines(spec(SPLIT, role, end2end)))
     assert ("- 0.25) * pi" in lines) == (role == TURN)
-    assert ("one-to-one" in lines) == end2end and ("as polygons" in lines) != end2end
+    assert ("one-to-one" in lines) == end2end and ("probabilistic" in lines) != end2end

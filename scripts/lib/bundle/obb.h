@@ -9,7 +9,7 @@
  *             clockwise on the screen: y points down
  *   dx, dy  = cx - px, cy - py
  *   rotated : cx = px + dx cos - dy sin, cy = py + dx sin + dy cos, w and h as they are, 0 where below
- * The IoU of NMS is that of the two rectangles as polygons. A stretched image turns rectangles into others and is refused.
+ * The IoU of NMS is the probabilistic one, as in Ultralytics. A stretched image turns rectangles into others and is refused.
  */
 #ifndef RV1106_OBB_H
 #define RV1106_OBB_H
@@ -114,84 +114,54 @@ static inline rv1106_rectangle rv1106_obb_box(const rv1106_decoder *decoder, con
     return rectangle;
 }
 
-static inline double rv1106_limited(double value, double limit)
+/* How alike two rectangles are as normal distributions of the same mean and covariance: their Bhattacharyya coefficient
+ * squared, 0 to 1. The probabilistic IoU (https://arxiv.org/abs/2106.06072) is 1 - sqrt(1 - coefficient). */
+static inline double rv1106_likeness(const rv1106_rectangle *a, const rv1106_rectangle *b)
 {
-    return value < -limit ? -limit : value > limit ? limit : value;
+    const double a_w = a->width * a->width, a_h = a->height * a->height;
+    const double b_w = b->width * b->width, b_h = b->height * b->height;
+    const double areas = a->width * a->height * b->width * b->height;
+    /* Twelve times the sum of both covariances. */
+    const double xx = a_w * a->cos * a->cos + a_h * a->sin * a->sin + b_w * b->cos * b->cos + b_h * b->sin * b->sin;
+    const double yy = a_w * a->sin * a->sin + a_h * a->cos * a->cos + b_w * b->sin * b->sin + b_h * b->cos * b->cos;
+    const double xy = (a_w - a_h) * a->cos * a->sin + (b_w - b_h) * b->cos * b->sin;
+    const double determinant = xx * yy - xy * xy, right = b->cx - a->cx, down = b->cy - a->cy;
+    double squared;
+    if (!(areas > 0) || !(determinant > 0)) return 0;
+    squared = 4 * areas / determinant *
+              rv1106_exp(-6 * (xx * down * down + yy * right * right - 2 * xy * right * down) / determinant);
+    return squared < 1 ? squared : 1;
 }
 
-/* The mean of x limited to -limit..limit, where x goes evenly from one end to the other. */
-static inline double rv1106_mean_limited(double start, double end, double limit)
+/* The likeness beyond which the probabilistic IoU is above `iou`. */
+static inline double rv1106_likeness_limit(float iou)
 {
-    const double low = start < end ? start : end, high = start < end ? end : start;
-    const double inner_low = rv1106_limited(low, limit), inner_high = rv1106_limited(high, limit);
-    const double below = (high < -limit ? high : -limit) - low, above = high - (low > limit ? low : limit);
-    if (!(high > low)) return inner_low;
-    return (limit * ((above > 0 ? above : 0) - (below > 0 ? below : 0)) +
-            (inner_high - inner_low) * (inner_low + inner_high) / 2) /
-           (high - low);
+    const double rest = 1 - (double)iou, limit = rest > 0 ? 1 - rest * rest : 1;
+    return limit * limit;
 }
 
-/* The area that two rectangles share. Green's theorem, in the frame of the first, where it is |x| <= a, |y| <= b: the
- * integral over the other's boundary, where |y| <= b, of x limited to -a..a, is the integral over its inside of what that
- * has as derivative by x: 1 where |x| < a and |y| < b, else 0. So each edge counts for itself, no polygon is cut, and
- * edges that touch or coincide are no special case. */
-static inline double rv1106_shared_area(const rv1106_rectangle *first, const rv1106_rectangle *other)
+/* Whether two rectangles are so far apart that their likeness is not above the limit: it is at most exp(-6 d^2 / s) by
+ * their distance d and the sum s of their squared sides, and that at most 1 / (1 + 6 d^2 / s). */
+static inline int rv1106_are_apart(const rv1106_rectangle *a, const rv1106_rectangle *b, double limit)
 {
-    static const int along[5] = {1, 1, -1, -1, 1}, across[5] = {1, -1, -1, 1, 1};
-    const double a = first->width / 2, b = first->height / 2;
-    const double cosine = first->cos * other->cos + first->sin * other->sin;
-    const double sine = first->cos * other->sin - first->sin * other->cos;
-    const double right = other->cx - first->cx, down = other->cy - first->cy;
-    const double cx = right * first->cos + down * first->sin, cy = down * first->cos - right * first->sin;
-    double area = 0, x = 0, y = 0;
-    int i;
-    for (i = 0; i < 5; i++) {
-        const double w = along[i] * other->width / 2, h = across[i] * other->height / 2;
-        const double next_x = cx + cosine * w - sine * h, next_y = cy + sine * w + cosine * h;
-        if (i && next_y != y) {
-            const double start = rv1106_limited(y, b), end = rv1106_limited(next_y, b), rise = next_y - y;
-            area += rv1106_mean_limited(x + (next_x - x) * ((start - y) / rise), x + (next_x - x) * ((end - y) / rise),
-                                        a) *
-                    (end - start);
-        }
-        x = next_x, y = next_y;
-    }
-    return area < 0 ? -area : area;
+    const double right = b->cx - a->cx, down = b->cy - a->cy;
+    const double sides = a->width * a->width + a->height * a->height + b->width * b->width + b->height * b->height;
+    return (sides + 6 * (right * right + down * down)) * limit > sides;
 }
 
-/* Intersection over union of two rectangles as polygons; 0 of two points, and for what rounding leaves of two that do
- * not meet. */
-static inline double rv1106_rotated_iou(const rv1106_rectangle *first, const rv1106_rectangle *other)
-{
-    const double area = first->width * first->height, other_area = other->width * other->height;
-    const double least = area < other_area ? area : other_area;
-    double shared = rv1106_shared_area(first, other);
-    if (shared > least) shared = least;
-    return shared > (area + other_area) * 1e-9 ? shared / (area + other_area - shared) : 0;
-}
-
-/* Whether the circles around two rectangles are so far apart that these cannot meet. */
-static inline int rv1106_are_apart(const rv1106_rectangle *first, const rv1106_rectangle *other)
-{
-    const double right = other->cx - first->cx, down = other->cy - first->cy;
-    const double reach = first->width * first->width + first->height * first->height + other->width * other->width +
-                         other->height * other->height; /* (r + s)^2 <= 2 r^2 + 2 s^2, and these are 4 r^2 + 4 s^2 */
-    return (right * right + down * down) * 2 > reach;
-}
-
-/* Whether a rectangle overlaps a better one of its class by more than `iou`. Until all detections are found, x1 to y2
- * hold cx, cy, width and height. */
+/* Whether a rectangle is more like a better one of its class than `limit`. Until all detections are found, x1 to y2 hold
+ * cx, cy, width and height. */
 static inline int rv1106_obb_overlaps(const rv1106_decoder *decoder, const int8_t *const buffers[],
                                       const rv1106_detection *better, int count, int class_id,
-                                      const rv1106_rectangle *rectangle, float iou)
+                                      const rv1106_rectangle *rectangle, double limit)
 {
     int i;
     for (i = 0; i < count; i++) {
         rv1106_rectangle other = {better[i].x1, better[i].y1, better[i].x2, better[i].y2, 1, 0, 0};
-        if (class_id == better[i].class_id && !rv1106_are_apart(rectangle, &other)) {
+        if (class_id == better[i].class_id && !rv1106_are_apart(rectangle, &other, limit)) {
             const rv1106_source source = rv1106_source_of(decoder->model, buffers, better[i].prediction);
             rv1106_cos_sin(rv1106_obb_angle_of(decoder->model, buffers, &source), &other.cos, &other.sin);
-            if (rv1106_rotated_iou(&other, rectangle) > iou) return 1;
+            if (rv1106_likeness(&other, rectangle) > limit) return 1;
         }
     }
     return 0;
@@ -230,13 +200,14 @@ static inline int rv1106_obb_select(const rv1106_decoder *decoder, const int8_t 
                                     const rv1106_letterbox *fit, rv1106_detection *detections, int capacity)
 {
     const int classes = decoder->model->classes;
+    const double limit = rv1106_likeness_limit(iou);
     int i, kept = 0;
     if (rv1106_is_stretched(fit)) return RV1106_BAD_ARGUMENT;
     for (i = 0; i < count && kept < capacity; i++) {
         const int class_id = candidates[i].rank % classes, prediction = candidates[i].rank / classes;
         const rv1106_rectangle rectangle = rv1106_obb_box(decoder, buffers, prediction);
         if (decoder->model->end2end ||
-            !rv1106_obb_overlaps(decoder, buffers, detections, kept, class_id, &rectangle, iou)) {
+            !rv1106_obb_overlaps(decoder, buffers, detections, kept, class_id, &rectangle, limit)) {
             const rv1106_detection detection = {
                 class_id,
                 candidates[i].score,

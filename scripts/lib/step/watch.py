@@ -98,13 +98,17 @@ def watch(logger, wants_chatter: bool) -> tuple[Watch, Callable[[], None]]:
     logger plugin writes to the terminal.
     """
     terminals = [] if wants_chatter else [handler for handler in _handlers(logger) if _is_terminal(handler)]
-    followed, hush = Watch(sys.stderr if terminals else None), _Hush()
+    # Snakemake 7 gives its plain lines the level of a warning, and its warnings a higher one.
+    followed, hush = (
+        Watch(sys.stderr if terminals else None),
+        _Hush(logging.ERROR if is_old(logger) else logging.WARNING),
+    )
     for handler in terminals:
         handler.addFilter(hush)
 
     def begin() -> None:
         hush.running = True
-        if hasattr(logger, "log_handler"):  # Snakemake 7
+        if is_old(logger):
             logger.log_handler.append(lambda message: followed.take(message["level"], message))
         else:
             logger.addHandler(_Follower(followed))
@@ -120,8 +124,13 @@ def asks_for_chatter(logger, workflow) -> bool:
     return settings.dryrun or settings.printshellcmds or settings.verbose
 
 
+def is_old(logger) -> bool:
+    """Whether Snakemake's `logger` is that of version 7."""
+    return hasattr(logger, "log_handler")
+
+
 def _handlers(logger) -> list[logging.Handler]:
-    return list((logger.logger if hasattr(logger, "log_handler") else logger).handlers)
+    return list((logger.logger if is_old(logger) else logger).handlers)
 
 
 def _is_terminal(handler: logging.Handler) -> bool:
@@ -131,13 +140,15 @@ def _is_terminal(handler: logging.Handler) -> bool:
 class _Hush(logging.Filter):
     """Lets through what went wrong; as long as no job runs, also what else is no chatter."""
 
-    running = False
+    def __init__(self, lowest: int):
+        super().__init__()
+        self.lowest, self.running = lowest, False
 
     def filter(self, record: logging.LogRecord) -> bool:
         text = record.getMessage()
         if getattr(record, "event", None) in CHATTER or text.startswith(FAILED):
             return False
-        return record.levelno >= logging.WARNING or not self.running
+        return record.levelno >= self.lowest or not self.running
 
 
 class _Follower(logging.Handler):

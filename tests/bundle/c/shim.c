@@ -107,10 +107,16 @@ static rv1106_rectangle rectangle_of(const rv1106_rotated *box)
     return rectangle;
 }
 
-double shim_rotated_iou(const rv1106_rotated *first, const rv1106_rotated *other)
+double shim_likeness(const rv1106_rotated *first, const rv1106_rotated *other)
 {
     const rv1106_rectangle a = rectangle_of(first), b = rectangle_of(other);
-    return rv1106_rotated_iou(&a, &b);
+    return rv1106_likeness(&a, &b);
+}
+
+int shim_are_apart(const rv1106_rotated *first, const rv1106_rotated *other, double limit)
+{
+    const rv1106_rectangle a = rectangle_of(first), b = rectangle_of(other);
+    return rv1106_are_apart(&a, &b, limit);
 }
 
 void shim_cos_sin(double x, double *cosine, double *sine) { rv1106_cos_sin(x, cosine, sine); }

@@ -15,7 +15,7 @@ _CENTRE = (
 )
 _NMS = (
     "class-wise NMS: a rotated box that overlaps a better one of its class by more than the IoU threshold is dropped; "
-    "the IoU is that of the two rectangles as polygons"
+    "the IoU is the probabilistic one, https://arxiv.org/abs/2106.06072"
 )
 _TO_IMAGE = (
     "image: cx, cy = (input - (left, top)) / letterbox scale; w, h = input / letterbox scale; the angle stays. "

@@ -2,7 +2,7 @@
 
 Not Ultralytics' probabilistic IoU (`batch_probiou`, https://arxiv.org/abs/2106.06072), which compares normal
 distributions of the same mean and covariance: of a square it does not see the angle, and it is larger for boxes that
-are a little apart.
+are a little apart. That one is what NMS goes by.
 """
 
 import numpy as np

@@ -8,6 +8,7 @@ import numpy as np
 
 EIGHTH_TURN = np.pi / 4
 LEAST_IOU = 1e-9
+MOST_APART = 700  # beyond it an exponential is next to nothing, in obb.h as well
 # Whether the corners lie forward or back along the sides w and h.
 ALONG, ACROSS = np.array([1, 1, -1, -1]), np.array([1, -1, -1, 1])
 
@@ -107,3 +108,36 @@ def _mean_limited(start: np.ndarray, end: np.ndarray, a: np.ndarray) -> np.ndarr
     total = a * (above - below) + (inner_high - inner_low) * (inner_low + inner_high) / 2
     length = high - low
     return np.divide(total, length, out=inner_low.copy(), where=length > 0)
+
+
+def likeness(rectangles: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """How alike rectangles [..., 5] and others [..., 5] are, float64, 0 to 1; 0 where one has no area.
+
+    The square of the Bhattacharyya coefficient of normal distributions with the same means and covariances. Llerena et
+    al. 2021, https://arxiv.org/abs/2106.06072, eq. 5 to 9; Ultralytics' `batch_probiou` (ultralytics/utils/metrics.py)
+    without its small terms against division by 0.
+    """
+    x, y, w, h, xx, yy, xy = _moments(rectangles)
+    other_x, other_y, other_w, other_h, other_xx, other_yy, other_xy = _moments(others)
+    right, down, areas = other_x - x, other_y - y, w * h * other_w * other_h
+    xx, yy, xy = xx + other_xx, yy + other_yy, xy + other_xy
+    determinant = np.where(areas > 0, xx * yy - xy**2, 1)
+    apart = 6 * (xx * down**2 + yy * right**2 - 2 * xy * right * down) / determinant
+    return np.minimum(4 * areas / determinant * np.exp(-np.minimum(apart, MOST_APART)), 1)
+
+
+def probabilistic_iou(rectangles: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """The IoU that Ultralytics goes by, from `likeness`: float64, 0 to 1."""
+    return 1 - np.sqrt(1 - np.sqrt(likeness(rectangles, others)))
+
+
+def likeness_limit(iou: float) -> float:
+    """The likeness beyond which the probabilistic IoU is above `iou`, taken as the float32 that C is given."""
+    return (1 - max(1 - float(np.float32(iou)), 0) ** 2) ** 2
+
+
+def _moments(rectangles: np.ndarray) -> tuple[np.ndarray, ...]:
+    """x, y, w, h, and twelve times the covariances xx, yy, xy, of rectangles [..., 5]."""
+    x, y, w, h, angle = np.moveaxis(rectangles.astype(np.float64), -1, 0)
+    cos, sin = np.cos(angle), np.sin(angle)
+    return x, y, w, h, w**2 * cos**2 + h**2 * sin**2, w**2 * sin**2 + h**2 * cos**2, (w**2 - h**2) * cos * sin
