@@ -47,6 +47,7 @@ rule board:
     shell:
         "RV1106_QUIET= python {input.step[0]:q} --run {params.run:q} --part {params.part} --names {input.names:q}"
         " --resamples {params.resamples} --seed {params.seed} --oks-sigmas {params.oks_sigmas:q}"
+        " --operating {params.operating}"
         " {params.board:q} --log {log.run:q}"
         " && python {input.collect[0]:q} --run {params.run:q} --model {params.model:q} --imgsz {params.imgsz:q}"
         " --head {params.head} --algorithm {params.algorithm} --max-images {params.max_images} {params.also:q} --log {log.collect:q}"

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from lib.accuracy.evaluation import Choices, compared, evaluate
 from lib.accuracy.metrics import ComparedMetrics
-from lib.accuracy.operating import BEST_F1, Wish, in_words
+from lib.accuracy.operating import Wish, add_operating_option, in_words
 from lib.accuracy.resampled_map import read_resampled, write_resampled
 from lib.accuracy.undecoded_set import read_evaluated
 from lib.data.keypoints import add_sigmas_option, keypoint_sigmas
@@ -37,7 +37,7 @@ def main(argv=None):
     parser.add_argument("--resamples", required=True, type=at_least(1, MOST_RESAMPLES), metavar="N")
     parser.add_argument("--seed", required=True, type=at_least(0), help="of the resamples")
     add_sigmas_option(parser)
-    parser.add_argument("--operating", default=str(BEST_F1), metavar="WISH", help="(default: %(default)s)")
+    add_operating_option(parser)
     parser.add_output("--metrics", required=True, metavar="FILE.json")
     parser.add_output("--resampled", metavar="FILE.npz")
     args = parser.parse_args(argv)

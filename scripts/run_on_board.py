@@ -17,6 +17,7 @@ from statistics import median
 from lib.accuracy.detection_set import read_detections, write_detections
 from lib.accuracy.evaluation import Choices, compared, evaluate
 from lib.accuracy.inference import evaluation_images
+from lib.accuracy.operating import Wish, add_operating_option
 from lib.accuracy.resampled_map import read_resampled
 from lib.board.program import Refused
 from lib.board.run import BoardRun, Settings, run_bundle
@@ -68,6 +69,7 @@ def parse(argv):
     parser.add_argument("--resamples", type=at_least(1, MOST_RESAMPLES), default=1000, metavar="N")
     parser.add_argument("--seed", type=at_least(0), default=0, help="of the resamples")
     add_sigmas_option(parser)
+    add_operating_option(parser)
     parser.add_argument("--transport", choices=TRANSPORTS, default="ssh")
     parser.add_argument("--host", default="", help="as for ssh; with adb a serial number, if there are several boards")
     parser.add_argument("--options", default="", metavar="WORDS", help="for ssh or adb: --options='-p 2222'")
@@ -99,7 +101,9 @@ def run_one(args, settings: Settings, bundle: Path, contract: Contract, folder: 
     detections = detection_set(run)
     baseline = run_files.exported_resampled(args.run, variant)
     sigmas = keypoint_sigmas(args.oks_sigmas, "--oks-sigmas (evaluation.oks_sigmas)")
-    metrics, resampled = evaluate(detections, args.run / "dataset", names, args.resamples, args.seed, Choices(sigmas))
+    metrics, resampled = evaluate(
+        detections, args.run / "dataset", names, args.resamples, args.seed, Choices(sigmas, Wish.parse(args.operating))
+    )
     metrics = compared(metrics, resampled, read_resampled(baseline))
     line = measured(args.run, variant, run, settings)
     summary = ran_well(run, simulated, metrics, contract.verdict, line, build)

@@ -58,6 +58,12 @@ class Wish:
 BEST_F1 = Wish()
 
 
+def add_operating_option(parser) -> None:
+    """The option that says what the threshold is chosen for."""
+    parser.add_argument("--operating", default=str(BEST_F1), metavar="WISH",
+                        help="f1=best, precision=0.95 or false_per_image=0.1 (default: %(default)s)")  # fmt: skip
+
+
 @dataclass(frozen=True)
 class OperatingPoint(JsonRecord):
     """What is reported above a threshold: precision, recall, F1 (0..1; precision None of nothing), false alarms."""

@@ -100,14 +100,19 @@ def require_strides(graph: Graph, maps) -> None:
 
 def predictions_output(graph: Graph) -> str:
     """The output that holds predictions: the only one, or the one beside prototypes. Raises UserError for others."""
+    return _beside_prototypes(graph) or graph.output
+
+
+def _beside_prototypes(graph: Graph) -> str | None:
+    """The output with predictions [1, N, K] or [1, K, N] where the other one is prototypes; None where none is."""
     shapes = {name: graph.shape(name) for name in graph.outputs}
     if sorted(map(len, shapes.values())) != [3, 4]:
-        return graph.output
+        return None
     predictions, prototypes = sorted(shapes, key=lambda name: len(shapes[name]))
     _, masks, height, width = shapes[prototypes]
     stride = graph.imgsz.height // height if height else 0
     is_map = stride in PROTOTYPE_STRIDES and cells(graph.imgsz, stride) == (height, width)
-    return predictions if is_map and 0 < masks < max(shapes[predictions][1:]) else graph.output
+    return predictions if is_map and 0 < masks < max(shapes[predictions][1:]) else None
 
 
 def selects(graph: Graph) -> bool:
@@ -115,10 +120,8 @@ def selects(graph: Graph) -> bool:
 
     Raises UserError for a graph with NMS in it, whose output looks the same.
     """
-    if len(graph.outputs) > 2:
-        return False
-    output = graph.output if len(graph.outputs) == 1 else predictions_output(graph)
-    if len(graph.shape(output)) != 3 or graph.shape(output)[2] < BOX + 2:
+    output = graph.output if len(graph.outputs) == 1 else _beside_prototypes(graph)
+    if output is None or len(graph.shape(output)) != 3 or graph.shape(output)[2] < BOX + 2:
         return False
     kinds = {node.op_type for node in graph.upwards([output], lambda node: node.op_type == "Conv")}
     if "NonMaxSuppression" in kinds:
