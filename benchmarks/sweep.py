@@ -123,7 +123,7 @@ def flat_dataset(source: Path, target: Path, names: str) -> Path:
     """A copy of the data set, with nothing in it but images and labels."""
     target.mkdir()
     gather(
-        layout.read(layout.find(source), Hints()),
+        layout.read(layout.find(source, Hints()), Hints()),
         target / "images",
         target / "labels",
         partial(tasks.get(tasks.DEFAULT).check_label, classes=len(read_names([str(ROOT / names)]))),

@@ -5,6 +5,10 @@ from types import SimpleNamespace
 import pytest
 
 from lib.bundle import check, program
+from lib.data.imgsz import ImageSize
+from lib.detector.families.distances import Distances
+from lib.detector.head import SPLIT
+from lib.detector.output_spec import OutputSpec
 from lib.step.errors import UserError
 from lib.step.files import sha256
 
@@ -22,7 +26,8 @@ def folder(tmp_path):
 
 
 def test_changed_code_is_not_run(folder, tmp_path):
-    contract = SimpleNamespace(files={"main.c": sha256(folder / "main.c")})
+    spec = OutputSpec(ImageSize(96, 64), SPLIT, Distances(), classes=2)
+    contract = SimpleNamespace(files={"main.c": sha256(folder / "main.c")}, output_spec=lambda: spec)
     (folder / "decode.h").touch()
     [said] = check._program_finds(folder, contract, program.compiler(), ())
     assert said == "main.c is not run, for decode.h is not what model.json lists" and not (tmp_path / "mark").exists()

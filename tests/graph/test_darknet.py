@@ -244,7 +244,7 @@ def coco128(assets, tmp_path_factory):
     unpack(assets / "coco128.zip", folder / "unpacked")
     (folder / "flat").mkdir()
     check_label = partial(tasks.get(tasks.DEFAULT).check_label, classes=80)
-    source = layout.read(layout.find(folder / "unpacked"), Hints())
+    source = layout.read(layout.find(folder / "unpacked", Hints()), Hints())
     gather(source, folder / "flat" / "images", folder / "flat" / "labels", check_label)
     return folder / "flat", image_paths(folder / "flat" / "images")
 

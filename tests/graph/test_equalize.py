@@ -250,7 +250,7 @@ def test_yolo_fastest_xl_keeps_its_accuracy(assets, tmp_path):
     unpack(assets / "coco128.zip", tmp_path / "unpacked")
     (tmp_path / "coco").mkdir()
     gather(
-        layout.read(layout.find(tmp_path / "unpacked"), Hints()),
+        layout.read(layout.find(tmp_path / "unpacked", Hints()), Hints()),
         tmp_path / "coco" / "images",
         tmp_path / "coco" / "labels",
         partial(tasks.get(tasks.DEFAULT).check_label, classes=80),

@@ -113,7 +113,7 @@ OUTPUTS = {
     "--output", "--csv", "--markdown", "--plot", "--proof", "--build", "--detections", "--metrics", "--resampled",
     "--verdict",
 }  # fmt: skip
-READ = {("judge", "--build"), ("evaluate", "--detections")}
+READ = {("judge", "--build"), ("evaluate", "--detections"), ("draw_detections", "--detections")}
 
 
 @pytest.mark.parametrize("step", sorted((ROOT / "scripts").glob("*.py")), ids=lambda path: path.stem)

@@ -110,15 +110,15 @@ def _expected(folder: Path, contract: Contract) -> Instances:
 def _program_finds(folder: Path, contract: Contract, cc: list[str], emulator: tuple[str, ...]) -> list[str]:
     code = [name for name, checksum in checksums(folder).items() if contract.files.get(name) != checksum]
     code = [name for name in code if name.endswith((".c", ".h"))]
-    expected, spec = _expected(folder, contract), contract.output_spec()
     with tempfile.TemporaryDirectory() as scratch:
         binary = Path(scratch, "decode")
         program.build(folder, cc, binary)
         if code:
             return [f"main.c is not run, for {', '.join(code)} is not what {CONTRACT} lists"]
+        spec = contract.output_spec()
         try:
             detections = program.run(binary, folder / "golden", spec=spec, emulator=emulator)
-            demand_same(expected, detections, spec.task)
+            demand_same(_expected(folder, contract), detections, spec.task)
         except UserError as error:
             return [f"golden outputs decoded by main.c: {error}"]
     return []
