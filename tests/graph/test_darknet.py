@@ -21,7 +21,7 @@ import lib.graph.darknet.weights
 from lib import tasks
 from lib.accuracy.average_precision import average_precision
 from lib.accuracy.detection_set import DetectionSet
-from lib.data.dataset import gather, unpack
+from lib.data.dataset import Labelling, gather, unpack
 from lib.data.formats import layout
 from lib.data.formats.source import Hints
 from lib.data.image_paths import image_paths
@@ -245,7 +245,7 @@ def coco128(assets, tmp_path_factory):
     (folder / "flat").mkdir()
     check_label = partial(tasks.get(tasks.DEFAULT).check_label, classes=80)
     source = layout.read(layout.find(folder / "unpacked", Hints()), Hints())
-    gather(source, folder / "flat" / "images", folder / "flat" / "labels", check_label)
+    gather(source, folder / "flat" / "images", folder / "flat" / "labels", Labelling(check_label))
     return folder / "flat", image_paths(folder / "flat" / "images")
 
 

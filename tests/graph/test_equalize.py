@@ -14,7 +14,7 @@ from lib import tasks
 from lib.accuracy.average_precision import average_precision
 from lib.accuracy.detection_set import DetectionSet
 from lib.accuracy.inference import onnx_runner
-from lib.data.dataset import gather, unpack
+from lib.data.dataset import Labelling, gather, unpack
 from lib.data.formats import layout
 from lib.data.formats.source import Hints
 from lib.data.image_paths import image_paths
@@ -253,7 +253,7 @@ def test_yolo_fastest_xl_keeps_its_accuracy(assets, tmp_path):
         layout.read(layout.find(tmp_path / "unpacked", Hints()), Hints()),
         tmp_path / "coco" / "images",
         tmp_path / "coco" / "labels",
-        partial(tasks.get(tasks.DEFAULT).check_label, classes=80),
+        Labelling(partial(tasks.get(tasks.DEFAULT).check_label, classes=80)),
     )
     paths = image_paths(tmp_path / "coco" / "images")
     calibration = []
