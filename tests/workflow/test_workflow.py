@@ -348,8 +348,13 @@ def test_dvc_and_snakemake_give_the_same_table_and_report(origin, by_snakemake, 
         "make_report", "bundle",
     }  # fmt: skip
 
-    # An experiment with fewer variants takes what is there; only what looks at all of them runs anew.
     git(project, "checkout", "-q", "config/demo.yaml")
+    # An edit reruns the step that it is part of, and what follows only where results change.
+    step = project / "scripts" / "judge.py"
+    step.write_text(step.read_text() + "# edited\n")
+    assert set(re.findall("Running stage '(.*?)[@']", dvc("repro"))) == {"sources", "judge"}
+
+    # An experiment with fewer variants takes what is there; only what looks at all of them runs anew.
     output = dvc("exp", "run", "-n", "one-head", "-S", "config/demo.yaml:sweep.head=[split]")
     assert set(re.findall("Running stage '(.*?)'", output)) == {
         "analyse_layers", "collect", "show_detections", "make_report", "bundle",
@@ -377,11 +382,6 @@ def test_dvc_and_snakemake_give_the_same_table_and_report(origin, by_snakemake, 
     # Without any analysis of layers, which has a list of its own.
     git(project, "checkout", "-q", "config/demo.yaml")
     dvc("exp", "run", "-n", "plain", "-S", "config/demo.yaml:layers.model=[]", "make_report")
-
-    # An edit reruns the step that it is part of, and what follows only where results change.
-    step = project / "scripts" / "judge.py"
-    step.write_text(step.read_text() + "# edited\n")
-    assert set(re.findall("Running stage '(.*?)[@']", dvc("repro"))) == {"sources", "judge"}
 
 
 def test_every_step_has_help(step):
