@@ -30,6 +30,12 @@ def imported_packages(source: str) -> set[str]:
     return found
 
 
+def test_files_of_tests_have_names_of_their_own():
+    """pytest imports them by their names alone, and leaves out the second of one name with an error."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))
+
+
 def test_imports_are_found_wherever_they_stand():
     source = "import lib.graph.surgery\nfrom lib import npu\ndef f():\n    from lib.data.imgsz import parse_imgsz\n"
     assert imported_packages(source) == {"graph", "npu", "data"}
