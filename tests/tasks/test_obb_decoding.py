@@ -13,7 +13,7 @@ from lib.detector.families.sides import STRIDES
 from lib.detector.head import EXPORTED, SELECTED, SPLIT
 from lib.detector.output_spec import OutputSpec
 from lib.step.errors import UserError
-from lib.tasks.obb.decoding import instances, predict
+from lib.tasks.obb.decoding import predict
 from lib.tasks.obb.maps import ANGLE, TURN
 from lib.tasks.obb.nms import keep
 from lib.tasks.obb.rectangles import corners, probabilistic_iou
@@ -21,6 +21,7 @@ from lib.tasks.obb.rectangles import corners, probabilistic_iou
 IMGSZ = ImageSize(96, 64)
 CLASSES = 3
 CHANNELS = (8, 12, 16)
+instances = tasks.get("obb").instances
 
 
 def spec(head, role, end2end=False):

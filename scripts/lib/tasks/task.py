@@ -9,9 +9,11 @@ import numpy as np
 
 from lib.data.dataset import CheckedLabel, Words
 from lib.data.formats.source import Lined, Source, box_line
+from lib.data.letterbox import Letterbox
 from lib.data.split import EVALUATION, read_split
 from lib.detector.head import SPLIT
 from lib.detector.instances import Instances
+from lib.detector.nms import CONFIDENCE, IOU, MOST, keep, to_instances
 from lib.detector.output_spec import OutputSpec
 from lib.tasks.bundle_part import BundlePart
 from lib.tasks.crowds import share_inside
@@ -35,6 +37,18 @@ def boxes_alone(outputs: OutputSpec, raw: list[np.ndarray]) -> Predicted:
     """Boxes and scores, nothing besides."""
     predictions = outputs.predictions(raw)
     return Predicted(predictions, np.zeros((len(predictions), 0), np.float32))
+
+
+def kept_boxes(predicted: Predicted, confidence: float, iou: float | None, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """By the class-wise NMS of boxes, as lib.detector.nms.keep."""
+    return keep(predicted.predictions, confidence, iou, most)
+
+
+def nothing_besides(
+    outputs: OutputSpec, predicted: Predicted, rows: np.ndarray, boxes: Instances, fit: Letterbox
+) -> Instances:
+    """The boxes themselves."""
+    return boxes
 
 
 def as_they_stand(source: Source, kpt_shape: object) -> None:
@@ -67,9 +81,11 @@ class Task:
     overlap_name: what `overlap` is called
     share_inside: (n instances, m crowds) → how much of each instance lies in each crowd, as `overlap`
     coco_fields: (instances, image size) → of each, what COCO's annotation has besides box, area and class
-    instances: as OutputSpec.instances, with the output's specification first: what raw outputs detect
     predict: (outputs, raw outputs) → what they predict, before any threshold; for every head. The proof of graph
         surgery compares it
+    keep: (predicted, confidence, iou or None for no NMS, most) → which predictions are detections, and of which class
+    found: (outputs, predicted, rows of what is kept, its boxes in pixels of the image, fit) → the detections with all
+        that the task adds
     heads: the heads that a model of the task can have
     bundle: what it adds to a deploy bundle besides boxes; None where that is nothing
     """
@@ -89,10 +105,26 @@ class Task:
     overlap_name: str = "IoU"
     share_inside: Callable[[Instances, Instances], np.ndarray] = share_inside
     coco_fields: Callable[[Instances, tuple[int, int]], list[dict]] = no_coco_fields
-    instances: Callable[..., Instances] = OutputSpec.instances
     predict: Callable[[OutputSpec, list[np.ndarray]], Predicted] = boxes_alone
+    keep: Callable[[Predicted, float, float | None, int], tuple[np.ndarray, np.ndarray]] = kept_boxes
+    found: Callable[[OutputSpec, Predicted, np.ndarray, Instances, Letterbox], Instances] = nothing_besides
     heads: tuple[str, ...] = (SPLIT,)
     bundle: BundlePart | None = None
+
+    def instances(
+        self,
+        outputs: OutputSpec,
+        raw: list[np.ndarray],
+        fit: Letterbox,
+        confidence: float = CONFIDENCE,
+        iou: float = IOU,
+        most: int = MOST,
+    ) -> Instances:
+        """What raw outputs detect in an image that was letterboxed by `fit`, with what the task adds."""
+        predicted = self.predict(outputs, raw)
+        rows, classes = self.keep(predicted, confidence, None if outputs.end2end else iou, most)
+        boxes = to_instances(predicted.predictions, rows, classes, fit)
+        return self.found(outputs, predicted, rows, boxes, fit)
 
     def ground_truth(self, dataset: Path, image: str, size: tuple[int, int], classes: int) -> Instances:
         """The labelled instances of an image of a data set's folder, as `read_label` gives them."""

@@ -19,7 +19,6 @@ from lib.detector import families
 from lib.detector.families import Family, OutputMap, cells
 from lib.detector.head import EXPORTED, SPLIT
 from lib.detector.instances import Instances
-from lib.detector.nms import keep
 from lib.detector.output_spec import OutputSpec
 from lib.graph import families as graph_families
 from lib.graph.surgery.passes import Pass, always
@@ -125,12 +124,9 @@ def predict(outputs, raw):
     return Predicted(outputs.predictions(raw), weights)
 
 
-def instances(outputs, raw, fit, confidence=0.001, iou=0.7, most=300):
+def found(outputs, predicted, rows, boxes, fit):
     """Boxes as the detector's, and each one's weight."""
-    predictions, weights, _ = predict(outputs, raw)
-    rows, _ = keep(predictions, confidence, None, most)
-    detections = OutputSpec.instances(outputs, raw, fit, confidence, iou, most)
-    return replace(detections, extras={"weight": weights[rows, 0]})
+    return replace(boxes, extras={"weight": predicted.columns[rows, 0]})
 
 
 tasks.register(
@@ -143,7 +139,7 @@ tasks.register(
         coco_iou_type=None,
         draw=lambda *drawn: None,
         contract_lines=lambda outputs: ["weight of n = real[0, n]"],
-        instances=instances,
         predict=predict,
+        found=found,
     )
 )

@@ -5,9 +5,8 @@ import numpy as np
 from lib import tasks
 from lib.data.dataset import CheckedLabel
 from lib.detector.instances import Instances
-from lib.detector.nms import keep
 from lib.step.errors import UserError
-from lib.tasks.task import Task
+from lib.tasks.task import Predicted, Task
 
 
 def parse(path, classes):
@@ -43,13 +42,15 @@ def overlap(instances, others):
     return np.minimum(first, second) / np.maximum(first, second)
 
 
-def instances(outputs, raw, fit, confidence=0.001, iou=0.7, most=300):
+def predict(outputs, raw):
     """Boxes as the detector's, radii in input pixels from the maps behind its own."""
-    predictions = outputs.predictions(raw)
-    radii = np.concatenate([radius.ravel() for radius in raw[-len(outputs.extras) :]])
-    rows, classes = keep(predictions, confidence, iou, most)
-    centre = (predictions[rows, :2] - (fit.left, fit.top)) / fit.scale
-    return of(centre, radii[rows] / fit.scale, predictions[rows, 4 + classes], classes)
+    return Predicted(outputs.predictions(raw), outputs.cell_values(raw, "radius"))
+
+
+def found(outputs, predicted, rows, boxes, fit):
+    """Discs in pixels of the image."""
+    centre = (predicted.predictions[rows, :2] - (fit.left, fit.top)) / fit.scale
+    return of(centre, predicted.columns[rows, 0] / fit.scale, boxes.scores, boxes.classes)
 
 
 def draw(axis, instances, names, colours):
@@ -70,6 +71,7 @@ tasks.register(
         coco_iou_type=None,
         draw=draw,
         contract_lines=lambda outputs: ["radius of n = real[0, n]"],
-        instances=instances,
+        predict=predict,
+        found=found,
     )
 )

@@ -3,7 +3,7 @@
 from lib import tasks
 from lib.data.formats.lines import corner_line
 from lib.tasks.obb.contract import contract_lines
-from lib.tasks.obb.decoding import instances, predict
+from lib.tasks.obb.decoding import found, keep, predict
 from lib.tasks.obb.drawing import draw
 from lib.tasks.obb.in_bundle import bundle_part
 from lib.tasks.obb.labels import check_label, read_label
@@ -23,8 +23,9 @@ tasks.register(
         line_of=corner_line,
         objects="rotated boxes",
         share_inside=share_inside,
-        instances=instances,
         predict=predict,
+        keep=keep,
+        found=found,
         bundle=bundle_part,
     )
 )

@@ -5,17 +5,18 @@ Formulas: YOLOv8's and 11's angle from a sigmoid, `OBB.forward_head`, YOLO26's a
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
 from lib.data.letterbox import Letterbox
 from lib.detector.head import BOX, SELECTED, SPLIT
 from lib.detector.instances import Instances
-from lib.detector.nms import CONFIDENCE, IOU, MOST, candidates
+from lib.detector.nms import candidates
 from lib.detector.output_spec import OutputSpec
 from lib.step.errors import UserError
+from lib.tasks.obb import nms
 from lib.tasks.obb.maps import ANGLE, TURN
-from lib.tasks.obb.nms import keep
 from lib.tasks.obb.rectangles import boxes_around
 from lib.tasks.task import Predicted
 
@@ -33,14 +34,14 @@ def predict(outputs: OutputSpec, raw: list[np.ndarray]) -> Predicted:
     return Predicted(predictions, outputs.joined_columns(raw))
 
 
-def instances(
-    outputs: OutputSpec,
-    raw: list[np.ndarray],
-    fit: Letterbox,
-    confidence: float = CONFIDENCE,
-    iou: float = IOU,
-    most: int = MOST,
-) -> Instances:
+def keep(predicted: Predicted, confidence: float, iou: float | None, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which predictions are detections, by the NMS of their rotated rectangles, and of which class, best first."""
+    rows, classes = candidates(predicted.predictions, confidence)
+    kept = slice(most) if iou is None else nms.keep(_rectangles(predicted, rows), classes, iou, most)
+    return rows[kept], classes[kept]
+
+
+def found(outputs: OutputSpec, predicted: Predicted, rows: np.ndarray, boxes: Instances, fit: Letterbox) -> Instances:
     """Rotated boxes: extras["rotated"] float32 [n, 5] are cx, cy, w, h in pixels of the image and the angle.
 
     `boxes` are those around them, cut at the image's edges. Raises UserError where the image was stretched: the
@@ -51,15 +52,16 @@ def instances(
             "a rotated box in an image that was stretched is no rectangle in the image itself; "
             "letterbox: stretch is not for the task obb"
         )
-    predicted = predict(outputs, raw)
-    rows, classes = candidates(predicted.predictions, confidence)
+    rotated = _to_image(_rectangles(predicted, rows), fit)
+    around = np.clip(boxes_around(rotated), 0, (*fit.source, *fit.source))
+    return replace(boxes, boxes=around.astype(np.float32), extras={"rotated": rotated.astype(np.float32)})
+
+
+def _rectangles(predicted: Predicted, rows: np.ndarray) -> np.ndarray:
+    """The rotated rectangles of some predictions, float32 [n, 5], in input pixels."""
     rotated = np.concatenate([predicted.predictions[rows, :BOX], predicted.columns[rows]], axis=1)
     rotated[:, 2:BOX] = rotated[:, 2:BOX].clip(min=0)  # distances may be negative
-    scores = predicted.predictions[rows, BOX + classes]
-    kept = slice(most) if outputs.end2end else keep(rotated, classes, iou, most)
-    rotated = _to_image(rotated[kept], fit)
-    boxes = np.clip(boxes_around(rotated), 0, (*fit.source, *fit.source))
-    return Instances(boxes.astype(np.float32), scores[kept], classes[kept], {"rotated": rotated.astype(np.float32)})
+    return rotated
 
 
 def _angles(outputs: OutputSpec, raw: list[np.ndarray]) -> np.ndarray:

@@ -6,7 +6,7 @@ from lib.data.formats.lines import keypoint_line
 from lib.tasks.pose.contract import contract_lines
 from lib.tasks.pose.drawing import draw
 from lib.tasks.pose.in_bundle import bundle_part
-from lib.tasks.pose.keypoints import instances, predict
+from lib.tasks.pose.keypoints import found, predict
 from lib.tasks.pose.labels import check_label, read_label
 from lib.tasks.pose.overlap import MOST_COUNTED, coco_fields, overlap
 from lib.tasks.task import Task
@@ -28,8 +28,8 @@ tasks.register(
         line_of=keypoint_line,
         words_of=with_three_values,
         contract_lines=contract_lines,
-        instances=instances,
         predict=predict,
+        found=found,
         bundle=bundle_part,
     )
 )

@@ -18,7 +18,6 @@ from lib.data.letterbox import Letterbox
 from lib.detector.families.sides import MIDDLE
 from lib.detector.head import SPLIT
 from lib.detector.instances import Instances
-from lib.detector.nms import CONFIDENCE, IOU, MOST, keep, to_instances
 from lib.detector.output_spec import OutputSpec
 from lib.tasks.task import Predicted
 
@@ -53,27 +52,16 @@ def predict(outputs: OutputSpec, raw: list[np.ndarray]) -> Predicted:
     return Predicted(predictions, np.concatenate(columns, axis=2).reshape(len(points), -1))
 
 
-def instances(
-    outputs: OutputSpec,
-    raw: list[np.ndarray],
-    fit: Letterbox,
-    confidence: float = CONFIDENCE,
-    iou: float = IOU,
-    most: int = MOST,
-) -> Instances:
-    """What raw outputs detect in an image that was letterboxed by `fit`: boxes, and the keypoints of those kept.
+def found(outputs: OutputSpec, predicted: Predicted, rows: np.ndarray, boxes: Instances, fit: Letterbox) -> Instances:
+    """The boxes that are kept with their keypoints, and no others'.
 
     extras: keypoints, float32 [n, K, 3]: x, y in pixels of the image, cut at its edges as Ultralytics does
     (`ops.scale_coords`), and visibility 0..1; 1 where the model tells none.
     """
-    predicted = predict(outputs, raw)
-    rows, classes = keep(predicted.predictions, confidence, None if outputs.end2end else iou, most)
-    boxes = to_instances(predicted.predictions, rows, classes, fit)
     values = VALUES if tells_visibility(outputs) else VALUES - 1
     columns = predicted.columns[rows].reshape(len(rows), count_of(outputs), values)
     keypoints = np.ones((*columns.shape[:2], VALUES), np.float32)
-    width, height = fit.source
     shifted = (columns[:, :, :2] - (fit.left, fit.top)) / fit.scales
-    keypoints[:, :, :2] = np.clip(shifted, 0, (width, height))
+    keypoints[:, :, :2] = np.clip(shifted, 0, fit.source)
     keypoints[:, :, 2:values] = columns[:, :, 2:]
     return replace(boxes, extras={KEYPOINTS: keypoints})

@@ -3,7 +3,7 @@
 from lib import tasks
 from lib.data.formats.lines import outline_line
 from lib.tasks.segment.contract import contract_lines
-from lib.tasks.segment.decoding import instances, predict
+from lib.tasks.segment.decoding import found, predict
 from lib.tasks.segment.drawing import draw
 from lib.tasks.segment.in_bundle import bundle_part
 from lib.tasks.segment.labels import check_label, read_label
@@ -25,8 +25,8 @@ tasks.register(
         overlap_name="IoU of masks",
         line_of=outline_line,
         contract_lines=contract_lines,
-        instances=instances,
         predict=predict,
+        found=found,
         bundle=bundle_part,
     )
 )

@@ -6,12 +6,13 @@ Between the prototypes' cells the sum is interpolated linearly, as Ultralytics' 
 (ultralytics/utils/ops.py), which undoes the letterbox to whole cells; here it is undone exactly, as a box's is.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from lib.data.letterbox import Letterbox
 from lib.detector.head import SPLIT
 from lib.detector.instances import Instances
-from lib.detector.nms import CONFIDENCE, IOU, MOST, keep, to_instances
 from lib.detector.output_spec import OutputSpec
 from lib.tasks.segment.masks import MASK, as_rows, empty, encoded
 from lib.tasks.task import Predicted
@@ -28,21 +29,11 @@ def predict(outputs: OutputSpec, raw: list[np.ndarray]) -> Predicted:
     return Predicted(predictions, of_cells, outputs.shared(raw))
 
 
-def instances(
-    outputs: OutputSpec,
-    raw: list[np.ndarray],
-    fit: Letterbox,
-    confidence: float = CONFIDENCE,
-    iou: float = IOU,
-    most: int = MOST,
-) -> Instances:
-    """What raw outputs detect in an image that was letterboxed by `fit`, with masks of the image's size."""
-    predicted = predict(outputs, raw)
-    rows, classes = keep(predicted.predictions, confidence, None if outputs.end2end else iou, most)
-    detections = to_instances(predicted.predictions, rows, classes, fit)
-    stride = outputs.shared_maps[0].stride
-    masks = masks_of(detections.boxes, predicted.columns[rows], predicted.shared[0][0], stride, fit)
-    return Instances(detections.boxes, detections.scores, detections.classes, {MASK: masks})
+def found(outputs: OutputSpec, predicted: Predicted, rows: np.ndarray, boxes: Instances, fit: Letterbox) -> Instances:
+    """The boxes that are kept with masks of the image's size."""
+    stride, [prototypes] = outputs.shared_maps[0].stride, predicted.shared
+    masks = masks_of(boxes.boxes, predicted.columns[rows], prototypes[0], stride, fit)
+    return replace(boxes, extras={MASK: masks})
 
 
 def masks_of(
