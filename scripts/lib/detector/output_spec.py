@@ -7,7 +7,7 @@ import numpy as np
 
 from lib.data.imgsz import ImageSize
 from lib.data.letterbox import Letterbox
-from lib.detector.families import Family, OutputMap
+from lib.detector.families import Family, OutputMap, cells_first
 from lib.detector.head import BOX, EXPORTED, SELECTED, SINGLE, SPLIT, decode_joined, decode_selected
 from lib.detector.instances import Instances
 from lib.detector.nms import CONFIDENCE, IOU, MOST, detect
@@ -58,8 +58,8 @@ class OutputSpec(JsonRecord):
     @property
     def columns(self) -> int:
         """E, how many numbers of the task's the head `exported` has behind the scores of a prediction."""
-        of_cells = sum(output.channels for output in self.extras if output not in self.shared_maps)
-        return of_cells // len(self.family.strides)
+        shared = self.shared_maps
+        return sum(output.channels for output in self.extras if output not in shared) // len(self.family.strides)
 
     def predictions(self, raw: list[np.ndarray]) -> np.ndarray:
         """Predictions float32 [N, 4+C] of one image: cx, cy, w, h in input pixels, then class scores.
@@ -93,7 +93,7 @@ class OutputSpec(JsonRecord):
         of_role = [values for output, values in maps.items() if output.role == role]
         if not of_role:
             raise KeyError(role)
-        return np.concatenate([values.reshape(values.shape[1], -1).T for values in of_role]).astype(np.float32)
+        return cells_first(of_role)
 
     def shared(self, raw: list[np.ndarray]) -> tuple[np.ndarray, ...]:
         """The raw outputs that all predictions share, of any head."""

@@ -157,6 +157,11 @@ def cells(imgsz: ImageSize, stride: int) -> tuple[int, int]:
     return -(-imgsz.height // stride), -(-imgsz.width // stride)
 
 
+def cells_first(maps: list[np.ndarray]) -> np.ndarray:
+    """Feature maps [1, K, H, W] of all strides as one [N, K], float32."""
+    return np.concatenate([values.reshape(values.shape[1], -1).T for values in maps]).astype(np.float32)
+
+
 def span(first: int, count: int) -> str:
     """`0 to 15`: how a contract names channels."""
     return f"{first} to {first + count - 1}"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lib.data.imgsz import ImageSize
-from lib.detector.families import Family, OutputMap, cells, span
+from lib.detector.families import Family, OutputMap, cells, cells_first, span
 
 STRIDES = (8, 16, 32)
 SIDES = ("left", "top", "right", "bottom")
@@ -68,9 +68,9 @@ class Sides(Family):
     def decode_maps(self, maps: list[np.ndarray], imgsz: ImageSize) -> np.ndarray:
         """Boxes by the distances from the cells' points; scores as they are."""
         points, strides = self.centres(imgsz)
-        distances = self.distances(_cells_first(maps[0::2]))
+        distances = self.distances(cells_first(maps[0::2]))
         low, high = points - distances[:, :2], points + distances[:, 2:]
-        return np.concatenate([(low + high) / 2 * strides, (high - low) * strides, _cells_first(maps[1::2])], axis=1)
+        return np.concatenate([(low + high) / 2 * strides, (high - low) * strides, cells_first(maps[1::2])], axis=1)
 
     def order_line(self) -> str:
         """Stride by stride."""
@@ -95,8 +95,3 @@ class Sides(Family):
         if output.role == "box":
             return {"channels": self.box_meaning()}
         return {"channels": {span(0, output.channels): "score of that class"}}
-
-
-def _cells_first(maps: list[np.ndarray]) -> np.ndarray:
-    """Feature maps [1, K, H, W] of all strides as one [N, K]."""
-    return np.concatenate([values.reshape(values.shape[1], -1).T for values in maps]).astype(np.float32)

@@ -15,12 +15,11 @@ from lib.step.errors import UserError
 def recognize(graph: Graph) -> OutputForm | None:
     """The form of a graph with bins."""
     try:
-        form = sides.recognize(graph)
+        return sides.recognize(graph, Dfl)
     except UserError:
         if form := gfl.recognize(graph):
             return form
         raise
-    return form if isinstance(form.spec.family, Dfl) else None
 
 
 def passes(form: OutputForm, head: str) -> tuple[Pass, ...]:

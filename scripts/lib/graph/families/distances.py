@@ -8,8 +8,7 @@ from lib.graph.surgery.output_form import OutputForm
 
 def recognize(graph: Graph) -> OutputForm | None:
     """The form of a graph without bins."""
-    form = sides.recognize(graph)
-    return form if isinstance(form.spec.family, Distances) else None
+    return sides.recognize(graph, Distances)
 
 
 register(GraphFamily(Distances, recognize, sides.passes, sides.described))

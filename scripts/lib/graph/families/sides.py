@@ -18,15 +18,18 @@ from lib.graph.tasks import segment
 from lib.step.errors import UserError
 
 
-def recognize(graph: Graph) -> OutputForm:
-    """The form of a graph whose boxes come from the distances of their sides. Raises UserError for any other."""
+def recognize(graph: Graph, wanted: type[Dfl] | type[Distances]) -> OutputForm | None:
+    """The form of a graph of the family `wanted`, None for one of the other.
+
+    Raises UserError for a graph whose boxes do not come from the distances of their sides.
+    """
     try:
-        return _came_split(graph) if came_split.is_split(graph) else _exported(graph)
+        return _came_split(graph, wanted) if came_split.is_split(graph) else _exported(graph, wanted)
     except UserError:
         if (reading := side_outputs.recognize(graph)) is None:
             raise
     spec, reader = reading
-    return OutputForm(spec, read=reader)
+    return OutputForm(spec, read=reader) if isinstance(spec.family, wanted) else None
 
 
 def passes(form: OutputForm, head: str) -> tuple[Pass, ...]:
@@ -72,11 +75,13 @@ def _extra_maps(spec: OutputSpec) -> str:
     return ", ".join(f"{role} {count} channels" for role, count in channels.items())
 
 
-def _came_split(graph: Graph) -> OutputForm:
+def _came_split(graph: Graph, wanted: type[Dfl] | type[Distances]) -> OutputForm | None:
     names = tuple(came_split.outputs_in_order(graph))
     sigmoid = came_split.sigmoids(graph) == 1
     box_channels, classes = (graph.shape(name)[1] for name in names[:2])
     family = _family(box_channels // len(SIDES) if box_channels > len(SIDES) else 0)
+    if not isinstance(family, wanted):
+        return None
     masks = came_split.mask_maps(graph)
     spec = OutputSpec(graph.imgsz, SPLIT, family, classes)
     if masks:
@@ -84,7 +89,7 @@ def _came_split(graph: Graph) -> OutputForm:
     return OutputForm(spec, sigmoid=sigmoid, names=(*names, *masks))
 
 
-def _exported(graph: Graph) -> OutputForm:
+def _exported(graph: Graph, wanted: type[Dfl] | type[Distances]) -> OutputForm | None:
     detector = find_detector(graph)
     for maps in (detector.box_maps, detector.class_maps):
         require_strides(graph, maps)
@@ -96,6 +101,8 @@ def _exported(graph: Graph) -> OutputForm:
         raise UserError("the end-to-end head selects by logits, without a sigmoid; export the model anew")
     head = SELECTED if detector.end2end else EXPORTED
     family = _family(detector.bins)
+    if not isinstance(family, wanted):
+        return None
     task, extras = tasks.recognize(graph, detector, family)
     spec = OutputSpec(graph.imgsz, head, family, detector.classes(graph), task, detector.end2end, extras)
     relative = not detector.end2end and has_relative_boxes(graph, detector)

@@ -1,5 +1,7 @@
 """What a graph makes of its feature maps, found by running the part of it that lies behind them on known values."""
 
+from functools import cached_property
+
 import numpy as np
 import onnx
 from onnx import helper
@@ -27,7 +29,11 @@ class Behind:
         rng = np.random.default_rng(0)
         self.noise = [rng.normal(0, 1.5, shape).astype(np.float32) for shape in self.shapes]
         self.of_noise = self._run(self.noise)
-        self.of_zeros = self._run([np.zeros(shape) for shape in self.shapes])
+
+    @cached_property
+    def of_zeros(self) -> list[np.ndarray]:
+        """The outputs for maps of zeros."""
+        return self._run([np.zeros(shape) for shape in self.shapes])
 
     def of_far_centres(self, per_anchor: int) -> list[np.ndarray]:
         """The outputs for maps of zeros, but for tx and ty, whose sigmoids are 1."""

@@ -1,5 +1,6 @@
 """The proof that a rewritten graph predicts the same as the one before it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -121,12 +122,9 @@ def _of_selection(selected: Predicted, after: Predicted, rounding: float) -> tup
     box, score = selection_difference(selected.predictions, after.predictions, rounding)
     extra = 0.0
     unit = _range(selected.columns)
-    for row, class_id in zip(*np.nonzero(selected.predictions[:, BOX:])):
-        value = selected.predictions[row, BOX + class_id]
-        alike = np.abs(after.predictions[:, BOX + class_id] - value) <= rounding
+    for row, alike, distances in _of_one_score(selected.predictions, after.predictions, rounding):
         # Of those with its score and box: the one that the rest is nearest to.
-        near = np.abs(after.predictions[alike, :BOX] - selected.predictions[row, :BOX]).max(axis=1) <= box
-        apart = np.abs(after.columns[alike][near] - selected.columns[row]) / unit
+        apart = np.abs(after.columns[alike][distances <= box] - selected.columns[row]) / unit
         extra = max(extra, float(apart.max(axis=1, initial=0).min(initial=np.inf)))
     return box, score, max(extra, _shared_difference(selected, after))
 
@@ -138,18 +136,25 @@ def selection_difference(selected: np.ndarray, predictions: np.ndarray, rounding
     same; and each selected box must be there with its class, its score differing by no more than `rounding`. Rows have
     no order here: scores that are equal but for rounding may change places. Infinite where a box is not there.
     """
-    rows, classes = np.nonzero(selected[:, 4:])
-    chosen = selected[rows, 4 + classes]
-    best = np.sort(predictions[:, 4:], axis=None)[::-1][: len(selected)]
+    chosen = selected[:, BOX:][selected[:, BOX:] != 0]
+    best = np.sort(predictions[:, BOX:], axis=None)[::-1][: len(selected)]
     expected = np.zeros(len(selected), np.float32)
     expected[: len(chosen)] = np.sort(chosen)[::-1]
     score = float(np.abs(best - expected).max()) if len(best) == len(selected) else np.inf
-    box = 0.0
-    for row, class_id, value in zip(rows, classes, chosen):
-        alike = np.abs(predictions[:, 4 + class_id] - value) <= rounding
-        distances = np.abs(predictions[alike, :4] - selected[row, :4]).max(axis=1)
-        box = max(box, float(distances.min(initial=np.inf)))
-    return box, score
+    nearest = (distances.min(initial=np.inf) for *_, distances in _of_one_score(selected, predictions, rounding))
+    return float(max(nearest, default=0.0)), score
+
+
+def _of_one_score(
+    selected: np.ndarray, predictions: np.ndarray, rounding: float
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Of each selected row its number, and which predictions have its class and score, bool [N].
+
+    Then how far their boxes are from the row's, in pixels, of those predictions alone.
+    """
+    for row, class_id in zip(*np.nonzero(selected[:, BOX:])):
+        alike = np.abs(predictions[:, BOX + class_id] - selected[row, BOX + class_id]) <= rounding
+        yield row, alike, np.abs(predictions[alike, :BOX] - selected[row, :BOX]).max(axis=1)
 
 
 def prove_same_outputs(

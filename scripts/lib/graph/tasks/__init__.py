@@ -22,6 +22,7 @@ from lib.graph.surgery.behind import Behind
 from lib.graph.surgery.detector import Detector
 from lib.graph.surgery.graph import Graph
 from lib.step.errors import UserError
+from lib.tasks.segment.decoding import PROTOTYPES
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ def _nearest_maps(graph: Graph, columns: str, sizes: list[tuple[int, int]]) -> t
 def prototypes_map(graph: Graph, name: str) -> OutputMap:
     """The tensor of prototypes as a map of the head `split`."""
     _, channels, height, _ = graph.shape(name)
-    return OutputMap("prototypes", graph.imgsz.height // height, channels)
+    return OutputMap(PROTOTYPES, graph.imgsz.height // height, channels)
 
 
 for _module in iter_modules(__path__):

@@ -15,8 +15,7 @@ from lib.graph.surgery.map_place import probabilities
 from lib.graph.surgery.moved_maps import Part
 from lib.graph.surgery.passes.cut_maps import own_tensor
 from lib.graph.tasks import GraphTask, Reading, register
-
-ANGLE, TURN = "angle", "turn"
+from lib.tasks.obb.maps import ANGLE, TURN
 
 
 def recognize(reading: Reading) -> tuple[OutputMap, ...] | None:
@@ -31,7 +30,7 @@ def recognize(reading: Reading) -> tuple[OutputMap, ...] | None:
 
 def cut(graph: Graph, reading: Reading, prototypes: str | None) -> None:
     """Make turn_S or angle_S."""
-    [(role, _)] = {(output.role, output.channels) for output in recognize(reading)}
+    role = recognize(reading)[0].role
     for stride, source in zip(reading.strides, reading.maps):
         part = Part(source, 0, 1, 0)
         if role == ANGLE:

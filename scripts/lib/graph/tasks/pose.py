@@ -16,8 +16,8 @@ from lib.graph.surgery.map_place import probabilities
 from lib.graph.surgery.moved_maps import Part
 from lib.graph.surgery.passes.cut_maps import own_tensor
 from lib.graph.tasks import GraphTask, Reading, register
+from lib.tasks.pose.keypoints import KEYPOINTS, VISIBILITY
 
-KEYPOINTS, VISIBILITY = "keypoints", "visibility"
 # How often v is taken, and what is added: of YOLO26; of YOLOv8 and 11.
 _FORMULAS = ((1.0, 0.0), (2.0, -0.5))
 

@@ -10,8 +10,9 @@ from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.moved_maps import Part
 from lib.graph.surgery.passes.cut_maps import own_tensor
 from lib.graph.tasks import GraphTask, Reading, prototypes_map, register
+from lib.tasks.segment.decoding import COEFFICIENTS
 
-NAME, COEFFICIENTS = "segment", "coefficients"
+NAME = "segment"
 
 
 def recognize(reading: Reading) -> tuple[OutputMap, ...] | None:
