@@ -9,7 +9,7 @@ from lib.accuracy.true_positives import OVERLAP_THRESHOLDS, ClassMatches
 from lib.step.errors import UserError
 
 IMAGES = 40
-NAMES = {0: "a", 3: "b"}
+NAMES = ["a", "b"]
 
 
 def matches(seed=0, images=IMAGES, labels=1):
@@ -117,8 +117,8 @@ def test_suggested_threshold_loses_little_on_other_images():
     for seed in range(20):
         halves = [matches(100 + seed, labels=0), matches(200 + seed, labels=0)]
         chosen, _ = operating(
-            halves[:1], IMAGES, rng.multinomial(IMAGES, np.full(IMAGES, 1 / IMAGES), 5), {0: "a"}, BEST_F1
+            halves[:1], IMAGES, rng.multinomial(IMAGES, np.full(IMAGES, 1 / IMAGES), 5), ["a"], BEST_F1
         )
-        curve = f1_of(operating(halves[1:], IMAGES, draw(IMAGES, 2, 0), {0: "a"}, BEST_F1)[1])
+        curve = f1_of(operating(halves[1:], IMAGES, draw(IMAGES, 2, 0), ["a"], BEST_F1)[1])
         losses.append(curve.max() - curve[round(chosen.point.threshold * 100) - 1])
     assert np.mean(losses) < 0.03

@@ -103,7 +103,7 @@ def measure(
     resampled = resampled_map(matches, weights)
     low, high = map(_number, interval(resampled))
     labelled = np.unique(np.concatenate([counted(labels).classes for labels in truth]))
-    suggested, curve = operating(matches, len(truth), weights, {int(c): names[int(c)] for c in labelled}, wish)
+    suggested, curve = operating(matches, len(truth), weights, [names[c] for c in labelled], wish)
     metrics = Metrics(
         len(truth),
         precision.map50_95,

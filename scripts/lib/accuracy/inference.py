@@ -3,7 +3,7 @@
 import os
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import ExitStack
 from functools import cached_property, partial
 from multiprocessing import active_children, get_context
 from pathlib import Path
@@ -76,7 +76,8 @@ def over_images(start, work, images: list[Path], processes: int, title: str) -> 
     )
     pool = []
     try:
-        with _closing(workers):
+        with ExitStack() as closing:
+            closing.callback(workers.shutdown, cancel_futures=True)
             workers.submit(os.getpid)  # starts all of them
             pool = active_children()
             done = workers.map(_work, images)
@@ -85,15 +86,6 @@ def over_images(start, work, images: list[Path], processes: int, title: str) -> 
     except BrokenProcessPool:
         # Only now, when all have ended and were waited for: the error comes before that.
         raise UserError(death_of(pool)) from None
-
-
-@contextmanager
-def _closing(workers: ProcessPoolExecutor):
-    """Let go of a pool at the end, its waiting work dropped; returns when its processes have ended."""
-    try:
-        yield
-    finally:
-        workers.shutdown(cancel_futures=True)
 
 
 def _detect(outputs: OutputSpec, form: InputForm, run, path: Path) -> tuple[Instances, tuple[int, int]]:

@@ -122,37 +122,39 @@ class _Counts(NamedTuple):
         """Of each row, [rows, 99]; NaN where nothing is reported."""
         return np.divide(self.hits, self.reported, out=np.full(self.hits.shape, np.nan), where=self.reported > 0)
 
+    def recall(self) -> np.ndarray:
+        """Of each row, [rows, 99]; 0 where nothing is there."""
+        return self.hits / np.maximum(self.labels, 1)[:, None]
+
     def false_alarms(self) -> np.ndarray:
         """Of each row, [rows, 99]."""
         return self.reported - self.hits
 
 
 def operating(
-    matches: list[ClassMatches], images: int, weights: np.ndarray, names: dict[int, str], wish: Wish
+    matches: list[ClassMatches], images: int, weights: np.ndarray, names: list[str], wish: Wish
 ) -> tuple[Operating, Curve]:
     """The threshold that grants a `wish`, and precision and recall at all of them.
 
-    matches: of each class that has a label, in the order of `names`, their names by their numbers. weights: how often
-    each image is drawn in each resample, int [resamples, images].
+    matches: of each class that has a label, in the order of `names`, their names. weights: how often each image is
+    drawn in each resample, int [resamples, images].
     """
     of_classes = [_counts(of_class, images) for of_class in matches]
     every = _Counts(*(np.sum(values, axis=0) for values in zip(*of_classes)))
-    place, met = _chosen(every.summed(), wish, np.array([images]))
+    whole = every.summed()
+    [place], [met] = _chosen(whole, wish, np.array([images]))
     resampled = every.weighted(weights)
     places, _ = _chosen(resampled, wish, weights.sum(axis=1))
     low, high = interval(THRESHOLDS[places[resampled.labels > 0]])
     per_class = {}
-    for name, counts in zip(names.values(), of_classes, strict=True):
-        whole = counts.summed()
-        [of_class], [granted] = _chosen(whole, wish, np.array([images]))
-        if granted and whole.labels[0] >= FEWEST_LABELS:
-            per_class[name] = _point(whole, int(of_class), images)
+    for name, counts in zip(names, of_classes, strict=True):
+        of_class = counts.summed()
+        [best], [granted] = _chosen(of_class, wish, np.array([images]))
+        if granted and of_class.labels[0] >= FEWEST_LABELS:
+            per_class[name] = _point(of_class, int(best), images)
     limits = (None if np.isnan(limit) else round(limit, 2) for limit in (low, high))
-    point = _point(every.summed(), int(place[0]), images)
-    suggested = Operating(str(wish), bool(met[0]), point, *limits, per_class)
-    whole = every.summed()
-    recall = whole.hits[0] / max(whole.labels[0], 1)
-    return suggested, Curve(whole.precision()[0], recall)
+    suggested = Operating(str(wish), bool(met), _point(whole, int(place), images), *limits, per_class)
+    return suggested, Curve(whole.precision()[0], whole.recall()[0])
 
 
 def in_words(operating: Operating) -> str:
@@ -217,11 +219,10 @@ def _smoothed(curves: np.ndarray) -> np.ndarray:
 def _point(counts: _Counts, place: int, images: int) -> OperatingPoint:
     """What is reported above the threshold number `place`, rounded to four digits."""
     precision = counts.precision()[0, place]
-    recall = counts.hits[0, place] / max(counts.labels[0], 1)
     return OperatingPoint(
         float(THRESHOLDS[place]),
         None if np.isnan(precision) else round(float(precision), 4),
-        round(float(recall), 4),
+        round(float(counts.recall()[0, place]), 4),
         round(float(counts.f1()[0, place]), 4),
         round(float(counts.false_alarms()[0, place]) / images, 4),
     )

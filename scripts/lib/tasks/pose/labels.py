@@ -13,12 +13,12 @@ import numpy as np
 from lib.data.dataset import CheckedLabel
 from lib.detector.instances import IGNORED, IGNORED_UNLABELLED, Instances
 from lib.step.errors import UserError
+from lib.tasks.detect.labels import BORDER_TOLERANCE, in_image
 from lib.tasks.label_rows import Row, checked, demand_class, distinct, marks_of, rows_of
 from lib.tasks.pose.keypoints import KEYPOINTS, VALUES
 from lib.tasks.pose.overlap import AREA
 
 BOX = 5  # numbers before the keypoints: class, cx, cy, w, h
-BORDER_TOLERANCE = 1e-3  # of the image's side; labels are rounded to a few digits
 VISIBILITIES = (0, 1, 2)
 LAYOUT = "class cx cy w h x1 y1 v1 x2 y2 v2 …"
 
@@ -72,8 +72,7 @@ def _check_row(row: Row, classes: int) -> None:
     if beyond < VALUES or beyond % VALUES > 1 or not all(map(math.isfinite, numbers)):
         raise UserError(f"{row.where} is no label for pose, numbers '{LAYOUT}'")
     demand_class(row, classes)
-    cx, cy, w, h = numbers[1:BOX]
-    if not (w > 0 and h > 0 and _inside(cx - w / 2, cy - h / 2) and _inside(cx + w / 2, cy + h / 2)):
+    if not in_image(*numbers[1:BOX]):
         raise UserError(f"{row.where}: the box is empty or leaves the image; numbers are fractions of its sides")
     for x, y, visibility in zip(*(numbers[BOX + value :: VALUES] for value in range(VALUES))):
         if visibility not in VISIBILITIES:
