@@ -11,7 +11,9 @@ from conftest import ROOT
 from random_models import FAMILIES, KINDS, random_case
 
 from lib import tasks
-from lib.bundle import HERE
+from lib.bundle import DECODER, HERE, headers, program
+from lib.bundle.contract import CONTRACT, Contract
+from lib.bundle.model_h import model_h
 from lib.bundle.program import FLAGS
 from lib.data.input_form import InputForm, Place
 from lib.data.letterbox import fit_of
@@ -24,6 +26,9 @@ from lib.detector.instances import Instances
 SOURCES = ROOT / "tests" / "bundle" / "c"
 HEADERS = ("decode.h", "dfl.h", "distances.h", "anchors.h", "yolox.h", "pose.h", "obb.h", "segment.h")
 TASKS = ("detect", "pose", "obb_angle", "obb_turn", "segment")  # as tests/bundle/c/shim.c numbers them
+
+
+SANITIZERS = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 
 class Output(ctypes.Structure):
@@ -86,6 +91,38 @@ def cc(*arguments):
         pytest.skip("needs a C compiler (cc)")
     done = subprocess.run(["cc", *FLAGS, f"-I{HERE}", *map(str, arguments)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def fuzzer(folder, *arguments):
+    """A program of tests/bundle/c that throws random input at a header, with sanitizers; its path in `folder`."""
+    probe = folder / "probe.c"
+    probe.write_text("int main(void) { return 0; }\n")
+    linked = shutil.which("cc") and subprocess.run(["cc", *SANITIZERS, str(probe), "-o", str(folder / "probe")])
+    if not linked or linked.returncode:
+        pytest.skip("needs a C compiler (cc) with AddressSanitizer")
+    cc(*SANITIZERS, *arguments, "-o", folder / "fuzz")
+    return folder / "fuzz"
+
+
+def wrong_library(folder, right, wrong, changed=HEADERS):
+    """The library made in `folder` of headers in which `wrong` stands in place of `right`, in those of `changed`."""
+    for name in HEADERS:
+        text = (HERE / name).read_text()
+        (folder / name).write_text(text.replace(right, wrong) if name in changed else text)
+    subprocess.run(["cc", "-O1", "-shared", "-fPIC", f"-I{folder}", SOURCES / "shim.c", "-o", folder / "wrong.so"],
+                   check=True, capture_output=True)  # fmt: skip
+    return opened(folder / "wrong.so")
+
+
+def built_bundle(folder, case) -> Contract:
+    """A case's contract, written into `folder` and read again; and its program, `decode`, built there with warnings."""
+    case.contract("mine").write(folder / CONTRACT)
+    again = Contract.of_bundle(folder)
+    for name in (*headers(case.spec), DECODER):
+        (folder / name).write_bytes((HERE / name).read_bytes())
+    (folder / "model.h").write_text(model_h(again))
+    program.build(folder, [*program.compiler(), "-Wpedantic", "-Wconversion"], folder / "decode")
+    return again
 
 
 def compiled(folder):

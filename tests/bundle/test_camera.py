@@ -11,6 +11,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import pytest
+from c_library import SANITIZERS
 from conftest import ROOT
 from moving_scenes import HEIGHT, WIDTH, Seen, moving_scene
 from stub_board import ARM, SOURCES, StubModel, build, drawn_case
@@ -26,7 +27,6 @@ from lib.data.letterbox import letterbox
 IMGSZ = ImageSize(160, 96)
 CONFIDENCE, LOW = 0.25, 0.1
 FRAMES = 24
-SANITIZERS = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 
 class Filmed(NamedTuple):

@@ -8,7 +8,19 @@ import subprocess
 import cv2
 import numpy as np
 import pytest
-from c_library import HEADERS, PLACES, SOURCES, Decoder, Model, Output, both, cc, compiled, model_of, opened
+from c_library import (
+    HEADERS,
+    PLACES,
+    SOURCES,
+    Decoder,
+    Model,
+    Output,
+    both,
+    compiled,
+    fuzzer,
+    model_of,
+    wrong_library,
+)
 from random_models import FAMILIES, KINDS, random_case
 
 from lib.bundle import HERE
@@ -76,13 +88,8 @@ def test_any_model_gives_the_same_detections_in_the_same_order(shim, monkeypatch
     ],
 )
 def test_comparison_sees_a_wrong_decoder(tmp_path, monkeypatch, right, wrong):
-    texts = {name: (HERE / name).read_text() for name in HEADERS}
-    assert [right in text for text in texts.values()].count(True) == 1
-    for name, text in texts.items():
-        (tmp_path / name).write_text(text.replace(right, wrong))
-    subprocess.run(["cc", "-O1", "-shared", "-fPIC", f"-I{tmp_path}", SOURCES / "shim.c", "-o", tmp_path / "wrong.so"],
-                   check=True, capture_output=True)  # fmt: skip
-    wrong_shim = opened(tmp_path / "wrong.so")
+    assert [right in (HERE / name).read_text() for name in HEADERS].count(True) == 1
+    wrong_shim = wrong_library(tmp_path, right, wrong)
     with pytest.raises(UserError, match=r"expected"):
         for seed in range(40 * len(KINDS)):
             demand_same(*both(wrong_shim, seed, monkeypatch))
@@ -317,14 +324,7 @@ def test_header_is_cplusplus_too(tmp_path):
 
 def test_a_million_random_inputs_under_sanitizers(tmp_path):
     """Nothing read or written out of bounds, nothing undefined: tests/bundle/c/fuzz.c."""
-    sanitizers = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
-    probe = tmp_path / "probe.c"
-    probe.write_text("int main(void) { return 0; }\n")
-    linked = shutil.which("cc") and subprocess.run(["cc", *sanitizers, str(probe), "-o", str(tmp_path / "probe")])
-    if not linked or linked.returncode:
-        pytest.skip("needs a C compiler (cc) with AddressSanitizer")
-    cc(*sanitizers, SOURCES / "fuzz.c", "-o", tmp_path / "fuzz")
-    done = subprocess.run([tmp_path / "fuzz", "1000000", "7"], capture_output=True, text=True)
+    done = subprocess.run([fuzzer(tmp_path, SOURCES / "fuzz.c"), "1000000", "7"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     inputs, refused, found = map(int, re.findall(r"\d+", done.stdout))
     assert inputs >= 1_000_000 and refused > 1000 and found > 1_000_000

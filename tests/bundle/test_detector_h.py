@@ -6,14 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from c_library import SANITIZERS
 from stub_board import SOURCES, StubModel, build, drawn_case
 
 from lib.bundle.contract import Proof
 from lib.bundle.program import FLAGS
 from lib.bundle.readme import readme
 from lib.data.imgsz import ImageSize
-
-SANITIZERS = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from typing import get_args
 import cv2
 import numpy as np
 import pytest
+from c_library import fuzzer
 from conftest import ROOT
 
 from lib.bundle import HERE
@@ -213,14 +214,9 @@ def test_header_is_cplusplus_too(tmp_path):
 
 def test_random_images_under_sanitizers(tmp_path):
     """Buffers as long as they must be, sizes and fits of any kind: nothing beyond them is read or written."""
-    sanitizers = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
-    probe = tmp_path / "probe.c"
-    probe.write_text("int main(void) { return 0; }\n")
-    linked = shutil.which("cc") and subprocess.run(["cc", *sanitizers, str(probe), "-o", str(tmp_path / "probe")])
-    if not linked or linked.returncode:
-        pytest.skip("needs a C compiler (cc) with AddressSanitizer")
-    compile_c(*sanitizers, SOURCES / "letterbox_fuzz.c", "-o", tmp_path / "fuzz", flags=())
-    done = subprocess.run([tmp_path / "fuzz", "20000", "7"], capture_output=True, text=True)
+    done = subprocess.run(
+        [fuzzer(tmp_path, SOURCES / "letterbox_fuzz.c"), "20000", "7"], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     filled, refused = map(int, re.findall(r"\d+", done.stdout))
     assert filled > 10_000 and refused > 1_000

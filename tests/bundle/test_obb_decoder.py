@@ -1,19 +1,16 @@
 """obb.h gives the rotated boxes that Python gives, for any model, layout and scale; and nothing beyond its buffers."""
 
 import ctypes
-import subprocess
 from dataclasses import replace
 
 import c_library
 import numpy as np
 import pytest
-from c_library import HEADERS, SOURCES, Decoder, Found, both, compiled, model_of, opened
+from c_library import Decoder, Found, both, built_bundle, compiled, model_of, wrong_library
 from random_models import KINDS, Case, random_case, with_task
 
 from lib import tasks
-from lib.bundle import DECODER, HERE, golden, headers, program
-from lib.bundle.contract import Contract
-from lib.bundle.model_h import model_h
+from lib.bundle import HERE, golden, program
 from lib.bundle.same_detections import demand_same
 from lib.data.letterbox import fit_of
 from lib.detector.families import OutputMap
@@ -112,12 +109,7 @@ def test_overlaps_are_pythons(shim):
 )
 def test_comparison_sees_wrong_rotated_boxes(tmp_path, monkeypatch, unstretched, right, wrong):
     assert (HERE / "obb.h").read_text().count(right) == 1
-    for name in HEADERS:
-        text = (HERE / name).read_text()
-        (tmp_path / name).write_text(text.replace(right, wrong) if name == "obb.h" else text)
-    subprocess.run(["cc", "-O1", "-shared", "-fPIC", f"-I{tmp_path}", SOURCES / "shim.c", "-o", tmp_path / "wrong.so"],
-                   check=True, capture_output=True)  # fmt: skip
-    wrong_shim = opened(tmp_path / "wrong.so")
+    wrong_shim = wrong_library(tmp_path, right, wrong, ("obb.h",))
     with pytest.raises(UserError, match=r"detections where|px of a corner apart"):
         for seed in range(CASES):
             demand_same(*both(wrong_shim, seed, monkeypatch, obb_case), "obb")
@@ -190,19 +182,13 @@ def test_wrong_arguments_are_refused(shim):
 def test_contract_and_program_of_a_bundle_give_them(tmp_path, seed):
     """What is in model.json is read again, main.c finds what Python finds."""
     case = obb_case(seed)
-    contract = case.contract("mine")
-    contract.write(tmp_path / "model.json")
-    again = Contract.of_bundle(tmp_path)
+    again = built_bundle(tmp_path, case)
     assert again.output_spec() == case.spec and again.task == "obb"
     assert set(again.roles()[len(case.spec.family.maps(1)) :]) == {FORMS[seed % len(FORMS)][1]}
-    for name in (*headers(case.spec), DECODER):
-        (tmp_path / name).write_bytes((HERE / name).read_bytes())
-    (tmp_path / "model.h").write_text(model_h(again))
-    program.build(tmp_path, [*program.compiler(), "-Wpedantic", "-Wconversion"], tmp_path / "decode")
     fit = fit_of((301, 200), case.spec.imgsz)
     golden.write_outputs(tmp_path, case.tensors, case.floats(), fit)
     expected = tasks.get("obb").instances(case.spec, case.floats(), fit, 0.1, 0.5)
     assert len(expected)
     demand_same(expected, program.run(tmp_path / "decode", tmp_path, 0.1, 0.5, spec=case.spec), "obb")
-    written = program.write_detections(expected, contract.classes, case.spec)
+    written = program.write_detections(expected, again.classes, case.spec)
     demand_same(expected, program.read_detections(written, case.spec), "obb")

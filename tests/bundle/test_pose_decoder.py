@@ -6,13 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from c_library import HEADERS, SOURCES, Decoder, Found, both, compiled, model_of, opened
+from c_library import Decoder, Found, both, built_bundle, compiled, model_of, wrong_library
 from random_models import KINDS, Case, random_case, with_task
 
 from lib import tasks
-from lib.bundle import DECODER, HERE, golden, headers, program
-from lib.bundle.contract import Contract, Proof
-from lib.bundle.model_h import model_h
+from lib.bundle import HERE, golden, program
+from lib.bundle.contract import Proof
 from lib.bundle.readme import readme
 from lib.bundle.same_detections import demand_same
 from lib.data.letterbox import fit_of
@@ -69,11 +68,7 @@ def test_any_model_gives_the_same_keypoints(shim, monkeypatch):
 )
 def test_comparison_sees_wrong_keypoints(tmp_path, monkeypatch, right, wrong):
     assert (HERE / "pose.h").read_text().count(right) == 1
-    for name in HEADERS:
-        (tmp_path / name).write_text((HERE / name).read_text().replace(right, wrong))
-    subprocess.run(["cc", "-O1", "-shared", "-fPIC", f"-I{tmp_path}", SOURCES / "shim.c", "-o", tmp_path / "wrong.so"],
-                   check=True, capture_output=True)  # fmt: skip
-    wrong_shim = opened(tmp_path / "wrong.so")
+    wrong_shim = wrong_library(tmp_path, right, wrong)
     with pytest.raises(UserError, match=r"px of a keypoint apart"):
         for seed in range(CASES):
             demand_same(*both(wrong_shim, seed, monkeypatch, pose_case), "pose")
@@ -139,20 +134,14 @@ def test_wrong_arguments_are_refused(shim):
 def test_contract_and_program_of_a_bundle_give_them(tmp_path, seed):
     """What is in model.json is read again, main.c prints what Python writes, to the letter."""
     case = pose_case(seed)
-    contract = case.contract("mine")
-    contract.write(tmp_path / "model.json")
-    again = Contract.of_bundle(tmp_path)
+    again = built_bundle(tmp_path, case)
     assert again.output_spec() == case.spec and again.task == "pose"
     assert set(again.roles()[len(case.spec.family.maps(1)) :]) <= {"keypoints", "visibility"}
-    for name in (*headers(case.spec), DECODER):
-        (tmp_path / name).write_bytes((HERE / name).read_bytes())
-    (tmp_path / "model.h").write_text(model_h(again))
-    program.build(tmp_path, [*program.compiler(), "-Wpedantic", "-Wconversion"], tmp_path / "decode")
     fit = fit_of((301, 200), case.spec.imgsz)
     golden.write_outputs(tmp_path, case.tensors, case.floats(), fit)
     expected = tasks.get("pose").instances(case.spec, case.floats(), fit, 0.1, 0.5)
     done = subprocess.run([tmp_path / "decode", tmp_path, "0.1", "0.5"], check=True, capture_output=True, text=True)
-    assert done.stdout == program.write_detections(expected, contract.classes, case.spec)
+    assert done.stdout == program.write_detections(expected, again.classes, case.spec)
     demand_same(expected, program.run(tmp_path / "decode", tmp_path, 0.1, 0.5, spec=case.spec), "pose")
 
 

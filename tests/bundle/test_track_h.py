@@ -1,13 +1,13 @@
 """track.h gives the numbers that Ultralytics' ByteTrack gives, on moving scenes with INT8's flicker; safely."""
 
 import ctypes
-import shutil
 import subprocess
 import sys
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
+from c_library import fuzzer
 from moving_scenes import NOBODY, Seen, moving_scene, switches
 from scipy.optimize import linear_sum_assignment
 from test_letterbox_h import SOURCES, compile_c, shim  # noqa: F401
@@ -160,13 +160,7 @@ def test_options_that_are_none_are_refused(shim):  # noqa: F811
 
 def test_random_detections_under_sanitizers(tmp_path):
     """Boxes of any kind, infinite and none too; numbers are unique in each image."""
-    sanitizers = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
-    probe = tmp_path / "probe.c"
-    probe.write_text("int main(void) { return 0; }\n")
-    linked = shutil.which("cc") and subprocess.run(["cc", *sanitizers, str(probe), "-o", str(tmp_path / "probe")])
-    if not linked or linked.returncode:
-        pytest.skip("needs a C compiler (cc) with AddressSanitizer")
-    compile_c(*sanitizers, "-DRV1106_MAX_TRACKS=16", SOURCES / "track_fuzz.c", "-o", tmp_path / "fuzz", flags=())
-    done = subprocess.run([tmp_path / "fuzz", "30000", "7"], capture_output=True, text=True)
+    fuzz = fuzzer(tmp_path, "-DRV1106_MAX_TRACKS=16", SOURCES / "track_fuzz.c")
+    done = subprocess.run([fuzz, "30000", "7"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     assert int(done.stdout.split()[0]) > 10_000

@@ -9,6 +9,7 @@
 #include "distances.h"
 #include "obb.h"
 #include "pose.h"
+#include "random.h"
 #include "segment.h"
 #include "yolox.h"
 
@@ -19,16 +20,6 @@
             abort(); \
         } \
     } while (0)
-
-static uint64_t state;
-
-static uint32_t draw(uint32_t below) /* xorshift64*, https://doi.org/10.18637/jss.v008.i14 */
-{
-    state ^= state >> 12;
-    state ^= state << 25;
-    state ^= state >> 27;
-    return (uint32_t)((state * 2685821657736338717u) >> 32) % below;
-}
 
 static float draw_float(void)
 {

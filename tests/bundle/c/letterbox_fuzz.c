@@ -5,16 +5,7 @@
 #include <stdlib.h>
 
 #include "letterbox.h"
-
-static uint64_t state;
-
-static uint32_t draw(uint32_t below) /* xorshift64*, https://doi.org/10.18637/jss.v008.i14 */
-{
-    state ^= state >> 12;
-    state ^= state << 25;
-    state ^= state >> 27;
-    return (uint32_t)((state * 2685821657736338717u) >> 32) % below;
-}
+#include "random.h"
 
 /* A plane whose last row ends where its memory does. */
 static uint8_t *plane_of(int rows, size_t bytes, size_t stride)

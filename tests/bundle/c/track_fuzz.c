@@ -4,16 +4,7 @@
 #include <stdlib.h>
 
 #include "track.h"
-
-static uint64_t state;
-
-static uint32_t draw(uint32_t below) /* xorshift64*, https://doi.org/10.18637/jss.v008.i14 */
-{
-    state ^= state >> 12;
-    state ^= state << 25;
-    state ^= state >> 27;
-    return (uint32_t)((state * 2685821657736338717u) >> 32) % below;
-}
+#include "random.h"
 
 static float draw_float(float most)
 {
