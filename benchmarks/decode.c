@@ -6,26 +6,15 @@
  * the same functions, so what is compared is the rest. */
 #define _POSIX_C_SOURCE 200809L
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
 
-#include "model.h"
+#include "golden.h"
 
 enum { ROOM = 30000, ROUNDS = 400, MOST = RV1106_MODEL_MOST };
 
 static rv1106_candidate candidates[ROOM];
 static rv1106_detection detections[MOST];
-static int8_t memory[RV1106_MODEL_BYTES];
 static float real[RV1106_MODEL_BYTES], *planes[RV1106_MAX_OUTPUTS];
 static const rv1106_model *const model = &RV1106_MODEL;
-
-static double now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec * 1e6 + (double)time.tv_nsec / 1e3;
-}
 
 static void dequantize(const int8_t *const buffers[])
 {
@@ -190,30 +179,17 @@ static int plain(const int8_t *const buffers[], float confidence)
     return kept;
 }
 
-static int by_size(const void *a, const void *b)
-{
-    return (*(const double *)a > *(const double *)b) - (*(const double *)a < *(const double *)b);
-}
-
 int main(int argc, char **argv)
 {
     static double times[2][ROUNDS];
     const float confidence = argc > 2 ? (float)atof(argv[2]) : RV1106_MODEL_CONFIDENCE;
     const rv1106_letterbox fit = rv1106_fit(model, model->width, model->height);
     const int8_t *buffers[RV1106_MAX_OUTPUTS];
-    size_t sizes[RV1106_MAX_OUTPUTS], used = 0;
+    size_t sizes[RV1106_MAX_OUTPUTS];
     rv1106_decoder decoder;
     int i, found[2] = {0, 0};
     if (argc < 2 || rv1106_init(&decoder, model)) return 2;
-    for (i = 0; i < model->output_count; i++) {
-        char path[1024];
-        FILE *file;
-        snprintf(path, sizeof path, "%s/output_%d.bin", argv[1], i);
-        if (!(file = fopen(path, "rb"))) return fprintf(stderr, "%s cannot be read\n", path), 2;
-        buffers[i] = memory + used;
-        used += sizes[i] = fread(memory + used, 1, rv1106_size(&model->outputs[i]), file);
-        fclose(file);
-    }
+    if (read_outputs(argv[1], buffers, sizes)) return 2;
     for (i = 0; i < ROUNDS; i++) { /* turn by turn, so that what else the machine does strikes both */
         double start = now();
         found[0] = plain(buffers, confidence);

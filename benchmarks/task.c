@@ -3,29 +3,12 @@
  * and of all that the task has of them. With ROUNDS 0, 1 and -1 nothing, both, or rv1106_decode alone is done once, for
  * a count of instructions. */
 #define _POSIX_C_SOURCE 200809L
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
-
-#include "model.h"
+#include "golden.h"
 
 enum { ROOM = 30000, MOST_ROUNDS = 1000 };
 
 static rv1106_candidate candidates[ROOM];
 static rv1106_detection detections[RV1106_MODEL_MOST];
-static int8_t memory[RV1106_MODEL_BYTES];
-
-static double now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec * 1e6 + (double)time.tv_nsec / 1e3;
-}
-
-static int by_size(const void *a, const void *b)
-{
-    return (*(const double *)a > *(const double *)b) - (*(const double *)a < *(const double *)b);
-}
 
 static void add(void *to, double value, int decimals)
 {
@@ -40,21 +23,13 @@ int main(int argc, char **argv)
     const int rounds = argc > 4 ? atoi(argv[4]) : 400, objects = argc > 3 ? atoi(argv[3]) : RV1106_MODEL_MOST;
     const rv1106_letterbox fit = rv1106_fit(model, 640, 480);
     const int8_t *buffers[RV1106_MAX_OUTPUTS];
-    size_t sizes[RV1106_MAX_OUTPUTS], used = 0;
+    size_t sizes[RV1106_MAX_OUTPUTS];
     double sum = 0;
     const rv1106_sink sink = {add, &sum};
     rv1106_decoder decoder;
     int i, j, count = 0;
     if (argc < 2 || rounds > MOST_ROUNDS || objects > RV1106_MODEL_MOST || rv1106_init(&decoder, model)) return 2;
-    for (i = 0; i < model->output_count; i++) {
-        char path[1024];
-        FILE *file;
-        snprintf(path, sizeof path, "%s/output_%d.bin", argv[1], i);
-        if (!(file = fopen(path, "rb"))) return fprintf(stderr, "%s cannot be read\n", path), 2;
-        buffers[i] = memory + used;
-        used += sizes[i] = fread(memory + used, 1, rv1106_size(&model->outputs[i]), file);
-        fclose(file);
-    }
+    if (read_outputs(argv[1], buffers, sizes)) return 2;
     for (i = 0; i < abs(rounds); i++) {
         double start = now();
         count = rv1106_decode(&decoder, buffers, sizes, argc > 2 ? (float)atof(argv[2]) : RV1106_MODEL_CONFIDENCE,
