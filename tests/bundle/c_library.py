@@ -171,6 +171,23 @@ def model_of(shim, case) -> Model:
     return model
 
 
+def status_of_changed(shim, case, change) -> int:
+    """What init says of a case's model after `change(model, number of the task's first output)`."""
+    model = model_of(shim, case)
+    change(model, len(case.spec.family.maps(case.spec.classes)))
+    return Decoder(shim, model).status
+
+
+def set_output(name, value):
+    """A change of the task's first output."""
+    return lambda model, first: setattr(model.outputs[first], name, value)
+
+
+def set_count(beyond):
+    """A change of how many outputs there are beyond the family's."""
+    return lambda model, first: setattr(model, "output_count", first + beyond)
+
+
 class Decoder:
     """What a program does with decode.h."""
 

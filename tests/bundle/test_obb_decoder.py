@@ -6,7 +6,18 @@ from dataclasses import replace
 import c_library
 import numpy as np
 import pytest
-from c_library import Decoder, Found, both, built_bundle, compiled, model_of, wrong_library
+from c_library import (
+    Decoder,
+    Found,
+    both,
+    built_bundle,
+    compiled,
+    model_of,
+    set_count,
+    set_output,
+    status_of_changed,
+    wrong_library,
+)
 from random_models import KINDS, Case, random_case, with_task
 
 from lib import tasks
@@ -117,16 +128,7 @@ def test_comparison_sees_wrong_rotated_boxes(tmp_path, monkeypatch, unstretched,
 
 def test_models_that_are_none_are_refused(shim):
     def status(change, seed=0):
-        case = obb_case(seed)
-        model = model_of(shim, case)
-        change(model, len(case.spec.family.maps(case.spec.classes)))
-        return Decoder(shim, model).status
-
-    def set_output(name, value):
-        return lambda model, first: setattr(model.outputs[first], name, value)
-
-    def set_count(beyond):
-        return lambda model, first: setattr(model, "output_count", first + beyond)
+        return status_of_changed(shim, obb_case(seed), change)
 
     for seed in range(3):
         assert status(lambda model, first: None, seed) == 0
