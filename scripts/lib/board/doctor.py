@@ -154,7 +154,7 @@ def _runtime(facts: BoardFacts, own: tuple[str, str] | None) -> list[str]:
     else:
         return [
             *sentences,
-            "There is no librknnmrt.so on the board: link the SDK's librknnmrt.a into your program, as a "
+            "There is no librknnmrt.so on the board: link the SDK's archive librknnmrt.a to your program, as a "
             "bundle's Makefile does, or put a librknnmrt.so there (board.runtime).",
         ]
     sentences.append(_choice(where, version))
@@ -172,7 +172,7 @@ def _choice(where: str, version: str) -> str:
     if chosen is None:
         return (
             f"Replace: {where} is runtime {number}, which reads models of toolkit {number} and older, and the oldest "
-            f"here is {VERSIONS[0]}: link the librknnmrt.a from {DEFAULT}'s SDK into your program, as a bundle's Makefile "
+            f"here is {VERSIONS[0]}: link librknnmrt.a from {DEFAULT}'s SDK into your program, as a bundle's Makefile "
             "does, or put that SDK's librknnmrt.so there (board.runtime)."
         )
     if chosen == DEFAULT:
