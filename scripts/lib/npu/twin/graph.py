@@ -20,22 +20,30 @@ _PLAIN = {
 _SELECTING = {"Concat", "MaxPool", "Reshape", "Slice", "Split", "Transpose"}
 
 
-def twin_of(structure: Structure, exact: bool = True) -> onnx.ModelProto:
+def twin_of(structure: Structure, exact: bool = True, rounded: bool = True) -> onnx.ModelProto:
     """The twin; its tensors have the structure's names and hold the simulator's values, dequantized.
 
     Its input is the network's: float32 [1, C, H, W], normalized as FP32 wants it.
     exact: SiLU as the simulator computes it, x * (1 / (1 + exp(-x))); otherwise with onnxruntime's quicker sigmoid,
     which differs in the last bit and so turns one rounding in two million.
+    rounded: whether anything is; otherwise the same operators in FP32.
     Raises UserError, which names it, for an operator of which the twin knows nothing.
     """
-    return _Twin(structure, exact).model()
+    return _Twin(structure, exact, rounded).model()
+
+
+def is_selecting(node: onnx.NodeProto) -> bool:
+    """Whether an operator only passes values on, some of them or all."""
+    return node.op_type in _SELECTING or (
+        node.op_type == "Resize" and attributes(node).get("mode", "nearest") == "nearest"
+    )
 
 
 class _Twin:
-    def __init__(self, structure: Structure, exact: bool):
-        self.structure, self.exact = structure, exact
+    def __init__(self, structure: Structure, exact: bool, rounded: bool):
+        self.structure, self.exact, self.rounded = structure, exact, rounded
         self.constants = structure.constants()
-        self.roundings = structure.roundings()
+        self.roundings = structure.roundings() if rounded else {}
         self.nodes: list[onnx.NodeProto] = []
         self.values: dict[str, np.ndarray] = {}
         self.special: dict[str, Callable] = {
@@ -86,11 +94,8 @@ class _Twin:
 
     def _is_rounded(self, node: onnx.NodeProto, output: str) -> bool:
         """Whether what `node` gives is on the steps of `output` already."""
-        selects = node.op_type in _SELECTING or (
-            node.op_type == "Resize" and attributes(node).get("mode", "nearest") == "nearest"
-        )
         given = [name for name in node.input if name and name not in self.constants]
-        return selects and all(self.roundings.get(name) == self.roundings[output] for name in given)
+        return is_selecting(node) and all(self.roundings.get(name) == self.roundings[output] for name in given)
 
     def _round(self, source: str, target: str, rounding: Rounding) -> None:
         scale = self._value(f"{target}/scale", np.float32(rounding.scale))
@@ -105,6 +110,9 @@ class _Twin:
         self._node("Softmax", list(node.input), node.output[0], axis=attributes(node).get("axis", -1))
 
     def _convolution(self, node) -> None:
+        if not self.rounded:
+            self.nodes.append(node)
+            return
         given, weights, *bias = node.input
         if (
             given not in self.roundings
@@ -161,7 +169,10 @@ class _Twin:
 
     def _inner(self, name: str, setting: str) -> None:
         """Round a tensor inside an operator; the range has a name of its own."""
-        self._round(f"{name}/sums", name, self.roundings[setting])
+        if self.rounded:
+            self._round(f"{name}/sums", name, self.roundings[setting])
+        else:
+            self._node("Identity", [f"{name}/sums"], name)
 
     def _node(self, kind: str, inputs: list[str], output: str, **settings) -> None:
         self.nodes.append(helper.make_node(kind, inputs, [output], **settings))

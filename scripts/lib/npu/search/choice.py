@@ -1,0 +1,110 @@
+"""The ranges that change a model's outputs least, chosen on images alone.
+
+Half of the images set the widest ranges, as the toolkit's `normal` does; some of the others judge. Copies of a tensor
+in another shape take its range, since rounding to the steps that it has already costs nothing.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from lib.detector.output_spec import OutputSpec
+from lib.npu.search.difference import Difference
+from lib.npu.search.rerun import Rerun
+from lib.npu.twin.graph import is_selecting
+from lib.npu.twin.ranges import RangePass, adjusted, union
+from lib.npu.twin.rounding import Rounding
+from lib.npu.twin.structure import Ranges, Structure
+from lib.step.errors import UserError
+
+# Images that judge; the first few say which tensors are worth it.
+JUDGES, FIRST = 8, 2
+FEWEST = 4
+# A range's ends as shares of the widest; a tensor's next one is tried until the outputs get worse twice.
+SHARES = (0.85, 0.7, 0.55)
+# As many tensors are tried, those that change the outputs most; the others matter little, whatever their range.
+TRIED = 16
+# A range that is not as much better is as good.
+_BETTER = 0.9
+
+
+def searched(structure: Structure, tensors: list[np.ndarray], spec: OutputSpec | None, progress=iter) -> Ranges:
+    """The ranges to build a structure with.
+
+    tensors: the network's input for each calibration image, float32 [1, C, H, W]. spec: what the outputs mean; None
+    where nobody knows. progress: wraps the list of tensors that are tried. Raises UserError for fewer than FEWEST
+    images.
+    """
+    if len(tensors) < FEWEST:
+        raise UserError(
+            f"the algorithm search sets ranges on half of the calibration images and judges on the others; give it "
+            f"{FEWEST} images or more, not {len(tensors)}"
+        )
+    half = (len(tensors) + 1) // 2
+    measure = RangePass(structure).measure
+    widest = tied(structure, adjusted(structure, union([measure(tensor) for tensor in tensors[:half]])))
+    rerun = Rerun(structure, tensors[half:][:JUDGES])
+    difference = Difference(spec, rerun.outputs())
+    return chosen_ranges(structure, widest, rerun, difference, progress)
+
+
+def chosen_ranges(structure, widest: Ranges, rerun: Rerun, difference: Difference, progress=iter) -> Ranges:
+    """Of each tensor the range that is best when it alone is rounded."""
+    ranges, copies = dict(widest), _copies(structure)
+    scores = {name for node in structure.model.graph.node if node.op_type == "Sigmoid" for name in node.output}
+    names = [
+        name
+        for name in structure.with_ranges(widest).roundings()
+        if name in rerun.names and name not in copies and name not in scores
+    ]
+    first = {
+        name: difference.of(rerun.changed(name)(_rounding(widest[name]), FIRST)) for name in progress(names)
+    }
+    for name in progress(sorted(names, key=first.__getitem__, reverse=True)[:TRIED]):
+        run = rerun.changed(name)
+        ranges[name] = _best(widest[name], lambda ends: difference.of(run(_rounding(ends))))
+    return tied(structure, ranges)
+
+
+def _best(widest: tuple[float, float], difference) -> tuple[float, float]:
+    best, least, worse = widest, difference(widest), 0
+    for ends in _narrower(widest):
+        now = difference(ends)
+        if now < _BETTER * least:
+            best, least, worse = ends, now, 0
+        else:
+            worse += 1
+            if worse == 2:
+                break
+    return best
+
+
+def _narrower(widest: tuple[float, float]) -> Iterator[tuple[float, float]]:
+    """The range drawn in from its wider end; the other end, which many activations have close to 0, only to fit it."""
+    low, high = widest
+    for share in SHARES:
+        limit = share * max(-low, high)
+        yield max(low, -limit), min(high, limit)
+
+
+def _rounding(ends: tuple[float, float]):
+    """A function that rounds values as INT8 with that range does."""
+    rounding = Rounding.of_range(*ends)
+    scale = np.float32(rounding.scale)
+    lowest, highest = -128 - rounding.zero_point, 127 - rounding.zero_point
+    return lambda values: np.clip(np.rint(values / scale), lowest, highest) * scale
+
+
+def _copies(structure: Structure) -> dict[str, str]:
+    """The tensor that each copy is of, whole or in part; through all copies in between."""
+    source: dict[str, str] = {}
+    for node in structure.model.graph.node:
+        if is_selecting(node) and node.op_type != "Concat":
+            for name in node.output:
+                source[name] = source.get(node.input[0], node.input[0])
+    return {name: origin for name, origin in source.items() if {name, origin} <= structure.ranges.keys()}
+
+
+def tied(structure: Structure, ranges: Ranges) -> Ranges:
+    """The ranges with those of copies as their tensor's."""
+    return ranges | {name: ranges[origin] for name, origin in _copies(structure).items()}

@@ -1,0 +1,71 @@
+"""How far a model's outputs are from FP32's on some images, as one number; no label is needed.
+
+Each output map of each image has its squared difference as a share of its own size, and the number is the square of
+the mean root of these shares. Their plain mean would not do: a detection that moves to the neighbouring cell, as those
+of one-to-one heads do at a touch, costs as much as everything else together.
+"""
+
+import numpy as np
+
+from lib.detector.head import BOX, SPLIT
+from lib.detector.output_spec import OutputSpec
+
+_OBJECTNESS, _SCORES = "objectness", "scores"
+# (values, weights of the values)
+Weighted = tuple[np.ndarray, np.ndarray]
+
+
+class Difference:
+    """What outputs are held against: FP32's of each image."""
+
+    def __init__(self, spec: OutputSpec | None, fp32: list[list[np.ndarray]]):
+        """spec: what the outputs mean; None where nobody knows. fp32: the outputs of each image."""
+        self._spec = spec
+        self._maps = [_maps(spec, outputs) for outputs in fp32]
+        self._sizes = [
+            sum(float((weights * (values - _level(values)) ** 2).sum()) for values, weights in maps) / len(fp32)
+            for maps in zip(*self._maps)
+        ]
+
+    def of(self, outputs: list[list[np.ndarray]]) -> float:
+        """The difference of the outputs of the first images, 0 if there is none."""
+        shares = [
+            float((weights * (values - fp32) ** 2).sum()) / (size or 1.0)
+            for given, maps in zip(outputs, self._maps)
+            for values, (fp32, weights), size in zip(_values(self._spec, given), maps, self._sizes, strict=True)
+        ]
+        return float(np.sqrt(shares).mean() ** 2)
+
+
+def _level(values: np.ndarray) -> np.ndarray:
+    """What a map's channels are without looking at the image."""
+    return values.mean(axis=tuple(range(2, values.ndim)), keepdims=True)
+
+
+def _values(spec: OutputSpec | None, outputs: list[np.ndarray]) -> list[np.ndarray]:
+    """The maps that outputs hold. Boxes and scores of one output are two."""
+    if spec is None or spec.head == SPLIT:
+        return outputs
+    joined, *others = outputs
+    return [joined[:, :BOX], joined[:, BOX:], *others]
+
+
+def _maps(spec: OutputSpec | None, outputs: list[np.ndarray]) -> list[Weighted]:
+    """The maps of one image in FP32; each cell weighs as much as the model is sure of an object there."""
+    values = _values(spec, outputs)
+    if spec is None:
+        weights = [np.float32(1)] * len(values)
+    elif spec.head == SPLIT:
+        maps = dict(zip([(output.role, output.stride) for output in spec.maps()], values, strict=True))
+        sure = _OBJECTNESS if any(role == _OBJECTNESS for role, _ in maps) else _SCORES
+        weights = [
+            _best(maps[sure, stride]) if role != sure and (sure, stride) in maps else np.float32(1)
+            for role, stride in maps
+        ]
+    else:
+        weights = [_best(values[1]), *[np.float32(1)] * (len(values) - 1)]
+    return list(zip(values, weights, strict=True))
+
+
+def _best(scores: np.ndarray) -> np.ndarray:
+    return scores.max(axis=1, keepdims=True)
