@@ -52,6 +52,7 @@ from lib.results.config_problems import (
     problems,
 )
 from lib.results.sweep import analysed, built, variants
+from lib.results.taken_away import damaged
 from lib.step.console import QUIET
 from lib.step.errors import UserError
 from lib.step.step_sources import step_sources
@@ -142,6 +143,9 @@ def step(name: str) -> list[str]:
     """The files a step is made of, the command first; a changed one runs again and nothing else does."""
     return [of_workflow(path) for path in step_sources(name, HOME)]
 
+
+if DAMAGED := damaged(Path(results())):
+    end("\n".join(DAMAGED))
 
 # Held while this process lives; profiles/default switches Snakemake's own lock off, which stays behind.
 RUNNING = []
