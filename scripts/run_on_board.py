@@ -37,6 +37,8 @@ from lib.step.console import say
 from lib.step.errors import UserError, run_step
 from lib.step.files import remove, sha256, whole
 
+OWN = {"board.json", "detections.npz", "found.jsonl"}  # files of a variant
+
 
 def main(argv=None):
     """Run the step."""
@@ -61,7 +63,9 @@ def main(argv=None):
 def parse(argv):
     """The step's arguments."""
     parser = StepParser(__doc__)
-    parser.add_argument("--run", required=True, type=Path, metavar="DIR")
+    parser.add_output(
+        "--run", required=True, type=Path, metavar="DIR", is_own=holds_results, parts=("board", "board.unfinished")
+    )
     parser.add_argument("--bundle", nargs="+", type=Path, metavar="DIR", help="run only these")
     parser.add_argument("--part", choices=PARTS, default="heldout", help="as in the evaluation")
     parser.add_renamed("--images", "--part", choices=PARTS)
@@ -81,6 +85,11 @@ def parse(argv):
     parser.add_argument("--repeat", type=at_least(0), default=50, metavar="N", help="runs for timing only")
     parser.add_argument("--timeout", type=at_least(1), default=120, metavar="SECONDS", help="for each command and file")
     return parser.parse_args(argv)
+
+
+def holds_results(folder: Path) -> bool:
+    """Whether `folder` holds nothing but what this step makes."""
+    return run_files.is_by_variant(folder, lambda place: {path.name for path in place.iterdir()} <= OWN)
 
 
 def run_one(args, settings: Settings, bundle: Path, contract: Contract, folder: Path, unfinished: Path) -> None:
