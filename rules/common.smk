@@ -111,6 +111,8 @@ try:
     refuse(names_problems(config, NAMES) + keypoint_problems(config, KEYPOINTS))
 except UserError as error:
     end(str(error))
+except OSError as error:  # a name of 3000 letters, a folder that may not be read
+    end(f"a file that the config names: {error.strerror}: {str(error.filename)[:100]}")
 
 # What tells files of one kind apart: a model at one size, its graph with one head, that graph quantized; a calibration set.
 SIZE = "{model}/{imgsz}"
