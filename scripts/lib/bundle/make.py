@@ -121,8 +121,8 @@ def _read_subject(run: Path, variant: Variant) -> Subject:
     build = Build.read(run_files.rknn(run, variant, "build.json"))
     if build.simulator:
         raise UserError(
-            f"the mAP of {variant.title()} is from the {build.simulator} of the simulator, and a bundle is proven on "
-            "the toolkit's: set evaluation.simulator to toolkit"
+            f"the mAP of {variant.title()} is from the simulator {build.simulator}, and a bundle is proven on the "
+            "toolkit's: set evaluation.simulator to toolkit"
         )
     return Subject(
         variant,
