@@ -150,8 +150,8 @@ def demand_onnx(args) -> None:
     sets = list(dict.fromkeys([*sets, *(path for path in files if path not in models)]))
     words = [*map(str, models or ["best.pt"]), *map(str, sets[:1] or ["data.yaml"])]
     raise UserError(
-        "this command takes one ONNX file, and folders of images and labels; a checkpoint (.pt), Darknet's files and a "
-        f"whole data set go from weights to bundle with: python scripts/start.py {shlex.join(words)}"
+        "this command takes one ONNX file, and folders of images and labels; for a checkpoint (.pt), a .cfg with its "
+        f".weights, or a data set as a whole run: python scripts/start.py {shlex.join(words)}"
     )
 
 
