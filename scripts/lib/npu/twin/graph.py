@@ -29,7 +29,7 @@ def twin_of(structure: Structure, exact: bool = True, rounded: bool = True) -> o
     rounded: whether anything is; otherwise the same operators in FP32.
     Raises UserError, which names it, for an operator of which the twin knows nothing.
     """
-    return _Twin(structure, exact, rounded).model()
+    return Twin(structure, exact, rounded).model()
 
 
 def is_selecting(node: onnx.NodeProto) -> bool:
@@ -39,8 +39,10 @@ def is_selecting(node: onnx.NodeProto) -> bool:
     )
 
 
-class _Twin:
-    def __init__(self, structure: Structure, exact: bool, rounded: bool):
+class Twin:
+    """A twin as it is made, node by node."""
+
+    def __init__(self, structure: Structure, exact: bool, rounded: bool = True):
         self.structure, self.exact, self.rounded = structure, exact, rounded
         self.constants = structure.constants()
         self.roundings = structure.roundings() if rounded else {}
@@ -56,6 +58,7 @@ class _Twin:
         }
 
     def model(self) -> onnx.ModelProto:
+        """The twin as a whole."""
         source = self.structure.model
         for node in source.graph.node:
             self._add(node)
@@ -122,17 +125,21 @@ class _Twin:
             raise UserError(
                 f"the twin of the simulator does not know a {node.op_type} like {node.name}: its weights are computed"
             )
-        target = node.output[0]
         axis = 0
         if node.op_type == "ConvTranspose":
             if attributes(node).get("group", 1) > 1:
                 raise UserError(f"the twin of the simulator does not know a grouped ConvTranspose ({node.name})")
             axis = 1
-        rounded, scales = round_weights(self.constants[weights], axis)
+        biases = self.constants[bias[0]] if bias else None
+        self._sums(node, self.roundings[given], self.constants[weights], axis, biases)
+
+    def _sums(self, node, given: Rounding, weights: np.ndarray, axis: int, bias: np.ndarray | None) -> None:
+        """The sums of a convolution that reads a tensor rounded as `given`; its filters lie along `axis`."""
+        target = node.output[0]
+        rounded, scales = round_weights(weights, axis)
         node.input[1] = self._value(f"{target}/weights", rounded)
-        if bias:
-            values = round_bias(self.constants[bias[0]], self.roundings[given].scale, scales)
-            node.input[2] = self._value(f"{target}/bias", values)
+        if bias is not None:
+            node.input[2] = self._value(f"{target}/bias", round_bias(bias, given.scale, scales))
         self.nodes.append(node)
 
     def _swish(self, node) -> None:
