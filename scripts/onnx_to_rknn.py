@@ -187,7 +187,7 @@ def cost_lines(conversion: Conversion, args) -> list[str]:
         stored = tensor.quantization if tensor.scale is not None else f"{kinds[tensor.name]}, not quantized"
         lines.append(f"output     {tensor.name} {list(tensor.shape)} {stored}, {likeness}")
     if args.dataset and conversion.adapted.outputs:
-        lines += score_lines(highest_scores(conversion.rknn, conversion.adapted.outputs))
+        lines += score_lines(highest_scores(conversion.rknn, conversion.adapted.outputs), conversion.surest)
     spent = costs(build, args.cma_mb, args.clock_mhz, estimator(MEASURED))
     lines.append(
         f"costs      {build.npu_mcycles:.2f} million cycles of convolutions, "

@@ -5,16 +5,16 @@ Makes, in one process, since the simulator works only on a model that was built 
   --build       JSON, facts alone: toolkit, platform, size, every operator, memory, error and warning lines
   --detections  the INT8 model's detections in the evaluation images, as evaluate.py reads it; of the head as_is, which
                 nothing decodes, how like FP32's its outputs are
-from --onnx and the letterboxed images listed in --calibration. The evaluation images are shared out to --processes; the
-result does not depend on their number. With --simulator twin a graph for onnxruntime detects in place of the simulator;
-the first images run on both, and how they compare is said.
+from --onnx and the letterboxed images listed in --calibration; --ranges holds what measure_ranges.py measured on them,
+which spares the algorithm normal its calibration. The evaluation images are shared out to --processes; the result does
+not depend on their number. With --simulator twin a graph for onnxruntime detects in place of the simulator; the first
+images run on both, and how they compare is said.
 """
 
 import sys
 
 sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
 
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,6 @@ from lib.accuracy.likeness import compare_outputs
 from lib.accuracy.undecoded_set import UndecodedSet, write_undecoded
 from lib.data.calibration import calibration_in_form
 from lib.data.images import read_image
-from lib.data.input_form import InputForm
 from lib.data.letterbox import letterbox
 from lib.data.names import read_names
 from lib.data.split import PARTS
@@ -37,6 +36,7 @@ from lib.graph.surgery.proof import input_size
 from lib.npu import toolkit
 from lib.npu.build import SIMULATORS, TOOLKIT, TWIN
 from lib.npu.highest_scores import highest_scores, score_lines
+from lib.npu.int8 import Quantization, int8_model
 from lib.npu.twin.agreement import COMPARED, Agreement, steps_apart
 from lib.npu.twin.graph import twin_of
 from lib.npu.twin.run import runner
@@ -58,23 +58,26 @@ def main(argv=None):
     def fitted(path: Path):
         return letterbox(read_image(path), imgsz, form)[0]
 
-    if args.simulator == TWIN and args.algorithm != "normal":
+    twin = args.simulator == TWIN
+    asked = Quantization(args.onnx, args.platform, args.algorithm, form, outputs, twin)
+    if twin and args.algorithm != "normal":
         raise UserError(f"--simulator {TWIN} knows the algorithm normal, not {args.algorithm}")
     with (
         calibration_in_form(args.calibration, args.dataset / "images", imgsz, form) as calibration,
-        quantized(args, calibration, form) as (session, structure),
+        int8_model(asked, calibration, args.ranges) as built,
     ):
+        session = built.session
         build = session.export(args.output)
-        (replace(build, simulator=TWIN) if structure else build).write(args.build)
+        (replace(build, simulator=TWIN) if twin else build).write(args.build)
         megabytes = build.rknn_bytes / 1e6
         say(f"built {args.output}: {megabytes:.2f} MB for {args.platform}, {len(calibration)} calibration images")
-        for line in score_lines(highest_scores(args.output, outputs)) if outputs else []:
+        for line in score_lines(highest_scores(args.output, outputs), built.surest) if outputs else []:
             say(line)
         title = f"INT8 {args.onnx.stem} {imgsz}"
         start = session.simulate
-        if structure:
-            start = partial(runner, twin_of(structure), form)
-            starts, scales = (session.simulate, start), structure.output_scales()
+        if twin:
+            start = partial(runner, twin_of(built.structure), form)
+            starts, scales = (session.simulate, start), built.structure.output_scales()
             say(f"the twin is {agreement(starts, scales, images, fitted, args.processes)}")
         if outputs is None:
             _, why = form_or_reason(model)
@@ -83,17 +86,6 @@ def main(argv=None):
             detections = detect_all(start, outputs, images, args.processes, title, form)
             write_detections(args.detections, detections)
             say(f"detected {args.detections}: {detections.count()} in {len(images)} images")
-
-
-@contextmanager
-def quantized(args, calibration: list[Path], form: InputForm):
-    """The built model, with what its twin is made of, None unless that is asked for."""
-    if args.simulator == TWIN:
-        with toolkit.quantized_with_structure(args.onnx, calibration, args.platform, form) as built:
-            yield built
-    else:
-        with toolkit.quantized(args.onnx, calibration, args.platform, args.algorithm, form) as session:
-            yield session, None
 
 
 def agreement(starts, scales: list[float], images: list[Path], fitted, processes: int) -> Agreement:
@@ -125,6 +117,9 @@ def parse(argv):
     parser.add_argument("--calibration", required=True, type=Path, metavar="FILE.txt", help="list of images")
     parser.add_argument("--platform", required=True, choices=toolkit.PLATFORMS)
     parser.add_argument("--algorithm", required=True, choices=toolkit.ALGORITHMS)
+    parser.add_argument(
+        "--ranges", type=Path, metavar="DIR", help="of measure_ranges.py; spares the algorithm normal its calibration"
+    )
     parser.add_argument("--simulator", choices=SIMULATORS, default=TOOLKIT, help="(default: %(default)s)")
     parser.add_argument("--dataset", required=True, type=Path, metavar="DIR")
     parser.add_argument("--part", choices=PARTS, default="heldout", help="evaluate on the held-out images, or all")

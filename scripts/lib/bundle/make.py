@@ -23,9 +23,9 @@ from lib.data.names import read_names
 from lib.graph.input_form import input_form_of
 from lib.graph.onnx_file import load
 from lib.graph.output_spec import output_spec_of
-from lib.npu import toolkit
 from lib.npu.build import Build
 from lib.npu.highest_scores import highest_scores
+from lib.npu.int8 import Quantization, int8_model
 from lib.npu.rknn_file import read_rknn
 from lib.npu.verdict import Judgement
 from lib.results import run_files
@@ -78,10 +78,11 @@ def make(run: Path, variant: Variant, evaluation: Evaluation, processes: int, cc
         pictures = evaluation.dataset / "images"
         with (
             calibration_in_form(calibration, pictures, spec.imgsz, form) as calibrated,
-            toolkit.quantized(onnx, calibrated, build.platform, variant.algorithm, form) as session,
+            int8_model(Quantization(onnx, build.platform, variant.algorithm, form, spec), calibrated) as built,
         ):
-            proven = prove(session.simulate, contract, binary, evaluation.images, processes)
-            write_golden(session.simulate, contract, _most_shown(proven, evaluation), folder / "golden")
+            simulate = built.session.simulate
+            proven = prove(simulate, contract, binary, evaluation.images, processes)
+            write_golden(simulate, contract, _most_shown(proven, evaluation), folder / "golden")
     contract = replace(contract, proof=_proof(proven, evaluation, spec.task, int8.map50_95))
     write_text(folder / "README.md", readme(contract, highest_scores(folder / "model.rknn", spec)))
     replace(contract, files=checksums(folder)).write(folder / CONTRACT)

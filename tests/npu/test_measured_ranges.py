@@ -1,0 +1,75 @@
+"""One pass over the calibration pool gives the ranges of every set of it, and a build from them is the toolkit's."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from lib.accuracy.detection_set import read_detections
+from lib.npu.build import Build
+from lib.npu.range_table import NAME, RangeTable, read_range_table
+from lib.npu.rknn_file import read_rknn
+from lib.step.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def measured(step, split_onnx, pool, heldout, tmp_path_factory):
+    """The folder of the small detector's ranges on the pool."""
+    folder = tmp_path_factory.mktemp("measured") / "split"
+    done = step("measure_ranges", "--onnx", split_onnx, "--pool", pool, "--dataset", heldout, "--platform", "rv1106",
+                "--processes", 2, "--output", folder, "--log", folder.parent / "log")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "on 8 images" in done.stderr + done.stdout
+    return folder
+
+
+def test_a_build_from_measured_ranges_is_that_of_a_calibration(measured, split_onnx, quantize, quantized, tmp_path):
+    done = quantize(split_onnx, tmp_path, "--ranges", measured)
+    assert done.returncode == 0, done.stderr
+    ours, theirs = (read_detections(folder / "detections.npz") for folder in (tmp_path, quantized))
+    assert ours.count() == theirs.count() > 0
+    for these, those in zip(ours.instances, theirs.instances, strict=True):
+        for values, expected in zip((these.boxes, these.scores), (those.boxes, those.scores)):
+            np.testing.assert_array_equal(values, expected)
+    ours, theirs = (read_rknn(folder / "model.rknn").outputs for folder in (tmp_path, quantized))
+    assert ours == theirs
+    ours, theirs = (Build.read(folder / "build.json") for folder in (tmp_path, quantized))
+    assert ours == theirs
+
+
+def test_ranges_of_another_graph_or_damaged_ones_are_refused(measured, split_onnx, quantize, tmp_path):
+    other = tmp_path / "other.onnx"
+    other.write_bytes(split_onnx.read_bytes() + b"\n\x00")  # an empty field more
+    done = quantize(other, tmp_path, "--ranges", measured)
+    assert done.returncode == 2 and "holds the ranges of another graph" in done.stderr
+    damaged = tmp_path / "damaged"
+    shutil.copytree(measured, damaged)
+    (damaged / NAME).write_bytes((measured / NAME).read_bytes()[:-100])
+    done = quantize(split_onnx, tmp_path, "--ranges", damaged)
+    assert done.returncode == 2 and "1 changed (ranges.npz)" in done.stderr
+    assert not (tmp_path / "model.rknn").exists()
+
+
+def test_a_calibration_set_is_a_reduction_of_the_table(tmp_path):
+    ranges = [
+        {"x": (-1.0, 2.0), "y": (0.0, 1.0)},
+        {"x": (-3.0, 0.5), "y": (0.25, 4.0)},
+        {"x": (-9.0, 9.0), "y": (0, 9)},
+    ]
+    table = RangeTable.of(["a", "b", "c"], ranges, "0" * 64, "rv1106")
+    table.write(tmp_path / NAME)
+    read = read_range_table(tmp_path / NAME)
+    assert (read.graph, read.platform, read.unknown) == ("0" * 64, "rv1106", "")
+    assert read.union(["b", "a"]) == {"x": (-3.0, 2.0), "y": (0.0, 4.0)}
+    with pytest.raises(UserError, match="there are no ranges of d"):
+        read.union(["a", "d"])
+
+
+def test_tables_that_do_not_fit_together_are_damaged(tmp_path):
+    table = RangeTable.of(["a"], [{"x": (-1.0, 2.0)}])
+    object.__setattr__(table, "images", ["a", "b"])
+    table.write(tmp_path / NAME)
+    with pytest.raises(UserError, match="its tables do not fit together"):
+        read_range_table(tmp_path / NAME)
+    RangeTable.of([], [], "", "rv1106", "no reason").write(tmp_path / NAME)
+    assert read_range_table(tmp_path / NAME).unknown == "no reason"
