@@ -66,7 +66,7 @@ rule measure_ranges:
         images=rules.fetch_dataset.output.images,
         step=step("measure_ranges"),
     output:
-        ranges=directory(results("calibration/{imgsz}/ranges/{model}/{head}")),
+        ranges=results("calibration/{imgsz}/ranges/{model}/{head}.npz"),
     log:
         logs("measure_ranges", GRAPH),
     benchmark:

@@ -118,7 +118,10 @@ def parse(argv):
     parser.add_argument("--platform", required=True, choices=toolkit.PLATFORMS)
     parser.add_argument("--algorithm", required=True, choices=toolkit.ALGORITHMS)
     parser.add_argument(
-        "--ranges", type=Path, metavar="DIR", help="of measure_ranges.py; spares the algorithm normal its calibration"
+        "--ranges",
+        type=Path,
+        metavar="FILE.npz",
+        help="of measure_ranges.py; the algorithm normal needs no calibration then",
     )
     parser.add_argument("--simulator", choices=SIMULATORS, default=TOOLKIT, help="(default: %(default)s)")
     parser.add_argument("--dataset", required=True, type=Path, metavar="DIR")

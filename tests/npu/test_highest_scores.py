@@ -39,15 +39,18 @@ def test_scores_and_their_copies_reach_1_and_the_rest_stays(split_onnx):
         helper.make_node("Reshape", ["scores_8", "shape"], ["flat"]),
         helper.make_node("Concat", ["box_8", "flat"], ["predictions"], axis=1),
         helper.make_node("Mul", ["box_8", "flat"], ["product"]),
+        helper.make_node("Sigmoid", ["other"], ["scores_16_int8"]),
+        helper.make_node("exDataConvert", ["scores_16_int8"], ["scores_16"]),
     ]
     inputs = [helper.make_tensor_value_info("images", onnx.TensorProto.FLOAT, None)]
     structure = Structure(helper.make_model(helper.make_graph(nodes, "small", inputs, [])), {})
     ranges = {"logits": (-7.0, -1.4), "scores_8": (0.0, 0.5), "flat": (0.0, 0.5), "box_8": (-0.5, 0.9),
-              "predictions": (-0.5, 1.2), "product": (-0.1, 0.3)}  # fmt: skip
+              "predictions": (-0.5, 1.2), "product": (-0.1, 0.3), "other": (-9.0, 0.0),
+              "scores_16_int8": (0.0, 0.5)}  # fmt: skip
     spec = output_spec_of(load(split_onnx))
     whole = with_whole_scores(structure, ranges, spec)
-    assert whole == ranges | {"scores_8": (0.0, 1.0), "flat": (0.0, 1.0)}
-    assert surest_scores(structure, whole, spec) == {8: pytest.approx(0.198, abs=1e-3)}
+    assert whole == ranges | {"scores_8": (0.0, 1.0), "flat": (0.0, 1.0), "scores_16_int8": (0.0, 1.0)}
+    assert surest_scores(structure, whole, spec) == {8: pytest.approx(0.198, abs=1e-3), 16: 0.5}
 
 
 def test_what_is_said_of_the_highest_scores():

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
+from lib.data.images import read_fitted
+from lib.data.input_form import InputForm
+from lib.npu.twin.ranges import RangePass
 from lib.npu.twin.structure import Ranges
 from lib.step.arrays import read_arrays, write_arrays
 from lib.step.errors import UserError
-
-NAME = "ranges.npz"  # in the folder of a graph's ranges, beside what toolkit.prepare leaves there
 
 _TABLES = ("images", "tensors", "low", "high")
 _TEXTS = ("graph", "platform", "unknown")
@@ -64,6 +65,12 @@ class RangeTable:
         tables = {"low": self.low, "high": self.high}
         names = {name: np.array(getattr(self, name), dtype=np.str_) for name in ("images", "tensors", *_TEXTS)}
         write_arrays(path, **names, **tables)
+
+
+def ranges_on(form: InputForm, run: RangePass, image: Path) -> Ranges:
+    """The range of each tensor for an image file that is fitted into the input of a model of that form."""
+    tensor = form.normalized(read_fitted(image, form.depth)).transpose(2, 0, 1)[None]
+    return run.measure(np.ascontiguousarray(tensor))
 
 
 def read_range_table(path: Path) -> RangeTable:

@@ -13,12 +13,12 @@ from lib.npu.twin.structure import Ranges, Structure
 # What multiplies to a score, each a map of 0 to 1.
 FACTORS = ("scores", "objectness")
 # They move values, so a score is one behind them too.
-_MOVES = {"Concat", "Reshape", "Transpose", "exDataConvert"}
+_MOVES = {"Concat", "Reshape", "Transpose"}
 
 
 def with_whole_scores(structure: Structure, ranges: Ranges, outputs: OutputSpec) -> Ranges:
     """The ranges with 0 and 1 in those of the score maps, and of what they are only copied to."""
-    names = set(score_maps(outputs))
+    names = set(_score_tensors(structure, outputs))
     for node in structure.model.graph.node:
         if node.op_type in _MOVES and names.intersection(node.input):
             names.update(node.output)
@@ -27,19 +27,27 @@ def with_whole_scores(structure: Structure, ranges: Ranges, outputs: OutputSpec)
 
 
 def surest_scores(structure: Structure, ranges: Ranges, outputs: OutputSpec) -> dict[int, float]:
-    """The highest score (0..1) of each stride in the calibration images, whose ranges these are, widened or not.
+    """The highest score (0..1) of each stride in the calibration images, on which these ranges were measured.
 
-    Of the factors' highest values, so a bound where a score is a product.
+    Of the factors' highest values, so a bound where a score is a product. The toolkit's own ranges of a sigmoid reach
+    to 0.5 at least.
     """
-    # The toolkit lets a sigmoid's range end at 0.5 at least, so its input's end is what tells.
     given = {node.output[0]: node.input[0] for node in structure.model.graph.node if node.op_type == "Sigmoid"}
     surest: dict[int, float] = {}
-    for name, stride in score_maps(outputs).items():
+    for name, stride in _score_tensors(structure, outputs).items():
         logits = given.get(name)
         if logits in ranges:
-            highest = float(expit(np.float32(ranges[logits][1])))
-            surest[stride] = surest.get(stride, 1.0) * highest
+            surest[stride] = surest.get(stride, 1.0) * float(expit(np.float32(ranges[logits][1])))
     return dict(sorted(surest.items()))
+
+
+def _score_tensors(structure: Structure, outputs: OutputSpec) -> dict[str, int]:
+    """The stride of each tensor that is a score map; the toolkit has an output's name behind its last conversion."""
+    strides = score_maps(outputs)
+    converted = {
+        node.output[0]: node.input[0] for node in structure.model.graph.node if node.op_type == "exDataConvert"
+    }
+    return {converted.get(name, name): stride for name, stride in strides.items()}
 
 
 def score_maps(outputs: OutputSpec) -> dict[str, int]:

@@ -7,7 +7,6 @@ calibrates, builds, and gives a session to export from, to simulate with and to 
 import contextlib
 import importlib.metadata
 import os
-import shutil
 import tempfile
 from collections.abc import Callable
 from functools import cached_property
@@ -151,7 +150,14 @@ def quantized_with_structure(
             if choose is not None:
                 structure = structure.with_ranges(choose(structure))
                 structure.write_ranges(Path(_QUANTIZATION))
-            _build(rknn, model)
+            doing(f"building {model}")
+            _demand(
+                f"the build of {model} failed",
+                rknn.hybrid_quantization_step2,
+                model_input=_FUSED,
+                data_input=_DATA,
+                model_quantization_cfg=_QUANTIZATION,
+            )
             session = Session(rknn, platform, printed())
         yield session, structure
 
@@ -176,42 +182,6 @@ def built_with_ranges(
         yield built
 
 
-def prepare(model: Path, image: Path, platform: str, form: InputForm | None, folder: Path) -> "Structure":
-    """What the toolkit makes of an ONNX before it builds it, with the ranges on one image; its files in `folder`.
-
-    Raises ToolkitError as `quantized` does.
-    """
-    folder = folder.resolve()
-    with _toolkit(platform, "normal", form or InputForm()) as rknn, console.captured(), _loaded(rknn, model, [image]):
-        structure = _calibrate(rknn, model)
-        for name in (_FUSED, _DATA, _QUANTIZATION):
-            shutil.copyfile(name, folder / name)
-    return structure
-
-
-@contextlib.contextmanager
-def built_of_prepared(
-    folder: Path, choose: "Callable[[Structure], Ranges]", platform: str, form: InputForm | None = None
-):
-    """A Session with the INT8 model of the files that `prepare` left in `folder`, and its Structure.
-
-    choose: makes the ranges to build with of the structure, of all its tensors. Nothing is calibrated. Raises
-    ToolkitError as `built_with_ranges` does.
-    """
-    folder = folder.resolve()
-    with _toolkit(platform, "normal", form or InputForm()) as rknn:
-        with console.captured() as printed, tempfile.TemporaryDirectory() as scratch, _inside(scratch):
-            for name in (_FUSED, _DATA):
-                Path(name).symlink_to(folder / name)
-            shutil.copyfile(folder / _QUANTIZATION, _QUANTIZATION)
-            structure = _structure()
-            structure = structure.with_ranges(choose(structure))
-            structure.write_ranges(Path(_QUANTIZATION))
-            _build(rknn, folder)
-            session = Session(rknn, platform, printed())
-        yield session, structure
-
-
 def structure_of(model: Path, images: list[Path], platform: str, form: InputForm | None = None) -> "Structure":
     """What the toolkit makes of an ONNX, with the ranges on `images`; as `quantized` with the algorithm `normal`.
 
@@ -227,27 +197,12 @@ _FUSED, _DATA, _QUANTIZATION = "model.model", "model.data", "model.quantization.
 
 
 def _calibrate(rknn, model: Path) -> "Structure":
-    doing(f"calibrating {model}")
-    _demand(f"the calibration of {model} failed", rknn.hybrid_quantization_step1, dataset=_DATASET)
-    return _structure()
-
-
-def _structure() -> "Structure":
     # Imported here: steps that only want this module's names do without onnx.
     from lib.npu.twin.structure import read_structure
 
+    doing(f"calibrating {model}")
+    _demand(f"the calibration of {model} failed", rknn.hybrid_quantization_step1, dataset=_DATASET)
     return read_structure(Path(_FUSED), Path(_QUANTIZATION))
-
-
-def _build(rknn, model: Path) -> None:
-    doing(f"building {model}")
-    _demand(
-        f"the build of {model} failed",
-        rknn.hybrid_quantization_step2,
-        model_input=_FUSED,
-        data_input=_DATA,
-        model_quantization_cfg=_QUANTIZATION,
-    )
 
 
 @contextlib.contextmanager
