@@ -1,5 +1,7 @@
 """One pass over the calibration pool gives the ranges of every set of it, and a build from them is the toolkit's."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -32,7 +34,7 @@ def test_a_build_from_measured_ranges_is_that_of_a_calibration(measured, split_o
     ours, theirs = (read_rknn(folder / "model.rknn").outputs for folder in (tmp_path, quantized))
     assert ours == theirs
     ours, theirs = (Build.read(folder / "build.json") for folder in (tmp_path, quantized))
-    assert ours == theirs
+    assert replace(ours, rknn_bytes=theirs.rknn_bytes) == theirs  # the file holds times of the build
 
 
 def test_ranges_of_another_graph_or_damaged_ones_are_refused(measured, split_onnx, quantize, tmp_path):
