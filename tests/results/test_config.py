@@ -120,6 +120,10 @@ def test_problem_is_one_sentence_that_names_the_key(path, value, expected):
             {"evaluation.simulator": "twin", "sweep.algorithm": ["normal", "mmse"]},
             ["evaluation.simulator: twin knows the algorithm normal, and sweep.algorithm is mmse"],
         ),
+        (
+            {"evaluation.simulator": "npu", "calibration_study.algorithm": "mmse"},
+            ["evaluation.simulator: npu knows the algorithm normal, and calibration_study.algorithm is mmse"],
+        ),
         ({"dataset": {"voc": "VOC"}}, ["dataset.voc holds boxes alone, and task is pose"]),
         ({"models.yolov8n": {"cfg": ["a.cfg"], "weights": ["a.weights"]}}, ["models.yolov8n.cfg is of a model"]),
         ({"models.yolov8n": {"onnx": ["a.onnx"], "anchors": "yolov5"}}, ["models.yolov8n.anchors is of a model with"]),

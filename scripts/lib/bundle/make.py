@@ -63,8 +63,8 @@ def make(run: Path, variant: Variant, evaluation: Evaluation, processes: int, cc
     build = Build.read(run_files.rknn(run, variant, "build.json"))
     if build.simulator:
         raise UserError(
-            f"the mAP of {variant.title()} is from the {build.simulator} of the simulator, and a bundle is proven on "
-            "the toolkit's: set evaluation.simulator to toolkit"
+            f"the mAP of {variant.title()} is from the simulator {build.simulator}, and a bundle is proven on the "
+            "toolkit's: set evaluation.simulator to toolkit"
         )
     folder.mkdir(parents=True)
     shutil.copyfile(run_files.rknn_model(run, variant), folder / "model.rknn")
