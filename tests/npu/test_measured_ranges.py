@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lib.accuracy.detection_set import read_detections
+from lib.graph.onnx_file import load, save
 from lib.npu.build import Build
 from lib.npu.range_table import RangeTable, read_range_table
 from lib.npu.rknn_file import read_rknn
@@ -39,7 +40,9 @@ def test_a_build_from_measured_ranges_is_that_of_a_calibration(measured, split_o
 
 def test_ranges_of_another_graph_or_damaged_ones_are_refused(measured, split_onnx, quantize, tmp_path):
     other = tmp_path / "other.onnx"
-    other.write_bytes(split_onnx.read_bytes() + b"\n\x00")  # an empty field more
+    model = load(split_onnx)
+    model.doc_string = "other"
+    save(model, other)
     done = quantize(other, tmp_path, "--ranges", measured)
     assert done.returncode == 2 and "holds the ranges of another graph" in done.stderr
     damaged = tmp_path / "damaged.npz"
