@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from lib.accuracy.detection_set import read_detections
+from lib.accuracy.evaluation import evaluate
 from lib.graph.onnx_file import load, save
 from lib.npu.build import Build
 from lib.npu.range_table import RangeTable, read_range_table
 from lib.npu.rknn_file import read_rknn
+from lib.results.draws import Draws
 from lib.step.errors import UserError
 
 
@@ -50,6 +52,17 @@ def test_ranges_of_another_graph_or_damaged_ones_are_refused(measured, split_onn
     done = quantize(split_onnx, tmp_path, "--ranges", damaged)
     assert done.returncode == 2 and "is damaged" in done.stderr
     assert not (tmp_path / "model.rknn").exists()
+
+
+def test_draws_in_one_process_give_the_map_of_builds(measured, split_onnx, step, pool, heldout, quantized, tmp_path):
+    done = step("evaluate_draws", "--onnx", split_onnx, "--ranges", measured, "--pool", pool, "--platform", "rv1106",
+                "--simulator", "twin", "--dataset", heldout, "--names", *"abcd", "--max-images", 8, 3, "--seed", 1, 0,
+                "--processes", 2, "--draws", tmp_path / "draws.json", "--log", tmp_path / "log")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    draws = Draws.read(tmp_path / "draws.json").draws
+    assert [(draw.max_images, draw.seed) for draw in draws] == [(3, 0), (3, 1), (8, 0), (8, 1)]
+    built = evaluate(read_detections(quantized / "detections.npz"), heldout, list("abcd"), 1, 0)[0].map50_95
+    assert draws[2].map50_95_int8 == draws[3].map50_95_int8 == built
 
 
 def test_a_calibration_set_is_a_reduction_of_the_table(tmp_path):
