@@ -59,13 +59,14 @@ def test_dry_run_of_the_default_config_plans_the_whole_sweep(snakemake):
     assert planned["detect_exported"] == planned["evaluate_exported"] == 4
     assert planned["detect_adapted"] == planned["evaluate_adapted"] == 8
     assert planned["export_onnx"] == planned["simplify_onnx"] == 4
-    assert planned["graph_surgery"] == 8
+    assert planned["graph_surgery"] == planned["measure_ranges"] == 8
     assert planned["analyse_layers"] == 2
 
 
 def test_studies_run_by_name_only(snakemake):
     planned = jobs(snakemake("-n", "calibration_study").stdout)
     assert planned["quantize_for_study"] == planned["evaluate_for_study"] == planned["sample_for_study"] == 15
+    assert planned["measure_ranges"] == 1
     assert "quantize" not in planned and "judge" not in planned
     assert jobs(snakemake("-n", "frontier").stdout) == {"frontier": 1}
 
