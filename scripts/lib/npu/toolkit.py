@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from lib.npu.twin.structure import Ranges, Structure
 
 PLATFORMS = ("rv1103", "rv1103b", "rv1106", "rv1106b")
-ALGORITHMS = ("normal", "mmse", "kl_divergence")
+# This project's own, lib.npu.search; the others are the toolkit's.
+SEARCH = "search"
+ALGORITHMS = ("normal", "mmse", "kl_divergence", SEARCH)
 
 # Variables that 2.3.2 asks for, seen by watching it. Some leave its log empty (RKNN_LOG_LEVEL, GEN_MODEL), some change
 # what is built (DEBUG_COVER_TARGET, RKNN_WEIGHT_MEM_TYPE), some write files (DUMP_Q).
@@ -120,8 +122,15 @@ def quantized(model: Path, images: list[Path], platform: str, algorithm: str, fo
     """A Session with the INT8 model, built from an ONNX and calibrated on `images`; released at the end.
 
     images: files of the model's input size, fitted as the model's `form` says. Raises ToolkitError when the toolkit
-    refuses the model or an image, or when the build fails.
+    refuses the model or an image, or when the build fails; UserError where the algorithm `search` can do nothing.
     """
+    if algorithm == SEARCH:
+        # Imported here: the toolkit's own algorithms do without it.
+        from lib.npu.search.choice import searching
+
+        with built_with_ranges(model, searching(model, images, form), images[0], platform, form) as (session, _):
+            yield session
+        return
     with _toolkit(platform, algorithm, form or InputForm()) as rknn:
         with console.captured() as printed, _loaded(rknn, model, images):
             doing(f"building {model}")

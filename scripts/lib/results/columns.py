@@ -111,9 +111,9 @@ COLUMNS = (
     _text(
         "algorithm",
         "Algorithm",
-        "how the toolkit chooses the value ranges of INT8",
+        "how the value ranges of INT8 are chosen",
         lambda row: row.variant.algorithm,
-        note="`normal`, `mmse` or `kl_divergence`.",
+        note="`normal`, `mmse` or `kl_divergence` of the toolkit, or `search`.",
     ),
     Column(
         "max_images",

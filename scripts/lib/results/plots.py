@@ -27,7 +27,7 @@ MOST_CLASSES = 30
 WORST = 5  # layers that a plot names
 COSINE_STEP = 1e-5
 DPI = 120
-MARKERS = {"normal": "o", "mmse": "s", "kl_divergence": "^"}
+MARKERS = {"normal": "o", "mmse": "s", "kl_divergence": "^", "search": "D"}
 
 
 def map_over_imgsz(table: pd.DataFrame, path) -> None:

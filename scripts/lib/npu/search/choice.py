@@ -4,10 +4,15 @@ Half of the images set the widest ranges, as the toolkit's `normal` does; some o
 in another shape take its range, since rounding to the steps that it has already costs nothing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
+import onnx
+from tqdm import tqdm
 
+from lib.data.images import read_fitted
+from lib.data.input_form import InputForm
 from lib.detector.output_spec import OutputSpec
 from lib.npu.search.difference import Difference
 from lib.npu.search.rerun import Rerun
@@ -15,17 +20,37 @@ from lib.npu.twin.graph import is_selecting
 from lib.npu.twin.ranges import RangePass, adjusted, union
 from lib.npu.twin.rounding import Rounding
 from lib.npu.twin.structure import Ranges, Structure
+from lib.step import console
 from lib.step.errors import UserError
 
 # Images that judge; the first few say which tensors are worth it.
 JUDGES, FIRST = 8, 2
 FEWEST = 4
 # A range's ends as shares of the widest; a tensor's next one is tried until the outputs get worse twice.
-SHARES = (0.85, 0.7, 0.55)
+SHARES = (0.85, 0.7)
 # As many tensors are tried, those that change the outputs most; the others matter little, whatever their range.
 TRIED = 16
 # A range that is not as much better is as good.
 _BETTER = 0.9
+
+
+def searching(model: Path, images: list[Path], form: InputForm | None = None) -> Callable[[Structure], Ranges]:
+    """What makes the ranges of an ONNX's structure: `searched` on calibration images, files fitted as `form` says."""
+    form = form or InputForm()
+    paths = [path.resolve() for path in images]
+    described = {entry.key: entry.value for entry in onnx.load(str(model)).metadata_props}
+    spec = OutputSpec.from_metadata(described)
+
+    def choose(structure: Structure) -> Ranges:
+        pixels = (form.normalized(read_fitted(path, form.depth)) for path in paths)
+        tensors = [np.ascontiguousarray(each.transpose(2, 0, 1)[None]) for each in pixels]
+        return searched(structure, tensors, spec, _shown)
+
+    return choose
+
+
+def _shown(names: list[str]):
+    return tqdm(names, "ranges", file=console.terminal(), disable=None)
 
 
 def searched(structure: Structure, tensors: list[np.ndarray], spec: OutputSpec | None, progress=iter) -> Ranges:
@@ -57,13 +82,15 @@ def chosen_ranges(structure, widest: Ranges, rerun: Rerun, difference: Differenc
         for name in structure.with_ranges(widest).roundings()
         if name in rerun.names and name not in copies and name not in scores
     ]
-    first = {
-        name: difference.of(rerun.changed(name)(_rounding(widest[name]), FIRST)) for name in progress(names)
-    }
+    first = {name: difference.of(rerun.changed(name)(_rounding(widest[name]), FIRST)) for name in progress(names)}
     for name in progress(sorted(names, key=first.__getitem__, reverse=True)[:TRIED]):
-        run = rerun.changed(name)
-        ranges[name] = _best(widest[name], lambda ends: difference.of(run(_rounding(ends))))
+        ranges[name] = _best(widest[name], _judged(rerun.changed(name), difference))
     return tied(structure, ranges)
+
+
+def _judged(run, difference: Difference) -> Callable[[tuple[float, float]], float]:
+    """A function of a range: how far the outputs are from FP32's when one tensor is rounded with it."""
+    return lambda ends: difference.of(run(_rounding(ends)))
 
 
 def _best(widest: tuple[float, float], difference) -> tuple[float, float]:

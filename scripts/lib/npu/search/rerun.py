@@ -33,7 +33,7 @@ class Rerun:
         return [[values[name] for name in self._outputs] for values in self.values]
 
     def changed(self, name: str) -> Callable[[Callable], list[list[np.ndarray]]]:
-        """A function that is given what to make of the values of tensor `name`, and returns the outputs of each image."""
+        """A function of what to make of the values of tensor `name`; it returns the outputs of the first images."""
         [behind, made, needed] = self._behind(name)
         graph = helper.make_graph(
             behind,
