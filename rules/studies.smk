@@ -1,6 +1,6 @@
 # What is asked for by name only: `snakemake frontier`, `snakemake calibration_study`.
 
-FRONTIER = config["frontier"]
+FRONTIER = studied(config["frontier"], config["task"])
 STUDY = studied(config["calibration_study"], config["task"])
 
 # A calibration set drawn by a seed of its own, and a graph quantized on it.

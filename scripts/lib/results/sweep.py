@@ -72,8 +72,14 @@ def analysed(chosen: Iterable[Variant], layers: dict[str, list]) -> list[Variant
 
 
 def studied(study: dict, task: str) -> dict:
-    """The config's `calibration_study` for a task: the default head holds boxes alone, so other tasks have `split`."""
-    return study | {"head": SPLIT} if study["head"] == SINGLE and task != TASK_OF_SINGLE else study
+    """A study's keys of the config, for a task: `single` holds boxes alone, so the other tasks have `split` for it."""
+    if task == TASK_OF_SINGLE:
+        return study
+    if study["head"] == SINGLE:
+        return study | {"head": SPLIT}
+    if SINGLE in study["head"]:
+        return study | {"head": [head for head in study["head"] if head != SINGLE] or [SPLIT]}
+    return study
 
 
 def built(run: Path, sweep: dict[str, list], models: Iterable[str]) -> list[Variant]:
