@@ -131,8 +131,9 @@ job_light() {  # an exported model in an environment without torch and Ultralyti
 }
 
 job_docs() {
-    [ -d "$work/project" ] || fresh_clone "$work/project"
-    make -C "$work/project" docs
+    fresh_clone "$work/docs"
+    make -C "$work/docs" docs
+    rm -rf "$work/docs"
 }
 
 job_tests() {  # the README's second command, where the demo was

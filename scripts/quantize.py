@@ -6,8 +6,8 @@ Makes, in one process, since the simulator works only on a model that was built 
   --detections  the INT8 model's detections in the evaluation images, as evaluate.py reads it; of the head as_is, which
                 nothing decodes, how like FP32's its outputs are
 from --onnx and the letterboxed images listed in --calibration. The evaluation images are shared out to --processes; the
-result does not depend on their number. With --simulator twin a graph for onnxruntime detects in place of the simulator;
-the first images run on both, and how they compare is said.
+result does not depend on their number. With any other --simulator than the toolkit's a graph for onnxruntime
+detects in its place; the first images run on both, and how they compare is said.
 """
 
 import sys
@@ -16,7 +16,6 @@ sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so 
 
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from lib.accuracy.detection_set import write_detections
@@ -35,11 +34,10 @@ from lib.graph.output_spec import detector_spec, form_or_reason
 from lib.graph.surgery.as_is import is_as_is
 from lib.graph.surgery.proof import input_size
 from lib.npu import toolkit
-from lib.npu.build import SIMULATORS, TOOLKIT, TWIN
+from lib.npu.build import SIMULATORS, TOOLKIT, TWIN, TWIN_FAST, Agreement
 from lib.npu.highest_scores import highest_scores, score_lines
-from lib.npu.twin.agreement import COMPARED, Agreement, steps_apart
-from lib.npu.twin.graph import twin_of
-from lib.npu.twin.run import runner
+from lib.npu.twin.agreement import COMPARED, agreement, steps_apart
+from lib.npu.twin.run import start_of
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
 from lib.step.errors import UserError
@@ -58,14 +56,14 @@ def main(argv=None):
     def fitted(path: Path):
         return letterbox(read_image(path), imgsz, form)[0]
 
-    if args.simulator == TWIN and args.algorithm != "normal":
-        raise UserError(f"--simulator {TWIN} knows the algorithm normal, not {args.algorithm}")
+    if args.simulator != TOOLKIT and args.algorithm != "normal":
+        raise UserError(f"--simulator {args.simulator} knows the algorithm normal, not {args.algorithm}")
     with (
         calibration_in_form(args.calibration, args.dataset / "images", imgsz, form) as calibration,
         quantized(args, calibration, form) as (session, structure),
     ):
         build = session.export(args.output)
-        (replace(build, simulator=TWIN) if structure else build).write(args.build)
+        build.write(args.build)
         megabytes = build.rknn_bytes / 1e6
         say(f"built {args.output}: {megabytes:.2f} MB for {args.platform}, {len(calibration)} calibration images")
         for line in score_lines(highest_scores(args.output, outputs)) if outputs else []:
@@ -73,12 +71,14 @@ def main(argv=None):
         title = f"INT8 {args.onnx.stem} {imgsz}"
         start = session.simulate
         if structure:
-            start = partial(runner, twin_of(structure), form)
-            starts, scales = (session.simulate, start), structure.output_scales()
-            say(f"the twin is {agreement(starts, scales, images, fitted, args.processes)}")
+            start = start_of(args.simulator, structure, form)
+            starts = start, session.simulate, *(start_of(name, structure, form) for name in (TWIN, TWIN_FAST))
+            compared = compare(args, starts, structure.output_scales(), fitted, images)
+            replace(build, simulator=args.simulator, agreement=compared).write(args.build)
+            say(f"{args.simulator} is {compared}")
         if outputs is None:
             _, why = form_or_reason(model)
-            say(compared(args, why, start, images, title))
+            say(likeness(args, why, start, images, title))
         else:
             detections = detect_all(start, outputs, images, args.processes, title, form)
             write_detections(args.detections, detections)
@@ -88,7 +88,7 @@ def main(argv=None):
 @contextmanager
 def quantized(args, calibration: list[Path], form: InputForm):
     """The built model, with what its twin is made of, None unless that is asked for."""
-    if args.simulator == TWIN:
+    if args.simulator != TOOLKIT:
         with toolkit.quantized_with_structure(args.onnx, calibration, args.platform, form) as built:
             yield built
     else:
@@ -96,21 +96,24 @@ def quantized(args, calibration: list[Path], form: InputForm):
             yield session, None
 
 
-def agreement(starts, scales: list[float], images: list[Path], fitted, processes: int) -> Agreement:
-    """How twin and simulator, which `starts` open, compare on the first images; `fitted(path)` is what they are given.
+def compare(args, starts, scales: list[float], fitted, images: list[Path]) -> Agreement:
+    """How another simulator compares with the toolkit's on the first images; `fitted(path)` is what both are given.
 
-    Raises UserError when they are further apart than rounding can make them.
+    starts: open the one and the other, and two that differ in the order of their sums alone. Raises UserError when the
+    first two are further apart than the order of sums makes them.
     """
 
-    def apart(run, path: Path) -> float:
+    def apart(runs, path: Path) -> tuple[list[float], list[float]]:
         image = fitted(path)
-        return steps_apart(*(each(image) for each in run), scales)
+        ours, toolkits, ordered, unordered = (run(image) for run in runs)
+        return steps_apart(ours, toolkits, scales), steps_apart(ordered, unordered, scales)
 
-    both = over_images(lambda: [start() for start in starts], apart, images[:COMPARED], processes, "simulator and twin")
-    return Agreement.of(both)
+    title = f"toolkit and {args.simulator}"
+    apart_by_image = over_images(lambda: [start() for start in starts], apart, images[:COMPARED], args.processes, title)
+    return agreement(args.simulator, *zip(*apart_by_image, strict=True))
 
 
-def compared(args, why: str, start, images: list[Path], title: str) -> str:
+def likeness(args, why: str, start, images: list[Path], title: str) -> str:
     """Write how like FP32's the outputs of a model are that nothing decodes, and `why`; a line about it."""
     outputs = compare_outputs(args.onnx, start, images, args.processes, title)
     write_undecoded(args.detections, UndecodedSet([image.name for image in images], why, outputs))

@@ -209,6 +209,23 @@ def test_a_fault_is_one_sentence(sham, told, stub, settings, said):
 
 
 @pytest.mark.toolkit
+@pytest.mark.parametrize(
+    ("host", "answer"),
+    [("silent", "nothing"), ("nologin", "'This account is currently not available.'"), ("garbage", "'")],
+)
+def test_a_login_without_a_shell_is_one_sentence(told, host, answer):
+    assert f"error: {host} lets this machine in, but runs no command: it answers {answer}" in told({}, {"host": host})
+
+
+@pytest.mark.toolkit
+def test_a_board_that_greets_whoever_logs_in_works_as_any_other(sham, monkeypatch):
+    monkeypatch.chdir(sham.project)
+    monkeypatch.setenv("ARCHIVE_LIBS", "")
+    assert sham.run("split", host="greeting", repeat=0) == 0
+    assert sham.board_json("split")["agreement"]["share"] == 1 and sham.left_there() == []
+
+
+@pytest.mark.toolkit
 def test_without_a_runtime_it_says_so(sham, told, tmp_path):
     """The program is linked to the library, and the board has none: the one that is pushed there is no such thing."""
     runtime = tmp_path / "not-the-name.so"

@@ -340,6 +340,17 @@ def test_an_older_environment_and_the_cache_count_as_room(tmp_path, monkeypatch)
         set_up.check_room(0.01, tmp_path / ".venv", cache)
 
 
+@pytest.mark.parametrize("python_may_not", [False, True])
+def test_bytecode_is_compiled_where_python_may_not_leave_it(tmp_path, monkeypatch, python_may_not):
+    commands = []
+    monkeypatch.setattr(set_up, "run", lambda *command, env=None: commands.append(command))
+    monkeypatch.setattr(set_up, "install_uv", lambda venv: "uv")
+    monkeypatch.setattr(set_up, "settings_of_pip", lambda python: {})
+    monkeypatch.setattr(sys, "dont_write_bytecode", python_may_not)
+    set_up.install(tmp_path, set_up.lock())
+    assert ("--compile-bytecode" in commands[-1]) == python_may_not
+
+
 @pytest.mark.parametrize("output, cause", [
     ("error: [Errno 2] No such file or directory: 'gcc'", "needs a C compiler"),
     ("fatal error: Python.h: No such file or directory", "needs a C compiler"),
