@@ -45,7 +45,7 @@ from lib.graph.onnx_file import load
 from lib.graph.surgery.fixed_size import fix_size
 from lib.graph.surgery.prepare.behind_input import prepare
 from lib.npu import toolkit
-from lib.npu.highest_scores import highest_scores, score_lines
+from lib.npu.highest_scores import highest_scores, score_lines, unseen
 from lib.npu.rknn_file import read_rknn
 from lib.npu.timing import clock, estimator
 from lib.npu.verdict import at_fault, costs
@@ -231,16 +231,22 @@ def cost_lines(conversion: Conversion, args) -> list[str]:
     """Outputs, costs and verdict, as lines for people."""
     build, lines = conversion.build, []
     kinds = {operator.name.partition(":")[2]: operator.dtype for operator in build.operators if operator.is_end}
+    outputs = conversion.adapted.outputs
+    # An output that is near zero for all images has a likeness that says nothing.
+    guessed = unseen(conversion.surest) if args.dataset else {}
+    strides = {output.name: output.stride for output in outputs.maps()} if outputs else {}
     for number, tensor in enumerate(read_rknn(conversion.rknn).outputs):
         like = output_likeness(tensor.name, [image.likeness[number] for image in conversion.comparisons])
         likeness = f"cosine {like.cosine:.4f}, signal to noise {like.snr_db:.1f} dB"
         stored = tensor.quantization if tensor.scale is not None else f"{kinds[tensor.name]}, not quantized"
+        if strides.get(tensor.name) in guessed:
+            likeness = f"stride {strides[tensor.name]} saw no object"
         lines.append(f"output     {tensor.name} {list(tensor.shape)} {stored}, {likeness}")
     if classes := conversion.adapted.classes:
         more = f" and {len(classes) - SHOWN} more" if len(classes) > SHOWN else ""
         lines.append(f"classes    {len(classes)}: {', '.join(classes[:SHOWN])}{more}")
-    if args.dataset and conversion.adapted.outputs:
-        lines += score_lines(highest_scores(conversion.rknn, conversion.adapted.outputs))
+    if args.dataset and outputs:
+        lines += score_lines(highest_scores(conversion.rknn, outputs), conversion.surest)
     spent = costs(build, args.cma_mb, args.clock_mhz, estimator(MEASURED))
     lines.append(
         f"costs      {build.npu_mcycles:.2f} million cycles of convolutions, "

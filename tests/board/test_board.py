@@ -24,9 +24,12 @@ from lib.bundle.same_detections import demand_same
 from lib.data.calibration import calibration_images
 from lib.data.images import read_image
 from lib.data.imgsz import parse_imgsz
+from lib.data.input_form import InputForm
 from lib.data.letterbox import letterbox
 from lib.detector.instances import Instances
-from lib.npu import toolkit
+from lib.graph.onnx_file import load
+from lib.graph.output_spec import output_spec_of
+from lib.npu.int8 import Quantization, int8_model
 from lib.results.board_results import ImageDifference
 from lib.step.errors import UserError, run_step
 
@@ -99,8 +102,9 @@ class ShamBoard:
         answers = self.answers[head] = Answers(folder, bundle / "model.rknn")
         onnx = self.results / "onnx" / "parts4" / IMGSZ / f"{head}.onnx"
         calibration = calibration_images(self.results / "calibration" / IMGSZ / "8" / "images.txt")
-        with toolkit.quantized(onnx, calibration, "rv1106", "normal") as session:
-            simulator = session.simulate()
+        asked = Quantization(onnx, "rv1106", "normal", InputForm(), output_spec_of(load(onnx)))
+        with int8_model(asked, calibration) as built:
+            simulator = built.session.simulate()
             for path in sorted((self.results / "dataset" / "images").glob("*.*")):
                 if not path.name.startswith("."):
                     fitted, _ = letterbox(read_image(path), parse_imgsz(IMGSZ))

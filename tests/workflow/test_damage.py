@@ -39,7 +39,8 @@ def sample(run, out):
 
 
 def quantize(run, out):
-    return ("quantize", "--onnx", run / "onnx/parts4/96/split.onnx", "--calibration", run / LIST, "--platform",
+    return ("quantize", "--onnx", run / "onnx/parts4/96/split.onnx", "--calibration", run / LIST,
+            "--ranges", run / "calibration/96/ranges/parts4/split.npz", "--platform",
             "rv1106", "--algorithm", "normal", "--dataset", run / "dataset", *NAMES, "--output", out / "model.rknn",
             "--build", out / "build.json", *made(out), "--log", out / "log")  # fmt: skip
 
@@ -130,6 +131,7 @@ DAMAGE = [
     ("onnx/parts4/96/simplified.onnx", one_bit, surgery),
     ("onnx/parts4/96/split.onnx", one_bit, detect),
     ("onnx/parts4/96/split.onnx", one_bit, quantize),
+    ("calibration/96/ranges/parts4/split.npz", half, quantize),
     ("onnx/parts4/96/split.onnx", half, detect),
     ("onnx/parts4/96/split.onnx", half, quantize),
     ("onnx/parts4/96/split.onnx", emptied, detect),

@@ -26,9 +26,9 @@ from lib.detector.instances import Instances
 from lib.graph.input_form import input_form_of
 from lib.graph.onnx_file import load
 from lib.graph.output_spec import output_spec_of
-from lib.npu import toolkit
 from lib.npu.build import Build
 from lib.npu.highest_scores import highest_scores
+from lib.npu.int8 import Quantization, int8_model
 from lib.npu.rknn_file import read_rknn
 from lib.npu.verdict import Judgement, Verdict
 from lib.results import run_files
@@ -104,9 +104,11 @@ def write_bundle(
     with tempfile.TemporaryDirectory() as scratch:
         binary = Path(scratch, "decode")
         program.build(folder, cc, binary)
-        with toolkit.quantized(subject.onnx, calibration, subject.platform, subject.variant.algorithm, form) as session:
-            proven = prove(session.simulate, contract, binary, evaluation.images, processes)
-            write_golden(session.simulate, contract, _most_shown(proven, evaluation), folder / "golden")
+        asked = Quantization(subject.onnx, subject.platform, subject.variant.algorithm, form, spec)
+        with int8_model(asked, calibration) as built:
+            simulate = built.session.simulate
+            proven = prove(simulate, contract, binary, evaluation.images, processes)
+            write_golden(simulate, contract, _most_shown(proven, evaluation), folder / "golden")
     contract = replace(contract, proof=_proof(proven, evaluation, spec.task, subject.int8.map50_95))
     write_text(folder / "README.md", readme(contract, highest_scores(folder / "model.rknn", spec)))
     replace(contract, files=checksums(folder)).write(folder / CONTRACT)
