@@ -1,4 +1,4 @@
-"""The twins and the model of the chip beside the simulator: mAP of calibration draws, images equal to the last bit, time.
+"""The twins and the model of the chip beside the simulator: mAP of draws, images equal to the last bit, time.
 
     python benchmarks/twin.py --dataset DIR --names FILE --draws 5 --calibration 32 --output FILE.csv MODEL.onnx ...
 
