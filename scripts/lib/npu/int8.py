@@ -8,8 +8,9 @@ from pathlib import Path
 from lib.data.input_form import InputForm
 from lib.detector.output_spec import OutputSpec
 from lib.npu import toolkit
-from lib.npu.range_table import RangeTable, ranges_on, read_range_table
+from lib.npu.range_table import RangeTable, network_input, ranges_on, read_range_table
 from lib.npu.score_ranges import surest_scores, with_whole_scores
+from lib.npu.search.choice import halves, searched
 from lib.npu.twin.ranges import RangePass, chosen, union
 from lib.npu.twin.structure import Ranges, Structure
 from lib.step.errors import UserError
@@ -54,12 +55,36 @@ def int8_model(asked: Quantization, images: list[Path], measured: Path | None = 
     """
     images = [image.absolute() for image in images]  # the toolkit works in a folder of its own
     table = read_ranges_of(asked.model, asked.platform, measured) if measured and asked.algorithm == NORMAL else None
+    if asked.algorithm == toolkit.SEARCH:
+        with _searched(asked, images) as built:
+            yield built
+        return
     with ExitStack() as opened:
         try:
             built = opened.enter_context(_from_ranges(asked, images, table))
         except _NotKnownError:
             built = opened.enter_context(_calibrated(asked, images))
         yield built
+
+
+@contextmanager
+def _searched(asked: Quantization, images: list[Path]):
+    """The model of the ranges that are best on some of the images."""
+    setting, judging = halves(images)
+    surest: dict[int, float] = {}
+
+    def choose(structure: Structure) -> Ranges:
+        run = RangePass(structure)
+        measured = union(ranges_on(asked.form, run, image) for image in setting)
+        judges = [network_input(asked.form, image) for image in judging]
+        ranges = searched(structure, measured, judges, asked.outputs)
+        if asked.outputs is None:
+            return ranges
+        surest.update(surest_scores(structure, measured, asked.outputs))
+        return with_whole_scores(structure, ranges, asked.outputs)
+
+    with toolkit.built_with_ranges(asked.model, choose, images[0], asked.platform, asked.form) as built:
+        yield Int8Model(*built, surest)
 
 
 class _NotKnownError(Exception):

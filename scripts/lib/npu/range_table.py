@@ -69,8 +69,12 @@ class RangeTable:
 
 def ranges_on(form: InputForm, run: RangePass, image: Path) -> Ranges:
     """The range of each tensor for an image file that is fitted into the input of a model of that form."""
-    tensor = form.normalized(read_fitted(image, form.depth)).transpose(2, 0, 1)[None]
-    return run.measure(np.ascontiguousarray(tensor))
+    return run.measure(network_input(form, image))
+
+
+def network_input(form: InputForm, image: Path) -> np.ndarray:
+    """Such a file as the network is given it, float32 [1, C, H, W]."""
+    return np.ascontiguousarray(form.normalized(read_fitted(image, form.depth)).transpose(2, 0, 1)[None])
 
 
 def read_range_table(path: Path) -> RangeTable:

@@ -122,15 +122,8 @@ def quantized(model: Path, images: list[Path], platform: str, algorithm: str, fo
     """A Session with the INT8 model, built from an ONNX and calibrated on `images`; released at the end.
 
     images: files of the model's input size, fitted as the model's `form` says. Raises ToolkitError when the toolkit
-    refuses the model or an image, or when the build fails; UserError where the algorithm `search` can do nothing.
+    refuses the model or an image, or when the build fails.
     """
-    if algorithm == SEARCH:
-        # Imported here: the toolkit's own algorithms do without it.
-        from lib.npu.search.choice import searching
-
-        with built_with_ranges(model, searching(model, images, form), images[0], platform, form) as (session, _):
-            yield session
-        return
     with _toolkit(platform, algorithm, form or InputForm()) as rknn:
         with console.captured() as printed, _loaded(rknn, model, images):
             doing(f"building {model}")

@@ -8,16 +8,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-import onnx
 from tqdm import tqdm
 
-from lib.data.images import read_fitted
-from lib.data.input_form import InputForm
 from lib.detector.output_spec import OutputSpec
 from lib.npu.search.difference import Difference
 from lib.npu.search.rerun import Rerun
 from lib.npu.twin.graph import is_selecting
-from lib.npu.twin.ranges import RangePass, adjusted, union
+from lib.npu.twin.ranges import adjusted
 from lib.npu.twin.rounding import Rounding
 from lib.npu.twin.structure import Ranges, Structure
 from lib.step import console
@@ -34,43 +31,33 @@ TRIED = 16
 _BETTER = 0.9
 
 
-def searching(model: Path, images: list[Path], form: InputForm | None = None) -> Callable[[Structure], Ranges]:
-    """What makes the ranges of an ONNX's structure: `searched` on calibration images, files fitted as `form` says."""
-    form = form or InputForm()
-    paths = [path.resolve() for path in images]
-    described = {entry.key: entry.value for entry in onnx.load(str(model)).metadata_props}
-    spec = OutputSpec.from_metadata(described)
+def halves(images: list[Path]) -> tuple[list[Path], list[Path]]:
+    """Those of the calibration images that set the widest ranges, and those that judge.
 
-    def choose(structure: Structure) -> Ranges:
-        pixels = (form.normalized(read_fitted(path, form.depth)) for path in paths)
-        tensors = [np.ascontiguousarray(each.transpose(2, 0, 1)[None]) for each in pixels]
-        return searched(structure, tensors, spec, _shown)
+    Raises UserError for fewer than FEWEST.
+    """
+    if len(images) < FEWEST:
+        raise UserError(
+            f"the algorithm search sets ranges on half of the calibration images and judges on the others; give it "
+            f"{FEWEST} images or more, not {len(images)}"
+        )
+    half = (len(images) + 1) // 2
+    return images[:half], images[half:][:JUDGES]
 
-    return choose
+
+def searched(structure: Structure, measured: Ranges, judges: list[np.ndarray], spec: OutputSpec | None) -> Ranges:
+    """The ranges to build a structure with.
+
+    measured: the range of each tensor on the images that set the widest. judges: the network's input for each image
+    that judges, float32 [1, C, H, W]. spec: what the outputs mean; None where nobody knows.
+    """
+    rerun = Rerun(structure, judges)
+    widest = tied(structure, adjusted(structure, measured))
+    return chosen_ranges(structure, widest, rerun, Difference(spec, rerun.outputs()), _shown)
 
 
 def _shown(names: list[str]):
     return tqdm(names, "ranges", file=console.terminal(), disable=None)
-
-
-def searched(structure: Structure, tensors: list[np.ndarray], spec: OutputSpec | None, progress=iter) -> Ranges:
-    """The ranges to build a structure with.
-
-    tensors: the network's input for each calibration image, float32 [1, C, H, W]. spec: what the outputs mean; None
-    where nobody knows. progress: wraps the list of tensors that are tried. Raises UserError for fewer than FEWEST
-    images.
-    """
-    if len(tensors) < FEWEST:
-        raise UserError(
-            f"the algorithm search sets ranges on half of the calibration images and judges on the others; give it "
-            f"{FEWEST} images or more, not {len(tensors)}"
-        )
-    half = (len(tensors) + 1) // 2
-    measure = RangePass(structure).measure
-    widest = tied(structure, adjusted(structure, union([measure(tensor) for tensor in tensors[:half]])))
-    rerun = Rerun(structure, tensors[half:][:JUDGES])
-    difference = Difference(spec, rerun.outputs())
-    return chosen_ranges(structure, widest, rerun, difference, progress)
 
 
 def chosen_ranges(structure, widest: Ranges, rerun: Rerun, difference: Difference, progress=iter) -> Ranges:
