@@ -50,13 +50,22 @@ def evaluate(
     """
     if isinstance(detections, UndecodedSet):
         return _without_map(detections, resamples, seed)
+    truth = labels_of(detections, dataset, len(names), choices.sigmas)
+    return measure(truth, detections, names, resamples, seed, choices.wish)
+
+
+def labels_of(
+    detections: DetectionSet, dataset: Path, classes: int, sigmas: tuple[float, ...] | None = None
+) -> list[Instances]:
+    """The labels of each image of a set of detections, in a data set's folder; `sigmas` as in Choices.
+
+    Raises UserError as `with_sigmas` does, and when labels are missing or damaged.
+    """
     check_manifest(require(dataset / "labels", "folder"))
     task = tasks.get(detections.task)
     sized = zip(detections.images, detections.sizes)
-    truth = [task.ground_truth(dataset, image, size, len(names)) for image, size in sized]
-    if choices.sigmas:
-        truth = [with_sigmas(labels, choices.sigmas) for labels in truth]
-    return measure(truth, detections, names, resamples, seed, choices.wish)
+    truth = [task.ground_truth(dataset, image, size, classes) for image, size in sized]
+    return [with_sigmas(labels, sigmas) for labels in truth] if sigmas else truth
 
 
 def with_sigmas(labels: Instances, sigmas: tuple[float, ...]) -> Instances:

@@ -10,6 +10,11 @@ from lib.step.files import require
 EXPORTED, ADAPTED = "exported", "adapted"
 
 
+def errors(run: Path) -> Path:
+    """What the recommended variant gets wrong in which image."""
+    return run / "errors.json"
+
+
 def onnx(run: Path, variant: Variant, stage: str) -> Path:
     """The ONNX of a stage: `exported`, `simplified`, or a head."""
     return run / "onnx" / variant.model / variant.imgsz / f"{stage}.onnx"
