@@ -38,7 +38,8 @@ demo-tasks: setup  ## the same for keypoints, masks and oriented boxes, one run 
 
 test: setup  ## run linters and all tests
 	$(MAKE) --no-print-directory lint
-	pytest -n 2 --dist worksteal
+	@# A file is one process's, so what its tests share is made once; conftest.py orders the files.
+	pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: setup
 	ruff check .

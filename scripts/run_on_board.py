@@ -5,6 +5,10 @@ folder MODEL/IMGSZ/HEAD/ALGORITHM-MAX_IMAGES with detections.npz (the board's de
 board.json (times, agreement with the simulator, mAP; of a model that the board refuses, its words). The bundle's
 program is compiled with --cc and --sdk, pushed with the model and run over the images in batches. An interrupted
 run resumes; until all is done its results are in board.unfinished/.
+
+With --doctor no bundle is needed, and nothing is made: a small program is compiled with --cc and asks the board for its
+runtime, driver, chip, memory, the NPU's clock and who uses camera and NPU, and the answer is sentences: which toolkit
+to choose, what to stop, what to replace.
 """
 
 import sys
@@ -19,6 +23,7 @@ from lib.accuracy.evaluation import Choices, compared, evaluate
 from lib.accuracy.inference import evaluation_images
 from lib.accuracy.operating import Wish, add_operating_option
 from lib.accuracy.resampled_map import read_resampled
+from lib.board.doctor import advice, examine, own_runtime
 from lib.board.program import Refused
 from lib.board.run import BoardRun, Settings, run_bundle
 from lib.board.summary import detection_set, ran_well, refused
@@ -42,6 +47,11 @@ def main(argv=None):
     """Run the step."""
     args = parse(argv)
     settings = Settings(**{name: getattr(args, name) for name in Settings._fields})
+    if args.doctor:
+        own = own_runtime(settings)
+        for sentence in advice(examine(settings), own):
+            say(sentence)
+        return
     bundles = args.bundle or sorted(path.parent for path in (args.run / "bundle").rglob(CONTRACT))
     if not bundles:
         raise UserError(f"{args.run / 'bundle'} holds no bundle; run the step that makes it first")
@@ -61,11 +71,12 @@ def main(argv=None):
 def parse(argv):
     """The step's arguments."""
     parser = StepParser(__doc__)
-    parser.add_argument("--run", required=True, type=Path, metavar="DIR")
+    parser.add_argument("--doctor", action="store_true", help="look at the board alone; no other option is required")
+    parser.add_argument("--run", type=Path, metavar="DIR")
     parser.add_argument("--bundle", nargs="+", type=Path, metavar="DIR", help="run only these")
     parser.add_argument("--part", choices=PARTS, default="heldout", help="as in the evaluation")
     parser.add_renamed("--images", "--part", choices=PARTS)
-    parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one per line")
+    parser.add_argument("--names", nargs="+", help="class names, or a file with one per line")
     parser.add_argument("--resamples", type=at_least(1, MOST_RESAMPLES), default=1000, metavar="N")
     parser.add_argument("--seed", type=at_least(0), default=0, help="of the resamples")
     add_sigmas_option(parser)
@@ -80,7 +91,10 @@ def parse(argv):
     parser.add_argument("--launcher", default="", metavar="COMMAND", help="before the program, as 'nice -n -20'")
     parser.add_argument("--repeat", type=at_least(0), default=50, metavar="N", help="runs for timing only")
     parser.add_argument("--timeout", type=at_least(1), default=120, metavar="SECONDS", help="for each command and file")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if not args.doctor and not (args.run and args.names):
+        parser.error("--run and --names are required, but with --doctor")
+    return args
 
 
 def run_one(args, settings: Settings, bundle: Path, contract: Contract, folder: Path, unfinished: Path) -> None:

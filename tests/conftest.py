@@ -25,6 +25,21 @@ sys.path.insert(0, str(ROOT / "scripts"))
 ASSETS = Path(os.environ.get("RV1106_ASSETS", ROOT.parent / "shared" / "assets"))
 
 
+# The files that take longest, the longest first: from 500 s to 20 s on one of two cores.
+LONGEST = (
+    "workflow", "real_weights", "board", "decoder", "toolkit", "demo_tasks", "camera", "anchors", "set_up", "families",
+    "twin", "bundle", "start", "converter", "verdict", "place", "bundle_families", "foreign_machine", "data_sets",
+    "damage", "graph_tasks",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(config, items):
+    """Let the processes of pytest-xdist, which take whole files, begin with the longest; short ones end the run."""
+    if hasattr(config, "workerinput"):
+        place = {f"test_{name}.py": index for index, name in enumerate(LONGEST)}
+        items.sort(key=lambda item: place.get(item.path.name, len(LONGEST)))
+
+
 @pytest.fixture(scope="session")
 def assets() -> Path:
     """The folder with local copies of YOLOv8n and COCO128; tests that need it skip without it."""

@@ -28,7 +28,7 @@ def test_a_model_built_from_own_ranges_and_one_image_is_the_one_that_is_built_on
         ranges = measured(structure, images[:3])
         return chosen(structure, ranges[0], union(ranges))
 
-    with toolkit.quantized_with_structure(split_onnx, images[:1], "rv1106", choose=choose) as (session, structure):
+    with toolkit.built_with_ranges(split_onnx, choose, images[0], "rv1106") as (session, structure):
         run = session.simulate()
         ours = [run(read_image(image)) for image in images]
         assert session.log.cycles > 0

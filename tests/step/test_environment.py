@@ -11,7 +11,14 @@ from user_environment import BEGINNINGS, KEPT, NAMES, is_foreign
 from lib.npu import toolkit
 
 # Variables of an installation's own: where packages come from, and whom to trust there. set_up.py alone reads them.
-OF_THE_INSTALLATION = {"PIP_CERT", "PIP_INDEX_URL", "SSL_CERT_FILE", "UV_DEFAULT_INDEX", "UV_INDEX_URL"}
+OF_THE_INSTALLATION = {
+    "LD_LIBRARY_PATH",
+    "PIP_CERT",
+    "PIP_INDEX_URL",
+    "SSL_CERT_FILE",
+    "UV_DEFAULT_INDEX",
+    "UV_INDEX_URL",
+}
 
 
 def test_nothing_of_the_runner_reaches_a_test(python_env):

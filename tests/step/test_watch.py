@@ -61,6 +61,23 @@ def test_failed_jobs_are_told_in_their_steps_words_the_sentence_last(tmp_path):
     assert Watch(None).failures() == "the run was stopped; the same command resumes it"
 
 
+def test_what_a_cluster_says_of_a_job_is_shown_and_a_groups_jobs_once():
+    watch = Watch(None)
+    for number in (0, 1):
+        watch.take(*job(number, f"Make {number}"))
+    members = [
+        {"jobid": number, "rule_name": "quantize", "rule_msg": None, "log": [f"{number}.log"]} for number in (0, 1)
+    ]
+    watch.take("group_error", {"msg": "Error in group variant", "job_error_info": members})
+    for member in members:
+        watch.take("job_error", {**member, "msg": "Error in rule quantize, jobid: 0"})
+    status = "SLURM-job '7' failed, SLURM status is: 'CANCELLED'."
+    watch.take("job_error", {"jobid": 2, "rule_name": "draw_scenes", "rule_msg": status, "log": ["2.log"]})
+    assert watch.failures().splitlines() == [
+        "Make 0: failed (log: 0.log)", "Make 1: failed (log: 1.log)", "draw_scenes: failed (log: 2.log)", status,
+    ]  # fmt: skip
+
+
 def test_a_step_of_a_quiet_run_warns_and_leaves_the_rest_to_its_log(tmp_path, monkeypatch, capfd):
     with open(tmp_path / "log", "w") as log:
         monkeypatch.setattr(console, "_log", tmp_path / "log")

@@ -291,6 +291,9 @@ def test_dvc_and_snakemake_give_the_same_table_and_report(origin, by_snakemake, 
         pytest.skip("needs a C compiler (cc): DVC's stage `bundle` runs too")
     git(origin.parent, "clone", "-q", origin, "dvc")
     project = origin.parent / "dvc"
+    # An experiment is a commit, and this machine's git may know nobody.
+    git(project, "config", "user.name", "test")
+    git(project, "config", "user.email", "test@example.org")
     theirs, ours = (folder / "results" / "demo" for folder in (by_snakemake, project))
 
     def dvc(*arguments):

@@ -28,9 +28,7 @@ def build(bundle: Path, contract: Contract, cc: str, sdk: str, shared: bool, fol
     `sdk` is the folder of Rockchip's runtime (librknn_api); `shared` leaves the runtime out of the program. Raises
     UserError, with the compiler's first error, when there is no compiler, no runtime, or it does not compile.
     """
-    for name in ("make", shlex.split(cc)[0] if cc.strip() else "cc"):
-        if not shutil.which(name):
-            raise UserError(f"there is no program '{name}' here; install it, or name the board's compiler in board.cc")
+    demand_tools(cc, "make")
     if not sdk:
         raise UserError(
             "board.sdk is empty: name the folder with Rockchip's runtime for the board, "
@@ -42,13 +40,25 @@ def build(bundle: Path, contract: Contract, cc: str, sdk: str, shared: bool, fol
     done = subprocess.run(
         [*command, *(["SHARED=1"] if shared else [])], capture_output=True, encoding="utf-8", errors="replace"
     )
+    demand_compiled(done, cc)
+    return folder / "detect"
+
+
+def demand_tools(cc: str, *others: str) -> None:
+    """Raise UserError when the compiler of the command `cc` or one of the `others` is not installed here."""
+    for name in (*others, shlex.split(cc)[0] if cc.strip() else "cc"):
+        if not shutil.which(name):
+            raise UserError(f"there is no program '{name}' here; install it, or name the board's compiler in board.cc")
+
+
+def demand_compiled(done: subprocess.CompletedProcess, cc: str) -> None:
+    """Raise UserError with the first error of a compiler that did not succeed."""
     if done.returncode:
         complaint = next(
             (line for line in done.stderr.splitlines() if re.search(r"error|cannot find|\*\*\*", line)),
             last_line(done.stderr),
         )
         raise UserError(f"the board's program does not compile with '{cc}': {complaint.strip()}")
-    return folder / "detect"
 
 
 def runtime_words(words: str) -> str:

@@ -30,6 +30,8 @@ from lib.step.words import words
 BATCH = 16  # images that are put there at once, where there is space: what a cut connection loses
 LINE = 40_000  # bytes that an image's boxes may take: 300 detections of some 100 characters
 FOLDER = "rv1106-board"
+# /oem/usr/lib is where the vendor's system has its runtime; a shell that nobody logs in to does not know it.
+LIBRARY_PATH = ".:/oem/usr/lib:$LD_LIBRARY_PATH"
 
 
 class Settings(NamedTuple):
@@ -201,9 +203,8 @@ class _Session:
 
     def _detect(self, words: str) -> tuple[ProgramOutput, CommandResult]:
         """Start the program with `words`; what it printed, and how it ended with its standard error."""
-        # /oem/usr/lib is where the vendor's system has its runtime; a shell that nobody logs in to does not know it.
         done = self.board.run(
-            f"cd {shlex.quote(self.folder)} || exit 1; export LD_LIBRARY_PATH=.:/oem/usr/lib:$LD_LIBRARY_PATH; "
+            f"cd {shlex.quote(self.folder)} || exit 1; export LD_LIBRARY_PATH={LIBRARY_PATH}; "
             f"{self.settings.launcher} ./detect {words} > found 2> words; exit $?"
         )
         output = read_lines(self.board.pull(f"{self.folder}/found"), self.spec)

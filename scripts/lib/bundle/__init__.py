@@ -12,7 +12,7 @@ from lib.detector.output_spec import OutputSpec
 HERE = Path(__file__).parent
 DECODER = "main.c"  # decodes the golden files, with the headers
 # What runs the model on the board: it needs Rockchip's header and runtime, which are in no bundle.
-BOARD_PROGRAM = ("detect.c", "detector.c", "detector.h", "letterbox.h", "Makefile")
+BOARD_PROGRAM = ("detect.c", "about_board.h", "detector.c", "detector.h", "letterbox.h", "Makefile")
 # For a camera's program, besides: each may be left out.
 CAMERA_PROGRAM = ("camera.c", "draw.h", "track.h", "CMakeLists.txt")
 

@@ -3,6 +3,7 @@
  *   detect [OPTIONS] MODEL.rknn FILE.rgb ...   letterboxed images: height x width x channels bytes, as the model wants
  *   detect [OPTIONS] MODEL.rknn < STREAM       many: a line `WIDTH HEIGHT NAME`, then the bytes, again and again
  *   detect --repeat N MODEL.rknn               times alone: rknn_run N times on a grey image
+ *   detect --version                           what the board is, without a model: a line that about_board.h describes
  *
  *   --image WxH      size of the image before the letterbox, for FILEs (a STREAM's lines say it); the input's
  *   --confidence X     keep scores above X; the contract's
@@ -17,6 +18,7 @@
  * Behind y2 stands a list of what the model's task adds, where it adds something; decode_us is with it.
  */
 #define _POSIX_C_SOURCE 200809L
+#define _FILE_OFFSET_BITS 64 /* else folders of some file systems cannot be listed */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -25,6 +27,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "about_board.h"
 #include "detector.h"
 #include "model.h"
 
@@ -81,17 +84,6 @@ static void end_line(void)
         fail(NOT_WRITTEN, "the results cannot be written: %s", strerror(errno));
 }
 
-static void print_text(const char *text)
-{
-    fputc('"', results);
-    for (; *text; text++) {
-        if ((unsigned char)*text < 32) fprintf(results, "\\u%04x", (unsigned)*text);
-        else if (*text == '"' || *text == '\\') fprintf(results, "\\%c", *text);
-        else fputc(*text, results);
-    }
-    fputc('"', results);
-}
-
 /* The end of the program for what can be wrong with a detector. */
 static void demand(const rv1106_detector *detector, int status)
 {
@@ -109,9 +101,9 @@ static void open_model(rv1106_detector *detector, const char *path)
 {
     demand(detector, rv1106_open(detector, path, &RV1106_MODEL));
     fputs("{\"runtime\": ", results);
-    print_text(detector->runtime);
+    json_text(results, detector->runtime);
     fputs(", \"driver\": ", results);
-    print_text(detector->driver);
+    json_text(results, detector->driver);
     fprintf(results, ", \"init_us\": %lld}", detector->open_us);
     end_line();
 }
@@ -183,7 +175,7 @@ static void detect(rv1106_detector *detector, const options *wanted, const char 
     if (count < 0) fail(OTHER_MODEL, "%s cannot be decoded: %s", name, rv1106_message(count));
     if (wanted->raw) write_raw(detector, wanted->raw, number);
     fputs("{\"image\": ", results);
-    print_text(name);
+    json_text(results, name);
     fprintf(results, ", \"run_us\": %lld, \"decode_us\": %lld, \"detections\": [", run, used);
     for (i = 0; i < count; i++) {
         fprintf(results, "%s[%d, %.9g, %.9g, %.9g, %.9g, %.9g", i ? ", " : "", detections[i].class_id,
@@ -259,10 +251,18 @@ static int read_options(int argc, char **argv, options *wanted)
     return at;
 }
 
+/* What `detect --version` prints. */
+static void print_version(void)
+{
+    about_board(results);
+    if (fflush(results) || ferror(results)) fail(NOT_WRITTEN, "the results cannot be written: %s", strerror(errno));
+}
+
 int main(int argc, char **argv)
 {
     options wanted = {NULL, RV1106_MODEL_CONFIDENCE, RV1106_MODEL_IOU, 0, 0, 0};
-    const int at = read_options(argc, argv, &wanted);
+    const int version = argc == 2 && strcmp(argv[1], "--version") == 0;
+    const int at = version ? 2 : read_options(argc, argv, &wanted);
     static rv1106_detector detector;
     int images = 0;
     if (!wanted.width) {
@@ -270,6 +270,10 @@ int main(int argc, char **argv)
         wanted.height = RV1106_MODEL.height;
     }
     open_results();
+    if (version) {
+        print_version();
+        return 0;
+    }
     open_model(&detector, argv[at]);
     if (wanted.repeat) measure(&detector, wanted.repeat);
     else if (at + 1 == argc) images = detect_stream(&detector, &wanted);

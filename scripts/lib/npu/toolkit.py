@@ -131,23 +131,43 @@ def quantized(model: Path, images: list[Path], platform: str, algorithm: str, fo
 
 
 @contextlib.contextmanager
-def quantized_with_structure(
-    model: Path,
-    images: list[Path],
-    platform: str,
-    form: InputForm | None = None,
-    choose: "Callable[[Structure], Ranges] | None" = None,
-):
+def quantized_with_structure(model: Path, images: list[Path], platform: str, form: InputForm | None = None):
     """A Session as `quantized` gives with the algorithm `normal`, and the Structure that it was built from.
 
-    choose: makes the ranges to build with of the structure's, which are those on `images`. Raises ToolkitError as
-    `quantized` does.
+    Raises ToolkitError as `quantized` does.
     """
+    with _built(model, images, platform, form, lambda structure: structure) as built:
+        yield built
+
+
+@contextlib.contextmanager
+def built_with_ranges(
+    model: Path,
+    ranges: "Ranges | Callable[[Structure], Ranges]",
+    image: Path,
+    platform: str,
+    form: InputForm | None = None,
+):
+    """A Session with the INT8 model that has the given ranges, and its Structure; released at the end.
+
+    ranges: lowest and highest value by a tensor's name, of all tensors of the structure; or a function that makes them
+    of the structure with the ranges on `image`, a file as `quantized` takes it. That image alone is calibrated on, to
+    find out how the toolkit fuses the model, in a second or two however many images the ranges are of. Raises
+    ToolkitError as `quantized` does, and where a tensor has no range.
+    """
+    choose = ranges if callable(ranges) else lambda structure: ranges
+    with _built(model, [image], platform, form, lambda structure: structure.with_ranges(choose(structure))) as built:
+        yield built
+
+
+@contextlib.contextmanager
+def _built(model: Path, images: list[Path], platform: str, form: InputForm | None, change):
+    """Calibrate on the images, `change` the structure's ranges, build; a Session and the changed structure."""
     with _toolkit(platform, "normal", form or InputForm()) as rknn:
         with console.captured() as printed, _loaded(rknn, model, images):
-            structure = _calibrate(rknn, model)
-            if choose is not None:
-                structure = structure.with_ranges(choose(structure))
+            own = _calibrate(rknn, model)
+            structure = change(own)
+            if structure is not own:
                 structure.write_ranges(Path(_QUANTIZATION))
             doing(f"building {model}")
             _demand(

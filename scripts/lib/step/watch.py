@@ -7,6 +7,7 @@ dicts, later versions as records of Python's logging; both come here as a kind a
 import logging
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
@@ -20,6 +21,15 @@ FAILED = ("Exiting because a job execution failed", "Error in rule", "RuleExcept
 SHARES = 4  # of the jobs: where the terminal is a file, one line for each
 
 
+@dataclass(frozen=True)
+class _Failure:
+    """A job that failed: its name, its logs, and what the cluster that ran it says of it."""
+
+    title: str
+    logs: tuple[str, ...] = ()
+    reason: str | None = None
+
+
 class Watch:
     """Follows the jobs of a run: shows how many are done, and keeps what is known of those that fail.
 
@@ -31,7 +41,7 @@ class Watch:
         self.rules: set[str] = set()
         self._bar = None
         self._titles: dict[int, str] = {}
-        self._failed: list[tuple[str, list[str]]] = []
+        self._failed: dict[int, _Failure] = {}
         self._said = 0
 
     def take(self, kind: str, fields: dict) -> None:
@@ -45,8 +55,7 @@ class Watch:
             self._advance(fields["done"], fields["total"])
         elif kind in ("job_error", "group_error"):
             for failed in fields.get("job_error_info") or [{**fields, "name": name}]:
-                title = self._titles.get(failed["jobid"]) or failed["name"]
-                self._failed.append((title, list(failed.get("log") or ())))
+                self._fail(failed)
 
     def _show(self, title: str) -> None:
         """What begins, behind the bar."""
@@ -66,18 +75,27 @@ class Watch:
                 print(f"{done} of {total} jobs are done", file=self.terminal, flush=True)
             self._said = max(share, self._said)
 
+    def _fail(self, fields: dict) -> None:
+        """A job that failed. Of a group, Snakemake reports each job twice: with the group, and by itself."""
+        number = fields["jobid"]
+        title = self._titles.get(number) or fields.get("rule_name") or fields["name"]
+        known = self._failed.get(number, _Failure(title))
+        # Snakemake 7 has it as `msg`; a later version's `msg` is its own "Error in rule …".
+        reason = fields.get("rule_msg" if "rule_msg" in fields else "msg")
+        self._failed[number] = _Failure(title, tuple(fields.get("log") or known.logs), reason or known.reason)
+
     def close(self) -> None:
         """Take the line of progress away."""
         if self._bar is not None:
             self._bar.close()
 
     def failures(self) -> str:
-        """Which jobs failed and why: of each its name and log, and as the last line its own sentence."""
+        """Which jobs failed and why: of each its name and log, what a cluster says of it, and last its own sentence."""
         lines = []
-        for title, logs in self._failed:
-            where = f" (log: {', '.join(logs)})" if logs else ""
-            sentence = next(filter(None, map(last_error, logs)), None)
-            lines += [f"{title}: failed{where}", *([sentence] if sentence else [])]
+        for failure in self._failed.values():
+            where = f" (log: {', '.join(failure.logs)})" if failure.logs else ""
+            sentence = next(filter(None, map(last_error, failure.logs)), None)
+            lines += [f"{failure.title}: failed{where}", *filter(None, (failure.reason, sentence))]
         return "\n".join(lines) or "the run was stopped; the same command resumes it"
 
 

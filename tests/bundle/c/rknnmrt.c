@@ -20,6 +20,9 @@
 
 enum { CONTEXTS = 2, OUTPUTS = 32 };
 
+/* As Rockchip's library and archive hold it. */
+const char rknnmrt_version[] = "librknnmrt version: 2.3.2 (a stub)";
+
 typedef struct {
     char folder[512], version[256], driver[256];
     uint32_t height, width, row;

@@ -49,10 +49,16 @@ class Structure:
         return next(given for given in self.model.graph.input if given.name not in consts)
 
     def with_ranges(self, ranges: Ranges) -> "Structure":
-        """The structure with other ranges, of the same tensors. Raises ToolkitError where one has none."""
+        """The structure with other ranges, of the same tensors, each widened to hold 0.
+
+        Raises ToolkitError where a tensor has none.
+        """
         if missing := self.ranges.keys() - ranges.keys():
             raise ToolkitError(f"there is no range for {len(missing)} tensors, {min(missing)} among them")
-        return replace(self, ranges={name: ranges[name] for name in self.ranges})
+        ends = {name: ranges[name] for name in self.ranges}
+        return replace(
+            self, ranges={name: (float(min(low, 0)), float(max(high, 0))) for name, (low, high) in ends.items()}
+        )
 
     def write_ranges(self, quantization: Path) -> None:
         """Put the ranges into the hybrid step's file, of which nothing else may be changed."""
