@@ -63,9 +63,7 @@ def main(argv=None):
         task = tasks.get(int8.task)
         threshold = operating.point.threshold if args.confidence is None else args.confidence
         errors = detection_errors(variant, threshold, names, images, task)
-        by_name = {of_image.image: of_image for of_image in images}
-        worst = [by_name[drawn.image] for drawn in errors.drawn[: args.count]]
-        grid(worst, args.run / "dataset" / "images", names, threshold, task, args.output)
+        grid(errors, images, names, task, args)
         said = f"{sum(of_image.errors for of_image in errors.images)} errors in {len(images)} images"
     if args.errors:
         errors.write(args.errors)
@@ -83,14 +81,17 @@ def evaluated(args, variant: Variant, int8: DetectionSet, classes: int) -> list[
     return list(map(Evaluated, int8.images, int8.sizes, labels, int8.instances, fp32.instances))
 
 
-def grid(images: list[Evaluated], folder: Path, names: list[str], threshold: float, task: Task, path) -> None:
-    """Draw labels, FP32 baseline and INT8 model side by side."""
+def grid(errors: DetectionErrors, images: list[Evaluated], names: list[str], task: Task, args) -> None:
+    """Draw labels, FP32 baseline and INT8 model side by side, of the worst images."""
+    by_name = {of_image.image: of_image for of_image in images}
+    worst = [by_name[drawn.image] for drawn in errors.drawn[: args.count]]
     columns = {
-        "labels": [of_image.labels for of_image in images],
-        "FP32 baseline": [of_image.fp32 for of_image in images],
-        "INT8": [of_image.int8 for of_image in images],
+        "labels": [of_image.labels for of_image in worst],
+        "FP32 baseline": [of_image.fp32 for of_image in worst],
+        "INT8": [of_image.int8 for of_image in worst],
     }
-    detection_grid([folder / of_image.image for of_image in images], columns, names, threshold, task.draw, path)
+    paths = [args.run / "dataset" / "images" / of_image.image for of_image in worst]
+    detection_grid(paths, columns, names, errors.threshold, task.draw, args.output)
 
 
 if __name__ == "__main__":
