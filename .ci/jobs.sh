@@ -1,7 +1,9 @@
 # The jobs of .ci/run: `bash .ci/jobs.sh JOB WORK`, in the checkout, in a user's environment. Exit code 77: skipped.
 job=$1 work=$2
-# A folder name as users have them. .ci/run's own clone stays in $work/project, with its environment and its first table.
-odd="$work/user/my modèle"
+# .ci/run's own clone stays in $work/project, with its environment and its first table.
+debian=$work/debian
+# A folder name as users have them, in the folder of an ordinary user: in the Debian, or else on this machine.
+odd="my modèle" of_debian=$debian/srv/user of_machine=$work/user
 
 skip() {
     echo "skipped: $*" >&2
@@ -18,10 +20,28 @@ same_table() {  # FOLDER: its table is the first one's, to the byte
     cmp "$work/table.csv" "$1/results/demo/table.csv"
 }
 
-as_user() {  # run a command as an ordinary user who owns HOME
-    if [ "$(id -u)" != 0 ]; then "$@"; else
-        setpriv --reuid=nobody --regid="$(id -g nobody)" --clear-groups --inh-caps=-all --bounding-set=-all "$@"
+in_debian() {  # a command as its root
+    unshare --mount bash -euc 'root=$1; shift
+        mount -t proc proc "$root/proc"; mount --rbind /dev "$root/dev"
+        export HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+        exec chroot "$root" "$@"' in_debian "$debian" "$@"
+}
+
+by_user() {  # PLACE LINE: shell in the checkout there, by an ordinary user with umask 077
+    local ordinary=() within=() place=$1
+    if [ "$(id -u)" = 0 ]; then
+        ordinary=(setpriv --reuid=nobody "--regid=$(id -g nobody)" --clear-groups --inh-caps=-all --bounding-set=-all)
     fi
+    if [ "$place" = "$of_debian" ]; then within=(in_debian) place=${place#"$debian"}; fi
+    "${within[@]}" env "HOME=$place/home" "${ordinary[@]}" bash -euc "umask 077; cd '$place/$odd'; $2"
+}
+
+demo_of_user() {  # PLACE: the demo by an ordinary user in a terminal, in a folder with a space and a letter that is not ASCII
+    (umask 077 && mkdir "$1" && fresh_clone "$1/$odd")
+    cp -al "$HOME" "$1/home"  # with the packages
+    give nobody "$1"
+    by_user "$1" "script -qec 'make demo' /dev/null"
+    same_table "$1/$odd"
 }
 
 give() {  # USER FOLDER …
@@ -55,59 +75,43 @@ job_python() {  # VERSION: the demo on that Python, in a C locale without UTF-8,
     rm -rf "$work/python"
 }
 
-job_user() {  # an ordinary user in a terminal, umask 077, in a folder with a space and a letter that is not ASCII
-    (umask 077 && fresh_clone "$odd")
-    give nobody "$HOME" "$work/user"
-    (umask 077 && cd "$odd" && as_user script -qec 'make demo' /dev/null)
-    same_table "$odd"
-}
-
-job_closed_stdout() {  # the same user's checkout, read-only; the run is elsewhere and its standard output closed
-    [ -d "$odd" ] || job_user
-    chmod -R a-w "$odd"
-    (
-        cd "$odd"
-        mkdir -m 700 "$work/elsewhere"
-        give nobody "$work/elsewhere"
-        PATH="$odd/.venv/bin:$PATH" as_user snakemake --cores all --directory "$work/elsewhere" \
-            --configfile config/demo.yaml >&-
-    )
-    same_table "$work/elsewhere"
-    chmod -R u+w "$odd"
-    rm -rf "$work/user" "$work/elsewhere"
-    give root "$HOME"
-}
-
-job_bare_debian() {  # a Debian with no more than the README's line of apt
-    local root=$work/debian apt
+job_bare_debian() {  # a Debian with no more than the README's line of apt; the demo is that of its ordinary user
+    local apt path
     command -v debootstrap >/dev/null || skip "there is no debootstrap"
     [ "$(id -u)" = 0 ] || skip "debootstrap needs root"
     unshare --mount true || skip "mounts are not allowed here"
-    debootstrap --variant=minbase bookworm "$root" >"$work/debootstrap.log" 2>&1 || {
+    debootstrap --variant=minbase bookworm "$debian" >"$work/debootstrap.log" 2>&1 || {
         tail -n 3 "$work/debootstrap.log"
         skip "debootstrap could not make a Debian"
     }
     apt=$(grep -m1 -o 'apt-get install .*' README.md)
-    cp -L /etc/resolv.conf /etc/hosts "$root/etc/"
-    in_debian() {
-        unshare --mount bash -euc 'root=$1; shift
-            mount -t proc proc "$root/proc"; mount --rbind /dev "$root/dev"
-            export HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-            exec chroot "$root" "$@"' in_debian "$root" "$@"
-    }
+    cp -L /etc/resolv.conf /etc/hosts "$debian/etc/"
     in_debian apt-get update -q
     in_debian env DEBIAN_FRONTEND=noninteractive $apt -qy
-    # How this machine reaches its index: certificates, settings of the whole machine and of HOME. HOME has the packages too.
-    local path
+    # How this machine reaches its index: certificates, settings of the whole machine; those of HOME go with it.
     for path in /etc/pip.conf /etc/xdg/pip /etc/uv /etc/ssl/certs/ca-certificates.crt "${SSL_CERT_FILE-}" "${PIP_CERT-}"; do
-        if [ -e "$path" ]; then mkdir -p "$root${path%/*}" && cp -rL "$path" "$root${path%/*}"; fi
+        if [ -e "$path" ]; then mkdir -p "$debian${path%/*}" && cp -rL "$path" "$debian${path%/*}"; fi
     done
-    rm -rf "$root/root"
-    cp -al "$HOME" "$root/root"
-    fresh_clone "$root/srv/project"
-    in_debian make -C /srv/project demo
-    same_table "$root/srv/project"
-    rm -rf "$root"
+    demo_of_user "$of_debian"
+}
+
+job_user() {  # an ordinary user on this machine, where no Debian has one
+    [ ! -f "$of_debian/$odd/results/demo/table.csv" ] || skip "the demo of bare_debian is that of an ordinary user"
+    demo_of_user "$of_machine"
+}
+
+job_closed_stdout() {  # the same user's checkout, read-only; the run is elsewhere and its standard output closed
+    local place
+    for place in "$of_debian" "$of_machine"; do
+        if [ -f "$place/$odd/results/demo/table.csv" ]; then break; fi
+    done
+    [ -d "$place" ] || demo_of_user "$place"
+    chmod -R a-w "$place/$odd"
+    by_user "$place" 'mkdir ../elsewhere; PATH="$PWD/.venv/bin:$PATH"
+        exec snakemake --cores all --directory ../elsewhere --configfile config/demo.yaml >&-'
+    same_table "$place/elsewhere"
+    chmod -R u+w "$place/$odd"
+    rm -rf "$debian" "$of_machine"
 }
 
 job_light() {  # an exported model in an environment without torch and Ultralytics: the same .rknn's outputs and verdict
@@ -131,8 +135,9 @@ job_light() {  # an exported model in an environment without torch and Ultralyti
 }
 
 job_docs() {
-    [ -d "$work/project" ] || fresh_clone "$work/project"
-    make -C "$work/project" docs
+    fresh_clone "$work/docs"
+    make -C "$work/docs" docs
+    rm -rf "$work/docs"
 }
 
 job_tests() {  # the README's second command, where the demo was

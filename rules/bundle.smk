@@ -35,10 +35,11 @@ rule bundle:
         bundle=config["bundle"],
         also=ALSO_OPTION,
         part=config["evaluation"]["images"],
+        oks_sigmas=config["evaluation"]["oks_sigmas"],
     message:
         "Make the deploy bundle ({params.bundle} of the sweep)"
     shell:
         "python {input.step[0]:q} --run {params.folder:q} --model {params.model:q} --imgsz {params.imgsz:q}"
         " --head {params.head} --algorithm {params.algorithm} --max-images {params.max_images}"
         " {params.also:q} --bundle {params.bundle} --part {params.part}"
-        " --names {input.names:q} --processes {threads} --log {log:q}"
+        " --names {input.names:q} --oks-sigmas {params.oks_sigmas:q} --processes {threads} --log {log:q}"

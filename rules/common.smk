@@ -52,6 +52,7 @@ from lib.results.config_problems import (
     problems,
 )
 from lib.results.sweep import analysed, built, variants
+from lib.results.taken_away import damaged
 from lib.step.console import QUIET
 from lib.step.errors import UserError
 from lib.step.step_sources import step_sources
@@ -110,6 +111,8 @@ try:
     refuse(names_problems(config, NAMES) + keypoint_problems(config, KEYPOINTS))
 except UserError as error:
     end(str(error))
+except OSError as error:  # a name of 3000 letters, a folder that may not be read
+    end(f"a file that the config names: {error.strerror}: {str(error.filename)[:100]}")
 
 # What tells files of one kind apart: a model at one size, its graph with one head, that graph quantized; a calibration set.
 SIZE = "{model}/{imgsz}"
@@ -142,6 +145,9 @@ def step(name: str) -> list[str]:
     """The files a step is made of, the command first; a changed one runs again and nothing else does."""
     return [of_workflow(path) for path in step_sources(name, HOME)]
 
+
+if DAMAGED := damaged(Path(results())):
+    end("\n".join(DAMAGED))
 
 # Held while this process lives; profiles/default switches Snakemake's own lock off, which stays behind.
 RUNNING = []

@@ -59,10 +59,39 @@ rule sample_calibration:
         " --seed {params.seed} --output {output.images:q} --log {log:q}"
 
 
+rule measure_ranges:
+    input:
+        model=rules.graph_surgery.output.model,
+        pool=rules.letterbox_pool.output.pool,
+        images=rules.fetch_dataset.output.images,
+        step=step("measure_ranges"),
+    output:
+        ranges=results("calibration/{imgsz}/ranges/{model}/{head}.npz"),
+    log:
+        logs("measure_ranges", GRAPH),
+    benchmark:
+        benchmarks("measure_ranges", GRAPH)
+    conda:
+        ENVIRONMENT
+    threads: cores_a_variant
+    resources:
+        mem_mb=lambda w, threads: 1500 + 300 * threads,
+        runtime=60,
+    params:
+        folder=lambda w, input: str(Path(input.images).parent),
+        platform=config["platform"],
+    message:
+        "Measure the ranges of {wildcards.model} {wildcards.imgsz} {wildcards.head} on the calibration pool"
+    shell:
+        "python {input.step[0]:q} --onnx {input.model:q} --pool {input.pool:q} --dataset {params.folder:q}"
+        " --platform {params.platform} --processes {threads} --output {output.ranges:q} --log {log:q}"
+
+
 rule quantize:
     input:
         model=rules.graph_surgery.output.model,
         calibration=rules.sample_calibration.output.images,
+        ranges=rules.measure_ranges.output.ranges,
         pool=rules.letterbox_pool.output.pool,
         images=rules.fetch_dataset.output.images,
         split=rules.split_dataset.output.split,
@@ -90,6 +119,7 @@ rule quantize:
         "Quantize {wildcards.model} {wildcards.imgsz} {wildcards.head} on {wildcards.max_images} images, detect in INT8"
     shell:
         "python {input.step[0]:q} --onnx {input.model:q} --calibration {input.calibration:q}"
+        " --ranges {input.ranges:q}"
         " --platform {params.platform} --algorithm {wildcards.algorithm} --simulator {params.simulator}"
         " --dataset {params.folder:q} --part {params.part} --names {input.names:q} --processes {threads}"
         " --output {output.rknn:q} --build {output.build:q} --detections {output.detections:q} --log {log:q}"

@@ -60,6 +60,7 @@ use rule quantize as quantize_for_study with:
     input:
         model=rules.graph_surgery.output.model,
         calibration=rules.sample_for_study.output.images,
+        ranges=rules.measure_ranges.output.ranges,
         pool=rules.letterbox_pool.output.pool,
         images=rules.fetch_dataset.output.images,
         split=rules.split_dataset.output.split,
@@ -95,10 +96,61 @@ use rule evaluate_int8 as evaluate_for_study with:
         "Evaluate {wildcards.model} {wildcards.imgsz} {wildcards.head} in INT8, {wildcards.max_images} images, seed {wildcards.seed}"
 
 
+def every_core(wildcards) -> int:
+    """As many processes as there are cores."""
+    try:
+        return workflow.cores
+    except WorkflowError:
+        return 1  # on a cluster nobody says how many there are; --set-threads does
+
+
+rule evaluate_draws:
+    input:
+        model=rules.graph_surgery.output.model,
+        ranges=rules.measure_ranges.output.ranges,
+        pool=rules.letterbox_pool.output.pool,
+        images=rules.fetch_dataset.output.images,
+        labels=rules.fetch_dataset.output.labels,
+        split=rules.split_dataset.output.split,
+        names=rules.fetch_dataset.output.names,
+        step=step("evaluate_draws"),
+    output:
+        draws=results("study/draws", f"{GRAPH}.json"),
+    log:
+        logs("evaluate_draws", GRAPH),
+    benchmark:
+        benchmarks("evaluate_draws", GRAPH)
+    conda:
+        ENVIRONMENT
+    threads: every_core
+    resources:
+        mem_mb=lambda w, threads: 1500 + 500 * threads,
+        runtime=240,
+    params:
+        **DETECTION,
+        platform=config["platform"],
+        simulator=config["evaluation"]["simulator"],
+        oks_sigmas=config["evaluation"]["oks_sigmas"],
+        max_images=STUDY["max_images"],
+        seed=STUDY["seed"],
+    message:
+        "Evaluate {wildcards.model} {wildcards.imgsz} {wildcards.head} in INT8 with many draws of calibration images"
+    shell:
+        "python {input.step[0]:q} --onnx {input.model:q} --ranges {input.ranges:q} --pool {input.pool:q}"
+        " --platform {params.platform} --simulator {params.simulator} --dataset {params.folder:q} --part {params.part}"
+        " --names {input.names:q} --oks-sigmas {params.oks_sigmas:q} --max-images {params.max_images}"
+        " --seed {params.seed} --processes {threads} --draws {output.draws:q} --log {log:q}"
+
+
+# The toolkit's simulator needs a build for each draw; any other is made of the draw's ranges, all in one process.
+DRAWN = config["evaluation"]["simulator"] != "toolkit"
+OF_DRAWS = rules.evaluate_draws.output.draws if DRAWN else rules.evaluate_for_study.output.metrics
+
+
 rule calibration_study:
     input:
         exported=expand(rules.evaluate_exported.output.metrics, **STUDY),
-        int8=expand(rules.evaluate_for_study.output.metrics, **STUDY),
+        int8=expand(OF_DRAWS, **STUDY),
         step=step("calibration_study"),
     output:
         csv=results("calibration_study.csv"),
@@ -121,9 +173,11 @@ rule calibration_study:
     params:
         **STUDY,
         folder=lambda w, output: str(Path(output.csv).parent),
+        draws=lambda w, input: ["--draws", *input.int8] if DRAWN else [],
     message:
         "Collect what calibration does"
     shell:
         "python {input.step[0]:q} --run {params.folder:q} --model {params.model:q} --imgsz {params.imgsz}"
         " --head {params.head} --algorithm {params.algorithm} --max-images {params.max_images} --seed {params.seed}"
+        " {params.draws:q}"
         " --csv {output.csv:q} --markdown {output.md:q} --plot {output.plot:q} --log {log:q}"

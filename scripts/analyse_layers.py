@@ -28,6 +28,7 @@ from lib.graph.output_spec import detector_spec
 from lib.graph.surgery.as_is import is_as_is
 from lib.graph.surgery.proof import input_size
 from lib.npu import toolkit
+from lib.npu.int8 import Quantization, int8_model
 from lib.npu.layer_errors import worst
 from lib.results import run_files
 from lib.results.columns import LAYER_COLUMNS
@@ -95,12 +96,14 @@ def analyse(analysis: Analysis, dataset: Path, names: list[str], platform: str) 
     model = load(require(analysis.onnx, "model"))
     image = image_to_analyse(model, analysis.onnx, dataset, names)
     form, imgsz = input_form_of(model), input_size(model)
+    outputs = None if is_as_is(model) else detector_spec(model, names, analysis.onnx)
+    asked = Quantization(analysis.onnx, platform, analysis.algorithm, form, outputs)
     fitted, _ = letterbox(read_image(image), imgsz, form)
     with (
         calibration_in_form(analysis.calibration, dataset / "images", imgsz, form) as calibration,
-        toolkit.quantized(analysis.onnx, calibration, platform, analysis.algorithm, form) as session,
+        int8_model(asked, calibration) as built,
     ):
-        table = session.analyse(fitted)
+        table = built.session.analyse(fitted)
     write_text(analysis.csv, to_csv(frame(LAYER_COLUMNS, table.itertuples())))
     title = " ".join([*analysis.onnx.with_suffix("").parts[-3:], analysis.algorithm])
     layer_errors(table, f"{title}, {len(calibration)} calibration images, {image.name}", analysis.plot)

@@ -1,20 +1,20 @@
 """Collect what the number of calibration images, and the draw of them, does to the mAP of one model in INT8.
 
 Makes --csv (one row per draw), --markdown (one row per number of images: mean, smallest, largest) and --plot from the
-metrics below the folder --run.
+metrics below the folder --run, or from --draws.
 """
 
 import sys
 
 sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from lib.accuracy.metrics import ComparedMetrics, Metrics
 from lib.results.columns import STUDY_COLUMNS
+from lib.results.draws import Draw, Draws
 from lib.results.plots import calibration_study
 from lib.results.rounding import MAP_DIGITS
 from lib.results.table import frame, to_csv
@@ -22,15 +22,6 @@ from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
 from lib.step.errors import run_step
 from lib.step.files import write_text
-
-
-@dataclass(frozen=True)
-class Draw:
-    """A calibration set by its size and the seed of its draw, and the mAP50-95 (0..1) that it gave in INT8."""
-
-    max_images: int
-    seed: int
-    map50_95_int8: float
 
 
 def main(argv=None):
@@ -43,23 +34,29 @@ def main(argv=None):
     parser.add_argument("--algorithm", required=True)
     parser.add_argument("--max-images", "--max_images", required=True, nargs="+", type=at_least(1))
     parser.add_argument("--seed", required=True, nargs="+", type=at_least(0))
+    parser.add_argument("--draws", type=Path, metavar="FILE.json", help="of evaluate_draws.py, in place of metrics")
     parser.add_output("--csv", required=True, metavar="FILE.csv")
     parser.add_output("--markdown", required=True, metavar="FILE.md")
     parser.add_output("--plot", required=True, metavar="FILE.png")
     args = parser.parse_args(argv)
     fp32 = Metrics.read(args.run / "metrics" / args.model / args.imgsz / "exported.json").map50_95
-    metrics = args.run / "study" / "metrics" / args.model / args.imgsz / args.head
-    draws = [
-        Draw(count, seed, ComparedMetrics.read(metrics / f"{args.algorithm}-{count}-{seed}.json").map50_95)
-        for count in sorted(args.max_images)
-        for seed in sorted(args.seed)
-    ]
+    draws = Draws.read(args.draws).draws if args.draws else read_draws(args)
     write_text(args.csv, to_csv(frame(STUDY_COLUMNS, draws)))
     table = pd.DataFrame(draws)
     write_text(args.markdown, summary(table, fp32))
     title = f"{args.model} {args.imgsz} {args.head}, {args.algorithm}: {len(args.seed)} draws of images each"
     calibration_study(table, fp32, title, args.plot)
     say(f"calibration study of {len(table)} calibrations: {args.markdown}")
+
+
+def read_draws(args) -> list[Draw]:
+    """The draws whose metrics are below the folder --run."""
+    metrics = args.run / "study" / "metrics" / args.model / args.imgsz / args.head
+    return [
+        Draw(count, seed, ComparedMetrics.read(metrics / f"{args.algorithm}-{count}-{seed}.json").map50_95)
+        for count in sorted(args.max_images)
+        for seed in sorted(args.seed)
+    ]
 
 
 def summary(table: pd.DataFrame, fp32: float) -> str:

@@ -21,11 +21,14 @@ from lib.step.console import say
 from lib.step.errors import run_step
 from lib.step.files import write_text
 
+PLOTS = ("map_over_imgsz", "map_over_max_images", "pareto", "class_changes", "thresholds")
+MADE = ("table.csv", "table.md", "summary.json", *(f"plots/{name}.png" for name in PLOTS))
+
 
 def main(argv=None):
     """Run the step."""
     parser = StepParser(__doc__)
-    parser.add_argument("--run", required=True, type=Path, metavar="DIR")
+    parser.add_output("--run", required=True, type=Path, metavar="DIR", files=MADE)
     sweep_arguments(parser)
     also_argument(parser)
     args = parser.parse_args(argv)

@@ -13,8 +13,9 @@ sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so 
 import os
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 
 import cv2
@@ -26,7 +27,7 @@ from lib.step.arguments import StepParser, at_least
 from lib.step.errors import UserError, run_step
 from lib.step.files import whole
 from lib.step.outputs import entries
-from lib.step.workers import WORKER_KILLED, end_with
+from lib.step.workers import death_of, end_with
 
 
 def draw_files(folder: Path, seed: int, task: str, image: dict, index: int) -> None:
@@ -52,7 +53,7 @@ def draw_dataset(
 
     task: one of `scenes.TASKS`, for which the labels are. image: width and height, as `scenes.draw_scene` takes them.
     Raises UserError when `output` is there and is no drawn data set (a slip must not cost a folder), and when a worker
-    is killed.
+    dies.
     """
     if output.exists() and not is_drawn(output):
         raise UserError(f"{output} exists and is no drawn data set; name another folder or remove it")
@@ -63,14 +64,19 @@ def draw_dataset(
         # OpenCV's own threads gain nothing on patches this small. Spawned, not forked: a fork of a process whose OpenCV
         # has threads hangs at its first call.
         workers = ProcessPoolExecutor(processes, get_context("spawn"), initializer=join, initargs=(os.getpid(),))
+        pool = []
         try:
-            done = workers.map(draw, range(count), chunksize=8)
-            for _ in tqdm(done, "drawing", count, unit="image", file=console.terminal(), mininterval=1):
-                pass
+            with ExitStack() as closing:
+                closing.callback(workers.shutdown, cancel_futures=True)
+                for _ in range(processes):
+                    workers.submit(os.getpid)  # starts one
+                pool = active_children()
+                done = workers.map(draw, range(count), chunksize=8)
+                for _ in tqdm(done, "drawing", count, unit="image", file=console.terminal(), mininterval=1):
+                    pass
         except BrokenProcessPool:
-            raise UserError(WORKER_KILLED) from None
-        finally:
-            workers.shutdown(cancel_futures=True)
+            # Only now, when all have ended and were waited for: the error comes before that.
+            raise UserError(death_of(pool)) from None
 
 
 def join(parent: int) -> None:

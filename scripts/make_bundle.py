@@ -13,8 +13,10 @@ sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so 
 from pathlib import Path
 
 from lib.bundle import program
+from lib.bundle.check import is_bundle
 from lib.bundle.make import make, read_evaluation
 from lib.bundle.pack import pack
+from lib.data.keypoints import add_sigmas_option, keypoint_sigmas
 from lib.data.split import PARTS
 from lib.detector.head import HEADS
 from lib.results import run_files
@@ -39,7 +41,8 @@ def main(argv=None):
             f"{run_files.rknn(args.run, chosen[0], 'model.rknn')}"
         )
     chosen = [best(args.run, decoded)] if args.bundle == "best" else decoded
-    evaluation = read_evaluation(args.run, args.part, args.names)
+    sigmas = keypoint_sigmas(args.oks_sigmas, "--oks-sigmas (evaluation.oks_sigmas)")
+    evaluation = read_evaluation(args.run, args.part, args.names, sigmas)
     with whole(args.run / "bundle") as part:
         for variant in chosen:
             folder = part / variant.path()
@@ -54,14 +57,20 @@ def main(argv=None):
 def parse(argv):
     """The step's arguments."""
     parser = StepParser(__doc__)
-    parser.add_argument("--run", required=True, type=Path, metavar="DIR")
+    parser.add_output("--run", required=True, type=Path, metavar="DIR", is_own=holds_bundles, parts=("bundle",))
     sweep_arguments(parser)
     also_argument(parser)
     parser.add_argument("--bundle", choices=("best", "all"), default="best", help="which variants of the sweep")
     parser.add_argument("--part", choices=PARTS, default="heldout", help="as in the evaluation")
     parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one per line")
+    add_sigmas_option(parser)
     parser.add_argument("--processes", type=at_least(1), default=1, metavar="N", help="(default: %(default)s)")
     return parser.parse_args(argv)
+
+
+def holds_bundles(folder: Path) -> bool:
+    """Whether `folder` holds nothing but what this step makes."""
+    return run_files.is_by_variant(folder, is_bundle)
 
 
 def best(run: Path, chosen: list[Variant]) -> Variant:

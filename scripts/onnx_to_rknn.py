@@ -1,8 +1,8 @@
 """Convert an ONNX detector to an INT8 .rknn in one go: the workflow's steps, for one model and a folder of images.
 
-Makes --output (default: beside MODEL, with the suffix .rknn), and nothing else. Calibrates on --max-images images of
---dataset, drawn by --seed; the others show how far INT8 is from FP32 on the toolkit's simulator. With --labels that is
-mAP. Without --dataset it calibrates on noise, which costs accuracy.
+Makes --output (default: beside MODEL, with the suffix .rknn), and with --bundle the folder for the board's programmer;
+nothing else. Calibrates on --max-images images of --dataset, drawn by --seed; the others show how far INT8 is from FP32
+on the toolkit's simulator. With --labels that is mAP. Without --dataset it calibrates on noise, which costs accuracy.
 
 A model that is no detector of a known family is converted as it is: judged and compared with FP32 output by output, but
 nothing decodes what it gives, so there is no mAP.
@@ -13,6 +13,9 @@ import tempfile
 
 sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
 
+import argparse
+import shlex
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +27,9 @@ from lib.accuracy.inference import detect_all, onnx_runner
 from lib.accuracy.likeness import output_likeness
 from lib.accuracy.matching import SURE
 from lib.accuracy.operating import in_words
+from lib.bundle import program
+from lib.bundle.check import is_bundle
+from lib.bundle.of_conversion import Measured, bundle_conversion
 from lib.convert.comparison import Labels, int8_agreement
 from lib.convert.conversion import Adapted, Conversion, Request, convert
 from lib.convert.images import ImageChoice, draw_images, first_images, noise_images
@@ -39,7 +45,7 @@ from lib.graph.onnx_file import load
 from lib.graph.surgery.fixed_size import fix_size
 from lib.graph.surgery.prepare.behind_input import prepare
 from lib.npu import toolkit
-from lib.npu.highest_scores import highest_scores, score_lines
+from lib.npu.highest_scores import highest_scores, score_lines, unseen
 from lib.npu.rknn_file import read_rknn
 from lib.npu.timing import clock, estimator
 from lib.npu.verdict import at_fault, costs
@@ -54,6 +60,9 @@ COMPARED = 64  # images, where there are no labels
 NOISE = 16  # images at most, where there are no images at all
 RESAMPLES = 1000  # of the images, for the interval of what INT8 keeps
 LISTED = 12  # operators at fault
+SHOWN = 12  # names of classes
+# What is no ONNX, and no folder of images, but start.py takes it.
+FOR_START = (".pt", ".cfg", ".weights", ".yaml", ".yml", ".zip", ".json")
 MEASURED = Path(__file__).parent.parent / "config" / "measured.csv"
 
 
@@ -86,7 +95,11 @@ def parse(argv):
     """The command's arguments."""
     parser = StepParser(__doc__, opens_log=False)
     parser.add_argument("model", type=Path, metavar="MODEL.onnx")
+    parser.add_argument("others", nargs="*", type=Path, help=argparse.SUPPRESS)
     parser.add_output("-o", "--output", type=Path, metavar="FILE.rknn")
+    parser.add_output("--bundle", nargs="?", const=True, type=Path, metavar="DIR", is_own=is_bundle,
+                      help="make the deploy bundle too (default: OUTPUT's name and _bundle); needs --labels and a C "
+                      "compiler")  # fmt: skip
     parser.add_argument("--size", type=imgsz_argument, help="WIDTHxHEIGHT or one number (default: the model's own)")
     parser.add_argument("--dataset", type=Path, metavar="DIR", help="images to calibrate on (jpg, png, webp)")
     parser.add_argument("--max-images", type=at_least(0), default=64, metavar="N",
@@ -115,11 +128,31 @@ def parse(argv):
     parser.add_argument("--clock-mhz", type=clock, default=clock("rv1106"), help="the NPU's (default: %(default)s)")
     add_input_options(parser)
     args = parser.parse_args(argv)
+    demand_onnx(args)
     args.output = args.output or args.model.with_suffix(".rknn")
-    parser.demand_safe(args)  # once more, for the default
+    if args.bundle is True:
+        args.bundle = args.output.with_name(f"{args.output.stem}_bundle")
+    parser.demand_safe(args)  # once more, for the defaults
     if args.labels and not args.dataset:
         parser.error("--labels needs the images that they belong to: --dataset")
+    if args.bundle and not args.labels:
+        parser.error("--bundle needs --labels: the bundle says the mAP, and the threshold to detect with")
     return args
+
+
+def demand_onnx(args) -> None:
+    """Raise UserError, with the command to take, for a checkpoint or a data set in the place of ONNX and folders."""
+    files = [args.model, *args.others]
+    sets = [path for path in (args.dataset, args.labels) if path and path.suffix.lower() in FOR_START]
+    if not args.others and not sets and args.model.suffix.lower() not in FOR_START:
+        return
+    models = [path for path in files if path.suffix.lower() in (".pt", ".cfg", ".weights", ".onnx")]
+    sets = list(dict.fromkeys([*sets, *(path for path in files if path not in models)]))
+    words = [*map(str, models or ["best.pt"]), *map(str, sets[:1] or ["data.yaml"])]
+    raise UserError(
+        "this command takes one ONNX file, and folders of images and labels; for a checkpoint (.pt), a .cfg with its "
+        f".weights, or a data set as a whole run: python scripts/start.py {shlex.join(words)}"
+    )
 
 
 def run(args, scratch: Path) -> None:
@@ -152,12 +185,29 @@ def run(args, scratch: Path) -> None:
             if args.labels:
                 raise UserError(f"--labels are for the mAP of a detector, and {args.model} is converted as it is{why}")
 
+    cc = program.compiler() if args.bundle else []
     conversion = convert(request, scratch, say_adapted)
-    lines = [*cost_lines(conversion, args), *difference(conversion, args, images.held_out)]
-    with whole(args.output) as part:
-        part.write_bytes(conversion.rknn.read_bytes())
-    made = f"{args.output.stat().st_size / 1e6:.2f} MB for {args.platform}, head '{conversion.adapted.head}'"
-    say(f"made       {args.output}: {made}")
+    if args.bundle and conversion.adapted.outputs is None:
+        raise UserError("--bundle is for detectors: nothing decodes the outputs of this model; leave it out")
+    lines = cost_lines(conversion, args)
+    measured = None
+    if args.labels:
+        measured, found = accuracy(conversion, args, images.held_out)
+        lines += found
+    else:
+        lines += difference(conversion, args, images.held_out)
+    # Both appear at the end, when all went well.
+    with ExitStack() as made:
+        made.enter_context(whole(args.output)).write_bytes(conversion.rknn.read_bytes())
+        if args.bundle:
+            folder = made.enter_context(whole(args.bundle))
+            proof = bundle_conversion(args.model.stem, request, conversion, measured, cc, folder)
+            lines.append(
+                f"bundle     {args.bundle}: C decodes {proof.images} images as Python does, {proof.detections} "
+                f"detections, mAP50-95 {proof.map50_95:.4f}"
+            )
+    size_mb = args.output.stat().st_size / 1e6
+    say(f"made       {args.output}: {size_mb:.2f} MB for {args.platform}, head '{conversion.adapted.head}'")
     say(f"input      {size}, uint8 {form.fitting}, pixels as they are")
     for line in lines:
         say(line)
@@ -181,13 +231,22 @@ def cost_lines(conversion: Conversion, args) -> list[str]:
     """Outputs, costs and verdict, as lines for people."""
     build, lines = conversion.build, []
     kinds = {operator.name.partition(":")[2]: operator.dtype for operator in build.operators if operator.is_end}
+    outputs = conversion.adapted.outputs
+    # An output that is near zero for all images has a likeness that says nothing.
+    guessed = unseen(conversion.surest) if args.dataset else {}
+    strides = {output.name: output.stride for output in outputs.maps()} if outputs else {}
     for number, tensor in enumerate(read_rknn(conversion.rknn).outputs):
         like = output_likeness(tensor.name, [image.likeness[number] for image in conversion.comparisons])
         likeness = f"cosine {like.cosine:.4f}, signal to noise {like.snr_db:.1f} dB"
         stored = tensor.quantization if tensor.scale is not None else f"{kinds[tensor.name]}, not quantized"
+        if strides.get(tensor.name) in guessed:
+            likeness = f"stride {strides[tensor.name]} saw no object"
         lines.append(f"output     {tensor.name} {list(tensor.shape)} {stored}, {likeness}")
-    if args.dataset and conversion.adapted.outputs:
-        lines += score_lines(highest_scores(conversion.rknn, conversion.adapted.outputs))
+    if classes := conversion.adapted.classes:
+        more = f" and {len(classes) - SHOWN} more" if len(classes) > SHOWN else ""
+        lines.append(f"classes    {len(classes)}: {', '.join(classes[:SHOWN])}{more}")
+    if args.dataset and outputs:
+        lines += score_lines(highest_scores(conversion.rknn, outputs), conversion.surest)
     spent = costs(build, args.cma_mb, args.clock_mhz, estimator(MEASURED))
     lines.append(
         f"costs      {build.npu_mcycles:.2f} million cycles of convolutions, "
@@ -202,12 +261,14 @@ def cost_lines(conversion: Conversion, args) -> list[str]:
     return lines
 
 
+def compared_on(conversion: Conversion, held_out: bool) -> str:
+    """On which images the models were compared, as the end of a line."""
+    return f"on {len(conversion.comparisons)} images that it was {'not ' if held_out else ''}calibrated with"
+
+
 def difference(conversion: Conversion, args, held_out: bool) -> list[str]:
-    """How far INT8 is from FP32, as lines for people."""
-    images, outputs = conversion.comparisons, conversion.adapted.outputs
-    on = f"on {len(images)} images {'that it was not calibrated with' if held_out else 'that it was calibrated with'}"
-    if args.labels:
-        return accuracy(conversion, args, on)
+    """How far INT8 is from FP32 where nothing is labelled, as lines for people."""
+    images, outputs, on = conversion.comparisons, conversion.adapted.outputs, compared_on(conversion, held_out)
     if args.dataset is None:
         return []
     if outputs is None:
@@ -220,8 +281,8 @@ def difference(conversion: Conversion, args, held_out: bool) -> list[str]:
     return [f"detections INT8 finds {share}, mean {overlap}, mean change of score {agreement.score_change:+.3f}, {on}"]
 
 
-def accuracy(conversion: Conversion, args, on: str) -> list[str]:
-    """mAP in FP32 and in INT8 against --labels, as lines for people."""
+def accuracy(conversion: Conversion, args, held_out: bool) -> tuple[Measured, list[str]]:
+    """mAP in FP32 and in INT8 against --labels; and the same as lines for people."""
     images, classes, task = conversion.comparisons, conversion.adapted.classes, conversion.adapted.outputs.task
     truth = Labels(args.labels, args.dataset, len(classes), task, args.kpt_shape).of(images)
     if sigmas := keypoint_sigmas(args.oks_sigmas, "--oks-sigmas"):
@@ -240,7 +301,8 @@ def accuracy(conversion: Conversion, args, on: str) -> list[str]:
     if fp32.box_map50_95 is not None:
         of = f"of {tasks.get(task).objects} "
         boxes = [f"boxes      mAP50-95 FP32 {fp32.box_map50_95:.4f}, INT8 {int8.box_map50_95:.4f}"]
-    return [
+    on = compared_on(conversion, held_out)
+    return Measured(truth, fp32, int8, held_out), [
         *channels_line(conversion, truth, (fp32, baseline), args),
         f"mAP50-95   FP32 {fp32.map50_95:.4f}, INT8 {int8.map50_95:.4f} ({share}) {of}{on}",
         f"mAP50      FP32 {fp32.map50:.4f}, INT8 {int8.map50:.4f}",

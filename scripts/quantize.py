@@ -5,8 +5,9 @@ Makes, in one process, since the simulator works only on a model that was built 
   --build       JSON, facts alone: toolkit, platform, size, every operator, memory, error and warning lines
   --detections  the INT8 model's detections in the evaluation images, as evaluate.py reads it; of the head as_is, which
                 nothing decodes, how like FP32's its outputs are
-from --onnx and the letterboxed images listed in --calibration. The evaluation images are shared out to --processes; the
-result does not depend on their number. With --simulator twin a graph for onnxruntime detects in place of the simulator;
+from --onnx and the letterboxed images listed in --calibration; --ranges holds what measure_ranges.py measured on them,
+which spares the algorithm normal its calibration. The evaluation images are shared out to --processes; the result does
+not depend on their number. With any other --simulator than the toolkit's a graph for onnxruntime detects in its place;
 the first images run on both, and how they compare is said.
 """
 
@@ -14,9 +15,7 @@ import sys
 
 sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
 
-from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from lib.accuracy.detection_set import write_detections
@@ -25,7 +24,6 @@ from lib.accuracy.likeness import compare_outputs
 from lib.accuracy.undecoded_set import UndecodedSet, write_undecoded
 from lib.data.calibration import calibration_in_form
 from lib.data.images import read_image
-from lib.data.input_form import InputForm
 from lib.data.letterbox import letterbox
 from lib.data.names import read_names
 from lib.data.split import PARTS
@@ -35,11 +33,11 @@ from lib.graph.output_spec import detector_spec, form_or_reason
 from lib.graph.surgery.as_is import is_as_is
 from lib.graph.surgery.proof import input_size
 from lib.npu import toolkit
-from lib.npu.build import SIMULATORS, TOOLKIT, TWIN
+from lib.npu.build import SIMULATORS, TOOLKIT, TWIN, TWIN_FAST, Agreement
 from lib.npu.highest_scores import highest_scores, score_lines
-from lib.npu.twin.agreement import COMPARED, Agreement, steps_apart
-from lib.npu.twin.graph import twin_of
-from lib.npu.twin.run import runner
+from lib.npu.int8 import Quantization, int8_model
+from lib.npu.twin.agreement import COMPARED, agreement, steps_apart
+from lib.npu.twin.run import start_of
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
 from lib.step.errors import UserError
@@ -58,59 +56,55 @@ def main(argv=None):
     def fitted(path: Path):
         return letterbox(read_image(path), imgsz, form)[0]
 
-    if args.simulator == TWIN and args.algorithm != "normal":
-        raise UserError(f"--simulator {TWIN} knows the algorithm normal, not {args.algorithm}")
+    if args.simulator != TOOLKIT and args.algorithm != "normal":
+        raise UserError(f"--simulator {args.simulator} knows the algorithm normal, not {args.algorithm}")
+    asked = Quantization(args.onnx, args.platform, args.algorithm, form, outputs, twin=args.simulator != TOOLKIT)
     with (
         calibration_in_form(args.calibration, args.dataset / "images", imgsz, form) as calibration,
-        quantized(args, calibration, form) as (session, structure),
+        int8_model(asked, calibration, args.ranges) as built,
     ):
+        session, structure = built.session, built.structure
         build = session.export(args.output)
-        (replace(build, simulator=TWIN) if structure else build).write(args.build)
+        build.write(args.build)
         megabytes = build.rknn_bytes / 1e6
         say(f"built {args.output}: {megabytes:.2f} MB for {args.platform}, {len(calibration)} calibration images")
-        for line in score_lines(highest_scores(args.output, outputs)) if outputs else []:
+        for line in score_lines(highest_scores(args.output, outputs), built.surest) if outputs else []:
             say(line)
         title = f"INT8 {args.onnx.stem} {imgsz}"
         start = session.simulate
-        if structure:
-            start = partial(runner, twin_of(structure), form)
-            starts, scales = (session.simulate, start), structure.output_scales()
-            say(f"the twin is {agreement(starts, scales, images, fitted, args.processes)}")
+        if asked.twin:
+            start = start_of(args.simulator, structure, form)
+            starts = start, session.simulate, *(start_of(name, structure, form) for name in (TWIN, TWIN_FAST))
+            compared = compare(args, starts, structure.output_scales(), fitted, images)
+            replace(build, simulator=args.simulator, agreement=compared).write(args.build)
+            say(f"{args.simulator} is {compared}")
         if outputs is None:
             _, why = form_or_reason(model)
-            say(compared(args, why, start, images, title))
+            say(likeness(args, why, start, images, title))
         else:
             detections = detect_all(start, outputs, images, args.processes, title, form)
             write_detections(args.detections, detections)
             say(f"detected {args.detections}: {detections.count()} in {len(images)} images")
 
 
-@contextmanager
-def quantized(args, calibration: list[Path], form: InputForm):
-    """The built model, with what its twin is made of, None unless that is asked for."""
-    if args.simulator == TWIN:
-        with toolkit.quantized_with_structure(args.onnx, calibration, args.platform, form) as built:
-            yield built
-    else:
-        with toolkit.quantized(args.onnx, calibration, args.platform, args.algorithm, form) as session:
-            yield session, None
+def compare(args, starts, scales: list[float], fitted, images: list[Path]) -> Agreement:
+    """How another simulator compares with the toolkit's on the first images; `fitted(path)` is what both are given.
 
-
-def agreement(starts, scales: list[float], images: list[Path], fitted, processes: int) -> Agreement:
-    """How twin and simulator, which `starts` open, compare on the first images; `fitted(path)` is what they are given.
-
-    Raises UserError when they are further apart than rounding can make them.
+    starts: open the one and the other, and two that differ in the order of their sums alone. Raises UserError when the
+    first two are further apart than the order of sums makes them.
     """
 
-    def apart(run, path: Path) -> float:
+    def apart(runs, path: Path) -> tuple[list[float], list[float]]:
         image = fitted(path)
-        return steps_apart(*(each(image) for each in run), scales)
+        ours, toolkits, ordered, unordered = (run(image) for run in runs)
+        return steps_apart(ours, toolkits, scales), steps_apart(ordered, unordered, scales)
 
-    both = over_images(lambda: [start() for start in starts], apart, images[:COMPARED], processes, "simulator and twin")
-    return Agreement.of(both)
+    title = f"toolkit and {args.simulator}"
+    apart_by_image = over_images(lambda: [start() for start in starts], apart, images[:COMPARED], args.processes, title)
+    return agreement(args.simulator, *zip(*apart_by_image, strict=True))
 
 
-def compared(args, why: str, start, images: list[Path], title: str) -> str:
+def likeness(args, why: str, start, images: list[Path], title: str) -> str:
     """Write how like FP32's the outputs of a model are that nothing decodes, and `why`; a line about it."""
     outputs = compare_outputs(args.onnx, start, images, args.processes, title)
     write_undecoded(args.detections, UndecodedSet([image.name for image in images], why, outputs))
@@ -125,6 +119,9 @@ def parse(argv):
     parser.add_argument("--calibration", required=True, type=Path, metavar="FILE.txt", help="list of images")
     parser.add_argument("--platform", required=True, choices=toolkit.PLATFORMS)
     parser.add_argument("--algorithm", required=True, choices=toolkit.ALGORITHMS)
+    parser.add_argument(
+        "--ranges", type=Path, metavar="FILE.npz", help="of measure_ranges.py, for the algorithm normal"
+    )
     parser.add_argument("--simulator", choices=SIMULATORS, default=TOOLKIT, help="(default: %(default)s)")
     parser.add_argument("--dataset", required=True, type=Path, metavar="DIR")
     parser.add_argument("--part", choices=PARTS, default="heldout", help="evaluate on the held-out images, or all")

@@ -34,7 +34,7 @@ TABLES = {
     "table.csv": COLUMNS,
     "table.csv, behind the others of the tasks `segment`, `pose` and `obb`": TASK_COLUMNS,
     "table.csv, behind the others where a variant has the head `as_is`": LIKENESS_COLUMNS,
-    "table.csv, behind the others with `evaluation.simulator: twin`": SIMULATOR_COLUMNS,
+    "table.csv, behind the others where `evaluation.simulator` is not `toolkit`": SIMULATOR_COLUMNS,
     "table.csv, behind the others after `snakemake board`": BOARD_COLUMNS,
     "layers/….csv": LAYER_COLUMNS,
     "calibration_study.csv": STUDY_COLUMNS,

@@ -42,6 +42,8 @@ from lib.step.console import say
 from lib.step.errors import UserError, run_step
 from lib.step.files import remove, sha256, whole
 
+OWN = {"board.json", "detections.npz", "found.jsonl"}  # files of a variant
+
 
 def main(argv=None):
     """Run the step."""
@@ -72,7 +74,7 @@ def parse(argv):
     """The step's arguments."""
     parser = StepParser(__doc__)
     parser.add_argument("--doctor", action="store_true", help="look at the board alone; no other option is required")
-    parser.add_argument("--run", type=Path, metavar="DIR")
+    parser.add_output("--run", type=Path, metavar="DIR", is_own=holds_results, parts=("board", "board.unfinished"))
     parser.add_argument("--bundle", nargs="+", type=Path, metavar="DIR", help="run only these")
     parser.add_argument("--part", choices=PARTS, default="heldout", help="as in the evaluation")
     parser.add_renamed("--images", "--part", choices=PARTS)
@@ -95,6 +97,11 @@ def parse(argv):
     if not args.doctor and not (args.run and args.names):
         parser.error("--run and --names are required, but with --doctor")
     return args
+
+
+def holds_results(folder: Path) -> bool:
+    """Whether `folder` holds nothing but what this step makes."""
+    return run_files.is_by_variant(folder, lambda place: {path.name for path in place.iterdir()} <= OWN)
 
 
 def run_one(args, settings: Settings, bundle: Path, contract: Contract, folder: Path, unfinished: Path) -> None:

@@ -6,8 +6,9 @@ import zipfile
 import numpy as np
 import pytest
 
-from lib.accuracy.detection_set import DetectionSet, read_detections, write_arrays, write_detections
+from lib.accuracy.detection_set import DetectionSet, read_detections, write_detections
 from lib.detector.instances import Instances, concatenate
+from lib.step.arrays import write_arrays
 from lib.step.errors import UserError
 
 

@@ -88,12 +88,26 @@ def raw(tensors: tuple[RknnTensor, ...], outputs: list[np.ndarray]) -> bytes:
     return b"".join(each.tobytes() for each in native)
 
 
+# Boards by another name: what they do with a command.
+ODD = {
+    "greeting": r"echo Welcome to Luckfox Pico; sh -c \"$SSH_ORIGINAL_COMMAND\"; code=$?; echo logout; exit $code",
+    "silent": "true",
+    "nologin": "echo This account is currently not available.; exit 1",
+    "garbage": r"head -c 3000000 /dev/urandom",
+}
+
+
 @contextlib.contextmanager
 def sshd(folder: Path):
-    """An ssh server on loopback with keys of its own; gives the file that tells ssh how to get there as `sham`."""
-    for name in ("host", "user"):
+    """An ssh server on loopback with keys of its own; gives the file that tells ssh how to get there as `sham`.
+
+    The names of ODD lead there too, to a login that does something else.
+    """
+    for name in ("host", "user", *ODD):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
-    shutil.copy(folder / "user.pub", folder / "authorized")
+    keys = [(folder / "user.pub").read_text()]
+    keys += [f'command="{command}" {(folder / f"{name}.pub").read_text()}' for name, command in ODD.items()]
+    (folder / "authorized").write_text("".join(keys))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -104,8 +118,10 @@ def sshd(folder: Path):
     public = (folder / "host.pub").read_text()
     (folder / "known").write_text(f"[127.0.0.1]:{port} {public}")
     (folder / "ssh_config").write_text(
-        f"Host sham\n HostName 127.0.0.1\n Port {port}\n User {getpass.getuser()}\n IdentityFile {folder / 'user'}\n"
+        f"Host *\n HostName 127.0.0.1\n Port {port}\n User {getpass.getuser()}\n"
         f" IdentitiesOnly yes\n UserKnownHostsFile {folder / 'known'}\n StrictHostKeyChecking yes\n LogLevel ERROR\n"
+        f"Host sham\n IdentityFile {folder / 'user'}\n"
+        + "".join(f"Host {name}\n IdentityFile {folder / name}\n" for name in ODD)
     )
     if os.getuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)

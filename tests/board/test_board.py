@@ -24,9 +24,12 @@ from lib.bundle.same_detections import demand_same
 from lib.data.calibration import calibration_images
 from lib.data.images import read_image
 from lib.data.imgsz import parse_imgsz
+from lib.data.input_form import InputForm
 from lib.data.letterbox import letterbox
 from lib.detector.instances import Instances
-from lib.npu import toolkit
+from lib.graph.onnx_file import load
+from lib.graph.output_spec import output_spec_of
+from lib.npu.int8 import Quantization, int8_model
 from lib.results.board_results import ImageDifference
 from lib.step.errors import UserError, run_step
 
@@ -99,8 +102,9 @@ class ShamBoard:
         answers = self.answers[head] = Answers(folder, bundle / "model.rknn")
         onnx = self.results / "onnx" / "parts4" / IMGSZ / f"{head}.onnx"
         calibration = calibration_images(self.results / "calibration" / IMGSZ / "8" / "images.txt")
-        with toolkit.quantized(onnx, calibration, "rv1106", "normal") as session:
-            simulator = session.simulate()
+        asked = Quantization(onnx, "rv1106", "normal", InputForm(), output_spec_of(load(onnx)))
+        with int8_model(asked, calibration) as built:
+            simulator = built.session.simulate()
             for path in sorted((self.results / "dataset" / "images").glob("*.*")):
                 if not path.name.startswith("."):
                     fitted, _ = letterbox(read_image(path), parse_imgsz(IMGSZ))
@@ -206,6 +210,23 @@ def told(sham, monkeypatch, capsys):
 def test_a_fault_is_one_sentence(sham, told, stub, settings, said):
     assert said in told(stub, settings)
     assert "timeout" in settings or sham.left_there() == []
+
+
+@pytest.mark.toolkit
+@pytest.mark.parametrize(
+    ("host", "answer"),
+    [("silent", "nothing"), ("nologin", "'This account is currently not available.'"), ("garbage", "'")],
+)
+def test_a_login_without_a_shell_is_one_sentence(told, host, answer):
+    assert f"error: {host} lets this machine in, but runs no command: it answers {answer}" in told({}, {"host": host})
+
+
+@pytest.mark.toolkit
+def test_a_board_that_greets_whoever_logs_in_works_as_any_other(sham, monkeypatch):
+    monkeypatch.chdir(sham.project)
+    monkeypatch.setenv("ARCHIVE_LIBS", "")
+    assert sham.run("split", host="greeting", repeat=0) == 0
+    assert sham.board_json("split")["agreement"]["share"] == 1 and sham.left_there() == []
 
 
 @pytest.mark.toolkit

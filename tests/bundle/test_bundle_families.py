@@ -22,6 +22,7 @@ from lib.bundle.contract import Contract
 from lib.bundle.make import make, read_evaluation
 from lib.data.calibration import calibration_images, calibration_list
 from lib.data.imgsz import ImageSize
+from lib.data.input_form import InputForm
 from lib.detector.families.anchors import AnchorLayer, Anchors
 from lib.detector.families.dfl import Dfl
 from lib.detector.head import SPLIT
@@ -33,7 +34,7 @@ from lib.graph.export import export
 from lib.graph.onnx_file import load, save
 from lib.graph.output_spec import detector_spec
 from lib.graph.surgery.pipeline import adapt
-from lib.npu import toolkit
+from lib.npu.int8 import Quantization, int8_model
 from lib.npu.rknn_file import RknnTensor
 from lib.npu.verdict import Costs, Judgement, Verdict
 from lib.results import run_files
@@ -147,10 +148,11 @@ def bundle(request, tmp_path_factory, listed, heldout):
     evaluation = read_evaluation(run, "heldout", NAMES)
     rknn = run_files.rknn(run, variant, "model.rknn")
     rknn.parent.mkdir(parents=True)
-    with toolkit.quantized(onnx, calibration_images(listing), "rv1106", "normal") as session:
-        session.export(rknn).write(run_files.rknn(run, variant, "build.json"))
-        outputs = detector_spec(load(onnx), NAMES, onnx)
-        found = detect_all(session.simulate, outputs, evaluation.images, 1, "INT8")
+    outputs = detector_spec(load(onnx), NAMES, onnx)
+    asked = Quantization(onnx, "rv1106", "normal", InputForm(), outputs)
+    with int8_model(asked, calibration_images(listing)) as built:
+        built.session.export(rknn).write(run_files.rknn(run, variant, "build.json"))
+        found = detect_all(built.session.simulate, outputs, evaluation.images, 1, "INT8")
     ground_truth = tasks.get(found.task).ground_truth
     truth = [ground_truth(run / "dataset", image, size, len(NAMES)) for image, size in zip(found.images, found.sizes)]
     metrics = measure(truth, found, NAMES, 1, 0)[0]

@@ -13,7 +13,11 @@ import pytest
 from conftest import ROOT, image
 
 from draw_scenes import draw_dataset
+from lib.bundle import program
+from lib.bundle.check import problems
+from lib.bundle.contract import Accuracy, Contract
 from lib.npu.rknn_file import read_rknn
+from lib.results.sweep import Variant
 
 DRIVER = """
 import os, sys
@@ -86,6 +90,9 @@ def test_wrong_arguments_are_one_sentence(step, exported, tmp_path):
         (["--size", "320"], "fixed at 96x64"),
         (["--size", "100"], "multiples of 32"),
         (["--labels", tmp_path], "--labels needs"),
+        (["--dataset", tmp_path, "--bundle"], "--bundle needs --labels"),
+        (["data.yaml"], f"python scripts/start.py {exported[0]} data.yaml"),
+        (["--dataset", "data.yaml"], f"python scripts/start.py {exported[0]} data.yaml"),
         (["-o", exported[0]], "would replace what MODEL.onnx reads"),
         (["-o", tmp_path], "is a folder; name a file"),
         (["--log", exported[0]], "would replace what MODEL.onnx reads"),
@@ -94,6 +101,9 @@ def test_wrong_arguments_are_one_sentence(step, exported, tmp_path):
         assert done.returncode == 2, arguments
         assert sentence in done.stderr and "Traceback" not in done.stderr
     assert not exported[0].with_suffix(".rknn").exists()
+    for arguments in (["best.pt"], ["data.yaml"], ["best.pt", "data.yaml"]):
+        done = step("onnx_to_rknn", *arguments)
+        assert done.returncode == 2 and done.stderr.endswith("python scripts/start.py best.pt data.yaml\n")
 
 
 @pytest.mark.toolkit
@@ -124,14 +134,23 @@ def test_the_bundled_example_keeps_its_accuracy(step, tmp_path):
     images[1].unlink()
     done = step("onnx_to_rknn", tmp_path / "model.onnx", "--dataset", tmp_path / "drawn" / "images",
                 "--labels", tmp_path / "drawn" / "labels", "--max-images", "8",
-                "--output", tmp_path / "made" / "board.rknn", "--log", tmp_path / "log")  # fmt: skip
+                "--output", tmp_path / "made" / "board.rknn", "--bundle", "--log", tmp_path / "log")  # fmt: skip
     assert done.returncode == 0, done.stderr
     fp32, int8 = map(float, re.search(r"mAP50-95 +FP32 ([\d.]+), INT8 ([\d.]+)", done.stderr).groups())
+    mean_fp32, mean_int8 = map(float, re.search(r"mAP50 +FP32 ([\d.]+), INT8 ([\d.]+)", done.stderr).groups())
     assert "on 32 images that it was not calibrated with" in done.stderr
     assert fp32 > 0.15 and int8 > 0.85 * fp32
     # It was trained on drawn scenes whose colours mean something.
     assert re.search(r"channels +RGB is right: FP32 mAP50-95 [\d.]+, in BGR", done.stderr)
-    assert [path.name for path in (tmp_path / "made").iterdir()] == ["board.rknn"]
+    assert "classes    4: bolt, nut, washer, gear" in done.stderr and "scores     at most" in done.stderr
+    bundle = tmp_path / "made" / "board_bundle"
+    assert sorted(path.name for path in (tmp_path / "made").iterdir()) == ["board.rknn", bundle.name]
+    assert problems(bundle, program.compiler()) == []
+    contract = Contract.of_bundle(bundle)
+    assert contract.variant == Variant("model", "160x128", "split", "normal", 8)
+    assert contract.accuracy == Accuracy(32, fp32, mean_fp32, int8, mean_int8, "heldout")
+    assert contract.proof.map50_95 == int8 and f"confidence {contract.thresholds.confidence:g} (" in done.stderr
+    assert (bundle / "model.rknn").read_bytes() == (tmp_path / "made" / "board.rknn").read_bytes()
     built = read_rknn(tmp_path / "made" / "board.rknn")
     assert [each.name for each in built.outputs] == [f"{kind}_{s}" for s in (8, 16, 32) for kind in ("box", "scores")]
     assert np.prod(built.input.shape) == 3 * 160 * 128

@@ -9,9 +9,12 @@ from conftest import image
 
 from lib.accuracy.metrics import ComparedMetrics, Metrics
 from lib.data.imgsz import ImageSize
+from lib.data.input_form import InputForm
 from lib.data.letterbox import letterbox
+from lib.graph.onnx_file import load
 from lib.graph.onnx_session import infer, open_session, to_tensor
-from lib.npu import toolkit
+from lib.graph.output_spec import output_spec_of
+from lib.npu.int8 import Quantization, int8_model
 from lib.npu.layer_errors import COLUMNS, read_layer_errors, worst
 from lib.step.errors import ToolkitError
 
@@ -46,8 +49,9 @@ def test_layer_errors_are_those_between_onnxruntime_and_the_simulator(
 
     fp32 = open_session(split_onnx)
     fitted = letterbox(image(ord("b")), ImageSize(96, 64))[0]
-    with toolkit.quantized(split_onnx, sorted(pool.iterdir()), "rv1106", "normal") as session:
-        found = session.simulate()(fitted)
+    asked = Quantization(split_onnx, "rv1106", "normal", InputForm(), output_spec_of(load(split_onnx)))
+    with int8_model(asked, sorted(pool.iterdir())) as built:
+        found = built.session.simulate()(fitted)
     measured = table.set_index("layer")
     for output, exact, rounded in zip(fp32.get_outputs(), infer(fp32, to_tensor(fitted)), found):
         cosine = np.dot(exact.ravel(), rounded.ravel()) / np.linalg.norm(exact) / np.linalg.norm(rounded)

@@ -47,6 +47,8 @@ def test_the_schema_allows_the_heads_and_algorithms_that_there_are():
         ("models.yolov8n.sha256", "12", "models.yolov8n.sha256 is '12', not the 64 hex digits"),
         ("models.yolov8n", {}, "models.yolov8n: give either weights"),
         ("models.yolov8n.names", "config/coco.names", "models.yolov8n.names belongs to a Darknet model, one with cfg"),
+        ("models", {"n" * 101: {}}, f"models: {'n' * 20}… has 101 letters; at most 100 are possible"),
+        ("run", "n" * 101, "run has 101 letters; at most 100 are possible"),
         ("models.yolov8n.cfg", "a.cfg", "models.yolov8n.cfg is 'a.cfg'; a list is expected"),
         ("models.yolov8n.onnx", ["a.onnx"], "models.yolov8n: give either weights"),
         ("models.yolov8n", {"onnx": []}, "models.yolov8n.onnx is empty; at least one entry is needed"),
@@ -119,6 +121,10 @@ def test_problem_is_one_sentence_that_names_the_key(path, value, expected):
         (
             {"evaluation.simulator": "twin", "sweep.algorithm": ["normal", "mmse"]},
             ["evaluation.simulator: twin knows the algorithm normal, and sweep.algorithm is mmse"],
+        ),
+        (
+            {"evaluation.simulator": "npu", "calibration_study.algorithm": "mmse"},
+            ["evaluation.simulator: npu knows the algorithm normal, and calibration_study.algorithm is mmse"],
         ),
         ({"dataset": {"voc": "VOC"}}, ["dataset.voc holds boxes alone, and task is pose"]),
         ({"models.yolov8n": {"cfg": ["a.cfg"], "weights": ["a.weights"]}}, ["models.yolov8n.cfg is of a model"]),

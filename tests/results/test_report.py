@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 
 import cv2
@@ -31,7 +32,7 @@ from lib.detector.families.dfl import Dfl
 from lib.detector.head import SPLIT
 from lib.detector.instances import Instances, concatenate
 from lib.detector.output_spec import OutputSpec
-from lib.npu.build import Build
+from lib.npu.build import NPU, Build
 from lib.results.board_results import (
     BoardAgreement,
     ImageDifference,
@@ -390,6 +391,15 @@ def test_what_a_board_measured_is_on_the_first_screen(run, make):
     assert '21.3 <span class="unit">ms</span> <small>mAP50-95 0.4321' in summary
     with table_changed(run, lambda table: table.assign(**ran | {"map50_95_board": np.nan, "ms_board": np.nan})):
         assert 'id="measured"' not in make("another.html").read_text()
+
+
+def test_what_ran_the_models_in_place_of_the_simulator_is_said(run, tmp_path):
+    again = shutil.copytree(run, tmp_path / "run")
+    for path in again.glob("rknn/**/build.json"):
+        replace(Build.read(path), simulator=NPU).write(path)
+    page = html.unescape(render(contents(again, CONFIG)))
+    assert "INT8 models on a model of the chip's rounding. <strong>Nothing here ran on a board.</strong>" in page
+    assert "by a published account and not compared with a board; its first images were compared with" in page
 
 
 def test_what_a_board_told_stands_beside_the_simulator(run, tmp_path):

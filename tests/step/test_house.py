@@ -170,7 +170,7 @@ HEAVY = {
         "analyse_layers", "calibration_study", "collect", "draw_detections", "frontier", "make_bundle", "make_report",
         "run_on_board", "show_detections",
     },
-    "faster_coco_eval": {"evaluate", "make_bundle", "make_report", "onnx_to_rknn", "run_on_board"},
+    "faster_coco_eval": {"evaluate", "evaluate_draws", "make_bundle", "make_report", "onnx_to_rknn", "run_on_board"},
 }  # fmt: skip
 STEPS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py"))
 

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+import collect
+import make_bundle
+import run_on_board
 from lib.step import console
 from lib.step.arguments import StepParser
 from lib.step.errors import UserError
@@ -114,6 +117,8 @@ OUTPUTS = {
     "--verdict", "--errors",
 }  # fmt: skip
 READ = {("judge", "--build"), ("evaluate", "--detections"), ("draw_detections", "--detections")}
+# Steps that write into names of their own below --run.
+INTO_RUN = {"collect", "make_bundle", "run_on_board"}
 
 
 @pytest.mark.parametrize("step", sorted((ROOT / "scripts").glob("*.py")), ids=lambda path: path.stem)
@@ -127,6 +132,7 @@ def test_steps_declare_what_they_make(step):
         if isinstance(word, ast.Constant)
     }
     assert {(name, option) for name, option in added if option in OUTPUTS} <= READ
+    assert step.stem not in INTO_RUN or (step.stem, "--run") not in added
 
 
 def run(step, *arguments):
@@ -155,6 +161,46 @@ def test_a_folder_of_the_users_survives_each_step_that_makes_one(step, arguments
     assert sorted(str(path) for path in Path("mine").rglob("*.*")) == [
         "mine/images/a.jpg", "mine/labels/a.txt", "mine/notes.txt"
     ]  # fmt: skip
+
+
+SWEEP = ["--model", "a", "--imgsz", "96", "--head", "split", "--algorithm", "normal", "--max-images", "4"]
+
+
+@pytest.mark.parametrize(
+    "step, arguments, place",
+    [
+        (make_bundle, [*SWEEP, "--names", "a"], "run/bundle/notes.txt"),
+        (make_bundle, [*SWEEP, "--names", "a"], "run/bundle/a/96/split/normal-4/notes.txt"),
+        (run_on_board, ["--names", "a"], "run/board/a/96/split/normal-4/notes.txt"),
+        (run_on_board, ["--names", "a"], "run/board.unfinished/notes.txt"),
+        (collect, SWEEP, "run/table.md/notes.txt"),
+        (collect, SWEEP, "run/plots/pareto.png/notes.txt"),
+    ],
+)
+def test_what_is_the_users_in_a_runs_folder_survives(step, arguments, place):
+    path = Path(place)
+    path.parent.mkdir(parents=True)
+    path.write_text("precious")
+    with pytest.raises(UserError, match="--run run/"):
+        step.main(["--run", "run", *arguments])
+    assert [path for path in Path("run").rglob("*") if path.is_file()] == [path]
+
+
+def test_steps_know_what_they_left_in_a_runs_folder():
+    for name in ("a/96/split/normal-4/model.json", "a/96/split/normal-4/golden/input.rgb", "a/96/split/normal-4.zip"):
+        Path("bundle", name).parent.mkdir(parents=True, exist_ok=True)
+        Path("bundle", name).touch()
+    Path("bundle/a/96/split/normal-4/SHA256SUMS").write_text("00  model.json\n00  golden/input.rgb\n")
+    Path("bundle", ".snakemake_timestamp").touch()
+    assert make_bundle.holds_bundles(Path("bundle")) and not run_on_board.holds_results(Path("bundle"))
+    for name in ("b.zip", "a/96/split/normal-4/notes.txt"):
+        Path("bundle", name).touch()
+        assert not make_bundle.holds_bundles(Path("bundle"))
+        Path("bundle", name).unlink()
+    for name in ("board.json", "detections.npz"):
+        Path("board/a/96/split/normal-4").mkdir(parents=True, exist_ok=True)
+        Path("board/a/96/split/normal-4", name).touch()
+    assert run_on_board.holds_results(Path("board")) and not make_bundle.holds_bundles(Path("board"))
 
 
 def test_a_rerun_replaces_its_own_folders():

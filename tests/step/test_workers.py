@@ -45,15 +45,22 @@ def start(command, **options) -> subprocess.Popen:
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, **options)
 
 
-def test_a_killed_worker_ends_the_drawing_in_a_sentence(tmp_path):
+@pytest.mark.parametrize(
+    ("ended_by", "sentence"),
+    [
+        (signal.SIGKILL, "a worker process was killed, probably because memory ran out"),
+        (signal.SIGSEGV, "a worker process died of SIGSEGV (Segmentation fault)"),
+    ],
+)
+def test_a_worker_that_dies_ends_the_drawing_in_a_sentence(ended_by, sentence, tmp_path):
     with start([*DRAW, "--output", tmp_path / "out"]) as step:
         try:
-            os.kill(workers_of(step.pid)[0], signal.SIGKILL)
+            os.kill(workers_of(step.pid)[0], ended_by)
             _, said = step.communicate(timeout=60)
         finally:
             step.kill()
     assert step.returncode == 2
-    assert said.splitlines()[-1].startswith("error: a worker process was killed") and "Traceback" not in said
+    assert said.splitlines()[-1].startswith(f"error: {sentence}") and "Traceback" not in said
     assert not list(tmp_path.iterdir())
 
 

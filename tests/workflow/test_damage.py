@@ -1,12 +1,15 @@
 """A file of a run that something else cut, lost or changed is noticed and told by the step that reads it next."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 
 import pytest
 from conftest import CUT, ROOT
+
+from lib.results.taken_away import damaged
 
 pytestmark = pytest.mark.toolkit
 
@@ -36,7 +39,8 @@ def sample(run, out):
 
 
 def quantize(run, out):
-    return ("quantize", "--onnx", run / "onnx/parts4/96/split.onnx", "--calibration", run / LIST, "--platform",
+    return ("quantize", "--onnx", run / "onnx/parts4/96/split.onnx", "--calibration", run / LIST,
+            "--ranges", run / "calibration/96/ranges/parts4/split.npz", "--platform",
             "rv1106", "--algorithm", "normal", "--dataset", run / "dataset", *NAMES, "--output", out / "model.rknn",
             "--build", out / "build.json", *made(out), "--log", out / "log")  # fmt: skip
 
@@ -127,6 +131,7 @@ DAMAGE = [
     ("onnx/parts4/96/simplified.onnx", one_bit, surgery),
     ("onnx/parts4/96/split.onnx", one_bit, detect),
     ("onnx/parts4/96/split.onnx", one_bit, quantize),
+    ("calibration/96/ranges/parts4/split.npz", half, quantize),
     ("onnx/parts4/96/split.onnx", half, detect),
     ("onnx/parts4/96/split.onnx", half, quantize),
     ("onnx/parts4/96/split.onnx", emptied, detect),
@@ -185,6 +190,46 @@ def test_the_undamaged_run_passes_all_of_these_steps(copy, tmp_path, step):
     for reader in (letterbox, sample, evaluate, judge, collect, report):
         done = step(*reader(copy, tmp_path))
         assert done.returncode == 0, (reader.__name__, done.stderr)
+
+
+TAKEN_AWAY = [
+    ("table.csv", half),
+    ("table.md", half),
+    ("table.md", last_line),
+    ("summary.json", half),
+    ("report.html", half),
+    ("plots/pareto.png", half),
+    ("plots/detections.png", last_bytes),
+    (f"rknn/{VARIANT}/model.rknn", half),
+]
+
+
+@pytest.mark.parametrize(("name", "damage"), TAKEN_AWAY, ids=[f"{name}-{how.__name__}" for name, how in TAKEN_AWAY])
+def test_damage_to_what_no_step_reads_again_is_noticed(copy, name, damage):
+    path = copy / name
+    before = path.read_bytes()
+    assert damaged(copy) == []
+    damage(path)
+    try:
+        (sentence,) = damaged(copy)
+    finally:
+        path.write_bytes(before)
+    assert sentence.startswith(f"{path} is damaged: ") and sentence.endswith("; delete it and run again")
+
+
+def test_the_next_run_ends_with_it(cut_run, elsewhere, python_env):
+    path = cut_run / "report.html"
+    before, times = path.read_bytes(), path.stat()
+    half(path)
+    try:
+        command = ["snakemake", "-n", "-s", str(elsewhere / "Snakefile"), "--configfile", "cut.yaml"]
+        done = subprocess.run(command, cwd=cut_run.parent.parent, env=python_env, capture_output=True, text=True)
+    finally:
+        path.write_bytes(before)
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert done.returncode == 1
+    said = "results/cut/report.html is damaged: it has lost its end; delete it and run again"
+    assert done.stderr.splitlines()[-1] == said
 
 
 ABORTS = """

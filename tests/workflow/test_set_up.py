@@ -80,6 +80,20 @@ def machine(tmp_path):
     return SimpleNamespace(project=project, index=index, programs=programs, home=home, environment=environment)
 
 
+@pytest.fixture(scope="module")
+def bare_venv(tmp_path_factory):
+    """An environment with nothing but pip: 6 s of a core, which tests of what comes behind it need not take each."""
+    folder = tmp_path_factory.mktemp("bare") / "venv"
+    subprocess.run([Path(sys.executable).resolve(), "-m", "venv", folder], check=True)
+    return folder
+
+
+@pytest.fixture
+def give_venv(machine, bare_venv):
+    """A function: the machine's project has such an environment from before."""
+    return lambda: shutil.copytree(bare_venv, machine.project / ".venv", symlinks=True)
+
+
 def set_up_on(machine, *options, python=sys.executable, disguise="", **changes):
     """Run set_up.py; `disguise` is Python that runs before it, a change of None removes a variable."""
     script = machine.project / "scripts" / "set_up.py"
@@ -112,7 +126,8 @@ def test_it_installs_what_the_lock_names_and_mends_what_is_there(machine):
     assert list((machine.project / ".venv").glob("lib/*/site-packages/nothing-1.0.dist-info"))
 
 
-def test_a_light_environment_lacks_torch_and_ultralytics(machine):
+def test_a_light_environment_lacks_torch_and_ultralytics(machine, give_venv):
+    give_venv()
     torch = wheel(machine.index, "torch", {})
     shutil.copy(ROOT / "requirements" / "not-light.txt", machine.project / "requirements")
     for lock in (machine.project / "requirements").glob("py3*.txt"):
@@ -254,12 +269,13 @@ def test_a_python_without_venv(machine):
     assert "sudo apt-get install python3-venv" in said(done)
 
 
-def test_an_index_that_is_not_reached(machine):
+def test_an_index_that_is_not_reached(machine, give_venv):
     # The first time by pip; the second time pip reaches one, uv does not.
     for variable in ("PIP_INDEX_URL", "UV_DEFAULT_INDEX"):
+        give_venv()
         done = set_up_on(machine, **{variable: "http://127.0.0.1:9/simple"})
         assert "the package index does not answer" in said(done)
-    assert not (machine.project / ".venv").exists()
+        assert not (machine.project / ".venv").exists()
 
 
 @pytest.fixture
@@ -305,23 +321,27 @@ def company_index(machine):
     server.server_close()
 
 
-def test_a_certificate_that_is_not_known(machine, company_index):
+def test_a_certificate_that_is_not_known(machine, give_venv, company_index):
+    give_venv()
     sentence = said(set_up_on(machine, PIP_INDEX_URL=company_index.url))
     assert "the TLS certificate of the package index is not known here" in sentence and "SSL_CERT_FILE=" in sentence
     # That variable is for pip and uv, and so is pip's own.
     for variable in ("SSL_CERT_FILE", "PIP_CERT"):
+        give_venv()
         done = set_up_on(machine, PIP_INDEX_URL=company_index.url, **{variable: str(company_index.authority)})
         assert done.returncode == 0, done.stderr
         shutil.rmtree(machine.project / ".venv")
 
 
-def test_a_disk_without_room(machine):
+def test_a_disk_without_room(machine, give_venv):
+    give_venv()
     # By the size of what the environment takes, which no disk has; then by what pip and uv say.
     disguise = "from collections import namedtuple\nshutil.disk_usage = lambda path: namedtuple('usage', 'free')(2e9)"
     assert "the environment takes 6.3 GB, and the disk of" in said(set_up_on(machine, disguise=disguise)) or (
         platform.machine() != "x86_64"
     )
     assert not (machine.project / ".venv").exists()
+    give_venv()
     full = "printf 'OSError: [Errno 28] No space left on device' >&2; exit 1"
     uv = shutil.which("uv", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     stub = f'#!/bin/sh\n[ "$1" = cache ] && exec {uv} "$@"\n{full}\n'
@@ -338,6 +358,17 @@ def test_an_older_environment_and_the_cache_count_as_room(tmp_path, monkeypatch)
     set_up.check_room(0.0029, tmp_path / ".venv", cache)
     with pytest.raises(set_up.SetUpError, match=r"takes 0.01 GB, and the disk of .* has 0.0 GB for it"):
         set_up.check_room(0.01, tmp_path / ".venv", cache)
+
+
+@pytest.mark.parametrize("python_may_not", [False, True])
+def test_bytecode_is_compiled_where_python_may_not_leave_it(tmp_path, monkeypatch, python_may_not):
+    commands = []
+    monkeypatch.setattr(set_up, "run", lambda *command, env=None: commands.append(command))
+    monkeypatch.setattr(set_up, "install_uv", lambda venv: "uv")
+    monkeypatch.setattr(set_up, "settings_of_pip", lambda python: {})
+    monkeypatch.setattr(sys, "dont_write_bytecode", python_may_not)
+    set_up.install(tmp_path, set_up.lock())
+    assert ("--compile-bytecode" in commands[-1]) == python_may_not
 
 
 @pytest.mark.parametrize("output, cause", [

@@ -59,13 +59,14 @@ def test_dry_run_of_the_default_config_plans_the_whole_sweep(snakemake):
     assert planned["detect_exported"] == planned["evaluate_exported"] == 4
     assert planned["detect_adapted"] == planned["evaluate_adapted"] == 8
     assert planned["export_onnx"] == planned["simplify_onnx"] == 4
-    assert planned["graph_surgery"] == 8
+    assert planned["graph_surgery"] == planned["measure_ranges"] == 8
     assert planned["analyse_layers"] == 2
 
 
 def test_studies_run_by_name_only(snakemake):
     planned = jobs(snakemake("-n", "calibration_study").stdout)
     assert planned["quantize_for_study"] == planned["evaluate_for_study"] == planned["sample_for_study"] == 15
+    assert planned["measure_ranges"] == 1
     assert "quantize" not in planned and "judge" not in planned
     assert jobs(snakemake("-n", "frontier").stdout) == {"frontier": 1}
 
@@ -166,16 +167,12 @@ def test_chain_end_to_end(small, snakemake):
     }  # fmt: skip
 
     # The same files again give the same table.
-    shutil.rmtree(results / "rknn" / "yolov8n" / "128")
-    shutil.rmtree(results / "detections" / "yolov8n" / "128")
-    shutil.rmtree(results / "metrics" / "yolov8n" / "128")
+    for kind in ("rknn", "detections", "metrics"):
+        shutil.rmtree(results / kind / "yolov8n" / "128" / "split")
     # While its table is there, nobody asks for what is missing.
     (results / "table.csv").unlink()
-    assert jobs(snakemake(*run, "-p").stdout)["quantize"] == 2
+    assert jobs(snakemake(*run, "-p").stdout)["quantize"] == 1
     assert (results / "table.csv").read_bytes() == first
-
-    snakemake(*run, "--report", "report.html")
-    assert (small / "report.html").stat().st_size > 10_000
 
     # A board with too little memory: told without a build, and the end of the run where the config says so.
     tight = snakemake(*run, "-p", "--config", "verdict={cma_mb: 1, stop: true}", check=False)
@@ -192,21 +189,21 @@ MOMENTS = {
 
 
 @pytest.mark.toolkit
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_killed_run_finishes_when_started_again(small, snakemake, python_env, moment):
+def test_a_run_that_is_killed_again_and_again_finishes(small, snakemake, python_env):
+    """Killed at each moment; the table is that of a run without a break."""
     one = ["-j2", "--configfile", "small.yaml", "--config", "sweep={imgsz: [128], head: [split]}"]
     results = small / "results" / "small"
-    process = subprocess.Popen(["snakemake", *one], cwd=small, env=python_env, start_new_session=True,
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
-    name, sign = MOMENTS[moment]
-    deadline = time.monotonic() + 300
-    while not ((results / name).exists() and sign in (results / name).read_text()):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert not (results / "table.csv").exists()
-    assert not (results / "detections/yolov8n/128/split/normal-4.npz").exists()
+    for name, sign in MOMENTS.values():
+        process = subprocess.Popen(["snakemake", *one], cwd=small, env=python_env, start_new_session=True,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+        deadline = time.monotonic() + 300
+        while not ((results / name).exists() and sign in (results / name).read_text()):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        assert not (results / "table.csv").exists()
+        assert not (results / "detections/yolov8n/128/split/normal-4.npz").exists()
 
     again = snakemake(*one, "-p").stdout
     assert "export_onnx" not in jobs(again)

@@ -12,9 +12,6 @@ The m detections are those of the first image, best first, then those of the sec
 each has. Without `task` they are boxes alone, of the task `detect`.
 """
 
-import io
-import zipfile
-import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,8 +19,8 @@ import numpy as np
 
 from lib import tasks
 from lib.detector.instances import Instances, concatenate
+from lib.step.arrays import read_arrays, write_arrays
 from lib.step.errors import UserError
-from lib.step.files import require, whole
 
 EXTRAS, LENGTHS = "extras.", "lengths."  # before the names of a task's extras
 
@@ -55,15 +52,6 @@ def write_detections(path, detections: DetectionSet) -> None:
         **_packed(joined.extras),
         **({} if detections.task == tasks.DEFAULT else {"task": np.array(detections.task)}),
     )
-
-
-def write_arrays(path, **arrays) -> None:
-    """Write named arrays as a .npz file, whole or not at all."""
-    # Not into the file at once: on a full disk the zip's own end would complain beside the one sentence.
-    content = io.BytesIO()
-    np.savez_compressed(content, **arrays)
-    with whole(path) as part:
-        part.write_bytes(content.getvalue())
 
 
 def read_detections(path) -> DetectionSet:
@@ -115,18 +103,6 @@ def _pieces(joined: bytes, lengths: np.ndarray) -> np.ndarray:
     pieces = np.empty(len(lengths), object)
     pieces[:] = [joined[end - length : end] for end, length in zip(ends, lengths)]
     return pieces
-
-
-def read_arrays(path, what: str, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """All arrays of a .npz file. Raises UserError, which calls the file `what`, when it is missing or damaged.
-
-    One that lacks one of `names` is damaged.
-    """
-    try:
-        with np.load(require(path, what), allow_pickle=False) as file:
-            return {name: file[name] for name in dict.fromkeys((*names, *file.files))}
-    except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError, OSError) as error:
-        raise UserError(f"{path} is damaged ({error}); delete it and run the step that makes it again") from None
 
 
 def select(detections: DetectionSet, image: str, path: Path) -> Instances:

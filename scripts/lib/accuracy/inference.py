@@ -56,7 +56,7 @@ def detect_all(
     `form`. The result does not depend on the number of `processes`. Raises UserError as `over_images` does, and for an
     image that cannot be decoded or outputs that are not those of the head.
     """
-    results = over_images(start, partial(_detect, outputs, form or InputForm()), images, processes, title)
+    results = over_images(start, partial(detect_image, outputs, form or InputForm()), images, processes, title)
     instances, sizes = map(list, zip(*results))
     return DetectionSet([path.name for path in images], sizes, instances, outputs.task)
 
@@ -64,8 +64,8 @@ def detect_all(
 def over_images(start, work, images: list[Path], processes: int, title: str) -> list:
     """`work(run, path)` for each image, in the order given; `run` is what `start()` returns, once in each worker.
 
-    `title` stands before the progress bar. Errors of `start` and `work` come back as they are; UserError when a worker
-    is killed.
+    What `work` takes may be something else than an image. `title` stands before the progress bar. Errors of `start` and
+    `work` come back as they are; UserError when a worker is killed.
     """
     # One thread per process: the processes are the parallelism, and a fork keeps no other thread.
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
@@ -88,7 +88,8 @@ def over_images(start, work, images: list[Path], processes: int, title: str) -> 
         raise UserError(death_of(pool)) from None
 
 
-def _detect(outputs: OutputSpec, form: InputForm, run, path: Path) -> tuple[Instances, tuple[int, int]]:
+def detect_image(outputs: OutputSpec, form: InputForm, run, path: Path) -> tuple[Instances, tuple[int, int]]:
+    """What a model finds in an image, and the image's width and height; `run` is what `start()` of a model returns."""
     fitted, fit = letterbox(read_image(path), outputs.imgsz, form)
     return tasks.get(outputs.task).instances(outputs, run(fitted), fit), fit.source
 

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lib.accuracy.detection_set import read_arrays, write_arrays
 from lib.accuracy.operating import Curve, no_curve
+from lib.step.arrays import read_arrays, write_arrays
 from lib.step.errors import UserError
 
 

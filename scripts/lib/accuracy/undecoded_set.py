@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lib.accuracy.detection_set import DetectionSet, read_arrays, read_detections, write_arrays
+from lib.accuracy.detection_set import DetectionSet, read_detections
 from lib.accuracy.metrics import OutputLikeness
+from lib.step.arrays import read_arrays, write_arrays
 
 UNDECODED = "undecoded"
 

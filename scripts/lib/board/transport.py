@@ -23,6 +23,9 @@ MOST = 256 << 20
 # OpenSSH ends with this when it failed itself; what it ran may do so too, but nothing of ours does.
 SSH_FAILED = 255
 GOES_ON = "run this again, it resumes"
+# A command's output stands between these: some boards greet whoever logs in, on standard output.
+_BEGINS, _ENDED = b"rv1106-begins\n", b"rv1106-ended="
+_SHOWN = 60  # characters of an answer that is none
 
 
 class CommandResult(NamedTuple):
@@ -49,12 +52,15 @@ class Ssh:
     def run(self, command: str, stdin: Path | None = None) -> CommandResult:
         """Run a shell command on the board, its standard input from a file of this machine.
 
-        Raises Unreachable when there is no board, no way in, or no answer within the time limit.
+        Raises Unreachable when there is no board, no way in, no shell, or no answer within the time limit.
         """
-        done = _call([*self.command, command], self.timeout, self.host, stdin)
+        done = _call([*self.command, _framed(command)], self.timeout, self.host, stdin)
         if done.code == SSH_FAILED:
             raise Unreachable(self._why(done.words))
-        return done
+        ended = _unframed(done)
+        if ended is None:
+            raise Unreachable(self._without_shell(done))
+        return ended
 
     def push(self, local: Path, remote: str) -> None:
         """Copy a file to the board. Raises UserError when it does not fit, Unreachable as `run` does."""
@@ -67,6 +73,15 @@ class Ssh:
         if done.code:
             raise UserError(f"{remote} cannot be read on the board: {last_line(done.words)}")
         return done.output
+
+    def _without_shell(self, done: CommandResult) -> str:
+        answer = done.output.decode(errors="replace").strip() or done.words.strip()
+        shown = "".join(letter if letter.isprintable() else " " for letter in answer[:_SHOWN])
+        said = f"'{shown}'" if answer else "nothing"
+        return (
+            f"{self.host} lets this machine in, but runs no command: it answers {said}; give the login a shell there "
+            f"(ssh {self.host} uname -a tries it)"
+        )
 
     def _why(self, words: str) -> str:
         last = last_line(words)
@@ -94,14 +109,12 @@ class Adb:
 
     def run(self, command: str) -> CommandResult:
         """Run a shell command on the board; as `Ssh.run`. Standard error comes with the output: adb may mix the two."""
-        # Old daemons give no exit code, so the command prints its own.
-        done = _call([*self.command, "shell", f"({command}); echo ended=$?"], self.timeout, self.host)
-        output = done.output.replace(b"\r\n", b"\n")
-        ended = re.search(rb"ended=(\d+)\s*$", output)
+        done = _call([*self.command, "shell", _framed(command)], self.timeout, self.host)
+        done = done._replace(output=done.output.replace(b"\r\n", b"\n"))
+        ended = _unframed(done)
         if not ended:
-            raise Unreachable(self._why(done.words or output.decode(errors="replace")))
-        output = output[: ended.start()]
-        return CommandResult(int(ended[1]), output, done.words or output.decode(errors="replace"))
+            raise Unreachable(self._why(done.words or done.output.decode(errors="replace")))
+        return ended._replace(words=done.words or ended.output.decode(errors="replace"))
 
     def push(self, local: Path, remote: str) -> None:
         """As `Ssh.push`."""
@@ -113,7 +126,8 @@ class Adb:
 
     def pull(self, remote: str) -> bytes:
         """As `Ssh.pull`."""
-        done = _call([*self.command, "exec-out", f"cat {shlex.quote(remote)}"], self.timeout, self.host)
+        command = f"printf %s {shlex.quote(_BEGINS.decode())}; cat {shlex.quote(remote)}"
+        done = _call([*self.command, "exec-out", command], self.timeout, self.host)
         if done.code:
             words = done.words or done.output.decode(errors="replace")
             raise (
@@ -121,7 +135,7 @@ class Adb:
                 if self._is_gone(words)
                 else UserError(f"{remote} cannot be read on the board: {last_line(words)}")
             )
-        return done.output
+        return done.output.partition(_BEGINS)[2]
 
     @staticmethod
     def _is_gone(words: str) -> bool:
@@ -141,6 +155,20 @@ def transport(kind: str, host: str, options: list[str], timeout: int) -> Ssh | A
     if kind == "ssh" and not host:
         raise UserError("board.host is empty: name the board as for ssh, root@172.32.0.93 as it may be")
     return {"ssh": Ssh, "adb": Adb}[kind](host, options, timeout)
+
+
+def _framed(command: str) -> str:
+    """A shell command that says where its output begins and ends, and with which exit code: old adbd give none."""
+    begins, ended = _BEGINS.decode().strip(), _ENDED.decode()
+    return f"echo {begins}; ({command}); ended=$?; echo; echo {ended}$ended"
+
+
+def _unframed(done: CommandResult) -> CommandResult | None:
+    """What came of a `_framed` command, without what others printed before and behind; None where it did not end."""
+    output = done.output.partition(_BEGINS)[2]
+    output, mark, code = output.rpartition(b"\n" + _ENDED)
+    digits = re.match(rb"\d+", code)
+    return CommandResult(int(digits[0]), output, done.words) if mark and digits else None
 
 
 def last_line(words: str) -> str:

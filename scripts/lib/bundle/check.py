@@ -30,6 +30,15 @@ def checksums(folder: Path) -> dict[str, str]:
     return {name: sha256(folder / name) for name in files if name != CHECKSUMS}
 
 
+def is_bundle(folder: Path) -> bool:
+    """Whether `folder` holds nothing but the files of a bundle, whole or not."""
+    listed = folder / CHECKSUMS
+    if not listed.is_file() or not (folder / CONTRACT).is_file():
+        return False
+    own = {line.partition("  ")[2] for line in listed.read_text(encoding="utf-8", errors="replace").splitlines()}
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()} <= own | {CHECKSUMS}
+
+
 def problems(folder: Path, cc: list[str], emulator: tuple[str, ...] = ()) -> list[str]:
     """Everything that is wrong with the bundle in `folder`, a sentence each.
 

@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -9,6 +10,7 @@ from typing import NamedTuple
 from lib import tasks
 from lib.accuracy.average_precision import average_precision
 from lib.accuracy.detection_set import DetectionSet
+from lib.accuracy.evaluation import with_sigmas
 from lib.accuracy.inference import evaluation_images
 from lib.accuracy.metrics import ComparedMetrics, Metrics
 from lib.bundle import BOARD_PROGRAM, CAMERA_PROGRAM, DECODER, HERE, headers, program
@@ -20,14 +22,15 @@ from lib.bundle.proof import ProvenImage, prove, write_golden
 from lib.bundle.readme import readme
 from lib.data.calibration import calibration_in_form
 from lib.data.names import read_names
+from lib.detector.instances import Instances
 from lib.graph.input_form import input_form_of
 from lib.graph.onnx_file import load
 from lib.graph.output_spec import output_spec_of
-from lib.npu import toolkit
 from lib.npu.build import Build
 from lib.npu.highest_scores import highest_scores
+from lib.npu.int8 import Quantization, int8_model
 from lib.npu.rknn_file import read_rknn
-from lib.npu.verdict import Judgement
+from lib.npu.verdict import Judgement, Verdict
 from lib.results import run_files
 from lib.results.rounding import MAP_DIGITS
 from lib.results.sweep import Variant
@@ -36,72 +39,114 @@ from lib.step.files import require, write_text
 
 
 class Evaluation(NamedTuple):
-    """The images that a bundle is proven on, those that its mAP was measured on."""
+    """The images that a bundle is proven on, those that its mAP was measured on.
 
-    dataset: Path
+    truth: what is labelled in an image for a task, by the image's path, and its width and height.
+    """
+
     part: str  # heldout or all
     images: list[Path]
     names: list[str]
+    truth: Callable[[str, Path, tuple[int, int]], Instances]
 
 
-def read_evaluation(run: Path, part: str, names: list[str]) -> Evaluation:
-    """The evaluation of a run's folder; `names` as the command line gives them."""
-    dataset = require(run / "dataset", "data set")
-    return Evaluation(dataset, part, evaluation_images(dataset, part), read_names(names))
+class Subject(NamedTuple):
+    """A built model and what was measured of it: what a bundle is made of."""
+
+    variant: Variant
+    rknn: Path
+    onnx: Path  # after surgery
+    platform: str
+    verdict: Verdict
+    fp32: Metrics
+    int8: Metrics
+
+
+def read_evaluation(run: Path, part: str, names: list[str], sigmas: tuple[float, ...] | None = None) -> Evaluation:
+    """The evaluation of a run's folder; `names` as the command line gives them, `sigmas` as keypoint_sigmas does."""
+    dataset, names = require(run / "dataset", "data set"), read_names(names)
+
+    def truth(task: str, image: Path, size: tuple[int, int]) -> Instances:
+        labels = tasks.get(task).ground_truth(dataset, image.name, size, len(names))
+        return with_sigmas(labels, sigmas) if sigmas else labels
+
+    return Evaluation(part, evaluation_images(dataset, part), names, truth)
 
 
 def make(run: Path, variant: Variant, evaluation: Evaluation, processes: int, cc: list[str], folder: Path) -> Proof:
     """Make the bundle of a variant from the files of a run's folder, as the new `folder`; `cc` compiles its program.
 
+    Raises UserError as `write_bundle` does, and when the mAP is not the toolkit's simulator's.
+    """
+    subject = _read_subject(run, variant)
+    model = load(subject.onnx)
+    listed, images = run_files.calibration(run, variant), run / "dataset" / "images"
+    with calibration_in_form(listed, images, output_spec_of(model).imgsz, input_form_of(model)) as calibration:
+        return write_bundle(subject, calibration, evaluation, processes, cc, folder)
+
+
+def write_bundle(
+    subject: Subject, calibration: list[Path], evaluation: Evaluation, processes: int, cc: list[str], folder: Path
+) -> Proof:
+    """Make a bundle as the new `folder`; the model is built anew, calibrated on the files `calibration`, and simulated.
+
     Raises UserError when C and Python disagree, when C's mAP is not the one that was measured, or the bundle does not
     pass its own check.
     """
-    int8 = ComparedMetrics.read(run_files.metrics(run, variant))
-    model = load(require(run_files.onnx(run, variant, variant.head), "model"))
+    model = load(subject.onnx)
     spec, form = forms = Forms(output_spec_of(model), input_form_of(model))
-    contract = _contract(run, variant, forms, evaluation, int8)
-    build = Build.read(run_files.rknn(run, variant, "build.json"))
-    if build.simulator:
-        raise UserError(
-            f"the mAP of {variant.title()} is from the {build.simulator} of the simulator, and a bundle is proven on "
-            "the toolkit's: set evaluation.simulator to toolkit"
-        )
-    folder.mkdir(parents=True)
-    shutil.copyfile(run_files.rknn_model(run, variant), folder / "model.rknn")
+    contract = _contract(subject, forms, evaluation)
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(subject.rknn, folder / "model.rknn")
     for name in (*headers(spec), DECODER, *BOARD_PROGRAM, *CAMERA_PROGRAM):
         shutil.copyfile(HERE / name, folder / name)
     write_text(folder / "model.h", model_h(contract))
-    onnx, calibration = run_files.onnx(run, variant, variant.head), run_files.calibration(run, variant)
     with tempfile.TemporaryDirectory() as scratch:
         binary = Path(scratch, "decode")
         program.build(folder, cc, binary)
-        pictures = evaluation.dataset / "images"
-        with (
-            calibration_in_form(calibration, pictures, spec.imgsz, form) as calibrated,
-            toolkit.quantized(onnx, calibrated, build.platform, variant.algorithm, form) as session,
-        ):
-            proven = prove(session.simulate, contract, binary, evaluation.images, processes)
-            write_golden(session.simulate, contract, _most_shown(proven, evaluation), folder / "golden")
-    contract = replace(contract, proof=_proof(proven, evaluation, spec.task, int8.map50_95))
+        asked = Quantization(subject.onnx, subject.platform, subject.variant.algorithm, form, spec)
+        with int8_model(asked, calibration) as built:
+            simulate = built.session.simulate
+            proven = prove(simulate, contract, binary, evaluation.images, processes)
+            write_golden(simulate, contract, _most_shown(proven, evaluation), folder / "golden")
+    contract = replace(contract, proof=_proof(proven, evaluation, spec.task, subject.int8.map50_95))
     write_text(folder / "README.md", readme(contract, highest_scores(folder / "model.rknn", spec)))
     replace(contract, files=checksums(folder)).write(folder / CONTRACT)
     write_checksums(folder)
     if wrong := problems(folder, cc):
-        raise UserError(f"the bundle of {variant.title()} does not pass its own check: {'; '.join(wrong)}")
+        raise UserError(f"the bundle of {subject.variant.title()} does not pass its own check: {'; '.join(wrong)}")
     return contract.proof
 
 
-def _contract(run: Path, variant: Variant, forms: Forms, evaluation: Evaluation, int8: Metrics) -> Contract:
-    """The contract of a variant with the metrics `int8`, before its proof."""
-    fp32 = Metrics.read(run_files.exported_metrics(run, variant))
-    verdict = Judgement.read(run_files.rknn(run, variant, "verdict.json")).verdict
-    return describe(
-        read_rknn(run_files.rknn_model(run, variant)),
+def _read_subject(run: Path, variant: Variant) -> Subject:
+    """A variant of a run's folder. Raises UserError when its mAP is not the toolkit's simulator's."""
+    build = Build.read(run_files.rknn(run, variant, "build.json"))
+    if build.simulator:
+        raise UserError(
+            f"the mAP of {variant.title()} is from the simulator {build.simulator}, and a bundle is proven on the "
+            "toolkit's: set evaluation.simulator to toolkit"
+        )
+    return Subject(
         variant,
+        run_files.rknn_model(run, variant),
+        require(run_files.onnx(run, variant, variant.head), "model"),
+        build.platform,
+        Judgement.read(run_files.rknn(run, variant, "verdict.json")).verdict,
+        Metrics.read(run_files.exported_metrics(run, variant)),
+        ComparedMetrics.read(run_files.metrics(run, variant)),
+    )
+
+
+def _contract(subject: Subject, forms: Forms, evaluation: Evaluation) -> Contract:
+    """The contract of a model, before its proof."""
+    accuracy = accuracy_of(subject.fp32, subject.int8, evaluation.part)
+    return describe(
+        read_rknn(subject.rknn),
+        subject.variant,
         forms,
         evaluation.names,
-        Measured(accuracy_of(fp32, int8, evaluation.part), int8.operating),
-        verdict,
+        Measured(accuracy, subject.int8.operating),
+        subject.verdict,
     )
 
 
@@ -117,12 +162,9 @@ def _proof(proven: list[ProvenImage], evaluation: Evaluation, task: str, measure
 
 def _mean_average_precision(proven: list[ProvenImage], evaluation: Evaluation, task: str) -> float:
     """mAP50-95 of what the C program found."""
-    images, sizes = [path.name for path in evaluation.images], [image.size for image in proven]
-    truth = [
-        tasks.get(task).ground_truth(evaluation.dataset, image, size, len(evaluation.names))
-        for image, size in zip(images, sizes)
-    ]
-    detections = DetectionSet(images, sizes, [image.detections for image in proven], task)
+    names, sizes = [path.name for path in evaluation.images], [image.size for image in proven]
+    truth = [evaluation.truth(task, image, size) for image, size in zip(evaluation.images, sizes)]
+    detections = DetectionSet(names, sizes, [image.detections for image in proven], task)
     return average_precision(truth, detections, evaluation.names).map50_95
 
 

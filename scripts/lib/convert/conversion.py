@@ -21,8 +21,8 @@ from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.pipeline import MEASURED, PROVEN, adapt, adapted_spec
 from lib.graph.surgery.proof import input_size
 from lib.graph.surgery.simplify import simplify
-from lib.npu import toolkit
 from lib.npu.build import Build
+from lib.npu.int8 import Quantization, int8_model
 from lib.npu.verdict import Verdict, verdict
 from lib.step.errors import Incomplete, UserError
 
@@ -64,6 +64,7 @@ class Conversion:
     verdict: Verdict
     form: InputForm  # of its input
     comparisons: list[ImageComparison]  # one per image of the request's `compared`
+    surest: dict[int, float]  # the highest score of each stride in the calibration images
 
 
 def convert(request: Request, folder: Path, when_adapted: Callable[[Adapted], None] | None = None) -> Conversion:
@@ -77,12 +78,14 @@ def convert(request: Request, folder: Path, when_adapted: Callable[[Adapted], No
         when_adapted(adapted)
     rknn = folder / "model.rknn"
     form, calibration = input_form_of(request.model), list(request.calibration)
-    with toolkit.quantized(adapted.onnx, calibration, request.platform, request.algorithm, form) as session:
+    asked = Quantization(adapted.onnx, request.platform, request.algorithm, form, adapted.outputs)
+    with int8_model(asked, calibration) as built:
+        session, surest = built.session, built.surest
         build = session.export(rknn)
         judged = verdict(build, request.cma_mb, adapted.head)
         images, size, outputs = list(request.compared), input_size(request.model), adapted.outputs
         comparisons = compare_precisions(adapted.onnx, session, size, outputs, form, images) if images else []
-    return Conversion(adapted, rknn, build, judged, form, comparisons)
+    return Conversion(adapted, rknn, build, judged, form, comparisons, surest)
 
 
 def _adapt(request: Request, path: Path) -> Adapted:

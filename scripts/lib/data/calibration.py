@@ -40,13 +40,22 @@ def calibration_images(listed: Path) -> list[Path]:
 
 @contextmanager
 def calibration_in_form(listed: Path, images: Path, imgsz: ImageSize, form: InputForm | None) -> Iterator[list[Path]]:
-    """The calibration images as a model of that form wants them, while the context is open.
+    """The images of a calibration set as `pool_in_form` gives them, while the context is open.
+
+    Raises UserError as `calibration_images` and `pool_in_form` do.
+    """
+    with pool_in_form(calibration_images(listed), images, imgsz, form) as fitted:
+        yield fitted
+
+
+@contextmanager
+def pool_in_form(pool: list[Path], images: Path, imgsz: ImageSize, form: InputForm | None) -> Iterator[list[Path]]:
+    """Images of the calibration pool as a model of that form wants them, while the context is open.
 
     Those of the pool, which is letterboxed as by default, or else the same images of the folder `images` fitted anew,
-    as files whose channels are in the network's order. Raises UserError as `calibration_images` does, and for a name
-    that the folder does not hold.
+    as files of the same names whose channels are in the network's order. Raises UserError for a name that the folder
+    does not hold.
     """
-    pool = calibration_images(listed)
     if form is None or form.is_default_fit:
         yield pool
         return
@@ -55,7 +64,7 @@ def calibration_in_form(listed: Path, images: Path, imgsz: ImageSize, form: Inpu
         fitted = [Path(scratch, path.name) for path in pool]
         for path in fitted:
             if path.stem not in sources:
-                raise UserError(f"{images} holds no image {path.stem}, which {listed} lists")
+                raise UserError(f"{images} holds no image {path.stem}, which is in the calibration pool")
             write_image(path, letterbox(read_image(sources[path.stem]), imgsz, form)[0])
         yield fitted
 

@@ -5,8 +5,25 @@ from dataclasses import dataclass
 from lib.npu.build_log import CPU, BuildLog, Operator
 from lib.step.typed_json import JsonRecord, omitted_if_none
 
-# What may run an INT8 model: the toolkit's own simulator, or lib.npu.twin.
-SIMULATORS = TOOLKIT, TWIN = ("toolkit", "twin")
+# What may run an INT8 model: the toolkit's own simulator, or what lib.npu.twin makes in its place.
+SIMULATORS = TOOLKIT, TWIN, TWIN_FAST, NPU = ("toolkit", "twin", "twin_fast", "npu")
+
+
+@dataclass(frozen=True)
+class Agreement(JsonRecord):
+    """How the outputs of another simulator compare with the toolkit's on the first images."""
+
+    images: int
+    same: int  # of these, with all outputs equal to the last bit
+    steps: float  # mean difference in steps of the output, of the output that is furthest off
+    noise: float  # the same between two sums of the model that differ in their order alone
+
+    def __str__(self) -> str:
+        """As a phrase."""
+        text = f"as the toolkit's simulator to the last bit on {self.same} of the first {self.images} images"
+        if self.same == self.images:
+            return text
+        return f"{text}; in the mean {self.steps:.2f} steps off, where the order of sums alone makes {self.noise:.2f}"
 
 
 @dataclass(frozen=True)
@@ -22,6 +39,7 @@ class Build(JsonRecord):
     weight_kb: float
     messages: tuple[str, ...]  # every `E RKNN` and `W RKNN` line in order, without its time
     simulator: str | None = omitted_if_none()  # what its detections are from; None for the toolkit's own
+    agreement: Agreement | None = omitted_if_none()  # of that simulator with the toolkit's own
 
     @classmethod
     def of(cls, log: BuildLog, toolkit: str, platform: str, rknn_bytes: int) -> "Build":

@@ -1,16 +1,15 @@
-"""The highest score that an INT8 model can report: the scale of a score map ends where calibration's surest object did.
+"""The highest score that an INT8 model can report, and the highest that each stride saw in calibration.
 
-A stride whose calibration images showed nothing above 0.5 reports 0.5 for whatever it sees, and is silent at a higher
-threshold. mAP hardly shows that.
+Scores are built to reach 1 (lib.npu.score_ranges). A `.rknn` from elsewhere may end lower: where its calibration images
+showed nothing above 0.5 a stride reports 0.5 for whatever it sees. mAP hardly shows that.
 """
 
 from pathlib import Path
 
 from lib.detector.output_spec import OutputSpec
 from lib.npu.rknn_file import read_scales
+from lib.npu.score_ranges import score_maps
 
-# What multiplies to a score, each a map of 0 to 1.
-_FACTORS = ("scores", "objectness")
 # Below this a threshold that people use may silence a stride.
 LOW = 0.9
 # Below this, Ultralytics' own threshold, a stride detected nothing.
@@ -24,25 +23,35 @@ def highest_scores(rknn: Path, outputs: OutputSpec) -> dict[int, float]:
     """
     scales = read_scales(rknn)
     highest: dict[int, float] = {}
-    for output in outputs.family.maps(outputs.classes):
-        if output.role in _FACTORS and output.name in scales:
-            scale, zero_point = scales[output.name]
+    for name, stride in score_maps(outputs).items():
+        if name in scales:
+            scale, zero_point = scales[name]
             most = min(1.0, (127 - zero_point) * scale)
-            highest[output.stride] = highest.get(output.stride, 1.0) * most
+            highest[stride] = highest.get(stride, 1.0) * most
     return dict(sorted(highest.items()))
 
 
-def score_lines(highest: dict[int, float]) -> list[str]:
-    """What to say of them: a line, and a warning for each stride whose scores end low."""
+def score_lines(highest: dict[int, float], surest: dict[int, float]) -> list[str]:
+    """What to say of the highest scores of a model and of its calibration images, by stride.
+
+    A line, and a warning for each stride whose scores end low, or that saw no object.
+    """
     if not highest:
         return []
     lines = [f"scores     at most {', '.join(f'{most:.2f} at stride {stride}' for stride, most in highest.items())}"]
     for stride, most in highest.items():
-        if most < NOTHING:
-            lines.append(f"WARNING: stride {stride} saw no object in the calibration images; its scale is a guess")
-        elif most < LOW:
+        if most < LOW:
             lines.append(
-                f"WARNING: stride {stride} reports no score above {most:.2f}, as sure as its surest calibration "
-                "object; keep thresholds well below, or calibrate on more images"
+                f"WARNING: stride {stride} reports no score above {most:.2f}; keep thresholds well below, or calibrate "
+                "on more images"
             )
-    return lines
+    return [*lines, *(f"WARNING: {line}" for line in unseen(surest).values())]
+
+
+def unseen(surest: dict[int, float]) -> dict[int, str]:
+    """A sentence for each stride that saw no object in the calibration images."""
+    return {
+        stride: f"stride {stride} saw no object in the calibration images (surest {score:.2f}); its scale is a guess"
+        for stride, score in surest.items()
+        if score < NOTHING
+    }

@@ -131,13 +131,35 @@ def quantized(model: Path, images: list[Path], platform: str, algorithm: str, fo
 
 
 @contextlib.contextmanager
-def quantized_with_structure(model: Path, images: list[Path], platform: str, form: InputForm | None = None):
-    """A Session as `quantized` gives with the algorithm `normal`, and the Structure that it was built from.
+def quantized_with_structure(
+    model: Path,
+    images: list[Path],
+    platform: str,
+    form: InputForm | None = None,
+    algorithm: str = "normal",
+    choose: "Callable[[Structure], Ranges] | None" = None,
+):
+    """A Session as `quantized` gives, and the Structure that it was built from.
 
-    Raises ToolkitError as `quantized` does.
+    choose: makes the ranges to build with of the structure's, which are those on `images`. Raises ToolkitError as
+    `quantized` does.
     """
-    with _built(model, images, platform, form, lambda structure: structure) as built:
-        yield built
+    with _toolkit(platform, algorithm, form or InputForm()) as rknn:
+        with console.captured() as printed, _loaded(rknn, model, images):
+            structure = _calibrate(rknn, model)
+            if choose is not None:
+                structure = structure.with_ranges(choose(structure))
+                structure.write_ranges(Path(_QUANTIZATION))
+            doing(f"building {model}")
+            _demand(
+                f"the build of {model} failed",
+                rknn.hybrid_quantization_step2,
+                model_input=_FUSED,
+                data_input=_DATA,
+                model_quantization_cfg=_QUANTIZATION,
+            )
+            session = Session(rknn, platform, printed())
+        yield session, structure
 
 
 @contextlib.contextmanager
@@ -156,29 +178,8 @@ def built_with_ranges(
     ToolkitError as `quantized` does, and where a tensor has no range.
     """
     choose = ranges if callable(ranges) else lambda structure: ranges
-    with _built(model, [image], platform, form, lambda structure: structure.with_ranges(choose(structure))) as built:
+    with quantized_with_structure(model, [image], platform, form, choose=choose) as built:
         yield built
-
-
-@contextlib.contextmanager
-def _built(model: Path, images: list[Path], platform: str, form: InputForm | None, change):
-    """Calibrate on the images, `change` the structure's ranges, build; a Session and the changed structure."""
-    with _toolkit(platform, "normal", form or InputForm()) as rknn:
-        with console.captured() as printed, _loaded(rknn, model, images):
-            own = _calibrate(rknn, model)
-            structure = change(own)
-            if structure is not own:
-                structure.write_ranges(Path(_QUANTIZATION))
-            doing(f"building {model}")
-            _demand(
-                f"the build of {model} failed",
-                rknn.hybrid_quantization_step2,
-                model_input=_FUSED,
-                data_input=_DATA,
-                model_quantization_cfg=_QUANTIZATION,
-            )
-            session = Session(rknn, platform, printed())
-        yield session, structure
 
 
 def structure_of(model: Path, images: list[Path], platform: str, form: InputForm | None = None) -> "Structure":

@@ -297,9 +297,18 @@ SIMULATOR_COLUMNS = (
     _text(
         "simulator",
         "Simulator",
-        "what ran the INT8 model: `toolkit`, or `twin`, which computes the same with onnxruntime",
+        "what ran the INT8 model: `toolkit`, or `twin`, `twin_fast` or `npu`",
         lambda row: row.build.simulator or TOOLKIT,
-        note="As `evaluation.simulator` said.",
+        note="As `evaluation.simulator` said, where the names are explained.",
+    ),
+    Column(
+        "simulator_steps",
+        "Steps off",
+        "how far its outputs are from the toolkit's simulator's on the first images: mean difference in steps of the "
+        "output, of the output that is furthest off",
+        2,
+        lambda row: row.build.agreement.steps if row.build.agreement else None,
+        note="`build.json` has beside it how far the order of sums alone moves them.",
     ),
 )
 
@@ -340,7 +349,7 @@ BOARD_COLUMNS = (
 REPORT_ORDER = (
     "model", "imgsz", "head", "algorithm", "max_images", "verdict", "ms_low", "ms_high", "map50_95_int8",
     "map50_95_fp32", "retention", "retention_low", "retention_high", "task", "box_map50_95_int8", "box_map50_95_fp32",
-    "output_cosine", "output_snr_db", "simulator", "npu_mcycles", "map50_95_board", "ms_board", "board",
+    "output_cosine", "output_snr_db", "simulator", "simulator_steps", "npu_mcycles", "map50_95_board", "ms_board", "board",
     "verdict_was", "threshold", "precision", "recall", "f1", "rknn_mb", "map50_int8", "map50_fp32", "map50_95_adapted",
     "internal_kb", "weight_kb", "cpu_ops",
 )  # fmt: skip

@@ -11,7 +11,7 @@ from lib.data.sources import DRAWN, is_url, missing_checksum
 from lib.detector.head import HEADS, SINGLE, SPLIT, TASK_OF_SINGLE
 from lib.graph.checkpoint_names import CheckpointFacts, checkpoint_facts
 from lib.graph.class_names import demand_same_order
-from lib.npu.build import TWIN
+from lib.npu.build import TOOLKIT
 from lib.npu.timing import CLOCKS, clock
 from lib.step.config import form_problems, nearest
 from lib.step.errors import UserError
@@ -164,12 +164,13 @@ def _dataset_problems(config: dict):
 
 
 def _simulator_problems(config: dict):
-    if config["evaluation"]["simulator"] != TWIN:
+    simulator = config["evaluation"]["simulator"]
+    if simulator == TOOLKIT:
         return
     asked = (("sweep", config["sweep"]["algorithm"]), ("calibration_study", [config["calibration_study"]["algorithm"]]))
     for key, algorithms in asked:
         if others := [algorithm for algorithm in algorithms if algorithm != "normal"]:
-            yield f"evaluation.simulator: {TWIN} knows the algorithm normal, and {key}.algorithm is {others[0]}"
+            yield f"evaluation.simulator: {simulator} knows the algorithm normal, and {key}.algorithm is {others[0]}"
 
 
 def _task_problems(config: dict):

@@ -1,5 +1,6 @@
 """Where the files of a variant lie in the folder of a run, `results/{run}`."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from lib.npu.build import Build
@@ -8,6 +9,7 @@ from lib.step.errors import UserError
 from lib.step.files import require
 
 EXPORTED, ADAPTED = "exported", "adapted"
+_DEPTH = 4  # folders of a variant's path
 
 
 def errors(run: Path) -> Path:
@@ -84,6 +86,17 @@ def board(run: Path, variant: Variant, name: str) -> Path:
 def layers(run: Path, variant: Variant, suffix: str) -> Path:
     """The per-layer analysis: `.csv`, or `.png`."""
     return _beside(run / "layers", variant, suffix)
+
+
+def is_by_variant(folder: Path, is_own: Callable[[Path], bool]) -> bool:
+    """Whether each file in `folder` lies in a variant's folder, MODEL/IMGSZ/HEAD/ALGORITHM-MAX_IMAGES, or is its zip.
+
+    is_own: whether a step made such a folder of a variant.
+    """
+    files = [path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir()]
+    files = [path for path in files if not path.name.startswith(".snakemake")]
+    variants = {Path(*path.parts[:_DEPTH]) if path.suffix != ".zip" else path.with_suffix("") for path in files}
+    return all(len(path.parts) == _DEPTH and is_own(folder / path) for path in variants)
 
 
 def _beside(folder: Path, variant: Variant, suffix: str) -> Path:

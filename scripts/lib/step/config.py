@@ -78,7 +78,8 @@ def _sentence(error) -> str:
     if error.validator == "maximum":
         return f"{key} is {value}; at most {error.validator_value} is possible"
     if error.validator == "maxLength":
-        return f"{key} has {len(value)} letters; at most {error.validator_value} are possible"
+        what = f"{key}: {value[:20]}…" if "propertyNames" in error.absolute_schema_path else key
+        return f"{what} has {len(value)} letters; at most {error.validator_value} are possible"
     if error.validator == "pattern" and "sha256" in key:
         return f"{key} is '{value}', not the 64 hex digits of a SHA-256"
     if error.validator == "pattern":

@@ -2,6 +2,8 @@
 
 import errno
 import os
+import re
+import resource
 import signal
 import sys
 import tempfile
@@ -12,6 +14,9 @@ from lib.step import console
 # A full disk, a quota, a limit on the size of files.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
+
+# How libraries word that they got no memory: Python, protobuf, the loader of shared objects.
+NO_MEMORY = re.compile(r"alloc|memory|Failed to serialize|map segment", re.IGNORECASE)
 
 # As a shell tells that SIGPIPE ended a command: `| head -1` has read enough, which is no mistake of anybody's.
 READER_GONE = 128 + signal.SIGPIPE
@@ -33,8 +38,8 @@ def run_step(main) -> int:
     """Run a step's `main()` and turn its end into an exit code.
 
     Returns 0 (or what `main` returns), 2 for a `UserError` or what the system refuses (a full disk, a file that may not
-    be read), 130 for Ctrl-C, 141 where nobody reads standard output any more, 1 for a bug of ours. With `--log` the
-    traceback of the last kind goes to the log, and the terminal gets one sentence that names it.
+    be read, memory), 130 for Ctrl-C, 141 where nobody reads standard output any more, 1 for a bug of ours. With `--log`
+    the traceback of the last kind goes to the log, and the terminal gets one sentence that names it.
     """
     console.prepare()
     code = _code(main)
@@ -75,10 +80,16 @@ def _code(main) -> int:
         )
         return 2
     except Exception as error:
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        allowed = "" if limit == resource.RLIM_INFINITY else f"; ulimit -v allows {limit >> 20} MB of memory"
+        if isinstance(error, MemoryError) or (allowed and NO_MEMORY.search(str(error))):
+            console.say(f"error: memory ran out ({type(error).__name__}: {error}){allowed}", stream=sys.stderr)
+            return 2
         traceback.print_exc()
         if console.log_path():
             console.say(
-                f"error: {type(error).__name__}: {error} (a bug in this tool; report it with {console.log_path()})",
+                f"error: {type(error).__name__}: {error} (a bug in this tool; report it with {console.log_path()}"
+                f"{allowed})",
                 stream=sys.stderr,
             )
         return 1

@@ -17,8 +17,8 @@ class Output:
     """An option that names what a step makes.
 
     is_own: of a folder, whether the step made what is in it (it is asked only about a folder that is not empty); None
-    means that the option names a file. parts: names in that folder; where there are some, they alone are replaced, and
-    the `files` of these names in it.
+    means that the option names a file. parts, files: names of folders and of files in that folder, `a/b` among them;
+    where there are some, they alone are replaced.
     """
 
     option: str

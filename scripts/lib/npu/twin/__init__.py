@@ -3,9 +3,12 @@
   structure  what the toolkit made of a model: its fused operators, and the range of each tensor
   rounding   how ranges become scales, and what becomes of values, weights and biases
   graph      the twin of a structure, as an ONNX
-  run        running it
-  layers     comparing it with the simulator's own dumps, a layer at a time
+  chip       the same with the roundings of the chip, by a published account
+  run        running them
+  agreement  comparing their outputs with the simulator's
+  layers     comparing the twin with the simulator's own dumps, a layer at a time
+  ranges     the ranges on an image, without the toolkit
 
-Everything here was found from the simulator's dumps (`accuracy_analysis`), not from its source;
+Everything else here was found from the simulator's dumps (`accuracy_analysis`), not from its source;
 docs/int8_accuracy.md has the measurements. Only `algorithm: normal` is known.
 """

@@ -28,10 +28,12 @@ def twin_of(structure: Structure, exact: bool = True) -> onnx.ModelProto:
     which differs in the last bit and so turns one rounding in two million.
     Raises UserError, which names it, for an operator of which the twin knows nothing.
     """
-    return _Twin(structure, exact).model()
+    return Twin(structure, exact).model()
 
 
-class _Twin:
+class Twin:
+    """A twin as it is made, node by node."""
+
     def __init__(self, structure: Structure, exact: bool):
         self.structure, self.exact = structure, exact
         self.constants = structure.constants()
@@ -48,6 +50,7 @@ class _Twin:
         }
 
     def model(self) -> onnx.ModelProto:
+        """The twin as a whole."""
         source = self.structure.model
         for node in source.graph.node:
             self._add(node)
@@ -114,17 +117,21 @@ class _Twin:
             raise UserError(
                 f"the twin of the simulator does not know a {node.op_type} like {node.name}: its weights are computed"
             )
-        target = node.output[0]
         axis = 0
         if node.op_type == "ConvTranspose":
             if attributes(node).get("group", 1) > 1:
                 raise UserError(f"the twin of the simulator does not know a grouped ConvTranspose ({node.name})")
             axis = 1
-        rounded, scales = round_weights(self.constants[weights], axis)
+        biases = self.constants[bias[0]] if bias else None
+        self._sums(node, self.roundings[given], self.constants[weights], axis, biases)
+
+    def _sums(self, node, given: Rounding, weights: np.ndarray, axis: int, bias: np.ndarray | None) -> None:
+        """The sums of a convolution that reads a tensor rounded as `given`; its filters lie along `axis`."""
+        target = node.output[0]
+        rounded, scales = round_weights(weights, axis)
         node.input[1] = self._value(f"{target}/weights", rounded)
-        if bias:
-            values = round_bias(self.constants[bias[0]], self.roundings[given].scale, scales)
-            node.input[2] = self._value(f"{target}/bias", values)
+        if bias is not None:
+            node.input[2] = self._value(f"{target}/bias", round_bias(bias, given.scale, scales))
         self.nodes.append(node)
 
     def _swish(self, node) -> None:

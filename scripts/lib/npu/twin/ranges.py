@@ -15,6 +15,7 @@ from onnx import helper, numpy_helper
 from scipy.special import expit
 
 from lib.npu.twin.structure import Ranges, Structure, attributes
+from lib.step.errors import UserError
 
 # A sigmoid's input is cut there: beyond, it is 0 or 1 to a thousandth.
 _SIGMOID_END = 7.0
@@ -30,23 +31,37 @@ _RESHAPES = {"Reshape", "Transpose"}
 
 
 class RangePass:
-    """A structure in FP32, run operator by operator as the toolkit calibrates it."""
+    """A structure in FP32, run operator by operator as the toolkit calibrates it.
+
+    Raises UserError, here or while it measures, when there is an operator that is not known how to run.
+    """
 
     def __init__(self, structure: Structure):
         self.input = structure.input().name
         constants = structure.constants()
         opsets = [entry for entry in structure.model.opset_import if entry.domain in ("", "ai.onnx")]
-        self.steps = [_step(node, constants, opsets) for node in structure.model.graph.node]
+        self.steps = [
+            (node.op_type, _of_operator(node.op_type, _step, node, constants, opsets))
+            for node in structure.model.graph.node
+        ]
 
     def measure(self, tensor: np.ndarray) -> Ranges:
         """The range of each tensor for one image, float32 [1, C, H, W] as the network is given it."""
         values = {self.input: tensor}
         ranges = {}
-        for step in self.steps:
-            for name, value in step(values).items():
+        for operator, step in self.steps:
+            for name, value in _of_operator(operator, step, values).items():
                 values[name] = value
                 ranges[name] = float(value.min()), float(value.max())
         return ranges
+
+
+def _of_operator(operator: str, call, *args):
+    """What `call` returns; whatever way it fails becomes one UserError, which names the operator."""
+    try:
+        return call(*args)
+    except Exception as error:  # onnxruntime has classes of its own, which have nothing in common
+        raise UserError(f"the operator {operator} cannot be run without the toolkit") from error
 
 
 def union(ranges: Iterable[Ranges]) -> Ranges:
@@ -71,11 +86,13 @@ def adjusted(structure: Structure, ranges: Ranges) -> Ranges:
     """What the toolkit makes of measured ranges: those that a structure has."""
     made = dict(ranges)
     for node in structure.model.graph.node:
-        if node.op_type in _LIKE_INPUT:
+        if node.op_type in _LIKE_INPUT and node.input[0] in made:
             made[node.output[0]] = made[node.input[0]]
     makers = {name: node for node in structure.model.graph.node for name in node.output}
     constants = structure.constants()
     for node in reversed(structure.model.graph.node):
+        if node.input[0] not in made:
+            continue
         if node.op_type == "Sigmoid":
             [given], [target] = node.input, node.output
             high = 1.0 if made[given][1] >= _SIGMOID_END else max(made[target][1], 0.5)

@@ -28,11 +28,12 @@ class Rounding:
         return np.round(values.astype(np.float64) / self.scale) + self.zero_point
 
 
-def round_weights(weights: np.ndarray, axis: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Float32 weights as INT8 leaves them, and each filter's scale as float64 [filters]; filters lie along `axis`.
+def whole_weights(weights: np.ndarray, axis: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Float32 weights in whole steps (float32, -255..255), and each filter's scale as float64 [filters].
 
-    Scale and zero point are found in float64, weights are divided by the scale in float32: where a weight lies half way
-    between two steps, as weights do that were INT8 before, any other way rounds some of them to the other side.
+    Filters lie along `axis`. Scale and zero point are found in float64, weights are divided by the scale in float32:
+    where a weight lies half way between two steps, as weights do that were INT8 before, any other way rounds some of
+    them to the other side.
     """
     filters = np.moveaxis(weights, axis, 0).reshape(weights.shape[axis], -1)
     low = np.minimum(filters.min(axis=1), 0).astype(np.float64)
@@ -40,11 +41,20 @@ def round_weights(weights: np.ndarray, axis: int = 0) -> tuple[np.ndarray, np.nd
     scales = (high - low) / STEPS
     scales[scales == 0] = 1.0
     zero_points = np.round(LOWEST - low / scales).astype(np.float32)[:, None]
-    narrow = scales.astype(np.float32)[:, None]
-    stored = np.clip(np.round(filters / narrow) + zero_points, LOWEST, HIGHEST)
-    rounded = (stored - zero_points) * narrow
+    stored = np.clip(np.round(filters / scales.astype(np.float32)[:, None]) + zero_points, LOWEST, HIGHEST)
     shape = np.moveaxis(weights, axis, 0).shape
-    return np.ascontiguousarray(np.moveaxis(rounded.reshape(shape), 0, axis)), scales
+    return np.ascontiguousarray(np.moveaxis((stored - zero_points).reshape(shape), 0, axis)), scales
+
+
+def round_weights(weights: np.ndarray, axis: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Float32 weights as INT8 leaves them, and each filter's scale, as `whole_weights` finds both."""
+    whole, scales = whole_weights(weights, axis)
+    return whole * along(scales.astype(np.float32), weights.ndim, axis), scales
+
+
+def along(values: np.ndarray, dimensions: int, axis: int) -> np.ndarray:
+    """A value per filter, to be broadcast over a tensor of that many dimensions whose filters lie along `axis`."""
+    return values.reshape([-1 if number == axis else 1 for number in range(dimensions)])
 
 
 def round_bias(bias: np.ndarray, input_scale: float, weight_scales: np.ndarray) -> np.ndarray:

@@ -1,10 +1,16 @@
 """Running a twin with onnxruntime, on one thread."""
 
+from functools import partial
+
 import numpy as np
 import onnx
 import onnxruntime
 
 from lib.data.input_form import InputForm
+from lib.npu.build import NPU, TWIN
+from lib.npu.twin.chip import chip_of
+from lib.npu.twin.graph import twin_of
+from lib.npu.twin.structure import Structure
 
 
 def open_twin(twin: onnx.ModelProto, exact: bool = True) -> onnxruntime.InferenceSession:
@@ -21,6 +27,13 @@ def open_twin(twin: onnx.ModelProto, exact: bool = True) -> onnxruntime.Inferenc
     options.log_severity_level = 3
     options.add_session_config_entry("session.disable_quant_qdq", "1")
     return onnxruntime.InferenceSession(twin.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def start_of(simulator: str, structure: Structure, form: InputForm):
+    """What opens a `runner` of TWIN, TWIN_FAST or NPU. Raises UserError as `twin_of` does."""
+    exact = simulator == TWIN
+    model = chip_of(structure) if simulator == NPU else twin_of(structure, exact)
+    return partial(runner, model, form, exact)
 
 
 def runner(twin: onnx.ModelProto, form: InputForm | None = None, exact: bool = True):

@@ -13,6 +13,7 @@ from lib.data.parts import evaluated_part
 from lib.data.weights_folder import model_files
 from lib.detector.output_spec import OutputSpec
 from lib.graph.onnx_file import load, metadata
+from lib.npu.build import TOOLKIT
 from lib.npu.layer_errors import worst
 from lib.npu.verdict import FAILS, RUNS, UNSURE
 from lib.results import run_files
@@ -69,7 +70,7 @@ def contents(run: Path, config: dict) -> Page:
         part=evaluated_part(run / "dataset"),
         images=exported.images,
         boxes=sum(of_class.boxes for of_class in exported.per_class.values()),
-        twin=any(of_variant.build.simulator for of_variant in results.values()),
+        simulators=sorted({of_variant.build.simulator or TOOLKIT for of_variant in results.values()}),
         resamples=config["evaluation"]["resamples"],
         heldout=config["evaluation"]["images"] == "heldout",
         columns=shown_columns(table),

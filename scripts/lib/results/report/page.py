@@ -204,7 +204,7 @@ class Page:
     part: str  # of the data set that the held-out images are of; empty where it has none
     images: int
     boxes: int
-    twin: bool  # whether the twin of the simulator ran at least one variant
+    simulators: list[str]  # what ran the variants, of lib.npu.build.SIMULATORS
     resamples: int
     heldout: bool
     columns: list[Column]

@@ -1,0 +1,45 @@
+"""The bundle of a model that the one-shot converter converted: the same as the workflow makes of such a variant."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lib.accuracy.metrics import Metrics
+from lib.bundle.contract import Proof
+from lib.bundle.make import Evaluation, Subject, write_bundle
+from lib.convert.conversion import Conversion, Request
+from lib.detector.instances import Instances
+from lib.results.sweep import Variant
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is labelled in each image that a conversion compared, and how well each precision detects it."""
+
+    truth: list[Instances]
+    fp32: Metrics
+    int8: Metrics
+    held_out: bool  # whether none of the images is calibrated on
+
+
+def bundle_conversion(
+    name: str, request: Request, conversion: Conversion, measured: Measured, cc: list[str], folder: Path
+) -> Proof:
+    """Make the bundle of the model `name` as the new `folder`; `cc` compiles its program.
+
+    Raises UserError as `write_bundle` does.
+    """
+    adapted, images = conversion.adapted, [image.path for image in conversion.comparisons]
+    imgsz, truth = str(adapted.outputs.imgsz), dict(zip(images, measured.truth))
+    variant = Variant(name, imgsz, adapted.head, request.algorithm, len(request.calibration))
+    subject = Subject(
+        variant,
+        conversion.rknn,
+        adapted.onnx,
+        request.platform,
+        conversion.verdict,
+        measured.fp32,
+        measured.int8,
+    )
+    part = "heldout" if measured.held_out else "all"
+    evaluation = Evaluation(part, images, adapted.classes, lambda task, image, size: truth[image])
+    return write_bundle(subject, list(request.calibration), evaluation, 1, cc, folder)

@@ -1,0 +1,134 @@
+"""A variant's INT8 model, calibrated on images or built from ranges measured before; its scores reach from 0 to 1."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from lib.data.input_form import InputForm
+from lib.detector.output_spec import OutputSpec
+from lib.npu import toolkit
+from lib.npu.range_table import RangeTable, ranges_on, read_range_table
+from lib.npu.score_ranges import surest_scores, with_whole_scores
+from lib.npu.twin.ranges import RangePass, chosen, union
+from lib.npu.twin.structure import Ranges, Structure
+from lib.step.errors import UserError
+from lib.step.files import sha256
+
+NORMAL = "normal"  # the algorithm whose ranges are the smallest and the largest value
+
+
+@dataclass(frozen=True)
+class Int8Model:
+    """An INT8 model in the process that built it."""
+
+    session: toolkit.Session  # to export, simulate and analyse it with
+    structure: Structure | None  # what its twin is made of; None where nothing decodes it and no twin is asked for
+    surest: dict[int, float]  # the highest score (0..1) of each stride in the calibration images
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """What becomes an INT8 model, and how."""
+
+    model: Path  # an ONNX
+    platform: str
+    algorithm: str
+    form: InputForm
+    outputs: OutputSpec | None  # None where nothing decodes what the model gives
+    twin: bool = False  # whether its twin is wanted
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nobody asks for more than what the toolkit builds."""
+        return self.outputs is None and not self.twin
+
+
+@contextmanager
+def int8_model(asked: Quantization, images: list[Path], measured: Path | None = None) -> Iterator[Int8Model]:
+    """The INT8 model of an ONNX, calibrated on `images`; released at the end.
+
+    images: as toolkit.quantized takes them. measured: the file of measure_ranges.py, whose ranges of these images spare
+    the algorithm `normal` its calibration. Raises ToolkitError as toolkit.quantized does, UserError where `measured` is
+    damaged, or not of this ONNX and these images.
+    """
+    images = [image.absolute() for image in images]  # the toolkit works in a folder of its own
+    table = read_ranges_of(asked.model, asked.platform, measured) if measured and asked.algorithm == NORMAL else None
+    with ExitStack() as opened:
+        try:
+            built = opened.enter_context(_from_ranges(asked, images, table))
+        except _NotKnownError:
+            built = opened.enter_context(_calibrated(asked, images))
+        yield built
+
+
+class _NotKnownError(Exception):
+    """The ranges are the toolkit's to find."""
+
+
+@contextmanager
+def _from_ranges(asked: Quantization, images: list[Path], table: RangeTable | None):
+    """The model of the images' ranges, those of the table, or else measured now.
+
+    Raises _NotKnownError where they would not be the toolkit's own.
+    """
+    if asked.algorithm != NORMAL or (table.unknown if table else asked.is_plain):
+        raise _NotKnownError
+    names = [image.name for image in images]
+    surest: dict[int, float] = {}
+
+    def choose(structure: Structure) -> Ranges:
+        if table:
+            on_first, on_images = table.union(names[:1]), table.union(names)
+        else:
+            on_first, on_images = _measured(structure, images, asked.form)
+        own = chosen(structure, on_first, on_images)
+        if own is None:
+            raise _NotKnownError
+        if asked.outputs is None:
+            return own
+        surest.update(surest_scores(structure, on_images, asked.outputs))
+        return with_whole_scores(structure, own, asked.outputs)
+
+    with toolkit.built_with_ranges(asked.model, choose, images[0], asked.platform, asked.form) as built:
+        yield Int8Model(*built, surest)
+
+
+def _measured(structure: Structure, images: list[Path], form: InputForm) -> tuple[Ranges, Ranges]:
+    """The ranges on the first image, and on all."""
+    try:
+        run = RangePass(structure)
+        ranges = [ranges_on(form, run, image) for image in images]
+    except UserError:
+        raise _NotKnownError from None
+    return ranges[0], union(ranges)
+
+
+@contextmanager
+def _calibrated(asked: Quantization, images: list[Path]):
+    """The model of the ranges that the toolkit finds."""
+    if asked.is_plain:
+        # In one go it builds any graph that it takes.
+        with toolkit.quantized(asked.model, images, asked.platform, asked.algorithm, asked.form) as session:
+            yield Int8Model(session, None, {})
+        return
+    surest: dict[int, float] = {}
+
+    def choose(structure: Structure) -> Ranges:
+        if asked.outputs is None:
+            return structure.ranges
+        surest.update(surest_scores(structure, structure.ranges, asked.outputs))
+        return with_whole_scores(structure, structure.ranges, asked.outputs)
+
+    with toolkit.quantized_with_structure(
+        asked.model, images, asked.platform, asked.form, asked.algorithm, choose
+    ) as built:
+        yield Int8Model(*built, surest)
+
+
+def read_ranges_of(model: Path, platform: str, path: Path) -> RangeTable:
+    """The ranges in a file. Raises UserError when it is damaged, or of another graph or platform."""
+    table = read_range_table(path)
+    if (table.graph, table.platform) != (sha256(model), platform):
+        raise UserError(f"{path} holds the ranges of another graph than {model}; delete it and measure them again")
+    return table

@@ -1,0 +1,85 @@
+"""Each tensor's range for each image of a calibration pool: any calibration set's ranges are a reduction of it.
+
+The file is NumPy's .npz:
+
+  images   [n] names of the pool's files        low   float32 [n, t]
+  tensors  [t] names, of the toolkit's graph    high  float32 [n, t]
+  graph    SHA-256 of the ONNX
+  platform of the toolkit
+  unknown  why the ranges are the toolkit's to find, else empty; then there are no images
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lib.data.images import read_fitted
+from lib.data.input_form import InputForm
+from lib.npu.twin.ranges import RangePass
+from lib.npu.twin.structure import Ranges
+from lib.step.arrays import read_arrays, write_arrays
+from lib.step.errors import UserError
+
+_TABLES = ("images", "tensors", "low", "high")
+_TEXTS = ("graph", "platform", "unknown")
+
+
+@dataclass(frozen=True)
+class RangeTable:
+    """The ranges of a graph's tensors by image."""
+
+    images: list[str]
+    tensors: list[str]
+    low: np.ndarray  # float32 [images, tensors]
+    high: np.ndarray
+    graph: str = ""  # SHA-256 of the ONNX
+    platform: str = ""
+    unknown: str = ""  # why there are none
+
+    def __post_init__(self):
+        if not self.low.shape == self.high.shape == (len(self.images), len(self.tensors)):
+            raise ValueError("tables of ranges do not fit together")
+
+    @classmethod
+    def of(cls, images: list[str], ranges: list[Ranges], *texts: str) -> "RangeTable":
+        """The table of what was measured on each of the images; `texts` are the fields behind the tables."""
+        tensors = list(ranges[0]) if ranges else []
+        ends = np.array([[each[name] for name in tensors] for each in ranges], np.float32)
+        ends = ends.reshape(len(images), len(tensors), 2)
+        return cls(list(images), tensors, ends[..., 0], ends[..., 1], *texts)
+
+    def union(self, images: list[str]) -> Ranges:
+        """The ranges of a calibration set. Raises UserError when one of its images was not measured."""
+        rows = {name: row for row, name in enumerate(self.images)}
+        if missing := [name for name in images if name not in rows]:
+            raise UserError(
+                f"there are no ranges of {missing[0]}; delete them and run the step that measures them again"
+            )
+        chosen = [rows[name] for name in images]
+        low, high = self.low[chosen].min(axis=0), self.high[chosen].max(axis=0)
+        return {name: (float(a), float(b)) for name, a, b in zip(self.tensors, low, high)}
+
+    def write(self, path: Path) -> None:
+        """Write the table, whole or not at all."""
+        tables = {"low": self.low, "high": self.high}
+        names = {name: np.array(getattr(self, name), dtype=np.str_) for name in ("images", "tensors", *_TEXTS)}
+        write_arrays(path, **names, **tables)
+
+
+def ranges_on(form: InputForm, run: RangePass, image: Path) -> Ranges:
+    """The range of each tensor for an image file that is fitted into the input of a model of that form."""
+    tensor = form.normalized(read_fitted(image, form.depth)).transpose(2, 0, 1)[None]
+    return run.measure(np.ascontiguousarray(tensor))
+
+
+def read_range_table(path: Path) -> RangeTable:
+    """The table in a file. Raises UserError when it is missing or damaged."""
+    arrays = read_arrays(path, "ranges", (*_TABLES, *_TEXTS))
+    names = ([str(name) for name in arrays[key]] for key in ("images", "tensors"))
+    try:
+        return RangeTable(*names, arrays["low"], arrays["high"], **{key: str(arrays[key]) for key in _TEXTS})
+    except ValueError:
+        raise UserError(
+            f"{path} is damaged (its tables do not fit together); delete it and run its step again"
+        ) from None

@@ -1,0 +1,31 @@
+"""Named arrays as a file: NumPy's .npz, compressed, without a time stamp."""
+
+import io
+import zipfile
+import zlib
+
+import numpy as np
+
+from lib.step.errors import UserError
+from lib.step.files import require, whole
+
+
+def write_arrays(path, **arrays) -> None:
+    """Write named arrays as a .npz file, whole or not at all."""
+    # Not into the file at once: on a full disk the zip's own end would complain beside the one sentence.
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)
+    with whole(path) as part:
+        part.write_bytes(content.getvalue())
+
+
+def read_arrays(path, what: str, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """All arrays of a .npz file. Raises UserError, which calls the file `what`, when it is missing or damaged.
+
+    One that lacks one of `names` is damaged.
+    """
+    try:
+        with np.load(require(path, what), allow_pickle=False) as file:
+            return {name: file[name] for name in dict.fromkeys((*names, *file.files))}
+    except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError, OSError) as error:
+        raise UserError(f"{path} is damaged ({error}); delete it and run the step that makes it again") from None

@@ -1,0 +1,74 @@
+"""Measure the range of each tensor of a graph on each image of the calibration pool, once for all calibration sets.
+
+Makes --output, a table of --onnx's tensors by the images of --pool. A range of the algorithm `normal` reaches from the
+smallest to the largest value that calibration sees, so quantize.py takes it from the table and does not calibrate. The
+ranges are the toolkit's own to the last bit; where it does to a graph what is not known here, the table says so and is
+empty, and quantize.py calibrates.
+"""
+
+import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+
+from functools import partial
+from pathlib import Path
+
+from lib.accuracy.inference import over_images
+from lib.data.calibration import pool_in_form
+from lib.data.image_paths import image_paths
+from lib.data.input_form import InputForm
+from lib.data.manifest import check_manifest
+from lib.graph.input_form import input_form_of
+from lib.graph.onnx_file import load
+from lib.graph.surgery.proof import input_size
+from lib.npu import toolkit
+from lib.npu.range_table import RangeTable, ranges_on
+from lib.npu.twin.ranges import RangePass, chosen
+from lib.step.arguments import StepParser, at_least
+from lib.step.console import say
+from lib.step.errors import UserError
+from lib.step.files import require, sha256
+from lib.step.supervisor import supervise
+
+
+def main(argv=None):
+    """Run the step."""
+    parser = StepParser(__doc__)
+    parser.add_argument("--onnx", required=True, type=Path, metavar="FILE.onnx")
+    parser.add_argument("--pool", required=True, type=Path, metavar="DIR", help="the letterboxed calibration pool")
+    parser.add_argument("--dataset", required=True, type=Path, metavar="DIR")
+    parser.add_argument("--platform", required=True, choices=toolkit.PLATFORMS)
+    parser.add_argument("--processes", type=at_least(1), default=1, metavar="N", help="(default: %(default)s)")
+    parser.add_output("--output", required=True, type=Path, metavar="FILE.npz")
+    args = parser.parse_args(argv)
+    model = load(require(args.onnx, "model"))
+    form, imgsz = input_form_of(model), input_size(model)
+    pool = image_paths(require(args.pool, "pool"))
+    check_manifest(args.pool, [path.name for path in pool])
+    title = f"ranges of {args.onnx.stem} {imgsz}"
+    with pool_in_form(pool, args.dataset / "images", imgsz, form) as images:
+        start, unknown = range_pass(args, images[0], form)
+        ranges = [] if unknown else over_images(start, partial(ranges_on, form), images, args.processes, title)
+    names = [path.name for path in pool] if ranges else []
+    table = RangeTable.of(names, ranges, sha256(args.onnx), args.platform, unknown)
+    table.write(args.output)
+    if table.unknown:
+        say(f"ranges in {args.output}: the toolkit finds them for each calibration set, since {table.unknown}")
+    else:
+        say(f"ranges in {args.output}: {len(table.tensors)} tensors on {len(table.images)} images")
+
+
+def range_pass(args, image: Path, form: InputForm):
+    """What opens the pass over images, and why there can be none; "" where the first image shows no reason."""
+    try:
+        structure = toolkit.structure_of(args.onnx, [image], args.platform, form)
+        on_first = ranges_on(form, RangePass(structure), image)
+    except UserError as error:
+        return None, str(error)
+    if chosen(structure, on_first, on_first) is None:
+        return None, "it changes a tensor's range in a way that is not known here"
+    return partial(RangePass, structure), ""
+
+
+if __name__ == "__main__":
+    sys.exit(supervise(main))

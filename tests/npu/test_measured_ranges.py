@@ -1,0 +1,90 @@
+"""One pass over the calibration pool gives the ranges of every set of it, and a build from them is the toolkit's."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lib.accuracy.detection_set import read_detections
+from lib.accuracy.evaluation import evaluate
+from lib.graph.onnx_file import load, save
+from lib.npu.build import Build
+from lib.npu.range_table import RangeTable, read_range_table
+from lib.npu.rknn_file import read_rknn
+from lib.results.draws import Draws
+from lib.step.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def measured(step, split_onnx, pool, heldout, tmp_path_factory):
+    """The file of the small detector's ranges on the pool."""
+    path = tmp_path_factory.mktemp("measured") / "split.npz"
+    done = step("measure_ranges", "--onnx", split_onnx, "--pool", pool, "--dataset", heldout, "--platform", "rv1106",
+                "--processes", 2, "--output", path, "--log", path.parent / "log")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "on 8 images" in done.stderr + done.stdout
+    return path
+
+
+def test_a_build_from_measured_ranges_is_that_of_a_calibration(measured, split_onnx, quantize, quantized, tmp_path):
+    done = quantize(split_onnx, tmp_path, "--ranges", measured)
+    assert done.returncode == 0, done.stderr
+    ours, theirs = (read_detections(folder / "detections.npz") for folder in (tmp_path, quantized))
+    assert ours.count() == theirs.count() > 0
+    for these, those in zip(ours.instances, theirs.instances, strict=True):
+        for values, expected in zip((these.boxes, these.scores), (those.boxes, those.scores)):
+            np.testing.assert_array_equal(values, expected)
+    ours, theirs = (read_rknn(folder / "model.rknn").outputs for folder in (tmp_path, quantized))
+    assert ours == theirs
+    ours, theirs = (Build.read(folder / "build.json") for folder in (tmp_path, quantized))
+    assert replace(ours, rknn_bytes=theirs.rknn_bytes) == theirs  # the file holds times of the build
+
+
+def test_ranges_of_another_graph_or_damaged_ones_are_refused(measured, split_onnx, quantize, tmp_path):
+    other = tmp_path / "other.onnx"
+    model = load(split_onnx)
+    model.doc_string = "other"
+    save(model, other)
+    done = quantize(other, tmp_path, "--ranges", measured)
+    assert done.returncode == 2 and "holds the ranges of another graph" in done.stderr
+    damaged = tmp_path / "damaged.npz"
+    damaged.write_bytes(measured.read_bytes()[:-100])
+    done = quantize(split_onnx, tmp_path, "--ranges", damaged)
+    assert done.returncode == 2 and "is damaged" in done.stderr
+    assert not (tmp_path / "model.rknn").exists()
+
+
+def test_draws_in_one_process_give_the_map_of_builds(measured, split_onnx, step, pool, heldout, quantized, tmp_path):
+    done = step("evaluate_draws", "--onnx", split_onnx, "--ranges", measured, "--pool", pool, "--platform", "rv1106",
+                "--simulator", "twin", "--dataset", heldout, "--names", *"abcd", "--max-images", 8, 3, "--seed", 1, 0,
+                "--processes", 2, "--draws", tmp_path / "draws.json", "--log", tmp_path / "log")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    draws = Draws.read(tmp_path / "draws.json").draws
+    assert [(draw.max_images, draw.seed) for draw in draws] == [(3, 0), (3, 1), (8, 0), (8, 1)]
+    built = evaluate(read_detections(quantized / "detections.npz"), heldout, list("abcd"), 1, 0)[0].map50_95
+    assert draws[2].map50_95_int8 == draws[3].map50_95_int8 == built
+
+
+def test_a_calibration_set_is_a_reduction_of_the_table(tmp_path):
+    ranges = [
+        {"x": (-1.0, 2.0), "y": (0.0, 1.0)},
+        {"x": (-3.0, 0.5), "y": (0.25, 4.0)},
+        {"x": (-9.0, 9.0), "y": (0, 9)},
+    ]
+    table = RangeTable.of(["a", "b", "c"], ranges, "0" * 64, "rv1106")
+    table.write(tmp_path / "ranges.npz")
+    read = read_range_table(tmp_path / "ranges.npz")
+    assert (read.graph, read.platform, read.unknown) == ("0" * 64, "rv1106", "")
+    assert read.union(["b", "a"]) == {"x": (-3.0, 2.0), "y": (0.0, 4.0)}
+    with pytest.raises(UserError, match="there are no ranges of d"):
+        read.union(["a", "d"])
+
+
+def test_tables_that_do_not_fit_together_are_damaged(tmp_path):
+    table = RangeTable.of(["a"], [{"x": (-1.0, 2.0)}])
+    object.__setattr__(table, "images", ["a", "b"])
+    table.write(tmp_path / "ranges.npz")
+    with pytest.raises(UserError, match="its tables do not fit together"):
+        read_range_table(tmp_path / "ranges.npz")
+    RangeTable.of([], [], "", "rv1106", "no reason").write(tmp_path / "ranges.npz")
+    assert read_range_table(tmp_path / "ranges.npz").unknown == "no reason"

@@ -1,0 +1,38 @@
+"""A step that gets no memory says so in one sentence; any other error is no lack of memory."""
+
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+STEP = """
+import resource, sys
+sys.path.insert(0, sys.argv[1])
+from lib.step.errors import run_step
+if sys.argv[2] == "limited":
+    resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
+def main():
+    exec(sys.argv[3])
+sys.exit(run_step(main))
+"""
+
+
+@pytest.mark.parametrize(
+    ("limit", "work", "said"),
+    [
+        ("limited", "bytearray(4 << 30)", "error: memory ran out (MemoryError: ); ulimit -v allows 3072 MB of memory"),
+        ("none", "raise MemoryError('of 9 TB')", "error: memory ran out (MemoryError: of 9 TB)"),
+        ("limited", "raise RuntimeError('Could not allocate bytes object!')", "error: memory ran out (RuntimeError: "),
+    ],
+)
+def test_no_memory_is_one_sentence(limit, work, said):
+    done = subprocess.run([sys.executable, "-c", STEP, ROOT / "scripts", limit, work], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.startswith(said) and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("limit", ["limited", "none"])
+def test_another_error_is_none_of_that(limit):
+    work = "raise RuntimeError('something else')"
+    done = subprocess.run([sys.executable, "-c", STEP, ROOT / "scripts", limit, work], capture_output=True, text=True)
+    assert done.returncode == 1 and "Traceback" in done.stderr
