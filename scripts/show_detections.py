@@ -16,7 +16,7 @@ from pathlib import Path
 
 from lib import tasks
 from lib.accuracy.detection_set import DetectionSet, read_detections
-from lib.accuracy.evaluation import labels_of
+from lib.accuracy.labels import labels_of
 from lib.accuracy.undecoded_set import read_evaluated
 from lib.data.keypoints import add_sigmas_option, keypoint_sigmas
 from lib.data.names import read_names
