@@ -202,6 +202,15 @@ def test_a_threshold_that_is_no_number_is_refused(bundle, tmp_path):
 def test_what_is_no_compiler_is_named(bundle):
     [sentence] = problems(bundle, ["true"])
     assert sentence.endswith("'true' made no program of main.c, so it is no C compiler")
+    [sentence] = problems(bundle, ["false"])
+    assert sentence.endswith(": it ends with 1 and says nothing")
+
+
+@pytest.mark.toolkit
+@pytest.mark.parametrize("bundle", ["split"], indirect=True)
+def test_a_link_to_a_folder_is_reported(bundle):
+    (bundle / "golden" / "more").symlink_to("/etc")
+    assert problems(bundle, program.compiler()) == ["golden/more is a link, and a bundle holds files alone"]
 
 
 def again(project: Path, python_env, head="split", **environment) -> subprocess.CompletedProcess:

@@ -72,7 +72,11 @@ def _result(check: Callable[[], list[str]]) -> list[str]:
 
 def _checksums(folder: Path) -> list[str]:
     listed = dict(line.split("  ", 1)[::-1] for line in (folder / CHECKSUMS).read_text(encoding="utf-8").splitlines())
-    return _differences(listed, checksums(folder), CHECKSUMS)
+    links = (str(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path.is_symlink())
+    return [
+        *(f"{name} is a link, and a bundle holds files alone" for name in links),
+        *_differences(listed, checksums(folder), CHECKSUMS),
+    ]
 
 
 def _same_files(folder: Path, contract: Contract) -> list[str]:

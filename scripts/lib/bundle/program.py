@@ -37,7 +37,8 @@ def build(folder: Path, cc: list[str], program: Path) -> None:
     """Compile main.c of a bundle. Raises UserError with the compiler's first error, or when it does not end."""
     done = _ended("the compiler of main.c", [*cc, *FLAGS, "main.c", "-o", str(program.resolve())], cwd=folder)
     if done.returncode:
-        complaint = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr.strip())
+        said = done.stderr.strip() or f"it ends with {done.returncode} and says nothing"
+        complaint = next((line for line in said.splitlines() if "error" in line), said)
         raise UserError(f"main.c does not compile with '{shlex.join([*cc, *FLAGS])}': {complaint}")
     if not program.exists():
         raise UserError(f"'{shlex.join(cc)}' made no program of main.c, so it is no C compiler")
