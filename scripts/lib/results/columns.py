@@ -349,9 +349,9 @@ BOARD_COLUMNS = (
 REPORT_ORDER = (
     "model", "imgsz", "head", "algorithm", "max_images", "verdict", "ms_low", "ms_high", "map50_95_int8",
     "map50_95_fp32", "retention", "retention_low", "retention_high", "task", "box_map50_95_int8", "box_map50_95_fp32",
-    "output_cosine", "output_snr_db", "simulator", "simulator_steps", "npu_mcycles", "map50_95_board", "ms_board", "board",
-    "verdict_was", "threshold", "precision", "recall", "f1", "rknn_mb", "map50_int8", "map50_fp32", "map50_95_adapted",
-    "internal_kb", "weight_kb", "cpu_ops",
+    "output_cosine", "output_snr_db", "simulator", "simulator_steps", "npu_mcycles", "map50_95_board", "ms_board",
+    "board", "verdict_was", "threshold", "precision", "recall", "f1", "rknn_mb", "map50_int8", "map50_fp32",
+    "map50_95_adapted", "internal_kb", "weight_kb", "cpu_ops",
 )  # fmt: skip
 
 # Two columns of limits are one in the report: by the upper limit's, which it is sorted by, the lower limit's, and what
