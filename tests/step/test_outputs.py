@@ -114,7 +114,7 @@ def test_what_is_no_path_is_no_input():
 # What each step makes is declared, so that the rule holds for it; the others write into names of their own below --run.
 OUTPUTS = {
     "--output", "--csv", "--markdown", "--plot", "--proof", "--build", "--detections", "--metrics", "--resampled",
-    "--verdict",
+    "--verdict", "--errors",
 }  # fmt: skip
 READ = {("judge", "--build"), ("evaluate", "--detections"), ("draw_detections", "--detections")}
 # Steps that write into names of their own below --run.
