@@ -30,7 +30,7 @@ import yaml
 from snakemake.utils import update_config
 
 from lib import tasks
-from lib.data.dataset import gather
+from lib.data.dataset import Labelling, gather
 from lib.data.formats import layout
 from lib.data.formats.source import Hints
 from lib.data.names import read_names
@@ -101,6 +101,7 @@ def one_variant(config: dict, project: Path, run: Path, processes: int) -> Spent
     return spend(
         ["python", "scripts/quantize.py", "--onnx", run / "onnx" / sweep["model"][0] / size / "split.onnx",
          "--calibration", run / "calibration" / size / str(sweep["max_images"][0]) / "images.txt",
+         "--ranges", run / "calibration" / size / "ranges" / sweep["model"][0] / "split.npz",
          "--platform", config["platform"], "--algorithm", "normal", "--dataset", run / "dataset", "--part", "all",
          "--names", config["dataset"]["names"], "--processes", processes, "--output", "one/model.rknn",
          "--build", "one/build.json", "--detections", "one/detections.npz", "--log", "one/build.log"],
@@ -126,7 +127,7 @@ def flat_dataset(source: Path, target: Path, names: str) -> Path:
         layout.read(layout.find(source, Hints()), Hints()),
         target / "images",
         target / "labels",
-        partial(tasks.get(tasks.DEFAULT).check_label, classes=len(read_names([str(ROOT / names)]))),
+        Labelling(partial(tasks.get(tasks.DEFAULT).check_label, classes=len(read_names([str(ROOT / names)])))),
     )
     return target
 

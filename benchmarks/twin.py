@@ -1,4 +1,4 @@
-"""The twin beside the toolkit's simulator: mAP of calibration draws, images equal to the last bit, time.
+"""The twins and the model of the chip beside the simulator: mAP of draws, images equal to the last bit, time.
 
     python benchmarks/twin.py --dataset DIR --names FILE --draws 5 --calibration 32 --output FILE.csv MODEL.onnx ...
 
@@ -30,8 +30,8 @@ from lib.graph.onnx_file import load
 from lib.graph.output_spec import detector_spec
 from lib.graph.surgery.proof import input_size
 from lib.npu import toolkit
-from lib.npu.twin.graph import twin_of
-from lib.npu.twin.run import runner
+from lib.npu.build import NPU, TOOLKIT, TWIN, TWIN_FAST
+from lib.npu.twin.run import start_of
 
 COLUMNS = ["model", "draw", "runner", "map50_95", "same_images", "images", "ms_an_image"]
 
@@ -70,12 +70,9 @@ def rows(path: Path, draw: int, args) -> list[dict]:
         for number, target in zip(sorted(drawn), fitted):
             write_image(target, letterbox(read_image(images[number]), imgsz, form)[0])
         structure = toolkit.structure_of(path, fitted, "rv1106", form)
-        runners = {
-            "twin": runner(twin_of(structure), form),
-            "twin, not exact": runner(twin_of(structure, exact=False), form, exact=False),
-        }
+        runners = {name: start_of(name, structure, form)() for name in (TWIN, TWIN_FAST, NPU)}
         with toolkit.quantized(path, fitted, "rv1106", "normal", form) as session:
-            found = measured(spec, form, images[half:], {"toolkit": session.simulate(), **runners}, args)
+            found = measured(spec, form, images[half:], {TOOLKIT: session.simulate(), **runners}, args)
     return [{"model": path.stem, "draw": draw} | row for row in found]
 
 

@@ -15,6 +15,8 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import NamedTuple
 
+import cv2
+import numpy as np
 import torch
 import ultralytics
 import yaml
@@ -225,6 +227,8 @@ def main(argv=None):
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,
+            "numpy": np.__version__,
+            "opencv": cv2.__version__,
             "ultralytics": ultralytics.__version__,
         },
     }

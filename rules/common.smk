@@ -51,7 +51,7 @@ from lib.results.config_problems import (
     names_problems,
     problems,
 )
-from lib.results.sweep import analysed, built, variants
+from lib.results.sweep import analysed, built, studied, variants
 from lib.results.taken_away import damaged
 from lib.step.console import QUIET
 from lib.step.errors import UserError

@@ -1,7 +1,7 @@
 # What is asked for by name only: `snakemake frontier`, `snakemake calibration_study`.
 
-FRONTIER = config["frontier"]
-STUDY = config["calibration_study"]
+FRONTIER = studied(config["frontier"], config["task"])
+STUDY = studied(config["calibration_study"], config["task"])
 
 # A calibration set drawn by a seed of its own, and a graph quantized on it.
 STUDY_SAMPLE = f"{SAMPLE}-{{seed}}"

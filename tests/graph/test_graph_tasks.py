@@ -1,13 +1,17 @@
 """Keypoints, masks and oriented boxes are recognized in an export, and cut out of it."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import onnxslim
 import pytest
+import yaml
 
 from lib.detector.head import SINGLE, SPLIT
 from lib.graph.families import recognize
 from lib.graph.output_spec import output_spec_of
+from lib.graph.surgery.detector import find_detector
 from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.pipeline import adapt
 from lib.step.errors import UserError
@@ -50,6 +54,41 @@ def test_end_to_end_head_is_recognized_too(recognized, suffix):
     assert [(each.role, each.stride, each.channels) for each in spec.extras] == extras(
         "obb26" if suffix == "obb" else suffix
     )
+
+
+def p2(folder, task, last):
+    """YOLO26n's architecture with a head at strides 4 to 32 whose last layer is `last`; its path without `.yaml`."""
+    from ultralytics.nn.tasks import yaml_model_load
+
+    architecture = yaml_model_load("yolo26n-p2.yaml")
+    architecture["head"][-1][2:] = last
+    path = folder / f"yolo26n-p2-{task}.yaml"
+    path.write_text(yaml.safe_dump(architecture))
+    return str(path.with_suffix(""))
+
+
+@pytest.mark.parametrize(("kind", "first"), [("seg", 8), ("obb26", 4)])
+def test_heads_of_four_strides_are_cut_too(export, tmp_path, kind, first):
+    """P6 as Ultralytics has it, and P2, whose finest map is of stride 4."""
+    name = p2(tmp_path, "obb", ["OBB26", ["nc", 1]]) if first == 4 else f"yolov8n-{kind}-p6"
+    after, record = adapt(onnxslim.slim(export(name, width=128)[1]), SPLIT, [], seed=0)
+    strides = tuple(first * 2**number for number in range(4))
+    assert record["extra"] < 1e-5
+    spec = output_spec_of(after)
+    assert spec.family.strides == strides
+    maps = [(role, stride, channels) for role, channels in ROLES[kind] for stride in strides]
+    prototypes = [("prototypes", 4, 32)] if kind == "seg" else []
+    assert [(each.role, each.stride, each.channels) for each in spec.extras] == maps + prototypes
+
+
+def test_strides_that_do_not_follow_one_another_are_refused(export):
+    """An output of strides 8, 16 and 64 is of nobody's."""
+    graph = Graph(onnxslim.slim(export("yolov8n-pose")[1]))
+    detector = find_detector(graph)
+    *_, coarsest = (graph.shape(name) for name in detector.box_maps)
+    with pytest.raises(UserError, match=r"those of strides that follow one another, such as \(8, 16, 32\)"):
+        replace(detector, box_maps=(*detector.box_maps[:1], *detector.box_maps[2:])).strides(graph)
+    assert coarsest[2:] == (2, 3) and detector.strides(graph) == STRIDES
 
 
 def test_boxes_and_scores_that_were_joined_before_are_found(export):

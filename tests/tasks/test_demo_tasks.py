@@ -16,7 +16,7 @@ from lib.step.files import sha256
 TASKS = ("pose", "segment", "obb")
 CONFIG = yaml.safe_load((ROOT / "config" / "demo_tasks.yaml").read_text())
 SIZE = "256x192"
-LEAST = {"pose": 0.4, "segment": 0.25, "obb": 0.25}  # mAP50-95 in FP32 at SIZE
+LEAST = {"pose": 0.6, "segment": 0.35, "obb": 0.45}  # mAP50-95 in FP32 at SIZE
 EXTRAS = {"pose": "keypoints", "segment": "mask", "obb": "rotated"}  # of an instance, by what its task adds
 
 

@@ -71,6 +71,15 @@ def test_studies_run_by_name_only(snakemake):
     assert jobs(snakemake("-n", "frontier").stdout) == {"frontier": 1}
 
 
+def test_calibration_study_of_a_task_without_single_takes_the_head_it_has(snakemake):
+    """The default head is `single`, which holds boxes alone."""
+    study = "calibration_study={model: parts4-obb, imgsz: 96, max_images: [8], seed: [0]}"
+    keys = ["--config", "task=obb", "sweep={model: [parts4-obb]}", study]
+    output = snakemake("-n", "calibration_study", "--configfile", "config/demo_tasks.yaml", *keys).stdout
+    assert jobs(output)["quantize_for_study"] == 1
+    assert "Quantize parts4-obb 96 split on 8 images, seed 0" in output
+
+
 def test_layers_beside_the_sweep_are_told_and_not_run(snakemake):
     output = snakemake("-n", "--config", "sweep={max_images: [8]}").stdout
     assert "layers.max_images: not in the sweep, so not analysed: 64" in output

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lib.data.imgsz import parse_imgsz
+from lib.detector.head import SINGLE, SPLIT, TASK_OF_SINGLE
 from lib.step.errors import UserError
 from lib.step.typed_json import from_json
 
@@ -68,6 +69,17 @@ def analysed(chosen: Iterable[Variant], layers: dict[str, list]) -> list[Variant
     """Those of the variants that the config's `layers` names; a list that it lacks, or an empty one, names none."""
     asked = [set(map(str, layers.get(key) or ())) if layers else set() for key in Variant._fields]
     return [variant for variant in chosen if all(str(value) in values for value, values in zip(variant, asked))]
+
+
+def studied(study: dict, task: str) -> dict:
+    """A study's keys of the config, for a task: `single` holds boxes alone, so the other tasks have `split` for it."""
+    if task == TASK_OF_SINGLE:
+        return study
+    if study["head"] == SINGLE:
+        return study | {"head": SPLIT}
+    if SINGLE in study["head"]:
+        return study | {"head": [head for head in study["head"] if head != SINGLE] or [SPLIT]}
+    return study
 
 
 def built(run: Path, sweep: dict[str, list], models: Iterable[str]) -> list[Variant]:

@@ -91,8 +91,9 @@ def _came_split(graph: Graph, wanted: type[Dfl] | type[Distances]) -> OutputForm
 
 def _exported(graph: Graph, wanted: type[Dfl] | type[Distances]) -> OutputForm | None:
     detector = find_detector(graph)
-    for maps in (detector.box_maps, detector.class_maps):
-        require_strides(graph, maps)
+    if detector.columns is None:  # a detector of other strides is read by side_outputs
+        for maps in (detector.box_maps, detector.class_maps):
+            require_strides(graph, maps)
     if detector.sigmoids > 1:
         raise UserError(
             f"the class scores go through {detector.sigmoids} sigmoids, so they cannot be right; export the model anew"
@@ -100,7 +101,7 @@ def _exported(graph: Graph, wanted: type[Dfl] | type[Distances]) -> OutputForm |
     if detector.end2end and not detector.sigmoids:
         raise UserError("the end-to-end head selects by logits, without a sigmoid; export the model anew")
     head = SELECTED if detector.end2end else EXPORTED
-    family = _family(detector.bins)
+    family = _family(detector.bins, detector.strides(graph))
     if not isinstance(family, wanted):
         return None
     task, extras = tasks.recognize(graph, detector, family)
@@ -116,5 +117,5 @@ def _exported(graph: Graph, wanted: type[Dfl] | type[Distances]) -> OutputForm |
     )
 
 
-def _family(bins: int) -> Dfl | Distances:
-    return Dfl(STRIDES, bins) if bins else Distances(STRIDES)
+def _family(bins: int, strides: tuple[int, ...] = STRIDES) -> Dfl | Distances:
+    return Dfl(strides, bins) if bins else Distances(strides)

@@ -10,6 +10,7 @@ from lib.detector.head import BOX
 from lib.graph.surgery.graph import Graph, attribute
 from lib.step.errors import UserError
 
+MAP_STRIDES = (4, 8, 16, 32, 64)  # P2 to P6, of which a head has some
 PROTOTYPE_STRIDES = (2, 4, 8)  # Ultralytics has them twice as fine as the finest stride
 EXPECTED = "a YOLO detector with one output [1, 4+classes, N] or [1, 300, 6] is expected"
 
@@ -50,6 +51,22 @@ class Detector:
     def classes(self, graph: Graph) -> int:
         """The number of classes."""
         return graph.shape(self.scores)[1]
+
+    def strides(self, graph: Graph) -> tuple[int, ...]:
+        """The strides of the box maps, the finest first.
+
+        Raises UserError where they are not strides that follow one another, or the class maps have others.
+        """
+        sizes = [graph.shape(name)[2:] for name in self.box_maps]
+        for first in range(len(MAP_STRIDES) - len(sizes) + 1):
+            strides = MAP_STRIDES[first : first + len(sizes)]
+            if len(sizes) > 1 and sizes == _cells(graph, strides):
+                _require_cells(graph, self.class_maps, strides)
+                return strides
+        raise UserError(
+            f"feature maps of {sizes} cells at the outputs; those of strides that follow one another, such "
+            f"as {STRIDES}, are expected"
+        )
 
 
 def find_detector(graph: Graph) -> Detector:
@@ -93,9 +110,14 @@ def find_detector(graph: Graph) -> Detector:
 
 def require_strides(graph: Graph, maps) -> None:
     """Raises UserError unless `maps`, largest first, are of strides 8, 16 and 32."""
-    expected, actual = _cells(graph), [graph.shape(name)[2:] for name in maps]
+    _require_cells(graph, maps, STRIDES)
+
+
+def _require_cells(graph: Graph, maps, strides: tuple[int, ...]) -> None:
+    """Raises UserError unless `maps`, largest first, are of `strides`."""
+    expected, actual = _cells(graph, strides), [graph.shape(name)[2:] for name in maps]
     if actual != expected:
-        raise UserError(f"feature maps of {actual} cells at the outputs; strides {STRIDES} would give {expected}")
+        raise UserError(f"feature maps of {actual} cells at the outputs; strides {strides} would give {expected}")
 
 
 def predictions_output(graph: Graph) -> str:
@@ -210,12 +232,12 @@ def _dfl_softmax(graph: Graph, boxes: list[str]) -> onnx.NodeProto | None:
 
 def _is_feature_map(graph: Graph, node: onnx.NodeProto) -> bool:
     """Whether a node makes a map of the cells of a stride. No tensor of the decoding has such a shape: N is larger."""
-    return graph.shape(node.output[0])[2:] in _cells(graph)
+    return graph.shape(node.output[0])[2:] in _cells(graph, MAP_STRIDES)
 
 
-def _cells(graph: Graph) -> list[tuple[int, int]]:
+def _cells(graph: Graph, strides: tuple[int, ...]) -> list[tuple[int, int]]:
     """Height and width of the maps of each stride."""
-    return [cells(graph.imgsz, stride) for stride in STRIDES]
+    return [cells(graph.imgsz, stride) for stride in strides]
 
 
 def _before_corners(graph: Graph, boxes: list[str]) -> str:
