@@ -2,13 +2,17 @@
 PYTHON ?= python3
 # Without Ultralytics and torch: make setup LIGHT=1
 LIGHT ?=
+# Of rknn-toolkit2, beside the environment: make toolkit VERSION=2.2.0
+VERSION ?=
 READY := .venv/.ready-$(if $(LIGHT),light-)$(shell cat requirements/*.txt | sha256sum | cut -c1-12)
-DOCS_READY := .venv-docs/.ready-$(shell cat requirements/docs.txt requirements/uv.txt | sha256sum | cut -c1-12)
+DOCS_# Of rknn-toolkit2, beside the environment: make toolkit VERSION=2.2.0
+VERSION ?=
+READY := .venv-docs/.ready-$(shell cat requirements/docs.txt requirements/uv.txt | sha256sum | cut -c1-12)
 BIN := .venv/bin
 LOCK := uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header --no-annotate
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup slurm demo demo-tasks test lint format docs lock screenshot clean
+.PHONY: help setup slurm toolkit demo demo-tasks test lint format docs lock screenshot clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/'
@@ -21,6 +25,9 @@ $(READY):
 
 slurm: setup  ## add Snakemake's executor for a Slurm cluster to the environment
 	uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements/slurm.txt
+
+toolkit: setup  ## add another version of rknn-toolkit2 beside the environment: make toolkit VERSION=2.2.0
+	$(BIN)/python scripts/set_up.py --toolkit '$(VERSION)'
 
 demo: setup  ## run the bundled example, print its table, make its report
 	snakemake --cores all --configfile config/demo.yaml
@@ -72,6 +79,10 @@ lock: setup  ## resolve pyproject.toml into requirements/ anew
 	done
 	$(LOCK) --no-deps --group slurm --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
 		--output-file requirements/slurm.txt
+	for version in 2.2.0 2.3.0 2.5.0; do \
+		echo "rknn-toolkit2==$$version" | $(LOCK) --no-deps --python-version 3.11 - \
+			--output-file requirements/toolkits/$$version.txt || exit 1; \
+	done
 	$(LOCK) --group docs --universal --python-version 3.10 --output-file requirements/docs.txt
 
 screenshot: demo  ## make docs/report.png from the bundled example (needs Chromium)
@@ -79,4 +90,4 @@ screenshot: demo  ## make docs/report.png from the bundled example (needs Chromi
 		--user-data-dir=$$(mktemp -d) --screenshot=docs/report.png file://$(CURDIR)/results/demo/report.html
 
 clean:  ## remove the environments, the documentation and all results
-	rm -rf .venv .venv-docs site results .snakemake
+	rm -rf .venv .venv-docs .toolkits site results .snakemake

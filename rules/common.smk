@@ -50,6 +50,7 @@ from lib.results.config_problems import (
     keypoint_problems,
     names_problems,
     problems,
+    toolkit_problems,
 )
 from lib.results.sweep import analysed, built, studied, variants
 from lib.results.taken_away import damaged
@@ -106,7 +107,7 @@ try:
     # For the report: the paths in it mean the same in another folder.
     CONFIG_AS_GIVEN = json.dumps(config, sort_keys=True)
     config = with_files_found(config, HOME)
-    refuse(export_problems(config) + checkpoint_problems(config))
+    refuse(toolkit_problems(config) + export_problems(config) + checkpoint_problems(config))
     NAMES, DATASET_FILES, KEYPOINTS = looked_at(config)
     refuse(names_problems(config, NAMES) + keypoint_problems(config, KEYPOINTS))
 except UserError as error:

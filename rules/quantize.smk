@@ -80,11 +80,12 @@ rule measure_ranges:
     params:
         folder=lambda w, input: str(Path(input.images).parent),
         platform=config["platform"],
+        toolkit=config["toolkit"],
     message:
         "Measure the ranges of {wildcards.model} {wildcards.imgsz} {wildcards.head} on the calibration pool"
     shell:
         "python {input.step[0]:q} --onnx {input.model:q} --pool {input.pool:q} --dataset {params.folder:q}"
-        " --platform {params.platform} --processes {threads} --output {output.ranges:q} --log {log:q}"
+        " --platform {params.platform} --toolkit {params.toolkit} --processes {threads} --output {output.ranges:q} --log {log:q}"
 
 
 rule quantize:
@@ -114,13 +115,15 @@ rule quantize:
     params:
         **DETECTION,
         platform=config["platform"],
+        toolkit=config["toolkit"],
         simulator=config["evaluation"]["simulator"],
     message:
         "Quantize {wildcards.model} {wildcards.imgsz} {wildcards.head} on {wildcards.max_images} images, detect in INT8"
     shell:
         "python {input.step[0]:q} --onnx {input.model:q} --calibration {input.calibration:q}"
         " --ranges {input.ranges:q}"
-        " --platform {params.platform} --algorithm {wildcards.algorithm} --simulator {params.simulator}"
+        " --platform {params.platform} --toolkit {params.toolkit}"
+        " --algorithm {wildcards.algorithm} --simulator {params.simulator}"
         " --dataset {params.folder:q} --part {params.part} --names {input.names:q} --processes {threads}"
         " --output {output.rknn:q} --build {output.build:q} --detections {output.detections:q} --log {log:q}"
 
@@ -181,9 +184,11 @@ rule analyse_layers:
     params:
         folder=lambda w, input: str(Path(input.split).parent),
         platform=config["platform"],
+        toolkit=config["toolkit"],
     message:
         "Compare the layers of {wildcards.model} {wildcards.imgsz} {wildcards.head} in INT8 with FP32"
     shell:
         "python {input.step[0]:q} --onnx {input.model:q} --calibration {input.calibration:q}"
-        " --platform {params.platform} --algorithm {wildcards.algorithm} --dataset {params.folder:q}"
+        " --platform {params.platform} --toolkit {params.toolkit}"
+        " --algorithm {wildcards.algorithm} --dataset {params.folder:q}"
         " --names {input.names:q} --csv {output.csv:q} --plot {output.plot:q} --log {log:q}"

@@ -1,7 +1,8 @@
-# What is asked for by name only: `snakemake frontier`, `snakemake calibration_study`.
+# What is asked for by name only: `snakemake frontier`, `snakemake calibration_study`, `snakemake toolkit_study`.
 
 FRONTIER = studied(config["frontier"], config["task"])
 STUDY = studied(config["calibration_study"], config["task"])
+TOOLKITS = studied(config["toolkit_study"], config["task"])
 
 # A calibration set drawn by a seed of its own, and a graph quantized on it.
 STUDY_SAMPLE = f"{SAMPLE}-{{seed}}"
@@ -30,6 +31,7 @@ rule frontier:
         opset=config["export"]["opset"],
         end2end=str(config["export"]["end2end"]).lower(),
         platform=config["platform"],
+        toolkit=config["toolkit"],
         cma_mb=config["verdict"]["cma_mb"],
         clock_mhz=config["verdict"]["clock_mhz"],
     message:
@@ -38,7 +40,7 @@ rule frontier:
         "RV1106_QUIET= python {input.step[0]:q} --model {params.model} --classes {params.classes} --shape {params.shape}"
         " --head {params.head} --largest {params.largest} --seed {params.seed} --opset {params.opset}"
         " --end2end {params.end2end}"
-        " --platform {params.platform} --cma-mb {params.cma_mb} --clock-mhz {params.clock_mhz}"
+        " --platform {params.platform} --toolkit {params.toolkit} --cma-mb {params.cma_mb} --clock-mhz {params.clock_mhz}"
         " --measured {input.measured:q}"
         " --csv {output.csv:q} --markdown {output.md:q} --log {log:q}"
 
@@ -181,3 +183,45 @@ rule calibration_study:
         " --head {params.head} --algorithm {params.algorithm} --max-images {params.max_images} --seed {params.seed}"
         " {params.draws:q}"
         " --csv {output.csv:q} --markdown {output.md:q} --plot {output.plot:q} --log {log:q}"
+
+
+rule toolkit_study:
+    input:
+        model=expand(rules.graph_surgery.output.model, **TOOLKITS),
+        calibration=expand(rules.sample_calibration.output.images, **TOOLKITS),
+        pool=expand(rules.letterbox_pool.output.pool, **TOOLKITS),
+        images=rules.fetch_dataset.output.images,
+        labels=rules.fetch_dataset.output.labels,
+        split=rules.split_dataset.output.split,
+        names=rules.fetch_dataset.output.names,
+        baseline=expand(rules.evaluate_exported.output.resampled, **TOOLKITS),
+        step=step("toolkit_study"),
+        quantize=step("quantize"),
+    output:
+        csv=results("toolkit_study.csv"),
+        md=results("toolkit_study.md"),
+    log:
+        logs("toolkit_study"),
+    benchmark:
+        benchmarks("toolkit_study")
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=2500,
+        runtime=240,
+    params:
+        **TOOLKITS,
+        part=config["evaluation"]["images"],
+        folder=lambda w, input: str(Path(input.split).parent),
+        oks_sigmas=config["evaluation"]["oks_sigmas"],
+        platform=config["platform"],
+        cma_mb=config["verdict"]["cma_mb"],
+    message:
+        "Build {params.model} {params.imgsz} {params.head} with {params.toolkit}"
+    shell:
+        "python {input.step[0]:q} --toolkits {params.toolkit} --onnx {input.model:q} --calibration {input.calibration:q}"
+        " --platform {params.platform} --algorithm {params.algorithm} --head {params.head}"
+        " --dataset {params.folder:q} --part {params.part} --names {input.names:q} --baseline {input.baseline:q}"
+        " --oks-sigmas {params.oks_sigmas:q} --cma-mb {params.cma_mb}"
+        " --csv {output.csv:q} --markdown {output.md:q} --log {log:q}"

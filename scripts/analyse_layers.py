@@ -27,7 +27,7 @@ from lib.graph.onnx_file import load
 from lib.graph.output_spec import detector_spec
 from lib.graph.surgery.as_is import is_as_is
 from lib.graph.surgery.proof import input_size
-from lib.npu import toolkit
+from lib.npu import toolkit, toolkit_versions
 from lib.npu.int8 import Quantization, int8_model
 from lib.npu.layer_errors import worst
 from lib.results import run_files
@@ -58,6 +58,7 @@ def main(argv=None):
     parser.add_argument("--onnx", type=Path, metavar="FILE.onnx")
     parser.add_argument("--calibration", type=Path, metavar="FILE.txt", help="list of images")
     parser.add_argument("--platform", required=True, choices=toolkit.PLATFORMS)
+    toolkit_versions.add_toolkit_option(parser)
     parser.add_argument("--dataset", required=True, type=Path, metavar="DIR")
     parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one per line")
     parser.add_output("--csv", type=Path, metavar="FILE.csv")
@@ -68,6 +69,7 @@ def main(argv=None):
         parser.add_argument(name, nargs="*", default=[], help="with --run")
     parser.add_argument("--max-images", "--max_images", nargs="*", default=[], type=at_least(1), help="with --run")
     args = parser.parse_args(argv)
+    toolkit_versions.use(args.toolkit)
     names = read_names(args.names)
     if args.run:
         (args.run / "layers").mkdir(parents=True, exist_ok=True)

@@ -24,7 +24,7 @@ from lib.data.imgsz import STRIDE, ImageSize
 from lib.detector.head import HEADS
 from lib.graph.export import AS_TRAINED, END2END, export, random_weights
 from lib.graph.onnx_file import load
-from lib.npu import toolkit
+from lib.npu import toolkit, toolkit_versions
 from lib.npu.timing import clock, estimator
 from lib.npu.verdict import costs
 from lib.results.columns import FRONTIER_COLUMNS
@@ -56,6 +56,7 @@ class FrontierRow:
 def main(argv=None):
     """Run the step."""
     args = parse(argv)
+    toolkit_versions.use(args.toolkit)
     rows = []
     # The number of builds is not known before they are made.
     with tempfile.TemporaryDirectory() as scratch, tqdm(file=console.terminal(), disable=None, unit=" builds") as bar:
@@ -85,6 +86,7 @@ def parse(argv):
     parser.add_argument("--opset", required=True, type=at_least(13, EXPORTED_OPSETS[1]))
     parser.add_argument("--end2end", choices=END2END, default=AS_TRAINED, help="as export_onnx.py takes it")
     parser.add_argument("--platform", required=True, choices=toolkit.PLATFORMS)
+    toolkit_versions.add_toolkit_option(parser)
     parser.add_argument("--cma-mb", "--cma_mb", required=True, type=at_least(1), help="the board's CMA in MB")
     parser.add_argument("--clock-mhz", "--clock_mhz", required=True, type=clock, help="the NPU's clock, or a name")
     parser.add_argument("--measured", required=True, metavar="FILE.csv", help="times that were measured on boards")

@@ -21,7 +21,7 @@ from lib.data.manifest import check_manifest
 from lib.graph.input_form import input_form_of
 from lib.graph.onnx_file import load
 from lib.graph.surgery.proof import input_size
-from lib.npu import toolkit
+from lib.npu import toolkit, toolkit_versions
 from lib.npu.range_table import RangeTable, ranges_on
 from lib.npu.twin.ranges import RangePass, chosen
 from lib.step.arguments import StepParser, at_least
@@ -38,9 +38,11 @@ def main(argv=None):
     parser.add_argument("--pool", required=True, type=Path, metavar="DIR", help="the letterboxed calibration pool")
     parser.add_argument("--dataset", required=True, type=Path, metavar="DIR")
     parser.add_argument("--platform", required=True, choices=toolkit.PLATFORMS)
+    toolkit_versions.add_toolkit_option(parser)
     parser.add_argument("--processes", type=at_least(1), default=1, metavar="N", help="(default: %(default)s)")
     parser.add_output("--output", required=True, type=Path, metavar="FILE.npz")
     args = parser.parse_args(argv)
+    toolkit_versions.use(args.toolkit)
     model = load(require(args.onnx, "model"))
     form, imgsz = input_form_of(model), input_size(model)
     pool = image_paths(require(args.pool, "pool"))

@@ -44,7 +44,7 @@ from lib.graph.input_form import input_form_of
 from lib.graph.onnx_file import load
 from lib.graph.surgery.fixed_size import fix_size
 from lib.graph.surgery.prepare.behind_input import prepare
-from lib.npu import toolkit
+from lib.npu import toolkit, toolkit_versions
 from lib.npu.highest_scores import highest_scores, score_lines, unseen
 from lib.npu.rknn_file import read_rknn
 from lib.npu.timing import clock, estimator
@@ -69,6 +69,7 @@ MEASURED = Path(__file__).parent.parent / "config" / "measured.csv"
 def main(argv=None):
     """Run the command."""
     args = parse(argv)
+    toolkit_versions.use(args.toolkit)
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         # A failure quotes the last lines of the toolkit's output, so it goes to a file in any case.
@@ -116,6 +117,7 @@ def parse(argv):
     parser.add_argument(
         "--platform", choices=toolkit.PLATFORMS, default=Request.platform, help="(default: %(default)s)"
     )
+    toolkit_versions.add_toolkit_option(parser)
     parser.add_argument(
         "--algorithm", choices=toolkit.ALGORITHMS, default=Request.algorithm, help="(default: %(default)s)"
     )

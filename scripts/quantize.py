@@ -32,7 +32,7 @@ from lib.graph.onnx_file import load
 from lib.graph.output_spec import detector_spec, form_or_reason
 from lib.graph.surgery.as_is import is_as_is
 from lib.graph.surgery.proof import input_size
-from lib.npu import toolkit
+from lib.npu import toolkit, toolkit_versions
 from lib.npu.build import SIMULATORS, TOOLKIT, TWIN, TWIN_FAST, Agreement
 from lib.npu.highest_scores import highest_scores, score_lines
 from lib.npu.int8 import Quantization, int8_model
@@ -48,6 +48,7 @@ from lib.step.supervisor import supervise
 def main(argv=None):
     """Run the step."""
     args = parse(argv)
+    toolkit_versions.use(args.toolkit)
     images = evaluation_images(args.dataset, args.part)
     model = load(require(args.onnx, "model"))
     outputs = None if is_as_is(model) else detector_spec(model, read_names(args.names), args.onnx)
@@ -56,6 +57,9 @@ def main(argv=None):
     def fitted(path: Path):
         return letterbox(read_image(path), imgsz, form)[0]
 
+    if args.simulator != TOOLKIT and args.toolkit != toolkit_versions.DEFAULT:
+        known = toolkit_versions.DEFAULT
+        raise UserError(f"--simulator {args.simulator} computes as toolkit {known} does, not {args.toolkit}")
     if args.simulator != TOOLKIT and args.algorithm != "normal":
         raise UserError(f"--simulator {args.simulator} knows the algorithm normal, not {args.algorithm}")
     asked = Quantization(args.onnx, args.platform, args.algorithm, form, outputs, twin=args.simulator != TOOLKIT)
@@ -119,6 +123,7 @@ def parse(argv):
     parser.add_argument("--calibration", required=True, type=Path, metavar="FILE.txt", help="list of images")
     parser.add_argument("--platform", required=True, choices=toolkit.PLATFORMS)
     parser.add_argument("--algorithm", required=True, choices=toolkit.ALGORITHMS)
+    toolkit_versions.add_toolkit_option(parser)
     parser.add_argument(
         "--ranges", type=Path, metavar="FILE.npz", help="of measure_ranges.py, for the algorithm normal"
     )

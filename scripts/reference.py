@@ -23,6 +23,8 @@ from lib.results.columns import (
     SIMULATOR_COLUMNS,
     STUDY_COLUMNS,
     TASK_COLUMNS,
+    TOOLKIT_COLUMNS,
+    TOOLKIT_STUDY_COLUMNS,
 )
 from lib.step.errors import run_step
 from lib.step.files import write_text
@@ -35,9 +37,11 @@ TABLES = {
     "table.csv, behind the others of the tasks `segment`, `pose` and `obb`": TASK_COLUMNS,
     "table.csv, behind the others where a variant has the head `as_is`": LIKENESS_COLUMNS,
     "table.csv, behind the others where `evaluation.simulator` is not `toolkit`": SIMULATOR_COLUMNS,
+    "table.csv, behind the others where `toolkit` is not 2.3.2": TOOLKIT_COLUMNS,
     "table.csv, behind the others after `snakemake board`": BOARD_COLUMNS,
     "layers/….csv": LAYER_COLUMNS,
     "calibration_study.csv": STUDY_COLUMNS,
+    "toolkit_study.csv": TOOLKIT_STUDY_COLUMNS,
     "frontier.csv": FRONTIER_COLUMNS,
 }
 # What a page holds between these two lines is made here.

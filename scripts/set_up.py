@@ -4,7 +4,8 @@ Needs Linux on x86-64 and a package index, nothing else; for aarch64 there is a 
 Python from 3.6 runs this: if it is none of 3.10 to 3.12, one of these on the PATH takes over, else uv downloads Python
 3.12. The installer (uv, pinned) is put into .venv first. Index and certificates are those that pip or uv is configured
 to use on this machine. With --light it leaves out Ultralytics and torch: exported models can be converted, checkpoints
-cannot. With --docs it builds .venv-docs, which holds only what makes the documentation.
+cannot. With --docs it builds .venv-docs, which holds only what makes the documentation. With --toolkit it adds another
+version of rknn-toolkit2 beside .venv, in .toolkits, which `toolkit` in the config then names.
 """
 
 import argparse
@@ -25,6 +26,7 @@ REQUIREMENTS = ROOT / "requirements"
 # import. For aarch64 it is estimated from the wheels.
 SIZES = {"x86_64": 6.3, "aarch64": 2.0}
 LIGHT_SIZE = 1.3
+TOOLKIT_SIZE = 0.2
 
 # What venv, pip and uv print when they fail, and what that means; the first that is found is said.
 CAUSES = (
@@ -65,9 +67,13 @@ def main():
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--docs", action="store_true", help="build the environment of the documentation instead")
     kind.add_argument("--light", action="store_true", help="without Ultralytics and torch")
+    kind.add_argument("--toolkit", metavar="VERSION", help="add this version of rknn-toolkit2 beside .venv")
     args = parser.parse_args()
     venv = ROOT / (".venv-docs" if args.docs else ".venv")
     try:
+        if args.toolkit is not None:
+            print(f"rknn-toolkit2 {args.toolkit} ready in {add_toolkit(venv, args.toolkit).relative_to(ROOT)}")
+            return 0
         check_platform()
         if sys.version_info[:2] not in SUPPORTED:
             return with_another_python()
@@ -168,6 +174,35 @@ def install(venv, lock, size=None, left_out=None):
     except SetUpError:
         shutil.rmtree(str(venv), ignore_errors=True)
         raise
+
+
+def add_toolkit(venv, version):
+    """Put a version of the toolkit into a folder of its own, without its packages: the environment's are used.
+
+    Returns the folder, which is there whole or not at all. lib.npu.toolkit_versions looks for it.
+    """
+    python, uv = venv / "bin" / "python", venv / "bin" / "uv"
+    if not uv.exists():
+        raise SetUpError("there is no environment yet, and the toolkit runs in it; run: make setup")
+    locks = {path.name[: -len(".txt")]: path for path in sorted(REQUIREMENTS.glob("toolkits/*.txt"))}
+    if version not in locks:
+        known = ", ".join(locks)
+        raise SetUpError(
+            f"'{version}' is no version that this adds; say one, as make toolkit VERSION=2.2.0 (known: {known})"
+        )
+    short = run(python, "-c", "import sys; print('py%d%d' % sys.version_info[:2])").strip()
+    folder = ROOT / ".toolkits" / f"{version}-{short}"
+    environment = settings_of_pip(python)
+    check_room(TOOLKIT_SIZE, folder, Path(run(uv, "cache", "dir").strip()))
+    folder.parent.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=str(folder.parent)) as scratch:
+        part = Path(scratch, folder.name)
+        print(f"installing rknn-toolkit2 {version} ({TOOLKIT_SIZE} GB)", flush=True)
+        options = ["--quiet", "--no-deps", "--require-hashes", "--compile-bytecode", "--python", python]
+        run(uv, "pip", "install", *options, "--target", part, "-r", locks[version], env=environment)
+        shutil.rmtree(str(folder), ignore_errors=True)
+        part.rename(folder)
+    return folder
 
 
 def runs_this_version(python):

@@ -33,7 +33,7 @@ from lib.graph import families as graph_families
 from lib.graph.onnx_file import load, save
 from lib.graph.output_spec import output_spec_of
 from lib.graph.surgery.graph import Graph
-from lib.npu import toolkit
+from lib.npu import toolkit_versions
 from lib.npu.rknn_file import RknnFile, RknnTensor, dequantize
 from lib.npu.verdict import Verdict
 from lib.results.sweep import Variant
@@ -125,7 +125,7 @@ def test_new_family_and_task_from_surgery_to_the_metric(fractions, exported, poo
     assert metrics["exported"] == metrics["split"] == pytest.approx(1)
     # Near, yet not the same: an FP32 run passed off as INT8 would be.
     assert 0.7 < metrics["int8"] < 1
-    assert toolkit.version() in build.read_text()
+    assert toolkit_versions.in_use() in build.read_text()
 
 
 def test_inspect_tells_what_a_new_family_takes(fractions, exported, capsys):

@@ -22,7 +22,7 @@ from lib.graph.onnx_file import load, save
 from lib.graph.onnx_session import infer, open_session, to_tensor
 from lib.graph.output_spec import output_spec_of
 from lib.graph.surgery.pipeline import adapt
-from lib.npu import toolkit
+from lib.npu import toolkit, toolkit_versions
 from lib.npu.build import Build
 from lib.npu.build_log import read_build_log
 from lib.npu.rknn_file import dequantize, quantize, read_rknn
@@ -198,7 +198,8 @@ def test_rknn_file_tells_how_the_simulator_quantizes(exported, pool, tmp_path, h
         session.export(tmp_path / "model.rknn")
         outputs = session.simulate()(letterbox(image(0), SIZE)[0])
     told = read_rknn(tmp_path / "model.rknn")
-    assert (told.mean, told.std, told.toolkit, told.platform) == ((0,) * 3, (255,) * 3, toolkit.version(), "rv1106")
+    assert (told.mean, told.std) == ((0,) * 3, (255,) * 3)
+    assert (told.toolkit, told.platform) == (toolkit_versions.in_use(), "rv1106")
     assert told.input[:4] == ("images", (1, 3, 64, 96), (1, 1, 64, 96, 3), "int8")
     assert [each.name for each in told.outputs] == [each.name for each in model.graph.output]
     for tensor, output in zip(told.outputs, outputs, strict=True):

@@ -119,6 +119,10 @@ def test_problem_is_one_sentence_that_names_the_key(path, value, expected):
         ({"task": "obb", "dataset.kpt_shape": [4, 2]}, ["dataset.kpt_shape is for the task pose, and task is obb"]),
         ({"evaluation.simulator": "twin"}, []),
         (
+            {"evaluation.simulator": "twin", "toolkit": "2.2.0"},
+            ["evaluation.simulator: twin computes as toolkit 2.3.2 does, and toolkit is 2.2.0"],
+        ),
+        (
             {"evaluation.simulator": "twin", "sweep.algorithm": ["normal", "mmse"]},
             ["evaluation.simulator: twin knows the algorithm normal, and sweep.algorithm is mmse"],
         ),

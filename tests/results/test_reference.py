@@ -67,8 +67,9 @@ def names(columns) -> list[str]:
 
 
 LISTS = (
-    columns.COLUMNS + columns.TASK_COLUMNS + columns.SIMULATOR_COLUMNS + columns.BOARD_COLUMNS,
-    columns.LAYER_COLUMNS, columns.STUDY_COLUMNS, columns.FRONTIER_COLUMNS,
+    columns.COLUMNS + columns.TASK_COLUMNS + columns.SIMULATOR_COLUMNS + columns.TOOLKIT_COLUMNS
+    + columns.BOARD_COLUMNS,
+    columns.LAYER_COLUMNS, columns.STUDY_COLUMNS, columns.TOOLKIT_STUDY_COLUMNS, columns.FRONTIER_COLUMNS,
 )  # fmt: skip
 
 
@@ -90,6 +91,7 @@ def test_the_report_puts_columns_that_exist_into_an_order():
             + columns.TASK_COLUMNS
             + columns.LIKENESS_COLUMNS
             + columns.SIMULATOR_COLUMNS
+            + columns.TOOLKIT_COLUMNS
             + columns.BOARD_COLUMNS
         )
     )
@@ -121,11 +123,12 @@ def test_a_cell_is_rounded_once_and_a_missing_one_stays_missing():
 @pytest.mark.parametrize("simulator", [None, "twin"])
 @pytest.mark.parametrize(("with_board", "task"), [(False, None), (True, None), (False, "segment"), (True, "segment")])
 def test_every_column_of_the_table_has_a_meaning(tmp_path, with_board, task, simulator):
+    version = "2.2.0" if simulator else "2.3.2"
     (variant,) = variants(["m"], ["320"], ["split"], ["normal"], [8])
     of_task = {"task": task, "box_map50_95": 0.25} if task else {}
     fp32 = Metrics(1, 0.5, 0.6, None, None, {}, **of_task)
     metrics = ComparedMetrics(1, 0.5, 0.6, None, None, {}, 1.0, 0.9, 1.1, **of_task)
-    build = Build("2.3.2", "rv1106", 4, 1.0, (), 2.0, 3.0, (), simulator)
+    build = Build(version, "rv1106", 4, 1.0, (), 2.0, 3.0, (), simulator)
     judgement = Judgement(Verdict(RUNS, "", "", INFERRED, ""), Costs(1.0, 2.0, 420, 0, 0.0, 66))
     model = run_files.rknn(tmp_path, variant, "model.rknn")
     model.parent.mkdir(parents=True)
@@ -148,7 +151,7 @@ def test_every_column_of_the_table_has_a_meaning(tmp_path, with_board, task, sim
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(content))
     expected = names(columns.COLUMNS) + (names(columns.TASK_COLUMNS) if task else [])
-    expected += names(columns.SIMULATOR_COLUMNS) if simulator else []
+    expected += names(columns.SIMULATOR_COLUMNS + columns.TOOLKIT_COLUMNS) if simulator else []
     table = read_table(tmp_path, [variant])
     assert list(table.columns) == expected + (names(columns.BOARD_COLUMNS) if with_board else [])
     if task:

@@ -168,9 +168,10 @@ HEAVY = {
     "matplotlib": {"analyse_layers", "calibration_study", "collect", "draw_detections", "show_detections"},
     "pandas": {
         "analyse_layers", "calibration_study", "collect", "draw_detections", "frontier", "make_bundle", "make_report",
-        "run_on_board", "show_detections",
+        "run_on_board", "show_detections", "toolkit_study",
     },
-    "faster_coco_eval": {"evaluate", "evaluate_draws", "make_bundle", "make_report", "onnx_to_rknn", "run_on_board"},
+    "faster_coco_eval": {"evaluate", "evaluate_draws", "make_bundle", "make_report", "onnx_to_rknn", "run_on_board",
+                         "toolkit_study"},
 }  # fmt: skip
 STEPS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py"))
 

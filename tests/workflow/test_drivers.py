@@ -22,7 +22,7 @@ SOURCES = "results/demo/sources"
 # What runs when it is asked for, which `dvc repro` cannot leave out; and what only DVC needs.
 RULES_ALONE = {
     "all", "board", "calibration_study", "evaluate_draws", "evaluate_for_study", "frontier", "quantize_for_study",
-    "sample_for_study",
+    "sample_for_study", "toolkit_study",
 }  # fmt: skip
 STAGES_ALONE = {"sources"}
 # What one driver alone depends on. A stage cannot depend on a list in the config, which may hold URLs. A rule gets the

@@ -25,6 +25,7 @@ from types import SimpleNamespace
 import pytest
 
 import set_up
+from lib.npu.toolkit_versions import DEFAULT, VERSIONS, folder_of
 
 ROOT = Path(__file__).resolve().parents[2]
 THIS = "{}.{}".format(*sys.version_info)
@@ -124,6 +125,30 @@ def test_it_installs_what_the_lock_names_and_mends_what_is_there(machine):
         assert done.returncode == 0, done.stderr
         assert done.stdout.splitlines()[-1] == "environment ready in .venv"
     assert list((machine.project / ".venv").glob("lib/*/site-packages/nothing-1.0.dist-info"))
+
+
+def test_another_toolkit_goes_beside_the_environment(machine, give_venv):
+    """The sentences of what fails come before anything is there."""
+    assert "there is no environment yet" in said(set_up_on(machine, "--toolkit", "2.2.0"))
+    (machine.project / "requirements" / "toolkits").mkdir()
+    locked = (machine.project / "requirements" / "py310.txt").read_text()
+    (machine.project / "requirements" / "toolkits" / "2.2.0.txt").write_text(locked)
+    give_venv()
+    assert set_up_on(machine).returncode == 0
+    assert "'9.9' is no version that this adds" in said(set_up_on(machine, "--toolkit", "9.9"))
+    done = set_up_on(machine, "--toolkit", "2.2.0")
+    folder = f".toolkits/2.2.0-py{sys.version_info[0]}{sys.version_info[1]}"
+    assert done.returncode == 0 and done.stdout.splitlines()[-1] == f"rknn-toolkit2 2.2.0 ready in {folder}"
+    assert folder_of("2.2.0") == ROOT / folder
+    assert list((machine.project / folder).glob("nothing-1.0.dist-info"))
+    assert list((machine.project / ".toolkits").iterdir()) == [machine.project / folder]
+
+
+@pytest.mark.parametrize("version", [version for version in VERSIONS if version != DEFAULT])
+def test_each_other_toolkit_has_a_lock_with_hashes_and_no_address(version):
+    text = (ROOT / "requirements" / "toolkits" / f"{version}.txt").read_text()
+    assert text.startswith(f"rknn-toolkit2=={version} ") and "--hash=sha256:" in text and "://" not in text
+    assert version in (ROOT / "Makefile").read_text()
 
 
 def test_a_light_environment_lacks_torch_and_ultralytics(machine, give_venv):

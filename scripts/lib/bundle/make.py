@@ -26,6 +26,7 @@ from lib.detector.instances import Instances
 from lib.graph.input_form import input_form_of
 from lib.graph.onnx_file import load
 from lib.graph.output_spec import output_spec_of
+from lib.npu import toolkit_versions
 from lib.npu.build import Build
 from lib.npu.highest_scores import highest_scores
 from lib.npu.int8 import Quantization, int8_model
@@ -79,6 +80,7 @@ def make(run: Path, variant: Variant, evaluation: Evaluation, processes: int, cc
     Raises UserError as `write_bundle` does, and when the mAP is not the toolkit's simulator's.
     """
     subject = _read_subject(run, variant)
+    toolkit_versions.use(Build.read(run_files.rknn(run, variant, "build.json")).toolkit)
     model = load(subject.onnx)
     listed, images = run_files.calibration(run, variant), run / "dataset" / "images"
     with calibration_in_form(listed, images, output_spec_of(model).imgsz, input_form_of(model)) as calibration:

@@ -7,8 +7,9 @@ The compiler prints, each line behind `D RKNN: [12:34:56.789]`,
   Const Tensor Information Table      the same for weights
   Total Internal Memory Size, Total Weight Memory Size
 
-Cycles are given for convolutions alone; all other operators have 0/0/0. The form is that of 2.3.2, seen in builds for
-the rv1103, rv1103b, rv1106 and rv1106b. Everything that can be added up is compared with what the log itself says, so
+Cycles are given for convolutions alone; all other operators have 0/0/0. The form is that of the versions in
+lib.npu.toolkit_versions, seen in builds of 2.3.2 for the rv1103, rv1103b, rv1106 and rv1106b, and of the others for the
+rv1106. Everything that can be added up is compared with what the log itself says, so
 that a log of another form, or a part of one, is refused and never read as a model without operators.
 
 Other lines lie between the compiler's: Python's part of the toolkit, progress bars and the steps write to the same
@@ -18,6 +19,7 @@ file. Only what stands behind the compiler's stamp is read.
 import re
 from dataclasses import dataclass
 
+from lib.npu.toolkit_versions import VERSIONS
 from lib.step.errors import ToolkitError
 
 NPU, CPU = "NPU", "CPU"
@@ -73,6 +75,12 @@ class BuildLog:
     def cycles(self) -> int:
         """Cycles of all operators."""
         return sum(operator.cycles_total for operator in self.operators)
+
+
+def demand_known_log(version: str) -> None:
+    """Raise ToolkitError for a version of the toolkit whose logs nobody has looked at."""
+    if version not in VERSIONS:
+        raise _unknown(f"it is of version {version}, and {', '.join(VERSIONS)} are known")
 
 
 def read_build_log(text: str) -> BuildLog:

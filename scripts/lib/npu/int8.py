@@ -10,6 +10,7 @@ from lib.detector.output_spec import OutputSpec
 from lib.npu import toolkit
 from lib.npu.range_table import RangeTable, ranges_on, read_range_table
 from lib.npu.score_ranges import surest_scores, with_whole_scores
+from lib.npu.toolkit_versions import OWN_RANGES, in_use
 from lib.npu.twin.ranges import RangePass, chosen, union
 from lib.npu.twin.structure import Ranges, Structure
 from lib.step.errors import UserError
@@ -40,8 +41,8 @@ class Quantization:
 
     @property
     def is_plain(self) -> bool:
-        """Whether nobody asks for more than what the toolkit builds."""
-        return self.outputs is None and not self.twin
+        """Whether nobody asks for more than what the toolkit builds, or its version can do no more."""
+        return (self.outputs is None and not self.twin) or in_use() == OWN_RANGES
 
 
 @contextmanager
@@ -53,7 +54,8 @@ def int8_model(asked: Quantization, images: list[Path], measured: Path | None = 
     damaged, or not of this ONNX and these images.
     """
     images = [image.absolute() for image in images]  # the toolkit works in a folder of its own
-    table = read_ranges_of(asked.model, asked.platform, measured) if measured and asked.algorithm == NORMAL else None
+    takes_ranges = asked.algorithm == NORMAL and in_use() != OWN_RANGES
+    table = read_ranges_of(asked.model, asked.platform, measured) if measured and takes_ranges else None
     with ExitStack() as opened:
         try:
             built = opened.enter_context(_from_ranges(asked, images, table))

@@ -5,7 +5,6 @@ calibrates, builds, and gives a session to export from, to simulate with and to 
 """
 
 import contextlib
-import importlib.metadata
 import os
 import tempfile
 from collections.abc import Callable
@@ -19,8 +18,9 @@ from threadpoolctl import threadpool_limits
 from lib.data.images import write_image
 from lib.data.input_form import InputForm
 from lib.npu.build import Build
-from lib.npu.build_log import BuildLog, read_build_log
+from lib.npu.build_log import BuildLog, demand_known_log, read_build_log
 from lib.npu.deferred_torch import deferred_torch
+from lib.npu.toolkit_versions import SCALE_BEHIND, in_use
 from lib.step import console
 from lib.step.errors import ToolkitError
 from lib.step.files import whole
@@ -40,11 +40,6 @@ SWITCHES = ("DUMP_Q", "FULL_MODEL_TEST", "GEN_MODEL", "TEST_MODE", "TRANSFER_LOG
 SWITCHES_BEGIN = ("DEBUG_", "RKNN_")
 
 
-def version() -> str:
-    """The toolkit's version."""
-    return importlib.metadata.version("rknn-toolkit2")
-
-
 class Session:
     """An INT8 model in the process that built it; `quantized` opens and closes it."""
 
@@ -54,6 +49,7 @@ class Session:
     @cached_property
     def log(self) -> BuildLog:
         """What the toolkit printed of the build. Raises ToolkitError when that is not of the form that is known."""
+        demand_known_log(in_use())
         return read_build_log(self._printed)
 
     def export(self, output: Path) -> Build:
@@ -62,7 +58,7 @@ class Session:
         with whole(output) as part:
             doing(f"writing {output}")
             _demand(f"it cannot write {output}", self._rknn.export_rknn, str(part))
-        return Build.of(log, version(), self._platform, output.stat().st_size)
+        return Build.of(log, in_use(), self._platform, output.stat().st_size)
 
     def simulate(self):
         """A function uint8 [H, W, C] → list of float32 outputs, dequantized, on the toolkit's simulator."""
@@ -211,7 +207,7 @@ def _loaded(rknn, model: Path, images: list[Path]):
     # The toolkit writes check files into the working folder, splits the list of images at white space, and reads it in
     # the encoding of the locale; so the list holds plain names in that folder.
     with tempfile.TemporaryDirectory() as scratch:
-        Path(scratch, _MODEL).symlink_to(model.resolve())
+        _put(model, Path(scratch, _MODEL))
         links = [Path(scratch, f"{number}{image.suffix}") for number, image in enumerate(images)]
         for link, image in zip(links, images):
             link.symlink_to(image.resolve())
@@ -220,6 +216,20 @@ def _loaded(rknn, model: Path, images: list[Path]):
             doing(f"reading {model}")
             _demand(f"it cannot read {model}", rknn.load_onnx, model=_MODEL)
             yield
+
+
+def _put(model: Path, path: Path) -> None:
+    """Have the model at `path`, as the version in use can take it."""
+    if in_use() == SCALE_BEHIND:
+        import onnx
+
+        from lib.npu.attention_scale import with_scale_behind
+
+        changed = with_scale_behind(onnx.load(model))
+        if changed is not None:
+            onnx.save(changed, path)
+            return
+    path.symlink_to(model.resolve())
 
 
 @contextlib.contextmanager

@@ -1,13 +1,70 @@
-"""The versions of rknn-toolkit2 that this project builds with, and which of them a board's runtime can read.
+"""The versions of rknn-toolkit2 that this project builds with, where they lie, and which a board's runtime can read.
 
-A runtime reads models of its own version and of older ones; of a newer one it says `failed to decode config data`
-(airockchip/rknn_model_zoo#153, #154, #185; airockchip/rknn-toolkit2#465).
+The environment holds DEFAULT. `make toolkit VERSION=…` puts another one beside it, in a folder of its own; it runs with
+the packages of the environment. A runtime reads models of its own version and of older ones; of a newer one it says
+`failed to decode config data` (airockchip/rknn_model_zoo#153, #154, #185; airockchip/rknn-toolkit2#465).
 """
 
+import argparse
+import importlib.metadata
 import re
+import sys
+from pathlib import Path
+
+from lib.step.errors import UserError
 
 DEFAULT = "2.3.2"
 VERSIONS = ("2.2.0", "2.3.0", DEFAULT, "2.5.0")  # oldest first
+# What takes an attention's scale behind its first product alone (lib.npu.attention_scale).
+SCALE_BEHIND = "2.5.0"
+# Whose hybrid_quantization_step2 fails on graphs with attention, so that ranges cannot be given to it.
+OWN_RANGES = "2.5.0"
+# As scripts/set_up.py makes them. A wheel is for one Python alone.
+FOLDERS = Path(__file__).resolve().parents[3] / ".toolkits"
+
+
+def add_toolkit_option(parser: argparse.ArgumentParser) -> None:
+    """Add --toolkit; `use` what it names before anything is built."""
+    parser.add_argument(
+        "--toolkit", choices=VERSIONS, default=DEFAULT, help="version of rknn-toolkit2 (default: %(default)s)"
+    )
+
+
+def folder_of(version: str) -> Path | None:
+    """Where the toolkit of a version lies for this Python; None for the environment itself."""
+    if version == DEFAULT:
+        return None
+    return FOLDERS / f"{version}-py{sys.version_info[0]}{sys.version_info[1]}"
+
+
+def missing_sentence(version: str) -> str | None:
+    """What to do when the toolkit of a version is not installed for this Python; None when it is."""
+    folder = folder_of(version)
+    if folder is None or (folder / "rknn").is_dir():
+        return None
+    return f"rknn-toolkit2 {version} is not installed; run: make toolkit VERSION={version}"
+
+
+def use(version: str) -> None:
+    """Build with this version from here on; with DEFAULT nothing changes.
+
+    One process builds with one version, since a module is loaded once. Raises UserError when the version is not
+    installed, or when another one was loaded.
+    """
+    if version == in_use():
+        return
+    if sentence := missing_sentence(version):
+        raise UserError(sentence)
+    if "rknn.api" in sys.modules:
+        raise UserError(f"this process has loaded rknn-toolkit2 {in_use()}; start another one for {version}")
+    others = [path for path in sys.path if Path(path).parent != FOLDERS]
+    folder = folder_of(version)
+    sys.path[:] = others if folder is None else [str(folder), *others]
+
+
+def in_use() -> str:
+    """The version that this process builds with."""
+    return importlib.metadata.version("rknn-toolkit2")
 
 
 def version_numbers(text: str) -> tuple[int, ...] | None:

@@ -8,7 +8,8 @@ Both are what verdict.json holds.
 
 A rule takes a Build and gives a Finding, or None. Some rest on reports of people who had the board (the threads are
 named), the others on what the hardware and the log suggest. All reports are of the rv1103 and the rv1106; for the newer
-rv1103b and rv1106b every verdict is inferred. The worst finding decides.
+rv1103b and rv1106b every verdict is inferred. Rules hold for builds by any version in lib.npu.toolkit_versions, whose
+tables have one form and the same names; reports are of REPORTED_VERSIONS alone. The worst finding decides.
 """
 
 import re
@@ -22,6 +23,7 @@ from lib.detector.head import HEADS, SPLIT
 from lib.npu.build import Build
 from lib.npu.build_log import NPU, Operator
 from lib.npu.timing import Estimator, work_of
+from lib.npu.toolkit_versions import DEFAULT, VERSIONS
 from lib.step.typed_json import JsonRecord
 
 RUNS, UNSURE, FAILS = "runs", "unsure", "fails"
@@ -68,6 +70,11 @@ REPORTED_TO_RUN = (
         "nature-sense/ai-trap-linux, docs/luckfox/rv1106-isp-npu-coexistence.md",
     ),
 )
+
+
+# All reports are of models that toolkits up to 2.3.2 built; on builds of a newer one every verdict is inferred.
+REPORTED_VERSIONS = VERSIONS[: VERSIONS.index(DEFAULT) + 1]
+OLDER = REPORTED_VERSIONS[:-1]  # they put more on the CPU
 
 
 class Largest(NamedTuple):
@@ -144,12 +151,15 @@ def verdict(build: Build, cma_mb: int, head: str = SPLIT) -> Verdict:
     """
     is_detector = head in HEADS
     elsewhere = ELSEWHERE if is_detector else ELSEWHERE_AS_IS
+    if build.toolkit in OLDER:
+        elsewhere += f", or toolkit {DEFAULT} with its runtime"
     findings = [(finding, True) for rule in REPORTED_RULES if (finding := rule(build))]
     findings += [(finding, False) for rule in inferred_rules(cma_mb) if (finding := rule(build))]
     results = {finding.result for finding, _ in findings}
     result = next((candidate for candidate in (FAILS, UNSURE) if candidate in results), RUNS)
     deciding = [pair for pair in findings if pair[0].result == result] or [_nothing_against(build, is_detector)]
-    reported = any(reported for _, reported in deciding) and build.platform in LARGEST_REPORTED
+    can_be_reported = build.platform in LARGEST_REPORTED and build.toolkit in REPORTED_VERSIONS
+    reported = can_be_reported and any(reported for _, reported in deciding)
     return Verdict(
         result,
         "; ".join(finding.reason for finding, _ in deciding),
@@ -293,6 +303,8 @@ def _nothing_against(build: Build, is_detector: bool) -> tuple[Finding, bool]:
             f"on the {build.platform}: the largest is {largest.name}, {largest.npu_mcycles} and {largest.memory_mb} "
             f"({largest.source})"
         )
+    if seen and build.toolkit not in REPORTED_VERSIONS:
+        reason += f"; but no model that toolkit {build.toolkit} built was reported"
     source = seen[1] if seen else "no report of such a model that the board refused"
     advice = "put the runtime of the toolkit's version (librknnmrt) onto the board"
     return Finding(RUNS, reason, advice, source), bool(seen) and not larger

@@ -15,7 +15,7 @@ from lib.step.files import read_json
 SHOWN = 3  # variants
 TEXT = {column.name: column.text for column in COLUMNS}
 BOARD = "board={host: root@172.32.0.93, sdk: /path/to/librknn_api}"
-STUDIES = ("frontier", "calibration_study")
+STUDIES = ("frontier", "calibration_study", "toolkit_study")
 
 
 def closing(run: Path, config: dict, rules: set[str], argv: list[str]) -> list[str]:

@@ -89,6 +89,11 @@ def _at_largest(figure: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda row: figure(row.frontier.largest) if row.frontier.largest else None
 
 
+def _of_built(figure: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The value of a column that tells a figure of what a version of the toolkit built."""
+    return lambda row: figure(row.built) if row.built else None
+
+
 _OF_KB = "In KB of 1024 bytes."
 
 # table.csv: the columns that every run has. Scripts may rely on their order; new ones go behind the others.
@@ -312,6 +317,17 @@ SIMULATOR_COLUMNS = (
     ),
 )
 
+# Behind these, where another version of the toolkit than the default built at least one variant.
+TOOLKIT_COLUMNS = (
+    _text(
+        "toolkit",
+        "Toolkit",
+        "version of rknn-toolkit2 that built it",
+        lambda row: row.build.toolkit,
+        note="As `toolkit` said. A board's runtime must be as new.",
+    ),
+)
+
 # Behind these, where `snakemake board` ran at least one variant.
 BOARD_COLUMNS = (
     Column(
@@ -349,7 +365,8 @@ BOARD_COLUMNS = (
 REPORT_ORDER = (
     "model", "imgsz", "head", "algorithm", "max_images", "map50_95_int8", "map50_95_fp32", "retention",
     "retention_low", "retention_high", "task", "box_map50_95_int8", "box_map50_95_fp32", "output_cosine",
-    "output_snr_db", "simulator", "simulator_steps", "verdict", "npu_mcycles", "ms_low", "ms_high", "map50_95_board",
+    "output_snr_db", "simulator", "simulator_steps", "toolkit", "verdict", "npu_mcycles", "ms_low", "ms_high",
+    "map50_95_board",
     "ms_board", "board", "verdict_was", "threshold", "precision", "recall", "f1", "map50_int8", "map50_fp32",
     "map50_95_adapted", "internal_kb", "weight_kb", "rknn_mb", "cpu_ops",
 )  # fmt: skip
@@ -398,6 +415,46 @@ STUDY_COLUMNS = (
         attrgetter("map50_95_int8"),
     ),
 )
+
+# toolkit_study.csv, by scripts/toolkit_study.py: a row is a version of the toolkit, with what it made of one variant.
+TOOLKIT_STUDY_COLUMNS = (
+    _text("toolkit", "Toolkit", "version of rknn-toolkit2", attrgetter("version")),
+    Column(
+        "map50_95_int8",
+        "mAP50-95 INT8",
+        "mAP50-95 of the INT8 model on that version's simulator",
+        MAP_DIGITS,
+        _of_built(lambda built: built.metrics.map50_95),
+        note="Empty, as all behind it, where that version does not build the model.",
+    ),
+    Column(
+        "retention",
+        "Retention",
+        "share of FP32's mAP50-95 that INT8 keeps",
+        3,
+        _of_built(lambda built: built.metrics.retention),
+    ),
+    Column(
+        "npu_mcycles",
+        "NPU Mcycles",
+        "the toolkit's estimate for one inference, in millions of cycles",
+        2,
+        _of_built(attrgetter("build.npu_mcycles")),
+        note="Versions count differently: compare the columns of time and cycles with care.",
+    ),
+    Column("internal_kb", "Internal KB", "memory for tensors between operators", 1,
+           _of_built(attrgetter("build.internal_kb")), note=_OF_KB),
+    Column("weight_kb", "Weights KB", "memory for weights", 1, _of_built(attrgetter("build.weight_kb")), note=_OF_KB),
+    Column("rknn_mb", "File MB", "size of the `.rknn` file, in millions of bytes", 2,
+           _of_built(lambda built: built.build.rknn_bytes / 1e6)),
+    _text("cpu_ops", "CPU operators", "operators on the CPU, input and output apart",
+           _of_built(lambda built: str(len(built.build.cpu_operators)))),
+    _text("verdict", "Verdict", "`runs`, `unsure` or `fails`; `no build` where that version does not build the model",
+          lambda row: row.built.verdict.result if row.built else "no build"),
+    _text("basis", "Basis", "`reported` or `inferred`", _of_built(attrgetter("verdict.basis"))),
+    _text("reason", "Reason", "why it does not run, or is not built",
+          lambda row: row.reason, note="Not in toolkit_study.md."),
+)  # fmt: skip
 
 # frontier.csv, by scripts/frontier.py: a row is a kind of model.
 FRONTIER_COLUMNS = (

@@ -13,8 +13,12 @@ from lib.graph.checkpoint_names import CheckpointFacts, checkpoint_facts
 from lib.graph.class_names import demand_same_order
 from lib.npu.build import TOOLKIT
 from lib.npu.timing import CLOCKS, clock
+from lib.npu.toolkit_versions import DEFAULT, missing_sentence
 from lib.step.config import form_problems, nearest
 from lib.step.errors import UserError
+
+# Blocks that name one variant.
+STUDIES = ("calibration_study", "toolkit_study")
 
 
 def problems(config: dict, schema: dict) -> list[str]:
@@ -43,6 +47,12 @@ def names_problems(config: dict, names: tuple[str, ...] | None) -> list[str]:
             except UserError as error:
                 lines.append(str(error).replace("\n", "\n  "))
     return lines
+
+
+def toolkit_problems(config: dict) -> list[str]:
+    """A sentence when the toolkit's version is not installed."""
+    sentence = missing_sentence(config["toolkit"])
+    return [sentence] if sentence else []
 
 
 def checkpoint_problems(config: dict) -> list[str]:
@@ -111,15 +121,16 @@ def _sizes_problem(config: dict, name: str) -> str | None:
 
 
 def _relations(config: dict):
-    sweep, study = config["sweep"], config["calibration_study"]
-    for key, names in (("sweep", sweep["model"]), ("calibration_study", [study["model"]])):
+    sweep, studies = config["sweep"], {key: config[key] for key in STUDIES}
+    for key, names in (("sweep", sweep["model"]), *((key, [study["model"]]) for key, study in studies.items())):
         for name in names:
             if name not in config["models"]:
                 yield f"{key}.model names '{name}'{nearest(name, sorted(config['models']))}; describe it under models"
             else:
                 yield from _model_problems(name, config["models"][name])
     swept = STRIDE if set(sweep["head"]) & set(HEADS) else 1  # only detectors have strides
-    for key, sizes, multiple in (("sweep", sweep["imgsz"], swept), ("calibration_study", [study["imgsz"]], STRIDE)):
+    of_studies = [(key, [study["imgsz"]], STRIDE) for key, study in studies.items()]
+    for key, sizes, multiple in (("sweep", sweep["imgsz"], swept), *of_studies):
         for size in sizes:
             try:
                 spelling = str(parse_imgsz(size, multiple))
@@ -167,6 +178,8 @@ def _simulator_problems(config: dict):
     simulator = config["evaluation"]["simulator"]
     if simulator == TOOLKIT:
         return
+    if (version := config["toolkit"]) != DEFAULT:
+        yield f"evaluation.simulator: {simulator} computes as toolkit {DEFAULT} does, and toolkit is {version}"
     asked = (("sweep", config["sweep"]["algorithm"]), ("calibration_study", [config["calibration_study"]["algorithm"]]))
     for key, algorithms in asked:
         if others := [algorithm for algorithm in algorithms if algorithm != "normal"]:

@@ -4,15 +4,24 @@ from pathlib import Path
 
 import pandas as pd
 
+from lib.npu.toolkit_versions import DEFAULT
 from lib.results.choice import focus
-from lib.results.columns import BOARD_COLUMNS, COLUMNS, LIKENESS_COLUMNS, SIMULATOR_COLUMNS, TASK_COLUMNS
+from lib.results.columns import (
+    BOARD_COLUMNS,
+    COLUMNS,
+    LIKENESS_COLUMNS,
+    SIMULATOR_COLUMNS,
+    TASK_COLUMNS,
+    TOOLKIT_COLUMNS,
+)
 from lib.results.rounding import MAP_DIGITS
 from lib.results.sweep import Variant
 from lib.results.variant_results import VariantResults
 from lib.step.errors import UserError
 
 BY_NAME = {
-    column.name: column for column in (*COLUMNS, *TASK_COLUMNS, *LIKENESS_COLUMNS, *SIMULATOR_COLUMNS, *BOARD_COLUMNS)
+    column.name: column
+    for column in (*COLUMNS, *TASK_COLUMNS, *LIKENESS_COLUMNS, *SIMULATOR_COLUMNS, *TOOLKIT_COLUMNS, *BOARD_COLUMNS)
 }
 TEXTS = [name for name, column in BY_NAME.items() if column.is_text]
 
@@ -22,7 +31,7 @@ def read_table(run: Path, chosen: list[Variant]) -> pd.DataFrame:
 
     The columns are COLUMNS. Behind these stand TASK_COLUMNS where the task is another one than boxes, LIKENESS_COLUMNS
     where nothing decodes one of the models at least, SIMULATOR_COLUMNS where another simulator than the toolkit's ran
-    one, and BOARD_COLUMNS where a board did.
+    one, TOOLKIT_COLUMNS where another version of it than the default built one, and BOARD_COLUMNS where a board did.
     """
     rows = [VariantResults(run, variant) for variant in chosen]
     columns = COLUMNS
@@ -32,6 +41,8 @@ def read_table(run: Path, chosen: list[Variant]) -> pd.DataFrame:
         columns += LIKENESS_COLUMNS
     if any(row.build.simulator for row in rows):
         columns += SIMULATOR_COLUMNS
+    if any(row.build.toolkit != DEFAULT for row in rows):
+        columns += TOOLKIT_COLUMNS
     if any(row.board for row in rows):
         columns += BOARD_COLUMNS
     return frame(columns, rows)

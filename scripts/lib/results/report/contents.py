@@ -90,8 +90,8 @@ def contents(run: Path, config: dict) -> Page:
             if of_variant.board
         ],
         layers=[_layers(run, variant) for variant in analysed(chosen, config.get("layers"))],
-        toolkit=sorted({of_variant.build.toolkit for of_variant in results.values()}),
-        versions=versions(),
+        toolkit=(toolkit := sorted({of_variant.build.toolkit for of_variant in results.values()})),
+        versions=versions() | {"rknn-toolkit2": ", ".join(toolkit)},
         commit=commit(),
         dataset_files=dataset_checksum(run / "dataset"),
         checksums=checksums(run, _files(run, chosen)),

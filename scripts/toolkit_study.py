@@ -1,0 +1,136 @@
+"""Build one graph with several versions of rknn-toolkit2, and compare what each makes of it.
+
+Makes --csv (one row per version: mAP, cycles, memory, operators on the CPU, verdict, size) and --markdown from --onnx
+and the letterboxed images listed in --calibration. Each version works in a process of its own, by quantize.py. One that
+cannot build the model has a row that says so.
+"""
+
+import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+
+import re
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from lib.accuracy.detection_set import read_detections
+from lib.accuracy.evaluation import Choices, compared, evaluate
+from lib.accuracy.metrics import ComparedMetrics
+from lib.accuracy.resampled_map import ResampledMap, read_resampled
+from lib.data.keypoints import add_sigmas_option, keypoint_sigmas
+from lib.data.names import read_names
+from lib.data.split import PARTS
+from lib.detector.head import HEADS
+from lib.npu import toolkit
+from lib.npu.build import Build
+from lib.npu.toolkit_versions import VERSIONS, missing_sentence
+from lib.npu.verdict import RUNS, Verdict, verdict
+from lib.results.columns import TOOLKIT_STUDY_COLUMNS
+from lib.results.table import frame, to_csv
+from lib.step.arguments import StepParser, at_least
+from lib.step.console import say
+from lib.step.errors import UserError, run_step
+from lib.step.files import require, write_text
+
+QUANTIZE = Path(__file__).with_name("quantize.py")
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a version made of the model."""
+
+    build: Build
+    verdict: Verdict
+    metrics: ComparedMetrics
+
+
+@dataclass(frozen=True)
+class VersionRow:
+    """A version of the toolkit, what it made of the model (None where it does not build it), and what went wrong."""
+
+    version: str
+    built: Built | None
+    failure: str | None = None
+
+    @property
+    def reason(self) -> str | None:
+        """Why the model does not run, or is not built; None where it runs."""
+        if self.built is None:
+            return self.failure
+        return None if self.built.verdict.result == RUNS else self.built.verdict.reason
+
+
+def main(argv=None):
+    """Run the step."""
+    args = parse(argv)
+    if missing := [sentence for version in args.toolkits if (sentence := missing_sentence(version))]:
+        raise UserError("; ".join(missing))
+    baseline = read_resampled(require(args.baseline, "FP32 baseline"))
+    rows = []
+    for version in args.toolkits:
+        rows.append(row := row_of(version, args, baseline))
+        say(f"{version}: {row.built.verdict.line if row.built else row.failure}")
+    table = frame(TOOLKIT_STUDY_COLUMNS, rows)
+    write_text(args.csv, to_csv(table))
+    write_text(args.markdown, table.drop(columns="reason").fillna("").to_markdown(index=False) + "\n")
+    say(f"compared {len(rows)} versions of the toolkit: {args.markdown}")
+
+
+def parse(argv):
+    """The step's arguments."""
+    parser = StepParser(__doc__)
+    parser.add_argument("--toolkits", required=True, nargs="+", choices=VERSIONS)
+    parser.add_argument("--onnx", required=True, type=Path, metavar="FILE.onnx")
+    parser.add_argument("--calibration", required=True, type=Path, metavar="FILE.txt", help="list of images")
+    parser.add_argument("--platform", required=True, choices=toolkit.PLATFORMS)
+    parser.add_argument("--algorithm", required=True, choices=toolkit.ALGORITHMS)
+    parser.add_argument("--head", required=True, choices=HEADS, help="of the graph")
+    parser.add_argument("--dataset", required=True, type=Path, metavar="DIR")
+    parser.add_argument("--part", choices=PARTS, default="heldout", help="evaluate on the held-out images, or all")
+    parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one per line")
+    parser.add_argument(
+        "--baseline", required=True, type=Path, metavar="FILE.npz", help="--resampled of the FP32 model"
+    )
+    add_sigmas_option(parser)
+    parser.add_argument("--cma-mb", "--cma_mb", required=True, type=at_least(1), help="the board's CMA in MB")
+    parser.add_argument("--processes", type=at_least(1), default=1, metavar="N", help="(default: %(default)s)")
+    parser.add_output("--csv", required=True, metavar="FILE.csv")
+    parser.add_output("--markdown", required=True, metavar="FILE.md")
+    return parser.parse_args(argv)
+
+
+def row_of(version: str, args, baseline: ResampledMap) -> VersionRow:
+    """What a version makes of the model, in a process of its own."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        build, detections = folder / "build.json", folder / "detections.npz"
+        command = [
+            sys.executable, QUANTIZE, "--toolkit", version, "--onnx", args.onnx, "--calibration", args.calibration,
+            "--platform", args.platform, "--algorithm", args.algorithm, "--dataset", args.dataset, "--part", args.part,
+            "--names", *args.names, "--processes", args.processes, "--output", folder / "model.rknn", "--build", build,
+            "--detections", detections, "--log", folder / "log",
+        ]  # fmt: skip
+        done = subprocess.run(list(map(str, command)), capture_output=True, encoding="utf-8", errors="replace")
+        if done.returncode:
+            return VersionRow(version, None, failure_of(done.stderr))
+        sigmas = keypoint_sigmas(args.oks_sigmas, "--oks-sigmas (evaluation.oks_sigmas)")
+        metrics, resampled = evaluate(
+            read_detections(detections), args.dataset, read_names(args.names), len(baseline.resampled), baseline.seed,
+            Choices(sigmas),
+        )  # fmt: skip
+        facts = Build.read(build)
+    return VersionRow(
+        version, Built(facts, verdict(facts, args.cma_mb, args.head), compared(metrics, resampled, baseline))
+    )
+
+
+def failure_of(words: str) -> str:
+    """The sentence that quantize.py ended with, without the name of its log, which is gone."""
+    sentences = re.findall(r"^error: (.*?)(?: \(log: .*\))?$", words, re.M)
+    return sentences[-1] if sentences else "it ended without a sentence"
+
+
+if __name__ == "__main__":
+    sys.exit(run_step(main))
