@@ -66,8 +66,10 @@ rule collect:
 
 rule show_detections:
     input:
-        exported=expand(rules.detect_exported.output.detections, **config["sweep"]),
-        int8=expand(rules.quantize.output.detections, **config["sweep"]),
+        table=rules.collect.output.csv,
+        metrics=rules.collect.input.int8,
+        exported=collected(rules.detect_exported.output.detections),
+        int8=collected(rules.quantize.output.detections),
         images=rules.fetch_dataset.output.images,
         labels=rules.fetch_dataset.output.labels,
         split=rules.split_dataset.output.split,
@@ -77,6 +79,7 @@ rule show_detections:
         grid=report(
             results("plots/detections.png"), category="Detections", caption="../report/detections.rst"
         ),
+        errors=results("errors.json"),
     log:
         logs("show_detections"),
     benchmark:
@@ -90,12 +93,14 @@ rule show_detections:
     params:
         **config["sweep"],
         folder=lambda w, input: str(Path(input.split).parent.parent),
+        oks_sigmas=config["evaluation"]["oks_sigmas"],
     message:
-        "Draw detections, FP32 beside INT8"
+        "Find what goes wrong in which image"
     shell:
         "python {input.step[0]:q} --run {params.folder:q} --model {params.model:q} --imgsz {params.imgsz:q}"
         " --head {params.head} --algorithm {params.algorithm} --max-images {params.max_images}"
-        " --names {input.names:q} --output {output.grid:q} --log {log:q}"
+        " --names {input.names:q} --oks-sigmas {params.oks_sigmas:q} --output {output.grid:q}"
+        " --errors {output.errors:q} --log {log:q}"
 
 
 rule make_report:
@@ -108,7 +113,7 @@ rule make_report:
             rules.collect.output.classes,
             rules.collect.output.thresholds,
         ],
-        detections=rules.show_detections.output.grid,
+        errors=rules.show_detections.output.errors,
         exported=rules.collect.input.exported,
         int8=rules.collect.input.int8,
         resampled=collected(rules.evaluate_int8.output.resampled),

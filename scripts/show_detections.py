@@ -1,8 +1,11 @@
-"""Draw detections side by side, FP32 beside INT8 for each head, on a few held-out images.
+"""Find what the recommended variant gets wrong, image by image, and draw the worst images.
 
-Makes --output (PNG) from the folder --run: for the first model, image size and algorithm of the sweep, calibrated on
-the most images. The images are the first of the held-out set that have a label. Runs no model: the boxes are those that
-quantize.py and detect.py found. Where nothing decodes any of these models the image holds that sentence.
+Makes --errors (JSON) and --output (PNG) from the folder --run. The variant is the one that its table.csv recommends, or
+the most accurate one where none runs. Detections count above the variant's suggested threshold, or --confidence, in
+INT8 and in FP32. --errors holds false detections and missed objects of every evaluation image, worst first, what is
+taken for what, and what to draw over the images that are worst and those that INT8 changes most. --output shows the
+worst images: labels, FP32 baseline, INT8 model. Runs no model: the detections are those that quantize.py and detect.py
+found. Where nothing decodes the variant --output holds that sentence.
 """
 
 import sys
@@ -12,16 +15,23 @@ sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so 
 from pathlib import Path
 
 from lib import tasks
-from lib.accuracy.detection_set import DetectionSet, select
+from lib.accuracy.detection_set import DetectionSet, read_detections
+from lib.accuracy.labels import labels_of
 from lib.accuracy.undecoded_set import read_evaluated
+from lib.data.keypoints import add_sigmas_option, keypoint_sigmas
 from lib.data.names import read_names
 from lib.results import run_files
-from lib.results.plots import UNDECODED, detection_grid, note
-from lib.results.sweep import Variant
+from lib.results.choice import focus
+from lib.results.detection_errors import DetectionErrors, Evaluated, detection_errors
+from lib.results.plots import NO_DETECTIONS, detection_grid, note
+from lib.results.sweep import Variant, variants
+from lib.results.table import from_csv, variant_of
+from lib.results.variant_results import VariantResults
 from lib.step.arguments import StepParser, at_least, sweep_arguments
 from lib.step.console import say
 from lib.step.errors import UserError, run_step
 from lib.step.files import require
+from lib.tasks.task import Task
 
 
 def main(argv=None):
@@ -33,36 +43,55 @@ def main(argv=None):
     parser.add_argument("--count", type=at_least(1), default=4, metavar="N", help="of images (default: %(default)s)")
     parser.add_renamed("--images", "--count", type=at_least(1))
     parser.add_renamed("--pictures", "--count", type=at_least(1))
-    parser.add_argument("--confidence", type=float, default=0.25, help="draw detections above it")
+    parser.add_argument("--confidence", type=float, help="count detections above it (default: what is suggested)")
+    add_sigmas_option(parser)
     parser.add_output("--output", required=True, metavar="FILE.png")
+    parser.add_output("--errors", metavar="FILE.json")
     args = parser.parse_args(argv)
     names = read_names(args.names)
-    dataset = require(args.run / "dataset", "data set")
-    evaluated = {title: (path, read_evaluated(path)) for title, path in shown(args).items()}
-    sets = {title: entry for title, entry in evaluated.items() if isinstance(entry[1], DetectionSet)}
-    if not sets:
-        note(f"{UNDECODED}, so there are no detections", args.output)
-        say(f"no detections to show: {args.output}")
-        return
-    task = tasks.get(next(iter(sets.values()))[1].task)
-    images = task.labelled_images(dataset, len(names))[: args.count]
-    if not images:
-        raise UserError(f"no held-out image of {dataset} has a label, so there is nothing to show")
+    swept = variants(args.model, args.imgsz, args.head, args.algorithm, args.max_images)
+    table = from_csv(args.run / "table.csv", swept)
+    variant = variant_of(table.loc[focus(table)])
+    operating = VariantResults(args.run, variant).int8.operating
+    int8 = read_evaluated(run_files.detections(args.run, variant))
+    if not isinstance(int8, DetectionSet) or operating is None:
+        note(NO_DETECTIONS, args.output)
+        errors = DetectionErrors(variant, None)
+        said = "no detections to show"
+    else:
+        images = evaluated(args, variant, int8, len(names))
+        task = tasks.get(int8.task)
+        threshold = operating.point.threshold if args.confidence is None else args.confidence
+        errors = detection_errors(variant, threshold, names, images, task)
+        grid(errors, images, names, task, args)
+        said = f"{sum(of_image.errors for of_image in errors.images)} errors in {len(images)} images"
+    if args.errors:
+        errors.write(args.errors)
+    say(f"{variant.title()}: {said}: {args.output}")
+
+
+def evaluated(args, variant: Variant, int8: DetectionSet, classes: int) -> list[Evaluated]:
+    """Each evaluation image with its labels and what is detected. Raises UserError where FP32 saw other images."""
+    path = run_files.fp32_detections(args.run, variant)
+    fp32 = read_detections(path)
+    if (fp32.images, fp32.task) != (int8.images, int8.task):
+        raise UserError(f"{path} is of other images or another task; delete it and run its step again")
+    sigmas = keypoint_sigmas(args.oks_sigmas, "--oks-sigmas (evaluation.oks_sigmas)")
+    labels = labels_of(int8, require(args.run / "dataset", "data set"), classes, sigmas)
+    return list(map(Evaluated, int8.images, int8.sizes, labels, int8.instances, fp32.instances))
+
+
+def grid(errors: DetectionErrors, images: list[Evaluated], names: list[str], task: Task, args) -> None:
+    """Draw labels, FP32 baseline and INT8 model side by side, of the worst images."""
+    by_name = {of_image.image: of_image for of_image in images}
+    worst = [by_name[drawn.image] for drawn in errors.drawn[: args.count]]
     columns = {
-        title: [select(detections, image, path) for image in images] for title, (path, detections) in sets.items()
+        "labels": [of_image.labels for of_image in worst],
+        "FP32 baseline": [of_image.fp32 for of_image in worst],
+        "INT8": [of_image.int8 for of_image in worst],
     }
-    paths = [dataset / "images" / name for name in images]
-    detection_grid(paths, columns, names, args.confidence, task.draw, args.output)
-    say(f"detections on {len(images)} images: {args.output}")
-
-
-def shown(args) -> dict[str, Path]:
-    """The files of detections to compare, a title each."""
-    variants = [
-        Variant(args.model[0], args.imgsz[0], head, args.algorithm[0], max(args.max_images)) for head in args.head
-    ]
-    fp32 = {f"FP32 baseline, {args.model[0]} {args.imgsz[0]}": run_files.fp32_detections(args.run, variants[0])}
-    return fp32 | {f"INT8, {variant.head}": run_files.detections(args.run, variant) for variant in variants}
+    paths = [args.run / "dataset" / "images" / of_image.image for of_image in worst]
+    detection_grid(paths, columns, names, errors.threshold, task.draw, args.output)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lib.accuracy.evaluation import with_sigmas
+from lib.accuracy.labels import with_sigmas
 from lib.data.keypoints import keypoint_shape, keypoint_sigmas
 from lib.detector.instances import SIGMAS, Instances, nothing
 from lib.step.errors import UserError

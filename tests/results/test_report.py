@@ -22,6 +22,7 @@ from chromium import BROKEN_IMAGES, find_axe
 from conftest import ROOT, image
 
 import make_report
+from lib import tasks
 from lib.accuracy.metrics import ClassMetrics, ComparedMetrics, Metrics
 from lib.accuracy.operating import THRESHOLDS, Curve, Operating, OperatingPoint
 from lib.accuracy.resampled_map import ResampledMap, write_resampled
@@ -29,6 +30,7 @@ from lib.data.imgsz import ImageSize
 from lib.detector.families import OutputMap
 from lib.detector.families.dfl import Dfl
 from lib.detector.head import SPLIT
+from lib.detector.instances import Instances, concatenate
 from lib.detector.output_spec import OutputSpec
 from lib.npu.build import NPU, Build
 from lib.results.board_results import (
@@ -40,11 +42,13 @@ from lib.results.board_results import (
     Times,
 )
 from lib.results.choice import focus, indistinguishable_from, pareto_front, recommended
+from lib.results.detection_errors import DetectionErrors, Evaluated, detection_errors
 from lib.results.plots import class_changes, map_over_imgsz, map_over_max_images, pareto, thresholds
 from lib.results.report.contents import contents
+from lib.results.report.gallery import confusions
 from lib.results.report.provenance import portable_config
 from lib.results.report.render import render
-from lib.results.sweep import variants
+from lib.results.sweep import Variant, variants
 from lib.results.table import class_differences, from_csv, to_csv, to_markdown, variant_of
 from lib.results.variant_results import VariantResults
 from lib.step.errors import UserError, run_step
@@ -144,10 +148,21 @@ def test_report_names_what_cannot_be_told_apart_and_the_cheapest_of_it(run, tmp_
     assert shown.cheapest.title == shown.best.title
     again = shutil.copytree(run, tmp_path / "run")
     table = from_csv(again / "table.csv", [])
-    table.loc[(table["head"] == "split") & (table.max_images == 64), "npu_mcycles"] = 1.25
-    (again / "table.csv").write_text(to_csv(table))
-    page = render(contents(again, CONFIG))
-    assert "cheapest of them in NPU cycles is <strong>tiny 96 split, normal, 64 calibration images</strong>" in page
+    other = (table["head"] == "split") & (table.max_images == 64)
+    table.loc[other, "npu_mcycles"] = 1.25
+
+    def said():
+        (again / "table.csv").write_text(to_csv(table))
+        text = re.search(r'<p id="sure">(.*?)</p>', render(contents(again, CONFIG)), re.S)[1]
+        return " ".join(re.sub("<.*?>", "", text).split())
+
+    name = "tiny 96 split, normal, 64 calibration images"
+    assert "It has the shortest estimated time of them." in said()
+    assert f"In NPU cycles it is {name}: 1.25 M cycles, mAP50-95 0.5970." in said()
+    table.loc[other, ["ms_low", "ms_high"]] = 5.0, 6.0
+    assert f"cheapest of them is {name}, by estimated time (5.0 to 6.0 ms) and in NPU cycles (1.25 M)" in said()
+    table.loc[other, "npu_mcycles"] = 99
+    assert f"by estimated time is {name}: 5.0 to 6.0 ms, mAP50-95 0.5970. It takes the fewest NPU cycles." in said()
     write_resampled(again / "metrics/tiny/96/split/normal-64.npz", ResampledMap(["other.jpg"], 0, 0.5, np.ones(200)))
     with pytest.raises(UserError, match="different images or resamples"):
         contents(again, CONFIG)
@@ -202,6 +217,15 @@ def judged(head: str, imgsz: str) -> dict:
         return {"result": result, "reason": f"{HOSTILE} on the CPU", "advice": "take split", "basis": "reported",
                 "source": "a thread"}  # fmt: skip
     return {"result": "runs", "reason": "all on the NPU", "advice": "try it", "basis": "inferred", "source": "none"}
+
+
+def wrong(name: str, errors: int) -> Evaluated:
+    """An image of 900 x 700 pixels: a bolt that is found, `errors` that are not; INT8 takes one for another class."""
+    boxes = np.array([[n * 100, 0, n * 100 + 60, 90] for n in range(errors + 1)], float)
+    labels = Instances(boxes, np.ones(errors + 1), np.zeros(errors + 1, int))
+    fp32 = Instances(boxes[:1], np.array([0.9]), np.array([0]))
+    int8 = concatenate([fp32, Instances(boxes[1:2], np.full(min(errors, 1), 0.5), np.full(min(errors, 1), 2))])
+    return Evaluated(name, (900, 700), labels, int8, fp32)
 
 
 @pytest.fixture(scope="module")
@@ -265,11 +289,14 @@ def run(tmp_path_factory):
     results = VariantResults(run, shown)
     class_changes(class_differences(results), shown.title(), plots / "class_changes.png")
     thresholds(*results.curves, results.int8.operating, shown.title(), plots / "thresholds.png")
-    cv2.imwrite(str(plots / "detections.png"), image(0, 1200, 900))
+    images = {"b c.jpg": wrong("b c.jpg", 0), "a.jpg": wrong("a.jpg", 2), "é.jpg": wrong("é.jpg", 4)}
+    task = tasks.get("detect")
+    detection_errors(shown, 0.37, list(CLASSES), list(images.values()), task).write(run / "errors.json")
     write(run / "weights" / "tiny" / "tiny.pt", b"weights")
     write(run / "dataset" / "split.csv", "image,part\n")
-    for name in ("b c.jpg", "a.jpg", "é.jpg"):
-        write(run / "dataset" / "images" / name, name)
+    for seed, name in enumerate(images):
+        encoded = cv2.imencode(".jpg", image(seed, 900, 700))[1].tobytes()
+        write(run / "dataset" / "images" / name, encoded)
         write((run / "dataset" / "labels" / name).with_suffix(".txt"), "")
     write(run / "dataset" / "images" / ".snakemake_timestamp", "")
     layers = pd.DataFrame(
@@ -528,7 +555,7 @@ def test_page_is_whole_without_a_network(browser, report, width, height, dark):
     browser.open(report, width, height, dark)
     assert browser.faults() == []
     assert browser.addresses() == []
-    assert browser.run("document.images.length") == 7
+    assert browser.run("document.images.length") == 8
     assert browser.run(BROKEN_IMAGES) == 0
     browser.run(UNFOLD)
     assert browser.run("document.documentElement.scrollWidth") <= width
@@ -553,8 +580,8 @@ def test_first_screen_says_which_file_how_good_how_sure_how_fast(browser, report
         "memory": "Memory 3.5 MB of 66 MB (CMA)",
         "verdict": "Will the board run it? runs inferred: none",
         "sure": "22 held-out images cannot tell it apart from 1 other variant that runs. "
-        "It takes the fewest NPU cycles of them.",
-        "alike": "tiny 96 split, normal, 64 calibration images: 0.5970, 9.50 M cycles",
+        "It has the shortest estimated time and the fewest NPU cycles of them.",
+        "alike": "tiny 96 split, normal, 64 calibration images: 0.5970, 25.0 to 40.5 ms, 9.50 M cycles",
     }
     for name, text in expected.items():
         shown = browser.run(f"document.getElementById('{name}').innerText")
@@ -590,7 +617,7 @@ def test_what_is_pressed_is_large_enough_for_a_finger(browser, report, width, he
     browser.open(report, width, height)
     browser.run(UNFOLD)
     small = browser.run(
-        "[...document.querySelectorAll('a, button, summary')]"
+        "[...document.querySelectorAll('a, button, summary')].filter(each => each.checkVisibility())"
         ".filter(each => !(each.tagName === 'A' && each.closest('p')))"
         ".map(each => [each.textContent, each.getBoundingClientRect()])"
         ".filter(([, box]) => box.width < 24 || box.height < 24).map(([text]) => text)"
@@ -603,7 +630,7 @@ def test_what_is_pressed_is_large_enough_for_a_finger(browser, report, width, he
 def test_keyboard_reaches_everything_in_order_and_shows_where_it_is(browser, report, width, height, dark):
     browser.open(report, width, height, dark)
     expected = browser.run(
-        "(window.stops = [...document.querySelectorAll('a[href], button, summary, [tabindex]')]"
+        "(window.stops = [...document.querySelectorAll('a[href], button, input, summary, [tabindex]')]"
         ".filter(each => each.checkVisibility())).length"
     )
     assert expected > 30
@@ -739,3 +766,118 @@ def test_paper_gets_what_is_folded_on_the_screen(browser, report):
     assert browser.run("document.querySelectorAll('details:not([open])').length") > 0
     browser.send("Page.printToPDF")
     assert browser.run("document.querySelectorAll('details:not([open])').length") == 0
+
+
+def section(report, name: str) -> str:
+    """The HTML of a section of the page."""
+    return re.search(rf'<section id="{name}">.*?</section>', report.read_text(), re.S)[0]
+
+
+def test_images_stand_by_their_errors_with_what_is_wrong_in_them(report):
+    detections = section(report, "detections")
+    said = " ".join(re.sub("<.*?>", "", detections).split())
+    assert "above a confidence of 0.37" in said
+    assert "with 9 objects: 2 false detections and 6 missed objects" in said
+    assert "The FP32 baseline, above the same: 0 and 6." in said and "at an IoU of 0.5 or more" in said
+    cards = re.findall(r'<figure class="card" id="(.*?)">.*?alt="(.*?)"', detections, re.S)
+    assert cards == [("image-1", "é.jpg: 1 false, 4 missed"), ("image-2", "a.jpg: 1 false, 2 missed")]
+    # One box each in INT8: of what is right, what is false, and four that are missed.
+    lines = dict(re.findall(r'<path class="(?!edge)(\w+)" d="(.*?)"', detections.split('<svg class="fp32"')[0]))
+    assert {kind: path.count("M") for kind, path in lines.items()} == {"truth": 1, "right": 1, "missed": 4, "false": 1}
+    assert lines["false"] == "M100 0L160 0L160 90L100 90Z"
+    rows = re.findall(r'<a href="(.*?)">(.*?)</a></th>((?:<td class="number">\d+</td>)+)', detections)
+    assert [(link, name, re.findall(r"\d+(?=<)", cells)) for link, name, cells in rows] == [
+        ("#image-1", "é.jpg", ["5", "1", "4", "5", "0", "4", "1"]),
+        ("#image-2", "a.jpg", ["3", "1", "2", "3", "0", "2", "1"]),
+        ("dataset/images/b%20c.jpg", "b c.jpg", ["0", "0", "0", "1", "0", "0", "0"]),
+    ]
+
+
+def test_objects_that_are_taken_for_another_class_stand_in_the_matrix(browser, report):
+    browser.open(report)
+    cells = browser.run(
+        "[...document.querySelectorAll('#confusion tbody tr')]"
+        ".map(row => [...row.querySelectorAll('td')].map(cell => cell.innerText))"
+    )
+    assert cells == [["3", "", "2", "4"], [""] * 4, [""] * 4, [""] * 4]
+
+
+def test_of_many_classes_those_with_most_errors_stand_in_the_matrix():
+    counts = np.diag([100] * 80 + [0])
+    counts[[3, 5, 80], [5, 80, 7]] = 9, 4, 2
+    errors = DetectionErrors(
+        Variant("m", "96", "split", "normal", 8), 0.5, tuple(f"class {n}" for n in range(80)), (), counts.tolist()
+    )
+    shown = confusions(errors)
+    assert len(shown.names) == 14 and shown.names[-2:] == ["68 other classes", "background"]
+    place = {name: number for number, name in enumerate(shown.names)}
+    assert shown.rows[place["class 3"]][place["class 5"]] == 9
+    assert shown.rows[place["class 5"]][-1] == 4 and shown.rows[-1][place["class 7"]] == 2
+    assert sum(map(sum, shown.rows)) == counts.sum()
+    assert confusions(DetectionErrors(errors.variant, None)) is None
+
+
+@SCREENS
+def test_an_image_is_enlarged_with_the_other_model_and_its_neighbours(browser, report, width, height):
+    browser.open(report, width, height)
+    browser.click("#image-2 .enlarge")
+    shown = "document.querySelector('#enlarged[open] figcaption').innerText"
+    assert browser.run(shown).startswith("a.jpg") and "1 false, 2 missed" in browser.run(shown)
+    inside = "document.querySelector('#enlarged').getBoundingClientRect().toJSON()"
+    box = browser.run(inside)
+    assert box["left"] >= 0 and box["right"] <= width and box["top"] >= 0 and box["bottom"] <= height
+    browser.click("#other")
+    assert "FP32: 0 false, 2 missed" in browser.run(shown) and "1 false" not in browser.run(shown)
+    browser.click("#after")
+    assert browser.run(shown).startswith("é.jpg")
+    browser.click("#before")
+    assert browser.run(shown).startswith("a.jpg")
+    browser.click("#shut")
+    assert not browser.run("document.getElementById('enlarged').open")
+    # Back to where it was opened.
+    assert browser.run("document.activeElement === document.querySelector('#image-2 .enlarge')")
+    assert browser.faults() == [] and browser.addresses() == []
+
+
+def test_the_other_model_is_shown_without_a_script_too(browser, report):
+    browser.open(report, scripts=False)
+    visible = "['int8', 'fp32'].map(name => document.querySelector(`#image-1 svg.${name}`).checkVisibility())"
+    assert browser.run(visible) == [True, False]
+    browser.click("#of-fp32")
+    assert browser.run(visible) == [False, True]
+
+
+def test_on_a_phone_verdict_and_time_are_seen_without_scrolling(browser, report):
+    browser.open(report, 390, 844)
+    edge = browser.run("document.querySelector('#variants .scroll').getBoundingClientRect().right")
+    for name in ("Image size", "Head", "Verdict", "Time ms"):
+        cells = f"document.querySelector({json.dumps(heading(browser, name))}).parentElement"
+        assert 0 < browser.run(f"{cells}.getBoundingClientRect().right") <= edge, name
+
+
+def test_on_a_screen_columns_are_whole_to_the_retention(browser, report):
+    browser.open(report)
+    edge = browser.run("document.querySelector('#variants .scroll').getBoundingClientRect().right")
+    last = f"document.querySelector({json.dumps(heading(browser, 'Retention, interval'))}).parentElement"
+    assert browser.run(f"{last}.getBoundingClientRect().right") <= edge
+
+
+def test_the_file_to_flash_comes_with_its_code(report):
+    summary = " ".join(re.sub("<.*?>", "", section(report, "summary")).split())
+    assert "C code belongs to this file" in summary and "results/made/bundle/tiny/96/split/normal-8/" in summary
+    assert "snakemake bundle --cores all --configfile made.yaml What" in summary
+
+
+def test_the_code_of_the_recommended_variant_is_asked_for_where_the_config_asks_for_others(make):
+    page = make("all.html", json.dumps(CONFIG | {"bundle": "all"})).read_text()
+    assert "--configfile made.yaml --config bundle=best</code>" in page
+
+
+def test_nothing_that_decodes_means_no_images(run, make):
+    before = (run / "errors.json").read_bytes()
+    DetectionErrors(DetectionErrors.read(run / "errors.json").variant, None).write(run / "errors.json")
+    try:
+        text = section(make("undecoded.html"), "detections")
+    finally:
+        (run / "errors.json").write_bytes(before)
+    assert "there are no detections" in text and "<img" not in text and "<dialog" not in text

@@ -107,6 +107,12 @@ def test_a_file_is_replaced_unless_it_is_read_only_or_a_folder():
     parse("--log", "/dev/null")
 
 
+def test_a_place_that_cannot_be_written_to_is_reported_before_the_work(monkeypatch):
+    assert refusal("--output", "in.onnx/a/out").startswith("cannot write --output in.onnx/a/out: ")
+    monkeypatch.setattr(os, "access", lambda folder, mode: False)  # root may write anywhere
+    assert refusal("--output", "out").endswith("is read-only for you")
+
+
 def test_what_is_no_path_is_no_input():
     parse("--sources", "https://example.org/in.onnx", "{" * 5000, "nosuch", "--output", "out")
 
@@ -114,7 +120,7 @@ def test_what_is_no_path_is_no_input():
 # What each step makes is declared, so that the rule holds for it; the others write into names of their own below --run.
 OUTPUTS = {
     "--output", "--csv", "--markdown", "--plot", "--proof", "--build", "--detections", "--metrics", "--resampled",
-    "--verdict",
+    "--verdict", "--errors",
 }  # fmt: skip
 READ = {("judge", "--build"), ("evaluate", "--detections"), ("draw_detections", "--detections")}
 # Steps that write into names of their own below --run.

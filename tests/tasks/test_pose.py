@@ -11,7 +11,8 @@ from lib import tasks
 from lib.accuracy.average_precision import average_precision, box_map
 from lib.accuracy.bootstrap import resampled_map
 from lib.accuracy.detection_set import DetectionSet, read_detections, write_detections
-from lib.accuracy.evaluation import measure, with_sigmas
+from lib.accuracy.evaluation import measure
+from lib.accuracy.labels import with_sigmas
 from lib.accuracy.true_positives import true_positives
 from lib.data.imgsz import ImageSize
 from lib.data.letterbox import fit_of

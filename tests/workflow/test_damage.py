@@ -156,7 +156,9 @@ DAMAGE = [
     ("table.csv", last_bytes, report),
     ("table.csv", emptied, report),
     ("plots/pareto.png", half, report),
-    ("plots/detections.png", removed, report),
+    ("errors.json", removed, report),
+    ("errors.json", half, report),
+    ("errors.json", other, report),
 ]
 
 

@@ -168,10 +168,11 @@ def test_chain_end_to_end(small, snakemake):
         "show_detections": 1, "make_report": 1,
     }  # fmt: skip
     other_board = snakemake(*run, "--config", "verdict={cma_mb: 24, clock_mhz: 700}", "-n").stdout
-    assert jobs(other_board) == {"judge": 4, "collect": 1, "make_report": 1}
+    assert jobs(other_board) == {"judge": 4, "collect": 1, "show_detections": 1, "make_report": 1}
     other_draw = snakemake(*run, "--config", "evaluation={resamples: 50}", "-n").stdout
     assert jobs(other_draw) == {
-        "evaluate_exported": 2, "evaluate_adapted": 4, "evaluate_int8": 4, "collect": 1, "make_report": 1,
+        "evaluate_exported": 2, "evaluate_adapted": 4, "evaluate_int8": 4, "collect": 1, "show_detections": 1,
+        "make_report": 1,
     }  # fmt: skip
 
     # The same files again give the same table.
@@ -186,7 +187,7 @@ def test_chain_end_to_end(small, snakemake):
     tight = snakemake(*run, "-p", "--config", "verdict={cma_mb: 1, stop: true}", check=False)
     assert tight.returncode != 0
     assert "the board's CMA gives 1 MB" in tight.stdout and "verdict.stop lets this end the run" in tight.stdout
-    assert set(jobs(tight.stdout)) == {"judge", "collect", "make_report"}
+    assert set(jobs(tight.stdout)) == {"judge", "collect", "show_detections", "make_report"}
 
 
 # When the slow step has begun to build, and when it has built and runs the simulator.
@@ -312,7 +313,7 @@ def test_dvc_and_snakemake_give_the_same_table_and_report(origin, by_snakemake, 
     dvc("repro")
     assert len((ours / "table.csv").read_bytes().splitlines()) == 3
     assert (ours / "plots" / "detections.png").stat().st_size > 10_000
-    for name in ("table.csv", "layers/parts4/96/split/normal-4.csv"):
+    for name in ("table.csv", "errors.json", "layers/parts4/96/split/normal-4.csv"):
         assert (ours / name).read_bytes() == (theirs / name).read_bytes()
     report = (ours / "report.html").read_text()
     assert without_rknn_files(report) == without_rknn_files((theirs / "report.html").read_text())

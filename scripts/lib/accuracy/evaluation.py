@@ -1,6 +1,5 @@
 """Accuracy of detections against labels, with its uncertainty."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,15 +10,14 @@ from lib.accuracy.average_precision import average_precision, box_map
 from lib.accuracy.bootstrap import draw, interval, resampled_map
 from lib.accuracy.detection_set import DetectionSet
 from lib.accuracy.ignored import counted
+from lib.accuracy.labels import labels_of
 from lib.accuracy.metrics import ComparedMetrics, Metrics
 from lib.accuracy.operating import BEST_F1, Wish, operating
 from lib.accuracy.resampled_map import ResampledMap, require_same_resamples
 from lib.accuracy.true_positives import true_positives
 from lib.accuracy.undecoded_set import UndecodedSet
-from lib.data.manifest import check_manifest
-from lib.detector.instances import SIGMAS, Instances
+from lib.detector.instances import Instances
 from lib.step.errors import UserError
-from lib.step.files import require
 
 
 class Choices(NamedTuple):
@@ -50,26 +48,8 @@ def evaluate(
     """
     if isinstance(detections, UndecodedSet):
         return _without_map(detections, resamples, seed)
-    check_manifest(require(dataset / "labels", "folder"))
-    task = tasks.get(detections.task)
-    sized = zip(detections.images, detections.sizes)
-    truth = [task.ground_truth(dataset, image, size, len(names)) for image, size in sized]
-    if choices.sigmas:
-        truth = [with_sigmas(labels, choices.sigmas) for labels in truth]
+    truth = labels_of(detections, dataset, len(names), choices.sigmas)
     return measure(truth, detections, names, resamples, seed, choices.wish)
-
-
-def with_sigmas(labels: Instances, sigmas: tuple[float, ...]) -> Instances:
-    """Labels whose keypoints may be so far off, one sigma per keypoint. Raises UserError where they are not as many."""
-    keypoints = labels.extras.get("keypoints")
-    if keypoints is None or not len(labels):
-        return labels
-    if keypoints.shape[1] != len(sigmas):
-        raise UserError(
-            f"evaluation.oks_sigmas has {len(sigmas)} numbers, the labels have {keypoints.shape[1]} keypoints; give "
-            "one number per keypoint"
-        )
-    return replace(labels, extras=labels.extras | {SIGMAS: np.tile(np.array(sigmas), (len(labels), 1))})
 
 
 def _without_map(undecoded: UndecodedSet, resamples: int, seed: int) -> tuple[Metrics, ResampledMap]:

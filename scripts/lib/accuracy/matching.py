@@ -7,12 +7,12 @@ SURE = 0.25  # detections from this score on are compared; Ultralytics' own thre
 SAME = 0.5  # two instances are one detection from this overlap on
 
 
-def found_again(ours: Instances, theirs: Instances, overlap: Overlap) -> list[tuple[float, float]]:
+def found_again(ours: Instances, theirs: Instances, overlap: Overlap, least: float = SURE) -> list[tuple[float, float]]:
     """(overlap, change of score) of each sure detection of ours that is among theirs: same class, overlap from SAME on.
 
-    Each of theirs is taken once, by the best of ours.
+    Those with a score of `least` or more are sure. Each of theirs is taken once, by the best of ours.
     """
-    sure = ours[ours.scores >= SURE]
+    sure = ours[ours.scores >= least]
     if not len(theirs):
         return []
     overlaps = overlap(sure, theirs) * (sure.classes[:, None] == theirs.classes)

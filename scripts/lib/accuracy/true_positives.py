@@ -16,6 +16,7 @@ from lib.tasks.crowds import share_inside
 from lib.tasks.task import MOST_COUNTED
 
 OVERLAP_THRESHOLDS = np.linspace(0.5, 0.95, 10)
+NO_LABEL = -1
 
 
 class ClassMatches(NamedTuple):
@@ -67,21 +68,34 @@ def _hits(candidates: Instances, labelled: Instances, overlap: Overlap) -> tuple
 
     At each of OVERLAP_THRESHOLDS: two of bool [n, 10].
     """
-    nothing = np.zeros((len(candidates), len(OVERLAP_THRESHOLDS)), bool)
+    taken = taken_labels(candidates, labelled, overlap)
+    counts = ~is_ignored(labelled)
+    hits = (taken != NO_LABEL) & np.append(counts, False)[taken]
+    return hits, (taken != NO_LABEL) & ~hits
+
+
+def taken_labels(candidates: Instances, labelled: Instances, overlap: Overlap) -> np.ndarray:
+    """The number of the label that each candidate, best first, takes, or NO_LABEL: int [n, 10].
+
+    At each of OVERLAP_THRESHOLDS. All are of one class; labels that do not count are taken where no other is left.
+    """
+    taken = np.full((len(candidates), len(OVERLAP_THRESHOLDS)), NO_LABEL)
     if not len(labelled):
-        return nothing, nothing
-    overlaps, counts = overlap(candidates, labelled), ~is_ignored(labelled)
-    hits = _taken(overlaps[:, counts], np.ones(counts.sum(), bool), ~nothing)
-    return hits, _taken(overlaps[:, ~counts], is_found_once(labelled)[~counts], ~hits)
+        return taken
+    overlaps, counts, once = overlap(candidates, labelled), ~is_ignored(labelled), is_found_once(labelled)
+    for numbers in (np.flatnonzero(counts), np.flatnonzero(~counts)):
+        of_these = _taken(overlaps[:, numbers], once[numbers], taken == NO_LABEL)
+        taken = np.where(of_these == NO_LABEL, taken, np.append(numbers, NO_LABEL)[of_these])
+    return taken
 
 
 def _taken(overlaps: np.ndarray, once: np.ndarray, searching: np.ndarray) -> np.ndarray:
-    """Whether each candidate, best first, takes a label, of those free the one that it overlaps most.
+    """The label that each candidate, best first, takes, of those free the one that it overlaps most, or NO_LABEL.
 
     overlaps: [n, m]. once: whether a label can be taken once alone, bool [m]. searching: bool [n, 10], where a
-    candidate takes part, at each of OVERLAP_THRESHOLDS. As bool [n, 10].
+    candidate takes part, at each of OVERLAP_THRESHOLDS. As int [n, 10].
     """
-    taken = np.zeros_like(searching)
+    taken = np.full(searching.shape, NO_LABEL)
     if not len(once):
         return taken
     free = np.ones((len(OVERLAP_THRESHOLDS), len(once)), bool)
@@ -89,7 +103,8 @@ def _taken(overlaps: np.ndarray, once: np.ndarray, searching: np.ndarray) -> np.
         available = np.where(free & (overlaps[row] >= OVERLAP_THRESHOLDS[:, None]), overlaps[row], -1)
         # Of equal overlaps the last label is taken, as in COCO's own code.
         best = available.shape[1] - 1 - available[:, ::-1].argmax(axis=1)
-        taken[row] = searching[row] & (available[np.arange(len(best)), best] >= 0)
-        spent = taken[row] & once[best]
+        takes = searching[row] & (available[np.arange(len(best)), best] >= 0)
+        taken[row] = np.where(takes, best, NO_LABEL)
+        spent = takes & once[best]
         free[spent, best[spent]] = False
     return taken

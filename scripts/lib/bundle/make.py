@@ -10,8 +10,8 @@ from typing import NamedTuple
 from lib import tasks
 from lib.accuracy.average_precision import average_precision
 from lib.accuracy.detection_set import DetectionSet
-from lib.accuracy.evaluation import with_sigmas
 from lib.accuracy.inference import evaluation_images
+from lib.accuracy.labels import with_sigmas
 from lib.accuracy.metrics import ComparedMetrics, Metrics
 from lib.bundle import BOARD_PROGRAM, CAMERA_PROGRAM, DECODER, HERE, headers, program
 from lib.bundle.check import checksums, problems, write_checksums

@@ -9,6 +9,9 @@ import pandas as pd
 from lib.accuracy.bootstrap import interval
 from lib.npu.verdict import RUNS
 
+# Columns that say what a variant costs. The limits of the estimated time are the same share of it for all variants.
+CYCLES, TIME = "npu_mcycles", "ms_high"
+
 
 def best_first(table: pd.DataFrame) -> pd.DataFrame:
     """The rows by INT8 mAP50-95, the best first; of equal ones the one with fewer NPU cycles, then the smaller file."""
@@ -52,19 +55,19 @@ def indistinguishable_from(table: pd.DataFrame, resampled: dict, best) -> list:
     return labels
 
 
-def pareto_front(table: pd.DataFrame) -> list:
-    """Labels of the rows that run and that no other running row beats, fewest NPU cycles first.
+def pareto_front(table: pd.DataFrame, cost: str = CYCLES) -> list:
+    """Labels of the rows that run and that no other running row beats, the cheapest first by the column `cost`.
 
-    Rows without a mAP are left out. A row is beaten by one that is at least as good in INT8 mAP50-95 and in cycles and
+    Rows without a mAP are left out. A row is beaten by one that is at least as good in INT8 mAP50-95 and in cost and
     better in one of them.
     """
     running = table[(table.verdict == RUNS) & table.map50_95_int8.notna()].sort_values(
-        ["npu_mcycles", "map50_95_int8"], ascending=[True, False], kind="stable"
+        [cost, "map50_95_int8"], ascending=[True, False], kind="stable"
     )
-    # From few cycles to many: a row is on the front when it is better than all before it, or the like of the last.
+    # From cheap to dear: a row is on the front when it is better than all before it, or the like of the last.
     front, last = [], None
-    for label, cycles, precision in zip(running.index, running.npu_mcycles, running.map50_95_int8):
-        if last is None or precision > last[1] or (cycles, precision) == last:
+    for label, spent, precision in zip(running.index, running[cost], running.map50_95_int8):
+        if last is None or precision > last[1] or (spent, precision) == last:
             front.append(label)
-            last = (cycles, precision)
+            last = (spent, precision)
     return front

@@ -1,5 +1,6 @@
 """The plots of a run. PNG without a time stamp, so that the same table gives the same file."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import matplotlib
@@ -9,6 +10,7 @@ matplotlib.use("Agg")
 import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
+from matplotlib.transforms import Bbox
 
 from lib.accuracy.operating import THRESHOLDS, Curve, Operating, f1_of
 from lib.data.images import read_image
@@ -16,17 +18,27 @@ from lib.data.imgsz import parse_imgsz
 from lib.detector.instances import Instances
 from lib.npu.layer_errors import worst
 from lib.npu.verdict import RUNS
-from lib.results.choice import pareto_front
+from lib.results.choice import CYCLES, TIME, pareto_front
+from lib.results.label_places import name_points
 from lib.step.files import whole
 from lib.tasks import DEFAULT, get
 
 UNDECODED = "nothing decodes the outputs"
 NO_MAP = f"{UNDECODED}, so there is no mAP"
+NO_DETECTIONS = f"{UNDECODED}, so there are no detections"
 HEAD_COLOURS = {"single": "tab:orange", "split": "tab:blue"}
 MOST_CLASSES = 30
+FEW_BARS = 3  # fewer leave room free instead of becoming thick
+CHANGES = (0.1, 0.25, 0.5, 1)  # widths of the axis of class changes, to both sides
 WORST = 5  # layers that a plot names
 COSINE_STEP = 1e-5
 DPI = 120
+MARKER = 5  # pixels that a marker reaches from its point
+# What a variant costs, by its column: the label of an axis.
+COSTS = {
+    TIME: "estimated time of one inference, ms (upper limit)",
+    CYCLES: "NPU cycles of one inference, millions (estimated)",
+}
 MARKERS = {"normal": "o", "mmse": "s", "kl_divergence": "^", "search": "D"}
 
 
@@ -70,34 +82,57 @@ def map_over_max_images(table: pd.DataFrame, path) -> None:
 
 
 def pareto(table: pd.DataFrame, path) -> None:
-    """INT8 mAP50-95 over NPU cycles, one point per variant: those that run are filled, their Pareto front is drawn."""
+    """INT8 mAP50-95 over estimated time, and over NPU cycles: one point per variant.
+
+    Those that run are filled; of each panel their Pareto front is drawn, and its variants are named.
+    """
     table = _with_map(table)
     if table.empty:
         note(NO_MAP, path)
         return
-    figure, axis = plt.subplots(figsize=(5.8, 4.4), layout="constrained")
-    front = table.loc[pareto_front(table)]
-    axis.plot(front.npu_mcycles, front.map50_95_int8, color="tab:green", linewidth=5, alpha=0.35, label="Pareto front")
-    for (head, algorithm), rows in table.groupby(["head", "algorithm"]):
-        style = _style(table, head, algorithm) | {"linestyle": "none", "markersize": 6}
-        runs = rows[rows.verdict == RUNS]
-        others = rows[rows.verdict != RUNS]
-        _with_bars(axis, runs.npu_mcycles, runs, **style)
-        style.update(label=f"{style['label']}, fails or unsure", markerfacecolor="none", alpha=0.6)
-        if len(others):
-            _with_bars(axis, others.npu_mcycles, others, **style)
-    for row in front.itertuples():
-        axis.annotate(
-            f"{row.imgsz} {row.head}, {row.max_images}",
-            (row.npu_mcycles, row.map50_95_int8),
-            xytext=(0, -14),
-            textcoords="offset points",
-            ha="center",
-            fontsize=8,
-        )
-    axis.margins(0.15)
-    axis.set(xlabel="NPU cycles of one inference, millions (estimated)")
-    _finish(figure, [axis], table, "INT8 models on the simulator (image size head, calibration images)", path)
+    figure, axes = plt.subplots(1, 2, figsize=(10.4, 4.8), sharey=True, layout="constrained", dpi=DPI)
+    for axis, (cost, label) in zip(axes, COSTS.items()):
+        front = table.loc[pareto_front(table, cost)]
+        axis.plot(front[cost], front.map50_95_int8, color="tab:green", linewidth=5, alpha=0.35, label="Pareto front")
+        for (head, algorithm), rows in table.groupby(["head", "algorithm"]):
+            style = _style(table, head, algorithm) | {"linestyle": "none", "markersize": 6}
+            runs = rows[rows.verdict == RUNS]
+            others = rows[rows.verdict != RUNS]
+            _with_bars(axis, runs[cost], runs, **style)
+            style.update(label=f"{style['label']}, fails or unsure", markerfacecolor="none", alpha=0.6)
+            if len(others):
+                _with_bars(axis, others[cost], others, **style)
+        axis.margins(0.12)
+        axis.set(xlabel=label)
+    named = "model, image size" if table.model.nunique() > 1 else "image size"
+    _finish(
+        figure,
+        axes,
+        table,
+        f"INT8 models on the simulator ({named}, head, calibration images)",
+        path,
+        last=lambda: [_name_front(axis, table, cost) for axis, cost in zip(axes, COSTS)],
+    )
+
+
+def _name_front(axis, table: pd.DataFrame, cost: str) -> list:
+    """The names of the variants on the front, clear of all points, their bars and the front's line."""
+    front = table.loc[pareto_front(table, cost)]
+    names = [
+        f"{f'{row.model} ' if table.model.nunique() > 1 else ''}{row.imgsz} {row.head}, {row.max_images}"
+        for row in front.itertuples()
+    ]
+    axis.figure.draw_without_rendering()
+    low, high = _limits(table)
+    ends = [axis.transData.transform(np.column_stack([table[cost], each])) for each in (low, high)]
+    bars = [
+        Bbox.from_extents(x - MARKER, bottom - MARKER, x + MARKER, top + MARKER) for (x, bottom), (_, top) in zip(*ends)
+    ]
+    line = axis.transData.transform(front[[cost, "map50_95_int8"]].to_numpy(float))
+    steps = [start + (end - start) * share for start, end in pairwise(line) for share in np.linspace(0, 1, 40)]
+    along = [Bbox.from_bounds(*step - MARKER / 2, MARKER, MARKER) for step in steps]
+    points = list(zip(front[cost], front.map50_95_int8))
+    return name_points(axis, points, names, [*bars, *along], fontsize=8)
 
 
 def thresholds(fp32: Curve, int8: Curve, suggested: Operating | None, title: str, path) -> None:
@@ -129,7 +164,7 @@ def class_changes(classes: pd.DataFrame, title: str, path) -> None:
         return
     chosen = classes.reindex(classes.difference.abs().sort_values(ascending=False, kind="stable").index[:MOST_CLASSES])
     chosen = chosen.sort_values("difference", ascending=False, kind="stable")
-    figure, axis = plt.subplots(figsize=(5.8, 1.4 + 0.24 * len(chosen)), layout="constrained")
+    figure, axis = plt.subplots(figsize=(5.8, 1.8 + 0.24 * max(len(chosen), FEW_BARS)), layout="constrained")
     labels = [f"{row.name} ({row.boxes})" for row in chosen[["name", "boxes"]].itertuples(index=False)]
     axis.barh(
         range(len(chosen)), chosen.difference, color=chosen.difference.lt(0).map({True: "tab:red", False: "tab:blue"})
@@ -137,7 +172,15 @@ def class_changes(classes: pd.DataFrame, title: str, path) -> None:
     axis.set_yticks(range(len(chosen)), labels, fontsize=8, parse_math=False)
     axis.axvline(0, color="k", linewidth=0.8)
     axis.grid(alpha=0.3, axis="x")
-    axis.set(xlabel="AP50-95, INT8 minus FP32", ylabel="class (boxes to find)")
+    # The same width wherever it will do, so that a small change looks small, and one class is a bar as any other.
+    spare = max(FEW_BARS - len(chosen), 0) / 2
+    width = next(width for width in CHANGES if chosen.difference.abs().max() <= width)
+    axis.set(
+        xlim=(-width, width),
+        ylim=(-0.8 - spare, len(chosen) - 0.2 + spare),
+        xlabel="AP50-95, INT8 minus FP32",
+        ylabel="class (boxes to find)",
+    )
     left_out = len(classes) - len(chosen)
     figure.suptitle(
         title + (f"\n{left_out} classes with smaller changes are not shown" if left_out else ""), fontsize=10
@@ -238,10 +281,15 @@ def _with_map(table: pd.DataFrame) -> pd.DataFrame:
 def _with_bars(axis, x, rows: pd.DataFrame, **style) -> None:
     """Plot INT8 mAP50-95 with the 95 % interval of the retention as bars: how far INT8 may be from this FP32 mAP."""
     middle = rows.map50_95_int8.to_numpy()
-    limits = np.stack(
-        [middle - rows.retention_low * rows.map50_95_fp32, rows.retention_high * rows.map50_95_fp32 - middle]
-    )
-    axis.errorbar(x, middle, yerr=np.nan_to_num(limits).clip(min=0), capsize=2, elinewidth=0.8, **style)
+    low, high = _limits(rows)
+    axis.errorbar(x, middle, yerr=np.stack([middle - low, high - middle]), capsize=2, elinewidth=0.8, **style)
+
+
+def _limits(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """The ends of the bars of `_with_bars`; the mAP itself where it has no interval."""
+    middle = rows.map50_95_int8.to_numpy()
+    low, high = (rows[column].to_numpy() * rows.map50_95_fp32 for column in ("retention_low", "retention_high"))
+    return np.fmin(low, middle), np.fmax(high, middle)
 
 
 def _panels(table: pd.DataFrame, column: str):
@@ -261,14 +309,17 @@ def _style(table: pd.DataFrame, head: str, algorithm: str) -> dict:
     return {"color": HEAD_COLOURS[head], "marker": MARKERS[algorithm], "label": label}
 
 
-def _finish(figure, axes, table: pd.DataFrame, title: str, path) -> None:
+def _finish(figure, axes, table: pd.DataFrame, title: str, path, last=lambda: None) -> None:
+    """Title, legend, grid; then `last`, what needs the figure as it will be; and write it."""
     figure.suptitle(title)
     # One task a run; of boxes the table says none.
     task = table.task.iloc[0] if "task" in table else DEFAULT
     axes[0].set_ylabel("mAP50-95" if task == DEFAULT else f"mAP50-95 of {get(task).objects}")
-    axes[0].legend()
+    # Below the panels: within one it would lie on points.
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9)
     for axis in axes:
         axis.grid(alpha=0.3)
+    last()
     _save(figure, path)
 
 

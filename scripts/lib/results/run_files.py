@@ -12,6 +12,11 @@ EXPORTED, ADAPTED = "exported", "adapted"
 _DEPTH = 4  # folders of a variant's path
 
 
+def errors(run: Path) -> Path:
+    """What the recommended variant gets wrong in which image."""
+    return run / "errors.json"
+
+
 def onnx(run: Path, variant: Variant, stage: str) -> Path:
     """The ONNX of a stage: `exported`, `simplified`, or a head."""
     return run / "onnx" / variant.model / variant.imgsz / f"{stage}.onnx"

@@ -58,6 +58,7 @@ def demand_safe(outputs: list[tuple[str, Output]], inputs: list[tuple[str, str]]
             if source == _entry(path) or any(_holds(_entry(part), source) for part in output.replaced(path)):
                 raise UserError(f"{output.option} {path} would replace what {option} reads ({source}); name another")
         for part in output.replaced(path):
+            _demand_place(output, part)
             _demand_replaceable(output, part)
     if log is not None:
         # Unlike an output, which is renamed, a log is opened: links of both kinds lead to the input.
@@ -67,6 +68,15 @@ def demand_safe(outputs: list[tuple[str, Output]], inputs: list[tuple[str, str]]
         if _is_read_only(Path(log)):
             raise UserError(f"--log {log} is read-only; make it writable or name another file")
     _demand_apart([(output.option, part) for name, output in outputs for part in output.replaced(Path(name))], log)
+
+
+def _demand_place(output: Output, path: Path) -> None:
+    """Raise UserError unless the folder that `path` lies in is there, or can be made, and may be written to."""
+    folder = next(parent for parent in path.absolute().parents if os.path.exists(parent))  # noqa: PTH110
+    if not folder.is_dir():
+        raise UserError(f"cannot write {output.option} {path}: {folder} is not a folder")
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"cannot write {output.option} {path}: the folder {folder} is read-only for you")
 
 
 def _demand_replaceable(output: Output, path: Path) -> None:

@@ -51,6 +51,13 @@ def nothing_besides(
     return boxes
 
 
+def box_outlines(instances: Instances, size: tuple[int, int]) -> list[list[np.ndarray]]:
+    """Of each its box, a closed line."""
+    # x and y of the corners, round and back to the first.
+    corners = instances.boxes[:, [0, 1, 2, 1, 2, 3, 0, 3, 0, 1]].reshape(-1, 5, 2)
+    return [[corner] for corner in corners]
+
+
 def as_they_stand(source: Source, kpt_shape: object) -> None:
     """Nothing that rewrites the lines of label files."""
 
@@ -73,6 +80,8 @@ class Task:
     coco_iou_type: what faster-coco-eval calls that overlap; None where it has none, and mAP rests on `overlap`
     most_counted: how many detections of an image and class its mAP counts, the best ones
     draw: (Matplotlib axis, instances, class names, colour of a class by its number) draws them over an image
+    outlines: (instances, image size) → the lines of each that say where it is, float [points, 2] x, y in pixels of the
+        image; a line of one point is a dot
     contract_lines: (outputs) → how predictions become detections, one sentence per step, for who decodes without us
     line_of: what a data set's format says of an object → the numbers of its line in a label (lib.data.formats.lines)
     words_of: (data set, the user's `kpt_shape` or None) → what rewrites the words of each line of its label files; None
@@ -101,6 +110,7 @@ class Task:
     most_counted: int = MOST_COUNTED
     line_of: Lined = box_line
     words_of: Callable[[Source, object], Words | None] = as_they_stand
+    outlines: Callable[[Instances, tuple[int, int]], list[list[np.ndarray]]] = box_outlines
     objects: str = "boxes"
     overlap_name: str = "IoU"
     share_inside: Callable[[Instances, Instances], np.ndarray] = share_inside

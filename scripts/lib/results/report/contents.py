@@ -3,7 +3,6 @@
 import base64
 from pathlib import Path
 
-import cv2
 import pandas as pd
 
 from lib import tasks
@@ -18,8 +17,21 @@ from lib.npu.build import TOOLKIT
 from lib.npu.layer_errors import worst
 from lib.npu.verdict import FAILS, RUNS, UNSURE
 from lib.results import run_files
-from lib.results.choice import best_first, focus, indistinguishable_from, pareto_front, recommended
-from lib.results.report.page import Accuracy, Classes, Estimate, Image, Layers, OnBoard, Outputs, Page
+from lib.results.choice import CYCLES, TIME, best_first, focus, indistinguishable_from, pareto_front, recommended
+from lib.results.detection_errors import DetectionErrors
+from lib.results.report.gallery import cards, confusions, listed
+from lib.results.report.page import (
+    Accuracy,
+    Classes,
+    Detections,
+    Estimate,
+    Image,
+    Layers,
+    OnBoard,
+    OnFront,
+    Outputs,
+    Page,
+)
 from lib.results.report.provenance import checksums, commit, dataset_checksum, portable_config, versions
 from lib.results.report.rows import reasons, rows_of, shared, shown_columns
 from lib.results.sweep import Variant, analysed, variants
@@ -29,8 +41,8 @@ from lib.step.errors import UserError
 from lib.step.files import require
 
 WORST_LAYERS = 10
+BEST = "best"  # of the config's `bundle`: the recommended variant
 FIGURES = ("pareto", "map_over_imgsz", "map_over_max_images", "class_changes", "thresholds")
-JPEG_QUALITY = 82  # photographs as PNG would make the page several times as large
 
 
 def contents(run: Path, config: dict) -> Page:
@@ -41,15 +53,19 @@ def contents(run: Path, config: dict) -> Page:
     table = best_first(from_csv(run / "table.csv", variants(**config["sweep"])))
     results = {label: VariantResults(run, variant_of(row)) for label, row in table.iterrows()}
     chosen = [of_variant.variant for of_variant in results.values()]
-    best, front, shown = recommended(table), pareto_front(table), focus(table)
+    best, shown = recommended(table), focus(table)
+    by_time, by_cycles = pareto_front(table, TIME), pareto_front(table, CYCLES)
+    fronts = {label: _front(label in by_time, label in by_cycles) for label in dict.fromkeys([*by_time, *by_cycles])}
     alike = _indistinguishable(table, results, best)
     exported = results[table.index[0]].exported
-    rows = dict(zip(table.index, rows_of(table, results, best, front)))
+    task = tasks.get(exported.task or tasks.DEFAULT)
+    rows = dict(zip(table.index, rows_of(table, results, best, fronts)))
     return Page(
         run=config["run"],
         platform=board_in_words(config),
         task=exported.task,
-        objects=tasks.get(exported.task or tasks.DEFAULT).objects,
+        objects=task.objects,
+        overlap=task.overlap_name,
         dataset=config["dataset"].get("name", "the data set"),
         part=evaluated_part(run / "dataset"),
         images=exported.images,
@@ -63,16 +79,19 @@ def contents(run: Path, config: dict) -> Page:
         reasons=reasons(rows.values()),
         counts={verdict: int((table.verdict == verdict).sum()) for verdict in (RUNS, FAILS, UNSURE)},
         best=rows.get(best),
+        bundle=results[shown].variant.path().as_posix(),
+        bundles_best=config.get("bundle", BEST) == BEST,
         focus=rows[shown],
         accuracy=Accuracy(_estimate(results[shown].exported), _estimate(results[shown].int8)),
         decoded=not results[shown].int8.undecoded,
         end2end=_is_end2end(_outputs(run, results[shown].variant)),
         indistinguishable=[rows[label] for label in alike],
-        cheapest=rows.get(table.npu_mcycles[[best, *alike]].idxmin()) if alike else None,
+        fastest=rows.get(table[TIME][[best, *alike]].idxmin()) if alike else None,
+        cheapest=rows.get(table[CYCLES][[best, *alike]].idxmin()) if alike else None,
         top=rows[table.index[0]],
-        front=[rows[label] for label in front],
+        fronts=[OnFront(rows[label], by) for label, by in fronts.items()],
         figures={name: _png(run / "plots" / f"{name}.png") for name in FIGURES},
-        detections=_jpeg(run / "plots" / "detections.png"),
+        detections=_detections(run),
         classes=[
             Classes(of_variant.variant.title(), label == shown, _records(class_differences(of_variant)))
             for label, of_variant in results.items()
@@ -112,6 +131,31 @@ def _indistinguishable(table: pd.DataFrame, results: dict, best) -> list:
     resamples = {label: read_resampled(run_files.resampled(row.run, row.variant)) for label, row in results.items()}
     require_same_resamples(list(resamples.values()))
     return indistinguishable_from(table, {label: of_row.resampled for label, of_row in resamples.items()}, best)
+
+
+def _front(by_time: bool, by_cycles: bool) -> str:
+    return "both" if by_time and by_cycles else "time" if by_time else "cycles"
+
+
+def _detections(run: Path) -> Detections:
+    """What the variant in focus gets wrong, image by image."""
+    errors = DetectionErrors.read(run_files.errors(run))
+    shown = cards(errors, run / "dataset" / "images")
+    in_list = listed(errors, shown)
+    return Detections(
+        errors.variant.title(),
+        errors.threshold,
+        sum(of_image.objects for of_image in errors.images),
+        (sum(of_image.false for of_image in errors.images), sum(of_image.missed for of_image in errors.images)),
+        (
+            sum(of_image.fp32_false for of_image in errors.images),
+            sum(of_image.fp32_missed for of_image in errors.images),
+        ),
+        shown,
+        in_list,
+        len(errors.images) - len(in_list),
+        confusions(errors),
+    )
 
 
 def _outputs(run: Path, variant: Variant) -> OutputSpec | None:
@@ -160,22 +204,8 @@ def _files(run: Path, chosen: list[Variant]) -> list[Path]:
 
 
 def _png(path: Path) -> Image:
-    return _data_uri("image/png", require(path, "plot").read_bytes(), _plot(path))
-
-
-def _plot(path: Path):
-    """A plot, decoded. Raises UserError when it is missing or damaged."""
+    """A plot. Raises UserError when it is missing or damaged."""
     if reason := damage(require(path, "plot")):
         raise UserError(f"{path} is damaged ({reason}); delete it and run the step that makes it again")
-    return read_image(path)
-
-
-def _jpeg(path: Path) -> Image:
-    image = _plot(path)
-    _, encoded = cv2.imencode(".jpg", image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    return _data_uri("image/jpeg", encoded.tobytes(), image)
-
-
-def _data_uri(kind: str, content: bytes, image) -> Image:
-    height, width = image.shape[:2]
-    return Image(f"data:{kind};base64,{base64.b64encode(content).decode()}", width, height)
+    height, width = read_image(path).shape[:2]
+    return Image(f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}", width, height)

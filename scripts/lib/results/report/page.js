@@ -41,6 +41,43 @@ copy.addEventListener("click", async () => {
   document.getElementById("copied").textContent = done ? "Copied" : "Selected: press Ctrl+C";
 });
 
+const enlarged = document.getElementById("enlarged");
+if (enlarged) {
+  const cards = [...document.querySelectorAll(".gallery .card")];
+  const isOther = document.getElementById("of-fp32");
+  const other = document.getElementById("other");
+  let number = 0;
+
+  const show = (next) => {
+    number = (next + cards.length) % cards.length;
+    const card = cards[number].cloneNode(true);
+    card.removeAttribute("id");
+    card.style.setProperty("--ratio", card.querySelector(".stage").style.getPropertyValue("--ratio"));
+    card.querySelector(".enlarge").remove();
+    document.getElementById("stage").replaceChildren(card);
+    other.setAttribute("aria-pressed", isOther.checked);
+  };
+
+  cards.forEach((card, place) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "enlarge";
+    button.ariaLabel = `Enlarge ${card.querySelector("figcaption a").textContent}`;
+    button.addEventListener("click", () => { show(place); enlarged.showModal(); });
+    card.querySelector(".stage").append(button);
+  });
+  document.getElementById("before").addEventListener("click", () => show(number - 1));
+  document.getElementById("after").addEventListener("click", () => show(number + 1));
+  document.getElementById("shut").addEventListener("click", () => enlarged.close());
+  other.addEventListener("click", () => { isOther.checked = !isOther.checked; show(number); });
+  enlarged.addEventListener("keydown", ({ key }) => {
+    if (key === "ArrowLeft") show(number - 1);
+    if (key === "ArrowRight") show(number + 1);
+  });
+  // Beside the image.
+  enlarged.addEventListener("click", ({ target }) => { if (target === enlarged) enlarged.close(); });
+}
+
 // Paper cannot be unfolded.
 addEventListener("beforeprint", () => {
   for (const folded of document.querySelectorAll("details")) folded.open = true;

@@ -6,7 +6,8 @@ from lib.accuracy.metrics import OutputLikeness
 from lib.accuracy.operating import Operating
 from lib.npu.verdict import Costs, Verdict
 from lib.results.board_results import RanOnBoard, RefusedByBoard
-from lib.results.columns import Column
+from lib.results.columns import LIMITS, MISSING, Column
+from lib.results.detection_errors import ImageErrors
 from lib.results.report.provenance import FileChecksum
 
 
@@ -43,6 +44,20 @@ class Row:
         """The text of a column; None where the table has no such column."""
         cell = self.cells.get(column)
         return cell.text if cell else None
+
+    def shown(self, column: str) -> str:
+        """What the table shows in a column: of limits both."""
+        low = self.cells.get(LIMITS[column][0]) if column in LIMITS else None
+        high = self.cells[column].text
+        return high if low is None or MISSING in (low.text, high) else f"{low.text} to {high}"
+
+
+@dataclass(frozen=True)
+class OnFront:
+    """A variant on a Pareto front: by estimated time, by NPU cycles, or by both."""
+
+    row: Row
+    by: str
 
 
 @dataclass(frozen=True)
@@ -101,6 +116,73 @@ class Layers:
 
 
 @dataclass(frozen=True)
+class PlacedTag:
+    """A text over an image: its kind, and its place as CSS."""
+
+    kind: str
+    text: str
+    place: str
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """What lies over an image: by kind the data of an SVG path in pixels of the image, and texts."""
+
+    lines: dict[str, str]
+    tags: list[PlacedTag]
+
+
+@dataclass(frozen=True)
+class Card:
+    """An image with what is right and wrong in it: `width` x `height` pixels, shown smaller.
+
+    anchor: its name in the page. overlays: of `int8` and of `fp32`. file: its address from the run's folder.
+    """
+
+    anchor: str
+    errors: ImageErrors
+    width: int
+    height: int
+    image: Image
+    overlays: dict[str, Overlay]
+    file: str
+
+
+@dataclass(frozen=True)
+class ListedImage:
+    """An image in the list of all, with its link."""
+
+    errors: ImageErrors
+    link: str
+
+
+@dataclass(frozen=True)
+class Confusions:
+    """How often each of `names` (rows: what it is) is taken for each (columns); the last of them is the background."""
+
+    names: list[str]
+    rows: list[list[int]]
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What the `variant` in focus gets wrong above a threshold; totals of INT8 and FP32 over all images.
+
+    threshold: None where nothing decodes it. left_out: images that are not listed.
+    """
+
+    variant: str
+    threshold: float | None
+    objects: int
+    int8: tuple[int, int]  # false, missed
+    fp32: tuple[int, int]
+    cards: list[Card]
+    listed: list[ListedImage]
+    left_out: int
+    confusions: Confusions | None
+
+
+@dataclass(frozen=True)
 class OnBoard:
     """What a board did with a variant, and the simulator's mAP50-95 to read it beside."""
 
@@ -117,6 +199,7 @@ class Page:
     platform: str
     task: str | None  # None for boxes
     objects: str  # what the task's mAP is of, in words
+    overlap: str  # what that mAP goes by, in words
     dataset: str
     part: str  # of the data set that the held-out images are of; empty where it has none
     images: int
@@ -130,16 +213,19 @@ class Page:
     reasons: list[Reason]
     counts: dict[str, int]  # rows by verdict
     best: Row | None
+    bundle: str  # the folder of `focus` below that of all bundles
+    bundles_best: bool  # whether the config asks for the bundle of the best variant, and no other
     focus: Row  # the recommended one, or the most accurate one where none runs
     accuracy: Accuracy  # of `focus`
     decoded: bool  # `focus` has detections, so a mAP
     end2end: bool  # `focus` needs no NMS
     indistinguishable: list[Row]  # from `best`
+    fastest: Row | None  # of `best` and these, by estimated time
     cheapest: Row | None  # of `best` and these, in NPU cycles
     top: Row  # the most accurate one, running or not
-    front: list[Row]
+    fronts: list[OnFront]
     figures: dict[str, Image]
-    detections: Image
+    detections: Detections
     classes: list[Classes]
     operating: Operating | None
     outputs: list[Outputs]

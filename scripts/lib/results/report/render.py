@@ -6,7 +6,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from lib.npu.verdict import REPORTED
-from lib.results.columns import LAYER_COLUMNS, MISSING
+from lib.results.columns import LAYER_COLUMNS, LIMITS, MISSING
 from lib.results.report.page import Page
 from lib.results.table import BY_NAME
 
@@ -35,6 +35,7 @@ def render(page: Page) -> str:
         layer_columns=sorted(LAYER_COLUMNS, key=lambda column: LAYER_ORDER.index(column.name)),
         reported=REPORTED,
         few=FEW,
+        limits_of=LIMITS,
         style=(HERE / "page.css").read_text(),
         script=(HERE / "page.js").read_text(),
         config_base64=base64.b64encode(page.config.encode()).decode(),

@@ -1,11 +1,13 @@
 """The table of all variants as the report shows it: columns, texts, and what to sort by."""
 
+from collections.abc import Container
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
 from lib.npu.verdict import RUNS
-from lib.results.columns import MISSING, REPORT_ORDER, Column
+from lib.results.columns import LIMITS, MISSING, REPORT_ORDER, Column
 from lib.results.report.page import Cell, Reason, Row
 from lib.results.rounding import MAP_DIGITS
 from lib.results.table import BY_NAME
@@ -20,10 +22,22 @@ def shared(table: pd.DataFrame) -> dict[str, str]:
 
 
 def shown_columns(table: pd.DataFrame) -> list[Column]:
-    """The columns to show in the report's order, last those that it does not know; not those that all rows share."""
-    same = shared(table)
+    """The columns to show in the report's order, last those that it does not know; not those that all rows share.
+
+    The column of an upper limit shows both limits.
+    """
+    same, lower = shared(table), {low for low, _, _ in LIMITS.values()}
     names = [name for name in REPORT_ORDER if name in table] + [name for name in table if name not in REPORT_ORDER]
-    return [column for column in (_column(table, name) for name in names) if column.label not in same]
+    columns = [_shown(table, name) for name in names if name not in lower]
+    return [column for column in columns if column.label not in same]
+
+
+def _shown(table: pd.DataFrame, name: str) -> Column:
+    column = _column(table, name)
+    if name not in LIMITS:
+        return column
+    _, label, meaning = LIMITS[name]
+    return replace(column, label=label, meaning=meaning, note="")
 
 
 def _column(table: pd.DataFrame, name: str) -> Column:
@@ -35,10 +49,10 @@ def _column(table: pd.DataFrame, name: str) -> Column:
     return Column(name, name, "", digits, lambda row: row[name], is_text=not is_number)
 
 
-def rows_of(table: pd.DataFrame, results: dict, best, front: list) -> list[Row]:
+def rows_of(table: pd.DataFrame, results: dict, best, fronts: Container) -> list[Row]:
     """What the page shows of each row, in the table's order.
 
-    `results`: the VariantResults by the row's label; `best`, `front`: the labels to mark.
+    `results`: the VariantResults by the row's label; `best`, `fronts`: the labels to mark.
     """
     columns = [_column(table, name) for name in table.columns]
     rows = []
@@ -52,7 +66,7 @@ def rows_of(table: pd.DataFrame, results: dict, best, front: list) -> list[Row]:
                 judged=results[label].verdict,
                 costs=results[label].costs,
                 best=label == best,
-                front=label in front,
+                front=label in fronts,
             )
         )
     return rows

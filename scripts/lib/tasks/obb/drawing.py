@@ -1,5 +1,7 @@
 """Rotated boxes over an image."""
 
+import numpy as np
+
 from lib.detector.instances import Instances
 from lib.tasks.detect.drawing import write_title
 from lib.tasks.obb.rectangles import corners
@@ -13,3 +15,8 @@ def draw(axis, instances: Instances, names: list[str], colours) -> None:
         axis.add_patch(Polygon(points, fill=False, edgecolor=colours(c), linewidth=1.5))
         x, y = points[points[:, 1].argmin()]
         write_title(axis, x, y - 2, f"{names[c]} {score:.2f}", colours(c))
+
+
+def outlines(instances: Instances, size: tuple[int, int]) -> list[list[np.ndarray]]:
+    """Of each its rotated box, a closed line."""
+    return [[np.concatenate([points, points[:1]])] for points in corners(instances.extras["rotated"])]

@@ -4,7 +4,7 @@ from lib import tasks
 from lib.data.formats.keypoint_rows import with_three_values
 from lib.data.formats.lines import keypoint_line
 from lib.tasks.pose.contract import contract_lines
-from lib.tasks.pose.drawing import draw
+from lib.tasks.pose.drawing import draw, outlines
 from lib.tasks.pose.in_bundle import bundle_part
 from lib.tasks.pose.keypoints import found, predict
 from lib.tasks.pose.labels import check_label, read_label
@@ -23,6 +23,7 @@ tasks.register(
         share_inside=overlap,
         most_counted=MOST_COUNTED,
         draw=draw,
+        outlines=outlines,
         objects="keypoints",
         overlap_name="OKS",
         line_of=keypoint_line,

@@ -1,8 +1,11 @@
 """Keypoints over an image: a person's joined to a skeleton, others as points."""
 
+import numpy as np
+
 from lib.detector.instances import Instances
 from lib.tasks.detect.drawing import draw as draw_boxes
 from lib.tasks.pose.keypoints import KEYPOINTS
+from lib.tasks.task import box_outlines
 
 # COCO's person, of 17 keypoints: which two a line joins. Source: `skeleton` of the category in
 # person_keypoints_val2017.json (https://cocodataset.org/#format-data), counted from 0.
@@ -18,9 +21,23 @@ def draw(axis, instances: Instances, names: list[str], colours) -> None:
     """Each box with name and score, its keypoints, and the lines between two that are visible."""
     draw_boxes(axis, instances, names, colours)
     for keypoints, c in zip(instances.extras[KEYPOINTS], instances.classes):
-        visible = keypoints[:, 2] >= SHOWN
-        for first, second in SKELETON if len(keypoints) == PERSON else ():
-            if visible[first] and visible[second]:
-                ends = keypoints[[first, second]]
-                axis.plot(ends[:, 0], ends[:, 1], color=colours(c), linewidth=1.2)
-        axis.scatter(*keypoints[visible, :2].T, s=7, color=[colours(c)], edgecolors="white", linewidths=0.4, zorder=3)
+        for ends in _limbs(keypoints):
+            axis.plot(ends[:, 0], ends[:, 1], color=colours(c), linewidth=1.2)
+        points = keypoints[keypoints[:, 2] >= SHOWN, :2]
+        axis.scatter(*points.T, s=7, color=[colours(c)], edgecolors="white", linewidths=0.4, zorder=3)
+
+
+def outlines(instances: Instances, size: tuple[int, int]) -> list[list[np.ndarray]]:
+    """Of each its box, the lines between two keypoints that are visible, and these as dots."""
+    boxes = box_outlines(instances, size)
+    return [
+        [*box, *_limbs(keypoints), *keypoints[keypoints[:, 2] >= SHOWN, None, :2]]
+        for box, keypoints in zip(boxes, instances.extras[KEYPOINTS])
+    ]
+
+
+def _limbs(keypoints: np.ndarray) -> list[np.ndarray]:
+    """The two ends [2, 2] of each line of the skeleton of keypoints [K, 3], where both are visible."""
+    visible = keypoints[:, 2] >= SHOWN
+    lines = SKELETON if len(keypoints) == PERSON else ()
+    return [keypoints[[first, second], :2] for first, second in lines if visible[first] and visible[second]]

@@ -4,7 +4,7 @@ from lib import tasks
 from lib.data.formats.lines import outline_line
 from lib.tasks.segment.contract import contract_lines
 from lib.tasks.segment.decoding import found, predict
-from lib.tasks.segment.drawing import draw
+from lib.tasks.segment.drawing import draw, outlines
 from lib.tasks.segment.in_bundle import bundle_part
 from lib.tasks.segment.labels import check_label, read_label
 from lib.tasks.segment.masks import MASK, as_coco, overlap, share_inside
@@ -21,6 +21,7 @@ tasks.register(
         coco_iou_type="segm",
         coco_fields=lambda found, size: [{"segmentation": coco} for coco in as_coco(found.extras[MASK], size)],
         draw=draw,
+        outlines=outlines,
         objects="masks",
         overlap_name="IoU of masks",
         line_of=outline_line,

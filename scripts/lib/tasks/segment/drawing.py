@@ -1,12 +1,15 @@
 """Masks over an image, with their boxes."""
 
+import cv2
 import numpy as np
 
 from lib.detector.instances import Instances
 from lib.tasks.detect.drawing import draw as draw_boxes
 from lib.tasks.segment.masks import MASK, as_rows, decoded
+from lib.tasks.task import box_outlines
 
 OPACITY = 0.45
+STRAIGHT = 1  # pixels that an outline may leave the mask's edge by, to have fewer points
 
 
 def draw(axis, instances: Instances, names: list[str], colours) -> None:
@@ -20,3 +23,16 @@ def draw(axis, instances: Instances, names: list[str], colours) -> None:
         layer[decoded(as_rows([mask]), (width, height))[0]] = (*colours(c)[:3], OPACITY)
     axis.imshow(layer)
     draw_boxes(axis, instances, names, colours)
+
+
+def outlines(instances: Instances, size: tuple[int, int]) -> list[list[np.ndarray]]:
+    """Of each the edges of its mask, closed lines; of a mask without a pixel the box."""
+    masks = (decoded(as_rows([mask]), size)[0] for mask in instances.extras[MASK])
+    return [_edges(mask) or box for mask, box in zip(masks, box_outlines(instances, size))]
+
+
+def _edges(mask: np.ndarray) -> list[np.ndarray]:
+    """The outer edges of a mask, bool [height, width]: one closed line for each of its pieces."""
+    pieces, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    lines = [cv2.approxPolyDP(piece, STRAIGHT, True)[:, 0] for piece in pieces]
+    return [np.concatenate([line, line[:1]]) + 0.5 for line in lines]

@@ -1,0 +1,91 @@
+"""The images of the report with what is right and wrong in them, and what is taken for what."""
+
+import base64
+from pathlib import Path
+from urllib.parse import quote
+
+import cv2
+import numpy as np
+
+from lib.data.images import read_image
+from lib.results.detection_errors import DetectionErrors, Drawing, DrawnImage
+from lib.results.report.page import Card, Confusions, Image, ListedImage, Overlay, PlacedTag
+from lib.step.files import require
+
+LONGEST_SIDE = 640  # pixels of an image within the page
+JPEG_QUALITY = 78
+MOST_BYTES = 1_500_000  # of all images within the page, as its text has them
+MOST_LISTED = 1000  # images in the list
+MOST_CLASSES = 12  # in the matrix, beside the others and the background
+BACKGROUND = "background"
+
+
+def cards(errors: DetectionErrors, images: Path) -> list[Card]:
+    """The images that are drawn, worst first, from the folder `images`; as many as the page has room for."""
+    shown, spent = [], 0
+    for number, drawn in enumerate(errors.drawn, start=1):
+        image = _small(images / drawn.image)
+        spent += len(image.address)
+        if spent > MOST_BYTES:
+            break
+        of_image = errors.of(drawn.image)
+        overlays = {"int8": _overlay(drawn, drawn.int8), "fp32": _overlay(drawn, drawn.fp32)}
+        shown.append(
+            Card(f"image-{number}", of_image, drawn.width, drawn.height, image, overlays, file_of(drawn.image))
+        )
+    return shown
+
+
+def listed(errors: DetectionErrors, shown: list[Card]) -> list[ListedImage]:
+    """Images, worst first: each with a link to its card, or where it has none to its file."""
+    anchors = {card.errors.image: f"#{card.anchor}" for card in shown}
+    return [
+        ListedImage(of_image, anchors.get(of_image.image, file_of(of_image.image)))
+        for of_image in errors.images[:MOST_LISTED]
+    ]
+
+
+def file_of(image: str) -> str:
+    """The address of an image's file, from the folder of the run."""
+    return f"dataset/images/{quote(image)}"
+
+
+def confusions(errors: DetectionErrors) -> Confusions | None:
+    """What is taken for what, of the classes with most errors; those that are left out count as one."""
+    if not errors.names:
+        return None
+    counts = np.array(errors.confusion)
+    classes = len(errors.names)
+    wrong = counts.sum(axis=0) + counts.sum(axis=1) - 2 * counts.diagonal()
+    # One class alone is not left out: it would take the place of a row.
+    kept = np.arange(classes)
+    if classes > MOST_CLASSES + 1:
+        kept = np.sort(np.argsort(-wrong[:classes], kind="stable")[:MOST_CLASSES])
+    left_out = np.setdiff1d(np.arange(classes), kept)
+    groups = [*([c] for c in kept), *([left_out] if len(left_out) else []), [classes]]
+    names = [errors.names[c] for c in kept]
+    names += [f"{len(left_out)} other classes"] if len(left_out) else []
+    rows = [[int(counts[np.ix_(row, column)].sum()) for column in groups] for row in groups]
+    return Confusions([*names, BACKGROUND], rows)
+
+
+def _small(path: Path) -> Image:
+    image = read_image(require(path, "image"))
+    height, width = image.shape[:2]
+    scale = min(1, LONGEST_SIDE / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    image = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if scale < 1 else image
+    _, encoded = cv2.imencode(".jpg", image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    return Image(f"data:image/jpeg;base64,{base64.b64encode(encoded.tobytes()).decode()}", *size)
+
+
+def _overlay(drawn: DrawnImage, drawing: Drawing) -> Overlay:
+    tags = [PlacedTag(tag.kind, tag.text, _placed(tag.x / drawn.width, tag.y / drawn.height)) for tag in drawing.tags]
+    return Overlay(drawing.lines, tags)
+
+
+def _placed(x: float, y: float) -> str:
+    """Where a text stands in an image, as CSS: above its place, or below where that is the image's upper edge."""
+    # Near the right edge it ends at its place, so that it stays in the image.
+    side = f"left:{100 * x:.1f}%" if x < 0.75 else f"right:{100 * (1 - x):.1f}%"
+    return f"{side};top:{100 * y:.1f}%" if y < 0.06 else f"{side};bottom:{100 * (1 - y):.1f}%"
