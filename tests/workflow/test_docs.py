@@ -10,6 +10,8 @@ import io
 import re
 import runpy
 import shlex
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 from unittest import mock
@@ -186,6 +188,14 @@ def _parsed(parser, words: list[str]):
             return complaint.getvalue().strip().splitlines()[-1]
         except Exception as error:  # DVC's parser raises one of its own
             return f"{type(error).__name__}: {error}"
+
+
+def test_make_knows_what_to_do_for_each_of_its_targets():
+    if not shutil.which("make"):
+        pytest.skip("needs make")
+    targets = re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), re.M)
+    done = subprocess.run(["make", "--dry-run", *targets], cwd=ROOT, capture_output=True, text=True)
+    assert targets and done.returncode == 0, done.stderr
 
 
 def test_every_command_of_the_docs_is_there():
