@@ -26,6 +26,7 @@ def row(head: str, precision: float | None, cycles: float, verdict: str = RUNS) 
     low, high = (None, None) if precision is None else (0.9, 1.1)
     return {"model": "m", "imgsz": "320", "head": head, "algorithm": "normal", "max_images": 8, "map50_95_fp32": 0.4,
             "map50_95_int8": precision, "retention_low": low, "retention_high": high, "npu_mcycles": cycles,
+            "ms_low": cycles, "ms_high": 2 * cycles,
             "rknn_mb": 1.0, "verdict": verdict}  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from test_workflow import jobs, run_snakemake
 def test_a_run_that_succeeds_takes_few_lines_and_ends_with_its_results(cut_run):
     lines = (cut_run.parent.parent / "terminal.txt").read_text().splitlines()
     assert len(lines) <= 20, lines
-    assert lines[-3].startswith("best       parts4 96 split, normal on 4 images: mAP50-95 0.1593 in INT8")
+    assert lines[-3].startswith("best       parts4 96 split, normal on 4 images: mAP50-95 0.1554 in INT8")
     assert lines[-2:] == [
         "report     results/cut/report.html",
         f"next       snakemake -s '{lines[-1].split(chr(39))[1]}' -j4 bundle --configfile cut.yaml",

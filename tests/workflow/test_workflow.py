@@ -319,7 +319,7 @@ def test_dvc_and_snakemake_give_the_same_table_and_report(origin, by_snakemake, 
     assert without_rknn_files(report) == without_rknn_files((theirs / "report.html").read_text())
     assert "up to date" in dvc("repro")
     summary = json.loads((ours / "summary.json").read_text())
-    assert summary["best"] == "parts4/96/split/normal-4" and summary["variants"] == 2
+    assert summary["best"] == "parts4/96/single/normal-4" and summary["variants"] == 2
     assert json.loads(dvc("metrics", "show", "--json"))[""]["data"] == {"results/demo/summary.json": {"data": summary}}
     shown = Path(dvc("plots", "show").strip().removeprefix("file://")).read_text()
     assert "INT8 mAP50-95 over .rknn size" in shown and "detections.png" in shown
