@@ -226,3 +226,11 @@ EVALUATION = {
     "operating": config["evaluation"]["operating"],
     "folder": lambda w, input: str(Path(input.labels).parent),
 }
+
+
+def every_core(wildcards) -> int:
+    """As many processes as there are cores."""
+    try:
+        return workflow.cores
+    except WorkflowError:
+        return 1  # on a cluster nobody says how many there are; --set-threads does

@@ -98,14 +98,6 @@ use rule evaluate_int8 as evaluate_for_study with:
         "Evaluate {wildcards.model} {wildcards.imgsz} {wildcards.head} in INT8, {wildcards.max_images} images, seed {wildcards.seed}"
 
 
-def every_core(wildcards) -> int:
-    """As many processes as there are cores."""
-    try:
-        return workflow.cores
-    except WorkflowError:
-        return 1  # on a cluster nobody says how many there are; --set-threads does
-
-
 rule evaluate_draws:
     input:
         model=rules.graph_surgery.output.model,
