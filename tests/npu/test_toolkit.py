@@ -16,6 +16,7 @@ from conftest import ROOT, image
 from lib.accuracy.detection_set import read_detections
 from lib.data.images import read_image
 from lib.data.imgsz import ImageSize
+from lib.data.input_form import InputForm
 from lib.data.letterbox import letterbox
 from lib.detector.head import SINGLE, SPLIT
 from lib.graph.onnx_file import load, save
@@ -25,6 +26,7 @@ from lib.graph.surgery.pipeline import adapt
 from lib.npu import toolkit, toolkit_versions
 from lib.npu.build import Build
 from lib.npu.build_log import read_build_log
+from lib.npu.int8 import Quantization, int8_model
 from lib.npu.rknn_file import dequantize, quantize, read_rknn
 from lib.step.errors import UserError
 
@@ -44,8 +46,10 @@ def test_quantize_writes_its_files_and_nothing_else(quantized):
 def test_detections_of_the_step_are_those_of_the_simulator(split_onnx, pool, heldout, quantized, quantize, tmp_path):
     found = read_detections(quantized / "detections.npz")
     assert found.images == ["a.png", "b.png", "c.png"] and found.sizes == [(90, 70)] * 3
-    with built(split_onnx, pool) as session:
-        run, spec = session.simulate(), output_spec_of(load(split_onnx))
+    spec = output_spec_of(load(split_onnx))
+    asked = Quantization(split_onnx, "rv1106", "normal", InputForm(), spec)
+    with int8_model(asked, sorted(pool.iterdir())) as int8:
+        run = int8.session.simulate()
         for name, each in zip(found.images, found.instances):
             fitted, fit = letterbox(read_image(heldout / "images" / name), SIZE)
             expected = spec.instances(run(fitted), fit)
