@@ -373,8 +373,8 @@ def test_dvc_and_snakemake_give_the_same_table_and_report(origin, by_snakemake, 
     assert "one-head" in dvc("exp", "show", "--csv")
     assert "sweep.head" in dvc("params", "diff", "HEAD")
 
-    # What docs/dvc.md promises, word by word, at the sizes of the cut, from one head on: first a size that `layers` does
-    # not name.
+    # What docs/dvc.md promises, word by word, at the sizes of the cut, from one head on: first a size that `layers`
+    # does not name.
     git(project, "commit", "-q", "-a", "-m", "one head")
     block = re.search(r"```sh\n(.*?)```", (ROOT / "docs" / "dvc.md").read_text(), re.S)[1]
     lines = [
