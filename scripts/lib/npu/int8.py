@@ -1,6 +1,6 @@
 """A variant's INT8 model, calibrated on images or built from ranges measured before; its scores reach from 0 to 1."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +46,25 @@ class Quantization:
         return (self.outputs is None and not self.twin) or in_use() == OWN_RANGES
 
 
+# The ranges to build with, and those that were measured on the calibration images.
+Found = tuple[Ranges, Ranges]
+
+
+class _Choice:
+    """Makes the ranges that a structure is built with of those that `find` finds: its scores reach from 0 to 1."""
+
+    def __init__(self, outputs: OutputSpec | None, find: Callable[[Structure], Found]):
+        self._outputs, self._find = outputs, find
+        self.surest: dict[int, float] = {}  # as Int8Model has it; known once the ranges are made
+
+    def __call__(self, structure: Structure) -> Ranges:
+        ranges, measured = self._find(structure)
+        if self._outputs is None:
+            return ranges
+        self.surest = surest_scores(structure, measured, self._outputs)
+        return with_whole_scores(structure, ranges, self._outputs)
+
+
 @contextmanager
 def int8_model(asked: Quantization, images: list[Path], measured: Path | None = None) -> Iterator[Int8Model]:
     """The INT8 model of an ONNX, calibrated on `images`; released at the end.
@@ -77,20 +96,16 @@ def _searched(asked: Quantization, images: list[Path]):
             f"toolkit {OWN_RANGES} takes no ranges, so there is no algorithm search with it; choose another"
         )
     setting, judging = halves(images)
-    surest: dict[int, float] = {}
 
-    def choose(structure: Structure) -> Ranges:
+    def find(structure: Structure) -> Found:
         run = RangePass(structure)
         measured = union(ranges_on(asked.form, run, image) for image in setting)
         judges = [network_input(asked.form, image) for image in judging]
-        ranges = searched(structure, measured, judges, asked.outputs)
-        if asked.outputs is None:
-            return ranges
-        surest.update(surest_scores(structure, measured, asked.outputs))
-        return with_whole_scores(structure, ranges, asked.outputs)
+        return searched(structure, measured, judges, asked.outputs), measured
 
-    with toolkit.built_with_ranges(asked.model, choose, images[0], asked.platform, asked.form) as built:
-        yield Int8Model(*built, surest)
+    choice = _Choice(asked.outputs, find)
+    with toolkit.built_with_ranges(asked.model, choice, images[0], asked.platform, asked.form) as built:
+        yield Int8Model(*built, choice.surest)
 
 
 class _NotKnownError(Exception):
@@ -106,9 +121,8 @@ def _from_ranges(asked: Quantization, images: list[Path], table: RangeTable | No
     if asked.algorithm != NORMAL or (table.unknown if table else asked.is_plain):
         raise _NotKnownError
     names = [image.name for image in images]
-    surest: dict[int, float] = {}
 
-    def choose(structure: Structure) -> Ranges:
+    def find(structure: Structure) -> Found:
         if table:
             on_first, on_images = table.union(names[:1]), table.union(names)
         else:
@@ -116,13 +130,11 @@ def _from_ranges(asked: Quantization, images: list[Path], table: RangeTable | No
         own = chosen(structure, on_first, on_images)
         if own is None:
             raise _NotKnownError
-        if asked.outputs is None:
-            return own
-        surest.update(surest_scores(structure, on_images, asked.outputs))
-        return with_whole_scores(structure, own, asked.outputs)
+        return own, on_images
 
-    with toolkit.built_with_ranges(asked.model, choose, images[0], asked.platform, asked.form) as built:
-        yield Int8Model(*built, surest)
+    choice = _Choice(asked.outputs, find)
+    with toolkit.built_with_ranges(asked.model, choice, images[0], asked.platform, asked.form) as built:
+        yield Int8Model(*built, choice.surest)
 
 
 def _measured(structure: Structure, images: list[Path], form: InputForm) -> tuple[Ranges, Ranges]:
@@ -143,18 +155,11 @@ def _calibrated(asked: Quantization, images: list[Path]):
         with toolkit.quantized(asked.model, images, asked.platform, asked.algorithm, asked.form) as session:
             yield Int8Model(session, None, {})
         return
-    surest: dict[int, float] = {}
-
-    def choose(structure: Structure) -> Ranges:
-        if asked.outputs is None:
-            return structure.ranges
-        surest.update(surest_scores(structure, structure.ranges, asked.outputs))
-        return with_whole_scores(structure, structure.ranges, asked.outputs)
-
+    choice = _Choice(asked.outputs, lambda structure: (structure.ranges, structure.ranges))
     with toolkit.quantized_with_structure(
-        asked.model, images, asked.platform, asked.form, asked.algorithm, choose
+        asked.model, images, asked.platform, asked.form, asked.algorithm, choice
     ) as built:
-        yield Int8Model(*built, surest)
+        yield Int8Model(*built, choice.surest)
 
 
 def read_ranges_of(model: Path, platform: str, path: Path) -> RangeTable:
