@@ -99,6 +99,10 @@ class InputForm(JsonRecord):
         scaled = pixels.astype(np.float32) / np.float32(self.scale)
         return (scaled - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
 
+    def tensor(self, image: np.ndarray) -> np.ndarray:
+        """uint8 [H, W, channels in the network's order] as the network is given it: float32 [1, C, H, W]."""
+        return np.ascontiguousarray(self.normalized(image).transpose(2, 0, 1)[None])
+
     def with_channels_swapped(self) -> "InputForm | None":
         """The form with red and blue in each other's place, None in grey; mean and std stay where they are."""
         swapped = {"rgb": "bgr", "bgr": "rgb"}.get(self.channels)

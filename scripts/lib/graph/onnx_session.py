@@ -28,7 +28,7 @@ def open_session(model, as_written: bool = False) -> onnxruntime.InferenceSessio
 
 def to_tensor(image: np.ndarray, form: InputForm | None = None) -> np.ndarray:
     """uint8 [H, W, C] in the channels of `form` to the network's input: float32 [1, C, H, W], by default 0..1."""
-    return np.ascontiguousarray((form or InputForm()).normalized(image).transpose(2, 0, 1)[None])
+    return (form or InputForm()).tensor(image)
 
 
 def session_input_form(session: onnxruntime.InferenceSession) -> InputForm:

@@ -74,7 +74,7 @@ def ranges_on(form: InputForm, run: RangePass, image: Path) -> Ranges:
 
 def network_input(form: InputForm, image: Path) -> np.ndarray:
     """Such a file as the network is given it, float32 [1, C, H, W]."""
-    return np.ascontiguousarray(form.normalized(read_fitted(image, form.depth)).transpose(2, 0, 1)[None])
+    return form.tensor(read_fitted(image, form.depth))
 
 
 def read_range_table(path: Path) -> RangeTable:

@@ -43,7 +43,6 @@ def runner(twin: onnx.ModelProto, form: InputForm | None = None, exact: bool = T
     form = form or InputForm()
 
     def run(image: np.ndarray) -> list[np.ndarray]:
-        tensor = form.normalized(image).transpose(2, 0, 1)[None]
-        return session.run(None, {given.name: np.ascontiguousarray(tensor)})
+        return session.run(None, {given.name: form.tensor(image)})
 
     return run
