@@ -23,7 +23,7 @@ from lib.step.errors import UserError
 # Images that judge; the first few say which tensors are worth it.
 JUDGES, FIRST = 8, 2
 FEWEST = 4
-# A range's ends as shares of the widest; a tensor's next one is tried until the outputs get worse twice.
+# A range's ends as shares of the widest.
 SHARES = (0.85, 0.7)
 # As many tensors are tried, those that change the outputs most; the others matter little, whatever their range.
 TRIED = 16
@@ -81,15 +81,11 @@ def _judged(run, difference: Difference) -> Callable[[tuple[float, float]], floa
 
 
 def _best(widest: tuple[float, float], difference) -> tuple[float, float]:
-    best, least, worse = widest, difference(widest), 0
+    best, least = widest, difference(widest)
     for ends in _narrower(widest):
         now = difference(ends)
         if now < _BETTER * least:
-            best, least, worse = ends, now, 0
-        else:
-            worse += 1
-            if worse == 2:
-                break
+            best, least = ends, now
     return best
 
 
