@@ -28,12 +28,11 @@ from lib.npu import toolkit, toolkit_versions
 from lib.npu.timing import clock, estimator
 from lib.npu.verdict import costs
 from lib.results.columns import FRONTIER_COLUMNS
-from lib.results.table import frame, to_csv
+from lib.results.table import frame, write_study
 from lib.step import console
 from lib.step.arguments import EXPORTED_OPSETS, StepParser, at_least, shape
 from lib.step.console import say
 from lib.step.errors import run_step
-from lib.step.files import write_text
 
 
 @dataclass(frozen=True)
@@ -68,8 +67,7 @@ def main(argv=None):
             frontier = search(weights, sizes, head, args, bar)
             rows.append(FrontierRow(classes, proportions, head, frontier, sizes[-1].width))
     table = frame(FRONTIER_COLUMNS, rows)
-    write_text(args.csv, to_csv(table))
-    write_text(args.markdown, table.drop(columns="reason").fillna("").to_markdown(index=False) + "\n")
+    write_study(table, args.csv, args.markdown)
     say(f"largest sizes that run, {len(rows)} kinds of model: {args.markdown}")
 
 

@@ -28,11 +28,11 @@ from lib.npu.build import Build
 from lib.npu.toolkit_versions import VERSIONS, missing_sentence
 from lib.npu.verdict import RUNS, Verdict, verdict
 from lib.results.columns import TOOLKIT_STUDY_COLUMNS
-from lib.results.table import frame, to_csv
+from lib.results.table import frame, write_study
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
 from lib.step.errors import UserError, run_step
-from lib.step.files import require, write_text
+from lib.step.files import require
 
 QUANTIZE = Path(__file__).with_name("quantize.py")
 
@@ -73,8 +73,7 @@ def main(argv=None):
         rows.append(row := row_of(version, args, baseline))
         say(f"{version}: {row.built.verdict.line if row.built else row.failure}")
     table = frame(TOOLKIT_STUDY_COLUMNS, rows)
-    write_text(args.csv, to_csv(table))
-    write_text(args.markdown, table.drop(columns="reason").fillna("").to_markdown(index=False) + "\n")
+    write_study(table, args.csv, args.markdown)
     say(f"compared {len(rows)} versions of the toolkit: {args.markdown}")
 
 

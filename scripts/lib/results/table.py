@@ -18,6 +18,7 @@ from lib.results.rounding import MAP_DIGITS
 from lib.results.sweep import Variant
 from lib.results.variant_results import VariantResults
 from lib.step.errors import UserError
+from lib.step.files import write_text
 
 BY_NAME = {
     column.name: column
@@ -90,6 +91,12 @@ def summary(table: pd.DataFrame) -> dict:
 def to_csv(table: pd.DataFrame) -> str:
     """The table as CSV, the same bytes on every machine."""
     return table.to_csv(index=False, lineterminator="\n")
+
+
+def write_study(table: pd.DataFrame, csv, markdown) -> None:
+    """Write a study's table, and without its reasons for people; a figure that a row does not have is an empty cell."""
+    write_text(csv, to_csv(table))
+    write_text(markdown, table.drop(columns="reason").fillna("").to_markdown(index=False) + "\n")
 
 
 def from_csv(path, chosen: list[Variant]) -> pd.DataFrame:
