@@ -79,8 +79,9 @@ def make(run: Path, variant: Variant, evaluation: Evaluation, processes: int, cc
 
     Raises UserError as `write_bundle` does, and when the mAP is not the toolkit's simulator's.
     """
-    subject = _read_subject(run, variant)
-    toolkit_versions.use(Build.read(run_files.rknn(run, variant, "build.json")).toolkit)
+    build = Build.read(run_files.rknn(run, variant, "build.json"))
+    subject = _read_subject(run, variant, build)
+    toolkit_versions.use(build.toolkit)
     model = load(subject.onnx)
     listed, images = run_files.calibration(run, variant), run / "dataset" / "images"
     with calibration_in_form(listed, images, output_spec_of(model).imgsz, input_form_of(model)) as calibration:
@@ -120,9 +121,8 @@ def write_bundle(
     return contract.proof
 
 
-def _read_subject(run: Path, variant: Variant) -> Subject:
+def _read_subject(run: Path, variant: Variant, build: Build) -> Subject:
     """A variant of a run's folder. Raises UserError when its mAP is not the toolkit's simulator's."""
-    build = Build.read(run_files.rknn(run, variant, "build.json"))
     if build.simulator:
         raise UserError(
             f"the mAP of {variant.title()} is from the simulator {build.simulator}, and a bundle is proven on the "
