@@ -190,8 +190,6 @@ def run(args, scratch: Path) -> None:
 
     cc = program.compiler() if args.bundle else []
     conversion = convert(request, scratch, say_adapted)
-    if args.bundle and conversion.adapted.outputs is None:
-        raise UserError("--bundle is for detectors: nothing decodes the outputs of this model; leave it out")
     lines = cost_lines(conversion, args)
     measured = None
     if args.labels:
