@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lib import bundle
 from lib.board.program import demand_compiled, demand_tools
-from lib.board.run import FOLDER, LIBRARY_PATH, Settings
+from lib.board.run import FOLDER, LIBRARY_PATH, Settings, make_folder
 from lib.board.transport import Adb, Ssh, last_line, transport
 from lib.npu.timing import CLOCKS
 from lib.npu.toolkit import PLATFORMS
@@ -56,9 +56,7 @@ def examine(settings: Settings) -> BoardFacts:
     with tempfile.TemporaryDirectory() as scratch:
         program = _compiled(settings.cc, Path(scratch))
         folder = f"{settings.folder.rstrip('/')}/{FOLDER}"
-        done = board.run(f"rm -rf {shlex.quote(folder)}; mkdir -p {shlex.quote(folder)}; exit $?")
-        if done.code:
-            raise UserError(f"{folder} cannot be made on the board: {done.words.strip()}; see board.folder")
+        make_folder(board, folder)
         try:
             board.push(program, f"{folder}/about")
             return _asked(board, folder, settings.launcher)

@@ -101,6 +101,14 @@ def _in_order(results: list[ImageResult], batch: list[Path]) -> list[ImageResult
     return results if [result.image for result in results] == expected else []
 
 
+def make_folder(board: Ssh | Adb, folder: str, inner: str = "") -> None:
+    """Make a folder on the board anew, and `inner` in it. Raises UserError when it cannot be made."""
+    quoted = shlex.quote(folder)
+    done = board.run(f"rm -rf {quoted}; mkdir -p {quoted}/{inner}; exit $?")
+    if done.code:
+        raise UserError(f"{folder} cannot be made on the board: {done.words.strip()}; see board.folder")
+
+
 class _Session:
     """The board while one bundle is on it."""
 
@@ -124,10 +132,7 @@ class _Session:
         files = {"detect": binary, "model.rknn": self.bundle / "model.rknn"}
         if settings.runtime:
             files["librknnmrt.so"] = require(Path(settings.runtime).expanduser(), "runtime (board.runtime)")
-        quoted = shlex.quote(self.folder)
-        done = self.board.run(f"rm -rf {quoted}; mkdir -p {quoted}/raw; exit $?")
-        if done.code:
-            raise UserError(f"{self.folder} cannot be made on the board: {done.words.strip()}; see board.folder")
+        make_folder(self.board, self.folder, "raw")
         self.started = True
         needed = sum(path.stat().st_size for path in files.values()) + self.input_bytes + self.output_bytes + self.line
         if (free := self._free()) < needed:
