@@ -1,5 +1,6 @@
 """A step that gets no memory says so in one sentence; any other error is no lack of memory."""
 
+import resource
 import subprocess
 import sys
 
@@ -36,3 +37,24 @@ def test_another_error_is_none_of_that(limit):
     work = "raise RuntimeError('something else')"
     done = subprocess.run([sys.executable, "-c", STEP, ROOT / "scripts", limit, work], capture_output=True, text=True)
     assert done.returncode == 1 and "Traceback" in done.stderr
+
+
+@pytest.mark.parametrize(("limit", "option"), [(resource.RLIMIT_AS, "-v"), (resource.RLIMIT_DATA, "-d")])
+def test_too_little_memory_to_begin_is_one_sentence_of_every_step(limit, option):
+    """Before NumPy and the like are imported: they end in a traceback, or hang."""
+    own = resource.getrlimit(limit)[1]
+    steps = sorted({*(ROOT / "scripts").glob("*.py")} - {ROOT / "scripts" / "set_up.py"})
+    started = [
+        subprocess.Popen(
+            [sys.executable, step, "--help"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: resource.setrlimit(limit, (100 << 20, own)),
+        )
+        for step in steps
+    ]
+    ends = {step.name: (process.communicate(timeout=60)[1], process.returncode) for step, process in zip(steps, started)}
+    assert all(code == 2 for _, code in ends.values()), ends
+    assert len({words for words, _ in ends.values()}) == 1
+    assert ends["judge.py"][0].startswith(f"error: ulimit {option} allows 100 MB of memory, and no step begins with ")
