@@ -54,7 +54,8 @@ def test_too_little_memory_to_begin_is_one_sentence_of_every_step(limit, option)
         )
         for step in steps
     ]
-    ends = {step.name: (process.communicate(timeout=60)[1], process.returncode) for step, process in zip(steps, started)}
-    assert all(code == 2 for _, code in ends.values()), ends
-    assert len({words for words, _ in ends.values()}) == 1
-    assert ends["judge.py"][0].startswith(f"error: ulimit {option} allows 100 MB of memory, and no step begins with ")
+    words = [process.communicate(timeout=60)[1] for process in started]
+    ends = {step.name: (process.returncode, said) for step, process, said in zip(steps, started, words)}
+    assert set(ends.values()) == {(2, words[0])}, ends
+    assert words[0].startswith(f"error: ulimit {option} allows 100 MB of memory, and no step begins with less than")
+    assert words[0].count("\n") == 1

@@ -3,6 +3,8 @@
 import contextlib
 import io
 import subprocess
+import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -118,6 +120,20 @@ def test_a_command_that_would_end_in_a_traceback_is_told(tmp_path, monkeypatch, 
     told = list(problems(words.replace("'", "").replace("{b: 1}", "{}").split()))
     assert len(told) == (sentence is not None)
     assert sentence is None or sentence in told[0]
+
+
+def test_snakemake_7_asks_too_as_it_reads_its_profile(tmp_path):
+    """A later Snakemake has another file, which a test of a whole run covers."""
+    read = (
+        "import sys; from snakemake.profiles import ProfileConfigFileParser\n"
+        "print(ProfileConfigFileParser().parse(open(sys.argv.pop(1)))['nolock'])"
+    )
+    command = [sys.executable, "-c", read, ROOT / "profiles" / "default" / "config.yaml", "--cores", "1"]
+    run = partial(subprocess.run, cwd=tmp_path, capture_output=True, text=True)
+    done = run([*command, "--config", "run=x", "bundle"])
+    assert done.returncode == 1
+    assert done.stderr.endswith("name the target first: snakemake bundle --cores 1 --config run=x\n")
+    assert run([*command, "--config", "run=x"]).stdout.lower() == "true\n"
 
 
 def test_what_was_printed_is_read_from_any_folder(tmp_path, monkeypatch):
