@@ -548,5 +548,5 @@ FRONTIER_COLUMNS = (
         "verdict on that next size",
         lambda row: row.frontier.beyond.verdict.result if row.frontier.beyond else None,
     ),
-    _text("reason", "Reason", "why that size does not run", attrgetter("reason"), note="Not in frontier.md."),
+    _text("reason", "Reason", "why the next size does not run", attrgetter("reason"), note="Not in frontier.md."),
 )
