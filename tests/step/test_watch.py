@@ -108,6 +108,12 @@ def test_a_step_of_a_quiet_run_warns_and_leaves_the_rest_to_its_log(tmp_path, mo
         ("--configfile nosuch.yaml -n", "the config file nosuch.yaml does not exist"),
         ("--configfile=nosuch.yaml", "the config file nosuch.yaml does not exist"),
         ("--configfiles folder", "the config file folder is a folder; name a file"),
+        (
+            "--configfile tabs.yaml",
+            "the config file tabs.yaml is no YAML, line 2: found character '\\t' that cannot start",
+        ),
+        ("--configfile text.yaml", "the config file text.yaml holds no keys, such as `run: mine`"),
+        ("--configfile empty.yaml", None),
         ("--configfile utf16.yaml", "the config file utf16.yaml is not in UTF-8; save it in this encoding"),
     ],
 )
@@ -115,6 +121,9 @@ def test_a_command_that_would_end_in_a_traceback_is_told(tmp_path, monkeypatch, 
     monkeypatch.chdir(tmp_path)
     for name in ("mine.yaml", "more.yaml"):
         (tmp_path / name).write_text("run: mine\n")
+    (tmp_path / "tabs.yaml").write_text("run: a\nsplit:\tb\n")
+    (tmp_path / "text.yaml").write_text("mine\n")
+    (tmp_path / "empty.yaml").write_text("")
     (tmp_path / "utf16.yaml").write_text("run: mine\n", encoding="utf-16")
     (tmp_path / "folder").mkdir()
     told = list(problems(words.replace("'", "").replace("{b: 1}", "{}").split()))
