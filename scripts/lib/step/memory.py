@@ -1,7 +1,7 @@
 """How much memory a limit of the shell leaves, asked before anything is imported that takes some.
 
 Imports nothing but the standard library. NumPy, OpenCV and onnxruntime map a few hundred MB as they are imported; with
-less they end in a traceback, or wait for ever for a thread that was never started.
+less they end in a traceback, or wait forever for a thread that was never started.
 """
 
 import resource
