@@ -102,7 +102,7 @@ def test_a_step_of_a_quiet_run_warns_and_leaves_the_rest_to_its_log(tmp_path, mo
         ("--configfile mine.yaml more.yaml -n", None),
         ("--configfile mine.yaml bundle -j4", "name the target first: snakemake bundle --configfile mine.yaml -j4"),
         ("-j4 --config run=x bundle", "name the target first: snakemake bundle -j4 --config run=x"),
-        ("--config run=x results/x", "--config takes all words behind it, and 'results/x' is no KEY=VALUE"),
+        ("--config run=x results/x", "--config takes all words after it, and 'results/x' is not KEY=VALUE"),
         ("--configfile nosuch.yaml -n", "the config file nosuch.yaml does not exist"),
         ("--configfile=nosuch.yaml", "the config file nosuch.yaml does not exist"),
         ("--configfiles folder", "the config file folder is a folder; name a file"),
