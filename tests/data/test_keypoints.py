@@ -32,7 +32,7 @@ def test_sigmas_that_are_none_are_told(given):
 @pytest.mark.parametrize("given", [17, [17], [17, 4], [0, 2], [17, 3, 2], [17.0, 3], [True, 2], "17 3", None])
 def test_a_shape_that_is_none_is_told(given):
     assert str(keypoint_shape([17, 3], "x")) == "[17, 3]" and keypoint_shape((1, 2), "x").values == 2
-    with pytest.raises(UserError, match=r"x is .*, not the number of keypoints of an object and the values of each"):
+    with pytest.raises(UserError, match=r"x is .*, not the number of keypoints per object and the values of each"):
         keypoint_shape(given, "x")
 
 

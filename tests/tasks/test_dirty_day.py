@@ -133,7 +133,7 @@ def test_a_data_yaml_that_says_other_keypoints_than_the_labels_is_told(
 SHAPE = {"id": 7, "image_id": 1, "category_id": 1, "bbox": [9, 7, 36, 28]}
 MASK = {"size": [HEIGHT, WIDTH], "counts": [0, HEIGHT * WIDTH]}
 ANNOTATIONS = [
-    ("pose", {}, "annotation 7 has no keypoints, nor has another"),
+    ("pose", {}, "annotation 7 has no keypoints, nor does any other"),
     ("pose", {"keypoints": [9, 7]}, "annotation 7: its keypoints are not x, y and 0, 1 or 2 of each"),
     ("pose", {"keypoints": [9, 7, "seen"]}, "annotation 7: its keypoints are not x, y and 0, 1 or 2 of each"),
     ("pose", {"keypoints": [9, 7, 5]}, "annotation 7: its keypoints are not x, y and 0, 1 or 2 of each"),
@@ -141,9 +141,9 @@ ANNOTATIONS = [
     ("segment", {"segmentation": "x"}, "annotation 7: its segmentation is neither polygons nor a mask"),
     ("segment", {"segmentation": [[9, 7, 45]]}, "annotation 7: its segmentation has a polygon that is not x1, y1"),
     ("segment", {"segmentation": [[9, 7, 45, None, 9, 35]]}, "annotation 7: its segmentation has a polygon that"),
-    ("segment", {"segmentation": MASK | {"size": [WIDTH, HEIGHT]}}, "its mask is of an image of 70x90, the image is"),
-    ("segment", {"segmentation": MASK | {"counts": [1, 2]}}, "the counts of its mask are not those of 90x70 pixels"),
-    ("segment", {"segmentation": {"counts": "abc"}}, "annotation 7: its segmentation is no mask with size and counts"),
+    ("segment", {"segmentation": MASK | {"size": [WIDTH, HEIGHT]}}, "its mask is 70x90 pixels, but the image is"),
+    ("segment", {"segmentation": MASK | {"counts": [1, 2]}}, "the counts of its mask do not add up to 90x70 pixels"),
+    ("segment", {"segmentation": {"counts": "abc"}}, "7: its segmentation is not a mask with size and counts"),
     ("obb", {}, "annotation 7: its segmentation has no corners; an oriented box has four"),
     ("obb", {"segmentation": [[9, 7, 45, 7, 50, 20, 45, 35, 9, 35]]}, "annotation 7: its segmentation has 5 corners"),
     ("obb", {"segmentation": [[9, 7, 20, 7, 30, 7, 40, 8]]}, "image 1.png, line 1 .* lie on a line"),

@@ -76,7 +76,7 @@ def test_roboflows_set_goes_through_and_a_changed_label_goes_through_again(work,
     [
         (
             "split={calibration: 17}",
-            "split.calibration asks for 17 images, train of robo/data.yaml holds 16; ask for fewer",
+            "split.calibration asks for 17 images, but train of robo/data.yaml has 16; ask for fewer",
         ),
         ("dataset={yaml: robo/nowhere.yaml}", "dataset.yaml: there is no file or folder robo/nowhere.yaml"),
         (f"verdict={{measured: {'n' * 3000}}}", f"a file that the config names: File name too long: {'n' * 100}\n"),
