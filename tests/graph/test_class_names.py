@@ -70,7 +70,7 @@ def test_a_local_checkpoint_of_another_task_is_told_before_anything_runs():
     models = {"p": {"weights": [str(ROOT / "example/parts4.pt")]}}
     config = {"task": "pose", "sweep": {"model": ["p"]}, "models": models}
     [line] = checkpoint_problems(config)
-    assert line.startswith("models.p is a checkpoint for the task 'detect', and task is pose; set task")
+    assert line.startswith("models.p is a checkpoint for the task 'detect', but task is pose; set task")
     assert checkpoint_problems(config | {"task": "detect"}) == []
 
 

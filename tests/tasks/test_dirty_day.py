@@ -168,13 +168,13 @@ CONFIGS = [
     ({"task": "poses"}, "task is 'poses', not one of detect, pose, segment, obb (did you mean pose?)"),
     ({"task": ["pose"]}, "task is '['pose']', not one of detect, pose, segment, obb"),
     ({"task": "classify"}, "task is 'classify', not one of detect, pose, segment, obb"),
-    ({"task": "segment", "sweep.head": ["single"]}, "sweep.head: single holds boxes alone, and task is segment; set"),
-    ({"task": "obb", "dataset": {"voc": "VOC"}}, "dataset.voc holds boxes alone, and task is obb; give archive"),
-    ({"task": "segment", "dataset.kpt_shape": [17, 3]}, "dataset.kpt_shape is for the task pose, and task is segment"),
+    ({"task": "segment", "sweep.head": ["single"]}, "sweep.head: single is only for boxes, but task is segment; set"),
+    ({"task": "obb", "dataset": {"voc": "VOC"}}, "dataset.voc has only boxes, but task is obb; give archive"),
+    ({"task": "segment", "dataset.kpt_shape": [17, 3]}, "dataset.kpt_shape is for the task pose, but task is segment"),
     ({"task": "pose", "dataset.kpt_shape": [17, 4]}, "dataset.kpt_shape is [17, 4], not the number of keypoints"),
     ({"task": "pose", "dataset.kpt_shape": "17x3"}, "dataset.kpt_shape is '17x3'; a list is expected"),
     ({"task": "pose", "dataset.kpt_shape": [0, 3]}, "dataset.kpt_shape[0] is 0; at least 1 is needed"),
-    ({"task": "obb", "evaluation.oks_sigmas": [0.1]}, "evaluation.oks_sigmas is for the task pose, and task is obb"),
+    ({"task": "obb", "evaluation.oks_sigmas": [0.1]}, "evaluation.oks_sigmas is for the task pose, but task is obb"),
     ({"task": "pose", "evaluation.oks_sigmas": [0.1, -1]}, "evaluation.oks_sigmas is '0.1 -1', neither coco nor a"),
     (
         {"task": "pose", "evaluation.oks_sigmas": [0.1], "dataset.kpt_shape": [4, 2]},
@@ -182,7 +182,7 @@ CONFIGS = [
     ),
     (
         {"task": "pose", "models.yolov8n": {"cfg": ["a.cfg"], "weights": ["a.weights"]}},
-        "models.yolov8n.cfg is of a model with boxes alone, and task is pose",
+        "models.yolov8n.cfg is for a model with boxes only, but task is pose",
     ),
 ]  # fmt: skip
 
@@ -203,7 +203,7 @@ def test_a_checkpoint_of_another_task_is_told_before_anything_runs(assets):
     config["models"] = {"p": {"weights": [str(assets / "yolov8n-pose.pt")]}}
     [line] = checkpoint_problems(config)
     assert line == (
-        "models.p is a checkpoint for the task 'pose', and task is segment; set task, or name another checkpoint"
+        "models.p is a checkpoint for the task 'pose', but task is segment; set task, or name another checkpoint"
     )
 
 

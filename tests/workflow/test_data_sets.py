@@ -80,7 +80,7 @@ def test_roboflows_set_goes_through_and_a_changed_label_goes_through_again(work,
         ),
         ("dataset={yaml: robo/nowhere.yaml}", "dataset.yaml: there is no file or folder robo/nowhere.yaml"),
         (f"verdict={{measured: {'n' * 3000}}}", f"a file that the config names: File name too long: {'n' * 100}\n"),
-        ("dataset={names: robo/data.yaml}", "the names are those of dataset.yaml; leave the key out"),
+        ("dataset={names: robo/data.yaml}", "the class names come from dataset.yaml; leave the key out"),
     ],
 )
 def test_what_is_wrong_is_told_by_a_dry_run(snakemake, keys, sentence):
