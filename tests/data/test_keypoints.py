@@ -39,6 +39,6 @@ def test_a_shape_that_is_none_is_told(given):
 def test_labels_get_a_sigma_per_keypoint():
     labels = Instances(np.zeros((2, 4)), np.ones(2), np.zeros(2, int), {"keypoints": np.zeros((2, 3, 3))})
     assert with_sigmas(labels, (1, 2, 3)).extras[SIGMAS].tolist() == [[1, 2, 3]] * 2
-    with pytest.raises(UserError, match="oks_sigmas has 2 numbers, the labels have 3 keypoints"):
+    with pytest.raises(UserError, match="oks_sigmas has 2 numbers, but the labels have 3 keypoints"):
         with_sigmas(labels, (1, 2))
     assert with_sigmas(nothing(), (1, 2)).extras == {}

@@ -313,7 +313,7 @@ def found(tmp_path, source):
 def test_keypoints_that_are_not_as_many_are_told_where_they_are_compared(told, found, tmp_path):
     assert "the labels have 2 keypoints, the model 17" in told(evaluate, *found(17))
     error = told(evaluate, *found(2), "--oks-sigmas", 0.1)
-    assert "evaluation.oks_sigmas has 1 numbers, the labels have 2 keypoints; give one number per keypoint" in error
+    assert "evaluation.oks_sigmas has 1 numbers, but the labels have 2 keypoints; give one number per keypoint" in error
     assert "--oks-sigmas (evaluation.oks_sigmas) is '0', neither" in told(evaluate, *found(2), "--oks-sigmas", 0)
     assert not (tmp_path / "m.json").exists()
 
