@@ -20,8 +20,8 @@ MISSING = "–"  # in place of a figure that a run does not have
 class Column:
     """One column of a table.
 
-    `value` takes the object that a row describes (for COLUMNS a `lib.results.variant_results.VariantResults`) and gives
-    the cell before rounding, None where there is no value.
+    `value` takes what a row describes (for COLUMNS a `lib.results.variant_results.VariantResults`) and gives the cell
+    before rounding, None where there is none.
     """
 
     name: str  # in the file
@@ -110,7 +110,7 @@ COLUMNS = (
         "head",
         "Head",
         "`single`: one output with boxes and scores; `split`: raw maps for each stride, decoded on the CPU; `as_is`: "
-        "the model's own outputs, without a decoder",
+        "the model's own outputs, which are not decoded",
         lambda row: row.variant.head,
     ),
     _text(
@@ -118,7 +118,7 @@ COLUMNS = (
         "Algorithm",
         "how the value ranges of INT8 are chosen",
         lambda row: row.variant.algorithm,
-        note="`normal`, `mmse` or `kl_divergence` of the toolkit, or `search`.",
+        note="The toolkit's `normal`, `mmse` or `kl_divergence`, or `search`.",
     ),
     Column(
         "max_images",
@@ -133,19 +133,19 @@ COLUMNS = (
         "the FP32 baseline: the exported ONNX, run by onnxruntime",
         MAP_DIGITS,
         lambda row: row.exported.map50_95,
-        note="All mAP and AP are 0 to 1. Empty, like all others, where nothing decodes the outputs.",
+        note="Every mAP and AP lies between 0 and 1, and is empty where the outputs are not decoded (`as_is`).",
     ),
     Column(
         "map50_fp32",
         "mAP50 FP32",
-        "as mAP50-95 FP32, at one threshold of the overlap, 0.5",
+        "as mAP50-95 FP32, at the one overlap threshold 0.5",
         MAP_DIGITS,
         lambda row: row.exported.map50,
     ),
     Column(
         "map50_95_adapted",
         "mAP50-95 adapted",
-        "the ONNX after graph surgery, in FP32; it equals the baseline when surgery is exact",
+        "the ONNX after graph surgery, in FP32; equal to the baseline if surgery is exact",
         MAP_DIGITS,
         lambda row: row.adapted.map50_95,
     ),
@@ -159,17 +159,17 @@ COLUMNS = (
     Column(
         "map50_int8",
         "mAP50 INT8",
-        "as mAP50-95 INT8, at one threshold of the overlap, 0.5",
+        "as mAP50-95 INT8, at the one overlap threshold 0.5",
         MAP_DIGITS,
         lambda row: row.int8.map50,
     ),
     Column(
         "retention",
         "Retention",
-        "mAP50-95 in INT8 / in FP32",
+        "mAP50-95 of the INT8 model divided by that of the FP32 baseline",
         MAP_DIGITS,
         lambda row: row.int8.retention,
-        note="Empty, like its limits, where the FP32 baseline finds nothing.",
+        note="Retention and its limits are empty where the FP32 baseline finds nothing.",
     ),
     Column(
         "rknn_mb", "File MB", "size of `model.rknn`, in millions of bytes", 2, lambda row: row.build.rknn_bytes / 1e6
@@ -185,29 +185,29 @@ COLUMNS = (
     Column(
         "internal_kb",
         "Internal KB",
-        "memory for the tensors between layers",
+        "NPU memory for the tensors between the layers",
         1,
         lambda row: row.build.internal_kb,
         note=_OF_KB,
     ),
-    Column("weight_kb", "Weights KB", "memory for the weights", 1, lambda row: row.build.weight_kb, note=_OF_KB),
+    Column("weight_kb", "Weights KB", "NPU memory for the weights", 1, lambda row: row.build.weight_kb, note=_OF_KB),
     Column(
         "cpu_ops",
         "CPU operators",
-        "operators on the CPU, without input and output; the board cannot run them there",
+        "number of operators on the CPU, not counting input and output; the board cannot run them there",
         None,
         lambda row: len(row.build.cpu_operators),
     ),
     _text(
         "verdict",
         "Verdict",
-        "whether the board will run the model, judged from the build log: `runs`, `fails` or `unsure`",
+        "whether the board will run it, judged from the build log: `runs`, `fails` or `unsure`",
         lambda row: row.verdict.result,
     ),
     Column(
         "retention_low",
         "Retention, low",
-        "lower limit of its 95 % interval, from the same resamples of the images for FP32 and INT8",
+        "lower limit of the retention's 95 % interval, from the same resamples of the images for FP32 and INT8",
         MAP_DIGITS,
         lambda row: row.int8.retention_low,
     ),
@@ -221,7 +221,7 @@ COLUMNS = (
     Column(
         "ms_low",
         "Time ms, low",
-        "estimated time of one inference: lower limit, from the spread of times that people measured",
+        "lower limit of the estimated time of one inference, from the spread of published measurements",
         1,
         lambda row: row.costs.ms_low,
     ),
@@ -229,15 +229,15 @@ COLUMNS = (
     Column(
         "threshold",
         "Threshold",
-        "suggested confidence threshold for the INT8 model, by default the one with the best F1",
+        "confidence threshold suggested for the INT8 model, by default that of the best F1",
         2,
         _at_threshold(attrgetter("threshold")),
-        note="`operating` in the config says what it is chosen for.",
+        note="`evaluation.operating` in the config sets how it is chosen.",
     ),
     Column(
         "precision",
         "Precision",
-        "share of right ones among the INT8 model's detections above that threshold, at an overlap of 0.5, over all "
+        "share of the INT8 model's detections above that threshold that are right, at an overlap of 0.5, over all "
         "classes",
         MAP_DIGITS,
         _at_threshold(attrgetter("precision")),
@@ -245,7 +245,7 @@ COLUMNS = (
     Column(
         "recall",
         "Recall",
-        "share of the labelled objects that it finds above that threshold",
+        "share of the labelled objects that it detects above that threshold",
         MAP_DIGITS,
         _at_threshold(attrgetter("recall")),
     ),
@@ -257,10 +257,10 @@ TASK_COLUMNS = (
     _text(
         "task",
         "Task",
-        "what is detected besides a box; every mAP except the next two uses the task's overlap: of masks, keypoints "
-        "(OKS) or rotated boxes",
+        "what the model predicts besides boxes; every mAP but the next two is by the overlap of masks, keypoints (OKS) "
+        "or rotated boxes",
         lambda row: row.exported.task,
-        note="For the tasks `segment`, `pose` and `obb`; a run that detects boxes has no such column.",
+        note="Only in runs with the task `segment`, `pose` or `obb`.",
     ),
     Column(
         "box_map50_95_fp32",
@@ -283,7 +283,7 @@ LIKENESS_COLUMNS = (
     Column(
         "output_cosine",
         "Cosine",
-        "cosine between an output in INT8 and in FP32, mean over the images; for several outputs the smallest",
+        "cosine between an output in INT8 and in FP32, mean over the images; the lowest of several outputs",
         MAP_DIGITS,
         _least_of_outputs(attrgetter("cosine")),
         note="Only for the head `as_is`, which has no mAP.",
@@ -291,7 +291,7 @@ LIKENESS_COLUMNS = (
     Column(
         "output_snr_db",
         "Signal to noise dB",
-        "ratio of an output in FP32 to its error in INT8, in dB; for several outputs the smallest",
+        "ratio of an output in FP32 to its error in INT8, in dB; the lowest of several outputs",
         1,
         _least_of_outputs(attrgetter("snr_db")),
         note="Only for the head `as_is`.",
@@ -305,16 +305,16 @@ SIMULATOR_COLUMNS = (
         "Simulator",
         "what ran the INT8 model: `toolkit`, or `twin`, `twin_fast` or `npu`",
         lambda row: row.build.simulator or TOOLKIT,
-        note="The value of `evaluation.simulator`, where the names are explained.",
+        note="The key `evaluation.simulator` explains the names.",
     ),
     Column(
         "simulator_steps",
         "Steps off",
-        "how far its outputs are from those of the toolkit's simulator on the first images: mean difference in "
-        "quantization steps, for the output that differs most",
+        "how far its outputs are from those of the toolkit's simulator on the first images: mean difference in INT8 "
+        "steps, of the output that differs most",
         2,
         lambda row: row.build.agreement.steps if row.build.agreement else None,
-        note="`build.json` also says how far the order of summation alone moves the outputs.",
+        note="`build.json` also holds how far the order of additions alone moves them.",
     ),
 )
 
@@ -323,9 +323,9 @@ TOOLKIT_COLUMNS = (
     _text(
         "toolkit",
         "Toolkit",
-        "version of rknn-toolkit2 that built the model",
+        "version of rknn-toolkit2 that built it",
         lambda row: row.build.toolkit,
-        note="The value of `toolkit`. A board's runtime must be at least as new.",
+        note="From the key `toolkit`. The board's runtime must be at least as new.",
     ),
 )
 
@@ -345,7 +345,7 @@ BOARD_COLUMNS = (
         "median time of `rknn_run` on that board",
         1,
         lambda row: row.on_board.run_ms.median if row.on_board else None,
-        note="Median over the images, without the decoder.",
+        note="Over the images; decoding is not included.",
     ),
     _text(
         "board",
@@ -356,9 +356,9 @@ BOARD_COLUMNS = (
     _text(
         "verdict_was",
         "Verdict on board",
-        "`right` where the board did what the verdict said, else `wrong`",
+        "`right` if the board did what the verdict said, else `wrong`",
         lambda row: row.board.verdict_was if row.board else None,
-        note="`undecided` for a verdict that was `unsure`.",
+        note="`undecided` if the verdict was `unsure`.",
     ),
 )
 
@@ -377,18 +377,18 @@ LIMITS = {
     "ms_high": (
         "ms_low",
         "Time ms",
-        "estimated time of one inference: its limits, from the spread of times that people measured",
+        "limits of the estimated time of one inference, from the spread of published measurements",
     ),
     "retention_high": (
         "retention_low",
         "Retention, interval",
-        "the limits of its 95 % interval, from the same resamples of the images for FP32 and INT8",
+        "limits of the retention's 95 % interval, from the same resamples of the images for FP32 and INT8",
     ),
 }
 
 # layers/….csv: one row per layer, as lib.npu.layer_errors reads it. The digits are the toolkit's own.
 LAYER_COLUMNS = (
-    _text("layer", "Layer", "name of the tensor that the layer gives", attrgetter("layer")),
+    _text("layer", "Layer", "name of the layer's output tensor", attrgetter("layer")),
     _text("type", "Type", "operator of the layer", attrgetter("type")),
     Column(
         "entire_cos",
@@ -404,7 +404,7 @@ LAYER_COLUMNS = (
     Column(
         "single_cos",
         "Cosine, alone",
-        "cosine with only this layer in INT8",
+        "the same cosine with only this layer in INT8",
         None,
         attrgetter("single_cos"),
         note="It shows where an error begins.",
@@ -420,7 +420,9 @@ LAYER_COLUMNS = (
 
 # calibration_study.csv, by scripts/calibration_study.py: one row per draw of the calibration set.
 STUDY_COLUMNS = (
-    Column("max_images", "Calibration images", "images in the calibration set", None, attrgetter("max_images")),
+    Column(
+        "max_images", "Calibration images", "number of images in the calibration set", None, attrgetter("max_images")
+    ),
     Column("seed", "Seed", "seed of the draw", None, attrgetter("seed")),
     Column(
         "map50_95_int8",
@@ -440,12 +442,12 @@ TOOLKIT_STUDY_COLUMNS = (
         "mAP50-95 of the INT8 model on that version's simulator",
         MAP_DIGITS,
         _of_built(lambda built: built.metrics.map50_95),
-        note="Empty, like all columns after it, where that version does not build the model.",
+        note="Empty, like the columns after it, if that version does not build the model.",
     ),
     Column(
         "retention",
         "Retention",
-        "mAP50-95 in INT8 / in FP32",
+        "mAP50-95 of the INT8 model divided by that of the FP32 baseline",
         3,
         _of_built(lambda built: built.metrics.retention),
     ),
@@ -455,19 +457,19 @@ TOOLKIT_STUDY_COLUMNS = (
         "the toolkit's estimate for one inference, in millions of cycles",
         2,
         _of_built(attrgetter("build.npu_mcycles")),
-        note="Versions count differently: be careful when you compare times and cycles.",
+        note="Versions count differently: compare the columns of time and cycles with care.",
     ),
     Column("internal_kb", "Internal KB", "memory for tensors between operators", 1,
            _of_built(attrgetter("build.internal_kb")), note=_OF_KB),
     Column("weight_kb", "Weights KB", "memory for weights", 1, _of_built(attrgetter("build.weight_kb")), note=_OF_KB),
     Column("rknn_mb", "File MB", "size of the `.rknn` file, in millions of bytes", 2,
            _of_built(lambda built: built.build.rknn_bytes / 1e6)),
-    _text("cpu_ops", "CPU operators", "operators on the CPU, without input and output",
+    _text("cpu_ops", "CPU operators", "number of operators on the CPU, not counting input and output",
            _of_built(lambda built: str(len(built.build.cpu_operators)))),
-    _text("verdict", "Verdict", "`runs`, `unsure` or `fails`; `no build` where that version does not build the model",
+    _text("verdict", "Verdict", "`runs`, `unsure` or `fails`; `no build` if that version does not build the model",
           lambda row: row.built.verdict.result if row.built else "no build"),
     _text("basis", "Basis", "`reported` or `inferred`", _of_built(attrgetter("verdict.basis"))),
-    _text("reason", "Reason", "why it does not run, or is not built",
+    _text("reason", "Reason", "why it does not run, or was not built",
           lambda row: row.reason, note="Not in toolkit_study.md."),
 )  # fmt: skip
 
@@ -481,7 +483,7 @@ FRONTIER_COLUMNS = (
         "Largest size",
         "largest input size found with the verdict `runs`",
         _at_largest(lambda candidate: str(candidate.size)),
-        note="Empty where there is none.",
+        note="Empty if there is none.",
     ),
     Column(
         "npu_mcycles",
@@ -530,21 +532,21 @@ FRONTIER_COLUMNS = (
     _text(
         "unsure",
         "Unsure sizes",
-        "sizes that the search met whose verdict is `unsure`",
+        "sizes tried whose verdict is `unsure`",
         lambda row: " ".join(map(str, row.frontier.unsure)) or None,
-        note="There may be more.",
+        note="There may be others.",
     ),
     _text(
         "next",
         "Next size",
-        "the next larger size",
+        "the next size tried above the largest",
         lambda row: str(row.frontier.beyond.size) if row.frontier.beyond else None,
     ),
     _text(
         "next_verdict",
         "Verdict of the next",
-        "the verdict of that size",
+        "verdict on that next size",
         lambda row: row.frontier.beyond.verdict.result if row.frontier.beyond else None,
     ),
-    _text("reason", "Reason", "why it does not run", attrgetter("reason"), note="Not in frontier.md."),
+    _text("reason", "Reason", "why the next size does not run", attrgetter("reason"), note="Not in frontier.md."),
 )
