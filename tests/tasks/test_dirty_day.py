@@ -66,31 +66,31 @@ TURNED = "1 .2 .1 .6 .3 .5 .5 .1 .3"
 
 LABELS = [
     ("pose", BOX, "1.txt, line 3 .* is a box without keypoints, for the task detect"),
-    ("pose", f"{BOX} .4 .5 2 .6 .5 3", "1.txt, line 3 .* 3 is no visibility of a keypoint, which is 0, 1 or 2"),
+    ("pose", f"{BOX} .4 .5 2 .6 .5 3", "1.txt, line 3 .* 3 is not a visibility; a keypoint's is 0, 1 or 2"),
     ("pose", f"{BOX} .4 .5 2 .6 1.5 1", "1.txt, line 3 .* keypoint 0.6 1.5 leaves the image"),
     ("pose", "0 .9 .5 .4 .4 .9 .5 2 .9 .5 2", "1.txt, line 3 .* the box is empty or leaves the image"),
     ("pose", "0 .5 .5 0 .4 .5 .5 2 .5 .5 2", "1.txt, line 3 .* the box is empty or leaves the image"),
     ("pose", "7" + POSE[1:], "1.txt, line 3 .* class 7 is not in 0..1; the data set has 2 names"),
     ("pose", ".5" + POSE[1:], "1.txt, line 3 .* class 0.5 is not in 0..1"),
-    ("pose", f"{BOX} nan .5 2 .6 .5 1", "1.txt, line 3 .* is no label for pose"),
-    ("pose", f"{BOX} left .5 2 .6 .5 1", "1.txt, line 3 .* is no label for pose"),
+    ("pose", f"{BOX} nan .5 2 .6 .5 1", "1.txt, line 3 .* is not a label for pose"),
+    ("pose", f"{BOX} left .5 2 .6 .5 1", "1.txt, line 3 .* is not a label for pose"),
     ("pose", f"{BOX} .4 .5 2", "1.txt, line 3 has 8 numbers, .*line 1 has 11; for the task pose all lines"),
     ("pose", "0 .1 .1 .5 .1 .5 .5 .3 .6 .2 .4 .1 .3", "1.txt, line 3 has 13 numbers, .* line 1 has 11; .*polygons"),
     ("segment", BOX, "1.txt, line 3 .* is a box, a label for the task detect; a mask's label is a polygon"),
-    ("segment", POSE, "1.txt, line 3 .* is a box and keypoints, a label for the task pose"),
-    ("segment", "0 .1 .1 .5 .1 .5", "1.txt, line 3 .* is no polygon .* of three points or more"),
+    ("segment", POSE, "1.txt, line 3 .* is a box with keypoints, a label for the task pose"),
+    ("segment", "0 .1 .1 .5 .1 .5", "1.txt, line 3 .* is not a polygon .* of three or more points"),
     ("segment", "0 .1 .1 .5 .1", "1.txt, line 3 .* is a box, a label for the task detect"),
     ("segment", "0 .1 .1 .5 .1 .5 1.5", "1.txt, line 3 .* the polygon is empty or leaves the image"),
     ("segment", "0 .1 .1 .3 .1 .5 .1", "1.txt, line 3 .* the polygon is empty or leaves the image"),
     ("segment", "0 9 7 45 7 45 35", "1.txt, line 3 .* the polygon is empty or leaves the image; numbers are fractions"),
-    ("segment", "0 .1 .1 .5 .1 .5 x", "1.txt, line 3 .* is no polygon"),
+    ("segment", "0 .1 .1 .5 .1 .5 x", "1.txt, line 3 .* is not a polygon"),
     ("segment", "2" + TRIANGLE[1:], "1.txt, line 3 .* class 2 is not in 0..1"),
     ("obb", BOX, "1.txt, line 3 .* is a box without an angle, for the task detect"),
     ("obb", f"{BOX} .3", "1.txt, line 3 .* has 6 numbers; a rotated box has nine"),
     ("obb", TRIANGLE, "1.txt, line 3 .* has 7 numbers; a rotated box has nine"),
     ("obb", "9 7 45 7 45 35 9 35 plane 0", "1.txt, line 3 .* is not nine numbers"),
     ("obb", "0 .1 .1 .5 .1 .5 .5 .1 1.5", "1.txt, line 3 .* a corner leaves the image"),
-    ("obb", "0 .1 .1 .2 .2 .3 .3 .4 .4", "1.txt, line 3 .* the four corners lie on a line"),
+    ("obb", "0 .1 .1 .2 .2 .3 .3 .4 .4", "1.txt, line 3 .* the four corners are on one line"),
     ("obb", "-1" + TURNED[1:], "1.txt, line 3 .* class -1 is not in 0..1"),
 ]  # fmt: skip
 SOUND = {"pose": POSE, "segment": TRIANGLE, "obb": TURNED}
@@ -311,7 +311,7 @@ def found(tmp_path, source):
 
 
 def test_keypoints_that_are_not_as_many_are_told_where_they_are_compared(told, found, tmp_path):
-    assert "the labels have 2 keypoints, the model 17" in told(evaluate, *found(17))
+    assert "the labels have 2 keypoints, but the model has 17" in told(evaluate, *found(17))
     error = told(evaluate, *found(2), "--oks-sigmas", 0.1)
     assert "evaluation.oks_sigmas has 1 numbers, but the labels have 2 keypoints; give one number per keypoint" in error
     assert "--oks-sigmas (evaluation.oks_sigmas) is '0', neither" in told(evaluate, *found(2), "--oks-sigmas", 0)

@@ -124,17 +124,17 @@ def test_labels_are_read_in_pixels(tmp_path):
     ("text", "said"),
     [
         ("0 0.5 0.5 0.4 0.6\n", r"line 1 .* is a box without keypoints, for the task detect"),
-        (label([(0.5, 0.5)]), "is no label for pose"),
-        (label([(0.5, 0.5, 2), (0.5, "x", 2)]), "is no label for pose"),
-        (label([(0.5, 0.5, 3)]), "3 is no visibility of a keypoint, which is 0, 1 or 2"),
+        (label([(0.5, 0.5)]), "is not a label for pose"),
+        (label([(0.5, 0.5, 2), (0.5, "x", 2)]), "is not a label for pose"),
+        (label([(0.5, 0.5, 3)]), "3 is not a visibility; a keypoint's is 0, 1 or 2"),
         (label([(0.5, 1.5, 2)]), "keypoint 0.5 1.5 leaves the image"),
         (label([(0.5, 0.5, 2)], box="0.9 0.5 0.4 0.6"), "the box is empty or leaves the image"),
         (label([(0.5, 0.5, 2)], box="0.9 0.5 0 0.6"), "the box is empty or leaves the image"),
         (label([(0.5, 0.5, 2)], kind=2), r"class 2 is not in 0\.\.1"),
         (label([(0.5, 0.5, 2)], kind=0.5), "class 0.5 is not in"),
         (label([(0.5, 0.5, 2)]) + label([(0.5, 0.5, 2)] * 2), r"line 2 .* has 2 keypoints, the first of its file 1"),
-        (label([(0.5, 0.5, 2)], mark="7"), "the last number, 7, is no area"),
-        (label([(0.5, 0.5, 2)], mark="dense"), "is no label for pose"),
+        (label([(0.5, 0.5, 2)], mark="7"), "the last number, 7, is not an area"),
+        (label([(0.5, 0.5, 2)], mark="dense"), "is not a label for pose"),
     ],
 )
 def test_a_bad_label_is_one_sentence(tmp_path, text, said):
@@ -174,7 +174,7 @@ def test_similarity_of_an_object_without_a_labelled_keypoint_is_by_its_enlarged_
 
 
 def test_labels_of_another_number_of_keypoints_are_one_sentence():
-    with pytest.raises(UserError, match="the labels have 5 keypoints, the model 17"):
+    with pytest.raises(UserError, match="the labels have 5 keypoints, but the model has 17"):
         overlap(one([(1, 1, 1)] * 17), one([(1, 1, 1)] * 5))
     assert overlap(one([(1, 1, 1)] * 17)[:0], one([(1, 1, 1)] * 5)).shape == (0, 1)
 

@@ -50,9 +50,9 @@ def test_a_polygon_is_the_pixels_in_it_and_the_box_around_it(tmp_path):
     ("line", "reason"),
     [
         ("0 0.5 0.5 0.2 0.2", "is a box, a label for the task detect; a mask's label is a polygon 'class x1 y1"),
-        ("0 0.5 0.5 0.4 0.4 0.5 0.5 2", "is a box and keypoints, a label for the task pose; a mask's label is a poly"),
+        ("0 0.5 0.5 0.4 0.4 0.5 0.5 2", "is a box with keypoints, a label for the task pose; a mask's label is a poly"),
         ("0 0.1 0.1 0.5 0.1", "empty or leaves|is a box"),
-        ("0 0.1 0.1 0.5 0.1 0.5", "no polygon 'class x1 y1 x2 y2 x3 y3 …' of three points or more"),
+        ("0 0.1 0.1 0.5 0.1 0.5", "not a polygon 'class x1 y1 x2 y2 x3 y3 …' of three or more points"),
         ("0 0.1 0.1 0.5 0.1 0.5 nan", "no polygon"),
         ("0 0.1 0.1 0.5 0.1 a 0.5", "no polygon"),
         ("0 0.1 0.1 0.5 0.1 0.5 0.5 thing", "no polygon"),
