@@ -8,9 +8,7 @@ import numpy as np
 IGNORED = "ignored"
 IGNORED_DIFFICULT = 1  # Pascal VOC: ignores a detection that overlaps the label enough to find it
 IGNORED_CROWD = 2  # COCO: ignores a detection of which a large enough part is inside
-IGNORED_UNLABELLED = (
-    3  # COCO: ignores one detection, which finds an object without labelled keypoint; as a box it counts
-)
+IGNORED_UNLABELLED = 3  # COCO: ignores one detection, that of an object without labelled keypoint; as a box it counts
 # The extra for labels with keypoints, float64 [n, K]: OKS's sigmas, how far off each may be; without it COCO's.
 SIGMAS = "sigmas"
 
