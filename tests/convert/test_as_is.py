@@ -227,7 +227,7 @@ def test_inspect_says_that_it_will_be_as_is_and_why(step, strangers):
     done = step("inspect_onnx", strangers / "classifier.onnx")
     assert done.returncode == 2
     assert "as_is     pool_globally" in done.stdout.splitlines()
-    assert "converts it with the head as_is: the output is no Concat" in done.stderr
+    assert "converts it with the head as_is: the output is not a Concat" in done.stderr
     done = step("inspect_onnx", strangers / "reader.onnx")
     assert "as_is     left as it came" in done.stdout.splitlines()
     assert "of shape [24, 1, 37]" in done.stderr

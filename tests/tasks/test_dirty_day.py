@@ -260,10 +260,15 @@ EXPORTS = [
     ("yolov8n-pose", None, "single", "a model for 'pose' has no head 'single', but split"),
     ("yolov8n-seg", None, "single", "a model for 'segment' has no head 'single', but split"),
     ("yolov8n-obb", None, "single", "a model for 'obb' has no head 'single', but split"),
-    ("yolov8n-pose", cut, "split", "bad.onnx is no valid ONNX model"),
-    ("yolov8n-seg", without_prototypes, "split", "32 numbers behind the scores that are neither keypoints, nor"),
-    ("yolov8n-pose", without_last_column, "split", "the output is no Concat of boxes and scores but Slice"),
-    ("yolov8n-cls", None, "split", "the output is no Concat of boxes and scores but Softmax .*, as classifiers have"),
+    ("yolov8n-pose", cut, "split", "bad.onnx is not a valid ONNX model"),
+    ("yolov8n-seg", without_prototypes, "split", "32 numbers after the scores that are neither keypoints, nor"),
+    ("yolov8n-pose", without_last_column, "split", "the output is not a Concat of boxes and scores but Slice"),
+    (
+        "yolov8n-cls",
+        None,
+        "split",
+        "the output is not a Concat of boxes and scores but Softmax .*, as classifiers have",
+    ),
 ]
 
 
@@ -285,7 +290,7 @@ def test_a_checkpoint_of_another_task_is_not_exported(told, export, tmp_path, na
     weights = export(name)[0].parent / "random.pt"
     words = ("--weights", weights, "--sha256", sha256(weights), "--imgsz", 64, "--opset", 19, "--task", task)
     error = told(export_onnx, *words, "--output", tmp_path / "out.onnx")
-    assert error.endswith(f"is a model for '{is_for}', and the task of this run is '{task}'; set task: {is_for}")
+    assert error.endswith(f"is a model for '{is_for}', but the task of this run is '{task}'; set task: {is_for}")
     assert not (tmp_path / "out.onnx").exists()
 
 
