@@ -79,11 +79,27 @@ def test_four_corners_are_an_oriented_box(last):
     ("line_of", "annotation", "sentence"),
     [
         (keypoint_line, {}, "has no keypoints, nor does any other; the task pose needs them"),
-        (keypoint_line, {"keypoints": [1, 2], "count": 1}, "its keypoints are not x, y and 0, 1 or 2 of each"),
-        (keypoint_line, {"keypoints": [1, 2, 3], "count": 1}, "its keypoints are not x, y and 0, 1 or 2 of each"),
-        (keypoint_line, {"keypoints": [1, "x", 2], "count": 1}, "its keypoints are not x, y and 0, 1 or 2 of each"),
-        (keypoint_line, {"keypoints": {"a": 1}, "count": 1}, "its keypoints are not x, y and 0, 1 or 2 of each"),
-        (keypoint_line, {"keypoints": 5, "count": 1}, "its keypoints are not x, y and 0, 1 or 2 of each"),
+        (
+            keypoint_line,
+            {"keypoints": [1, 2], "count": 1},
+            "its keypoints are not a list of numbers, x, y and 0, 1 or 2",
+        ),
+        (
+            keypoint_line,
+            {"keypoints": [1, 2, 3], "count": 1},
+            "its keypoints are not a list of numbers, x, y and 0, 1 or 2",
+        ),
+        (
+            keypoint_line,
+            {"keypoints": [1, "x", 2], "count": 1},
+            "its keypoints are not a list of numbers, x, y and 0, 1 or 2",
+        ),
+        (
+            keypoint_line,
+            {"keypoints": {"a": 1}, "count": 1},
+            "its keypoints are not a list of numbers, x, y and 0, 1 or 2",
+        ),
+        (keypoint_line, {"keypoints": 5, "count": 1}, "its keypoints are not a list of numbers, x, y and 0, 1 or 2"),
         (
             keypoint_line,
             {"keypoints": [1, 2, 2], "count": 4},
@@ -110,8 +126,8 @@ def test_four_corners_are_an_oriented_box(last):
         (outline_line, {"segmentation": {"size": [50, 100], "counts": "a b"}}, "is not a mask with size and counts"),
         (outline_line, {"segmentation": {"size": [50, 100], "counts": "oo"}}, "is not a mask with size and counts"),
         (outline_line, {"segmentation": {"size": [5, 100], "counts": [500]}}, "its mask is 100x5 pixels"),
-        (outline_line, {"segmentation": {"size": [50, 100], "counts": [9, 9]}}, "are not those of 100x50 pixels"),
-        (outline_line, {"segmentation": {"size": [50, 100], "counts": [-1, 5001]}}, "not those of 100x50 pixels"),
+        (outline_line, {"segmentation": {"size": [50, 100], "counts": [9, 9]}}, "do not add up to 100x50 pixels"),
+        (outline_line, {"segmentation": {"size": [50, 100], "counts": [-1, 5001]}}, "not add up to 100x50 pixels"),
         (corner_line, {"segmentation": [TRIANGLE]}, "its segmentation has 3 corners; an oriented box has four"),
         (corner_line, {"segmentation": [SQUARE, SQUARE]}, "its segmentation has 4 and 4 corners; an oriented box"),
         (corner_line, {}, "its segmentation has no corners; an oriented box has four"),
@@ -174,10 +190,10 @@ def test_the_shape_of_labels_is_found_where_they_leave_no_choice(labels, texts, 
     ("texts", "sentence"),
     [
         ((TWO, TWO + THREE), "1.txt, line 2 has 11 numbers, label .*0.txt, line 1 has 9; for the task pose all lines"),
-        (("0 .1 .1 .9 .1 .9 .9 .1 .9\n",), "0.txt, line 1 is no box with keypoints"),
+        (("0 .1 .1 .9 .1 .9 .9 .1 .9\n",), "0.txt, line 1 is not a box with keypoints"),
         (("0 .5 .5 .2 .2 0 0 0 0 0 0\n",), "line 1 may have 2 keypoints of 3 or 3 keypoints of 2 values; set dataset"),
-        (("0 .5 .5 .2 .2 .9 .9 .9 .9 .1 .1\n",), "0.txt, line 1 is no box with keypoints"),
-        (("0 .5 .5 .2 .2 .9\n",), "0.txt, line 1 is no box with keypoints"),
+        (("0 .5 .5 .2 .2 .9 .9 .9 .9 .1 .1\n",), "0.txt, line 1 is not a box with keypoints"),
+        (("0 .5 .5 .2 .2 .9\n",), "0.txt, line 1 is not a box with keypoints"),
     ],
 )
 def test_labels_that_leave_it_open_are_one_sentence(labels, texts, sentence):

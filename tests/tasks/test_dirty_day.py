@@ -115,7 +115,7 @@ DATA_YAMLS = [
     ("kpt_shape: 17", POSE, [], r"data.yaml: kpt_shape is 17, not the number of keypoints"),
     ("kpt_shape: [2, 3]", POSE, ["--kpt_shape", 3, 3], r"dataset.kpt_shape is \[3, 3\], .*data.yaml says \[2, 3\]"),
     ("", f"{BOX} 0 0 0 0 0 0", [], r"1.txt, line 1 may have 2 keypoints of 3 or 3 keypoints of 2 values; set dataset"),
-    ("", TURNED, [], r"1.txt, line 1 is no box with keypoints"),
+    ("", TURNED, [], r"1.txt, line 1 is not a box with keypoints"),
 ]
 
 
@@ -134,19 +134,19 @@ SHAPE = {"id": 7, "image_id": 1, "category_id": 1, "bbox": [9, 7, 36, 28]}
 MASK = {"size": [HEIGHT, WIDTH], "counts": [0, HEIGHT * WIDTH]}
 ANNOTATIONS = [
     ("pose", {}, "annotation 7 has no keypoints, nor does any other"),
-    ("pose", {"keypoints": [9, 7]}, "annotation 7: its keypoints are not x, y and 0, 1 or 2 of each"),
-    ("pose", {"keypoints": [9, 7, "seen"]}, "annotation 7: its keypoints are not x, y and 0, 1 or 2 of each"),
-    ("pose", {"keypoints": [9, 7, 5]}, "annotation 7: its keypoints are not x, y and 0, 1 or 2 of each"),
+    ("pose", {"keypoints": [9, 7]}, "annotation 7: its keypoints are not a list of numbers, x, y and 0, 1 or 2"),
+    ("pose", {"keypoints": [9, 7, "seen"]}, "7: its keypoints are not a list of numbers, x, y and 0, 1 or 2"),
+    ("pose", {"keypoints": [9, 7, 5]}, "annotation 7: its keypoints are not a list of numbers, x, y and 0, 1 or 2"),
     ("segment", {}, "no object in .*instances.json has an outline"),
     ("segment", {"segmentation": "x"}, "annotation 7: its segmentation is neither polygons nor a mask"),
-    ("segment", {"segmentation": [[9, 7, 45]]}, "annotation 7: its segmentation has a polygon that is not x1, y1"),
+    ("segment", {"segmentation": [[9, 7, 45]]}, "7: its segmentation has a polygon that is not a list of numbers"),
     ("segment", {"segmentation": [[9, 7, 45, None, 9, 35]]}, "annotation 7: its segmentation has a polygon that"),
     ("segment", {"segmentation": MASK | {"size": [WIDTH, HEIGHT]}}, "its mask is 70x90 pixels, but the image is"),
     ("segment", {"segmentation": MASK | {"counts": [1, 2]}}, "the counts of its mask do not add up to 90x70 pixels"),
     ("segment", {"segmentation": {"counts": "abc"}}, "7: its segmentation is not a mask with size and counts"),
     ("obb", {}, "annotation 7: its segmentation has no corners; an oriented box has four"),
     ("obb", {"segmentation": [[9, 7, 45, 7, 50, 20, 45, 35, 9, 35]]}, "annotation 7: its segmentation has 5 corners"),
-    ("obb", {"segmentation": [[9, 7, 20, 7, 30, 7, 40, 8]]}, "image 1.png, line 1 .* lie on a line"),
+    ("obb", {"segmentation": [[9, 7, 20, 7, 30, 7, 40, 8]]}, "image 1.png, line 1 .* are on one line"),
 ]  # fmt: skip
 
 
@@ -257,9 +257,9 @@ def without_last_column(model):
 
 
 EXPORTS = [
-    ("yolov8n-pose", None, "single", "a model for 'pose' has no head 'single', but split"),
-    ("yolov8n-seg", None, "single", "a model for 'segment' has no head 'single', but split"),
-    ("yolov8n-obb", None, "single", "a model for 'obb' has no head 'single', but split"),
+    ("yolov8n-pose", None, "single", "a model for 'pose' cannot have the head 'single'; it can have split"),
+    ("yolov8n-seg", None, "single", "a model for 'segment' cannot have the head 'single'; it can have split"),
+    ("yolov8n-obb", None, "single", "a model for 'obb' cannot have the head 'single'; it can have split"),
     ("yolov8n-pose", cut, "split", "bad.onnx is not a valid ONNX model"),
     ("yolov8n-seg", without_prototypes, "split", "32 numbers after the scores that are neither keypoints, nor"),
     ("yolov8n-pose", without_last_column, "split", "the output is not a Concat of boxes and scores but Slice"),

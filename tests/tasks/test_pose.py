@@ -132,7 +132,7 @@ def test_labels_are_read_in_pixels(tmp_path):
         (label([(0.5, 0.5, 2)], box="0.9 0.5 0 0.6"), "the box is empty or leaves the image"),
         (label([(0.5, 0.5, 2)], kind=2), r"class 2 is not in 0\.\.1"),
         (label([(0.5, 0.5, 2)], kind=0.5), "class 0.5 is not in"),
-        (label([(0.5, 0.5, 2)]) + label([(0.5, 0.5, 2)] * 2), r"line 2 .* has 2 keypoints, the first of its file 1"),
+        (label([(0.5, 0.5, 2)]) + label([(0.5, 0.5, 2)] * 2), r"line 2 .* has 2 keypoints, the first line 1"),
         (label([(0.5, 0.5, 2)], mark="7"), "the last number, 7, is not an area"),
         (label([(0.5, 0.5, 2)], mark="dense"), "is not a label for pose"),
     ],

@@ -67,7 +67,7 @@ def shared_area(rectangles: np.ndarray, others: np.ndarray) -> np.ndarray:
     """The area of the intersection of rectangles [..., 5] and others.
 
     By Green's theorem, in the frame of the first rectangle, which is |x| <= a, |y| <= b there: the integral of x
-    clipped to -a..a over the part of the other's boundary with |y| <= b equals the integral of its derivative by x,
+    clipped to [-a, a], over the part of the other's boundary with |y| <= b equals the integral of its derivative by x,
     which is 1 if |x| < a and |y| < b and else 0, over the other's inside
     (https://en.wikipedia.org/wiki/Green%27s_theorem#Area_calculation). So each edge contributes separately; no polygon
     has to be clipped, and edges that touch or coincide are not a special case.
