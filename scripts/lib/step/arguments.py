@@ -11,7 +11,9 @@ from lib.step.outputs import Output, demand_safe
 
 # The opsets that both torch's exporter and the toolkit support; the config's schema says the same.
 EXPORTED_OPSETS = (11, 20)
-# At most so many resamples for an interval, since all are held in memory; the config's schema says the same.
+# torch takes no more than 64 bits; the schema says the same.
+MOST_SEED = 999_999_999
+# Of the images, for an interval: they are held in memory. The schema says the same.
 MOST_RESAMPLES = 100_000
 
 
