@@ -110,9 +110,9 @@ def test_a_step_of_a_quiet_run_warns_and_leaves_the_rest_to_its_log(tmp_path, mo
         ("--configfiles folder", "the config file folder is a folder; name a file"),
         (
             "--configfile tabs.yaml",
-            "the config file tabs.yaml is no YAML, line 2: found character '\\t' that cannot start",
+            "the config file tabs.yaml is not valid YAML, line 2: found character '\\t' that cannot start",
         ),
-        ("--configfile text.yaml", "the config file text.yaml holds no keys, such as `run: mine`"),
+        ("--configfile text.yaml", "the config file text.yaml contains no keys, such as `run: mine`"),
         ("--configfile empty.yaml", None),
         ("--configfile utf16.yaml", "the config file utf16.yaml is not in UTF-8; save it in this encoding"),
     ],

@@ -153,7 +153,7 @@ def _relations(config: dict):
     pool = config["split"]["calibration"]
     for count in sweep["max_images"]:
         if count > pool:
-            yield f"sweep.max_images asks for {count} calibration images, the pool (split.calibration) holds {pool}"
+            yield f"sweep.max_images asks for {count} calibration images, but the pool (split.calibration) has {pool}"
     yield from _repeated_values(config)
 
 

@@ -13,7 +13,7 @@ from lib.step.outputs import Output, demand_safe
 EXPORTED_OPSETS = (11, 20)
 # torch takes no more than 64 bits; the schema says the same.
 MOST_SEED = 999_999_999
-# Of the images, for an interval: they are held in memory. The schema says the same.
+# At most so many resamples for an interval, since all are held in memory; the config's schema says the same.
 MOST_RESAMPLES = 100_000
 
 

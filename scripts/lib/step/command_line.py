@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-# Options that take all words behind them, up to the next option.
+# Options that take all words after them, up to the next option.
 FILES, VALUES = ("--configfile", "--configfiles"), ("--config", "-C")
 NAME = re.compile(r"[a-z][a-z0-9_]*")  # of a target; a config file has a suffix
 
@@ -21,7 +21,7 @@ def end_if_misused(argv: list[str]) -> None:
 
 
 def problems(argv: list[str]) -> Iterator[str]:
-    """A sentence for each word that an option took for its own, and for each config file that holds no config."""
+    """One sentence per word that an option would take by mistake, and per config file that is not a config."""
     option = ""
     for number, word in enumerate(argv):
         if word == "--":
@@ -60,5 +60,5 @@ def _unreadable(path: Path) -> str | None:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}: {error.problem}" if mark else ""
-        return f"is no YAML{place} (no tabs, the same indentation in a block, a blank behind each colon)"
-    return None if isinstance(config, dict | None) else "holds no keys, such as `run: mine`"
+        return f"is not valid YAML{place} (use no tabs, the same indentation within a block, a space after each colon)"
+    return None if isinstance(config, dict | None) else "contains no keys, such as `run: mine`"
