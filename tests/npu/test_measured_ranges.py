@@ -47,6 +47,9 @@ def test_ranges_of_another_graph_or_damaged_ones_are_refused(measured, split_onn
     save(model, other)
     done = quantize(other, tmp_path, "--ranges", measured)
     assert done.returncode == 2 and "holds the ranges of another graph" in done.stderr
+    replace(read_range_table(measured), version="2.2.0").write(tmp_path / "older.npz")
+    done = quantize(split_onnx, tmp_path, "--ranges", tmp_path / "older.npz")
+    assert done.returncode == 2 and "was measured with toolkit 2.2.0, not 2.3.2" in done.stderr
     damaged = tmp_path / "damaged.npz"
     damaged.write_bytes(measured.read_bytes()[:-100])
     done = quantize(split_onnx, tmp_path, "--ranges", damaged)
@@ -86,5 +89,13 @@ def test_tables_that_do_not_fit_together_are_damaged(tmp_path):
     table.write(tmp_path / "ranges.npz")
     with pytest.raises(UserError, match="its tables do not fit together"):
         read_range_table(tmp_path / "ranges.npz")
-    RangeTable.of([], [], "", "rv1106", "no reason").write(tmp_path / "ranges.npz")
+    RangeTable.of([], [], "", "rv1106", "2.3.2", "no reason").write(tmp_path / "ranges.npz")
     assert read_range_table(tmp_path / "ranges.npz").unknown == "no reason"
+
+
+def test_a_range_that_ends_below_its_start_is_damage(tmp_path):
+    table = RangeTable.of(["a"], [{"x": (-1.0, 2.0)}])
+    object.__setattr__(table, "low", table.high + 1)
+    table.write(tmp_path / "ranges.npz")
+    with pytest.raises(UserError, match="its tables do not fit together"):
+        read_range_table(tmp_path / "ranges.npz")

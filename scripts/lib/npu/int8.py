@@ -163,8 +163,11 @@ def _calibrated(asked: Quantization, images: list[Path]):
 
 
 def read_ranges_of(model: Path, platform: str, path: Path) -> RangeTable:
-    """The ranges in a file. Raises UserError when it is damaged, or of another graph or platform."""
+    """The ranges in a file. Raises UserError when it is damaged, or of another graph, platform or toolkit."""
     table = read_range_table(path)
-    if (table.graph, table.platform) != (sha256(model), platform):
+    if table.graph != sha256(model):
         raise UserError(f"{path} holds the ranges of another graph than {model}; delete it and measure them again")
+    for where, measured, wanted in (("for", table.platform, platform), ("with toolkit", table.version, in_use())):
+        if measured != wanted:
+            raise UserError(f"{path} was measured {where} {measured}, not {wanted}; delete it and measure them again")
     return table

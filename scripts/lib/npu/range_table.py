@@ -6,6 +6,7 @@ The file is NumPy's .npz:
   tensors  [t] names, of the toolkit's graph    high  float32 [n, t]
   graph    SHA-256 of the ONNX
   platform of the toolkit
+  version  of the toolkit
   unknown  why the ranges are the toolkit's to find, else empty; then there are no images
 """
 
@@ -22,7 +23,7 @@ from lib.step.arrays import read_arrays, write_arrays
 from lib.step.errors import UserError
 
 _TABLES = ("images", "tensors", "low", "high")
-_TEXTS = ("graph", "platform", "unknown")
+_TEXTS = ("graph", "platform", "version", "unknown")
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,14 @@ class RangeTable:
     high: np.ndarray
     graph: str = ""  # SHA-256 of the ONNX
     platform: str = ""
+    version: str = ""  # of the toolkit
     unknown: str = ""  # why there are none
 
     def __post_init__(self):
         if not self.low.shape == self.high.shape == (len(self.images), len(self.tensors)):
             raise ValueError("tables of ranges do not fit together")
+        if not (self.low <= self.high).all():
+            raise ValueError("a range ends below its start")
 
     @classmethod
     def of(cls, images: list[str], ranges: list[Ranges], *texts: str) -> "RangeTable":
