@@ -7,7 +7,7 @@ import zipfile
 import pytest
 from conftest import ROOT
 
-from lib.graph.checkpoint_names import checkpoint_facts, checkpoint_names
+from lib.graph.checkpoint_names import checkpoint_facts
 from lib.graph.class_names import demand_same_order
 from lib.results.config_problems import checkpoint_problems, names_problems
 from lib.step.errors import UserError
@@ -16,7 +16,7 @@ PARTS = ["bolt", "nut", "washer", "gear"]
 
 
 def test_the_names_of_a_checkpoint_are_read():
-    assert checkpoint_names(ROOT / "example/parts4.pt") == PARTS
+    assert checkpoint_facts(ROOT / "example/parts4.pt").names == PARTS
 
 
 def test_the_task_and_the_keypoints_of_a_checkpoint_are_read(assets):
@@ -40,8 +40,8 @@ def test_nothing_in_a_checkpoint_runs(tmp_path):
     with zipfile.ZipFile(tmp_path / "evil.pt", "w") as archive:
         archive.writestr("a/data.pkl", pickle.dumps({"model": Evil(tmp_path / "ran")}))
     (tmp_path / "none.pt").write_bytes(b"no checkpoint")
-    assert checkpoint_names(tmp_path / "evil.pt") is None
-    assert checkpoint_names(tmp_path / "none.pt") is None
+    assert checkpoint_facts(tmp_path / "evil.pt") is None
+    assert checkpoint_facts(tmp_path / "none.pt") is None
     assert not (tmp_path / "ran").exists()
 
 

@@ -67,9 +67,3 @@ def checkpoint_facts(path: Path) -> CheckpointFacts | None:
         return CheckpointFacts(names, task, model.state.get("kpt_shape"))
     except Exception:  # a damaged pickle raises anything; whoever loads the checkpoint says what is wrong with it
         return None
-
-
-def checkpoint_names(path: Path) -> list[str] | None:
-    """The names of the classes in one of Ultralytics' checkpoints; None where the file holds none to be read."""
-    facts = checkpoint_facts(path)
-    return facts.names if facts else None

@@ -126,13 +126,11 @@ def likeness(rectangles: np.ndarray, others: np.ndarray) -> np.ndarray:
     return np.minimum(4 * areas / determinant * np.exp(-np.minimum(apart, MOST_APART)), 1)
 
 
-def probabilistic_iou(rectangles: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """The IoU that Ultralytics goes by, from `likeness`: float64, 0 to 1."""
-    return 1 - np.sqrt(1 - np.sqrt(likeness(rectangles, others)))
-
-
 def likeness_limit(iou: float) -> float:
-    """The likeness beyond which the probabilistic IoU is above `iou`, taken as the float32 that C is given."""
+    """The likeness L beyond which the IoU that Ultralytics goes by, 1 - sqrt(1 - sqrt(L)), is above `iou`.
+
+    `iou` is taken as the float32 that C is given.
+    """
     return (1 - max(1 - float(np.float32(iou)), 0) ** 2) ** 2
 
 
