@@ -13,7 +13,7 @@ _NO_VISIBILITY = "the model does not tell how visible a keypoint is"
 
 
 def contract_lines(outputs: OutputSpec) -> list[str]:
-    """What `lib.tasks.pose.keypoints.instances` does, one sentence per step."""
+    """What `lib.tasks.pose.keypoints` does, one sentence per step."""
     *boxes, to_image = detect.contract_lines(outputs)
     return [
         *boxes,

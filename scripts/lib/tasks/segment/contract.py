@@ -5,7 +5,7 @@ from lib.tasks.detect.contract import contract_lines as of_boxes
 
 
 def contract_lines(outputs: OutputSpec) -> list[str]:
-    """What `lib.tasks.segment.decoding.instances` does, one sentence per step."""
+    """What `lib.tasks.segment.decoding` does, one sentence per step."""
     stride, channels = outputs.shared_maps[0].stride, outputs.shared_maps[0].channels
     return [
         *of_boxes(outputs),
