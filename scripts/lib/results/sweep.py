@@ -42,7 +42,7 @@ class Variant(NamedTuple):
         return f"{self.model} {self.imgsz} {self.head}, {self.algorithm}, {self.max_images} calibration images"
 
     def path(self) -> Path:
-        """Where this variant's files lie below `quantized`, `rknn`, `metrics` and `layers` of a run."""
+        """Where this variant's files lie below `rknn`, `metrics`, `layers` and others of a run."""
         return Path(self.model, self.imgsz, self.head, f"{self.algorithm}-{self.max_images}")
 
     @classmethod
