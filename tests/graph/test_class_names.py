@@ -2,7 +2,9 @@
 
 import os
 import pickle
+import shutil
 import zipfile
+from unittest import mock
 
 import pytest
 from conftest import ROOT
@@ -66,12 +68,14 @@ def test_names_under_other_numbers_are_told_with_both_lists(ours, told):
     assert "evaluation.class_order: other" in text
 
 
-def test_a_local_checkpoint_of_another_task_is_told_before_anything_runs():
-    models = {"p": {"weights": [str(ROOT / "example/parts4.pt")]}}
+def test_a_local_checkpoint_of_another_task_is_told_before_anything_runs_and_read_once(tmp_path):
+    models = {"p": {"weights": [str(shutil.copy(ROOT / "example/parts4.pt", tmp_path))]}}
     config = {"task": "pose", "sweep": {"model": ["p"]}, "models": models}
-    [line] = checkpoint_problems(config)
-    assert line.startswith("models.p is a checkpoint for the task 'detect', and task is pose; set task")
-    assert checkpoint_problems(config | {"task": "detect"}) == []
+    with mock.patch("lib.results.config_problems.checkpoint_facts", wraps=checkpoint_facts) as read:
+        [line] = checkpoint_problems(config)
+        assert line.startswith("models.p is a checkpoint for the task 'detect', and task is pose; set task")
+        assert checkpoint_problems(config | {"task": "detect"}) == []
+    assert read.call_count == 1
 
 
 def test_a_local_checkpoint_is_compared_before_anything_runs():
