@@ -12,3 +12,8 @@ results   sweep, table, choice, plots, report
 bundle    the C decoder, its contract and its proof
 board     a bundle on a board: run, results fetched, compared with the simulator
 """
+
+from lib.step.memory import demand_memory
+
+# Here, since a step imports it first of all.
+demand_memory()

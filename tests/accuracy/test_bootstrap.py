@@ -226,5 +226,5 @@ def test_evaluate_step_needs_nothing_but_detections_and_labels(step, tmp_path):
 
 
 def test_images_without_any_box_are_one_sentence():
-    with pytest.raises(UserError, match="no box at all"):
+    with pytest.raises(UserError, match="has a labelled box, so there is no mAP"):
         measure([nothing()], detection_set([nothing()]), ["x"], 10, seed=0)
