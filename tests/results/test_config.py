@@ -6,6 +6,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
+from lib.accuracy.operating import Wish
 from lib.detector.head import ALL_HEADS, HEADS
 from lib.npu.toolkit import ALGORITHMS
 from lib.results.config_problems import problems
@@ -90,6 +91,20 @@ def test_the_schema_allows_the_heads_and_algorithms_that_there_are():
         ("board.hots", "x", "board.hots is not a known key (did you mean host?)"),
         ("verdict.cma_mb", 0, "verdict.cma_mb is 0; at least 1 is needed"),
         ("layers.heads", ["split"], "layers.heads is not a known key (did you mean head?)"),
+        ("evaluation.operating", "f1=9", "evaluation.operating is 'f1=9', not of the form that is wanted: "),
+        ("evaluation.operating", "precision=1.5", "evaluation.operating is 'precision=1.5', not of the form"),
+        ("evaluation.operating", "precision=.0", "evaluation.operating is 'precision=.0', not of the form"),
+        (
+            "frontier.shape",
+            ["0:1"],
+            "frontier.shape[0] is '0:1', not of the form that is wanted: WIDTH:HEIGHT, as 16:9",
+        ),
+        ("frontier.classes", [80, 80], "frontier.classes names a value twice: 80, 80"),
+        ("calibration_study.seed", [0, 1, 0], "calibration_study.seed names a value twice: 0, 1, 0"),
+        ("calibration_study.seed", [10**9], "calibration_study.seed[0] is 1000000000; at most 999999999 is possible"),
+        ("split.seed", 10**20, "split.seed is 100000000000000000000; at most 999999999 is possible"),
+        ("sweep.max_images", [10**6], "sweep.max_images[0] is 1000000; at most 999999 is possible"),
+        ("toolkit_study.toolkit", ["2.3.2", "2.3.2"], "toolkit_study.toolkit names a value twice: 2.3.2, 2.3.2"),
         ("frontier.shape", [969], "frontier.shape[0] is 969; a text is expected"),
         ("calibration_study.model", "mine", "calibration_study.model names 'mine' (known: yolov8n); describe it"),
         ("calibration_study.imgsz", 300, "calibration_study.imgsz: image size '300' must be multiples of 32"),
@@ -143,6 +158,26 @@ def test_what_a_task_cannot_have_is_one_sentence(changes, expected):
         (config[block] if block else config)[key] = value
     lines = problems(config, SCHEMA)
     assert len(lines) == len(expected) and all(map(str.startswith, lines, expected)), lines
+
+
+@pytest.mark.parametrize(
+    "operating", ["f1=best", "precision=1", "precision=0.95", "precision=1.0", "false_per_image=0"]
+)
+def test_a_way_to_choose_a_threshold_is_that_of_the_step(operating):
+    config = DEFAULT | {"evaluation": DEFAULT["evaluation"] | {"operating": operating}}
+    assert problems(config, SCHEMA) == [] and Wish.parse(operating)
+
+
+def test_search_needs_a_toolkit_that_takes_ranges_and_enough_images():
+    searches = {"algorithm": ["normal", "search"]}
+    assert problems(DEFAULT | {"sweep": DEFAULT["sweep"] | searches}, SCHEMA) == []
+    few = DEFAULT | {"sweep": DEFAULT["sweep"] | searches | {"max_images": [2, 16]}}
+    assert problems(few, SCHEMA) == ["sweep.max_images: search needs 4 calibration images or more, not 2"]
+    study = DEFAULT | {"calibration_study": DEFAULT["calibration_study"] | {"algorithm": "search", "max_images": [8]}}
+    assert problems(study, SCHEMA) == []
+    assert problems(study | {"toolkit": "2.5.0"}, SCHEMA) == [
+        "calibration_study.algorithm: toolkit 2.5.0 takes no ranges, so there is no search with it"
+    ]
 
 
 def test_darknet_model_may_lack_a_checksum():

@@ -12,8 +12,9 @@ from lib.detector.head import HEADS, SINGLE, SPLIT, TASK_OF_SINGLE
 from lib.graph.checkpoint_names import CheckpointFacts, checkpoint_facts
 from lib.graph.class_names import demand_same_order
 from lib.npu.build import TOOLKIT
+from lib.npu.search import FEWEST, SEARCH
 from lib.npu.timing import CLOCKS, clock
-from lib.npu.toolkit_versions import DEFAULT, missing_sentence
+from lib.npu.toolkit_versions import DEFAULT, OWN_RANGES, missing_sentence
 from lib.step.config import form_problems, nearest
 from lib.step.errors import UserError
 
@@ -148,13 +149,19 @@ def _relations(config: dict):
     except ValueError as error:
         yield f"verdict.clock_mhz is '{error}', neither a number of MHz nor one of {', '.join(CLOCKS)}"
     yield from _simulator_problems(config)
+    yield from _search_problems(config)
     pool = config["split"]["calibration"]
     for count in sweep["max_images"]:
         if count > pool:
             yield f"sweep.max_images asks for {count} calibration images, the pool (split.calibration) holds {pool}"
-    for name, values in sweep.items():
-        if len(set(map(str, values))) < len(values):
-            yield f"sweep.{name} names a value twice: {', '.join(map(str, values))}"
+    yield from _repeated_values(config)
+
+
+def _repeated_values(config: dict):
+    for block in ("sweep", "frontier", *STUDIES):
+        for name, values in config[block].items():
+            if isinstance(values, list) and len(set(map(str, values))) < len(values):
+                yield f"{block}.{name} names a value twice: {', '.join(map(str, values))}"
 
 
 def _dataset_problems(config: dict):
@@ -184,6 +191,18 @@ def _simulator_problems(config: dict):
     for key, algorithms in asked:
         if others := [algorithm for algorithm in algorithms if algorithm != "normal"]:
             yield f"evaluation.simulator: {simulator} knows the algorithm normal, and {key}.algorithm is {others[0]}"
+
+
+def _search_problems(config: dict):
+    sweep, study = config["sweep"], config["calibration_study"]
+    for key, algorithms in (("sweep", sweep["algorithm"]), ("calibration_study", [study["algorithm"]])):
+        if SEARCH not in algorithms:
+            continue
+        fewest = min(config[key]["max_images"])
+        if config["toolkit"] == OWN_RANGES:
+            yield f"{key}.algorithm: toolkit {OWN_RANGES} takes no ranges, so there is no {SEARCH} with it"
+        if fewest < FEWEST:
+            yield f"{key}.max_images: {SEARCH} needs {FEWEST} calibration images or more, not {fewest}"
 
 
 def _task_problems(config: dict):

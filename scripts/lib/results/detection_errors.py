@@ -8,7 +8,7 @@ import numpy as np
 from lib.accuracy.image_errors import Marked, changes, confusion, marked
 from lib.detector.instances import Instances
 from lib.results.sweep import Variant
-from lib.step.typed_json import JsonRecord
+from lib.step.typed_json import JsonRecord, omitted_if_none
 from lib.tasks.task import Task
 
 MOST_ERRORS, MOST_CHANGED = 12, 6  # images that are drawn for each
@@ -49,9 +49,13 @@ class Tag(JsonRecord):
 
 @dataclass(frozen=True)
 class Drawing(JsonRecord):
-    """What to draw over an image: the lines of each kind as the data of an SVG path, and the texts."""
+    """What to draw over an image: the lines and the dots of each kind as the data of an SVG path, and the texts.
+
+    dots: keypoints; None where there are none.
+    """
 
     lines: dict[str, str]
+    dots: dict[str, str] | None = omitted_if_none(kw_only=True)
     tags: tuple[Tag, ...]
 
 
@@ -156,16 +160,18 @@ def _drawing(mark: Marked, size: tuple[int, int], names: list[str], task: Task) 
         (MISSED, mark.labels[mark.missed], "{name}"),
         (FALSE, mark.detections[mark.false], "{name} {score:.2f}"),
     )
-    lines, tags = {}, []
+    lines, dots, tags = {}, {}, []
     for kind, instances, text in kinds:
         for outline, box, score, c in zip(
             task.outlines(instances, size), instances.boxes, instances.scores, instances.classes
         ):
-            lines[kind] = lines.get(kind, "") + "".join(map(_path, outline))
+            for line in outline:
+                paths = dots if len(line) == 1 else lines
+                paths[kind] = paths.get(kind, "") + _path(line)
             if text:
                 x, y = np.clip(box[:2], 0, size)
                 tags.append(Tag(kind, text.format(name=names[c], score=score), round(float(x), 1), round(float(y), 1)))
-    return Drawing(lines, tuple(tags))
+    return Drawing(lines, tuple(tags), dots=dots or None)
 
 
 def _path(line: np.ndarray) -> str:

@@ -179,7 +179,7 @@ def class_changes(classes: pd.DataFrame, title: str, path) -> None:
         xlim=(-width, width),
         ylim=(-0.8 - spare, len(chosen) - 0.2 + spare),
         xlabel="AP50-95, INT8 minus FP32",
-        ylabel="class (boxes to find)",
+        ylabel="class (objects to find)",
     )
     left_out = len(classes) - len(chosen)
     figure.suptitle(

@@ -11,6 +11,8 @@ from lib.step.outputs import Output, demand_safe
 
 # What torch's exporter and the toolkit between them take; the schema of the config says the same.
 EXPORTED_OPSETS = (11, 20)
+# torch takes no more than 64 bits; the schema says the same.
+MOST_SEED = 999_999_999
 # Of the images, for an interval: they are held in memory. The schema says the same.
 MOST_RESAMPLES = 100_000
 

@@ -9,6 +9,9 @@ import numpy as np
 from lib.step.errors import UserError
 from lib.step.files import require, whole
 
+# What a flipped bit makes of a zip: zipfile takes it for one of a later version, or an encrypted one, too.
+_DAMAGED = (zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError, OSError, NotImplementedError, RuntimeError)
+
 
 def write_arrays(path, **arrays) -> None:
     """Write named arrays as a .npz file, whole or not at all."""
@@ -25,7 +28,10 @@ def read_arrays(path, what: str, names: tuple[str, ...]) -> dict[str, np.ndarray
     One that lacks one of `names` is damaged.
     """
     try:
-        with np.load(require(path, what), allow_pickle=False) as file:
+        file = np.load(require(path, what), allow_pickle=False)
+        if isinstance(file, np.ndarray):
+            raise ValueError("it is a .npy file, one array without a name")
+        with file:
             return {name: file[name] for name in dict.fromkeys((*names, *file.files))}
-    except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError, OSError) as error:
+    except _DAMAGED as error:
         raise UserError(f"{path} is damaged ({error}); delete it and run the step that makes it again") from None

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import yaml
+
 # Options that take all words behind them, up to the next option.
 FILES, VALUES = ("--configfile", "--configfiles"), ("--config", "-C")
 NAME = re.compile(r"[a-z][a-z0-9_]*")  # of a target; a config file has a suffix
@@ -19,7 +21,7 @@ def end_if_misused(argv: list[str]) -> None:
 
 
 def problems(argv: list[str]) -> Iterator[str]:
-    """A sentence for each word that an option took for its own, and for each config file that is no text."""
+    """A sentence for each word that an option took for its own, and for each config file that holds no config."""
     option = ""
     for number, word in enumerate(argv):
         if word == "--":
@@ -50,9 +52,13 @@ def _unreadable(path: Path) -> str | None:
     if not path.exists():
         return "does not exist"
     try:
-        path.read_text(encoding="utf-8")
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError:
         return "is not in UTF-8; save it in this encoding (an editor may call it 'UTF-8 without BOM')"
     except OSError as error:
         return f"cannot be read: {error.strerror}"
-    return None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f", line {mark.line + 1}: {error.problem}" if mark else ""
+        return f"is no YAML{place} (no tabs, the same indentation in a block, a blank behind each colon)"
+    return None if isinstance(config, dict | None) else "holds no keys, such as `run: mine`"

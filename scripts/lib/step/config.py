@@ -15,6 +15,8 @@ _TYPES = {
     "string": "a text",
     "null": "null",
 }
+# The pattern of what becomes a part of a file name.
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*\Z"
 
 
 def form_problems(config: dict, schema: dict) -> list[str]:
@@ -22,7 +24,11 @@ def form_problems(config: dict, schema: dict) -> list[str]:
     errors = sorted(
         Draft202012Validator(schema).iter_errors(config), key=lambda error: list(map(str, error.absolute_path))
     )
-    return [_sentence(error) for error in errors]
+    # Of a value of another type the schema would complain once more: infinity is too large, too.
+    mistyped = {tuple(error.absolute_path) for error in errors if error.validator == "type"}
+    return [
+        _sentence(error) for error in errors if error.validator == "type" or tuple(error.absolute_path) not in mistyped
+    ]
 
 
 def with_numbers(value, schema: dict, root: dict | None = None):
@@ -82,6 +88,8 @@ def _sentence(error) -> str:
         return f"{what} has {len(value)} letters; at most {error.validator_value} are possible"
     if error.validator == "pattern" and "sha256" in key:
         return f"{key} is '{value}', not the 64 hex digits of a SHA-256"
+    if error.validator == "pattern" and error.validator_value != _NAME:
+        return f"{key} is {value!r}, not of the form that is wanted: {error.schema['description']}"
     if error.validator == "pattern":
         return f"{key}: {value!r} cannot be part of a file name; use letters, digits, '.', '_' and '-'"
     return f"{key}: {error.message}"

@@ -81,7 +81,7 @@ def _small(path: Path) -> Image:
 
 def _overlay(drawn: DrawnImage, drawing: Drawing) -> Overlay:
     tags = [PlacedTag(tag.kind, tag.text, _placed(tag.x / drawn.width, tag.y / drawn.height)) for tag in drawing.tags]
-    return Overlay(drawing.lines, tags)
+    return Overlay(drawing.lines, drawing.dots or {}, tags)
 
 
 def _placed(x: float, y: float) -> str:

@@ -126,9 +126,10 @@ class PlacedTag:
 
 @dataclass(frozen=True)
 class Overlay:
-    """What lies over an image: by kind the data of an SVG path in pixels of the image, and texts."""
+    """What lies over an image: by kind the data of an SVG path in pixels of the image, lines and dots; and texts."""
 
     lines: dict[str, str]
+    dots: dict[str, str]
     tags: list[PlacedTag]
 
 
