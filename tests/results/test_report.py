@@ -443,7 +443,7 @@ def test_a_task_says_what_its_map_is_of_and_how_its_maps_fare(run, tmp_path):
         page = render(contents(again, CONFIG))
         map_over_imgsz(from_csv(again / "table.csv", []), tmp_path / "plot.png")
     assert '<span class="unit">mAP50-95</span> <small>of rotated boxes</small>' in page
-    assert "Task: obb in all rows" in page and "takes them for by column, at an IoU of rotated boxes of 0.5" in page
+    assert "Task: obb in all rows" in page and "detects for it, at an IoU of rotated boxes of 0.5" in page
     assert 'Boxes alone, INT8</dt><dd>0.6432 <span class="unit">mAP50-95</span> <small>FP32 baseline 0.6500' in page
     layers = page.split('<section id="layers">')[1].split("</section>")[0]
     shown = layers.split("<p>Its outputs")[1]
