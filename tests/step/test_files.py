@@ -52,7 +52,7 @@ def test_json_round_trip_and_damage(tmp_path):
     write_json(tmp_path / "a.json", {"b": 1.5})
     assert read_json(tmp_path / "a.json") == {"b": 1.5}
     (tmp_path / "a.json").write_text("{")
-    with pytest.raises(UserError, match=r"a\.json is no JSON"):
+    with pytest.raises(UserError, match=r"a\.json is not valid JSON"):
         read_json(tmp_path / "a.json")
     with pytest.raises(UserError, match="missing"):
         read_json(tmp_path / "none.json")

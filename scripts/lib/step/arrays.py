@@ -15,7 +15,7 @@ _DAMAGED = (zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError, OSEr
 
 def write_arrays(path, **arrays) -> None:
     """Write named arrays as a .npz file, whole or not at all."""
-    # Not into the file at once: on a full disk the zip's own end would complain beside the one sentence.
+    # Not straight into the file: on a full disk, closing the zip would print an error of its own beside our sentence.
     content = io.BytesIO()
     np.savez_compressed(content, **arrays)
     with whole(path) as part:
@@ -23,9 +23,9 @@ def write_arrays(path, **arrays) -> None:
 
 
 def read_arrays(path, what: str, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """All arrays of a .npz file. Raises UserError, which calls the file `what`, when it is missing or damaged.
+    """All arrays of a .npz file. Raises UserError, which calls the file `what`, when the file is missing or damaged.
 
-    One that lacks one of `names` is damaged.
+    A file that lacks one of `names` counts as damaged.
     """
     try:
         file = np.load(require(path, what), allow_pickle=False)
