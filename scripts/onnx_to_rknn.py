@@ -99,7 +99,7 @@ def parse(argv):
     parser.add_argument("model", type=Path, metavar="MODEL.onnx")
     parser.add_argument("others", nargs="*", type=Path, help=argparse.SUPPRESS)
     parser.add_output("-o", "--output", type=Path, metavar="FILE.rknn")
-    parser.add_output("--bundle", nargs="?", const=True, type=Path, metavar="DIR", is_own=is_bundle,
+    parser.add_output("--bundle", nargs="?", const=True, type=bundle_folder, metavar="DIR", is_own=is_bundle,
                       help="make the deploy bundle too (default: OUTPUT's name and _bundle); needs --labels and a C "
                       "compiler")  # fmt: skip
     parser.add_argument("--size", type=imgsz_argument, help="WIDTHxHEIGHT or one number (default: the model's own)")
@@ -141,6 +141,17 @@ def parse(argv):
     if args.bundle and not args.labels:
         parser.error("--bundle needs --labels: the bundle says the mAP, and the threshold to detect with")
     return args
+
+
+def bundle_folder(text: str) -> Path:
+    """The argparse type of the bundle's folder. Raises UserError for a model, which --bundle takes for its folder."""
+    path = Path(text)
+    if path.suffix.lower() in (".onnx", *FOR_START):
+        raise UserError(
+            f"--bundle takes what stands behind it for the folder to make, and {text} is no folder; name the model "
+            f"before it: {text} --bundle"
+        )
+    return path
 
 
 def demand_onnx(args) -> None:

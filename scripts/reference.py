@@ -34,11 +34,11 @@ CONFIG = ROOT / "config"
 TYPES = {"array": "list", "boolean": "`true`, `false`", "integer": "whole number", "string": "text"}
 TABLES = {
     "table.csv": COLUMNS,
-    "table.csv, behind the others of the tasks `segment`, `pose` and `obb`": TASK_COLUMNS,
-    "table.csv, behind the others where a variant has the head `as_is`": LIKENESS_COLUMNS,
-    "table.csv, behind the others where `evaluation.simulator` is not `toolkit`": SIMULATOR_COLUMNS,
-    "table.csv, behind the others where `toolkit` is not 2.3.2": TOOLKIT_COLUMNS,
-    "table.csv, behind the others after `snakemake board`": BOARD_COLUMNS,
+    "table.csv: more columns for the tasks `segment`, `pose` and `obb`": TASK_COLUMNS,
+    "table.csv: more columns if a variant has the head `as_is`": LIKENESS_COLUMNS,
+    "table.csv: more columns if `evaluation.simulator` is not `toolkit`": SIMULATOR_COLUMNS,
+    "table.csv: one more column if `toolkit` is not 2.3.2": TOOLKIT_COLUMNS,
+    "table.csv: more columns after `snakemake board`": BOARD_COLUMNS,
     "layers/….csv": LAYER_COLUMNS,
     "calibration_study.csv": STUDY_COLUMNS,
     "toolkit_study.csv": TOOLKIT_STUDY_COLUMNS,

@@ -164,10 +164,10 @@ def test_the_bundles_readme_says_how_to_get_keypoints():
     case = next(case for case in map(pose_case, range(99)) if case.spec.extras[0].channels == 34)
     text = text_of(case)
     assert "rv1106_keypoints(&decoder, buffers, &fit, &detections[i], keypoints, 17);" in text
-    assert "scores by 1e-07, what the task adds by 3e-05 px of a keypoint." in text
-    assert "what is of this model's family and task |" in text and "`pose.h`" in text
+    assert "scores by 1e-07, the values of the task by 3e-05 px of a keypoint." in text
+    assert "the headers for this model's family and task |" in text and "`pose.h`" in text
     plain = text_of(random_case(KINDS.index((Dfl, SPLIT))))
-    assert "scores by 1e-07." in plain and "what is of this model's family |" in plain and "pose" not in plain
+    assert "scores by 1e-07." in plain and "the headers for this model's family |" in plain and "pose" not in plain
 
 
 def test_comparison_sees_one_wrong_number():

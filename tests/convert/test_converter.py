@@ -86,7 +86,7 @@ def test_wrong_arguments_are_one_sentence(step, exported, tmp_path):
     (tmp_path / "empty").mkdir()
     for arguments, sentence in (
         (["--dataset", tmp_path / "none"], "does not exist"),
-        (["--dataset", tmp_path / "empty"], "holds no image"),
+        (["--dataset", tmp_path / "empty"], "contains no image"),
         (["--size", "320"], "fixed at 96x64"),
         (["--size", "100"], "multiples of 32"),
         (["--labels", tmp_path], "--labels needs"),
@@ -104,6 +104,9 @@ def test_wrong_arguments_are_one_sentence(step, exported, tmp_path):
     for arguments in (["best.pt"], ["data.yaml"], ["best.pt", "data.yaml"]):
         done = step("onnx_to_rknn", *arguments)
         assert done.returncode == 2 and done.stderr.endswith("python scripts/start.py best.pt data.yaml\n")
+    done = step("onnx_to_rknn", "--labels", tmp_path, "--bundle", exported[0])
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+    assert done.stderr.endswith(f"name the model before it: {exported[0]} --bundle\n")
 
 
 @pytest.mark.toolkit

@@ -4,6 +4,8 @@ import numpy as np
 
 from lib import tasks
 from lib.detector.instances import Instances
+from lib.results.detection_errors import Evaluated, detection_errors
+from lib.results.sweep import Variant
 from lib.tasks.obb.rectangles import corners
 from lib.tasks.pose.keypoints import KEYPOINTS
 from lib.tasks.segment.masks import MASK, as_rows, empty, encoded
@@ -50,3 +52,16 @@ def test_keypoints_are_dots_where_they_are_visible_and_a_person_has_limbs():
     box, limb, *dots = person
     assert len(box) == 5 and limb == [[1, 1], [2, 5]] and dots == [[[1, 1]], [[2, 5]]]
     assert len(nobody) == 1
+
+
+def test_the_report_gets_keypoints_apart_from_lines_to_draw_them_larger():
+    keypoints = np.zeros((2, 4, 3))
+    keypoints[0, :2] = [[1, 1, 1], [2.5, 5, 2]]
+    labels = Instances(BOXES, np.ones(2), np.zeros(2, int), {KEYPOINTS: keypoints})
+    nothing = labels[:0]
+    image = Evaluated("a.jpg", SIZE, labels, nothing, nothing)
+    variant = Variant("model", "320", "split", "normal", 8)
+    [drawn] = detection_errors(variant, 0.3, ["gear"], [image], tasks.get("pose")).drawn
+    assert drawn.int8.dots == {"missed": "M1 1h0M2.5 5h0"} and drawn.int8.lines["missed"].count("M") == 2
+    boxes = Evaluated("a.jpg", SIZE, Instances(BOXES, np.ones(2), np.zeros(2, int)), nothing, nothing)
+    assert "dots" not in detection_errors(variant, 0.3, ["gear"], [boxes], tasks.get("detect")).drawn[0].int8.to_json()

@@ -104,7 +104,7 @@ def test_a_key_given_twice_is_told(snakemake, project):
     (project / "mine.yaml").write_text("run: mine\nsweep:\n  imgsz: [320]\n  head: [split]\n  imgsz: [640]\n")
     done = snakemake("-n", "--configfile", "mine.yaml", check=False)
     assert done.returncode != 0
-    assert "mine.yaml, line 5: sweep.imgsz is there twice, first in line 3; keep one" in done.stdout
+    assert "mine.yaml, line 5: sweep.imgsz is there twice, first on line 3; keep one" in done.stdout
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from lib.step.typed_json import to_json
 
 _SCORED = (PREDICTIONS, "scores", "objectness")  # roles of outputs that a threshold is put on
 _NO_NMS = (
-    " The model's head is one-to-one: it predicts each object once, so there is no NMS, and `RV1106_MODEL_IOU` is not "
-    "looked at."
+    " The model's head is one-to-one: it predicts each object once, so there is no NMS, and `RV1106_MODEL_IOU` is "
+    "ignored."
 )
 
 
@@ -59,14 +59,14 @@ def readme(contract: Contract, highest: dict[int, float] | None = None) -> str:
         nms=_NO_NMS if contract.end2end else "",
         task=f"\n\n{part.usage(spec)}" if part else "",
         and_task=" and task" if part else "",
-        extras=f", what the task adds by {proof.extras:.1g} {part.unit}" if part else "",
+        extras=f", the values of the task by {proof.extras:.1g} {part.unit}" if part else "",
         verdict=_verdict(contract.verdict),
         proven_images=proof.images,
         proven_detections=proof.detections,
         box_px=f"{proof.box_px:.1g}",
         score=f"{proof.score:.1g}",
         proven_map=f"{proof.map50_95:.{MAP_DIGITS}f}",
-        held_out=" that it was not calibrated with" if contract.accuracy.part == "heldout" else "",
+        held_out=" that were not used for calibration" if contract.accuracy.part == "heldout" else "",
     )
 
 
@@ -76,7 +76,7 @@ def _scores(highest: dict[int, float]) -> str:
         return ""
     known = ", ".join(f"{most:.2f} at stride {stride}" for stride, most in highest.items())
     low = min(highest.values()) < LOW
-    warning = " **A threshold above that silences the stride**, whatever it sees." if low else ""
+    warning = " **With a threshold above that, the stride detects nothing.**" if low else ""
     return f"\n\nThe highest score that the model can report, by its scales, is {known}.{warning}"
 
 

@@ -1,4 +1,4 @@
-"""The columns of a run's tables, each once: its name, its heading, what it means, its digits, and where it comes from.
+"""The columns of a run's tables, each defined once: name, heading, meaning, digits, and where its value comes from.
 
 Table, report, rounding and the reference in the documentation are made from these lists. No module that is imported
 here needs more than the standard library, so that the reference can be printed without pandas.
@@ -20,18 +20,18 @@ MISSING = "–"  # in place of a figure that a run does not have
 class Column:
     """One column of a table.
 
-    `value` takes what a row is about (of COLUMNS a `lib.results.variant_results.VariantResults`) and gives the cell
-    before it is rounded, None where there is none.
+    `value` takes what a row describes (for COLUMNS a `lib.results.variant_results.VariantResults`) and gives the cell
+    before rounding, None where there is none.
     """
 
     name: str  # in the file
-    label: str  # where people read it
-    meaning: str  # a phrase without a full stop; names of the file's values stand between backticks
-    digits: int | None  # after the point; None leaves a value as it is
+    label: str  # the heading in the report
+    meaning: str  # a phrase without a full stop; values as in the file are between backticks
+    digits: int | None  # after the decimal point; None leaves a value as it is
     value: Callable[[Any], Any]
     is_text: bool = False  # even where it looks like a number: a model may be called 8
-    sort_key: Callable[[Any], Any] | None = None  # gives the number that a text is sorted by
-    note: str = ""  # sentences for those who read the file
+    sort_key: Callable[[Any], Any] | None = None  # from a text to the number that it is sorted by
+    note: str = ""  # sentences for readers of the file
 
     @property
     def sorts_as_number(self) -> bool:
@@ -39,7 +39,7 @@ class Column:
         return not self.is_text or self.sort_key is not None
 
     def cell(self, facts):
-        """The value of a row as the file holds it: rounded; NaN for a number that the row does not have."""
+        """A row's value as in the file: rounded; NaN for a missing number."""
         value = self.value(facts)
         if self.is_text:
             return value
@@ -48,7 +48,7 @@ class Column:
         return value if self.digits is None else round(value, self.digits)
 
     def text(self, value) -> str:
-        """A cell's value for people, MISSING for None; every number of a column has the same digits."""
+        """A cell's value as the report shows it, MISSING for None; every number of a column has the same digits."""
         if value is None:
             return MISSING
         return str(value) if self.digits is None else f"{value:.{self.digits}f}"
@@ -59,13 +59,13 @@ class Column:
 
     @property
     def plain_meaning(self) -> str:
-        """The meaning for a page that shows names of values as any other word."""
+        """The meaning without backticks."""
         return self.meaning.replace("`", "")
 
     @property
     def sentences(self) -> str:
         """The meaning and the note, in Markdown."""
-        # `mAP50-95` and names between backticks keep their letters.
+        # `mAP50-95` and names between backticks are not capitalized.
         first, space, rest = self.meaning.partition(" ")
         return f"{first.capitalize() if first.islower() else first}{space}{rest}. {self.note}".rstrip()
 
@@ -75,28 +75,28 @@ def _text(name: str, label: str, meaning: str, value, **more) -> Column:
 
 
 def _least_of_outputs(figure: Callable[[Any], float]) -> Callable[[Any], Any]:
-    """The value of a column that tells the least of a figure of `lib.accuracy.metrics.OutputLikeness`."""
+    """The value of a column for the smallest `figure` over the outputs (`lib.accuracy.metrics.OutputLikeness`)."""
     return lambda row: min(map(figure, row.int8.outputs)) if row.int8.outputs else None
 
 
 def _at_threshold(figure: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """The value of a column that holds a figure of a `lib.accuracy.operating.OperatingPoint`, of the INT8 model."""
+    """The value of a column for a `figure` of the INT8 model's `lib.accuracy.operating.OperatingPoint`."""
     return lambda row: figure(row.int8.operating.point) if row.int8.operating else None
 
 
 def _at_largest(figure: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """The value of a column that tells a figure of the largest size, a `lib.convert.frontier.Candidate`."""
+    """The value of a column for a `figure` of the largest size, a `lib.convert.frontier.Candidate`."""
     return lambda row: figure(row.frontier.largest) if row.frontier.largest else None
 
 
 def _of_built(figure: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """The value of a column that tells a figure of what a version of the toolkit built."""
+    """The value of a column for a `figure` of what a version of the toolkit built."""
     return lambda row: figure(row.built) if row.built else None
 
 
 _OF_KB = "In KB of 1024 bytes."
 
-# table.csv: the columns that every run has. Scripts may rely on their order; new ones go behind the others.
+# table.csv: the columns that every run has. Scripts may rely on their order; new ones are appended.
 COLUMNS = (
     _text("model", "Model", "name under `models` in the config", lambda row: row.variant.model),
     _text(
@@ -110,7 +110,7 @@ COLUMNS = (
         "head",
         "Head",
         "`single`: one output with boxes and scores; `split`: raw maps for each stride, decoded on the CPU; `as_is`: "
-        "the model's own outputs, which nothing decodes",
+        "the model's own outputs, which are not decoded",
         lambda row: row.variant.head,
     ),
     _text(
@@ -118,7 +118,7 @@ COLUMNS = (
         "Algorithm",
         "how the value ranges of INT8 are chosen",
         lambda row: row.variant.algorithm,
-        note="`normal`, `mmse` or `kl_divergence` of the toolkit, or `search`.",
+        note="The toolkit's `normal`, `mmse` or `kl_divergence`, or `search`.",
     ),
     Column(
         "max_images",
@@ -133,19 +133,19 @@ COLUMNS = (
         "the FP32 baseline: the exported ONNX, run by onnxruntime",
         MAP_DIGITS,
         lambda row: row.exported.map50_95,
-        note="All mAP and AP are 0 to 1. Empty where nothing decodes the outputs, as all others are.",
+        note="Every mAP and AP lies between 0 and 1, and is empty where the outputs are not decoded (`as_is`).",
     ),
     Column(
         "map50_fp32",
         "mAP50 FP32",
-        "as mAP50-95 FP32, at one threshold of the overlap, 0.5",
+        "as mAP50-95 FP32, at the one overlap threshold 0.5",
         MAP_DIGITS,
         lambda row: row.exported.map50,
     ),
     Column(
         "map50_95_adapted",
         "mAP50-95 adapted",
-        "the ONNX after graph surgery, in FP32; it equals the baseline when surgery is exact",
+        "the ONNX after graph surgery, in FP32; equal to the baseline if surgery is exact",
         MAP_DIGITS,
         lambda row: row.adapted.map50_95,
     ),
@@ -159,17 +159,17 @@ COLUMNS = (
     Column(
         "map50_int8",
         "mAP50 INT8",
-        "as mAP50-95 INT8, at one threshold of the overlap, 0.5",
+        "as mAP50-95 INT8, at the one overlap threshold 0.5",
         MAP_DIGITS,
         lambda row: row.int8.map50,
     ),
     Column(
         "retention",
         "Retention",
-        "mAP50-95 in INT8 / in FP32",
+        "mAP50-95 of the INT8 model divided by that of the FP32 baseline",
         MAP_DIGITS,
         lambda row: row.int8.retention,
-        note="Empty where the FP32 baseline finds nothing, as its limits are.",
+        note="Retention and its limits are empty where the FP32 baseline finds nothing.",
     ),
     Column(
         "rknn_mb", "File MB", "size of `model.rknn`, in millions of bytes", 2, lambda row: row.build.rknn_bytes / 1e6
@@ -180,21 +180,21 @@ COLUMNS = (
         "the toolkit's estimate for one inference, in millions of cycles",
         2,
         lambda row: row.build.npu_mcycles,
-        note="It counts convolutions alone.",
+        note="It counts only convolutions.",
     ),
     Column(
         "internal_kb",
         "Internal KB",
-        "memory for the tensors between the layers",
+        "NPU memory for the tensors between the layers",
         1,
         lambda row: row.build.internal_kb,
         note=_OF_KB,
     ),
-    Column("weight_kb", "Weights KB", "memory for the weights", 1, lambda row: row.build.weight_kb, note=_OF_KB),
+    Column("weight_kb", "Weights KB", "NPU memory for the weights", 1, lambda row: row.build.weight_kb, note=_OF_KB),
     Column(
         "cpu_ops",
         "CPU operators",
-        "operators on the CPU, without input and output; the board cannot run them there",
+        "number of operators on the CPU, not counting input and output; the board cannot run them there",
         None,
         lambda row: len(row.build.cpu_operators),
     ),
@@ -207,7 +207,7 @@ COLUMNS = (
     Column(
         "retention_low",
         "Retention, low",
-        "lower limit of its 95 % interval, from the same resamples of the images for FP32 and INT8",
+        "lower limit of the retention's 95 % interval, from the same resamples of the images for FP32 and INT8",
         MAP_DIGITS,
         lambda row: row.int8.retention_low,
     ),
@@ -221,7 +221,7 @@ COLUMNS = (
     Column(
         "ms_low",
         "Time ms, low",
-        "estimated time of one inference: lower limit, by the spread of what people measured",
+        "lower limit of the estimated time of one inference, from the spread of published measurements",
         1,
         lambda row: row.costs.ms_low,
     ),
@@ -229,37 +229,38 @@ COLUMNS = (
     Column(
         "threshold",
         "Threshold",
-        "confidence threshold that is suggested for the INT8 model, by default the one of the best F1",
+        "confidence threshold suggested for the INT8 model, by default that of the best F1",
         2,
         _at_threshold(attrgetter("threshold")),
-        note="`operating` in the config says what it is chosen for.",
+        note="`evaluation.operating` in the config sets how it is chosen.",
     ),
     Column(
         "precision",
         "Precision",
-        "how much of what the INT8 model reports above that is right, at an overlap of 0.5, all classes together",
+        "share of the INT8 model's detections above that threshold that are right, at an overlap of 0.5, over all "
+        "classes",
         MAP_DIGITS,
         _at_threshold(attrgetter("precision")),
     ),
     Column(
         "recall",
         "Recall",
-        "how much of what is there it reports above that threshold",
+        "share of the labelled objects that it detects above that threshold",
         MAP_DIGITS,
         _at_threshold(attrgetter("recall")),
     ),
     Column("f1", "F1", "harmonic mean of precision and recall", MAP_DIGITS, _at_threshold(attrgetter("f1"))),
 )
 
-# Behind these, in a run whose task is another one than boxes.
+# Appended in a run whose task is not boxes.
 TASK_COLUMNS = (
     _text(
         "task",
         "Task",
-        "what belongs to an object besides its box; all mAP but the next two are by its overlap: of masks, keypoints "
-        "(OKS) or rotated boxes",
+        "what the model predicts besides boxes; every mAP but the next two is by the overlap of masks, keypoints (OKS) "
+        "or rotated boxes",
         lambda row: row.exported.task,
-        note="Of the tasks `segment`, `pose` and `obb`; no column where a run detects boxes.",
+        note="Only in runs with the task `segment`, `pose` or `obb`.",
     ),
     Column(
         "box_map50_95_fp32",
@@ -277,58 +278,58 @@ TASK_COLUMNS = (
     ),
 )
 
-# Behind these, where nothing decodes the outputs of at least one variant (head `as_is`): in place of a mAP.
+# Appended where nothing decodes the outputs of at least one variant (head `as_is`): in place of a mAP.
 LIKENESS_COLUMNS = (
     Column(
         "output_cosine",
         "Cosine",
-        "cosine between an output in INT8 and in FP32, mean over the images; of several outputs the least",
+        "cosine between an output in INT8 and in FP32, mean over the images; the lowest of several outputs",
         MAP_DIGITS,
         _least_of_outputs(attrgetter("cosine")),
-        note="Of the head `as_is` alone, which has no mAP.",
+        note="Only for the head `as_is`, which has no mAP.",
     ),
     Column(
         "output_snr_db",
         "Signal to noise dB",
-        "ratio of an output in FP32 to its error in INT8, in dB; of several outputs the least",
+        "ratio of an output in FP32 to its error in INT8, in dB; the lowest of several outputs",
         1,
         _least_of_outputs(attrgetter("snr_db")),
-        note="Of the head `as_is` alone.",
+        note="Only for the head `as_is`.",
     ),
 )
 
-# Behind these, where another simulator than the toolkit's ran at least one variant.
+# Appended where another simulator than the toolkit's ran at least one variant.
 SIMULATOR_COLUMNS = (
     _text(
         "simulator",
         "Simulator",
         "what ran the INT8 model: `toolkit`, or `twin`, `twin_fast` or `npu`",
         lambda row: row.build.simulator or TOOLKIT,
-        note="As `evaluation.simulator` said, where the names are explained.",
+        note="The key `evaluation.simulator` explains the names.",
     ),
     Column(
         "simulator_steps",
         "Steps off",
-        "how far its outputs are from the toolkit's simulator's on the first images: mean difference in steps of the "
-        "output, of the output that is furthest off",
+        "how far its outputs are from those of the toolkit's simulator on the first images: mean difference in INT8 "
+        "steps, of the output that differs most",
         2,
         lambda row: row.build.agreement.steps if row.build.agreement else None,
-        note="`build.json` has beside it how far the order of sums alone moves them.",
+        note="`build.json` also holds how far the order of additions alone moves them.",
     ),
 )
 
-# Behind these, where another version of the toolkit than the default built at least one variant.
+# Appended where another version of the toolkit than the default built at least one variant.
 TOOLKIT_COLUMNS = (
     _text(
         "toolkit",
         "Toolkit",
         "version of rknn-toolkit2 that built it",
         lambda row: row.build.toolkit,
-        note="As `toolkit` said. A board's runtime must be as new.",
+        note="From the key `toolkit`. The board's runtime must be at least as new.",
     ),
 )
 
-# Behind these, where `snakemake board` ran at least one variant.
+# Appended where `snakemake board` ran at least one variant.
 BOARD_COLUMNS = (
     Column(
         "map50_95_board",
@@ -344,7 +345,7 @@ BOARD_COLUMNS = (
         "median time of `rknn_run` on that board",
         1,
         lambda row: row.on_board.run_ms.median if row.on_board else None,
-        note="Over the images, without the decoder.",
+        note="Over the images; decoding is not included.",
     ),
     _text(
         "board",
@@ -355,13 +356,13 @@ BOARD_COLUMNS = (
     _text(
         "verdict_was",
         "Verdict on board",
-        "`right` where the board did as the verdict said, else `wrong`",
+        "`right` if the board did what the verdict said, else `wrong`",
         lambda row: row.board.verdict_was if row.board else None,
-        note="`undecided` for a verdict that was `unsure`.",
+        note="`undecided` if the verdict was `unsure`.",
     ),
 )
 
-# The order in which the report shows the columns of the lists above; those that are not named here come last.
+# The order in which the report shows the columns of the lists above; columns that are not named here come last.
 REPORT_ORDER = (
     "model", "imgsz", "head", "algorithm", "max_images", "verdict", "ms_low", "ms_high", "map50_95_int8",
     "map50_95_fp32", "retention", "retention_low", "retention_high", "task", "box_map50_95_int8", "box_map50_95_fp32",
@@ -370,29 +371,29 @@ REPORT_ORDER = (
     "map50_95_adapted", "internal_kb", "weight_kb", "cpu_ops",
 )  # fmt: skip
 
-# Two columns of limits are one in the report: by the upper limit's, which it is sorted by, the lower limit's, and what
-# the two are together.
+# Two columns of limits are shown as one in the report: from the upper limit's name, which the column is sorted by, to
+# the lower limit's name, the heading and the meaning of both together.
 LIMITS = {
     "ms_high": (
         "ms_low",
         "Time ms",
-        "estimated time of one inference: its limits, by the spread of what people measured",
+        "limits of the estimated time of one inference, from the spread of published measurements",
     ),
     "retention_high": (
         "retention_low",
         "Retention, interval",
-        "the limits of its 95 % interval, from the same resamples of the images for FP32 and INT8",
+        "limits of the retention's 95 % interval, from the same resamples of the images for FP32 and INT8",
     ),
 }
 
-# layers/….csv: a row is a layer, as lib.npu.layer_errors reads it. The digits are the toolkit's own.
+# layers/….csv: one row per layer, as lib.npu.layer_errors reads it. The digits are the toolkit's own.
 LAYER_COLUMNS = (
-    _text("layer", "Layer", "name of the tensor that the layer gives", attrgetter("layer")),
+    _text("layer", "Layer", "name of the layer's output tensor", attrgetter("layer")),
     _text("type", "Type", "operator of the layer", attrgetter("type")),
     Column(
         "entire_cos",
         "Cosine, whole",
-        "cosine between the FP32 and the INT8 output, all layers before it in INT8 too",
+        "cosine between the FP32 and the INT8 output, with all layers before it in INT8 too",
         None,
         attrgetter("entire_cos"),
         note="1 is best.",
@@ -403,23 +404,25 @@ LAYER_COLUMNS = (
     Column(
         "single_cos",
         "Cosine, alone",
-        "cosine with this layer alone in INT8",
+        "the same cosine with only this layer in INT8",
         None,
         attrgetter("single_cos"),
-        note="It tells where an error begins.",
+        note="It shows where an error begins.",
     ),
     Column(
         "single_euc",
         "Distance, alone",
-        "Euclidean distance with this layer alone in INT8",
+        "Euclidean distance with only this layer in INT8",
         None,
         attrgetter("single_euc"),
     ),
 )
 
-# calibration_study.csv, by scripts/calibration_study.py: a row is a draw of the calibration set.
+# calibration_study.csv, by scripts/calibration_study.py: one row per draw of the calibration set.
 STUDY_COLUMNS = (
-    Column("max_images", "Calibration images", "images in the calibration set", None, attrgetter("max_images")),
+    Column(
+        "max_images", "Calibration images", "number of images in the calibration set", None, attrgetter("max_images")
+    ),
     Column("seed", "Seed", "seed of the draw", None, attrgetter("seed")),
     Column(
         "map50_95_int8",
@@ -430,7 +433,7 @@ STUDY_COLUMNS = (
     ),
 )
 
-# toolkit_study.csv, by scripts/toolkit_study.py: a row is a version of the toolkit, with what it made of one variant.
+# toolkit_study.csv, by scripts/toolkit_study.py: one row per version of the toolkit, with its build of one variant.
 TOOLKIT_STUDY_COLUMNS = (
     _text("toolkit", "Toolkit", "version of rknn-toolkit2", attrgetter("version")),
     Column(
@@ -439,12 +442,12 @@ TOOLKIT_STUDY_COLUMNS = (
         "mAP50-95 of the INT8 model on that version's simulator",
         MAP_DIGITS,
         _of_built(lambda built: built.metrics.map50_95),
-        note="Empty, as all behind it, where that version does not build the model.",
+        note="Empty, like the columns after it, if that version does not build the model.",
     ),
     Column(
         "retention",
         "Retention",
-        "share of FP32's mAP50-95 that INT8 keeps",
+        "mAP50-95 of the INT8 model divided by that of the FP32 baseline",
         3,
         _of_built(lambda built: built.metrics.retention),
     ),
@@ -461,16 +464,16 @@ TOOLKIT_STUDY_COLUMNS = (
     Column("weight_kb", "Weights KB", "memory for weights", 1, _of_built(attrgetter("build.weight_kb")), note=_OF_KB),
     Column("rknn_mb", "File MB", "size of the `.rknn` file, in millions of bytes", 2,
            _of_built(lambda built: built.build.rknn_bytes / 1e6)),
-    _text("cpu_ops", "CPU operators", "operators on the CPU, input and output apart",
+    _text("cpu_ops", "CPU operators", "number of operators on the CPU, not counting input and output",
            _of_built(lambda built: str(len(built.build.cpu_operators)))),
-    _text("verdict", "Verdict", "`runs`, `unsure` or `fails`; `no build` where that version does not build the model",
+    _text("verdict", "Verdict", "`runs`, `unsure` or `fails`; `no build` if that version does not build the model",
           lambda row: row.built.verdict.result if row.built else "no build"),
     _text("basis", "Basis", "`reported` or `inferred`", _of_built(attrgetter("verdict.basis"))),
-    _text("reason", "Reason", "why it does not run, or is not built",
+    _text("reason", "Reason", "why it does not run, or was not built",
           lambda row: row.reason, note="Not in toolkit_study.md."),
 )  # fmt: skip
 
-# frontier.csv, by scripts/frontier.py: a row is a kind of model.
+# frontier.csv, by scripts/frontier.py: one row per kind of model.
 FRONTIER_COLUMNS = (
     Column("classes", "Classes", "number of classes", None, attrgetter("classes")),
     _text("shape", "Shape", "proportions of the input, WIDTH:HEIGHT", attrgetter("shape")),
@@ -480,7 +483,7 @@ FRONTIER_COLUMNS = (
         "Largest size",
         "largest input size found with the verdict `runs`",
         _at_largest(lambda candidate: str(candidate.size)),
-        note="Empty where there is none.",
+        note="Empty if there is none.",
     ),
     Column(
         "npu_mcycles",
@@ -529,21 +532,21 @@ FRONTIER_COLUMNS = (
     _text(
         "unsure",
         "Unsure sizes",
-        "sizes on the way whose verdict is `unsure`",
+        "sizes tried whose verdict is `unsure`",
         lambda row: " ".join(map(str, row.frontier.unsure)) or None,
         note="There may be others.",
     ),
     _text(
         "next",
         "Next size",
-        "the size after the largest",
+        "the next size tried above the largest",
         lambda row: str(row.frontier.beyond.size) if row.frontier.beyond else None,
     ),
     _text(
         "next_verdict",
         "Verdict of the next",
-        "its verdict",
+        "verdict on that next size",
         lambda row: row.frontier.beyond.verdict.result if row.frontier.beyond else None,
     ),
-    _text("reason", "Reason", "why it does not run", attrgetter("reason"), note="Not in frontier.md."),
+    _text("reason", "Reason", "why the next size does not run", attrgetter("reason"), note="Not in frontier.md."),
 )
