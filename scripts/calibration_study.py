@@ -8,6 +8,9 @@ import sys
 
 sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
 
+import lib  # noqa: F401  first of all: it ends a step that gets no memory
+
+# isort: split
 from pathlib import Path
 
 import pandas as pd

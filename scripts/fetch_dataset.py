@@ -44,7 +44,7 @@ def main(argv=None):
     parser.add_argument(
         "--calibration", type=at_least(0), default=0, metavar="N", help="images of train to keep (default: %(default)s)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the draw of those (default: %(default)s)")
+    parser.add_argument("--seed", type=at_least(0), default=0, help="of the draw of those (default: %(default)s)")
     parser.add_argument("--threads", type=at_least(1), default=1, metavar="N", help="(default: %(default)s)")
     parser.add_output(
         "--output",

@@ -30,7 +30,7 @@ from lib.npu.verdict import costs
 from lib.results.columns import FRONTIER_COLUMNS
 from lib.results.table import frame, write_study
 from lib.step import console
-from lib.step.arguments import EXPORTED_OPSETS, StepParser, at_least, shape
+from lib.step.arguments import EXPORTED_OPSETS, MOST_SEED, StepParser, at_least, shape
 from lib.step.console import say
 from lib.step.errors import run_step
 
@@ -80,7 +80,7 @@ def parse(argv):
     parser.add_argument("--head", required=True, nargs="+", choices=HEADS)
     parser.add_argument("--largest", required=True, type=at_least(STRIDE), help="largest width to try, in pixels")
     parser.add_argument("--step", default=STRIDE, type=at_least(STRIDE), help="widths to try are its multiples")
-    parser.add_argument("--seed", required=True, type=at_least(0))
+    parser.add_argument("--seed", required=True, type=at_least(0, MOST_SEED))
     parser.add_argument("--opset", required=True, type=at_least(13, EXPORTED_OPSETS[1]))
     parser.add_argument("--end2end", choices=END2END, default=AS_TRAINED, help="as export_onnx.py takes it")
     parser.add_argument("--platform", required=True, choices=toolkit.PLATFORMS)

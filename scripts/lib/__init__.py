@@ -9,3 +9,8 @@ accuracy  many images through a model, detections on disk, average precision and
 results   sweep, table, choice, plots, report
 bundle    the C decoder, its contract and its proof
 """
+
+from lib.step.memory import demand_memory
+
+# Here, since a step imports it first of all.
+demand_memory()

@@ -165,7 +165,7 @@ def test_detections_come_back_as_they_were(tmp_path):
         np.testing.assert_array_equal(each.scores, expected.scores)
         np.testing.assert_array_equal(each.classes, expected.classes)
     assert select(back, "1.jpg", tmp_path / "d.npz") is back.instances[1]
-    with pytest.raises(UserError, match=r"holds no detections of other\.jpg"):
+    with pytest.raises(UserError, match=r"has no entry for other\.jpg"):
         select(back, "other.jpg", tmp_path / "d.npz")
     # No time stamp: the same detections give the same bytes.
     detections_file(tmp_path / "d.npz")
@@ -229,5 +229,5 @@ def test_evaluate_step_needs_nothing_but_detections_and_labels(step, tmp_path):
 
 
 def test_images_without_any_box_are_one_sentence():
-    with pytest.raises(UserError, match="no box at all"):
+    with pytest.raises(UserError, match="has a labelled box, so there is no mAP"):
         measure([nothing()], detection_set([nothing()]), ["x"], 10, seed=0)

@@ -125,5 +125,5 @@ def test_a_part_of_a_crowd_is_in_it_and_a_part_of_a_difficult_object_is_not():
 
 def test_labels_that_all_do_not_count_are_no_labels():
     truth = Instances(np.array([OBJECT], float), np.ones(1), np.zeros(1, int), {IGNORED: np.array([1], np.uint8)})
-    with pytest.raises(UserError, match="no box at all"):
+    with pytest.raises(UserError, match="has a labelled box, so there is no mAP"):
         measure([truth], detections([Instances(np.zeros((0, 4)), np.zeros(0), np.zeros(0, int))]), ["a"], 10, 0)

@@ -183,7 +183,7 @@ def test_missing_and_added_files_are_told(bundle):
     found = problems(bundle, program.compiler())
     assert "golden/input.rgb is missing (SHA256SUMS)" in found and "notes.txt is not listed (model.json)" in found
     (bundle / "model.json").write_text("{")
-    with pytest.raises(UserError, match=r"model.json is no JSON"):
+    with pytest.raises(UserError, match=r"model.json is not valid JSON"):
         problems(bundle, program.compiler())
 
 

@@ -89,7 +89,7 @@ def test_any_model_gives_the_same_masks(shim, monkeypatch):
 def test_comparison_sees_wrong_masks(tmp_path, monkeypatch, right, wrong):
     assert (HERE / "segment.h").read_text().count(right) == 1
     wrong_shim = wrong_library(tmp_path, right, wrong)
-    with pytest.raises((UserError, ValueError), match=r"of a mask's pixels apart|no run lengths|not of one size"):
+    with pytest.raises((UserError, ValueError), match=r"of a mask's pixels apart|not run lengths|different sizes"):
         for seed in range(CASES):
             demand_same(*both(wrong_shim, seed, monkeypatch, segment_case, *LIMITS), "segment")
 
@@ -262,7 +262,7 @@ def test_lines_that_are_no_masks_are_one_sentence(numbers):
 def test_masks_of_two_sizes_are_one_sentence():
     lines = "0 0.5 1 2 3 4 man\n 5 2 3\n"
     assert len(program.read_detections(lines * 2, segment_case(0).spec)) == 2
-    with pytest.raises(UserError, match="no list of detections: masks of one image are not of one size"):
+    with pytest.raises(UserError, match="no list of detections: the masks of one image have different sizes"):
         program.read_detections(lines + "0 0.5 1 2 3 4 man\n 5 2 4\n", segment_case(0).spec)
 
 

@@ -227,7 +227,7 @@ def test_inspect_says_that_it_will_be_as_is_and_why(step, strangers):
     done = step("inspect_onnx", strangers / "classifier.onnx")
     assert done.returncode == 2
     assert "as_is     pool_globally" in done.stdout.splitlines()
-    assert "converts it with the head as_is: the output is no Concat" in done.stderr
+    assert "converts it with the head as_is: the output is not a Concat" in done.stderr
     done = step("inspect_onnx", strangers / "reader.onnx")
     assert "as_is     left as it came" in done.stdout.splitlines()
     assert "of shape [24, 1, 37]" in done.stderr
@@ -285,7 +285,7 @@ def test_steps_of_the_workflow_give_a_verdict_and_a_likeness_and_no_map(
              "--seed", 0, "--metrics", tmp_path / f"{name}.json", "--resampled", tmp_path / f"{name}.npz",
              *options)  # fmt: skip
     fp32, int8 = Metrics.read(tmp_path / "exported.json"), ComparedMetrics.read(tmp_path / "int8.json")
-    assert (fp32.map50_95, fp32.outputs) == (None, None) and "no detector of a known family" in fp32.undecoded
+    assert (fp32.map50_95, fp32.outputs) == (None, None) and "not a detector of a known family" in fp32.undecoded
     assert (int8.map50_95, int8.retention, int8.images) == (None, None, 3)
     [output] = int8.outputs
     assert output.name == "out" and 0.99 < output.cosine < 1 and 25 < output.snr_db < MOST_DB

@@ -86,7 +86,7 @@ def test_wrong_arguments_are_one_sentence(step, exported, tmp_path):
     (tmp_path / "empty").mkdir()
     for arguments, sentence in (
         (["--dataset", tmp_path / "none"], "does not exist"),
-        (["--dataset", tmp_path / "empty"], "holds no image"),
+        (["--dataset", tmp_path / "empty"], "contains no image"),
         (["--size", "320"], "fixed at 96x64"),
         (["--size", "100"], "multiples of 32"),
         (["--labels", tmp_path], "--labels needs"),

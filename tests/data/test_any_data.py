@@ -141,7 +141,7 @@ def test_what_is_left_out_is_told(step, dataset, tmp_path):
 def test_no_label_at_all_is_told_before_the_expensive_steps(step, dataset, tmp_path):
     (dataset / "labels").rename(dataset / "annotations")
     done = fetch(step, dataset, tmp_path / "ds")
-    assert done.returncode == 2 and "no image below" in done.stderr and "has a label with a box" in done.stderr
+    assert done.returncode == 2 and "no image in" in done.stderr and "has a label with a box" in done.stderr
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -155,7 +155,9 @@ def test_an_image_is_turned_as_its_exif_says_or_refused_whatever_its_name(tmp_pa
     options = {"lossless": True} if form == "WEBP" else {}
     upright.save(tmp_path / "a.jpg", form, exif=exif, **options)
     if form == "WEBP" and orientation > 1:
-        assert damage(tmp_path / "a.jpg") == "WEBP that its EXIF turns, which is not done for WEBP; save it upright"
+        assert (
+            damage(tmp_path / "a.jpg") == "WEBP with an EXIF rotation, which is not supported for WEBP; save it upright"
+        )
     else:
         assert damage(tmp_path / "a.jpg") is None
         with Image.open(tmp_path / "a.jpg") as image:
@@ -182,7 +184,7 @@ def zipped(path, files):
 
 def test_a_zip_bomb_is_refused_before_anything_is_written(tmp_path):
     bomb = zipped(tmp_path / "a.zip", {"images/a.jpg": b"\0" * 20_000_000})
-    with pytest.raises(UserError, match=r"20 MB, \d+ times its size.*name the folder in dataset\.archive"):
+    with pytest.raises(UserError, match=r"20 MB, \d+ times its size.*name its folder in dataset\.archive"):
         unpack(bomb, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -203,7 +205,7 @@ def test_what_is_no_image_and_no_label_stays_in_the_zip(tmp_path):
 def test_a_zip_larger_than_the_disk_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 1000})())
     archive = zipped(tmp_path / "a.zip", {"images/a.jpg": np.random.default_rng(0).bytes(5000)})
-    with pytest.raises(UserError, match="has 0 MB left; free some, or set TMPDIR"):
+    with pytest.raises(UserError, match="has 0 MB left; free some space, or set TMPDIR"):
         unpack(archive, tmp_path / "out")
 
 
@@ -261,19 +263,19 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(name, steps, on_a_full_d
     done = on_a_full_disk(500 if name in ("draw_scenes", "detect") else 10, name, *arguments)
     assert done.returncode == 2, done.stderr
     told = [line for line in done.stderr.splitlines() if "error: " in line]
-    assert len(told) == 1 and "free some and run it again" in told[0]
+    assert len(told) == 1 and "free some space and run it again" in told[0]
     assert "Traceback" not in done.stderr
     assert list((tmp_path / "out").rglob("*")) == []
 
 
 def test_a_full_disk_while_a_data_set_comes(on_a_full_disk, dataset, tmp_path):
     done = on_a_full_disk(10, "fetch_dataset", "--archive", dataset, "--names", *"abcd", "--output", tmp_path / "ds")
-    assert done.returncode == 2 and "free some and run it again" in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 2 and "free some space and run it again" in done.stderr and "Traceback" not in done.stderr
     assert list((tmp_path / "ds").iterdir()) == []
     (tmp_path / "w.pt").write_bytes(b"w" * 100)
     done = on_a_full_disk(10, "download_weights", "--weights", tmp_path / "w.pt", "--sha256", "0" * 64, "--output",
                           tmp_path / "weights")  # fmt: skip
-    assert done.returncode == 2 and "free some and run it again" in done.stderr
+    assert done.returncode == 2 and "free some space and run it again" in done.stderr
     assert not (tmp_path / "weights").exists()
 
 

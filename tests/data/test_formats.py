@@ -120,7 +120,7 @@ def test_the_pool_is_drawn_by_the_seed_from_train_and_split_takes_it_over(fetch,
 def test_a_pool_that_train_cannot_fill_is_told(fetch, roboflow):
     _, done = fetch("--yaml", roboflow, "--calibration", 7)
     assert done.returncode == 2
-    assert "split.calibration asks for 7 images, train of" in done.stderr and "holds 6; ask for fewer" in done.stderr
+    assert "split.calibration asks for 7 images, but train of" in done.stderr and "has 6; ask for fewer" in done.stderr
 
 
 def test_images_alone_have_no_labels_and_need_none(fetch, tmp_path, put):
@@ -159,7 +159,7 @@ def edited(roboflow, **changes):
 def test_without_val_the_split_is_drawn_from_train_and_it_is_said_what_that_means(fetch, roboflow, step):
     folder, done = fetch("--yaml", edited(roboflow, val=None), "--calibration", 2)
     assert done.returncode == 0, done.stderr
-    assert "has no part 'val'; it has test: set evaluation.part to it" in done.stdout
+    assert "has no part 'val'; it has test: set evaluation.part to test" in done.stdout
     assert "a model may have been trained on them" in done.stdout
     assert set(parts_of(folder)) == {"train"} and len(parts_of(folder)["train"]) == 6
     split = step(
@@ -184,7 +184,7 @@ def test_lists_of_folders_and_lists_of_images_are_read(fetch, roboflow):
     assert "val.txt lists 2 different images in 3 lines" in done.stdout
     (roboflow / "val.txt").write_text("./valid/images/valid0.jpg\n./nowhere.jpg\n")
     _, done = fetch("--yaml", changed, folder="other")
-    assert done.returncode == 2 and "lists 1 images of 2 that do not exist, the first ./nowhere.jpg" in done.stderr
+    assert done.returncode == 2 and "lists 2 images, but 1 cannot be found, the first ./nowhere.jpg" in done.stderr
 
 
 def test_names_with_gaps_are_numbered_anew_with_their_labels(fetch, roboflow):
@@ -192,7 +192,7 @@ def test_names_with_gaps_are_numbered_anew_with_their_labels(fetch, roboflow):
         label.write_text("90 0.5 0.5 0.2 0.2\n1 0.3 0.3 0.2 0.2\n")
     folder, done = fetch("--yaml", edited(roboflow, names={1: "a", 17: "b", 90: "ß"}, nc=3))
     assert done.returncode == 0, done.stderr
-    assert "class numbers of data.yaml, 1 to 90, become 0 to 2, in their order" in done.stdout
+    assert "class numbers of data.yaml, 1 to 90, become 0 to 2, in the same order" in done.stdout
     assert names_of(folder) == ["a", "b", "ß"]
     assert (folder / "labels/valid0.txt").read_text() == "2 0.5 0.5 0.2 0.2\n0 0.3 0.3 0.2 0.2\n"
     (roboflow / "valid/labels/valid1.txt").write_text("2 0.5 0.5 0.2 0.2\n")
@@ -203,7 +203,7 @@ def test_names_with_gaps_are_numbered_anew_with_their_labels(fetch, roboflow):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"nc": 3}, "nc is 3, names has 2; mend the one that is wrong"),
+        ({"nc": 3}, "nc is 3, names has 2; correct the wrong one"),
         ({"names": None, "nc": None}, "has neither names nor nc"),
         ({"names": ["a", "a"]}, "class names must be distinct"),
         ({"train": None, "val": None, "test": None}, "names no images"),
@@ -298,7 +298,7 @@ def test_the_models_names_give_cocos_classes_their_order(fetch, coco):
     assert names_of(folder) == ["tooth brush", "x", "Straße"]
     assert [line[0] for line in numbers(folder / "labels/1.txt")] == [0, 2]
     _, done = fetch("--coco", coco, "--names", "tooth brush", "x", folder="other")
-    assert done.returncode == 2 and "labels objects as Straße, which dataset.names lacks" in done.stderr
+    assert done.returncode == 2 and "has objects labelled Straße, which dataset.names lacks" in done.stderr
 
 
 def test_roboflows_category_of_categories_is_left_out(fetch, coco):
@@ -320,7 +320,7 @@ def test_roboflows_category_of_categories_is_left_out(fetch, coco):
         (lambda data: data.pop("categories"), "it has no list 'categories'"),
         (lambda data: data["annotations"][0].update(bbox=[1, 2, "x", 3]), "annotation 1 has no bbox of four numbers"),
         (lambda data: data["annotations"][0].update(category_id=5), "category_id 5 is not among its categories"),
-        (lambda data: data["images"][0].update(width=HEIGHT, height=WIDTH), "an image that is turned or cut"),
+        (lambda data: data["images"][0].update(width=HEIGHT, height=WIDTH), "an image that is turned or cropped"),
         (lambda data: data.update(images=[]), "none of the 0 images"),
     ],
 )
@@ -408,7 +408,7 @@ def test_lists_of_imagesets_are_parts(fetch, voc):
 
 def test_an_xml_that_does_not_hold_is_one_sentence(fetch, voc):
     for text, sentence in (
-        ("<a>", "is no XML"),
+        ("<a>", "is not valid XML"),
         ("<a><object><name>x</name></object></a>", "no bndbox of four numbers"),
         ("<a><object><name>x</name><robndbox/></object></a>", "a rotated box"),
     ):
@@ -514,14 +514,14 @@ def test_webp_that_its_exif_turns_is_refused_by_name_whatever_its_ending(fetch, 
     exif[ORIENTATION] = 6
     upright.save(dataset / "images/train/turned.jpg", "WEBP", exif=exif)
     _, done = fetch("--archive", dataset, "--names", *"abcd")
-    assert done.returncode == 2 and "turned.jpg: WEBP that its EXIF turns" in done.stderr
+    assert done.returncode == 2 and "turned.jpg: WEBP with an EXIF rotation" in done.stderr
 
 
 def test_boxes_are_fractions_of_the_frame_that_they_were_drawn_in(tmp_path):
     boxes = Boxes((Box(0, (10, 10, 30, 20)), Box(1, (90, 5, 120, 10))), frame=(100, 50))
     label = boxes.text(tmp_path / "a.jpg", (200, 100))
     assert label.text == "0 0.2 0.3 0.2 0.2\n1 0.95 0.15 0.1 0.1\n" and label.cut == 1
-    with pytest.raises(UserError, match="is 100x200, its labels are of an image of 100x50"):
+    with pytest.raises(UserError, match="is 100x200, but its labels are for an image of 100x50"):
         boxes.text(tmp_path / "a.jpg", (100, 200))
 
 

@@ -93,7 +93,7 @@ def test_zip_member_that_leaves_the_folder_is_refused(tmp_path, member):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
         file.writestr("fine.txt", "")
         file.writestr(member, "")
-    with pytest.raises(UserError, match="would leave the folder"):
+    with pytest.raises(UserError, match="would be written outside the folder"):
         unpack(tmp_path / "a.zip", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -103,7 +103,7 @@ def test_zip_with_a_link_is_refused(tmp_path):
     link.external_attr = 0o120777 << 16
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
         file.writestr(link, "/etc")
-    with pytest.raises(UserError, match="would leave the folder"):
+    with pytest.raises(UserError, match="would be written outside the folder"):
         unpack(tmp_path / "a.zip", tmp_path / "out")
 
 
@@ -113,7 +113,7 @@ def test_damaged_zip_is_one_sentence(tmp_path, damage):
         file.writestr("a.txt", "text " * 100)
     whole = (tmp_path / "a.zip").read_bytes()
     (tmp_path / "a.zip").write_bytes(whole[:50] + b"\xff\xff" + whole[52:] if damage is None else damage)
-    with pytest.raises(UserError, match="no readable zip"):
+    with pytest.raises(UserError, match="not a readable zip"):
         unpack(tmp_path / "a.zip", tmp_path / "out")
 
 

@@ -101,7 +101,7 @@ def test_what_would_end_the_run_later_is_told_now(config, dataset, tmp_path):
         ({"archive": [str(tmp_path / "data.yaml")]}, "is neither a zip nor a folder; for a data.yaml write"),
         ({"archive": [str(tmp_path / "a.tar")]}, "a.tar is neither a zip nor a folder"),
         ({"archive": None, "names": None, "yaml": str(tmp_path / "data.yaml")}, "nc is 2, names has 1"),
-        ({"calibration": {"images": str(dataset / "labels")}}, "holds no image"),
+        ({"calibration": {"images": str(dataset / "labels")}}, "contains no image"),
         ({"calibration": {"archive": [str(tmp_path / "a.tar")]}}, "dataset.calibration.archive: "),
         ({"names": None}, "has no class names; name them"),
     ]
@@ -113,7 +113,7 @@ def test_what_would_end_the_run_later_is_told_now(config, dataset, tmp_path):
     small = changed(config, dataset, calibration={"images": str(dataset / "images")}) | {
         "split": {"calibration": 11, "seed": 0}
     }
-    with pytest.raises(UserError, match=r"asks for 11 images, .* holds 0; ask for fewer"):
+    with pytest.raises(UserError, match=r"asks for 11 images, .* has 0; ask for fewer"):
         looked_at(small)  # all of them are evaluated on
 
 

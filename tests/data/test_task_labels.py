@@ -78,24 +78,56 @@ def test_four_corners_are_an_oriented_box(last):
 @pytest.mark.parametrize(
     ("line_of", "annotation", "sentence"),
     [
-        (keypoint_line, {}, "has no keypoints, nor has another; the task pose needs them"),
-        (keypoint_line, {"keypoints": [1, 2], "count": 1}, "its keypoints are not x, y and 0, 1 or 2 of each"),
-        (keypoint_line, {"keypoints": [1, 2, 3], "count": 1}, "its keypoints are not x, y and 0, 1 or 2 of each"),
-        (keypoint_line, {"keypoints": [1, "x", 2], "count": 1}, "its keypoints are not x, y and 0, 1 or 2 of each"),
-        (keypoint_line, {"keypoints": {"a": 1}, "count": 1}, "its keypoints are not x, y and 0, 1 or 2 of each"),
-        (keypoint_line, {"keypoints": 5, "count": 1}, "its keypoints are not x, y and 0, 1 or 2 of each"),
-        (keypoint_line, {"keypoints": [1, 2, 2], "count": 4}, "has 1 keypoints, others have 4; all need as many"),
+        (keypoint_line, {}, "has no keypoints, nor does any other; the task pose needs them"),
+        (
+            keypoint_line,
+            {"keypoints": [1, 2], "count": 1},
+            "its keypoints are not a list of numbers, x, y and 0, 1 or 2",
+        ),
+        (
+            keypoint_line,
+            {"keypoints": [1, 2, 3], "count": 1},
+            "its keypoints are not a list of numbers, x, y and 0, 1 or 2",
+        ),
+        (
+            keypoint_line,
+            {"keypoints": [1, "x", 2], "count": 1},
+            "its keypoints are not a list of numbers, x, y and 0, 1 or 2",
+        ),
+        (
+            keypoint_line,
+            {"keypoints": {"a": 1}, "count": 1},
+            "its keypoints are not a list of numbers, x, y and 0, 1 or 2",
+        ),
+        (keypoint_line, {"keypoints": 5, "count": 1}, "its keypoints are not a list of numbers, x, y and 0, 1 or 2"),
+        (
+            keypoint_line,
+            {"keypoints": [1, 2, 2], "count": 4},
+            "has 1 keypoints, others have 4; all need the same number",
+        ),
         (outline_line, {"segmentation": "x"}, "its segmentation is neither polygons nor a mask"),
-        (outline_line, {"segmentation": [[1, 2, 3]]}, "a polygon that is not x1, y1, x2, y2 … of numbers"),
-        (outline_line, {"segmentation": [[1, 2, 3, 4, None, 6]]}, "a polygon that is not x1, y1, x2, y2 …"),
-        (outline_line, {"segmentation": [[1, 2, 3, 4, float("nan"), 6]]}, "a polygon that is not x1, y1, x2, y2 …"),
-        (outline_line, {"segmentation": [1, 2, 3, 4, 5, 6]}, "a polygon that is not x1, y1, x2, y2 … of numbers"),
-        (outline_line, {"segmentation": {"counts": [1]}}, "its segmentation is no mask with size and counts"),
-        (outline_line, {"segmentation": {"size": [50, 100], "counts": "a b"}}, "is no mask with size and counts"),
-        (outline_line, {"segmentation": {"size": [50, 100], "counts": "oo"}}, "is no mask with size and counts"),
-        (outline_line, {"segmentation": {"size": [5, 100], "counts": [500]}}, "its mask is of an image of 100x5"),
-        (outline_line, {"segmentation": {"size": [50, 100], "counts": [9, 9]}}, "are not those of 100x50 pixels"),
-        (outline_line, {"segmentation": {"size": [50, 100], "counts": [-1, 5001]}}, "not those of 100x50 pixels"),
+        (outline_line, {"segmentation": [[1, 2, 3]]}, "a polygon that is not a list of numbers x1, y1, x2, y2 …"),
+        (
+            outline_line,
+            {"segmentation": [[1, 2, 3, 4, None, 6]]},
+            "a polygon that is not a list of numbers x1, y1, x2, y2 …",
+        ),
+        (
+            outline_line,
+            {"segmentation": [[1, 2, 3, 4, float("nan"), 6]]},
+            "a polygon that is not a list of numbers x1, y1, x2, y2 …",
+        ),
+        (
+            outline_line,
+            {"segmentation": [1, 2, 3, 4, 5, 6]},
+            "a polygon that is not a list of numbers x1, y1, x2, y2 …",
+        ),
+        (outline_line, {"segmentation": {"counts": [1]}}, "its segmentation is not a mask with size and counts"),
+        (outline_line, {"segmentation": {"size": [50, 100], "counts": "a b"}}, "is not a mask with size and counts"),
+        (outline_line, {"segmentation": {"size": [50, 100], "counts": "oo"}}, "is not a mask with size and counts"),
+        (outline_line, {"segmentation": {"size": [5, 100], "counts": [500]}}, "its mask is 100x5 pixels"),
+        (outline_line, {"segmentation": {"size": [50, 100], "counts": [9, 9]}}, "do not add up to 100x50 pixels"),
+        (outline_line, {"segmentation": {"size": [50, 100], "counts": [-1, 5001]}}, "not add up to 100x50 pixels"),
         (corner_line, {"segmentation": [TRIANGLE]}, "its segmentation has 3 corners; an oriented box has four"),
         (corner_line, {"segmentation": [SQUARE, SQUARE]}, "its segmentation has 4 and 4 corners; an oriented box"),
         (corner_line, {}, "its segmentation has no corners; an oriented box has four"),
@@ -109,7 +141,7 @@ def test_an_annotation_that_lacks_what_the_task_needs_is_one_sentence(line_of, a
 
 def test_a_format_of_boxes_alone_is_told():
     for line_of in (keypoint_line, outline_line, corner_line):
-        with pytest.raises(UserError, match="the format of the data set holds boxes alone"):
+        with pytest.raises(UserError, match="the format of the data set has only boxes"):
             line_of(Box(0, (1, 1, 9, 9)), FRAME)
     assert box_line(Box(0, (0, 0, 50, 25)), FRAME).numbers == (0.25, 0.25, 0.5, 0.5)
 
@@ -158,10 +190,10 @@ def test_the_shape_of_labels_is_found_where_they_leave_no_choice(labels, texts, 
     ("texts", "sentence"),
     [
         ((TWO, TWO + THREE), "1.txt, line 2 has 11 numbers, label .*0.txt, line 1 has 9; for the task pose all lines"),
-        (("0 .1 .1 .9 .1 .9 .9 .1 .9\n",), "0.txt, line 1 is no box with keypoints"),
+        (("0 .1 .1 .9 .1 .9 .9 .1 .9\n",), "0.txt, line 1 is not a box with keypoints"),
         (("0 .5 .5 .2 .2 0 0 0 0 0 0\n",), "line 1 may have 2 keypoints of 3 or 3 keypoints of 2 values; set dataset"),
-        (("0 .5 .5 .2 .2 .9 .9 .9 .9 .1 .1\n",), "0.txt, line 1 is no box with keypoints"),
-        (("0 .5 .5 .2 .2 .9\n",), "0.txt, line 1 is no box with keypoints"),
+        (("0 .5 .5 .2 .2 .9 .9 .9 .9 .1 .1\n",), "0.txt, line 1 is not a box with keypoints"),
+        (("0 .5 .5 .2 .2 .9\n",), "0.txt, line 1 is not a box with keypoints"),
     ],
 )
 def test_labels_that_leave_it_open_are_one_sentence(labels, texts, sentence):

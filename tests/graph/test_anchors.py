@@ -150,7 +150,7 @@ def test_boxes_beside_scores(corners, exponential, classes):
 def test_landmarks_beside_boxes_are_one_sentence():
     maker = AnchorHead(11)
     changed = [maker.graph.add("Tanh", [name], f"{name}/tanh") for name in maker.decoded()]
-    with pytest.raises(UserError, match=r"3 anchors per cell, and its outputs \[1, 504, 16\] are neither"):
+    with pytest.raises(UserError, match=r"3 anchors per cell, but its outputs \[1, 504, 16\] are neither"):
         families.recognize(Graph(maker.finish(maker.joined(changed))))
 
 
@@ -182,7 +182,7 @@ def undecoded(kind: str, classes: int):
 )  # fmt: skip
 def test_undecoded_needs_anchors_and_decodes_by_them(kind, classes):
     model = undecoded(kind, classes)
-    with pytest.raises(UserError, match="does not hold its anchors; say which with --anchors"):
+    with pytest.raises(UserError, match="does not contain its anchors; say which with --anchors"):
         families.recognize(Graph(model))
     decoding = AnchorHead(classes)
     check(with_anchors(model, "yolov5"), SPLIT, decoding.finish(decoding.joined(decoding.decoded())))
@@ -199,7 +199,7 @@ def test_undecoded_yolov3_has_exponentials():
 def test_class_names_tell_how_many_anchors_there_are():
     model = undecoded("maps", 2)
     helper.set_model_props(model, {"names": "{0: 'cat', 1: 'dog'}"})
-    with pytest.raises(UserError, match="1 anchors a stride were given, the model has 3"):
+    with pytest.raises(UserError, match="1 anchors per stride were given, but the model has 3"):
         families.recognize(Graph(with_anchors(model, parse_anchors("1,2,3,4,5,6"))))
 
 
@@ -229,10 +229,10 @@ def test_what_is_no_anchors_is_one_sentence(text):
 
 def test_anchors_that_do_not_fit_the_strides_are_one_sentence():
     model = undecoded("maps", 2)
-    with pytest.raises(UserError, match="4 anchors cannot be shared out evenly over the model's 3 strides"):
+    with pytest.raises(UserError, match="4 anchors cannot be divided evenly over the model's 3 strides"):
         families.recognize(Graph(with_anchors(model, parse_anchors("1,2,3,4,5,6,7,8"))))
     four = AnchorHead(2, P6, (8, 16, 32, 64), ImageSize(128, 128)).finish()
-    with pytest.raises(UserError, match="the anchors of yolov3 are for 3 strides, the model has 4"):
+    with pytest.raises(UserError, match="the anchors of yolov3 are for 3 strides, but the model has 4"):
         anchor_layers(with_anchors(four, "yolov3"), (8, 16, 32, 64))
     assert anchor_layers(with_anchors(four, "yolov5"), (8, 16, 32, 64))[3].anchors[0] == (436, 615)
 

@@ -114,21 +114,19 @@ def exported(export):
 @pytest.mark.parametrize("agnostic", [False, True])
 def test_an_export_of_ultralytics_with_nms(export, agnostic):
     model = export(opset=17, nms=True, agnostic_nms=agnostic)[1]
-    record = taken(model, "its NMS (NonMaxSuppression) is left out, and done outside; all ")
+    record = taken(model, "its NMS (NonMaxSuppression) is removed and done outside; all ")
     assert record["box_px"] < 1e-3
 
 
 def test_rows_as_yolov7_has_them(exported):
     head = Head(exported)
-    taken(head.rows(*head.boxes_and_scores(corners=True)), "rows that it puts out are among the predictions")
+    taken(head.rows(*head.boxes_and_scores(corners=True)), "rows in its output are among the predictions")
 
 
 def test_rows_that_are_no_predictions_are_one_sentence(exported):
     head = Head(exported)
     model = head.rows(*head.boxes_and_scores(corners=True), shift=1.5)
-    with pytest.raises(
-        UserError, match=r"before its NMS the model predicts something else .*boxes differ by up to 1.5 px"
-    ):
+    with pytest.raises(UserError, match=r"the model's predictions before its NMS differ .*boxes by up to 1.5 px"):
         prepare(model, IMAGES, 0)
 
 
@@ -138,19 +136,19 @@ def test_a_plugin_of_tensorrt(exported, tmp_path, corners, domain):
     head = Head(exported)
     model = head.plugin(*head.boxes_and_scores(corners), domain, box_coding=int(not corners))
     onnx.save(model, tmp_path / "m.onnx")
-    taken(load(tmp_path / "m.onnx"), "its NMS (EfficientNMS_TRT) is left out, and done outside; all 400 boxes")
+    taken(load(tmp_path / "m.onnx"), "its NMS (EfficientNMS_TRT) is removed and done outside; all 400 boxes")
 
 
 @pytest.mark.parametrize("logits", [True, False])
 def test_a_plugin_that_is_given_boxes_and_scores_apart(exported, logits):
     head = Head(exported)
     model = head.plugin(*head.apart(logits), "TRT", box_coding=1, score_activation=int(logits))
-    record = taken(model, "its NMS (EfficientNMS_TRT) is left out")
+    record = taken(model, "its NMS (EfficientNMS_TRT) is removed")
     assert ("one_sigmoid" in [each["pass"] for each in record["passes"]]) == logits
 
 
 def test_nms_for_several_images_is_one_sentence(export):
-    with pytest.raises(UserError, match="NMS for 2 images at once in it; export it with batch 1, or without NMS"):
+    with pytest.raises(UserError, match="NMS for 2 images at once; export it with batch 1, or without NMS"):
         fix_size(export(opset=17, nms=True, batch=2)[1], None)
 
 
@@ -171,7 +169,7 @@ def test_what_no_family_knows_puts_out_boxes_and_scores():
     head = Head(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8))
     fixed, _ = fix_size(head.plugin("corners", "scores", "TRT"), None)
     prepared, [note] = prepare(fixed, IMAGES, 0)
-    assert note.endswith("the outputs are the boxes and the scores that it is given")
+    assert note.endswith("the outputs are the boxes and the scores in its input")
     assert [output.name for output in prepared.graph.output] == ["corners", "scores"]
 
 
@@ -181,7 +179,7 @@ def test_metadata_that_says_end_to_end_of_all_predictions_is_contradicted(export
     model.CopyFrom(exported)
     helper.set_model_props(model, metadata(exported) | {"end2end": "True"})
     prepared, [note] = prepare(model, IMAGES, 0)
-    assert "its metadata says end2end, but it puts out all predictions" in note
+    assert "its metadata says end2end, but it outputs all predictions" in note
     assert not families.recognize(Graph(simplify(prepared, [], 0)[0])).spec.end2end
 
 
@@ -195,6 +193,6 @@ def test_nms_behind_anchors(plugin):
     head = Head(maker.finish(rows))
     model = head.plugin(boxes, scores, "TRT", box_coding=[1]) if plugin else head.rows(boxes, scores)
     prepared, notes = prepare(fix_size(model, None)[0], IMAGES, 0)
-    assert "is left out" in notes[0]
+    assert "is removed" in notes[0]
     form = families.recognize(Graph(simplify(prepared, IMAGES, 0)[0]))
     assert tuple(layer.anchors for layer in form.spec.family.layers) == ANCHORS

@@ -70,7 +70,7 @@ def test_a_local_checkpoint_of_another_task_is_told_before_anything_runs():
     models = {"p": {"weights": [str(ROOT / "example/parts4.pt")]}}
     config = {"task": "pose", "sweep": {"model": ["p"]}, "models": models}
     [line] = checkpoint_problems(config)
-    assert line.startswith("models.p is a checkpoint for the task 'detect', and task is pose; set task")
+    assert line.startswith("models.p is a checkpoint for the task 'detect', but task is pose; set task")
     assert checkpoint_problems(config | {"task": "detect"}) == []
 
 
@@ -82,7 +82,7 @@ def test_a_local_checkpoint_is_compared_before_anything_runs():
     }
     assert names_problems(config, tuple(PARTS)) == names_problems(config, None) == []
     [line] = names_problems(config, ("raccoon",))
-    assert line == "models.parts4 has 4 classes (bolt, nut, washer, gear), the data set has 1 (raccoon)"
+    assert line == "models.parts4 has 4 classes (bolt, nut, washer, gear), but the data set has 1 (raccoon)"
     [line] = names_problems(config, tuple(reversed(PARTS)))
     assert "models.parts4 and the data set number their classes differently" in line
     config["evaluation"]["class_order"] = "other"

@@ -107,7 +107,7 @@ def test_an_operator_on_whole_numbers_and_its_float_twin_differ_by_a_step_at_mos
 def test_an_operator_on_whole_numbers_becomes_float(name):
     model, step = with_operator(name)
     plain, [note] = prepare(model, IMAGES, 0)
-    assert not is_quantized(plain) and "INT8 is calibrated anew" in note
+    assert not is_quantized(plain) and "INT8 is calibrated again" in note
     for before, after in zip(run(model), run(plain)):
         # A step of the output, and what half a step of each input comes to.
         assert np.abs(before[0] - after[0]).mean() < step
@@ -180,7 +180,7 @@ def test_weights_are_those_of_the_quantized_model():
                 helper.make_node("Cast", ["a"], ["y"], to=TensorProto.FLOAT),
             ],
             {},
-            "ArgMax '' computes with whole numbers in a way that is not known",
+            "ArgMax '' computes with integers in an unknown way",
         ),
     ],
 )
@@ -263,7 +263,7 @@ def test_a_strangers_quantized_yolo26(assets):
         pytest.skip(f"needs {path}")
     images = [letterbox(image(seed), ImageSize(256, 256))[0] for seed in range(2)]
     plain, [note] = prepare(fix_size(load(path), None)[0], images, 0)
-    assert note.startswith("its own quantization (381 tensors) is dropped; INT8 is calibrated anew")
+    assert note.startswith("its own quantization (381 tensors) is removed; INT8 is calibrated again")
     after, record = adapt(simplify(plain, images, 0)[0], "split", images, seed=0)
     shapes = [[d.dim_value for d in output.type.tensor_type.shape.dim] for output in after.graph.output]
     assert shapes[:2] == [[1, 4, 32, 32], [1, 1, 32, 32]]

@@ -147,7 +147,7 @@ def test_a_wrong_cut_of_an_end_to_end_head_is_caught(export, monkeypatch):
 
 def test_nms_in_the_graph_is_refused(export):
     model = export("yolov8n", nms=True)[1]
-    with pytest.raises(UserError, match="has NMS in it, which the NPU cannot run; export it without"):
+    with pytest.raises(UserError, match="contains NMS, which the NPU cannot run; export it without"):
         adapt(onnxslim.slim(model), SPLIT, IMAGES, seed=0)
 
 

@@ -86,7 +86,7 @@ def test_strides_that_do_not_follow_one_another_are_refused(export):
     graph = Graph(onnxslim.slim(export("yolov8n-pose")[1]))
     detector = find_detector(graph)
     *_, coarsest = (graph.shape(name) for name in detector.box_maps)
-    with pytest.raises(UserError, match=r"those of strides that follow one another, such as \(8, 16, 32\)"):
+    with pytest.raises(UserError, match=r"consecutive strides, such as \(8, 16, 32\)"):
         replace(detector, box_maps=(*detector.box_maps[:1], *detector.box_maps[2:])).strides(graph)
     assert coarsest[2:] == (2, 3) and detector.strides(graph) == STRIDES
 
@@ -125,7 +125,7 @@ def test_columns_that_no_task_has_are_refused_in_one_sentence(export):
         tensor.CopyFrom(onnx.numpy_helper.from_array(np.float32(3), tensor.name))
     assert twice
     graph.tidy()
-    with pytest.raises(UserError, match="51 numbers behind the scores that are neither keypoints") as refused:
+    with pytest.raises(UserError, match="51 numbers after the scores that are neither keypoints") as refused:
         recognize(graph)
     assert "\n" not in str(refused.value)
 
@@ -169,5 +169,5 @@ def test_cut_maps_predict_the_same(export, maker, suffix):
 
 
 def test_single_is_refused(export):
-    with pytest.raises(UserError, match="a model for 'pose' has no head 'single', but split"):
+    with pytest.raises(UserError, match="a model for 'pose' cannot have the head 'single'; it can have split"):
         adapt(onnxslim.slim(export("yolov8n-pose")[1]), SINGLE, [], seed=0)

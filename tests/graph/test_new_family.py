@@ -132,7 +132,7 @@ def test_inspect_tells_what_a_new_family_takes(fractions, exported, capsys):
     inspect_onnx.main([str(exported)])
     lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
     assert lines["family"] == "fractions" and lines["split"] == "fractions_split"
-    assert "a model for 'weighed' has no head 'single'" in lines["single"]
+    assert "a model for 'weighed' cannot have the head 'single'" in lines["single"]
 
 
 def test_wrong_pass_of_a_new_family_is_caught(fractions, exported, pool, tmp_path, monkeypatch):

@@ -37,7 +37,7 @@ def test_files_are_told_apart_by_the_size_they_take(files, tmp_path):
     sizes = by_size(files)
     assert sizes == {"96x64": files[0], "64": files[1]}
     assert of_size(sizes, ImageSize(64, 64), "theirs") == files[1]
-    with pytest.raises(UserError, match=r"models\.theirs\.onnx holds no export of 320; there is 96x64, 64:"):
+    with pytest.raises(UserError, match=r"models\.theirs\.onnx has no export of size 320; there is 96x64, 64:"):
         of_size(sizes, ImageSize(320, 320), "theirs")
     dynamic = network(tmp_path / "d.onnx", 1, 3, "height", "width")
     assert of_size(by_size([*files, dynamic]), ImageSize(320, 320), "theirs") == dynamic
@@ -99,13 +99,13 @@ def test_an_export_is_taken_as_it_is_without_torch(exported, step, tmp_path):
     assert "BGR, pixels 0 to 1, letterboxed in the middle, on 0 (channels, fill as given" in done.stdout
     refused = step("export_onnx", "--weights", tmp_path / "plain", "--imgsz", "320", "--opset", "11", "--output",
                    tmp_path / "o.onnx")  # fmt: skip
-    assert refused.returncode == 2 and "holds no export of 320; there is 96x64" in refused.stderr
+    assert refused.returncode == 2 and "has no export of size 320; there is 96x64" in refused.stderr
 
 
 def test_the_form_of_an_input_must_have_the_models_channels(tmp_path):
     grey = onnx.load(network(tmp_path / "g.onnx", 1, 1, 64, 64))
     assert settle_input_form(grey, {})[0] == InputForm(channels="grey")
-    with pytest.raises(UserError, match="the model takes 1 channels, and an input in bgr has 3"):
+    with pytest.raises(UserError, match="the model takes 1 channels, but an input in bgr has 3"):
         settle_input_form(grey, {"channels": "bgr"})
 
 
@@ -117,7 +117,7 @@ def test_a_size_that_no_file_has_is_said_before_anything_runs(files):
     assert export_problems(config) == []
     config["sweep"]["imgsz"].append(320)
     [problem] = export_problems(config)
-    assert "holds no export of 320; there is 96x64, 64" in problem
+    assert "has no export of size 320; there is 96x64, 64" in problem
     config["models"]["theirs"]["onnx"].append("https://example.org/c.onnx")
     assert export_problems(config) == []
 

@@ -117,7 +117,7 @@ def test_a_stated_form_is_the_one_that_the_graph_takes(exported):
 @pytest.mark.parametrize(
     ("operators", "shape", "kind", "sentence"),
     [
-        ([DIV_255], NHWC, TensorProto.FLOAT, r"channels last, and no Transpose"),
+        ([DIV_255], NHWC, TensorProto.FLOAT, r"channels last, but no Transpose"),
         ([("Cast", [], {"to": TensorProto.INT32}), CAST], (1, 3, 64, 96, 1), TensorProto.UINT8, r"one input \[1, 3"),
     ],
 )

@@ -66,14 +66,14 @@ def test_found_cut_and_decoded_as_by_hand(classes, channels_last, wanted):
 
 def test_anchors_are_asked_for():
     head = SharedHead(5)
-    with pytest.raises(UserError, match="does not hold its anchors; say which with --anchors"):
+    with pytest.raises(UserError, match="does not contain its anchors; say which with --anchors"):
         output_form_of(head.finish(*head.maps()))
 
 
 def test_another_number_of_anchors_is_refused():
     head = SharedHead(5)
     model = with_anchors(head.finish(*head.maps()), parse_anchors("10,10, 20,20"))
-    with pytest.raises(UserError, match="has 3 anchors a stride"):
+    with pytest.raises(UserError, match="has 3 anchors per stride"):
         output_form_of(model)
 
 

@@ -250,7 +250,7 @@ def test_half_precision_is_widened(exported, head):
 def test_dynamic_model_takes_the_size_given(export):
     _, model = export(opset=17, dynamic=True)
     size = ImageSize(160, 96)
-    with pytest.raises(UserError, match="dynamic; say which with --size"):
+    with pytest.raises(UserError, match="dynamic; choose one with --size"):
         fix_size(model, None)
     fixed, found = fix_size(model, size)
     assert found == size
@@ -261,7 +261,7 @@ def test_dynamic_model_takes_the_size_given(export):
 
 def test_fixed_size_cannot_be_changed(exported):
     assert fix_size(exported[1], None)[1] == SIZE
-    with pytest.raises(UserError, match="fixed at 96x64; for 320 export it anew"):
+    with pytest.raises(UserError, match="fixed at 96x64; for 320 export it again"):
         fix_size(exported[1], ImageSize(320, 320))
 
 
@@ -271,7 +271,7 @@ def test_adapted_models_are_left_alone(exported, head):
     twice, record = adapt(once, head, IMAGES, seed=0)
     assert twice == once and record["passes"] == []
     other = SPLIT if head == SINGLE else SINGLE
-    with pytest.raises(UserError, match=f"already went through surgery for head '{head}'"):
+    with pytest.raises(UserError, match=f"already went through surgery for the head '{head}'"):
         adapt(once, other, IMAGES, seed=0)
 
 
@@ -351,7 +351,8 @@ def test_two_strides_are_as_good_as_three(export):
 
 
 @pytest.mark.parametrize(
-    ("shape", "sentence"), [((1, 25200, 85), "as YOLOv5 with anchors"), ((1, 300, 6), r"no Concat of boxes and scores")]
+    ("shape", "sentence"),
+    [((1, 25200, 85), "as YOLOv5 with anchors"), ((1, 300, 6), r"not a Concat of boxes and scores")],
 )
 def test_heads_of_other_kinds_are_named(shape, sentence):
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 64, 96])
@@ -450,7 +451,7 @@ def test_weights_that_are_no_numbers_are_refused(exported):
     array = numpy_helper.to_array(weights).copy()
     array.flat[0] = np.nan
     weights.CopyFrom(numpy_helper.from_array(array, weights.name))
-    with pytest.raises(UserError, match="not all finite numbers; its weights are damaged"):
+    with pytest.raises(UserError, match="some of the model's outputs are not finite; its weights are damaged"):
         adapt(broken, SPLIT, IMAGES, seed=0)
 
 
@@ -475,7 +476,7 @@ def test_damaged_onnx_is_one_sentence(step, exported, tmp_path):
     done = step("graph_surgery", "--onnx", tmp_path / "m.onnx", "--head", "single", "--images", tmp_path,
                 "--output", tmp_path / "o.onnx", "--proof", tmp_path / "o.json")  # fmt: skip
     assert done.returncode == 2
-    assert "no valid ONNX" in done.stderr and "Traceback" not in done.stderr
+    assert "not a valid ONNX" in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "o.onnx").exists()
 
 

@@ -94,7 +94,7 @@ def test_decoding_otherwise_is_caught():
 
 def test_head_single_is_refused_in_a_sentence():
     head = Head(3)
-    with pytest.raises(UserError, match="'single' is not made for YOLOX"):
+    with pytest.raises(UserError, match="'single' does not support YOLOX"):
         adapt(head.finish(head.rows()), SINGLE, IMAGES, seed=0)
 
 

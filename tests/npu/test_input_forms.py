@@ -82,7 +82,7 @@ def test_calibration_images_are_in_the_models_form(source):
 
 
 def test_a_calibration_image_without_its_original_is_one_sentence(source, tmp_path):
-    with pytest.raises(UserError, match="holds no image 0"), calibration_in_form(source[1], tmp_path, SIZE, BGR):
+    with pytest.raises(UserError, match="has no image 0"), calibration_in_form(source[1], tmp_path, SIZE, BGR):
         pass
 
 

@@ -190,7 +190,7 @@ def test_toolkit_failure_is_one_sentence_that_names_the_log(quantize, exported, 
 def test_wrong_number_of_classes_is_told_before_the_build(quantize, split_onnx, tmp_path):
     done = quantize(split_onnx, tmp_path, names=["a", "b"])
     assert done.returncode == 2
-    assert "split.onnx scores 4 classes, the data set has 2 names" in done.stderr
+    assert "split.onnx has 4 classes, but the data set has 2 names" in done.stderr
     assert "rknn-toolkit2 version" not in (tmp_path / "build.log").read_text()
 
 

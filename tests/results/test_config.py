@@ -6,6 +6,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
+from lib.accuracy.operating import Wish
 from lib.detector.head import ALL_HEADS, HEADS
 from lib.npu.toolkit import ALGORITHMS
 from lib.results.config_problems import problems
@@ -39,7 +40,7 @@ def test_the_schema_allows_the_heads_and_algorithms_that_there_are():
         ("sweep.imgsz", [320, "320"], "sweep.imgsz names a value twice: 320, 320"),
         ("sweep.imgsz", 320, "sweep.imgsz is 320; a list is expected"),
         ("sweep.imgsz", [], "sweep.imgsz is empty; at least one entry is needed"),
-        ("sweep.max_images", [16, 65], "asks for 65 calibration images, the pool (split.calibration) holds 64"),
+        ("sweep.max_images", [16, 65], "asks for 65 calibration images, but the pool (split.calibration) has 64"),
         ("sweep.max_images", ["many"], "sweep.max_images[0] is 'many'; a whole number is expected"),
         ("sweep.max_images", [0], "sweep.max_images[0] is 0; at least 1 is needed"),
         ("sweep.model", ["yolov8m"], "sweep.model names 'yolov8m' (did you mean yolov8n?); describe it under models"),
@@ -47,8 +48,8 @@ def test_the_schema_allows_the_heads_and_algorithms_that_there_are():
         ("models.yolov8n.sha256", "12", "models.yolov8n.sha256 is '12', not the 64 hex digits"),
         ("models.yolov8n", {}, "models.yolov8n: give either weights"),
         ("models.yolov8n.names", "config/coco.names", "models.yolov8n.names belongs to a Darknet model, one with cfg"),
-        ("models", {"n" * 101: {}}, f"models: {'n' * 20}… has 101 letters; at most 100 are possible"),
-        ("run", "n" * 101, "run has 101 letters; at most 100 are possible"),
+        ("models", {"n" * 101: {}}, f"models: {'n' * 20}… has 101 characters; at most 100 are possible"),
+        ("run", "n" * 101, "run has 101 characters; at most 100 are possible"),
         ("models.yolov8n.cfg", "a.cfg", "models.yolov8n.cfg is 'a.cfg'; a list is expected"),
         ("models.yolov8n.onnx", ["a.onnx"], "models.yolov8n: give either weights"),
         ("models.yolov8n", {"onnx": []}, "models.yolov8n.onnx is empty; at least one entry is needed"),
@@ -63,7 +64,7 @@ def test_the_schema_allows_the_heads_and_algorithms_that_there_are():
             {"channels": "gbr"},
             "models.yolov8n.input.channels is 'gbr', not one of rgb, bgr, grey",
         ),
-        ("models.yolov8n.input", {"mean": [1, 2]}, "models.yolov8n.input: mean of an input has 2 values; rgb takes 3"),
+        ("models.yolov8n.input", {"mean": [1, 2]}, "models.yolov8n.input: mean of an input has 2 values; rgb needs 3"),
         ("models.yolov8n.input", {"std": ["x"]}, "models.yolov8n.input.std[0] is 'x'; a number is expected"),
         ("models.yolov8n.input", {"fil": 0}, "models.yolov8n.input.fil is not a known key (did you mean fill?)"),
         ("run", "../up", "run: '../up' cannot be part of a file name"),
@@ -78,11 +79,11 @@ def test_the_schema_allows_the_heads_and_algorithms_that_there_are():
         ),
         ("verdict.clock_mhz", 0, "verdict.clock_mhz is 0; at least 1 is needed"),
         ("task", "poses", "task is 'poses', not one of detect, pose, segment, obb (did you mean pose?)"),
-        ("dataset.kpt_shape", [17, 3], "dataset.kpt_shape is for the task pose, and task is detect; leave the key out"),
-        ("dataset.kpt_shape", [17, 4], "dataset.kpt_shape is [17, 4], not the number of keypoints of an object and"),
+        ("dataset.kpt_shape", [17, 3], "dataset.kpt_shape is for the task pose, but task is detect; leave the key out"),
+        ("dataset.kpt_shape", [17, 4], "dataset.kpt_shape is [17, 4], not the number of keypoints per object and"),
         ("dataset.kpt_shape", [17, 3, 2], "dataset.kpt_shape is [17, 3, 2], not the number of keypoints"),
         ("dataset.kpt_shape", 17, "dataset.kpt_shape is 17; a list is expected"),
-        ("evaluation.oks_sigmas", [0.1, 0.2], "evaluation.oks_sigmas is for the task pose, and task is detect"),
+        ("evaluation.oks_sigmas", [0.1, 0.2], "evaluation.oks_sigmas is for the task pose, but task is detect"),
         ("evaluation.oks_sigmas", [0.1, 0], "evaluation.oks_sigmas is '0.1 0', neither coco nor a positive number"),
         ("evaluation.oks_sigmas", "coc", "evaluation.oks_sigmas is 'coc', neither coco nor a positive number"),
         ("evaluation.oks_sigmas", [], "evaluation.oks_sigmas is empty; at least one entry is needed"),
@@ -90,6 +91,20 @@ def test_the_schema_allows_the_heads_and_algorithms_that_there_are():
         ("board.hots", "x", "board.hots is not a known key (did you mean host?)"),
         ("verdict.cma_mb", 0, "verdict.cma_mb is 0; at least 1 is needed"),
         ("layers.heads", ["split"], "layers.heads is not a known key (did you mean head?)"),
+        ("evaluation.operating", "f1=9", "evaluation.operating is 'f1=9', not of the form that is wanted: "),
+        ("evaluation.operating", "precision=1.5", "evaluation.operating is 'precision=1.5', not of the form"),
+        ("evaluation.operating", "precision=.0", "evaluation.operating is 'precision=.0', not of the form"),
+        (
+            "frontier.shape",
+            ["0:1"],
+            "frontier.shape[0] is '0:1', not of the form that is wanted: WIDTH:HEIGHT, as 16:9",
+        ),
+        ("frontier.classes", [80, 80], "frontier.classes names a value twice: 80, 80"),
+        ("calibration_study.seed", [0, 1, 0], "calibration_study.seed names a value twice: 0, 1, 0"),
+        ("calibration_study.seed", [10**9], "calibration_study.seed[0] is 1000000000; at most 999999999 is possible"),
+        ("split.seed", 10**20, "split.seed is 100000000000000000000; at most 999999999 is possible"),
+        ("sweep.max_images", [10**6], "sweep.max_images[0] is 1000000; at most 999999 is possible"),
+        ("toolkit_study.toolkit", ["2.3.2", "2.3.2"], "toolkit_study.toolkit names a value twice: 2.3.2, 2.3.2"),
         ("frontier.shape", [969], "frontier.shape[0] is 969; a text is expected"),
         ("calibration_study.model", "mine", "calibration_study.model names 'mine' (known: yolov8n); describe it"),
         ("calibration_study.imgsz", 300, "calibration_study.imgsz: image size '300' must be multiples of 32"),
@@ -113,26 +128,26 @@ def test_problem_is_one_sentence_that_names_the_key(path, value, expected):
     [
         ({}, []),
         ({"task": "segment"}, []),
-        ({"task": "obb", "sweep.head": ["single", "split"]}, ["sweep.head: single holds boxes alone, and task is obb"]),
+        ({"task": "obb", "sweep.head": ["single", "split"]}, ["sweep.head: single is only for boxes, but task is obb"]),
         ({"dataset.kpt_shape": [4, 2], "evaluation.oks_sigmas": "0.1 .2 0.3 0.4"}, []),
         ({"dataset.kpt_shape": [4, 2], "evaluation.oks_sigmas": [0.1]}, ["evaluation.oks_sigmas has 1 numbers for 4"]),
-        ({"task": "obb", "dataset.kpt_shape": [4, 2]}, ["dataset.kpt_shape is for the task pose, and task is obb"]),
+        ({"task": "obb", "dataset.kpt_shape": [4, 2]}, ["dataset.kpt_shape is for the task pose, but task is obb"]),
         ({"evaluation.simulator": "twin"}, []),
         (
             {"evaluation.simulator": "twin", "toolkit": "2.2.0"},
-            ["evaluation.simulator: twin computes as toolkit 2.3.2 does, and toolkit is 2.2.0"],
+            ["evaluation.simulator: twin computes as toolkit 2.3.2 does, but toolkit is 2.2.0"],
         ),
         (
             {"evaluation.simulator": "twin", "sweep.algorithm": ["normal", "mmse"]},
-            ["evaluation.simulator: twin knows the algorithm normal, and sweep.algorithm is mmse"],
+            ["evaluation.simulator: twin needs the algorithm normal, but sweep.algorithm is mmse"],
         ),
         (
             {"evaluation.simulator": "npu", "calibration_study.algorithm": "mmse"},
-            ["evaluation.simulator: npu knows the algorithm normal, and calibration_study.algorithm is mmse"],
+            ["evaluation.simulator: npu needs the algorithm normal, but calibration_study.algorithm is mmse"],
         ),
-        ({"dataset": {"voc": "VOC"}}, ["dataset.voc holds boxes alone, and task is pose"]),
-        ({"models.yolov8n": {"cfg": ["a.cfg"], "weights": ["a.weights"]}}, ["models.yolov8n.cfg is of a model"]),
-        ({"models.yolov8n": {"onnx": ["a.onnx"], "anchors": "yolov5"}}, ["models.yolov8n.anchors is of a model with"]),
+        ({"dataset": {"voc": "VOC"}}, ["dataset.voc has only boxes, but task is pose"]),
+        ({"models.yolov8n": {"cfg": ["a.cfg"], "weights": ["a.weights"]}}, ["models.yolov8n.cfg is for a model"]),
+        ({"models.yolov8n": {"onnx": ["a.onnx"], "anchors": "yolov5"}}, ["models.yolov8n.anchors is for a model with"]),
     ],
 )  # fmt: skip
 def test_what_a_task_cannot_have_is_one_sentence(changes, expected):
@@ -143,6 +158,26 @@ def test_what_a_task_cannot_have_is_one_sentence(changes, expected):
         (config[block] if block else config)[key] = value
     lines = problems(config, SCHEMA)
     assert len(lines) == len(expected) and all(map(str.startswith, lines, expected)), lines
+
+
+@pytest.mark.parametrize(
+    "operating", ["f1=best", "precision=1", "precision=0.95", "precision=1.0", "false_per_image=0"]
+)
+def test_a_way_to_choose_a_threshold_is_that_of_the_step(operating):
+    config = DEFAULT | {"evaluation": DEFAULT["evaluation"] | {"operating": operating}}
+    assert problems(config, SCHEMA) == [] and Wish.parse(operating)
+
+
+def test_search_needs_a_toolkit_that_takes_ranges_and_enough_images():
+    searches = {"algorithm": ["normal", "search"]}
+    assert problems(DEFAULT | {"sweep": DEFAULT["sweep"] | searches}, SCHEMA) == []
+    few = DEFAULT | {"sweep": DEFAULT["sweep"] | searches | {"max_images": [2, 16]}}
+    assert problems(few, SCHEMA) == ["sweep.max_images: search needs 4 calibration images or more, not 2"]
+    study = DEFAULT | {"calibration_study": DEFAULT["calibration_study"] | {"algorithm": "search", "max_images": [8]}}
+    assert problems(study, SCHEMA) == []
+    assert problems(study | {"toolkit": "2.5.0"}, SCHEMA) == [
+        "calibration_study.algorithm: toolkit 2.5.0 takes no ranges, so there is no search with it"
+    ]
 
 
 def test_darknet_model_may_lack_a_checksum():

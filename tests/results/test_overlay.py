@@ -112,8 +112,8 @@ def test_the_task_of_an_export_is_in_the_config(work, export):
         (["source"], "name the model (.pt, .onnx, or .cfg and .weights) and one data set"),
         (["best.pt", "nosuch.yaml"], "there is no file or folder nosuch.yaml"),
         (["best.pt", "best.onnx", "source"], "best.pt, best.onnx are not the files of one model"),
-        (["best.pt", "notes.txt"], "notes.txt is no data.yaml, no COCO JSON, no zip and no folder"),
-        (["best.pt", "empty"], "empty holds no labels"),
+        (["best.pt", "notes.txt"], "notes.txt is not a data.yaml, a COCO JSON, a zip or a folder"),
+        (["best.pt", "empty"], "empty contains no labels"),
     ],
 )
 def test_what_cannot_be_is_one_sentence(work, files, sentence):

@@ -350,7 +350,7 @@ def test_page_names_no_folder_of_this_machine_no_time_and_no_address(report, run
 
 def test_threshold_is_suggested_for_all_classes_and_for_each(report):
     section = re.search(r'<section id="threshold">.*?</section>', report.read_text(), re.S)[0]
-    assert "<strong>0.37</strong> is suggested for false_per_image=0.1, which no threshold grants" in section
+    assert "<strong>0.37</strong> is suggested for false_per_image=0.1, which no threshold reaches" in section
     assert "between 0.25 and 0.50" in section
     rows = re.findall(r'<th scope="row">([^<]*)</th>', section)
     assert list(map(html.unescape, rows)) == ["all", *CLASSES]
@@ -779,7 +779,7 @@ def test_images_stand_by_their_errors_with_what_is_wrong_in_them(report):
     said = " ".join(re.sub("<.*?>", "", detections).split())
     assert "above a confidence of 0.37" in said
     assert "with 9 objects: 2 false detections and 6 missed objects" in said
-    assert "The FP32 baseline, above the same: 0 and 6." in said and "at an IoU of 0.5 or more" in said
+    assert "The FP32 baseline, above the same threshold: 0 and 6." in said and "at an IoU of 0.5 or more" in said
     cards = re.findall(r'<figure class="card" id="(.*?)">.*?alt="(.*?)"', detections, re.S)
     assert cards == [("image-1", "é.jpg: 1 false, 4 missed"), ("image-2", "a.jpg: 1 false, 2 missed")]
     # One box each in INT8: of what is right, what is false, and four that are missed.

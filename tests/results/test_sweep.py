@@ -13,7 +13,7 @@ SWEEP = {"model": ["a"], "imgsz": [320], "head": ["split"], "algorithm": ["norma
 def test_a_variant_is_read_from_its_path():
     variant = Variant("yolo-a.b", "416x256", "split", "kl_divergence", 16)
     assert Variant.from_path(str(variant.path())) == variant
-    with pytest.raises(UserError, match="a/320/split is no variant; it is written MODEL/IMGSZ/HEAD/"):
+    with pytest.raises(UserError, match="a/320/split is not a variant; write MODEL/IMGSZ/HEAD/"):
         Variant.from_path("a/320/split")
 
 

@@ -18,7 +18,7 @@ def test_an_option_under_its_old_name_works_and_says_so(capsys):
     parser.add_renamed("--pictures", "--images", type=int)
     assert parser.parse_args([]).images == 4
     assert parser.parse_args(["--pictures", "2"]).images == 2
-    assert "--pictures is called --images now" in "".join(capsys.readouterr())
+    assert "--pictures is now called --images" in "".join(capsys.readouterr())
 
 
 class Understood(Exception):
@@ -43,11 +43,11 @@ def test_what_people_type_works_under_its_old_name(command, arguments, old, new,
     with mock.patch.object(StepParser, "parse_args", parse), pytest.raises(Understood) as ended:
         command.main([*arguments, old, str(value)])
     assert getattr(ended.value.args[0], new.strip("-")) == value
-    assert f"WARNING: {old} is called {new} now" in "".join(capsys.readouterr())
+    assert f"WARNING: {old} is now called {new}; use the new name" in "".join(capsys.readouterr())
 
 
 def test_a_command_is_words_or_one_sentence_that_names_its_place():
     assert words("ccache 'my cc' -m32", "CC") == ["ccache", "my cc", "-m32"]
     for command, fault in (("cc 'x", "no closing quotation"), ("cc \\", "no escaped character")):
-        with pytest.raises(UserError, match=f"--emulator is no command: .* has {fault}"):
+        with pytest.raises(UserError, match=f"--emulator is not a valid command: .* has {fault}"):
             words(command, "--emulator")

@@ -1,11 +1,14 @@
 """No half-written output is ever left, and the old file stays until the new one is complete."""
 
+import itertools
 import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
+from lib.step.arrays import read_arrays, write_arrays
 from lib.step.errors import UserError
 from lib.step.files import read_json, sha256, whole, write_json
 
@@ -49,7 +52,7 @@ def test_json_round_trip_and_damage(tmp_path):
     write_json(tmp_path / "a.json", {"b": 1.5})
     assert read_json(tmp_path / "a.json") == {"b": 1.5}
     (tmp_path / "a.json").write_text("{")
-    with pytest.raises(UserError, match=r"a\.json is no JSON"):
+    with pytest.raises(UserError, match=r"a\.json is not valid JSON"):
         read_json(tmp_path / "a.json")
     with pytest.raises(UserError, match="missing"):
         read_json(tmp_path / "none.json")
@@ -59,3 +62,24 @@ def test_sha256_of_the_empty_file(tmp_path):
     (tmp_path / "empty").touch()
     # FIPS 180-4, the hash of no bytes.
     assert sha256(tmp_path / "empty") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+
+def test_arrays_with_a_bit_flipped_anywhere_are_the_same_or_damaged(tmp_path):
+    path, flipped = tmp_path / "a.npz", tmp_path / "b.npz"
+    values = np.arange(3, dtype=np.float32)
+    write_arrays(path, values=values)
+    content = path.read_bytes()
+    for byte, bit in itertools.product(range(len(content)), (0, 7)):
+        changed = bytearray(content)
+        changed[byte] ^= 1 << bit
+        flipped.write_bytes(changed)
+        try:
+            assert np.array_equal(read_arrays(flipped, "numbers", ("values",))["values"], values)
+        except UserError as error:
+            assert str(error).startswith(f"{flipped} is damaged (")
+
+
+def test_an_array_without_a_name_is_one_sentence(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros(3))
+    with pytest.raises(UserError, match=r"it is a \.npy file, one array without a name"):
+        read_arrays(tmp_path / "a.npy", "numbers", ("values",))

@@ -1,5 +1,6 @@
 """A step that gets no memory says so in one sentence; any other error is no lack of memory."""
 
+import resource
 import subprocess
 import sys
 
@@ -36,3 +37,25 @@ def test_another_error_is_none_of_that(limit):
     work = "raise RuntimeError('something else')"
     done = subprocess.run([sys.executable, "-c", STEP, ROOT / "scripts", limit, work], capture_output=True, text=True)
     assert done.returncode == 1 and "Traceback" in done.stderr
+
+
+@pytest.mark.parametrize(("limit", "option"), [(resource.RLIMIT_AS, "-v"), (resource.RLIMIT_DATA, "-d")])
+def test_too_little_memory_to_begin_is_one_sentence_of_every_step(limit, option):
+    """Before NumPy and the like are imported: they end in a traceback, or hang."""
+    own = resource.getrlimit(limit)[1]
+    steps = sorted({*(ROOT / "scripts").glob("*.py")} - {ROOT / "scripts" / "set_up.py"})
+    started = [
+        subprocess.Popen(
+            [sys.executable, step, "--help"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: resource.setrlimit(limit, (100 << 20, own)),
+        )
+        for step in steps
+    ]
+    words = [process.communicate(timeout=60)[1] for process in started]
+    ends = {step.name: (process.returncode, said) for step, process, said in zip(steps, started, words)}
+    assert set(ends.values()) == {(2, words[0])}, ends
+    assert words[0].startswith(f"error: ulimit {option} allows 100 MB of memory, and no step begins with less than")
+    assert words[0].count("\n") == 1

@@ -3,6 +3,8 @@
 import contextlib
 import io
 import subprocess
+import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -102,10 +104,16 @@ def test_a_step_of_a_quiet_run_warns_and_leaves_the_rest_to_its_log(tmp_path, mo
         ("--configfile mine.yaml more.yaml -n", None),
         ("--configfile mine.yaml bundle -j4", "name the target first: snakemake bundle --configfile mine.yaml -j4"),
         ("-j4 --config run=x bundle", "name the target first: snakemake bundle -j4 --config run=x"),
-        ("--config run=x results/x", "--config takes all words behind it, and 'results/x' is no KEY=VALUE"),
+        ("--config run=x results/x", "--config takes all words after it, and 'results/x' is not KEY=VALUE"),
         ("--configfile nosuch.yaml -n", "the config file nosuch.yaml does not exist"),
         ("--configfile=nosuch.yaml", "the config file nosuch.yaml does not exist"),
         ("--configfiles folder", "the config file folder is a folder; name a file"),
+        (
+            "--configfile tabs.yaml",
+            "the config file tabs.yaml is not valid YAML, line 2: found character '\\t' that cannot start",
+        ),
+        ("--configfile text.yaml", "the config file text.yaml contains no keys, such as `run: mine`"),
+        ("--configfile empty.yaml", None),
         ("--configfile utf16.yaml", "the config file utf16.yaml is not in UTF-8; save it in this encoding"),
     ],
 )
@@ -113,11 +121,28 @@ def test_a_command_that_would_end_in_a_traceback_is_told(tmp_path, monkeypatch, 
     monkeypatch.chdir(tmp_path)
     for name in ("mine.yaml", "more.yaml"):
         (tmp_path / name).write_text("run: mine\n")
+    (tmp_path / "tabs.yaml").write_text("run: a\nsplit:\tb\n")
+    (tmp_path / "text.yaml").write_text("mine\n")
+    (tmp_path / "empty.yaml").write_text("")
     (tmp_path / "utf16.yaml").write_text("run: mine\n", encoding="utf-16")
     (tmp_path / "folder").mkdir()
     told = list(problems(words.replace("'", "").replace("{b: 1}", "{}").split()))
     assert len(told) == (sentence is not None)
     assert sentence is None or sentence in told[0]
+
+
+def test_snakemake_7_asks_too_as_it_reads_its_profile(tmp_path):
+    """A later Snakemake has another file, which a test of a whole run covers."""
+    read = (
+        "import sys; from snakemake.profiles import ProfileConfigFileParser\n"
+        "print(ProfileConfigFileParser().parse(open(sys.argv.pop(1)))['nolock'])"
+    )
+    command = [sys.executable, "-c", read, ROOT / "profiles" / "default" / "config.yaml", "--cores", "1"]
+    run = partial(subprocess.run, cwd=tmp_path, capture_output=True, text=True)
+    done = run([*command, "--config", "run=x", "bundle"])
+    assert done.returncode == 1
+    assert done.stderr.endswith("name the target first: snakemake bundle --cores 1 --config run=x\n")
+    assert run([*command, "--config", "run=x"]).stdout.lower() == "true\n"
 
 
 def test_what_was_printed_is_read_from_any_folder(tmp_path, monkeypatch):

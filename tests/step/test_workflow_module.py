@@ -92,7 +92,7 @@ def test_a_second_run_in_a_folder_is_told_who_works_there_and_a_killed_one_leave
     finally:
         first.kill()
         first.wait()
-    expected = f"another run works in {folder}: process {first.pid} on {socket.gethostname()}; wait for its end"
+    expected = f"another run works in {folder}: process {first.pid} on {socket.gethostname()}; wait until it ends"
     assert str(told.value).startswith(expected)
     with sole_run(folder, pytest.fail):
         assert (folder / ".running").read_text() == f"process {os.getpid()} on {socket.gethostname()}"
@@ -105,7 +105,11 @@ def test_a_disk_that_keeps_no_locks_is_a_warning(tmp_path, monkeypatch):
     monkeypatch.setattr("fcntl.flock", flock)
     warnings = []
     sole_run(tmp_path, warnings.append).close()
-    assert [text for text in warnings if text.startswith(f"{tmp_path}: its disk keeps no locks (")] == warnings != []
+    assert (
+        [text for text in warnings if text.startswith(f"{tmp_path}: its disk does not support locks (")]
+        == warnings
+        != []
+    )
 
 
 def test_values_that_the_sweep_lacks_are_named_whatever_their_type():

@@ -66,31 +66,31 @@ TURNED = "1 .2 .1 .6 .3 .5 .5 .1 .3"
 
 LABELS = [
     ("pose", BOX, "1.txt, line 3 .* is a box without keypoints, for the task detect"),
-    ("pose", f"{BOX} .4 .5 2 .6 .5 3", "1.txt, line 3 .* 3 is no visibility of a keypoint, which is 0, 1 or 2"),
+    ("pose", f"{BOX} .4 .5 2 .6 .5 3", "1.txt, line 3 .* 3 is not a visibility; a keypoint's is 0, 1 or 2"),
     ("pose", f"{BOX} .4 .5 2 .6 1.5 1", "1.txt, line 3 .* keypoint 0.6 1.5 leaves the image"),
     ("pose", "0 .9 .5 .4 .4 .9 .5 2 .9 .5 2", "1.txt, line 3 .* the box is empty or leaves the image"),
     ("pose", "0 .5 .5 0 .4 .5 .5 2 .5 .5 2", "1.txt, line 3 .* the box is empty or leaves the image"),
     ("pose", "7" + POSE[1:], "1.txt, line 3 .* class 7 is not in 0..1; the data set has 2 names"),
     ("pose", ".5" + POSE[1:], "1.txt, line 3 .* class 0.5 is not in 0..1"),
-    ("pose", f"{BOX} nan .5 2 .6 .5 1", "1.txt, line 3 .* is no label for pose"),
-    ("pose", f"{BOX} left .5 2 .6 .5 1", "1.txt, line 3 .* is no label for pose"),
+    ("pose", f"{BOX} nan .5 2 .6 .5 1", "1.txt, line 3 .* is not a label for pose"),
+    ("pose", f"{BOX} left .5 2 .6 .5 1", "1.txt, line 3 .* is not a label for pose"),
     ("pose", f"{BOX} .4 .5 2", "1.txt, line 3 has 8 numbers, .*line 1 has 11; for the task pose all lines"),
     ("pose", "0 .1 .1 .5 .1 .5 .5 .3 .6 .2 .4 .1 .3", "1.txt, line 3 has 13 numbers, .* line 1 has 11; .*polygons"),
     ("segment", BOX, "1.txt, line 3 .* is a box, a label for the task detect; a mask's label is a polygon"),
-    ("segment", POSE, "1.txt, line 3 .* is a box and keypoints, a label for the task pose"),
-    ("segment", "0 .1 .1 .5 .1 .5", "1.txt, line 3 .* is no polygon .* of three points or more"),
+    ("segment", POSE, "1.txt, line 3 .* is a box with keypoints, a label for the task pose"),
+    ("segment", "0 .1 .1 .5 .1 .5", "1.txt, line 3 .* is not a polygon .* of three or more points"),
     ("segment", "0 .1 .1 .5 .1", "1.txt, line 3 .* is a box, a label for the task detect"),
     ("segment", "0 .1 .1 .5 .1 .5 1.5", "1.txt, line 3 .* the polygon is empty or leaves the image"),
     ("segment", "0 .1 .1 .3 .1 .5 .1", "1.txt, line 3 .* the polygon is empty or leaves the image"),
     ("segment", "0 9 7 45 7 45 35", "1.txt, line 3 .* the polygon is empty or leaves the image; numbers are fractions"),
-    ("segment", "0 .1 .1 .5 .1 .5 x", "1.txt, line 3 .* is no polygon"),
+    ("segment", "0 .1 .1 .5 .1 .5 x", "1.txt, line 3 .* is not a polygon"),
     ("segment", "2" + TRIANGLE[1:], "1.txt, line 3 .* class 2 is not in 0..1"),
     ("obb", BOX, "1.txt, line 3 .* is a box without an angle, for the task detect"),
     ("obb", f"{BOX} .3", "1.txt, line 3 .* has 6 numbers; a rotated box has nine"),
     ("obb", TRIANGLE, "1.txt, line 3 .* has 7 numbers; a rotated box has nine"),
     ("obb", "9 7 45 7 45 35 9 35 plane 0", "1.txt, line 3 .* is not nine numbers"),
     ("obb", "0 .1 .1 .5 .1 .5 .5 .1 1.5", "1.txt, line 3 .* a corner leaves the image"),
-    ("obb", "0 .1 .1 .2 .2 .3 .3 .4 .4", "1.txt, line 3 .* the four corners lie on a line"),
+    ("obb", "0 .1 .1 .2 .2 .3 .3 .4 .4", "1.txt, line 3 .* the four corners are on one line"),
     ("obb", "-1" + TURNED[1:], "1.txt, line 3 .* class -1 is not in 0..1"),
 ]  # fmt: skip
 SOUND = {"pose": POSE, "segment": TRIANGLE, "obb": TURNED}
@@ -115,7 +115,7 @@ DATA_YAMLS = [
     ("kpt_shape: 17", POSE, [], r"data.yaml: kpt_shape is 17, not the number of keypoints"),
     ("kpt_shape: [2, 3]", POSE, ["--kpt_shape", 3, 3], r"dataset.kpt_shape is \[3, 3\], .*data.yaml says \[2, 3\]"),
     ("", f"{BOX} 0 0 0 0 0 0", [], r"1.txt, line 1 may have 2 keypoints of 3 or 3 keypoints of 2 values; set dataset"),
-    ("", TURNED, [], r"1.txt, line 1 is no box with keypoints"),
+    ("", TURNED, [], r"1.txt, line 1 is not a box with keypoints"),
 ]
 
 
@@ -133,20 +133,20 @@ def test_a_data_yaml_that_says_other_keypoints_than_the_labels_is_told(
 SHAPE = {"id": 7, "image_id": 1, "category_id": 1, "bbox": [9, 7, 36, 28]}
 MASK = {"size": [HEIGHT, WIDTH], "counts": [0, HEIGHT * WIDTH]}
 ANNOTATIONS = [
-    ("pose", {}, "annotation 7 has no keypoints, nor has another"),
-    ("pose", {"keypoints": [9, 7]}, "annotation 7: its keypoints are not x, y and 0, 1 or 2 of each"),
-    ("pose", {"keypoints": [9, 7, "seen"]}, "annotation 7: its keypoints are not x, y and 0, 1 or 2 of each"),
-    ("pose", {"keypoints": [9, 7, 5]}, "annotation 7: its keypoints are not x, y and 0, 1 or 2 of each"),
+    ("pose", {}, "annotation 7 has no keypoints, nor does any other"),
+    ("pose", {"keypoints": [9, 7]}, "annotation 7: its keypoints are not a list of numbers, x, y and 0, 1 or 2"),
+    ("pose", {"keypoints": [9, 7, "seen"]}, "7: its keypoints are not a list of numbers, x, y and 0, 1 or 2"),
+    ("pose", {"keypoints": [9, 7, 5]}, "annotation 7: its keypoints are not a list of numbers, x, y and 0, 1 or 2"),
     ("segment", {}, "no object in .*instances.json has an outline"),
     ("segment", {"segmentation": "x"}, "annotation 7: its segmentation is neither polygons nor a mask"),
-    ("segment", {"segmentation": [[9, 7, 45]]}, "annotation 7: its segmentation has a polygon that is not x1, y1"),
+    ("segment", {"segmentation": [[9, 7, 45]]}, "7: its segmentation has a polygon that is not a list of numbers"),
     ("segment", {"segmentation": [[9, 7, 45, None, 9, 35]]}, "annotation 7: its segmentation has a polygon that"),
-    ("segment", {"segmentation": MASK | {"size": [WIDTH, HEIGHT]}}, "its mask is of an image of 70x90, the image is"),
-    ("segment", {"segmentation": MASK | {"counts": [1, 2]}}, "the counts of its mask are not those of 90x70 pixels"),
-    ("segment", {"segmentation": {"counts": "abc"}}, "annotation 7: its segmentation is no mask with size and counts"),
+    ("segment", {"segmentation": MASK | {"size": [WIDTH, HEIGHT]}}, "its mask is 70x90 pixels, but the image is"),
+    ("segment", {"segmentation": MASK | {"counts": [1, 2]}}, "the counts of its mask do not add up to 90x70 pixels"),
+    ("segment", {"segmentation": {"counts": "abc"}}, "7: its segmentation is not a mask with size and counts"),
     ("obb", {}, "annotation 7: its segmentation has no corners; an oriented box has four"),
     ("obb", {"segmentation": [[9, 7, 45, 7, 50, 20, 45, 35, 9, 35]]}, "annotation 7: its segmentation has 5 corners"),
-    ("obb", {"segmentation": [[9, 7, 20, 7, 30, 7, 40, 8]]}, "image 1.png, line 1 .* lie on a line"),
+    ("obb", {"segmentation": [[9, 7, 20, 7, 30, 7, 40, 8]]}, "image 1.png, line 1 .* are on one line"),
 ]  # fmt: skip
 
 
@@ -168,13 +168,13 @@ CONFIGS = [
     ({"task": "poses"}, "task is 'poses', not one of detect, pose, segment, obb (did you mean pose?)"),
     ({"task": ["pose"]}, "task is '['pose']', not one of detect, pose, segment, obb"),
     ({"task": "classify"}, "task is 'classify', not one of detect, pose, segment, obb"),
-    ({"task": "segment", "sweep.head": ["single"]}, "sweep.head: single holds boxes alone, and task is segment; set"),
-    ({"task": "obb", "dataset": {"voc": "VOC"}}, "dataset.voc holds boxes alone, and task is obb; give archive"),
-    ({"task": "segment", "dataset.kpt_shape": [17, 3]}, "dataset.kpt_shape is for the task pose, and task is segment"),
+    ({"task": "segment", "sweep.head": ["single"]}, "sweep.head: single is only for boxes, but task is segment; set"),
+    ({"task": "obb", "dataset": {"voc": "VOC"}}, "dataset.voc has only boxes, but task is obb; give archive"),
+    ({"task": "segment", "dataset.kpt_shape": [17, 3]}, "dataset.kpt_shape is for the task pose, but task is segment"),
     ({"task": "pose", "dataset.kpt_shape": [17, 4]}, "dataset.kpt_shape is [17, 4], not the number of keypoints"),
     ({"task": "pose", "dataset.kpt_shape": "17x3"}, "dataset.kpt_shape is '17x3'; a list is expected"),
     ({"task": "pose", "dataset.kpt_shape": [0, 3]}, "dataset.kpt_shape[0] is 0; at least 1 is needed"),
-    ({"task": "obb", "evaluation.oks_sigmas": [0.1]}, "evaluation.oks_sigmas is for the task pose, and task is obb"),
+    ({"task": "obb", "evaluation.oks_sigmas": [0.1]}, "evaluation.oks_sigmas is for the task pose, but task is obb"),
     ({"task": "pose", "evaluation.oks_sigmas": [0.1, -1]}, "evaluation.oks_sigmas is '0.1 -1', neither coco nor a"),
     (
         {"task": "pose", "evaluation.oks_sigmas": [0.1], "dataset.kpt_shape": [4, 2]},
@@ -182,7 +182,7 @@ CONFIGS = [
     ),
     (
         {"task": "pose", "models.yolov8n": {"cfg": ["a.cfg"], "weights": ["a.weights"]}},
-        "models.yolov8n.cfg is of a model with boxes alone, and task is pose",
+        "models.yolov8n.cfg is for a model with boxes only, but task is pose",
     ),
 ]  # fmt: skip
 
@@ -203,7 +203,7 @@ def test_a_checkpoint_of_another_task_is_told_before_anything_runs(assets):
     config["models"] = {"p": {"weights": [str(assets / "yolov8n-pose.pt")]}}
     [line] = checkpoint_problems(config)
     assert line == (
-        "models.p is a checkpoint for the task 'pose', and task is segment; set task, or name another checkpoint"
+        "models.p is a checkpoint for the task 'pose', but task is segment; set task, or name another checkpoint"
     )
 
 
@@ -257,13 +257,18 @@ def without_last_column(model):
 
 
 EXPORTS = [
-    ("yolov8n-pose", None, "single", "a model for 'pose' has no head 'single', but split"),
-    ("yolov8n-seg", None, "single", "a model for 'segment' has no head 'single', but split"),
-    ("yolov8n-obb", None, "single", "a model for 'obb' has no head 'single', but split"),
-    ("yolov8n-pose", cut, "split", "bad.onnx is no valid ONNX model"),
-    ("yolov8n-seg", without_prototypes, "split", "32 numbers behind the scores that are neither keypoints, nor"),
-    ("yolov8n-pose", without_last_column, "split", "the output is no Concat of boxes and scores but Slice"),
-    ("yolov8n-cls", None, "split", "the output is no Concat of boxes and scores but Softmax .*, as classifiers have"),
+    ("yolov8n-pose", None, "single", "a model for 'pose' cannot have the head 'single'; it can have split"),
+    ("yolov8n-seg", None, "single", "a model for 'segment' cannot have the head 'single'; it can have split"),
+    ("yolov8n-obb", None, "single", "a model for 'obb' cannot have the head 'single'; it can have split"),
+    ("yolov8n-pose", cut, "split", "bad.onnx is not a valid ONNX model"),
+    ("yolov8n-seg", without_prototypes, "split", "32 numbers after the scores that are neither keypoints, nor"),
+    ("yolov8n-pose", without_last_column, "split", "the output is not a Concat of boxes and scores but Slice"),
+    (
+        "yolov8n-cls",
+        None,
+        "split",
+        "the output is not a Concat of boxes and scores but Softmax .*, as classifiers have",
+    ),
 ]
 
 
@@ -285,7 +290,7 @@ def test_a_checkpoint_of_another_task_is_not_exported(told, export, tmp_path, na
     weights = export(name)[0].parent / "random.pt"
     words = ("--weights", weights, "--sha256", sha256(weights), "--imgsz", 64, "--opset", 19, "--task", task)
     error = told(export_onnx, *words, "--output", tmp_path / "out.onnx")
-    assert error.endswith(f"is a model for '{is_for}', and the task of this run is '{task}'; set task: {is_for}")
+    assert error.endswith(f"is a model for '{is_for}', but the task of this run is '{task}'; set task: {is_for}")
     assert not (tmp_path / "out.onnx").exists()
 
 
@@ -311,9 +316,9 @@ def found(tmp_path, source):
 
 
 def test_keypoints_that_are_not_as_many_are_told_where_they_are_compared(told, found, tmp_path):
-    assert "the labels have 2 keypoints, the model 17" in told(evaluate, *found(17))
+    assert "the labels have 2 keypoints, but the model has 17" in told(evaluate, *found(17))
     error = told(evaluate, *found(2), "--oks-sigmas", 0.1)
-    assert "evaluation.oks_sigmas has 1 numbers, the labels have 2 keypoints; give one number per keypoint" in error
+    assert "evaluation.oks_sigmas has 1 numbers, but the labels have 2 keypoints; give one number per keypoint" in error
     assert "--oks-sigmas (evaluation.oks_sigmas) is '0', neither" in told(evaluate, *found(2), "--oks-sigmas", 0)
     assert not (tmp_path / "m.json").exists()
 

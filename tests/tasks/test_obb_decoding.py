@@ -112,7 +112,7 @@ def test_instances_lie_in_pixels_of_the_image_with_the_box_around_cut_at_its_edg
 
 def test_a_stretched_image_is_refused_unless_it_keeps_its_shape():
     outputs, raw = raw_of([(30, 20, 40, 10, 0.5)], [0.9], [1])
-    with pytest.raises(UserError, match="letterbox: stretch is not for the task obb"):
+    with pytest.raises(UserError, match="the task obb cannot be used with letterbox: stretch"):
         instances(outputs, raw, Letterbox((48, 48), 2.0, 0, 0, 64 / 48))
     assert len(instances(outputs, raw, Letterbox((48, 32), 2.0, 0, 0, 2.0))) == 1
 

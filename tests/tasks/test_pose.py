@@ -124,17 +124,17 @@ def test_labels_are_read_in_pixels(tmp_path):
     ("text", "said"),
     [
         ("0 0.5 0.5 0.4 0.6\n", r"line 1 .* is a box without keypoints, for the task detect"),
-        (label([(0.5, 0.5)]), "is no label for pose"),
-        (label([(0.5, 0.5, 2), (0.5, "x", 2)]), "is no label for pose"),
-        (label([(0.5, 0.5, 3)]), "3 is no visibility of a keypoint, which is 0, 1 or 2"),
+        (label([(0.5, 0.5)]), "is not a label for pose"),
+        (label([(0.5, 0.5, 2), (0.5, "x", 2)]), "is not a label for pose"),
+        (label([(0.5, 0.5, 3)]), "3 is not a visibility; a keypoint's is 0, 1 or 2"),
         (label([(0.5, 1.5, 2)]), "keypoint 0.5 1.5 leaves the image"),
         (label([(0.5, 0.5, 2)], box="0.9 0.5 0.4 0.6"), "the box is empty or leaves the image"),
         (label([(0.5, 0.5, 2)], box="0.9 0.5 0 0.6"), "the box is empty or leaves the image"),
         (label([(0.5, 0.5, 2)], kind=2), r"class 2 is not in 0\.\.1"),
         (label([(0.5, 0.5, 2)], kind=0.5), "class 0.5 is not in"),
-        (label([(0.5, 0.5, 2)]) + label([(0.5, 0.5, 2)] * 2), r"line 2 .* has 2 keypoints, the first of its file 1"),
-        (label([(0.5, 0.5, 2)], mark="7"), "the last number, 7, is no area"),
-        (label([(0.5, 0.5, 2)], mark="dense"), "is no label for pose"),
+        (label([(0.5, 0.5, 2)]) + label([(0.5, 0.5, 2)] * 2), r"line 2 .* has 2 keypoints, the first line 1"),
+        (label([(0.5, 0.5, 2)], mark="7"), "the last number, 7, is not an area"),
+        (label([(0.5, 0.5, 2)], mark="dense"), "is not a label for pose"),
     ],
 )
 def test_a_bad_label_is_one_sentence(tmp_path, text, said):
@@ -162,7 +162,7 @@ def test_similarity_is_cocos_formula():
     assert overlap(found, known) < overlap(found, labelled)
     strict = with_sigmas(labelled, (0.01, 0.01, 0.01))
     assert overlap(found, strict) < 0.01 and overlap(labelled, strict) == 1
-    with pytest.raises(UserError, match="has 2 numbers, the labels have 3 keypoints"):
+    with pytest.raises(UserError, match="has 2 numbers, but the labels have 3 keypoints"):
         with_sigmas(labelled, (0.1, 0.1))
 
 
@@ -174,7 +174,7 @@ def test_similarity_of_an_object_without_a_labelled_keypoint_is_by_its_enlarged_
 
 
 def test_labels_of_another_number_of_keypoints_are_one_sentence():
-    with pytest.raises(UserError, match="the labels have 5 keypoints, the model 17"):
+    with pytest.raises(UserError, match="the labels have 5 keypoints, but the model has 17"):
         overlap(one([(1, 1, 1)] * 17), one([(1, 1, 1)] * 5))
     assert overlap(one([(1, 1, 1)] * 17)[:0], one([(1, 1, 1)] * 5)).shape == (0, 1)
 
@@ -288,7 +288,7 @@ def test_a_person_without_a_labelled_keypoint_counts_as_a_box_alone():
     missed = DetectionSet(["a", "b"], [SIZE] * 2, [found[0][:0], found[1]], "pose")
     assert average_precision([unlabelled, labelled], missed, NAMES).map50_95 == 1, "it need not be found"
     assert box_map([unlabelled, labelled], missed, NAMES) == pytest.approx(51 / 101)
-    with pytest.raises(UserError, match="no box at all"):
+    with pytest.raises(UserError, match="has a labelled box, so there is no mAP"):
         measure([unlabelled], DetectionSet(["a"], [SIZE], found[:1], "pose"), NAMES, 10, 0)
 
 

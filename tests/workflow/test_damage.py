@@ -228,7 +228,7 @@ def test_the_next_run_ends_with_it(cut_run, elsewhere, python_env):
         path.write_bytes(before)
         os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
     assert done.returncode == 1
-    said = "results/cut/report.html is damaged: it has lost its end; delete it and run again"
+    said = "results/cut/report.html is damaged: it is truncated; delete it and run again"
     assert said in (done.stdout + done.stderr).splitlines() and "Traceback" not in done.stderr
 
 

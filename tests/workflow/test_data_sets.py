@@ -76,11 +76,11 @@ def test_roboflows_set_goes_through_and_a_changed_label_goes_through_again(work,
     [
         (
             "split={calibration: 17}",
-            "split.calibration asks for 17 images, train of robo/data.yaml holds 16; ask for fewer",
+            "split.calibration asks for 17 images, but train of robo/data.yaml has 16; ask for fewer",
         ),
         ("dataset={yaml: robo/nowhere.yaml}", "dataset.yaml: there is no file or folder robo/nowhere.yaml"),
         (f"verdict={{measured: {'n' * 3000}}}", f"a file that the config names: File name too long: {'n' * 100}\n"),
-        ("dataset={names: robo/data.yaml}", "the names are those of dataset.yaml; leave the key out"),
+        ("dataset={names: robo/data.yaml}", "the class names come from dataset.yaml; leave the key out"),
     ],
 )
 def test_what_is_wrong_is_told_by_a_dry_run(snakemake, keys, sentence):

@@ -84,7 +84,7 @@ def test_the_bundled_example_under_another_name(project, python_env):
 def test_drawn_images_that_nobody_draws_are_told_before_anything_runs(project, python_env):
     done = run_snakemake(project, python_env, "-n", "--configfile", "config/demo.yaml", "--config", "draw={images: 0}")
     assert done.returncode == 1
-    assert "dataset.archive names 'drawn', the images that the run draws itself, and draw.images is 0" in done.stdout
+    assert "dataset.archive names 'drawn', the images that the run draws itself, but draw.images is 0" in done.stdout
 
 
 def test_a_package_of_the_users_that_is_called_lib_is_told(elsewhere, work, python_env):

@@ -1,1 +1,1 @@
-"""Many images through a model, detections on disk, average precision and its uncertainty."""
+"""Inference on many images, detections on disk, average precision and its uncertainty."""

@@ -12,11 +12,11 @@ from lib.accuracy.metrics import ClassMetrics
 from lib.detector.instances import Instances
 from lib.tasks.task import Task
 
-BOXES, KEYPOINTS = "bbox", "keypoints"  # what the library calls the IoU of boxes, and OKS
+BOXES, KEYPOINTS = "bbox", "keypoints"  # the library's names of the IoU of boxes, and of OKS
 
 
 class AveragePrecision(NamedTuple):
-    """mAP (0..1) over all classes that have a labelled object, and of each."""
+    """mAP (0..1) over all classes that have a labelled object, and AP (0..1) of each of these classes."""
 
     map50_95: float
     map50: float
@@ -28,14 +28,15 @@ def average_precision(truth: list[Instances], detections: DetectionSet, names: l
     task = tasks.get(detections.task)
     reference = _ground_truth(task, truth, detections.sizes, names)
     results = reference.loadRes(_annotations(task, detections.instances, detections.sizes))
-    # The library's OKS knows no sigmas but one set for all labels, its IoU only crowds among what does not count.
+    # The library's OKS supports only one set of sigmas for all labels, and of ignored labels its IoU supports only
+    # crowds.
     if task.coco_iou_type not in (None, KEYPOINTS) and not any(is_ignored(labels).any() for labels in truth):
         evaluation = COCOeval_faster(reference, results, iouType=task.coco_iou_type)
     else:
         evaluation = _ByOverlap(task, truth, detections.instances, reference, results)
     evaluation.evaluate()
     evaluation.accumulate()
-    # [overlap 0.5:0.05:0.95, recall 0:0.01:1, class, area range: all first, detections per image: the most last]
+    # [overlap 0.5:0.05:0.95, recall 0:0.01:1, class, area range (first: all), detections per image (last: the most)]
     precision = np.asarray(evaluation.eval["precision"])[:, :, :, 0, -1]
     objects = np.bincount(np.concatenate([counted(labels).classes for labels in truth]), minlength=len(names))
     present = np.flatnonzero(objects)
@@ -48,24 +49,24 @@ def average_precision(truth: list[Instances], detections: DetectionSet, names: l
 
 
 def box_map(truth: list[Instances], detections: DetectionSet, names: list[str]) -> float | None:
-    """mAP50-95 (0..1) of the same by the IoU of their boxes; None where that is the overlap of their task."""
+    """mAP50-95 (0..1) of the same detections by the IoU of their boxes; None where the task's overlap is that IoU."""
     if tasks.get(detections.task).coco_iou_type == BOXES:
         return None
     return average_precision(list(map(as_boxes, truth)), detections._replace(task=tasks.DEFAULT), names).map50_95
 
 
 class _ByOverlap(COCOeval_faster):
-    """The library's evaluation with a task's own overlap in place of the IoU of boxes, and labels that do not count."""
+    """The library's evaluation with a task's own overlap in place of the IoU of boxes, and with ignored labels."""
 
     def __init__(self, task: Task, truth: list[Instances], detections: list[Instances], *references):
         super().__init__(*references, iouType=KEYPOINTS if task.coco_iou_type == KEYPOINTS else BOXES)
         self.params.maxDets = [task.most_counted]
-        self.params.catIds = self.cocoGt.getCatIds()  # of keypoints it takes those alone that have a label
+        self.params.catIds = self.cocoGt.getCatIds()  # for keypoints the library takes only classes that have a label
         self._overlap = with_crowds(task.overlap, task.share_inside)
         self._truth, self._detections, self._most = truth, detections, task.most_counted
 
     def computeIoU(self, imgId: int, catId: int):
-        """Overlaps [detections, labels] of one image and class; detections best first, as the library takes them."""
+        """Overlaps [detections, labels] of one image and class; detections best first, as the library orders them."""
         labels, detections = self._truth[imgId], self._detections[imgId]
         labels = labels[labels.classes == catId]
         detections = detections[detections.classes == catId]
@@ -91,7 +92,7 @@ def _ground_truth(task: Task, truth: list[Instances], sizes: list[tuple[int, int
 
 
 def _annotations(task: Task, instances: list[Instances], sizes: list[tuple[int, int]]) -> list[dict]:
-    """Instances, image by image, as COCO's results are."""
+    """Instances, image by image, in COCO's format of results."""
     return [
         {
             "image_id": image,

@@ -1,11 +1,11 @@
-"""How sure a mAP is, by resampling the images: the bootstrap (Efron 1979, https://doi.org/10.1214/aos/1176344552).
+"""The uncertainty of a mAP, by resampling the images: the bootstrap (Efron 1979, doi.org/10.1214/aos/1176344552).
 
 A resample draws as many images as there are, with replacement. Two models that are resampled with the same seed see the
-same images each time, so the image's difficulty cancels out in their ratio or difference: the paired bootstrap.
+same images each time, so the images' difficulty cancels out in their ratio or difference: the paired bootstrap.
 
-Images are matched once (lib.accuracy.true_positives). A resample then is a weight for each image, and average precision
-follows from cumulated weights, for many resamples at once. It is what a plain evaluation of the resampled images, an
-image's copies side by side, gives.
+Detections are matched only once (lib.accuracy.true_positives). A resample is then one weight per image, and average
+precision follows from cumulated weights, for many resamples at once. The result equals that of a plain evaluation of
+the resampled images with the copies of an image side by side.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ from lib.accuracy.true_positives import OVERLAP_THRESHOLDS, ClassMatches
 LEVEL = 0.95
 # Recall levels at which COCO reads the precision: https://cocodataset.org/#detection-eval
 RECALLS = np.linspace(0, 1, 101)
-# Numbers in one table of resamples x detections; more images are done in more rounds, not in more memory.
+# Most numbers in one table of resamples x detections; more images take more rounds, not more memory.
 LARGEST_TABLE = 4_000_000
 
 
@@ -25,9 +25,9 @@ def draw(images: int, resamples: int, seed: int) -> np.ndarray:
 
 
 def resampled_map(matches: list[ClassMatches], weights: np.ndarray) -> np.ndarray:
-    """mAP50-95 (0..1) of each row of `weights` [resamples, images]; NaN for a resample without any label.
+    """mAP50-95 (0..1) for each row of `weights` [resamples, images]; NaN for a resample without any label.
 
-    Classes count in those resamples in which they have a label, as in a plain evaluation.
+    A class counts in those resamples in which it has a label, as in a plain evaluation.
     """
     classes = np.stack([_average_precision(of_class, weights) for of_class in matches], axis=1)
     present = ~np.isnan(classes)
@@ -36,7 +36,7 @@ def resampled_map(matches: list[ClassMatches], weights: np.ndarray) -> np.ndarra
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:
-    """The limits between which LEVEL of the resampled values lie (percentile method); NaN where there is none."""
+    """The limits that enclose the fraction LEVEL of the resampled values (percentile method); NaN without values."""
     values = values[np.isfinite(values)]
     if not len(values):
         return float("nan"), float("nan")
@@ -60,11 +60,11 @@ def _average_precision(matches: ClassMatches, weights: np.ndarray) -> np.ndarray
 
 
 def _items(matches: ClassMatches, most: int) -> tuple[np.ndarray, np.ndarray]:
-    """Detections in the order of a plain evaluation as (index, copy).
+    """Detections in the order of a plain evaluation, as (index, copy).
 
-    A detection stands for as many as its image has copies (copy -1). Only where an image has several of one score, and
-    one of them hits, does the order of the copies matter: the first copy's detections come before the second's. Those
-    are written out for up to `most` copies, and each counts where its image has more than `copy` of them.
+    A detection counts once per copy of its image (copy -1). The order of the copies matters only where an image has
+    several detections of one score, and one of them hits: the first copy's detections come before the second's. These
+    are listed for up to `most` copies, and each counts where its image has more than `copy` copies.
     """
     image, score, hit = matches.image, matches.score, matches.hit
     starts = np.flatnonzero(np.r_[True, (image[1:] != image[:-1]) | (score[1:] != score[:-1])][: len(image)])
@@ -84,8 +84,8 @@ def _items(matches: ClassMatches, most: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _of_block(image, copy, hit, ignored, weights: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """`_average_precision` of some resamples: `weights` [resamples, images], `labels` [resamples] how many to find."""
-    # The order of axes that makes sums over detections run along memory.
+    """`_average_precision` of some resamples. weights: [resamples, images]. labels: number of objects, [resamples]."""
+    # Transposed, so that sums over detections run along contiguous memory.
     drawn = weights[:, image]
     written_out = copy >= 0
     drawn[:, written_out] = drawn[:, written_out] > copy[written_out]
@@ -97,7 +97,8 @@ def _of_block(image, copy, hit, ignored, weights: np.ndarray, labels: np.ndarray
             hits = drawn[:, places].cumsum(axis=1)
             if ignored is not None:
                 detections = (drawn * ~ignored[:, threshold]).cumsum(axis=1)
-            # Nothing is drawn yet where both are 0; precision matters at hits alone, recall stands still in between.
+            # Both are 0 before the first drawn image; precision matters only at hits, since recall is constant in
+            # between.
             precision = np.nan_to_num(hits / detections[:, places])
             envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
             reached = np.searchsorted(RECALLS, hits / labels[:, None], side="right")

@@ -1,4 +1,4 @@
-"""Red and blue in each other's place: a classic, which costs accuracy and leaves everything else as it was."""
+"""Checks whether red and blue are swapped: a common mistake, which costs accuracy and shows in nothing else."""
 
 from collections.abc import Callable
 
@@ -13,10 +13,10 @@ def better_channels(
     measured: tuple[Metrics, ResampledMap],
     measure_in: Callable[[InputForm], tuple[Metrics, ResampledMap]],
 ) -> str | None:
-    """The order of channels that suits a model better, in a sentence; None where the difference is noise, or in grey.
+    """One sentence on which order of channels suits a model better; None where the difference is noise, or for grey.
 
-    `measured` is what it reaches with images in `form`, and `measure_in` measures it on the same images in another one.
-    More than noise: the 95 % interval of the other order's share of the mAP50-95 does not hold 1.
+    `measured` is its accuracy with images in `form`; `measure_in` measures it on the same images in another form. The
+    difference is noise unless the 95 % interval of the ratio of the two mAP50-95 excludes 1.
     """
     swapped = form.with_channels_swapped()
     if swapped is None:
@@ -31,4 +31,4 @@ def better_channels(
     figures = f"FP32 mAP50-95 {metrics.map50_95:.4f}, in {other} {other_metrics.map50_95:.4f}"
     if high < 1:
         return f"{this} is right: {figures}"
-    return f"WARNING: {other} is better than {this}: {figures}; say so with channels: {swapped.channels}"
+    return f"WARNING: {other} is better than {this}: {figures}; set channels: {swapped.channels}"

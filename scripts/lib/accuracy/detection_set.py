@@ -1,4 +1,4 @@
-"""Detections of many images as one file, so that mAP, intervals and plots are made from plain files, without a model.
+"""Detections in many images as one file, so that mAP, intervals and plots are made from plain files, without a model.
 
 The file is NumPy's .npz, compressed, without a time stamp:
 
@@ -6,10 +6,10 @@ The file is NumPy's .npz, compressed, without a time stamp:
   sizes    int32 [n, 2]      scores        float32 [m]
   counts   int32 [n]         classes       int16 [m]
   task     name              extras.NAME   [m, ...] what the task adds
-                             lengths.NAME  int32 [m], where that is bytes, which stand one after the other
+                             lengths.NAME  int32 [m], lengths of extras that are bytes, which are stored joined
 
 The m detections are those of the first image, best first, then those of the second, and so on; `counts` says how many
-each has. Without `task` they are boxes alone, of the task `detect`.
+each image has. Without `task` the task is `detect`: only boxes.
 """
 
 from pathlib import Path
@@ -22,11 +22,11 @@ from lib.detector.instances import Instances, concatenate
 from lib.step.arrays import read_arrays, write_arrays
 from lib.step.errors import UserError
 
-EXTRAS, LENGTHS = "extras.", "lengths."  # before the names of a task's extras
+EXTRAS, LENGTHS = "extras.", "lengths."  # prefixes of the names of a task's extras
 
 
 class DetectionSet(NamedTuple):
-    """What one model finds in each of several images."""
+    """The detections of one model in each of several images."""
 
     images: list[str]  # file names, in the order of the evaluation set
     sizes: list[tuple[int, int]]  # width and height of each
@@ -74,7 +74,7 @@ def read_detections(path) -> DetectionSet:
 
 
 def _packed(extras: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The extras of a task as the file's arrays."""
+    """The extras of a task as arrays for the file."""
     arrays = {}
     for name, values in extras.items():
         if values.dtype == object:
@@ -86,7 +86,7 @@ def _packed(extras: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _unpacked(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The extras that `_packed` packed. Raises ValueError where lengths are not those of the bytes."""
+    """The extras that `_packed` packed. Raises ValueError where the lengths do not add up to the number of bytes."""
     extras = {}
     for name, values in arrays.items():
         if name.startswith(EXTRAS):
@@ -99,14 +99,14 @@ def _unpacked(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 def _pieces(joined: bytes, lengths: np.ndarray) -> np.ndarray:
     ends = np.cumsum(lengths)
     if (ends[-1] if len(ends) else 0) != len(joined):
-        raise ValueError(f"{len(joined)} bytes are not of these lengths")
+        raise ValueError(f"the lengths do not add up to {len(joined)} bytes")
     pieces = np.empty(len(lengths), object)
     pieces[:] = [joined[end - length : end] for end, length in zip(ends, lengths)]
     return pieces
 
 
 def select(detections: DetectionSet, image: str, path: Path) -> Instances:
-    """What was found in the image of that name. Raises UserError, naming the file `path`, when it is not in the set."""
+    """The detections in the image of that name. Raises UserError, naming the file `path`, when it is not in the set."""
     if image not in detections.images:
-        raise UserError(f"{path} holds no detections of {image}; delete it and run the step that makes it again")
+        raise UserError(f"{path} has no entry for {image}; delete it and run the step that makes it again")
     return detections.instances[detections.images.index(image)]

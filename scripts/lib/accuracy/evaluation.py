@@ -1,4 +1,4 @@
-"""Accuracy of detections against labels, with its uncertainty."""
+"""Accuracy of detections, compared with labels, and its uncertainty."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -21,9 +21,9 @@ from lib.step.errors import UserError
 
 
 class Choices(NamedTuple):
-    """What whoever evaluates may choose.
+    """What the user may choose about an evaluation.
 
-    sigmas: how far off each keypoint of a label may be; None for what COCO takes. wish: what the threshold is for.
+    sigmas: how far off each keypoint of a label may be; None for COCO's. wish: what the threshold is chosen for.
     """
 
     sigmas: tuple[float, ...] | None = None
@@ -43,8 +43,8 @@ def evaluate(
 ) -> tuple[Metrics, ResampledMap]:
     """`measure` with the labels of a data set's folder.
 
-    Where nothing decodes the model there is no mAP (NaN in each resample), and labels are not looked at. Raises
-    UserError as `measure` does, and when labels are missing or damaged.
+    Where nothing decodes the model there is no mAP (NaN in each resample), and labels are not read. Raises UserError as
+    `measure` does, and when labels are missing or damaged.
     """
     if isinstance(detections, UndecodedSet):
         return _without_map(detections, resamples, seed)
@@ -66,14 +66,16 @@ def measure(
     seed: int,
     wish: Wish = BEST_F1,
 ) -> tuple[Metrics, ResampledMap]:
-    """Metrics of detections against the labels of each image, with the mAP on each resample that its interval is of.
+    """Metrics of detections against the labels of each image, and the mAP on each resample, for its interval.
 
-    The threshold to detect with is the one that grants a `wish`.
+    The confidence threshold is the one that meets a `wish`.
 
     Raises UserError when no image has a labelled object.
     """
     if not any(len(counted(labels)) for labels in truth):
-        raise UserError(f"the {len(truth)} images to evaluate on have no box at all, so mAP has no meaning")
+        raise UserError(
+            f"none of the {len(truth)} images to evaluate on has a labelled box, so there is no mAP; add labels"
+        )
     precision = average_precision(truth, detections, names)
     task = tasks.get(detections.task)
     matches = true_positives(
@@ -99,10 +101,10 @@ def measure(
 
 
 def compared(metrics: Metrics, model: ResampledMap, baseline: ResampledMap) -> ComparedMetrics:
-    """A model's metrics with the share of the baseline's mAP50-95, and the interval of that share over the resamples.
+    """A model's metrics with its retention (mAP50-95 / the baseline's), and the interval of that over the resamples.
 
-    Raises UserError when the two were not measured on the same images and resamples, and when there is a mAP of the
-    model and none of the baseline.
+    Raises UserError when the two were not measured on the same images and resamples, and when the model has a mAP but
+    the baseline has none.
     """
     require_same_resamples([model, baseline])
     retention = low = high = None
@@ -118,5 +120,5 @@ def compared(metrics: Metrics, model: ResampledMap, baseline: ResampledMap) -> C
 
 
 def _number(value: float) -> float | None:
-    """A number for JSON, which has no NaN."""
+    """A number for JSON, which has no NaN: None instead."""
     return None if np.isnan(value) else value

@@ -1,8 +1,8 @@
 """Labels that do not count: crowds and objects without a labelled keypoint (COCO), difficult objects (Pascal VOC).
 
-They are no objects to find, and a detection that finds one, and no labelled object that counts, is neither right nor
-wrong. Any number of detections may find the same one, but only one finds an object without a labelled keypoint. Of a
-crowd the overlap is the share of the detection that lies inside; of others it is that of any object. Definitions:
+They are not objects to find, and a detection that matches one of them, and no label that counts, is neither right nor
+wrong. Any number of detections may match the same one, but an object without a labelled keypoint is matched only once.
+The overlap with a crowd is the fraction of the detection inside it; with others it is as with any object. Definitions:
 https://cocodataset.org/#detection-eval, http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/
 """
 
@@ -34,7 +34,7 @@ def is_found_once(labelled: Instances) -> np.ndarray:
 
 
 def as_boxes(labelled: Instances) -> Instances:
-    """The labels as those of boxes: those count that have nothing else labelled."""
+    """The labels as labels of boxes: an object without a labelled keypoint counts as a box."""
     marks = labelled.extras.get(IGNORED)
     if marks is None:
         return labelled
@@ -42,7 +42,7 @@ def as_boxes(labelled: Instances) -> Instances:
 
 
 def with_crowds(overlap: Overlap, inside: Overlap = share_inside) -> Overlap:
-    """`overlap` of detections and labels, with the share `inside` in place of it where the label is a crowd."""
+    """`overlap` of detections and labels, replaced by the fraction `inside` where the label is a crowd."""
 
     def overlaps(detections: Instances, labelled: Instances) -> np.ndarray:
         values = overlap(detections, labelled)

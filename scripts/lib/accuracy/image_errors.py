@@ -1,9 +1,9 @@
-"""What is right and what is wrong in each image at one confidence threshold, and what is taken for what.
+"""Right and wrong detections in each image at one confidence threshold, and which classes are confused.
 
-Detections above the threshold are matched as for mAP at an overlap of 0.5, the task's own: so the counts of all images
-together are those that precision and recall are made of (lib.accuracy.operating). What is left over, false detections
-and missed objects, is then matched regardless of class: those pairs are confusions. The rest is background taken for an
-object, and an object for background.
+Detections above the threshold are matched as for mAP, at 0.5 of the task's own overlap. So the counts over all images
+are those behind precision and recall (lib.accuracy.operating). The rest, false detections and missed objects, is then
+matched regardless of class: such pairs are confusions. What still remains is background taken for an object, and
+objects taken for background.
 """
 
 from typing import NamedTuple
@@ -19,10 +19,10 @@ from lib.tasks.task import Task
 
 
 class Marked(NamedTuple):
-    """The detections above a threshold in an image, and its labels.
+    """The detections above a threshold in an image, and its labels, matched.
 
     label: int [n], the number of the label that each detection finds, or NO_LABEL. found: bool [m], the labels that are
-    found. ignored: bool [m], those that do not count; a detection that finds one is neither right nor false.
+    found. ignored: bool [m], labels that do not count; a detection that finds one is neither right nor false.
     """
 
     detections: Instances
@@ -38,7 +38,7 @@ class Marked(NamedTuple):
 
     @property
     def false(self) -> np.ndarray:
-        """The false ones: bool [n]."""
+        """The false detections: bool [n]."""
         return self.label == NO_LABEL
 
     @property
@@ -48,7 +48,7 @@ class Marked(NamedTuple):
 
     @property
     def errors(self) -> int:
-        """How many false detections and missed objects there are."""
+        """The number of false detections and missed objects."""
         return int(self.false.sum() + self.missed.sum())
 
     @property
@@ -57,28 +57,28 @@ class Marked(NamedTuple):
 
 
 def marked(labels: Instances, detections: Instances, threshold: float, task: Task) -> Marked:
-    """What the detections above `threshold`, best first, are beside the labels of their image.
+    """Match the detections above `threshold`, best first, with the labels of their image.
 
-    As for mAP, the task's `most_counted` best of each class count; others are left out.
+    As for mAP, only the task's `most_counted` best of each class count.
     """
     above = detections[detections.scores > threshold]
     overlap = with_crowds(task.overlap, task.share_inside)
-    label, kept = np.full(len(above), NO_LABEL), np.zeros(len(above), bool)
+    label, is_counted = np.full(len(above), NO_LABEL), np.zeros(len(above), bool)
     for number in np.unique(above.classes):
         rows = np.flatnonzero(above.classes == number)[: task.most_counted]
         of_class = np.flatnonzero(labels.classes == number)
         taken = taken_labels(above[rows], labels[of_class], overlap)[:, AT]
         label[rows] = np.append(of_class, NO_LABEL)[taken]
-        kept[rows] = True
+        is_counted[rows] = True
     found = np.zeros(len(labels), bool)
     found[label[label != NO_LABEL]] = True
-    return Marked(above[kept], labels, label[kept], found, is_ignored(labels))
+    return Marked(above[is_counted], labels, label[is_counted], found, is_ignored(labels))
 
 
 def confusion(marks: list[Marked], classes: int, task: Task) -> np.ndarray:
     """How often an object of each class (rows) is taken for each class (columns): int [classes + 1, classes + 1].
 
-    The last row is background that is taken for an object, the last column objects that nothing finds.
+    The last row counts background that is taken for an object, the last column objects that no detection finds.
     """
     counts = np.zeros((classes + 1, classes + 1), int)
     for mark in marks:
@@ -94,7 +94,7 @@ def confusion(marks: list[Marked], classes: int, task: Task) -> np.ndarray:
 
 
 def _regardless_of_class(false: Instances, missed: Instances, task: Task) -> np.ndarray:
-    """The missed object that each false detection, best first, lies on, or NO_LABEL: int [n]; each object once."""
+    """The missed object that each false detection, best first, overlaps, or NO_LABEL: int [n]; each object once."""
     taken = np.full(len(false), NO_LABEL)
     if len(false) and len(missed):
         overlaps = task.overlap(false, missed)
@@ -107,7 +107,7 @@ def _regardless_of_class(false: Instances, missed: Instances, task: Task) -> np.
 
 
 def changes(first: Instances, second: Instances, threshold: float, task: Task) -> int:
-    """How many detections above `threshold` one of two models has and the other has not, in one image."""
+    """How many detections above `threshold` only one of two models has, in one image."""
     first, second = (each[each.scores > threshold] for each in (first, second))
     both = len(found_again(first, second, task.overlap, least=threshold))
     return len(first) + len(second) - 2 * both

@@ -1,4 +1,4 @@
-"""Many images through one model, shared out over processes."""
+"""Runs one model on many images in several processes."""
 
 import os
 from concurrent.futures import ProcessPoolExecutor
@@ -30,7 +30,7 @@ from lib.step.workers import death_of, end_with
 def evaluation_images(dataset: Path, part: str) -> list[Path]:
     """The images of a data set folder to evaluate on, sorted; `part` is what `evaluation.images` of the config says.
 
-    Raises UserError when the split or an image is missing or not as its step left it.
+    Raises UserError when the split or an image is missing or was changed after its step wrote it.
     """
     images = require(dataset / "images", "folder")
     names = read_split(dataset / "split.csv", PARTS[part], images)
@@ -41,7 +41,7 @@ def evaluation_images(dataset: Path, part: str) -> list[Path]:
 def onnx_runner(path: Path, names: tuple[str, ...] | None = None):
     """A function uint8 [H, W, C] in the model's channels → raw outputs in FP32, by onnxruntime on one thread.
 
-    Those of `names`, or all.
+    names: the outputs to return; None for all.
     """
     session = open_session(path)
     return lambda image: infer_image(session, image, names)
@@ -50,10 +50,10 @@ def onnx_runner(path: Path, names: tuple[str, ...] | None = None):
 def detect_all(
     start, outputs: OutputSpec, images: list[Path], processes: int, title: str, form: InputForm | None = None
 ) -> DetectionSet:
-    """What a model finds in each of `images` at the thresholds that mAP is measured with.
+    """A model's detections in each of `images`, with the thresholds for measuring mAP.
 
-    `start()` opens the model in a worker and returns a function uint8 [H, W, C] → raw outputs; it is given images in
-    `form`. The result does not depend on the number of `processes`. Raises UserError as `over_images` does, and for an
+    `start()` opens the model in a worker and returns a function uint8 [H, W, C] → raw outputs, for images in `form`.
+    The result does not depend on the number of `processes`. Raises UserError as `over_images` does, and for an
     image that cannot be decoded or outputs that are not those of the head.
     """
     results = over_images(start, partial(detect_image, outputs, form or InputForm()), images, processes, title)
@@ -64,10 +64,10 @@ def detect_all(
 def over_images(start, work, images: list[Path], processes: int, title: str) -> list:
     """`work(run, path)` for each image, in the order given; `run` is what `start()` returns, once in each worker.
 
-    What `work` takes may be something else than an image. `title` stands before the progress bar. Errors of `start` and
-    `work` come back as they are; UserError when a worker is killed.
+    `images` may also be other things that `work` takes. `title` is shown before the progress bar. Errors of `start` and
+    `work` are raised unchanged; raises UserError when a worker is killed.
     """
-    # One thread per process: the processes are the parallelism, and a fork keeps no other thread.
+    # One thread per process: the processes already run in parallel, and a fork does not copy other threads.
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
     cv2.setNumThreads(1)
     # fork: importing the toolkit and building the model takes seconds, and is done once for all workers.
@@ -78,24 +78,24 @@ def over_images(start, work, images: list[Path], processes: int, title: str) -> 
     try:
         with ExitStack() as closing:
             closing.callback(workers.shutdown, cancel_futures=True)
-            workers.submit(os.getpid)  # starts all of them
+            workers.submit(os.getpid)  # starts all workers
             pool = active_children()
             done = workers.map(_work, images)
-            # The bar starts after the workers: it brings a thread along.
+            # The bar is created after the workers, since it starts a thread.
             return list(tqdm(done, title, len(images), file=console.terminal(), disable=None))
     except BrokenProcessPool:
-        # Only now, when all have ended and were waited for: the error comes before that.
+        # Only here have all workers ended and been waited for; when the error was raised they had not.
         raise UserError(death_of(pool)) from None
 
 
 def detect_image(outputs: OutputSpec, form: InputForm, run, path: Path) -> tuple[Instances, tuple[int, int]]:
-    """What a model finds in an image, and the image's width and height; `run` is what `start()` of a model returns."""
+    """A model's detections in an image, and the image's width and height; `run` is what its `start()` returned."""
     fitted, fit = letterbox(read_image(path), outputs.imgsz, form)
     return tasks.get(outputs.task).instances(outputs, run(fitted), fit), fit.source
 
 
 class _Worker:
-    """One process's share: it opens the model at its first image, so that errors come back as results do."""
+    """The model of one process: it is opened at the first image, so that errors are returned as results are."""
 
     def __init__(self, start, work):
         self.start, self.work = start, work

@@ -16,7 +16,7 @@ from lib.step.files import require
 def labels_of(
     detections: DetectionSet, dataset: Path, classes: int, sigmas: tuple[float, ...] | None = None
 ) -> list[Instances]:
-    """The labels of each image of a set of detections, in a data set's folder; `sigmas` as in Choices.
+    """The labels of each image of a set of detections, from a data set's folder; `sigmas` as in Choices.
 
     Raises UserError as `with_sigmas` does, and when labels are missing or damaged.
     """
@@ -28,13 +28,13 @@ def labels_of(
 
 
 def with_sigmas(labels: Instances, sigmas: tuple[float, ...]) -> Instances:
-    """Labels whose keypoints may be so far off, one sigma per keypoint. Raises UserError where they are not as many."""
+    """Labels with a sigma (how far off) per keypoint. Raises UserError when the numbers of both differ."""
     keypoints = labels.extras.get("keypoints")
     if keypoints is None or not len(labels):
         return labels
     if keypoints.shape[1] != len(sigmas):
         raise UserError(
-            f"evaluation.oks_sigmas has {len(sigmas)} numbers, the labels have {keypoints.shape[1]} keypoints; give "
-            "one number per keypoint"
+            f"evaluation.oks_sigmas has {len(sigmas)} numbers, but the labels have {keypoints.shape[1]} keypoints; "
+            "give one number per keypoint"
         )
     return replace(labels, extras=labels.extras | {SIGMAS: np.tile(np.array(sigmas), (len(labels), 1))})

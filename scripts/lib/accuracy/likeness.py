@@ -1,4 +1,4 @@
-"""How like FP32's the raw outputs of a model in INT8 are, whatever they mean."""
+"""How similar a model's raw outputs in INT8 are to those in FP32, whatever they mean."""
 
 import math
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from lib.graph.input_form import input_form_of
 from lib.graph.onnx_file import load
 from lib.graph.surgery.proof import input_size
 
-MOST_DB = 99.9  # where there is no noise at all; FP32 itself has some 140
+MOST_DB = 99.9  # the limit, also for no noise at all; FP32 itself has about 140
 
 
 @dataclass(frozen=True)
 class ImageLikeness:
-    """One output for one image: its cosine to FP32's, and sums of squares, of FP32's values and of the differences."""
+    """One output for one image: its cosine to FP32's, and sums of squares of FP32's values and of the differences."""
 
     cosine: float
     signal: float
@@ -30,7 +30,7 @@ class ImageLikeness:
 
 
 def compare_outputs(onnx: Path, simulate, images: list[Path], processes: int, title: str) -> tuple[OutputLikeness, ...]:
-    """How like the outputs of an ONNX in FP32 those of the INT8 model are that `simulate()` opens, over all `images`.
+    """How similar the outputs of the INT8 model that `simulate()` opens are to those of an ONNX in FP32, over `images`.
 
     The result does not depend on the number of `processes`. Raises UserError as `over_images` does.
     """
@@ -47,14 +47,14 @@ def _compare(imgsz: ImageSize, form: InputForm, runners: tuple, path: Path) -> t
 
 
 def image_likeness(fp32: np.ndarray, int8: np.ndarray) -> ImageLikeness:
-    """Compare an output of the same number of values."""
+    """Compare one output in FP32 and in INT8; both have the same number of values."""
     a, b = (output.ravel().astype(np.float64) for output in (fp32, int8))
     cosine = float(a @ b / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-12))
     return ImageLikeness(cosine, float(a @ a), float((a - b) @ (a - b)))
 
 
 def output_likeness(name: str, images: list[ImageLikeness]) -> OutputLikeness:
-    """One output over many images."""
+    """Combine the comparisons of one output over many images."""
     signal, noise = (sum(getattr(image, part) for image in images) for part in ("signal", "noise"))
     ratio = 10 * math.log10(signal / noise) if signal and noise else MOST_DB if signal or not noise else -MOST_DB
     cosine = float(np.mean([image.cosine for image in images]))

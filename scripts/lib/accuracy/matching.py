@@ -1,16 +1,16 @@
-"""Which detections of one model another one finds again."""
+"""Which detections of one model another model makes too."""
 
 from lib.accuracy.true_positives import Overlap
 from lib.detector.instances import Instances
 
-SURE = 0.25  # detections from this score on are compared; Ultralytics' own threshold for showing them
-SAME = 0.5  # two instances are one detection from this overlap on
+SURE = 0.25  # detections with at least this score are compared; Ultralytics' threshold for showing detections
+SAME = 0.5  # with at least this overlap, two instances are the same detection
 
 
 def found_again(ours: Instances, theirs: Instances, overlap: Overlap, least: float = SURE) -> list[tuple[float, float]]:
-    """(overlap, change of score) of each sure detection of ours that is among theirs: same class, overlap from SAME on.
+    """(overlap, change of score) of each sure detection of ours that is also in theirs: same class, overlap >= SAME.
 
-    Those with a score of `least` or more are sure. Each of theirs is taken once, by the best of ours.
+    Sure means a score of at least `least`. Each of theirs is matched once, with the best of ours.
     """
     sure = ours[ours.scores >= least]
     if not len(theirs):

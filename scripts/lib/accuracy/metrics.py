@@ -1,4 +1,4 @@
-"""What evaluate.py says of a model's detections, metrics/….json."""
+"""The results of evaluate.py for a model's detections, metrics/….json."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from lib.step.typed_json import JsonRecord, omitted_if_none
 
 @dataclass(frozen=True)
 class ClassMetrics(JsonRecord):
-    """Average precision (0..1) of one class, and how many labelled objects it has."""
+    """Average precision (0..1) of one class, and its number of labelled objects."""
 
     map50_95: float
     map50: float
@@ -17,7 +17,7 @@ class ClassMetrics(JsonRecord):
 
 @dataclass(frozen=True)
 class OutputLikeness(JsonRecord):
-    """How like FP32's an output in INT8 is: mean cosine over the images, signal to noise of all its values in dB."""
+    """How similar an output in INT8 is to FP32: mean cosine over the images, signal to noise ratio over all in dB."""
 
     name: str
     cosine: float
@@ -26,13 +26,13 @@ class OutputLikeness(JsonRecord):
 
 @dataclass(frozen=True)
 class Metrics(JsonRecord):
-    """COCO's mAP (0..1) on so many images; low and high are the limits of the 95 % interval of map50_95.
+    """COCO's mAP (0..1) on a number of images; low and high are the limits of the 95 % interval of map50_95.
 
-    These are None where no resample has a label. per_class: every class with a labelled object, by its name.
+    The limits are None where no resample has a label. per_class: every class with a labelled object, by its name.
 
-    undecoded: why nothing decodes the model's outputs; then there is no mAP at all. outputs: how like FP32's they are,
-    of a model in INT8. operating: the confidence threshold to detect with. task: by whose overlap the mAP is, None for
-    boxes; box_map50_95: the mAP by boxes beside it.
+    undecoded: why nothing decodes the model's outputs; then there is no mAP. outputs: for a model in INT8, how similar
+    its outputs are to FP32's. operating: the suggested confidence threshold. task: the task whose overlap the mAP uses,
+    None for boxes. box_map50_95: for such a task, the mAP by boxes.
     """
 
     images: int
@@ -50,9 +50,9 @@ class Metrics(JsonRecord):
 
 @dataclass(frozen=True)
 class ComparedMetrics(Metrics):
-    """Metrics beside those of the FP32 baseline on the same images: the share of its map50_95 that is retained.
+    """Metrics with the retention: map50_95 divided by that of the FP32 baseline on the same images.
 
-    With the limits of its 95 % interval. None where the baseline finds nothing: it has nothing to retain.
+    With the limits of its 95 % interval. None where the baseline finds nothing, so that there is nothing to retain.
     """
 
     retention: float | None

@@ -1,12 +1,12 @@
-"""Which confidence threshold to detect with: precision, recall and F1 at each, and the one that is asked for.
+"""Which confidence threshold to detect with: precision, recall and F1 at each, and the one that meets a wish.
 
-All classes are counted together, as whoever runs the detector sees them: precision is how much of what is reported is
-right, recall how much of what is there is reported, F1 their harmonic mean, 2 hits / (reported + there). A detection is
-right at an overlap of 0.5 (Padilla et al. 2020, https://doi.org/10.1109/IWSSIP48289.2020.9145130). What lies above a
-threshold is reported, as by the decoders.
+All classes are counted together, as the user of a detector sees them: precision is the fraction of the detections that
+are right, recall the fraction of the objects that are found, F1 their harmonic mean, 2 hits / (detections + objects). A
+detection is right at an overlap of 0.5 (Padilla et al. 2020, https://doi.org/10.1109/IWSSIP48289.2020.9145130). As in
+the decoders, detections with a score above the threshold count.
 
-On few images the peak of F1 hangs on single detections. So the threshold of the best F1 is read off a curve that is
-averaged over SMOOTHED steps to both sides; docs/accuracy.md has what that loses on other images.
+On few images the peak of F1 depends on single detections. So the threshold of the best F1 is read from a curve that is
+averaged over SMOOTHED steps on both sides; docs/accuracy.md says what that costs on other images.
 """
 
 import re
@@ -21,9 +21,9 @@ from lib.step.errors import UserError
 from lib.step.typed_json import JsonRecord
 
 THRESHOLDS = np.arange(1, 100) / 100
-SMOOTHED = 6  # steps of THRESHOLDS
-FEWEST_LABELS = 20  # of a class that gets a threshold of its own
-AT = 0  # of true_positives.OVERLAP_THRESHOLDS: 0.5
+SMOOTHED = 6  # steps of THRESHOLDS on each side
+FEWEST_LABELS = 20  # a class with fewer gets no threshold of its own
+AT = 0  # index into true_positives.OVERLAP_THRESHOLDS: 0.5
 F1, PRECISION, FALSE_PER_IMAGE = "f1", "precision", "false_per_image"
 BEST = "best"
 
@@ -43,7 +43,7 @@ class Wish:
 
     @classmethod
     def parse(cls, text: str) -> "Wish":
-        """The wish of a text: `f1=best`, `precision=0.95`, `false_per_image=0.1`. Raises UserError for another one."""
+        """The wish in a text: `f1=best`, `precision=0.95`, `false_per_image=0.1`. Raises UserError for any other."""
         if text == f"{F1}={BEST}":
             return cls()
         kind, _, limit = text.partition("=")
@@ -51,7 +51,7 @@ class Wish:
         if (kind == PRECISION and 0 < value <= 1) or (kind == FALSE_PER_IMAGE and value >= 0):
             return cls(kind, value)
         raise UserError(
-            f"'{text}' is no way to choose a threshold: f1=best, precision=0.95 (0 to 1) or false_per_image=0.1"
+            f"'{text}' does not choose a threshold; write f1=best, precision=0.95 (0 to 1) or false_per_image=0.1"
         )
 
 
@@ -59,14 +59,14 @@ BEST_F1 = Wish()
 
 
 def add_operating_option(parser) -> None:
-    """The option that says what the threshold is chosen for."""
+    """Add the option that says what the threshold is chosen for."""
     parser.add_argument("--operating", default=str(BEST_F1), metavar="WISH",
                         help="f1=best, precision=0.95 or false_per_image=0.1 (default: %(default)s)")  # fmt: skip
 
 
 @dataclass(frozen=True)
 class OperatingPoint(JsonRecord):
-    """What is reported above a threshold: precision, recall, F1 (0..1; precision None of nothing), false alarms."""
+    """Precision, recall, F1 (0..1) and false alarms above a threshold; precision is None without detections."""
 
     threshold: float
     precision: float | None
@@ -77,10 +77,10 @@ class OperatingPoint(JsonRecord):
 
 @dataclass(frozen=True)
 class Operating(JsonRecord):
-    """The threshold that is suggested, of all classes and of each that has labels enough and one that grants the wish.
+    """The suggested threshold, for all classes together and for each class with enough labels where one meets the wish.
 
-    wish: what it is chosen for. met: whether a threshold grants it; if none does, the nearest is taken. low, high: the
-    limits between which it lies for 95 % of the resamples of the images; None where no resample has a label.
+    wish: what it is chosen for. met: whether a threshold meets the wish; if none does, the nearest is suggested. low,
+    high: the limits of the threshold in 95 % of the resamples of the images; None where no resample has a label.
     """
 
     wish: str
@@ -92,52 +92,52 @@ class Operating(JsonRecord):
 
 
 class Curve(NamedTuple):
-    """Precision (NaN of nothing) and recall at each of THRESHOLDS, float64 [99]."""
+    """Precision (NaN without detections) and recall at each of THRESHOLDS, float64 [99]."""
 
     precision: np.ndarray
     recall: np.ndarray
 
 
 class _Counts(NamedTuple):
-    """At each of THRESHOLDS, in each image: hits and what is reported, [images, 99]; and the labels, [images]."""
+    """At each of THRESHOLDS, in each image: hits and detections, [images, 99]; and the labels, [images]."""
 
     hits: np.ndarray
     reported: np.ndarray
     labels: np.ndarray
 
     def summed(self) -> "_Counts":
-        """Over all images: [1, 99] and [1]."""
+        """The sums over all images: [1, 99] and [1]."""
         return _Counts(*(values.sum(axis=0, keepdims=True) for values in self))
 
     def weighted(self, weights: np.ndarray) -> "_Counts":
-        """Over the images of each resample, `weights` [resamples, images]."""
+        """The sums over the images of each resample, `weights` [resamples, images]."""
         return _Counts(*(weights @ values for values in self))
 
     def f1(self) -> np.ndarray:
-        """Of each row, [rows, 99]; 0 where nothing is there and nothing reported."""
+        """F1 of each row, [rows, 99]; 0 without objects and detections."""
         total = self.reported + self.labels[:, None]
         return np.divide(2 * self.hits, total, out=np.zeros(total.shape), where=total > 0)
 
     def precision(self) -> np.ndarray:
-        """Of each row, [rows, 99]; NaN where nothing is reported."""
+        """Precision of each row, [rows, 99]; NaN without detections."""
         return np.divide(self.hits, self.reported, out=np.full(self.hits.shape, np.nan), where=self.reported > 0)
 
     def recall(self) -> np.ndarray:
-        """Of each row, [rows, 99]; 0 where nothing is there."""
+        """Recall of each row, [rows, 99]; 0 without objects."""
         return self.hits / np.maximum(self.labels, 1)[:, None]
 
     def false_alarms(self) -> np.ndarray:
-        """Of each row, [rows, 99]."""
+        """The number of false detections of each row, [rows, 99]."""
         return self.reported - self.hits
 
 
 def operating(
     matches: list[ClassMatches], images: int, weights: np.ndarray, names: list[str], wish: Wish
 ) -> tuple[Operating, Curve]:
-    """The threshold that grants a `wish`, and precision and recall at all of them.
+    """The threshold that meets a `wish`, and precision and recall at all thresholds.
 
-    matches: of each class that has a label, in the order of `names`, their names. weights: how often each image is
-    drawn in each resample, int [resamples, images].
+    matches: of each class that has a label, in the order of `names`, the names of these classes. weights: how often
+    each image is drawn in each resample, int [resamples, images].
     """
     of_classes = [_counts(of_class, images) for of_class in matches]
     every = _Counts(*(np.sum(values, axis=0) for values in zip(*of_classes)))
@@ -158,10 +158,10 @@ def operating(
 
 
 def in_words(operating: Operating) -> str:
-    """The threshold and what it gives, for people."""
+    """One phrase on the threshold and on precision, recall, F1 and false alarms at it."""
     point = operating.point
     precision = "–" if point.precision is None else f"{point.precision:.3f}"
-    missed = "" if operating.met else f", the nearest to {operating.wish} that there is"
+    missed = "" if operating.met else f", the nearest to {operating.wish}"
     spread = "" if operating.low is None else f" ({operating.low:.2f} to {operating.high:.2f})"
     return (
         f"at confidence {point.threshold:.2f}{spread}{missed}: precision {precision}, recall {point.recall:.3f}, "
@@ -170,14 +170,14 @@ def in_words(operating: Operating) -> str:
 
 
 def f1_of(curve: Curve) -> np.ndarray:
-    """F1 at each of THRESHOLDS, float64 [99]; 0 where nothing is right."""
+    """F1 at each of THRESHOLDS, float64 [99]; 0 where no detection is right."""
     precision = np.nan_to_num(curve.precision)
     total = precision + curve.recall
     return np.divide(2 * precision * curve.recall, total, out=np.zeros(len(total)), where=total > 0)
 
 
 def no_curve() -> Curve:
-    """That of a model whose outputs nothing decodes."""
+    """The curve of a model whose outputs nothing decodes."""
     return Curve(*np.full((2, len(THRESHOLDS)), np.nan))
 
 
@@ -192,9 +192,9 @@ def _counts(matches: ClassMatches, images: int) -> _Counts:
 
 
 def _chosen(counts: _Counts, wish: Wish, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The place among THRESHOLDS that each row of `counts`, of so many `images`, is to have; and whether it is granted.
+    """The index into THRESHOLDS for each row of `counts`, over `images` images, and whether it meets the wish.
 
-    A wish that several grant is granted by the lowest: it reports most of what is there.
+    Where several thresholds meet the wish, the lowest is taken, since it finds most objects.
     """
     if wish.kind == F1:
         return _smoothed(counts.f1()).argmax(axis=1), np.ones(len(counts.labels), bool)
@@ -209,7 +209,7 @@ def _chosen(counts: _Counts, wish: Wish, images: np.ndarray) -> tuple[np.ndarray
 
 
 def _smoothed(curves: np.ndarray) -> np.ndarray:
-    """The mean of each value and its neighbours, [rows, 99]; beyond the ends their values go on."""
+    """The mean of each value and its neighbours, [rows, 99]; beyond the ends the last values are repeated."""
     width = 2 * SMOOTHED + 1
     padded = np.pad(curves, ((0, 0), (SMOOTHED, SMOOTHED)), mode="edge")
     sums = np.pad(padded.cumsum(axis=1), ((0, 0), (1, 0)))
@@ -217,7 +217,7 @@ def _smoothed(curves: np.ndarray) -> np.ndarray:
 
 
 def _point(counts: _Counts, place: int, images: int) -> OperatingPoint:
-    """What is reported above the threshold number `place`, rounded to four digits."""
+    """The operating point at the threshold of index `place`, rounded to four digits."""
     precision = counts.precision()[0, place]
     return OperatingPoint(
         float(THRESHOLDS[place]),

@@ -13,16 +13,16 @@ class ResampledMap(NamedTuple):
     """mAP50-95 (0..1) of one model on the images, and on each resample of them; precision and recall by threshold."""
 
     images: list[str]
-    seed: int  # that the resamples were drawn with
+    seed: int  # of the draw of the resamples
     map50_95: float
     resampled: np.ndarray  # float64 [resamples]
     curve: Curve = no_curve()
 
 
 def require_same_resamples(models: list[ResampledMap]) -> None:
-    """Raises UserError when models were measured on different images or resamples."""
+    """Raise UserError when models were measured on different images or resamples."""
     if len({(tuple(model.images), model.seed, len(model.resampled)) for model in models}) > 1:
-        raise UserError("the models were measured on different images or resamples; run the steps that do it again")
+        raise UserError("the models were measured on different images or resamples; run their evaluation steps again")
 
 
 def write_resampled(path, resampled: ResampledMap) -> None:

@@ -1,9 +1,9 @@
-"""Which detections are true positives, image by image: COCO's matching, kept for resampling.
+"""Which detections are true positives, image by image: COCO's matching, in a form for resampling.
 
-Definition: https://cocodataset.org/#detection-eval. In each image and class the detections, best first, take the
-labelled object that they overlap most among those that no better one has taken, where the overlap reaches the
-threshold; failing that, labels that do not count (lib.accuracy.ignored). The library that gives the table's mAP
-(lib.accuracy.average_precision) matches the same way but keeps no matches.
+Definition: https://cocodataset.org/#detection-eval. In each image and class each detection, best first, takes the
+labelled object that it overlaps most among those that no better detection has taken, where the overlap reaches the
+threshold; failing that, a label that does not count (lib.accuracy.ignored). The library that computes the table's mAP
+(lib.accuracy.average_precision) matches in the same way but does not return the matches.
 """
 
 from typing import NamedTuple
@@ -26,7 +26,7 @@ class ClassMatches(NamedTuple):
     score: np.ndarray  # float [D]
     hit: np.ndarray  # bool [D, 10], true positive at each of OVERLAP_THRESHOLDS
     labels: np.ndarray  # int [images], labelled objects in each image
-    ignored: np.ndarray | None = None  # bool [D, 10], neither right nor wrong; None where that is none of them
+    ignored: np.ndarray | None = None  # bool [D, 10], neither right nor wrong; None where no detection is ignored
 
 
 def true_positives(
@@ -39,7 +39,7 @@ def true_positives(
 ) -> list[ClassMatches]:
     """The matches of each class that has a label, from the labels and the detections, best first, of each image.
 
-    `inside` takes the place of `overlap` where a label is a crowd. The `most` best of each image and class count.
+    `inside` replaces `overlap` where a label is a crowd. Only the `most` best of each image and class count.
     """
     overlap = with_crowds(overlap, inside)
     labels = np.zeros((classes, len(truth)), int)
@@ -55,7 +55,7 @@ def true_positives(
 
 
 def _joined(parts: list[tuple[np.ndarray, ...]], labels: np.ndarray) -> ClassMatches:
-    """The (image, score, hit, ignored) of several images as one."""
+    """The (image, score, hit, ignored) of several images, joined."""
     if not parts:
         return ClassMatches(np.zeros(0, int), np.zeros(0), np.zeros((0, len(OVERLAP_THRESHOLDS)), bool), labels)
     image, score, hit, ignored = map(np.concatenate, zip(*parts))
@@ -64,9 +64,9 @@ def _joined(parts: list[tuple[np.ndarray, ...]], labels: np.ndarray) -> ClassMat
 
 
 def _hits(candidates: Instances, labelled: Instances, overlap: Overlap) -> tuple[np.ndarray, np.ndarray]:
-    """Whether each candidate, best first, takes a labelled object, or else finds one that does not count.
+    """Whether each candidate, best first, takes a labelled object, and whether it finds one that does not count.
 
-    At each of OVERLAP_THRESHOLDS: two of bool [n, 10].
+    At each of OVERLAP_THRESHOLDS: two arrays bool [n, 10].
     """
     taken = taken_labels(candidates, labelled, overlap)
     counts = ~is_ignored(labelled)
@@ -77,7 +77,7 @@ def _hits(candidates: Instances, labelled: Instances, overlap: Overlap) -> tuple
 def taken_labels(candidates: Instances, labelled: Instances, overlap: Overlap) -> np.ndarray:
     """The number of the label that each candidate, best first, takes, or NO_LABEL: int [n, 10].
 
-    At each of OVERLAP_THRESHOLDS. All are of one class; labels that do not count are taken where no other is left.
+    At each of OVERLAP_THRESHOLDS. All are of one class; labels that do not count are taken only where no other is left.
     """
     taken = np.full((len(candidates), len(OVERLAP_THRESHOLDS)), NO_LABEL)
     if not len(labelled):
@@ -90,10 +90,10 @@ def taken_labels(candidates: Instances, labelled: Instances, overlap: Overlap) -
 
 
 def _taken(overlaps: np.ndarray, once: np.ndarray, searching: np.ndarray) -> np.ndarray:
-    """The label that each candidate, best first, takes, of those free the one that it overlaps most, or NO_LABEL.
+    """The label that each candidate, best first, takes: of the free ones, the one that it overlaps most, or NO_LABEL.
 
-    overlaps: [n, m]. once: whether a label can be taken once alone, bool [m]. searching: bool [n, 10], where a
-    candidate takes part, at each of OVERLAP_THRESHOLDS. As int [n, 10].
+    overlaps: [n, m]. once: whether a label can be taken only once, bool [m]. searching: bool [n, 10], whether a
+    candidate takes part, at each of OVERLAP_THRESHOLDS. Returns int [n, 10].
     """
     taken = np.full(searching.shape, NO_LABEL)
     if not len(once):

@@ -1,8 +1,8 @@
-"""What takes the place of detections where nothing decodes a model's outputs, in a file of the same kind.
+"""What replaces detections where nothing decodes a model's outputs, in a file of the same kind.
 
 The file is NumPy's .npz, as lib.accuracy.detection_set writes it:
 
-  images     [n] names                 outputs   [k] names of the outputs that were compared with FP32's; none of FP32
+  images     [n] names                 outputs   [k] names of the outputs compared with FP32; empty for FP32 itself
   undecoded  why nothing decodes them  cosines   float64 [k]          snr_db  float64 [k]
 """
 
@@ -18,7 +18,7 @@ UNDECODED = "undecoded"
 
 
 class UndecodedSet(NamedTuple):
-    """How like FP32's the outputs of a model are on several images, and why that is all there is to say."""
+    """How similar a model's outputs are to FP32's on several images, and why nothing decodes them."""
 
     images: list[str]  # file names, in the order of the evaluation set
     why: str
@@ -26,7 +26,7 @@ class UndecodedSet(NamedTuple):
 
 
 def write_undecoded(path, undecoded: UndecodedSet) -> None:
-    """Write it, whole or not at all."""
+    """Write the set, whole or not at all."""
     write_arrays(
         path,
         images=np.array(undecoded.images, dtype=np.str_),
@@ -38,7 +38,7 @@ def write_undecoded(path, undecoded: UndecodedSet) -> None:
 
 
 def read_evaluated(path) -> DetectionSet | UndecodedSet:
-    """What a model gave for the evaluation images. Raises UserError when the file is missing or damaged."""
+    """A model's detections or outputs for the evaluation images. Raises UserError for a missing or damaged file."""
     arrays = read_arrays(path, "detections", ("images",))
     if UNDECODED not in arrays:
         return read_detections(path)

@@ -1,1 +1,1 @@
-"""What goes in: downloads, data sets, labels, the split, image sizes, letterbox, drawn scenes."""
+"""The inputs of a run: downloads, data sets, labels, the split, image sizes, letterbox, drawn scenes."""

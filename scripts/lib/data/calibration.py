@@ -1,6 +1,6 @@
 """Calibration sets: text files that list letterboxed images, one per line, relative to the file.
 
-The first line is a comment with their number, so that a list which lost its end is noticed.
+The first line is a comment with their number, so that a truncated list is noticed.
 """
 
 import re
@@ -21,7 +21,7 @@ from lib.step.files import read_text, require
 def calibration_images(listed: Path) -> list[Path]:
     """The images of a calibration set, in its order.
 
-    Raises UserError when the list is empty or lost its end, or an image is missing or not as its step left it.
+    Raises UserError when the list is empty or truncated, or an image is missing or was changed after its step wrote it.
     """
     lines = read_text(require(listed, "calibration list")).splitlines()
     header = re.fullmatch(r"# (\d+) images", lines[0]) if lines else None
@@ -30,7 +30,7 @@ def calibration_images(listed: Path) -> list[Path]:
         raise UserError(f"calibration list {listed} is empty")
     if header and int(header[1]) != len(names):
         raise UserError(
-            f"{listed} lists {len(names)} images of {header[1]}; delete it and run the step that makes it again"
+            f"{listed} lists {len(names)} of {header[1]} images; delete it and run the step that makes it again"
         )
     images = [require(listed.parent / name, "calibration image") for name in names]
     for folder in sorted({image.parent for image in images}):
@@ -40,7 +40,7 @@ def calibration_images(listed: Path) -> list[Path]:
 
 @contextmanager
 def calibration_in_form(listed: Path, images: Path, imgsz: ImageSize, form: InputForm | None) -> Iterator[list[Path]]:
-    """The images of a calibration set as `pool_in_form` gives them, while the context is open.
+    """Yield the images of a calibration set as `pool_in_form` does, for as long as the context is open.
 
     Raises UserError as `calibration_images` and `pool_in_form` do.
     """
@@ -50,11 +50,11 @@ def calibration_in_form(listed: Path, images: Path, imgsz: ImageSize, form: Inpu
 
 @contextmanager
 def pool_in_form(pool: list[Path], images: Path, imgsz: ImageSize, form: InputForm | None) -> Iterator[list[Path]]:
-    """Images of the calibration pool as a model of that form wants them, while the context is open.
+    """Yield images of the calibration pool as a model of that input form needs them, while the context is open.
 
-    Those of the pool, which is letterboxed as by default, or else the same images of the folder `images` fitted anew,
-    as files of the same names whose channels are in the network's order. Raises UserError for a name that the folder
-    does not hold.
+    For the default form these are the files of the pool itself. For another form the originals in the folder `images`
+    are fitted again, into files of the same names whose channels are in the network's order. Raises UserError when the
+    folder lacks one of them.
     """
     if form is None or form.is_default_fit:
         yield pool
@@ -64,7 +64,7 @@ def pool_in_form(pool: list[Path], images: Path, imgsz: ImageSize, form: InputFo
         fitted = [Path(scratch, path.name) for path in pool]
         for path in fitted:
             if path.stem not in sources:
-                raise UserError(f"{images} holds no image {path.stem}, which is in the calibration pool")
+                raise UserError(f"{images} has no image {path.stem}, which is in the calibration pool")
             write_image(path, letterbox(read_image(sources[path.stem]), imgsz, form)[0])
         yield fitted
 

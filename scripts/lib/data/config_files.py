@@ -1,4 +1,4 @@
-"""The files that a config names: where they are, and which of them a step depends on."""
+"""Finds the files that a config names, and which of them a step depends on."""
 
 import copy
 from pathlib import Path
@@ -8,14 +8,14 @@ from lib.step.errors import UserError
 
 DATASET_PATHS = {"yaml", "coco", "voc", "obj_data", "images"}
 DATASET_KINDS = {"archive", "yaml", "coco", "voc", "obj_data"}  # keys that name a data set
-DATASET_OWN = {"name", "names", "sha256", "images", "images_sha256", "calibration"}  # keys that say more of it
+DATASET_OWN = {"name", "names", "sha256", "images", "images_sha256", "calibration"}  # keys that describe it further
 
 
 def with_files_found(config: dict, home: Path) -> dict:
-    """A copy of the config in which each path is as it is, or, where only the folder `home` holds it, below that one.
+    """A copy of the config in which each path that exists only below the folder `home` is replaced by the one there.
 
-    Raises UserError, with all of them, when a file that the run needs is in neither. Snakemake takes outputs whose
-    input is missing as they are, and runs nothing.
+    Raises UserError, which lists them all, when files that the run needs are in neither place. This matters since
+    Snakemake accepts existing outputs whose input is missing, and runs nothing.
     """
     config = copy.deepcopy(config)
     missing = _datasets_located(config["dataset"], home)
@@ -44,13 +44,13 @@ def with_files_found(config: dict, home: Path) -> dict:
 
 
 def _datasets_located(dataset: dict, home: Path) -> list[str]:
-    """Locate the paths of `dataset` and its `calibration`, in place; a sentence for each that is nowhere."""
+    """Locate the paths of `dataset` and its `calibration`, in place; return one sentence per missing path."""
     missing = []
     for where, block in (("dataset", dataset), ("dataset.calibration", dataset.get("calibration") or {})):
         missing += _none_here(block, "archive", where, home)
         if where != "dataset" and "archive" in block:
             block["archive"] = [source if is_url(source) else located(source, home) for source in block["archive"]]
-        # Beside `archive` they lie inside it.
+        # Where there is an `archive`, the paths are inside it.
         for key in DATASET_PATHS & block.keys() if "archive" not in block else ():
             if block[key] and not is_url(block[key]):
                 block[key] = located(block[key], home)
@@ -60,7 +60,7 @@ def _datasets_located(dataset: dict, home: Path) -> list[str]:
 
 
 def _none_here(block: dict, key: str, where: str, home: Path) -> list[str]:
-    """A sentence when none of the sources under a key can be tried: no URL, and no path that is here."""
+    """One sentence when no source under a key can be tried: none is a URL or an existing path."""
     sources = block.get(key) or []
     if not sources or any(
         is_url(source) or source == DRAWN or Path(located(source, home)).expanduser().exists() for source in sources
@@ -70,11 +70,11 @@ def _none_here(block: dict, key: str, where: str, home: Path) -> list[str]:
 
 
 def own_dataset(given: dict, layers: list[dict]) -> dict:
-    """The block `dataset` of a merged config without what belongs to another data set than the last one named.
+    """The block `dataset` of a merged config without keys that belong to a data set that a later layer replaced.
 
-    `layers` are the config files' contents in the order in which they are laid over each other; what `given` has
-    besides is of the command line. A data set that a file of its own describes (`yaml`, …) has names, checksum and
-    archive of its own; one that `archive` names is laid over the names and the checksum below it, as ever.
+    `layers` are the config files' contents in the order in which they are laid over each other; anything else in
+    `given` comes from the command line. A data set that a file describes (`yaml`, …) drops the names, checksum and
+    archive of the layers below; one that only names an `archive` keeps the names and the checksum below it.
     """
     merged, blocks = given.get("dataset"), [layer.get("dataset") for layer in layers]
     if not isinstance(merged, dict):
@@ -87,7 +87,7 @@ def own_dataset(given: dict, layers: list[dict]) -> dict:
         named = DATASET_KINDS & block.keys() if isinstance(block, dict) else set()
         alone = isinstance(block, dict) and "images" in block and not (DATASET_KINDS - {"archive"}) & merged.keys()
         if alone and not named:
-            named = {"images"}  # a folder of images alone
+            named = {"images"}  # only a folder of images
         if block is not last and isinstance(block, dict):
             last = block | last
         if named:
@@ -97,7 +97,7 @@ def own_dataset(given: dict, layers: list[dict]) -> dict:
 
 
 def dataset_sources(dataset: dict) -> list[str]:
-    """Where a data set comes from, given its block in the config; not what lies inside its archive."""
+    """Where a data set comes from, given its block in the config; paths inside its archive are left out."""
     blocks = [dataset, dataset.get("calibration") or {}]
     sources = [source for block in blocks for source in block.get("archive") or []]
     for block in blocks:
@@ -107,12 +107,12 @@ def dataset_sources(dataset: dict) -> list[str]:
 
 
 def has_parts(dataset: dict) -> bool:
-    """Whether a data set may come in parts, or with calibration images of its own, so that the pool is drawn early."""
+    """Whether a data set may have parts or its own calibration images, so that the pool is drawn when it is fetched."""
     return dataset.keys() & {"yaml", "voc", "obj_data", "calibration"} != set()
 
 
 def located(path: str, home: Path) -> str:
-    """A path as it is, or below `home` where only that folder holds it (config/coco.names)."""
+    """The path itself, or the one below the folder `home` where it exists only there (config/coco.names)."""
     return path if Path(path).expanduser().exists() or not (home / path).exists() else str(home / path)
 
 
@@ -134,6 +134,6 @@ def model_sources(model: dict) -> list[str]:
 
 
 def local_files(sources: list[str], drawn: str) -> list[str]:
-    """Those of `sources` that are here, or that the run draws itself into the folder `drawn`: their changes count."""
+    """The local ones of `sources`, which a step depends on: existing paths, and the run's own folder `drawn`."""
     paths = [drawn if source == DRAWN else source for source in sources if not is_url(source)]
     return [path for path in paths if path == drawn or Path(path).expanduser().exists()]

@@ -1,6 +1,6 @@
 """Data sets, copied into one flat folder: labels in Ultralytics' layout, one `class cx cy w h` per line.
 
-They are kept: `DATASET/images/NAME.jpg`, `DATASET/labels/NAME.txt` (empty for a background image).
+Files: `DATASET/images/NAME.jpg`, `DATASET/labels/NAME.txt` (empty for a background image).
 Layout: https://docs.ultralytics.com/datasets/detect/
 """
 
@@ -23,8 +23,8 @@ from lib.data.split import CALIBRATION
 from lib.step.errors import UserError
 from lib.step.files import read_text
 
-# JPEG and PNG are compressed already and labels shrink some ten times: no data set of images unpacks to so many times
-# its zip.
+# JPEG and PNG are already compressed and labels shrink about tenfold: no data set of images unpacks to so many times
+# the size of its zip.
 MOST_UNPACKED = 50
 FOR_A_DETECTOR = "for a detector, keep the first five numbers of every line (for a model with keypoints set task: pose)"
 TEXTS = (".txt", ".yaml", ".yml", ".json", ".xml", ".data", ".names")  # labels, and what describes a data set
@@ -35,7 +35,7 @@ def unpack(archive: Path, folder: Path) -> None:
     """Unpack the images and labels of a zip into `folder`.
 
     Raises UserError, before anything is written, for a member that would leave the folder, for a zip that unpacks to
-    more than a data set of images can, or to more than the disk holds.
+    more than a data set of images can, or to more than the free space on the disk.
     """
     try:
         with zipfile.ZipFile(archive) as file:
@@ -47,40 +47,40 @@ def unpack(archive: Path, folder: Path) -> None:
             if times > MOST_UNPACKED:
                 raise UserError(
                     f"archive {archive} is refused: it would unpack to {size / 1e6:.0f} MB, {times:.0f} times its size,"
-                    " which no set of images does; if you trust it, unpack it and name the folder in dataset.archive"
+                    " which no set of images does; if you trust it, unpack it and name its folder in dataset.archive"
                 )
             if size > free:
                 raise UserError(
-                    f"archive {archive} unpacks to {size / 1e6:.0f} MB, {folder.parent} has {free / 1e6:.0f} MB left; "
-                    "free some, or set TMPDIR to a larger disk"
+                    f"archive {archive} unpacks to {size / 1e6:.0f} MB, but {folder.parent} has {free / 1e6:.0f} MB "
+                    "left; free some space, or set TMPDIR to a folder on a larger disk"
                 )
             file.extractall(folder, wanted)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise UserError(f"archive {archive} is no readable zip ({error})") from None
+        raise UserError(f"archive {archive} is not a readable zip ({error})") from None
 
 
 class CheckedLabel(NamedTuple):
-    """A label file as the task that it is for has read it."""
+    """What a task read from a label file."""
 
     objects: int
-    polygons: int  # how many of the objects are polygons, of which the task takes the box around
-    text: str | None  # what to keep in place of the file's own text; None where that stays
-    duplicates: int = 0  # labels that are there more than once, beyond the first; not among the objects
-    keypoints: int = 0  # how many of the polygons may as well be a box and the keypoints in it, a label for pose
-    lengths: frozenset[int] = frozenset()  # how many numbers a polygon's line has
-    ignored: int = 0  # labels of crowds and difficult objects, which do not count; not among the objects
-    points: int = 0  # labelled keypoints of the objects
+    polygons: int  # objects that are polygons, for which the task uses the box around them
+    text: str | None  # the text to write instead of the file's own; None to keep that
+    duplicates: int = 0  # repetitions of a label in the file; not counted in objects
+    keypoints: int = 0  # polygons that could also be read as a box with keypoints, a label for pose
+    lengths: frozenset[int] = frozenset()  # the counts of numbers on the polygons' lines
+    ignored: int = 0  # labels of crowds and difficult objects; not counted in objects
+    points: int = 0  # labelled keypoints of all objects
 
 
-# The words of a label's line as a task keeps them; raises UserError, without file and line, for those that it does not.
+# Gives the words of a label's line as a task stores them; raises UserError, without file and line, for bad ones.
 Words = Callable[[list[str]], list[str]]
 
 
 class Labelling(NamedTuple):
-    """How a task takes labels over.
+    """How a task reads labels.
 
-    check: reads a label file; raises UserError, naming file and line, for a broken one. line_of: what is kept of an
-    object of a format without label files. words_of: None where the words of a label's line stay.
+    check: reads a label file; raises UserError, naming file and line, for a broken one. line_of: the label's line
+    for an object of a format without label files. words_of: None where a line's words are kept.
     """
 
     check: Callable[[Path], CheckedLabel]
@@ -89,35 +89,37 @@ class Labelling(NamedTuple):
 
 
 class Gathered(NamedTuple):
-    """What a data set holds."""
+    """What was copied from a data set, for the lines printed about it."""
 
     images: int
-    background: int  # images without an object, of those that may have one
+    background: int  # images without an object, among those that can have labels
     objects: int
     polygons: int  # as in CheckedLabel
     duplicates: int  # as in CheckedLabel
-    orphans: tuple[str, ...]  # files that are the label of no image
-    others: tuple[str, ...]  # files beside the images that are none
+    orphans: tuple[str, ...]  # label files without an image
+    others: tuple[str, ...]  # files among the images that are not images
     ignored: int = 0  # as in CheckedLabel
-    cut: int = 0  # boxes that reached beyond their image
-    empty: tuple[str, ...] = ()  # boxes without area, which are left out: image and class of each
-    copies: tuple[tuple[str, ...], ...] = ()  # names of images that are the same file
+    cut: int = 0  # boxes that extended beyond their image
+    empty: tuple[str, ...] = ()  # the image and class of each box without area; these boxes are left out
+    copies: tuple[tuple[str, ...], ...] = ()  # groups of names of images with the same bytes
     keypoints: int = 0  # as CheckedLabel.points
-    outside: int = 0  # keypoints beyond their image, which are taken for not labelled
-    boxed: int = 0  # objects without an outline, whose box is taken for it
+    outside: int = 0  # keypoints outside their image, which count as not labelled
+    boxed: int = 0  # objects without an outline, whose box is used instead
 
 
 def demand_inside(archive: Path, member: zipfile.ZipInfo) -> None:
-    """Raise UserError when a zip's member would be unpacked somewhere else than in the folder it is unpacked in."""
+    """Raise UserError when a zip's member would be written outside the folder that the zip is unpacked into."""
     name = PurePosixPath(member.filename.replace("\\", "/"))
     is_link = (member.external_attr >> 16) & 0o170000 == 0o120000
     if name.is_absolute() or ".." in name.parts or ":" in name.parts[0] or is_link:
-        raise UserError(f"archive {archive} is refused: its member '{member.filename}' would leave the folder")
+        raise UserError(
+            f"archive {archive} is refused: its member '{member.filename}' would be written outside the folder"
+        )
 
 
 def is_data(path: PurePosixPath) -> bool:
     """Whether a zip's member is an image, or a text that labels or describes images."""
-    # What macOS adds to a zip has the names of images and is none.
+    # The files that macOS adds to a zip are named like images but are not images.
     return path.suffix.lower() in (*IMAGES, *TEXTS) and path.name[0] != "." and path.parts[0] != "__MACOSX"
 
 
@@ -131,9 +133,9 @@ def gather(
 ) -> Gathered:
     """Copy the images and labels of `source` into two new flat folders, each image decoded, each label checked.
 
-    `labelling` is the task's; `watch` wraps the iteration over the images (a progress bar); `workers` decode at a
-    time. Raises UserError when two images share a name, images do not decode (all of them named), a label is broken, or
-    there is no box at all in a set that ought to have some.
+    `labelling` is the task's; `watch` wraps the iteration over the images (a progress bar); `workers` images are
+    decoded at a time. Raises UserError when two images share a name, images do not decode (it names all of them), a
+    label is broken, or a set that should have boxes has none.
     """
     items = flat_names(source)
     _require_whole([item.image for item in items.values()], workers, watch)
@@ -163,11 +165,11 @@ def gather(
         write_manifest(folder)
     objects = sum(label.objects for label in checked)
     if not objects and source.labelled:
-        where = f"labels lie in {source.labels} and are named as the images are" if source.labels else "look at it"
-        raise UserError(f"no image below {source.place} has a label with a box; {where}")
+        where = f"labels belong in {source.labels}, named like the images" if source.labels else "check it"
+        raise UserError(f"no image in {source.place} has a label with a box; {where}")
     boxed = sum(label.boxed for label in written)
     if boxed and boxed == sum(label.text.count("\n") for label in written):
-        raise UserError(f"no object in {source.place} has an outline (segmentation), and the task is of these")
+        raise UserError(f"no object in {source.place} has an outline (segmentation), which the task needs")
     return Gathered(
         images=len(items),
         background=sum(not label.objects for item, label in zip(items.values(), checked) if item.part != CALIBRATION),
@@ -187,10 +189,10 @@ def gather(
 
 
 def flat_names(source: Source) -> dict[str, Item]:
-    """The images of a data set by the names that they are kept under, in the order of the data set.
+    """The images of a data set by the names that they are stored under, in the order of the data set.
 
-    Where several in different folders have one name, their folders are put before it, if `source.renames`. Raises
-    UserError when two cannot be told apart so, or a name cannot be kept.
+    If `source.renames`, images of one name in different folders get their folders' names as a prefix. Raises UserError
+    when two names are still equal, or a name cannot be used.
     """
     if odd := [item.image for item in source.items if not item.image.name.isprintable()]:
         raise UserError(f"the name {str(odd[0])!r} holds a character that cannot be printed; rename the file")
@@ -211,7 +213,7 @@ def flat_names(source: Source) -> dict[str, Item]:
 
 
 def _of_image(labelling: Labelling, label: Path, image: Path, source: Source) -> CheckedLabel:
-    """What a label holds that was made of an image's annotations. Raises UserError as the task's check does."""
+    """What a label made from an image's annotations holds. Raises UserError as the task's check does."""
     try:
         return labelling.check(label)
     except UserError as error:
@@ -227,7 +229,7 @@ def _rewritten(label: Path, numbers: dict[int, int] | None, target: Path, labell
 
 @contextmanager
 def named_as(label: Path, target: Path) -> Iterator[None]:
-    """Where a UserError names `target`, a copy of a label, it names the label itself."""
+    """Make a UserError that names `target`, a copy of a label, name the label itself."""
     try:
         yield
     except UserError as error:
@@ -235,9 +237,9 @@ def named_as(label: Path, target: Path) -> Iterator[None]:
 
 
 def rewrite(label: Path, numbers: dict[int, int] | None, target: Path, words_of: Words | None) -> None:
-    """Write a label to `target`, with its classes numbered anew by `numbers` and its words as the task keeps them.
+    """Write a label to `target`, with its classes renumbered by `numbers` and its words as the task stores them.
 
-    Raises UserError, naming file and line, for a class that has no number and words that the task does not keep.
+    Raises UserError, naming file and line, for a class that has no number and for words that the task does not accept.
     """
     lines = []
     for number, line in enumerate(read_text(label).splitlines(), start=1):
@@ -261,7 +263,7 @@ def _renumbered(word: str, numbers: dict[int, int]) -> str:
 
 
 def _require_whole(images: list[Path], workers: int, watch) -> None:
-    """Raises UserError, with all of their names, when images do not decode to their end."""
+    """Raises UserError, which names them all, when images do not decode completely."""
     if bad := damaged(images, workers, watch):
         listed = "".join(f"\n  {path}: {reason}" for path, reason in list(bad.items())[:SHOWN])
         more = f"\n  and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
@@ -271,14 +273,15 @@ def _require_whole(images: list[Path], workers: int, watch) -> None:
 
 
 def _refuse_keypoints(checked: list[CheckedLabel], folder: Path) -> None:
-    """Raises UserError when what looks like polygons is labels for pose: all of one length, most with points in a box.
+    """Raises UserError when labels that look like polygons are for pose: all of one length, most with points in a box.
 
-    A single line does not show it. Of COCO128's polygons, which are of many lengths, 24 % can be read so; of COCO's
-    labels for pose, 89 %.
+    A single line does not show it: 24 % of COCO128's polygons, which are of many lengths, can be read as pose labels,
+    and 89 % of COCO's labels for pose.
     """
     polygons, keypoints = sum(label.polygons for label in checked), sum(label.keypoints for label in checked)
     lengths = frozenset().union(*(label.lengths for label in checked))
     if len(lengths) == 1 and 2 * keypoints > polygons:
         raise UserError(
-            f"the labels in {folder}, of {max(lengths)} numbers, are a box and keypoints, for pose; {FOR_A_DETECTOR}"
+            f"the labels in {folder}, of {max(lengths)} numbers each, are boxes with keypoints, "
+            f"for pose; {FOR_A_DETECTOR}"
         )

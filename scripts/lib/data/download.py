@@ -1,4 +1,4 @@
-"""Files that come from the first of several sources (a URL, a path) that works."""
+"""Fetches a file from the first of several sources (URLs, paths) that works."""
 
 import shutil
 from pathlib import Path
@@ -13,9 +13,9 @@ from lib.step import console
 from lib.step.errors import FULL, UserError
 from lib.step.files import sha256, whole
 
-TIMEOUT_S = (10, 60)  # to connect, and between two reads
+TIMEOUT_S = (10, 60)  # for connecting, and between two reads
 TRIES = 3
-BUSY = (429, 500, 502, 503, 504)  # answers that may be another one a little later
+BUSY = (429, 500, 502, 503, 504)  # status codes after which a later try may succeed
 LONGEST_WAIT_S = 60
 
 
@@ -24,10 +24,10 @@ class _Unusable(Exception):
 
 
 def fetch(sources: list[str], output, checksum: str | None, config_key: str) -> str:
-    """Download the first source that works to `output`; its SHA-256 is checked before it appears there.
+    """Fetch the first source that works to `output`; its SHA-256 is checked before the file appears there.
 
-    A server that is busy is asked again, and a transfer that breaks off is resumed. Returns the source used. When none
-    works, raises UserError with every source and its reason; `config_key` is where it sends the user.
+    A busy server is asked again, and an interrupted transfer is resumed. Returns the source used. When none works,
+    raises UserError with every source and its reason; its message sends the user to `config_key`.
     """
     reasons = []
     for source in sources:
@@ -55,7 +55,7 @@ def _copy(source: str, part: Path) -> None:
 
 
 class _Broken(Exception):
-    """An answer broke off; `version` is what the server calls what it sent, empty where it does not say."""
+    """A response broke off; `version` is the server's ETag or date for the file, empty where it gives none."""
 
     def __init__(self, version: str):
         super().__init__(version)
@@ -63,7 +63,7 @@ class _Broken(Exception):
 
 
 class _Patient(Retry):
-    """As urllib3 retries, but no wait is longer than LONGEST_WAIT_S, whatever the server asks for."""
+    """Retries as urllib3 does, but never waits longer than LONGEST_WAIT_S, whatever the server asks for."""
 
     def get_retry_after(self, response):
         seconds = super().get_retry_after(response)
@@ -71,9 +71,9 @@ class _Patient(Retry):
 
 
 def _download(url: str, part: Path) -> None:
-    """Download a URL; what breaks off or stalls is resumed where the server can, TRIES times in all.
+    """Download a URL, in at most TRIES tries; an interrupted transfer is resumed where the server supports it.
 
-    Raises _Unusable when none of them gets to the end.
+    Raises _Unusable when no try completes the file.
     """
     retries = _Patient(
         TRIES - 1, backoff_factor=0.5, status_forcelist=BUSY, raise_on_status=False, respect_retry_after_header=True
@@ -97,7 +97,7 @@ def _download(url: str, part: Path) -> None:
     except requests.Timeout:
         raise _Unusable("the server did not answer in time") from None
     except requests.ConnectionError as error:
-        named = {"NameResolution": "its name cannot be resolved", "timed out": "the server stopped sending"}
+        named = {"NameResolution": "the server's name cannot be resolved", "timed out": "the server stopped sending"}
         cause = next((cause for word, cause in named.items() if word in repr(error)), "the connection failed")
         raise _Unusable(cause) from None
     except requests.RequestException as error:
@@ -106,12 +106,12 @@ def _download(url: str, part: Path) -> None:
 
 
 def _receive(session: requests.Session, url: str, part: Path, version: str) -> None:
-    """Fetch a URL into `part`, behind what is there already if the server still has the `version` that it is of.
+    """Fetch a URL into `part`; append to what is there already if the server still has that `version` of the file.
 
-    Raises _Broken when the answer breaks off, and as requests does.
+    Raises _Broken when the response breaks off, and whatever requests raises.
     """
     have = part.stat().st_size if part.exists() and version else 0
-    # Compressed on the way, a second half would not fit the first.
+    # With compression in transit, a second half would not match the first.
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-", "If-Range": version} if have else {})
     with session.get(url, stream=True, timeout=TIMEOUT_S, headers=headers) as answer:
         resumed = answer.status_code == 206 and answer.headers.get("content-range", "").startswith(f"bytes {have}-")
@@ -141,7 +141,9 @@ def _refuse_page(part: Path) -> None:
     with open(part, "rb") as file:
         start = file.read(256).lstrip().lower()
     if start.startswith((b"<!doctype html", b"<html")):
-        raise _Unusable("the server sent a web page, not the file: it may ask for a log-in, or the address is a page's")
+        raise _Unusable(
+            "the server sent a web page, not the file: it may require a login, or the address is that of a page"
+        )
 
 
 def _check(part: Path, checksum: str | None, source: str) -> None:
@@ -149,5 +151,5 @@ def _check(part: Path, checksum: str | None, source: str) -> None:
         return
     actual = sha256(part)
     if actual != checksum.lower():
-        again = "" if is_url(source) else f"; if you made it anew (trained it again), set sha256: {actual}"
+        again = "" if is_url(source) else f"; if you replaced the file (trained again), set sha256: {actual}"
         raise _Unusable(f"its sha256 is {actual}, not the {checksum} that the config asks for{again}")

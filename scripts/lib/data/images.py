@@ -1,4 +1,4 @@
-"""Image files, decoded."""
+"""Reads, writes and checks image files."""
 
 import io
 import warnings
@@ -11,16 +11,17 @@ from PIL import Image
 
 from lib.step.errors import UserError
 
-# Of many pixels Pillow warns on the terminal; of twice as many it raises an error, which `damage` reports.
+# Pillow warns on the terminal about very large images; above twice that size it raises an error, which `damage`
+# reports.
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 ORIENTATION = 0x0112  # the EXIF tag; 1 is upright, 2 to 8 are turned or mirrored
-# In Pillow's words (MPO is a JPEG with a second one behind it), the formats that OpenCV turns as their EXIF says.
+# Pillow's names of the formats that OpenCV turns as their EXIF says (MPO is a JPEG with a second one appended).
 TURNED = ("JPEG", "MPO", "PNG", "TIFF")
 
 
 def read_image(path) -> np.ndarray:
-    """An image as uint8 RGB [height, width, 3], turned as its EXIF says.
+    """An image as uint8 RGB [height, width, 3], turned upright as its EXIF says.
 
     Raises UserError naming the file when it cannot be decoded.
     """
@@ -30,19 +31,19 @@ def read_image(path) -> np.ndarray:
     except (OSError, cv2.error):
         image = None
     if image is None:
-        raise UserError(f"image {path} cannot be decoded; replace it or take it out of the data set")
+        raise UserError(f"image {path} cannot be decoded; replace it or remove it from the data set")
     return np.ascontiguousarray(image[:, :, ::-1])
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Width and height of an image file, turned as its EXIF says; its pixels are not decoded."""
+    """Width and height of an image file, after turning it as its EXIF says; its pixels are not decoded."""
     with Image.open(path) as image:
         quarter = image.getexif().get(ORIENTATION) in range(5, 9)
         return image.size[::-1] if quarter else image.size
 
 
 def read_fitted(path, depth: int) -> np.ndarray:
-    """An image that `write_image` wrote of `depth` channels, uint8 [height, width, depth] in their order."""
+    """An image of `depth` channels that `write_image` wrote, uint8 [height, width, depth], channels as written."""
     return np.ascontiguousarray(read_image(path)[:, :, :depth])
 
 
@@ -55,9 +56,10 @@ def write_image(path, image: np.ndarray) -> None:
 
 
 def damage(path: Path) -> str | None:
-    """What is wrong with an image file, in a few words; None when it decodes to its end.
+    """What is wrong with an image file, in a few words; None when it decodes completely.
 
-    OpenCV, which reads it later, fills what a truncated JPEG lacks with grey, without a warning; Pillow reports it.
+    OpenCV, which reads it later, fills the missing part of a truncated JPEG with grey, without a warning; Pillow
+    reports it.
     """
     content = path.read_bytes()
     if not content:
@@ -71,19 +73,23 @@ def damage(path: Path) -> str | None:
                 return f"an animated {image.format}; save one of its frames"
             turned = image.getexif().get(ORIENTATION) in range(2, 9)
             if turned and image.format not in TURNED:
-                return f"{image.format} that its EXIF turns, which is not done for {image.format}; save it upright"
+                return (
+                    f"{image.format} with an EXIF rotation, which is not supported for {image.format}; save it upright"
+                )
         read_image(path)
     except Image.DecompressionBombError:
-        return "more pixels than a camera's image has"
+        return "more pixels than a camera image has"
     except UserError:
         return "cannot be decoded by OpenCV"
-    except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error, by the format
+    except (
+        Exception
+    ) as error:  # Pillow raises OSError, SyntaxError, ValueError or struct.error, depending on the format
         return "truncated" if "truncated" in str(error) else "cannot be decoded"
     return None
 
 
 def damaged(paths: list[Path], workers: int, watch) -> dict[Path, str]:
-    """`{path: what is wrong}` of those of `paths` that do not decode; `watch` wraps the iteration (a progress bar)."""
+    """`{path: what is wrong}` for those of `paths` that do not decode; `watch` wraps the iteration (a progress bar)."""
     with ThreadPoolExecutor(workers) as pool:
         faults = watch(zip(paths, pool.map(damage, paths)))
         return {path: reason for path, reason in faults if reason}

@@ -1,4 +1,4 @@
-"""The image size as users write it: `WIDTHxHEIGHT`, or one number for a square."""
+"""Reads the image size as users write it: `WIDTHxHEIGHT`, or one number for a square."""
 
 import argparse
 import re
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from lib.step.errors import UserError
 
-STRIDE = 32  # the coarsest stride of the YOLOv8 family: the network halves the image five times
+STRIDE = 32  # the coarsest stride of the YOLOv8 family: the network halves the image five times (2 to the power of 5)
 LARGEST = 4096
 
 
@@ -18,7 +18,7 @@ class ImageSize(NamedTuple):
 
     @property
     def area(self) -> int:
-        """Number of pixels; what sizes are sorted by."""
+        """Number of pixels; sizes are sorted by it."""
         return self.width * self.height
 
     def __str__(self) -> str:
@@ -26,12 +26,12 @@ class ImageSize(NamedTuple):
         return f"{self.width}" if self.width == self.height else f"{self.width}x{self.height}"
 
     def to_json(self) -> str:
-        """The spelling in JSON, that of file names."""
+        """The spelling in JSON, the same as in file names."""
         return str(self)
 
     @classmethod
     def from_json(cls, value, where) -> "ImageSize":
-        """The size that `to_json` wrote. Raises UserError, which names `where`, when it is none."""
+        """The size that `to_json` wrote. Raises UserError, which names `where`, when the value is not a size."""
         try:
             return parse_imgsz(value, multiples_of=1)
         except UserError as error:
@@ -41,8 +41,8 @@ class ImageSize(NamedTuple):
 def parse_imgsz(text, multiples_of: int = STRIDE) -> ImageSize:
     """`"416x256"` (width x height) or `320` as an ImageSize.
 
-    Raises UserError when it is not of that form, no multiple of so many pixels (a detector's coarsest stride), or
-    absurdly large.
+    Raises UserError when the text is not of that form, when a side is not a multiple of `multiples_of` pixels (a
+    detector's coarsest stride), or when it is absurdly large.
     """
     match = re.fullmatch(r"([1-9]\d*)(?:x([1-9]\d*))?", str(text))
     if not match:
@@ -65,5 +65,5 @@ def imgsz_argument(text: str, multiples_of: int = STRIDE) -> ImageSize:
 
 
 def any_imgsz_argument(text: str) -> ImageSize:
-    """An argparse type for sizes that a model of no known family may have too."""
+    """An argparse type for sizes that also a model of an unknown family may have."""
     return imgsz_argument(text, multiples_of=1)

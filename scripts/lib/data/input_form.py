@@ -1,7 +1,7 @@
-"""What a model wants to be given: the order and range of its channels, and how an image is fitted into its input.
+"""What a model expects as input: the order and range of its channels, and how an image is fitted into its input.
 
-This is a convention of who trained the model, and no graph tells it; one that differs from the default travels with the
-ONNX, in an entry of its metadata.
+This is a convention of whoever trained the model, and it cannot be read from the graph; one that differs from the
+default is stored in an entry of the ONNX's metadata.
 """
 
 import json
@@ -15,7 +15,7 @@ from lib.step.errors import UserError
 from lib.step.typed_json import JsonRecord, from_metadata
 
 METADATA_KEY = "rv1106.input"  # of an ONNX's metadata, which holds an InputForm as JSON
-PIXELS = ("channels", "scale", "mean", "std")  # fields of an InputForm that say what becomes of a pixel
+PIXELS = ("channels", "scale", "mean", "std")  # fields of an InputForm that say how pixel values are changed
 GREY = 114  # Ultralytics' grey around an image
 
 Channels = Literal["rgb", "bgr", "grey"]
@@ -31,12 +31,12 @@ _PLACES = {
 
 @dataclass(frozen=True)
 class InputForm(JsonRecord):
-    """From an image to what the network sees: `(pixel / scale - mean) / std`, by channel.
+    """How an image becomes the network's input: `(pixel / scale - mean) / std`, per channel.
 
-    channels: their order; `grey` is one. scale: what pixels 0..255 are divided by first. mean, std: a value per channel
-    in the network's order, or one for all (values that are all the same are kept as one). letterbox: where the image
-    lies in the input, its shape kept, or `stretch`, which fills the input. fill: the grey around it, 0..255.
-    The default is what Ultralytics' models want.
+    channels: their order; `grey` is a single channel. scale: pixels 0..255 are first divided by it. mean, std: one
+    value per channel in the network's order, or one for all (equal values are stored as one). letterbox: where the
+    image is placed in the input with its proportions kept, or `stretch`, which fills the input. fill: the grey around
+    it, 0..255. The default is the form of Ultralytics' models.
     """
 
     channels: Channels = "rgb"
@@ -55,10 +55,12 @@ class InputForm(JsonRecord):
             values = tuple(map(float, getattr(self, name)))
             if len(values) not in (1, self.depth):
                 raise ValueError(
-                    f"{name} of an input has {len(values)} values; {self.channels} takes {self.depth}, or one for all"
+                    f"{name} of an input has {len(values)} values; {self.channels} needs {self.depth}, or one for all"
                 )
             if not np.isfinite(values).all() or (name == "std" and min(values) <= 0):
-                raise ValueError(f"{name} of an input is {values}; finite numbers are expected, those of std above 0")
+                raise ValueError(
+                    f"{name} of an input is {values}; finite numbers are expected, and for std numbers above 0"
+                )
             object.__setattr__(self, name, values[:1] if len(set(values)) == 1 else values)
         if not 0 <= self.fill <= 255:
             raise ValueError(f"fill of an input is {self.fill}, not 0 to 255")
@@ -70,12 +72,12 @@ class InputForm(JsonRecord):
 
     @property
     def is_default_fit(self) -> bool:
-        """Whether images are fitted as by default, whatever is done to their pixels then."""
+        """Whether images are fitted as in the default form, however their pixel values are then changed."""
         return (self.channels, self.letterbox, self.fill) == ("rgb", "centre", GREY)
 
     @property
     def fitting(self) -> str:
-        """Channels and place in words."""
+        """Channels and placement in words."""
         place = "letterboxed" if self.letterbox == "centre" else _PLACES[self.letterbox]
         fill = "" if self.letterbox == "stretch" or self.fill == GREY else f" on {self.fill}"
         return f"{self._channels_word}, {place}{fill}"
@@ -86,30 +88,30 @@ class InputForm(JsonRecord):
 
     @property
     def pixel_mean(self) -> tuple[float, ...]:
-        """What is taken from each channel of pixels 0..255: the network sees `(pixel - pixel_mean) / pixel_std`."""
+        """What is subtracted from pixels 0..255, per channel: the network sees `(pixel - pixel_mean) / pixel_std`."""
         return self._by_channel(mean * self.scale for mean in self.mean)
 
     @property
     def pixel_std(self) -> tuple[float, ...]:
-        """What each channel of pixels 0..255, less `pixel_mean`, is divided by."""
+        """What pixels 0..255, less `pixel_mean`, are divided by, per channel."""
         return self._by_channel(std * self.scale for std in self.std)
 
     def normalized(self, pixels: np.ndarray) -> np.ndarray:
-        """Pixels uint8 [..., H, W, channels in the network's order] as float32 that the network sees."""
+        """Pixels uint8 [..., H, W, channels in the network's order] as the float32 values that the network sees."""
         scaled = pixels.astype(np.float32) / np.float32(self.scale)
         return (scaled - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
 
     def tensor(self, image: np.ndarray) -> np.ndarray:
-        """uint8 [H, W, channels in the network's order] as the network is given it: float32 [1, C, H, W]."""
+        """uint8 [H, W, channels in the network's order] as the network's input tensor: float32 [1, C, H, W]."""
         return np.ascontiguousarray(self.normalized(image).transpose(2, 0, 1)[None])
 
     def with_channels_swapped(self) -> "InputForm | None":
-        """The form with red and blue in each other's place, None in grey; mean and std stay where they are."""
+        """The form with red and blue swapped, None for grey; mean and std are not swapped."""
         swapped = {"rgb": "bgr", "bgr": "rgb"}.get(self.channels)
         return replace(self, channels=swapped) if swapped else None
 
     def with_changes(self, changes: Mapping) -> "InputForm":
-        """The form with some fields replaced. Raises UserError when the result is none."""
+        """The form with some fields replaced. Raises UserError when the result is not a valid form."""
         known = [field.name for field in fields(self)]
         if unknown := sorted(set(changes) - set(known)):
             raise UserError(f"an input has no {', '.join(unknown)}; it has {', '.join(known)}")
@@ -130,7 +132,7 @@ class InputForm(JsonRecord):
         return ", ".join(words)
 
     def to_metadata(self) -> dict[str, str]:
-        """The form as an ONNX's metadata; nothing for the default."""
+        """The form as entries of an ONNX's metadata; none for the default."""
         return {} if self == InputForm() else {METADATA_KEY: json.dumps(self.to_json())}
 
     @classmethod

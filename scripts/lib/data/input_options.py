@@ -1,4 +1,4 @@
-"""An input's form on a command line: an option per field, those that are given."""
+"""An input's form on a command line: one option per field."""
 
 import argparse
 from typing import get_args
@@ -14,29 +14,34 @@ def add_input_options(parser: argparse.ArgumentParser, prefix: str = "") -> None
         "scale": {
             "type": int,
             "choices": get_args(Scale),
-            "help": f"what pixels 0 to 255 are divided by first {default}",
+            "help": f"pixels 0 to 255 are first divided by this {default}",
         },
         "mean": {
             "type": float,
             "nargs": "+",
             "metavar": "M",
-            "help": "taken from each channel after that (default: 0)",
+            "help": "then this is subtracted from each channel (default: 0)",
         },
-        "std": {"type": float, "nargs": "+", "metavar": "S", "help": "what is left is divided by it (default: 1)"},
-        "letterbox": {"choices": get_args(Place), "help": f"where an image lies in the input {default}"},
-        "fill": {"type": int, "metavar": "0..255", "help": f"the grey around it (default: {InputForm.fill})"},
+        "std": {
+            "type": float,
+            "nargs": "+",
+            "metavar": "S",
+            "help": "then each channel is divided by this (default: 1)",
+        },
+        "letterbox": {"choices": get_args(Place), "help": f"where the image is placed in the input {default}"},
+        "fill": {"type": int, "metavar": "0..255", "help": f"the grey around the image (default: {InputForm.fill})"},
     }.items():
         parser.add_argument(f"--{prefix}{name}", **options)
 
 
 def given_input(args: argparse.Namespace, prefix: str = "") -> dict:
-    """The fields that the options give. Raises UserError when they are those of no form."""
+    """The fields that the options give. Raises UserError when no form has these values."""
     given = {
         name: getattr(args, f"{prefix}{name}") for name in ("channels", "scale", "mean", "std", "letterbox", "fill")
     }
     given = {
         name: tuple(value) if isinstance(value, list) else value for name, value in given.items() if value is not None
     }
-    # A grey model may be told by its graph alone: three values of mean are then refused when that is known.
+    # Only the graph may show that a model is grey: three values of mean are then refused once the graph is read.
     InputForm().with_changes(given)
     return given

@@ -1,4 +1,4 @@
-"""What a config and a data set say of keypoints: how many there are, the values of each, how far off each may be."""
+"""What a config and a data set say about keypoints: their number, the values of each, how far off each may be."""
 
 import math
 from argparse import ArgumentParser
@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from lib.step.errors import UserError
 
-KEYPOINT_TASK = "pose"  # the task that keypoints are for
-# The share of its box that an object fills where nothing tells its area, as Ultralytics has it
+KEYPOINT_TASK = "pose"  # the task that uses keypoints
+# The fraction of its box that an object is assumed to fill where its area is not given; Ultralytics' value
 # (ultralytics/models/yolo/pose/val.py).
 AREA_OF_BOX = 0.53
 COCO_SIGMAS = "coco"  # the word for COCO's own sigmas
@@ -16,7 +16,7 @@ VALUES = (2, 3)  # of a keypoint in a label: x, y; or x, y and how visible it is
 
 
 class KeypointShape(NamedTuple):
-    """Ultralytics' `kpt_shape`: keypoints of an object, and values of each in the labels, 2 or 3."""
+    """Ultralytics' `kpt_shape`: keypoints per object, and values per keypoint in the labels, 2 or 3."""
 
     keypoints: int
     values: int
@@ -26,20 +26,20 @@ class KeypointShape(NamedTuple):
 
 
 def keypoint_shape(given, where: str) -> KeypointShape:
-    """The shape that a config or a data.yaml gives. Raises UserError, beginning with `where`, for what is none."""
+    """The shape that a config or a data.yaml gives. Raises UserError, which begins with `where`, for anything else."""
     whole = isinstance(given, list | tuple) and all(type(number) is int for number in given)
     if not whole or len(given) != 2 or given[0] < 1 or given[1] not in VALUES:
         raise UserError(
-            f"{where} is {given}, not the number of keypoints of an object and the values of each, 2 (x, y) or 3 "
-            "(x, y, visibility), as [17, 3]"
+            f"{where} is {given}, not the number of keypoints per object and the values of each, 2 (x, y) or 3 "
+            "(x, y, visibility), such as [17, 3]"
         )
     return KeypointShape(*given)
 
 
 def keypoint_sigmas(given: str | Iterable, where: str) -> tuple[float, ...] | None:
-    """Sigmas, one per keypoint, given as numbers or as texts of them; None for COCO's own.
+    """The sigmas of OKS (how far off each keypoint may be), one per keypoint, from numbers or texts; None for COCO's.
 
-    Raises UserError, beginning with `where`, for what is no positive number.
+    Raises UserError, which begins with `where`, for anything but positive numbers.
     """
     words = given.split() if isinstance(given, str) else [word for text in given for word in str(text).split()]
     if words == [COCO_SIGMAS]:
@@ -54,7 +54,7 @@ def keypoint_sigmas(given: str | Iterable, where: str) -> tuple[float, ...] | No
 
 
 def add_sigmas_option(parser: ArgumentParser) -> None:
-    """Add the option that gives sigmas; `keypoint_sigmas` reads it."""
+    """Add the option for the sigmas; `keypoint_sigmas` reads its value."""
     parser.add_argument(
         "--oks-sigmas",
         nargs="+",

@@ -1,7 +1,7 @@
-"""Letterbox: fit an image into the network's input without changing its shape, the rest filled with grey.
+"""Letterbox: fit an image into the network's input with its proportions kept and the rest filled with grey.
 
-As Ultralytics' `LetterBox` does it (ultralytics/data/augment.py): the scale may enlarge, sizes and borders are
-rounded to pixels, the image sits in the middle. A model's InputForm may want another place, or the image stretched.
+As Ultralytics' `LetterBox` does it (ultralytics/data/augment.py): the scale may enlarge, sizes and borders are rounded
+to pixels, and the image is centred. A model's InputForm may ask for another place, or for the image stretched.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from lib.data.input_form import InputForm
 class Letterbox:
     """How one image of `source` pixels (width, height) lies in the input: `input = image * scale + (left, top)`.
 
-    `scale_y` is that of y where it has another: a stretched image.
+    `scale_y` is the scale of y where it differs from that of x: for a stretched image.
     """
 
     source: tuple[int, int]
@@ -28,7 +28,7 @@ class Letterbox:
 
     @property
     def scales(self) -> tuple[float, float]:
-        """The scales of x and y."""
+        """The scales of x and y, in input pixels per image pixel."""
         return self.scale, self.scale if self.scale_y is None else self.scale_y
 
     @property
@@ -38,7 +38,7 @@ class Letterbox:
         return width, height
 
     def to_image(self, boxes: np.ndarray) -> np.ndarray:
-        """Boxes x1, y1, x2, y2 [n, 4] from input pixels to pixels of the image, cut at its edges."""
+        """Boxes x1, y1, x2, y2 [n, 4] from input pixels to image pixels, cut at the image's edges."""
         width, height = self.source
         shifted = (boxes - (self.left, self.top, self.left, self.top)) / (*self.scales, *self.scales)
         return np.clip(shifted, 0, (width, height, width, height))
@@ -61,7 +61,7 @@ def fit_of(source: tuple[int, int], imgsz: ImageSize, form: InputForm | None = N
 def letterbox(image: np.ndarray, imgsz: ImageSize, form: InputForm | None = None) -> tuple[np.ndarray, Letterbox]:
     """Fit `image` (uint8 RGB [h, w, 3]) into uint8 [imgsz.height, imgsz.width, C] as the form of a model says.
 
-    The channels are in the network's order: what is returned is what the network is given, save its normalization.
+    The channels are in the network's order: only the normalization is missing from what the network gets.
     """
     form = form or InputForm()
     height, width = image.shape[:2]
@@ -75,7 +75,7 @@ def letterbox(image: np.ndarray, imgsz: ImageSize, form: InputForm | None = None
 
 
 def in_channels(image: np.ndarray, form: InputForm) -> np.ndarray:
-    """An image uint8 RGB [h, w, 3] with the channels of `form`; grey as OpenCV weighs it (ITU-R BT.601)."""
+    """An image uint8 RGB [h, w, 3] with the channels of `form`; grey is weighted as in OpenCV (ITU-R BT.601)."""
     if form.channels == "grey":
         return cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)[:, :, None]
     return image[:, :, ::-1] if form.channels == "bgr" else image

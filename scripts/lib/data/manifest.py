@@ -1,7 +1,7 @@
-"""Checksums of a folder's files, kept in the folder: what was lost or changed later is noticed, not evaluated.
+"""Checksums of a folder's files, stored in the folder, so that lost or changed files are noticed, not evaluated.
 
-FOLDER/.sha256 is what `sha256sum` writes and `sha256sum -c .sha256` checks. It is hidden: who lists a folder's images
-or labels does not meet it.
+FOLDER/.sha256 has the format of `sha256sum`; `sha256sum -c .sha256` checks it. It is hidden, so that code that lists a
+folder's images or labels does not see it.
 """
 
 from pathlib import Path
@@ -14,18 +14,18 @@ SHOWN = 5  # names in a message
 
 
 def write_manifest(folder: Path) -> None:
-    """Write the checksums of all files in `folder` but hidden ones."""
+    """Write the checksums of all files in `folder` except hidden ones."""
     files = sorted(path for path in folder.iterdir() if path.name[0] != ".")
     (folder / MANIFEST).write_text("".join(f"{sha256(path)}  {path.name}\n" for path in files))
 
 
 def has_manifest(folder: Path) -> bool:
-    """Whether a step made `folder`: it left checksums there."""
+    """Whether a step made `folder`: steps leave checksums there."""
     return (folder / MANIFEST).is_file()
 
 
 def read_manifest(folder: Path) -> dict[str, str]:
-    """The checksum of each file, by its name, as `write_manifest` left them; of none where it left nothing."""
+    """The checksum of each file, by its name, as `write_manifest` wrote them; empty without a manifest."""
     if not has_manifest(folder):
         return {}
     lines = (folder / MANIFEST).read_text().splitlines()
@@ -33,7 +33,7 @@ def read_manifest(folder: Path) -> dict[str, str]:
 
 
 def same_files(folder: Path) -> list[list[str]]:
-    """Names of files that hold the same bytes, as `write_manifest` saw them: a list for each such file, sorted."""
+    """Names of files with the same bytes, by the manifest: one list per group of equal files, sorted."""
     names = {}
     for name, checksum in sorted(read_manifest(folder).items()):
         names.setdefault(checksum, []).append(name)
@@ -41,9 +41,9 @@ def same_files(folder: Path) -> list[list[str]]:
 
 
 def check_manifest(folder: Path, names: list[str] | None = None) -> None:
-    """Raises UserError when files of `folder` are missing, new, or not as they were (`names`: only these are read).
+    """Raises UserError when files of `folder` are missing, new or changed (`names`: only these files are read).
 
-    A folder without checksums is the user's own and is not checked.
+    A folder without checksums is the user's and is not checked.
     """
     if not has_manifest(folder):
         return
@@ -58,5 +58,6 @@ def check_manifest(folder: Path, names: list[str] | None = None) -> None:
     if any(wrong.values()):
         faults = "; ".join(f"{len(files)} {how} ({', '.join(files[:SHOWN])})" for how, files in wrong.items() if files)
         raise UserError(
-            f"{folder} is not as its step left it: {faults}; change the source instead, delete this folder, run again"
+            f"{folder} was changed after its step wrote it: {faults}; "
+            "change the source instead, delete this folder, run again"
         )

@@ -7,7 +7,7 @@ from lib.step.files import read_text
 
 
 def read_names(names: list[str]) -> list[str]:
-    """Class names as given: the names themselves, or one file with one name per line.
+    """Class names from what the user gives: the names themselves, or one file with one name per line.
 
     Raises UserError when a name is missing, empty or there twice.
     """
@@ -19,7 +19,7 @@ def read_names(names: list[str]) -> list[str]:
 
 
 def demand_plain_list(path: str) -> None:
-    """Raises UserError for a YAML file: it is no list of names, but may be a data.yaml."""
+    """Raises UserError for a YAML file: it is not a list of names, but may be a data.yaml."""
     if Path(path).suffix.lower() in (".yaml", ".yml"):
         raise UserError(
             f"names: {path} is a YAML file, not one name per line; for a data.yaml write dataset: {{yaml: {path}}}"
@@ -27,7 +27,7 @@ def demand_plain_list(path: str) -> None:
 
 
 def distinct(names: list[str], place: str = "") -> list[str]:
-    """`names`. Raises UserError, which begins with their `place`, when one is missing, empty or there twice."""
+    """`names`, unchanged. Raises UserError, which begins with their `place`, when one is missing, empty or repeated."""
     if not names or not all(names) or len(set(names)) != len(names):
         where = f"{place}: " if place else ""
         raise UserError(

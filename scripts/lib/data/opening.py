@@ -1,4 +1,4 @@
-"""From what the config says of a data set to its images and labels: the right format, a zip unpacked."""
+"""Opens the data set that the config names: unpacks a zip and reads the images and labels in the right format."""
 
 import zipfile
 from argparse import ArgumentParser
@@ -16,9 +16,9 @@ from lib.data.sources import DRAWN, is_url
 from lib.step.console import say
 from lib.step.errors import UserError
 
-# From sources, their SHA-256 and where they stand in the config to a folder; raises UserError when none works.
+# From sources, their SHA-256 and their key in the config to a folder; raises UserError when no source works.
 Unpack = Callable[[list[str], str | None, str], Path]
-# Formats that a file or folder of their own describes; the layout without a file is what `archive` alone means.
+# Formats with a file or folder of their own; `archive` alone means the layout without such a file.
 DESCRIBED = tuple(sorted(FORMATS.keys() - {layout.KEY, plain_images.KEY}))
 CALIBRATION = "calibration."  # before the options of the pool's own source
 _HELP = {
@@ -30,7 +30,7 @@ _HELP = {
 
 
 def source_arguments(parser: ArgumentParser) -> None:
-    """Add the options that say where a data set and its calibration images come from, called as the config's keys."""
+    """Add the options for the source of a data set and of its calibration images, named like the config's keys."""
     for prefix, of in (("", ""), (CALIBRATION, "of the calibration images: ")):
         parser.add_argument(
             f"--{prefix}archive",
@@ -42,14 +42,14 @@ def source_arguments(parser: ArgumentParser) -> None:
             also = "; also a zip or folder that holds it, or its path inside --archive"
             parser.add_argument(f"--{prefix}{key}", metavar="PATH", help=f"{of}{_HELP.get(key, key)}{also}")
         parser.add_argument(
-            f"--{prefix}images", metavar="DIR", help=f"{of}folder of images, of --{prefix}coco or alone"
+            f"--{prefix}images", metavar="DIR", help=f"{of}folder of images, for --{prefix}coco or by itself"
         )
         parser.add_argument(f"--{prefix}sha256", default="", help=f"{of}SHA-256 of the zip, in hex")
         parser.add_argument(f"--{prefix}images_sha256", default="", help=f"{of}SHA-256 of the zip of --{prefix}images")
 
 
 def source_block(options: dict, prefix: str, output: Path) -> dict:
-    """What the options, by their names, say of one source, by the config's keys."""
+    """One source's block, as in the config, from the options by their names."""
     keys = ("archive", *DESCRIBED, "images", "sha256", "images_sha256")
     given = {key: options[prefix + key] for key in keys if options[prefix + key]}
     if "archive" in given:
@@ -59,11 +59,11 @@ def source_block(options: dict, prefix: str, output: Path) -> dict:
 
 @dataclass(frozen=True)
 class Place:
-    """What the config says of a data set: `archive` (sources, tried in order) or a format's key, and what goes with it.
+    """What the config says about a data set: `archive` (sources, tried in order) or a format's key, and its options.
 
-    key: of FORMATS. path: of the file or folder of that format; beside `archive` it lies inside. images: a folder of
-    images, inside `archive` likewise unless it is a URL. images_sha256: where that is a zip. config_key: where it
-    stands in the config, for messages. keypoints: as in Hints.
+    key: one of FORMATS. path: the file or folder of that format; with `archive`, inside it. images: a folder of images,
+    likewise inside `archive` unless it is a URL. images_sha256: its checksum where it is a zip. config_key: the key
+    in the config, for messages. keypoints: as in Hints.
     """
 
     key: str
@@ -78,7 +78,7 @@ class Place:
 
     @classmethod
     def of(cls, block: Mapping, names: tuple[str, ...] | None, config_key: str, task: str = "") -> "Place":
-        """The place that a block of the config says, for a task. Raises UserError when it says none, or two."""
+        """The place that a block of the config names, for a task. Raises UserError when it names none, or two."""
         given = [key for key in DESCRIBED if block.get(key)]
         if len(given) > 1:
             raise UserError(f"{config_key}: {' and '.join(given)} are two formats; name one")
@@ -94,11 +94,11 @@ class Place:
 
 
 def opened(place: Place, folder_of: Unpack) -> Source:
-    """The data set at a place; `folder_of` unpacks zips. Raises UserError when it is not to be had."""
-    found, hints = FORMATS[place.key], Hints(None, place.names, place.keypoints)
+    """The data set at a place; `folder_of` unpacks zips. Raises UserError when it cannot be fetched or read."""
+    data_format, hints = FORMATS[place.key], Hints(None, place.names, place.keypoints)
     if place.archive:
         root = folder_of(list(place.archive), place.sha256, f"{place.config_key}.archive")
-        target = _inside(root, place.path, place.config_key) if place.path else found.find(root, hints)
+        target = _inside(root, place.path, place.config_key) if place.path else data_format.find(root, hints)
         is_inside = place.images and not is_url(place.images)
         images = _inside(root, place.images, place.config_key) if is_inside else root
     else:
@@ -106,17 +106,17 @@ def opened(place: Place, folder_of: Unpack) -> Source:
         is_inside, images = False, root
     if place.images and not is_inside:
         images = _alone_images(place, folder_of)
-    return found.read(target, replace(hints, images=images))
+    return data_format.read(target, replace(hints, images=images))
 
 
 def _alone(place: Place, hints: Hints, folder_of: Unpack) -> tuple[Path, Path | None]:
-    """What a format's own key names, and the folder around it where that is to be searched for images."""
-    found, path = FORMATS[place.key], Path(place.path).expanduser()
+    """The file or folder that a format's own key names, and the folder to search for images, or None."""
+    data_format, path = FORMATS[place.key], Path(place.path).expanduser()
     if is_url(place.path) or zipfile.is_zipfile(path):
         root = folder_of([place.path], place.sha256, f"{place.config_key}.{place.key}")
-        return found.find(root, hints), root
+        return data_format.find(root, hints), root
     if path.is_dir():
-        return found.find(path, hints), path
+        return data_format.find(path, hints), path
     if not path.is_file():
         raise UserError(f"{place.config_key}.{place.key}: there is no file or folder {place.path}")
     return path, None
@@ -132,16 +132,16 @@ def _alone_images(place: Place, folder_of: Unpack) -> Path:
 
 
 def _inside(root: Path, path: str, config_key: str) -> Path:
-    """A path inside an archive: below its root, or below its only folder. Raises UserError when it is not there."""
+    """A path inside an archive: below its root, or below its only folder. Raises UserError when it does not exist."""
     folders = [root, *(folder for folder in sorted(root.iterdir()) if folder.is_dir())]
     for folder in folders:
         if (folder / path).exists():
             return folder / path
-    raise UserError(f"{config_key}: its archive holds no {path}")
+    raise UserError(f"{config_key}: its archive does not contain {path}")
 
 
 def unpacked_in(scratch: Path, sources: list[str], checksum: str | None, config_key: str) -> Path:
-    """A data set as a folder: a source that is one, or a zip unpacked below `scratch`, whichever works first."""
+    """A data set as a folder: the first source that works, which is a folder or a zip, unpacked below `scratch`."""
     scratch = scratch / str(len(list(scratch.iterdir())))
     scratch.mkdir()
     folders = [source for source in sources if Path(source).expanduser().is_dir()]
@@ -158,11 +158,11 @@ def unpacked_in(scratch: Path, sources: list[str], checksum: str | None, config_
         if zips:
             say(f"{error}")
         say(
-            f"data set is taken from the folder {folders[0]} as it is: a folder has no sha256 to check"
+            f"the data set is read from the folder {folders[0]} without a check: a folder has no sha256"
             f"{_fallbacks(sources, folders[0])}"
         )
         return Path(folders[0]).expanduser()
-    # Messages name it, so it is called as the source is.
+    # Messages name this folder, so it gets the source's name.
     archive = archive.rename(scratch / Path(source).name)
     unpacked = scratch / "unpacked" / Path(source).stem
     unpacked.mkdir(parents=True)
@@ -171,6 +171,6 @@ def unpacked_in(scratch: Path, sources: list[str], checksum: str | None, config_
 
 
 def _fallbacks(sources: list[str], taken: str) -> str:
-    """The end of a sentence about the source that was taken, where there are more: they are not added to it."""
+    """The end of a sentence about the source that is used, where there are more: the others are not used."""
     rest = [source for source in sources if source != taken]
     return f" (the first of {len(sources)} that works; the others, {', '.join(rest)}, are not used)" if rest else ""

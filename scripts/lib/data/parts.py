@@ -1,7 +1,7 @@
-"""Which images of a data set calibrate and which are evaluated on, by the parts that it comes in.
+"""Which images of a data set are for calibration and which for evaluation, by its parts (train, val, test).
 
-`train` is what a model was trained on: calibration images are drawn from it, and mAP is measured on `val` or `test`.
-The file parts.csv says of each image that was kept which part of its source it is of.
+A model was trained on `train`: calibration images are drawn from it, and mAP is measured on `val` or `test`. The file
+parts.csv gives the source's part of each image that was kept.
 """
 
 import csv
@@ -22,7 +22,7 @@ HEADER = ("image", "part")
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a run wants of a data set: the part to evaluate on, how many images in the pool, drawn by which seed."""
+    """What a run needs from a data set: the part to evaluate on, the number of images in the pool, the draw's seed."""
 
     part: str
     pool: int
@@ -32,8 +32,8 @@ class Wanted:
 def kept(source: Source, calibration: Source | None, wanted: Wanted) -> Source:
     """The images of a data set that a run needs: the part to evaluate on, and the pool drawn from train.
 
-    calibration: another source of the pool. Without it, and without the wanted part, the images are all kept for a
-    split to be drawn: those of train, or all where there are no parts. Raises UserError when the pool is too small.
+    calibration: another source for the pool. Without it, and without the wanted part, images are kept for a split to be
+    drawn later: those of train, or all where there are no parts. Raises UserError when the pool is too small.
     """
     parts = Counter(item.part for item in source.items)
     if calibration is not None:
@@ -45,7 +45,7 @@ def kept(source: Source, calibration: Source | None, wanted: Wanted) -> Source:
     held, pool = _evaluated(source, wanted), [item for item in source.items if item.part == TRAIN]
     if not held:
         others = [part for part in EVALUATED if parts[part]]
-        note = f"; it has {others[0]}: set evaluation.part to it" if others else ""
+        note = f"; it has {others[0]}: set evaluation.part to {others[0]}" if others else ""
         if not pool:
             raise UserError(f"{source.place} has no part '{wanted.part}'{note}")
         remark = (
@@ -75,14 +75,15 @@ def _joined(
     free = [item for item in pool if item.image.resolve() not in evaluated]
     if len(free) < len(pool):
         remarks.append(
-            f"WARNING: {len(pool) - len(free)} images of {where} are evaluated on too; none of them calibrates"
+            f"WARNING: {len(pool) - len(free)} images of {where} are also in the evaluation set; they are not used for "
+            "calibration"
         )
     if len(free) < wanted.pool:
-        raise UserError(f"split.calibration asks for {wanted.pool} images, {where} holds {len(free)}; ask for fewer")
-    # By name, so that a folder that was unpacked elsewhere gives the same draw.
+        raise UserError(f"split.calibration asks for {wanted.pool} images, but {where} has {len(free)}; ask for fewer")
+    # Sorted by name, so that a data set unpacked elsewhere gives the same draw.
     named = flat_names(replace(source, items=tuple(free), renames=True))
     drawn = [named[name] for name in shuffled(list(named), wanted.seed)[: wanted.pool]]
-    # What another source says of its images is of its own classes, and is not asked for.
+    # Another source's labels are for its own classes, and are not needed.
     pooled = [replace(item, part=CALIBRATION, label=None) if other else item for item in drawn]
     return replace(source, items=(*held, *pooled), remarks=tuple(remarks), renames=True)
 
@@ -96,27 +97,27 @@ def write_parts(path, parts: dict[str, str]) -> None:
 
 
 def read_parts(path: Path) -> dict[str, str]:
-    """The part of each image, `{image: part}`; of none where there is no such file. Raises UserError when damaged."""
+    """The part of each image, `{image: part}`; empty without such a file. Raises UserError for a damaged one."""
     if not path.exists():
         return {}
     with open(path, encoding="utf-8", newline="") as file:
         rows = [tuple(row) for row in csv.reader(file)]
     if not rows or rows[0] != HEADER or any(len(row) != 2 for row in rows):
         raise UserError(
-            f"{path} is damaged: it is no table of image,part; delete it and run the step that makes it again"
+            f"{path} is damaged: it is not a table of image,part; delete it and run the step that makes it again"
         )
     return dict(rows[1:])
 
 
 def evaluated_part(dataset: Path) -> str:
-    """The part that the held-out images of a data set's folder are of; empty where its source had no parts."""
+    """The part that the held-out images of a data set's folder come from; empty where its source had no parts."""
     parts = read_parts(dataset / "parts.csv")
     held = read_split(dataset / "split.csv", (EVALUATION,), dataset / "images") if any(parts.values()) else []
     return ", ".join(sorted({parts[name] for name in held} - {""}))
 
 
 def pool_of(parts: dict[str, str]) -> list[str] | None:
-    """The images that calibrate, where parts.csv decides it; None where a split has to be drawn."""
+    """The calibration images, where parts.csv decides them; None where a split has to be drawn."""
     kinds = set(parts.values())
     if CALIBRATION in kinds:
         return [name for name, part in parts.items() if part == CALIBRATION]

@@ -1,6 +1,6 @@
-"""A look at a data set before anything runs: whether it can be read, its classes, whether its pool suffices.
+"""A look at a data set before anything runs: whether it can be read, its classes, whether its pool is large enough.
 
-Images are not opened. A zip that is here is unpacked without them: empty files stand in their place.
+Images are not opened. A local zip is unpacked without them, with empty files in their place.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from lib.data.names import demand_plain_list, read_names
 from lib.data.sources import DRAWN, is_url
 from lib.step.errors import UserError
 
-# The rest is imported where it is used: it takes longer to load than a look at most configs.
+# Other modules are imported where they are used: loading them takes longer than a look at most configs.
 if TYPE_CHECKING:
     from lib.data.formats.source import Source
 
-# Larger ones are read once, when they are fetched: each start of the workflow would wait for them.
+# Larger ones are read only when they are fetched; otherwise each start of the workflow would wait for them.
 LARGEST_ZIP = 5000  # members
 LARGEST_JSON = 50_000_000  # bytes
 
 
 class Look(NamedTuple):
-    """What a look at a config's data set tells: its class names and its `kpt_shape`, where they can be known.
+    """The result of a look at a config's data set: its class names and its `kpt_shape`, where they can be known.
 
-    files: the state of its files, for a rule's inputs; empty where they are not here.
+    files: the state of its files, for a rule's inputs; empty where they are not on this machine.
     """
 
     names: tuple[str, ...] | None
@@ -41,10 +41,10 @@ class Look(NamedTuple):
 
 
 def looked_at(config: dict) -> Look:
-    """What can be known of a config's data set.
+    """What can be known about a config's data set before the run.
 
     Raises UserError, one sentence, for what would end the run later: a source that is neither zip nor folder, a YAML
-    in place of names, a description that does not hold, a pool that is too small.
+    in place of names, a description that is wrong, a pool that is too small.
     """
     dataset, split = config["dataset"], config["split"]
     given = dataset.get("names")
@@ -72,7 +72,7 @@ def looked_at(config: dict) -> Look:
 
 @contextlib.contextmanager
 def stand_ins() -> Iterator[Path]:
-    """A scratch folder for what stands in for zips. A UserError about it names the zip instead."""
+    """Yield a scratch folder for stand-ins for zips. A UserError about a stand-in names the zip instead."""
     with tempfile.TemporaryDirectory() as scratch:
         try:
             yield Path(scratch)
@@ -83,9 +83,9 @@ def stand_ins() -> Iterator[Path]:
 def described(
     dataset: dict, names: tuple[str, ...] | None, scratch: Path, task: str
 ) -> tuple[Source, Source | None] | None:
-    """The data set of a config's block and its calibration images, if it has some; None where not all of it is here.
+    """The data set of a config's block and its calibration images, if it has some; None where some files are not local.
 
-    Raises UserError when a source is neither zip nor folder, or its description does not hold.
+    Raises UserError when a source is neither a zip nor a folder, or its description is wrong.
     """
     pool = dataset.get("calibration") or {}
     for where, block in (("dataset", dataset), ("dataset.calibration", pool)):
@@ -100,7 +100,7 @@ def described(
 
 
 def file_lines(sources: tuple[Source, Source | None], scratch: Path) -> list[str]:
-    """A line for each image and label that lies in a folder: path, size and time of its last change; sorted."""
+    """One line per image and label that is in a folder: path, size and time of its last change; sorted."""
     lines = []
     for source in filter(None, sources):
         for item in source.items:
@@ -121,7 +121,7 @@ def _demand_readable(block: dict, where: str) -> None:
 
 
 def _is_here(block: dict) -> bool:
-    """Whether all that a block names is on this machine and small enough to look at."""
+    """Whether everything that a block names is on this machine and small enough to look at."""
     sources = [block[key] for key in (*DATASET_KINDS - {"archive"}, "images") if block.get(key)]
     if block.get("archive"):
         sources = block["archive"][:1]  # the others are fallbacks
@@ -139,7 +139,7 @@ def _is_here(block: dict) -> bool:
 
 
 def _stand_in(scratch: Path, sources: list[str], checksum: str | None, config_key: str) -> Path:
-    """The first source as a folder: itself, or in place of a zip one with empty images, by the name of the zip."""
+    """The first source as a folder: itself or, for a zip, a folder of the zip's name in which the images are empty."""
     path = Path(sources[0]).expanduser()
     if path.is_dir():
         return path

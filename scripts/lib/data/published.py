@@ -1,4 +1,4 @@
-"""Published models by their names, and data sets by their addresses: what config/published.yaml knows of them."""
+"""Published models by name, and data sets by address, as config/published.yaml lists them."""
 
 from pathlib import Path
 
@@ -8,14 +8,14 @@ PUBLISHED = Path(__file__).resolve().parents[3] / "config" / "published.yaml"
 
 
 def published() -> dict:
-    """What the file lists: `models` by name, `datasets` by name, each a block of the config."""
+    """The file's contents: `models` and `datasets`, each by name, each entry a block of the config."""
     return yaml.safe_load(PUBLISHED.read_text(encoding="utf-8"))
 
 
 def with_published(merged: dict) -> dict:
-    """A merged config in which models without any key are the published ones of that name.
+    """A merged config in which each model without any key is replaced by the published one of that name.
 
-    A data set from a published address gets the published checksum, unless the config has one of its own.
+    A data set from a published address gets the published checksum, unless the config gives one.
     """
     known = published()
     models, dataset = merged.get("models"), merged.get("dataset")

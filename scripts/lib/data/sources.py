@@ -1,10 +1,10 @@
-"""Where files come from, as the config names it: a URL, or a path."""
+"""Sources of files as the config names them: a URL or a path."""
 
 from pathlib import Path
 
 from lib.step.files import sha256
 
-# In dataset.archive: the images that this run draws itself, whatever it is called.
+# In dataset.archive: the images that this run draws itself, whatever the run's name.
 DRAWN = "drawn"
 
 
@@ -14,7 +14,7 @@ def is_url(source: str) -> bool:
 
 
 def missing_checksum(sources: list[str]) -> str:
-    """The message for weights without a checksum; it gives the one of a local file, for the user to vouch for."""
+    """The message about weights without a checksum; it gives that of a local file, for the user to confirm."""
     for source in sources:
         try:
             if not is_url(source):

@@ -1,4 +1,4 @@
-"""The split of a data set into calibration pool and evaluation set, which share no image."""
+"""Splits a data set into the calibration pool and the evaluation set, which share no image."""
 
 import csv
 import random
@@ -11,7 +11,7 @@ from lib.step.files import require, whole
 HEADER = ("image", "part")
 
 CALIBRATION, EVALUATION = "calibration", "evaluation"
-# What `evaluation.images` of the config means.
+# The parts that each value of `evaluation.images` in the config stands for.
 PARTS = {"heldout": (EVALUATION,), "all": (CALIBRATION, EVALUATION)}
 
 
@@ -30,7 +30,7 @@ def split(images: list[str], calibration: int, seed: int) -> dict[str, str]:
 
 
 def shuffled(items: list[str], seed: int) -> list[str]:
-    """`items` in an order that depends on nothing but them and `seed`; a longer cut begins with the shorter one."""
+    """`items` in an order that depends only on them and `seed`; the first n of it begin with the first n - 1."""
     items = sorted(items)
     random.Random(seed).shuffle(items)
     return items
@@ -49,16 +49,16 @@ def read_split(path: Path, parts: tuple[str, ...], images: Path) -> list[str]:
 
     Raises UserError when it is missing or damaged, or does not name every image of the folder `images` once.
     """
-    again = f"delete {path} and run the step that makes it again"
+    remedy = f"delete {path} and run the step that makes it again"
     with open(require(path, "split"), encoding="utf-8", newline="") as file:
         rows = [tuple(row) for row in csv.reader(file)]
     if not rows or rows[0] != HEADER or any(len(row) != 2 or row[1] not in PARTS["all"] for row in rows[1:]):
-        raise UserError(f"{path} is damaged: it is no table of image,part; {again}")
+        raise UserError(f"{path} is damaged: it is not a table of image,part; {remedy}")
     named, here = [name for name, _ in rows[1:]], [path.name for path in image_paths(images)]
     if sorted(named) != sorted(here):
         different = sorted(set(named) ^ set(here))
         raise UserError(
-            f"{path} names {len(named)} images, {images} holds {len(here)}"
-            f"{f' (one of them alone has {different[0]})' if different else ''}; {again}"
+            f"{path} lists {len(named)} images, but {images} has {len(here)}"
+            f"{f' ({different[0]} is in only one of them)' if different else ''}; {remedy}"
         )
     return sorted(name for name, part in rows[1:] if part in parts)

@@ -1,7 +1,7 @@
-"""A model's files as download_weights.py lays them: FOLDER/NAME with one suffix each, NAME being the folder's.
+"""A model's files as download_weights.py writes them: FOLDER/NAME with one suffix each; NAME is also the folder's name.
 
-NAME.pt, or NAME.weights and NAME.cfg, or NAME-SIZE.onnx for each export; and NAME.json with what the config says of
-its input besides, where it says something.
+NAME.pt, or NAME.weights and NAME.cfg, or NAME-SIZE.onnx for each export; and NAME.json with the model's settings in the
+config, where there are some.
 """
 
 import re
@@ -19,9 +19,9 @@ CHECKPOINT, WEIGHTS, CFG, NAMES, ONNX, SETTINGS = ".pt", ".weights", ".cfg", ".n
 
 @dataclass(frozen=True)
 class ModelSettings(JsonRecord):
-    """What the config says of a model beside its files.
+    """What the config says about a model besides its files.
 
-    input: fields of an InputForm. anchors: as lib.graph.anchor_option puts them into an ONNX's metadata.
+    input: fields of an InputForm. anchors: as lib.graph.anchor_option writes them to an ONNX's metadata.
     """
 
     input: dict[str, Any]
@@ -29,7 +29,7 @@ class ModelSettings(JsonRecord):
 
 
 def settings_of(folder: Path) -> ModelSettings:
-    """The settings of the model in `folder`, empty where there are none. Raises UserError for a damaged file."""
+    """The settings of the model in `folder`; empty where there are none. Raises UserError for a damaged file."""
     path = inside(folder, folder.name, SETTINGS)
     return ModelSettings.read(path) if path.exists() else ModelSettings(input={})
 
@@ -63,7 +63,7 @@ def exports(folder: Path) -> dict[str, Path]:
 
 
 def expected_sha256(checkpoint: Path) -> str:
-    """What CHECKPOINT.sha256, a line of sha256sum's, says. Raises UserError when it is missing or says nothing."""
+    """The checksum in CHECKPOINT.sha256, a line as sha256sum prints. Raises UserError when it is missing or empty."""
     path = require(f"{checkpoint}.sha256", "checksum file")
     if not (words := read_text(path).split()):
         raise UserError(f"{path} is empty; a line as `sha256sum {checkpoint.name}` prints it is expected")
@@ -71,7 +71,7 @@ def expected_sha256(checkpoint: Path) -> str:
 
 
 def is_downloaded(folder: Path) -> bool:
-    """Whether `folder` holds a model's files as download_weights.py lays them, and nothing else."""
+    """Whether `folder` holds a model's files as download_weights.py writes them, and nothing else."""
     suffixes = {name.removeprefix(folder.name) for name in entries(folder)} - {SETTINGS}
     checkpoint = {CHECKPOINT, f"{CHECKPOINT}.sha256"}
     if suffixes and all(re.fullmatch(rf"-(dynamic|\d+(x\d+)?){ONNX}", suffix) for suffix in suffixes):

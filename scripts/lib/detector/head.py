@@ -1,16 +1,16 @@
-"""The output heads, and the predictions of those that hold them joined: boxes in input pixels, scores in 0..1.
+"""The output heads, and decoding of those that join the predictions: boxes in input pixels, scores in 0..1.
 
-Shapes are [batch, channel, height, width]; C classes, N predictions, which the model's family counts and orders; E
-numbers of the task's for each, none for detection.
+Shapes are [batch, channel, height, width]. There are C classes and N predictions, whose number and order depend on the
+model's family. A task adds E numbers to each prediction; detection adds none.
 
   exported  [1, 4+C+E, N]     cx, cy, w, h in input pixels; scores after sigmoid; what the task adds, decoded
   selected  [1, K, 6+E]       x1, y1, x2, y2 in input pixels, score, class: the K best predictions of a one-to-one head
   single    [1, 4+C, N, 1]    cx, cy, w, h divided by width and height, limited to 0..1; scores after sigmoid
   split     the family's maps, lib.detector.families, with scores after sigmoid
-  as_is     whatever the graph gives; nothing here decodes it
+  as_is     whatever the graph gives; it is not decoded
 
 One-to-one head: YOLOv10, Wang et al. 2024, https://arxiv.org/abs/2405.14458, section 3.1: trained to predict each
-object once, so its predictions need no NMS.
+object only once, so that no NMS is needed.
 """
 
 import numpy as np
@@ -19,11 +19,11 @@ from lib.data.imgsz import ImageSize
 from lib.step.errors import UserError
 
 EXPORTED, SELECTED, SINGLE, SPLIT, AS_IS = "exported", "selected", "single", "split", "as_is"
-# The heads of a detector: their outputs become detections, so that they have a mAP, a decoder in C and a bundle.
+# The heads of a detector: their outputs are decoded, so there are a mAP, a C decoder and a bundle.
 HEADS = (SINGLE, SPLIT)
-# The one task that `single` has room for; the others' keypoints, coefficients and angles need maps of their own.
+# The only task for `single`; keypoints, coefficients and angles of other tasks need maps of their own.
 TASK_OF_SINGLE = "detect"
-# All that surgery gives a graph. In place of detections the others have the likeness of their outputs to FP32.
+# All heads that surgery can give a graph. Instead of detections, `as_is` is judged by its outputs' likeness to FP32.
 ALL_HEADS = (*HEADS, AS_IS)
 BOX = 4  # quantities of a box
 
@@ -31,7 +31,7 @@ BOX = 4  # quantities of a box
 def decode_joined(
     outputs: list[np.ndarray], head: str, imgsz: ImageSize, points: int, classes: int, columns: int = 0
 ) -> np.ndarray:
-    """Predictions float32 [points, 4+C] of the head `exported` or `single`, which may have `columns` of a task besides.
+    """Predictions float32 [points, 4+C] of the head `exported` or `single`, which may also have a task's `columns`.
 
     Raises UserError for other shapes.
     """
@@ -48,7 +48,7 @@ def decode_joined(
 def decode_selected(outputs: list[np.ndarray], classes: int, columns: int = 0) -> np.ndarray:
     """K predictions float32 [K, 4+C] with one score each: those of the other classes are 0.
 
-    Each may have `columns` of a task besides. Raises UserError for other shapes, or a class that is none of `classes`.
+    Each may also have a task's `columns`. Raises UserError for other shapes, or a class outside 0..classes-1.
     """
     shapes = [output.shape for output in outputs]
     if len(shapes) != 1 or len(shapes[0]) != 3 or shapes[0][0] != 1 or shapes[0][2] != BOX + 2 + columns:
@@ -58,7 +58,7 @@ def decode_selected(outputs: list[np.ndarray], classes: int, columns: int = 0) -
     low, high, score, chosen = np.split(outputs[0][0, :, : BOX + 2].astype(np.float32), (2, 4, 5), axis=1)
     chosen = chosen[:, 0].astype(int)
     if chosen.min() < 0 or chosen.max() >= classes:
-        raise UserError(f"the end-to-end head gives class {chosen.max()}, the model has {classes} classes")
+        raise UserError(f"the end-to-end head gives class {chosen.max()}, but the model has {classes} classes")
     scores = np.zeros((len(chosen), classes), np.float32)
     scores[np.arange(len(chosen)), chosen] = score[:, 0]
     return np.concatenate([(low + high) / 2, high - low, scores], axis=1)

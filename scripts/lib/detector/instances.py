@@ -1,25 +1,25 @@
-"""Instances of one image: what a detector finds in it, or what its labels say."""
+"""Instances in one image: its detections or its labels."""
 
 from dataclasses import dataclass, field
 
 import numpy as np
 
-# The extra of labels that do not count, uint8 [n]: 0 for one that does, else which rule it is ignored by.
+# The extra for labels that do not count, uint8 [n]: 0 for a label that counts, else the rule that it is ignored by.
 IGNORED = "ignored"
-IGNORED_DIFFICULT = 1  # Pascal VOC: a detection that overlaps it as it would have to, to find it
-IGNORED_CROWD = 2  # COCO: a detection that lies so far inside it
-IGNORED_UNLABELLED = 3  # COCO: the one detection that finds an object without a labelled keypoint; as a box it counts
-# The extra of labels with keypoints, float64 [n, K]: how far off each keypoint may be (OKS); without it COCO's own.
+IGNORED_DIFFICULT = 1  # Pascal VOC: ignores a detection that overlaps the label enough to find it
+IGNORED_CROWD = 2  # COCO: ignores a detection of which a large enough part is inside
+IGNORED_UNLABELLED = 3  # COCO: ignores one detection, that of an object without labelled keypoint; as a box it counts
+# The extra for labels with keypoints, float64 [n, K]: OKS's sigmas, how far off each may be; without it COCO's.
 SIGMAS = "sigmas"
 
 
 @dataclass(frozen=True)
 class Instances:
-    """Instances of one image, in detections the best first: boxes [n, 4] x1, y1, x2, y2 in its pixels, scores [n],
+    """Instances in one image, detections best first: boxes [n, 4] x1, y1, x2, y2 in pixels of the image, scores [n],
     classes [n].
 
-    extras: what the task adds, by its name; each an array of n rows (keypoints, mask coefficients, an angle). Raises
-    ValueError when the arrays are not of n rows.
+    extras: what the task adds, by name; each an array of n rows (keypoints, mask coefficients, an angle). Raises
+    ValueError when an array does not have n rows.
     """
 
     boxes: np.ndarray
@@ -43,12 +43,12 @@ class Instances:
 
 
 def nothing() -> Instances:
-    """No instance at all: of an image of background."""
+    """No instances, for an image of background."""
     return Instances(np.zeros((0, 4)), np.zeros(0), np.zeros(0, int))
 
 
 def concatenate(parts: list[Instances]) -> Instances:
-    """The instances of several images, one after the other; all of one task, so with the same extras."""
+    """The instances of several images joined; all of one task, so with the same extras."""
     columns = zip(*((part.boxes, part.scores, part.classes) for part in parts))
     extras = {name: np.concatenate([part.extras[name] for part in parts]) for name in parts[0].extras}
     return Instances(*map(np.concatenate, columns), extras)

@@ -1,4 +1,4 @@
-"""What the raw outputs of a detector mean, and what it detects by them."""
+"""The meaning of a detector's raw outputs, and the detections in them."""
 
 import json
 from dataclasses import dataclass
@@ -14,17 +14,17 @@ from lib.detector.nms import CONFIDENCE, IOU, MOST, detect
 from lib.step.errors import UserError
 from lib.step.typed_json import JsonRecord, from_metadata
 
-METADATA_KEY = "rv1106.outputs"  # of an ONNX's metadata, which holds an OutputSpec as JSON
+METADATA_KEY = "rv1106.outputs"  # the key in an ONNX's metadata that holds an OutputSpec as JSON
 
 
 @dataclass(frozen=True)
 class OutputSpec(JsonRecord):
-    """All that decoding takes.
+    """Everything that decoding needs.
 
-    head: whose shapes the outputs have (lib.detector.head). family: how maps become boxes and scores. task: what
-    belongs to an instance besides. end2end: the predictions come from a one-to-one head and need no NMS. extras: the
-    task's own maps of the head `split`, role by role, behind those of the family. A role that every stride has a map of
-    is of each prediction; a map beside these, shared by all predictions, stands last.
+    head: says which shapes the outputs have (lib.detector.head). family: how maps become boxes and scores. task: what
+    an instance has besides. end2end: whether the predictions come from a one-to-one head and need no NMS. extras: the
+    task's own maps of the head `split`, role by role, after those of the family. A role with a map for every stride
+    belongs to each prediction; a map that all predictions share comes last.
     """
 
     imgsz: ImageSize
@@ -37,7 +37,7 @@ class OutputSpec(JsonRecord):
 
     def __post_init__(self):
         if self.head not in (EXPORTED, SELECTED, SINGLE, SPLIT):
-            raise ValueError(f"'{self.head}' is no head")
+            raise ValueError(f"'{self.head}' is not a head")
         if self.classes < 1:
             raise ValueError(f"{self.classes} classes are too few")
 
@@ -47,7 +47,7 @@ class OutputSpec(JsonRecord):
 
     @property
     def shared_maps(self) -> tuple[OutputMap, ...]:
-        """Those of `extras` that all predictions share."""
+        """The maps in `extras` that all predictions share."""
         strides = self.family.strides
         return tuple(
             output
@@ -57,14 +57,14 @@ class OutputSpec(JsonRecord):
 
     @property
     def columns(self) -> int:
-        """E, how many numbers of the task's the head `exported` has behind the scores of a prediction."""
+        """E, how many numbers of the task follow the scores of a prediction in the head `exported`."""
         shared = self.shared_maps
         return sum(output.channels for output in self.extras if output not in shared) // len(self.family.strides)
 
     def predictions(self, raw: list[np.ndarray]) -> np.ndarray:
         """Predictions float32 [N, 4+C] of one image: cx, cy, w, h in input pixels, then class scores.
 
-        raw: the model's outputs in their order. Raises UserError when their shapes are not the head's.
+        raw: the model's outputs in their order. Raises UserError when their shapes do not fit the head.
         """
         if self.head == SPLIT:
             self._require_maps(raw)
@@ -75,19 +75,19 @@ class OutputSpec(JsonRecord):
                 return decode_selected(raw[:1], self.classes, self.columns)
             points = self.family.points(self.imgsz)
             predictions = decode_joined(raw[:1], self.head, self.imgsz, points, self.classes, self.columns)
-        # The head `single` is limited in the model.
+        # The head `single` is limited inside the model.
         return predictions if self.head == SINGLE else self.family.limited(predictions, self.imgsz)
 
     def joined_columns(self, raw: list[np.ndarray]) -> np.ndarray:
-        """What the heads `exported` and `selected` have of the task behind the scores, float32 [N, E]."""
+        """The task's numbers after the scores in the heads `exported` and `selected`, float32 [N, E]."""
         if self.head == SELECTED:
             return raw[0][0, :, BOX + 2 :].astype(np.float32)
         return raw[0].reshape(-1, raw[0].shape[2])[BOX + self.classes :].T.astype(np.float32)
 
     def cell_values(self, raw: list[np.ndarray], role: str) -> np.ndarray:
-        """What the maps of a task's `role` hold for each prediction, float32 [N, channels], of the head `split`.
+        """The values of a task's maps of `role` for each prediction, float32 [N, channels], in the head `split`.
 
-        Raises KeyError where the model has no such maps.
+        Raises KeyError when the model has no such maps.
         """
         maps = dict(zip(self.maps(), raw, strict=True))
         of_role = [values for output, values in maps.items() if output.role == role]
@@ -96,7 +96,7 @@ class OutputSpec(JsonRecord):
         return cells_first(of_role)
 
     def shared(self, raw: list[np.ndarray]) -> tuple[np.ndarray, ...]:
-        """The raw outputs that all predictions share, of any head."""
+        """The raw outputs that all predictions share, for any head."""
         return tuple(raw[len(raw) - len(self.shared_maps) :])
 
     def instances(
@@ -107,7 +107,7 @@ class OutputSpec(JsonRecord):
         iou: float = IOU,
         most: int = MOST,
     ) -> Instances:
-        """What raw outputs detect in an image that was letterboxed by `fit`."""
+        """The detections in the raw outputs for an image that was letterboxed by `fit`."""
         return detect(self.predictions(raw), fit, confidence, None if self.end2end else iou, most)
 
     def to_metadata(self) -> dict[str, str]:
@@ -120,13 +120,13 @@ class OutputSpec(JsonRecord):
         return from_metadata(cls, metadata, METADATA_KEY)
 
     def _require_shared(self, raw: list[np.ndarray]) -> None:
-        """Of a head that joins predictions in one output: whether the others are the maps that all share."""
+        """Raise UserError unless the outputs after the joined predictions are the maps that all predictions share."""
         shapes, expected = (
             [output.shape for output in raw[1:]],
             [output.shape(self.imgsz) for output in self.shared_maps],
         )
         if shapes != expected:
-            raise UserError(f"outputs {shapes} behind the predictions are not those of '{self.task}': {expected}")
+            raise UserError(f"outputs {shapes} after the predictions are not those of '{self.task}': {expected}")
 
     def _require_maps(self, raw: list[np.ndarray]) -> None:
         shapes, expected = [output.shape for output in raw], [output.shape(self.imgsz) for output in self.maps()]

@@ -1,1 +1,1 @@
-"""ONNX in and out: export, files, sessions, conversion from Darknet, graph surgery."""
+"""ONNX models: export, files, sessions, conversion from Darknet, graph surgery."""

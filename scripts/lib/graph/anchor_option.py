@@ -1,4 +1,4 @@
-"""The anchors of a graph that does not hold them, as a person says them; they travel in the ONNX's metadata."""
+"""The anchors of a graph that does not contain them, as the user gives them; they are stored in the ONNX's metadata."""
 
 import argparse
 import json
@@ -13,10 +13,10 @@ from lib.detector.families.anchors import AnchorLayer
 from lib.graph.onnx_file import metadata
 from lib.step.errors import UserError
 
-METADATA_KEY = "rv1106.anchors"  # a name of PUBLISHED, or numbers as JSON
+METADATA_KEY = "rv1106.anchors"  # its value is a name in PUBLISHED, or numbers as JSON
 HELP = (
-    "for an export that does not decode its boxes: width,height of each anchor in pixels, those of the finest stride "
-    "first; or a YOLOv5 .yaml with them; or the default ones of yolov3, yolov5 or yolov7"
+    "for an export that does not decode its boxes: width,height of each anchor in pixels, the finest stride's first; "
+    "or a YOLOv5 .yaml that lists them; or the default ones of yolov3, yolov5 or yolov7"
 )
 ASK = "say which with --anchors (models.NAME.anchors in a config): numbers, a YOLOv5 .yaml, or yolov5 for the default"
 
@@ -48,18 +48,18 @@ _YOLOV5_P6 = (
     792,
 )
 _YOLOV7 = (12, 16, 19, 36, 40, 28, 36, 75, 76, 55, 72, 146, 142, 110, 192, 243, 459, 401)
-# By name and number of strides, as the makers' model descriptions have them. YOLOv7-tiny has those of YOLOv5.
+# By name and number of strides, from the authors' model descriptions. YOLOv7-tiny has those of YOLOv5.
 PUBLISHED = {"yolov3": {3: _YOLOV5}, "yolov5": {3: _YOLOV5, 4: _YOLOV5_P6}, "yolov7": {3: _YOLOV7, 4: _YOLOV5_P6}}
-EXPONENTIAL = ("yolov3",)  # sizes are exponentials of the logits; later ones square sigmoids
+EXPONENTIAL = ("yolov3",)  # sizes are exponentials of the logits; later versions square sigmoids
 
 
 def add_anchors_option(parser: argparse.ArgumentParser) -> None:
-    """Add `--anchors`, which holds what `with_anchors` takes. Raises UserError on parsing as `parse_anchors` does."""
+    """Add `--anchors`, whose value is for `with_anchors`. Parsing raises UserError as `parse_anchors` does."""
     parser.add_argument("--anchors", type=parse_anchors, metavar="ANCHORS", help=HELP)
 
 
 def parse_anchors(text: str) -> str:
-    """What a person says of anchors, as the metadata holds it. Raises UserError when it says none."""
+    """The user's text about anchors in the form of the metadata. Raises UserError when it gives none."""
     text = text.strip()
     if text in PUBLISHED:
         return text
@@ -75,14 +75,14 @@ def parse_anchors(text: str) -> str:
 
 
 def with_anchors(model: onnx.ModelProto, anchors: str | None) -> onnx.ModelProto:
-    """The model, with what `parse_anchors` made of an option in its metadata, if it was given."""
+    """The model, with the result of `parse_anchors` in its metadata if the option was given."""
     if anchors:
         helper.set_model_props(model, metadata(model) | {METADATA_KEY: anchors})
     return model
 
 
 def anchor_counts(model: onnx.ModelProto, strides: int) -> tuple[int, ...] | None:
-    """How many anchors each of `strides` has by the model's metadata; None where it says nothing.
+    """The number of anchors of each of `strides` strides, from the model's metadata; None where it has no entry.
 
     Raises UserError as `anchor_layers` does.
     """
@@ -91,9 +91,9 @@ def anchor_counts(model: onnx.ModelProto, strides: int) -> tuple[int, ...] | Non
 
 
 def anchor_layers(model: onnx.ModelProto, strides: tuple[int, ...]) -> tuple[AnchorLayer, ...]:
-    """The layers that the model's metadata tell, of maps of `strides`, the finest first; empty where it says nothing.
+    """The layers in the model's metadata, for maps of `strides`, the finest first; empty where it has no entry.
 
-    Raises UserError when its anchors are not as many for each stride.
+    Raises UserError when the strides do not have equal numbers of anchors.
     """
     numbers = _numbers(model, len(strides))
     if not numbers:
@@ -111,13 +111,13 @@ def _numbers(model: onnx.ModelProto, strides: int) -> list[float]:
     if text in PUBLISHED:
         if strides not in PUBLISHED[text]:
             known = " or ".join(map(str, PUBLISHED[text]))
-            raise UserError(f"the anchors of {text} are for {known} strides, the model has {strides}; give numbers")
+            raise UserError(f"the anchors of {text} are for {known} strides, but the model has {strides}; give numbers")
         return [float(number) for number in PUBLISHED[text][strides]]
     numbers = json.loads(text) if text else []
     if len(numbers) % (2 * strides):
         raise UserError(
-            f"{len(numbers) // 2} anchors cannot be shared out evenly over the model's {strides} strides; "
-            "give each stride as many, the finest first"
+            f"{len(numbers) // 2} anchors cannot be divided evenly over the model's {strides} strides; "
+            "give the same number for each stride, the finest first"
         )
     return numbers
 

@@ -1,4 +1,4 @@
-"""The classes' names and the task in a checkpoint, read without running anything that is in it."""
+"""Reads the class names and the task in a checkpoint without running any code in it."""
 
 import io
 import pickle
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class _Anything:
-    """Stands for an object of any class: it keeps its state and can do nothing."""
+    """Stands for an object of any class: it keeps its state and does nothing."""
 
     def __init__(self, *args, **kwargs):
         self.state = {}
@@ -24,14 +24,14 @@ class _Anything:
         pass
 
     def append(self, value):
-        """As a list's."""
+        """Ignore what a list would take."""
 
     def extend(self, values):
-        """As a list's."""
+        """Ignore what a list would take."""
 
 
 class _Reader(pickle.Unpickler):
-    """Reads a pickle in which every class but Python's plain ones is `_Anything`: none is imported, none runs."""
+    """Reads a pickle with `_Anything` for every class except Python's plain ones: no class is imported or run."""
 
     def find_class(self, module, name):
         return OrderedDict if (module, name) == ("collections", "OrderedDict") else _Anything
@@ -41,10 +41,10 @@ class _Reader(pickle.Unpickler):
 
 
 class CheckpointFacts(NamedTuple):
-    """What one of Ultralytics' checkpoints says of its model.
+    """What an Ultralytics checkpoint says about its model.
 
-    names: of the classes 0..n-1. task: as Ultralytics calls it; None where it does not say. kpt_shape: keypoints of an
-    object and values of each, of a model for pose.
+    names: of the classes 0..n-1. task: Ultralytics' name for it; None where the file does not say. kpt_shape: for a
+    pose model, the keypoints per object and the values per keypoint.
     """
 
     names: list[str]
@@ -53,7 +53,7 @@ class CheckpointFacts(NamedTuple):
 
 
 def checkpoint_facts(path: Path) -> CheckpointFacts | None:
-    """What one of Ultralytics' checkpoints says of its model; None where the file holds nothing to be read."""
+    """What an Ultralytics checkpoint says about its model; None where the file cannot be read."""
     try:
         with zipfile.ZipFile(path) as archive:
             [member] = [name for name in archive.namelist() if name.endswith("data.pkl")]
@@ -62,14 +62,14 @@ def checkpoint_facts(path: Path) -> CheckpointFacts | None:
         names = model.state["names"]
         names = dict(enumerate(names)) if isinstance(names, list) else names
         names = [str(names[number]) for number in range(len(names))]
-        # As the export's own reader looks for it; older ones kept it with the model alone.
+        # Where the export itself looks for it; older versions stored it only with the model.
         task = (checkpoint.get("train_args") or {}).get("task") or model.state.get("task")
         return CheckpointFacts(names, task, model.state.get("kpt_shape"))
-    except Exception:  # a damaged pickle raises anything; whoever loads the checkpoint says what is wrong with it
+    except Exception:  # a damaged pickle can raise anything; the step that loads the checkpoint reports what is wrong
         return None
 
 
 def checkpoint_names(path: Path) -> list[str] | None:
-    """The names of the classes in one of Ultralytics' checkpoints; None where the file holds none to be read."""
+    """The class names in an Ultralytics checkpoint; None where they cannot be read."""
     facts = checkpoint_facts(path)
     return facts.names if facts else None

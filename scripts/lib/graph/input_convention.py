@@ -1,4 +1,4 @@
-"""Which form a model's images are given in: as the user, the file, or its makers say, in this order; or the default."""
+"""Which input form a model expects: what the user, the file or its authors say, in this order, or the default."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,30 +18,30 @@ from lib.step.errors import UserError
 def settle_input_form(
     model: onnx.ModelProto, given: Mapping, exported: onnx.ModelProto | None = None
 ) -> tuple[InputForm, str]:
-    """Settle the form of a model of one fixed size, write it into its metadata, and say what it rests on.
+    """Decide the input form of a model of one fixed size, write it to its metadata, and return it with its origin.
 
-    given: fields of an InputForm, as a person says them of the model `exported`, that this one came from by `fix_size`;
-    they come before all else. Raises UserError when the model has another number of channels.
+    given: fields of an InputForm that the user gives for the model `exported`, from which `fix_size` made this one;
+    they override everything else. Raises UserError when the model has another number of channels.
     """
     entries = [metadata(each).get(METADATA_KEY) for each in (exported or model, model)]
     if entries[0] != entries[1]:
         return _behind_a_front(model, given)
-    known = default_form(model)
+    default = default_form(model)
     form, origin = InputForm.from_metadata(metadata(model)), "as the file says"
     if form is None:
         form, origin = _convention(model), "the convention of its makers"
     if form is None:
-        form, origin = known, "the default"
+        form, origin = default, "the default"
     if given:
         form, origin = form.with_changes(given), f"{', '.join(given)} as given, for the rest {origin}"
-    if form.depth != known.depth:
-        raise UserError(f"the model takes {known.depth} channels, and an input in {form.channels} has {form.depth}")
+    if form.depth != default.depth:
+        raise UserError(f"the model takes {default.depth} channels, but an input in {form.channels} has {form.depth}")
     set_input_form(model, form)
     return form, origin
 
 
 def _behind_a_front(model: onnx.ModelProto, given: Mapping) -> tuple[InputForm, str]:
-    """`settle_input_form` of a model whose normalization was taken out of its graph, with what was given of pixels."""
+    """`settle_input_form` for a model whose normalization was removed from its graph, with the user's pixel fields."""
     form, convention = input_form_of(model), _convention(model)
     if convention:
         channels = form.channels if "channels" in given else convention.channels
@@ -53,22 +53,22 @@ def _behind_a_front(model: onnx.ModelProto, given: Mapping) -> tuple[InputForm, 
 
 
 def is_from_elsewhere(model: onnx.ModelProto) -> bool:
-    """Whether it is open how images are given to an exported model: nobody of the house, nor Ultralytics, made it."""
+    """Whether the input form of an exported model is unknown: neither this program nor Ultralytics made the model."""
     entries = metadata(model)
     if OutputSpec.from_metadata(entries):
-        return False  # Darknet's, or after surgery, whose export was looked at
+        return False  # from Darknet, or after surgery, when its export was already checked
     return METADATA_KEY in entries or entries.get("author") != "Ultralytics"
 
 
 def recognized(model: onnx.ModelProto) -> OutputForm:
     """The form of an exported model's outputs, found in the graph as it is or after simplification.
 
-    Raises UserError when neither is of a known family.
+    Raises UserError when neither belongs to a known family.
     """
     try:
         return families.recognize(Graph(model))
     except UserError as error:
-        # Imported here: it takes seconds, and most models are recognized without it.
+        # Imported here: the import takes seconds, and most models are recognized without it.
         import onnxslim
 
         copy = onnx.ModelProto()
@@ -84,4 +84,4 @@ def _convention(model: onnx.ModelProto) -> InputForm | None:
     try:
         return recognized(model).input
     except UserError:
-        return None  # of no known family: whoever needs one says so
+        return None  # no known family; code that needs one reports it

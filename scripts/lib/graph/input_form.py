@@ -1,4 +1,4 @@
-"""What an ONNX says of its input's form: an entry of its metadata, or what follows from its number of channels."""
+"""An ONNX's input form: from its metadata, or from its number of channels."""
 
 import json
 
@@ -9,7 +9,7 @@ from lib.graph.onnx_file import metadata
 
 
 def input_form_of(model: onnx.ModelProto) -> InputForm:
-    """The form that images are given to `model` in: as its metadata says, otherwise the house's default.
+    """The form in which `model` expects images: from its metadata, otherwise the default.
 
     Raises UserError when the entry is damaged.
     """
@@ -17,7 +17,7 @@ def input_form_of(model: onnx.ModelProto) -> InputForm:
 
 
 def default_form(model: onnx.ModelProto) -> InputForm:
-    """The form of a model of which nothing else is known: Ultralytics', in grey for a model of one channel."""
+    """The form of a model about which nothing is known: Ultralytics', in grey for a model of one channel."""
     constants = {tensor.name for tensor in model.graph.initializer}
     shapes = [tensor.type.tensor_type.shape.dim for tensor in model.graph.input if tensor.name not in constants]
     grey = len(shapes) == 1 and len(shapes[0]) == 4 and shapes[0][1].dim_value == 1
@@ -25,7 +25,7 @@ def default_form(model: onnx.ModelProto) -> InputForm:
 
 
 def set_input_form(model: onnx.ModelProto, form: InputForm, explicit: bool = False) -> None:
-    """Write `form` into the metadata of `model`; the default leaves an entry only where that has to be `explicit`."""
+    """Write `form` to the metadata of `model`; for the default form there is no entry unless `explicit`."""
     others = {key: value for key, value in metadata(model).items() if key != METADATA_KEY}
     entry = {METADATA_KEY: json.dumps(form.to_json())} if explicit else form.to_metadata()
     onnx.helper.set_model_props(model, others | entry)

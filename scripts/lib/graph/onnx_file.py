@@ -1,8 +1,8 @@
-"""Reading and writing ONNX files.
+"""Reads and writes ONNX files.
 
 A file that a step writes ends in a seal: the metadata entry SEAL with the SHA-256 of all bytes before it. Protocol
-Buffers merge what is written one after the other (https://protobuf.dev/programming-guides/encoding/#last-one-wins), so
-any other program reads the file as one model with that entry.
+Buffers merge concatenated messages (https://protobuf.dev/programming-guides/encoding/#last-one-wins), so any other
+program reads the file as one model with that entry.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ SEAL = "rv1106.sha256"
 def load(path) -> onnx.ModelProto:
     """The model in the file `path`, without its seal.
 
-    Raises UserError when it is missing, damaged, no ONNX, or not as the step that sealed it left it.
+    Raises UserError when it is missing, damaged, not an ONNX, or was changed after the step that sealed it.
     """
     try:
         model = onnx.load(str(path))
@@ -31,7 +31,7 @@ def load(path) -> onnx.ModelProto:
         raise UserError(f"model {path} does not exist") from None
     except (DecodeError, onnx.checker.ValidationError, ValueError) as error:
         raise UserError(
-            f"{path} is no valid ONNX model: {(str(error) or type(error).__name__).splitlines()[0]}"
+            f"{path} is not a valid ONNX model: {(str(error) or type(error).__name__).splitlines()[0]}"
         ) from None
     _unseal(model, path)
     return model
@@ -50,7 +50,7 @@ def _demand_known_versions(model: onnx.ModelProto, path) -> None:
 
 
 def _name_plugins(model: onnx.ModelProto) -> None:
-    """Give TensorRT's plugins, which some tools write as if they were ONNX's own operators, a domain of their own."""
+    """Give TensorRT's plugins, which some tools write as if they were ONNX operators, a domain of their own."""
     plugins = [node for node in model.graph.node if node.op_type.endswith("_TRT") and node.domain in ("", "ai.onnx")]
     for node in plugins:
         node.domain = "TRT"
@@ -59,7 +59,7 @@ def _name_plugins(model: onnx.ModelProto) -> None:
 
 
 def metadata(model: onnx.ModelProto) -> dict[str, str]:
-    """The model's metadata by its key."""
+    """The model's metadata as a dict."""
     return {entry.key: entry.value for entry in model.metadata_props}
 
 
@@ -77,7 +77,7 @@ def _seal(content: bytes) -> bytes:
 
 
 def _unseal(model: onnx.ModelProto, path) -> None:
-    """Take the seal off `model`, which was read from `path`. Raises UserError when it is not that of the file."""
+    """Remove the seal from `model`, which was read from `path`. Raises UserError when it does not match the file."""
     if SEAL not in metadata(model):
         return
     seal = len(_seal(b""))

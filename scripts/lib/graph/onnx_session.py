@@ -1,4 +1,4 @@
-"""Running an ONNX in FP32 with onnxruntime, the reference for everything else."""
+"""Runs an ONNX in FP32 with onnxruntime, the reference for everything else."""
 
 import numpy as np
 import onnxruntime
@@ -10,8 +10,8 @@ from lib.step.errors import UserError
 def open_session(model, as_written: bool = False) -> onnxruntime.InferenceSession:
     """A single-threaded session for a path or serialized bytes. Raises UserError when onnxruntime refuses it.
 
-    as_written: operator by operator. Otherwise onnxruntime joins some: a Conv between DequantizeLinear and
-    QuantizeLinear becomes one of whole numbers, whose sums are cut at 16 bits on processors without VNNI.
+    as_written: run each operator by itself. Otherwise onnxruntime fuses some: a Conv between DequantizeLinear and
+    QuantizeLinear becomes an integer one, whose sums are cut to 16 bits on processors without VNNI.
     """
     options = onnxruntime.SessionOptions()
     if as_written:
@@ -32,18 +32,18 @@ def to_tensor(image: np.ndarray, form: InputForm | None = None) -> np.ndarray:
 
 
 def session_input_form(session: onnxruntime.InferenceSession) -> InputForm:
-    """The form that a session's model wants images in, as lib.graph.input_form says of the model."""
+    """The input form of a session's model, as in lib.graph.input_form."""
     form = InputForm.from_metadata(session.get_modelmeta().custom_metadata_map)
     return form or (InputForm(channels="grey") if session.get_inputs()[0].shape[1:2] == [1] else InputForm())
 
 
 def infer(session: onnxruntime.InferenceSession, tensor: np.ndarray, outputs=None) -> list[np.ndarray]:
-    """The named outputs, or all, for one input tensor; FP16 models get and give FP16."""
+    """The named outputs, or all, for one input tensor; FP16 models have FP16 inputs and outputs."""
     [given] = session.get_inputs()
     half = given.type == "tensor(float16)"
     return session.run(outputs, {given.name: tensor.astype(np.float16) if half else tensor})
 
 
 def infer_image(session: onnxruntime.InferenceSession, image: np.ndarray, outputs=None) -> list[np.ndarray]:
-    """`infer` for uint8 [H, W, C] in the channels that the session's model wants."""
+    """`infer` for uint8 [H, W, C] in the channels that the session's model expects."""
     return infer(session, to_tensor(image, session_input_form(session)), outputs)

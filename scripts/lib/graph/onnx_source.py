@@ -1,4 +1,4 @@
-"""Exported ONNX files as a model's source: which sizes there are, and the one that is asked for."""
+"""Exported ONNX files as a model's source: which sizes there are, and the file for a size."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +13,7 @@ DYNAMIC = "dynamic"  # stands for every size
 
 
 def size_of(model: onnx.ModelProto, path) -> str:
-    """The size that a model takes, as file names spell it, or DYNAMIC. Raises UserError when it takes no image."""
+    """The input size of a model, spelled as in file names, or DYNAMIC. Raises UserError when its input is no image."""
     constants = {tensor.name for tensor in model.graph.initializer}
     inputs = [tensor for tensor in model.graph.input if tensor.name not in constants]
     shapes = [[d.dim_value for d in tensor.type.tensor_type.shape.dim] for tensor in inputs]
@@ -25,7 +25,7 @@ def size_of(model: onnx.ModelProto, path) -> str:
 
 
 def by_size(paths: list) -> dict[str, Path]:
-    """The files by the size that each takes. Raises UserError for one that takes no image, and for two of a size."""
+    """The files by input size. Raises UserError for a file whose input is no image, and for two of the same size."""
     files = {}
     for path in paths:
         size = size_of(load(path), path)
@@ -37,20 +37,20 @@ def by_size(paths: list) -> dict[str, Path]:
 
 
 def of_size(files: Mapping[str, Path], imgsz: ImageSize, name: str) -> Path:
-    """The file of the model `name` for a size. Raises UserError that lists what there is."""
+    """The file of the model `name` for a size. Raises UserError, which lists the sizes, if there is none."""
     if lacking := sizes_lacking(files, [str(imgsz)]):
         raise UserError(lacking_line(name, files, lacking))
     return files.get(str(imgsz)) or files[DYNAMIC]
 
 
 def sizes_lacking(files: Mapping[str, Path], sizes: list[str]) -> list[str]:
-    """Those of `sizes` that no file takes."""
+    """Those of `sizes` for which there is no file."""
     return [] if DYNAMIC in files else [size for size in sizes if size not in files]
 
 
 def lacking_line(name: str, files: Mapping[str, Path], lacking: list[str]) -> str:
-    """The sentence about sizes that no file of the model `name` takes."""
+    """The sentence about sizes for which the model `name` has no file."""
     return (
-        f"models.{name}.onnx holds no export of {', '.join(lacking)}; there is {', '.join(files)}: "
-        "take sizes from these in sweep.imgsz, or export the model at the others too"
+        f"models.{name}.onnx has no export of size {', '.join(lacking)}; there is {', '.join(files)}: "
+        "use these sizes in sweep.imgsz, or export the model for the others too"
     )

@@ -1,4 +1,4 @@
-"""What an ONNX says of its outputs: in its metadata, where surgery wrote it, or by its structure as exported."""
+"""The meaning of an ONNX's outputs: from its metadata, if surgery wrote it, or from the exported graph's structure."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -16,9 +16,9 @@ from lib.step.errors import Incomplete, UserError
 
 
 def output_form_of(model: onnx.ModelProto) -> OutputForm:
-    """What the outputs of a model mean, and how they leave it, exported or adapted.
+    """The meaning and the form of the outputs of a model, exported or adapted.
 
-    Raises UserError when it is no detector of a known family.
+    Raises UserError when the model is not a detector of a known family.
     """
     if spec := OutputSpec.from_metadata(metadata(model)):
         return OutputForm(spec)
@@ -26,44 +26,44 @@ def output_form_of(model: onnx.ModelProto) -> OutputForm:
 
 
 def output_spec_of(model: onnx.ModelProto) -> OutputSpec:
-    """What the outputs of a model mean. Raises UserError as `output_form_of` does."""
+    """The meaning of the outputs of a model. Raises UserError as `output_form_of` does."""
     return output_form_of(model).spec
 
 
 def form_or_reason(model: onnx.ModelProto) -> tuple[OutputForm | None, str]:
-    """The form of a model's outputs; or None, and why nothing decodes them.
+    """The form of a model's outputs and ""; or None and why the outputs cannot be decoded.
 
-    Raises Incomplete where something would, with what is missing.
+    Raises Incomplete when they could be decoded with something more from the user.
     """
     if is_as_is(model):
-        return None, f"nothing decodes the head '{AS_IS}'"
+        return None, f"the head '{AS_IS}' is not decoded"
     try:
         return output_form_of(model), ""
     except Incomplete:
         raise
     except UserError as error:
-        return None, f"no detector of a known family: {error}"
+        return None, f"not a detector of a known family: {error}"
 
 
 def demand_classes(spec: OutputSpec, names: list[str], path: Path) -> None:
-    """Raise UserError when the model of the file `path` does not score one class a name."""
+    """Raise UserError when the model in the file `path` does not have one class per name."""
     if spec.classes != len(names):
-        raise UserError(f"{path} scores {spec.classes} classes, the data set has {len(names)} names")
+        raise UserError(f"{path} has {spec.classes} classes, but the data set has {len(names)} names")
 
 
 def detector_spec(model: onnx.ModelProto, names: list[str], path: Path) -> OutputSpec:
-    """The spec of a model, of the file `path`, whose outputs are as surgery leaves them.
+    """The spec of a model, in the file `path`, whose outputs have the form that surgery gives them.
 
-    Raises UserError as `output_form_of` and `demand_classes` do, and when the outputs take surgery to be read.
+    Raises UserError as `output_form_of` and `demand_classes` do, and when the outputs still need surgery.
     """
     form = output_form_of(model)
     demand_classes(form.spec, names, path)
     if replace(form, input=None) != OutputForm(form.spec):
-        raise UserError("the model's outputs are neither as exported nor as surgery leaves them; give it surgery first")
+        raise UserError("the model's outputs are in a form that needs graph surgery; run graph_surgery.py on it first")
     return form.spec
 
 
 def class_names(model: onnx.ModelProto) -> list[str]:
-    """The classes' names, as Ultralytics writes them into the model; numbers where they are not there."""
+    """The class names that Ultralytics wrote to the model; numbers if there are none."""
     names, classes = distinct_names(metadata(model)), output_spec_of(model).classes
     return names if len(names) == classes else [str(number) for number in range(classes)]

@@ -80,10 +80,10 @@ def network_input(form: InputForm, image: Path) -> np.ndarray:
 def read_range_table(path: Path) -> RangeTable:
     """The table in a file. Raises UserError when it is missing or damaged."""
     arrays = read_arrays(path, "ranges", (*_TABLES, *_TEXTS))
-    names = ([str(name) for name in arrays[key]] for key in ("images", "tensors"))
     try:
+        names = ([str(name) for name in arrays[key]] for key in ("images", "tensors"))
         return RangeTable(*names, arrays["low"], arrays["high"], **{key: str(arrays[key]) for key in _TEXTS})
-    except ValueError:
+    except (TypeError, ValueError):
         raise UserError(
             f"{path} is damaged (its tables do not fit together); delete it and run its step again"
         ) from None

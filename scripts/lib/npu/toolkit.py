@@ -20,6 +20,7 @@ from lib.data.input_form import InputForm
 from lib.npu.build import Build
 from lib.npu.build_log import BuildLog, demand_known_log, read_build_log
 from lib.npu.deferred_torch import deferred_torch
+from lib.npu.search import SEARCH
 from lib.npu.toolkit_versions import SCALE_BEHIND, in_use
 from lib.step import console
 from lib.step.errors import ToolkitError
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
 PLATFORMS = ("rv1103", "rv1103b", "rv1106", "rv1106b")
 # This project's own, lib.npu.search; the others are the toolkit's.
-SEARCH = "search"
 ALGORITHMS = ("normal", "mmse", "kl_divergence", SEARCH)
 
 # Variables that 2.3.2 asks for, seen by watching it. Some leave its log empty (RKNN_LOG_LEVEL, GEN_MODEL), some change

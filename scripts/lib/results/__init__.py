@@ -1,1 +1,1 @@
-"""What comes out: variants of a sweep, the table, the choice among them, plots, the report."""
+"""The results of a run: variants of a sweep, the table, the choice among them, plots, the report."""

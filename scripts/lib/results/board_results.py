@@ -1,4 +1,4 @@
-"""board.json: what a board did with one build of a variant, beside what the simulator did."""
+"""board.json: what a board did with one build of a variant, compared with the simulator."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,7 +12,7 @@ RAN, REFUSED = "ran", "refused"
 
 @dataclass(frozen=True)
 class Times(JsonRecord):
-    """Median of so many times in ms, with their 5th and 95th percentile."""
+    """The median of several times in ms, with their 5th and 95th percentile."""
 
     low: float
     median: float
@@ -22,7 +22,7 @@ class Times(JsonRecord):
 
 @dataclass(frozen=True)
 class ImageDifference(JsonRecord):
-    """Where board and simulator differ on an image: detections that one misses, smallest IoU, largest score change."""
+    """How board and simulator differ on an image: detections that one misses, smallest IoU, largest score change."""
 
     image: str
     missed: int
@@ -32,7 +32,7 @@ class ImageDifference(JsonRecord):
 
 @dataclass(frozen=True)
 class BoardAgreement(JsonRecord):
-    """How far the board finds what the simulator finds, as `lib.board.summary` measures it."""
+    """How well the board's detections agree with the simulator's, as `lib.board.summary` measures it."""
 
     confidence: float
     detections: int
@@ -44,7 +44,7 @@ class BoardAgreement(JsonRecord):
 
 @dataclass(frozen=True)
 class OutputDifference(JsonRecord):
-    """One output for the golden image, the board's bytes beside the simulator's, without the padding."""
+    """One output for the golden image: the board's bytes compared with the simulator's, without the padding."""
 
     name: str
     share: float  # of bytes that differ, 0..1
@@ -53,7 +53,7 @@ class OutputDifference(JsonRecord):
 
 @dataclass(frozen=True)
 class RanOnBoard(JsonRecord):
-    """A model that the board ran."""
+    """The results of a model that the board ran."""
 
     result: Literal["ran"]
     verdict: str
@@ -63,24 +63,24 @@ class RanOnBoard(JsonRecord):
     init_ms: float
     run_ms: Times
     decode_ms: Times
-    repeated_ms: Times | None  # back to back; None where none were asked for
+    repeated_ms: Times | None  # runs back to back; None where none were asked for
     agreement: BoardAgreement
     outputs: tuple[OutputDifference, ...]
     diverging: str | None  # the first output that differs
     metrics: ComparedMetrics  # of what the board detected
-    measured: str  # a line for config/measured.csv
+    measured: str  # a row for config/measured.csv
     rknn_sha256: str
     toolkit: str
 
     @property
     def outcome(self) -> str:
-        """In the table's words."""
+        """The outcome as the table words it."""
         return RAN
 
 
 @dataclass(frozen=True)
 class RefusedByBoard(JsonRecord):
-    """A model that the board's runtime refused, in its `words`."""
+    """A model that the board's runtime refused, with the runtime's own `words`."""
 
     result: Literal["refused"]
     words: str
@@ -91,12 +91,12 @@ class RefusedByBoard(JsonRecord):
 
     @property
     def outcome(self) -> str:
-        """In the table's words."""
+        """The outcome as the table words it."""
         return self.words
 
 
 def read_board_results(path) -> RanOnBoard | RefusedByBoard:
-    """What a board.json holds. Raises UserError when it is missing or not of this form."""
+    """The results in a board.json. Raises UserError when the file is missing or not of this form."""
     value = read_json(path, "result")
     kind = RefusedByBoard if value["result"] == REFUSED else RanOnBoard
     return kind.from_json(value, path)

@@ -1,4 +1,4 @@
-"""Which variant to take: the most accurate one among those that the board runs, and what accuracy costs elsewhere.
+"""Which variant to take: the most accurate one among those that the board runs, and how cost trades with accuracy.
 
 Tables are those of lib.results.table, one row per variant.
 """
@@ -9,12 +9,12 @@ import pandas as pd
 from lib.accuracy.bootstrap import interval
 from lib.npu.verdict import RUNS
 
-# Columns that say what a variant costs. The limits of the estimated time are the same share of it for all variants.
+# Columns of a variant's cost. The limits are the same fraction of the estimated time for all variants, so one suffices.
 CYCLES, TIME = "npu_mcycles", "ms_high"
 
 
 def best_first(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows by INT8 mAP50-95, the best first; of equal ones the one with fewer NPU cycles, then the smaller file."""
+    """The rows by INT8 mAP50-95, best first; equal ones by fewer NPU cycles, then by the smaller file."""
     return table.sort_values(
         ["map50_95_int8", "npu_mcycles", "rknn_mb"], ascending=[False, True, True], kind="stable", na_position="last"
     )
@@ -23,7 +23,7 @@ def best_first(table: pd.DataFrame) -> pd.DataFrame:
 def recommended(table: pd.DataFrame):
     """The label of the row to take: the first of `best_first` whose verdict is `runs`; None when there is none.
 
-    A row without a mAP comes behind all that have one.
+    A row without a mAP comes after all that have one.
     """
     running = best_first(table[table.verdict == RUNS])
     return None if running.empty else running.index[0]
@@ -38,8 +38,8 @@ def focus(table: pd.DataFrame):
 def indistinguishable_from(table: pd.DataFrame, resampled: dict, best) -> list:
     """Labels of the rows that run and that the images cannot tell apart from row `best`, fewest NPU cycles first.
 
-    `resampled`: of each label the INT8 mAP50-95 of every resample, the same resamples for all rows (float [n]). Two
-    rows are told apart when the 95 % interval of their difference leaves out 0. `best` itself is not among the labels,
+    `resampled`: for each label the INT8 mAP50-95 of every resample, the same resamples for all rows (float [n]). Two
+    rows are told apart when the 95 % interval of their difference excludes 0. `best` itself is not among the labels,
     nor is a row without a mAP.
     """
     if pd.isna(table.map50_95_int8[best]):
@@ -64,7 +64,7 @@ def pareto_front(table: pd.DataFrame, cost: str = CYCLES) -> list:
     running = table[(table.verdict == RUNS) & table.map50_95_int8.notna()].sort_values(
         [cost, "map50_95_int8"], ascending=[True, False], kind="stable"
     )
-    # From cheap to dear: a row is on the front when it is better than all before it, or the like of the last.
+    # From cheap to expensive: a row is on the front when it is better than all before it, or equal to the last.
     front, last = [], None
     for label, spent, precision in zip(running.index, running[cost], running.map50_95_int8):
         if last is None or precision > last[1] or (spent, precision) == last:

@@ -1,4 +1,4 @@
-"""What a run says last: the variants to take, where report and bundle are, and the next command."""
+"""The last lines that a run prints: the best variants, the paths of report and bundle, and the next command."""
 
 import argparse
 import shlex
@@ -21,8 +21,8 @@ STUDIES = ("frontier", "calibration_study", "toolkit_study")
 def closing(run: Path, config: dict, rules: set[str], argv: list[str]) -> list[str]:
     """The last lines of a run in the folder `run`, at most twelve.
 
-    rules: those whose jobs ran. argv: words of the command behind `snakemake`, of which the next command keeps what
-    names the workflow and its config. Of a run that did not get to its table or bundle there are no lines.
+    rules: those whose jobs ran. argv: the words after `snakemake`; the next command keeps those that name the workflow
+    and its config. There are no lines for a run that did not make its table or bundle.
     """
     lines = [f"{name:<10} {run / name}.md" for name in STUDIES if name in rules]
     if not rules & {"make_report", "bundle", "board"}:
@@ -35,7 +35,7 @@ def closing(run: Path, config: dict, rules: set[str], argv: list[str]) -> list[s
     if best is None:
         return [
             *lines,
-            f"{'best':<10} none is known to run on {config['platform']}; the reasons are in the report",
+            f"{'best':<10} no variant is known to run on {config['platform']}; the report gives the reasons",
             f"{'report':<10} {run / 'report.html'}",
         ]
     running = table[table.verdict == RUNS]
@@ -57,20 +57,20 @@ def _in_words(row) -> str:
 
 
 def _bundle(run: Path, best: Variant | None) -> list[str]:
-    """Where the bundle is, and the threshold that its program starts with; nothing where the best variant has none."""
+    """Lines with the bundle's path and its program's default threshold; none where the best variant has no bundle."""
     bundles = run / "bundle"
     contracts = [bundles / best.path() / "model.json"] if best else sorted(bundles.rglob("model.json"))
     if not contracts or not contracts[0].is_file():
         return []
     confidence = read_json(contracts[0], "thresholds")["thresholds"]["confidence"]
     return [
-        f"{'threshold':<10} {confidence:g} (confidence; your program may take another)",
+        f"{'threshold':<10} {confidence:g} (confidence; your program may use another)",
         f"{'bundle':<10} {contracts[0].parent}",
     ]
 
 
 def next_command(target: str, argv: list[str]) -> str:
-    """The command for `target`, with the workflow and the config of the command whose words `argv` are."""
+    """The command for `target`, with the workflow and the config of the command that was started with `argv`."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("-s", "--snakefile")
     parser.add_argument("-d", "--directory")

@@ -1,4 +1,4 @@
-"""The columns of a run's tables, each once: its name, its heading, what it means, its digits, and where it comes from.
+"""The columns of a run's tables, each defined once: name, heading, meaning, digits, and where its value comes from.
 
 Table, report, rounding and the reference in the documentation are made from these lists. No module that is imported
 here needs more than the standard library, so that the reference can be printed without pandas.
@@ -25,13 +25,13 @@ class Column:
     """
 
     name: str  # in the file
-    label: str  # where people read it
-    meaning: str  # a phrase without a full stop; names of the file's values stand between backticks
-    digits: int | None  # after the point; None leaves a value as it is
+    label: str  # the heading in the report
+    meaning: str  # a phrase without a full stop; values as in the file are between backticks
+    digits: int | None  # after the decimal point; None leaves a value as it is
     value: Callable[[Any], Any]
     is_text: bool = False  # even where it looks like a number: a model may be called 8
-    sort_key: Callable[[Any], Any] | None = None  # gives the number that a text is sorted by
-    note: str = ""  # sentences for those who read the file
+    sort_key: Callable[[Any], Any] | None = None  # from a text to the number that it is sorted by
+    note: str = ""  # sentences for readers of the file
 
     @property
     def sorts_as_number(self) -> bool:
@@ -39,7 +39,7 @@ class Column:
         return not self.is_text or self.sort_key is not None
 
     def cell(self, facts):
-        """The value of a row as the file holds it: rounded; NaN for a number that the row does not have."""
+        """A row's value as in the file: rounded; NaN for a missing number."""
         value = self.value(facts)
         if self.is_text:
             return value
@@ -48,7 +48,7 @@ class Column:
         return value if self.digits is None else round(value, self.digits)
 
     def text(self, value) -> str:
-        """A cell's value for people, MISSING for None; every number of a column has the same digits."""
+        """A cell's value as the report shows it, MISSING for None; every number of a column has the same digits."""
         if value is None:
             return MISSING
         return str(value) if self.digits is None else f"{value:.{self.digits}f}"
@@ -59,13 +59,13 @@ class Column:
 
     @property
     def plain_meaning(self) -> str:
-        """The meaning for a page that shows names of values as any other word."""
+        """The meaning without backticks."""
         return self.meaning.replace("`", "")
 
     @property
     def sentences(self) -> str:
         """The meaning and the note, in Markdown."""
-        # `mAP50-95` and names between backticks keep their letters.
+        # `mAP50-95` and names between backticks are not capitalized.
         first, space, rest = self.meaning.partition(" ")
         return f"{first.capitalize() if first.islower() else first}{space}{rest}. {self.note}".rstrip()
 
@@ -75,28 +75,28 @@ def _text(name: str, label: str, meaning: str, value, **more) -> Column:
 
 
 def _least_of_outputs(figure: Callable[[Any], float]) -> Callable[[Any], Any]:
-    """The value of a column that tells the least of a figure of `lib.accuracy.metrics.OutputLikeness`."""
+    """The value of a column for the smallest `figure` over the outputs (`lib.accuracy.metrics.OutputLikeness`)."""
     return lambda row: min(map(figure, row.int8.outputs)) if row.int8.outputs else None
 
 
 def _at_threshold(figure: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """The value of a column that holds a figure of a `lib.accuracy.operating.OperatingPoint`, of the INT8 model."""
+    """The value of a column for a `figure` of the INT8 model's `lib.accuracy.operating.OperatingPoint`."""
     return lambda row: figure(row.int8.operating.point) if row.int8.operating else None
 
 
 def _at_largest(figure: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """The value of a column that tells a figure of the largest size, a `lib.convert.frontier.Candidate`."""
+    """The value of a column for a `figure` of the largest size, a `lib.convert.frontier.Candidate`."""
     return lambda row: figure(row.frontier.largest) if row.frontier.largest else None
 
 
 def _of_built(figure: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """The value of a column that tells a figure of what a version of the toolkit built."""
+    """The value of a column for a `figure` of what a version of the toolkit built."""
     return lambda row: figure(row.built) if row.built else None
 
 
 _OF_KB = "In KB of 1024 bytes."
 
-# table.csv: the columns that every run has. Scripts may rely on their order; new ones go behind the others.
+# table.csv: the columns that every run has. Scripts may rely on their order; new ones are appended.
 COLUMNS = (
     _text("model", "Model", "name under `models` in the config", lambda row: row.variant.model),
     _text(
@@ -252,7 +252,7 @@ COLUMNS = (
     Column("f1", "F1", "harmonic mean of precision and recall", MAP_DIGITS, _at_threshold(attrgetter("f1"))),
 )
 
-# Behind these, in a run whose task is another one than boxes.
+# Appended in a run whose task is not boxes.
 TASK_COLUMNS = (
     _text(
         "task",
@@ -278,7 +278,7 @@ TASK_COLUMNS = (
     ),
 )
 
-# Behind these, where nothing decodes the outputs of at least one variant (head `as_is`): in place of a mAP.
+# Appended where nothing decodes the outputs of at least one variant (head `as_is`): in place of a mAP.
 LIKENESS_COLUMNS = (
     Column(
         "output_cosine",
@@ -298,7 +298,7 @@ LIKENESS_COLUMNS = (
     ),
 )
 
-# Behind these, where another simulator than the toolkit's ran at least one variant.
+# Appended where another simulator than the toolkit's ran at least one variant.
 SIMULATOR_COLUMNS = (
     _text(
         "simulator",
@@ -318,7 +318,7 @@ SIMULATOR_COLUMNS = (
     ),
 )
 
-# Behind these, where another version of the toolkit than the default built at least one variant.
+# Appended where another version of the toolkit than the default built at least one variant.
 TOOLKIT_COLUMNS = (
     _text(
         "toolkit",
@@ -329,7 +329,7 @@ TOOLKIT_COLUMNS = (
     ),
 )
 
-# Behind these, where `snakemake board` ran at least one variant.
+# Appended where `snakemake board` ran at least one variant.
 BOARD_COLUMNS = (
     Column(
         "map50_95_board",
@@ -362,7 +362,7 @@ BOARD_COLUMNS = (
     ),
 )
 
-# The order in which the report shows the columns of the lists above; those that are not named here come last.
+# The order in which the report shows the columns of the lists above; columns that are not named here come last.
 REPORT_ORDER = (
     "model", "imgsz", "head", "algorithm", "max_images", "verdict", "ms_low", "ms_high", "map50_95_int8",
     "map50_95_fp32", "retention", "retention_low", "retention_high", "task", "box_map50_95_int8", "box_map50_95_fp32",
@@ -371,8 +371,8 @@ REPORT_ORDER = (
     "map50_95_adapted", "internal_kb", "weight_kb", "cpu_ops",
 )  # fmt: skip
 
-# Two columns of limits are one in the report: by the upper limit's, which it is sorted by, the lower limit's, and what
-# the two are together.
+# Two columns of limits are shown as one in the report: from the upper limit's name, which the column is sorted by, to
+# the lower limit's name, the heading and the meaning of both together.
 LIMITS = {
     "ms_high": (
         "ms_low",
@@ -386,7 +386,7 @@ LIMITS = {
     ),
 }
 
-# layers/….csv: a row is a layer, as lib.npu.layer_errors reads it. The digits are the toolkit's own.
+# layers/….csv: one row per layer, as lib.npu.layer_errors reads it. The digits are the toolkit's own.
 LAYER_COLUMNS = (
     _text("layer", "Layer", "name of the layer's output tensor", attrgetter("layer")),
     _text("type", "Type", "operator of the layer", attrgetter("type")),
@@ -418,7 +418,7 @@ LAYER_COLUMNS = (
     ),
 )
 
-# calibration_study.csv, by scripts/calibration_study.py: a row is a draw of the calibration set.
+# calibration_study.csv, by scripts/calibration_study.py: one row per draw of the calibration set.
 STUDY_COLUMNS = (
     Column(
         "max_images", "Calibration images", "number of images in the calibration set", None, attrgetter("max_images")
@@ -433,7 +433,7 @@ STUDY_COLUMNS = (
     ),
 )
 
-# toolkit_study.csv, by scripts/toolkit_study.py: a row is a version of the toolkit, with what it made of one variant.
+# toolkit_study.csv, by scripts/toolkit_study.py: one row per version of the toolkit, with its build of one variant.
 TOOLKIT_STUDY_COLUMNS = (
     _text("toolkit", "Toolkit", "version of rknn-toolkit2", attrgetter("version")),
     Column(
@@ -473,7 +473,7 @@ TOOLKIT_STUDY_COLUMNS = (
           lambda row: row.reason, note="Not in toolkit_study.md."),
 )  # fmt: skip
 
-# frontier.csv, by scripts/frontier.py: a row is a kind of model.
+# frontier.csv, by scripts/frontier.py: one row per kind of model.
 FRONTIER_COLUMNS = (
     Column("classes", "Classes", "number of classes", None, attrgetter("classes")),
     _text("shape", "Shape", "proportions of the input, WIDTH:HEIGHT", attrgetter("shape")),

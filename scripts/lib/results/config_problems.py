@@ -1,4 +1,4 @@
-"""What is wrong with a config: its form, the relations between its keys, and to the files that it names."""
+"""What is wrong with a config: its form, contradictions between its keys, and with the files that it names."""
 
 from pathlib import Path
 
@@ -12,8 +12,9 @@ from lib.detector.head import HEADS, SINGLE, SPLIT, TASK_OF_SINGLE
 from lib.graph.checkpoint_names import CheckpointFacts, checkpoint_facts
 from lib.graph.class_names import demand_same_order
 from lib.npu.build import TOOLKIT
+from lib.npu.search import FEWEST, SEARCH
 from lib.npu.timing import CLOCKS, clock
-from lib.npu.toolkit_versions import DEFAULT, missing_sentence
+from lib.npu.toolkit_versions import DEFAULT, OWN_RANGES, missing_sentence
 from lib.step.config import form_problems, nearest
 from lib.step.errors import UserError
 
@@ -22,23 +23,23 @@ STUDIES = ("calibration_study", "toolkit_study")
 
 
 def problems(config: dict, schema: dict) -> list[str]:
-    """Every problem of `config`, a sentence each: first those of form, then (if there are none) those between keys."""
+    """Every problem of `config`, one sentence each: those of form or, if there are none, those between keys."""
     return form_problems(config, schema) or list(dict.fromkeys(_relations(config)))
 
 
 def export_problems(config: dict) -> list[str]:
-    """A sentence for each model of the sweep whose exported ONNX files, where all are on this machine, lack a size."""
+    """One sentence per model of the sweep whose exported ONNX files, if all are on this machine, lack a size."""
     return [line for name in config["sweep"]["model"] if (line := _sizes_problem(config, name))]
 
 
 def names_problems(config: dict, names: tuple[str, ...] | None) -> list[str]:
-    """A sentence for each model of the sweep that is here and whose classes are not the data set's `names`."""
+    """One sentence per model of the sweep that is on this machine and whose classes are not the data set's `names`."""
     lines = []
     for model in config["sweep"]["model"] if names else ():
         theirs = _names_of_model(config["models"][model])
         if theirs and len(theirs) != len(names):
             lines.append(
-                f"models.{model} has {len(theirs)} classes ({first_few(theirs)}), the data set has {len(names)} "
+                f"models.{model} has {len(theirs)} classes ({first_few(theirs)}), but the data set has {len(names)} "
                 f"({first_few(names)})"
             )
         elif theirs and config["evaluation"]["class_order"] == "same":
@@ -50,28 +51,28 @@ def names_problems(config: dict, names: tuple[str, ...] | None) -> list[str]:
 
 
 def toolkit_problems(config: dict) -> list[str]:
-    """A sentence when the toolkit's version is not installed."""
+    """One sentence if the config's toolkit version is not installed."""
     sentence = missing_sentence(config["toolkit"])
     return [sentence] if sentence else []
 
 
 def checkpoint_problems(config: dict) -> list[str]:
-    """A sentence for each model of the sweep that is here and is for another task than the config's."""
+    """One sentence per model of the sweep that is on this machine and is for another task than the config's."""
     lines = []
     for model in config["sweep"]["model"]:
         facts = _facts_of_model(config["models"][model])
         if facts and facts.task not in (None, config["task"]):
             lines.append(
-                f"models.{model} is a checkpoint for the task '{facts.task}', and task is {config['task']}; set task, "
+                f"models.{model} is a checkpoint for the task '{facts.task}', but task is {config['task']}; set task, "
                 "or name another checkpoint"
             )
     return lines
 
 
 def keypoint_problems(config: dict, kpt_shape: object) -> list[str]:
-    """A sentence for each model of the sweep that is here and has other keypoints than the data set's `kpt_shape`.
+    """One sentence per model of the sweep on this machine whose keypoints differ from the data set's `kpt_shape`.
 
-    And for sigmas that are not as many.
+    And one for sigmas whose number differs.
     """
     if kpt_shape is None or config["task"] != KEYPOINT_TASK:
         return []
@@ -84,7 +85,7 @@ def keypoint_problems(config: dict, kpt_shape: object) -> list[str]:
         facts = _facts_of_model(config["models"][model])
         if facts and facts.kpt_shape and facts.kpt_shape[0] != shape.keypoints:
             theirs = f"the data set has {shape.keypoints} (kpt_shape {shape})"
-            lines.append(f"models.{model} has {facts.kpt_shape[0]} keypoints, {theirs}")
+            lines.append(f"models.{model} has {facts.kpt_shape[0]} keypoints, but {theirs}")
     sigmas = keypoint_sigmas(config["evaluation"]["oks_sigmas"], "evaluation.oks_sigmas")
     if sigmas and len(sigmas) != shape.keypoints:
         lines.append(
@@ -99,7 +100,7 @@ def _names_of_model(model: dict) -> list[str] | None:
 
 
 def _facts_of_model(model: dict) -> CheckpointFacts | None:
-    """What a checkpoint says, where the first source of it that can be used is on this machine."""
+    """The facts of a model's checkpoint, where the source that the run would use is on this machine."""
     sources = [source for source in model.get("weights", []) if "cfg" not in model]
     here = [source for source in sources if not is_url(source) and Path(source).expanduser().is_file()]
     return checkpoint_facts(Path(here[0]).expanduser()) if here else None
@@ -108,7 +109,7 @@ def _facts_of_model(model: dict) -> CheckpointFacts | None:
 def _sizes_problem(config: dict, name: str) -> str | None:
     paths = [Path(source).expanduser() for source in config["models"][name].get("onnx", [])]
     if not paths or not all(path.is_file() for path in paths):
-        return None  # downloaded and looked at when the run comes to it, which also says what is missing
+        return None  # checked when it has been downloaded; that step also reports missing sizes
     # Imported here: few configs name an ONNX, and each start of Snakemake would wait for it.
     from lib.graph.onnx_source import by_size, lacking_line, sizes_lacking
 
@@ -142,19 +143,25 @@ def _relations(config: dict):
     yield from _dataset_problems(config)
     yield from _task_problems(config)
     if DRAWN in config["dataset"].get("archive", []) and not config["draw"]["images"]:
-        yield f"dataset.archive names '{DRAWN}', the images that the run draws itself, and draw.images is 0"
+        yield f"dataset.archive names '{DRAWN}', the images that the run draws itself, but draw.images is 0; set it"
     try:
         clock(str(config["verdict"]["clock_mhz"]))
     except ValueError as error:
         yield f"verdict.clock_mhz is '{error}', neither a number of MHz nor one of {', '.join(CLOCKS)}"
     yield from _simulator_problems(config)
+    yield from _search_problems(config)
     pool = config["split"]["calibration"]
     for count in sweep["max_images"]:
         if count > pool:
-            yield f"sweep.max_images asks for {count} calibration images, the pool (split.calibration) holds {pool}"
-    for name, values in sweep.items():
-        if len(set(map(str, values))) < len(values):
-            yield f"sweep.{name} names a value twice: {', '.join(map(str, values))}"
+            yield f"sweep.max_images asks for {count} calibration images, but the pool (split.calibration) has {pool}"
+    yield from _repeated_values(config)
+
+
+def _repeated_values(config: dict):
+    for block in ("sweep", "frontier", *STUDIES):
+        for name, values in config[block].items():
+            if isinstance(values, list) and len(set(map(str, values))) < len(values):
+                yield f"{block}.{name} names a value twice: {', '.join(map(str, values))}"
 
 
 def _dataset_problems(config: dict):
@@ -164,14 +171,14 @@ def _dataset_problems(config: dict):
     if not described and "archive" not in dataset and not unlabelled:
         yield "dataset names no data set; give archive, yaml, coco, voc or obj_data (or images, for the head as_is)"
     if len(described) > 1:
-        yield f"dataset: {' and '.join(described)} are two data sets; keep one"
+        yield f"dataset: {' and '.join(described)} each name a data set; keep one"
     for key in {"yaml", "obj_data"} & set(described):
         if "names" in dataset:
-            yield f"dataset.names: the names are those of dataset.{key}; leave the key out"
+            yield f"dataset.names: the class names come from dataset.{key}; leave the key out"
     if "images" in dataset and not {"coco", "voc"} & set(described) and not unlabelled:
-        yield "dataset.images belongs to dataset.coco or dataset.voc; alone it has no labels, which suffices for as_is"
+        yield "dataset.images belongs to dataset.coco or dataset.voc; only the head as_is can use images without labels"
     if "calibration" in dataset and config["evaluation"]["images"] == "all":
-        yield "evaluation.images is all, and images of dataset.calibration are not evaluated on; set it to heldout"
+        yield "evaluation.images is all, but images of dataset.calibration are never evaluated on; set it to heldout"
 
 
 def _simulator_problems(config: dict):
@@ -179,11 +186,23 @@ def _simulator_problems(config: dict):
     if simulator == TOOLKIT:
         return
     if (version := config["toolkit"]) != DEFAULT:
-        yield f"evaluation.simulator: {simulator} computes as toolkit {DEFAULT} does, and toolkit is {version}"
-    asked = (("sweep", config["sweep"]["algorithm"]), ("calibration_study", [config["calibration_study"]["algorithm"]]))
-    for key, algorithms in asked:
+        yield f"evaluation.simulator: {simulator} computes as toolkit {DEFAULT} does, but toolkit is {version}"
+    study = config["calibration_study"]
+    for key, algorithms in (("sweep", config["sweep"]["algorithm"]), ("calibration_study", [study["algorithm"]])):
         if others := [algorithm for algorithm in algorithms if algorithm != "normal"]:
-            yield f"evaluation.simulator: {simulator} knows the algorithm normal, and {key}.algorithm is {others[0]}"
+            yield f"evaluation.simulator: {simulator} needs the algorithm normal, but {key}.algorithm is {others[0]}"
+
+
+def _search_problems(config: dict):
+    sweep, study = config["sweep"], config["calibration_study"]
+    for key, algorithms in (("sweep", sweep["algorithm"]), ("calibration_study", [study["algorithm"]])):
+        if SEARCH not in algorithms:
+            continue
+        fewest = min(config[key]["max_images"])
+        if config["toolkit"] == OWN_RANGES:
+            yield f"{key}.algorithm: toolkit {OWN_RANGES} takes no ranges, so there is no {SEARCH} with it"
+        if fewest < FEWEST:
+            yield f"{key}.max_images: {SEARCH} needs {FEWEST} calibration images or more, not {fewest}"
 
 
 def _task_problems(config: dict):
@@ -198,7 +217,7 @@ def _task_problems(config: dict):
         return
     for key, given in (("dataset.kpt_shape", shape), ("evaluation.oks_sigmas", sigmas)):
         if given and task != KEYPOINT_TASK:
-            yield f"{key} is for the task {KEYPOINT_TASK}, and task is {task}; leave the key out, or change task"
+            yield f"{key} is for the task {KEYPOINT_TASK}, but task is {task}; leave the key out, or change task"
     if shape and sigmas and shape.keypoints != len(sigmas):
         yield (
             f"evaluation.oks_sigmas has {len(sigmas)} numbers for {shape.keypoints} keypoints (dataset.kpt_shape); "
@@ -207,12 +226,12 @@ def _task_problems(config: dict):
     if task == TASK_OF_SINGLE:
         return
     if SINGLE in config["sweep"]["head"]:
-        yield f"sweep.head: {SINGLE} holds boxes alone, and task is {task}; set sweep: {{head: [{SPLIT}]}}"
+        yield f"sweep.head: {SINGLE} is only for boxes, but task is {task}; set sweep: {{head: [{SPLIT}]}}"
     if "voc" in dataset:
-        yield f"dataset.voc holds boxes alone, and task is {task}; give archive, yaml or coco"
+        yield f"dataset.voc has only boxes, but task is {task}; give archive, yaml or coco"
     for name in config["sweep"]["model"]:
         yield from (
-            f"models.{name}.{key} is of a model with boxes alone, and task is {task}; leave the model out of the sweep"
+            f"models.{name}.{key} is for a model with boxes only, but task is {task}; leave the model out of the sweep"
             for key in ("cfg", "anchors")
             if key in config["models"].get(name, {})
         )
@@ -233,16 +252,16 @@ def _model_problems(name: str, model: dict):
         yield f"models.{name}.sha256 has {count} checksums for {len(model.get('onnx', ['']))} files"
     if "onnx" in model:
         yield from (
-            f"models.{name}.{key} belongs to Darknet's weights; an ONNX holds its own"
+            f"models.{name}.{key} belongs to Darknet's weights; an ONNX has its own; leave the key out"
             for key in ("cfg", "names")
             if key in model
         )
         return
     if "anchors" in model:
-        yield f"models.{name}.anchors belongs to an exported model (onnx); weights hold their own"
+        yield f"models.{name}.anchors belongs to an exported model (onnx); weights contain their own; leave the key out"
     if "cfg" in model:
         return
     if not model.get("sha256"):
         yield f"models.{name}: {missing_checksum(model['weights'])}"
     if "names" in model:
-        yield f"models.{name}.names belongs to a Darknet model, one with cfg; a checkpoint holds its own names"
+        yield f"models.{name}.names belongs to a Darknet model, one with cfg; a checkpoint has its own; leave it out"

@@ -1,4 +1,4 @@
-"""errors.json: what a variant gets wrong in each evaluation image, worst first, and what to draw over some of them."""
+"""errors.json: a variant's errors in each evaluation image, worst first, and what to draw over some of the images."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from lib.results.sweep import Variant
 from lib.step.typed_json import JsonRecord, omitted_if_none
 from lib.tasks.task import Task
 
-MOST_ERRORS, MOST_CHANGED = 12, 6  # images that are drawn for each
+MOST_ERRORS, MOST_CHANGED = 12, 6  # images to draw: those with most errors, and those that INT8 changes most
 # What is drawn over an image, in this order.
 TRUTH, UNCOUNTED, RIGHT, MISSED, FALSE = "truth", "uncounted", "right", "missed", "false"
 
@@ -20,7 +20,7 @@ TRUTH, UNCOUNTED, RIGHT, MISSED, FALSE = "truth", "uncounted", "right", "missed"
 class ImageErrors(JsonRecord):
     """False detections and missed objects of an image, in INT8 and in FP32.
 
-    objects: labelled ones that count. changed: detections that one of the two has and the other has not.
+    objects: labelled objects that count. changed: detections that only one of the two models has.
     """
 
     image: str
@@ -33,13 +33,13 @@ class ImageErrors(JsonRecord):
 
     @property
     def errors(self) -> int:
-        """In INT8."""
+        """Number of errors in INT8."""
         return self.false + self.missed
 
 
 @dataclass(frozen=True)
 class Tag(JsonRecord):
-    """A text at an object: its kind, and where it stands, in pixels of the image."""
+    """A text at an object: its kind, and its position in pixels of the image."""
 
     kind: str
     text: str
@@ -61,7 +61,7 @@ class Drawing(JsonRecord):
 
 @dataclass(frozen=True)
 class DrawnImage(JsonRecord):
-    """An image of so many pixels, and what to draw over it of each model."""
+    """An image, its size in pixels, and what to draw over it for each model."""
 
     image: str
     width: int
@@ -72,11 +72,11 @@ class DrawnImage(JsonRecord):
 
 @dataclass(frozen=True)
 class DetectionErrors(JsonRecord):
-    """What a variant gets wrong above a threshold; the same threshold for FP32.
+    """A variant's errors above a confidence threshold; FP32 has the same threshold.
 
-    threshold: None where nothing decodes the variant; then there is nothing else. images: worst first. confusion: by
-    label and by detection, in the order of `names`; the last row and column are the background. drawn: the worst images
-    first, and behind them those that INT8 changes most.
+    threshold: None where nothing decodes the variant; then the rest is empty. images: worst first. confusion: rows are
+    labels, columns detections, in the order of `names`; the last row and column are the background. drawn: the worst
+    images first, then those that INT8 changes most.
     """
 
     variant: Variant
@@ -92,7 +92,7 @@ class DetectionErrors(JsonRecord):
 
 
 class Evaluated(NamedTuple):
-    """An image by its name and size, its labels, and what is detected in INT8 and in FP32."""
+    """An image's name and size, its labels, and its detections in INT8 and in FP32."""
 
     image: str
     size: tuple[int, int]
@@ -104,7 +104,7 @@ class Evaluated(NamedTuple):
 def detection_errors(
     variant: Variant, threshold: float, names: list[str], images: list[Evaluated], task: Task
 ) -> DetectionErrors:
-    """What a variant and its FP32 baseline get wrong above `threshold`."""
+    """The errors of a variant and of its FP32 baseline above the confidence `threshold`."""
     int8 = [marked(of_image.labels, of_image.int8, threshold, task) for of_image in images]
     fp32 = [marked(of_image.labels, of_image.fp32, threshold, task) for of_image in images]
     errors = [
@@ -139,7 +139,7 @@ def detection_errors(
 
 
 def _shown(errors: list[ImageErrors], order: list[int]) -> list[int]:
-    """The numbers of the images to draw: where none has an error the first ones that have an object."""
+    """The numbers of the images to draw; where none has an error, the first ones that have an object."""
     worst = [n for n in order if errors[n].errors][:MOST_ERRORS]
     changed = sorted((n for n in order if errors[n].changed), key=lambda n: -errors[n].changed)[:MOST_CHANGED]
     shown = list(dict.fromkeys([*worst, *changed]))
@@ -147,9 +147,9 @@ def _shown(errors: list[ImageErrors], order: list[int]) -> list[int]:
 
 
 def _drawing(mark: Marked, size: tuple[int, int], names: list[str], task: Task) -> Drawing:
-    """The marks of an image: labels that are found, that do not count, and that are missed; right and false detections.
+    """The drawing for an image: labels that are found, ignored or missed, and right and false detections.
 
-    Each of the last three has its name, and a detection its score.
+    Missed labels and detections are named, detections also with their score.
     """
     uncounted = ~mark.right & ~mark.false
     kinds = (
@@ -175,7 +175,7 @@ def _drawing(mark: Marked, size: tuple[int, int], names: list[str], task: Task) 
 
 
 def _path(line: np.ndarray) -> str:
-    """A line [points, 2] as the data of an SVG path; it is closed where it ends as it begins, and a dot is `h0`."""
+    """A line [points, 2] as SVG path data; it is closed where it ends at its first point; a single point is `h0`."""
     points = [f"{x:.1f} {y:.1f}".replace(".0", "") for x, y in line]
     if len(points) == 1:
         return f"M{points[0]}h0"

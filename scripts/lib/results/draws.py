@@ -1,4 +1,4 @@
-"""Draws of a calibration set, and the mAP that each gave in INT8."""
+"""Draws of a calibration set, and the INT8 mAP that each one led to."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from lib.step.typed_json import JsonRecord
 
 @dataclass(frozen=True)
 class Draw(JsonRecord):
-    """A calibration set by its size and the seed of its draw, and the mAP50-95 (0..1) that it gave in INT8."""
+    """A calibration set by its size and the seed of its draw, and its INT8 mAP50-95 (0..1)."""
 
     max_images: int
     seed: int
@@ -16,6 +16,6 @@ class Draw(JsonRecord):
 
 @dataclass(frozen=True)
 class Draws(JsonRecord):
-    """Those of one variant, by size and seed."""
+    """The draws for one variant, by size and seed."""
 
     draws: tuple[Draw, ...]

@@ -1,4 +1,4 @@
-"""A config for a model and a data set that somebody names: an overlay in a few lines that say where each comes from."""
+"""A config for a model and a data set that a user names: an overlay of a few lines, each with its origin."""
 
 import re
 import zipfile
@@ -15,19 +15,19 @@ from lib.graph.checkpoint_names import checkpoint_facts
 from lib.step.errors import UserError
 from lib.step.files import read_text, sha256
 
-MARK = "# Written by scripts/start.py"  # how a file of ours begins
+MARK = "# Written by scripts/start.py"  # the first line of a file that this program wrote
 MODELS = (".pt", ".onnx", ".cfg", ".weights")
 NAMES = ".names"
-POOL = 64  # images that calibration sets are drawn from, where the data set has so many
+POOL = 64  # images that calibration sets are drawn from, if the data set has that many
 FEW = 16  # images of a small calibration set
 SIZES = ("320", "640")
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model by its files: its block in the config, and what is known of it before anything runs.
+    """A model, given by its files: its block in the config, and what is known about it before anything runs.
 
-    sizes: those that it is exported or described at, none for a checkpoint. names: of its classes.
+    sizes: input sizes of its exports or its description, none for a checkpoint. names: its class names.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Data:
-    """A data set: its block in the config, how many images it has for each purpose, and its classes' names."""
+    """A data set: its block in the config, how many images it has for each purpose, and its class names."""
 
     block: dict
     pool: int | None  # images that calibration sets may be drawn from; None where it is not known yet
@@ -49,7 +49,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Wishes:
-    """What the user asks for beside model and data set; an empty tuple leaves it to the model and the data set."""
+    """What the user asks for besides model and data set; an empty tuple lets the model and the data set decide."""
 
     run: str
     board: str | None
@@ -59,7 +59,7 @@ class Wishes:
 
 
 def sorted_out(files: list[str]) -> tuple[list[str], str]:
-    """The files of the model, and the data set. Raises UserError when it is not one of each."""
+    """The files of the model, and the data set. Raises UserError unless there is one of each."""
     models = [file for file in files if Path(file).suffix.lower() in (*MODELS, NAMES)]
     others = [file for file in files if file not in models]
     for file in files:
@@ -74,7 +74,7 @@ def sorted_out(files: list[str]) -> tuple[list[str], str]:
 
 
 def model_of(files: list[str]) -> Model:
-    """The model that files make up. Raises UserError when they are of several models, or one cannot be read."""
+    """The model that files make up. Raises UserError when they belong to several models, or one cannot be read."""
     by_suffix: dict[str, list[str]] = {}
     for file in files:
         by_suffix.setdefault(Path(file).suffix.lower(), []).append(file)
@@ -86,12 +86,12 @@ def model_of(files: list[str]) -> Model:
         names, task = (tuple(facts.names), facts.task or "detect") if facts else ((), "detect")
         return Model(name, {"weights": by_suffix[".pt"], "sha256": sha256(path)}, (), names, task)
     if kinds == {".onnx"}:
-        # Imported here: ONNX takes a moment, and checkpoints do without it.
+        # Imported here: ONNX takes a moment to load, and checkpoints do not need it.
         from lib.graph.onnx_file import load, metadata
         from lib.graph.onnx_source import DYNAMIC, by_size
 
         sizes = by_size([Path(file).expanduser() for file in files])
-        # Ultralytics writes it into its exports.
+        # Ultralytics writes the task into its exports.
         task = metadata(load(Path(files[0]).expanduser())).get("task", "detect")
         return Model(name, {"onnx": files}, tuple(size for size in sizes if size != DYNAMIC), (), task)
     if kinds == {".cfg", ".weights"}:
@@ -105,22 +105,22 @@ def model_of(files: list[str]) -> Model:
 
 
 def _size_of_cfg(cfg: Path) -> tuple[str, ...]:
-    """The size that Darknet's description of a network says; none where it says none that fits."""
-    found = dict(re.findall(r"^\s*(width|height)\s*=\s*(\d+)", read_text(cfg), re.M))
+    """The input size in Darknet's description of a network; empty where it gives none that is supported."""
+    sides = dict(re.findall(r"^\s*(width|height)\s*=\s*(\d+)", read_text(cfg), re.M))
     try:
-        return (str(parse_imgsz(f"{found['width']}x{found['height']}")),)
+        return (str(parse_imgsz(f"{sides['width']}x{sides['height']}")),)
     except (KeyError, UserError):
         return ()
 
 
 def data_of(path: str, images: str | None, model: Model) -> Data:
-    """The data set at a path. Raises UserError when it is of no known form, or its description does not hold."""
+    """The data set at a path. Raises UserError when its format is unknown, or its description is wrong."""
     block = {_form_of(Path(path).expanduser()): path}
     if "archive" in block:
         block["archive"] = [path]
     if images:
         block["images"] = images
-    # The names of the categories say no order; what the model was trained on does.
+    # Category names give no order of the classes; the model's own names do.
     if model.names and not {"yaml", "obj_data"} & block.keys():
         block["names"] = list(model.names)
     with stand_ins() as scratch:
@@ -131,14 +131,14 @@ def data_of(path: str, images: str | None, model: Model) -> Data:
     train, held = ([item for item in source.items if item.part in parts] for parts in ((TRAIN,), EVALUATED[:1]))
     names = tuple(source.names or model.names)
     if not names:
-        raise UserError(f"{path} has no class names, and none are known of the model; name its data.yaml")
+        raise UserError(f"{path} has no class names, and the model's are not known; name its data.yaml")
     if train and held:
         return Data(block, len(train), len(held), names)
     return Data(block, len(source.items) // 2, None, names)
 
 
 def _form_of(path: Path) -> str:
-    """The key of the config for a data set, by what lies in it."""
+    """The config's key for a data set, by the files in it."""
     by_suffix = {".yaml": "yaml", ".yml": "yaml", ".json": "coco", ".data": "obj_data"}
     if path.suffix.lower() in by_suffix:
         return by_suffix[path.suffix.lower()]
@@ -148,7 +148,7 @@ def _form_of(path: Path) -> str:
         with zipfile.ZipFile(path) as file:
             inside = file.namelist()
     else:
-        raise UserError(f"{path} is no data.yaml, no COCO JSON, no zip and no folder")
+        raise UserError(f"{path} is not a data.yaml, a COCO JSON, a zip or a folder")
     names = [name for name in inside if not name.startswith("__MACOSX/")]
     forms = (
         ("yaml", lambda name: name.endswith(("data.yaml", "data.yml", "dataset.yaml"))),
@@ -160,20 +160,20 @@ def _form_of(path: Path) -> str:
     for key, fits in forms:
         if any(map(fits, names)):
             return key
-    raise UserError(f"{path} holds no labels: no data.yaml, COCO JSON, VOC XML or label .txt")
+    raise UserError(f"{path} contains no labels: no data.yaml, COCO JSON, VOC XML or label .txt")
 
 
 def overlay(model: Model, data: Data, wishes: Wishes, path: Path) -> str:
-    """The text of a config file, to be called `path`, that `--configfile` lays over the workflow's own."""
+    """The text of a config file, to be written to `path`, that `--configfile` lays over the workflow's own."""
     pool = min(POOL, data.pool or POOL)
     max_images = wishes.max_images or tuple(sorted({min(FEW, pool), pool}))
     imgsz = tuple(str(parse_imgsz(size)) for size in wishes.imgsz or model.sizes or SIZES)
     counts = f"{data.pool} images to calibrate on, {data.held} to evaluate on; " if data.held else ""
     heads = list(wishes.head)
-    trusted = "  # of the file; loading a checkpoint runs code that is in it" if ".pt" in str(model.block) else ""
+    trusted = "  # of the file; loading a checkpoint runs code in it" if ".pt" in str(model.block) else ""
     sizes = [int(size) if size.isdecimal() else size for size in imgsz]
     lines = [
-        f"{MARK}, which writes it anew. Run it again: snakemake -j4 --configfile {path}",
+        f"{MARK}, which overwrites it. Run it again: snakemake -j4 --configfile {path}",
         f"run: {_flow(wishes.run)}  # results are in results/{wishes.run}",
         *([f"task: {model.task}"] if model.task != "detect" else []),
         *([f"board_model: {wishes.board}  # sets platform, memory and clock"] if wishes.board else []),
@@ -193,7 +193,7 @@ def overlay(model: Model, data: Data, wishes: Wishes, path: Path) -> str:
 
 
 def _analysed(model: Model, sizes: list, max_images: tuple[int, ...], heads: list[str]) -> dict:
-    """The variant whose layers are compared: the first size, the most images; a head as_is has no such analysis."""
+    """The variant whose layers are analysed: the first size, the most images; the head as_is has no such analysis."""
     names = [model.name] if set(heads) != {"as_is"} else []
     return {"model": names, "imgsz": sizes[:1], "max_images": [max(max_images)], "head": heads[:1]}
 
@@ -204,6 +204,6 @@ def _classes(names: tuple[str, ...]) -> str:
 
 
 def _flow(value) -> str:
-    """A value in one line of YAML, in ASCII: Snakemake reads a config in the encoding of the locale."""
+    """A value as one line of YAML, in ASCII, since Snakemake reads a config in the encoding of the locale."""
     text = yaml.safe_dump(value, default_flow_style=True, width=float("inf"), sort_keys=False)
     return text.removesuffix("...\n").strip()

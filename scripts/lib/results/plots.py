@@ -1,4 +1,4 @@
-"""The plots of a run. PNG without a time stamp, so that the same table gives the same file."""
+"""The plots of a run: PNG files without a time stamp, so that the same table gives the same bytes."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -28,13 +28,13 @@ NO_MAP = f"{UNDECODED}, so there is no mAP"
 NO_DETECTIONS = f"{UNDECODED}, so there are no detections"
 HEAD_COLOURS = {"single": "tab:orange", "split": "tab:blue"}
 MOST_CLASSES = 30
-FEW_BARS = 3  # fewer leave room free instead of becoming thick
-CHANGES = (0.1, 0.25, 0.5, 1)  # widths of the axis of class changes, to both sides
+FEW_BARS = 3  # fewer bars leave room free instead of becoming thicker
+CHANGES = (0.1, 0.25, 0.5, 1)  # possible limits of the axis of class changes, on both sides of 0
 WORST = 5  # layers that a plot names
 COSINE_STEP = 1e-5
 DPI = 120
-MARKER = 5  # pixels that a marker reaches from its point
-# What a variant costs, by its column: the label of an axis.
+MARKER = 5  # radius of a marker in pixels
+# Axis labels of what a variant costs, by column.
 COSTS = {
     TIME: "estimated time of one inference, ms (upper limit)",
     CYCLES: "NPU cycles of one inference, millions (estimated)",
@@ -84,7 +84,7 @@ def map_over_max_images(table: pd.DataFrame, path) -> None:
 def pareto(table: pd.DataFrame, path) -> None:
     """INT8 mAP50-95 over estimated time, and over NPU cycles: one point per variant.
 
-    Those that run are filled; of each panel their Pareto front is drawn, and its variants are named.
+    Points of variants that run are filled; each panel shows their Pareto front, with the variants on it named.
     """
     table = _with_map(table)
     if table.empty:
@@ -136,7 +136,7 @@ def _name_front(axis, table: pd.DataFrame, cost: str) -> list:
 
 
 def thresholds(fp32: Curve, int8: Curve, suggested: Operating | None, title: str, path) -> None:
-    """Precision, recall and F1 over the confidence threshold, FP32 dashed; and the threshold that is suggested."""
+    """Precision, recall and F1 over the confidence threshold, FP32 dashed, with the suggested threshold."""
     if suggested is None:
         note(f"{title}: {NO_MAP}", path)
         return
@@ -155,7 +155,7 @@ def thresholds(fp32: Curve, int8: Curve, suggested: Operating | None, title: str
 
 
 def class_changes(classes: pd.DataFrame, title: str, path) -> None:
-    """What INT8 changes of each class's AP50-95: one bar per class, largest loss on top, the MOST_CLASSES most changed.
+    """The change of AP50-95 by INT8: one bar per class, largest loss on top, for the MOST_CLASSES most changed classes.
 
     `classes`: as `lib.results.table.class_differences` gives it.
     """
@@ -172,7 +172,8 @@ def class_changes(classes: pd.DataFrame, title: str, path) -> None:
     axis.set_yticks(range(len(chosen)), labels, fontsize=8, parse_math=False)
     axis.axvline(0, color="k", linewidth=0.8)
     axis.grid(alpha=0.3, axis="x")
-    # The same width wherever it will do, so that a small change looks small, and one class is a bar as any other.
+    # The same axis limits wherever they suffice, so that a small change looks small, also where there is only one
+    # class.
     spare = max(FEW_BARS - len(chosen), 0) / 2
     width = next(width for width in CHANGES if chosen.difference.abs().max() <= width)
     axis.set(
@@ -203,8 +204,8 @@ def calibration_study(table: pd.DataFrame, fp32: float, title: str, path) -> Non
 
 
 def layer_errors(table: pd.DataFrame, title: str, path) -> None:
-    """1 - cosine to FP32 of each layer, in order, of the whole network and of the layer alone; the worst are named."""
-    # The toolkit gives five digits; what it rounds to no error at all still has to have a place on the axis.
+    """1 - cosine to FP32 of each layer, in order, in the whole network and for the layer alone; the worst are named."""
+    # The toolkit gives five digits; an error that it rounds to 0 still needs a place on the logarithmic axis.
     shown = table.assign(number=range(len(table))).dropna(subset=["entire_cos", "single_cos"])
     figure, axis = plt.subplots(figsize=(11, 4.6), layout="constrained")
     for column, colour, label in (
@@ -214,7 +215,7 @@ def layer_errors(table: pd.DataFrame, title: str, path) -> None:
         axis.plot(shown.number, (1 - shown[column]).clip(lower=COSINE_STEP), color=colour, marker=".", label=label)
     for rank, layer in enumerate(worst(shown, WORST).itertuples(), start=1):
         position = (layer.number, max(1 - layer.single_cos, COSINE_STEP))
-        # Neighbours in the ranking are often neighbours in the network: their numbers stand at different heights.
+        # Neighbours in the ranking are often neighbours in the network: put their numbers at different heights.
         offset = (0, 5 + rank % 2 * 10)
         axis.annotate(str(rank), position, xytext=offset, textcoords="offset points", ha="center", weight="bold")
         axis.plot([], [], " ", label=f"{rank}: {layer.layer} [{layer.type}], cosine {layer.single_cos:.5f}")
@@ -228,9 +229,9 @@ def layer_errors(table: pd.DataFrame, title: str, path) -> None:
 def detection_grid(
     images: list[Path], columns: dict[str, list[Instances]], names: list[str], confidence: float, draw, path
 ) -> None:
-    """Images down, models across: each model's detections from `confidence` on, a colour per class.
+    """Images down, models across: each model's detections with a score of at least `confidence`, one colour per class.
 
-    `draw` is that of the task (lib.tasks.task.Task.draw).
+    `draw` is the task's (lib.tasks.task.Task.draw).
     """
     figure, axes = plt.subplots(
         len(images),
@@ -254,7 +255,7 @@ def detection_grid(
 
 
 def drawn_photo(photo: Path, detections: Instances, names: list[str], draw, path) -> None:
-    """One image in its own size with what was detected in it; `draw` as for detection_grid."""
+    """One image in its own size with its detections; `draw` as for detection_grid."""
     image = read_image(photo)
     height, width = image.shape[:2]
     figure = plt.figure(figsize=(width / DPI, height / DPI))
@@ -267,7 +268,7 @@ def drawn_photo(photo: Path, detections: Instances, names: list[str], draw, path
 
 
 def note(text: str, path) -> None:
-    """A sentence in the place of a plot that there is nothing for."""
+    """Write a sentence in place of a plot that has no data."""
     figure = plt.figure(figsize=(5.8, 1.2), layout="constrained")
     figure.text(0.5, 0.5, text, ha="center", va="center", wrap=True)
     _save(figure, path)
@@ -286,7 +287,7 @@ def _with_bars(axis, x, rows: pd.DataFrame, **style) -> None:
 
 
 def _limits(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """The ends of the bars of `_with_bars`; the mAP itself where it has no interval."""
+    """The ends of the bars of `_with_bars`; the mAP itself where there is no interval."""
     middle = rows.map50_95_int8.to_numpy()
     low, high = (rows[column].to_numpy() * rows.map50_95_fp32 for column in ("retention_low", "retention_high"))
     return np.fmin(low, middle), np.fmax(high, middle)
@@ -310,12 +311,12 @@ def _style(table: pd.DataFrame, head: str, algorithm: str) -> dict:
 
 
 def _finish(figure, axes, table: pd.DataFrame, title: str, path, last=lambda: None) -> None:
-    """Title, legend, grid; then `last`, what needs the figure as it will be; and write it."""
+    """Add title, legend and grid; call `last`, which needs the final layout; write the figure."""
     figure.suptitle(title)
-    # One task a run; of boxes the table says none.
+    # A run has one task; for boxes the table has no column of it.
     task = table.task.iloc[0] if "task" in table else DEFAULT
     axes[0].set_ylabel("mAP50-95" if task == DEFAULT else f"mAP50-95 of {get(task).objects}")
-    # Below the panels: within one it would lie on points.
+    # Below the panels: inside one it would cover points.
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9)
     for axis in axes:
         axis.grid(alpha=0.3)

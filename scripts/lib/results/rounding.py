@@ -1,3 +1,3 @@
-"""How many digits a figure has where people read it; those of a table's column stand in lib.results.columns."""
+"""How many digits a figure is shown with; for a table's columns see lib.results.columns."""
 
 MAP_DIGITS = 4

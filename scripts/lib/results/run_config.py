@@ -1,4 +1,4 @@
-"""The whole config of a run, as a step gets it: a file of DVC's, or JSON text of Snakemake's."""
+"""The whole config of a run, as a step gets it: a file from DVC, or JSON text from Snakemake."""
 
 import yaml
 
@@ -15,7 +15,7 @@ def read_config(given: str) -> dict:
     except yaml.YAMLError:
         config = None
     if not isinstance(config, dict) or "sweep" not in config:
-        raise UserError(f"--config {given[:80]} holds no complete config; give the file that the run was made with")
+        raise UserError(f"--config {given[:80]} is not a complete config; give the file that the run was made with")
     if problem := board_problem(config):
         raise UserError(problem)
     return config

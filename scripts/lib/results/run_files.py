@@ -1,4 +1,4 @@
-"""Where the files of a variant lie in the folder of a run, `results/{run}`."""
+"""The paths of a variant's files in the folder of a run, `results/{run}`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,16 +9,16 @@ from lib.step.errors import UserError
 from lib.step.files import require
 
 EXPORTED, ADAPTED = "exported", "adapted"
-_DEPTH = 4  # folders of a variant's path
+_DEPTH = 4  # parts of a variant's path
 
 
 def errors(run: Path) -> Path:
-    """What the recommended variant gets wrong in which image."""
+    """The recommended variant's errors in each image."""
     return run / "errors.json"
 
 
 def onnx(run: Path, variant: Variant, stage: str) -> Path:
-    """The ONNX of a stage: `exported`, `simplified`, or a head."""
+    """The ONNX of a stage: `exported`, `simplified`, or the name of a head."""
     return run / "onnx" / variant.model / variant.imgsz / f"{stage}.onnx"
 
 
@@ -28,28 +28,28 @@ def calibration(run: Path, variant: Variant) -> Path:
 
 
 def rknn(run: Path, variant: Variant, name: str) -> Path:
-    """What the build left: `model.rknn`, `build.json`, and `verdict.json` judged from it."""
+    """A file of the build: `model.rknn`, `build.json`, or `verdict.json`, which is judged from it."""
     return run / "rknn" / variant.path() / name
 
 
 def rknn_model(run: Path, variant: Variant) -> Path:
-    """`model.rknn`. Raises UserError when it is missing or not as long as its build says: it has no checksum in it."""
+    """`model.rknn`. Raises UserError when it is missing or its size is not that in build.json (it has no checksum)."""
     path = require(rknn(run, variant, "model.rknn"), "model")
     built = Build.read(rknn(run, variant, "build.json")).rknn_bytes
     if path.stat().st_size != built:
         raise UserError(
-            f"{path} has {path.stat().st_size} bytes, its build wrote {built}; delete it and run its step again"
+            f"{path} has {path.stat().st_size} bytes, but its build wrote {built}; delete it and run its step again"
         )
     return path
 
 
 def detections(run: Path, variant: Variant) -> Path:
-    """What the variant's INT8 model detects."""
+    """The detections of the variant's INT8 model."""
     return _beside(run / "detections", variant, ".npz")
 
 
 def fp32_detections(run: Path, variant: Variant) -> Path:
-    """What the exported ONNX detects in FP32."""
+    """The detections of the exported ONNX in FP32."""
     return run / "detections" / variant.model / variant.imgsz / f"{EXPORTED}.npz"
 
 
@@ -79,7 +79,7 @@ def exported_resampled(run: Path, variant: Variant) -> Path:
 
 
 def board(run: Path, variant: Variant, name: str) -> Path:
-    """The board's results for the variant: `board.json`, and unless it refused the model `detections.npz`."""
+    """The board's results for the variant: `board.json` and, unless it refused the model, `detections.npz`."""
     return run / "board" / variant.path() / name
 
 
@@ -89,9 +89,9 @@ def layers(run: Path, variant: Variant, suffix: str) -> Path:
 
 
 def is_by_variant(folder: Path, is_own: Callable[[Path], bool]) -> bool:
-    """Whether each file in `folder` lies in a variant's folder, MODEL/IMGSZ/HEAD/ALGORITHM-MAX_IMAGES, or is its zip.
+    """Whether each file in `folder` is in a variant's folder, MODEL/IMGSZ/HEAD/ALGORITHM-MAX_IMAGES, or is its zip.
 
-    is_own: whether a step made such a folder of a variant.
+    is_own: says whether a step made such a folder.
     """
     files = [path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir()]
     files = [path for path in files if not path.name.startswith(".snakemake")]

@@ -14,7 +14,7 @@ from lib.step.typed_json import from_json
 
 
 class Variant(NamedTuple):
-    """One combination of a sweep; `imgsz` as it stands in file names."""
+    """One combination of a sweep; `imgsz` as in file names."""
 
     model: str
     imgsz: str
@@ -42,7 +42,7 @@ class Variant(NamedTuple):
         return f"{self.model} {self.imgsz} {self.head}, {self.algorithm}, {self.max_images} calibration images"
 
     def path(self) -> Path:
-        """Where this variant's files lie below `quantized`, `rknn`, `metrics` and `layers` of a run."""
+        """The path of this variant's files below the folders `rknn`, `metrics`, `layers` and others of a run."""
         return Path(self.model, self.imgsz, self.head, f"{self.algorithm}-{self.max_images}")
 
     @classmethod
@@ -50,7 +50,7 @@ class Variant(NamedTuple):
         """The variant whose `path` is given. Raises UserError for anything else."""
         match = re.fullmatch(r"([^/]+)/([^/]+)/([^/]+)/([^/]+)-(\d+)", path)
         if not match:
-            raise UserError(f"{path} is no variant; it is written MODEL/IMGSZ/HEAD/ALGORITHM-MAX_IMAGES")
+            raise UserError(f"{path} is not a variant; write MODEL/IMGSZ/HEAD/ALGORITHM-MAX_IMAGES")
         return cls(*match.groups()[:-1], int(match[5]))
 
 
@@ -60,19 +60,19 @@ def variants(model, imgsz, head, algorithm, max_images) -> list[Variant]:
 
 
 def asked(args) -> list[Variant]:
-    """The variants that the options of `sweep_arguments` and `also_argument` name, sorted, none twice."""
+    """The variants that the options of `sweep_arguments` and `also_argument` name, sorted, without duplicates."""
     swept = variants(args.model, args.imgsz, args.head, args.algorithm, args.max_images)
     return sorted({*swept, *map(Variant.from_path, args.also)}, key=Variant.order)
 
 
 def analysed(chosen: Iterable[Variant], layers: dict[str, list]) -> list[Variant]:
-    """Those of the variants that the config's `layers` names; a list that it lacks, or an empty one, names none."""
-    asked = [set(map(str, layers.get(key) or ())) if layers else set() for key in Variant._fields]
-    return [variant for variant in chosen if all(str(value) in values for value, values in zip(variant, asked))]
+    """Those of the variants that the config's `layers` names; a missing or empty list names none."""
+    wanted = [set(map(str, layers.get(key) or ())) if layers else set() for key in Variant._fields]
+    return [variant for variant in chosen if all(str(value) in values for value, values in zip(variant, wanted))]
 
 
 def studied(study: dict, task: str) -> dict:
-    """A study's keys of the config, for a task: `single` holds boxes alone, so the other tasks have `split` for it."""
+    """A study's block of the config, for a task: `single` is only for boxes, so other tasks get `split` instead."""
     if task == TASK_OF_SINGLE:
         return study
     if study["head"] == SINGLE:

@@ -1,4 +1,4 @@
-"""The comparison table: one row per variant, sorted; numbers are rounded here and nowhere else."""
+"""The comparison table: one row per variant, sorted; numbers are rounded only here."""
 
 from pathlib import Path
 
@@ -30,9 +30,9 @@ TEXTS = [name for name, column in BY_NAME.items() if column.is_text]
 def read_table(run: Path, chosen: list[Variant]) -> pd.DataFrame:
     """The table of `chosen` variants from the files of a run's folder.
 
-    The columns are COLUMNS. Behind these stand TASK_COLUMNS where the task is another one than boxes, LIKENESS_COLUMNS
-    where nothing decodes one of the models at least, SIMULATOR_COLUMNS where another simulator than the toolkit's ran
-    one, TOOLKIT_COLUMNS where another version of it than the default built one, and BOARD_COLUMNS where a board did.
+    The columns are COLUMNS, followed by TASK_COLUMNS where the task is not boxes, LIKENESS_COLUMNS where nothing
+    decodes at least one of the models, SIMULATOR_COLUMNS where another simulator than the toolkit's ran one,
+    TOOLKIT_COLUMNS where another version than the default built one, and BOARD_COLUMNS where a board ran one.
     """
     rows = [VariantResults(run, variant) for variant in chosen]
     columns = COLUMNS
@@ -50,12 +50,12 @@ def read_table(run: Path, chosen: list[Variant]) -> pd.DataFrame:
 
 
 def frame(columns, rows) -> pd.DataFrame:
-    """A table of `columns` with a row for each of `rows`, what its columns are about."""
+    """A table of `columns` with one row for each object of `rows`."""
     return pd.DataFrame([{column.name: column.cell(row) for column in columns} for row in rows])
 
 
 def class_differences(results: VariantResults) -> pd.DataFrame:
-    """AP50-95 (0..1) of each class in FP32 and INT8, what quantization loses most first.
+    """AP50-95 (0..1) of each class in FP32 and INT8, the largest loss first.
 
     Columns name, boxes (to find in the evaluation set), fp32, int8, difference (INT8 - FP32). There are no rows where
     nothing decodes the variant.
@@ -68,7 +68,7 @@ def class_differences(results: VariantResults) -> pd.DataFrame:
     return table.round(MAP_DIGITS).sort_values("difference", kind="stable", ignore_index=True)
 
 
-# Of the variant to take, for DVC's tables: few, so their names are short. The column that each is.
+# Figures of the recommended variant for DVC's tables, with short names, and the column of each.
 SUMMARY = {
     "fp32": "map50_95_fp32",
     "int8": "map50_95_int8",
@@ -81,7 +81,7 @@ SUMMARY = {
 
 
 def summary(table: pd.DataFrame) -> dict:
-    """The figures of the variant to take, or of the most accurate one where none runs; one that it lacks is None."""
+    """The figures of the recommended variant, or of the most accurate one where none runs; a missing figure is None."""
     best = table.loc[focus(table)]
     figures = {name: None if pd.isna(best[column]) else best[column] for name, column in SUMMARY.items()}
     plain = {name: value.item() if hasattr(value, "item") else value for name, value in figures.items()}
@@ -94,35 +94,35 @@ def to_csv(table: pd.DataFrame) -> str:
 
 
 def write_study(table: pd.DataFrame, csv, markdown) -> None:
-    """Write a study's table, and without its reasons for people; a figure that a row does not have is an empty cell."""
+    """Write a study's table as CSV, and as Markdown without the reasons; a missing figure is an empty cell."""
     write_text(csv, to_csv(table))
     write_text(markdown, table.drop(columns="reason").fillna("").to_markdown(index=False) + "\n")
 
 
 def from_csv(path, chosen: list[Variant]) -> pd.DataFrame:
-    """The table that `to_csv` made. Raises UserError when the file is missing or is none, or lacks a chosen variant."""
+    """The table that `to_csv` made. Raises UserError when the file is missing, damaged, or lacks a chosen variant."""
     try:
         table = pd.read_csv(path, dtype=dict.fromkeys(TEXTS, str), keep_default_na=False, na_values=[""])
         held = {variant_of(row) for _, row in table.iterrows()}
         if missing := [variant for variant in chosen if variant._replace(imgsz=str(variant.imgsz)) not in held]:
-            raise UserError(f"{path} has no row of {missing[0].title()}; delete it and run its step again")
-        # A file that lost its end would still be a table, with fewer digits in its last row.
+            raise UserError(f"{path} has no row for {missing[0].title()}; delete it and run its step again")
+        # A truncated file could still be read as a table, with fewer digits in its last row.
         if not Path(path).read_bytes().endswith(b"\n"):
-            raise UserError(f"{path} has lost its end; delete it and run the step that makes it again")
+            raise UserError(f"{path} is truncated; delete it and run the step that makes it again")
         return table
     except FileNotFoundError:
         raise UserError(f"{path} is missing; run the step that makes it first") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, KeyError, ValueError) as error:
-        raise UserError(f"{path} is no table ({error}); delete it and run the step that makes it again") from None
+        raise UserError(f"{path} is not a table ({error}); delete it and run the step that makes it again") from None
 
 
 def variant_of(row) -> Variant:
-    """The variant that a row of the table is about."""
+    """The variant of a row of the table."""
     return Variant(row["model"], row["imgsz"], row["head"], row["algorithm"], int(row["max_images"]))
 
 
 def to_markdown(table: pd.DataFrame) -> str:
-    """The table for people, best INT8 mAP50-95 first; a figure that a row does not have is an empty cell."""
+    """The table as Markdown, best INT8 mAP50-95 first; a missing figure is an empty cell."""
     best_first = table.sort_values("map50_95_int8", ascending=False, kind="stable")
     columns = [BY_NAME[name] for name in table.columns]
     formats = ["g" if column.digits is None else f".{column.digits}f" for column in columns]

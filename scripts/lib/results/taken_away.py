@@ -1,4 +1,4 @@
-"""What people take away from a run's folder: no later step reads it, so nothing else would notice that it was cut."""
+"""Checks the files that people take from a run's folder: no later step reads them, so none would notice damage."""
 
 import json
 import zipfile
@@ -12,7 +12,7 @@ _PNG_END = b"IEND\xaeB`\x82"
 
 
 def damaged(run: Path) -> list[str]:
-    """A sentence for each table, plot, report, model and zip in the folder `run` that is not whole; cheap."""
+    """One sentence per table, plot, report, model and zip in the folder `run` that is damaged; the checks are cheap."""
     return [
         f"{path} is damaged: {reason}; delete {_deleted(run, pattern)} and run again"
         for pattern, reason_of in _CHECKS.items()
@@ -22,7 +22,7 @@ def damaged(run: Path) -> list[str]:
 
 
 def _deleted(run: Path, pattern: str) -> str:
-    """What is to be deleted: of the folder of bundles a step makes the whole."""
+    """What to delete: one step makes all bundles, so for a bundle their whole folder."""
     return str(run / "bundle") if pattern.startswith("bundle/") else "it"
 
 
@@ -31,9 +31,9 @@ def _without_end(*ends: bytes) -> Callable[[Path], str | None]:
 
     def reason_of(path: Path) -> str | None:
         with open(path, "rb") as file:
-            # Of a large report no more is read: each start of Snakemake waits for this.
+            # Only the end is read, since each start of Snakemake waits for this.
             file.seek(max(0, path.stat().st_size - max(map(len, ends))))
-            return None if file.read().endswith(ends) else "it has lost its end"
+            return None if file.read().endswith(ends) else "it is truncated"
 
     return reason_of
 
@@ -42,19 +42,19 @@ def _table(path: Path) -> str | None:
     """A table for people has the rows of the CSV that was written before it, a title and a rule."""
     lines, csv = path.read_bytes(), path.with_suffix(".csv")
     if not lines.endswith(b"|\n"):
-        return "it has lost its end"
-    # One that is older belongs to a table that is just being made.
+        return "it is truncated"
+    # A table older than its CSV is being made again.
     if not csv.exists() or csv.stat().st_mtime_ns > path.stat().st_mtime_ns:
         return None
     rows = [text.count(b"\n") - titles for text, titles in ((lines, 2), (csv.read_bytes(), 1))]
-    return None if rows[0] == rows[1] else f"it has {rows[0]} rows, {csv.name} has {rows[1]}"
+    return None if rows[0] == rows[1] else f"it has {rows[0]} rows, but {csv.name} has {rows[1]}"
 
 
 def _json(path: Path) -> str | None:
     try:
         json.loads(path.read_bytes())
     except ValueError as error:
-        return f"it is no JSON ({error})"
+        return f"it is not valid JSON ({error})"
     return None
 
 
@@ -62,13 +62,13 @@ def _model(path: Path) -> str | None:
     try:
         built = Build.read(path.with_name("build.json")).rknn_bytes
     except UserError:
-        return None  # of another version, or damaged itself: who reads it next says so
+        return None  # build.json is damaged or from another version; the step that reads it reports that
     size = path.stat().st_size
-    return None if size == built else f"it has {size} bytes, its build wrote {built}"
+    return None if size == built else f"it has {size} bytes, but its build wrote {built}"
 
 
 def _zip(path: Path) -> str | None:
-    return None if zipfile.is_zipfile(path) else "it has lost its end"
+    return None if zipfile.is_zipfile(path) else "it is truncated"
 
 
 _CHECKS = {

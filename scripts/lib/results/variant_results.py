@@ -1,4 +1,4 @@
-"""What the files of a run say of one variant: accuracy, build, verdict, and what a board did."""
+"""What the files of a run say about one variant: accuracy, build, verdict, and what a board did."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +17,7 @@ from lib.step.files import sha256
 
 @dataclass(frozen=True)
 class VariantResults:
-    """The results of a variant in the folder `run`; what a row of the table is about.
+    """The results of a variant in the folder `run`, from which a row of the table is made.
 
     A file is read when it is first asked for; that raises UserError where it is missing or damaged.
     """
@@ -37,12 +37,12 @@ class VariantResults:
 
     @cached_property
     def int8(self) -> ComparedMetrics:
-        """Accuracy in INT8 on the simulator, beside FP32's."""
+        """Accuracy in INT8 on the simulator, compared with FP32's."""
         return ComparedMetrics.read(run_files.metrics(self.run, self.variant))
 
     @cached_property
     def build(self) -> Build:
-        """The build's facts."""
+        """The facts about the build."""
         return Build.read(run_files.rknn(self.run, self.variant, "build.json"))
 
     @cached_property
@@ -59,7 +59,7 @@ class VariantResults:
 
     @property
     def costs(self) -> Costs:
-        """What the model costs on the board."""
+        """The model's cost on the board: time and memory."""
         return self._judgement.costs
 
     @cached_property
@@ -68,7 +68,7 @@ class VariantResults:
 
     @cached_property
     def board(self) -> RanOnBoard | RefusedByBoard | None:
-        """What a board did with the model; None where none was given it, or was given another build of it."""
+        """What a board did with the model; None where no board was given it, or only another build of it."""
         path = run_files.board(self.run, self.variant, "board.json")
         if not path.exists():
             return None
@@ -77,5 +77,5 @@ class VariantResults:
 
     @property
     def on_board(self) -> RanOnBoard | None:
-        """What a board measured; None where none was given this build, or it refused it."""
+        """What a board measured; None where no board was given this build, or the board refused it."""
         return self.board if isinstance(self.board, RanOnBoard) else None

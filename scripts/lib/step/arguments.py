@@ -9,17 +9,19 @@ from pathlib import Path
 from lib.step import console
 from lib.step.outputs import Output, demand_safe
 
-# What torch's exporter and the toolkit between them take; the schema of the config says the same.
+# The opsets that both torch's exporter and the toolkit support; the config's schema says the same.
 EXPORTED_OPSETS = (11, 20)
-# Of the images, for an interval: they are held in memory. The schema says the same.
+# torch takes no more than 64 bits; the schema says the same.
+MOST_SEED = 999_999_999
+# At most so many resamples for an interval, since all are held in memory; the config's schema says the same.
 MOST_RESAMPLES = 100_000
 
 
 class StepParser(argparse.ArgumentParser):
-    """An argument parser that takes the step's docstring as help, adds `--log`, and sends chatter there."""
+    """An argument parser that shows the step's docstring as help and sends the toolkit's output to `--log`."""
 
     def __init__(self, doc: str, opens_log: bool = True):
-        """With `opens_log` False the step itself decides where chatter goes."""
+        """With `opens_log` False the step itself decides where the toolkit's output goes."""
         super().__init__(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
         self.add_argument("--log", metavar="FILE", help="write the toolkit's output there instead of the terminal")
         self.opens_log = opens_log
@@ -33,15 +35,15 @@ class StepParser(argparse.ArgumentParser):
         files: tuple[str, ...] = (),
         **kwargs,
     ) -> None:
-        """Add an option that names what the step makes; `lib.step.outputs.Output` says what `is_own` and the rest are.
+        """Add an option that names an output of the step; `lib.step.outputs.Output` explains `is_own` and the rest.
 
-        Whatever else is on the command line and is a path counts as an input.
+        Every other path on the command line counts as an input.
         """
         action = self.add_argument(*flags, **kwargs)
         self._outputs[action.dest] = Output(action.option_strings[-1], is_own, parts, files)
 
     def demand_safe(self, parsed: argparse.Namespace) -> None:
-        """Raise UserError when an output or the log would take the place of an input, or of a file of the user's."""
+        """Raise UserError when an output or the log would overwrite an input or another file of the user's."""
         outputs, inputs = [], []
         options = {action.dest: (action.option_strings or [action.metavar])[-1] for action in self._actions}
         for name, value in vars(parsed).items():
@@ -54,11 +56,11 @@ class StepParser(argparse.ArgumentParser):
         demand_safe(outputs, inputs, parsed.log)
 
     def add_renamed(self, old: str, new: str, **kwargs) -> None:
-        """Take the `old` name of an option too, and say what it is called now."""
+        """Accept the `old` name of an option too, with a warning that gives the new one."""
 
         class Renamed(argparse.Action):
             def __call__(self, parser, namespace, values, option_string=None):
-                console.say(f"WARNING: {old} is called {new} now")
+                console.say(f"WARNING: {old} is now called {new}; use the new name")
                 setattr(namespace, self.dest, values)
 
         self.add_argument(
@@ -66,7 +68,7 @@ class StepParser(argparse.ArgumentParser):
         )
 
     def parse_args(self, *args, **kwargs):
-        """Parse, then send file descriptors 1 and 2 to `--log`. Raises UserError as `demand_safe` does, before."""
+        """Parse, then send file descriptors 1 and 2 to `--log`. Before that, raises UserError as `demand_safe` does."""
         parsed = super().parse_args(*args, **kwargs)
         self.demand_safe(parsed)
         if self.opens_log:
@@ -78,7 +80,7 @@ def shape(text: str) -> tuple[int, int]:
     """An argparse type for proportions, WIDTH:HEIGHT."""
     match = re.fullmatch(r"([1-9]\d*):([1-9]\d*)", text)
     if not match:
-        raise argparse.ArgumentTypeError(f"'{text}' is not of the form WIDTH:HEIGHT, as 16:9")
+        raise argparse.ArgumentTypeError(f"'{text}' is not of the form WIDTH:HEIGHT, such as 16:9")
     return int(match[1]), int(match[2])
 
 
@@ -98,7 +100,7 @@ def at_least(smallest: int, largest: int | None = None):
 
 
 def sweep_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the lists of a sweep, named as the config's keys."""
+    """Add the options for a sweep's lists, named like the config's keys."""
     parser.add_argument("--model", required=True, nargs="+")
     parser.add_argument("--imgsz", required=True, nargs="+", help="as in the file names")
     parser.add_argument("--head", required=True, nargs="+")
@@ -107,6 +109,6 @@ def sweep_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def also_argument(parser: argparse.ArgumentParser) -> None:
-    """Add the option for variants beside the sweep."""
+    """Add the option for variants outside the sweep."""
     parser.add_argument("--also", nargs="+", default=[], metavar="MODEL/IMGSZ/HEAD/ALGORITHM-MAX_IMAGES",
-                        help="variants beside the sweep")  # fmt: skip
+                        help="variants outside the sweep")  # fmt: skip

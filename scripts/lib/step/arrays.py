@@ -9,10 +9,13 @@ import numpy as np
 from lib.step.errors import UserError
 from lib.step.files import require, whole
 
+# What a flipped bit makes of a zip: zipfile takes it for one of a later version, or an encrypted one, too.
+_DAMAGED = (zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError, OSError, NotImplementedError, RuntimeError)
+
 
 def write_arrays(path, **arrays) -> None:
     """Write named arrays as a .npz file, whole or not at all."""
-    # Not into the file at once: on a full disk the zip's own end would complain beside the one sentence.
+    # Not straight into the file: on a full disk, closing the zip would print an error of its own beside our sentence.
     content = io.BytesIO()
     np.savez_compressed(content, **arrays)
     with whole(path) as part:
@@ -20,12 +23,15 @@ def write_arrays(path, **arrays) -> None:
 
 
 def read_arrays(path, what: str, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """All arrays of a .npz file. Raises UserError, which calls the file `what`, when it is missing or damaged.
+    """All arrays of a .npz file. Raises UserError, which calls the file `what`, when the file is missing or damaged.
 
-    One that lacks one of `names` is damaged.
+    A file that lacks one of `names` counts as damaged.
     """
     try:
-        with np.load(require(path, what), allow_pickle=False) as file:
+        file = np.load(require(path, what), allow_pickle=False)
+        if isinstance(file, np.ndarray):
+            raise ValueError("it is a .npy file, one array without a name")
+        with file:
             return {name: file[name] for name in dict.fromkeys((*names, *file.files))}
-    except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError, OSError) as error:
+    except _DAMAGED as error:
         raise UserError(f"{path} is damaged ({error}); delete it and run the step that makes it again") from None

@@ -1,4 +1,4 @@
-"""What is wrong with a command line of Snakemake's, before Snakemake would end with a traceback of its own."""
+"""Finds mistakes in Snakemake's command line before Snakemake itself would end with a traceback."""
 
 import re
 import shlex
@@ -6,20 +6,22 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-# Options that take all words behind them, up to the next option.
+import yaml
+
+# Options that take all words after them, up to the next option.
 FILES, VALUES = ("--configfile", "--configfiles"), ("--config", "-C")
 NAME = re.compile(r"[a-z][a-z0-9_]*")  # of a target; a config file has a suffix
 
 
 def end_if_misused(argv: list[str]) -> None:
-    """End the process with a sentence where `argv`, the words behind `snakemake`, cannot mean what they say."""
+    """End the process with one sentence where `argv`, the words after `snakemake`, cannot be what the user meant."""
     for sentence in problems(argv):
         print(sentence, file=sys.stderr, flush=True)
         sys.exit(1)
 
 
 def problems(argv: list[str]) -> Iterator[str]:
-    """A sentence for each word that an option took for its own, and for each config file that is no text."""
+    """One sentence per word that an option would take by mistake, and per config file that is not a config."""
     option = ""
     for number, word in enumerate(argv):
         if word == "--":
@@ -39,9 +41,9 @@ def problems(argv: list[str]) -> Iterator[str]:
 def _eaten(argv: list[str], number: int, option: str) -> str:
     word, others = argv[number], argv[:number] + argv[number + 1 :]
     if not NAME.fullmatch(word):
-        return f"{option} takes all words behind it, and '{word}' is no KEY=VALUE"
+        return f"{option} takes all words after it, and '{word}' is not KEY=VALUE"
     command = shlex.join(["snakemake", word, *others])
-    return f"{option} takes all words behind it, so '{word}' would be one of its own; name the target first: {command}"
+    return f"{option} takes all words after it, so it would take '{word}' too; name the target first: {command}"
 
 
 def _unreadable(path: Path) -> str | None:
@@ -50,9 +52,13 @@ def _unreadable(path: Path) -> str | None:
     if not path.exists():
         return "does not exist"
     try:
-        path.read_text(encoding="utf-8")
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError:
         return "is not in UTF-8; save it in this encoding (an editor may call it 'UTF-8 without BOM')"
     except OSError as error:
         return f"cannot be read: {error.strerror}"
-    return None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f", line {mark.line + 1}: {error.problem}" if mark else ""
+        return f"is not valid YAML{place} (use no tabs, the same indentation within a block, a space after each colon)"
+    return None if isinstance(config, dict | None) else "contains no keys, such as `run: mine`"

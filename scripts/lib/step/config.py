@@ -1,4 +1,4 @@
-"""What is wrong with the form of a config, in sentences that a person understands."""
+"""Reports what is wrong with the form of a config, in plain sentences."""
 
 import difflib
 from pathlib import Path
@@ -15,21 +15,27 @@ _TYPES = {
     "string": "a text",
     "null": "null",
 }
+# The pattern of what becomes a part of a file name.
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*\Z"
 
 
 def form_problems(config: dict, schema: dict) -> list[str]:
-    """Everything in `config` that a JSON schema does not allow, a sentence each, sorted by where it stands."""
+    """Everything in `config` that a JSON schema does not allow, one sentence each, sorted by position."""
     errors = sorted(
         Draft202012Validator(schema).iter_errors(config), key=lambda error: list(map(str, error.absolute_path))
     )
-    return [_sentence(error) for error in errors]
+    # Of a value of another type the schema would complain once more: infinity is too large, too.
+    mistyped = {tuple(error.absolute_path) for error in errors if error.validator == "type"}
+    return [
+        _sentence(error) for error in errors if error.validator == "type" or tuple(error.absolute_path) not in mistyped
+    ]
 
 
 def with_numbers(value, schema: dict, root: dict | None = None):
-    """`value` with digits and 8.0 as whole numbers, and true and false as booleans, where `schema` wants them.
+    """`value` with texts of digits and whole floats as ints, "true" and "false" as booleans, where `schema` says so.
 
-    Snakemake hands over what stands inside `--config 'key={a: [1]}'` as text. A JSON schema calls 8.0 a whole number,
-    and the files of one run would be called after 8 and 8.0.
+    Snakemake passes what stands inside `--config 'key={a: [1]}'` on as text. A JSON schema accepts 8.0 as a whole
+    number, and one run would then have files named after both 8 and 8.0.
     """
     root = root or schema
     if "$ref" in schema:
@@ -79,16 +85,18 @@ def _sentence(error) -> str:
         return f"{key} is {value}; at most {error.validator_value} is possible"
     if error.validator == "maxLength":
         what = f"{key}: {value[:20]}…" if "propertyNames" in error.absolute_schema_path else key
-        return f"{what} has {len(value)} letters; at most {error.validator_value} are possible"
+        return f"{what} has {len(value)} characters; at most {error.validator_value} are possible"
     if error.validator == "pattern" and "sha256" in key:
         return f"{key} is '{value}', not the 64 hex digits of a SHA-256"
+    if error.validator == "pattern" and error.validator_value != _NAME:
+        return f"{key} is {value!r}, not of the form that is wanted: {error.schema['description']}"
     if error.validator == "pattern":
         return f"{key}: {value!r} cannot be part of a file name; use letters, digits, '.', '_' and '-'"
     return f"{key}: {error.message}"
 
 
 def _key(path) -> str:
-    """`sweep.imgsz[1]` of a path in the config."""
+    """A path in the config as text, such as `sweep.imgsz[1]`."""
     words = ""
     for step in path:
         words += f"[{step}]" if isinstance(step, int) else f".{step}"
@@ -96,7 +104,7 @@ def _key(path) -> str:
 
 
 def nearest(name: str, known: list[str], listed: bool = True) -> str:
-    """The end of a sentence about an unknown `name`: the known one that it resembles, or (`listed`) all of them."""
+    """The end of a sentence about an unknown `name`: the known name that it resembles, or, if `listed`, all of them."""
     near = difflib.get_close_matches(name, known, n=1)
     if near:
         return f" (did you mean {near[0]}?)"
@@ -104,11 +112,11 @@ def nearest(name: str, known: list[str], listed: bool = True) -> str:
 
 
 def repeated_keys(path: Path) -> list[str]:
-    """A sentence for each key that stands twice in one block of a YAML file: YAML's readers silently keep the last."""
+    """One sentence per key that is in one block of a YAML file twice: YAML parsers silently keep the last."""
     try:
         root = yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader)
     except yaml.YAMLError:
-        return []  # whoever reads the file reports that it is not YAML
+        return []  # the code that loads the file reports that it is not YAML
     return [f"{path}, {sentence}" for sentence in _repeated(root, [])]
 
 
@@ -119,7 +127,7 @@ def _repeated(node, above: list):
             line, here = key.start_mark.line + 1, [*above, key.value]
             if isinstance(key.value, str):
                 if key.value in first:
-                    yield f"line {line}: {_key(here)} is there twice, first in line {first[key.value]}; keep one"
+                    yield f"line {line}: {_key(here)} is there twice, first on line {first[key.value]}; keep one"
                 first.setdefault(key.value, line)
             yield from _repeated(value, here)
     elif isinstance(node, yaml.SequenceNode):

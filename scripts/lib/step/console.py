@@ -1,8 +1,8 @@
-"""Where a step's words go: its own lines to the terminal, everything else (toolkit chatter) to the log.
+"""Where a step's output goes: its own lines to the terminal, everything else (the toolkit's output) to the log.
 
 The toolkit prints from C++ too, so the file descriptors themselves are redirected; worker processes inherit them.
-Python and C each keep a buffer of their own in front of a descriptor. In a log both give up a line as soon as it is
-whole; else the end of one's buffer would cut a line of the other in two.
+Python and C each keep a buffer of their own in front of a descriptor. In a log both are flushed after each whole line;
+otherwise the end of one buffer would cut a line of the other in two.
 """
 
 import codecs
@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 
 _IOLBF = 1  # glibc's stdio.h
-# Set by Snakemake's rules: the terminal shows warnings alone, since many steps write to it at once.
+# Set by Snakemake's rules: the terminal then shows only warnings, since many steps write to it at once.
 QUIET = "RV1106_QUIET"
 _WARNINGS = ("WARNING: ", "warning: ")
 _log: Path | None = None
@@ -28,11 +28,11 @@ _terminal = sys.stderr
 
 
 def prepare() -> None:
-    """Make the standard streams usable: a closed one (`>&-`) leads nowhere, and none refuses a character."""
+    """Make the standard streams usable: a closed one (`>&-`) writes to /dev/null, and none fails on a character."""
     open_closed()
     for stream in (sys.stdout, sys.stderr):
         if not isinstance(stream, io.TextIOWrapper):
-            continue  # a string in memory, where this is called as a function
+            continue  # an in-memory stream, where a test calls the step as a function
         if codecs.lookup(stream.encoding).name == "ascii":
             # As Python's UTF-8 mode does, which is switched off here.
             stream.reconfigure(encoding="utf-8", errors="surrogateescape")
@@ -41,14 +41,14 @@ def prepare() -> None:
 
 
 def open_closed() -> None:
-    """Let standard streams that are closed lead nowhere."""
+    """Open /dev/null for each standard stream that is closed."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             _lead_nowhere(number, name)
 
 
 def _lead_nowhere(number: int, name: str) -> None:
-    """Open the file descriptor `number` and Python's stream for it; else the next file that is opened would get it."""
+    """Open /dev/null as file descriptor `number`; otherwise the next file that is opened would get that number."""
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, number)
     if null != number:
@@ -58,7 +58,7 @@ def _lead_nowhere(number: int, name: str) -> None:
 
 
 def log_to(path: str | None) -> None:
-    """Send file descriptors 1 and 2 to the file `path` (made anew) for the rest of the process.
+    """Send file descriptors 1 and 2 to the file `path` (emptied first) for the rest of the process.
 
     `say` and progress bars still reach the terminal. With `path` None nothing changes.
     """
@@ -73,13 +73,13 @@ def log_to(path: str | None) -> None:
 
 @contextlib.contextmanager
 def captured():
-    """Give a function that returns what the process has printed since, C++ included.
+    """Yield a function that returns what the process has printed since, C++ included.
 
-    It goes to the log as ever. Where there is none it reaches the terminal when this ends.
+    The output still goes to the log. Where there is no log, it reaches the terminal when this context ends.
     """
     global _captured
     if _log is not None:
-        # Whoever asks may have gone to another folder.
+        # The caller may have changed its working folder.
         yield partial(_printed, _log.absolute(), _log.stat().st_size)
         return
     with tempfile.TemporaryDirectory() as folder:
@@ -99,7 +99,7 @@ def captured():
 
 
 def _redirect_to(path: Path) -> None:
-    """Send file descriptors 1 and 2 to the file `path`, made anew."""
+    """Send file descriptors 1 and 2 to the file `path`, emptied first."""
     _flush()
     target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
     os.dup2(target, 1)
@@ -121,7 +121,7 @@ def _printed(path: Path, start: int) -> str:
 
 
 def _flush() -> None:
-    """Empty the buffers of Python's and C's streams."""
+    """Flush the buffers of Python's and C's streams."""
     sys.stdout.flush()
     sys.stderr.flush()
     ctypes.CDLL(None).fflush(None)
@@ -138,7 +138,7 @@ def _buffer_c_by_lines(*streams: str) -> None:
 
 
 def nobody_reads() -> bool:
-    """Whether standard output is a pipe whose reader has ended."""
+    """Whether standard output is a pipe whose reader has exited."""
     try:
         watched = select.poll()
         watched.register(sys.stdout.fileno(), select.POLLOUT)
@@ -153,16 +153,16 @@ def log_path() -> Path | None:
 
 
 def printed_to() -> Path | None:
-    """The file that takes what the process prints now, or None where that is the terminal."""
+    """The file that the process prints to now, or None where that is the terminal."""
     return _log or _captured
 
 
 def say(message: str, stream=None) -> None:
-    """Print one line of the step's own, to the terminal and, if there is one, to the log.
+    """Print one of the step's own lines to the terminal and, if there is one, to the log.
 
-    Under QUIET what is no warning goes to the log alone; who set it shows how the step ended.
+    Under QUIET only warnings reach the terminal, the rest only the log; whoever set it shows how the step ended.
     """
-    # A log on a full disk must not keep the sentence about it from the terminal, nor a terminal that is gone the work.
+    # A full disk under the log must not hide the message about it; a closed terminal must not stop the work.
     logged = False
     with contextlib.suppress(OSError):
         print(message, file=stream or sys.stdout, flush=True)

@@ -15,10 +15,10 @@ from lib.step import console
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-# How libraries word that they got no memory: Python, protobuf, the loader of shared objects.
+# How Python, protobuf and the loader of shared objects report that they got no memory.
 NO_MEMORY = re.compile(r"alloc|memory|Failed to serialize|map segment", re.IGNORECASE)
 
-# As a shell tells that SIGPIPE ended a command: `| head -1` has read enough, which is no mistake of anybody's.
+# What a shell reports of a command that SIGPIPE ended: `| head -1` has read enough, which is nobody's mistake.
 READER_GONE = 128 + signal.SIGPIPE
 
 
@@ -27,19 +27,19 @@ class UserError(Exception):
 
 
 class Incomplete(UserError):
-    """A model is of a known kind, and takes one thing more from the user, which the message asks for."""
+    """The model's kind is known, but the user must give one thing more, which the message asks for."""
 
 
 class ToolkitError(UserError):
-    """rknn-toolkit2 refused or broke; its output is in the step's log."""
+    """rknn-toolkit2 refused the model or failed; its output is in the step's log."""
 
 
 def run_step(main) -> int:
     """Run a step's `main()` and turn its end into an exit code.
 
-    Returns 0 (or what `main` returns), 2 for a `UserError` or what the system refuses (a full disk, a file that may not
-    be read, memory), 130 for Ctrl-C, 141 where nobody reads standard output any more, 1 for a bug of ours. With `--log`
-    the traceback of the last kind goes to the log, and the terminal gets one sentence that names it.
+    Returns 0 (or what `main` returns), 2 for a `UserError` or what the system refuses (a full disk, a file without read
+    permission, no memory), 130 for Ctrl-C, 141 where nobody reads standard output any more, 1 for a bug in this tool.
+    With `--log` the traceback of a bug goes to the log, and the terminal gets one sentence that names the log.
     """
     console.prepare()
     code = _code(main)
@@ -49,7 +49,7 @@ def run_step(main) -> int:
         except BrokenPipeError:
             _lead_nowhere(stream)
         except OSError:
-            # The disk of the log is full: Python would try once more at its end, and complain.
+            # The log's disk is full: Python would try again when it exits, and print an error.
             _lead_nowhere(stream)
             code = code or 2
     return code

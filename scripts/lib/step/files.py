@@ -15,10 +15,10 @@ _MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM
 
 @contextmanager
 def whole(path):
-    """Give a temporary path beside `path`, to be written as a file or made as a folder; rename it when all went well.
+    """Yield a temporary path beside `path`, to be written as a file or made as a folder; rename it when all went well.
 
-    After an exception nothing is left. What a killed process left (its number is in the name) is cleared away by
-    the next writer of the same path. The old file or folder stays until the new one is complete. Raises UserError
+    After an exception nothing is left. What a killed process left (its id is in the name) is deleted by the next
+    writer of the same path. The old file or folder stays until the new one is complete. Raises UserError
     when the disk is full.
     """
     path = Path(path)
@@ -28,7 +28,9 @@ def whole(path):
     except OSError as error:
         if error.errno not in FULL:
             raise
-        raise UserError(f"{path} is not written: {os.strerror(error.errno)}; free some and run it again") from None
+        raise UserError(
+            f"{path} is not written: {os.strerror(error.errno)}; free some space and run it again"
+        ) from None
 
 
 @contextmanager
@@ -77,7 +79,7 @@ def sha256(path) -> str:
 def demand_sha256(path: Path, expected: str) -> None:
     """Raise UserError unless the SHA-256 of a file that is about to be loaded is `expected`."""
     if (actual := sha256(path)) != expected.lower():
-        raise UserError(f"{path} is not loaded: its sha256 is {actual}, not the {expected} that was asked for")
+        raise UserError(f"{path} is not loaded: its sha256 is {actual}, but {expected} is expected")
 
 
 def write_text(path, text: str) -> None:
@@ -98,14 +100,14 @@ def read_json(path, *keys: str):
     except FileNotFoundError:
         raise UserError(f"{path} is missing; run the step that makes it first") from None
     except ValueError as error:
-        raise UserError(f"{path} is no JSON ({error}); delete it and run the step that makes it again") from None
+        raise UserError(f"{path} is not valid JSON ({error}); delete it and run the step that makes it again") from None
     if missing := [key for key in keys if not isinstance(value, dict) or key not in value]:
-        raise UserError(f"{path} holds no {missing[0]}; delete it and run the step that makes it again")
+        raise UserError(f"{path} lacks the key {missing[0]}; delete it and run the step that makes it again")
     return value
 
 
 def read_text(path) -> str:
-    """A text file of the user's: UTF-8, or UTF-16 with its byte-order mark. Raises UserError for anything else."""
+    """The text of a user's file: UTF-8, or UTF-16 with its byte-order mark. Raises UserError for anything else."""
     content = Path(path).read_bytes()
     mark = next((mark for mark in _MARKS if content.startswith(mark)), b"")
     try:
@@ -118,7 +120,7 @@ def read_text(path) -> str:
 
 
 def require(path, what: str) -> Path:
-    """`path` as a Path. Raises UserError when there is nothing there."""
+    """`path` as a Path. Raises UserError, which calls it `what`, when it does not exist."""
     if not Path(path).exists():
         raise UserError(f"{what} {path} does not exist")
     return Path(path)

@@ -1,7 +1,7 @@
-"""What a step may write onto: nothing of the user's. Checked before a step works.
+"""Which paths a step may overwrite: none of the user's own. Checked before the step does any work.
 
-A file may stand where the step's own is written, unless it is read-only. A folder is replaced whole, so it must be
-absent, empty or made by the step before.
+An existing file may be replaced, unless it is read-only. A folder is replaced as a whole, so it must be absent, empty
+or made by an earlier run of the step.
 """
 
 import os
@@ -14,11 +14,11 @@ from lib.step.errors import UserError
 
 @dataclass(frozen=True)
 class Output:
-    """An option that names what a step makes.
+    """An option that names an output of a step.
 
-    is_own: of a folder, whether the step made what is in it (it is asked only about a folder that is not empty); None
-    means that the option names a file. parts, files: names of folders and of files in that folder, `a/b` among them;
-    where there are some, they alone are replaced.
+    is_own: for a folder, says whether the step made what is in it (called only for a folder that is not empty); None
+    means that the option names a file. parts, files: names of folders and of files in that folder, also `a/b`;
+    where there are some, only they are replaced.
     """
 
     option: str
@@ -36,16 +36,16 @@ class Output:
 
 
 def entries(folder: Path) -> list[str]:
-    """Names in a folder, sorted, without the hidden ones that Snakemake leaves in the folders that a rule makes."""
+    """Names in a folder, sorted, without the hidden files that Snakemake leaves in the folders that a rule makes."""
     return sorted(path.name for path in folder.iterdir() if not path.name.startswith(".snakemake"))
 
 
 def demand_safe(outputs: list[tuple[str, Output]], inputs: list[tuple[str, str]], log: str | None) -> None:
-    """Raise UserError, one sentence, when writing `outputs` (paths) or the `log` would destroy what is not theirs.
+    """Raise UserError, one sentence, when writing `outputs` (paths) or the `log` would destroy anything of the user's.
 
-    inputs: options with a value each. A value that is no path of anything is left out of account.
+    inputs: pairs of option and value. A value that is not an existing path is ignored.
     """
-    # Not Path.exists: a text that is no path, such as a whole config, is too long for it.
+    # Not Path.exists: it fails on a long text that is not a path, such as a whole config.
     sources = [
         (option, place)
         for option, value in inputs
@@ -61,7 +61,7 @@ def demand_safe(outputs: list[tuple[str, Output]], inputs: list[tuple[str, str]]
             _demand_place(output, part)
             _demand_replaceable(output, part)
     if log is not None:
-        # Unlike an output, which is renamed, a log is opened: links of both kinds lead to the input.
+        # Unlike an output, which is renamed into place, a log is opened: a hard or symbolic link leads to the input.
         for option, source in sources:
             if source.is_file() and Path(log).exists() and source.samefile(log):
                 raise UserError(f"--log {log} would replace what {option} reads ({source}); name another file")
@@ -71,7 +71,7 @@ def demand_safe(outputs: list[tuple[str, Output]], inputs: list[tuple[str, str]]
 
 
 def _demand_place(output: Output, path: Path) -> None:
-    """Raise UserError unless the folder that `path` lies in is there, or can be made, and may be written to."""
+    """Raise UserError unless the folder that `path` lies in exists, or can be made, and is writable."""
     folder = next(parent for parent in path.absolute().parents if os.path.exists(parent))  # noqa: PTH110
     if not folder.is_dir():
         raise UserError(f"cannot write {output.option} {path}: {folder} is not a folder")
@@ -80,7 +80,7 @@ def _demand_place(output: Output, path: Path) -> None:
 
 
 def _demand_replaceable(output: Output, path: Path) -> None:
-    """Raise UserError unless what `path` holds now may go."""
+    """Raise UserError unless what is at `path` now may be replaced."""
     if not path.exists():
         return
     what = f"{output.option} {path}"
@@ -89,22 +89,22 @@ def _demand_replaceable(output: Output, path: Path) -> None:
     if not output.is_file(path) and not path.is_dir():
         raise UserError(f"{what} is a file; name a folder")
     if _is_read_only(path):
-        raise UserError(f"{what} is read-only and is not replaced; make it writable or name another")
+        raise UserError(f"{what} is read-only, so it is not replaced; make it writable or name another")
     if not output.is_file(path) and entries(path) and not output.is_own(path):
         raise UserError(f"{what} holds files that this step did not make; name an empty or a new folder")
 
 
 def _demand_apart(replaced: list[tuple[str, Path]], log: str | None) -> None:
-    """Raise UserError when one of the paths `replaced` is another one, or a folder that holds another or the log."""
+    """Raise UserError when two of the paths `replaced`, or one and the log, are the same or one inside the other."""
     written = [*replaced, *([("--log", Path(log))] if log is not None else [])]
     for number, (option, path) in enumerate(written):
         for other_option, other in written[:number]:
             if _holds(_entry(other), _entry(path)) or _holds(_entry(path), _entry(other)):
-                raise UserError(f"{other_option} {other} and {option} {path} are one place; name two")
+                raise UserError(f"{other_option} {other} and {option} {path} overlap; name two separate places")
 
 
 def _entry(path: Path) -> Path:
-    """The entry of a folder that `path` names: links on the way are followed, it itself is not."""
+    """The directory entry that `path` names: links in its parents are resolved, a link at its end is not."""
     return path.parent.resolve() / path.name if path.name not in ("", "..") else path.resolve()
 
 
@@ -114,5 +114,5 @@ def _holds(folder: Path, path: Path) -> bool:
 
 
 def _is_read_only(path: Path) -> bool:
-    """Whether nobody may write to what `path` holds: root, whom the system lets, is meant too."""
+    """Whether `path` exists without write permission for anybody, so that even root, who could write, does not."""
     return path.exists() and not path.stat().st_mode & 0o222

@@ -1,4 +1,4 @@
-"""A folder for temporary files that goes with the process, whatever ends it."""
+"""A folder for temporary files that is deleted when the process ends, whatever ends it."""
 
 import contextlib
 import os
@@ -10,15 +10,15 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def scratch_folder():
-    """Give a new folder, which all temporary files go to meanwhile.
+    """Yield a new folder, which all temporary files go to while the context is open.
 
-    A second process waits for the end of this one and of those that it starts, and then deletes the folder: a handler
-    of signals would wait for the toolkit's C++, and SIGKILL has none.
+    A second process waits for the end of this one and of those that this one starts, and then deletes the folder: a
+    signal handler would have to wait for the toolkit's C++ code, and SIGKILL cannot be handled.
     """
     before = tempfile.tempdir
     folder = tempfile.mkdtemp()
     ended, alive = os.pipe()
-    # The second process never gets them: no signal that ends this one, or all of a terminal's or a job's, ends it too.
+    # The second process blocks them: a signal to this process, or to all of a terminal or job, must not end it too.
     allowed = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     keeper = os.fork()
     if keeper == 0:
@@ -38,7 +38,7 @@ def scratch_folder():
 
 
 def _keep(ended: int, folder: str) -> None:
-    """Delete `folder` when nobody holds the other end of the pipe `ended` any more; does not return."""
+    """Delete `folder` once no process holds the other end of the pipe `ended` any more; does not return."""
     null = os.open(os.devnull, os.O_RDWR)
     for stream in range(3):
         os.dup2(null, stream)

@@ -4,17 +4,17 @@ import re
 from functools import cache
 from pathlib import Path
 
-# Snakemake asks for every rule each time it starts: a syntax tree of all files would take most of that time.
+# Snakemake needs this for every rule each time it starts: parsing all files would take most of that time.
 _IMPORT = re.compile(r"^[ \t]*from[ \t]+(lib(?:\.\w+)*)[ \t]+import[ \t]+(\([^)]*\)|[^\n#]+)", re.M)
-# In the `__init__.py` of a package that imports whatever lies in its folder.
+# Found in the `__init__.py` of a package that imports every module in its folder.
 _IMPORTS_ITS_FOLDER = "iter_modules(__path__)"
 
 
 def step_sources(step: str, root: Path = Path()) -> list[str]:
     """Paths, relative to `root`: first `scripts/STEP.py`, then, sorted, everything in scripts/lib that it imports.
 
-    Of a package the files that are no modules count too: templates, C code. A registry, a package that goes through its
-    own folder to import all that lies there, brings all of it.
+    The files of a package that are not modules count too: templates, C code. A registry, that is a package that imports
+    every module in its own folder, brings all of them.
     """
     command = root / "scripts" / f"{step}.py"
     sources, waiting = set(), [command]
@@ -28,7 +28,7 @@ def step_sources(step: str, root: Path = Path()) -> list[str]:
 
 @cache
 def _beside(path: Path, scripts: Path, changed_ns: int) -> tuple[Path, ...]:
-    """The files that `path` brings along; `changed_ns` keeps what is remembered of it fresh."""
+    """The files that `path` imports; `changed_ns`, its time of change, makes the cache notice an edit."""
     if path.suffix != ".py":
         return ()
     source = path.read_text(encoding="utf-8")

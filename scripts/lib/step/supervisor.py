@@ -1,4 +1,4 @@
-"""A step whose native code may die of a signal: it runs in a second process, and this one says what ended that."""
+"""Runs a step whose native code may die of a signal in a second process, and reports which signal ended it."""
 
 import contextlib
 import mmap
@@ -19,7 +19,7 @@ _note: mmap.mmap | None = None
 
 
 def doing(what: str) -> None:
-    """Note what this process does from now on, as "building model.onnx", in case a signal ends it meanwhile."""
+    """Note what this process does from now on, such as "building model.onnx", in case a signal ends it."""
     if _note is not None:
         text = f"{what}\n{console.printed_to() or ''}".encode(errors="surrogateescape")[: _NOTE_BYTES - 1]
         _note[: len(text) + 1] = text + b"\0"
@@ -28,8 +28,8 @@ def doing(what: str) -> None:
 def supervise(main) -> int:
     """`run_step(main)` in a second process. Returns its exit code.
 
-    When a signal that nobody sent to this process ends the second one, it says so in one sentence, with the last lines
-    that were printed, and returns 2. A signal that this process gets is passed on, and ends it as it ends the other.
+    When a signal that was not sent to this process ends the second one, this one says so in one sentence, with the last
+    lines that were printed, and returns 2. A signal to this process is passed on, and ends both in the same way.
     """
     global _note
     console.open_closed()
@@ -41,7 +41,7 @@ def supervise(main) -> int:
         if child == 0:
             signal.pthread_sigmask(signal.SIG_SETMASK, allowed)
             end_with(parent)
-            # Not by sys.exit: the scratch folder is the parent's to delete.
+            # Not sys.exit: only the parent may delete the scratch folder.
             os._exit(_run(main))
         status = _wait(child)
         signal.pthread_sigmask(signal.SIG_SETMASK, allowed)
@@ -67,11 +67,11 @@ def _run(main) -> int:
 
 
 def _wait(child: int) -> int:
-    """Pass signals on to `child` until it has ended; its status."""
+    """Pass signals on to `child` until it has ended, and return its status."""
     while True:
         received = signal.sigwaitinfo({*FORWARDED, signal.SIGCHLD})
         if received.si_signo != signal.SIGCHLD:
-            # A terminal sends its signals to all of its processes; only what somebody sent to this one is passed on.
+            # A terminal signals all of its processes; only a signal that was sent to this one alone is passed on.
             if received.si_code <= 0:
                 os.kill(child, received.si_signo)
             continue
@@ -87,7 +87,7 @@ def _obituary(ended_by: signal.Signals) -> str:
     if what:
         sentence += f" while {what}"
     lines = _last_lines(Path(printed_to)) if printed_to else []
-    return sentence + (f"; the last that was printed: {' | '.join(lines)}" if lines else "")
+    return sentence + (f"; the last lines printed: {' | '.join(lines)}" if lines else "")
 
 
 def _last_lines(path: Path) -> list[str]:

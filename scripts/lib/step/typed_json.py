@@ -1,4 +1,4 @@
-"""JSON files as frozen dataclasses, so that what travels between the steps has names and types.
+"""JSON files as frozen dataclasses, so that the data passed between steps has names and types.
 
 A dataclass's fields are the keys, in their order. A field may be a str, int, float, bool, None, a Literal, one of
 several (`X | None`), a list, a tuple, a dict of str, another dataclass, or a class with a from_json and to_json of its
@@ -15,7 +15,7 @@ from lib.step.errors import UserError
 from lib.step.files import read_json, write_json
 
 _OMITTED = "omitted where it is None"
-# A whole number is a number, but true and false, which Python takes for 1 and 0, are none.
+# A whole number is also a number, but true and false, which Python treats as 1 and 0, are not.
 _PLAIN = {
     str: ((str,), "text"),
     int: ((int,), "a whole number"),
@@ -26,7 +26,7 @@ _PLAIN = {
 
 
 class JsonRecord:
-    """What a frozen dataclass that is a JSON file, or a part of one, inherits."""
+    """Base class of a frozen dataclass that is a JSON file or a part of one."""
 
     def to_json(self) -> dict:
         """The record as JSON's own types."""
@@ -34,12 +34,12 @@ class JsonRecord:
 
     @classmethod
     def from_json(cls, value, where):
-        """The record that JSON's own types hold. Raises UserError as the function `from_json` does."""
+        """The record made from JSON's own types. Raises UserError as the function `from_json` does."""
         return _record(cls, value, where, "")
 
     @classmethod
     def read(cls, path):
-        """The record in a file. Raises UserError as `from_json` does, and when the file is missing or no JSON."""
+        """The record in a file. Raises UserError as `from_json` does, and when the file is missing or not JSON."""
         return cls.from_json(read_json(path), path)
 
     def write(self, path) -> None:
@@ -48,7 +48,7 @@ class JsonRecord:
 
 
 def omitted_if_none(**options):
-    """A field whose key is in the file only where there is something to say; `options` as dataclasses.field takes."""
+    """A field whose key is left out of the file where its value is None; `options` are those of dataclasses.field."""
     return field(default=None, metadata={_OMITTED: True}, **options)
 
 
@@ -59,12 +59,12 @@ def from_metadata(cls, metadata: dict[str, str], key: str):
     try:
         value = json.loads(metadata[key])
     except json.JSONDecodeError:
-        raise UserError(f"the model's metadata {key} is no JSON; make the model anew") from None
+        raise UserError(f"the model's metadata {key} is not valid JSON; make the model again") from None
     return cls.from_json(value, f"the model's metadata {key}")
 
 
 def to_json(value):
-    """A dataclass, or what holds some, as JSON's own types."""
+    """A dataclass, or a container of some, as JSON's own types."""
     if hasattr(value, "to_json"):
         return value.to_json()
     if is_dataclass(value):
@@ -75,7 +75,7 @@ def to_json(value):
 
 
 def from_json(cls, value, where):
-    """An object of the dataclass (or other type) `cls` from JSON's own types; `where` is the file that they are of.
+    """An object of the dataclass (or other type) `cls` from JSON's own types; `where` names the file they are from.
 
     A field with a default may be missing. Raises UserError, naming the file and the key's path, for a key that is
     missing, unknown or of another type, and where the class itself raises ValueError.
@@ -144,7 +144,7 @@ def _plain(kind, value, where, path: str):
 
 
 def _one_of(kinds: tuple, value, where, path: str):
-    """The first of `kinds` that `value` is; where all but null are one, that one's own error."""
+    """`value` as the first of `kinds` that it fits; where there is only one kind beside null, that kind's own error."""
     others = [kind for kind in kinds if kind is not type(None)]
     if value is None and len(others) < len(kinds):
         return None
@@ -157,7 +157,7 @@ def _one_of(kinds: tuple, value, where, path: str):
 
 
 def _sequence(kind, parts: tuple, value, where, path: str):
-    """A list or tuple; `parts` are the types of its members, or the one type of all."""
+    """A list or tuple; `parts` are the types of its members, or the single type of all of them."""
     if not isinstance(value, list):
         raise _wrong(value, where, path, "a list")
     of_one_type = kind is list or parts[1:] == (...,)

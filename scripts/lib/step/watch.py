@@ -1,7 +1,7 @@
-"""What a run of Snakemake shows on the terminal: how far it is, and when it failed why, in the failed step's words.
+"""What a Snakemake run shows on the terminal: its progress and, when it failed, why, in the failed step's words.
 
-Its lines about each job go to its log file alone, unless somebody asks for them. Snakemake 7 hands over messages as
-dicts, later versions as records of Python's logging; both come here as a kind and its fields.
+Snakemake's lines about each job go only to its log file, unless the user asks for them. Snakemake 7 passes messages as
+dicts, later versions as records of Python's logging; both are turned into a kind and its fields.
 """
 
 import logging
@@ -13,17 +13,17 @@ from typing import TextIO
 
 from tqdm import tqdm
 
-# Messages about single jobs, and tables of what is to be done.
+# Messages about single jobs, and tables of the jobs that will run.
 CHATTER = {"job_info", "job_error", "job_finished", "group_info", "group_error", "shellcmd", "progress", "run_info",
            "resources_info", "workflow_started"}  # fmt: skip
-# That a step ended with an error, in Snakemake's words; the step's own say more.
+# Snakemake's own words for a step that ended with an error; the step's words say more.
 FAILED = ("Exiting because a job execution failed", "Error in rule", "RuleException:\nCalledProcessError")
-SHARES = 4  # of the jobs: where the terminal is a file, one line for each
+SHARES = 4  # where the terminal is a file: one line after each quarter of the jobs
 
 
 @dataclass(frozen=True)
 class _Failure:
-    """A job that failed: its name, its logs, and what the cluster that ran it says of it."""
+    """A job that failed: its name, its logs, and what the cluster that ran it says about it."""
 
     title: str
     logs: tuple[str, ...] = ()
@@ -31,9 +31,9 @@ class _Failure:
 
 
 class Watch:
-    """Follows the jobs of a run: shows how many are done, and keeps what is known of those that fail.
+    """Follows the jobs of a run: shows how many are done, and keeps what is known about those that fail.
 
-    rules: names of those whose jobs began. With `terminal` None it shows nothing.
+    rules: names of the rules whose jobs have begun. With `terminal` None it shows nothing.
     """
 
     def __init__(self, terminal: TextIO | None):
@@ -42,10 +42,10 @@ class Watch:
         self._bar = None
         self._titles: dict[int, str] = {}
         self._failed: dict[int, _Failure] = {}
-        self._said = 0
+        self._shares_shown = 0
 
     def take(self, kind: str, fields: dict) -> None:
-        """One message of Snakemake's."""
+        """Handle one message of Snakemake's."""
         name = fields.get("rule_name") or fields.get("name")
         if kind == "job_info":
             self.rules.add(name)
@@ -54,11 +54,11 @@ class Watch:
         elif kind == "progress":
             self._advance(fields["done"], fields["total"])
         elif kind in ("job_error", "group_error"):
-            for failed in fields.get("job_error_info") or [{**fields, "name": name}]:
-                self._fail(failed)
+            for failed_job in fields.get("job_error_info") or [{**fields, "name": name}]:
+                self._fail(failed_job)
 
     def _show(self, title: str) -> None:
-        """What begins, behind the bar."""
+        """Show the title of the job that begins after the progress bar."""
         if self.terminal is not None and self.terminal.isatty():
             if self._bar is None:
                 self._bar = tqdm(total=0, unit="job", file=self.terminal, leave=False, dynamic_ncols=True)
@@ -71,26 +71,26 @@ class Watch:
             self._bar.refresh()
         elif self.terminal is not None:
             share = done * SHARES // total
-            if share > self._said:
+            if share > self._shares_shown:
                 print(f"{done} of {total} jobs are done", file=self.terminal, flush=True)
-            self._said = max(share, self._said)
+            self._shares_shown = max(share, self._shares_shown)
 
     def _fail(self, fields: dict) -> None:
-        """A job that failed. Of a group, Snakemake reports each job twice: with the group, and by itself."""
+        """Record a failed job. Snakemake reports each job of a group twice: with the group, and by itself."""
         number = fields["jobid"]
         title = self._titles.get(number) or fields.get("rule_name") or fields["name"]
         known = self._failed.get(number, _Failure(title))
-        # Snakemake 7 has it as `msg`; a later version's `msg` is its own "Error in rule …".
+        # Snakemake 7 has the reason as `msg`; in later versions `msg` is Snakemake's own "Error in rule …".
         reason = fields.get("rule_msg" if "rule_msg" in fields else "msg")
         self._failed[number] = _Failure(title, tuple(fields.get("log") or known.logs), reason or known.reason)
 
     def close(self) -> None:
-        """Take the line of progress away."""
+        """Remove the progress bar."""
         if self._bar is not None:
             self._bar.close()
 
     def failures(self) -> str:
-        """Which jobs failed and why: of each its name and log, what a cluster says of it, and last its own sentence."""
+        """Which jobs failed and why: for each its name and log, what a cluster says about it, and its last error."""
         lines = []
         for failure in self._failed.values():
             where = f" (log: {', '.join(failure.logs)})" if failure.logs else ""
@@ -100,7 +100,7 @@ class Watch:
 
 
 def last_error(log: str) -> str | None:
-    """The last sentence that a step ended with, from its log; None where there is none."""
+    """The last error message in a step's log; None where there is none."""
     try:
         text = Path(log).read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -110,10 +110,10 @@ def last_error(log: str) -> str | None:
 
 
 def watch(logger, wants_chatter: bool) -> tuple[Watch, Callable[[], None]]:
-    """Follow the jobs of Snakemake's `logger` and keep its lines about them from the terminal.
+    """Follow the jobs of Snakemake's `logger` and keep its lines about them off the terminal.
 
-    Also returns a function to call as the first job begins. The lines stay for who wants the chatter, and where a
-    logger plugin writes to the terminal.
+    Also returns a function to call when the first job begins. The lines stay on the terminal where the user wants them
+    (`wants_chatter`), and where a logger plugin writes to it.
     """
     terminals = [] if wants_chatter else [handler for handler in _handlers(logger) if _is_terminal(handler)]
     # Snakemake 7 gives its plain lines the level of a warning, and its warnings a higher one.
@@ -156,7 +156,7 @@ def _is_terminal(handler: logging.Handler) -> bool:
 
 
 class _Hush(logging.Filter):
-    """Lets through what went wrong; as long as no job runs, also what else is no chatter."""
+    """Lets errors through and, until the first job runs, everything else that is not about single jobs."""
 
     def __init__(self, lowest: int):
         super().__init__()
@@ -170,7 +170,7 @@ class _Hush(logging.Filter):
 
 
 class _Follower(logging.Handler):
-    """Hands records of Snakemake's to a `Watch`."""
+    """Passes Snakemake's log records to a `Watch`."""
 
     def __init__(self, followed: Watch):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Commands that a user gives as one text, taken apart into words as a shell does."""
+"""Splits a command that a user gives as one text into words, as a shell does."""
 
 import shlex
 
@@ -6,8 +6,10 @@ from lib.step.errors import UserError
 
 
 def words(command: str, where: str) -> list[str]:
-    """The words of `command`. Raises UserError that names `where` it stands, when a quote in it has no end."""
+    """The words of `command`. Raises UserError, which names `where` it stands, when a quote in it is not closed."""
     try:
         return shlex.split(command)
     except ValueError as error:
-        raise UserError(f"{where} is no command: {command!r} has {str(error)[:1].lower()}{str(error)[1:]}") from None
+        raise UserError(
+            f"{where} is not a valid command: {command!r} has {str(error)[:1].lower()}{str(error)[1:]}"
+        ) from None

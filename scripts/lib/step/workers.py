@@ -12,17 +12,17 @@ _PR_SET_PDEATHSIG = 1  # Linux's sys/prctl.h
 
 
 def end_with(parent: int) -> None:
-    """Let the system kill this process when `parent`, which started it, ends: whatever ends it, it leaves no orphans.
+    """Let the system kill this process when `parent`, which started it, ends, so that no orphan is left.
 
-    To be called at a worker's start, by one that the parent's main thread started.
+    To be called when a worker starts; the parent's main thread must have started it.
     """
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before the call
+    if os.getppid() != parent:  # the parent ended before the call
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 def death_of(workers: list[BaseProcess]) -> str:
-    """What ended one of `workers`, a pool's processes that have all ended, as a sentence."""
+    """One sentence about what ended one of `workers`, the processes of a pool that have all ended."""
     signals = sorted({-worker.exitcode for worker in workers if (worker.exitcode or 0) < 0}.difference(_INNOCENT))
     if not signals:
         return WORKER_KILLED

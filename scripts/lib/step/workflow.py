@@ -1,4 +1,4 @@
-"""What the Snakemake rules need beyond Snakemake: a checked config, one run in a folder, options of a command."""
+"""What the Snakemake rules need beyond Snakemake: a checked config, one run per folder, options of a command."""
 
 import fcntl
 import os
@@ -23,9 +23,9 @@ def checked_config(
 ) -> dict:
     """The config in the YAML file `defaults` with `given` laid over it, numbers as numbers.
 
-    `files` are those that `given` was read from, and `problems` tells what is wrong with a config under the schema, a
-    sentence each; `tidied` may drop what the defaults hold and `given` has no use for. Raises UserError with all
-    sentences, also for a key that stands twice in a file.
+    `files` are those that `given` was read from. `problems` lists what is wrong with a config under the schema, one
+    sentence each. `tidied` may drop what the defaults hold but `given` has no use for. Raises UserError with all
+    sentences, also for a key that is in a file twice.
     """
     refuse(sorted(problem for path in set(files) for problem in repeated_keys(path)))
     config = laid_over(yaml.safe_load(defaults.read_text(encoding="utf-8")), given)
@@ -35,13 +35,13 @@ def checked_config(
 
 
 def refuse(problems: list[str]) -> None:
-    """Raise UserError with all that is wrong with a config, a sentence each; nothing where nothing is."""
+    """Raise UserError with everything that is wrong with a config, one sentence per problem; do nothing without any."""
     if problems:
         raise UserError("\n".join(["the config is not usable:", *(f"  {problem}" for problem in problems)]))
 
 
 def laid_over(config: Mapping, overlay: Mapping) -> dict:
-    """`config` with `overlay` laid over it: blocks of keys are merged, all else is replaced whole."""
+    """`config` with `overlay` laid over it: blocks of keys are merged, everything else is replaced."""
     merged = dict(config)
     for key, value in overlay.items():
         if isinstance(value, Mapping):
@@ -52,10 +52,10 @@ def laid_over(config: Mapping, overlay: Mapping) -> dict:
 
 
 def sole_run(folder: Path, warn: Callable[[str], None]) -> TextIO:
-    """A file that keeps other runs out of `folder` while it is open: until this process ends, whatever ends it.
+    """An open file whose lock keeps other runs out of `folder` until this process ends, whatever ends it.
 
-    Raises UserError when another run works there, on this machine or on one that shares its disk. Calls `warn` with a
-    sentence where the disk keeps no locks.
+    Raises UserError when another run works there, on this machine or on one that shares its disk. Calls `warn` with
+    one sentence where the disk does not support locks.
     """
     folder.mkdir(parents=True, exist_ok=True)
     file = (folder / ".running").open("a+")
@@ -64,10 +64,10 @@ def sole_run(folder: Path, warn: Callable[[str], None]) -> TextIO:
     except BlockingIOError:
         file.seek(0)
         raise UserError(
-            f"another run works in {folder}: {file.read().strip()}; wait for its end, or choose another `run`"
+            f"another run works in {folder}: {file.read().strip()}; wait until it ends, or choose another `run`"
         ) from None
     except OSError as error:
-        warn(f"{folder}: its disk keeps no locks ({error}), so a second run in it would not be noticed")
+        warn(f"{folder}: its disk does not support locks ({error}), so a second run in it would not be noticed")
     file.truncate(0)
     file.write(f"process {os.getpid()} on {socket.gethostname()}")
     file.flush()
@@ -75,16 +75,16 @@ def sole_run(folder: Path, warn: Callable[[str], None]) -> TextIO:
 
 
 def beside(asked: Mapping[str, list], swept: Mapping[str, list]) -> dict[str, list[str]]:
-    """Key by key, the values of `asked` that `swept` lacks, as text."""
+    """For each key, the values of `asked` that `swept` lacks, as text."""
     known = {key: set(map(str, values)) for key, values in swept.items()}
     others = {key: [str(value) for value in values if str(value) not in known[key]] for key, values in asked.items()}
     return {key: values for key, values in others.items() if values}
 
 
 def options(block: Mapping, prefix: str = "") -> list[str]:
-    """A block of the config as options of a command, which are called as its keys; None gives none.
+    """A block of the config as a command's options, named like its keys; a value of None gives no option.
 
-    A key in a block within it is called `outer.inner`, as DVC calls it too.
+    A key in a nested block is called `outer.inner`, as in DVC.
     """
     words = []
     for key, value in block.items():

@@ -1,6 +1,6 @@
-"""A folder for each task: what belongs to an instance besides its box, from labels to the C header.
+"""One folder per task: everything about an instance besides its box, from labels to the C header.
 
-A folder here is found by itself: its `__init__.py` registers one `Task` (lib.tasks.task).
+A folder here is found automatically: its `__init__.py` registers one `Task` (lib.tasks.task).
 """
 
 from importlib import import_module
@@ -9,12 +9,12 @@ from pkgutil import iter_modules
 from lib.step.errors import UserError
 from lib.tasks.task import Task
 
-DEFAULT = "detect"  # of a file that names no task
+DEFAULT = "detect"  # for a file that names no task
 _tasks: dict[str, Task] = {}
 
 
 def register(task: Task) -> None:
-    """Make a task known by its name. Raises ValueError when another has that name."""
+    """Register a task under its name. Raises ValueError when another task has that name."""
     if task.name in _tasks:
         raise ValueError(f"two tasks are called '{task.name}'")
     _tasks[task.name] = task
@@ -23,7 +23,7 @@ def register(task: Task) -> None:
 def get(name: str) -> Task:
     """The task of that name. Raises UserError when there is none."""
     if name not in _tasks:
-        raise UserError(f"there is no task '{name}'; there are {', '.join(names())}")
+        raise UserError(f"there is no task '{name}'; the tasks are {', '.join(names())}")
     return _tasks[name]
 
 

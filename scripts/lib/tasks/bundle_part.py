@@ -1,4 +1,4 @@
-"""A task's part of a deploy bundle: what its C header adds to a detection, as numbers, and what they mean."""
+"""A task's part of a deploy bundle: the numbers that its C header adds to a detection, and their meaning."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ class BundlePart:
     """What a task adds to a bundle besides boxes.
 
     map_meaning: (output) → what the channels of the task's map hold, by `first to last`
-    numbers: (instances) → of each, all that it has besides class, score and box, in the order of the C header's
+    numbers: (instances) → for each, all its numbers besides class, score and box, in the order of the C header's
         `values`
-    decimals: with how many the C header has them printed, of the first, the second, …, and again from the first on
-    extras: (outputs, numbers of each) → the extras of instances that have those numbers; raises ValueError when they
-        are not as many as there must be
-    apart: (expected, detected) → how far each two are apart, float [n], in `unit`; called with as many of both
-    tolerance: how far they may be apart and still be the same, but for rounding
-    unit: what `apart` counts, for people: `px of a keypoint`
-    line_bytes: (outputs) → how many bytes the numbers of a detection may take in a line of text
-    usage: (outputs) → how a program gets at them, for the bundle's README: Markdown
-    c_name: (outputs) → what the C header calls its `rv1106_task` for such a model, behind `rv1106_`
+    decimals: decimals with which the C header prints the first, the second, … number, then again from the first on
+    extras: (outputs, numbers of each) → the extras of instances that have those numbers; raises ValueError when their
+        count is wrong
+    apart: (expected, detected) → the distance of each pair, float [n], in `unit`; both have the same length
+    tolerance: the largest distance that counts as the same, to allow for rounding
+    unit: the unit of `apart`, in words: `px of a keypoint`
+    line_bytes: (outputs) → most bytes that the numbers of a detection take in a line of text
+    usage: (outputs) → how a program gets these numbers, as Markdown for the bundle's README
+    c_name: (outputs) → the C header's name of the `rv1106_task` for such a model, after `rv1106_`
     """
 
     map_meaning: Callable[[OutputMap], dict[str, str]]
@@ -41,7 +41,7 @@ class BundlePart:
     c_name: Callable[[OutputSpec], str] = lambda outputs: outputs.task
 
     def lines(self, instances: Instances) -> list[str]:
-        """The numbers of each as the bundle's program prints them, in a line that begins with a blank."""
+        """The numbers of each instance as the bundle's program prints them, in a line that begins with a space."""
         return [
             "".join(f" {value:.{decimals}f}" for value, decimals in zip(values, cycle(self.decimals)))
             for values in self.numbers(instances)

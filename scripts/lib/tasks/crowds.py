@@ -1,4 +1,4 @@
-"""How much of a detection lies inside a crowd, where a task says nothing else: by boxes."""
+"""How much of a detection is inside a crowd, by boxes; for tasks without a measure of their own."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from lib.detector.instances import Instances
 
 
 def share_inside(instances: Instances, crowds: Instances) -> np.ndarray:
-    """The share of the box of each of n instances that lies in that of each of m crowds, float64 [n, m]; 0 of a point.
+    """The fraction (0..1) of each of n instances' boxes inside each of m crowds' boxes, float64 [n, m]; 0 for a point.
 
     Definition: `iscrowd` of COCO's evaluation, https://cocodataset.org/#detection-eval
     """

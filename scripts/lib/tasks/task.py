@@ -1,4 +1,4 @@
-"""What a task is: all that the rest asks of it."""
+"""The interface of a task: everything that the rest of the program asks of it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,10 +22,10 @@ MOST_COUNTED = 100  # COCO's own limit for its headline figure
 
 
 class Predicted(NamedTuple):
-    """What one image's raw outputs predict, in pixels of the input.
+    """The predictions in one image's raw outputs, in pixels of the input.
 
     predictions: float32 [N, 4+C], cx, cy, w, h and class scores. columns: float32 [N, E], what the task adds to each,
-    as the head `exported` has it. shared: outputs that all predictions share.
+    as in the head `exported`. shared: outputs that all predictions share.
     """
 
     predictions: np.ndarray
@@ -34,44 +34,44 @@ class Predicted(NamedTuple):
 
 
 def boxes_alone(outputs: OutputSpec, raw: list[np.ndarray]) -> Predicted:
-    """Boxes and scores, nothing besides."""
+    """Only boxes and scores."""
     predictions = outputs.predictions(raw)
     return Predicted(predictions, np.zeros((len(predictions), 0), np.float32))
 
 
 def kept_boxes(predicted: Predicted, confidence: float, iou: float | None, most: int) -> tuple[np.ndarray, np.ndarray]:
-    """By the class-wise NMS of boxes, as lib.detector.nms.keep."""
+    """Which predictions remain after class-wise NMS of boxes, and their classes, as lib.detector.nms.keep."""
     return keep(predicted.predictions, confidence, iou, most)
 
 
 def nothing_besides(
     outputs: OutputSpec, predicted: Predicted, rows: np.ndarray, boxes: Instances, fit: Letterbox
 ) -> Instances:
-    """The boxes themselves."""
+    """The boxes unchanged: the task adds nothing."""
     return boxes
 
 
 def box_outlines(instances: Instances, size: tuple[int, int]) -> list[list[np.ndarray]]:
-    """Of each its box, a closed line."""
-    # x and y of the corners, round and back to the first.
+    """For each instance its box, as one closed line."""
+    # x and y of the corners, around the box and back to the first.
     corners = instances.boxes[:, [0, 1, 2, 1, 2, 3, 0, 3, 0, 1]].reshape(-1, 5, 2)
     return [[corner] for corner in corners]
 
 
 def as_they_stand(source: Source, kpt_shape: object) -> None:
-    """Nothing that rewrites the lines of label files."""
+    """None: the lines of label files are not rewritten."""
 
 
 def no_coco_fields(instances: Instances, size: tuple[int, int]) -> list[dict]:
-    """Nothing besides box, area and class."""
+    """No fields besides box, area and class."""
     return [{} for _ in range(len(instances))]
 
 
 @dataclass(frozen=True)
 class Task:
-    """A task: what belongs to an instance besides its box, class and score, and what follows from it.
+    """A task: what an instance has besides its box, class and score, and everything that follows from it.
 
-    name: as files and options say it, and of its folder
+    name: the task's name in files and options, and of its folder
     c_header: the file in lib/bundle that decodes it in C
     check_label: (path, classes) → what a label file holds; raises UserError, naming file and line, for a broken one
     read_label: (path, image size (width, height), classes) → its instances in pixels of the image, every score 1;
@@ -80,23 +80,24 @@ class Task:
     coco_iou_type: what faster-coco-eval calls that overlap; None where it has none, and mAP rests on `overlap`
     most_counted: how many detections of an image and class its mAP counts, the best ones
     draw: (Matplotlib axis, instances, class names, colour of a class by its number) draws them over an image
-    outlines: (instances, image size) → the lines of each that say where it is, float [points, 2] x, y in pixels of the
+    outlines: (instances, image size) → for each the lines that show where it is, float [points, 2] x, y in pixels of
+    the
         image; a line of one point is a dot
-    contract_lines: (outputs) → how predictions become detections, one sentence per step, for who decodes without us
-    line_of: what a data set's format says of an object → the numbers of its line in a label (lib.data.formats.lines)
-    words_of: (data set, the user's `kpt_shape` or None) → what rewrites the words of each line of its label files; None
-        where they stay
-    objects: what its mAP is of, in words, as a report says them
-    overlap_name: what `overlap` is called
-    share_inside: (n instances, m crowds) → how much of each instance lies in each crowd, as `overlap`
-    coco_fields: (instances, image size) → of each, what COCO's annotation has besides box, area and class
-    predict: (outputs, raw outputs) → what they predict, before any threshold; for every head. The proof of graph
-        surgery compares it
-    keep: (predicted, confidence, iou or None for no NMS, most) → which predictions are detections, and of which class
-    found: (outputs, predicted, rows of what is kept, its boxes in pixels of the image, fit) → the detections with all
-        that the task adds
+    contract_lines: (outputs) → how predictions become detections, one sentence per step, for other decoders' authors
+    line_of: a format's annotation of an object → the numbers of its line in a label (lib.data.formats.lines)
+    words_of: (data set, the user's `kpt_shape` or None) → a function that rewrites the words of each line of its label
+        files; None if they are not rewritten
+    objects: what its mAP is about, in the report's words, such as masks
+    overlap_name: the name of `overlap` in the report
+    share_inside: (n instances, m crowds) → the fraction of each instance inside each crowd, float64 [n, m]
+    coco_fields: (instances, image size) → for each, the fields of COCO's annotation besides box, area and class
+    predict: (outputs, raw outputs) → the predictions before any threshold, for every head. The proof of graph surgery
+        compares them
+    keep: (predicted, confidence, iou or None for no NMS, most) → which predictions are detections, and their classes
+    found: (outputs, predicted, rows that are kept, their boxes in pixels of the image, fit) → the detections with
+        everything that the task adds
     heads: the heads that a model of the task can have
-    bundle: what it adds to a deploy bundle besides boxes; None where that is nothing
+    bundle: what it adds to a deploy bundle besides boxes; None if nothing
     """
 
     name: str
@@ -130,7 +131,7 @@ class Task:
         iou: float = IOU,
         most: int = MOST,
     ) -> Instances:
-        """What raw outputs detect in an image that was letterboxed by `fit`, with what the task adds."""
+        """The detections in the raw outputs for an image that was letterboxed by `fit`, with what the task adds."""
         predicted = self.predict(outputs, raw)
         rows, classes = self.keep(predicted, confidence, None if outputs.end2end else iou, most)
         boxes = to_instances(predicted.predictions, rows, classes, fit)

@@ -1,8 +1,8 @@
-"""Data sets in, a file a format: each says where its file or folder is in a zip, and what images and labels it holds.
+"""Formats of data sets, one file per format: each finds its file or folder in a zip and reads its images and labels.
 
-A file here with a `KEY` is found by itself. KEY is the format's name in the config's `dataset`; `find(root, hints)`
-gives the file or folder to read in an unpacked zip or a folder; `read(that, hints)` gives a `Source`. Both raise
-UserError.
+A file here with a `KEY` is registered automatically. KEY is the format's name in the config's `dataset`. `find(root,
+hints)` gives the file or folder to read in a folder or unpacked zip; `read(place, hints)` reads it into a `Source`.
+Both raise UserError.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""COCO's JSON (`instances_….json`), of COCO itself and of the tools that write the like.
+"""COCO's JSON (`instances_….json`), from COCO itself and from tools that write the same format.
 
 Format: https://cocodataset.org/#format-data
 """
@@ -34,7 +34,7 @@ TABLES = ("images", "annotations", "categories")
 def find(root: Path, hints: Hints) -> Path:
     """The JSON with boxes in a folder: the only one, or among several the only `instances…`.
 
-    Where keypoints are wanted, the only one with keypoints, or among several `person_keypoints…`.
+    Where keypoints are wanted: the only one with keypoints, or among several the only `person_keypoints…`.
     """
     counts = {path: count for path in visible(root.rglob("*.json")) if (count := _keypoints_in(path)) is not None}
     files, beginning = list(counts), "instances"
@@ -69,7 +69,7 @@ def read(file: Path, hints: Hints) -> Source:
             items.append(Item(path, Boxes(tuple(boxes.get(image["id"], ())), _frame(image))))
     if not items:
         raise UserError(
-            f"none of the {len(data['images'])} images of {file} is in {folder}; name their folder as images"
+            f"none of the {len(data['images'])} images of {file} is in {folder}; name their folder with the key images"
         )
     if lost:
         remarks.append(
@@ -92,7 +92,7 @@ def _above(file: Path) -> Path:
 
 
 def _keypoints_in(path: Path) -> int | None:
-    """How many keypoints the objects of a file have; None where it is no COCO JSON."""
+    """How many keypoints the objects of a file have; None where it is not a COCO JSON."""
     try:
         data = json.loads(read_text(path))
     except (ValueError, UserError):
@@ -102,7 +102,7 @@ def _keypoints_in(path: Path) -> int | None:
 
 
 def _keypoint_count(data: dict) -> int:
-    """How many keypoints the objects have, by their categories or the first object that has some; 0 for none."""
+    """How many keypoints the objects have, from their categories or the first object that has some; 0 for none."""
     named = [entry.get("keypoints") for entry in data["categories"] if isinstance(entry, dict)]
     points = [entry.get("keypoints") for entry in data["annotations"] if isinstance(entry, dict)]
     listed = next((names for names in named if isinstance(names, list) and names), None)
@@ -114,9 +114,9 @@ def _load(file: Path) -> dict:
     try:
         data = json.loads(read_text(file))
     except ValueError as error:
-        raise UserError(f"{file} is no JSON ({error})") from None
+        raise UserError(f"{file} is not valid JSON ({error})") from None
     if missing := [table for table in TABLES if not isinstance(data, dict) or not isinstance(data.get(table), list)]:
-        raise UserError(f"{file} is no COCO JSON with boxes: it has no list '{missing[0]}'")
+        raise UserError(f"{file} is not a COCO JSON with boxes: it has no list '{missing[0]}'")
     return data
 
 
@@ -129,7 +129,7 @@ def _field(entry, key: str, file: Path):
 def _categories(data: dict, given: tuple[str, ...] | None, file: Path):
     """Class names, the class of each category id, and remarks.
 
-    Roboflow adds a category that has no object and is what the others are: it is left out.
+    Roboflow adds a category without objects that is the supercategory of the others: it is left out.
     """
     kinds = {int(_field(entry, "id", file)): str(_field(entry, "name", file)) for entry in data["categories"]}
     used = {int(_field(entry, "category_id", file)) for entry in data["annotations"]}
@@ -156,7 +156,7 @@ def _frame(image: dict) -> tuple[float, float] | None:
 
 
 def _box(annotation: dict, numbers: dict[int, int], keypoint_count: int, file: Path) -> Box:
-    """A box, from `bbox` or else the outline. Raises UserError, naming the annotation, when it has none of numbers."""
+    """A box, from `bbox` or else the outline. Raises UserError, naming the annotation, when neither holds numbers."""
     try:
         x, y, width, height = map(float, annotation.get("bbox") or _around(annotation))
         crowd = bool(int(float(annotation.get("iscrowd") or 0)))
@@ -166,18 +166,18 @@ def _box(annotation: dict, numbers: dict[int, int], keypoint_count: int, file: P
     if not all(map(math.isfinite, (x, y, width, height))):
         raise UserError(f"{file}: annotation {annotation.get('id')} has no bbox of four numbers")
     mark = CROWD if crowd else COUNTED
-    told = Annotation(
+    details = Annotation(
         f"{file}: annotation {annotation.get('id')}",
         annotation.get("keypoints"),
         annotation.get("segmentation"),
         annotation.get("area"),
         keypoint_count,
     )
-    return Box(numbers[int(annotation["category_id"])], (x, y, x + width, y + height), mark, told)
+    return Box(numbers[int(annotation["category_id"])], (x, y, x + width, y + height), mark, details)
 
 
 def _around(annotation: dict) -> tuple[float, float, float, float]:
-    """x, y, width, height of the box around an outline: polygons, or a mask in COCO's run lengths."""
+    """x, y, width, height, in pixels, of the box around an outline: polygons, or a mask as COCO's run lengths."""
     outline = annotation["segmentation"]
     if isinstance(outline, dict):
         from faster_coco_eval.core import mask  # few data sets need it

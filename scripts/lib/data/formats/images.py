@@ -1,4 +1,4 @@
-"""A folder of images without labels, for calibration, or for models that have no mAP."""
+"""A folder of images without labels, for calibration, or for models whose mAP cannot be computed."""
 
 from pathlib import Path
 

@@ -1,8 +1,8 @@
 """Labels with keypoints in Ultralytics' layout: `class cx cy w h`, then x, y, or x, y, visibility of each keypoint.
 
-Layout: https://docs.ultralytics.com/datasets/pose/. Here all have three values, and the object's area may follow (as a
-fraction of the image's). Which a data set has is said by the `kpt_shape` of its data.yaml or by the user; else by the
-labels themselves, where they leave no choice.
+Layout: https://docs.ultralytics.com/datasets/pose/. This program stores three values for each keypoint, and the
+object's area (as a fraction of the image's) may follow. The number of values in a data set comes from the `kpt_shape`
+of its data.yaml or from the user; otherwise from the labels themselves, where they are unambiguous.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,21 +18,21 @@ from lib.step.files import read_text
 BOX = 5  # numbers before the keypoints
 THREE = 3  # values of a keypoint: x, y, visibility
 SEEN, NOT_LABELLED = "2", "0"
-IN_BOX = 1e-3  # of the image's side; by so much a keypoint may lie outside its box
+IN_BOX = 1e-3  # fraction of the image's side by which a keypoint may lie outside its box
 CORNERS = 9  # numbers of a label of an oriented box
-SAME = 1e-3  # of the image's side: corners of rectangles are rounded
+SAME = 1e-3  # fraction of the image's side; corners of rectangles are rounded
 
 
 def with_three_values(source: Source, given: object) -> Callable[[list[str]], list[str]] | None:
-    """What makes three values of each keypoint of the words of a label's line; None where nothing can be said of them.
+    """A function that gives each keypoint in the words of a label's line three values; None where the shape is unknown.
 
-    given: the user's `kpt_shape`, or None. Raises UserError when the shape is none, is another one than that of the
-    data set, or is left open by all.
+    given: the user's `kpt_shape`, or None. Raises UserError when the shape is invalid, differs from the data set's own,
+    or is left open by everything.
     """
     own = None if source.kpt_shape is None else keypoint_shape(source.kpt_shape, f"{source.place}: kpt_shape")
     shape = own if given is None else keypoint_shape(given, "--kpt_shape (dataset.kpt_shape)")
     if own and shape != own:
-        raise UserError(f"dataset.kpt_shape is {shape}, {source.place} says {own}; leave the key out")
+        raise UserError(f"dataset.kpt_shape is {shape}, but {source.place} says {own}; leave the key out")
     labels = [item.label for item in source.items if isinstance(item.label, Path)]
     shape = shape or shape_of(labels)
     return partial(_three_values, shape) if shape and labels else None
@@ -41,7 +41,7 @@ def with_three_values(source: Source, given: object) -> Callable[[list[str]], li
 def _three_values(shape: KeypointShape, words: list[str]) -> list[str]:
     count = _numbers_in(words)
     if count <= BOX:
-        return words  # the task's own check says what that is
+        return words  # the task's own check reports what is wrong
     wanted = BOX + shape.keypoints * shape.values
     if count - wanted not in (0, shape.values == THREE):
         raise UserError(
@@ -55,36 +55,36 @@ def _three_values(shape: KeypointShape, words: list[str]) -> list[str]:
 
 
 def _visibility(x: str, y: str) -> str:
-    """Of a keypoint of two values: the origin, or a place left of or above the image, is one that is not labelled."""
+    """The visibility of a keypoint of two values: one at the origin, or left of or above the image, is not labelled."""
     numbers = [_number(word) or 0.0 for word in (x, y)]
     return NOT_LABELLED if min(numbers) < 0 or numbers == [0, 0] else SEEN
 
 
 def shape_of(labels: list[Path]) -> KeypointShape | None:
-    """The shape that all lines of `labels` have; None where there is none, or a line that is no box with keypoints.
+    """The shape that all lines of `labels` have; None without lines, or where a line is not a box with keypoints.
 
-    Raises UserError, naming file and line, when lines differ or leave it open.
+    Raises UserError, naming file and line, when lines differ or fit more than one shape.
     """
     rows, first = [], None
     for path in labels:
         for numbers, where in _lines(path):
             if len(numbers) <= BOX or None in numbers:
-                return None  # the task's own check says what that is
+                return None  # the task's own check reports what is wrong
             first = first or (len(numbers), where)
             if len(numbers) != first[0]:
                 raise UserError(
                     f"{where} has {len(numbers)} numbers, {first[1]} has {first[0]}; for the task pose all lines have "
-                    "as many, a box and its keypoints (polygons are for the task segment)"
+                    "the same number, a box and its keypoints (polygons are for the task segment)"
                 )
             rows.append(numbers)
     if not rows:
         return None
-    # A single line does not show it, and some may be wrong: of COCO's labels 89 % have all keypoints in the box.
+    # A single line does not decide it, and some may be wrong: 89 % of COCO's labels have all keypoints in the box.
     near = [shape for shape in _readings(first[0]) if 2 * sum(_fits(row, shape) for row in rows) > len(rows)]
     if not near or (first[0] == CORNERS and all(map(_is_rectangle, rows))):
         raise UserError(
-            f"{first[1]} is no box with keypoints: for the task pose a line is 'class cx cy w h' and x, y or x, y, "
-            "visibility of each keypoint; if it is, set dataset.kpt_shape"
+            f"{first[1]} is not a box with keypoints: for the task pose a line is 'class cx cy w h' and x, y or x, y, "
+            "visibility of each keypoint; if this line is one, set dataset.kpt_shape"
         )
     if len(near) > 1:
         raise UserError(
@@ -102,7 +102,7 @@ def _lines(path: Path) -> Iterator[tuple[list[float | None], str]]:
 
 
 def _numbers_in(words: list[str]) -> int:
-    """How many words stand before the one of our own at the end of some lines."""
+    """How many words are numbers of the label; some lines end with a mark of this program's."""
     return len(words) - (words[-1] in (CROWD, DIFFICULT))
 
 
@@ -114,7 +114,7 @@ def _number(word: str) -> float | None:
 
 
 def _readings(count: int) -> list[KeypointShape]:
-    """The shapes that a line of so many numbers may be of."""
+    """The shapes that a line of `count` numbers may have."""
     beyond = count - BOX
     return [
         *([KeypointShape(beyond // THREE, THREE)] if beyond >= THREE and beyond % THREE < 2 else []),
@@ -140,6 +140,6 @@ def _fits(row: list[float], shape: KeypointShape) -> bool:
 
 
 def _is_rectangle(row: list[float]) -> bool:
-    """Whether eight numbers behind the class are corners of a parallelogram: its diagonals have one middle."""
+    """Whether the eight numbers after the class are corners of a parallelogram: its diagonals share their midpoint."""
     (x1, y1, x2, y2, x3, y3, x4, y4) = row[1:]
     return abs(x1 + x3 - x2 - x4) <= SAME and abs(y1 + y3 - y2 - y4) <= SAME

@@ -1,7 +1,7 @@
 """Ultralytics' layout without a data.yaml: `images/…/NAME.jpg` beside `labels/…/NAME.txt`.
 
-Or the labels beside the images, as Darknet's tools write them. Class names may lie there in `classes.txt`, as Label
-Studio and LabelImg leave them. Layout: https://docs.ultralytics.com/datasets/detect/
+Or the labels are beside the images, as Darknet's tools write them. Class names may be there in `classes.txt`, as Label
+Studio and LabelImg write them. Layout: https://docs.ultralytics.com/datasets/detect/
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ from lib.step.errors import UserError
 
 KEY = "archive"
 CLASSES = ("classes.txt", "obj.names")
-NO_IMAGE = "{} holds no image (jpg, jpeg, png, webp)"
+NO_IMAGE = "{} contains no image (jpg, jpeg, png, webp)"
 
 
 def find(root: Path, hints: Hints) -> Path:
@@ -28,13 +28,13 @@ def find(root: Path, hints: Hints) -> Path:
     if not folders:
         if any(image.with_suffix(".txt").is_file() for image in image_paths(root)):
             return root
-        raise UserError(f"{root} holds no folder 'images'; the layout is images/NAME.jpg beside labels/NAME.txt")
+        raise UserError(f"{root} has no folder 'images'; the layout is images/NAME.jpg beside labels/NAME.txt")
     if len(folders) > 1:
         parents = ", ".join(str(folder.parent.relative_to(root)) for folder in folders)
         raise UserError(
-            f"{root} holds several folders 'images', in {parents}; name the folder of one in dataset.archive, or the "
+            f"{root} has several folders 'images', in {parents}; name one of these folders in dataset.archive, or the "
             "data.yaml that lists them: dataset: {yaml: data.yaml}. A model was trained on 'train': measure mAP on "
-            "another one"
+            "another part"
         )
     return folders[0].parent
 
@@ -74,9 +74,9 @@ def _label(path: Path) -> Path | None:
 
 
 def label_beside(image: Path) -> Path | None:
-    """An image's label as Ultralytics finds it: the last folder 'images' called 'labels', NAME.txt; None without one.
+    """An image's label as Ultralytics finds it: the last folder 'images' becomes 'labels', NAME.txt; None without one.
 
-    Without a folder 'images' in its path the label lies beside the image.
+    Without a folder 'images' in the path, the label is beside the image.
     """
     folders = list(image.parent.parts)
     if "images" in folders:
@@ -86,5 +86,5 @@ def label_beside(image: Path) -> Path | None:
 
 
 def is_image(path: Path) -> bool:
-    """Whether the name of a path is that of an image that this program reads."""
+    """Whether a path has the suffix of an image that this program reads."""
     return path.suffix.lower() in IMAGES and path.name[0] != "."

@@ -1,8 +1,8 @@
-"""What an annotation says of an object as the numbers of a label's line, a function for each of Ultralytics' layouts.
+"""From an annotation to the numbers of a label's line: one function per layout of Ultralytics'.
 
-Each takes a `Box` and the width and height of the image that it was drawn in, and gives a `Line`; None where nothing of
-the object is in the image. Layouts: https://docs.ultralytics.com/datasets/. Each raises UserError, which names the
-annotation, where that lacks what the layout needs.
+Each takes a `Box` and the width and height of the image that it was drawn in, and gives a `Line`, or None where no part
+of the object is in the image. Layouts: https://docs.ultralytics.com/datasets/. Each raises UserError, which names the
+annotation, where the annotation lacks what the layout needs.
 """
 
 import math
@@ -20,7 +20,7 @@ _CORNERS = 4  # of an oriented box
 def keypoint_line(box: Box, frame: tuple[float, float]) -> Line | None:
     """`cx cy w h`, then `x y v` of each keypoint, then the object's area as a fraction of the image's.
 
-    A keypoint outside the image cannot be found: it counts as one that is not labelled.
+    A keypoint outside the image cannot be found: it counts as not labelled.
     """
     line, annotation = box_line(box, frame), _annotation(box)
     points = _points(annotation)
@@ -37,9 +37,9 @@ def keypoint_line(box: Box, frame: tuple[float, float]) -> Line | None:
 
 
 def outline_line(box: Box, frame: tuple[float, float]) -> Line | None:
-    """One polygon `x1 y1 x2 y2 …`, of several parts joined; of an object without an outline that of its box.
+    """One polygon `x1 y1 x2 y2 …`; several parts are joined; an object without an outline gets the polygon of its box.
 
-    So Ultralytics' converter has it (`ultralytics/data/converter.py`, `convert_coco`).
+    As Ultralytics' converter does (`ultralytics/data/converter.py`, `convert_coco`).
     """
     annotation = _annotation(box)
     parts = parts_of(annotation.segmentation, frame, annotation.where) if annotation.segmentation else []
@@ -49,12 +49,12 @@ def outline_line(box: Box, frame: tuple[float, float]) -> Line | None:
 
 
 def corner_line(box: Box, frame: tuple[float, float]) -> Line | None:
-    """The four corners `x1 y1 … x4 y4` that are the object's outline; of a crowd those of its box."""
+    """The four corners `x1 y1 … x4 y4` of the object's outline; for a crowd those of its box."""
     annotation = _annotation(box)
     if box.mark == CROWD:
         return _polygon(_corners_of(box), frame)
     parts = parts_of(annotation.segmentation, frame, annotation.where) if annotation.segmentation else []
-    # Some repeat the first corner at the end.
+    # Some tools repeat the first corner at the end.
     corners = [points[: -1 if (points[0] == points[-1]).all() else None] for points in parts]
     if len(corners) != 1 or len(corners[0]) != _CORNERS:
         count = " and ".join(str(len(points)) for points in corners) or "no"
@@ -64,9 +64,7 @@ def corner_line(box: Box, frame: tuple[float, float]) -> Line | None:
 
 def _annotation(box: Box) -> Annotation:
     if box.annotation is None:
-        raise UserError(
-            "the format of the data set holds boxes alone; for other tasks give dataset.archive, yaml or coco"
-        )
+        raise UserError("the format of the data set has only boxes; for other tasks give dataset.archive, yaml or coco")
     return box.annotation
 
 
@@ -74,22 +72,24 @@ def _points(annotation: Annotation) -> np.ndarray:
     """x, y, v of each keypoint in pixels, float64 [K, 3]; zeros where the object has none."""
     count = annotation.keypoint_count
     if not count:
-        raise UserError(f"{annotation.where} has no keypoints, nor has another; the task {KEYPOINT_TASK} needs them")
+        raise UserError(f"{annotation.where} has no keypoints, nor does any other; the task {KEYPOINT_TASK} needs them")
     try:
         points = np.array([float(value) for value in annotation.keypoints or ()]).reshape(-1, 3)
     except (TypeError, ValueError):
         points = np.array([[math.nan] * 3])
     if not np.isfinite(points).all() or not np.isin(points[:, 2], (0, 1, 2)).all():
-        raise UserError(f"{annotation.where}: its keypoints are not x, y and 0, 1 or 2 of each, all of them numbers")
+        raise UserError(f"{annotation.where}: its keypoints are not a list of numbers, x, y and 0, 1 or 2 for each")
     if not len(points):
         return np.zeros((count, 3))
     if len(points) != count:
-        raise UserError(f"{annotation.where} has {len(points)} keypoints, others have {count}; all need as many")
+        raise UserError(
+            f"{annotation.where} has {len(points)} keypoints, others have {count}; all need the same number"
+        )
     return points
 
 
 def _polygon(points: np.ndarray, frame: tuple[float, float]) -> Line | None:
-    """A polygon's line, its points moved to the edges of the image where they lie outside."""
+    """A polygon's line; points outside the image are moved to its edges."""
     inside = np.clip(points, 0, frame)
     if np.ptp(inside, axis=0).min() <= 0:
         return None
@@ -103,7 +103,7 @@ def _corners_of(box: Box) -> np.ndarray:
 
 
 def _number(given) -> float:
-    """A positive number of JSON or a text of one; 0 for what is neither."""
+    """A positive number, given as a JSON number or a text; 0 for anything else."""
     try:
         number = float(given)
     except (TypeError, ValueError):

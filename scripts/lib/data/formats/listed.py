@@ -1,4 +1,4 @@
-"""Paths that a data set's file names: relative to the one of several folders where they are."""
+"""Resolves the paths in a data set's file: each is relative to the first of several folders that has it."""
 
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
@@ -13,8 +13,8 @@ from lib.step.files import read_text
 def located(name: str, folders: list[Path]) -> Path | None:
     """The file or folder called `name` in the first of `folders` that has it; None where none does.
 
-    Beginnings that are another machine's are left out: `../train` may mean `train`, as in Ultralytics, `data/train.txt`
-    may mean `train.txt`, as in CVAT's zips.
+    A leading part from another machine is dropped: `../train` may mean `train`, as in Ultralytics' data sets, and
+    `data/train.txt` may mean `train.txt`, as in CVAT's zips.
     """
     path = Path(PureWindowsPath(name).as_posix()) if "\\" in name else Path(name)
     if path.is_absolute() and path.exists():
@@ -30,20 +30,20 @@ def located(name: str, folders: list[Path]) -> Path | None:
 
 @dataclass
 class Listing:
-    """The items of all parts of a data set, files beside the images that are none, and remarks."""
+    """The items of all parts of a data set, files among them that are not images, and remarks."""
 
     items: list[Item] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
 
     def add(self, place: Path, folders: list[Path], part: str) -> None:
-        """Add those of a folder of images, or of a text file that lists images.
+        """Add the images of a folder, or of a text file that lists images, as those of `part`.
 
         Raises UserError when a listed image is missing or none is left.
         """
         images, others, remarks = _images(place, folders)
         if not images:
-            raise UserError(f"{part}: {place} holds no image (jpg, jpeg, png, webp)")
+            raise UserError(f"{part}: {place} contains no image (jpg, jpeg, png, webp)")
         self.items += [Item(image, label_beside(image), part) for image in images]
         self.others += others
         self.remarks += remarks
@@ -59,12 +59,12 @@ def _images(place: Path, folders: list[Path]) -> tuple[list[Path], list[str], li
 
 def _listed(place: Path, folders: list[Path]) -> tuple[list[Path], list[str], list[str]]:
     lines = [line.strip() for line in read_text(place).splitlines() if line.strip()]
-    found = {line: located(line, [place.parent, *folders]) for line in lines}
-    if missing := [line for line in lines if found[line] is None]:
+    path_of = {line: located(line, [place.parent, *folders]) for line in lines}
+    if missing := [line for line in lines if path_of[line] is None]:
         raise UserError(
-            f"{place} lists {len(missing)} images of {len(lines)} that do not exist, the first {missing[0]}"
+            f"{place} lists {len(lines)} images, but {len(missing)} cannot be found, the first {missing[0]}"
         )
-    paths = list(dict.fromkeys(found[line] for line in lines))
+    paths = list(dict.fromkeys(path_of[line] for line in lines))
     repeated = len(lines) - len(paths)
     remarks = [f"WARNING: {place.name} lists {len(paths)} different images in {len(lines)} lines"] if repeated else []
     return sorted(filter(is_image, paths)), [path.name for path in paths if not is_image(path)], remarks

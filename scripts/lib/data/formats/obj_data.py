@@ -30,9 +30,7 @@ def read(file: Path, hints: Hints) -> Source:
         raise UserError(f"{file}: names: {data.get('names', '')} does not exist")
     names = tuple(read_names([str(named)]))
     if data.get("classes", str(len(names))) != str(len(names)):
-        raise UserError(
-            f"{file}: classes is {data['classes']}, {named} has {len(names)} names; mend the one that is wrong"
-        )
+        raise UserError(f"{file}: classes is {data['classes']}, {named} has {len(names)} names; correct the wrong one")
     listing = Listing()
     for key, part in PARTS.items():
         if not data.get(key):

@@ -1,6 +1,6 @@
-"""An object's outline in COCO's JSON: polygons, or a mask in run lengths; and its parts joined in one polygon.
+"""An object's outline in COCO's JSON (polygons, or a mask in run lengths), and how its parts become one polygon.
 
-Format: https://cocodataset.org/#format-data. Code of the run lengths' text: cocoapi, `common/maskApi.c`, `rleFrString`.
+Format: https://cocodataset.org/#format-data. Text form of the run lengths: cocoapi, `common/maskApi.c`, `rleFrString`.
 """
 
 import math
@@ -11,14 +11,14 @@ import numpy as np
 
 from lib.step.errors import UserError
 
-CORNERS = 3  # of a polygon, at least
+CORNERS = 3  # the fewest of a polygon
 
 
 def parts_of(segmentation, size: tuple[float, float], where: str) -> list[np.ndarray]:
-    """The polygons of an annotation's `segmentation`, each float64 [n, 2] in pixels; a part of two points is left out.
+    """The polygons of an annotation's `segmentation`, each float64 [n, 2] in pixels; parts with n < 3 are left out.
 
-    size: width and height of the image. Of a mask the outer outlines are taken, along the edges of its pixels. Raises
-    UserError, which begins with `where`, for what is neither.
+    size: width and height of the image. A mask gives its outer outlines, along the edges of its pixels. Raises
+    UserError, which begins with `where`, for anything that is neither polygons nor a mask.
     """
     if isinstance(segmentation, dict):
         return around_mask(_mask(segmentation, size, where))
@@ -31,16 +31,16 @@ def parts_of(segmentation, size: tuple[float, float], where: str) -> list[np.nda
         except (TypeError, ValueError):
             points = np.array(math.nan)
         if points.ndim != 1 or len(points) % 2 or not np.isfinite(points).all():
-            raise UserError(f"{where}: its segmentation has a polygon that is not x1, y1, x2, y2 … of numbers")
+            raise UserError(f"{where}: its segmentation has a polygon that is not a list of numbers x1, y1, x2, y2 …")
         parts.append(points.reshape(-1, 2))
     return [points for points in parts if len(points) >= CORNERS]
 
 
 def joined(parts: list[np.ndarray]) -> np.ndarray:
-    """Polygons [n, 2] as one, each joined to the next by a line there and back, where the two are nearest.
+    """Polygons [n, 2] as one, each joined to the next where the two are nearest, by a line drawn there and back.
 
-    A label holds one polygon. Ultralytics joins them so (`ultralytics/data/converter.py`, `merge_multi_segment`): along
-    one side of each part to the last, and back along the other sides.
+    A label holds one polygon. As Ultralytics does it (`ultralytics/data/converter.py`, `merge_multi_segment`): along
+    one side of each part to the last one, and back along the other sides.
     """
     if len(parts) == 1:
         return parts[0]
@@ -70,16 +70,16 @@ def _mask(segmentation: dict, size: tuple[float, float], where: str) -> np.ndarr
         counts = segmentation["counts"]
         counts = [int(count) for count in counts] if isinstance(counts, list) else _counts(str(counts))
     except (KeyError, TypeError, ValueError, IndexError):
-        raise UserError(f"{where}: its segmentation is no mask with size and counts") from None
+        raise UserError(f"{where}: its segmentation is not a mask with size and counts") from None
     if (height, width) != (round(size[1]), round(size[0])):
-        raise UserError(f"{where}: its mask is of an image of {width}x{height}, the image is {size[0]:g}x{size[1]:g}")
+        raise UserError(f"{where}: its mask is {width}x{height} pixels, but the image is {size[0]:g}x{size[1]:g}")
     if sum(counts) != height * width or min(counts, default=0) < 0:
-        raise UserError(f"{where}: the counts of its mask are not those of {width}x{height} pixels")
+        raise UserError(f"{where}: the counts of its mask do not add up to {width}x{height} pixels")
     return np.repeat(np.arange(len(counts), dtype=np.uint8) % 2, counts).reshape(width, height).T
 
 
 def _counts(text: str) -> list[int]:
-    """Run lengths from COCO's text: five bits a letter, from the third on the difference to the last but one."""
+    """Run lengths from COCO's text: five bits per letter; from the third on, the difference to the last but one."""
     counts, value, shift = [], 0, 0
     for letter in text:
         bits = ord(letter) - 48
@@ -97,9 +97,9 @@ def _counts(text: str) -> list[int]:
 
 
 def around_mask(mask: np.ndarray) -> list[np.ndarray]:
-    """The outer outlines of a mask, uint8 [height, width], along its pixels' edges: float64 [n, 2] of each part."""
-    # findContours goes through the middles of pixels. In an image of twice the size each edge of a pixel has a pixel of
-    # its own on the inside: 2k is the left edge of pixel k, 2k + 1 its right one.
+    """The outer outlines of a mask, uint8 [height, width], along its pixels' edges: float64 [n, 2] per part."""
+    # findContours follows the centres of pixels. In an image enlarged twofold, each edge of a pixel has a pixel of its
+    # own on the inside: 2k for the left edge of pixel k, 2k + 1 for its right edge.
     twice = np.ascontiguousarray(mask).repeat(2, axis=0).repeat(2, axis=1)
     contours, _ = cv2.findContours(twice, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     outlines = [_corners((contour[:, 0] + 1) // 2) for contour in contours]
@@ -107,7 +107,7 @@ def around_mask(mask: np.ndarray) -> list[np.ndarray]:
 
 
 def _corners(points: np.ndarray) -> np.ndarray:
-    """The points [n, 2] of a closed line along pixels' edges, without those between two corners."""
+    """The corners [n, 2] of a closed line along pixels' edges: its points without those between two corners."""
     points = points[(points != np.roll(points, 1, axis=0)).any(axis=1)]
     ahead, behind = np.roll(points, -1, axis=0) - points, points - np.roll(points, 1, axis=0)
     return points[ahead[:, 0] * behind[:, 1] != ahead[:, 1] * behind[:, 0]]

@@ -1,4 +1,4 @@
-"""What every format gives: the images of a data set, each with its labels and the part that it is of."""
+"""What every format returns: the images of a data set, each with its labels and its part (train, val or test)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 from lib.step.errors import UserError
 
-COUNTED, DIFFICULT, CROWD = "", "difficult", "crowd"  # the last word of a label's line; of a plain box there is none
-ASPECT_TOLERANCE = 0.02  # of the ratio of width and height: sizes are rounded to pixels
+COUNTED, DIFFICULT, CROWD = "", "difficult", "crowd"  # the last word of a label's line; a plain box has none
+ASPECT_TOLERANCE = 0.02  # relative difference of width / height; sizes are rounded to pixels
 
 
 class Annotation(NamedTuple):
-    """What COCO's JSON says of an object besides its box, as it stands there: nothing of it is checked.
+    """What COCO's JSON says about an object besides its box, as it is there, unchecked.
 
-    where: how messages name it. keypoint_count: how many keypoints the objects of the set have.
+    where: its name in messages. keypoint_count: how many keypoints the objects of the set have.
     """
 
     where: str
@@ -28,7 +28,7 @@ class Annotation(NamedTuple):
 class Box:
     """A labelled box in pixels: its class, its corners x1, y1, x2, y2, and how it counts (COUNTED and the others).
 
-    annotation: what the format says of the object besides; None of a format that has boxes alone.
+    annotation: what the format says about the object besides its box; None for a format that has only boxes.
     """
 
     kind: int
@@ -38,10 +38,10 @@ class Box:
 
 
 class Line(NamedTuple):
-    """The numbers of an object's line in a label, behind its class.
+    """The numbers of an object's line in a label, after its class.
 
-    cut: whether the object reached beyond the image, and is cut at its edges. outside: how many of its keypoints lay
-    there. boxed: whether it had no outline, and its box is taken for it.
+    cut: whether the object extended beyond the image and is cut at its edges. outside: how many of its keypoints were
+    outside the image. boxed: whether it had no outline, so that its box is used instead.
     """
 
     numbers: tuple[float, ...]
@@ -69,8 +69,9 @@ def box_line(box: Box, frame: tuple[float, float]) -> Line | None:
 class LabelText:
     """Labels as lines of Ultralytics' layout.
 
-    cut: objects that reached beyond the image, cut at its edges. empty: classes of objects without area, left out.
-    outside: keypoints beyond the image. boxed: objects without an outline.
+    cut: number of objects that extended beyond the image and are cut at its edges. empty: classes of objects without
+    area, which are left out. outside: number of keypoints outside the image. boxed: number of objects without an
+    outline.
     """
 
     text: str
@@ -84,23 +85,23 @@ class LabelText:
 class Boxes:
     """The boxes of one image, where the format has no label file in Ultralytics' layout.
 
-    frame: width and height of the image that the boxes were drawn in, where the format says it.
+    frame: width and height of the image that the boxes were drawn in; None where the format does not say.
     """
 
     boxes: tuple[Box, ...]
     frame: tuple[float, float] | None = None
 
     def text(self, image: Path, size: tuple[int, int], line_of: Lined = box_line) -> LabelText:
-        """The label of an image of `size` (width, height), which may be the frame made smaller or larger.
+        """The label of an image of `size` (width, height), which may be a scaled copy of the frame.
 
-        line_of: what of each object is kept (lib.data.formats.lines). Raises UserError as that does, and when the image
-        has another shape than the frame: the objects would be somewhere else.
+        line_of: makes the line of each object (lib.data.formats.lines). Raises UserError as it does, and when the
+        image's proportions differ from the frame's: the objects would be in other places.
         """
         width, height = self.frame or size
         if abs(width * size[1] / (height * size[0]) - 1) > ASPECT_TOLERANCE:
             raise UserError(
-                f"{image} is {size[0]}x{size[1]}, its labels are of an image of {width:g}x{height:g}; an image that is "
-                "turned or cut needs labels of its own"
+                f"{image} is {size[0]}x{size[1]}, but its labels are for an image of {width:g}x{height:g}; an image "
+                "that is turned or cropped needs labels of its own"
             )
         lines, texts, empty = [], [], []
         for box in self.boxes:
@@ -111,7 +112,7 @@ class Boxes:
             lines.append(line)
             words = [box.kind, *line.numbers, *([box.mark] if box.mark else [])]
             texts.append(" ".join(map(str, words)) + "\n")
-        cut, outside, boxed = (sum(getattr(line, what) for line in lines) for what in ("cut", "outside", "boxed"))
+        cut, outside, boxed = (sum(getattr(line, field) for line in lines) for field in ("cut", "outside", "boxed"))
         return LabelText("".join(texts), cut, tuple(empty), outside, boxed)
 
 
@@ -129,15 +130,15 @@ class Item:
 
 @dataclass(frozen=True)
 class Source:
-    """A data set as its format describes it; no image is opened yet.
+    """A data set as its format describes it; no image has been opened.
 
-    place: the file or folder that messages name; labels: the one that labels lie in, where it is another.
+    place: the file or folder that messages name. labels: the folder of the labels, where it is another one.
     names: of the classes 0..n-1, None where the format has none.
-    numbers: for labels whose class numbers have gaps, the class 0..n-1 of each.
+    numbers: for labels whose class numbers have gaps, the class 0..n-1 of each number.
     kpt_shape: Ultralytics' `kpt_shape` as the format gives it, unchecked; None where it has none.
-    remarks: lines for the user. others: files beside the images that are none. orphans: files that label no image.
-    renames: whether images of one name in different folders may be kept under longer names. labelled: whether a set
-    without any label is a mistake.
+    remarks: lines for the user. others: files among the images that are not images. orphans: label files without an
+    image. renames: whether images of one name in different folders may be stored under longer names. labelled: whether
+    a set without any label is a mistake.
     """
 
     place: Path
@@ -155,9 +156,9 @@ class Source:
 
 @dataclass(frozen=True)
 class Hints:
-    """What the user says beside the file or folder: a folder of images, class names in the model's order.
+    """What the user gives besides the file or folder: a folder of images, class names in the model's order.
 
-    keypoints: whether the labels that are wanted are those with keypoints.
+    keypoints: whether labels with keypoints are wanted.
     """
 
     images: Path | None = None
@@ -166,14 +167,14 @@ class Hints:
 
 
 def only_one(places: list[Path], root: Path, what: str, key: str) -> Path:
-    """The one of `places` below `root`. Raises UserError when there is none, or several, which it lists."""
+    """The only one of `places` below `root`. Raises UserError when there is none, or several, which it lists."""
     if not places:
-        raise UserError(f"{root} holds no {what}")
+        raise UserError(f"{root} contains no {what}")
     if len(places) > 1:
         listed = ", ".join(str(place.relative_to(root)) for place in places)
         raise UserError(
-            f"{root} holds several of this kind, {listed}; name one: dataset.archive for the zip or folder, and "
-            f"dataset.{key} for the path inside it"
+            f"{root} contains several of the kind {what}: {listed}; name one: dataset.archive for the zip or folder, "
+            f"and dataset.{key} for the path inside it"
         )
     return places[0]
 
@@ -184,16 +185,16 @@ def visible(paths) -> list[Path]:
 
 
 def first_few(names, most: int = 5) -> str:
-    """The first of `names`, and how many there are besides."""
+    """The first `most` of `names`, and how many more there are."""
     names = list(names)
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(map(str, names[:most])) + more
 
 
 def numbered(names: dict[int, str], place: Path) -> tuple[tuple[str, ...], dict[int, int] | None, list[str]]:
-    """Names by class number as (names of 0..n-1, the new number of each or None where they are 0..n-1, remarks).
+    """(names of the classes 0..n-1, the new number of each old one or None where they are the same, remarks).
 
-    Raises UserError when a name is empty or there twice.
+    names: by class number, which may have gaps. Raises UserError when a name is empty or there twice.
     """
     order = sorted(names)
     listed = tuple(names[number].strip() for number in order)
@@ -203,18 +204,19 @@ def numbered(names: dict[int, str], place: Path) -> tuple[tuple[str, ...], dict[
         return listed, None, []
     span, anew = (f"{first} to {last}" if last > first else str(first)
                   for first, last in ((order[0], order[-1]), (0, len(order) - 1)))  # fmt: skip
-    remark = f"class numbers of {place.name}, {span}, become {anew}, in their order"
+    remark = f"the class numbers of {place.name}, {span}, become {anew}, in the same order"
     return listed, {number: position for position, number in enumerate(order)}, [remark]
 
 
 def by_name(kinds: list[str], names: tuple[str, ...] | None, place: Path) -> tuple[tuple[str, ...], dict[str, int]]:
-    """Class names, and the number of each of the `kinds` that are labelled: their order, or that of `names`.
+    """Class names, and the class number of each of the labelled `kinds`: by the order of `names`, else by their own.
 
     Raises UserError when `names` lacks one of them.
     """
     names = names or tuple(kinds)
     if missing := [kind for kind in kinds if kind not in names]:
         raise UserError(
-            f"{place} labels objects as {first_few(missing)}, which dataset.names lacks; it has {first_few(names, 20)}"
+            f"{place} has objects labelled {first_few(missing)}, which dataset.names lacks; "
+            f"it has {first_few(names, 20)}"
         )
     return names, {name: number for number, name in enumerate(names)}

@@ -1,7 +1,7 @@
-"""Ultralytics' `data.yaml`: where train, val and test images are, and the classes' names.
+"""Ultralytics' `data.yaml`: the folders of the train, val and test images, and the class names.
 
-Read as Ultralytics reads it (`ultralytics/data/utils.py`, `check_det_dataset`), and where that fails for a data set
-that came from another machine, from beside the file. Format: https://docs.ultralytics.com/datasets/detect/
+It is read as Ultralytics does (`ultralytics/data/utils.py`, `check_det_dataset`). Where that fails, for a data set that
+came from another machine, images are looked for beside the file. Format: https://docs.ultralytics.com/datasets/detect/
 """
 
 from pathlib import Path
@@ -28,7 +28,7 @@ def read(file: Path, hints: Hints) -> Source:
     """The data set that a data.yaml describes. Raises UserError, naming the key, for what is not usable."""
     data = _block(file)
     if not data:
-        raise UserError(f"{file} is no data.yaml: it holds no keys such as train, val and names")
+        raise UserError(f"{file} is not a data.yaml: it has no keys such as train, val and names")
     names, numbers, remarks = _names(data, file)
     folders, lines = _roots(data, file)
     listing = Listing(remarks=[*remarks, *lines])
@@ -37,7 +37,7 @@ def read(file: Path, hints: Hints) -> Source:
         for entry in given if isinstance(given, list) else [given] if given else []:
             place = located(str(entry), folders)
             if place is None:
-                if part == "test":  # nobody trains on it, and many files name one that is not there
+                if part == "test":  # not used for training, and many files name one that does not exist
                     listing.remarks.append(f"{part}: {entry} of {file.name} does not exist; left out")
                     continue
                 download = "; its `download:` is never run: download the images yourself" if "download" in data else ""
@@ -60,7 +60,7 @@ def _block(file: Path) -> dict:
     try:
         data = yaml.safe_load(read_text(file))
     except yaml.YAMLError as error:
-        raise UserError(f"{file} is no YAML ({str(error).splitlines()[0]})") from None
+        raise UserError(f"{file} is not valid YAML ({str(error).splitlines()[0]})") from None
     return data if isinstance(data, dict) else {}
 
 
@@ -73,15 +73,17 @@ def _names(data: dict, file: Path) -> tuple[tuple[str, ...], dict[int, int] | No
         names = [f"class_{number}" for number in range(count)] if names is None else names
         names = dict(enumerate(names)) if isinstance(names, list) else {int(key): name for key, name in names.items()}
     except (ValueError, AttributeError):
-        raise UserError(f"{file}: nc is a whole number, names a list, or a mapping of class numbers to names") from None
-    # A mapping with gaps may count them too.
+        raise UserError(
+            f"{file}: nc must be a whole number, and names a list or a mapping of class numbers to names"
+        ) from None
+    # In a mapping with gaps, nc may count the gaps too.
     if count not in (None, len(names), max(names, default=-1) + 1):
-        raise UserError(f"{file}: nc is {count}, names has {len(names)}; mend the one that is wrong")
+        raise UserError(f"{file}: nc is {count}, names has {len(names)}; correct the wrong one")
     return numbered({number: str(name) for number, name in names.items()}, file)
 
 
 def _roots(data: dict, file: Path) -> tuple[list[Path], list[str]]:
-    """The folders that entries are relative to, the likeliest first; and a remark where `path` is not there."""
+    """The folders that entries may be relative to, the likeliest first; and a remark where `path` does not exist."""
     beside, path = file.parent, data.get("path")
     if not path:
         return [beside], []

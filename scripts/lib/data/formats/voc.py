@@ -1,4 +1,4 @@
-"""Pascal VOC: an XML for each image in `Annotations`, the images in `JPEGImages`, lists of them in `ImageSets/Main`.
+"""Pascal VOC: one XML per image in `Annotations`, the images in `JPEGImages`, lists of them in `ImageSets/Main`.
 
 Format: http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/
 """
@@ -27,8 +27,8 @@ from lib.step.files import read_text
 KEY = "voc"
 ANNOTATIONS = "Annotations"
 PARTS = ("train", "val", "test")
-# The challenge's own files count pixels from 1, both corners inside the box; tools that write the format count edges
-# from 0.
+# The challenge's own files count pixels from 1, with both corners inside the box; tools that write the format count
+# edges from 0.
 FROM_ONE = "The VOC20"
 
 
@@ -41,13 +41,13 @@ def find(root: Path, hints: Hints) -> Path:
 def read(root: Path, hints: Hints) -> Source:
     """The images and boxes below a folder as `find` gives it.
 
-    Difficult objects are marked as such. Classes are in the order of `hints.names`, else of the alphabet. Raises
-    UserError for what is not usable.
+    Difficult objects are marked as such. Classes are in the order of `hints.names`, else in alphabetical order. Raises
+    UserError for a data set that is not usable.
     """
     folder = root / ANNOTATIONS if (root / ANNOTATIONS).is_dir() else root
     files = visible(folder.rglob("*.xml"))
     if not files:
-        raise UserError(f"{folder} holds no .xml")
+        raise UserError(f"{folder} contains no .xml file")
     images = image_paths(hints.images or root)
     by_file, by_stem = {path.name: path for path in images}, {path.stem: path for path in images}
     parts, remarks = _parts(root)
@@ -57,7 +57,8 @@ def read(root: Path, hints: Hints) -> Source:
             unlisted.append(file.name)
             continue
         annotation = _parse(file)
-        # The name of the XML before what it says: people rename files, and what it says is then another image's name.
+        # The XML's own name comes before the name inside: people rename files, and then the name inside is another
+        # image's.
         image = by_stem.get(file.stem) or by_file.get(Path(annotation.findtext("filename", "").strip()).name)
         if image is None:
             lost.append(file.name)
@@ -84,7 +85,7 @@ def read(root: Path, hints: Hints) -> Source:
 
 
 def _parts(root: Path) -> tuple[dict[str, str] | None, list[str]]:
-    """The part of each image's name by ImageSets/Main; None without lists. And remarks."""
+    """The part of each image, by its name, from ImageSets/Main (None without lists), and remarks."""
     lists = {part: root / "ImageSets" / "Main" / f"{part}.txt" for part in (*PARTS, "trainval")}
     listed = {part: [line.split()[0] for line in read_text(path).splitlines() if line.strip()]
               for part, path in lists.items() if path.is_file()}  # fmt: skip
@@ -100,15 +101,15 @@ def _parse(file: Path) -> ElementTree.Element:
     try:
         return ElementTree.fromstring(file.read_bytes())
     except ElementTree.ParseError as error:
-        raise UserError(f"{file} is no XML ({error})") from None
+        raise UserError(f"{file} is not valid XML ({error})") from None
 
 
 def _object(entry: ElementTree.Element, annotation: ElementTree.Element, file: Path):
-    """Name, corners and mark of an object. Raises UserError, naming the file, when it has no box of numbers."""
+    """Name, corners and mark of an object. Raises UserError, naming the file, when it has no box of four numbers."""
     name = (entry.findtext("name") or "").strip()
     box = entry.find("bndbox")
     if box is None and entry.find("robndbox") is not None:
-        raise UserError(f"{file}: '{name}' is a rotated box (robndbox), which is not read from VOC")
+        raise UserError(f"{file}: '{name}' is a rotated box (robndbox), which is not supported in VOC files")
     try:
         x1, y1, x2, y2 = (float(box.findtext(side)) for side in ("xmin", "ymin", "xmax", "ymax"))
     except (AttributeError, TypeError, ValueError):

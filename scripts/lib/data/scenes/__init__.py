@@ -1,13 +1,12 @@
-"""Draws cluttered workbench images with labelled mechanical parts, from nothing but a seed.
+"""Draws cluttered workbench images with labelled mechanical parts, from only a seed.
 
 Every shape is a signed distance function on a small patch of pixels: it gives the shape's coverage (so edges
-are smooth without supersampling) and, with a relief, its surface normals, which one light then shades. Parts,
-decoys (things that look like parts and are not) and strokes all reach the image through one function,
-`Canvas.stamp`, which also keeps the map of which object owns a pixel: boxes are read off that map, so they
-are those of what can be seen.
+are smooth without supersampling) and, with a relief, its surface normals, which a single light shades. Parts,
+decoys (things that look like parts but are not) and strokes are all drawn by one function, `Canvas.stamp`, which
+also keeps a map of which object owns each pixel: boxes are read from that map, so they enclose what is visible.
 
-texture, backgrounds, clutter, shapes and objects say what is drawn, canvas where it lies, camera how it is seen, labels
-how a part is written down for a task.
+Modules: texture, backgrounds, clutter, shapes and objects say what is drawn, canvas where, camera how it is
+photographed, and labels how a part is labelled for a task.
 """
 
 from dataclasses import dataclass
@@ -31,10 +30,10 @@ class Scene:
     """One drawn image and what is in it.
 
     image: uint8 [height, width, 3], BGR.
-    owner: int16 [height, width]; k + 1 where object k is what one sees, 0 elsewhere.
+    owner: int16 [height, width]; k + 1 where object k is visible, 0 elsewhere.
     classes: class of each object, an index into CLASSES.
     boxes: float64 [objects, 4]; x1, y1, x2, y2 in pixels around the visible part, x2 and y2 exclusive.
-    angles: of each object's long axis, radians from the image's x axis towards its y axis; 0 of a round one.
+    angles: of each object's long axis, radians from the image's x axis towards its y axis; 0 for a round object.
     keypoints: float64 [objects, len(KEYPOINTS), 3]; x and y in pixels and 2 (visible), 1 (hidden) or 0 (none: the part
         has no such point, or it lies outside the image; x and y are 0 then).
     """
@@ -47,24 +46,24 @@ class Scene:
     keypoints: np.ndarray
 
     def label_lines(self, task=DEFAULT_TASK):
-        """The scene's Ultralytics label for one of TASKS: an object per line, lengths as fractions of the image."""
+        """The scene's Ultralytics label for one of TASKS: one object per line, lengths as fractions of the image."""
         return [f"{kind} {TASKS[task](self, number)}" for number, kind in enumerate(self.classes)]
 
 
 def describe(task):
-    """What an Ultralytics data.yaml says of the drawn images besides their places: `names`, and of pose `kpt_shape`."""
+    """The keys of a data.yaml besides the image folders: `names` and, for pose, `kpt_shape` and `flip_idx`."""
     description = {"names": dict(enumerate(CLASSES))}
     if task == "pose":
-        # A mirrored part has its points in the same order: its head stays its head.
+        # A mirrored part keeps the order of its points: the head stays the head.
         description |= {"kpt_shape": [len(KEYPOINTS), 3], "flip_idx": list(range(len(KEYPOINTS)))}
     return description
 
 
 def draw_scene(seed, index, width=640, height=480):
-    """Draw image `index` of the series `seed`; it depends on nothing but the arguments.
+    """Draw image `index` of the series `seed`; it depends only on the arguments.
 
     seed, index: integers >= 0. width, height: pixels, at least 64.
-    Returns a Scene. Raises ValueError where an argument is out of range.
+    Returns a Scene. Raises ValueError when an argument is out of range.
     """
     if seed < 0 or index < 0:
         raise ValueError(f"seed and index must not be negative, got {seed} and {index}")

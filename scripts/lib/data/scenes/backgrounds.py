@@ -5,7 +5,7 @@ import numpy as np
 
 from lib.data.scenes.texture import mix, noise, random_colour
 
-BACKGROUND_DETAIL = 0.75  # texture pixels per image pixel: a bench a little out of focus, and faster to draw
+BACKGROUND_DETAIL = 0.75  # texture pixels per image pixel: the bench is slightly out of focus, and faster to draw
 
 
 def _wood(rng, side):
@@ -60,7 +60,7 @@ def _cardboard(rng, side):
 
 
 def _perforated(rng, side):
-    """A sheet with punched holes: round dark spots, everywhere, that no detector may take for parts."""
+    """A sheet with punched holes: round dark spots everywhere that a detector must not take for parts."""
     pitch = rng.uniform(18, 50)
     offset = np.mod(np.arange(side, dtype=np.float32), pitch) - pitch / 2
     edge = np.sqrt(offset[:, None] ** 2 + offset**2) - pitch * rng.uniform(0.15, 0.3)
@@ -84,7 +84,7 @@ BACKGROUNDS = (
 
 
 def background(rng, width, height):
-    """A bench top, float32 [height, width, 3]: one texture, turned by any angle."""
+    """A bench top, float32 [height, width, 3]: one texture, turned by a random angle."""
     side = int(np.ceil(np.hypot(width, height) * BACKGROUND_DETAIL))
     pixels = BACKGROUNDS[rng.integers(len(BACKGROUNDS))](rng, side)
     turn = cv2.getRotationMatrix2D((side / 2, side / 2), rng.uniform(0, 360), 1 / BACKGROUND_DETAIL)

@@ -7,21 +7,21 @@ from lib.data.scenes.clutter import polygon
 
 
 def _shake(pixels, rng):
-    """Blur as a camera does that moves sideways or up."""
+    """Blur as a camera that moves sideways or up does."""
     sideways = rng.random() < 0.5
     length = int(rng.integers(2, 6))
     return cv2.blur(pixels, (length, 1) if sideways else (1, length))
 
 
 def photograph(pixels, rng):
-    """Light the bench unevenly, then take its image: exposure, tint, lens blur, noise; uint8 [h, w, 3]."""
+    """Light the bench unevenly, then photograph it: exposure, tint, lens blur, noise; uint8 [h, w, 3]."""
     height, width = pixels.shape[:2]
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     x = np.linspace(-1, 1, width, dtype=np.float32)[None]
     angle = rng.uniform(0, 2 * np.pi)
     slope = rng.uniform(0, 0.4) * (x * np.cos(angle) + y * np.sin(angle))
     light = 1 + slope - rng.uniform(0, 0.25) * (x * x + y * y)
-    if rng.random() < 0.35:  # something outside the image stands in the light
+    if rng.random() < 0.35:  # something outside the image casts a shadow
         shade = np.zeros((height // 4, width // 4), np.float32)
         corner_x, corner_y = int(rng.integers(0, width // 4)), int(rng.integers(0, height // 4))
         cv2.fillPoly(shade, [polygon(rng, corner_x, corner_y, width // 6, 5, 0.5)], 1.0)

@@ -1,4 +1,4 @@
-"""The image in the making, and the map of which object owns a pixel."""
+"""The image while it is drawn, and the map of which object owns each pixel."""
 
 import cv2
 import numpy as np
@@ -9,12 +9,12 @@ MAX_SIZE = 220
 
 
 class Canvas:
-    """The image in the making, and what is known of it.
+    """The image while it is drawn, and what is known about it.
 
     pixels: float32 [height, width, 3], BGR in 0..1. owner: int16 [height, width], the number of the object
-    that one sees there. layer: int16 [height, width], the number of the stamp, object or not, that one sees there;
-    stamps: how many there are so far. area: an object's number to its whole area, hidden parts included, in pixels.
-    scale: of sizes, 1 for 640x480. light: unit vector [3] towards the light. texture: wear, for all objects.
+    visible there. layer: int16 [height, width], the number of the stamp, object or not, visible there. stamps: how many
+    there are so far. area: from an object's number to its whole area in pixels, hidden parts included. scale: factor on
+    all sizes, 1 for 640x480. light: unit vector [3] towards the light. texture: wear, for all objects.
     """
 
     def __init__(self, pixels, rng):
@@ -32,27 +32,27 @@ class Canvas:
         self.texture = noise(rng, side, side, 8, 8, 5)
 
     def stamp(self, coverage, colour, x, y, owner=0, lift=2.0):
-        """Lay something on the image, with its shadow.
+        """Draw something onto the image, with its shadow.
 
-        coverage: float32 [h, w] in 0..1. colour: [h, w, 3] or [3]. x, y: the patch's left upper corner, which
-        may lie outside. owner: the object's number from 1 on, 0 for what is no object. lift: height above the
-        bench, pixels; 0 for ink.
+        coverage: float32 [h, w] in 0..1. colour: [h, w, 3] or [3]. x, y: the patch's upper left corner, which
+        may lie outside. owner: the object's number from 1 on, 0 for anything that is not an object. lift: height above
+        the bench, pixels; 0 for ink.
         """
         self.stamps += 1
         if owner:
             self.area[owner] = int((coverage > 0.5).sum())
         if lift > 0:
             self._darken(coverage, x, y, lift)
-        here, there = self._overlap(coverage.shape, x, y)
-        if here is None:
+        in_image, in_patch = self._overlap(coverage.shape, x, y)
+        if in_image is None:
             return
-        alpha = coverage[there][..., None]
+        alpha = coverage[in_patch][..., None]
         if np.ndim(colour) == 3:
-            colour = colour[there]
-        self.pixels[here] += (colour - self.pixels[here]) * alpha
+            colour = colour[in_patch]
+        self.pixels[in_image] += (colour - self.pixels[in_image]) * alpha
         solid = alpha[..., 0] > 0.5
-        self.owner[here][solid] = owner
-        self.layer[here][solid] = self.stamps
+        self.owner[in_image][solid] = owner
+        self.layer[in_image][solid] = self.stamps
 
     def _darken(self, coverage, x, y, lift):
         reach = int(np.ceil(lift * 2)) + 2
@@ -60,9 +60,9 @@ class Canvas:
         soft = cv2.GaussianBlur(wide, (0, 0), 0.6 + lift * 0.35)
         offset = -self.light[:2] * lift * 1.6
         left, top = x - reach + round(float(offset[0])), y - reach + round(float(offset[1]))
-        here, there = self._overlap(soft.shape, left, top)
-        if here is not None:
-            self.pixels[here] *= 1 - self.shadow * soft[there][..., None]
+        in_image, in_patch = self._overlap(soft.shape, left, top)
+        if in_image is not None:
+            self.pixels[in_image] *= 1 - self.shadow * soft[in_patch][..., None]
 
     def _overlap(self, shape, x, y):
         """Slices into the image and into a patch of `shape` at x, y; (None, None) if they do not meet."""

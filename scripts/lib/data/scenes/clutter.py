@@ -7,7 +7,7 @@ from lib.data.scenes.texture import random_colour
 
 
 def _stamp_mask(canvas, mask, colour, lift):
-    """Stamp a uint8 mask [height, width] of the image's size, cut to what is drawn in it.
+    """Stamp a uint8 mask [height, width] of the image's size, cropped to what is drawn in it.
 
     colour: BGR [3] in 0..1, or uint8 [height, width, 3].
     """
@@ -20,7 +20,7 @@ def _stamp_mask(canvas, mask, colour, lift):
 
 
 def draw_marks(canvas, rng):
-    """Ink and scraps on the bench: circles, dashed rings, hexagons, text, paper, scratches; no parts."""
+    """Ink and scraps on the bench: circles, dashed rings, hexagons, text, paper, scratches; none is a part."""
     height, width = canvas.owner.shape
     for _ in range(rng.integers(0, 8)):
         mask = np.zeros((height, width), np.uint8)
@@ -50,7 +50,7 @@ def draw_marks(canvas, rng):
 
 
 def polygon(rng, x, y, radius, corners, jitter):
-    """Corners, int32 [corners, 1, 2], of a polygon around x, y; its radius varies by the share `jitter`."""
+    """Corners, int32 [corners, 1, 2], of a polygon around x, y; its radius varies by the fraction `jitter`."""
     angles = rng.uniform(0, 2 * np.pi) + np.arange(corners) * (2 * np.pi / corners)
     radii = radius * (1 - jitter * rng.random(corners))
     points = np.stack([x + radii * np.cos(angles), y + radii * np.sin(angles)], axis=1)

@@ -1,8 +1,8 @@
-"""How a drawn part is written down: functions of (scene, number of the object from 0 on) that give all but its class.
+"""Labels of drawn parts: functions of (scene, number of the object from 0 on) that give a label without its class.
 
-All four tasks label the same parts, by what one can see of them: box, polygon and turned box end where the part is
-covered or where the image ends. So box mAPs of the tasks compare, and no label asks a model for what is not in the
-image. Keypoints alone are labelled where they are covered too, as hidden, which is what COCO does.
+All four tasks label the same parts, by what is visible of them: box, polygon and rotated box end where the part is
+covered or where the image ends. So box mAPs of the tasks can be compared, and no label asks a model for something that
+is not in the image. Only keypoints are also labelled where they are covered, as hidden, as COCO does.
 """
 
 import cv2
@@ -36,7 +36,7 @@ def _segment(scene, number):
 
 
 def _obb(scene, number):
-    """The corners `x1 y1 … x4 y4` of the box at the part's own angle; those outside the image are moved to its edge.
+    """The corners `x1 y1 … x4 y4` of the box at the part's own angle; corners outside the image are moved to its edge.
 
     Ultralytics refuses corners outside the image; its tools for DOTA move them likewise.
     """
@@ -49,12 +49,12 @@ def _obb(scene, number):
 
 
 def _fractions(scene, points):
-    """Points [n, 2] in pixels as text, in fractions of the image."""
+    """Points [n, 2] in pixels as text, as fractions of the image."""
     return " ".join(f"{value:.6f}" for value in (points / scene.owner.shape[::-1]).ravel())
 
 
 def _outlines(scene, number):
-    """The outer outlines of what one sees of a part, along the edges of its pixels: list of float64 [n, 2]."""
+    """The outer outlines of the visible area of a part, along the edges of its pixels: list of float64 [n, 2]."""
     x1, y1, x2, y2 = scene.boxes[number].astype(int)
     mask = (scene.owner[y1:y2, x1:x2] == number + 1).astype(np.uint8)
     return [outline + (x1, y1) for outline in around_mask(mask)]

@@ -1,4 +1,4 @@
-"""Parts and decoys: shaded by one light, given side walls, laid upon each other."""
+"""Parts and decoys: shaded by one light, with side walls, lying on each other."""
 
 from dataclasses import dataclass
 
@@ -24,14 +24,14 @@ METALS = (
     (0.30, 0.45, 0.70),  # copper
 )
 RUST = np.array((0.13, 0.25, 0.45), np.float32)
-ROUND = 0.9  # a flat part whose short side is more than this share of its long one has no direction that one sees
+ROUND = 0.9  # fraction of a flat part's long side; one whose short side is longer has no visible direction
 
 
 @dataclass(frozen=True)
 class Pose:
     """How an object lies on the bench.
 
-    angle: radians from the image's x axis towards its y axis, of the object's long axis; 0 of a round one.
+    angle: of the object's long axis, radians from the image's x axis towards its y axis; 0 for a round object.
     keypoints: float64 [len(KEYPOINTS), 2], x and y in pixels, hidden ones too; NaN where the object has no such point.
     layer: the number of its stamp.
     """
@@ -98,7 +98,7 @@ def _shade(canvas, rng, relief, rubber):
 
 
 def _extrude(canvas, coverage, distance, colour, drop):
-    """Give a flat shape side walls: copies of it, shifted along `drop` (x, y pixels) step by step, under it.
+    """Give a flat shape side walls: copies of it underneath, shifted step by step along `drop` (x, y pixels).
 
     Returns its coverage [n, n] and its colours [n, n, 3].
     """
@@ -117,16 +117,16 @@ def _extrude(canvas, coverage, distance, colour, drop):
 
 
 def draw_objects(canvas, rng):
-    """Draw parts and decoys, one upon the other; returns the parts' classes and their Poses, in order."""
+    """Draw parts and decoys, one over the other; returns the parts' classes and Poses, in order."""
     height, width = canvas.owner.shape
     count = 0 if rng.random() < 0.04 else int(min(MAX_OBJECTS, 1 + rng.gamma(2.0, 1.8)))
     is_part = rng.permutation(np.arange(count + rng.integers(0, 5)) < count)
-    zoom = np.exp(rng.uniform(np.log(48), np.log(160)))  # one camera distance per image, so sizes go together
+    zoom = np.exp(rng.uniform(np.log(48), np.log(160)))  # one camera distance per image, so that sizes are consistent
     kinds, poses, previous = [], [], None
     for part in is_part:
         size = np.clip(zoom * np.exp(rng.uniform(np.log(0.6), np.log(1.6))), MIN_SIZE, MAX_SIZE) * canvas.scale
         centre = rng.uniform((0, 0), (width, height))
-        if previous is not None and rng.random() < 0.3:  # a heap: beside the last one, often under or over it
+        if previous is not None and rng.random() < 0.3:  # a heap: close to the previous object, often under or over it
             angle = rng.uniform(0, 2 * np.pi)
             reach = (previous[1] + size) * rng.uniform(0.25, 0.5)
             centre = previous[0] + np.array((np.cos(angle), np.sin(angle))) * reach
@@ -140,7 +140,7 @@ def draw_objects(canvas, rng):
 
 
 def visible_objects(canvas):
-    """Numbers (from 1 on) and boxes [n, 4] of the parts that one can see, and the owner map renumbered to them."""
+    """Numbers (from 1 on) and boxes [n, 4] of the visible parts, and the owner map renumbered to them."""
     numbers, boxes, owner = [], [], np.zeros_like(canvas.owner)
     for number, area in canvas.area.items():
         mask = canvas.owner == number
@@ -157,9 +157,9 @@ def visible_objects(canvas):
 
 
 def seen_keypoints(canvas, pose):
-    """Keypoints of an object, float64 [len(KEYPOINTS), 3]: x and y in pixels, and 2 visible, 1 hidden, 0 none.
+    """Keypoints of an object, float64 [len(KEYPOINTS), 3]: x and y in pixels, and 2 (visible), 1 (hidden) or 0 (none).
 
-    None are those that the object has not and those outside the image; their x and y are 0.
+    None means that the object has no such point or that it is outside the image; x and y are 0 then.
     """
     height, width = canvas.layer.shape
     seen = np.zeros((len(KEYPOINTS), 3))

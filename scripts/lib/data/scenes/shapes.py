@@ -14,9 +14,9 @@ BORE = {"bore": (0.0, 0.0)}
 class Surface(NamedTuple):
     """A shape on its patch.
 
-    distance: float32 of u's shape, signed; negative inside.
+    distance: float32 of u's shape, signed distance to the edge; negative inside.
     relief: float32 of u's shape, the surface's height.
-    keypoints: (u, v) of those of KEYPOINTS that the shape has, by their names.
+    keypoints: (u, v) by name, for those of KEYPOINTS that the shape has.
     """
 
     distance: np.ndarray
@@ -109,7 +109,7 @@ def gear(rng, u, v):
 
 
 def dowel(rng, u, v):
-    """A plain pin: a bolt's barrel without its head and its thread."""
+    """A plain pin: a bolt's shank without head and thread."""
     half = rng.uniform(0.08, 0.2)
     distance = np.maximum(np.abs(v) - half, np.abs(u) - 1)
     return Surface(distance, half * np.sqrt(np.clip(1 - (v / half) ** 2, 0.02, 1)) + _bevel(distance, 0.04), {})
@@ -144,4 +144,4 @@ def cross_plate(rng, u, v):
 
 CLASS_SHAPES = (bolt, nut, washer, gear)  # in the order of CLASSES
 DECOYS = (dowel, disc, o_ring, hexagon_plate, cross_plate)
-LYING = (bolt, dowel)  # seen from the side, so not squashed and extruded like a plate
+LYING = (bolt, dowel)  # seen from the side, so neither squashed nor extruded like a plate

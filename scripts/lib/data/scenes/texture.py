@@ -1,11 +1,11 @@
-"""Noise and colours that surfaces are made of: functions of a numpy Generator."""
+"""Noise and colours for surfaces: functions of a numpy Generator."""
 
 import cv2
 import numpy as np
 
 
 def noise(rng, height, width, cells_y, cells_x, octaves=3):
-    """Fractal value noise, float32 [height, width], roughly of zero mean and unit deviation."""
+    """Fractal value noise, float32 [height, width], with roughly zero mean and unit standard deviation."""
     total = np.zeros((height, width), np.float32)
     for octave in range(octaves):
         cells = max(2, int(cells_y * 2**octave)), max(2, int(cells_x * 2**octave))
@@ -21,6 +21,6 @@ def mix(first, second, amount):
 
 
 def random_colour(rng, low=0.1, high=0.9):
-    """A BGR colour, float32 [3], halfway to its own grey: benches are not neon."""
+    """A BGR colour, float32 [3], mixed halfway with its own grey, since benches are not neon."""
     colour = rng.uniform(low, high, 3).astype(np.float32)
     return colour + (colour.mean() - colour) * np.float32(rng.uniform(0.1, 0.8))

@@ -1,6 +1,6 @@
-"""A file for each family: what its maps hold, how they become boxes and scores, and what a bundle says of them.
+"""One file per family: what its maps hold, how they become boxes and scores, and what a bundle says about them.
 
-A file here is found by itself: it registers its `Family`.
+A file here is found automatically: it registers its `Family`.
 """
 
 from abc import ABC, abstractmethod
@@ -18,9 +18,9 @@ from lib.step.typed_json import JsonRecord
 
 @dataclass(frozen=True)
 class OutputMap(JsonRecord):
-    """A feature map [1, channels, H/stride, W/stride] that leaves a model with the head `split`.
+    """An output of the head `split`, a feature map [1, channels, H/stride, W/stride].
 
-    role: what it holds: box, objectness, scores, or what a task adds.
+    role: what it holds: box, objectness, scores, or a map that a task adds.
     """
 
     role: str
@@ -33,19 +33,19 @@ class OutputMap(JsonRecord):
         return f"{self.role}_{self.stride}"
 
     def shape(self, imgsz: ImageSize) -> tuple[int, int, int, int]:
-        """Its shape with an input of `imgsz`."""
+        """Its shape for an input of `imgsz`."""
         return 1, self.channels, *cells(imgsz, self.stride)
 
 
 class Level(NamedTuple):
-    """The maps of one stride (input pixels a cell), or of one layer with anchors, and the predictions in each cell."""
+    """The maps of one stride (input pixels per cell) or of one layer with anchors, and the predictions per cell."""
 
     stride: int
     per_cell: int
 
 
 class Limit(NamedTuple):
-    """How many of `what` a model has, and how many the C decoder has room for."""
+    """How many of `what` a model has, and how many the C decoder supports."""
 
     count: int
     most: int
@@ -53,10 +53,10 @@ class Limit(NamedTuple):
 
 
 class Family(JsonRecord, ABC):
-    """How a detector's maps become boxes and scores. Each family is a frozen dataclass of what differs in it.
+    """How a detector's maps become boxes and scores. Each family is a frozen dataclass of what differs between models.
 
-    name: what it is called in files. title: what its box maps hold, for people. c_header: the file of lib.bundle that
-    decodes its maps on the board, and defines `rv1106_{name}`. c_shared: headers of other families that it includes.
+    name: its name in files. title: what its box maps hold, in words. c_header: the file in lib/bundle that decodes its
+    maps on the board and defines `rv1106_{name}`. c_shared: headers of other families that it includes.
     """
 
     name: ClassVar[str]
@@ -71,34 +71,34 @@ class Family(JsonRecord, ABC):
 
     @abstractmethod
     def points(self, imgsz: ImageSize) -> int:
-        """N, how many predictions there are."""
+        """N, the number of predictions."""
 
     @abstractmethod
     def decode_maps(self, maps: list[np.ndarray], imgsz: ImageSize) -> np.ndarray:
-        """Predictions float32 [N, 4+C] (cx, cy, w, h in input pixels, scores) of maps of the shapes of `maps`."""
+        """Predictions float32 [N, 4+C] (cx, cy, w, h in input pixels, scores) from outputs as `maps()` lists them."""
 
     def limited(self, predictions: np.ndarray, imgsz: ImageSize) -> np.ndarray:
-        """Predictions [N, 4+C] within the bounds that a family sets them which knows none of its own."""
+        """Predictions [N, 4+C] limited to the bounds of the family, if its formulas have none."""
         return predictions
 
     @abstractmethod
     def order_line(self) -> str:
-        """The sentence of the contract that says in which order the predictions n stand."""
+        """The sentence of the contract that gives the order of the predictions n."""
 
     @abstractmethod
     def contract_lines(self) -> list[str]:
-        """From the real values of the head `split` to boxes and scores, a sentence a step."""
+        """From the real values of the head `split` to boxes and scores, one sentence per step."""
 
     @abstractmethod
     def map_meaning(self, output: OutputMap) -> dict:
-        """What the contract says of a map: `channels` by their numbers, and what else decoding it takes."""
+        """What the contract says about a map: `channels` by number, and what else is needed to decode it."""
 
     @abstractmethod
     def limits(self, head: str) -> tuple[Limit, ...]:
-        """What the C decoder has a limit for, of a model with that `head`."""
+        """The quantities of a model with that `head` that the C decoder limits."""
 
     def contract_metadata(self, classes: int) -> dict[str, str]:
-        """What `from_contract` needs besides shapes; empty for most."""
+        """What `from_contract` needs besides shapes; empty for most families."""
         return {}
 
     @classmethod
@@ -109,22 +109,22 @@ class Family(JsonRecord, ABC):
         return cls(strides=strides)
 
     def levels(self) -> tuple[Level, ...]:
-        """Its levels, in the order of their predictions."""
+        """The levels, in the order of their predictions."""
         return tuple(Level(stride, 1) for stride in self.strides)
 
     def c_details(self) -> tuple[tuple, ...]:
-        """What the C header's `rv1106_{name}_details` holds of each level, field by field; empty for most."""
+        """The fields of the C header's `rv1106_{name}_details` for each level; empty for most families."""
         return ()
 
     def to_json(self) -> dict:
-        """Its name, and its fields."""
+        """The name and the fields, as JSON's own types."""
         return {"name": self.name, **super().to_json()}
 
     @classmethod
     def from_json(cls, value, where) -> "Family":
         """The family that `to_json` wrote. Raises UserError as lib.step.typed_json does."""
         if not isinstance(value, dict) or "name" not in value:
-            raise UserError(f"{where} names no family of detectors")
+            raise UserError(f"{where} does not name a family of detectors")
         parts = {key: part for key, part in value.items() if key != "name"}
         return super(Family, get(value["name"])).from_json(parts, where)
 
@@ -133,7 +133,7 @@ _families: dict[str, type[Family]] = {}
 
 
 def register(family: type[Family]) -> type[Family]:
-    """Make a family known by its name; a decorator. Raises ValueError when another has that name."""
+    """Register a family under its name; a decorator. Raises ValueError when another family has that name."""
     if family.name in _families:
         raise ValueError(f"two families are called '{family.name}'")
     _families[family.name] = family
@@ -143,7 +143,7 @@ def register(family: type[Family]) -> type[Family]:
 def get(name: str) -> type[Family]:
     """The family of that name. Raises UserError when there is none."""
     if name not in _families:
-        raise UserError(f"there is no family '{name}' of detectors; there are {', '.join(names())}")
+        raise UserError(f"there is no family '{name}' of detectors; the families are {', '.join(names())}")
     return _families[name]
 
 
@@ -153,17 +153,17 @@ def names() -> list[str]:
 
 
 def cells(imgsz: ImageSize, stride: int) -> tuple[int, int]:
-    """Height and width of the maps of a stride: convolutions with a border round halves of odd sides up."""
+    """Height and width of the maps of a stride; padded convolutions round half of an odd side up."""
     return -(-imgsz.height // stride), -(-imgsz.width // stride)
 
 
 def cells_first(maps: list[np.ndarray]) -> np.ndarray:
-    """Feature maps [1, K, H, W] of all strides as one [N, K], float32."""
+    """Feature maps [1, K, H, W] of all strides, joined as float32 [N, K]."""
     return np.concatenate([values.reshape(values.shape[1], -1).T for values in maps]).astype(np.float32)
 
 
 def span(first: int, count: int) -> str:
-    """`0 to 15`: how a contract names channels."""
+    """A range of channels as a contract writes it: `0 to 15`."""
     return f"{first} to {first + count - 1}"
 
 

@@ -6,11 +6,11 @@ https://github.com/AlexeyAB/darknet (src/yolo_layer.c). In cell (i, j) of a laye
   cx = (i + (s(tx) - 0.5) * scale_x_y + 0.5) * stride        w = aw * exp(tw)        cy and h likewise
   score of a class = s(objectness) * s(class)                s: sigmoid
 
-With `new_coords` the network applies s to everything itself, and w = aw * (2 * s(tw))^2. Objectness below 0, which
-INT8 can hold, counts as 0. Widths and heights are limited to the input's: the exponential that they come from knows no
-bound, and would take all of INT8's range.
+With `new_coords` the network itself applies s to everything, and w = aw * (2 * s(tw))^2. Objectness below 0, which is
+possible in INT8, counts as 0. Widths and heights are limited to the input's: the exponential is unbounded and would
+use up all of INT8's range.
 
-Of one layer with A anchors and C classes there are three maps, all in this order: first the quantity, then the anchor.
+A layer with A anchors and C classes has three maps, with channels ordered first by quantity, then by anchor.
 
   box         [1, 4*A, H/s, W/s]   tx of every anchor, ty of every anchor, tw, th
   objectness  [1, A,   H/s, W/s]
@@ -28,8 +28,8 @@ from lib.detector.families import Family, Level, Limit, OutputMap, cells, regist
 from lib.detector.families.sides import REAL
 from lib.step.typed_json import JsonRecord, from_json, to_json
 
-CONTRACT_KEY = "rv1106.darknet"  # of model.json's metadata, which holds the layers as JSON
-MOST_LAYERS, MOST_ANCHORS = 6, 16  # that decode.h and anchors.h have room for: layers, anchors of one
+CONTRACT_KEY = "rv1106.darknet"  # the key in model.json's metadata that holds the layers as JSON
+MOST_LAYERS, MOST_ANCHORS = 6, 16  # layers, and anchors per layer, that decode.h and anchors.h support
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class AnchorLayer:
         return cells(imgsz, self.stride)
 
     def points(self, imgsz: ImageSize) -> int:
-        """How many predictions it makes: one an anchor and cell."""
+        """The number of predictions: one per anchor and cell."""
         height, width = self.cells(imgsz)
         return len(self.anchors) * height * width
 
@@ -72,7 +72,7 @@ class AnchorLayer:
 
 @dataclass(frozen=True)
 class _ContractLayer(JsonRecord):
-    """A layer as model.json's metadata tell it."""
+    """A layer as in model.json's metadata."""
 
     stride: int
     anchors: tuple[tuple[float, float], ...]
@@ -84,7 +84,7 @@ class _ContractLayer(JsonRecord):
 @register
 @dataclass(frozen=True)
 class Anchors(Family):
-    """layers: those with anchors, each with a stride of its own, in the order of their predictions."""
+    """layers: the layers with anchors, each with its own stride, in the order of their predictions."""
 
     name: ClassVar[str] = "anchors"
     title: ClassVar[str] = "anchors"
@@ -93,15 +93,15 @@ class Anchors(Family):
 
     @property
     def strides(self) -> tuple[int, ...]:
-        """A layer's each."""
+        """The stride of each layer."""
         return tuple(layer.stride for layer in self.layers)
 
     def maps(self, classes: int) -> tuple[OutputMap, ...]:
-        """Three a layer: the box map as the network gives it, objectness and scores after sigmoid."""
+        """Three per layer: the box map as the network gives it, and objectness and scores after a sigmoid."""
         return tuple(output for layer in self.layers for output in layer.maps(classes))
 
     def points(self, imgsz: ImageSize) -> int:
-        """One an anchor and cell of each layer."""
+        """N: one prediction per anchor and cell of each layer."""
         return sum(layer.points(imgsz) for layer in self.layers)
 
     def decode_maps(self, maps: list[np.ndarray], imgsz: ImageSize) -> np.ndarray:
@@ -113,7 +113,7 @@ class Anchors(Family):
             ).astype(np.float32)
 
     def limited(self, predictions: np.ndarray, imgsz: ImageSize) -> np.ndarray:
-        """With no box larger than the input."""
+        """Predictions with no box larger than the input."""
         bounded = predictions.copy()
         bounded[:, 2:4] = np.minimum(predictions[:, 2:4], np.array(imgsz, np.float32))
         return bounded
@@ -123,7 +123,7 @@ class Anchors(Family):
         return "n = prediction: [yolo] layer by layer, in a layer anchor by anchor, of an anchor cells row by row"
 
     def contract_lines(self) -> list[str]:
-        """From maps to boxes."""
+        """The steps from maps to boxes."""
         return [
             REAL,
             "A = number of the layer's anchors; of anchor a: tx, ty, tw, th = real values of channels a, A + a, "
@@ -137,7 +137,7 @@ class Anchors(Family):
         ]
 
     def map_meaning(self, output: OutputMap) -> dict:
-        """The quantities of the anchors, and of a box map the layer's facts."""
+        """The quantities of the anchors and, for a box map, the layer's options."""
         [layer] = (layer for layer in self.layers if layer.stride == output.stride)
         count = len(layer.anchors)
         if output.role == "box":
@@ -156,7 +156,7 @@ class Anchors(Family):
         return {"channels": {span(0, output.channels): meaning}}
 
     def limits(self, head: str) -> tuple[Limit, ...]:
-        """Layers, and anchors of one."""
+        """The limits on layers, and on anchors per layer."""
         anchors = max((len(layer.anchors) for layer in self.layers), default=0)
         return (
             Limit(len(self.layers), MOST_LAYERS, "[yolo] layers"),
@@ -175,18 +175,18 @@ class Anchors(Family):
     def from_contract(
         cls, shapes: list[tuple[int, ...]], strides: tuple[int, ...], metadata: dict[str, str]
     ) -> "Anchors":
-        """The layers of `contract_metadata`. Raises UserError for others, ValueError where it is no JSON."""
+        """The family from `contract_metadata`. Raises UserError for other entries, ValueError if they are not JSON."""
         layers = from_json(tuple[_ContractLayer, ...], json.loads(metadata.get(CONTRACT_KEY, "")), CONTRACT_KEY)
         return cls(
             tuple(AnchorLayer(layer.stride, layer.anchors, layer.scale_x_y, layer.new_coords) for layer in layers)
         )
 
     def levels(self) -> tuple[Level, ...]:
-        """A layer each."""
+        """One level per layer."""
         return tuple(Level(layer.stride, len(layer.anchors)) for layer in self.layers)
 
     def c_details(self) -> tuple[tuple, ...]:
-        """The options of each layer, and its anchors as the float32 that `decode_maps` multiplies by."""
+        """The options of each layer, and its anchors as the float32 values that `decode_maps` multiplies by."""
         return tuple(
             (
                 int(layer.new_coords),
@@ -198,7 +198,7 @@ class Anchors(Family):
 
 
 def _decode_layer(layer: AnchorLayer, imgsz: ImageSize, box, objectness, scores) -> np.ndarray:
-    """Predictions float64 [A*H*W, 4+C]; decode.h, which has another exp, then rounds them to the same float32."""
+    """Predictions float64 [A*H*W, 4+C], so that decode.h, whose exp differs, rounds to the same float32."""
     box, objectness, scores = (
         values.reshape(-1, len(layer.anchors), *layer.cells(imgsz)).astype(np.float64)
         for values in (box, objectness, scores)

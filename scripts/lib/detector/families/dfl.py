@@ -1,7 +1,7 @@
-"""Distances of a box's sides as bins (YOLOv8, v9, v10, 11, 12, v5u: 16 bins a side; NanoDet, PicoDet: 8).
+"""Distances of a box's sides as bins (YOLOv8, v9, v10, 11, 12, v5u: 16 bins per side; NanoDet, PicoDet: 8).
 
 Generalized Focal Loss, Li et al. 2020, https://arxiv.org/abs/2006.04388, eq. 3 to 6: a side's distance is the mean of
-its bins 0..R-1 under the softmax of their logits, in units of the stride. A box map is [1, 4*R, H/s, W/s].
+its bins 0..R-1, weighted by the softmax of their logits, in units of the stride. A box map is [1, 4*R, H/s, W/s].
 """
 
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ from lib.detector.head import SPLIT
 from lib.step.typed_json import omitted_if_none
 
 BINS = 16
-MOST_BINS = 32  # that dfl.h has room for
-CONTRACT_KEY, CORNER = "rv1106.points", "corner"  # of model.json's metadata
+MOST_BINS = 32  # the most that dfl.h supports
+CONTRACT_KEY, CORNER = "rv1106.points", "corner"  # a key of model.json's metadata, and its value
 
 
 @register
 @dataclass(frozen=True)
 class Dfl(Sides):
-    """bins: R. corner: whether the point of a cell is its upper left corner (NanoDet-Plus), not its middle."""
+    """bins: R. corner: whether a cell's anchor point is its upper left corner (NanoDet-Plus), not its middle."""
 
     name: ClassVar[str] = "dfl"
     title: ClassVar[str] = "distances of a box's sides as bins (DFL)"
@@ -32,15 +32,15 @@ class Dfl(Sides):
 
     @property
     def offset(self) -> float:
-        """Where the point of a cell lies, in strides from its upper left corner."""
+        """The anchor point's distance from the cell's upper left corner, in strides."""
         return 0.0 if self.corner else MIDDLE
 
     def distances(self, sides: np.ndarray) -> np.ndarray:
-        """The mean bin of each side, of logits [N, 4*R]."""
+        """The mean bin of each side, from logits [N, 4*R]."""
         return mean_bins(sides)
 
     def contract_lines(self) -> list[str]:
-        """From logits to boxes."""
+        """The steps from logits to boxes."""
         return [
             REAL,
             "R = number of bins: channels of the box map / 4",
@@ -50,35 +50,35 @@ class Dfl(Sides):
         ]
 
     def box_meaning(self) -> dict[str, str]:
-        """R channels a side."""
+        """R channels per side."""
         return {
             span(self.bins * side, self.bins): f"{name} edge, logits of bins 0 to {self.bins - 1}"
             for side, name in enumerate(SIDES)
         }
 
     def limits(self, head: str) -> tuple[Limit, ...]:
-        """Bins, where the maps leave the model."""
+        """The limit on bins, if the maps are outputs of the model."""
         return (Limit(self.bins, MOST_BINS, "bins a side"),) if head == SPLIT else ()
 
     @classmethod
     def from_contract(cls, shapes: list[tuple[int, ...]], strides: tuple[int, ...], metadata: dict[str, str]) -> "Dfl":
-        """Bins by the first map; the one output of the head `single` is beyond them."""
+        """The family, with bins from the first map's channels; the head `single` has no such map."""
         corner = True if metadata.get(CONTRACT_KEY) == CORNER else None
         return cls(strides, shapes[0][1] // len(SIDES) if len(shapes) > 1 else BINS, corner)
 
     def contract_metadata(self, classes: int) -> dict[str, str]:
-        """Where the points of cells lie, if not in the middle."""
+        """The position of the anchor points, if it is not the middle of cells."""
         return {CONTRACT_KEY: CORNER} if self.corner else {}
 
     def c_details(self) -> tuple[tuple, ...]:
-        """The same for each level."""
+        """The same fields for each level."""
         return ((np.float32(self.offset),),) * len(self.strides) if self.corner else ()
 
 
 def mean_bins(logits: np.ndarray) -> np.ndarray:
     """Distances float32 [n, 4] (left, top, right, bottom; in strides) of box logits [n, 4*R].
 
-    Summed in float64, so that decode.h on the board, which sums in another order, rounds to the same float32.
+    The sum is in float64, so that decode.h on the board, which adds in another order, rounds to the same float32.
     """
     bins = logits.reshape(len(logits), len(SIDES), -1).astype(np.float64)
     weights = np.exp(bins - bins.max(axis=2, keepdims=True))

@@ -1,4 +1,4 @@
-"""Distances of a box's sides themselves, without a DFL (YOLO26): a box map is [1, 4, H/s, W/s]."""
+"""Distances of a box's sides, directly and without a DFL (YOLO26): a box map is [1, 4, H/s, W/s]."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -12,7 +12,7 @@ from lib.detector.families.sides import REAL, SIDES, Sides
 @register
 @dataclass(frozen=True)
 class Distances(Sides):
-    """A channel a side."""
+    """One channel per side."""
 
     name: ClassVar[str] = "distances"
     title: ClassVar[str] = "distances of a box's sides, without a DFL"
@@ -20,11 +20,11 @@ class Distances(Sides):
     bins: ClassVar[int] = 0
 
     def distances(self, sides: np.ndarray) -> np.ndarray:
-        """As they are."""
+        """The values themselves."""
         return sides
 
     def contract_lines(self) -> list[str]:
-        """From distances to boxes."""
+        """The steps from distances to boxes."""
         return [
             REAL,
             "distance[k] = real value of channel k of the box map, in strides; k = left, top, right, bottom",
@@ -32,7 +32,7 @@ class Distances(Sides):
         ]
 
     def box_meaning(self) -> dict[str, str]:
-        """A side a channel."""
+        """One channel per side."""
         return {str(side): f"distance of the {name} edge, in strides" for side, name in enumerate(SIDES)}
 
     def limits(self, head: str) -> tuple[Limit, ...]:

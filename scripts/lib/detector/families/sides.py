@@ -1,7 +1,7 @@
-"""What the families share that predict, at a point of a cell, how far the four sides of the box are from it.
+"""The common part of families that predict the distances of a box's four sides from a cell's anchor point.
 
-Per stride s there are two maps: box [1, K, H/s, W/s], of which a family makes left, top, right, bottom in strides, and
-scores [1, C, H/s, W/s]. Predictions stand stride by stride, in a stride row by row.
+Per stride s there are two maps: box [1, K, H/s, W/s], from which a family computes left, top, right, bottom in strides,
+and scores [1, C, H/s, W/s]. Predictions are ordered stride by stride, and row by row within a stride.
 """
 
 from abc import abstractmethod
@@ -15,28 +15,28 @@ from lib.detector.families import Family, OutputMap, cells, cells_first, span
 STRIDES = (8, 16, 32)
 SIDES = ("left", "top", "right", "bottom")
 REAL = "real = (stored - zero_point) * scale, with each output's own two"
-MIDDLE = 0.5  # of a cell, where its point lies in most models
+MIDDLE = 0.5  # the anchor point of most models: the middle of the cell
 
 
 @dataclass(frozen=True)
 class Sides(Family):
-    """strides: those of its maps, the finest first."""
+    """strides: the strides of its maps, the finest first."""
 
     strides: tuple[int, ...] = STRIDES
 
     @property
     @abstractmethod
     def bins(self) -> int:
-        """How many logits tell of a side; 0 where the map holds the distance itself."""
+        """The number of logits per side; 0 if the map holds the distance itself."""
 
     @property
     def offset(self) -> float:
-        """Where the point of a cell lies, in strides from its upper left corner."""
+        """The anchor point's distance from the cell's upper left corner, in strides."""
         return MIDDLE
 
     @property
     def box_channels(self) -> int:
-        """K, the channels of a box map."""
+        """K, the number of channels of a box map."""
         return len(SIDES) * max(self.bins, 1)
 
     def maps(self, classes: int) -> tuple[OutputMap, ...]:
@@ -48,11 +48,11 @@ class Sides(Family):
         )
 
     def points(self, imgsz: ImageSize) -> int:
-        """One a cell."""
+        """N: one prediction per cell."""
         return sum(height * width for height, width in (cells(imgsz, stride) for stride in self.strides))
 
     def centres(self, imgsz: ImageSize) -> tuple[np.ndarray, np.ndarray]:
-        """Points of all cells in units of their stride, float32 [N, 2] as x, y, and the stride of each, [N, 1]."""
+        """Anchor points of all cells, in units of their stride, float32 [N, 2] (x, y), and the strides, [N, 1]."""
         points, strides = [], []
         for stride in self.strides:
             height, width = cells(imgsz, stride)
@@ -63,22 +63,22 @@ class Sides(Family):
 
     @abstractmethod
     def distances(self, sides: np.ndarray) -> np.ndarray:
-        """Left, top, right, bottom in strides, float32 [N, 4], of the box maps' values [N, K]."""
+        """Left, top, right, bottom in strides, float32 [N, 4], from the box maps' values [N, K]."""
 
     def decode_maps(self, maps: list[np.ndarray], imgsz: ImageSize) -> np.ndarray:
-        """Boxes by the distances from the cells' points; scores as they are."""
+        """Boxes from the distances to the anchor points; scores unchanged."""
         points, strides = self.centres(imgsz)
         distances = self.distances(cells_first(maps[0::2]))
         low, high = points - distances[:, :2], points + distances[:, 2:]
         return np.concatenate([(low + high) / 2 * strides, (high - low) * strides, cells_first(maps[1::2])], axis=1)
 
     def order_line(self) -> str:
-        """Stride by stride."""
+        """The order of predictions: stride by stride."""
         listed = ", then ".join(map(str, self.strides))
         return f"n = anchor point: cells row by row, of stride {listed}"
 
     def box_lines(self) -> list[str]:
-        """From distances to boxes and scores, as contract_lines ends."""
+        """The steps from distances to boxes and scores, with which contract_lines ends."""
         x, y = (f"{axis} + {self.offset:g}" for axis in "xy")
         return [
             f"x1 = ({x} - distance[0]) * stride; y1 = ({y} - distance[1]) * stride, for the cell in column x, row y",
@@ -88,10 +88,10 @@ class Sides(Family):
 
     @abstractmethod
     def box_meaning(self) -> dict[str, str]:
-        """What the channels of a box map hold."""
+        """The meaning of a box map's channels."""
 
     def map_meaning(self, output: OutputMap) -> dict:
-        """Sides, or scores."""
+        """The meaning of the channels: sides, or scores."""
         if output.role == "box":
             return {"channels": self.box_meaning()}
         return {"channels": {span(0, output.channels): "score of that class"}}

@@ -1,4 +1,4 @@
-"""A centre in its cell, a size and an objectness, without anchors (YOLOX).
+"""A centre relative to the cell, a size and an objectness, without anchors (YOLOX).
 
 YOLOX, Ge et al. 2021, https://arxiv.org/abs/2107.08430, section 2.2; its formulas as in
 https://github.com/Megvii-BaseDetection/YOLOX (yolox/models/yolo_head.py, decode_outputs). In cell (i, j) of a stride:
@@ -6,12 +6,12 @@ https://github.com/Megvii-BaseDetection/YOLOX (yolox/models/yolo_head.py, decode
   cx = (i + tx) * stride        w = stride * exp(tw)        cy and h likewise
   score of a class = s(objectness) * s(class)               s: sigmoid
 
-Of one stride with C classes there are three maps, the last two after the sigmoid:
+A stride with C classes has three maps, the last two after the sigmoid:
 
   box [1, 4, H/s, W/s] as tx, ty, tw, th        objectness [1, 1, H/s, W/s]        scores [1, C, H/s, W/s]
 
-The exponential knows no bound, so widths and heights are limited to twice the input's: a box with its centre in the
-image that is larger covers all of it just so. Objectness below 0, which INT8 can hold, counts as 0.
+The exponential is unbounded, so widths and heights are limited to twice the input's: a box with its centre in the image
+already covers the whole image at that size. Objectness below 0, which is possible in INT8, counts as 0.
 """
 
 from dataclasses import dataclass
@@ -23,21 +23,21 @@ from lib.data.imgsz import ImageSize
 from lib.detector.families import Family, Limit, OutputMap, cells, register, span
 from lib.detector.families.sides import REAL, STRIDES
 
-MOST_LEVELS = 6  # that decode.h has room for
-MOST_SIDES = 2  # of the input, that a box is wide or high
+MOST_LEVELS = 6  # the most that decode.h supports
+MOST_SIDES = 2  # a box's largest width and height, in widths and heights of the input
 
 
 @register
 @dataclass(frozen=True)
 class Yolox(Family):
-    """strides: those of its maps, the finest first."""
+    """strides: the strides of its maps, the finest first."""
 
     name: ClassVar[str] = "yolox"
     title: ClassVar[str] = "YOLOX's centre and size, with an objectness"
     c_header: ClassVar[str] = "yolox.h"
     c_shared: ClassVar[tuple[str, ...]] = (
         "anchors.h",
-    )  # for objectness and scores, which are as there with one anchor a cell
+    )  # for objectness and scores, which are the same as there with one anchor per cell
     strides: tuple[int, ...] = STRIDES
 
     def maps(self, classes: int) -> tuple[OutputMap, ...]:
@@ -49,7 +49,7 @@ class Yolox(Family):
         )
 
     def points(self, imgsz: ImageSize) -> int:
-        """One a cell."""
+        """N: one prediction per cell."""
         return sum(height * width for height, width in (cells(imgsz, stride) for stride in self.strides))
 
     def decode_maps(self, maps: list[np.ndarray], imgsz: ImageSize) -> np.ndarray:
@@ -60,7 +60,7 @@ class Yolox(Family):
             return np.concatenate([_decode(stride, *level) for stride, level in zip(self.strides, levels)])
 
     def limited(self, predictions: np.ndarray, imgsz: ImageSize) -> np.ndarray:
-        """With no box larger than twice the input."""
+        """Predictions with no box larger than twice the input."""
         bounded = predictions.copy()
         bounded[:, 2:4] = np.minimum(predictions[:, 2:4], MOST_SIDES * np.array(imgsz, np.float32))
         return bounded
@@ -70,7 +70,7 @@ class Yolox(Family):
         return f"n = cell, row by row, of stride {', then '.join(map(str, self.strides))}"
 
     def contract_lines(self) -> list[str]:
-        """From maps to boxes."""
+        """The steps from maps to boxes."""
         return [
             REAL,
             "tx, ty, tw, th = real values of channels 0 to 3 of the box map",
@@ -81,7 +81,7 @@ class Yolox(Family):
         ]
 
     def map_meaning(self, output: OutputMap) -> dict:
-        """The quantities."""
+        """The quantities in the channels."""
         if output.role == "box":
             return {"channels": {str(place): name for place, name in enumerate(("tx", "ty", "tw", "th"))}}
         if output.role == "objectness":
@@ -94,7 +94,7 @@ class Yolox(Family):
 
 
 def _decode(stride: int, box: np.ndarray, objectness: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Predictions float32 [H*W, 4+C] of a stride's maps, rounded once, as decode.h does, which has another exp."""
+    """Predictions float32 [H*W, 4+C] from a stride's maps, rounded only once, as in decode.h, whose exp differs."""
     _, _, height, width = box.shape
     x, y = np.meshgrid(np.arange(width), np.arange(height))
     cell = np.stack([x.ravel(), y.ravel()], axis=1)

@@ -1,5 +1,5 @@
-"""Darknet detectors (.cfg and .weights) as ONNX: description, layers, weights.
+"""Converts Darknet detectors (.cfg and .weights) to ONNX: description, layers, weights.
 
-`cfg` reads sections, `network` turns them into `layers` with shapes, `weights` reads and folds their numbers, `convert`
-writes the ONNX. What decoding its outputs needs is in lib.detector.families.anchors.
+`cfg` reads sections, `network` turns them into `layers` with shapes, `weights` reads the weights and folds batch
+normalization in, `convert` writes the ONNX. Its outputs are decoded by lib.detector.families.anchors.
 """

@@ -1,6 +1,6 @@
-"""Reading Darknet's .cfg: `[kind]` starts a section, `option = value` follows, `#` and `;` begin a comment.
+"""Reads Darknet's .cfg: `[kind]` starts a section, `option = value` follows, `#` and `;` begin a comment.
 
-Form: https://github.com/AlexeyAB/darknet/wiki/CFG-Parameters-in-the-different-layers
+Format: https://github.com/AlexeyAB/darknet/wiki/CFG-Parameters-in-the-different-layers
 """
 
 import math
@@ -12,43 +12,43 @@ from lib.step.errors import UserError
 
 @dataclass
 class Section:
-    """One section: its kind, the line it starts at, and its options as text. Remembers which options were asked for."""
+    """One section: its kind, the line it starts on, and its options as text. Records which options were read."""
 
     path: Path
     line: int
     kind: str
     options: dict[str, str] = field(default_factory=dict)
-    asked: set[str] = field(default_factory=set)
+    read: set[str] = field(default_factory=set)
 
     def error(self, problem: str) -> UserError:
-        """The UserError that says where and what."""
+        """A UserError that names file, line and section, and the `problem`."""
         return UserError(f"{self.path}, line {self.line}, [{self.kind}]: {problem}")
 
     def text(self, name: str, default: str | None = None) -> str:
-        """An option as it stands. Raises UserError when it is missing and has no default."""
-        self.asked.add(name)
+        """An option's text. Raises UserError when the option is missing and has no default."""
+        self.read.add(name)
         value = self.options.get(name, default)
         if value is None:
             raise self.error(f"option '{name}' is missing")
         return value
 
     def integer(self, name: str, default: int | None = None, least: int = 0, most: int = 1 << 16) -> int:
-        """An option as a whole number in least..most. Raises UserError when it is none."""
+        """An option as a whole number in least..most. Raises UserError for anything else."""
         [value] = self._several(name, int, default, 1)
         if not least <= value <= most:
             raise self.error(f"option '{name}' is {value}, not in {least}..{most}")
         return value
 
     def number(self, name: str, default: float) -> float:
-        """An option as a finite number. Raises UserError when it is none."""
+        """An option as a finite number. Raises UserError for anything else."""
         return self._several(name, float, default, 1)[0]
 
     def integers(self, name: str) -> list[int]:
-        """An option as whole numbers with commas between. Raises UserError when it is none."""
+        """An option as whole numbers with commas between. Raises UserError for anything else."""
         return self._several(name, int)
 
     def numbers(self, name: str) -> list[float]:
-        """An option as finite numbers with commas between. Raises UserError when it is none."""
+        """An option as finite numbers with commas between. Raises UserError for anything else."""
         return self._several(name, float)
 
     def _several(self, name: str, number: type, default=None, count: int | None = None) -> list:
@@ -68,12 +68,12 @@ class Section:
 def read_cfg(path: Path) -> list[Section]:
     """The sections of a .cfg in their order, [net] first.
 
-    Raises UserError when the file is no .cfg, naming the line that shows it.
+    Raises UserError, naming the offending line, when the file is not a .cfg.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError:
-        raise UserError(f"{path} is no Darknet .cfg: it is no text (is it the .weights?)") from None
+        raise UserError(f"{path} is not a Darknet .cfg: it is not text (is it the .weights?)") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
     sections: list[Section] = []
@@ -87,10 +87,10 @@ def read_cfg(path: Path) -> list[Section]:
             continue
         name, equals, value = map(str.strip, line.partition("="))
         if not sections or not (name and equals and value):
-            raise UserError(f"{where} is neither '[kind]' nor 'option = value' below one; is this a Darknet .cfg?")
+            raise UserError(f"{where} is neither '[kind]' nor 'option = value' in a section; is this a Darknet .cfg?")
         if name in sections[-1].options:
             raise UserError(f"{where}: option '{name}' of [{sections[-1].kind}] is there twice; delete one")
         sections[-1].options[name] = value
     if not sections or sections[0].kind not in ("net", "network"):
-        raise UserError(f"{path} is no Darknet .cfg: its first section is not [net]")
+        raise UserError(f"{path} is not a Darknet .cfg: its first section is not [net]")
     return sections

@@ -1,7 +1,7 @@
-"""A Darknet network as ONNX, with the output of a YOLOv8: one [1, 4+C, N].
+"""Writes a Darknet network as ONNX, with an output like YOLOv8's: one [1, 4+C, N].
 
-The convolution before a [yolo] is written as three, its filters sorted, so that each quantity has a map and, quantized,
-a range of its own:
+The convolution before a [yolo] is written as three, with its filters sorted, so that each quantity has its own map and,
+when quantized, its own range:
 
 feature map ─ Conv ─ x, y, w, h, objectness, classes          feature map ┬ Conv ─ box map
               of one anchor, then of the next            →                ├ Conv ─ Sigmoid ─ objectness
@@ -26,29 +26,29 @@ from lib.graph.surgery.graph import Graph
 from lib.step.errors import UserError
 from lib.step.files import require
 
-IMAGE, PREDICTIONS = "images", "output0"  # the names that Ultralytics gives
+IMAGE, PREDICTIONS = "images", "output0"  # Ultralytics' names
 LEAKY_SLOPE = 0.1
-_IR_VERSION = 9  # of opset 19 to 20; what onnxruntime and the toolkit read
+_IR_VERSION = 9  # goes with opset 19 and 20; onnxruntime and the toolkit can read it
 
 
 def convert(cfg: Path, weights: Path, names: Path | None, imgsz: ImageSize | None, opset: int) -> onnx.ModelProto:
-    """The model of two files (and one of class names) as ONNX, at `imgsz` (default: what the .cfg says).
+    """The model in two files (and one of class names) as ONNX, for `imgsz` (default: the size in the .cfg).
 
     Raises UserError when a file is missing, damaged, or does not fit the others.
     """
     network = read_network(require(cfg, "cfg"), imgsz)
     numbers = read_weights(require(weights, "weights file"), network)
-    known = read_names([str(require(names, "names file"))]) if names else None
-    if known and len(known) != network.classes:
-        raise UserError(f"{cfg} has {network.classes} classes, {names} holds {len(known)} names")
-    return to_onnx(network, numbers, opset, known)
+    class_names = read_names([str(require(names, "names file"))]) if names else None
+    if class_names and len(class_names) != network.classes:
+        raise UserError(f"{cfg} has {network.classes} classes, but {names} has {len(class_names)} names")
+    return to_onnx(network, numbers, opset, class_names)
 
 
 def to_onnx(network: Network, weights: dict, opset: int, names: list[str] | None = None) -> onnx.ModelProto:
     """The network as ONNX: `images` [1, 3, H, W] (RGB, 0..1) to `output0` [1, 4+C, N].
 
-    Boxes are cx, cy, w, h in input pixels, scores objectness * class. `weights` are those of `read_weights`. What
-    decoding needs of the [yolo] layers is in the metadata, and `names`, if given, as Ultralytics writes them.
+    Boxes are cx, cy, w, h in input pixels, scores are objectness * class. `weights`: from `read_weights`. The metadata
+    holds what decoding needs from the [yolo] layers, and `names`, if given, as Ultralytics writes them.
     """
     graph = _with_image(network, opset)
     tensors = {INPUT: IMAGE}
@@ -64,7 +64,7 @@ def to_onnx(network: Network, weights: dict, opset: int, names: list[str] | None
     spec = OutputSpec(network.imgsz, EXPORTED, network.family, network.classes)
     add_predictions(graph, spec.family, spec.classes, spec.imgsz, for_npu=False, output=PREDICTIONS)
     graph.set_outputs({PREDICTIONS: (1, 4 + spec.classes, spec.family.points(spec.imgsz))})
-    # The convolutions before [yolo] as they were lead to nothing any more.
+    # The original convolutions before [yolo] no longer lead to an output.
     graph.tidy()
     metadata = spec.to_metadata() | ({"names": str(dict(enumerate(names)))} if names else {})
     helper.set_model_props(graph.model, metadata)
@@ -85,9 +85,9 @@ def _with_image(network: Network, opset: int) -> Graph:
 
 
 def _add_maps(graph: Graph, layer: Yolo, before: Convolutional, source: str, kernel, bias) -> None:
-    """The three maps of a [yolo] layer, made from what the convolution `before` it reads."""
+    """Add the three maps of a [yolo] layer, made from the input `source` of the convolution `before` it."""
     anchors, classes = len(layer.head.anchors), layer.classes
-    # Darknet's order is [anchor, quantity].
+    # Darknet's order of channels is [anchor, quantity].
     order = np.arange(anchors * (5 + classes)).reshape(anchors, 5 + classes).T
     for output_map, filters in zip(layer.head.maps(classes), (order[:4], order[4:5], order[5:])):
         name, chosen = output_map.name, filters.ravel()
@@ -127,7 +127,7 @@ def _add_activation(graph: Graph, activation: str, tensor: str, name: str) -> st
         return graph.add("Sigmoid", [tensor], name)
     if activation == "swish":
         return graph.add("Mul", [tensor, graph.add("Sigmoid", [tensor], f"{name}/sigmoid")], name)
-    # mish; ONNX has an operator for it from opset 18 on, which the toolkit leaves to the CPU, while it fuses these.
+    # mish; ONNX has an operator for it since opset 18, but the toolkit puts that on the CPU, while it fuses these.
     softplus = graph.add("Softplus", [tensor], f"{name}/softplus")
     return graph.add("Mul", [tensor, graph.add("Tanh", [softplus], f"{name}/tanh")], name)
 
@@ -147,7 +147,7 @@ def _add_maxpool(graph: Graph, layer: Maxpool, inputs: list[str], name: str, _) 
 
 def _add_upsample(graph: Graph, layer: Upsample, inputs: list[str], name: str, _) -> str:
     scales = np.array([1, 1, layer.stride, layer.stride], np.float32)
-    region = np.array([0, 0, 0, 0, 1, 1, 1, 1], np.float32)  # not looked at in this mode; opset 11 demands one
+    region = np.array([0, 0, 0, 0, 1, 1, 1, 1], np.float32)  # not used in this mode, but opset 11 requires one
     return graph.add(
         "Resize",
         [inputs[0], region, scales],
@@ -169,7 +169,7 @@ def _add_route(graph: Graph, layer: Route, inputs: list[str], name: str, _) -> s
 
 
 def _add_group(graph: Graph, tensor: str, channels: int, group_id: int, name: str) -> str:
-    """Channels group_id * channels … of a tensor, `channels` of them."""
+    """Add a Slice: `channels` channels of a tensor, from group_id * channels on."""
     bounds = (np.array([bound], np.int64) for bound in (group_id * channels, (group_id + 1) * channels, 1))
     return graph.add("Slice", [tensor, *bounds], name)
 

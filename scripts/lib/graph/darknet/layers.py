@@ -1,4 +1,4 @@
-"""What a Darknet network is made of: layers with their inputs and shapes. Shapes are (channels, height, width)."""
+"""The layers of a Darknet network, with their inputs and shapes. Shapes are (channels, height, width)."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,12 +8,12 @@ from lib.detector.families.anchors import AnchorLayer, Anchors
 from lib.graph.darknet.cfg import Section
 
 Shape = tuple[int, int, int]
-INPUT = -1  # the image, where a layer's number is expected
+INPUT = -1  # stands for the image in place of a layer's number
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer: the section it comes from, the layers it reads (by number, INPUT is the image), its output's shape."""
+    """A layer: its section, the numbers of the layers that it reads (INPUT is the image), its output's shape."""
 
     section: Section
     sources: tuple[int, ...]
@@ -40,7 +40,7 @@ class Convolutional(Layer):
 
 @dataclass(frozen=True)
 class Maxpool(Layer):
-    """The largest of size x size; `padding` cells (that never win) in all, the smaller half left and above."""
+    """The maximum of size x size cells; `padding` cells (never the maximum) in all, the smaller half left and above."""
 
     size: int
     stride: int
@@ -56,7 +56,7 @@ class Upsample(Layer):
 
 @dataclass(frozen=True)
 class Route(Layer):
-    """Its sources' `channels` one after the other; of each source only part `group_id` of `groups`."""
+    """The channels of its sources, joined; of each source only part `group_id` of `groups`."""
 
     channels: tuple[int, ...]
     groups: int
@@ -72,7 +72,7 @@ class Shortcut(Layer):
 
 @dataclass(frozen=True)
 class Dropout(Layer):
-    """Nothing at inference."""
+    """Does nothing at inference."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Yolo(Layer):
 
 @dataclass(frozen=True)
 class Network:
-    """A whole .cfg at one image size."""
+    """A whole .cfg for one image size."""
 
     path: Path
     imgsz: ImageSize
@@ -93,12 +93,12 @@ class Network:
 
     @property
     def heads(self) -> tuple[Yolo, ...]:
-        """The [yolo] layers in their order; there is at least one."""
+        """The [yolo] layers, in their order; at least one."""
         return tuple(layer for layer in self.layers if isinstance(layer, Yolo))
 
     @property
     def family(self) -> Anchors:
-        """What decoding takes of the [yolo] layers."""
+        """The family with the options of the [yolo] layers, for decoding."""
         return Anchors(tuple(layer.head for layer in self.heads))
 
     @property

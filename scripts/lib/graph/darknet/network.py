@@ -1,6 +1,6 @@
-"""From the sections of a .cfg to layers with their inputs and shapes, everything checked, no weight read yet.
+"""From the sections of a .cfg to checked layers with inputs and shapes; no weights are read yet.
 
-Defaults and the arithmetic of sizes are Darknet's: https://github.com/AlexeyAB/darknet (src/parser.c).
+Defaults and the arithmetic of sizes follow Darknet: https://github.com/AlexeyAB/darknet (src/parser.c).
 Shapes are (channels, height, width).
 """
 
@@ -29,14 +29,14 @@ LARGEST_KERNEL = 63
 
 
 def read_network(path: Path, imgsz: ImageSize | None = None) -> Network:
-    """The network in the .cfg `path` at `imgsz` (default: the width and height it names).
+    """The network in the .cfg `path` for `imgsz` (default: the width and height in the file).
 
-    Raises UserError in a sentence that names file, line and layer for a kind or option that is not known, a number that
-    makes no sense, shapes that do not fit, or a network without [yolo].
+    Raises UserError, naming file, line and layer, for an unknown kind or option, a number that makes no sense, shapes
+    that do not fit, or a network without [yolo].
     """
     net, *sections = read_cfg(path)
     if (channels := net.integer("channels", 3)) != 3:
-        raise net.error(f"{channels} channels; images here have 3")
+        raise net.error(f"{channels} channels; only 3 are supported")
     if imgsz is None:
         imgsz = _size(net)
     image = (channels, imgsz.height, imgsz.width)
@@ -61,12 +61,12 @@ def read_network(path: Path, imgsz: ImageSize | None = None) -> Network:
 
 
 def _size(net: Section) -> ImageSize:
-    """Width and height as [net] has them."""
+    """Width and height in [net]."""
     text = f"{net.integer('width')}x{net.integer('height')}"
     try:
         return parse_imgsz(text)
     except UserError as error:
-        raise net.error(f"{error}; --imgsz gives another") from None
+        raise net.error(f"{error}; choose another with --imgsz") from None
 
 
 def _convolutional(section: Section, layers: list[Layer], image: Shape) -> Convolutional:
@@ -109,7 +109,7 @@ def _route(section: Section, layers: list[Layer], image: Shape) -> Route:
     shapes = [layers[source].shape for source in sources]
     if len({shape[1:] for shape in shapes}) != 1 or any(shape[0] % groups for shape in shapes):
         listed = ", ".join(map(_spell, shapes))
-        raise section.error(f"layers of {listed} cannot be joined in {groups} group{'s' * (groups > 1)}")
+        raise section.error(f"outputs of {listed} cannot be joined in {groups} group{'s' * (groups > 1)}")
     channels = tuple(shape[0] for shape in shapes)
     return Route(section, sources, (sum(channels) // groups, *shapes[0][1:]), channels, groups, group_id)
 
@@ -136,16 +136,16 @@ def _yolo(section: Section, layers: list[Layer], image: Shape) -> Yolo:
         raise section.error(f"{count} anchors of a width and a height above 0 are expected, not {anchors}")
     mask = section.integers("mask") if "mask" in section.options else list(range(count))
     if not all(0 <= number < count for number in mask) or len(set(mask)) < len(mask):
-        raise section.error(f"mask {mask} names anchors that are not in 0..{count - 1}, or one twice")
+        raise section.error(f"mask {mask} has anchors outside 0..{count - 1}, or one twice")
     classes = section.integer("classes", 20, least=1)
     if channels != len(mask) * (5 + classes):
         raise section.error(
-            f"{len(mask)} anchors and {classes} classes need {len(mask) * (5 + classes)} channels, the layer before "
-            f"has {channels} (filters = anchors * (5 + classes))"
+            f"{len(mask)} anchors and {classes} classes need {len(mask) * (5 + classes)} channels, but the layer "
+            f"before has {channels} (filters = anchors * (5 + classes))"
         )
     stride = image[1] // height
     if (height * stride, width * stride) != image[1:]:
-        raise section.error(f"{_spell((channels, height, width))} is no whole fraction of the image {_spell(image)}")
+        raise section.error(f"{_spell((channels, height, width))} does not divide the image {_spell(image)} evenly")
     new_coords = bool(section.integer("new_coords", 0))
     before = layers[source] if source != INPUT else None
     expected = "logistic" if new_coords else "linear"
@@ -169,7 +169,7 @@ _KINDS = {
     "yolo": _yolo,
 }
 
-# Options that change what a layer computes, and the one value at which they do not.
+# Options that change what a layer computes, and the only value with which they do not.
 _NEUTRAL = {
     "antialiasing": "0",
     "bin_output": "0",
@@ -188,7 +188,7 @@ _NEUTRAL = {
     "xnor": "0",
 }
 
-# Options that only training reads, or that say on which GPU stream a layer runs.
+# Options that only training reads, or that choose a GPU stream.
 _TRAINING = frozenset(
     """
     absolute angle assisted_excitation beta_nms burnin_update cls_normalizer counters_per_class delta_normalizer
@@ -202,25 +202,25 @@ _TRAINING = frozenset(
 
 
 def _check_options(section: Section) -> None:
-    """Raise UserError for an option that is neither read, nor for training, nor without effect."""
-    for name in sorted(set(section.options) - section.asked - _TRAINING):
+    """Raise UserError for an option that would have an effect but is not supported."""
+    for name in sorted(set(section.options) - section.read - _TRAINING):
         value = section.options[name]
         if name not in _NEUTRAL:
-            raise section.error(f"option '{name}' is not known; correct it, or delete it if only training reads it")
+            raise section.error(f"option '{name}' is unknown; correct it, or delete it if only training uses it")
         if value != _NEUTRAL[name]:
             raise section.error(f"{name}={value} is not supported")
 
 
 def _previous(layers: list[Layer], image: Shape) -> tuple[int, Shape]:
-    """Number and shape of what the next layer reads by default."""
+    """Number and shape of the layer that the next layer reads by default."""
     return (len(layers) - 1, layers[-1].shape) if layers else (INPUT, image)
 
 
 def _numbered(section: Section, number: int, layers: list[Layer]) -> int:
-    """A layer's number, where negative ones count back from here."""
+    """A layer's number; negative ones count back from the current layer."""
     position = number + len(layers) if number < 0 else number
     if not 0 <= position < len(layers):
-        raise section.error(f"layer {number} does not exist before it ({len(layers)} layers do)")
+        raise section.error(f"layer {number} does not exist; {len(layers)} layers come before this section")
     return position
 
 
@@ -232,12 +232,12 @@ def _activation(section: Section, default: str) -> str:
 
 
 def _steps(section: Section, cells: int, size: int, stride: int, padding: int) -> int:
-    """How often a window of `size` fits in `cells` and `padding`, moved by `stride`."""
+    """The number of positions of a window of `size` in `cells` plus `padding`, moved by `stride`."""
     if cells + padding < size:
         raise section.error(f"its window of {size} does not fit in {cells} cells with padding {padding}")
     return (cells + padding - size) // stride + 1
 
 
 def _spell(shape: Shape) -> str:
-    """`255x10x10`: channels, height, width."""
+    """A shape as text, such as `255x10x10`: channels, height, width."""
     return "x".join(map(str, shape))

@@ -1,7 +1,7 @@
-"""Reading Darknet's .weights: a header, then the raw float32 numbers of the convolutions in their order.
+"""Reads Darknet's .weights: a header, then the raw float32 numbers of the convolutions in their order.
 
-Per convolution: biases, with batch normalization also scales, means and variances (each one number per filter), then
-the kernel [filters, channels per group, size, size]. Form: https://github.com/AlexeyAB/darknet (src/parser.c,
+Per convolution: biases; with batch normalization also scales, means and variances (each one number per filter); then
+the kernel [filters, channels per group, size, size]. Format: https://github.com/AlexeyAB/darknet (src/parser.c,
 load_weights).
 """
 
@@ -12,24 +12,24 @@ import numpy as np
 from lib.graph.darknet.layers import Convolutional, Network
 from lib.step.errors import UserError
 
-BATCH_NORM_EPSILON = 1e-5  # src/blas.c; pjreddie's older Darknet and OpenCV have 1e-6
+BATCH_NORM_EPSILON = 1e-5  # src/blas.c; pjreddie's older Darknet and OpenCV use 1e-6
 _FLOAT = np.dtype("<f4")
 _VERSION_BYTES = 12
 
 
 def read_weights(path: Path, network: Network) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-    """Kernel and bias (float32) of every convolution by its layer's number, batch normalization folded in.
+    """Kernel and bias (float32) of every convolution, by layer number, with batch normalization folded in.
 
-    Raises UserError when the file holds fewer or more bytes than `network` needs, giving both counts, or numbers that
-    are not finite or make no variance.
+    Raises UserError when the file has fewer or more bytes than `network` needs, with both counts, or numbers that are
+    not finite, or a negative variance.
     """
     convolutions = {number: layer for number, layer in enumerate(network.layers) if isinstance(layer, Convolutional)}
     header = _header_bytes(path)
     needed = header + _FLOAT.itemsize * sum(map(_count, convolutions.values()))
     if (size := path.stat().st_size) != needed:
-        reason = "it is cut off" if size < needed else f"{size - needed} are left over"
+        reason = "it is truncated" if size < needed else f"{size - needed} are left over"
         raise UserError(
-            f"weights {path} hold {size} bytes, {network.path} needs {needed}: {reason}, or the two files do not "
+            f"weights {path} hold {size} bytes, but {network.path} needs {needed}: {reason}, or the two files do not "
             "belong together"
         )
     numbers = np.fromfile(path, _FLOAT, offset=header)
@@ -39,11 +39,13 @@ def read_weights(path: Path, network: Network) -> dict[int, tuple[np.ndarray, np
     try:
         return {number: _folded(layer, part) for (number, layer), part in zip(convolutions.items(), parts)}
     except ArithmeticError:
-        raise UserError(f"weights {path} hold a negative variance; the file is damaged or of another .cfg") from None
+        raise UserError(
+            f"weights {path} hold a negative variance; the file is damaged or belongs to another .cfg"
+        ) from None
 
 
 def _header_bytes(path: Path) -> int:
-    """Bytes before the first weight: three int32 of version, then how many images were seen, 8 bytes since 0.2."""
+    """Bytes before the first weight: three int32 of version, then the number of images seen, 8 bytes since 0.2."""
     try:
         with open(path, "rb") as file:
             version = file.read(_VERSION_BYTES)
@@ -53,7 +55,7 @@ def _header_bytes(path: Path) -> int:
         raise UserError(f"weights {path} are too short to be Darknet's: {len(version)} bytes")
     major, minor, _ = np.frombuffer(version, "<i4").tolist()
     if not (0 <= major <= 1000 and 0 <= minor <= 1000):
-        raise UserError(f"{path} is no Darknet .weights: its header names version {major}.{minor}")
+        raise UserError(f"{path} is not a Darknet .weights: its header says version {major}.{minor}")
     return _VERSION_BYTES + (8 if major * 10 + minor >= 2 else 4)
 
 
@@ -64,7 +66,7 @@ def _count(layer: Convolutional) -> int:
 
 
 def _folded(layer: Convolutional, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Kernel and bias of one convolution; `scale / sqrt(variance + epsilon)` goes into both.
+    """Kernel and bias of one convolution, both multiplied by `scale / sqrt(variance + epsilon)`.
 
     Raises ArithmeticError for a negative variance.
     """

@@ -1,6 +1,6 @@
-"""A file for each family: how its graphs are recognized, and which passes they take.
+"""One file per family: how its graphs are recognized, and which passes they need.
 
-A file here is found by itself: it registers one `GraphFamily`.
+A file here is found automatically: it registers one `GraphFamily`.
 """
 
 from collections.abc import Callable
@@ -19,11 +19,11 @@ from lib.step.errors import Incomplete, UserError
 
 @dataclass(frozen=True)
 class GraphFamily:
-    """What surgery must know of a family of detectors.
+    """What surgery needs to know about a family of detectors.
 
-    recognize(graph): the form of the outputs of an exported graph of this family, None for one that looks like another;
-    raises UserError saying what was expected and found. passes(form, head): those that give it its head.
-    described(graph, form): what its outputs are, for people: a word for each.
+    recognize(graph): the form of the outputs of an exported graph of this family, None for a graph of another one;
+    raises UserError with what was expected and what is there. passes(form, head): the passes that give the graph its
+    head. described(graph, form): a description of its outputs for inspect_onnx.py, line by line.
     """
 
     family: type[Family]
@@ -36,7 +36,7 @@ _families: dict[str, GraphFamily] = {}
 
 
 def register(family: GraphFamily) -> None:
-    """Make a family known by its name. Raises ValueError when another has that name."""
+    """Register a family under its name. Raises ValueError when another family has that name."""
     name = family.family.name
     if name in _families:
         raise ValueError(f"two families are called '{name}'")
@@ -46,15 +46,15 @@ def register(family: GraphFamily) -> None:
 def get(name: str) -> GraphFamily:
     """The family of that name. Raises UserError when there is none."""
     if name not in _families:
-        raise UserError(f"there is no family '{name}' of graphs; there are {', '.join(sorted(_families))}")
+        raise UserError(f"there is no family '{name}' of graphs; the families are {', '.join(sorted(_families))}")
     return _families[name]
 
 
 def recognize(graph: Graph) -> OutputForm:
-    """The form of an unadapted graph's outputs: as its metadata says, or as the first family that knows it says.
+    """The form of an unadapted graph's outputs: from its metadata, or from the first family that recognizes it.
 
-    Raises Incomplete where a family knows it and asks for something; otherwise UserError when no family does, with what
-    the first of them that objects to it has to say.
+    Raises Incomplete when a family recognizes it but needs something from the user; otherwise UserError when no family
+    does, with the first family's objection.
     """
     if spec := OutputSpec.from_metadata(metadata(graph.model)):
         return OutputForm(spec)
@@ -67,7 +67,7 @@ def recognize(graph: Graph) -> OutputForm:
             raise
         except UserError as error:
             objections.append(error)
-    raise objections[0] if objections else UserError("the model is of none of the families of detectors")
+    raise objections[0] if objections else UserError("the model belongs to no known family of detectors")
 
 
 for _module in iter_modules(__path__):

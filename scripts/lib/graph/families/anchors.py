@@ -1,4 +1,4 @@
-"""Graphs with anchors: YOLOv3 to v7 as PyTorch exports them, decoded or not; or as their metadata says."""
+"""Graphs with anchors: YOLOv3 to v7 as exported from PyTorch, decoded or not; or as their metadata says."""
 
 from lib.detector.families.anchors import AnchorLayer, Anchors
 from lib.detector.head import EXPORTED, SINGLE
@@ -17,14 +17,14 @@ from lib.graph.surgery.passes import Pass, anchors_maps, anchors_single, anchors
 from lib.graph.surgery.shared_classes import SharedClasses
 from lib.step.errors import Incomplete
 
-_HELD = {LOGITS: "not decoded, before the sigmoid", SIGMOIDS: "not decoded, after the sigmoid", BOXES: "decoded"}
+_OUTPUTS = {LOGITS: "not decoded, before the sigmoid", SIGMOIDS: "not decoded, after the sigmoid", BOXES: "decoded"}
 
 
 def recognize(graph: Graph) -> OutputForm | None:
     """The form of a graph whose outputs come from one convolution per stride, of A * (5+C) channels.
 
-    Raises Incomplete where such a graph does not decode and its metadata holds no anchors, UserError where it has more
-    than boxes.
+    Raises Incomplete when such a graph does not decode and its metadata has no anchors, UserError when it has more than
+    boxes.
     """
     if form := shared_classes.recognize(graph):
         return form
@@ -49,17 +49,17 @@ def recognize(graph: Graph) -> OutputForm | None:
 
 
 def _asks_for_anchors(reader: AnchorReader, channels: set[int]) -> bool:
-    """Whether outputs that are not decoded, of a file that names neither anchors nor classes, are likely of anchors.
+    """Whether undecoded outputs, in a file that names neither anchors nor classes, probably come from anchors.
 
-    Where their shapes do not say how many there are, the three that all published models have must be possible, and
-    the strides not be joined: such rows are of another family.
+    If their shapes do not give the number of anchors, the three of all published models must be possible, and the
+    strides must not be joined, because joined rows belong to another family.
     """
     several = max(reader.arrangement.anchors) > 1
     return several or (len(reader.arrangement.outputs) > 1 and not any(count % 3 for count in channels))
 
 
 def _counts_by_names(graph: Graph, channels: set[int], strides: int) -> tuple[int, ...] | None:
-    """How many anchors each stride has by the number of class names in the model's metadata; None where it has none."""
+    """The number of anchors per stride, from the number of class names in the metadata; None without names."""
     names = len(distinct_names(metadata(graph.model)))
     if not names or len(channels) > 1 or min(channels) % (QUANTITIES + names):
         return None
@@ -68,19 +68,19 @@ def _counts_by_names(graph: Graph, channels: set[int], strides: int) -> tuple[in
 
 def _demand(layers: tuple[AnchorLayer, ...], reader: AnchorReader) -> None:
     """Raise Incomplete unless `layers` can decode what `reader` reads."""
-    held, counts = _HELD[reader.holds], reader.arrangement.anchors
+    held, counts = _OUTPUTS[reader.holds], reader.arrangement.anchors
     if not layers:
-        raise Incomplete(f"the model's boxes are {held}, and the file does not hold its anchors; {ASK}")
+        raise Incomplete(f"the model's boxes are {held}, and the file does not contain its anchors; {ASK}")
     if (given := tuple(len(layer.anchors) for layer in layers)) != counts:
-        raise Incomplete(f"{given[0]} anchors a stride were given, the model has {', '.join(map(str, counts))}")
+        raise Incomplete(f"{given[0]} anchors per stride were given, but the model has {', '.join(map(str, counts))}")
     if reader.holds == SIGMOIDS and not all(layer.new_coords for layer in layers):
-        raise Incomplete("the model gives sigmoids of its sizes, and those anchors belong to exponentials of logits")
+        raise Incomplete("the model outputs sigmoids of its sizes, but these anchors are for exponentials of logits")
 
 
 def passes(form: OutputForm, head: str) -> tuple[Pass, ...]:
-    """Cut at the maps or decoded anew; equalized where the maps were in the graph already.
+    """Passes that cut at the maps or decode again, and equalize if the maps were already in the graph.
 
-    YOLOv5-Lite, whose maps are not, loses by equalization (the docs have the figures).
+    YOLOv5-Lite, whose maps were not, loses accuracy by equalization (figures in the docs).
     """
     if isinstance(form.read, SharedClasses):
         return (shared_classes_split.PASS, *((anchors_single.PASS,) if head == SINGLE else ()))
@@ -90,12 +90,12 @@ def passes(form: OutputForm, head: str) -> tuple[Pass, ...]:
 
 
 def described(graph: Graph, form: OutputForm) -> dict[str, str]:
-    """Head, anchors and classes."""
+    """The head, anchors and classes."""
     family = form.spec.family
     held = ""
     if form.read:
         shared = isinstance(form.read, SharedClasses)
-        held = f", {'classes shared, not decoded' if shared else _HELD[form.read.holds]}"
+        held = f", {'classes shared, not decoded' if shared else _OUTPUTS[form.read.holds]}"
     return {
         "head": f"{family.title}, strides {', '.join(map(str, family.strides))}{held}",
         "anchors": "; ".join(" ".join(f"{w:g}x{h:g}" for w, h in layer.anchors) for layer in family.layers),

@@ -1,4 +1,4 @@
-"""Graphs with a DFL: a Softmax over the bins of each side makes boxes of box maps, there or with whoever reads them."""
+"""Graphs with a DFL: a Softmax over the bins of each side decodes box maps, in the graph or after it."""
 
 from lib.detector.families.dfl import Dfl
 from lib.detector.head import SINGLE
@@ -23,7 +23,7 @@ def recognize(graph: Graph) -> OutputForm | None:
 
 
 def passes(form: OutputForm, head: str) -> tuple[Pass, ...]:
-    """Cut, and for the head `single` decoded again; a head of another maker is equalized too."""
+    """Passes that cut and, for the head `single`, decode again; another author's head is also equalized."""
     if not isinstance(form.read, PlacedMaps):
         return sides.passes(form, head)
     single = (single_output.PASS, limit_boxes.PASS) if head == SINGLE else ()
@@ -31,7 +31,7 @@ def passes(form: OutputForm, head: str) -> tuple[Pass, ...]:
 
 
 def described(graph: Graph, form: OutputForm) -> dict[str, str]:
-    """Head, family, classes and sigmoids."""
+    """The head, family, classes and sigmoids."""
     if not isinstance(form.read, PlacedMaps):
         return sides.described(graph, form)
     family = form.spec.family

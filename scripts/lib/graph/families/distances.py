@@ -1,4 +1,4 @@
-"""Graphs without a DFL, whose box maps hold the sides' distances."""
+"""Graphs without a DFL, whose box maps contain the sides' distances."""
 
 from lib.detector.families.distances import Distances
 from lib.graph.families import GraphFamily, register, sides

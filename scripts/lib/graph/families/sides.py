@@ -1,4 +1,4 @@
-"""What the families share that predict the distances of a box's sides: found by structure, cut, decoded anew."""
+"""The common part of families that predict distances of a box's sides: recognized by structure, cut, decoded again."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ from lib.step.errors import UserError
 
 
 def recognize(graph: Graph, wanted: type[Dfl] | type[Distances]) -> OutputForm | None:
-    """The form of a graph of the family `wanted`, None for one of the other.
+    """The form of a graph of the family `wanted`, None for a graph of the other one.
 
     Raises UserError for a graph whose boxes do not come from the distances of their sides.
     """
@@ -33,7 +33,7 @@ def recognize(graph: Graph, wanted: type[Dfl] | type[Distances]) -> OutputForm |
 
 
 def passes(form: OutputForm, head: str) -> tuple[Pass, ...]:
-    """Cut, or put in order, and for the head `single` decoded again."""
+    """Passes that cut or reorder and, for the head `single`, decode again."""
     if form.read:
         cut = (cut_maps(side_outputs.find_maps),)
     else:
@@ -42,7 +42,7 @@ def passes(form: OutputForm, head: str) -> tuple[Pass, ...]:
 
 
 def described(graph: Graph, form: OutputForm) -> dict[str, str]:
-    """Head, family, classes and sigmoids."""
+    """The head, family, classes and sigmoids."""
     if form.spec.head == SPLIT:
         maps = ", ".join(f"{name} {list(graph.shape(name))}" for name in form.names)
         return {
@@ -96,10 +96,10 @@ def _exported(graph: Graph, wanted: type[Dfl] | type[Distances]) -> OutputForm |
             require_strides(graph, maps)
     if detector.sigmoids > 1:
         raise UserError(
-            f"the class scores go through {detector.sigmoids} sigmoids, so they cannot be right; export the model anew"
+            f"the class scores go through {detector.sigmoids} sigmoids, so they cannot be right; export the model again"
         )
     if detector.end2end and not detector.sigmoids:
-        raise UserError("the end-to-end head selects by logits, without a sigmoid; export the model anew")
+        raise UserError("the end-to-end head selects by logits, without a sigmoid; export the model again")
     head = SELECTED if detector.end2end else EXPORTED
     family = _family(detector.bins, detector.strides(graph))
     if not isinstance(family, wanted):

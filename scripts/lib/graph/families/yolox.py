@@ -1,4 +1,4 @@
-"""Graphs of YOLOX: a box map, an objectness and scores a stride, decoded with an exponential or not at all."""
+"""Graphs of YOLOX: a box map, an objectness and scores per stride, decoded with an exponential or not at all."""
 
 from lib.data.input_form import InputForm
 from lib.detector.families.yolox import Yolox
@@ -13,12 +13,13 @@ from lib.graph.surgery.passes import Pass, group_channels
 from lib.graph.surgery.passes.cut_maps import cut_maps
 from lib.step.errors import UserError
 
-# https://github.com/Megvii-BaseDetection/YOLOX, yolox/data/data_augment.py, preproc: pixels as OpenCV reads them.
+# https://github.com/Megvii-BaseDetection/YOLOX, yolox/data/data_augment.py, preproc: pixels are used as OpenCV reads
+# them.
 INPUT = InputForm(channels="bgr", scale=1, letterbox="top_left")
 
 
 def recognize(graph: Graph) -> OutputForm | None:
-    """The form of a graph whose strides have a box map of four channels, a map of one and scores, each by itself."""
+    """The form of a graph that has, per stride, separate maps: a box map of four channels, one of one, and scores."""
     levels = ordered_levels(graph, _in_order)
     if not levels:
         return None
@@ -28,14 +29,14 @@ def recognize(graph: Graph) -> OutputForm | None:
     if all(name in moved for name in graph.outputs):
         places = places_of(graph, moved, parts, probabilities=(False, True, True))
         return OutputForm(spec, read=PlacedMaps(places), input=INPUT) if places else None
-    # Oriented boxes of YOLO26 have such maps too, an angle in the place of the objectness, but no exponential.
+    # YOLO26's oriented boxes have such maps too, with an angle in place of the objectness, but no exponential.
     if all(node.op_type != "Exp" for node in graph.model.graph.node):
         return None
     rows = BOX + 1 + spec.classes
     shapes = [graph.shape(name) for name in graph.outputs]
     if len(shapes) != 1 or len(shapes[0]) != 3 or rows not in shapes[0][1:]:
         raise UserError(
-            f"the model has YOLOX's maps and decodes them to {shapes}; one output [1, N, {rows}] is expected"
+            f"the model has YOLOX's maps but decodes them to {shapes}; one output [1, N, {rows}] is expected"
         )
     return OutputForm(spec, read=WithObjectness(2 if shapes[0][2] == rows else 1), input=INPUT)
 
@@ -46,7 +47,7 @@ def find_maps(graph: Graph) -> list[Part]:
 
 
 def _in_order(parts: list[Part]) -> list[Part]:
-    """Box, objectness and scores; empty where `parts` are something else."""
+    """Box, objectness and scores; empty if `parts` are anything else."""
     boxes = [part for part in parts if part.count == BOX and not part.sigmoids]
     others = [part for part in parts if part not in boxes[:1]]
     single = [part for part in others if part.count == 1]
@@ -56,14 +57,14 @@ def _in_order(parts: list[Part]) -> list[Part]:
 
 
 def passes(form: OutputForm, head: str) -> tuple[Pass, ...]:
-    """Cut at the maps, and channels grouped for INT8. Raises UserError for the head `single`."""
+    """Passes that cut at the maps and group channels for INT8. Raises UserError for the head `single`."""
     if head == SINGLE:
-        raise UserError("the head 'single' is not made for YOLOX: its boxes take an exponential; take 'split'")
+        raise UserError("the head 'single' does not support YOLOX: its boxes need an exponential; use 'split'")
     return (cut_maps(find_maps), group_channels.PASS)
 
 
 def described(graph: Graph, form: OutputForm) -> dict[str, str]:
-    """Head, strides, classes."""
+    """The head, strides and classes."""
     decoded = "decoded" if isinstance(form.read, WithObjectness) else "not decoded"
     return {
         "head": f"{form.spec.family.title}, {decoded}, strides {', '.join(map(str, form.spec.family.strides))}",

@@ -1,4 +1,4 @@
-"""Graph surgery: from an exported detector to one whose outputs an INT8-only NPU can carry.
+"""Graph surgery: turns an exported detector into one whose outputs an INT8-only NPU can represent.
 
-`pipeline` runs the passes that a model's family takes, and has each proven by `proof`. A pass is a file in `passes`.
+`pipeline` runs the passes that a model's family needs, and `proof` proves each of them. A pass is a file in `passes`.
 """

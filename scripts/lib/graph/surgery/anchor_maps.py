@@ -1,4 +1,4 @@
-"""Finding the last convolution of each stride of a model with anchors, by the structure of its graph."""
+"""Finds the last convolution of each stride of a model with anchors, by the graph's structure."""
 
 import numpy as np
 import onnx
@@ -9,9 +9,9 @@ from lib.graph.surgery.graph import Graph
 
 
 def head_maps(graph: Graph) -> tuple[str, ...]:
-    """The map of each stride that the outputs come from, the finest first; empty where it is not one per stride.
+    """The map of each stride that the outputs are computed from, the finest first; empty if not one per stride.
 
-    A map is what a convolution makes, or a constant factor or summand for each channel behind it.
+    A map is the output of a convolution, or of a Mul or Add by channel constants after it.
     """
     above = graph.upwards(graph.outputs, _is_convolution)
     nearest = [node.output[0] for node in above if _is_convolution(node)]
@@ -27,7 +27,7 @@ def _is_convolution(node: onnx.NodeProto) -> bool:
 
 
 def channel_constant(graph: Graph, node: onnx.NodeProto, tensor: str) -> np.ndarray | None:
-    """The value of each channel by which a Mul or Add changes the map `tensor`, [K]; None for another node."""
+    """The constant per channel that a Mul or Add applies to the map `tensor`, [K]; None for any other node."""
     if node.op_type not in ("Mul", "Add"):
         return None
     [other] = (name for name in node.input if name != tensor) if tensor in node.input else [""]
@@ -36,7 +36,7 @@ def channel_constant(graph: Graph, node: onnx.NodeProto, tensor: str) -> np.ndar
 
 
 def _scaled(graph: Graph, tensor: str) -> str:
-    """The map behind the constants that follow a convolution."""
+    """The map after the channel constants that follow a convolution."""
     readers = graph.consumers(tensor)
     if (
         len(readers) == 1
@@ -48,7 +48,7 @@ def _scaled(graph: Graph, tensor: str) -> str:
 
 
 def stride_of(graph: Graph, name: str) -> int | None:
-    """Input pixels a cell of a map [1, K, H, W], or None where it is no map of square cells."""
+    """Input pixels per cell of a map [1, K, H, W], or None if its cells are not square."""
     shape, imgsz = graph.shape(name), graph.imgsz
     if len(shape) != 4 or not all(shape):
         return None

@@ -1,11 +1,11 @@
-"""The maths of anchors as ONNX nodes, from the maps of every layer to one tensor of predictions.
+"""Adds the decoding of anchors as ONNX nodes, from the maps of every layer to one tensor of predictions.
 
 box        ─ Reshape [1, 4, n] ┬ Slice ─ centres ─┐
                                └ Slice ─ sizes ───┴ Concat [1, 4, n] ┐
 objectness ─ Reshape [1, 1, n] ┐                                     (Concat over layers) ─ Concat [1, 4+C, N]
 scores     ─ Reshape [1, C, n] ┴ Mul ────────────────── [1, C, n] ───┘
 
-The formulas and the maps' order, which makes a Transpose needless, are in lib.detector.families.anchors.
+The formulas, and the order of the maps, which makes a Transpose unnecessary, are in lib.detector.families.anchors.
 """
 
 import numpy as np
@@ -14,16 +14,16 @@ from lib.data.imgsz import ImageSize
 from lib.detector.families.anchors import AnchorLayer, Anchors
 from lib.graph.surgery.graph import Graph
 
-SMALLEST_EXPONENT = -20  # the toolkit wants a Clip with two ends; a box of e^-20 of the image is none
+SMALLEST_EXPONENT = -20  # the toolkit needs a Clip with two limits; a box of e^-20 of the image is practically empty
 
 
 def add_predictions(
     graph: Graph, family: Anchors, classes: int, imgsz: ImageSize, for_npu: bool, output: str = "predictions"
 ) -> str:
-    """Append the nodes that make the tensor `output` [1, 4+C, N] of the maps of a `family`'s layers; returns its name.
+    """Append the nodes that compute the tensor `output` [1, 4+C, N] from the maps of all layers; return `output`.
 
     Boxes are cx, cy, w, h in input pixels. With `for_npu` they are divided by the input's width and height, sizes are
-    limited to 1, and the exponential, which the RV1106 lacks, is made of what it has: e^u = elu(u) + 1 for u <= 0.
+    limited to 1, and the exponential, which the RV1106 lacks, is built from Elu: e^u = elu(u) + 1 for u <= 0.
     """
     unit = np.array(imgsz if for_npu else (1, 1), np.float32).reshape(1, 2, 1)
     boxes, scores = [], []

@@ -1,12 +1,12 @@
-"""Reading a graph with anchors as it was exported, decoded or not, whatever the order of its axes.
+"""Reads the outputs of an exported graph with anchors, decoded or not, whatever the order of the axes.
 
-The last convolution of each stride makes a map [1, A * (5+C), H, W]: of each anchor tx, ty, tw, th, objectness and the
-logit of every class. What lies behind it differs from exporter to exporter, so it is not matched node by node: the part
-of the graph behind the maps is run on maps of known values, and its outputs tell what it does with them.
+The last convolution of each stride makes a map [1, A * (5+C), H, W]: for each anchor tx, ty, tw, th, objectness and the
+logit of every class. What follows differs from exporter to exporter, so it is not matched node by node: the part of the
+graph after the maps is run on maps of known values, and its outputs show what it does with them.
 
-  outputs      one [1, N, 5+C] or [1, 5+C, N] for all strides (maps beside it, as training wants them, do not count),
+  outputs      one [1, N, 5+C] or [1, 5+C, N] for all strides (maps besides it, as used in training, are ignored),
                or one per stride: [1, A*(5+C), H, W], [1, A, H, W, 5+C], [1, H, W, A*(5+C)] …, or two: boxes
-               [1, N, 4] (or corners) and scores [1, N, C], multiplied by the objectness already
+               [1, N, 4] (or corners) and scores [1, N, C], already multiplied by the objectness
   they hold    the maps' values; their sigmoids; or boxes in pixels (or divided by width and height) and scores
 """
 
@@ -24,13 +24,13 @@ from lib.graph.surgery.behind import Behind, alike
 from lib.graph.surgery.map_place import probabilities
 from lib.step.errors import UserError
 
-QUANTITIES = BOX + 1  # of an anchor besides its classes: cx, cy, w, h, objectness
+QUANTITIES = BOX + 1  # values of an anchor besides its classes: cx, cy, w, h, objectness
 LOGITS, SIGMOIDS, BOXES = "logits", "sigmoids", "boxes"  # what the outputs hold
 
 
 @dataclass(frozen=True)
 class BoxesAndScores:
-    """Two outputs in place of one [1, N, 5+C]: their numbers, and whether each is [1, 4, N] or [1, C, N]."""
+    """Two outputs instead of one [1, N, 5+C]: their indices, and whether each is [1, 4, N] or [1, C, N]."""
 
     boxes: int
     scores: int
@@ -51,12 +51,12 @@ class BoxesAndScores:
 
 @dataclass(frozen=True)
 class Arrangement:
-    """Where the values of the maps lie in the outputs, by strides, the finest first.
+    """Where the values of the maps are in the outputs, stride by stride, the finest first.
 
-    anchors: how many each stride has. per_anchor: 5+C. cells: height and width of each map. outputs: the number of the
-    one output, or of each stride's. axes: the order in which values lie, letters of A (anchor), D (quantity), H, W.
-    transposed: the one output is [1, 5+C, N]. coarsest_first: it begins with the largest stride. pair: two outputs
-    stand for the one.
+    anchors: number per stride. per_anchor: 5+C. cells: height and width of each map. outputs: the index of the single
+    output, or of each stride's. axes: the order of the values, from the letters A (anchor), D (quantity), H, W.
+    transposed: the single output is [1, 5+C, N]. coarsest_first: it begins with the largest stride. pair: two outputs
+    replace the single one.
     """
 
     anchors: tuple[int, ...]
@@ -86,7 +86,7 @@ class Arrangement:
         return np.split(rows, np.cumsum(counts)[:-1])
 
     def _counts(self) -> list[int]:
-        """How many rows each stride has."""
+        """The number of rows of each stride."""
         return [count * height * width for count, (height, width) in zip(self.anchors, self.cells)]
 
     def _layer(self, values: np.ndarray, anchors: int, size: tuple[int, int]) -> np.ndarray:
@@ -97,7 +97,7 @@ class Arrangement:
 
 @dataclass(frozen=True)
 class AnchorReader:
-    """Predictions float32 [N, 4+C] of the outputs of a graph with anchors as it was exported; an OutputForm's `read`.
+    """Makes predictions float32 [N, 4+C] from the outputs of an exported graph with anchors; an OutputForm's `read`.
 
     holds: LOGITS, SIGMOIDS or BOXES. unit: what boxes are divided by, in pixels, x and y.
     """
@@ -107,7 +107,7 @@ class AnchorReader:
     unit: tuple[float, float] = (1.0, 1.0)
 
     def __call__(self, spec: OutputSpec, raw: list[np.ndarray]) -> np.ndarray:
-        """Decode what is not decoded yet, by the anchors of the spec's family."""
+        """The predictions, decoded with the anchors of the spec's family if the graph did not decode."""
         layers = self.arrangement.layers(raw)
         if self.holds != BOXES:
             return predictions_of(spec.family, layers, spec.imgsz, self.holds == SIGMOIDS)
@@ -118,7 +118,7 @@ class AnchorReader:
 
 
 def predictions_of(family: Anchors, layers: list[np.ndarray], imgsz: ImageSize, sigmoids: bool) -> np.ndarray:
-    """Predictions [N, 4+C] of each layer's logits, or `sigmoids` of them, [A, 5+C, H, W]."""
+    """Predictions [N, 4+C] from each layer's logits, or their `sigmoids`, [A, 5+C, H, W]."""
     maps = []
     for layer, values in zip(family.layers, layers, strict=True):
         quantities = values.transpose(1, 0, 2, 3)
@@ -129,10 +129,10 @@ def predictions_of(family: Anchors, layers: list[np.ndarray], imgsz: ImageSize, 
 
 
 def reader_of(behind: Behind, counts: tuple[int, ...] | None) -> tuple[AnchorReader, tuple[AnchorLayer, ...]] | None:
-    """How the outputs are read, and the layers where the graph decodes (else none); None when nothing fits.
+    """How to read the outputs, and the layers if the graph decodes (else none); None when nothing fits.
 
-    counts: how many anchors each stride has, where that is known and the outputs' shapes may not tell. Raises UserError
-    where the outputs have the shape of several anchors a cell, and hold something else.
+    counts: the number of anchors per stride, if known, for outputs whose shapes do not show it. Raises UserError when
+    the outputs have the shape of several anchors per cell but contain something else.
     """
     like_anchors = None
     for arrangement in _arrangements(behind, counts):
@@ -149,14 +149,14 @@ def reader_of(behind: Behind, counts: tuple[int, ...] | None) -> tuple[AnchorRea
     if like_anchors:
         shapes = ", ".join(str(list(shape)) for shape in behind.sizes)
         raise UserError(
-            f"the model has {like_anchors.anchors[0]} anchors per cell, and its outputs {shapes} are neither what its "
-            "last convolutions give nor boxes and scores made of that; landmarks and masks beside boxes are not read"
+            f"the model has {like_anchors.anchors[0]} anchors per cell, but its outputs {shapes} are neither those of "
+            "its last convolutions nor boxes and scores computed from them; landmarks and masks are not supported"
         )
     return None
 
 
 def _arrangements(behind: Behind, counts: tuple[int, ...] | None) -> Iterator[Arrangement]:
-    """What the shapes of the outputs allow."""
+    """The arrangements that the shapes of the outputs allow."""
     sizes = tuple(shape[1:] for shape in behind.shapes)
     for number, shape in enumerate(behind.sizes):
         long = [length for length in shape if length != 1]
@@ -177,7 +177,7 @@ def _arrangements(behind: Behind, counts: tuple[int, ...] | None) -> Iterator[Ar
 
 
 def _pairs(behind: Behind, sizes: tuple[tuple[int, int], ...]) -> Iterator[Arrangement]:
-    """Those of boxes beside scores."""
+    """The arrangements with boxes and scores in two outputs."""
     for boxes, scores in permutations(range(len(behind.sizes)), 2):
         count, rest = divmod(int(np.prod(behind.sizes[boxes])), BOX)
         classes = int(np.prod(behind.sizes[scores])) // count if count and not rest else 0
@@ -196,7 +196,7 @@ def _pairs(behind: Behind, sizes: tuple[tuple[int, int], ...]) -> Iterator[Arran
 
 
 def _anchors_of(behind: Behind, per_anchor: int) -> tuple[int, ...]:
-    """How many anchors each stride has with so many values an anchor; empty where that divides no map."""
+    """The number of anchors per stride for `per_anchor` values per anchor; empty if that does not divide every map."""
     channels = [shape[0] for shape in behind.shapes]
     if per_anchor <= QUANTITIES or any(count % per_anchor for count in channels):
         return ()
@@ -204,30 +204,30 @@ def _anchors_of(behind: Behind, per_anchor: int) -> tuple[int, ...]:
 
 
 def _outputs_by_stride(behind: Behind) -> tuple[int, ...]:
-    """The number of each stride's output, told by how many values it has; empty where they are not one per stride."""
+    """The index of each stride's output, found by its number of values; empty if there is not one per stride."""
     values = [int(np.prod(shape)) for shape in behind.sizes]
     wanted = [int(np.prod(shape)) for shape in behind.shapes]
     return tuple(values.index(count) for count in wanted) if sorted(values) == sorted(wanted) else ()
 
 
 def _candidates(behind: Behind, outputs: tuple[int, ...], counts: tuple[int, ...] | None) -> list[int]:
-    """How many values an anchor may have."""
+    """The possible numbers of values per anchor."""
     channels, shape = behind.shapes[0][0], [length for length in behind.sizes[outputs[0]] if length != 1]
     if counts:
         return [channels // counts[0]] if channels % counts[0] == 0 else []
-    # A shape of its own axis for the anchors says it; one anchor is all that is left where nothing does.
+    # An output with an axis for the anchors shows it; if none does, only one anchor remains possible.
     return [length for length in shape if len(shape) == 4 and length > QUANTITIES and channels % length == 0] or [
         channels
     ]
 
 
 def _as_layers(maps: list[np.ndarray], arrangement: Arrangement) -> list[np.ndarray]:
-    """Maps [A * (5+C), H, W] as [A, 5+C, H, W]."""
+    """Maps [A * (5+C), H, W] reshaped to [A, 5+C, H, W]."""
     return [values.reshape(-1, arrangement.per_anchor, *values.shape[1:]) for values in maps]
 
 
 def _decoding(behind: Behind, arrangement: Arrangement) -> tuple[AnchorReader, tuple[AnchorLayer, ...]] | None:
-    """The layers of a graph that decodes, read off its outputs for zeros; None where it computes something else."""
+    """The layers of a graph that decodes, from its outputs for zeros; None if it computes something else."""
     zeros = arrangement.layers(behind.of_zeros)
     if not all(np.isfinite(values[:, :2]).all() and (values[:, 2:BOX] > 0).all() for values in zeros):
         return None
@@ -255,13 +255,13 @@ def _decoding(behind: Behind, arrangement: Arrangement) -> tuple[AnchorReader, t
 
 
 def _unit(behind: Behind, zeros: list[np.ndarray]) -> tuple[float, float]:
-    """What boxes are divided by: nothing, or the input's width and height. The centre of the last cell tells."""
+    """What boxes are divided by, from the centre of the last cell: nothing, or the input's width and height."""
     last = zeros[0][0, :2, -1, -1]
     return (1.0, 1.0) if last.max() > 1 else tuple(map(float, behind.imgsz))
 
 
 def _layer(stride: int, zeros: np.ndarray, far: np.ndarray, unit, new_coords: bool) -> AnchorLayer:
-    """A layer whose centres are the cells' and whose sizes are the anchors' where all logits are 0."""
+    """A layer, from outputs for logits of 0: its centres are then the cells' and its sizes the anchors'."""
     sizes = zeros[:, 2:BOX, 0, 0] * np.array(unit, np.float32)
     reach = 2 * (far[0, 0, 0, 0] - zeros[0, 0, 0, 0]) * unit[0] / stride
     anchors = tuple(tuple(_short(side) for side in anchor) for anchor in sizes)
@@ -269,5 +269,5 @@ def _layer(stride: int, zeros: np.ndarray, far: np.ndarray, unit, new_coords: bo
 
 
 def _short(value: np.float32) -> float:
-    """The number of fewest digits that is the same in float32."""
+    """The number with the fewest digits that is the same float32."""
     return float(f"{value:.6g}")

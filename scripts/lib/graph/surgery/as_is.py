@@ -1,4 +1,4 @@
-"""The head `as_is`: a graph prepared for the toolkit and nothing more, for a model of no known family."""
+"""The head `as_is`: a graph only prepared for the toolkit, for a model of no known family."""
 
 import numpy as np
 import onnx
@@ -10,17 +10,17 @@ from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.passes import float32_weights, lower_opset, pool_globally, raise_opset
 from lib.graph.surgery.proof import HALF_TOLERANCE, TOLERANCE, demand_size, prove_same_outputs
 
-HEAD_KEY = "rv1106.head"  # of an ONNX's metadata; says AS_IS of one that was prepared so
+HEAD_KEY = "rv1106.head"  # the key in an ONNX's metadata that is AS_IS after this preparation
 PASSES = (float32_weights.PASS, raise_opset.PASS, lower_opset.PASS, pool_globally.PASS)
 
 
 def leave_as_is(model: onnx.ModelProto, images: list[np.ndarray], seed: int) -> tuple[onnx.ModelProto, dict]:
     """A copy of `model` that the toolkit can read, and the record of the proof.
 
-    images: uint8 [H, W, C] of the model's size and channels. After each pass its outputs are compared with those of the
-    graph before, on `images` and on noise drawn from `seed`. The record: `head`, `inputs` (how many), `difference` (the
-    largest, as a share of the outputs' range) and `passes` (each name with its `difference`). Raises UserError when a
-    pass changes what the graph computes, or when the model has no one image as its input.
+    images: uint8 [H, W, C] of the model's size and channels. After each pass the outputs are compared with those of the
+    previous graph, on `images` and on noise drawn from `seed`. The record: `head`, `inputs` (how many), `difference`
+    (the largest, as a fraction of the outputs' range) and `passes` (each name with its `difference`). Raises UserError
+    when a pass changes what the graph computes, or when the model's input is not one image.
     """
     graph = Graph(model)
     graph.check()
@@ -40,7 +40,7 @@ def leave_as_is(model: onnx.ModelProto, images: list[np.ndarray], seed: int) -> 
 
 
 def passes_needed(graph: Graph):
-    """The passes that `graph` needs, each found when those before it are done."""
+    """Yield the passes that `graph` needs; each is decided after the previous one was applied."""
     return (surgery_pass for surgery_pass in PASSES if surgery_pass.needed(graph, None))
 
 

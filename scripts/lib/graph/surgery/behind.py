@@ -1,4 +1,4 @@
-"""What a graph makes of its feature maps, found by running the part of it that lies behind them on known values."""
+"""Runs the part of a graph after its feature maps on known values, to find out what it computes from them."""
 
 from functools import cached_property
 
@@ -9,13 +9,13 @@ from onnx import helper
 from lib.graph.onnx_session import open_session
 from lib.graph.surgery.graph import Graph
 
-# How far an output may be from what is expected of it, as a share of the largest value of its kind.
+# How far an output may be from the expected one, as a fraction of the largest value of its kind.
 ROUNDING = {onnx.TensorProto.FLOAT: 1e-5, onnx.TensorProto.FLOAT16: 1e-2}
-SATURATED = 30.0  # a logit whose sigmoid is 1
+SATURATED = 30.0  # a logit whose sigmoid is 1 in float32
 
 
 class Behind:
-    """The part of a graph behind its maps, ready to run; and what it makes of zeros, noise and large tx, ty."""
+    """The part of a graph after its maps, ready to run, with its outputs for zeros, noise and large tx, ty."""
 
     def __init__(self, graph: Graph, maps: tuple[str, ...]):
         self.imgsz = graph.imgsz
@@ -36,7 +36,7 @@ class Behind:
         return self._run([np.zeros(shape) for shape in self.shapes])
 
     def of_far_centres(self, per_anchor: int) -> list[np.ndarray]:
-        """The outputs for maps of zeros, but for tx and ty, whose sigmoids are 1."""
+        """The outputs for maps of zeros, except for tx and ty, whose sigmoids are 1."""
         maps = [np.zeros(shape, np.float32).reshape(-1, per_anchor, *shape[1:]) for shape in self.shapes]
         for values in maps:
             values[:, :2] = SATURATED
@@ -48,14 +48,14 @@ class Behind:
             for name, values, dtype in zip(self._maps, maps, self._dtypes)
         }
         for other in self._session.get_inputs():
-            # The image, where something is computed from its shape.
+            # The image, in case something is computed from its shape.
             feeds.setdefault(other.name, np.zeros(other.shape, np.float16 if "16" in other.type else np.float32))
         with np.errstate(over="ignore"):
             return [output.astype(np.float32) for output in self._session.run(None, feeds)]
 
 
 def _behind(graph: Graph, maps: tuple[str, ...]) -> onnx.ModelProto:
-    """The nodes behind the maps as a model of its own, whose inputs are the maps."""
+    """The nodes after the maps as a separate model, whose inputs are the maps."""
     model = onnx.ModelProto()
     model.CopyFrom(graph.model)
     needed, kept = set(graph.outputs), []
@@ -79,7 +79,7 @@ def _behind(graph: Graph, maps: tuple[str, ...]) -> onnx.ModelProto:
 
 
 def alike(values: list[np.ndarray], expected: list[np.ndarray], rounding: float) -> bool:
-    """Whether arrays are the same but for `rounding`, a share of the largest of each."""
+    """Whether arrays are the same except for `rounding`, a fraction of the largest value of each."""
     return all(
         first.shape == second.shape
         and bool(np.abs(first - second).max() <= rounding * max(1.0, float(np.abs(second).max())))

@@ -1,6 +1,6 @@
-"""Recognizing a model that came split already (by Rockchip's exporter, say): a box map and a class map per stride.
+"""Recognizes a model that is already split (by Rockchip's exporter, say): a box map and a class map per stride.
 
-A segmenter has coefficients of masks per stride besides, and prototypes, finer than all strides, once.
+A segmentation model also has mask coefficients per stride and, once, prototypes, finer than all strides.
 """
 
 from collections import defaultdict
@@ -24,7 +24,7 @@ def is_split(graph: Graph) -> bool:
 
 
 def outputs_in_order(graph: Graph) -> list[str]:
-    """The outputs as box map and class map of each stride, largest first; sums of scores are left out.
+    """The outputs ordered as box map and class map of each stride, largest first, without sums of scores.
 
     Raises UserError when they are anything else.
     """
@@ -32,20 +32,20 @@ def outputs_in_order(graph: Graph) -> list[str]:
     if [len(pair) for pair in pairs] != [2] * len(STRIDES):
         shapes = [list(graph.shape(name)) for name in graph.outputs]
         raise UserError(
-            f"the model has outputs {shapes}; a split detector has {EXPECTED} and a class map [1, classes, H, W] for "
-            f"each of {len(STRIDES)} strides"
+            f"the model has outputs {shapes}; a split detector has, for each of {len(STRIDES)} strides, {EXPECTED} and "
+            "a class map [1, classes, H, W]"
         )
     ordered = [_box_map_first(graph, pair) for pair in pairs]
     require_strides(graph, [box for box, _ in ordered])
     if not all(_is_box(graph, box) for box, _ in ordered):
-        raise UserError(f"the split model has no box map at every stride: {EXPECTED}, not through a sigmoid, is one")
+        raise UserError(f"the split model needs a box map for every stride: {EXPECTED}, without a sigmoid")
     return [name for pair in ordered for name in pair]
 
 
 def mask_maps(graph: Graph) -> list[str]:
-    """The coefficients of each stride, largest first, and the prototypes; empty where these are no outputs.
+    """The coefficients of each stride, largest first, and the prototypes; empty if the outputs have none.
 
-    Coefficients are as many as prototypes and pass no sigmoid; where a box map looks the same, it stands before them.
+    There are as many coefficients as prototypes, without a sigmoid; a box map that looks the same comes before them.
     """
     (finest, *others), *strides = _by_size(graph, []) or [[""]]
     if others or len(strides) != len(STRIDES):
@@ -60,7 +60,7 @@ def mask_maps(graph: Graph) -> list[str]:
 
 
 def _by_size(graph: Graph, left_out: list[str]) -> list[list[str]]:
-    """The outputs but for sums of scores and those `left_out`, by the size of the map, the largest first."""
+    """The outputs except sums of scores and those `left_out`, grouped by the map's size, the largest first."""
     strides = defaultdict(list)
     for name in graph.outputs:
         if name not in left_out and not _is_sum(graph, name):
@@ -69,7 +69,7 @@ def _by_size(graph: Graph, left_out: list[str]) -> list[list[str]]:
 
 
 def sigmoids(graph: Graph) -> int:
-    """How many sigmoids the class scores have passed. Raises UserError when strides differ, or for more than one."""
+    """The number of sigmoids on the class scores. Raises UserError when strides differ, or for more than one."""
     counts = {_count(graph, name) for name in outputs_in_order(graph)[1::2]}
     if len(counts) != 1 or max(counts) > 1:
         raise UserError(f"the class maps of the strides go through {sorted(counts)} sigmoids; 0 or 1 is expected")
@@ -77,7 +77,7 @@ def sigmoids(graph: Graph) -> int:
 
 
 def _is_sum(graph: Graph, name: str) -> bool:
-    """Whether a one-channel output comes from a sum over the classes, clipped or not."""
+    """Whether a one-channel output is a sum over the classes, clipped or not."""
     node = graph.producer(name)
     while node is not None and node.op_type == "Clip":
         node = graph.producer(node.input[0])
@@ -85,9 +85,9 @@ def _is_sum(graph: Graph, name: str) -> bool:
 
 
 def _box_map_first(graph: Graph, pair: list[str]) -> list[str]:
-    """Box map and class map of a stride.
+    """The box map and the class map of a stride.
 
-    Where both look like a box map, the class names tell, then the DFL's number of channels, then the order given.
+    If both look like a box map, the number of class names decides, then the DFL's number of channels, then the order.
     """
     classes = len(distinct_names(metadata(graph.model)))
 

@@ -1,4 +1,4 @@
-"""What values each channel of a feature map takes on images, in FP32."""
+"""Statistics of the values in each channel of a feature map, over images, in FP32."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from lib.graph.surgery.graph import Graph
 
 @dataclass
 class ChannelStatistics:
-    """Of each channel, [C]: the smallest and the largest value, 0 among them, and means over all cells and images."""
+    """For each channel, [C]: the smallest and largest value (0 included), and means over all cells and images."""
 
     low: np.ndarray
     high: np.ndarray
@@ -21,7 +21,7 @@ class ChannelStatistics:
 
     @property
     def variance(self) -> np.ndarray:
-        """Of each channel, [C]."""
+        """The variance of each channel, [C]."""
         return np.maximum(self.mean_square - self.mean**2, 0)
 
 

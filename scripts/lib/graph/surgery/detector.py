@@ -1,4 +1,4 @@
-"""Recognizing the anchor-free head of YOLOv8 and its successors by the graph's structure, never by node names."""
+"""Recognizes the anchor-free head of YOLOv8 and its successors by the graph's structure, never by node names."""
 
 from dataclasses import dataclass
 
@@ -10,8 +10,8 @@ from lib.detector.head import BOX
 from lib.graph.surgery.graph import Graph, attribute
 from lib.step.errors import UserError
 
-MAP_STRIDES = (4, 8, 16, 32, 64)  # P2 to P6, of which a head has some
-PROTOTYPE_STRIDES = (2, 4, 8)  # Ultralytics has them twice as fine as the finest stride
+MAP_STRIDES = (4, 8, 16, 32, 64)  # P2 to P6; a head has some of them
+PROTOTYPE_STRIDES = (2, 4, 8)  # in Ultralytics' models, half of the finest stride
 EXPECTED = "a YOLO detector with one output [1, 4+classes, N] or [1, 300, 6] is expected"
 
 
@@ -27,13 +27,13 @@ class Detector:
                          (a stride each)      Concat ─ … ─ columns? ───────────┘
     … ─ Conv ─ … ─ prototypes? [1, M, H/4, W/4] ─ output
 
-    The Concats over strides may be one, with a Split behind it; centres and sizes may be joined with the scores
-    one by one; and what a task adds may be joined with the two others joined before. bins: R of a DFL (a Softmax over
-    the bins of a side), 0 where the box map holds the sides' distances. boxes: [1, 4, N], or its first part. scores:
-    [1, C, N]. columns: what a task adds, [1, E, N], or None. joined: their Concat, [1, 4+C+E, N]. box_maps:
+    The Concats over strides may be a single one followed by a Split; centres and sizes may be joined with the scores
+    separately; and what a task adds may be joined with boxes and scores that were joined before. bins: R of a DFL (a
+    Softmax over the bins of a side), 0 if the box map holds the sides' distances. boxes: [1, 4, N], or its first part.
+    scores: [1, C, N]. columns: what a task adds, [1, E, N], or None. joined: their Concat, [1, 4+C+E, N]. box_maps:
     [1, 4*R, H, W], or [1, 4, H, W], largest first. class_maps: [1, C, H, W] likewise, before any sigmoid. sigmoids:
-    how many the class scores pass. transposed: the output is [1, N, 4+C+E]. end2end: the output is [1, K, 6+E], the K
-    best predictions of a one-to-one head, which needs no NMS. prototypes: the output that all masks are made of.
+    their number on the class scores. transposed: the output is [1, N, 4+C+E]. end2end: the output is [1, K, 6+E], the
+    K best predictions of a one-to-one head, which needs no NMS. prototypes: the output that masks are computed from.
     """
 
     bins: int
@@ -55,7 +55,7 @@ class Detector:
     def strides(self, graph: Graph) -> tuple[int, ...]:
         """The strides of the box maps, the finest first.
 
-        Raises UserError where they are not strides that follow one another, or the class maps have others.
+        Raises UserError when they are not consecutive strides, or the class maps have other ones.
         """
         sizes = [graph.shape(name)[2:] for name in self.box_maps]
         for first in range(len(MAP_STRIDES) - len(sizes) + 1):
@@ -64,13 +64,12 @@ class Detector:
                 _require_cells(graph, self.class_maps, strides)
                 return strides
         raise UserError(
-            f"feature maps of {sizes} cells at the outputs; those of strides that follow one another, such "
-            f"as {STRIDES}, are expected"
+            f"the outputs come from feature maps of {sizes} cells; consecutive strides, such as {STRIDES}, are expected"
         )
 
 
 def find_detector(graph: Graph) -> Detector:
-    """The head of `graph`, found from its output backwards. Raises UserError saying what was expected and found."""
+    """The head of `graph`, found backwards from its output. Raises UserError with what is expected and found."""
     end2end, output = selects(graph), predictions_output(graph)
     joined, transposed = (_before_selection(graph, output), False) if end2end else _before_transpose(graph, output)
     node = graph.producer(joined)
@@ -78,7 +77,7 @@ def find_detector(graph: Graph) -> Detector:
     if not parts:
         maker = "an input" if node is None else f"{node.op_type} of {len(node.input)}"
         raise UserError(
-            f"the output is no Concat of boxes and scores but {maker}{_resembles(graph, node, output)}; {EXPECTED}"
+            f"the output is not a Concat of boxes and scores but {maker}{_resembles(graph, node, output)}; {EXPECTED}"
         )
     boxes, scores, columns = parts
     if sum(graph.shape(part)[1] for part in boxes) != BOX:
@@ -91,7 +90,7 @@ def find_detector(graph: Graph) -> Detector:
     class_maps = _sources(graph, scores, 0, graph.shape(scores)[1])
     passed = {sigmoids for _, sigmoids in class_maps}
     if len(passed) != 1:
-        raise UserError(f"the class scores of the strides pass different numbers of sigmoids: {sorted(passed)}")
+        raise UserError(f"the class scores of the strides have different numbers of sigmoids: {sorted(passed)}")
     box_maps = _largest_first(graph, box_maps)
     return Detector(
         graph.shape(box_maps[0])[1] // len(SIDES) if softmax else 0,
@@ -109,24 +108,26 @@ def find_detector(graph: Graph) -> Detector:
 
 
 def require_strides(graph: Graph, maps) -> None:
-    """Raises UserError unless `maps`, largest first, are of strides 8, 16 and 32."""
+    """Raise UserError unless `maps`, largest first, have strides 8, 16 and 32."""
     _require_cells(graph, maps, STRIDES)
 
 
 def _require_cells(graph: Graph, maps, strides: tuple[int, ...]) -> None:
-    """Raises UserError unless `maps`, largest first, are of `strides`."""
+    """Raise UserError unless `maps`, largest first, have the `strides`."""
     expected, actual = _cells(graph, strides), [graph.shape(name)[2:] for name in maps]
     if actual != expected:
-        raise UserError(f"feature maps of {actual} cells at the outputs; strides {strides} would give {expected}")
+        raise UserError(
+            f"the outputs come from feature maps of {actual} cells; strides {strides} would give {expected}"
+        )
 
 
 def predictions_output(graph: Graph) -> str:
-    """The output that holds predictions: the only one, or the one beside prototypes. Raises UserError for others."""
+    """The output with predictions: the only one, or the one besides prototypes. Raises UserError for other outputs."""
     return _beside_prototypes(graph) or graph.output
 
 
 def _beside_prototypes(graph: Graph) -> str | None:
-    """The output with predictions [1, N, K] or [1, K, N] where the other one is prototypes; None where none is."""
+    """The output with predictions [1, N, K] or [1, K, N], if the other one is prototypes; else None."""
     shapes = {name: graph.shape(name) for name in graph.outputs}
     if sorted(map(len, shapes.values())) != [3, 4]:
         return None
@@ -140,19 +141,19 @@ def _beside_prototypes(graph: Graph) -> str | None:
 def selects(graph: Graph) -> bool:
     """Whether the output is the K best predictions, [1, K, 6+E], of an end-to-end head.
 
-    Raises UserError for a graph with NMS in it, whose output looks the same.
+    Raises UserError for a graph that contains NMS, whose output looks the same.
     """
     output = graph.output if len(graph.outputs) == 1 else _beside_prototypes(graph)
     if output is None or len(graph.shape(output)) != 3 or graph.shape(output)[2] < BOX + 2:
         return False
     kinds = {node.op_type for node in graph.upwards([output], lambda node: node.op_type == "Conv")}
     if "NonMaxSuppression" in kinds:
-        raise UserError("the model has NMS in it, which the NPU cannot run; export it without (nms=None)")
+        raise UserError("the model contains NMS, which the NPU cannot run; export it without NMS (nms=None)")
     return "TopK" in kinds
 
 
 def _before_selection(graph: Graph, output: str) -> str:
-    """What an end-to-end head selects from: its Concat [1, 4+C+E, N] of boxes and scores, or the output without one."""
+    """What an end-to-end head selects from: its Concat [1, 4+C+E, N] of boxes and scores; without one, the output."""
     for node in graph.upwards([output], lambda node: node.op_type == "Conv"):
         parts = _joined_parts(graph, node)
         if parts and graph.shape(parts[0][0])[1:2] == (BOX,):
@@ -172,7 +173,7 @@ def has_relative_boxes(graph: Graph, detector: Detector) -> bool:
 
 
 def _joined_parts(graph: Graph, node: onnx.NodeProto) -> tuple[list[str], str, str | None] | None:
-    """What a Concat joins: boxes or their parts, scores, and what a task adds. None where it is no such Concat."""
+    """What a Concat joins: boxes or their parts, scores, and what a task adds. None for any other Concat."""
     parts = _flat_parts(graph, node)
     channels = [graph.shape(part)[1:2] for part in parts]
     boxes = 2 if channels[:2] == [(BOX // 2,)] * 2 else 1
@@ -183,7 +184,7 @@ def _joined_parts(graph: Graph, node: onnx.NodeProto) -> tuple[list[str], str, s
 
 
 def _flat_parts(graph: Graph, node: onnx.NodeProto) -> list[str]:
-    """What a Concat of channels joins; in place of its first part, if that is boxes joined with scores, these two."""
+    """The parts that a Concat of channels joins; a first part of boxes already joined with scores counts as two."""
     if node.op_type != "Concat" or _axis(graph, node) != 1:
         return []
     first, *others = node.input
@@ -194,7 +195,7 @@ def _flat_parts(graph: Graph, node: onnx.NodeProto) -> list[str]:
 
 
 def _before_transpose(graph: Graph, tensor: str) -> tuple[str, bool]:
-    """What the output is a [1, N, 4+C] view of, and whether it is one."""
+    """The tensor before a final Transpose to [1, N, 4+C], and whether there is such a Transpose."""
     node = graph.producer(tensor)
     if node is not None and node.op_type == "Transpose" and attribute(node, "perm") == [0, 2, 1]:
         return node.input[0], True
@@ -207,31 +208,31 @@ def _axis(graph: Graph, node: onnx.NodeProto) -> int:
 
 
 def _resembles(graph: Graph, node: onnx.NodeProto | None, output: str) -> str:
-    """What kind of network such an output is known from, for a message."""
+    """The kind of network that such an output is known from, for a message."""
     shape = graph.shape(output)
     known = ""
     if len(shape) == 2:
         known = ", as classifiers have"
-    elif len(shape) == 3 and shape[1] > shape[2] > 5 and shape[1] % 3 == 0:  # three anchors a cell
+    elif len(shape) == 3 and shape[1] > shape[2] > 5 and shape[1] % 3 == 0:  # three anchors per cell
         known = ", as YOLOv5 with anchors has"
     return f" of shape {list(shape)}{known}"
 
 
 def _dfl_softmax(graph: Graph, boxes: list[str]) -> onnx.NodeProto | None:
-    """The Softmax of the DFL between the box maps and the boxes; None where there is none.
+    """The Softmax of the DFL between the box maps and the boxes; None if there is none.
 
-    Attention has Softmax nodes too; they lie above the box maps.
+    Attention has Softmax nodes too, but before the box maps.
     """
     softmaxes = [
         node for node in graph.upwards(boxes, lambda node: _is_feature_map(graph, node)) if node.op_type == "Softmax"
     ]
     if len(softmaxes) > 1:
-        raise UserError(f"the boxes come from {len(softmaxes)} Softmax nodes, not from the one of a DFL; {EXPECTED}")
+        raise UserError(f"the boxes come from {len(softmaxes)} Softmax nodes, not from a DFL's single one; {EXPECTED}")
     return softmaxes[0] if softmaxes else None
 
 
 def _is_feature_map(graph: Graph, node: onnx.NodeProto) -> bool:
-    """Whether a node makes a map of the cells of a stride. No tensor of the decoding has such a shape: N is larger."""
+    """Whether a node makes a map of the cells of a stride. Decoding has no such tensors, because N is larger."""
     return graph.shape(node.output[0])[2:] in _cells(graph, MAP_STRIDES)
 
 
@@ -241,7 +242,7 @@ def _cells(graph: Graph, strides: tuple[int, ...]) -> list[tuple[int, int]]:
 
 
 def _before_corners(graph: Graph, boxes: list[str]) -> str:
-    """The distances [1, 4, N] of all strides, from which a head without DFL computes its boxes."""
+    """The distances [1, 4, N] of all strides from which a head without DFL computes its boxes."""
     for node in graph.upwards(boxes, lambda node: _is_feature_map(graph, node)):
         for tensor in node.input:
             if graph.shape(tensor)[1:2] == (BOX,) and _holds_strides(graph, tensor):
@@ -250,7 +251,7 @@ def _before_corners(graph: Graph, boxes: list[str]) -> str:
 
 
 def _holds_strides(graph: Graph, tensor: str) -> bool:
-    """Whether `tensor` [1, K, N] is feature maps of several strides side by side, or some channels of such a one."""
+    """Whether `tensor` [1, K, N] is feature maps of several strides side by side, or some channels of that."""
     node = graph.producer(tensor)
     if node is None or len(graph.shape(tensor)) != 3:
         return False
@@ -260,7 +261,7 @@ def _holds_strides(graph: Graph, tensor: str) -> bool:
 
 
 def _before_bins(graph: Graph, tensor: str) -> str:
-    """The box logits [1, 4*R, N] that Reshape and Transpose prepare for the DFL's softmax."""
+    """The box logits [1, 4*R, N] before the Reshape and Transpose in front of the DFL's softmax."""
     while len(graph.shape(tensor)) != 3:
         node = graph.producer(tensor)
         if node is None or node.op_type not in ("Reshape", "Transpose"):
@@ -271,7 +272,7 @@ def _before_bins(graph: Graph, tensor: str) -> str:
 
 
 def _sources(graph: Graph, tensor: str, first: int, count: int) -> list[tuple[str, int]]:
-    """The 4-D feature maps that hold channels first … first+count-1 of `tensor`, and the sigmoids between.
+    """The 4-D feature maps with channels first … first+count-1 of `tensor`, and the number of sigmoids after each.
 
     Follows the channels up through Reshape, Concat (of strides or of channels), Split, Slice and Sigmoid.
     """
@@ -294,11 +295,11 @@ def _sources(graph: Graph, tensor: str, first: int, count: int) -> list[tuple[st
     if len(shape) == 4 and (first, count) == (0, shape[1]):
         return [(tensor, 0)]
     maker = f"{kind} '{node.name}'" if node else "an input"
-    raise UserError(f"{maker} stands where the feature maps of the strides should be joined; {EXPECTED}")
+    raise UserError(f"{maker} is where the feature maps of the strides should be joined; {EXPECTED}")
 
 
 def _first_channel(graph: Graph, node: onnx.NodeProto, tensor: str) -> int | None:
-    """The channel of a Split's or Slice's input that `tensor` begins with; None where it cuts along another axis."""
+    """The channel of a Split's or Slice's input at which `tensor` begins; None if it cuts along another axis."""
     if node.op_type == "Split":
         place = list(node.output).index(tensor)
         return sum(graph.shape(name)[1] for name in node.output[:place]) if _axis(graph, node) == 1 else None

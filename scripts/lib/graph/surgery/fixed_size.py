@@ -1,4 +1,4 @@
-"""One image of one size: the toolkit takes no dynamic shapes, no batch, no input with its channels last.
+"""One image of one size: the toolkit does not support dynamic shapes, batches, or inputs with channels last.
 
 input [batch, 3, height, width], symbols or numbers        →        input [1, 3, H, W]
 
@@ -26,11 +26,11 @@ from lib.step.errors import UserError
 def fix_size(
     model: onnx.ModelProto, size: ImageSize | None, given: Mapping | None = None
 ) -> tuple[onnx.ModelProto, ImageSize]:
-    """A copy of `model` for one image of `size`, and that size; without one it is the model's own.
+    """A copy of `model` for one image of `size` (default: the model's own size), and that size.
 
-    Its input is float [1, C, H, W]. What the graph did to the image before the network began is in its InputForm;
-    `given` are fields of one that a person says of the whole graph. Raises UserError when the model has another fixed
-    size, or a dynamic one and none is given, or an input that cannot be had in this form.
+    Its input is float [1, C, H, W]. What the graph did to the image before the network is moved to its InputForm;
+    `given` are fields of one that the user gives for the whole graph. Raises UserError when the model has another fixed
+    size, or a dynamic one and none is given, or an input that cannot be brought into this form.
     """
     fixed = before_plugin(plain(model))
     inputs = fixed.graph.input
@@ -43,16 +43,18 @@ def fix_size(
     height, width = shapes[0][1:3] if last else shapes[0][2:]
     own = ImageSize(width=width, height=height)
     if size is None and not all(own):
-        raise UserError("the model's input size is dynamic; say which with --size WIDTHxHEIGHT")
+        raise UserError("the model's input size is dynamic; choose one with --size WIDTHxHEIGHT")
     if size is not None and any(given and given != asked for given, asked in zip(own, size)):
-        raise UserError(f"the model is fixed at {own}; for {size} export it anew, its anchor points are constants")
+        raise UserError(
+            f"the model is fixed at {own}; for {size} export it again, because its anchor points are constants"
+        )
     size = size or own
     place = (size.height, size.width)
     wanted = (batch or 1, *place, depth) if last else (batch or 1, depth, *place)
     if shapes[0] != list(wanted):
         for dimension, value in zip(inputs[0].type.tensor_type.shape.dim, wanted):
             dimension.dim_value = value
-        # Shapes downstream are those of the dynamic model; inference finds the new ones.
+        # The shapes after the input are those of the dynamic model; shape inference finds the new ones.
         del fixed.graph.value_info[:]
         for output in fixed.graph.output:
             output.type.tensor_type.ClearField("shape")
@@ -61,14 +63,14 @@ def fix_size(
     if batch > 1:
         if nms_of(fixed):
             raise UserError(
-                f"the model has NMS for {batch} images at once in it; export it with batch 1, or without NMS"
+                f"the model contains NMS for {batch} images at once; export it with batch 1, or without NMS"
             )
         fixed = _of_one_image(fixed, batch, wanted)
     return _of_the_network(fixed, size, last, given or {}), size
 
 
 def _of_a_known_opset(model: onnx.ModelProto, shape: tuple[int, ...]) -> onnx.ModelProto:
-    """The model with an input of that shape in the oldest opset that is read here, proven on noise."""
+    """The model with an input of that shape in the oldest supported opset, proven on noise."""
     raised = converted(model, OLDEST_OPSET)
     noise = np.random.default_rng(0).random(shape, np.float32)
     work = f"converting opset {opset_of(model)} to {OLDEST_OPSET}"
@@ -80,7 +82,7 @@ def _of_a_known_opset(model: onnx.ModelProto, shape: tuple[int, ...]) -> onnx.Mo
 
 
 def _of_one_image(model: onnx.ModelProto, batch: int, shape: tuple[int, ...]) -> onnx.ModelProto:
-    """The model of a `batch` of images of that shape as one of a single image, proven on noise."""
+    """The model for a `batch` of images of that shape as one for a single image, proven on noise."""
     single = one_image(model, batch)
     noise = np.random.default_rng(0).random(shape, np.float32)
     prove_same(model, single, [(noise, noise)], TOLERANCE.score, "making one image of a batch")
@@ -88,7 +90,7 @@ def _of_one_image(model: onnx.ModelProto, batch: int, shape: tuple[int, ...]) ->
 
 
 def _of_the_network(model: onnx.ModelProto, size: ImageSize, last: bool, given: Mapping) -> onnx.ModelProto:
-    """The model from where its network begins, proven on noise."""
+    """The part of the model from where its network begins, proven on noise."""
     name = model.graph.input[0].name
     absorbed = absorb(Graph(model), name, given)
     if absorbed is None:
@@ -104,6 +106,6 @@ def _of_the_network(model: onnx.ModelProto, size: ImageSize, last: bool, given: 
 
 
 def demand_strides(size: ImageSize) -> None:
-    """Raise UserError when a detector's input is no whole number of its coarsest cells wide and high."""
+    """Raise UserError unless a detector's input is a whole number of its coarsest cells wide and high."""
     if size.width % STRIDE or size.height % STRIDE:
         raise UserError(f"the model's input is {size}; width and height must be multiples of {STRIDE}")

@@ -1,11 +1,12 @@
-"""Recognizing the heads of other makers with a DFL: GFL heads as NanoDet, NanoDet-Plus and PicoDet export them.
+"""Recognizes other authors' heads with a DFL: GFL heads as exported from NanoDet, NanoDet-Plus and PicoDet.
 
 Conv ─ scores ─ Sigmoid ─ Reshape, Transpose, Concat … ─ output      each flattened, joined or not, under any name
-Conv ─ logits ─────────── Reshape, Transpose, Concat … ─ output      of 4*R bins; both from one Conv with a Split, too
+Conv ─ logits ─────────── Reshape, Transpose, Concat … ─ output      of 4*R bins; both may come from one Conv with a
+Split
 
-Nothing is decoded in the graph. So where in its cell a point lies cannot be read from it. Of NanoDet-Plus, which has a
-fourth stride and no hard swish, it is the upper left corner; of NanoDet (https://github.com/RangiLyu/nanodet,
-nanodet_plus_head.py and gfl_head.py in nanodet/model/head) and of PicoDet (`cell_offset: 0.5` in the configurations of
+The graph decodes nothing, so it does not show where in its cell an anchor point is. In NanoDet-Plus, which has a fourth
+stride and no hard swish, it is the upper left corner; in NanoDet (https://github.com/RangiLyu/nanodet,
+nanodet_plus_head.py and gfl_head.py in nanodet/model/head) and in PicoDet (`cell_offset: 0.5` in the configurations of
 https://github.com/PaddlePaddle/PaddleDetection) it is the middle.
 """
 
@@ -23,15 +24,15 @@ from lib.graph.surgery.map_place import PlacedMaps
 from lib.graph.surgery.moved_maps import Part, moved_maps, ordered_levels, parts_of, places_of
 from lib.graph.surgery.output_form import OutputForm
 
-# Of the makers' configurations; NanoDet's counts in pixels as OpenCV reads them.
+# From the authors' configurations; NanoDet's values are for pixels as OpenCV reads them.
 NANODET = InputForm("bgr", 1, (103.53, 116.28, 123.675), (57.375, 57.12, 58.395), "stretch")
 PICODET = InputForm("rgb", 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "stretch")
 PICODET_OPERATORS = {"HardSwish", "HardSigmoid"}
-USUAL_BINS = (8, 16, 17)  # where neither sigmoids nor names tell box maps from scores
+USUAL_BINS = (8, 16, 17)  # used if neither sigmoids nor names distinguish box maps from scores
 
 
 def recognize(graph: Graph) -> OutputForm | None:
-    """The form of a graph whose outputs are the maps of a GFL head, moved about and nothing more; None for others."""
+    """The form of a graph whose outputs are only rearranged maps of a GFL head; None for others."""
     levels = _levels(graph)
     moved = moved_maps(graph)
     if not levels or not all(name in moved for name in graph.outputs):
@@ -54,13 +55,13 @@ def find_maps(graph: Graph) -> list[Part]:
 
 
 def _levels(graph: Graph) -> dict[int, list[Part]]:
-    """Box map and scores of each stride; empty where the graph has other maps."""
+    """Box map and scores of each stride; empty if the graph has other maps."""
     classes = len(distinct_names(metadata(graph.model)))
     return ordered_levels(graph, partial(_in_order, classes=classes))
 
 
 def _in_order(parts: list[Part], classes: int) -> list[Part]:
-    """Box map and scores; empty where `parts` are something else, or could be either. classes: 0 if not known."""
+    """Box map and scores; empty if `parts` are something else, or ambiguous. classes: their number, 0 if not known."""
     if len(parts) != 2 or any(part.sigmoids > 1 or part.softmaxes for part in parts):
         return []
     pairs = [pair for pair in (parts, parts[::-1]) if _is_box(pair[0])]

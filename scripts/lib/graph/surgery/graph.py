@@ -1,4 +1,4 @@
-"""A view of an ONNX graph to match patterns in and to rewrite."""
+"""A view of an ONNX graph for matching patterns and rewriting."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -12,13 +12,13 @@ from lib.data.imgsz import ImageSize
 from lib.step.errors import UserError
 
 OLDEST_OPSET = 11
-_LISTED = 4  # outputs, in a message
+_LISTED = 4  # most outputs listed in a message
 
 
 class Graph:
-    """An ONNX model with its producers, consumers, constants and shapes at hand. The model given is left alone.
+    """An ONNX model with its producers, consumers, constants and shapes. The given model is copied, not changed.
 
-    Raises UserError for a model that is too old, or whose shapes do not fit together.
+    Raises UserError for a model whose opset is too old, or whose shapes are inconsistent.
     """
 
     def __init__(self, model: onnx.ModelProto):
@@ -35,7 +35,7 @@ class Graph:
 
     @property
     def input(self) -> str:
-        """The name of the only input; constants that old files list among the inputs do not count.
+        """The name of the only input, not counting constants that old files list among the inputs.
 
         Raises UserError when it is not one input [1, 3, H, W] (or of one channel) of known size.
         """
@@ -71,7 +71,7 @@ class Graph:
         return self.outputs[0]
 
     def tidy(self) -> None:
-        """Drop nodes and constants that lead to no output, then read producers, constants and shapes anew."""
+        """Drop nodes and constants that lead to no output, then update producers, constants and shapes."""
         graph = self.model.graph
         needed = {tensor.name for tensor in graph.output}
         kept = []
@@ -87,7 +87,7 @@ class Graph:
         try:
             inferred = shape_inference.infer_shapes(self.model, strict_mode=True, data_prop=True).graph
         except (shape_inference.InferenceError, ValueError, MemoryError) as error:
-            raise UserError(f"the model's shapes do not fit together: {str(error).splitlines()[0]}") from None
+            raise UserError(f"the model's shapes are inconsistent: {str(error).splitlines()[0]}") from None
         self._producer = {name: node for node in graph.node for name in node.output}
         self._constant = {tensor.name: tensor for tensor in graph.initializer}
         typed = [*inferred.input, *inferred.value_info, *inferred.output]
@@ -105,11 +105,11 @@ class Graph:
         return [node for node in self.model.graph.node if tensor in node.input]
 
     def shape(self, tensor: str) -> tuple[int, ...]:
-        """The tensor's shape; a dimension that is not known is 0, an unknown rank is ()."""
+        """The tensor's shape; an unknown dimension is 0, an unknown rank is ()."""
         return self._shape.get(tensor, ())
 
     def dtype(self, tensor: str) -> int:
-        """The tensor's element type, as onnx.TensorProto numbers them; 0 where it is not known."""
+        """The tensor's element type, as onnx.TensorProto numbers it; 0 if unknown."""
         return self._dtype.get(tensor, 0)
 
     def constant(self, tensor: str) -> np.ndarray | None:
@@ -138,7 +138,7 @@ class Graph:
         return output
 
     def split(self, tensor: str, parts: int) -> list[str]:
-        """Append a Split of a tensor's channels into equal parts; returns their names."""
+        """Append a Split of a tensor's channels into equal parts; return their names."""
         sizes = np.full(parts, self.shape(tensor)[1] // parts, np.int64)
         names = [f"{tensor}/part_{number}" for number in range(parts)]
         self.model.graph.initializer.append(numpy_helper.from_array(sizes, f"{tensor}/parts"))
@@ -147,7 +147,7 @@ class Graph:
         return names
 
     def rename(self, tensor: str, name: str) -> str:
-        """Give the tensor that a node makes another name, for its readers too; returns the name."""
+        """Rename a node's output, also in its readers; return the new name."""
         for node in self.consumers(tensor):
             for place, read in enumerate(node.input):
                 if read == tensor:
@@ -159,7 +159,7 @@ class Graph:
     def upwards(
         self, tensors: Iterable[str], is_end: Callable[[onnx.NodeProto], bool] = lambda node: False
     ) -> Iterator[onnx.NodeProto]:
-        """The nodes that `tensors` come from, nearest first; what lies above a node for which `is_end` is left out."""
+        """The nodes that `tensors` are computed from, nearest first, without those before a node for which `is_end`."""
         waiting, seen = list(tensors), set()
         while waiting:
             node = self.producer(waiting.pop(0))
@@ -171,7 +171,7 @@ class Graph:
                 waiting.extend(node.input)
 
     def free_names(self, reserved: re.Pattern) -> None:
-        """Give every tensor whose name is one of the `reserved` another one, inputs and outputs too."""
+        """Rename every tensor whose name matches `reserved`, including inputs and outputs."""
         graph = self.model.graph
         tensors = [*graph.input, *graph.output, *graph.initializer]
         names = {tensor.name for tensor in tensors} | {name for node in graph.node for name in node.output}
@@ -186,7 +186,7 @@ class Graph:
             self.tidy()
 
     def bypass(self, node: onnx.NodeProto) -> None:
-        """Let the readers of a node's output read its first input."""
+        """Make the readers of a node's output read its first input."""
         for reader in self.consumers(node.output[0]):
             for place, read in enumerate(reader.input):
                 if read == node.output[0]:
@@ -221,7 +221,7 @@ def converted(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
     except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"the model of opset {opset_of(model)} cannot be converted to opset {opset}: {reason}; export it anew"
+            f"the model of opset {opset_of(model)} cannot be converted to opset {opset}: {reason}; export it again"
         ) from None
 
 

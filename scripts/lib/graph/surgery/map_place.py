@@ -1,4 +1,4 @@
-"""Where a family's maps lie in the outputs of a graph whose maker flattened, joined or transposed them."""
+"""Where a family's maps are in the outputs of a graph whose author flattened, joined or transposed them."""
 
 from dataclasses import dataclass
 
@@ -14,9 +14,9 @@ from lib.detector.output_spec import OutputSpec
 class MapPlace:
     """A map [1, channels, H/s, W/s] as a part of an output.
 
-    output: its number among the graph's outputs. axis: the output's axis of channels; all other axes together are
-    cells, in their order. channel, cell: the first of the map's, where others stand before it. logits: the values of
-    the map are probabilities, and those of the output have yet to pass the sigmoid.
+    output: its index among the graph's outputs. axis: the output's axis of channels; all other axes together are cells,
+    in their order. channel, cell: where the map begins. logits: the map's values are probabilities, but the output's
+    still need the sigmoid.
     """
 
     output: int
@@ -36,7 +36,7 @@ class MapPlace:
 
 @dataclass(frozen=True)
 class PlacedMaps:
-    """As the `read` of an OutputForm: the maps of the head `split` lie at `places`, and are decoded outside."""
+    """An OutputForm's `read`: the maps of the head `split` are at `places`, and are decoded outside."""
 
     places: tuple[MapPlace, ...]
 
@@ -48,17 +48,17 @@ class PlacedMaps:
 
 @dataclass(frozen=True)
 class WithObjectness:
-    """As the `read` of an OutputForm: one output [1, N, 5+C], decoded; with the `axis` of channels 1, [1, 5+C, N]."""
+    """An OutputForm's `read`: one decoded output [1, N, 5+C], or [1, 5+C, N] if the `axis` of channels is 1."""
 
     axis: int = 2
 
     def __call__(self, spec: OutputSpec, raw: list[np.ndarray]) -> np.ndarray:
-        """Predictions float32 [N, 4+C], the objectness a factor of all scores."""
+        """Predictions float32 [N, 4+C]; the scores are multiplied by the objectness."""
         [joined] = raw
         box, objectness, scores = np.split(np.moveaxis(joined[0], self.axis - 1, 1), (BOX, BOX + 1), axis=1)
         return np.concatenate([box, objectness * scores], axis=1).astype(np.float32)
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:
-    """The sigmoid of logits, in float32. tanh does not overflow where exp would."""
+    """The sigmoid of logits, in float32, by tanh, which does not overflow as exp would."""
     return 0.5 * (1 + np.tanh(logits.astype(np.float32) / 2))

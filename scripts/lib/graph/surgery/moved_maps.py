@@ -1,9 +1,9 @@
-"""Which feature maps stand where in a tensor, followed through the operators that only move values about.
+"""Which feature maps are where in a tensor, followed through operators that only rearrange values.
 
 Conv ─ map [1, K, H, W] ─ Sigmoid or Softmax? ─ Reshape, Transpose, Concat, Split, Slice … ─ tensor
 
-A map is what any other operator makes in the shape of one. So whatever a maker does to flatten, join, order and name
-his outputs, it is known of each channel which map it comes from, and how many sigmoids it passed.
+A map is any other operator's output in the shape of a map. So however a model's author flattened, joined, ordered and
+named the outputs, it is known for each channel which map it comes from and how many sigmoids follow the map.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from lib.detector.families import cells
 from lib.graph.surgery.graph import Graph, attribute
 from lib.graph.surgery.map_place import MapPlace
 
-STRIDES = (4, 8, 16, 32, 64, 128)  # that feature maps of detectors have
+STRIDES = (4, 8, 16, 32, 64, 128)  # possible strides of detectors' feature maps
 RESHAPES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
 SAME = ("Identity", "Cast", "Dropout", "Sigmoid")
 
@@ -25,8 +25,8 @@ SAME = ("Identity", "Cast", "Dropout", "Sigmoid")
 class Part:
     """Channels first … first+count-1 of the map `source`, [1, K, H, W], within another tensor.
 
-    channel, cell: where they begin there. sigmoids, softmaxes: how many the values passed since they left the map, the
-    latter over all its channels.
+    channel, cell: where they begin there. sigmoids, softmaxes: how many follow the map, the latter over all its
+    channels.
     """
 
     source: str
@@ -40,15 +40,15 @@ class Part:
 
     @property
     def activations(self) -> tuple[int, int]:
-        """Sigmoids and softmaxes."""
+        """The numbers of sigmoids and softmaxes."""
         return self.sigmoids, self.softmaxes
 
 
 @dataclass(frozen=True)
 class Moved:
-    """A tensor that holds nothing but parts of maps: its `axis` of channels, and the parts.
+    """A tensor that consists of parts of maps: its `axis` of channels, and the parts.
 
-    columns_first: cells stand column by column, as between the two Transposes that older exports put around a Softmax.
+    columns_first: cells are in column order, as between the two Transposes that older exports put around a Softmax.
     """
 
     axis: int
@@ -57,12 +57,12 @@ class Moved:
 
     @property
     def channels(self) -> int:
-        """How many the tensor has."""
+        """The number of channels of the tensor."""
         return max(part.channel + part.count for part in self.parts)
 
 
 def moved_maps(graph: Graph) -> dict[str, Moved]:
-    """Of every tensor of `graph` that holds nothing but parts of feature maps, what it holds."""
+    """For every tensor of `graph` that consists of parts of feature maps, which parts these are."""
     moved: dict[str, Moved] = {}
     for node in graph.model.graph.node:
         for name in node.output:
@@ -81,7 +81,7 @@ def _is_map(graph: Graph, name: str) -> bool:
 
 
 def _held(graph: Graph, node: onnx.NodeProto, name: str, moved: dict[str, Moved]) -> Moved | None:
-    """What the output `name` of `node` holds by what its inputs hold; None where the node does more than move."""
+    """The parts in the output `name` of `node`, from those in its inputs; None if the node does more than rearrange."""
     before = moved.get(node.input[0]) if node.input else None
     if node.op_type == "Concat":
         inputs = [moved.get(source) for source in node.input]
@@ -108,14 +108,14 @@ def _held(graph: Graph, node: onnx.NodeProto, name: str, moved: dict[str, Moved]
 
 
 def _is_over_channels(graph: Graph, node: onnx.NodeProto, axis: int) -> bool:
-    """Whether a Softmax is one over the axis of channels; before opset 13 it flattens what lies behind its axis."""
+    """Whether a Softmax is over the axis of channels; before opset 13 it flattens all axes from its axis on."""
     rank = len(graph.shape(node.input[0]))
     over = attribute(node, "axis", 1 if graph.opset < 13 else -1) % rank
     return over == axis and (graph.opset >= 13 or axis == rank - 1)
 
 
 def _axis_after_reshape(shape: tuple[int, ...], axis: int, after: tuple[int, ...]) -> int | None:
-    """The axis of channels after a reshape that leaves it whole, as the first or the last axis longer than 1."""
+    """The axis of channels after a reshape that keeps it, as the first or the last axis longer than 1."""
     count = shape[axis]
     if prod(shape[:axis]) == 1:
         places = [place for place, size in enumerate(after) if size == count and prod(after[:place]) == 1]
@@ -123,13 +123,13 @@ def _axis_after_reshape(shape: tuple[int, ...], axis: int, after: tuple[int, ...
         places = [place for place, size in enumerate(after) if size == count and prod(after[place + 1 :]) == 1]
     else:
         places = []
-    # Of one channel all axes of size 1 would do; the usual ones are tried first.
+    # For a single channel any axis of size 1 would fit; the usual ones are tried first.
     usual = [place for place in places if place in (1, len(after) - 1)]
     return (usual or places or [None])[0]
 
 
 def _transposed(graph: Graph, node: onnx.NodeProto, before: Moved) -> Moved | None:
-    """The channels elsewhere, and the cells row by row or column by column."""
+    """The tensor with the channels on another axis, and the cells in row or column order."""
     shape = graph.shape(node.input[0])
     order = attribute(node, "perm", list(range(len(shape)))[::-1])
     axes = [axis for axis in order if axis != before.axis and shape[axis] != 1]
@@ -140,7 +140,7 @@ def _transposed(graph: Graph, node: onnx.NodeProto, before: Moved) -> Moved | No
 
 
 def _joined(graph: Graph, node: onnx.NodeProto, inputs: list[Moved]) -> Moved | None:
-    """Side by side: channels behind channels, or cells behind cells."""
+    """The joined parts: channels after channels, or cells after cells."""
     shapes = [graph.shape(name) for name in node.input]
     axis = attribute(node, "axis") % len(shapes[0])
     if len({held.axis for held in inputs}) != 1 or any(held.columns_first for held in inputs):
@@ -158,7 +158,7 @@ def _joined(graph: Graph, node: onnx.NodeProto, inputs: list[Moved]) -> Moved | 
 
 
 def _channels_kept(graph: Graph, node: onnx.NodeProto, name: str, axis: int) -> tuple[int, int] | None:
-    """First and end of the channels that an output of a Split or Slice keeps; None where it cuts elsewhere."""
+    """First and end of the channels in an output of a Split or Slice; None if it cuts along another axis."""
     rank = len(graph.shape(node.input[0]))
     if node.op_type == "Split":
         if attribute(node, "axis", 0) % rank != axis:
@@ -178,7 +178,7 @@ def _channels_kept(graph: Graph, node: onnx.NodeProto, name: str, axis: int) -> 
 
 
 def _cut(before: Moved, first: int, end: int) -> Moved | None:
-    """Channels first … end-1 of what is held."""
+    """Channels first … end-1 of a tensor's parts."""
     parts = []
     for part in before.parts:
         low, high = max(first, part.channel), min(end, part.channel + part.count)
@@ -189,9 +189,9 @@ def _cut(before: Moved, first: int, end: int) -> Moved | None:
 
 
 def maps_behind(graph: Graph, moved: dict[str, Moved]) -> list[Part]:
-    """The maps that the outputs come from, the nearest above each, as they lie in `moved`; each whole, and once.
+    """The maps that the outputs are computed from, the nearest before each, whole and without duplicates.
 
-    Where a graph does more with them than move them (a decoding), they are those that it does so with.
+    If a graph does more than rearrange maps (decoding), they are the maps that it does that with.
     """
     waiting, seen, nearest = list(graph.outputs), set(), []
     while waiting:
@@ -207,7 +207,7 @@ def maps_behind(graph: Graph, moved: dict[str, Moved]) -> list[Part]:
 
 
 def _merged(parts: list[Part]) -> list[Part]:
-    """Parts of a map that lie side by side as one, in their order."""
+    """The parts in order, with adjacent parts of a map joined."""
     bare = dict.fromkeys(replace(part, channel=0, cell=0) for part in parts)
     whole: list[Part] = []
     for part in sorted(bare, key=lambda part: part.first):
@@ -224,7 +224,7 @@ def _merged(parts: list[Part]) -> list[Part]:
 
 
 def by_stride(graph: Graph, parts: list[Part]) -> dict[int, list[Part]]:
-    """The parts of each stride, the finest first; empty where one has the cells of none."""
+    """The parts of each stride, the finest first; empty if a part fits no stride."""
     levels: dict[int, list[Part]] = {}
     for part in parts:
         strides = [stride for stride in STRIDES if cells(graph.imgsz, stride) == graph.shape(part.source)[2:]]
@@ -235,9 +235,9 @@ def by_stride(graph: Graph, parts: list[Part]) -> dict[int, list[Part]]:
 
 
 def ordered_levels(graph: Graph, in_order: Callable[[list[Part]], list[Part]]) -> dict[int, list[Part]]:
-    """The maps behind the outputs by stride, the finest first, those of each as `in_order` puts them.
+    """The maps that the outputs come from, by stride, the finest first, ordered within a stride by `in_order`.
 
-    Empty where it makes nothing of those of a stride, or where strides have maps of different numbers of channels.
+    Empty if `in_order` cannot order those of a stride, or if the strides' maps differ in their numbers of channels.
     """
     levels = by_stride(graph, maps_behind(graph, moved_maps(graph)))
     ordered = {stride: in_order(parts) for stride, parts in levels.items()}
@@ -246,16 +246,16 @@ def ordered_levels(graph: Graph, in_order: Callable[[list[Part]], list[Part]]) -
 
 
 def parts_of(levels: dict[int, list[Part]]) -> list[Part]:
-    """The maps of all strides in a row."""
+    """The maps of all strides as one list."""
     return [part for level in levels.values() for part in level]
 
 
 def places_of(
     graph: Graph, moved: dict[str, Moved], parts: list[Part], probabilities: tuple[bool, ...]
 ) -> tuple[MapPlace, ...]:
-    """Where maps lie in the outputs; empty where one lies in none, or in pieces.
+    """Where maps are in the outputs; empty if one is in no output, or in pieces.
 
-    probabilities: of the maps of a stride, which are to be such; their logits may be in the outputs.
+    probabilities: which maps of a stride must be probabilities; the outputs may contain their logits.
     """
     places = [
         _place_of(graph, moved, part, logits=probabilities[number % len(probabilities)] and not part.sigmoids)
@@ -265,7 +265,7 @@ def places_of(
 
 
 def _place_of(graph: Graph, moved: dict[str, Moved], part: Part, logits: bool) -> MapPlace | None:
-    """Where a part lies in the outputs; None where it lies in none, or in pieces. logits: it should not be such."""
+    """Where a part is in the outputs; None if it is in no output, or in pieces. logits: it still needs a sigmoid."""
     for number, name in enumerate(graph.outputs):
         for held in moved[name].parts if not moved[name].columns_first else ():
             if (held.source, held.first, held.count) == (part.source, part.first, part.count):

@@ -1,4 +1,4 @@
-"""How predictions leave a graph, on the way from its exported form to a head."""
+"""The form in which predictions leave a graph, between the exported graph and a head."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,14 +15,13 @@ from lib.tasks.task import Predicted
 
 @dataclass(frozen=True)
 class OutputForm:
-    """What undoes the transforms of a graph's outputs.
+    """Describes the transforms of a graph's outputs, and undoes them.
 
-    spec: what the outputs mean but for the rest. transposed: they are [1, N, 4+C]. relative: boxes are divided by the
-    image's width and height. sigmoid: the scores have passed it.
-    clipped: centres of boxes lie in the image, and no box is larger. names: those of the outputs in the head's order,
-    where the graph has another. read: makes predictions of raw outputs that have the shapes of no head, by a spec that
-    says the rest; the spec's head then only says that they are as exported. input: the form that the model's makers
-    give images in, None for the house's default.
+    spec: what the outputs mean, apart from the following. transposed: they are [1, N, 4+C]. relative: boxes are divided
+    by the image's width and height. sigmoid: the scores are after the sigmoid. clipped: centres of boxes are inside the
+    image, and no box is larger than it. names: the outputs in the head's order, if the graph's order differs. read:
+    makes predictions from raw outputs whose shapes fit no head; the spec's head then only says that they are as
+    exported. input: the input form of the model's authors, None for the default.
     """
 
     spec: OutputSpec
@@ -35,11 +34,11 @@ class OutputForm:
     input: InputForm | None = None
 
     def with_head(self, head: str, **changes) -> "OutputForm":
-        """The form with the outputs of another head, and other `changes`."""
+        """The form for the outputs of another head, with other `changes`."""
         return replace(self, spec=replace(self.spec, head=head), read=None, **{"relative": False} | changes)
 
     def undone(self, raw: list[np.ndarray]) -> list[np.ndarray]:
-        """The transforms undone: outputs as the spec says that they are."""
+        """The outputs with the transforms undone, as the spec describes them."""
         if self.read:
             return [self.read(self.spec, raw).T[None]]
         joined, *shared = raw
@@ -56,7 +55,7 @@ class OutputForm:
         return self.predicted(raw).predictions
 
     def predicted(self, raw: list[np.ndarray]) -> Predicted:
-        """What the task predicts of raw outputs, boxes in pixels, scores in 0..1."""
+        """The task's predictions in raw outputs, boxes in pixels, scores in 0..1."""
         return tasks.get(self.spec.task).predict(self.spec, self.undone(raw))
 
     def _with_sigmoid(self, raw: list[np.ndarray]) -> list[np.ndarray]:

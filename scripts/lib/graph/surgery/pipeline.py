@@ -1,4 +1,4 @@
-"""`adapt`: the passes of a head, one after another, each proven to predict what the graph before it did."""
+"""`adapt`: runs the passes of a head, and proves after each that the graph still makes the same predictions."""
 
 import re
 
@@ -18,10 +18,10 @@ from lib.graph.surgery.prepare import dequantize
 from lib.graph.surgery.proof import ROUNDED_TOLERANCE, ReferencePredictions, Tolerance, demand_size
 from lib.step.errors import UserError
 
-# Images for ranges, and for proofs, whose time goes up with each.
+# Most images for ranges, and for proofs, which take longer with each image.
 MEASURED, PROVEN = 16, 4
 
-# Tensors that passes make, and names that a stranger's graph may have for others.
+# Names of the tensors that passes make; a foreign graph may use them for other tensors.
 OUR_NAMES = re.compile(
     r"((box|scores|objectness|keypoints|visibility|coefficients|prototypes|angle|turn)_\d+|predictions)(/.*)?"
 )
@@ -30,15 +30,15 @@ OUR_NAMES = re.compile(
 def adapt(model: onnx.ModelProto, head: str, images: list[np.ndarray], seed: int) -> tuple[onnx.ModelProto, dict]:
     """A copy of `model` with the outputs of `head`, proven pass by pass, and the record of the proof.
 
-    images: uint8 RGB [H, W, 3] of the model's size, none of them of the evaluation set. The graphs are compared on
+    images: uint8 RGB [H, W, 3] of the model's size, none of them from the evaluation set. The graphs are compared on
     the first PROVEN of them and on noise drawn from `seed`; a pass that needs ranges measures them on the first
-    MEASURED, or on the noise where there is no image. The record: `head`, `inputs` (how many), `passes` (name,
-    largest differences `box_px` and `score`, and `extra` of what a task adds), and the largest over all. The OutputSpec
-    is in the copy's metadata. A model that has this head from an earlier surgery comes back as it is. For the head
-    `as_is` all this is as `leave_as_is` says.
+    MEASURED, or on the noise if there is no image. The record: `head`, `inputs` (how many), `passes` (name, largest
+    differences `box_px` and `score`, and `extra` for what a task adds), and the largest over all. The OutputSpec is in
+    the copy's metadata. A model that already has this head from an earlier surgery is returned unchanged. For the head
+    `as_is`, see `leave_as_is`.
 
-    Raises UserError when the graph is no detector of a family in lib.graph.families, of a form that is not handled,
-    when an image is not of its size, or when a pass changes what it predicts.
+    Raises UserError when the graph is not a detector of a family in lib.graph.families or has an unsupported form, when
+    an image has another size, or when a pass changes the predictions.
     """
     if head not in HEADS:
         return leave_as_is(model, images[:PROVEN], seed)
@@ -46,7 +46,7 @@ def adapt(model: onnx.ModelProto, head: str, images: list[np.ndarray], seed: int
     graph.check()
     if done := adapted_spec(model):
         if done.head != head:
-            raise UserError(f"the model already went through surgery for head '{done.head}'; give the exported one")
+            raise UserError(f"the model already went through surgery for the head '{done.head}'; use the exported one")
         demand_size(images, done.imgsz)
         reference = ReferencePredictions(model, OutputForm(done), images[:PROVEN], seed)
         return graph.model, _record(head, reference, [])
@@ -69,15 +69,15 @@ def adapt(model: onnx.ModelProto, head: str, images: list[np.ndarray], seed: int
 
 
 def adapted_spec(model: onnx.ModelProto) -> OutputSpec | None:
-    """What an earlier surgery said of the model's outputs, or None."""
+    """The OutputSpec that an earlier surgery wrote to the model's metadata, or None."""
     spec = OutputSpec.from_metadata(metadata(model))
     return spec if spec and spec.head in HEADS else None
 
 
 def passes_of(form: OutputForm, head: str) -> tuple[Pass, ...]:
-    """The passes that give a graph of that form its `head`, needed or not.
+    """All passes that give a graph of that form its `head`, needed or not.
 
-    Raises UserError where a model of its task has no such head.
+    Raises UserError when a model of its task cannot have that head.
     """
     _demand_head(form.spec, head)
     preparation = (float32_weights.PASS, raise_opset.PASS, lower_opset.PASS)
@@ -85,14 +85,14 @@ def passes_of(form: OutputForm, head: str) -> tuple[Pass, ...]:
 
 
 def _demand_head(spec: OutputSpec, head: str) -> None:
-    """Raise UserError where a model of this task has no such head."""
+    """Raise UserError when a model of this task cannot have that head."""
     heads = tasks.get(spec.task).heads
     if head not in heads:
-        raise UserError(f"a model for '{spec.task}' has no head '{head}', but {', '.join(heads)}")
+        raise UserError(f"a model for '{spec.task}' cannot have the head '{head}'; it can have {', '.join(heads)}")
 
 
 def _tolerance(surgery_pass: Pass, model: onnx.ModelProto, form: OutputForm) -> Tolerance:
-    """How far the pass may move predictions: those that a quantized graph decoded, by more than others."""
+    """How much the pass may change predictions: more if a quantized graph decoded them."""
     decoded = form.spec.head in (EXPORTED, SELECTED)
     return ROUNDED_TOLERANCE if decoded and dequantize.METADATA_KEY in metadata(model) else surgery_pass.tolerance
 

@@ -1,4 +1,4 @@
-"""The proof that a rewritten graph predicts the same as the one before it."""
+"""The proof that a rewritten graph makes the same predictions as the previous one."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,25 +25,25 @@ from lib.tasks.task import Predicted
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far predictions may move: boxes in pixels for each pixel of the input's longer side, scores as they are.
+    """How much predictions may change: boxes in pixels per pixel of the input's longer side, scores absolutely.
 
-    What a task adds, as a share of its largest value: as scores.
+    What a task adds has the tolerance of scores, as a fraction of its largest value.
     """
 
     box: float
     score: float
 
 
-# Rounding in FP32 moves boxes by some 1e-4 px at 640 and scores by some 1e-6; a wrong graph is off by whole units.
+# FP32 rounding moves boxes by about 1e-4 px at 640 and scores by about 1e-6; a wrong graph is off by whole units.
 TOLERANCE = Tolerance(box=3e-5, score=1e-4)
-# FP16 has 11 significant bits, and its errors add up over the layers.
+# FP16 has 11 significant bits, and its errors accumulate over the layers.
 HALF_TOLERANCE = Tolerance(box=8e-3, score=2e-2)
-# A graph that came quantized has the points and strides that it decodes boxes with rounded to 8 bits.
+# In a graph that was quantized, the anchor points and strides for decoding are rounded to 8 bits.
 ROUNDED_TOLERANCE = Tolerance(box=2e-2, score=1e-4)
 
 
 class ReferencePredictions:
-    """What a model predicts on a few images and on noise, to hold its rewritten forms against, one after another."""
+    """A model's predictions on a few images and on noise, to compare with its rewritten forms, one after another."""
 
     def __init__(self, model: onnx.ModelProto, form: OutputForm, images: list[np.ndarray], seed: int):
         self.imgsz = form.spec.imgsz
@@ -52,9 +52,9 @@ class ReferencePredictions:
         self.predictions = self._predict(model, form)
 
     def compare(self, model: onnx.ModelProto, form: OutputForm, tolerance: Tolerance, failure: str) -> dict:
-        """Largest differences, `box_px` and `score`, to the model compared last (or the first one).
+        """Largest differences, `box_px` and `score`, from the model that was compared last (or the first one).
 
-        Raises UserError, beginning with `failure`, when they are beyond `tolerance`.
+        Raises UserError, which begins with `failure`, when they are beyond `tolerance`.
         """
         predictions = self._predict(model, form)
         before = (
@@ -65,7 +65,7 @@ class ReferencePredictions:
             differences = [_of_selection(*pair, tolerance.score) for pair in pairs]
         else:
             differences = [_difference(*pair, failure) for pair in pairs]
-        # A NaN stays one.
+        # max keeps a NaN.
         box, score, extra = (float(np.max(kind)) for kind in zip(*differences))
         allowed = tolerance.box * max(self.imgsz)
         # Written so that a NaN fails too.
@@ -84,7 +84,7 @@ class ReferencePredictions:
         predicted = [form.predicted(outputs) for outputs in raw]
         for predictions, columns, shared in predicted:
             if not all(np.isfinite(values).all() for values in (predictions, columns, *shared)):
-                raise UserError("the model's outputs are not all finite numbers; its weights are damaged")
+                raise UserError("some of the model's outputs are not finite; its weights are damaged")
         return predicted
 
 
@@ -96,10 +96,10 @@ def _clipped(predicted: Predicted, imgsz: ImageSize) -> Predicted:
 
 
 def _difference(before: Predicted, after: Predicted, failure: str) -> tuple[float, float, float]:
-    """Largest differences of boxes (pixels), scores and what the task adds, prediction by prediction."""
+    """Largest differences of boxes (pixels), scores and what the task adds, over all predictions."""
     shapes = [[values.shape for values in (each.predictions, each.columns, *each.shared)] for each in (before, after)]
     if shapes[0] != shapes[1]:
-        raise UserError(f"{failure}: predictions have shapes {shapes[1]}, before {shapes[0]}")
+        raise UserError(f"{failure}: predictions have shapes {shapes[1]}, but had {shapes[0]} before")
     difference = np.abs(after.predictions - before.predictions).max(axis=0)
     columns = np.abs(after.columns - before.columns) / _range(before.columns)
     extra = max(float(columns.max(initial=0)), _shared_difference(before, after))
@@ -112,29 +112,29 @@ def _range(columns: np.ndarray) -> np.ndarray:
 
 
 def _shared_difference(before: Predicted, after: Predicted) -> float:
-    """The largest difference of what all predictions share, as a share of its largest value."""
+    """The largest difference of what all predictions share, as a fraction of its largest value."""
     pairs = zip(before.shared, after.shared, strict=True)
     return max((float(_outputs_apart(*pair)) for pair in pairs), default=0.0)
 
 
 def _of_selection(selected: Predicted, after: Predicted, rounding: float) -> tuple[float, float, float]:
-    """As `_difference`, where the predictions before are a selection of those after; see `selection_difference`."""
+    """As `_difference`, if the earlier predictions are a selection of the later ones; see `selection_difference`."""
     box, score = selection_difference(selected.predictions, after.predictions, rounding)
     extra = 0.0
     unit = _range(selected.columns)
     for row, alike, distances in _of_one_score(selected.predictions, after.predictions, rounding):
-        # Of those with its score and box: the one that the rest is nearest to.
+        # Among those with the same score and box: the one whose other numbers are nearest.
         apart = np.abs(after.columns[alike][distances <= box] - selected.columns[row]) / unit
         extra = max(extra, float(apart.max(axis=1, initial=0).min(initial=np.inf)))
     return box, score, max(extra, _shared_difference(selected, after))
 
 
 def selection_difference(selected: np.ndarray, predictions: np.ndarray, rounding: float) -> tuple[float, float]:
-    """Largest differences of boxes (pixels) and scores between what was `selected` and the best of `predictions`.
+    """Largest differences of boxes (pixels) and scores between the `selected` and the best of `predictions`.
 
-    selected: [K, 4+C] with one score per row. predictions: [N, 4+C], or a selection too. The K best scores must be the
-    same; and each selected box must be there with its class, its score differing by no more than `rounding`. Rows have
-    no order here: scores that are equal but for rounding may change places. Infinite where a box is not there.
+    selected: [K, 4+C] with one score per row. predictions: [N, 4+C], or also a selection. The K best scores must be the
+    same, and each selected box must be present with its class and a score that differs by at most `rounding`. The order
+    of rows does not matter, because nearly equal scores may change places. Infinite if a box is missing.
     """
     chosen = selected[:, BOX:][selected[:, BOX:] != 0]
     best = np.sort(predictions[:, BOX:], axis=None)[::-1][: len(selected)]
@@ -148,9 +148,9 @@ def selection_difference(selected: np.ndarray, predictions: np.ndarray, rounding
 def _of_one_score(
     selected: np.ndarray, predictions: np.ndarray, rounding: float
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """Of each selected row its number, and which predictions have its class and score, bool [N].
+    """Yield, for each selected row, its index and which predictions have its class and score, bool [N].
 
-    Then how far their boxes are from the row's, in pixels, of those predictions alone.
+    And the distance, in pixels, of the boxes of those predictions from the row's.
     """
     for row, class_id in zip(*np.nonzero(selected[:, BOX:])):
         alike = np.abs(predictions[:, BOX + class_id] - selected[row, BOX + class_id]) <= rounding
@@ -166,10 +166,10 @@ def prove_same_outputs(
 ) -> float:
     """Run both graphs on `images` (uint8 [H, W, C]) and on noise; their raw outputs must be the same.
 
-    Returns the largest difference, as a share of the largest absolute value (at least 1) of its channel (axis 1). Of an
-    end-to-end head, whose rows may change places by rounding: of the scores, and of the boxes to the input's longer
-    side. Of whole numbers, which an ArgMax gives: the share of those that are others. Raises UserError when it is more
-    than `allowed`, and when an image is not of the model's size.
+    Returns the largest difference, as a fraction of the largest absolute value (at least 1) of its channel (axis 1).
+    For an end-to-end head, whose rows may change places by rounding: of the scores, and of the boxes relative to the
+    input's longer side. For integers, as an ArgMax gives: the fraction of different ones. Raises UserError when it is
+    more than `allowed`, and when an image does not have the model's size.
     """
     graph = Graph(before)
     imgsz = graph.imgsz
@@ -183,9 +183,9 @@ def prove_same_outputs(
         outputs = (infer_image(session, image) for session in sessions)
         for name, expected, now in zip(graph.outputs, *outputs, strict=True):
             if expected.shape != now.shape:
-                raise UserError(f"the rewritten graph has an output {now.shape}, the one before it {expected.shape}")
+                raise UserError(f"the rewritten graph has an output {now.shape}, but the previous one {expected.shape}")
             if not np.isfinite(now).all():
-                raise UserError("the rewritten graph gives values that are not finite")
+                raise UserError("the rewritten graph's outputs have values that are not finite")
             worst = np.fmax(worst, apart[name](expected, now))
     if worst > allowed:
         raise UserError(
@@ -217,7 +217,7 @@ def _selections_apart(side: int, expected: np.ndarray, now: np.ndarray) -> float
 
 
 def noise_image(imgsz: ImageSize, seed, depth: int = 3) -> np.ndarray:
-    """Even noise, uint8 [H, W, depth], from a seed or a numpy Generator."""
+    """Uniform noise, uint8 [H, W, depth], from a seed or a numpy Generator."""
     return np.random.default_rng(seed).integers(0, 256, (imgsz.height, imgsz.width, depth), dtype=np.uint8)
 
 
@@ -227,11 +227,11 @@ def input_size(model: onnx.ModelProto) -> ImageSize:
 
 
 def demand_size(images: list[np.ndarray], imgsz: ImageSize) -> None:
-    """Raise UserError when one of `images`, [H, W, C], is not of the size `imgsz`."""
+    """Raise UserError when one of `images`, [H, W, C], does not have the size `imgsz`."""
     for height, width in (image.shape[:2] for image in images):
         if (width, height) != (imgsz.width, imgsz.height):
             raise UserError(
-                f"the model takes images of {imgsz}, and those to compare the graphs on are {width}x{height}; "
+                f"the model takes images of {imgsz}, but those to compare the graphs on are {width}x{height}; "
                 f"letterbox them to {imgsz}"
             )
 
@@ -240,5 +240,5 @@ def proof_images(folder: Path, form: InputForm, most: int = 4) -> list[np.ndarra
     """The first few letterboxed RGB images of `folder`, in the channels of `form`. Raises UserError for none."""
     paths = image_paths(folder)[:most]
     if not paths:
-        raise UserError(f"{folder} holds no image to compare the graphs on")
+        raise UserError(f"{folder} contains no image to compare the graphs on")
     return [np.ascontiguousarray(in_channels(read_image(path), form)) for path in paths]

@@ -1,11 +1,11 @@
-"""Recognizing heads with anchors that score classes once per cell, for all of its anchors: Yolo-FastestV2.
+"""Recognizes heads with anchors that score classes once per cell, for all its anchors: Yolo-FastestV2.
 
 Conv 4A ─ Sigmoid ─┐
-Conv A  ─ Sigmoid ─┼ Concat ─ Transpose to [1, H, W, 5A+C] ─ output        of each stride; not decoded
+Conv A  ─ Sigmoid ─┼ Concat ─ Transpose to [1, H, W, 5A+C] ─ output        per stride; not decoded
 Conv C  ─ Softmax ─┘
 
-Channels as in https://github.com/dog-qiuqiu/Yolo-FastestV2 (utils/utils.py, handel_preds): of the box map x, y, w, h of
-the first anchor, of the second …; the rest is YOLOv5's arithmetic on sigmoids.
+Channels as in https://github.com/dog-qiuqiu/Yolo-FastestV2 (utils/utils.py, handel_preds): in the box map x, y, w, h of
+the first anchor, then of the second …; the rest is YOLOv5's arithmetic on sigmoids.
 """
 
 from dataclasses import dataclass
@@ -23,12 +23,12 @@ from lib.graph.surgery.moved_maps import Part, moved_maps, ordered_levels, parts
 from lib.graph.surgery.output_form import OutputForm
 from lib.step.errors import Incomplete
 
-INPUT = InputForm(channels="bgr", letterbox="stretch")  # sample/ncnn/src/yolo-fastestv2.cpp there
+INPUT = InputForm(channels="bgr", letterbox="stretch")  # sample/ncnn/src/yolo-fastestv2.cpp in that repository
 
 
 @dataclass(frozen=True)
 class SharedClasses:
-    """As the `read` of an OutputForm: box, objectness and scores of each layer lie at `places`."""
+    """An OutputForm's `read`: box, objectness and scores of each layer are at `places`."""
 
     places: tuple[MapPlace, ...]
 
@@ -46,7 +46,7 @@ class SharedClasses:
 
 
 def recognize(graph: Graph) -> OutputForm | None:
-    """The form of such a graph; None for others. Raises Incomplete where its metadata holds no anchors for it."""
+    """The form of such a graph; None for others. Raises Incomplete when its metadata has no suitable anchors."""
     levels = ordered_levels(graph, _in_order)
     moved = moved_maps(graph)
     if not levels or not all(name in moved for name in graph.outputs):
@@ -57,9 +57,9 @@ def recognize(graph: Graph) -> OutputForm | None:
         return None
     layers, anchors = anchor_layers(graph.model, tuple(levels)), parts[1].count
     if not layers:
-        raise Incomplete(f"the model's boxes are not decoded, and the file does not hold its anchors; {ASK}")
+        raise Incomplete(f"the model's boxes are not decoded, and the file does not contain its anchors; {ASK}")
     if len(layers[0].anchors) != anchors or not layers[0].new_coords:
-        raise Incomplete(f"the model has {anchors} anchors a stride, of sigmoids; those given are others")
+        raise Incomplete(f"the model has {anchors} anchors per stride, for sigmoids; the given ones are different")
     spec = OutputSpec(graph.imgsz, EXPORTED, Anchors(layers), parts[2].count)
     return OutputForm(spec, read=SharedClasses(places), input=INPUT)
 
@@ -70,12 +70,12 @@ def find_maps(graph: Graph) -> list[Part]:
 
 
 def by_quantity(anchors: int) -> np.ndarray:
-    """The channels of a box map, x of every anchor first, then y, w, h: as the family orders them."""
+    """The channels of a box map in the family's order: x of every anchor first, then y, w, h."""
     return np.arange(BOX * anchors).reshape(anchors, BOX).T.ravel()
 
 
 def _in_order(parts: list[Part]) -> list[Part]:
-    """Box, objectness and scores; empty where `parts` are something else."""
+    """Box, objectness and scores; empty if `parts` are something else."""
     scores = [part for part in parts if part.activations == (0, 1)]
     others = sorted((part for part in parts if part.activations == (1, 0)), key=lambda part: -part.count)
     if len(parts) != 3 or len(scores) != 1 or len(others) != 2:

@@ -1,9 +1,9 @@
-"""Reading a graph of the families of sides that joins boxes and scores in a way of its maker, as YOLOv6 does.
+"""Reads a graph that predicts sides but joins boxes and scores in its author's own way, as YOLOv6 does.
 
-Two convolutions of each stride make a box map [1, 4*R or 4, H, W] and a class map [1, C, H, W]. Which is which, and how
-the outputs hold the boxes and scores made of them, is found by running what lies behind the maps on noise:
+Two convolutions per stride make a box map [1, 4*R or 4, H, W] and a class map [1, C, H, W]. Which is which, and how the
+outputs contain the boxes and scores computed from them, is found by running the rest of the graph on noise:
 
-  outputs      one [1, N, 4+C] or [1, 4+C, N]; with a column of ones before the scores; or boxes beside scores
+  outputs      one [1, N, 4+C] or [1, 4+C, N]; with a column of ones before the scores; or boxes and scores apart
   they hold    centres and sizes, or corners, in pixels or divided by width and height; scores, or their logits
 """
 
@@ -28,12 +28,12 @@ from lib.graph.surgery.moved_maps import Part
 
 @dataclass(frozen=True)
 class RowReader:
-    """Predictions float32 [N, 4+C] of outputs that hold boxes and scores row by row; an OutputForm's `read`.
+    """Makes predictions float32 [N, 4+C] from outputs with boxes and scores row by row; an OutputForm's `read`.
 
-    boxes, scores: the numbers of the outputs; the same where they are joined, with the scores from column `first_score`
-    on. transposed: whether each is [1, columns, N]. counts: how many rows each stride has, the finest first;
+    boxes, scores: the indices of the outputs; equal if they are joined, with the scores from column `first_score` on.
+    transposed: whether each is [1, columns, N]. counts: the number of rows per stride, the finest first.
     coarsest_first: the largest stride comes first. corners: boxes are x1, y1, x2, y2. unit: what they are divided by.
-    logits: scores have yet to pass the sigmoid.
+    logits: scores still need the sigmoid.
     """
 
     boxes: int
@@ -68,7 +68,7 @@ class RowReader:
 
 
 def recognize(graph: Graph) -> tuple[OutputSpec, RowReader] | None:
-    """What the outputs mean and how they are read; None where nothing fits."""
+    """The meaning of the outputs and how to read them; None if nothing fits."""
     reading = _reading(graph)
     return reading and reading[1:]
 
@@ -106,7 +106,7 @@ def _batched(maps: list[np.ndarray]) -> list[np.ndarray]:
 
 
 def _assignments(graph: Graph) -> Iterator[tuple[str, ...]]:
-    """Box map and class map of each stride, the finest first, in every way that the numbers of channels allow."""
+    """Yield box map and class map of each stride, the finest first, in every order that the channel counts allow."""
     strides: dict[int, list[str]] = {}
     for name in _nearest_maps(graph):
         strides.setdefault(stride_of(graph, name), []).append(name)
@@ -118,7 +118,7 @@ def _assignments(graph: Graph) -> Iterator[tuple[str, ...]]:
 
 
 def _nearest_maps(graph: Graph) -> list[str]:
-    """The feature maps that convolutions make, nearest to the outputs; a DFL's own convolution makes none."""
+    """The feature maps of convolutions that are nearest to the outputs, not counting a DFL's own convolution."""
 
     def makes_map(node: onnx.NodeProto) -> bool:
         is_map = node.op_type == "Conv" and stride_of(graph, node.output[0]) is not None
@@ -128,7 +128,7 @@ def _nearest_maps(graph: Graph) -> list[str]:
 
 
 def _is_mean_over_bins(graph: Graph, node: onnx.NodeProto) -> bool:
-    """Whether a convolution is a DFL's, which reads a Softmax and makes a tensor that may look like a map."""
+    """Whether a convolution is a DFL's: it reads a Softmax, and its output may look like a map."""
     before = graph.producer(node.input[0])
     while before is not None and before.op_type in ("Transpose", "Reshape"):
         before = graph.producer(before.input[0])
@@ -136,7 +136,7 @@ def _is_mean_over_bins(graph: Graph, node: onnx.NodeProto) -> bool:
 
 
 def _readers(behind: Behind, classes: int) -> Iterator[RowReader]:
-    """What the shapes of the outputs allow, with the ones of a column checked."""
+    """Yield the readers that the shapes of the outputs allow; a column of ones is checked."""
     counts = tuple(height * width for _, height, width in behind.shapes[0::2])
     for boxes, scores, first_score, transposed in _places(behind, classes, sum(counts)):
         units = ((1.0, 1.0), tuple(map(float, behind.imgsz)))
@@ -145,7 +145,7 @@ def _readers(behind: Behind, classes: int) -> Iterator[RowReader]:
 
 
 def _places(behind: Behind, classes: int, count: int) -> Iterator[tuple[int, int, int, tuple[bool, bool]]]:
-    """Numbers of the outputs with boxes and scores, the first column of scores, and which are transposed."""
+    """Yield the indices of the outputs with boxes and scores, the first column of scores, and which are transposed."""
     long = [[length for length in shape if length != 1] for shape in behind.sizes]
     for number, lengths in enumerate(long):
         for first_score in (BOX, BOX + 1):
@@ -161,6 +161,6 @@ def _places(behind: Behind, classes: int, count: int) -> Iterator[tuple[int, int
 
 
 def _is_one(output: np.ndarray, column: int, count: int, transposed: bool) -> bool:
-    """Whether a column holds nothing but 1."""
+    """Whether all values in a column are 1."""
     rows = output.reshape(-1, count).T if transposed else output.reshape(count, -1)
     return bool((rows[:, column] == 1).all())

@@ -1,4 +1,4 @@
-"""Simplification by onnxslim, proven: constants folded, idle nodes dropped, the same outputs."""
+"""Simplifies a graph with onnxslim (folds constants, drops idle nodes) and proves that the outputs are the same."""
 
 import numpy as np
 import onnx
@@ -18,7 +18,7 @@ def simplify(model: onnx.ModelProto, images: list[np.ndarray], seed: int) -> tup
     copy.CopyFrom(model)
     try:
         simplified = onnxslim.slim(copy)
-    # onnxslim has no error class of its own: what it meets in a damaged graph surfaces as whatever Python raises.
+    # onnxslim has no error class of its own: a damaged graph can raise any Python error.
     except Exception as error:
         raise UserError(f"onnxslim cannot simplify the model ({type(error).__name__}: {error})") from error
     return simplified, prove_same_outputs(model, simplified, images, seed)

@@ -1,10 +1,10 @@
-"""A file for each task that has maps of its own: how they are recognized in an exported graph, and cut out of it.
+"""One file per task with maps of its own: how they are recognized in an exported graph and cut out of it.
 
-feature map ─ Conv ─ task's map ─ … ─ columns [1, E, N]          →          … ─ Conv ─ ROLE_S        a stride each
-                     (a stride each)
+feature map ─ Conv ─ task's map ─ … ─ columns [1, E, N]          →          … ─ Conv ─ ROLE_S        per stride
+                     (per stride)
 
-What lies between the maps and the columns is not matched node by node: it is run on noise, and what comes out says
-which task's decoding it is. A file here is found by itself: it registers one `GraphTask`.
+The nodes between the maps and the columns are not matched one by one: they are run on noise, and the result shows which
+task's decoding they are. A file here is found automatically: it registers one `GraphTask`.
 """
 
 from collections.abc import Callable
@@ -27,12 +27,12 @@ from lib.tasks.segment.decoding import PROTOTYPES
 
 @dataclass(frozen=True)
 class Reading:
-    """The columns that stand behind the scores, and the maps they are made of.
+    """The columns after the scores, and the maps that they are computed from.
 
-    maps: a tensor [1, K, H, W] for each stride, the finest first. strides: theirs. noise: values float32 [N, K] of the
-    maps; columns: float32 [N, E], what the graph makes of them. points: float32 [N, 2], the middle of each cell as x, y
-    in strides; unit: float32 [N, 1], the stride of each. prototypes: the tensor that masks are made of, or None.
-    rounding: how far columns may be from what is expected, as a share of the largest.
+    maps: a tensor [1, K, H, W] per stride, the finest first. strides: of the maps. noise: values float32 [N, K] of the
+    maps. columns: float32 [N, E], what the graph computes from them. points: float32 [N, 2], the middle of each cell as
+    x, y in strides. unit: float32 [N, 1], the stride of each. prototypes: the tensor that masks are computed from, or
+    None. rounding: how far columns may be from the expected ones, as a fraction of the largest.
     """
 
     maps: tuple[str, ...]
@@ -45,23 +45,23 @@ class Reading:
     rounding: float
 
     def is_made_by(self, expected: np.ndarray) -> bool:
-        """Whether the columns are `expected`, float32 [N, E], but for rounding."""
+        """Whether the columns are `expected`, float32 [N, E], except for rounding."""
         if expected.shape != self.columns.shape:
             return False
         unit = np.maximum(1, np.abs(expected).max(axis=0))
         return bool((np.abs(self.columns - expected) / unit).max() <= 10 * self.rounding)
 
     def of_strides(self, role: str, channels: int) -> tuple[OutputMap, ...]:
-        """A map of `role` for each stride."""
+        """One map of `role` per stride."""
         return tuple(OutputMap(role, stride, channels) for stride in self.strides)
 
 
 @dataclass(frozen=True)
 class GraphTask:
-    """What surgery must know of a task.
+    """What surgery needs to know about a task.
 
-    name: as lib.tasks has it. recognize(reading): the task's maps of the head `split`, None for what is another's.
-    cut(graph, reading, prototypes): makes the tensors of these maps, by their names.
+    name: as in lib.tasks. recognize(reading): the task's maps of the head `split`, None for another task's columns.
+    cut(graph, reading, prototypes): makes the tensors of these maps, with their names.
     """
 
     name: str
@@ -73,20 +73,20 @@ _tasks: dict[str, GraphTask] = {}
 
 
 def register(task: GraphTask) -> None:
-    """Make a task known by its name. Raises ValueError when another has that name."""
+    """Register a task under its name. Raises ValueError when another task has that name."""
     if task.name in _tasks:
         raise ValueError(f"two tasks are called '{task.name}'")
     _tasks[task.name] = task
 
 
 def recognize(graph: Graph, detector: Detector, family: Sides) -> tuple[str, tuple[OutputMap, ...]]:
-    """The task of a graph, and its own maps of the head `split`: none for detection.
+    """The task of a graph, and its own maps of the head `split`, which are none for detection.
 
-    Raises UserError where the predictions hold something that no task knows.
+    Raises UserError when the predictions contain something that no task recognizes.
     """
     if detector.columns is None:
         if detector.prototypes:
-            raise UserError("the model has prototypes of masks, and predictions without coefficients for them")
+            raise UserError("the model has mask prototypes, but its predictions have no coefficients for them")
         return tasks.DEFAULT, ()
     reading = _reading(graph, detector, family)
     for name in sorted(_tasks):
@@ -94,13 +94,13 @@ def recognize(graph: Graph, detector: Detector, family: Sides) -> tuple[str, tup
             return name, extras
     count = reading.columns.shape[1]
     raise UserError(
-        f"the model's predictions have {count} numbers behind the scores that are neither keypoints, nor coefficients "
-        "of masks, nor an angle as Ultralytics has them"
+        f"the model's predictions have {count} numbers after the scores that are neither keypoints, nor mask "
+        "coefficients, nor an angle as in Ultralytics' models"
     )
 
 
 def cut(graph: Graph, detector: Detector, family: Sides, task: str) -> None:
-    """Make the tensors of a task's own maps, by their names, in a graph that `recognize` knows."""
+    """Make the tensors of a task's own maps, with their names, in a graph that `recognize` accepts."""
     _tasks[task].cut(graph, _reading(graph, detector, family), detector.prototypes)
 
 
@@ -126,7 +126,7 @@ def _reading(graph: Graph, detector: Detector, family: Sides) -> Reading:
 
 
 def _nearest_maps(graph: Graph, columns: str, sizes: list[tuple[int, int]]) -> tuple[str, ...]:
-    """The map of each of the `sizes` (height, width) that the columns are made of, as near to these as can be."""
+    """For each of the `sizes` (height, width), the nearest map that the columns are computed from."""
 
     def is_map(node: onnx.NodeProto) -> bool:
         return len(graph.shape(node.output[0])) == 4 and graph.shape(node.output[0])[2:] in sizes
@@ -136,7 +136,7 @@ def _nearest_maps(graph: Graph, columns: str, sizes: list[tuple[int, int]]) -> t
     if len(names) != len(sizes) or set(by_size) != set(sizes) or len({graph.shape(name)[1] for name in names}) != 1:
         listed = ", ".join(str(list(graph.shape(name))) for name in names[:6])
         raise UserError(
-            f"what stands behind the scores comes from feature maps {listed}; one of each stride, {sizes}, is expected"
+            f"the numbers after the scores come from feature maps {listed}; one per stride, {sizes}, is expected"
         )
     return tuple(by_size[size] for size in sizes)
 

@@ -1,4 +1,4 @@
-"""Oriented boxes: an angle of each prediction.
+"""Oriented boxes: an angle for each prediction.
 
 Conv 1 ─ Reshape ─ Concat ─ Sigmoid ─ Sub 0.25 ─ Mul pi ─ …     →     Conv 1 ─ Sigmoid ─ turn_S      [1, 1, H/S, W/S]
 Conv 1 ─ Reshape ─ Concat ─ …                                   →     Conv 1 ─ angle_S               [1, 1, H/S, W/S]

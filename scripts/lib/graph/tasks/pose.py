@@ -1,10 +1,11 @@
-"""Keypoints: places of x and y, and with three values a keypoint how visible it is.
+"""Keypoints: x and y and, with three values per keypoint, visibility.
 
 Conv 3K ─ Reshape ┬ Slice x, y ─ Mul 2? ─ Add point ─ Mul stride ─┐               Conv 2K ─ keypoints_S
                   └ Slice visibility ─ Sigmoid ───────────────────┴ …      →      Conv K ─ Sigmoid ─ visibility_S
 
-Two maps, since one scale for both costs INT8 accuracy. YOLOv8 and 11 place a keypoint at (2 v + cell) strides, YOLO26
-at (v + cell + 0.5): v here is what YOLO26 has. The other's factor 2 and -0.5 go into the weights of the convolution.
+There are two maps because one scale for both costs INT8 accuracy. YOLOv8 and 11 place a keypoint at (2 v + cell)
+strides, YOLO26 at (v + cell + 0.5): the map holds YOLO26's v. The others' factor 2 and offset -0.5 are folded into the
+weights of the convolution.
 Source of both formulas: Ultralytics, nn/modules/head.py, Pose.kpts_decode and Pose26.kpts_decode.
 """
 
@@ -18,12 +19,12 @@ from lib.graph.surgery.passes.cut_maps import own_tensor
 from lib.graph.tasks import GraphTask, Reading, register
 from lib.tasks.pose.keypoints import KEYPOINTS, VISIBILITY
 
-# How often v is taken, and what is added: of YOLO26; of YOLOv8 and 11.
+# The factor of v, and the offset: for YOLO26; for YOLOv8 and 11.
 _FORMULAS = ((1.0, 0.0), (2.0, -0.5))
 
 
 def recognize(reading: Reading) -> tuple[OutputMap, ...] | None:
-    """Maps of x and y, and of visibility where the model has it."""
+    """The maps of x and y and, if the model has it, of visibility; None for other columns."""
     form = _form(reading)
     if form is None:
         return None
@@ -47,7 +48,7 @@ def cut(graph: Graph, reading: Reading, prototypes: str | None) -> None:
 
 
 def _form(reading: Reading) -> tuple[int, tuple[float, float]] | None:
-    """How many values a keypoint has, and the formula of its place; None where the columns are no keypoints."""
+    """The number of values per keypoint, and the formula of its place; None if the columns are not keypoints."""
     count = reading.columns.shape[1]
     for values in (3, 2):
         if reading.noise.shape[1] != count or count % values:

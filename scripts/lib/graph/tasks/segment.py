@@ -1,4 +1,4 @@
-"""Masks: coefficients of each prediction, and the prototypes that they weigh.
+"""Masks: coefficients for each prediction, and the prototypes that they weight.
 
 Conv M ─ Reshape ─ Concat ─ …            →            Conv M ─ coefficients_S          [1, M, H/S, W/S]
 … ─ Conv ─ … ─ output                    →            … ─ Conv ─ … ─ prototypes_4      [1, M, H/4, W/4], once
@@ -16,7 +16,7 @@ NAME = "segment"
 
 
 def recognize(reading: Reading) -> tuple[OutputMap, ...] | None:
-    """Maps of coefficients as they are, and as many prototypes."""
+    """The maps of coefficients, and the same number of prototypes; None for other columns."""
     if reading.prototypes is None or not reading.is_made_by(reading.noise):
         return None
     channels = reading.noise.shape[1]
@@ -26,7 +26,7 @@ def recognize(reading: Reading) -> tuple[OutputMap, ...] | None:
 
 
 def of_split(graph: Graph, masks: list[str], family: Sides) -> tuple[OutputMap, ...]:
-    """The maps of a graph that came split: `masks` are its coefficients and prototypes."""
+    """The maps of a graph that was already split: `masks` are its coefficients and prototypes."""
     prototypes = prototypes_map(graph, masks[-1])
     return (*(OutputMap(COEFFICIENTS, stride, prototypes.channels) for stride in family.strides), prototypes)
 

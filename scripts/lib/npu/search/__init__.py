@@ -8,3 +8,7 @@ The toolkit's `normal` takes the smallest and the largest value of each tensor. 
 whole feature map coarse. Here each tensor is rounded alone, in a model that is otherwise FP32, with its range drawn in
 step by step, and the range is taken that changes the outputs least.
 """
+
+SEARCH = "search"  # the algorithm
+# Calibration images: half of them set ranges, some of the others judge.
+FEWEST = 4

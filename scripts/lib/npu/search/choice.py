@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lib.detector.output_spec import OutputSpec
+from lib.npu.search import FEWEST
 from lib.npu.search.difference import Difference
 from lib.npu.search.rerun import Rerun
 from lib.npu.twin.graph import is_selecting
@@ -22,7 +23,6 @@ from lib.step.errors import UserError
 
 # Images that judge; the first few say which tensors are worth it.
 JUDGES, FIRST = 8, 2
-FEWEST = 4
 # A range's ends as shares of the widest.
 SHARES = (0.85, 0.7)
 # As many tensors are tried, those that change the outputs most; the others matter little, whatever their range.

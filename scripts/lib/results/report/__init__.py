@@ -1,1 +1,1 @@
-"""The report of a run: one HTML file that needs nothing but a browser."""
+"""The report of a run: one HTML file that needs only a browser."""

@@ -1,4 +1,4 @@
-"""What the report shows, read from a run's folder and put in order; page.html.j2 only lays it out."""
+"""What the report shows, read from a run's folder and arranged; page.html.j2 only lays it out."""
 
 import base64
 from pathlib import Path
@@ -46,7 +46,7 @@ FIGURES = ("pareto", "map_over_imgsz", "map_over_max_images", "class_changes", "
 
 
 def contents(run: Path, config: dict) -> Page:
-    """Everything that page.html.j2 shows of the run in the folder `run`.
+    """Everything that page.html.j2 shows about the run in the folder `run`.
 
     Raises UserError when a file is missing or damaged.
     """
@@ -119,7 +119,7 @@ def contents(run: Path, config: dict) -> Page:
 
 
 def board_in_words(config: dict) -> str:
-    """The board by its name, where the config has it, and its chip."""
+    """The board's name, where the config gives it, and its chip."""
     named = config.get("board_model")
     return f"{named} ({config['platform']})" if named else config["platform"]
 
@@ -138,7 +138,7 @@ def _front(by_time: bool, by_cycles: bool) -> str:
 
 
 def _detections(run: Path) -> Detections:
-    """What the variant in focus gets wrong, image by image."""
+    """The errors of the variant in focus, image by image."""
     errors = DetectionErrors.read(run_files.errors(run))
     shown = cards(errors, run / "dataset" / "images")
     in_list = listed(errors, shown)
@@ -174,7 +174,7 @@ def _estimate(metrics: Metrics) -> Estimate:
 
 
 def _layers(run: Path, variant: Variant) -> Layers:
-    """The layers of a variant that lose most by themselves, its outputs if it has a task's, and the plot of all."""
+    """A variant's layers with the largest error of their own, its outputs if the task adds some, and the plot."""
     layers = pd.read_csv(require(run_files.layers(run, variant, ".csv"), "analysis of layers"))
     worst_layers = worst(layers.dropna(subset=["single_cos"]), WORST_LAYERS)
     outputs = _outputs(run, variant)
@@ -192,7 +192,7 @@ def _records(table: pd.DataFrame) -> list[dict]:
 
 
 def _files(run: Path, chosen: list[Variant]) -> list[Path]:
-    """The files whose checksums pin the run: weights, split, each ONNX and each .rknn, in the order they are made."""
+    """The files whose checksums identify the run: weights, split, each ONNX and each .rknn, in the order of making."""
     models = {variant.model for variant in chosen}
     graphs = {(variant, stage) for variant in chosen for stage in (run_files.EXPORTED, variant.head)}
     return [

@@ -1,4 +1,4 @@
-"""The images of the report with what is right and wrong in them, and what is taken for what."""
+"""The report's images with their right and wrong detections, and which classes are confused."""
 
 import base64
 from pathlib import Path
@@ -12,11 +12,11 @@ from lib.results.detection_errors import DetectionErrors, Drawing, DrawnImage
 from lib.results.report.page import Card, Confusions, Image, ListedImage, Overlay, PlacedTag
 from lib.step.files import require
 
-LONGEST_SIDE = 640  # pixels of an image within the page
+LONGEST_SIDE = 640  # pixels of an image in the page
 JPEG_QUALITY = 78
-MOST_BYTES = 1_500_000  # of all images within the page, as its text has them
+MOST_BYTES = 1_500_000  # of all images in the page, as text in base64
 MOST_LISTED = 1000  # images in the list
-MOST_CLASSES = 12  # in the matrix, beside the others and the background
+MOST_CLASSES = 12  # in the matrix, besides "other classes" and the background
 BACKGROUND = "background"
 
 
@@ -37,7 +37,7 @@ def cards(errors: DetectionErrors, images: Path) -> list[Card]:
 
 
 def listed(errors: DetectionErrors, shown: list[Card]) -> list[ListedImage]:
-    """Images, worst first: each with a link to its card, or where it has none to its file."""
+    """Images, worst first, each with a link to its card or, where it has none, to its file."""
     anchors = {card.errors.image: f"#{card.anchor}" for card in shown}
     return [
         ListedImage(of_image, anchors.get(of_image.image, file_of(of_image.image)))
@@ -51,13 +51,13 @@ def file_of(image: str) -> str:
 
 
 def confusions(errors: DetectionErrors) -> Confusions | None:
-    """What is taken for what, of the classes with most errors; those that are left out count as one."""
+    """Which class is taken for which, for the classes with most errors; all others count as one class."""
     if not errors.names:
         return None
     counts = np.array(errors.confusion)
     classes = len(errors.names)
     wrong = counts.sum(axis=0) + counts.sum(axis=1) - 2 * counts.diagonal()
-    # One class alone is not left out: it would take the place of a row.
+    # A single class is not left out: the row of the other classes would take as much room.
     kept = np.arange(classes)
     if classes > MOST_CLASSES + 1:
         kept = np.sort(np.argsort(-wrong[:classes], kind="stable")[:MOST_CLASSES])
@@ -85,7 +85,7 @@ def _overlay(drawn: DrawnImage, drawing: Drawing) -> Overlay:
 
 
 def _placed(x: float, y: float) -> str:
-    """Where a text stands in an image, as CSS: above its place, or below where that is the image's upper edge."""
-    # Near the right edge it ends at its place, so that it stays in the image.
+    """The position of a text in an image, as CSS: above its point, or below it at the image's upper edge."""
+    # Near the right edge the text ends at its point, so that it stays in the image.
     side = f"left:{100 * x:.1f}%" if x < 0.75 else f"right:{100 * (1 - x):.1f}%"
     return f"{side};top:{100 * y:.1f}%" if y < 0.06 else f"{side};bottom:{100 * (1 - y):.1f}%"

@@ -1,4 +1,4 @@
-"""What page.html.j2 lays out, by name and type. Texts are as people read them; nothing is escaped yet."""
+"""The data that page.html.j2 lays out, with names and types. Texts are as shown; nothing is escaped yet."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from lib.results.report.provenance import FileChecksum
 
 @dataclass(frozen=True)
 class Image:
-    """An image within the page: its address, and its size in pixels, which keeps its place while the page loads."""
+    """An image in the page: its address, and its size in pixels, which reserves its place while the page loads."""
 
     address: str
     width: int
@@ -22,7 +22,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of the table: its text, and what it is sorted by; both of a missing value sort last."""
+    """A cell of the table: its text, and what it is sorted by; a missing value sorts last."""
 
     text: str
     sort: object
@@ -30,7 +30,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A variant: its name, its file below the run's folder, its cells by column, and the reasons for and against it."""
+    """A variant: its name, its file below the run's folder, its cells by column, and what was judged of it."""
 
     title: str
     rknn: str
@@ -41,12 +41,12 @@ class Row:
     front: bool
 
     def text(self, column: str) -> str | None:
-        """The text of a column; None where the table has no such column."""
+        """The text in a column; None where the table has no such column."""
         cell = self.cells.get(column)
         return cell.text if cell else None
 
     def shown(self, column: str) -> str:
-        """What the table shows in a column: of limits both."""
+        """What the table shows in a column: for limits, both."""
         low = self.cells.get(LIMITS[column][0]) if column in LIMITS else None
         high = self.cells[column].text
         return high if low is None or MISSING in (low.text, high) else f"{low.text} to {high}"
@@ -62,7 +62,7 @@ class OnFront:
 
 @dataclass(frozen=True)
 class Reason:
-    """A verdict other than `runs`, and the names of the variants it is on."""
+    """A verdict other than `runs`, and the names of the variants that have it."""
 
     judged: Verdict
     variants: list[str]
@@ -87,7 +87,7 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Classes:
-    """AP50-95 of each class of a variant, records of `lib.results.table.class_differences`; `shown` is unfolded."""
+    """AP50-95 of each class of a variant, as `lib.results.table.class_differences` gives it; `shown`: not folded."""
 
     variant: str
     shown: bool
@@ -96,7 +96,7 @@ class Classes:
 
 @dataclass(frozen=True)
 class Outputs:
-    """How like FP32's the outputs of a variant are that nothing decodes."""
+    """How similar to FP32 the outputs of a variant are, where nothing decodes them."""
 
     variant: str
     rows: tuple[OutputLikeness, ...]
@@ -104,9 +104,9 @@ class Outputs:
 
 @dataclass(frozen=True)
 class Layers:
-    """The layers of a variant that lose most by themselves, records of its layers/….csv, and the plot of all.
+    """A variant's layers with the largest error of their own, as rows of its layers/….csv, and the plot of all layers.
 
-    outputs: the records of its outputs, where some are the maps of a task.
+    outputs: the rows of its outputs, where some are the maps of a task.
     """
 
     variant: str
@@ -117,7 +117,7 @@ class Layers:
 
 @dataclass(frozen=True)
 class PlacedTag:
-    """A text over an image: its kind, and its place as CSS."""
+    """A text over an image: its kind, and its position as CSS."""
 
     kind: str
     text: str
@@ -135,9 +135,9 @@ class Overlay:
 
 @dataclass(frozen=True)
 class Card:
-    """An image with what is right and wrong in it: `width` x `height` pixels, shown smaller.
+    """An image of `width` x `height` pixels, shown smaller, with its right and wrong detections.
 
-    anchor: its name in the page. overlays: of `int8` and of `fp32`. file: its address from the run's folder.
+    anchor: its id in the page. overlays: for `int8` and for `fp32`. file: its address from the run's folder.
     """
 
     anchor: str
@@ -159,7 +159,7 @@ class ListedImage:
 
 @dataclass(frozen=True)
 class Confusions:
-    """How often each of `names` (rows: what it is) is taken for each (columns); the last of them is the background."""
+    """How often each of `names` (rows: the label) is taken for each (columns); the last name is the background."""
 
     names: list[str]
     rows: list[list[int]]
@@ -167,7 +167,7 @@ class Confusions:
 
 @dataclass(frozen=True)
 class Detections:
-    """What the `variant` in focus gets wrong above a threshold; totals of INT8 and FP32 over all images.
+    """The errors of the `variant` in focus above a threshold; totals of INT8 and FP32 over all images.
 
     threshold: None where nothing decodes it. left_out: images that are not listed.
     """
@@ -185,7 +185,7 @@ class Detections:
 
 @dataclass(frozen=True)
 class OnBoard:
-    """What a board did with a variant, and the simulator's mAP50-95 to read it beside."""
+    """What a board did with a variant, and the simulator's mAP50-95 for comparison."""
 
     title: str
     simulator: float
@@ -194,35 +194,35 @@ class OnBoard:
 
 @dataclass(frozen=True)
 class Page:
-    """Everything that the page shows of a run; no time, no absolute path."""
+    """Everything that the page shows about a run; no time, no absolute path."""
 
     run: str
     platform: str
     task: str | None  # None for boxes
-    objects: str  # what the task's mAP is of, in words
-    overlap: str  # what that mAP goes by, in words
+    objects: str  # what the task's mAP is about, such as masks
+    overlap: str  # the overlap that this mAP uses, such as IoU of masks
     dataset: str
-    part: str  # of the data set that the held-out images are of; empty where it has none
+    part: str  # the part of the data set that the held-out images come from; empty where it has none
     images: int
     boxes: int
     simulators: list[str]  # what ran the variants, of lib.npu.build.SIMULATORS
     resamples: int
     heldout: bool
     columns: list[Column]
-    shared: dict[str, str]  # what all rows have in common, by its column's heading
+    shared: dict[str, str]  # values that all rows have in common, by column heading
     rows: list[Row]
     reasons: list[Reason]
     counts: dict[str, int]  # rows by verdict
     best: Row | None
-    bundle: str  # the folder of `focus` below that of all bundles
-    bundles_best: bool  # whether the config asks for the bundle of the best variant, and no other
+    bundle: str  # the folder of the bundle of `focus`, below that of all bundles
+    bundles_best: bool  # whether the config asks for the bundle of the best variant and no other
     focus: Row  # the recommended one, or the most accurate one where none runs
     accuracy: Accuracy  # of `focus`
-    decoded: bool  # `focus` has detections, so a mAP
-    end2end: bool  # `focus` needs no NMS
+    decoded: bool  # whether `focus` has detections, and so a mAP
+    end2end: bool  # whether `focus` needs no NMS
     indistinguishable: list[Row]  # from `best`
-    fastest: Row | None  # of `best` and these, by estimated time
-    cheapest: Row | None  # of `best` and these, in NPU cycles
+    fastest: Row | None  # of `best` and indistinguishable ones, by estimated time
+    cheapest: Row | None  # of `best` and indistinguishable ones, by NPU cycles
     top: Row  # the most accurate one, running or not
     fronts: list[OnFront]
     figures: dict[str, Image]

@@ -1,4 +1,4 @@
-"""Where a run's figures come from: versions, checksums, and the config to get them again."""
+"""Where a run's figures come from: versions, checksums, and the config that reproduces them."""
 
 import hashlib
 import importlib.metadata
@@ -11,7 +11,7 @@ import yaml
 
 from lib.step.files import require, sha256
 
-# What a figure in the report depends on.
+# Packages that the figures in the report depend on.
 PACKAGES = (
     "rknn-toolkit2",
     "ultralytics",
@@ -34,7 +34,7 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """The commit of this workflow's files, `-dirty` when they differ from it; None outside a git checkout."""
+    """The commit of this workflow's files, with `-dirty` when they differ from it; None outside a git checkout."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         done = subprocess.run(
@@ -47,7 +47,7 @@ def commit() -> str | None:
 
 @dataclass(frozen=True)
 class FileChecksum:
-    """A file by its name below the run's folder, its size and its SHA-256 in hex."""
+    """A file's name below the run's folder, its size in bytes and its SHA-256 in hex."""
 
     name: str
     bytes: int
@@ -63,7 +63,7 @@ def checksums(run: Path, files: list[Path]) -> list[FileChecksum]:
 
 
 def dataset_checksum(dataset: Path) -> tuple[int, str]:
-    """Number of files in a data set's `images` and `labels`, and the SHA-256 of what `sha256sum` lists for them."""
+    """Number of files in a data set's `images` and `labels`, and the SHA-256 of `sha256sum`'s output for them."""
     files = [path for part in ("images", "labels") for path in require(dataset / part, "folder").iterdir()]
     # Snakemake leaves a hidden file in each folder that a rule makes.
     listed = sorted((path.relative_to(dataset).as_posix(), path) for path in files if path.name[0] != ".")
@@ -71,15 +71,15 @@ def dataset_checksum(dataset: Path) -> tuple[int, str]:
     return len(listed), hashlib.sha256(lines.encode()).hexdigest()
 
 
-# Of the config's `board`: they say how one board is reached from one machine.
+# Keys of the config's `board` that say how one board is reached from one machine.
 PRIVATE = ("host", "options", "sdk", "runtime", "launcher")
 
 
 def portable_config(config: dict) -> str:
-    """A run's config as YAML that gives the run again: without models it does not use, and without absolute paths.
+    """A run's config as YAML that reproduces the run, without models that it does not use and without absolute paths.
 
-    A file named by an absolute path keeps its name alone: where it lies is this machine's matter, what it holds is
-    shown by its checksum. How a board is reached is its owner's matter, and left empty.
+    An absolute path is reduced to the file's name: its folder concerns only this machine, and its contents are shown by
+    a checksum. How a board is reached concerns only its owner and is left empty.
     """
     used = {name: config["models"][name] for name in config["sweep"]["model"]}
     portable = _without_folders(config | {"models": used})

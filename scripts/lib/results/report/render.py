@@ -1,4 +1,4 @@
-"""From what the report shows to its HTML."""
+"""Makes the report's HTML."""
 
 import base64
 from pathlib import Path
@@ -11,7 +11,7 @@ from lib.results.report.page import Page
 from lib.results.table import BY_NAME
 
 HERE = Path(__file__).parent
-FEW = 3  # variants that are listed unfolded
+FEW = 3  # a list of at most so many variants is not folded
 
 
 # The columns of the layers' table, in the page's order.
@@ -19,7 +19,7 @@ LAYER_ORDER = ("layer", "type", "single_cos", "entire_cos", "single_euc", "entir
 
 
 def render(page: Page) -> str:
-    """The page, with its style and script in it; every text from the run is escaped."""
+    """The page's HTML, with style and script inside; every text from the run is escaped."""
     environment = Environment(
         loader=FileSystemLoader(HERE),
         autoescape=True,

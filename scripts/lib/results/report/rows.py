@@ -1,4 +1,4 @@
-"""The table of all variants as the report shows it: columns, texts, and what to sort by."""
+"""The table of all variants as the report shows it: columns, texts, and sort keys."""
 
 from collections.abc import Container
 from dataclasses import replace
@@ -12,17 +12,17 @@ from lib.results.report.page import Cell, Reason, Row
 from lib.results.rounding import MAP_DIGITS
 from lib.results.table import BY_NAME
 
-# These stand above the table when all variants share them.
+# These columns are shown above the table, not in it, when all variants have the same value.
 SHARED = ("model", "task", "algorithm")
 
 
 def shared(table: pd.DataFrame) -> dict[str, str]:
-    """What all rows have in common, by its column's heading: said once, above the table."""
+    """The values that all rows have in common, by column heading, to be shown once above the table."""
     return {BY_NAME[name].label: table[name].iloc[0] for name in SHARED if name in table and table[name].nunique() == 1}
 
 
 def shown_columns(table: pd.DataFrame) -> list[Column]:
-    """The columns to show in the report's order, last those that it does not know; not those that all rows share.
+    """The columns to show, in the report's order, with unknown ones last, without those that all rows share.
 
     The column of an upper limit shows both limits.
     """
@@ -41,7 +41,7 @@ def _shown(table: pd.DataFrame, name: str) -> Column:
 
 
 def _column(table: pd.DataFrame, name: str) -> Column:
-    """A column by its name; of one that this version does not know, what its type shows."""
+    """A column by its name; for one that this version does not know, one made from its type."""
     if name in BY_NAME:
         return BY_NAME[name]
     is_number = pd.api.types.is_numeric_dtype(table[name])
@@ -50,7 +50,7 @@ def _column(table: pd.DataFrame, name: str) -> Column:
 
 
 def rows_of(table: pd.DataFrame, results: dict, best, fronts: Container) -> list[Row]:
-    """What the page shows of each row, in the table's order.
+    """What the page shows about each row, in the table's order.
 
     `results`: the VariantResults by the row's label; `best`, `fronts`: the labels to mark.
     """
@@ -79,7 +79,7 @@ def _cell(column: Column, value) -> Cell:
 
 
 def reasons(rows) -> list[Reason]:
-    """Why variants are not known to run: the verdict, and the variants it is on."""
+    """Why variants are not known to run: each verdict, and the variants that have it."""
     groups = {}
     for row in rows:
         if row.judged.result != RUNS:

@@ -1,4 +1,4 @@
-"""Detection: boxes with class and score, nothing besides."""
+"""Detection: only boxes with class and score."""
 
 from lib import tasks
 from lib.detector.head import HEADS

@@ -1,7 +1,7 @@
 """Labels in Ultralytics' layout: one `class cx cy w h` per line, as fractions of the image's sides.
 
-Layout: https://docs.ultralytics.com/datasets/detect/. A line of ours may end in `crowd` or `difficult`: what is
-detected there counts neither way.
+Layout: https://docs.ultralytics.com/datasets/detect/. In labels that this program wrote, a line may end in `crowd`
+or `difficult`: a detection there is neither right nor wrong.
 """
 
 import math
@@ -14,22 +14,22 @@ from lib.detector.instances import Instances
 from lib.step.errors import UserError
 from lib.tasks.label_rows import Row, demand_class, distinct, marks_of, rows_of
 
-BORDER_TOLERANCE = 1e-3  # of the image's side; labels are rounded to a few digits
+BORDER_TOLERANCE = 1e-3  # fraction of the image's side; labels are rounded to a few digits
 
 
 def parse_labels(path: Path, classes: int) -> tuple[np.ndarray, int]:
     """Boxes of one label file as float64 [n, 5]: class, then cx, cy, w, h as fractions of the image's sides.
 
-    A polygon, `class x1 y1 x2 y2 …` of three points or more, counts as its bounding box; the second value is how many
-    there were. Raises UserError naming file and line for a line that is neither, a class outside 0..classes-1, or a
-    box that is empty or leaves the image, and for a file that is missing or no text.
+    A polygon, `class x1 y1 x2 y2 …` of three or more points, counts as its bounding box; the second value is the number
+    of polygons. Raises UserError, naming file and line, for a line that is neither, a class outside 0..classes-1, or a
+    box that is empty or leaves the image, and for a file that is missing or not text.
     """
     rows = [row.numbers for row in _rows(path, classes)]
     return _boxes(rows), sum(map(is_polygon, rows))
 
 
 def _rows(path: Path, classes: int) -> list[Row]:
-    """The lines of a label file that hold some numbers, checked. Raises as `parse_labels`."""
+    """The lines of a label file that are not empty, checked. Raises as `parse_labels`."""
     rows = rows_of(path, may_be_marked=lambda count: count == 5)
     for row in rows:
         _check_row(row, classes)
@@ -38,9 +38,9 @@ def _rows(path: Path, classes: int) -> list[Row]:
 
 def _check_row(row: Row, classes: int) -> None:
     numbers, where = row.numbers, row.where
-    # What may be a polygon is judged by all lines of the data set (CheckedLabel.keypoints); this cannot be one.
+    # Rows that may be polygons are judged together (CheckedLabel.keypoints); this row cannot be a polygon.
     if is_box_and_keypoints(numbers):
-        raise UserError(f"{where} is a box and keypoints, a label for pose; {FOR_A_DETECTOR}")
+        raise UserError(f"{where} is a box with keypoints, a label for pose; {FOR_A_DETECTOR}")
     if not (len(numbers) == 5 or is_polygon(numbers)) or not all(map(math.isfinite, numbers)):
         raise UserError(f"{where} is not five numbers 'class cx cy w h', nor a polygon 'class x1 y1 x2 y2 x3 y3 …'")
     demand_class(row, classes)
@@ -49,18 +49,18 @@ def _check_row(row: Row, classes: int) -> None:
 
 
 def is_box_and_keypoints(row: list[float]) -> bool:
-    """Whether the numbers of a row are a label for pose, and no polygon in the image."""
+    """Whether the numbers of a row are a label for pose and not a polygon inside the image."""
     return len(row) > 5 and not _is_whole_polygon(row) and _may_be_keypoints(row)
 
 
 def in_image(cx: float, cy: float, w: float, h: float) -> bool:
-    """Whether a box has an area and lies in the image, to rounding."""
+    """Whether a box (fractions of the image's sides) has an area and lies in the image, except for rounding."""
     edges = (cx - w / 2, cy - h / 2, 1 - cx - w / 2, 1 - cy - h / 2)
     return w > 0 and h > 0 and min(edges) >= -BORDER_TOLERANCE
 
 
 def is_polygon(row: list[float]) -> bool:
-    """Whether a row has as many numbers as a class and three points or more."""
+    """Whether a row's count of numbers is that of a class and three or more points."""
     return len(row) >= 7 and len(row) % 2 == 1
 
 
@@ -69,14 +69,14 @@ def _is_whole_polygon(row: list[float]) -> bool:
 
 
 def box_of(row: list[float]) -> list[float]:
-    """class, cx, cy, w, h of a row; of a polygon, of the box around it."""
+    """class, cx, cy, w, h of a row; for a polygon, of the box around it."""
     return [row[0], *_around(row[1::2], row[2::2])] if is_polygon(row) else row
 
 
 def _may_be_keypoints(row: list[float]) -> bool:
     """Whether the numbers of a row may be a label for pose: a box in the image and the keypoints in it.
 
-    Those are x and y each, or x, y and how visible the point is (0, 1, 2); 0, 0 is a point that is not labelled.
+    A keypoint is x and y, or x, y and visibility (0, 1, 2); 0, 0 is a keypoint that is not labelled.
     Layout: https://docs.ultralytics.com/datasets/pose/
     """
     cx, cy, w, h = row[1:5]
@@ -88,7 +88,7 @@ def _may_be_keypoints(row: list[float]) -> bool:
 
 
 def _keypoints(row: list[float]):
-    """The points of each reading of a row as a box and keypoints."""
+    """For each way to read a row as a box with keypoints, its keypoints."""
     if (len(row) - 5) % 2 == 0:
         yield list(zip(row[5::2], row[6::2]))
     if (len(row) - 5) % 3 == 0 and set(row[7::3]) <= {0, 1, 2}:
@@ -100,29 +100,29 @@ def _boxes(rows: list[list[float]]) -> np.ndarray:
 
 
 def _around(xs: list[float], ys: list[float]) -> tuple[float, float, float, float]:
-    """cx, cy, w, h of the box around points."""
+    """cx, cy, w, h of the box around points, as fractions of the image's sides."""
     return (min(xs) + max(xs)) / 2, (min(ys) + max(ys)) / 2, max(xs) - min(xs), max(ys) - min(ys)
 
 
 def check_label(path: Path, classes: int) -> CheckedLabel:
-    """What a label file holds. Its own text stays where it is plain: boxes alone, none of them twice, in ASCII.
+    """What a label file holds. Its own text is kept if it is only boxes, none of them twice, in ASCII.
 
-    Lines are duplicates where Ultralytics (`verify_image_label`) drops them: of the same numbers in float32. Two
-    polygons with the same box around them are two objects. Raises UserError as `parse_labels` does.
+    As in Ultralytics (`verify_image_label`), lines with the same numbers in float32 are duplicates. Two polygons with
+    the same box around them are two objects. Raises UserError as `parse_labels` does.
     """
     rows = _rows(path, classes)
     remaining = distinct(rows)
-    kept, duplicates = [row.numbers for row in remaining], len(rows) - len(remaining)
-    polygons = sum(map(is_polygon, kept))
+    numbers, duplicates = [row.numbers for row in remaining], len(rows) - len(remaining)
+    polygons = sum(map(is_polygon, numbers))
     text = None
-    if not kept:
+    if not numbers:
         text = ""
     elif polygons or duplicates or not path.read_bytes().isascii():
         text = "".join(row._replace(numbers=box_of(row.numbers)).line for row in remaining)
-    keypoints = sum(is_polygon(row) and _may_be_keypoints(row) for row in kept)
-    lengths = frozenset(len(row) for row in kept if is_polygon(row))
+    keypoints = sum(is_polygon(row) and _may_be_keypoints(row) for row in numbers)
+    lengths = frozenset(len(row) for row in numbers if is_polygon(row))
     ignored = sum(bool(row.mark) for row in remaining)
-    return CheckedLabel(len(kept) - ignored, polygons, text, duplicates, keypoints, lengths, ignored)
+    return CheckedLabel(len(numbers) - ignored, polygons, text, duplicates, keypoints, lengths, ignored)
 
 
 def read_label(path: Path, size: tuple[int, int], classes: int) -> Instances:

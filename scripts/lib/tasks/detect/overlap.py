@@ -11,9 +11,9 @@ def overlap(instances: Instances, others: Instances) -> np.ndarray:
 
 
 def box_iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Intersection over union float64 [n, m] of boxes [n, 4] and others [m, 4], all x1, y1, x2, y2; 0 of two points.
+    """Intersection over union float64 [n, m] of boxes [n, 4] and others [m, 4], all x1, y1, x2, y2; 0 for two points.
 
-    Rounded as faster-coco-eval does it, from x, y, w, h: matches for resampling are then those of its mAP.
+    Computed from x, y, w, h and rounded as in faster-coco-eval, so that matches for resampling are those of its mAP.
     """
     (low, size), (other_low, other_size) = (
         (corners[:, :2].astype(np.float64), (corners[:, 2:] - corners[:, :2]).astype(np.float64))

@@ -17,7 +17,7 @@ tasks.register(
         check_label=check_label,
         read_label=read_label,
         overlap=overlap,
-        coco_iou_type=None,  # it has none for rotated boxes
+        coco_iou_type=None,  # the library has none for rotated boxes
         draw=draw,
         outlines=outlines,
         contract_lines=contract_lines,

@@ -24,7 +24,7 @@ _TO_IMAGE = (
 
 
 def contract_lines(outputs: OutputSpec) -> list[str]:
-    """What `lib.tasks.obb.decoding.instances` does with the head `split`, one sentence per step."""
+    """How to decode the head `split` as lib.tasks.obb.decoding does, one sentence per step."""
     angle = _TURN if outputs.extras[0].role == TURN else _ANGLE
     return [
         f"{angle}; {_MEANING}",

@@ -1,7 +1,7 @@
 """From raw outputs to rotated boxes.
 
-Formulas: YOLOv8's and 11's angle from a sigmoid, `OBB.forward_head`, YOLO26's as it is, `OBB26.forward_head`
-(ultralytics/nn/modules/head.py); the centre along turned axes, `dist2rbox` (ultralytics/utils/tal.py).
+Formulas: the angle from a sigmoid for YOLOv8 and 11, `OBB.forward_head`, and directly for YOLO26, `OBB26.forward_head`
+(ultralytics/nn/modules/head.py); the centre along rotated axes, `dist2rbox` (ultralytics/utils/tal.py).
 """
 
 import math
@@ -22,7 +22,7 @@ from lib.tasks.task import Predicted
 
 
 def predict(outputs: OutputSpec, raw: list[np.ndarray]) -> Predicted:
-    """Boxes cx, cy, w, h of the rotated boxes themselves, scores, and one column: the angle in radians."""
+    """cx, cy, w, h of the rotated boxes, scores, and one column: the angle in radians."""
     predictions = outputs.predictions(raw)
     if outputs.head == SPLIT:
         angles = _angles(outputs, raw)
@@ -35,7 +35,7 @@ def predict(outputs: OutputSpec, raw: list[np.ndarray]) -> Predicted:
 
 
 def keep(predicted: Predicted, confidence: float, iou: float | None, most: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which predictions are detections, by the NMS of their rotated rectangles, and of which class, best first."""
+    """Which predictions remain after the NMS of rotated rectangles, and their classes, best first."""
     rows, classes = candidates(predicted.predictions, confidence)
     kept = slice(most) if iou is None else nms.keep(_rectangles(predicted, rows), classes, iou, most)
     return rows[kept], classes[kept]
@@ -44,13 +44,13 @@ def keep(predicted: Predicted, confidence: float, iou: float | None, most: int) 
 def found(outputs: OutputSpec, predicted: Predicted, rows: np.ndarray, boxes: Instances, fit: Letterbox) -> Instances:
     """Rotated boxes: extras["rotated"] float32 [n, 5] are cx, cy, w, h in pixels of the image and the angle.
 
-    `boxes` are those around them, cut at the image's edges. Raises UserError where the image was stretched: the
-    rectangles that such a model gives are none in the image.
+    `boxes` are the boxes around them, cut at the image's edges. Raises UserError if the image was stretched: what is a
+    rectangle in the input is then not one in the image.
     """
     if not math.isclose(*fit.scales):
         raise UserError(
-            "a rotated box in an image that was stretched is no rectangle in the image itself; "
-            "letterbox: stretch is not for the task obb"
+            "the task obb cannot be used with letterbox: stretch, because a rotated box in a stretched image is not a "
+            "rectangle in the image itself; use letterbox: centre or top_left"
         )
     rotated = _to_image(_rectangles(predicted, rows), fit)
     around = np.clip(boxes_around(rotated), 0, (*fit.source, *fit.source))
@@ -60,7 +60,7 @@ def found(outputs: OutputSpec, predicted: Predicted, rows: np.ndarray, boxes: In
 def _rectangles(predicted: Predicted, rows: np.ndarray) -> np.ndarray:
     """The rotated rectangles of some predictions, float32 [n, 5], in input pixels."""
     rotated = np.concatenate([predicted.predictions[rows, :BOX], predicted.columns[rows]], axis=1)
-    rotated[:, 2:BOX] = rotated[:, 2:BOX].clip(min=0)  # distances may be negative
+    rotated[:, 2:BOX] = rotated[:, 2:BOX].clip(min=0)  # predicted distances may be negative
     return rotated
 
 
@@ -72,9 +72,9 @@ def _angles(outputs: OutputSpec, raw: list[np.ndarray]) -> np.ndarray:
 
 
 def _turned_centres(outputs: OutputSpec, centres: np.ndarray, angles: np.ndarray) -> np.ndarray:
-    """Centres [N, 2] of boxes, whose way from the cell's point is along their own sides, in input pixels.
+    """Centres [N, 2] of boxes in input pixels, from offsets that run along the boxes' own rotated sides.
 
-    In float64, as obb.h on the board does it, so that both round to the same float32.
+    In float64, as in obb.h on the board, so that both round to the same float32.
     """
     points, strides = outputs.family.centres(outputs.imgsz)
     points = (points * strides).astype(np.float64)

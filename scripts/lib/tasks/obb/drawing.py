@@ -1,4 +1,4 @@
-"""Rotated boxes over an image."""
+"""Draws rotated boxes over an image."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from lib.tasks.obb.rectangles import corners
 
 
 def draw(axis, instances: Instances, names: list[str], colours) -> None:
-    """Each rotated box in its class's colour, with name and score at its highest corner."""
+    """Draw each rotated box in its class's colour, with name and score at its highest corner."""
     from matplotlib.patches import Polygon  # takes long to import, and most steps draw nothing
 
     for points, score, c in zip(corners(instances.extras["rotated"]), instances.scores, instances.classes):
@@ -18,5 +18,5 @@ def draw(axis, instances: Instances, names: list[str], colours) -> None:
 
 
 def outlines(instances: Instances, size: tuple[int, int]) -> list[list[np.ndarray]]:
-    """Of each its rotated box, a closed line."""
+    """For each instance its rotated box, as one closed line."""
     return [[np.concatenate([points, points[:1]])] for points in corners(instances.extras["rotated"])]

@@ -1,4 +1,4 @@
-"""The task's part of a bundle: obb.h, and what its maps and numbers are."""
+"""The task's part of a bundle: obb.h, and the meaning of its maps and numbers."""
 
 import numpy as np
 
@@ -17,8 +17,8 @@ rv1106_rotated box; /* cx, cy, width, height in pixels of the image; angle in ra
 rv1106_rotated_box(&decoder, buffers, &fit, &detections[i], &box);
 ```"""
 _NUMBERS = 5
-_IN_AN_IMAGE = 4096  # px
-_NUMBER_BYTES = 14  # of a number and its comma, in a line of the board's program
+_IN_AN_IMAGE = 4096  # px, beyond which the distance counts relative to the position
+_NUMBER_BYTES = 14  # for a number and its comma, in a line of the board's program
 
 
 def _map_meaning(output: OutputMap) -> dict[str, str]:
@@ -32,9 +32,9 @@ def _extras(outputs: OutputSpec, numbers: list[list[float]]) -> dict[str, np.nda
 
 
 def _apart(expected: Instances, detected: Instances) -> np.ndarray:
-    """The farthest of the four corners from its counterpart.
+    """The largest distance of a corner from its counterpart.
 
-    Nothing cuts a rotated box at the image's edges: in proportion where it reaches far beyond, as float32 rounds.
+    A rotated box is not cut at the image's edges: far outside, the distance is relative, because float32 rounds so.
     """
     points = corners(expected.extras["rotated"])
     differences = points - corners(detected.extras["rotated"])

@@ -1,7 +1,7 @@
 """Labels in Ultralytics' layout: one `class x1 y1 x2 y2 x3 y3 x4 y4` per line, corners as fractions of the sides.
 
-Layout: https://docs.ultralytics.com/datasets/obb/. The object is the rectangle of least area around the corners, as
-Ultralytics makes it of them. A line of ours may end in `crowd` or `difficult`, as in lib.tasks.detect.labels.
+Layout: https://docs.ultralytics.com/datasets/obb/. As in Ultralytics, the object is the rectangle of least area around
+the corners. In labels that this program wrote, a line may end in `crowd` or `difficult`, as in lib.tasks.detect.labels.
 """
 
 import math
@@ -17,17 +17,17 @@ from lib.tasks.obb.rectangles import boxes_around, of_corners
 
 NUMBERS = 9
 LAYOUT = "class x1 y1 x2 y2 x3 y3 x4 y4"
-# Ultralytics' (`verify_image_label`): corners of what an edge of the image cuts may lie so far outside.
+# Ultralytics' tolerance (`verify_image_label`): corners of an object at the image's edge may be so far outside.
 BORDER_TOLERANCE = 0.01
-THINNEST = 1e-5  # of the image's side; thinner ones are four corners on a line, which rounding gives a width
+THINNEST = 1e-5  # fraction of the image's side; anything thinner is four corners on a line, widened by rounding
 
 
 def check_label(path: Path, classes: int) -> CheckedLabel:
-    """What a label file holds. Its own text stays where it is plain: none of its lines twice, in ASCII.
+    """What a label file holds. Its own text is kept if no line is there twice and it is ASCII.
 
-    Lines are duplicates where Ultralytics drops them: of the same numbers in float32. Raises UserError naming file and
-    line for a line that is no rotated box, a class outside 0..classes-1, or corners that leave the image or enclose
-    nothing, and for a file that is missing or no text.
+    As in Ultralytics, lines with the same numbers in float32 are duplicates. Raises UserError, naming file and line,
+    for a line that is not a rotated box, a class outside 0..classes-1, or corners that leave the image or enclose
+    nothing, and for a file that is missing or not text.
     """
     return checked(path, _rows(path, classes))
 
@@ -46,7 +46,7 @@ def read_label(path: Path, size: tuple[int, int], classes: int) -> Instances:
 
 
 def _rows(path: Path, classes: int) -> list[Row]:
-    """The lines of a label file that hold some numbers, checked. Raises as `check_label`."""
+    """The lines of a label file that are not empty, checked. Raises as `check_label`."""
     rows = rows_of(path, may_be_marked=lambda count: count == NUMBERS)
     for row in rows:
         _check_row(row, classes)
@@ -68,4 +68,4 @@ def _check_row(line: Row, classes: int) -> None:
     if min(row[1:]) < -BORDER_TOLERANCE or max(row[1:]) > 1 + BORDER_TOLERANCE:
         raise UserError(f"{where}: a corner leaves the image; numbers are fractions of its sides")
     if min(of_corners(np.reshape(row[1:], (1, 4, 2)))[0, 2:4]) < THINNEST:
-        raise UserError(f"{where}: the four corners lie on a line, so the box is empty")
+        raise UserError(f"{where}: the four corners are on one line, so the box is empty")

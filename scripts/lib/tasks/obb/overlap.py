@@ -1,8 +1,8 @@
 """Intersection over union of rotated boxes, as polygons.
 
-Not Ultralytics' probabilistic IoU (`batch_probiou`, https://arxiv.org/abs/2106.06072), which compares normal
-distributions of the same mean and covariance: of a square it does not see the angle, and it is larger for boxes that
-are a little apart. That one is what NMS goes by.
+This is not Ultralytics' probabilistic IoU (`batch_probiou`, https://arxiv.org/abs/2106.06072), which compares normal
+distributions of the same mean and covariance: that one does not depend on the angle of a square, and is larger for
+boxes that are slightly apart. NMS uses the probabilistic IoU.
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ def overlap(instances: Instances, others: Instances) -> np.ndarray:
 
 
 def share_inside(instances: Instances, crowds: Instances) -> np.ndarray:
-    """The share of each of n rotated boxes that lies in each of m crowds, float64 [n, m]; 0 of a point."""
+    """The fraction (0..1) of each of n rotated boxes inside each of m crowds, float64 [n, m]; 0 for a point."""
     rotated, others = instances.extras["rotated"][:, None], crowds.extras["rotated"]
     shared, area = shared_area(rotated, others), area_of(rotated)
     return np.divide(shared, area, out=np.zeros_like(shared), where=area > 0)

@@ -1,6 +1,6 @@
 """Rotated rectangles: cx, cy, w, h and the angle in radians from the x axis to the side w, clockwise on the screen.
 
-x goes right and y down, as in images. The same rectangle has several notations (w and h swapped and a quarter turn).
+x points right and y down, as in images. One rectangle has several notations (w and h swapped plus a quarter turn).
 """
 
 import cv2
@@ -8,15 +8,15 @@ import numpy as np
 
 EIGHTH_TURN = np.pi / 4
 LEAST_IOU = 1e-9
-MOST_APART = 700  # beyond it an exponential is next to nothing, in obb.h as well
-# Whether the corners lie forward or back along the sides w and h.
+MOST_APART = 700  # a larger exponent is cut to this, where exp(-x) is practically 0, in obb.h too
+# Whether each corner is forward or back along the sides w and h.
 ALONG, ACROSS = np.array([1, 1, -1, -1]), np.array([1, -1, -1, 1])
 
 
 def corners(rectangles: np.ndarray) -> np.ndarray:
-    """The corners [n, 4, 2] of rectangles [n, 5], one after the other around each.
+    """The corners [n, 4, 2] of rectangles [n, 5], in order around each rectangle.
 
-    As Ultralytics' `xywhr2xyxyxyxy` (ultralytics/utils/ops.py) has them, in the same order.
+    The same as, and in the order of, Ultralytics' `xywhr2xyxyxyxy` (ultralytics/utils/ops.py).
     """
     x, y, w, h, angle = (rectangles[:, [quantity]] for quantity in range(5))
     cos, sin = np.cos(angle), np.sin(angle)
@@ -31,10 +31,10 @@ def boxes_around(rectangles: np.ndarray) -> np.ndarray:
 
 
 def of_corners(points: np.ndarray) -> np.ndarray:
-    """The rectangles of least area, float64 [n, 5], around n times four points [n, 4, 2].
+    """The rectangles of least area, float64 [n, 5], around each of n sets of four points [n, 4, 2].
 
-    w is the longer side and the angle lies in [-pi/4, 3 pi/4), as Ultralytics' `xyxyxyxy2xywhr`
-    (ultralytics/utils/ops.py), by the same function of OpenCV.
+    w is the longer side and the angle is in [-pi/4, 3 pi/4), as in Ultralytics' `xyxyxyxy2xywhr`
+    (ultralytics/utils/ops.py), with the same OpenCV function.
     """
     rectangles = np.zeros((len(points), 5))
     for row, four in enumerate(points.astype(np.float32)):
@@ -52,24 +52,25 @@ def area_of(rectangles: np.ndarray) -> np.ndarray:
 
 
 def iou(rectangles: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Intersection over union of rectangles [..., 5] and others [..., 5], as polygons: float64 [...]; 0 of two points.
+    """Intersection over union of rectangles [..., 5] and others [..., 5], as polygons: float64 [...]; 0 for two points.
 
     The leading axes are broadcast.
     """
     area, other_area = area_of(rectangles), area_of(others)
     shared = np.minimum(shared_area(rectangles, others), np.minimum(area, other_area))
-    # Less is what rounding leaves of two that do not meet.
+    # A smaller area is only rounding, of two rectangles that do not meet.
     meet = shared > (area + other_area) * LEAST_IOU
     return np.divide(shared, area + other_area - shared, out=np.zeros_like(shared), where=meet)
 
 
 def shared_area(rectangles: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """The area that rectangles [..., 5] and others share.
+    """The area of the intersection of rectangles [..., 5] and others.
 
-    Green's theorem, in the frame of the first, where it is |x| <= a, |y| <= b: the integral over the other's boundary,
-    where |y| <= b, of x limited to -a..a, is the integral over its inside of what that has as derivative by x: 1 where
-    |x| < a and |y| < b, else 0. https://en.wikipedia.org/wiki/Green%27s_theorem#Area_calculation. So each edge counts
-    for itself; no polygon is cut, and edges that touch or coincide are no special case.
+    By Green's theorem, in the frame of the first rectangle, which is |x| <= a, |y| <= b there: the integral of x
+    clipped to [-a, a], over the part of the other's boundary with |y| <= b equals the integral of its derivative by x,
+    which is 1 if |x| < a and |y| < b and else 0, over the other's inside
+    (https://en.wikipedia.org/wiki/Green%27s_theorem#Area_calculation). So each edge contributes separately; no polygon
+    has to be clipped, and edges that touch or coincide are not a special case.
     """
     rectangles, others = rectangles.astype(np.float64), others.astype(np.float64)
     a, b = (rectangles[..., side, None] / 2 for side in (2, 3))
@@ -85,7 +86,7 @@ def shared_area(rectangles: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def _corners_in_frame(rectangles: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """x and y [..., 4] of the others' corners, from the rectangles' centres along their sides w and h."""
+    """x and y [..., 4] of the others' corners, in the frame of the rectangles' centres and sides w and h."""
     cos, sin = np.cos(rectangles[..., 4]), np.sin(rectangles[..., 4])
     other_cos, other_sin = np.cos(others[..., 4]), np.sin(others[..., 4])
     turned_cos, turned_sin = cos * other_cos + sin * other_sin, cos * other_sin - sin * other_cos
@@ -100,7 +101,7 @@ def _corners_in_frame(rectangles: np.ndarray, others: np.ndarray) -> tuple[np.nd
 
 
 def _mean_limited(start: np.ndarray, end: np.ndarray, a: np.ndarray) -> np.ndarray:
-    """The mean of x limited to -a..a, where x goes evenly from `start` to `end`."""
+    """The mean of x clipped to -a..a, where x runs linearly from `start` to `end`."""
     low, high = np.minimum(start, end), np.maximum(start, end)
     inner_low, inner_high = np.clip(low, -a, a), np.clip(high, -a, a)
     below = np.maximum(np.minimum(high, -a) - low, 0)
@@ -111,7 +112,7 @@ def _mean_limited(start: np.ndarray, end: np.ndarray, a: np.ndarray) -> np.ndarr
 
 
 def likeness(rectangles: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """How alike rectangles [..., 5] and others [..., 5] are, float64, 0 to 1; 0 where one has no area.
+    """How similar rectangles [..., 5] and others [..., 5] are, float64, 0 to 1; 0 if one has no area.
 
     The square of the Bhattacharyya coefficient of normal distributions with the same means and covariances. Llerena et
     al. 2021, https://arxiv.org/abs/2106.06072, eq. 5 to 9; Ultralytics' `batch_probiou` (ultralytics/utils/metrics.py)
@@ -127,17 +128,17 @@ def likeness(rectangles: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def probabilistic_iou(rectangles: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """The IoU that Ultralytics goes by, from `likeness`: float64, 0 to 1."""
+    """Ultralytics' probabilistic IoU, from `likeness`: float64, 0 to 1."""
     return 1 - np.sqrt(1 - np.sqrt(likeness(rectangles, others)))
 
 
 def likeness_limit(iou: float) -> float:
-    """The likeness beyond which the probabilistic IoU is above `iou`, taken as the float32 that C is given."""
+    """The likeness above which the probabilistic IoU is above `iou`, where `iou` is rounded to float32 as in C."""
     return (1 - max(1 - float(np.float32(iou)), 0) ** 2) ** 2
 
 
 def _moments(rectangles: np.ndarray) -> tuple[np.ndarray, ...]:
-    """x, y, w, h, and twelve times the covariances xx, yy, xy, of rectangles [..., 5]."""
+    """x, y, w, h, and twelve times the covariances xx, yy and xy of rectangles [..., 5]."""
     x, y, w, h, angle = np.moveaxis(rectangles.astype(np.float64), -1, 0)
     cos, sin = np.cos(angle), np.sin(angle)
     return x, y, w, h, w**2 * cos**2 + h**2 * sin**2, w**2 * sin**2 + h**2 * cos**2, (w**2 - h**2) * cos * sin

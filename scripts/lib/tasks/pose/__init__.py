@@ -1,4 +1,4 @@
-"""Pose: boxes, and of each object K keypoints with x, y and how visible they are."""
+"""Pose: boxes, and for each object K keypoints with x, y and visibility."""
 
 from lib import tasks
 from lib.data.formats.keypoint_rows import with_three_values

@@ -1,4 +1,4 @@
-"""The task's part of a bundle's contract: boxes as those of detection, then the keypoints of what is kept."""
+"""The task's part of a bundle's contract: boxes as in detection, then the keypoints of the detections."""
 
 from lib.detector.output_spec import OutputSpec
 from lib.tasks import detect
@@ -13,7 +13,7 @@ _NO_VISIBILITY = "the model does not tell how visible a keypoint is"
 
 
 def contract_lines(outputs: OutputSpec) -> list[str]:
-    """What `lib.tasks.pose.keypoints.instances` does, one sentence per step."""
+    """How to decode as lib.tasks.pose.keypoints does, one sentence per step."""
     *boxes, to_image = detect.contract_lines(outputs)
     return [
         *boxes,

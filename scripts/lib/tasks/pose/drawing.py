@@ -1,4 +1,4 @@
-"""Keypoints over an image: a person's joined to a skeleton, others as points."""
+"""Draws keypoints over an image: a person's as a skeleton, others as points."""
 
 import numpy as np
 
@@ -7,18 +7,18 @@ from lib.tasks.detect.drawing import draw as draw_boxes
 from lib.tasks.pose.keypoints import KEYPOINTS
 from lib.tasks.task import box_outlines
 
-# COCO's person, of 17 keypoints: which two a line joins. Source: `skeleton` of the category in
+# Which two of the 17 keypoints of COCO's person a line joins. Source: `skeleton` of the category in
 # person_keypoints_val2017.json (https://cocodataset.org/#format-data), counted from 0.
 SKELETON = (
     *((15, 13), (13, 11), (16, 14), (14, 12), (11, 12), (5, 11), (6, 12), (5, 6), (5, 7), (6, 8), (7, 9), (8, 10)),
     *((1, 2), (0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 6)),
 )
 PERSON = 17
-SHOWN = 0.25  # the visibility from which a keypoint is drawn, as Ultralytics does it (utils/plotting.py, `kpts`)
+SHOWN = 0.25  # the least visibility of a drawn keypoint, as in Ultralytics (utils/plotting.py, `kpts`)
 
 
 def draw(axis, instances: Instances, names: list[str], colours) -> None:
-    """Each box with name and score, its keypoints, and the lines between two that are visible."""
+    """Draw each box with name and score, its keypoints, and the lines between visible ones."""
     draw_boxes(axis, instances, names, colours)
     for keypoints, c in zip(instances.extras[KEYPOINTS], instances.classes):
         for ends in _limbs(keypoints):
@@ -28,7 +28,7 @@ def draw(axis, instances: Instances, names: list[str], colours) -> None:
 
 
 def outlines(instances: Instances, size: tuple[int, int]) -> list[list[np.ndarray]]:
-    """Of each its box, the lines between two keypoints that are visible, and these as dots."""
+    """For each instance its box, the lines between visible keypoints, and these keypoints as dots."""
     boxes = box_outlines(instances, size)
     return [
         [*box, *_limbs(keypoints), *keypoints[keypoints[:, 2] >= SHOWN, None, :2]]
@@ -37,7 +37,7 @@ def outlines(instances: Instances, size: tuple[int, int]) -> list[list[np.ndarra
 
 
 def _limbs(keypoints: np.ndarray) -> list[np.ndarray]:
-    """The two ends [2, 2] of each line of the skeleton of keypoints [K, 3], where both are visible."""
+    """The two ends [2, 2] of each line of the skeleton of keypoints [K, 3] whose ends are both visible."""
     visible = keypoints[:, 2] >= SHOWN
     lines = SKELETON if len(keypoints) == PERSON else ()
     return [keypoints[[first, second], :2] for first, second in lines if visible[first] and visible[second]]

@@ -1,4 +1,4 @@
-"""The task's part of a bundle: pose.h, and what its maps and numbers are."""
+"""The task's part of a bundle: pose.h, and the meaning of its maps and numbers."""
 
 import numpy as np
 
@@ -15,7 +15,7 @@ _USAGE = """\
 rv1106_keypoint keypoints[{count}]; /* x, y in pixels of the image; {visibility} */
 rv1106_keypoints(&decoder, buffers, &fit, &detections[i], keypoints, {count});
 ```"""
-_NUMBER_BYTES = 14  # of a number and its comma, in a line of the board's program
+_NUMBER_BYTES = 14  # for a number and its comma, in a line of the board's program
 
 
 def _map_meaning(output: OutputMap) -> dict[str, str]:
@@ -36,7 +36,7 @@ def _extras(outputs: OutputSpec, numbers: list[list[float]]) -> dict[str, np.nda
 
 
 def _apart(expected: Instances, detected: Instances) -> np.ndarray:
-    """In pixels; a hundredth of visibility counts as a thousandth of a pixel, as scores count beside boxes."""
+    """The distance in pixels; 0.01 of visibility counts as 0.001 pixel, the same ratio as for scores and boxes."""
     differences = np.abs(expected.extras[KEYPOINTS] - detected.extras[KEYPOINTS])
     return (differences * (1, 1, 10)).reshape(len(expected), -1).max(axis=1)
 

@@ -1,13 +1,13 @@
-"""Keypoints of raw outputs, in pixels of the image.
+"""Decodes keypoints from raw outputs, in pixels of the image.
 
-A map of keypoints holds x and y of one keypoint after the other in strides from the middle of the cell; a map of
-visibility, where a model has one, holds a probability of each:
+A map of keypoints holds x and y of one keypoint after the other, in strides from the middle of the cell; a map of
+visibility, if a model has one, holds one probability per keypoint:
 
   x = (v + cell + 0.5) * stride
 
-YOLO26 predicts so itself (ultralytics/nn/modules/head.py, `Pose26.kpts_decode`: `(kpt + anchor) * stride`, anchors in
+YOLO26 itself predicts this (ultralytics/nn/modules/head.py, `Pose26.kpts_decode`: `(kpt + anchor) * stride`, anchors in
 the middle of cells). YOLOv8 and YOLO11 predict x = (2 v + cell) * stride (`Pose.kpts_decode`,
-`kpt * 2 + anchor - 0.5`); graph surgery makes it the same by the weights of one convolution.
+`kpt * 2 + anchor - 0.5`); graph surgery converts it by changing the weights of one convolution.
 """
 
 from dataclasses import replace
@@ -22,11 +22,11 @@ from lib.detector.output_spec import OutputSpec
 from lib.tasks.task import Predicted
 
 KEYPOINTS, VISIBILITY = "keypoints", "visibility"  # roles of maps; the first is also the name of the instances' extra
-VALUES = 3  # x, y, visibility: what a keypoint has here, whatever the model tells
+VALUES = 3  # x, y, visibility: the values of a keypoint here, even if the model predicts no visibility
 
 
 def count_of(outputs: OutputSpec) -> int:
-    """K, the keypoints of an object."""
+    """K, the number of keypoints per object."""
     return next(output.channels for output in outputs.extras if output.role == KEYPOINTS) // 2
 
 
@@ -36,9 +36,9 @@ def tells_visibility(outputs: OutputSpec) -> bool:
 
 
 def predict(outputs: OutputSpec, raw: list[np.ndarray]) -> Predicted:
-    """Boxes and scores, and of each keypoint the columns x, y and, where the model tells it, visibility.
+    """Boxes and scores, and for each keypoint the columns x, y and, if the model predicts it, visibility.
 
-    In pixels of the input. Raises UserError when the outputs are not those of the head.
+    In pixels of the input. Raises UserError when the outputs do not fit the head.
     """
     predictions = outputs.predictions(raw)
     if outputs.head != SPLIT:
@@ -53,10 +53,10 @@ def predict(outputs: OutputSpec, raw: list[np.ndarray]) -> Predicted:
 
 
 def found(outputs: OutputSpec, predicted: Predicted, rows: np.ndarray, boxes: Instances, fit: Letterbox) -> Instances:
-    """The boxes that are kept with their keypoints, and no others'.
+    """The detections: the kept boxes, with their keypoints.
 
-    extras: keypoints, float32 [n, K, 3]: x, y in pixels of the image, cut at its edges as Ultralytics does
-    (`ops.scale_coords`), and visibility 0..1; 1 where the model tells none.
+    extras: keypoints, float32 [n, K, 3]: x, y in pixels of the image, cut at its edges as in Ultralytics
+    (`ops.scale_coords`), and visibility 0..1, which is 1 if the model predicts none.
     """
     values = VALUES if tells_visibility(outputs) else VALUES - 1
     columns = predicted.columns[rows].reshape(len(rows), count_of(outputs), values)

@@ -1,8 +1,8 @@
-"""Labels of our own layout: `class cx cy w h x1 y1 v1 x2 y2 v2 …`, all but class and v as fractions of the sides.
+"""Labels in this program's layout: `class cx cy w h x1 y1 v1 x2 y2 v2 …`; all but class and v are fractions of sides.
 
-It is Ultralytics' of three values per keypoint (https://docs.ultralytics.com/datasets/pose/): v is 0 for a keypoint
-that is not labelled, 1 for one that is hidden, 2 for one that is seen. One more number at the end is the object's area
-as a fraction of the image's, where it is known. How an object counts may follow, as lib.tasks.label_rows has it.
+It is Ultralytics' layout with three values per keypoint (https://docs.ultralytics.com/datasets/pose/): v is 0 for a
+keypoint that is not labelled, 1 for a hidden one, 2 for a visible one. One more number at the end is the object's area
+as a fraction of the image's, if it is known. A mark may follow, as in lib.tasks.label_rows.
 """
 
 import math
@@ -24,11 +24,11 @@ LAYOUT = "class cx cy w h x1 y1 v1 x2 y2 v2 …"
 
 
 def check_label(path: Path, classes: int) -> CheckedLabel:
-    """What a label file holds, duplicates left out.
+    """What a label file holds, without duplicates.
 
-    Raises UserError naming file and line for a line that is no box with keypoints, a class outside 0..classes-1, a box
-    or a labelled keypoint outside the image, or another number of keypoints than the first line's, and for a file that
-    is missing or no text.
+    Raises UserError, naming file and line, for a line that is not a box with keypoints, a class outside 0..classes-1, a
+    box or a labelled keypoint outside the image, or a number of keypoints that differs from the first line's, and for a
+    file that is missing or not text.
     """
     rows = _rows(path, classes)
     points = sum(value > 0 for row in distinct(rows) if not row.mark for value in row.numbers[BOX + 2 :: VALUES])
@@ -38,7 +38,7 @@ def check_label(path: Path, classes: int) -> CheckedLabel:
 def read_label(path: Path, size: tuple[int, int], classes: int) -> Instances:
     """The boxes and keypoints of a label file in pixels of its image `size` (width, height). Raises as `check_label`.
 
-    extras: keypoints, float64 [n, K, 3]: x, y, and 0, 1 or 2; AREA where it is known; IGNORED where some do not count.
+    extras: keypoints, float64 [n, K, 3]: x, y, and 0, 1 or 2; AREA if it is known; IGNORED if some do not count.
     """
     rows = _rows(path, classes)
     numbers = np.array([row.numbers for row in rows], np.float64).reshape(len(rows), -1 if rows else BOX)
@@ -60,7 +60,7 @@ def _rows(path: Path, classes: int) -> list[Row]:
         if len(row.numbers) != len(rows[0].numbers):
             counts = [(len(other.numbers) - BOX) // VALUES for other in (row, rows[0])]
             raise UserError(
-                f"{row.where} has {counts[0]} keypoints, the first of its file {counts[1]}; all need as many"
+                f"{row.where} has {counts[0]} keypoints, the first line {counts[1]}; all need the same number"
             )
     return rows
 
@@ -70,17 +70,17 @@ def _check_row(row: Row, classes: int) -> None:
     if beyond == 0 and all(map(math.isfinite, numbers)):
         raise UserError(f"{row.where} is a box without keypoints, for the task detect; a label for pose is '{LAYOUT}'")
     if beyond < VALUES or beyond % VALUES > 1 or not all(map(math.isfinite, numbers)):
-        raise UserError(f"{row.where} is no label for pose, numbers '{LAYOUT}'")
+        raise UserError(f"{row.where} is not a label for pose, numbers '{LAYOUT}'")
     demand_class(row, classes)
     if not in_image(*numbers[1:BOX]):
         raise UserError(f"{row.where}: the box is empty or leaves the image; numbers are fractions of its sides")
     for x, y, visibility in zip(*(numbers[BOX + value :: VALUES] for value in range(VALUES))):
         if visibility not in VISIBILITIES:
-            raise UserError(f"{row.where}: {visibility:g} is no visibility of a keypoint, which is 0, 1 or 2")
+            raise UserError(f"{row.where}: {visibility:g} is not a visibility; a keypoint's is 0, 1 or 2")
         if visibility and not _inside(x, y):
             raise UserError(f"{row.where}: keypoint {x:g} {y:g} leaves the image; numbers are fractions of its sides")
     if beyond % VALUES and not 0 < numbers[-1] <= 1:
-        raise UserError(f"{row.where}: the last number, {numbers[-1]:g}, is no area as a fraction of the image's")
+        raise UserError(f"{row.where}: the last number, {numbers[-1]:g}, is not an area as a fraction of the image's")
 
 
 def _inside(x: float, y: float) -> bool:

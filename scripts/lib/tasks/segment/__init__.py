@@ -1,4 +1,4 @@
-"""Instance segmentation: boxes, and of each the mask of its object at the image's size."""
+"""Instance segmentation: boxes, and for each the mask of its object at the image's size."""
 
 from lib import tasks
 from lib.data.formats.lines import outline_line

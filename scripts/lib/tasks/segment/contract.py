@@ -1,11 +1,11 @@
-"""The task's part of a bundle's contract: boxes as of a detector, and a mask for each that is kept."""
+"""The task's part of a bundle's contract: boxes as in detection, then a mask for each detection."""
 
 from lib.detector.output_spec import OutputSpec
 from lib.tasks.detect.contract import contract_lines as of_boxes
 
 
 def contract_lines(outputs: OutputSpec) -> list[str]:
-    """What `lib.tasks.segment.decoding.instances` does, one sentence per step."""
+    """How to decode as lib.tasks.segment.decoding does, one sentence per step."""
     stride, channels = outputs.shared_maps[0].stride, outputs.shared_maps[0].channels
     return [
         *of_boxes(outputs),

@@ -1,4 +1,4 @@
-"""The task's part of a bundle: segment.h, and what its maps and numbers are."""
+"""The task's part of a bundle: segment.h, and the meaning of its maps and numbers."""
 
 import numpy as np
 
@@ -20,9 +20,9 @@ rv1106_mask(&decoder, buffers, &fit, &detections[i], mask, area.width);   /* are
 Into a mask of the whole image: `mask + area.y * width + area.x`, and `width` in place of `area.width`. At the size of
 the prototypes, {width}x{height}: `cells = rv1106_prototype_fit(&RV1106_MODEL)` and
 `small = rv1106_on_prototypes(&RV1106_MODEL, &fit, &detections[i])` in place of `fit` and `detections[i]`."""
-# Of a line of the board's program: two runs for each column of a large image, with some to spare.
+# Of a line of the board's program: two runs per column of a large image, with a margin.
 _LINE_BYTES = 1 << 16
-# A side of a box so near to a whole number of pixels may be rounded to the one beside; pixels.
+# Pixels: a side of a box this close to a whole pixel may be rounded to the neighbouring one.
 _ON_AN_EDGE = 2e-3
 
 
@@ -33,10 +33,10 @@ def _map_meaning(output: OutputMap) -> dict[str, str]:
 
 
 def _apart(expected: Instances, detected: Instances) -> np.ndarray:
-    """The share of the pixels in either mask that is not in both.
+    """The fraction of the pixels in either mask that are not in both.
 
-    One pixel is free, where a sum of prototypes is 0 to rounding, and the pixels along a side of the box that lies on
-    an edge between pixels to rounding.
+    Two kinds of pixels are not counted, because rounding decides them: one pixel per mask, for a sum of prototypes near
+    0, and the pixels along a side of the box that is near an edge between pixels.
     """
     pairs = zip(counts_of(expected.extras[MASK]), counts_of(detected.extras[MASK]))
     different, covered = np.array([_different(*pair) for pair in pairs], np.float64).reshape(-1, 2).T
@@ -48,11 +48,11 @@ def _apart(expected: Instances, detected: Instances) -> np.ndarray:
 
 
 def _different(counts: list[int], others: list[int]) -> tuple[float, int]:
-    """How many pixels are in one of two masks alone, and how many in either; of images of two sizes, no end of them."""
+    """How many pixels are in only one of two masks, and how many in either; infinitely many if image sizes differ."""
     edges, other_edges = np.cumsum(counts), np.cumsum(others)
     if edges[-1] != other_edges[-1]:
         return float("inf"), 1
-    # What is in one alone begins and ends where either mask does.
+    # A run of pixels in only one mask begins and ends where a run of either mask does.
     begin_end = np.sort(np.concatenate([edges[:-1], other_edges[:-1]]))
     ends = np.append(begin_end, edges[-1]) if len(begin_end) % 2 else begin_end
     different = int((ends[1::2] - ends[::2]).sum())
@@ -62,7 +62,7 @@ def _different(counts: list[int], others: list[int]) -> tuple[float, int]:
 def _extras(outputs: OutputSpec, numbers: list[list[float]]) -> dict[str, np.ndarray]:
     masks = as_rows([of_counts(counts) for counts in numbers])
     if len({sum(counts) for counts in numbers}) > 1:
-        raise ValueError("masks of one image are not of one size")
+        raise ValueError("the masks of one image have different sizes")
     return {MASK: masks}
 
 

@@ -1,7 +1,8 @@
 """Labels in Ultralytics' layout: one polygon `class x1 y1 x2 y2 x3 y3 …` per line, as fractions of the image's sides.
 
 Layout: https://docs.ultralytics.com/datasets/segment/. An object of several parts is one polygon whose parts are joined
-by lines there and back. A line of ours may end in `crowd` or `difficult`: what is detected there counts neither way.
+by lines there and back. In labels that this program wrote, a line may end in `crowd` or `difficult`: a detection there
+is neither right nor wrong.
 """
 
 import math
@@ -22,8 +23,8 @@ LAYOUT = "'class x1 y1 x2 y2 x3 y3 …'"
 def check_label(path: Path, classes: int) -> CheckedLabel:
     """What a label file holds.
 
-    Raises UserError naming file and line for a line that is no polygon, a class outside 0..classes-1, or a polygon that
-    is empty or leaves the image, and for a file that is missing or no text.
+    Raises UserError, naming file and line, for a line that is not a polygon, a class outside 0..classes-1, or a polygon
+    that is empty or leaves the image, and for a file that is missing or not text.
     """
     return checked(path, _rows(path, classes))
 
@@ -55,10 +56,10 @@ def _check_row(row: Row, classes: int) -> None:
         raise UserError(f"{row.where} is a box, a label for the task detect; a mask's label is a polygon {LAYOUT}")
     if is_box_and_keypoints(numbers):
         raise UserError(
-            f"{row.where} is a box and keypoints, a label for the task pose; a mask's label is a polygon {LAYOUT}"
+            f"{row.where} is a box with keypoints, a label for the task pose; a mask's label is a polygon {LAYOUT}"
         )
     if not is_polygon(numbers) or not all(map(math.isfinite, numbers)):
-        raise UserError(f"{row.where} is no polygon {LAYOUT} of three points or more")
+        raise UserError(f"{row.where} is not a polygon {LAYOUT} of three or more points")
     demand_class(row, classes)
     if not in_image(*box_of(numbers)[1:]):
         raise UserError(f"{row.where}: the polygon is empty or leaves the image; numbers are fractions of its sides")

@@ -1,6 +1,6 @@
-"""A file for each pass: its pattern drawn at the top, what it needs and rewrites below, and its `PASS`.
+"""One file per pass: its pattern drawn at the top, then when it is needed and what it rewrites, and its `PASS`.
 
-A graph's family (lib.graph.families) says which passes it takes, in their order.
+A graph's family (lib.graph.families) lists the passes that it needs, in order.
 """
 
 from collections.abc import Callable
@@ -14,22 +14,22 @@ from lib.graph.surgery.proof import TOLERANCE, Tolerance
 
 
 def unchanged(form: OutputForm) -> OutputForm:
-    """What most passes do to the form of the outputs."""
+    """The form of the outputs after most passes: the same."""
     return form
 
 
 def always(graph: Graph, form: OutputForm) -> bool:
-    """The `needed` of a pass that follows another one."""
+    """The `needed` of a pass that always runs."""
     return True
 
 
 @dataclass(frozen=True)
 class Pass:
-    """A rewrite of a graph that leaves alone what it predicts.
+    """A rewrite of a graph that keeps its predictions.
 
-    needed(graph, form): whether there is anything to do. rewrite(graph, form): does it; with `measures_images` it is
-    given images too, uint8 RGB [H, W, 3] of the model's size. changed(form): the form in which predictions leave the
-    graph afterwards. tolerance: how far they may move.
+    needed(graph, form): whether there is anything to do. rewrite(graph, form): does it; with `measures_images` it also
+    gets images, uint8 RGB [H, W, 3] of the model's size. changed(form): the form of the outputs afterwards. tolerance:
+    how much predictions may change.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Pass:
     measures_images: bool = False
 
     def apply(self, graph: Graph, form: OutputForm, images: list[np.ndarray]) -> OutputForm:
-        """Rewrite `graph`; returns its form afterwards. Raises UserError when the graph is not valid then."""
+        """Rewrite `graph`; return its form afterwards. Raises UserError when the graph is then invalid."""
         self.rewrite(graph, form, *([images] if self.measures_images else []))
         graph.tidy()
         graph.check()

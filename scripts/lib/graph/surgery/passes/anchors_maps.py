@@ -1,11 +1,11 @@
-"""The head `split` of a model with anchors as PyTorch exports it: the last convolution of each stride becomes three.
+"""The head `split` for an export from PyTorch with anchors: the last convolution of each stride becomes three.
 
                                                                   ┬ Conv ─ Sigmoid ─ box_S         [1, 4*A, H/S, W/S]
 … ─ Conv [1, A*(5+C), H/S, W/S] ─ Reshape ─ … ─ output    →    … ─┼ Conv ─ Sigmoid ─ objectness_S  [1, A,   H/S, W/S]
                                                                   ┴ Conv ─ Sigmoid ─ scores_S      [1, C*A, H/S, W/S]
 
-The same filters, sorted: each quantity has a map and, quantized, a range of its own. Box maps whose sizes are
-exponentials stay without the sigmoid.
+The filters are the same, but sorted: each quantity has its own map and, when quantized, its own range. Box maps whose
+sizes are exponentials get no sigmoid.
 """
 
 import numpy as np
@@ -21,7 +21,7 @@ from lib.step.errors import UserError
 
 
 def rewrite(graph: Graph, form: OutputForm) -> None:
-    """Make the maps of every layer, and the outputs of these. Raises UserError where a convolution has groups."""
+    """Make the maps of every layer the outputs. Raises UserError when a convolution has groups."""
     spec, outputs = form.spec, {}
     for layer, name in zip(spec.family.layers, head_maps(graph), strict=True):
         node, kernel, bias = _convolution(graph, name)
@@ -31,7 +31,7 @@ def rewrite(graph: Graph, form: OutputForm) -> None:
 
 
 def _convolution(graph: Graph, tensor: str) -> tuple[onnx.NodeProto, np.ndarray, np.ndarray]:
-    """The convolution that makes a map; its weights and bias, with the constants of each channel behind it."""
+    """The convolution that makes a map, and its weights and bias with the channel constants after it folded in."""
     node = graph.producer(tensor)
     if node.op_type == "Conv":
         kernel = graph.constant(node.input[1])

@@ -1,6 +1,6 @@
-"""The head `single` of a model with anchors: decoded with what the NPU has, boxes divided by the input's size.
+"""The head `single` for a model with anchors: decoded with operators of the NPU, boxes divided by the input's size.
 
-box_S, objectness_S, scores_S ─ decoding ─ output [1, 4+C, N]         or these maps as they are, the outputs
+box_S, objectness_S, scores_S ─ decoding ─ output [1, 4+C, N]         or the maps themselves are the outputs
 
                                  →  the same maps ─ decoding for the NPU ─ Reshape ─ output [1, 4+C, N, 1]
 """
@@ -13,16 +13,16 @@ from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.output_form import OutputForm
 from lib.graph.surgery.passes import Pass, anchors_split
 
-OUTPUT = "output0"  # where the graph has none of its own
+OUTPUT = "output0"  # the name if the graph has no single output
 
 
 def needed(graph: Graph, form: OutputForm) -> bool:
-    """Whether the output has no fourth axis yet, or there are several."""
+    """Whether the output has no fourth axis yet, or there are several outputs."""
     return len(graph.outputs) > 1 or len(graph.shape(graph.output)) == 3
 
 
 def rewrite(graph: Graph, form: OutputForm) -> None:
-    """Decode anew from the maps. Raises UserError when the graph lacks one."""
+    """Decode again from the maps. Raises UserError when the graph lacks one."""
     spec, output = form.spec, OUTPUT
     if anchors_split.needed(graph, form):
         output = graph.output

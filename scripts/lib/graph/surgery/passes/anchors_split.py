@@ -1,4 +1,4 @@
-"""The head `split` of a model with anchors: the maps that whoever made the graph named become the outputs.
+"""The head `split` for a model with anchors: the maps, which lib.graph.darknet named, become the outputs.
 
 … ─ Conv           ─ box_S        ─┐                     box_S         [1, 4*A, H/S, W/S]
 … ─ Conv ─ Sigmoid ─ objectness_S ─┼ … ─ output    →     objectness_S  [1, A,   H/S, W/S]
@@ -21,7 +21,7 @@ def rewrite(graph: Graph, form: OutputForm) -> None:
     """Make the maps of every layer the outputs. Raises UserError when the graph lacks one."""
     maps = {output.name: graph.shape(output.name) for output in form.spec.maps()}
     if missing := [name for name, shape in maps.items() if len(shape) != 4]:
-        raise UserError(f"the graph lacks the maps {', '.join(missing)} that its metadata names; convert it anew")
+        raise UserError(f"the graph lacks the maps {', '.join(missing)} that its metadata names; convert it again")
     graph.set_outputs(maps)
 
 

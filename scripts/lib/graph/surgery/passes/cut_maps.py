@@ -1,10 +1,10 @@
-"""The family's maps become the outputs, cut where their convolutions make them, whatever the graph does behind that.
+"""The family's maps become the outputs, cut right after their convolutions, whatever the graph does after that.
 
 … ─ Conv K ─ Split ┬ Sigmoid ─ Reshape ─ Transpose ─ …          … ─ Conv C  ─ Sigmoid ─ scores_S
                    └──────────────────── Reshape ─ …      →     … ─ Conv 4R ─────────── box_S
 
-Channels of one convolution that belong to two maps get a convolution each, of the same weights: the NPU keeps one scale
-for a tensor, and box logits reach much further than probabilities.
+Channels of one convolution that belong to two maps get one convolution per map, with the same weights: the NPU has one
+scale per tensor, and box logits have a much larger range than probabilities.
 """
 
 import numpy as np
@@ -18,7 +18,7 @@ from lib.graph.surgery.passes import Pass, always
 
 
 def cut_maps(find) -> Pass:
-    """The pass, for a family whose `find(graph)` gives the Part of every map of the head `split`, in their order."""
+    """The pass for a family whose `find(graph)` gives the Part of every map of the head `split`, in order."""
 
     def rewrite(graph: Graph, form: OutputForm) -> None:
         outputs = {}
@@ -42,9 +42,9 @@ def _changed(form: OutputForm) -> OutputForm:
 def own_tensor(
     graph: Graph, part: Part, name: str, order: np.ndarray | None = None, factor: float = 1.0, offset: float = 0.0
 ) -> None:
-    """Make the tensor `name` that holds the channels of `part` alone, in another `order` where one is given.
+    """Make the tensor `name` with only the channels of `part`, in another `order` if one is given.
 
-    Its values are those of the part, times `factor`, plus `offset`.
+    Its values are the part's, times `factor`, plus `offset`.
     """
     same = (factor, offset) == (1, 0)
     if order is None and same and (part.first, part.count) == (0, graph.shape(part.source)[1]):
@@ -67,7 +67,7 @@ def own_tensor(
 
 
 def _is_plain_convolution(graph: Graph, node: onnx.NodeProto) -> bool:
-    """Whether it has one group, and weights that are known."""
+    """Whether a convolution has one group and constant weights."""
     groups = [entry.i for entry in node.attribute if entry.name == "group"]
     constant = all(graph.constant(name) is not None for name in node.input[1:])
     return node.op_type == "Conv" and groups in ([], [1]) and constant

@@ -1,15 +1,15 @@
-"""Every channel of a feature map gets the same range, so that INT8's one scale per tensor fits them all.
+"""Gives all channels of a feature map the same range, so that INT8's one scale per tensor fits them all.
 
-x ─ Conv W ─ LeakyRelu ─ … ─ Conv V ─ y      →      x ─ Conv s·W ─ LeakyRelu ─ … ─ Conv V/s ─ y      one s > 0 a channel
+x ─ Conv W ─ LeakyRelu ─ … ─ Conv V ─ y      →      x ─ Conv s·W ─ LeakyRelu ─ … ─ Conv V/s ─ y      s > 0 per channel
 
-The NPU has a scale of its own for each filter, but one for a whole feature map. Where one channel spans 0..20 and
-another 0..0.2, the second is left with two or three values. Exact, because everything in between is positively
+The NPU has one scale per filter, but only one for a whole feature map. If one channel spans 0..20 and another 0..0.2,
+the second is left with two or three values. The rewrite is exact because everything in between is positively
 homogeneous, f(s x) = s f(x): cross-layer equalization, Nagel et al. 2019, https://arxiv.org/abs/1906.04721, section
-4.1. That paper evens out weights too; here the ranges of activations alone count, measured on images.
+4.1. That paper also equalizes weights; here only the ranges of activations count, measured on images.
 
-Channels that must keep one common scale form a group: those on both sides of an activation, a pooling or a Resize, the
-summands and the sum of an Add, the same channel for every reader. A group that reaches the input, an output or an
-operator that is not named below stays as it is, whole.
+Channels that must have a common scale form a group: those on both sides of an activation, a pooling or a Resize, the
+summands and the sum of an Add, and a channel in all its readers. A group that reaches the input, an output or an
+operator that is not listed below is not rescaled.
 """
 
 import numpy as np
@@ -22,8 +22,8 @@ from lib.graph.surgery.output_form import OutputForm
 from lib.graph.surgery.passes import Pass
 
 HOMOGENEOUS = ("LeakyRelu", "Relu", "MaxPool", "AveragePool", "GlobalAveragePool")
-NEGATIVE = 0.7  # what a value below zero counts beside one above it; the docs have the figures
-LARGEST_FACTOR = 1024.0  # a channel that hardly moved on the images may do so on others
+NEGATIVE = 0.7  # weight of a value below zero relative to one above it; figures in the docs
+LARGEST_FACTOR = 1024.0  # a channel with almost no range on these images may have one on others
 
 
 def needed(graph: Graph, form: OutputForm) -> bool:
@@ -32,9 +32,9 @@ def needed(graph: Graph, form: OutputForm) -> bool:
 
 
 def rewrite(graph: Graph, form: OutputForm, images: list[np.ndarray]) -> None:
-    """Rescale the weights of the convolutions by what `images`, uint8 RGB [H, W, 3] of the model's size, tell.
+    """Rescale the weights of the convolutions by ranges measured on `images`, uint8 RGB [H, W, 3] of the model's size.
 
-    Without images nothing is known of the ranges, and the weights stay.
+    Without images the ranges are unknown, and the weights are kept.
     """
     groups = _groups(graph)
     factors = _factors(groups, _ranges(graph, _free_tensors(groups), images))
@@ -65,7 +65,7 @@ def _groups(graph: Graph) -> dict[str, np.ndarray]:
 
 
 def _ties(graph: Graph, node: onnx.NodeProto, channels: dict[str, np.ndarray]) -> list[tuple]:
-    """Pairs of channels that `node` ties together; everything that it touches is tied to 0 where it is not known."""
+    """Pairs of channels that `node` ties together; an unknown node ties all its channels to group 0."""
     read = [channels[name] for name in node.input if name in channels]
     made = channels.get(node.output[0], np.zeros(0, int))
     if node.op_type in HOMOGENEOUS or (node.op_type == "Resize" and _is_homogeneous_resize(node)):
@@ -85,12 +85,12 @@ def _ties(graph: Graph, node: onnx.NodeProto, channels: dict[str, np.ndarray]) -
 
 
 def _is_homogeneous_resize(node: onnx.NodeProto) -> bool:
-    # Cropping fills in a value that would have to be scaled too.
+    # Cropping fills in a value that would also have to be scaled.
     return attribute(node, "coordinate_transformation_mode") != b"tf_crop_and_resize"
 
 
 def _sliced(graph: Graph, node: onnx.NodeProto) -> slice | None:
-    """The channels that a Slice along axis 1 takes, or None where it cuts elsewhere or at run time."""
+    """The channels that a Slice along axis 1 takes, or None if it cuts along another axis or at run time."""
     values = [graph.constant(name) for name in node.input[1:]]
     if len(values) < 3 or any(value is None or value.size != 1 for value in values) or values[2].item() != 1:
         return None
@@ -99,7 +99,7 @@ def _sliced(graph: Graph, node: onnx.NodeProto) -> slice | None:
 
 
 def _scalable_convolutions(graph: Graph) -> list[onnx.NodeProto]:
-    """The convolutions whose weights are their own and known."""
+    """The convolutions whose weights are constant and not shared."""
     initializers = {tensor.name for tensor in graph.model.graph.initializer}
     return [
         node
@@ -111,15 +111,15 @@ def _scalable_convolutions(graph: Graph) -> list[onnx.NodeProto]:
 
 
 def _channels_read(node: onnx.NodeProto, shape: tuple[int, ...]) -> np.ndarray:
-    """Which channel of the input each weight is for: [filters, channels per group]."""
+    """The input channel of each weight: [filters, channels per group]."""
     filters, channels = shape[:2]
     group = np.arange(filters) // (filters // attribute(node, "group", 1))
     return group[:, None] * channels + np.arange(channels)
 
 
 def _connected(count: int, pairs: list[tuple]) -> np.ndarray:
-    """For 0..count-1 the smallest number that it is connected with through `pairs` of arrays of numbers."""
-    # Imported here: reading a model needs none of it.
+    """For each of 0..count-1, the smallest number connected with it through `pairs` of arrays of numbers."""
+    # Imported here: code that only reads a model does not need it.
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -131,18 +131,18 @@ def _connected(count: int, pairs: list[tuple]) -> np.ndarray:
 
 
 def _free_tensors(groups: dict[str, np.ndarray]) -> list[str]:
-    """The feature maps that have a channel with a scale to choose."""
+    """The feature maps with a channel whose scale can be chosen."""
     return [name for name, labels in groups.items() if labels.any()]
 
 
 def _ranges(graph: Graph, tensors: list[str], images: list[np.ndarray]) -> dict[str, np.ndarray]:
-    """Of each tensor the largest value that each channel takes on the images, [C]; one below zero counts NEGATIVE."""
+    """For each tensor, the largest value of each channel on the images, [C]; negative ones are weighted by NEGATIVE."""
     channels = channel_statistics(graph, tensors, images)
     return {name: np.maximum(each.high, -NEGATIVE * each.low.astype(np.float32)) for name, each in channels.items()}
 
 
 def _factors(groups: dict[str, np.ndarray], ranges: dict[str, np.ndarray]) -> np.ndarray:
-    """The factor of each group: it widens the group to the widest range among those that share a tensor with it."""
+    """The factor of each group, which widens it to the widest range among the groups that share a tensor with it."""
     count = max(labels.max() for labels in groups.values()) + 1
     range_of = np.zeros(count)
     for name, widest_of in ranges.items():

@@ -1,9 +1,9 @@
-"""FP32 throughout: half-precision constants and tensors are widened, casts between the two fall away.
+"""FP32 throughout: half-precision constants and tensors are widened, and casts between the two are removed.
 
     float16 or bfloat16 weights, tensors ─ Cast ─ …        →        float32 weights, tensors ─ …
 
-The toolkit quantizes from FP32. Every stored value stays the same; the arithmetic gains digits, so results differ by
-the rounding of FP16. (BF16, which onnxruntime does not compute on a CPU, is widened before anything runs.)
+The toolkit quantizes from FP32. Every stored value stays the same, but the arithmetic is more precise, so results
+differ by the rounding of FP16. (BF16, which onnxruntime does not support on a CPU, is widened before anything runs.)
 """
 
 import numpy as np
@@ -24,7 +24,7 @@ def needed(graph: Graph, form: OutputForm) -> bool:
 
 
 def rewrite(graph: Graph, form: OutputForm) -> None:
-    """Widen constants, inputs and outputs; drop casts that became idle."""
+    """Widen constants, inputs and outputs; drop casts that no longer change anything."""
     widen(graph.model)
     graph.tidy()
     drop_idle_casts(graph)
@@ -57,7 +57,7 @@ def widen(model: onnx.ModelProto) -> None:
 
 
 def drop_idle_casts(graph: Graph) -> None:
-    """Let what reads a Cast to the type that is there already read its input."""
+    """Bypass every Cast to the type that its input already has."""
     for node in [node for node in graph.model.graph.node if node.op_type == "Cast"]:
         if graph.dtype(node.input[0]) == graph.dtype(node.output[0]) and node.output[0] not in graph.outputs:
             graph.bypass(node)
@@ -76,7 +76,7 @@ def _widen(tensor: TensorProto) -> None:
         return
     values = numpy_helper.to_array(tensor)
     if tensor.data_type == TensorProto.BFLOAT16:
-        # onnx gives its bits as whole numbers: the upper half of a float32's.
+        # onnx gives its bits as integers: the upper half of a float32's.
         bits = np.atleast_1d(values.astype(np.uint32)) << 16
         wide = bits.view(np.float32).reshape(values.shape)
     else:

@@ -1,18 +1,18 @@
-"""Channels of very different range that a depthwise convolution reads get an INT8 scale for each group of like ones.
+"""Splits the channels that a depthwise convolution reads into groups of similar range, each with its own INT8 scale.
 
 x ─ Conv W ─ act ─ depthwise V ─ act ─ Conv U
                                                  x ┬ Conv W[a] ─ act ─ depthwise V[a] ─ act ─┐
                                            →       └ Conv W[b] ─ act ─ depthwise V[b] ─ act ─┴ Concat ─ Conv U[:, a b]
 
-The NPU keeps one scale for a feature map. A channel that reaches to 0.03 beside one that reaches to 139 (the stem of
-YOLOX-nano) is rounded to nothing, and the depthwise filter that reads it makes up for that with weights of 59 where
-others have 0.1: the noise comes out as large as the signal. Behind an activation that lets no factor through (SiLU,
-hard swish) `equalize` can do nothing. Here the arithmetic stays, filter by filter.
+The NPU has one scale per feature map. A channel that reaches 0.03 next to one that reaches 139 (the stem of YOLOX-nano)
+is rounded to nothing, and the depthwise filter that reads it compensates with weights of 59 where others have 0.1: the
+noise becomes as large as the signal. After an activation that is not homogeneous (SiLU, hard swish) `equalize` cannot
+help. Here the arithmetic of each filter stays the same.
 
-Which feature maps, and how: the noise that rounding leaves in what the convolutions U make follows from the ranges that
-images show: of a channel  step^2 / 12 * sum(v^2) * sum(u^2).  It is held against the variance of what U makes there.
-Channels, sorted by range, are divided where the noise gets least, by dynamic programming; into as few groups as bring
-it below LIMIT, into MOST at most.
+Which feature maps, and how: the rounding noise in the outputs of the convolutions U follows from the ranges measured on
+images; a channel adds  step^2 / 12 * sum(v^2) * sum(u^2).  It is compared with the variance of U's outputs. Channels,
+sorted by range, are divided by dynamic programming where the noise becomes smallest, into the fewest groups that bring
+it below LIMIT, and into MOST at most.
 """
 
 from typing import NamedTuple
@@ -29,21 +29,21 @@ from lib.graph.surgery.proof import TOLERANCE, Tolerance
 
 ACTIVATIONS = ("Sigmoid", "Mul", "HardSwish", "HardSigmoid", "Relu", "LeakyRelu", "Clip", "Tanh")
 STEPS = 255  # of INT8
-LIMIT = 0.005  # of the variance; docs/int8_accuracy.md has the figures
+LIMIT = 0.005  # fraction of the variance; figures in docs/int8_accuracy.md
 MOST = 3
-SMALLEST = 1e-4  # of the mean variance of all channels, which a channel that hardly moves counts as having
+SMALLEST = 1e-4  # of the mean variance of all channels: the least variance that a channel counts with
 
 
 class _Site(NamedTuple):
-    """A depthwise convolution and what surrounds it."""
+    """A depthwise convolution and its surroundings."""
 
     before: onnx.NodeProto
-    first: list[onnx.NodeProto]  # the activation between
+    first: list[onnx.NodeProto]  # the activation before it
     depthwise: onnx.NodeProto
-    second: list[onnx.NodeProto]  # the activation behind
-    read: str  # by the depthwise convolution
-    made: str  # by it
-    end: str  # behind the second activation: what the readers read
+    second: list[onnx.NodeProto]  # the activation after it
+    read: str  # the input of the depthwise convolution
+    made: str  # its output
+    end: str  # the output of the second activation, which the readers read
     readers: list[onnx.NodeProto]
 
 
@@ -53,12 +53,12 @@ def needed(graph: Graph, form: OutputForm) -> bool:
 
 
 def rewrite(graph: Graph, form: OutputForm, images: list[np.ndarray]) -> None:
-    """Divide the channels by what `images`, uint8 [H, W, C] of the model's size and channels, tell of their ranges."""
+    """Divide the channels by their ranges on `images`, uint8 [H, W, C] of the model's size and channels."""
     sites = [site for node in graph.model.graph.node if (site := _site(graph, node))]
     measured = [name for site in sites for name in (site.read, *(reader.output[0] for reader in site.readers))]
     statistics = channel_statistics(graph, measured, images)
     for name in [site.depthwise.output[0] for site in sites]:
-        # What a site holds changes when its neighbour is divided.
+        # Dividing a site changes its neighbours, so sites are looked up again.
         site = _site(graph, graph.producer(name))
         if len(groups := _groups(graph, site, statistics)) > 1:
             _divide(graph, site, groups)
@@ -66,7 +66,7 @@ def rewrite(graph: Graph, form: OutputForm, images: list[np.ndarray]) -> None:
 
 
 def _site(graph: Graph, node: onnx.NodeProto) -> _Site | None:
-    """What surrounds a depthwise convolution, where all of it can be divided; None for any other node."""
+    """A depthwise convolution with its surroundings, if all can be divided; None for any other node."""
     if not _is_depthwise(graph, node):
         return None
     before, first = _activation_above(graph, node.input[0])
@@ -95,7 +95,7 @@ def _has_known_weights(graph: Graph, node: onnx.NodeProto) -> bool:
 
 
 def _activation_above(graph: Graph, tensor: str) -> tuple[onnx.NodeProto | None, list[onnx.NodeProto]]:
-    """The convolution whose activation makes `tensor`, and the activation's nodes; None where it is none."""
+    """The convolution whose activation makes `tensor`, and the activation's nodes; None if there is none."""
     node = graph.producer(tensor)
     while node is not None and node.op_type in ACTIVATIONS:
         node = graph.producer(node.input[0])
@@ -106,7 +106,7 @@ def _activation_above(graph: Graph, tensor: str) -> tuple[onnx.NodeProto | None,
 
 
 def _activation_below(graph: Graph, tensor: str) -> tuple[list[onnx.NodeProto], str]:
-    """The nodes of an activation of `tensor`, in their order, and the one tensor that others read; none: `tensor`."""
+    """The nodes of an activation of `tensor`, in order, and its output; no nodes and `tensor` if there is none."""
     nodes, made = [], [tensor]
     for node in graph.model.graph.node:
         varying = [name for name in node.input if graph.constant(name) is None]
@@ -122,7 +122,7 @@ def _activation_below(graph: Graph, tensor: str) -> tuple[list[onnx.NodeProto], 
 
 
 def _groups(graph: Graph, site: _Site, statistics: dict[str, ChannelStatistics]) -> list[np.ndarray]:
-    """The channels of each group, by their numbers; one group where dividing gains nothing."""
+    """The channel numbers of each group; one group if dividing gains nothing."""
     reach = statistics[site.read].high - statistics[site.read].low
     gain = (graph.constant(site.depthwise.input[1]).astype(np.float64) ** 2).sum(axis=(1, 2, 3))
     passed_on = [_passed_on(graph, reader, statistics[reader.output[0]].variance) for reader in site.readers]
@@ -135,16 +135,16 @@ def _groups(graph: Graph, site: _Site, statistics: dict[str, ChannelStatistics])
 
 
 def _passed_on(graph: Graph, reader: onnx.NodeProto, variance: np.ndarray) -> np.ndarray:
-    """What a convolution makes of noise of variance 1 in each channel, by the variance of its output, [filters, C]."""
+    """The noise in a convolution's output for noise of variance 1 in each channel, by its variance, [filters, C]."""
     weights = graph.constant(reader.input[1]).astype(np.float64)
     floor = max(SMALLEST * variance.mean(), np.finfo(np.float64).tiny)
     return (weights**2).sum(axis=(2, 3)) / np.maximum(variance, floor)[:, None]
 
 
 def divided(reach: np.ndarray, amplification: np.ndarray, count: int) -> tuple[list[np.ndarray], float]:
-    """Channels in `count` groups of least noise, and what is left of it.
+    """Channels in `count` groups with the least noise, and that noise.
 
-    reach: what each channel spans, [C]. amplification: what noise of variance 1 in it counts.
+    reach: the range of each channel, [C]. amplification: the weight of noise of variance 1 in each channel.
     """
     order = np.argsort(reach, kind="stable")
     reach, sums = reach[order], np.concatenate([[0], np.cumsum(amplification[order])])
@@ -165,7 +165,7 @@ def divided(reach: np.ndarray, amplification: np.ndarray, count: int) -> tuple[l
 
 
 def _divide(graph: Graph, site: _Site, groups: list[np.ndarray]) -> None:
-    """The branch of each group, joined for the readers."""
+    """Add one branch per group, and join them for the readers."""
     ends = []
     for number, channels in enumerate(groups):
         names = {name: f"{name}/group_{number}" for name in (site.before.output[0], site.made)}
@@ -185,7 +185,7 @@ def _divide(graph: Graph, site: _Site, groups: list[np.ndarray]) -> None:
 
 
 def _add_filters(graph: Graph, site: _Site, node: onnx.NodeProto, channels: np.ndarray, names: dict, **changed) -> None:
-    """Some filters of a convolution as one of its own."""
+    """Add some filters of a convolution as a separate convolution."""
     attributes = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
     source = names.get(node.input[0], node.input[0])
     weights = [np.ascontiguousarray(graph.constant(name)[channels]) for name in node.input[1:]]
@@ -193,12 +193,12 @@ def _add_filters(graph: Graph, site: _Site, node: onnx.NodeProto, channels: np.n
 
 
 def _copy(graph: Graph, site: _Site, nodes: list[onnx.NodeProto], names: dict) -> None:
-    """An activation once more, for the tensors that `names` renames."""
+    """Add a copy of an activation with tensors renamed by `names`."""
     for node in nodes:
         attributes = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
         inputs = [names.get(name, name) for name in node.input]
         graph.add(node.op_type, inputs, names[node.output[0]], before=site.before, **attributes)
 
 
-# Sums of channels in another order round otherwise, and boxes that are exponentials take that up.
+# Sums over channels in another order round differently, and boxes that are exponentials amplify that.
 PASS = Pass("group_channels", needed, rewrite, tolerance=Tolerance(2e-4, TOLERANCE.score), measures_images=True)

@@ -1,9 +1,9 @@
-"""Boxes limited to the image: centres to lie in it, sizes to be no larger. So INT8 spends its steps on 0..1 alone.
+"""Limits boxes to the image, centres and sizes, so that INT8 uses all its steps for 0..1.
 
 Concat [1, 5, 1, N] ─ Slice        →        Concat [1, 5, 1, N] ─ Clip 0..1 ─ Slice
 
-A large object's w may come out at 1.2 of the width, and all values would share a scale of 1.2 / 255. A pass of its own,
-so that the decoding before it is compared in full, with boxes that reach beyond the image too.
+A large object's w may be 1.2 of the width, and all values would then share a scale of 1.2 / 255. This is a separate
+pass so that the decoding before it is also compared for boxes that extend beyond the image.
 """
 
 from dataclasses import replace

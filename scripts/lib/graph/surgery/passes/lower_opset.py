@@ -1,4 +1,4 @@
-"""Opset 19 at most: rknn-toolkit2 2.3.2 reads nothing newer.
+"""Opset 19 at most, because rknn-toolkit2 2.3.2 reads nothing newer.
 
 opset 20 and above        →        opset 19, by onnx's own version converter
 """

@@ -1,10 +1,9 @@
-"""Exactly one sigmoid on the class scores: a missing one is added. More than one was refused when the head was found.
+"""Exactly one sigmoid on the class scores: a missing one is added. More than one is refused when the head is found.
 
     class maps ─ Concat ─ Sigmoid? ─ scores        →        class maps ─ Concat ─ Sigmoid ─ scores
 
-Only the class branch counts, between the last convolution and the output; the sigmoids inside SiLU activations lie
-above it and are never met. Removing a second sigmoid would change what the model computes, so that is left to the
-one who exported it.
+Only the class branch counts, between the last convolution and the output; the sigmoids inside SiLU activations come
+before it. Removing a second sigmoid would change what the model computes, so that is left to whoever exported it.
 """
 
 from dataclasses import replace

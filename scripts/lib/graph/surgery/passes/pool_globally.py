@@ -1,10 +1,10 @@
-"""A mean over rows and columns as the operator that the toolkit knows it by.
+"""Rewrites a mean over rows and columns as the operator that the toolkit supports.
 
     [1, C, H, W] ─ ReduceMean axes 2, 3, keepdims 0 ─ [1, C]
 
     [1, C, H, W] ─ GlobalAveragePool ─ [1, C, 1, 1] ─ Flatten ─ [1, C]
 
-Classifiers end so. rknn-toolkit2 2.3.2 keeps both dimensions of the first form and then refuses its own graph
+Classifiers end like this. rknn-toolkit2 2.3.2 keeps both dimensions of the first form and then refuses its own graph
 (`Invalid rank for input … Got: 4 Expected: 2`).
 """
 
@@ -18,7 +18,7 @@ def needed(graph: Graph, form) -> bool:
 
 
 def rewrite(graph: Graph, form) -> None:
-    """Replace each."""
+    """Replace each such mean."""
     for node in [node for node in graph.model.graph.node if _is_dropped_mean(graph, node)]:
         [output] = node.output
         pooled = graph.add("GlobalAveragePool", [node.input[0]], f"{output}/pooled", before=node)

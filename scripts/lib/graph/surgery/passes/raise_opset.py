@@ -1,4 +1,4 @@
-"""Opset 13 at least: before it a Softmax flattens everything from its axis on, so one on axis 1 is another function.
+"""Opset 13 at least, because before it a Softmax flattens all axes from its own on, which is another function.
 
     opset 11, 12        →        opset 13, by onnx's own version converter
 
@@ -9,7 +9,7 @@ from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.output_form import OutputForm
 from lib.graph.surgery.passes import Pass
 
-FIRST_OPSET = 13  # before it Softmax flattens everything behind its axis
+FIRST_OPSET = 13  # the first in which Softmax does not flatten axes
 
 
 def needed(graph: Graph, form: OutputForm) -> bool:

@@ -1,10 +1,10 @@
-"""The head `split` of a model whose anchors share the scores of their cell: as of one with scores for each anchor.
+"""The head `split` for a model whose anchors share the scores of their cell: each anchor gets a copy of the scores.
 
 Conv 4A ─ Sigmoid ─┐                        Conv 4A, filters sorted ─ Sigmoid ─ box_S         [1, 4*A, H/S, W/S]
 Conv A  ─ Sigmoid ─┼ Concat ─ … ─ output →  Conv A ─ Sigmoid ─────────────────── objectness_S  [1, A,   H/S, W/S]
 Conv C  ─ Softmax ─┘                        Conv C ─ Softmax ─ Conv 1x1 ──────── scores_S      [1, C*A, H/S, W/S]
 
-The 1x1 convolution copies each score for each anchor. Its weights are zeros and ones, which INT8 holds exactly.
+The 1x1 convolution copies each score for each anchor. Its weights are zeros and ones, which are exact in INT8.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""One output with the boxes decoded on the NPU, from the maps of the head `split`, by arithmetic that INT8 is kind to.
+"""One output with the boxes decoded on the NPU, from the maps of the head `split`, by arithmetic that suits INT8.
 
 box_S ─ Split ─ Softmax a side ─ Concat ─┐                                        R bins per side: 4*R channels
 box_S ───────────────────────────────────┴ Conv 1x1 to 5 ─ Add cells ─ Reshape [1, 5, 1, n] ─┐           or 4 distances
@@ -7,17 +7,17 @@ scores_S ─ Reshape [1, C, 1, n] ────────── Concat [1, C, 1
 
                                            predictions [1, 4+C, N, 1]: cx, cy, w, h divided by width and height; scores
 
-A convolution adds up in 32 bits, an added constant is kept in 32 bits, and what leaves both is rounded once. So one
-convolution does the mean over the bins, centres and sizes, and the division by the image's size at once, a stride at a
-time; no tensor that spans many strides is rounded on the way. Three things keep that one rounding as small as it gets:
+A convolution adds in 32 bits, an added constant is stored in 32 bits, and the result of both is rounded once. So one
+convolution per stride computes the mean over the bins, centres and sizes, and the division by the image's size; no
+tensor that spans several strides is rounded before. Three things keep that single rounding as small as possible:
 
-- Weights are exact in 8 bits. A bin's weight is its number less an offset, 15 - 127/12 with 16 bins: then all are
-  multiples of a twelfth and the largest is 127 of them. What the offset takes away comes back with the cells. It lies
-  near the bins that boxes use, which also makes the softmax's own rounding count less.
-- The scale is 1/255, the finest that the values 0..1 allow, and the same for every stride, so that joining the strides
-  rounds nothing. The toolkit takes a scale from the values that calibration sees: `limit_boxes`, the next pass, keeps
-  them below 1, and a fifth channel that is always 1, and left out again, makes sure that they reach it.
-- Each stride's cells stay where they lie until the boxes are there: four channels are reshaped, not 4*R.
+- Weights are exact in 8 bits. A bin's weight is its number minus an offset, 15 - 127/12 with 16 bins: then all are
+  multiples of 1/12, and the largest is 127/12. The offset is added back with the cells. It is near the bins that boxes
+  use, which also reduces the effect of the softmax's own rounding.
+- The scale is 1/255, the finest for values 0..1, and the same for every stride, so that joining the strides rounds
+  nothing. The toolkit takes a scale from the values that it sees during calibration: `limit_boxes`, the next pass,
+  keeps them below 1, and a fifth channel that is always 1, and is dropped later, makes sure that they reach 1.
+- Each stride's cells are reshaped only after the boxes are computed: four channels, not 4*R.
 """
 
 import numpy as np
@@ -60,10 +60,10 @@ def changed(form: OutputForm) -> OutputForm:
 
 
 def exact_offset(bins: int) -> tuple[float, int]:
-    """What is taken from the number of a bin to make its weight, and how many steps of INT8 make one bin.
+    """The offset that is subtracted from a bin's number to get its weight, and how many INT8 steps make one bin.
 
-    With `steps` k the weights k * (bin - offset) are whole numbers up to 127. The offset is near 0.3 of the bins, about
-    where boxes have them: 4.42 with 16 bins.
+    With k steps the weights k * (bin - offset) are whole numbers up to 127. The offset is near 0.3 of the bins, about
+    where the distances of boxes are: 4.42 with 16 bins.
     """
     last = max(bins - 1, 1)
     steps = max(1, round(LARGEST_WEIGHT / (0.7 * last)))
@@ -77,7 +77,7 @@ def _boxes(graph: Graph, stride: int, imgsz: ImageSize, family: Sides) -> str:
     if family.bins:
         sides = _probabilities(graph, box)
         offset, steps = exact_offset(family.bins)
-        # Whole numbers first, so that they are whole once the toolkit divides by the largest one.
+        # Whole numbers, so that they are still whole after the toolkit divides by the largest one.
         numbers = np.rint(steps * (np.arange(family.bins) - offset)) / steps
         weight = (BOX_OF_SIDES[:, :, None] * numbers).reshape(BOX, family.box_channels) * unit
         constant = BOX_OF_SIDES.sum(axis=1) * offset * unit[:, 0]
@@ -96,7 +96,7 @@ def _probabilities(graph: Graph, box: str) -> str:
 
 
 def _cells(stride: int, imgsz: ImageSize, constant: np.ndarray, family: Sides) -> np.ndarray:
-    """What is added to a stride's boxes, float32 [1, 5, H/s, W/s]: centres of cells and `constant` [4]; and 1."""
+    """What is added to a stride's boxes, float32 [1, 5, H/s, W/s]: centres of cells plus `constant` [4], and 1."""
     points, strides = family.centres(imgsz)
     here = points[strides[:, 0] == stride] * stride / np.array(imgsz)
     values = np.ones((BOX + 1, len(here)))
@@ -106,10 +106,10 @@ def _cells(stride: int, imgsz: ImageSize, constant: np.ndarray, family: Sides) -
 
 
 def _flat(graph: Graph, tensor: str, channels: int, stride: int, imgsz: ImageSize) -> str:
-    """A stride's map [1, channels, H/s, W/s] as [1, channels, 1, n]."""
+    """Reshape a stride's map [1, channels, H/s, W/s] to [1, channels, 1, n]."""
     height, width = cells(imgsz, stride)
     return graph.add("Reshape", [tensor, np.array([1, channels, 1, height * width], np.int64)], f"{tensor}/flat")
 
 
-# It follows the pass that makes the maps the outputs.
+# It always runs after the pass that makes the maps the outputs.
 PASS = Pass("single_output", always, rewrite, changed)

@@ -1,6 +1,6 @@
-"""A model that came split already (by Rockchip's exporter, say) gets our order, our names and one sigmoid.
+"""A model that is already split (by Rockchip's exporter, say) gets this program's order and names, and one sigmoid.
 
-box map, class map, sum of scores? ; a stride each, in any order    →    box_S, scores_S a stride each
+box map, class map, sum of scores? per stride, in any order    →    box_S, scores_S per stride
 
 Rockchip's exporter adds a third output per stride, the sum of the class scores; it is left out.
 """
@@ -25,9 +25,9 @@ def rewrite(graph: Graph, form: OutputForm) -> None:
 
 
 def changed(form: OutputForm) -> OutputForm:
-    """Scores are probabilities, and the outputs stand in their order."""
+    """Scores are probabilities, and the outputs are in the head's order."""
     return replace(form, sigmoid=True, names=None)
 
 
-# Names and order are ours afterwards.
+# It always runs, to set names and order.
 PASS = Pass("split_again", always, rewrite, changed)

@@ -1,12 +1,12 @@
-"""Outputs a stride each, cut where they leave their last convolution; the boxes are decoded outside.
+"""One set of outputs per stride, cut right after the last convolutions; the boxes are decoded outside.
 
 Conv ─ box map   ─ Reshape ─ Concat ─ DFL? ─ …          Conv ─ box_S                 [1, 4*R, H/S, W/S] or [1, 4, …]
                                                 →
 Conv ─ class map ─ Reshape ─ Concat ─ Sigmoid ─ …       Conv ─ Sigmoid ─ scores_S    [1, C, H/S, W/S]
 Conv ─ task's map ─ Reshape ─ Concat ─ …                Conv ─ ROLE_S                [1, K, H/S, W/S]
 
-With R bins of a DFL, or the four distances. What an end-to-end head selects its best predictions with (TopK, Gather …)
-falls away as the decoding does. A task's maps: lib.graph.tasks.
+Box maps have R bins of a DFL, or the four distances. The nodes with which an end-to-end head selects its best
+predictions (TopK, Gather …) are dropped with the decoding. A task's maps: lib.graph.tasks.
 """
 
 from lib.detector.head import SPLIT
@@ -18,7 +18,7 @@ from lib.graph.surgery.passes import Pass, always
 
 
 def rewrite(graph: Graph, form: OutputForm) -> None:
-    """Make box_8, scores_8, box_16, scores_16, box_32, scores_32 the outputs, and the task's maps behind them."""
+    """Make box_8, scores_8, box_16, scores_16, box_32, scores_32 the outputs, followed by the task's maps."""
     detector = find_detector(graph)
     outputs = {}
     if form.spec.extras:

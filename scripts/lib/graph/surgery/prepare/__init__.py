@@ -1,4 +1,4 @@
-"""A graph as it came, made ready to be recognized: a file for each kind of work, proven as it is done.
+"""Prepares a graph for being recognized: one file per kind of change, each proven when it is applied.
 
-`fix_size` (lib.graph.surgery.fixed_size) prepares its input; `prepare.behind_input` what lies behind it.
+`fix_size` (lib.graph.surgery.fixed_size) prepares the input, `prepare.behind_input` what follows it.
 """

@@ -1,12 +1,12 @@
-"""A model with NMS in it is cut before it: the NPU cannot run NMS, and it is done outside, as for every other model.
+"""Cuts a model before the NMS in it, because the NPU cannot run NMS; as for every other model, NMS is done outside.
 
 predictions [1, 4+C, N] ─ Transpose, Slice, Greater, GatherND … ─ NonMaxSuppression ─ … ─ [1, 300, 6]
                                                   →        predictions [1, 4+C, N]
 boxes [1, N, 4], scores [1, N, C] ─ EfficientNMS_TRT     →      predictions [1, 4+C, N], joined here
 
-The cut is the last tensor that boxes and scores both come from and that a family of detectors knows. Proof: each row
-that the graph itself puts out is among the predictions there, and the best prediction is among the rows. A plugin of
-TensorRT runs nowhere here, so what it would be given takes the place of its rows.
+The cut is at the last tensor that boxes and scores both come from and that a family of detectors recognizes. Proof:
+each row that the graph itself outputs is among the predictions there, and the best prediction is among the rows. A
+TensorRT plugin cannot run here, so the inputs of the plugin are compared instead of its rows.
 """
 
 import json
@@ -30,16 +30,16 @@ from lib.step.errors import UserError
 
 OPERATOR = "NonMaxSuppression"
 PLUGINS = ("EfficientNMS_TRT", "EfficientNMSX_TRT", "BatchedNMS_TRT", "BatchedNMSDynamic_TRT")
-METADATA_KEY = "rv1106.nms"  # of a model's metadata, between the two cuts of one with a plugin
+METADATA_KEY = "rv1106.nms"  # a key in a model's metadata between the two cuts for a plugin
 MOST_CUTS, MOST_ROWS = 12, 100
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16)
 
 
 @dataclass(frozen=True)
 class Nms:
-    """What an NMS is given. boxes: a tensor [1, N, 4], corners, or with `centres` cx, cy, w, h.
+    """The inputs of an NMS. boxes: a tensor [1, N, 4] of corners or, with `centres`, of cx, cy, w, h.
 
-    scores: a tensor [1, C, N], of a plugin [1, N, C]. sigmoid: the plugin lets them pass one.
+    scores: a tensor [1, C, N], for a plugin [1, N, C]. sigmoid: whether the plugin applies one to them.
     """
 
     operator: str
@@ -50,18 +50,18 @@ class Nms:
 
     @property
     def of_plugin(self) -> bool:
-        """Whether onnxruntime lacks it."""
+        """Whether the operator is a plugin, which onnxruntime cannot run."""
         return self.operator != OPERATOR
 
 
 def before_plugin(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A model whose outputs come from a plugin's NMS puts out what the plugin is given; any other is left alone."""
+    """A model with an NMS plugin, changed to output the plugin's inputs; any other model unchanged."""
     node = next((node for node in model.graph.node if node.op_type in PLUGINS), None)
     if node is None:
         return model
     cut = onnx.ModelProto()
     cut.CopyFrom(model)
-    # YOLOv7's export writes lists of one number.
+    # YOLOv7's export writes these attributes as lists of one number.
     centres, sigmoid = (bool(np.ravel(attribute(node, name, 0))[0] == 1) for name in ("box_coding", "score_activation"))
     nms = Nms(node.op_type, node.input[0], node.input[1], centres, sigmoid)
     del cut.graph.output[:]
@@ -73,7 +73,7 @@ def before_plugin(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def nms_of(model: onnx.ModelProto) -> Nms | None:
-    """The NMS in a model, or the plugin's that was cut off; None where there is none."""
+    """The NMS in a model, or that of a plugin that was cut off; None if there is none."""
     if METADATA_KEY in metadata(model):
         return Nms(**json.loads(metadata(model)[METADATA_KEY]))
     node = next((node for node in model.graph.node if node.op_type == OPERATOR), None)
@@ -83,10 +83,10 @@ def nms_of(model: onnx.ModelProto) -> Nms | None:
 
 
 def before_nms(model: onnx.ModelProto, nms: Nms, images: list[np.ndarray], seed: int) -> tuple[onnx.ModelProto, str]:
-    """A copy of `model` with the predictions that its NMS chooses from as the output, and a sentence for people.
+    """A copy of `model` whose output is the predictions that its NMS chooses from, and a sentence for the user.
 
-    images: uint8 [H, W, C] as its InputForm has them, to prove it on, beside noise. Where no family knows any of the
-    cuts, boxes and scores themselves are put out. Raises UserError when a family does, but the rows say otherwise.
+    images: uint8 [H, W, C] in its InputForm, for the proof, besides noise. If no family recognizes any of the cuts, the
+    outputs are boxes and scores. Raises UserError when a family recognizes one but the rows contradict it.
     """
     graph = Graph(model)
     images = [*images, noise_image(graph.imgsz, seed, graph.shape(graph.input)[1])]
@@ -103,18 +103,18 @@ def before_nms(model: onnx.ModelProto, nms: Nms, images: list[np.ndarray], seed:
         except UserError as error:
             objection = objection or error
             continue
-        count, what = sum(map(len, expected)), "boxes that it is given" if nms.of_plugin else "rows that it puts out"
-        note = f"its NMS ({nms.operator}) is left out, and done outside; all {count} {what} are among the predictions"
+        count, what = sum(map(len, expected)), "boxes in its input" if nms.of_plugin else "rows in its output"
+        note = f"its NMS ({nms.operator}) is removed and done outside; all {count} {what} are among the predictions"
         return _without_mark(cut), note
     if objection:
         raise objection
     _put_out(graph, (nms.boxes, nms.scores))
-    note = f"its NMS ({nms.operator}) is left out: the outputs are the boxes and the scores that it is given"
+    note = f"its NMS ({nms.operator}) is removed: the outputs are the boxes and the scores in its input"
     return _without_mark(graph.model), note
 
 
 def _given(graph: Graph, nms: Nms, images: list[np.ndarray]):
-    """The outputs for each image that tell what the predictions are: rows, or what NMS is given."""
+    """For each image, the outputs that show the predictions: rows, or the inputs of the NMS."""
     model = graph.model
     if not nms.of_plugin and not _has_rows(graph):
         inside = Graph(model)
@@ -125,12 +125,12 @@ def _given(graph: Graph, nms: Nms, images: list[np.ndarray]):
 
 
 def _has_rows(graph: Graph) -> bool:
-    """Whether the output is rows of a box, a score and a class, or as YOLOv7 has it: image, box, class and score."""
+    """Whether the output is rows of box, score and class or, as in YOLOv7, of image, box, class and score."""
     return len(graph.outputs) == 1 and graph.shape(graph.output)[-1:] in ((BOX + 2,), (BOX + 3,))
 
 
 def _rows(outputs: list[np.ndarray], nms: Nms) -> np.ndarray:
-    """Rows [K, 6] of a box, a score and a class, those of a score above 0; of boxes and scores the MOST_ROWS best."""
+    """Rows [K, 6] of box, score and class with a score above 0; from boxes and scores, the MOST_ROWS best."""
     if len(outputs) == 1:
         rows = outputs[0].reshape(-1, outputs[0].shape[-1]).astype(np.float32)
         if rows.shape[1] == BOX + 3:
@@ -145,7 +145,7 @@ def _rows(outputs: list[np.ndarray], nms: Nms) -> np.ndarray:
 
 
 def _cuts(graph: Graph, nms: Nms):
-    """Models that put out what boxes and scores both come from, the last such tensor first; then both joined."""
+    """Yield models that output a tensor from which both boxes and scores come, the last first; then both joined."""
     order = {name: place for place, node in enumerate(graph.model.graph.node) for name in node.output}
     common = _ancestors(graph, nms.boxes) & _ancestors(graph, nms.scores) & set(order)
     shaped = [
@@ -164,7 +164,7 @@ def _cuts(graph: Graph, nms: Nms):
 
 
 def _joined(graph: Graph, boxes: str, scores: str, centres: bool) -> onnx.ModelProto:
-    """A model that puts out predictions [1, 4+C, N] of boxes, corners or centre and size, and of scores.
+    """A model that outputs predictions [1, 4+C, N] from boxes, as corners or centre and size, and scores.
 
     Either may have its channels last.
     """
@@ -189,7 +189,7 @@ def _joined(graph: Graph, boxes: str, scores: str, centres: bool) -> onnx.ModelP
 
 
 def _channels_first(graph: Graph, tensor: str, points: int) -> str:
-    """A tensor [1, K, N], or one of [1, N, K] before or behind a Transpose."""
+    """A tensor [1, K, N], or one of shape [1, N, K] before or after a Transpose."""
     if graph.shape(tensor)[1:2] != (points,):
         return tensor
     node = graph.producer(tensor)
@@ -199,34 +199,34 @@ def _channels_first(graph: Graph, tensor: str, points: int) -> str:
 
 
 def _ancestors(graph: Graph, tensor: str) -> set[str]:
-    """A tensor and all that it is computed from."""
+    """A tensor and all tensors that it is computed from."""
     return {tensor, *(name for node in graph.upwards([tensor]) for name in node.input)}
 
 
 def _recognized(cut: onnx.ModelProto) -> OutputForm | None:
-    """What the families make of a cut, once simplified."""
-    # Imported here: it takes seconds, and most graphs hold no NMS.
+    """The form that the families recognize in a simplified cut; None if none does."""
+    # Imported here: the import takes seconds, and most graphs have no NMS.
     import onnxslim
 
     copy = onnx.ModelProto()
     copy.CopyFrom(cut)
     try:
         return families.recognize(Graph(onnxslim.slim(copy)))
-    except Exception:  # onnxslim has no error class of its own, and here no reason matters
+    except Exception:  # onnxslim has no error class of its own, and the reason does not matter here
         return None
 
 
 def _demand_rows(
     cut: onnx.ModelProto, form: OutputForm, expected: list[np.ndarray], images: list[np.ndarray], tolerance: Tolerance
 ) -> None:
-    """Raises UserError unless each row of `expected` is among the predictions of its image, and the best of them a row.
+    """Raise UserError unless each row of `expected` is among its image's predictions, and the best of these is a row.
 
     Boxes of rows are centre and size, in pixels or divided by width and height.
     """
     session = open_session(cut.SerializeToString())
     predictions = [form.predictions(infer_image(session, image)) for image in images]
     unit = np.array([*form.spec.imgsz, *form.spec.imgsz, 1, 1], np.float32)
-    # Predictions are within the bounds that their family sets; what the graph puts out need not be.
+    # Predictions are limited to the bounds of their family; the graph's outputs may not be.
     limited = partial(form.spec.family.limited, imgsz=form.spec.imgsz)
     apart = min(
         max(_apart(predicted, limited(rows * scale), tolerance.score) for predicted, rows in zip(predictions, expected))
@@ -242,13 +242,13 @@ def _demand_rows(
     )
     if not (apart <= tolerance.box * max(form.spec.imgsz) and best <= tolerance.score):
         raise UserError(
-            f"before its NMS the model predicts something else than the NMS puts out: boxes differ by up to {apart:.3g}"
+            f"the model's predictions before its NMS differ from the NMS's output: boxes by up to {apart:.3g}"
             f" px, the best score by {best:.3g}; export it without NMS"
         )
 
 
 def _apart(predicted: np.ndarray, rows: np.ndarray, rounding: float) -> float:
-    """The largest distance in pixels of a row's box to the nearest prediction of its score and class."""
+    """The largest distance, in pixels, of a row's box from the nearest prediction of its score and class."""
     worst = 0.0
     for *box, score, class_id in rows:
         if not 0 <= class_id < predicted.shape[1] - BOX:
@@ -259,7 +259,7 @@ def _apart(predicted: np.ndarray, rows: np.ndarray, rounding: float) -> float:
 
 
 def _centred(rows: np.ndarray) -> np.ndarray:
-    """Rows of corners as rows of centre and size."""
+    """Rows with corners as rows with centre and size."""
     low, high = rows[:, :2], rows[:, 2:BOX]
     return np.concatenate([(low + high) / 2, high - low, rows[:, BOX:]], axis=1)
 

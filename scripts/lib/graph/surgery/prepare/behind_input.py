@@ -1,4 +1,4 @@
-"""What is done to a graph of one image before it is simplified and recognized."""
+"""Prepares a graph for one image, after its input, for simplification and recognition."""
 
 import numpy as np
 import onnx
@@ -11,10 +11,10 @@ from lib.graph.surgery.prepare.dequantize import dequantize, is_quantized
 
 
 def prepare(model: onnx.ModelProto, images: list[np.ndarray], seed: int) -> tuple[onnx.ModelProto, list[str]]:
-    """A copy of `model` in float and without NMS; and a sentence for people on each thing that was done.
+    """A copy of `model` in float and without NMS, and one sentence for the user per change.
 
-    images: uint8 [H, W, C] of the model's size, as its InputForm has them, to measure and prove on, beside noise drawn
-    from `seed`. A model that needs nothing comes back as it is. Raises UserError when something cannot be done, or
+    images: uint8 [H, W, C] of the model's size, in its InputForm, to measure and prove on, besides noise drawn from
+    `seed`. A model that needs no change is returned unchanged. Raises UserError when a change is not possible, or
     changes what the model computes.
     """
     notes = []
@@ -26,7 +26,7 @@ def prepare(model: onnx.ModelProto, images: list[np.ndarray], seed: int) -> tupl
         notes.append(note)
     if metadata(model).get("end2end") == "True" and not selects(Graph(model)):
         notes.append(
-            "its metadata says end2end, but it puts out all predictions and not the best: NMS is done "
-            "(a one-to-one head loses nothing by it)"
+            "its metadata says end2end, but it outputs all predictions, not only the best: NMS is used "
+            "(which does not hurt a one-to-one head)"
         )
     return model, notes

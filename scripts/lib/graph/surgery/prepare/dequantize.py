@@ -1,13 +1,13 @@
-"""A model that came quantized gets float weights and float tensors again.
+"""Gives a quantized model float weights and float tensors again.
 
 x ─ QuantizeLinear ─ DequantizeLinear ─ Conv        →        x ─ Conv, or x ─ Relu ─ Conv, or x ─ Clip ─ Conv
 int8 weights ─ DequantizeLinear ─ Conv              →        float32 weights ─ Conv
 QLinearConv, QLinearAdd, ConvInteger, …             →        Conv, Add, …
 
-The toolkit calibrates anew, from float. Weights become exactly what they were in the quantized model. A pair of
-QuantizeLinear and DequantizeLinear moves a value by no more than half a step, save those beyond its range, which it
-cuts. Quantizers leave out a ReLU before such a pair, since the range does its work. So it is measured how many values
-each pair cuts, and where that is more than a few the cut stays.
+The toolkit calibrates from a float model. Weights get exactly their values in the quantized model. A pair of
+QuantizeLinear and DequantizeLinear changes a value by at most half a step, except values beyond its range, which it
+cuts. Quantizers drop a ReLU before such a pair, because the range has the same effect. So it is measured how much each
+pair cuts, and if that is more than a little, the cut is kept.
 """
 
 from dataclasses import dataclass
@@ -25,14 +25,14 @@ from lib.graph.surgery.prepare.quantized_operators import OPERATORS, Steps, as_p
 from lib.graph.surgery.proof import noise_image
 from lib.step.errors import UserError
 
-METADATA_KEY = "rv1106.dequantized"  # of the model's metadata, afterwards: how many tensors were quantized
-# A pair that takes more off its values than this many steps, root of the mean square, does more than round: rounding is
-# 0.3 steps, what images and noise have beyond a calibrated range up to 1.8, a ReLU that was left out tens.
+METADATA_KEY = "rv1106.dequantized"  # a key in the new metadata: how many tensors were quantized
+# A pair that changes its values by more than this many steps (root mean square) does more than round: rounding is
+# 0.3 steps, values of images and noise beyond a calibrated range up to 1.8, a dropped ReLU tens of steps.
 CUT = 4.0
-# What outputs may differ by, as _demand_close has it: where float weights alone are new, and where no rounding is left.
+# How much outputs may differ (see _demand_close): with only the weights in float, and without any rounding.
 SAME, NOISE = 1e-5, 0.3
 PAIR = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")
-# Operators that only move values about: whole numbers stand for the same behind them.
+# Operators that only rearrange values: integers mean the same after them.
 MOVES = {
     "Concat", "DepthToSpace", "Expand", "Flatten", "Gather", "Identity", "MaxPool", "Pad", "Reshape", "Resize", "Slice",
     "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze",
@@ -41,7 +41,7 @@ MOVES = {
 
 @dataclass(frozen=True)
 class Cut:
-    """What a pair does beyond rounding. low, high: its range. relu: it is there for the lower end alone."""
+    """What a pair does beyond rounding. low, high: its range. relu: only the lower limit is needed."""
 
     low: float
     high: float
@@ -49,15 +49,15 @@ class Cut:
 
 
 def is_quantized(model: onnx.ModelProto) -> bool:
-    """Whether the model computes with whole numbers somewhere."""
+    """Whether any part of the model is quantized."""
     return any(node.op_type in OPERATORS or node.op_type in PAIR for node in model.graph.node)
 
 
 def dequantize(model: onnx.ModelProto, images: list[np.ndarray], seed: int) -> tuple[onnx.ModelProto, str]:
-    """A copy of `model`, which is_quantized, in float; and a sentence for people.
+    """A copy of a quantized `model` in float, and a sentence for the user.
 
-    images: uint8 [H, W, C] as its InputForm has them; cuts are measured and both models compared on them and on noise.
-    Raises UserError for an operator on whole numbers that is not known, and when outputs differ by more than rounding.
+    images: uint8 [H, W, C] in its InputForm; on them and on noise, cuts are measured and both models compared. Raises
+    UserError for an unknown operator on integers, and when outputs differ by more than rounding.
     """
     paired = with_initializers(model)
     as_pairs(paired)
@@ -67,22 +67,22 @@ def dequantize(model: onnx.ModelProto, images: list[np.ndarray], seed: int) -> t
     cuts = _cuts(graph, images)
     pairs = sum(node.op_type != "DequantizeLinear" and node.op_type in PAIR for node in graph.model.graph.node)
     if any(node.op_type in OPERATORS for node in model.graph.node):
-        # onnxruntime's own rounds between, and cuts sums at 16 bits on some processors.
+        # onnxruntime's own operators round in between, and cut sums to 16 bits on some processors.
         _demand_close(model, paired, images, NOISE, "with QuantizeLinear and DequantizeLinear around float operators")
     float_weights = _without_pairs(graph, cuts, of_constants_alone=True)
     _demand_close(paired, float_weights, images, SAME, "with its weights in float")
     stripped = _without_pairs(graph, cuts)
     difference = _demand_close(paired, stripped, images, NOISE, "without its quantization")
     helper.set_model_props(stripped, metadata(model) | {METADATA_KEY: str(pairs)})
-    kept = f", {len(cuts)} of which cut values and are kept as ReLU or Clip" if cuts else ""
+    clipped = f", {len(cuts)} of which cut values and are kept as ReLU or Clip" if cuts else ""
     return stripped, (
-        f"its own quantization ({pairs} tensors{kept}) is dropped; INT8 is calibrated anew (its rounding "
+        f"its own quantization ({pairs} tensors{clipped}) is removed; INT8 is calibrated again (its rounding "
         f"was {difference:.1%} of the outputs)"
     )
 
 
 def _cuts(graph: Graph, images: list[np.ndarray]) -> dict[str, Cut]:
-    """Those of the QuantizeLinear nodes that take off more than CUT at one end, by their output."""
+    """The QuantizeLinear nodes that cut more than CUT at one end, by their output."""
     measuring = Graph(graph.model)
     limits = {}
     for node in graph.model.graph.node:
@@ -112,13 +112,13 @@ def _cuts(graph: Graph, images: list[np.ndarray]) -> dict[str, Cut]:
 
 
 def _without_pairs(graph: Graph, cuts: dict[str, Cut], of_constants_alone: bool = False) -> onnx.ModelProto:
-    """The model of `graph` in float: where a pair was are idle nodes, which simplification drops.
+    """The model of `graph` in float: pairs are replaced by Identity nodes, which simplification drops.
 
-    of_constants_alone: pairs stay at what is computed.
+    of_constants_alone: only the pairs of constants; those of computed tensors are kept.
     """
     rewritten = Graph(graph.model)
     model = rewritten.model.graph
-    of_numbers: dict[str, Steps | None] = {}  # what the numbers of a tensor stood for; None: known at run time alone
+    of_numbers: dict[str, Steps | None] = {}  # the meaning of a tensor's integers; None: known only at run time
     for node in list(model.node):
         computed = graph.constant(node.input[0]) is None and node.input[0] not in of_numbers if node.input else False
         if of_constants_alone and node.op_type in PAIR and computed:
@@ -145,7 +145,7 @@ def _without_pairs(graph: Graph, cuts: dict[str, Cut], of_constants_alone: bool 
 
 
 def _in_float(rewritten: Graph, graph: Graph, node: onnx.NodeProto, cut: Cut | None) -> None:
-    """A QuantizeLinear becomes what it does beyond rounding; of a constant, its rounded values."""
+    """Replace a QuantizeLinear by what it does beyond rounding; for a constant, by its rounded values."""
     tensor, output = node.input[0], node.output[0]
     value = graph.constant(tensor)
     if value is not None:
@@ -161,7 +161,7 @@ def _in_float(rewritten: Graph, graph: Graph, node: onnx.NodeProto, cut: Cut | N
 
 
 def _back_in_float(rewritten: Graph, graph: Graph, node: onnx.NodeProto, of_numbers: dict) -> None:
-    """A DequantizeLinear of a constant becomes its values, any other nothing."""
+    """Replace a DequantizeLinear of a constant by its values, any other by nothing."""
     numbers, steps = graph.constant(node.input[0]), _steps(graph, node)
     if numbers is not None and steps is not None:
         values = steps.values(numbers)
@@ -170,20 +170,19 @@ def _back_in_float(rewritten: Graph, graph: Graph, node: onnx.NodeProto, of_numb
     before = of_numbers.get(node.input[0], steps)
     if node.input[0] not in of_numbers or (before is not None and (steps is None or not steps.same(before))):
         raise UserError(
-            f"DequantizeLinear '{node.name}' reads whole numbers that were not made with its scale; give the model "
+            f"DequantizeLinear '{node.name}' reads integers that were not made with its scale; use the model "
             "before quantization"
         )
     _replace(node, "Identity", [node.input[0]], node.output[0])
 
 
 def _move(rewritten: Graph, graph: Graph, node: onnx.NodeProto, of_numbers: dict) -> None:
-    """An operator that moves whole numbers about moves the values that they stand for."""
+    """Let an operator that rearranges integers rearrange the values that they stand for."""
     read = [of_numbers[name] for name in node.input if name in of_numbers]
     steps = read[0]
     if node.op_type not in MOVES or steps is None or not all(other and steps.same(other) for other in read):
         raise UserError(
-            f"{node.op_type} '{node.name}' computes with whole numbers in a way that is not known; give the model "
-            "before quantization"
+            f"{node.op_type} '{node.name}' computes with integers in an unknown way; use the model before quantization"
         )
     for place, name in enumerate(node.input):
         numbers = graph.constant(name)
@@ -193,30 +192,32 @@ def _move(rewritten: Graph, graph: Graph, node: onnx.NodeProto, of_numbers: dict
 
 
 def _steps(graph: Graph, node: onnx.NodeProto) -> Steps | None:
-    """Those of a QuantizeLinear or DequantizeLinear; None where they are computed."""
+    """The steps of a QuantizeLinear or DequantizeLinear; None if they are computed."""
     constants = [graph.constant(name) for name in node.input[1:3]]
     if any(value is None for value in constants):
         return None
     zero = constants[1] if len(constants) > 1 else np.zeros((), np.uint8)
     if constants[0].ndim > 1:
-        raise UserError(f"{node.op_type} '{node.name}' has scales for blocks of weights; give the model before that")
+        raise UserError(
+            f"{node.op_type} '{node.name}' has scales for blocks of weights; use the model before quantization"
+        )
     return Steps(constants[0].astype(np.float64), zero, attribute(node, "axis", 1))
 
 
 def _demanded_steps(graph: Graph, node: onnx.NodeProto) -> Steps:
     steps = _steps(graph, node)
     if steps is None:
-        raise UserError(f"{node.op_type} '{node.name}' computes its scale; give the model before quantization")
+        raise UserError(f"{node.op_type} '{node.name}' computes its scale; use the model before quantization")
     return steps
 
 
 def _replace(node: onnx.NodeProto, operator: str, inputs: list[str], output: str) -> None:
-    """Make `node` another one, in its place."""
+    """Turn `node` into another operator, in its place."""
     node.CopyFrom(helper.make_node(operator, inputs, [output], node.name))
 
 
 def _added(graph: Graph, value: np.ndarray, name: str) -> str:
-    """The name of a new constant."""
+    """Add a constant and return its name."""
     graph.model.graph.initializer.append(numpy_helper.from_array(np.asarray(value, np.float32), name))
     return name
 
@@ -224,9 +225,9 @@ def _added(graph: Graph, value: np.ndarray, name: str) -> str:
 def _demand_close(
     before: onnx.ModelProto, after: onnx.ModelProto, images: list[np.ndarray], limit: float, how: str
 ) -> float:
-    """What an output differs by at most, as a share of its size: norms of the difference and of the output.
+    """The largest difference of an output: the norm of the difference divided by the output's norm.
 
-    Raises UserError, which says `how`, when it is more than `limit`.
+    Raises UserError, which begins with `how`, when it is more than `limit`.
     """
     sessions = [open_session(model.SerializeToString(), as_written=True) for model in (before, after)]
     worst = 0.0
@@ -237,6 +238,6 @@ def _demand_close(
     if not worst <= limit:
         raise UserError(
             f"{how} the model computes something else: an output differs by {worst:.2g} of its size (allowed {limit}); "
-            "give the model before quantization"
+            "use the model before quantization"
         )
     return float(worst)

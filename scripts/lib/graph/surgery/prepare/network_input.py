@@ -1,10 +1,10 @@
-"""What a graph does to its input before the network begins is taken out of it, and belongs to the model's InputForm.
+"""Moves what a graph does to its input before the network begins from the graph to the model's InputForm.
 
 input uint8? [1, H, W, 3] or [1, 3, H, W] ─ Cast ─ Transpose ─ Div 255 ─ Sub mean ─ Div std ─ RGB to BGR ─ network
                                                   →        input float32 [1, 3, H, W] ─ network, and a form that says so
 
-Any of these, in any order; Mul, Add and the DequantizeLinear of a quantized input too. The toolkit normalizes by mean
-and std while it reads the image; inside the graph they would be operators in INT8, and nameless rows of the build.
+Any of these, in any order, also Mul, Add and the DequantizeLinear of a quantized input. The toolkit applies mean and
+std while it reads the image; inside the graph they would be INT8 operators, and rows without a name in the build log.
 """
 
 from collections.abc import Mapping
@@ -22,16 +22,16 @@ from lib.step.errors import UserError
 
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16)
 TO_CHANNELS_FIRST = [0, 3, 1, 2]
-# A graph that multiplies its input by less takes values 0..255 (1/255, 1/58), by more 0..1 (2, 4.4).
+# A smaller factor on the input means values 0..255 (1/255, 1/58), a larger one 0..1 (2, 4.4).
 LEAST_FACTOR_OF_UNITS = 0.1
 
 
 @dataclass(frozen=True)
 class Front:
-    """What stands before the network: `factor * input + offset` by channel, in the network's order of channels.
+    """The nodes before the network: `factor * input + offset` per channel, in the network's order of channels.
 
-    tensor: where the network begins. last: it has the channels last still, as the input has. turned: their order was
-    reversed. nodes: how many operators that are.
+    tensor: where the network begins. last: whether its channels are still last, as in the input. turned: whether the
+    order of channels was reversed. nodes: the number of operators.
     """
 
     tensor: str
@@ -48,21 +48,21 @@ def has_channels_last(shape) -> bool:
 
 
 def absorb(graph: Graph, name: str, given: Mapping) -> tuple[onnx.ModelProto, InputForm] | None:
-    """The model without what stands between its input `name` and the network; and the form that it took images in.
+    """The model without the nodes between its input `name` and the network, and the form in which it took images.
 
-    Its metadata has the form that the network takes, as an entry where the graph did something to pixels. given: what a
-    person says of the form that the graph takes. None where nothing stands there. Raises UserError when the network
-    begins with whole numbers, or channels last.
+    Its metadata gets the form that the network takes, if the graph changed pixel values. given: what the user says
+    about the form that the graph takes. Returns None if there are no such nodes. Raises UserError when the network
+    begins with integers or with channels last.
     """
     front = front_of(graph, name)
     if front.last:
         raise UserError(
-            f"the model's input is {list(graph.shape(name))}, channels last, and no Transpose to [1, channels, height, "
-            "width] follows; export it so"
+            f"the model's input is {list(graph.shape(name))}, channels last, but no Transpose to [1, channels, height, "
+            "width] follows; export it with channels first"
         )
     if graph.dtype(front.tensor) not in FLOATS:
         kind = TensorProto.DataType.Name(graph.dtype(front.tensor)).lower()
-        raise UserError(f"the model's input is {kind} and no Cast to float follows; export it with a float input")
+        raise UserError(f"the model's input is {kind}, but no Cast to float follows; export it with a float input")
     if not front.nodes:
         return None
     stated, whole = METADATA_KEY in metadata(graph.model), graph.dtype(name) not in FLOATS
@@ -85,7 +85,7 @@ def absorb(graph: Graph, name: str, given: Mapping) -> tuple[onnx.ModelProto, In
 
 
 def front_of(graph: Graph, name: str) -> Front:
-    """What stands between the input `name` and the first operator that is none of normalization's."""
+    """The nodes between the input `name` and the first operator that is not part of a normalization."""
     last = has_channels_last(graph.shape(name))
     channels = graph.shape(name)[3 if last else 1]
     front = Front(name, np.ones(channels), np.zeros(channels), last)
@@ -94,14 +94,14 @@ def front_of(graph: Graph, name: str) -> Front:
         if len(readers) != 1 or front.tensor in graph.outputs or readers[0].output[0] in graph.outputs:
             return front
         beyond = _beyond(graph, readers[0], front)
-        # A channel that is multiplied by nothing, or turned around, is no normalization.
+        # A factor of 0 or below is not a normalization.
         if beyond is None or not (beyond.factor > 0).all():
             return front
         front = replace(beyond, tensor=readers[0].output[0], nodes=front.nodes + 1)
 
 
 def form_after(front: Front, taken: InputForm) -> InputForm:
-    """The form that the network alone takes images in, of the form that the graph with its `front` takes."""
+    """The form in which the network alone takes images, from the form that the graph with its `front` takes."""
     # factor * ((pixel / scale - mean) / std) + offset, written as one (pixel / scale - mean) / std.
     scale, mean, std = taken.scale, *(np.broadcast_to(values, front.factor.shape) for values in (taken.mean, taken.std))
     if front.turned:
@@ -120,22 +120,22 @@ def form_after(front: Front, taken: InputForm) -> InputForm:
 
 
 def _is_of_pixels(front: Front) -> bool:
-    """Whether the graph takes values 0..255, by what it multiplies them with."""
+    """Whether the graph takes values 0..255, judged by the factor that it multiplies them by."""
     return front.factor.max() < LEAST_FACTOR_OF_UNITS
 
 
 def _rounded(values: np.ndarray) -> list[float]:
-    """Without the digits that float32 constants bring."""
+    """Values without the extra digits of float32 constants."""
     return [float(f"{value:.6g}") if abs(value) > 1e-6 else 0.0 for value in values]
 
 
 def _beyond(graph: Graph, node: onnx.NodeProto, front: Front) -> Front | None:
-    """`front` with `node` behind it (tensor and nodes as they were), or None where `node` belongs to the network."""
+    """`front` followed by `node` (tensor and nodes not updated), or None if `node` belongs to the network."""
     channel = 3 if front.last else 1
     if node.op_type == "Identity":
         return front
     if node.op_type == "Cast":
-        # Between kinds of float it belongs to half precision.
+        # A Cast between float types is part of half precision.
         return front if graph.dtype(node.input[0]) not in FLOATS else None
     if node.op_type == "Transpose":
         return replace(front, last=False) if front.last and attribute(node, "perm") == TO_CHANNELS_FIRST else None
@@ -155,7 +155,7 @@ def _beyond(graph: Graph, node: onnx.NodeProto, front: Front) -> Front | None:
 
 
 def _affine(graph: Graph, node: onnx.NodeProto, channel: int, front: Front) -> Front | None:
-    """`front` with an operation by a constant of each channel behind it."""
+    """`front` followed by an operation with one constant per channel."""
     place = list(node.input).index(front.tensor)
     value = graph.constant(node.input[1 - place])
     value = None if value is None else _by_channel(value, channel, len(front.factor))
@@ -174,7 +174,7 @@ def _affine(graph: Graph, node: onnx.NodeProto, channel: int, front: Front) -> F
 
 
 def _by_channel(value: np.ndarray, channel: int, channels: int) -> np.ndarray | None:
-    """A constant as a value for each channel; None where it varies along another axis."""
+    """A constant as one value per channel; None if it varies along another axis."""
     value = value.astype(np.float64)
     if value.size == 1:
         return np.full(channels, float(value.reshape(())))
@@ -183,7 +183,7 @@ def _by_channel(value: np.ndarray, channel: int, channels: int) -> np.ndarray | 
 
 
 def _turns_channels(graph: Graph, node: onnx.NodeProto, channel: int, channels: int) -> bool:
-    """Whether a Gather or Slice puts the channels in reverse order."""
+    """Whether a Gather or Slice reverses the order of the channels."""
     if node.op_type == "Gather":
         order = graph.constant(node.input[1])
         axis = attribute(node, "axis", 0) % 4

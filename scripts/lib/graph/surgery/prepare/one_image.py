@@ -1,10 +1,10 @@
-"""A model of several images becomes one of a single image.
+"""Turns a model for several images into one for a single image.
 
 input [B, 3, H, W] ─ … ─ Reshape to [B, …] ─ … ─ output [B, …]    →    input [1, 3, H, W] ─ … ─ Reshape to [1, …] ─ …
 
-An exporter writes the batch into the constant shapes of Reshape, Expand, Resize and the like, and into constants that
-it repeated for each image. Each is found by the shapes of the model as it came, and the result is proven: an image
-through the new graph gives what its row of a batch gives in the old one.
+An exporter writes the batch size into the constant shapes of Reshape, Expand, Resize and the like, and into constants
+that it repeats for each image. Each is found by the shapes of the original model, and the result is proven: an image
+through the new graph gives the same as its row of a batch in the old one.
 """
 
 import numpy as np
@@ -13,23 +13,23 @@ from onnx import numpy_helper, shape_inference
 
 from lib.step.errors import UserError
 
-# Operators whose constant input, at that place, is a shape (or, of Tile, how often to repeat) with the batch in front.
+# Operators whose constant input, at that place, is a shape (for Tile, repetitions) that begins with the batch.
 SHAPE_INPUT = {"Reshape": 1, "Expand": 1, "ConstantOfShape": 0, "Tile": 1, "Resize": 3}
 # Operators that may read a constant which holds the same for each image.
 BATCHED = {"Add", "Sub", "Mul", "Div", "Pow", "Concat", "Where", "MatMul", "Equal", "Max", "Min", "ScatterND"}
 
 
 def one_image(model: onnx.ModelProto, batch: int) -> onnx.ModelProto:
-    """A copy of `model`, whose input has a fixed `batch` above 1, for one image. Constant nodes become initializers.
+    """A copy for one image of `model`, whose input has a fixed `batch` above 1. Constant nodes become initializers.
 
-    Raises UserError when the shapes do not fit together then.
+    Raises UserError when the shapes are then inconsistent.
     """
     single = with_initializers(model)
     graph = single.graph
     try:
         inferred = shape_inference.infer_shapes(single, data_prop=True).graph
     except (shape_inference.InferenceError, ValueError) as error:
-        raise UserError(f"the model's shapes do not fit together: {str(error).splitlines()[0]}") from None
+        raise UserError(f"the model's shapes are inconsistent: {str(error).splitlines()[0]}") from None
     shapes = {
         tensor.name: tuple(d.dim_value for d in tensor.type.tensor_type.shape.dim)
         for tensor in (*inferred.input, *inferred.value_info, *inferred.output)
@@ -77,13 +77,13 @@ def with_initializers(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _of_one_image(node: onnx.NodeProto, value: np.ndarray, batch: int, shapes: dict) -> np.ndarray | None:
-    """The shape constant for one image, or None where the batch is not in it."""
+    """The shape constant for one image, or None if the batch is not in it."""
     if value.ndim != 1 or not len(value):
         return None
     first = int(value[0])
     holds = first == batch
     if node.op_type == "Reshape":
-        # Images times heads or windows in front (attention) are as many times fewer.
+        # A first dimension of images times heads or windows (attention) is divided by the batch.
         data = shapes.get(node.input[0], ())
         holds = first > 0 and first % batch == 0 and data[:1] and data[0] % batch == 0 and data[0] > 0
     elif node.op_type == "Resize":
@@ -96,14 +96,14 @@ def _of_one_image(node: onnx.NodeProto, value: np.ndarray, batch: int, shapes: d
 
 
 def _first_of_equals(value: np.ndarray, batch: int, rank: int) -> np.ndarray | None:
-    """A constant's part for the first of `batch` images, where it holds the same for all of them."""
+    """A constant's part for the first of `batch` images, if it is the same for all of them; else None."""
     if value.ndim != rank or rank < 2 or value.shape[0] != batch or (value != value[:1]).any():
         return None
     return value[:1]
 
 
 def _give(graph: onnx.GraphProto, node: onnx.NodeProto, place: int, value: np.ndarray | None) -> None:
-    """Let the node alone read another constant; None leaves it."""
+    """Make only this node read another constant; None keeps the old one."""
     if value is None:
         return
     name = f"{node.output[0]}/{place}/one_image"

@@ -1,4 +1,4 @@
-"""The proof that a prepared graph computes what it did, of raw outputs: nothing knows yet what they mean."""
+"""The proof that a prepared graph computes the same, by its raw outputs, since their meaning is not yet known."""
 
 from collections.abc import Iterable
 
@@ -16,9 +16,9 @@ def prove_same(
     tolerance: float,
     work: str,
 ) -> float:
-    """Run both graphs, each on its tensor of a pair; the outputs must be the same.
+    """Run both graphs, each on its own tensor of a pair; the outputs must be the same.
 
-    Of a batch each image is given to the second graph alone. Returns the largest difference, as a share of the largest
+    The second graph gets the images of a batch one by one. Returns the largest difference, as a fraction of the largest
     absolute value (at least 1) of its channel. Raises UserError, which names the `work`, when it is more than
     `tolerance`.
     """
@@ -38,7 +38,7 @@ def prove_same(
 
 
 def apart(expected: np.ndarray, now: np.ndarray, work: str) -> float:
-    """The largest difference of two outputs, as a share of the largest value of its channel; a NaN in one counts."""
+    """The largest difference of two outputs, as a fraction of its channel's largest value; NaN if one has a NaN."""
     if expected.shape != now.shape:
         raise UserError(f"{work} changes an output from {expected.shape} to {now.shape}; nothing was written")
     expected, now = (channels_first(values.astype(np.float64)) for values in (expected, now))
@@ -48,18 +48,18 @@ def apart(expected: np.ndarray, now: np.ndarray, work: str) -> float:
 
 
 def channels_first(output: np.ndarray) -> np.ndarray:
-    """An output of one image as [channels, values]; of [1, N, K] with N above K the last axis holds the channels."""
+    """An output for one image as [channels, values]; for [1, N, K] with N > K the last axis is that of the channels."""
     if output.ndim == 3 and output.shape[1] > output.shape[2]:
         output = output.transpose(0, 2, 1)
     return output.reshape(output.shape[1], -1) if output.ndim > 2 and len(output) == 1 else output.reshape(1, -1)
 
 
 def run(session, tensor: np.ndarray, work: str) -> list[np.ndarray]:
-    """All outputs for a tensor, in the type that the session takes. Raises UserError when the graph does not run."""
+    """All outputs for a tensor, cast to the session's input type. Raises UserError when the graph does not run."""
     [given] = session.get_inputs()
     kinds = {"tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
     try:
         return session.run(None, {given.name: tensor.astype(kinds.get(given.type, np.float32))})
-    # onnxruntime's errors have no class in common but Exception.
+    # onnxruntime's errors have no common class below Exception.
     except Exception as error:
-        raise UserError(f"{work} fails, the graph does not run: {str(error).splitlines()[0]}") from None
+        raise UserError(f"{work} fails, because the graph does not run: {str(error).splitlines()[0]}") from None

@@ -1,9 +1,9 @@
-"""Operators on whole numbers as float ones between DequantizeLinear and QuantizeLinear, which compute the same.
+"""Replaces integer operators by float ones between DequantizeLinear and QuantizeLinear, which compute the same.
 
 x ─ QLinearConv ─ y            →        x ─ DequantizeLinear ─ Conv ─ QuantizeLinear ─ y
 x ─ ConvInteger ─ Cast         →        x ─ DequantizeLinear ─ Conv ─ Cast
 
-Their weights become float constants: each is what the whole number stands for.
+Their weights become float constants, the values that the integers stand for.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from onnx import helper, numpy_helper
 
 from lib.step.errors import UserError
 
-# The float twin, the places of each input as (tensor, scale, zero point), those of the output's scale and zero point.
+# The float operator, each input's places as (tensor, scale, zero point), and the places of the output's scale and zero.
 # https://onnx.ai/onnx/operators/, https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md
 _OF_TWO = (((0, 1, 2), (3, 4, 5)), (6, 7))
 _OF_ONE = (((0, 1, 2),), (3, 4))
@@ -31,40 +31,40 @@ TWINS = {
     "QGemm": ("Gemm", ((0, 1, 2), (3, 4, 5)), (7, 8)),
 }
 CONCAT = "QLinearConcat"
-BIAS = {"QLinearConv": 8, "QGemm": 6}  # place of the int32 bias, in steps of both inputs' scales multiplied
+BIAS = {"QLinearConv": 8, "QGemm": 6}  # place of the int32 bias, whose scale is the product of both inputs' scales
 WHOLE = {"ConvInteger": "Conv", "MatMulInteger": "MatMul"}
 OPERATORS = {CONCAT, *TWINS, *WHOLE}
-ONLY_WITH_SCALES = ("channels_last", "opset")  # attributes that the float twins lack; the first is 0 in what is read
+ONLY_WITH_SCALES = ("channels_last", "opset")  # attributes that the float operators lack; the first must be 0
 
 
 @dataclass(frozen=True)
 class Steps:
-    """How whole numbers stand for values, `(number - zero) * scale`: one scale, or one for each channel of `axis`."""
+    """How integers stand for values, `(number - zero) * scale`: one scale, or one per channel of `axis`."""
 
     scale: np.ndarray
     zero: np.ndarray
     axis: int = 0
 
     def values(self, numbers: np.ndarray) -> np.ndarray:
-        """float32 that the numbers stand for."""
+        """The float32 values that the integers stand for."""
         return (
             (numbers.astype(np.float64) - self._along(self.zero, numbers)) * self._along(self.scale, numbers)
         ).astype(np.float32)
 
     def rounded(self, values: np.ndarray) -> np.ndarray:
-        """Values as QuantizeLinear and DequantizeLinear give them back."""
+        """Values after QuantizeLinear and DequantizeLinear."""
         limits = np.iinfo(self.zero.dtype)
         numbers = np.rint(values / self._along(self.scale, values)) + self._along(self.zero, values)
         return self.values(np.clip(numbers, limits.min, limits.max))
 
     def limits(self) -> tuple[float, float]:
-        """The least and the largest value, of one scale for all."""
+        """The smallest and the largest value, for a single scale."""
         limits = np.iinfo(self.zero.dtype)
         low, high = self.values(np.array([limits.min, limits.max]))
         return float(low), float(high)
 
     def same(self, other: "Steps") -> bool:
-        """Whether numbers stand for the same values."""
+        """Whether integers stand for the same values in both."""
         return np.array_equal(self.scale, other.scale) and np.array_equal(self.zero, other.zero)
 
     def _along(self, values: np.ndarray, tensor: np.ndarray) -> np.ndarray:
@@ -78,7 +78,7 @@ class Steps:
 def as_pairs(model: onnx.ModelProto) -> None:
     """Replace the OPERATORS of `model`, whose constants are initializers, in place.
 
-    Raises UserError for one whose scales or weights are computed.
+    Raises UserError for an operator whose scales or weights are computed.
     """
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     nodes = []
@@ -89,7 +89,7 @@ def as_pairs(model: onnx.ModelProto) -> None:
 
 
 class _Twin:
-    """The nodes that do one operator's work in float."""
+    """The float nodes that replace one operator."""
 
     def __init__(self, node: onnx.NodeProto, constants: dict[str, np.ndarray], graph: onnx.GraphProto):
         self.node, self.constants, self.graph = node, constants, graph
@@ -115,7 +115,7 @@ class _Twin:
         return TWINS[self.node.op_type][1:]
 
     def _whole(self) -> None:
-        """ConvInteger, MatMulInteger: zero points are taken off, what both scales do is done behind it."""
+        """ConvInteger, MatMulInteger: zero points are subtracted before, scales are applied after."""
         tensor, weights, zero, shift = [*self.node.input, "", ""][:4]
         shift = self._known(shift) if shift else np.zeros((), np.int8)
         numbers = self._known(weights)
@@ -128,10 +128,10 @@ class _Twin:
         self._add(WHOLE[self.node.op_type], [shifted, self._constant(wide, "weights")], self.node.output[0])
 
     def _float(self, number: int, tensor: str, scale: str, zero: str) -> str:
-        """The name of an input in float."""
+        """Add the nodes that make an input float, and return its name."""
         if tensor in self.constants:
             numbers = self.constants[tensor]
-            # A filter's scales stand for its first axis, a matrix's for its last.
+            # A filter's scales are for its first axis, a matrix's for its last.
             axis = 0 if self.node.op_type == "QLinearConv" else numbers.ndim - 1
             return self._constant(Steps(self._known(scale), self._known(zero), axis).values(numbers), f"in_{number}")
         name = f"{self.node.output[0]}/in_{number}"
@@ -151,7 +151,7 @@ class _Twin:
     def _known(self, name: str) -> np.ndarray:
         if name not in self.constants:
             raise UserError(
-                f"{self.node.op_type} '{self.node.name}' computes its weights or scales while it runs; give the model "
+                f"{self.node.op_type} '{self.node.name}' computes its weights or scales at run time; use the model "
                 "before quantization"
             )
         return self.constants[name]

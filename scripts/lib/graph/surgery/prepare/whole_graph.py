@@ -1,12 +1,12 @@
-"""One plain graph: functions inlined, inputs that are inputs, BF16 widened.
+"""One plain graph: functions inlined, no initializers among the inputs, BF16 widened.
 
 node of a function of the model        →        the function's own nodes
 initializer listed as a graph input    →        initializer alone
 bfloat16 weights, tensors              →        float32 weights, tensors
 
 torch's dynamo exporter writes a function for each of its operators; exporters before IR 4 list weights among the
-inputs. A bfloat16 is the upper half of a float32, so no value changes; and as onnxruntime does not compute in it on a
-CPU, there is nothing to hold the result against.
+inputs. A bfloat16 is the upper half of a float32, so no value changes; because onnxruntime does not support it on a
+CPU, there is nothing to compare the result with.
 """
 
 import onnx
@@ -48,7 +48,7 @@ def plain(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _forget_unused_domains(model: onnx.ModelProto) -> None:
-    """Drop the operator sets that no node is of: onnx's version converter, and so the toolkit, stumbles over some."""
+    """Drop operator sets that no node uses: onnx's version converter, and so the toolkit, fails on some of them."""
     used = {node.domain for node in model.graph.node} | {"", "ai.onnx"}
     kept = sorted((entry for entry in model.opset_import if entry.domain in used), key=lambda entry: entry.domain)
     imports = [onnx.helper.make_opsetid(entry.domain, entry.version) for entry in kept]
