@@ -83,7 +83,7 @@ def variant(
     for path in images:
         fitted, fit = letterbox(read_image(path), size)
         outputs = rknn.inference(inputs=[fitted[None]], data_format=["nhwc"])
-        detections.append(OutputSpec(size, head, Dfl(), 80).instances(outputs, fit))
+        detections.append(tasks.get(tasks.DEFAULT).instances(OutputSpec(size, head, Dfl(), 80), outputs, fit))
         sizes.append(fit.source)
         truth.append(tasks.get(tasks.DEFAULT).ground_truth(dataset, path.name, fit.source, 80))
     rknn.release()
