@@ -2,10 +2,10 @@
 
 python benchmarks/plain_sweep.py WEIGHTS.pt DATASET OUTPUT --sizes 256 320 --max-images 16 64
 
-DATASET holds images/ and labels/ side by side. The last --evaluate images are evaluated on, the first ones calibrate.
-Exports with Ultralytics, cuts the graph, then calibrates, builds, simulates, and prints a row a variant: no cache, no
-proof, no FP32, no report. It takes from this project what both need alike (letterbox, decoding, NMS, COCO's mAP), so
-that the benchmark compares ways of working and not implementations of NMS.
+DATASET holds images/ and labels/ side by side. The first images are for calibration, the last --evaluate images for
+evaluation. Exports with Ultralytics, cuts the graph, calibrates, builds, simulates, and prints one row per variant:
+no cache, no proof, no FP32, no report. It uses this project's letterbox, decoding, NMS and mAP, so that the benchmark
+compares ways of working and not implementations of NMS.
 """
 
 import argparse
