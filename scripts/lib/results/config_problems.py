@@ -188,9 +188,14 @@ def _simulator_problems(config: dict):
     if (version := config["toolkit"]) != DEFAULT:
         yield f"evaluation.simulator: {simulator} computes as toolkit {DEFAULT} does, but toolkit is {version}"
     study = config["calibration_study"]
-    for key, algorithms in (("sweep", config["sweep"]["algorithm"]), ("calibration_study", [study["algorithm"]])):
-        if others := [algorithm for algorithm in algorithms if algorithm != "normal"]:
-            yield f"evaluation.simulator: {simulator} needs the algorithm normal, but {key}.algorithm is {others[0]}"
+    asked = (
+        ("sweep", config["sweep"]["algorithm"], ["normal"]),
+        ("calibration_study", [study["algorithm"]], ["normal", "search"]),
+    )
+    for key, algorithms, known in asked:
+        if others := [algorithm for algorithm in algorithms if algorithm not in known]:
+            needed = f"evaluation.simulator: {simulator} needs the algorithm {' or '.join(known)}"
+            yield f"{needed}, but {key}.algorithm is {others[0]}"
 
 
 def _search_problems(config: dict):
