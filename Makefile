@@ -66,7 +66,7 @@ $(DOCS_READY):
 	$(PYTHON) scripts/set_up.py --docs
 	touch $@
 
-lock: setup  ## resolve pyproject.toml into requirements/ anew
+lock: setup  ## resolve pyproject.toml into requirements/ again
 	@# aarch64 gets the versions of x86-64.
 	for version in 3.10 3.11 3.12; do \
 		lock=requirements/py$$(echo $$version | tr -d .); \

@@ -1,10 +1,10 @@
-"""The twins and the model of the chip beside the simulator: mAP of draws, images equal to the last bit, time.
+"""Compare the twins and the model of the chip with the simulator: mAP of draws, images equal to the last bit, time.
 
     python benchmarks/twin.py --dataset DIR --names FILE --draws 5 --calibration 32 --output FILE.csv MODEL.onnx ...
 
-MODEL.onnx is one that graph surgery left; --dataset a folder with images/ and labels/, as fetch_dataset.py makes it.
-Each draw takes --calibration images of the first half of the names, and the second half is evaluated. Times are CPU
-seconds of one thread, the images one after the other through all of them, so that they see the same machine.
+MODEL.onnx is a result of graph surgery; --dataset is a folder with images/ and labels/, as fetch_dataset.py makes it.
+Each draw takes --calibration images from the first half of the names, and the second half is evaluated. Times are CPU
+seconds of one thread. Each image runs through all of them in turn, so that they see the same machine.
 """
 
 import argparse
@@ -77,7 +77,7 @@ def rows(path: Path, draw: int, args) -> list[dict]:
 
 
 def measured(spec, form, images, runners, args) -> list[dict]:
-    """What there is to say of each runner."""
+    """The figures of each runner."""
     names = read_names([args.names])
     task = tasks.get(spec.task)
     instances, sizes = {name: [] for name in runners}, []

@@ -194,16 +194,20 @@ def collected(pattern: str) -> list[str]:
     return list(dict.fromkeys(paths))
 
 
+def every_core(wildcards) -> int:
+    """As many processes as there are cores."""
+    try:
+        return workflow.cores
+    except WorkflowError:
+        return 1  # on a cluster nobody says how many there are; --set-threads does
+
+
 def cores_a_variant(wildcards) -> int:
     """Processes that detect with one model: its share of the cores, so that one process each runs a large sweep.
 
     A process beyond the first waits while the first one imports the toolkit and builds the model.
     """
-    variants = math.prod(map(len, config["sweep"].values()))
-    try:
-        return max(1, workflow.cores // variants)
-    except WorkflowError:
-        return 1  # on a cluster nobody says how many cores there are; --set-threads does
+    return max(1, every_core(wildcards) // math.prod(map(len, config["sweep"].values())))
 
 
 def layers_asked_for() -> list[str]:
@@ -226,11 +230,3 @@ EVALUATION = {
     "operating": config["evaluation"]["operating"],
     "folder": lambda w, input: str(Path(input.labels).parent),
 }
-
-
-def every_core(wildcards) -> int:
-    """As many processes as there are cores."""
-    try:
-        return workflow.cores
-    except WorkflowError:
-        return 1  # on a cluster nobody says how many there are; --set-threads does

@@ -9,12 +9,12 @@ nothing decodes what it gives, so there is no mAP.
 """
 
 import sys
-import tempfile
 
 sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
 
 import argparse
 import shlex
+import tempfile
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path

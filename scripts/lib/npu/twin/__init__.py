@@ -6,7 +6,6 @@
   chip       the same with the roundings of the chip, by a published account
   run        running them
   agreement  comparing their outputs with the simulator's
-  layers     comparing the twin with the simulator's own dumps, a layer at a time
   ranges     the ranges on an image, without the toolkit
 
 Everything else here was found from the simulator's dumps (`accuracy_analysis`), not from its source;
