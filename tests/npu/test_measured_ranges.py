@@ -86,7 +86,8 @@ def test_draws_of_the_search_give_the_map_of_its_build(measured, split_onnx, ste
     assert done.returncode == 0, done.stderr
     done = step("evaluate_draws", "--onnx", split_onnx, "--ranges", measured, "--pool", pool, "--platform", "rv1106",
                 "--simulator", "twin", "--algorithm", "search", "--dataset", heldout, "--names", *"abcd",
-                "--max-images", 5, "--seed", 1, "--draws", tmp_path / "draws.json", "--log", tmp_path / "log")  # fmt: skip
+                "--max-images", 5, "--seed", 1, "--draws", tmp_path / "draws.json", "--log",
+                tmp_path / "log")  # fmt: skip
     assert done.returncode == 0, done.stderr
     built = evaluate(read_detections(tmp_path / "detections.npz"), heldout, list("abcd"), 1, 0)[0].map50_95
     assert Draws.read(tmp_path / "draws.json").draws[0].map50_95_int8 == built

@@ -133,7 +133,14 @@ def test_problem_is_one_sentence_that_names_the_key(path, value, expected):
         ({"dataset.kpt_shape": [4, 2], "evaluation.oks_sigmas": [0.1]}, ["evaluation.oks_sigmas has 1 numbers for 4"]),
         ({"task": "obb", "dataset.kpt_shape": [4, 2]}, ["dataset.kpt_shape is for the task pose, but task is obb"]),
         ({"evaluation.simulator": "twin"}, []),
-        ({"evaluation.simulator": "twin", "calibration_study.algorithm": "search", "calibration_study.max_images": [8]}, []),
+        (
+            {
+                "evaluation.simulator": "twin",
+                "calibration_study.algorithm": "search",
+                "calibration_study.max_images": [8],
+            },
+            [],
+        ),
         (
             {"evaluation.simulator": "twin", "toolkit": "2.2.0"},
             ["evaluation.simulator: twin computes as toolkit 2.3.2 does, but toolkit is 2.2.0"],
