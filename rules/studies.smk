@@ -133,7 +133,8 @@ rule evaluate_draws:
     shell:
         "python {input.step[0]:q} --onnx {input.model:q} --ranges {input.ranges:q} --pool {input.pool:q}"
         " --platform {params.platform} --simulator {params.simulator} --algorithm {params.algorithm}"
-        " --dataset {params.folder:q} --part {params.part} --names {input.names:q} --oks-sigmas {params.oks_sigmas:q} --max-images {params.max_images}"
+        " --dataset {params.folder:q} --part {params.part} --names {input.names:q}"
+        " --oks-sigmas {params.oks_sigmas:q} --max-images {params.max_images}"
         " --seed {params.seed} --processes {threads} --draws {output.draws:q} --log {log:q}"
 
 

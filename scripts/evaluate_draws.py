@@ -31,6 +31,7 @@ from lib.npu.range_table import network_input
 from lib.npu.search.choice import halves, searched
 from lib.npu.twin.ranges import adjusted
 from lib.npu.twin.run import start_of
+from lib.npu.twin.structure import Ranges
 from lib.results.draws import Draw, Draws
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
@@ -57,7 +58,8 @@ def main(argv=None):
     with pool_in_form(pool[:1], args.dataset / "images", outputs.imgsz, form) as first:
         structure = toolkit.structure_of(args.onnx, first, args.platform, form)
 
-    def ranges_of(drawn: list[Path]):
+    def ranges_of(drawn: list[Path]) -> Ranges:
+        """The range of each tensor when calibrated on these images of the pool."""
         if args.algorithm == NORMAL:
             return adjusted(structure, table.union([image.name for image in drawn]))
         setting, judging = halves(drawn)
