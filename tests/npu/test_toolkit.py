@@ -76,7 +76,7 @@ def test_facts_are_the_same_with_and_without_a_log(split_onnx, pool, quantized, 
     assert "Network Layer Information Table" in printed and read_build_log(printed) == session.log
 
 
-@pytest.mark.parametrize(("architecture", "head"), [("yolov8n", SINGLE), ("yolov8n", SPLIT), ("yolo11n", SPLIT)])
+@pytest.mark.parametrize(("architecture", "head"), [("yolov8n", SINGLE), ("yolo11n", SPLIT)])
 def test_without_torch_the_simulator_gives_the_same_bits(export, pool, tmp_path, architecture, head):
     """In processes of their own: this one has torch, Ultralytics brought it."""
     save(adapt(export(architecture)[1], head, [image(0, 96, 64)], seed=0)[0], tmp_path / "model.onnx")

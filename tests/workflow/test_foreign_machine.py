@@ -22,28 +22,44 @@ def files_in(folder) -> dict:
     return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in files}
 
 
-def test_the_workflow_gives_the_same_table(tmp_path, cut_run, python_env):
-    place = tmp_path / "Größe in mm"
-    workflow = copy_project(place / "workflow")
-    (place / "work").mkdir()
-    (place / "work" / "cut.yaml").write_text(yaml.safe_dump(CUT))
+MODULE = """
+configfile: "cut.yaml"
+module rv1106:
+    snakefile: "../workflow of others/Snakefile"
+    config: config
+    prefix: "int8"
+use rule * from rv1106 as rv1106_*
+rule best:
+    default_target: True
+    input: "int8/results/cut/table.csv"
+    output: "best.csv"
+    shell: "cp {input} {output}"
+"""
+
+
+def test_as_a_module_with_a_prefix_and_an_overlay_it_gives_the_same_table(tmp_path, cut_run, python_env):
+    # In this locale Snakemake's lock takes no other letters in the path of a module, whose files it names as a whole.
+    workflow, work = copy_project(tmp_path / "workflow of others"), tmp_path / "Größe in mm"
+    work.mkdir()
+    (work / "cut.yaml").write_text(yaml.safe_dump(CUT))
+    (work / "Snakefile").write_text(MODULE)
     before = files_in(workflow)
     for folder in [workflow, *(path for path in workflow.rglob("*") if path.is_dir())]:
         folder.chmod(0o555)
-    command = ["snakemake", "-j2", "--directory", "../work", "--configfile", "../work/cut.yaml"]
     environment = python_env | FOREIGN
     try:
-        done = subprocess.run([*CLOSED, *command], cwd=workflow, env=environment, stderr=subprocess.PIPE)
+        done = subprocess.run([*CLOSED, "snakemake", "-j2"], cwd=work, env=environment, stderr=subprocess.PIPE)
         assert done.returncode == 0, done.stderr.decode(errors="replace")
-        again = subprocess.run([*command, "-n"], cwd=workflow, env=environment, capture_output=True)
+        again = subprocess.run(["snakemake", "-n"], cwd=work, env=environment, capture_output=True)
     finally:
         for folder in [workflow, *(path for path in workflow.rglob("*") if path.is_dir())]:
             folder.chmod(0o755)
     assert b"Nothing to be done" in again.stdout
-    assert (place / "work/results/cut/table.csv").read_bytes() == (cut_run / "table.csv").read_bytes()
+    assert (work / "best.csv").read_bytes() == (cut_run / "table.csv").read_bytes()
+    assert {path.name for path in work.iterdir()} == {".snakemake", "Snakefile", "best.csv", "cut.yaml", "int8"}
     # Root is not kept from writing, so that is looked at.
     assert files_in(workflow) == before
-    results = [path for path in (place / "work" / "results").rglob("*") if path.is_file()]
+    results = [path for path in (work / "int8" / "results").rglob("*") if path.is_file()]
     assert [str(path) for path in results if path.stat().st_mode & 0o077] == []
 
 

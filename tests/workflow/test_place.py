@@ -1,4 +1,4 @@
-"""The workflow runs from any folder: by -s, by --directory, as a module; results lie in the working folder."""
+"""The workflow runs from any folder by -s and by --directory; results are in the working folder."""
 
 import re
 import subprocess
@@ -30,28 +30,6 @@ def test_a_snakefile_elsewhere_gives_its_results_to_the_working_folder(elsewhere
     assert str(elsewhere) not in report and "config/parts.names" in report
     run = ["-j2", "-s", elsewhere / "Snakefile", "--configfile", "cut.yaml"]
     assert "Nothing to be done" in run_snakemake(work, python_env, *run).stdout
-
-
-@pytest.mark.toolkit
-def test_as_a_module_with_a_prefix_and_an_overlay_it_gives_the_same_table(elsewhere, work, cut_run, python_env):
-    (work / "Snakefile").write_text(
-        'configfile: "cut.yaml"\n'
-        "module rv1106:\n"
-        f'    snakefile: "{elsewhere}/Snakefile"\n'
-        "    config: config\n"
-        '    prefix: "int8"\n'
-        "use rule * from rv1106 as rv1106_*\n"
-        "rule best:\n"
-        "    default_target: True\n"
-        '    input: "int8/results/cut/table.csv"\n'
-        '    output: "best.csv"\n'
-        '    shell: "cp {input} {output}"\n'
-    )
-    done = run_snakemake(work, python_env, "-j2")
-    assert done.returncode == 0, done.stdout
-    assert (work / "best.csv").read_bytes() == (cut_run / "table.csv").read_bytes()
-    assert {path.name for path in work.iterdir()} == {".snakemake", "Snakefile", "best.csv", "cut.yaml", "int8"}
-    assert "Nothing to be done" in run_snakemake(work, python_env, "-n").stdout
 
 
 def test_directory_is_where_results_go_and_what_relative_paths_mean_first(elsewhere, work, python_env):
