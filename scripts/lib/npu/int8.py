@@ -43,8 +43,12 @@ class Quantization:
 
     @property
     def is_plain(self) -> bool:
-        """Whether nobody asks for more than what the toolkit builds, or its version can do no more."""
-        return (self.outputs is None and not self.twin) or in_use() == OWN_RANGES
+        """Whether nobody asks for more than what the toolkit builds, or it can do no more.
+
+        It lets nobody change the ranges of its algorithms `mmse` and `kl_divergence`.
+        """
+        more = self.outputs is not None or self.twin
+        return not more or in_use() == OWN_RANGES or self.algorithm not in (NORMAL, toolkit.SEARCH)
 
 
 # The ranges to build with, and those that were measured on the calibration images.
