@@ -64,6 +64,8 @@ def draw_dataset(
         for name in ("images", "labels"):
             (part / name).mkdir(parents=True)
         draw = partial(draw_files, part, seed, task, image)
+        # Of what a signal leaves behind, Python's tracker clears the semaphores away, and would warn on the terminal.
+        os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
         # OpenCV's own threads gain nothing on patches this small. Spawned, not forked: a fork of a process whose OpenCV
         # has threads hangs at its first call.
         workers = ProcessPoolExecutor(processes, get_context("spawn"), initializer=join, initargs=(os.getpid(),))

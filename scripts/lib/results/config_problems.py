@@ -209,9 +209,11 @@ def _simulator_problems(config: dict):
         return
     if (version := config["toolkit"]) != DEFAULT:
         yield f"evaluation.simulator: {simulator} computes as toolkit {DEFAULT} does, but toolkit is {version}"
+    known = {"sweep": ["normal"], "calibration_study": ["normal", "search"]}
     for key, algorithms in _algorithms(config):
-        if others := [algorithm for algorithm in algorithms if algorithm != "normal"]:
-            yield f"evaluation.simulator: {simulator} needs the algorithm normal, but {key}.algorithm is {others[0]}"
+        if others := [algorithm for algorithm in algorithms if algorithm not in known[key]]:
+            needed = f"evaluation.simulator: {simulator} needs the algorithm {' or '.join(known[key])}"
+            yield f"{needed}, but {key}.algorithm is {others[0]}"
 
 
 def _search_problems(config: dict):
