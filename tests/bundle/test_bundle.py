@@ -155,7 +155,7 @@ def test_wrong_scale_is_caught_by_checksum_model_and_detections(bundle, step):
         ("golden/output_0.bin", lambda data: data[:-1], "not as long as its output"),
         ("golden/output_0.bin", lambda data: data + b"\0", "not as long as its output"),
         ("golden/detections.txt", lambda data: data.replace(b"0.", b"0.1", 1), "golden outputs decoded by main.c"),
-        ("model.rknn", lambda data: data[:1000], "is no .rknn"),
+        ("model.rknn", lambda data: data[:1000], "is not a .rknn"),
         ("main.c", lambda data: data.replace(b"int main", b"int mine"), "main.c does not compile"),
         ("model.json", lambda data: data.replace(b'"outputs"', b'"inputs"'), "model.json lacks outputs; "),
         (

@@ -28,7 +28,7 @@ def test_the_highest_score_of_a_stride_is_where_its_scale_ends(quantized, split_
 def test_a_file_that_is_no_rknn_has_no_scales(tmp_path):
     path = tmp_path / "model.rknn"
     path.write_bytes(b"nothing of the kind")
-    with pytest.raises(UserError, match=r"is no \.rknn"):
+    with pytest.raises(UserError, match=r"is not a \.rknn"):
         read_scales(path)
 
 

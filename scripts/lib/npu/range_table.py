@@ -1,4 +1,4 @@
-"""Each tensor's range for each image of a calibration pool: any calibration set's ranges are a reduction of it.
+"""Each tensor's range on each image of a calibration pool; the ranges of any calibration set follow from these.
 
 The file is NumPy's .npz:
 
@@ -6,7 +6,7 @@ The file is NumPy's .npz:
   tensors  [t] names, of the toolkit's graph    high  float32 [n, t]
   graph    SHA-256 of the ONNX
   platform of the toolkit
-  unknown  why the ranges are the toolkit's to find, else empty; then there are no images
+  unknown  why only the toolkit can find the ranges (then there are no images), else empty
 """
 
 from dataclasses import dataclass
@@ -35,15 +35,15 @@ class RangeTable:
     high: np.ndarray
     graph: str = ""  # SHA-256 of the ONNX
     platform: str = ""
-    unknown: str = ""  # why there are none
+    unknown: str = ""  # why there are no ranges
 
     def __post_init__(self):
         if not self.low.shape == self.high.shape == (len(self.images), len(self.tensors)):
-            raise ValueError("tables of ranges do not fit together")
+            raise ValueError("the tables of ranges do not fit together")
 
     @classmethod
     def of(cls, images: list[str], ranges: list[Ranges], *texts: str) -> "RangeTable":
-        """The table of what was measured on each of the images; `texts` are the fields behind the tables."""
+        """The table of the ranges measured on each image; `texts` are the fields after the tables."""
         tensors = list(ranges[0]) if ranges else []
         ends = np.array([[each[name] for name in tensors] for each in ranges], np.float32)
         ends = ends.reshape(len(images), len(tensors), 2)
@@ -54,7 +54,7 @@ class RangeTable:
         rows = {name: row for row, name in enumerate(self.images)}
         if missing := [name for name in images if name not in rows]:
             raise UserError(
-                f"there are no ranges of {missing[0]}; delete them and run the step that measures them again"
+                f"there are no ranges for {missing[0]}; delete the file and run the step that measures ranges again"
             )
         chosen = [rows[name] for name in images]
         low, high = self.low[chosen].min(axis=0), self.high[chosen].max(axis=0)
@@ -68,12 +68,12 @@ class RangeTable:
 
 
 def ranges_on(form: InputForm, run: RangePass, image: Path) -> Ranges:
-    """The range of each tensor for an image file that is fitted into the input of a model of that form."""
+    """The range of each tensor on an image file that was fitted for a model of that input form."""
     return run.measure(network_input(form, image))
 
 
 def network_input(form: InputForm, image: Path) -> np.ndarray:
-    """Such a file as the network is given it, float32 [1, C, H, W]."""
+    """Such a file as the network's input, float32 [1, C, H, W]."""
     return form.tensor(read_fitted(image, form.depth))
 
 

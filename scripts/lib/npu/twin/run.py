@@ -1,4 +1,4 @@
-"""Running a twin with onnxruntime, on one thread."""
+"""Runs a twin in onnxruntime, on one thread."""
 
 from functools import partial
 
@@ -16,9 +16,9 @@ from lib.npu.twin.structure import Structure
 def open_twin(twin: onnx.ModelProto, exact: bool = True) -> onnxruntime.InferenceSession:
     """A session on one thread.
 
-    exact: convolutions add up in the order in which the simulator's do. Otherwise onnxruntime may lay tensors out in
-    blocks, which is quicker, and a sum then differs in its last bit. Sums of whole numbers stay switched off: they are
-    cut at 16 bits on processors without VNNI.
+    exact: convolutions add in the simulator's order. Otherwise onnxruntime may store tensors in blocks, which is
+    faster, and a sum may differ in its last bit. Integer convolutions stay switched off, because their sums are cut to
+    16 bits on processors without VNNI.
     """
     options = onnxruntime.SessionOptions()
     levels = onnxruntime.GraphOptimizationLevel
@@ -30,14 +30,14 @@ def open_twin(twin: onnx.ModelProto, exact: bool = True) -> onnxruntime.Inferenc
 
 
 def start_of(simulator: str, structure: Structure, form: InputForm):
-    """What opens a `runner` of TWIN, TWIN_FAST or NPU. Raises UserError as `twin_of` does."""
+    """A function that opens a `runner` of TWIN, TWIN_FAST or NPU. Raises UserError as `twin_of` does."""
     exact = simulator == TWIN
     model = chip_of(structure) if simulator == NPU else twin_of(structure, exact)
     return partial(runner, model, form, exact)
 
 
 def runner(twin: onnx.ModelProto, form: InputForm | None = None, exact: bool = True):
-    """A function uint8 [H, W, C] in the channels of `form` → list of float32 outputs, as a toolkit Session gives."""
+    """A function uint8 [H, W, C] in the channels of `form` → list of float32 outputs, like a toolkit Session's."""
     session = open_twin(twin, exact)
     [given] = session.get_inputs()
     form = form or InputForm()
