@@ -28,7 +28,7 @@ class Frontier:
 
 
 def sizes_of(wide: int, high: int, step: int, largest: int) -> list[ImageSize]:
-    """Ascending image sizes of a shape: widths are multiples of `step` up to `largest`, heights nearest to the shape."""
+    """Ascending image sizes of a shape: widths are multiples of `step` up to `largest`, heights fit the shape best."""
     widths = range(step, largest + 1, step)
     return [ImageSize(width, max(STRIDE, round(width * high / wide / STRIDE) * STRIDE)) for width in widths]
 
