@@ -191,4 +191,4 @@ def test_doctor_on_a_sham_board(root, tmp_path, capsys):
         assert status == 2 and "the board cannot start the program" in error
         empty = tmp_path / "none.so"
         empty.write_bytes(b"")
-        assert "says no version, so it is no runtime" in doctor(runtime=empty)[2]
+        assert "has no version, so it is not a runtime" in doctor(runtime=empty)[2]
