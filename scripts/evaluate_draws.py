@@ -25,8 +25,8 @@ from lib.graph.onnx_file import load
 from lib.graph.output_spec import detector_spec
 from lib.npu import toolkit
 from lib.npu.build import SIMULATORS, TOOLKIT
+from lib.npu.built_ranges import built_ranges
 from lib.npu.int8 import read_ranges_of
-from lib.npu.score_ranges import with_whole_scores
 from lib.npu.twin.ranges import adjusted
 from lib.npu.twin.run import start_of
 from lib.results.draws import Draw, Draws
@@ -59,7 +59,7 @@ def main(argv=None):
     def map50_95(_, draw: tuple[int, int]) -> float:
         count, seed = draw
         drawn = shuffled([path.name for path in pool], seed)[:count]
-        ranges = with_whole_scores(structure, adjusted(structure, table.union(drawn)), outputs)
+        ranges = built_ranges(structure, adjusted(structure, table.union(drawn)), outputs)
         run = start_of(args.simulator, structure.with_ranges(ranges), form)()
         instances, sizes = map(list, zip(*(detect_image(outputs, form, run, image) for image in images)))
         detections = DetectionSet([image.name for image in images], sizes, instances, outputs.task)

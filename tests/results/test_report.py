@@ -350,7 +350,7 @@ def test_page_names_no_folder_of_this_machine_no_time_and_no_address(report, run
 
 def test_threshold_is_suggested_for_all_classes_and_for_each(report):
     section = re.search(r'<section id="threshold">.*?</section>', report.read_text(), re.S)[0]
-    assert "<strong>0.37</strong> is suggested for false_per_image=0.1, which no threshold reaches" in section
+    assert "<strong>0.37</strong> is suggested for false_per_image=0.1, which no threshold meets" in section
     assert "between 0.25 and 0.50" in section
     rows = re.findall(r'<th scope="row">([^<]*)</th>', section)
     assert list(map(html.unescape, rows)) == ["all", *CLASSES]
@@ -399,7 +399,7 @@ def test_what_ran_the_models_in_place_of_the_simulator_is_said(run, tmp_path):
         replace(Build.read(path), simulator=NPU).write(path)
     page = html.unescape(render(contents(again, CONFIG)))
     assert "INT8 models on a model of the chip's rounding. <strong>Nothing here ran on a board.</strong>" in page
-    assert "by a published account and not compared with a board; its first images were compared with" in page
+    assert "from a published description and not compared with a board; its first images were compared with" in page
 
 
 def test_what_a_board_told_stands_beside_the_simulator(run, tmp_path):
@@ -443,7 +443,7 @@ def test_a_task_says_what_its_map_is_of_and_how_its_maps_fare(run, tmp_path):
         page = render(contents(again, CONFIG))
         map_over_imgsz(from_csv(again / "table.csv", []), tmp_path / "plot.png")
     assert '<span class="unit">mAP50-95</span> <small>of rotated boxes</small>' in page
-    assert "Task: obb in all rows" in page and "takes them for by column, at an IoU of rotated boxes of 0.5" in page
+    assert "Task: obb in all rows" in page and "detects for it, at an IoU of rotated boxes of 0.5" in page
     assert 'Boxes alone, INT8</dt><dd>0.6432 <span class="unit">mAP50-95</span> <small>FP32 baseline 0.6500' in page
     layers = page.split('<section id="layers">')[1].split("</section>")[0]
     shown = layers.split("<p>Its outputs")[1]
@@ -779,7 +779,7 @@ def test_images_stand_by_their_errors_with_what_is_wrong_in_them(report):
     said = " ".join(re.sub("<.*?>", "", detections).split())
     assert "above a confidence of 0.37" in said
     assert "with 9 objects: 2 false detections and 6 missed objects" in said
-    assert "The FP32 baseline, above the same threshold: 0 and 6." in said and "at an IoU of 0.5 or more" in said
+    assert "The FP32 baseline, above the same confidence: 0 and 6." in said and "at an IoU of 0.5 or more" in said
     cards = re.findall(r'<figure class="card" id="(.*?)">.*?alt="(.*?)"', detections, re.S)
     assert cards == [("image-1", "é.jpg: 1 false, 4 missed"), ("image-2", "a.jpg: 1 false, 2 missed")]
     # One box each in INT8: of what is right, what is false, and four that are missed.

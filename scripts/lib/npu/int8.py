@@ -8,8 +8,9 @@ from pathlib import Path
 from lib.data.input_form import InputForm
 from lib.detector.output_spec import OutputSpec
 from lib.npu import toolkit
+from lib.npu.built_ranges import built_ranges
 from lib.npu.range_table import RangeTable, network_input, ranges_on, read_range_table
-from lib.npu.score_ranges import surest_scores, with_whole_scores
+from lib.npu.score_ranges import surest_scores
 from lib.npu.search.choice import halves, searched
 from lib.npu.toolkit_versions import OWN_RANGES, in_use
 from lib.npu.twin.ranges import RangePass, chosen, union
@@ -51,7 +52,7 @@ Found = tuple[Ranges, Ranges]
 
 
 class _Choice:
-    """Makes the ranges that a structure is built with of those that `find` finds: its scores reach from 0 to 1."""
+    """Makes the ranges that a structure is built with (lib.npu.built_ranges) of those that `find` finds."""
 
     def __init__(self, outputs: OutputSpec | None, find: Callable[[Structure], Found]):
         self._outputs, self._find = outputs, find
@@ -62,7 +63,7 @@ class _Choice:
         if self._outputs is None:
             return ranges
         self.surest = surest_scores(structure, measured, self._outputs)
-        return with_whole_scores(structure, ranges, self._outputs)
+        return built_ranges(structure, ranges, self._outputs)
 
 
 @contextmanager
