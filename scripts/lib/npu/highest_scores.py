@@ -51,7 +51,8 @@ def score_lines(highest: dict[int, float], surest: dict[int, float]) -> list[str
 def unseen(surest: dict[int, float]) -> dict[int, str]:
     """One sentence per stride that detected no object in the calibration images."""
     return {
-        stride: f"stride {stride} saw no object in the calibration images (surest {score:.2f}); its scale is a guess"
+        stride: f"stride {stride} detected no object in the calibration images (highest score {score:.2f}); "
+        "its scale is a guess"
         for stride, score in surest.items()
         if score < NOTHING
     }
