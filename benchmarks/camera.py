@@ -1,11 +1,11 @@
-"""Count ARM instructions of a camera program: the letterbox by format, and a frame without rknn_run.
+"""Count the ARM instructions of a camera program: the letterbox per format, and a frame without rknn_run.
 
     python benchmarks/camera.py
 
-Needs arm-linux-gnueabihf-gcc, qemu-arm and cc. Programs are run by qemu-arm with a plugin that counts what is executed
-(count_instructions.c); each figure is the difference of two runs, so that start and end of a program do not count. What
-the stub runtime does in rknn_run is measured alone, and taken off. An instruction is no cycle: caches and waiting for
-memory are not in it.
+Needs arm-linux-gnueabihf-gcc, qemu-arm and cc. Programs are run by qemu-arm with a plugin that counts instructions
+(count_instructions.c); each figure is the difference of two runs, so that start and end of a program do not count. The
+stub runtime's work in rknn_run is measured separately and subtracted. Instructions are not cycles: caches and waiting
+for memory are not included.
 """
 
 import argparse
@@ -31,7 +31,7 @@ OBJECTS = 12
 
 
 def count(plugin: Path, command: list, **options) -> int:
-    """Instructions that a program executes."""
+    """The number of instructions that a program executes."""
     done = subprocess.run(
         ["qemu-arm", "-plugin", plugin, *map(str, command)], capture_output=True, check=True, **options
     )
@@ -39,7 +39,7 @@ def count(plugin: Path, command: list, **options) -> int:
 
 
 def letterbox(folder: Path, plugin: Path) -> None:
-    """Millions of instructions to fill a square input, by the frame and how it is compiled."""
+    """Print the millions of instructions to fill a square input, by frame format and compiler flags."""
     print("| frame | " + " | ".join(f"{side}, {name}" for side in (320, 640) for name in FLAGS) + " |")
     for name in FLAGS:
         command = [ARM, "-std=c99", *FLAGS[name], "-static", f"-I{HERE}", SOURCES / "fill.c", "-o", folder / name]
@@ -56,7 +56,7 @@ def letterbox(folder: Path, plugin: Path) -> None:
 
 
 def frame(folder: Path, plugin: Path, side: int) -> None:
-    """Millions of instructions of a frame of camera.c, rknn_run left out: letterbox, decoder, tracker, printing."""
+    """Print the millions of instructions of camera.c per frame: letterbox, decoder, tracker and printing, no rknn_run."""
     rng = np.random.default_rng(0)
     corners = rng.integers(0, side - 60, (OBJECTS, 2))
     table = np.column_stack([rng.integers(0, 80, OBJECTS), np.full(OBJECTS, 0.6), corners, corners + 50])
@@ -71,14 +71,14 @@ def frame(folder: Path, plugin: Path, side: int) -> None:
     frames = bytes(11 * 640 * 480 * 3 // 2)
     camera = ["./camera", "--size", "640x480", "--frames"]
     one, eleven = (count(plugin, [*camera, n, "model.rknn", "-"], input=frames, **run) for n in (1, 11))
-    # --repeat runs once more than it is told; the input is copied, which is some 0.3 instructions a byte.
+    # --repeat runs once more than its value; the input is copied, which takes about 0.3 instructions per byte.
     first, last = (count(plugin, ["./detect", "--repeat", n, "model.rknn"], **run) for n in (1, 11))
-    print(f"{side}: {(eleven - one - last + first) / 1e7:.1f} million instructions a frame of 640x480 in NV12, "
+    print(f"{side}: {(eleven - one - last + first) / 1e7:.1f} million instructions per frame of 640x480 in NV12, "
           f"{OBJECTS} objects")  # fmt: skip
 
 
 def main():
-    """Print both."""
+    """Print both tables."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         plugin = Path(scratch, "count.so")

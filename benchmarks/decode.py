@@ -1,7 +1,7 @@
-"""Time a bundle's decode.h beside a decoder that dequantizes everything first: python benchmarks/decode.py BUNDLE …
+"""Compare the time of decode.h with a decoder that dequantizes everything first: python benchmarks/decode.py BUNDLE …
 
 Compiles decode.c of this folder with each bundle's headers and runs it on the bundle's golden outputs. Prints a table
-of medians on this machine; what counts is the ratio, both being timed turn by turn in one run.
+of medians on this machine; the ratio is what counts, because both are timed alternately in one run.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def main():
 
 
 def timed(bundle: Path, confidence: float) -> list[float]:
-    """Microseconds an image of the plain decoder and of decode.h, and the detections of each."""
+    """Microseconds per image of the plain decoder and of decode.h, and the number of detections of each."""
     with tempfile.TemporaryDirectory() as scratch:
         binary = Path(scratch, "decode")
         source = Path(__file__).with_suffix(".c")

@@ -1,11 +1,11 @@
-"""What an engineer without this project would write for the same table: one process, one variant after another.
+"""A script as an engineer without this project might write for the same table: one process, one variant at a time.
 
 python benchmarks/plain_sweep.py WEIGHTS.pt DATASET OUTPUT --sizes 256 320 --max-images 16 64
 
-DATASET holds images/ and labels/ side by side. The last --evaluate images are evaluated on, the first ones calibrate.
-Exports with Ultralytics, cuts the graph, then calibrates, builds, simulates, and prints a row a variant: no cache, no
-proof, no FP32, no report. It takes from this project what both need alike (letterbox, decoding, NMS, COCO's mAP), so
-that the benchmark compares ways of working and not implementations of NMS.
+DATASET has images/ and labels/ side by side. The last --evaluate images are for evaluation, the first ones for
+calibration. Exports with Ultralytics, cuts the graph, then calibrates, builds, simulates, and prints one row per
+variant: no cache, no proof, no FP32, no report. It uses this project's letterbox, decoding, NMS and mAP, so that the
+benchmark compares ways of working and not implementations of NMS.
 """
 
 import argparse

@@ -1,12 +1,12 @@
-"""Time the workflow beside a plain script that fills the same rows: python benchmarks/sweep.py [--overlay local.yaml]
+"""Compare the workflow's time with a plain script for the same rows: python benchmarks/sweep.py [--overlay local.yaml]
 
 Runs, one after the other on this machine:
   - plain_sweep.py of this folder, on one core
   - the config's sweep by `snakemake -jN`, in a fresh copy of this project
-  - `snakemake` once more, with nothing to do, beside an empty Snakefile
-  - quantize.py of one variant on all images, by one process and by two
-and prints seconds, CPU seconds, the ratios, and the memory of the largest job. The ratios are what counts: machines
-differ, and the same one from hour to hour. --overlay names local copies where there is no network.
+  - `snakemake` once more, with nothing to do, and with an empty Snakefile
+  - quantize.py for one variant on all images, with one process and with two
+and prints seconds, CPU seconds, the ratios, and the memory of the largest job. The ratios are what counts, because
+machines differ, and one machine from hour to hour. --overlay names local copies if there is no network.
 """
 
 import argparse
@@ -36,11 +36,11 @@ from lib.data.formats.source import Hints
 from lib.data.names import read_names
 from lib.step.errors import UserError, run_step
 
-STARTS = 5  # of Snakemake with nothing to do; the quickest of them counts
+STARTS = 5  # starts of Snakemake with nothing to do; the fastest one counts
 
 
 class Spent(NamedTuple):
-    """Seconds by the clock, and CPU seconds of a command with all its children."""
+    """Wall-clock seconds, and CPU seconds of a command with all its children."""
 
     wall: float
     cpu: float
@@ -67,7 +67,7 @@ def measure(config: dict, cores: int, work: Path) -> None:
     project, run = copy_project(work / "project"), Path("results") / config["run"]
     (project / "benchmark.yaml").write_text(yaml.safe_dump(config))
     snakemake = ["snakemake", f"-j{cores}", "--configfile", "benchmark.yaml"]
-    # Inputs first and not timed: the plain script gets them too.
+    # Inputs are made first and not timed, because the plain script uses them too.
     spend([*snakemake, "--until", "download_weights", "split_dataset"], project)
     sweep = config["sweep"]
     model = sweep["model"][0]
@@ -121,7 +121,7 @@ def copy_project(target: Path) -> Path:
 
 
 def flat_dataset(source: Path, target: Path, names: str) -> Path:
-    """A copy of the data set, with nothing in it but images and labels."""
+    """Make a copy of the data set with only images and labels."""
     target.mkdir()
     gather(
         layout.read(layout.find(source, Hints()), Hints()),
@@ -133,14 +133,14 @@ def flat_dataset(source: Path, target: Path, names: str) -> Path:
 
 
 def on_one_core() -> list[str]:
-    """The words in front of a command that keep it on one core."""
+    """The words before a command that keep it on one core."""
     if not shutil.which("taskset"):
         raise UserError("there is no taskset (util-linux) to keep the plain script on one core")
     return ["taskset", "-c", str(min(os.sched_getaffinity(0)))]
 
 
 def spend(command: list, folder: Path) -> Spent:
-    """Run a command in a folder; what it took. Raises UserError with its last words when it fails."""
+    """Run a command in a folder and return its times. Raises UserError with the end of its output when it fails."""
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     command = list(map(str, command))
@@ -153,16 +153,16 @@ def spend(command: list, folder: Path) -> Spent:
     return Spent(wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
 
-def report(what: str, spent: Spent, other: Spent | None = None, whose: str = "the plain script") -> None:
+def report(what: str, spent: Spent, other: Spent | None = None, reference: str = "the plain script") -> None:
     """Print one line, with ratios to `other` if it is given."""
     line = f"{what}: {spent.wall:.1f} s, {spent.cpu:.1f} s of CPU"
     if other:
-        line += f"; {spent.wall / other.wall:.2f} of the time and {spent.cpu / other.cpu:.2f} of the CPU of {whose}"
+        line += f"; {spent.wall / other.wall:.2f} of the time and {spent.cpu / other.cpu:.2f} of the CPU of {reference}"
     print(line, flush=True)
 
 
 def memory(benchmarks: Path):
-    """(MB of PSS, job) of each job of a run, as Snakemake's benchmarks tell it."""
+    """(MB of PSS, job) for each job of a run, from Snakemake's benchmark files."""
     for path in benchmarks.rglob("*.tsv"):
         with open(path, encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file, delimiter="\t"):

@@ -1,8 +1,8 @@
-"""How far the estimated time is from what people measured: python benchmarks/timing.py [--rebuild | --plot FILE]
+"""Compare the estimated time with published measurements: python benchmarks/timing.py [--rebuild | --plot FILE]
 
-Prints, of each row of config/measured.csv, the estimate from all rows and that from the rows of other models, as
-docs/timing.md shows them. With --rebuild it builds those models again, with random weights, and prints the cycles, MB
-and operators that stand in the table (five minutes). With --plot it draws docs/timing.png.
+Prints, for each row of config/measured.csv, the estimate from all rows and the one from the rows of other models, as in
+docs/timing.md. With --rebuild it builds those models again, with random weights, and prints the cycles, MB and
+operators in the table (five minutes). With --plot it draws docs/timing.png.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from lib.step.errors import run_step
 
 MEASURED = ROOT / "config" / "measured.csv"
 OPSET, SEED = 19, 0
-# Ultralytics' description, classes, size: cut at the convolutions, as a board wants it.
+# Ultralytics' description, classes, size; cut at the convolutions, as for a board.
 MODELS = {"YOLOv8n 640": ("yolov8n", 2, 640), "YOLOv8n 320": ("yolov8n", 2, 320), "YOLO11n 320": ("yolo11n", 1, 320)}
 
 
@@ -59,7 +59,7 @@ def main():
 
 
 def plot(measured: list[Measurement], times: Estimator, path: str) -> None:
-    """Draw what was measured beside the estimate with its limits, one row per measurement, fastest first."""
+    """Draw the measurements and the estimates with their limits, one row per measurement, fastest first."""
     from matplotlib import pyplot as plt
 
     pairs = sorted(zip(measured, left_out(measured)), key=lambda pair: pair[0].ms)
@@ -83,7 +83,7 @@ def plot(measured: list[Measurement], times: Estimator, path: str) -> None:
 
 
 def rebuild() -> None:
-    """Print the work of each model."""
+    """Build the models again and print the work of each."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         console.log_to(str(folder / "build.log"))
@@ -103,9 +103,9 @@ def rebuild() -> None:
 
 
 def export_yolov5s(path: Path, size: int) -> None:
-    """YOLOv5s as Rockchip's model zoo has it: ReLU, and at each of three strides one convolution to 255 channels.
+    """Export YOLOv5s as in Rockchip's model zoo: ReLU, and at each of three strides one convolution to 255 channels.
 
-    Ultralytics has YOLOv5's backbone and neck with a newer head; that is left out.
+    Ultralytics has YOLOv5's backbone and neck with a newer head, which is left out.
     """
     import torch
     from ultralytics.nn.tasks import DetectionModel

@@ -1,10 +1,10 @@
-"""The twins and the model of the chip beside the simulator: mAP of draws, images equal to the last bit, time.
+"""Compare the twins and the model of the chip with the simulator: mAP of draws, images equal to the last bit, time.
 
     python benchmarks/twin.py --dataset DIR --names FILE --draws 5 --calibration 32 --output FILE.csv MODEL.onnx ...
 
-MODEL.onnx is one that graph surgery left; --dataset a folder with images/ and labels/, as fetch_dataset.py makes it.
-Each draw takes --calibration images of the first half of the names, and the second half is evaluated. Times are CPU
-seconds of one thread, the images one after the other through all of them, so that they see the same machine.
+MODEL.onnx is an output of graph surgery; --dataset is a folder with images/ and labels/, as fetch_dataset.py makes it.
+Each draw uses --calibration images from the first half of the names, and the second half for evaluation. Times are CPU
+seconds of one thread; each image goes through all runners in turn, so that they are timed under the same conditions.
 """
 
 import argparse
@@ -72,12 +72,12 @@ def rows(path: Path, draw: int, args) -> list[dict]:
         structure = toolkit.structure_of(path, fitted, "rv1106", form)
         runners = {name: start_of(name, structure, form)() for name in (TWIN, TWIN_FAST, NPU)}
         with toolkit.quantized(path, fitted, "rv1106", "normal", form) as session:
-            found = measured(spec, form, images[half:], {TOOLKIT: session.simulate(), **runners}, args)
-    return [{"model": path.stem, "draw": draw} | row for row in found]
+            results = measured(spec, form, images[half:], {TOOLKIT: session.simulate(), **runners}, args)
+    return [{"model": path.stem, "draw": draw} | row for row in results]
 
 
 def measured(spec, form, images, runners, args) -> list[dict]:
-    """What there is to say of each runner."""
+    """The measurements of each runner, one row each."""
     names = read_names([args.names])
     task = tasks.get(spec.task)
     instances, sizes = {name: [] for name in runners}, []
@@ -93,14 +93,14 @@ def measured(spec, form, images, runners, args) -> list[dict]:
             instances[name].append(task.instances(spec, outputs, fit))
             reference = reference or outputs
             same[name] += all(np.array_equal(*pair) for pair in zip(reference, outputs, strict=True))
-    found = []
+    results = []
     for name in runners:
         detections = DetectionSet([image.name for image in images], sizes, instances[name], spec.task)
         metrics, _ = evaluate(detections, args.dataset, names, 1, 0)
         milliseconds = f"{1000 * np.median(seconds[name]):.1f}"
         values = [name, f"{metrics.map50_95:.5f}", same[name], len(images), milliseconds]
-        found.append(dict(zip(COLUMNS[2:], values)))
-    return found
+        results.append(dict(zip(COLUMNS[2:], values)))
+    return results
 
 
 if __name__ == "__main__":
