@@ -2,10 +2,10 @@
 
     python benchmarks/camera.py
 
-Needs arm-linux-gnueabihf-gcc, qemu-arm and cc. Programs are run by qemu-arm with a plugin that counts instructions
-(count_instructions.c); each figure is the difference of two runs, so that start and end of a program do not count. The
-stub runtime's work in rknn_run is measured separately and subtracted. Instructions are not cycles: caches and waiting
-for memory are not included.
+Needs arm-linux-gnueabihf-gcc, qemu-arm and cc. qemu-arm runs the programs with a plugin that counts instructions
+(count_instructions.c). Each figure is the difference of two runs, so that the start and end of a program do not count.
+The instructions of the stub runtime in rknn_run are measured separately and subtracted. An instruction is not a cycle:
+caches and waiting for memory are not included.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def count(plugin: Path, command: list, **options) -> int:
 
 
 def letterbox(folder: Path, plugin: Path) -> None:
-    """Print the millions of instructions to fill a square input, by frame format and compiler flags."""
+    """Millions of instructions to fill a square input, by frame and compiler flags."""
     print("| frame | " + " | ".join(f"{side}, {name}" for side in (320, 640) for name in FLAGS) + " |")
     for name in FLAGS:
         command = [ARM, "-std=c99", *FLAGS[name], "-static", f"-I{HERE}", SOURCES / "fill.c", "-o", folder / name]
@@ -56,7 +56,7 @@ def letterbox(folder: Path, plugin: Path) -> None:
 
 
 def frame(folder: Path, plugin: Path, side: int) -> None:
-    """Print the millions of instructions of camera.c per frame: letterbox, decoder, tracker and printing, no rknn_run."""
+    """Millions of instructions of a frame of camera.c without rknn_run: letterbox, decoder, tracker, printing."""
     rng = np.random.default_rng(0)
     corners = rng.integers(0, side - 60, (OBJECTS, 2))
     table = np.column_stack([rng.integers(0, 80, OBJECTS), np.full(OBJECTS, 0.6), corners, corners + 50])
@@ -71,7 +71,7 @@ def frame(folder: Path, plugin: Path, side: int) -> None:
     frames = bytes(11 * 640 * 480 * 3 // 2)
     camera = ["./camera", "--size", "640x480", "--frames"]
     one, eleven = (count(plugin, [*camera, n, "model.rknn", "-"], input=frames, **run) for n in (1, 11))
-    # --repeat runs once more than its value; the input is copied, which takes about 0.3 instructions per byte.
+    # --repeat N runs N + 1 times; the input is copied, which takes about 0.3 instructions per byte.
     first, last = (count(plugin, ["./detect", "--repeat", n, "model.rknn"], **run) for n in (1, 11))
     print(f"{side}: {(eleven - one - last + first) / 1e7:.1f} million instructions per frame of 640x480 in NV12, "
           f"{OBJECTS} objects")  # fmt: skip

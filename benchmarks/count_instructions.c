@@ -1,7 +1,7 @@
 /* A plugin of qemu-user that counts the instructions a program executes, and prints their number to standard error:
  *   cc -shared -fPIC count_instructions.c -o count.so && qemu-arm -plugin ./count.so PROGRAM
- * Declared here is as much of QEMU's plugin interface (https://www.qemu.org/docs/master/devel/tcg-plugins.html) as it
- * needs; distributions seldom package the header. */
+ * This file declares the part of QEMU's plugin interface (https://www.qemu.org/docs/master/devel/tcg-plugins.html) that it
+ * needs, because distributions rarely package the header. */
 #include <stdint.h>
 #include <stdio.h>
 

@@ -1,9 +1,10 @@
-/* Times decode.h beside a plain decoder on the golden outputs of the bundle whose headers it is compiled with.
- * ./decode GOLDEN CONFIDENCE prints microseconds an image: plain, decode.h, and how many detections each found.
+/* Compares the time of decode.h with that of a plain decoder, on the golden outputs of the bundle whose headers it is
+ * compiled with.
+ * ./decode GOLDEN CONFIDENCE prints microseconds per image (plain, decode.h) and the number of detections of each.
  *
- * The plain one does what most examples do: all outputs to float NCHW first, then a threshold on each score (of
- * anchor-based split maps on objectness first), exponentials with expf for what passes. Candidates' order and NMS are
- * the same functions, so what is compared is the rest. */
+ * The plain decoder does what most examples do: it turns all outputs into float NCHW first, compares each score with the
+ * threshold (for split maps with anchors, the objectness first), and computes exponentials with expf for those that
+ * pass. Both use the same functions to sort candidates and for NMS, so the comparison is of the rest. */
 #define _POSIX_C_SOURCE 200809L
 #include <math.h>
 

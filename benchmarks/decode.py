@@ -1,7 +1,7 @@
-"""Compare the time of decode.h with a decoder that dequantizes everything first: python benchmarks/decode.py BUNDLE …
+"""Compare a bundle's decode.h with a decoder that dequantizes everything first: python benchmarks/decode.py BUNDLE …
 
 Compiles decode.c of this folder with each bundle's headers and runs it on the bundle's golden outputs. Prints a table
-of medians on this machine; the ratio is what counts, because both are timed alternately in one run.
+of medians on this machine. What counts is the ratio: both decoders are timed alternately in one run.
 """
 
 import argparse

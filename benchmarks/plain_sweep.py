@@ -2,10 +2,10 @@
 
 python benchmarks/plain_sweep.py WEIGHTS.pt DATASET OUTPUT --sizes 256 320 --max-images 16 64
 
-DATASET has images/ and labels/ side by side. The last --evaluate images are for evaluation, the first ones for
-calibration. Exports with Ultralytics, cuts the graph, then calibrates, builds, simulates, and prints one row per
-variant: no cache, no proof, no FP32, no report. It uses this project's letterbox, decoding, NMS and mAP, so that the
-benchmark compares ways of working and not implementations of NMS.
+DATASET holds images/ and labels/ side by side. The first images are for calibration, the last --evaluate images for
+evaluation. Exports with Ultralytics, cuts the graph, calibrates, builds, simulates, and prints one row per variant:
+no cache, no proof, no FP32, no report. It uses this project's letterbox, decoding, NMS and mAP, so that the benchmark
+compares ways of working and not implementations of NMS.
 """
 
 import argparse
@@ -83,7 +83,7 @@ def variant(
     for path in images:
         fitted, fit = letterbox(read_image(path), size)
         outputs = rknn.inference(inputs=[fitted[None]], data_format=["nhwc"])
-        detections.append(OutputSpec(size, head, Dfl(), 80).instances(outputs, fit))
+        detections.append(tasks.get(tasks.DEFAULT).instances(OutputSpec(size, head, Dfl(), 80), outputs, fit))
         sizes.append(fit.source)
         truth.append(tasks.get(tasks.DEFAULT).ground_truth(dataset, path.name, fit.source, 80))
     rknn.release()

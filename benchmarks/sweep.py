@@ -1,12 +1,12 @@
-"""Compare the workflow's time with a plain script for the same rows: python benchmarks/sweep.py [--overlay local.yaml]
+"""Compare the time of the workflow with that of a plain script for the same rows: python benchmarks/sweep.py
 
 Runs, one after the other on this machine:
   - plain_sweep.py of this folder, on one core
   - the config's sweep by `snakemake -jN`, in a fresh copy of this project
-  - `snakemake` once more, with nothing to do, and with an empty Snakefile
-  - quantize.py for one variant on all images, with one process and with two
-and prints seconds, CPU seconds, the ratios, and the memory of the largest job. The ratios are what counts, because
-machines differ, and one machine from hour to hour. --overlay names local copies if there is no network.
+  - `snakemake` once more, with nothing to do, beside an empty Snakefile
+  - quantize.py of one variant on all images, by one process and by two
+and prints seconds, CPU seconds, the ratios, and the memory of the largest job. What counts is the ratios, because
+machines differ, and the same machine differs from hour to hour. --overlay names local copies if there is no network.
 """
 
 import argparse
@@ -36,7 +36,7 @@ from lib.data.formats.source import Hints
 from lib.data.names import read_names
 from lib.step.errors import UserError, run_step
 
-STARTS = 5  # starts of Snakemake with nothing to do; the fastest one counts
+STARTS = 5  # of Snakemake with nothing to do; the fastest of them counts
 
 
 class Spent(NamedTuple):
@@ -67,7 +67,7 @@ def measure(config: dict, cores: int, work: Path) -> None:
     project, run = copy_project(work / "project"), Path("results") / config["run"]
     (project / "benchmark.yaml").write_text(yaml.safe_dump(config))
     snakemake = ["snakemake", f"-j{cores}", "--configfile", "benchmark.yaml"]
-    # Inputs are made first and not timed, because the plain script uses them too.
+    # Inputs are made first and not timed: the plain script gets them too.
     spend([*snakemake, "--until", "download_weights", "split_dataset"], project)
     sweep = config["sweep"]
     model = sweep["model"][0]
@@ -133,14 +133,14 @@ def flat_dataset(source: Path, target: Path, names: str) -> Path:
 
 
 def on_one_core() -> list[str]:
-    """The words before a command that keep it on one core."""
+    """The words to put before a command so that it runs on one core."""
     if not shutil.which("taskset"):
         raise UserError("there is no taskset (util-linux) to keep the plain script on one core")
     return ["taskset", "-c", str(min(os.sched_getaffinity(0)))]
 
 
 def spend(command: list, folder: Path) -> Spent:
-    """Run a command in a folder and return its times. Raises UserError with the end of its output when it fails."""
+    """Run a command in a folder and return what it took. Raises UserError with its last output if it fails."""
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     command = list(map(str, command))
@@ -162,7 +162,7 @@ def report(what: str, spent: Spent, other: Spent | None = None, reference: str =
 
 
 def memory(benchmarks: Path):
-    """(MB of PSS, job) for each job of a run, from Snakemake's benchmark files."""
+    """(MB of PSS, job) of each job of a run, from Snakemake's benchmarks."""
     for path in benchmarks.rglob("*.tsv"):
         with open(path, encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file, delimiter="\t"):

@@ -1,7 +1,6 @@
 /* Times a bundle's decoder and what its task adds, on its golden outputs: ./task GOLDEN CONFIDENCE OBJECTS ROUNDS.
- * Of OBJECTS detections, the best ones, prints how many there are and microseconds an image, medians: of rv1106_decode,
- * and of all that the task has of them. With ROUNDS 0, 1 and -1 nothing, both, or rv1106_decode alone is done once, for
- * a count of instructions. */
+ * For the OBJECTS best detections, prints their number and the median microseconds per image of rv1106_decode and of the
+ * task's part. With ROUNDS 0, 1 and -1 it runs nothing, both, or only rv1106_decode once, to count instructions. */
 #define _POSIX_C_SOURCE 200809L
 #include "golden.h"
 

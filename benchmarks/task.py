@@ -2,7 +2,7 @@
 
 Compiles task.c of this folder with each bundle's headers and runs it on the bundle's golden outputs; prints a table of
 medians on this machine. With qemu-arm and an ARM compiler (apt-get install qemu-user gcc-arm-linux-gnueabihf
-libc6-dev-armhf-cross) it also counts instructions of a Cortex-A7, the core of the RV1106.
+libc6-dev-armhf-cross) it also counts the instructions of a Cortex-A7, the core of the RV1106.
 """
 
 import argparse

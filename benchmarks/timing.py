@@ -1,8 +1,8 @@
 """Compare the estimated time with published measurements: python benchmarks/timing.py [--rebuild | --plot FILE]
 
-Prints, for each row of config/measured.csv, the estimate from all rows and the one from the rows of other models, as in
-docs/timing.md. With --rebuild it builds those models again, with random weights, and prints the cycles, MB and
-operators in the table (five minutes). With --plot it draws docs/timing.png.
+Prints, for each row of config/measured.csv, the estimate from all rows and that from the rows of other models, as
+docs/timing.md shows them. With --rebuild it builds those models again, with random weights, and prints the cycles, MB
+and operators that are in the table (this takes five minutes). With --plot it draws docs/timing.png.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from lib.step.errors import run_step
 
 MEASURED = ROOT / "config" / "measured.csv"
 OPSET, SEED = 19, 0
-# Ultralytics' description, classes, size; cut at the convolutions, as for a board.
+# Ultralytics' description, classes, size: cut at the convolutions, as a board needs it.
 MODELS = {"YOLOv8n 640": ("yolov8n", 2, 640), "YOLOv8n 320": ("yolov8n", 2, 320), "YOLO11n 320": ("yolo11n", 1, 320)}
 
 
@@ -103,7 +103,7 @@ def rebuild() -> None:
 
 
 def export_yolov5s(path: Path, size: int) -> None:
-    """Export YOLOv5s as in Rockchip's model zoo: ReLU, and at each of three strides one convolution to 255 channels.
+    """YOLOv5s as in Rockchip's model zoo: ReLU, and at each of three strides one convolution to 255 channels.
 
     Ultralytics has YOLOv5's backbone and neck with a newer head, which is left out.
     """

@@ -2,9 +2,9 @@
 
     python benchmarks/twin.py --dataset DIR --names FILE --draws 5 --calibration 32 --output FILE.csv MODEL.onnx ...
 
-MODEL.onnx is an output of graph surgery; --dataset is a folder with images/ and labels/, as fetch_dataset.py makes it.
-Each draw uses --calibration images from the first half of the names, and the second half for evaluation. Times are CPU
-seconds of one thread; each image goes through all runners in turn, so that they are timed under the same conditions.
+MODEL.onnx is a result of graph surgery; --dataset is a folder with images/ and labels/, as fetch_dataset.py makes it.
+Each draw takes --calibration images from the first half of the names, and the second half is evaluated. Times are CPU
+seconds of one thread. Each image runs through all of them in turn, so that they see the same machine.
 """
 
 import argparse
@@ -77,7 +77,7 @@ def rows(path: Path, draw: int, args) -> list[dict]:
 
 
 def measured(spec, form, images, runners, args) -> list[dict]:
-    """The measurements of each runner, one row each."""
+    """The figures of each runner."""
     names = read_names([args.names])
     task = tasks.get(spec.task)
     instances, sizes = {name: [] for name in runners}, []

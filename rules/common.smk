@@ -195,16 +195,20 @@ def collected(pattern: str) -> list[str]:
     return list(dict.fromkeys(paths))
 
 
+def every_core(wildcards) -> int:
+    """As many processes as there are cores."""
+    try:
+        return workflow.cores
+    except WorkflowError:
+        return 1  # on a cluster nobody says how many there are; --set-threads does
+
+
 def cores_a_variant(wildcards) -> int:
     """Number of processes that detect with one model: its share of the cores; in a large sweep one process each.
 
     A process beyond the first waits while the first one imports the toolkit and builds the model.
     """
-    variants = math.prod(map(len, config["sweep"].values()))
-    try:
-        return max(1, workflow.cores // variants)
-    except WorkflowError:
-        return 1  # the number of cores of a cluster is not known here; use --set-threads
+    return max(1, every_core(wildcards) // math.prod(map(len, config["sweep"].values())))
 
 
 def layers_asked_for() -> list[str]:
@@ -227,11 +231,3 @@ EVALUATION = {
     "operating": config["evaluation"]["operating"],
     "folder": lambda w, input: str(Path(input.labels).parent),
 }
-
-
-def every_core(wildcards) -> int:
-    """As many processes as there are cores."""
-    try:
-        return workflow.cores
-    except WorkflowError:
-        return 1  # their number on a cluster is not known here; use --set-threads

@@ -88,11 +88,16 @@ rule measure_ranges:
         " --platform {params.platform} --toolkit {params.toolkit} --processes {threads} --output {output.ranges:q} --log {log:q}"
 
 
+def measured(wildcards) -> list[str]:
+    """The ranges of a variant's graph; the algorithm `normal` alone is built from them."""
+    return expand(rules.measure_ranges.output.ranges, **wildcards) if wildcards.algorithm == "normal" else []
+
+
 rule quantize:
     input:
         model=rules.graph_surgery.output.model,
         calibration=rules.sample_calibration.output.images,
-        ranges=rules.measure_ranges.output.ranges,
+        ranges=measured,
         pool=rules.letterbox_pool.output.pool,
         images=rules.fetch_dataset.output.images,
         split=rules.split_dataset.output.split,
@@ -114,6 +119,7 @@ rule quantize:
         runtime=lambda w: 60 if w.algorithm == "normal" else 720,
     params:
         **DETECTION,
+        ranges=lambda w, input: ["--ranges", *input.ranges] if input.ranges else [],
         platform=config["platform"],
         toolkit=config["toolkit"],
         simulator=config["evaluation"]["simulator"],
@@ -121,7 +127,7 @@ rule quantize:
         "Quantize {wildcards.model} {wildcards.imgsz} {wildcards.head} on {wildcards.max_images} images, detect in INT8"
     shell:
         "python {input.step[0]:q} --onnx {input.model:q} --calibration {input.calibration:q}"
-        " --ranges {input.ranges:q}"
+        " {params.ranges:q}"
         " --platform {params.platform} --toolkit {params.toolkit}"
         " --algorithm {wildcards.algorithm} --simulator {params.simulator}"
         " --dataset {params.folder:q} --part {params.part} --names {input.names:q} --processes {threads}"

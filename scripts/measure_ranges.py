@@ -52,7 +52,7 @@ def main(argv=None):
         start, unknown = range_pass(args, images[0], form)
         ranges = [] if unknown else over_images(start, partial(ranges_on, form), images, args.processes, title)
     names = [path.name for path in pool] if ranges else []
-    table = RangeTable.of(names, ranges, sha256(args.onnx), args.platform, unknown)
+    table = RangeTable.of(names, ranges, sha256(args.onnx), args.platform, args.toolkit, unknown)
     table.write(args.output)
     if table.unknown:
         say(f"ranges in {args.output}: the toolkit must find them for each calibration set, because {table.unknown}")

@@ -9,12 +9,12 @@ output, but its outputs are not decoded, so there is no mAP.
 """
 
 import sys
-import tempfile
 
 sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python adds it itself, except with PYTHONSAFEPATH
 
 import argparse
 import shlex
+import tempfile
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path

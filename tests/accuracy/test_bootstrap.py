@@ -9,7 +9,7 @@ from lib import tasks
 from lib.accuracy import bootstrap
 from lib.accuracy.average_precision import average_precision
 from lib.accuracy.bootstrap import draw, interval, resampled_map
-from lib.accuracy.detection_set import DetectionSet, read_detections, select, write_detections
+from lib.accuracy.detection_set import DetectionSet, read_detections, write_detections
 from lib.accuracy.evaluation import compared, measure
 from lib.accuracy.metrics import Metrics
 from lib.accuracy.resampled_map import ResampledMap, read_resampled, require_same_resamples, write_resampled
@@ -164,9 +164,6 @@ def test_detections_come_back_as_they_were(tmp_path):
         np.testing.assert_array_equal(each.boxes, expected.boxes)
         np.testing.assert_array_equal(each.scores, expected.scores)
         np.testing.assert_array_equal(each.classes, expected.classes)
-    assert select(back, "1.jpg", tmp_path / "d.npz") is back.instances[1]
-    with pytest.raises(UserError, match=r"has no entry for other\.jpg"):
-        select(back, "other.jpg", tmp_path / "d.npz")
     # No time stamp: the same detections give the same bytes.
     detections_file(tmp_path / "d.npz")
     assert (tmp_path / "d.npz").read_bytes() == first

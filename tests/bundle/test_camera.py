@@ -21,6 +21,7 @@ from test_pose_decoder import pose_case
 from test_segment_decoder import segment_case
 from test_track_h import Tracking, track
 
+from lib import tasks
 from lib.data.imgsz import ImageSize
 from lib.data.letterbox import letterbox
 
@@ -62,7 +63,7 @@ def filmed(tmp_path_factory):
         in_input[:, 2:] = np.clip(in_input[:, 2:] * fit.scale + (fit.left, fit.top) * 2, 0, (*IMGSZ, *IMGSZ))
         case = drawn_case(IMGSZ, 4, in_input[in_input[:, 1] > 0])
         model.answer(fitted, case)
-        instances = case.spec.instances(case.floats(), fit, LOW, 0.7)
+        instances = tasks.get(tasks.DEFAULT).instances(case.spec, case.floats(), fit, LOW, 0.7)
         detected.append(np.column_stack([instances.classes, instances.scores, instances.boxes]).reshape(-1, 6))
         frames.append(frame)
     (folder / "frames.nv12").write_bytes(np.stack(frames).tobytes())

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from random_models import KINDS, Case, random_case
 
+from lib import tasks
 from lib.bundle import DECODER, HERE, golden, headers, program
 from lib.bundle.c_names import c_prefix
 from lib.bundle.contract import Contract
@@ -112,8 +113,8 @@ def test_one_program_holds_several_models(tmp_path, models):
     printed = subprocess.run("./program", cwd=tmp_path, check=True, capture_output=True, text=True).stdout
     for case, contract, text in zip(cases, contracts, printed.split("end\n")):
         suggested = contract.thresholds
-        expected = case.spec.instances(
-            case.floats(), fit_of(SOURCE, contract.input.imgsz), suggested.confidence, suggested.iou
+        expected = tasks.get(tasks.DEFAULT).instances(
+            case.spec, case.floats(), fit_of(SOURCE, contract.input.imgsz), suggested.confidence, suggested.iou
         )
         assert len(expected) > 3
         demand_same(expected, program.read_detections(text))

@@ -10,6 +10,7 @@ import pytest
 from conftest import ROOT
 from stub_board import StubModel, build, drawn_case
 
+from lib import tasks
 from lib.bundle.contract import CONTRACT, Proof
 from lib.data.images import read_image, write_image
 from lib.data.imgsz import ImageSize
@@ -52,7 +53,7 @@ def test_from_the_photo_to_the_board_and_back(model, tmp_path):
     assert drawn.returncode == 0 and b"drawn: 1 detections" in drawn.stdout, drawn.stderr
     changed = np.abs(read_image(tmp_path / "drawn.png").astype(int) - read_image(photo)).max(axis=2) > 60
     assert changed.shape == (200, 300)
-    [box] = model.case.spec.instances(model.case.floats(), fit, 0.25, 0.7).boxes.astype(int)
+    [box] = tasks.get(tasks.DEFAULT).instances(model.case.spec, model.case.floats(), fit, 0.25, 0.7).boxes.astype(int)
     rows, columns = np.nonzero(changed)
     assert abs(rows.max() - box[3]) <= 2 and abs(columns.min() - box[0]) <= 2
     assert changed[box[1] + 10 : box[3] - 4, box[0] + 4 : box[2] - 4].mean() < 0.05

@@ -7,7 +7,7 @@ from lib.data.imgsz import ImageSize
 from lib.data.letterbox import letterbox
 from lib.detector.families.dfl import Dfl, mean_bins
 from lib.detector.head import EXPORTED, SINGLE, SPLIT
-from lib.detector.nms import detect
+from lib.detector.nms import keep, to_instances
 from lib.detector.output_spec import OutputSpec
 from lib.step.errors import UserError
 
@@ -62,6 +62,10 @@ def test_both_heads_decode_to_what_the_exported_one_does():
 def test_outputs_of_another_size_are_refused(head):
     with pytest.raises(UserError, match="not the"):
         OutputSpec(SIZE, head, Dfl(), 4).predictions([np.zeros((1, 8, 99))])
+
+
+def detect(predictions, fit, **limits):
+    return to_instances(predictions, *keep(predictions, **limits), fit)
 
 
 def test_nms_is_class_wise_and_best_first():

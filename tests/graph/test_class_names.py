@@ -2,12 +2,14 @@
 
 import os
 import pickle
+import shutil
 import zipfile
+from unittest import mock
 
 import pytest
 from conftest import ROOT
 
-from lib.graph.checkpoint_names import checkpoint_facts, checkpoint_names
+from lib.graph.checkpoint_names import checkpoint_facts
 from lib.graph.class_names import demand_same_order
 from lib.results.config_problems import checkpoint_problems, names_problems
 from lib.step.errors import UserError
@@ -16,7 +18,7 @@ PARTS = ["bolt", "nut", "washer", "gear"]
 
 
 def test_the_names_of_a_checkpoint_are_read():
-    assert checkpoint_names(ROOT / "example/parts4.pt") == PARTS
+    assert checkpoint_facts(ROOT / "example/parts4.pt").names == PARTS
 
 
 def test_the_task_and_the_keypoints_of_a_checkpoint_are_read(assets):
@@ -40,8 +42,8 @@ def test_nothing_in_a_checkpoint_runs(tmp_path):
     with zipfile.ZipFile(tmp_path / "evil.pt", "w") as archive:
         archive.writestr("a/data.pkl", pickle.dumps({"model": Evil(tmp_path / "ran")}))
     (tmp_path / "none.pt").write_bytes(b"no checkpoint")
-    assert checkpoint_names(tmp_path / "evil.pt") is None
-    assert checkpoint_names(tmp_path / "none.pt") is None
+    assert checkpoint_facts(tmp_path / "evil.pt") is None
+    assert checkpoint_facts(tmp_path / "none.pt") is None
     assert not (tmp_path / "ran").exists()
 
 
@@ -66,12 +68,14 @@ def test_names_under_other_numbers_are_told_with_both_lists(ours, told):
     assert "evaluation.class_order: other" in text
 
 
-def test_a_local_checkpoint_of_another_task_is_told_before_anything_runs():
-    models = {"p": {"weights": [str(ROOT / "example/parts4.pt")]}}
+def test_a_local_checkpoint_of_another_task_is_told_before_anything_runs_and_read_once(tmp_path):
+    models = {"p": {"weights": [str(shutil.copy(ROOT / "example/parts4.pt", tmp_path))]}}
     config = {"task": "pose", "sweep": {"model": ["p"]}, "models": models}
-    [line] = checkpoint_problems(config)
-    assert line.startswith("models.p is a checkpoint for the task 'detect', but task is pose; set task")
-    assert checkpoint_problems(config | {"task": "detect"}) == []
+    with mock.patch("lib.results.config_problems.checkpoint_facts", wraps=checkpoint_facts) as read:
+        [line] = checkpoint_problems(config)
+        assert line.startswith("models.p is a checkpoint for the task 'detect', but task is pose; set task")
+        assert checkpoint_problems(config | {"task": "detect"}) == []
+    assert read.call_count == 1
 
 
 def test_a_local_checkpoint_is_compared_before_anything_runs():

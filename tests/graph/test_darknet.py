@@ -260,7 +260,7 @@ def test_map_of_published_weights_is_that_of_opencv(darknet_assets, coco128, nam
     truth, found, sizes = [], [], []
     for path in images:
         fitted, fit = letterbox(read_image(path), size)
-        found.append(spec.instances(infer(session, to_tensor(fitted)), fit, confidence=0.2))
+        found.append(tasks.get(tasks.DEFAULT).instances(spec, infer(session, to_tensor(fitted)), fit, confidence=0.2))
         truth.append(tasks.get(tasks.DEFAULT).ground_truth(folder, path.name, fit.source, 80))
         sizes.append(fit.source)
     names = read_names([str(darknet_assets / "coco.names")])

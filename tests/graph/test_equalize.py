@@ -269,7 +269,7 @@ def test_yolo_fastest_xl_keeps_its_accuracy(assets, tmp_path):
         found, sizes, truth = [], [], []
         for path in paths:
             fitted, fit = letterbox(read_image(path), size)
-            found.append(output_spec_of(adapted).instances(run(fitted), fit))
+            found.append(tasks.get(tasks.DEFAULT).instances(output_spec_of(adapted), run(fitted), fit))
             sizes.append(fit.source)
             truth.append(tasks.get(tasks.DEFAULT).ground_truth(tmp_path / "coco", path.name, fit.source, len(names)))
         detections = DetectionSet([path.name for path in paths], sizes, found)

@@ -9,6 +9,7 @@ import pytest
 from conftest import image
 from onnx import helper
 
+from lib import tasks
 from lib.data.imgsz import ImageSize
 from lib.data.letterbox import fit_of, letterbox
 from lib.detector.families.dfl import Dfl
@@ -57,7 +58,9 @@ def check(model, after, head, size=SIZE):
         return
     rows = before[0]
     assert len(rows) == min(300, len(found))
-    detections = outputs.instances(run(after, tensor), fit_of(size, size), confidence=0, most=len(rows))
+    detections = tasks.get(tasks.DEFAULT).instances(
+        outputs, run(after, tensor), fit_of(size, size), confidence=0, most=len(rows)
+    )
     assert len(detections.scores) == len(rows)
     assert np.abs(np.sort(rows[:, 4]) - np.sort(detections.scores)).max() < 1e-6
     low, high = rows[:, :2], rows[:, 2:4]
@@ -195,11 +198,12 @@ def test_an_end_to_end_model_drops_no_overlapping_box():
     one_to_one, one_to_many = (
         OutputSpec(ImageSize(32, 32), EXPORTED, Dfl(), 2, end2end=end2end) for end2end in (True, False)
     )
-    found = one_to_one.instances([padded], fit)
+    instances = tasks.get(tasks.DEFAULT).instances
+    found = instances(one_to_one, [padded], fit)
     assert found.classes.tolist() == [1, 1, 0, 0]
     assert found.scores.tolist() == pytest.approx([0.9, 0.7, 0.7, 0.5])
-    assert one_to_one.instances([padded], fit, most=2).classes.tolist() == [1, 1]
-    assert one_to_many.instances([padded], fit).scores.tolist() == pytest.approx([0.9, 0.7])
+    assert instances(one_to_one, [padded], fit, most=2).classes.tolist() == [1, 1]
+    assert instances(one_to_many, [padded], fit).scores.tolist() == pytest.approx([0.9, 0.7])
 
 
 def test_a_selection_is_compared_whatever_its_order():

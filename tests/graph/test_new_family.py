@@ -175,4 +175,4 @@ def test_bundle_decodes_the_new_family_by_its_own_header(fractions, tmp_path):
     program.build(tmp_path, program.compiler(), tmp_path / "decode")
     detections = program.run(tmp_path / "decode", tmp_path, 0.5, 0.7)
     assert len(detections) > 10
-    demand_same(spec.instances(floats, fit, 0.5, 0.7), detections)
+    demand_same(tasks.get(tasks.DEFAULT).instances(spec, floats, fit, 0.5, 0.7), detections)

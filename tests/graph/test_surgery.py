@@ -20,7 +20,7 @@ from lib.graph.output_spec import output_spec_of
 from lib.graph.surgery.detector import find_detector
 from lib.graph.surgery.fixed_size import fix_size
 from lib.graph.surgery.graph import Graph
-from lib.graph.surgery.passes import limit_boxes, single_output, split_outputs
+from lib.graph.surgery.passes import limit_boxes, single_output, split_outputs, upsample
 from lib.graph.surgery.pipeline import adapt
 from lib.graph.surgery.proof import Tolerance, input_size, prove_same_outputs
 from lib.step.errors import UserError
@@ -111,6 +111,28 @@ def test_every_opset(export, opset, head, simplified):
     # The newest that the toolkit reads.
     assert after.opset_import[0].version <= 19
     assert "Transpose" not in {node.op_type for node in after.graph.node}
+
+
+def test_upsampling_by_places_becomes_a_resize(exported):
+    """torch 2.4's dynamo exporter writes it so."""
+    graph = Graph(exported[1])
+    resizes = [node for node in graph.model.graph.node if node.op_type == "Resize"]
+    for node in resizes:
+        [output], (height, width) = node.output, graph.shape(node.input[0])[2:]
+        places = np.stack(np.indices((2 * height, 2 * width)), axis=-1) // 2
+        first = graph.add("Transpose", [node.input[0]], f"{output}/first", before=node, perm=[2, 3, 0, 1])
+        picked = graph.add("GatherND", [first, places], f"{output}/picked", before=node)
+        graph.add("Transpose", [picked], output, before=node, perm=[2, 3, 0, 1])
+        graph.model.graph.node.remove(node)
+    graph.tidy()
+    after, record = adapted(graph.model, SPLIT)
+    assert len(resizes) == sum(node.op_type == "Resize" for node in after.graph.node) == 2
+    assert "upsample" in passes(record) and "GatherND" not in {node.op_type for node in after.graph.node}
+    same_predictions(exported[1], after, SPLIT)
+    for tensor in graph.model.graph.initializer:
+        if tensor.name.endswith("picked/GatherND_1"):  # the same places, upside down
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor)[::-1], tensor.name))
+    assert not upsample.needed(graph, None)
 
 
 @pytest.mark.parametrize("architecture", ["yolov8s", "yolov5n", "yolo11n"])

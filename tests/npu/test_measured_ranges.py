@@ -9,8 +9,10 @@ from lib.accuracy.detection_set import read_detections
 from lib.accuracy.evaluation import evaluate
 from lib.graph.onnx_file import load, save
 from lib.npu.build import Build
+from lib.npu.int8 import read_ranges_of
 from lib.npu.range_table import RangeTable, read_range_table
 from lib.npu.rknn_file import read_rknn
+from lib.npu.toolkit_versions import in_use
 from lib.results.draws import Draws
 from lib.step.errors import UserError
 
@@ -54,6 +56,14 @@ def test_ranges_of_another_graph_or_damaged_ones_are_refused(measured, split_onn
     assert not (tmp_path / "model.rknn").exists()
 
 
+def test_ranges_of_another_toolkit_are_refused(measured, split_onnx, tmp_path):
+    table = read_range_table(measured)
+    assert read_ranges_of(split_onnx, "rv1106", measured).toolkit == table.toolkit == in_use()
+    replace(table, toolkit="2.2.0").write(tmp_path / "older.npz")
+    with pytest.raises(UserError, match=f"was measured with toolkit 2.2.0, not {in_use()}; delete it"):
+        read_ranges_of(split_onnx, "rv1106", tmp_path / "older.npz")
+
+
 def test_draws_in_one_process_give_the_map_of_builds(measured, split_onnx, step, pool, heldout, quantized, tmp_path):
     done = step("evaluate_draws", "--onnx", split_onnx, "--ranges", measured, "--pool", pool, "--platform", "rv1106",
                 "--simulator", "twin", "--dataset", heldout, "--names", *"abcd", "--max-images", 8, 3, "--seed", 1, 0,
@@ -71,10 +81,10 @@ def test_a_calibration_set_is_a_reduction_of_the_table(tmp_path):
         {"x": (-3.0, 0.5), "y": (0.25, 4.0)},
         {"x": (-9.0, 9.0), "y": (0, 9)},
     ]
-    table = RangeTable.of(["a", "b", "c"], ranges, "0" * 64, "rv1106")
+    table = RangeTable.of(["a", "b", "c"], ranges, "0" * 64, "rv1106", "2.3.2")
     table.write(tmp_path / "ranges.npz")
     read = read_range_table(tmp_path / "ranges.npz")
-    assert (read.graph, read.platform, read.unknown) == ("0" * 64, "rv1106", "")
+    assert (read.graph, read.platform, read.toolkit, read.unknown) == ("0" * 64, "rv1106", "2.3.2", "")
     assert read.union(["b", "a"]) == {"x": (-3.0, 2.0), "y": (0.0, 4.0)}
     with pytest.raises(UserError, match="there are no ranges for d"):
         read.union(["a", "d"])
@@ -86,5 +96,5 @@ def test_tables_that_do_not_fit_together_are_damaged(tmp_path):
     table.write(tmp_path / "ranges.npz")
     with pytest.raises(UserError, match="its tables do not fit together"):
         read_range_table(tmp_path / "ranges.npz")
-    RangeTable.of([], [], "", "rv1106", "no reason").write(tmp_path / "ranges.npz")
+    RangeTable.of([], [], "", "rv1106", "2.3.2", "no reason").write(tmp_path / "ranges.npz")
     assert read_range_table(tmp_path / "ranges.npz").unknown == "no reason"

@@ -13,6 +13,7 @@ import onnx.version_converter
 import pytest
 from conftest import ROOT, image
 
+from lib import tasks
 from lib.accuracy.detection_set import read_detections
 from lib.data.images import read_image
 from lib.data.imgsz import ImageSize
@@ -52,7 +53,7 @@ def test_detections_of_the_step_are_those_of_the_simulator(split_onnx, pool, hel
         run = int8.session.simulate()
         for name, each in zip(found.images, found.instances):
             fitted, fit = letterbox(read_image(heldout / "images" / name), SIZE)
-            expected = spec.instances(run(fitted), fit)
+            expected = tasks.get(tasks.DEFAULT).instances(spec, run(fitted), fit)
             assert len(expected.scores) > 0
             np.testing.assert_array_equal(each.boxes, expected.boxes)
             np.testing.assert_array_equal(each.scores, expected.scores)

@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import helper, numpy_helper
+from twin_layers import compare_layers
 
 from lib.accuracy.detection_set import read_detections
 from lib.data.images import read_image
@@ -17,7 +18,6 @@ from lib.npu.build import NPU, TWIN, TWIN_FAST, Agreement, Build
 from lib.npu.twin.agreement import agreement, steps_apart
 from lib.npu.twin.chip import chip_of, of_15_bits
 from lib.npu.twin.graph import twin_of
-from lib.npu.twin.layers import compare_layers
 from lib.npu.twin.rounding import Rounding, round_bias, round_weights, whole_weights
 from lib.npu.twin.run import open_twin, start_of
 from lib.npu.twin.structure import Structure

@@ -6,29 +6,35 @@ import pytest
 
 from lib.data.dataset import CheckedLabel
 from lib.step.errors import UserError
-from lib.tasks.detect.labels import check_label, parse_labels, read_label
+from lib.tasks.detect.labels import check_label, read_label
 
 LINE = "1 0.5 0.5 0.4 0.3\n"
+
+
+def boxes_of(path):
+    """Boxes x1, y1, x2, y2 in an image of 100 x 100 pixels, and their classes."""
+    instances = read_label(path, (100, 100), 4)
+    return instances.boxes, instances.classes.tolist()
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_a_label_with_a_byte_order_mark_is_read(tmp_path, encoding):
     (tmp_path / "a.txt").write_text(LINE, encoding=encoding)
-    assert parse_labels(tmp_path / "a.txt", 4)[0].tolist() == [[1, 0.5, 0.5, 0.4, 0.3]]
+    assert boxes_of(tmp_path / "a.txt") == (pytest.approx(np.array([[30, 35, 70, 65]])), [1])
 
 
 @pytest.mark.parametrize("content", [LINE.encode("utf-16-le"), b"1 0.5 0.5 0.4 0.3 \xe9\n", b"\x89PNG\r\n\x1a\n\xff"])
 def test_a_label_in_another_encoding_is_told(tmp_path, content):
     (tmp_path / "a.txt").write_bytes(content)
     with pytest.raises(UserError, match=r"a\.txt is not text in UTF-8; save it as UTF-8"):
-        parse_labels(tmp_path / "a.txt", 4)
+        check_label(tmp_path / "a.txt", 4)
 
 
 def test_a_polygon_is_its_bounding_box(tmp_path):
     (tmp_path / "a.txt").write_text(LINE + "2 0.1 0.2 0.5 0.2 0.3 0.8\n0 0 0 1 0 1 1 0 1\n")
-    boxes, polygons = parse_labels(tmp_path / "a.txt", 4)
-    assert polygons == 2
-    np.testing.assert_allclose(boxes, [[1, 0.5, 0.5, 0.4, 0.3], [2, 0.3, 0.5, 0.4, 0.6], [0, 0.5, 0.5, 1, 1]])
+    boxes, classes = boxes_of(tmp_path / "a.txt")
+    assert check_label(tmp_path / "a.txt", 4).polygons == 2 and classes == [1, 2, 0]
+    np.testing.assert_allclose(boxes, [[30, 35, 70, 65], [10, 20, 50, 80], [0, 0, 100, 100]], atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +52,7 @@ def test_a_polygon_is_its_bounding_box(tmp_path):
 def test_a_polygon_that_is_none_is_told(tmp_path, line, reason):
     (tmp_path / "a.txt").write_text(line)
     with pytest.raises(UserError, match=reason):
-        parse_labels(tmp_path / "a.txt", 4)
+        check_label(tmp_path / "a.txt", 4)
 
 
 @pytest.mark.parametrize(
@@ -72,13 +78,13 @@ def test_a_polygon_that_is_none_is_told(tmp_path, line, reason):
 def test_broken_label_names_file_and_line(tmp_path, line, reason):
     (tmp_path / "a.txt").write_text(f"0 0.5 0.5 0.1 0.1\n{line}\n")
     with pytest.raises(UserError, match=reason) as error:
-        parse_labels(tmp_path / "a.txt", 4)
+        check_label(tmp_path / "a.txt", 4)
     assert "a.txt, line 2" in str(error.value)
 
 
 def test_box_that_touches_the_edge_is_fine(tmp_path):
     (tmp_path / "a.txt").write_text("3 0.95 0.5 0.1 1.0\n\n")
-    assert parse_labels(tmp_path / "a.txt", 4)[0].tolist() == [[3, 0.95, 0.5, 0.1, 1.0]]
+    assert boxes_of(tmp_path / "a.txt") == (pytest.approx(np.array([[90, 0, 100, 100]])), [3])
 
 
 @pytest.mark.parametrize(
@@ -98,7 +104,7 @@ def test_a_label_is_kept_as_it_is_where_it_is_plain(tmp_path, content, expected)
 @pytest.mark.parametrize("word", ["3", "3.", "3.0", "+3", "3e0", "30E-1", ".3e+1"])
 def test_a_number_is_read_however_it_is_spelled(tmp_path, word):
     (tmp_path / "a.txt").write_text(f"{word} 0.5 5e-1 .5 0.25\n")
-    assert parse_labels(tmp_path / "a.txt", 4)[0].tolist() == [[3, 0.5, 0.5, 0.5, 0.25]]
+    assert boxes_of(tmp_path / "a.txt") == (pytest.approx(np.array([[25, 37.5, 75, 62.5]])), [3])
 
 
 TRIANGLE = "2 0.25 0.25 0.75 0.25 0.5 0.75\n"

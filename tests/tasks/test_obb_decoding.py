@@ -16,7 +16,7 @@ from lib.step.errors import UserError
 from lib.tasks.obb.decoding import predict
 from lib.tasks.obb.maps import ANGLE, TURN
 from lib.tasks.obb.nms import keep
-from lib.tasks.obb.rectangles import corners, probabilistic_iou
+from lib.tasks.obb.rectangles import corners, likeness
 
 IMGSZ = ImageSize(96, 64)
 CLASSES = 3
@@ -135,7 +135,8 @@ def test_nms_is_that_of_its_definition():
     expected = []
     for row in range(300):
         rivals = [other for other in expected if classes[other] == classes[row]]
-        if all(probabilistic_iou(rectangles[other], rectangles[row]) <= 0.3 for other in rivals):
+        overlaps = [1 - np.sqrt(1 - np.sqrt(likeness(rectangles[other], rectangles[row]))) for other in rivals]
+        if all(overlap <= 0.3 for overlap in overlaps):
             expected.append(row)
     assert keep(rectangles, classes, 0.3, 300).tolist() == expected
     assert keep(rectangles, classes, 0.3, 10).tolist() == expected[:10]

@@ -248,7 +248,7 @@ def test_masks_are_ultralytics_own():
 def test_detections_have_masks_of_the_images_size():
     fit = fit_of((80, 60), ImageSize(SIDE, SIDE))
     found = SEGMENT.instances(outputs(SPLIT), raw_outputs(1), fit, 0.25, 0.7, 20)
-    boxes = outputs(SPLIT).instances(raw_outputs(1), fit, 0.25, 0.7, 20)
+    boxes = tasks.get(tasks.DEFAULT).instances(outputs(SPLIT), raw_outputs(1), fit, 0.25, 0.7, 20)
     np.testing.assert_array_equal(found.boxes, boxes.boxes)
     np.testing.assert_array_equal(found.scores, boxes.scores)
     masks = decoded(found.extras[MASK], (80, 60))

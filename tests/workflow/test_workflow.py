@@ -86,9 +86,10 @@ def test_layers_beside_the_sweep_are_told_and_not_run(snakemake):
 
 
 def test_sweep_from_the_command_line(snakemake):
-    output = snakemake("-n", "--config", "sweep={imgsz: [320], max_images: [8, 32]}").stdout
+    output = snakemake("-n", "--config", "sweep={imgsz: [320], algorithm: [mmse], max_images: [8, 32]}").stdout
     assert jobs(output)["quantize"] == 4
     assert jobs(output)["export_onnx"] == 1
+    assert "measure_ranges" not in jobs(output)  # of which `normal` alone is built
 
 
 def test_config_mistakes_are_sentences(snakemake):

@@ -12,7 +12,6 @@ The m detections are those of the first image, best first, then those of the sec
 each image has. Without `task` the task is `detect`: only boxes.
 """
 
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -103,10 +102,3 @@ def _pieces(joined: bytes, lengths: np.ndarray) -> np.ndarray:
     pieces = np.empty(len(lengths), object)
     pieces[:] = [joined[end - length : end] for end, length in zip(ends, lengths)]
     return pieces
-
-
-def select(detections: DetectionSet, image: str, path: Path) -> Instances:
-    """The detections in the image of that name. Raises UserError, naming the file `path`, when it is not in the set."""
-    if image not in detections.images:
-        raise UserError(f"{path} has no entry for {image}; delete it and run the step that makes it again")
-    return detections.instances[detections.images.index(image)]

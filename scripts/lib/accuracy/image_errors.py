@@ -47,11 +47,6 @@ class Marked(NamedTuple):
         return ~self.found & ~self.ignored
 
     @property
-    def errors(self) -> int:
-        """The number of false detections and missed objects."""
-        return int(self.false.sum() + self.missed.sum())
-
-    @property
     def _finds_ignored(self) -> np.ndarray:
         return np.append(self.ignored, False)[self.label]
 

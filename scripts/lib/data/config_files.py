@@ -4,7 +4,7 @@ import copy
 from pathlib import Path
 
 from lib.data.sources import DRAWN, is_url
-from lib.step.errors import UserError
+from lib.step.workflow import refuse
 
 DATASET_PATHS = {"yaml", "coco", "voc", "obj_data", "images"}
 DATASET_KINDS = {"archive", "yaml", "coco", "voc", "obj_data"}  # keys that name a data set
@@ -38,8 +38,7 @@ def with_files_found(config: dict, home: Path) -> dict:
     if not Path(measured).is_file():
         missing.append(f"verdict.measured: there is no file {measured}; name one, or leave the key out")
     config["verdict"]["measured"] = measured
-    if missing:
-        raise UserError("\n".join(["the config is not usable:", *(f"  {problem}" for problem in missing)]))
+    refuse(missing)
     return config
 
 

@@ -13,15 +13,11 @@ MOST = 300
 MOST_CANDIDATES = 30_000
 
 
-def detect(
-    predictions: np.ndarray, fit: Letterbox, confidence: float = CONFIDENCE, iou: float | None = IOU, most: int = MOST
-) -> Instances:
-    """Detections from predictions [N, 4+C] (cx, cy, w, h in input pixels; scores 0..1), as `keep` selects them."""
-    return to_instances(predictions, *keep(predictions, confidence, iou, most), fit)
-
-
 def to_instances(predictions: np.ndarray, rows: np.ndarray, classes: np.ndarray, fit: Letterbox) -> Instances:
-    """The predictions [N, 4+C] that `keep` selected as detections in pixels of the image, without what a task adds."""
+    """The predictions [N, 4+C] that `keep` selected as detections in pixels of the image, without what a task adds.
+
+    A prediction holds cx, cy, w, h in input pixels, then class scores 0..1.
+    """
     boxes = fit.to_image(np.concatenate(_corners(predictions[rows]), axis=1))
     return Instances(boxes.astype(np.float32), predictions[rows, 4 + classes], classes)
 

@@ -1,4 +1,4 @@
-"""The meaning of a detector's raw outputs, and the detections in them."""
+"""The meaning of a detector's raw outputs, and the predictions in them."""
 
 import json
 from dataclasses import dataclass
@@ -6,11 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lib.data.imgsz import ImageSize
-from lib.data.letterbox import Letterbox
 from lib.detector.families import Family, OutputMap, cells_first
 from lib.detector.head import BOX, EXPORTED, SELECTED, SINGLE, SPLIT, decode_joined, decode_selected
-from lib.detector.instances import Instances
-from lib.detector.nms import CONFIDENCE, IOU, MOST, detect
 from lib.step.errors import UserError
 from lib.step.typed_json import JsonRecord, from_metadata
 
@@ -98,17 +95,6 @@ class OutputSpec(JsonRecord):
     def shared(self, raw: list[np.ndarray]) -> tuple[np.ndarray, ...]:
         """The raw outputs that all predictions share, for any head."""
         return tuple(raw[len(raw) - len(self.shared_maps) :])
-
-    def instances(
-        self,
-        raw: list[np.ndarray],
-        fit: Letterbox,
-        confidence: float = CONFIDENCE,
-        iou: float = IOU,
-        most: int = MOST,
-    ) -> Instances:
-        """The detections in the raw outputs for an image that was letterboxed by `fit`."""
-        return detect(self.predictions(raw), fit, confidence, None if self.end2end else iou, most)
 
     def to_metadata(self) -> dict[str, str]:
         """The spec as an ONNX's metadata."""

@@ -22,31 +22,9 @@ ASK = "say which with --anchors (models.NAME.anchors in a config): numbers, a YO
 
 _YOLOV5 = (10, 13, 16, 30, 33, 23, 30, 61, 62, 45, 59, 119, 116, 90, 156, 198, 373, 326)
 _YOLOV5_P6 = (
-    19,
-    27,
-    44,
-    40,
-    38,
-    94,
-    96,
-    68,
-    86,
-    152,
-    180,
-    137,
-    140,
-    301,
-    303,
-    264,
-    238,
-    542,
-    436,
-    615,
-    739,
-    380,
-    925,
-    792,
-)
+    19, 27, 44, 40, 38, 94, 96, 68, 86, 152, 180, 137,
+    140, 301, 303, 264, 238, 542, 436, 615, 739, 380, 925, 792,
+)  # fmt: skip
 _YOLOV7 = (12, 16, 19, 36, 40, 28, 36, 75, 76, 55, 72, 146, 142, 110, 192, 243, 459, 401)
 # By name and number of strides, from the authors' model descriptions. YOLOv7-tiny has those of YOLOv5.
 PUBLISHED = {"yolov3": {3: _YOLOV5}, "yolov5": {3: _YOLOV5, 4: _YOLOV5_P6}, "yolov7": {3: _YOLOV7, 4: _YOLOV5_P6}}

@@ -67,9 +67,3 @@ def checkpoint_facts(path: Path) -> CheckpointFacts | None:
         return CheckpointFacts(names, task, model.state.get("kpt_shape"))
     except Exception:  # a damaged pickle can raise anything; the step that loads the checkpoint reports what is wrong
         return None
-
-
-def checkpoint_names(path: Path) -> list[str] | None:
-    """The class names in an Ultralytics checkpoint; None where they cannot be read."""
-    facts = checkpoint_facts(path)
-    return facts.names if facts else None

@@ -5,6 +5,7 @@ import onnxruntime
 
 from lib.data.input_form import InputForm
 from lib.step.errors import UserError
+from lib.step.onnxruntime_session import Level, session_on_one_thread
 
 
 def open_session(model, as_written: bool = False) -> onnxruntime.InferenceSession:
@@ -13,14 +14,9 @@ def open_session(model, as_written: bool = False) -> onnxruntime.InferenceSessio
     as_written: run each operator by itself. Otherwise onnxruntime fuses some: a Conv between DequantizeLinear and
     QuantizeLinear becomes an integer one, whose sums are cut to 16 bits on processors without VNNI.
     """
-    options = onnxruntime.SessionOptions()
-    if as_written:
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    level = Level.ORT_DISABLE_ALL if as_written else Level.ORT_ENABLE_ALL
     try:
-        source = model if isinstance(model, bytes) else str(model)
-        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        return session_on_one_thread(model if isinstance(model, bytes) else str(model), level)
     except Exception as error:
         name = "the model" if isinstance(model, bytes) else model
         raise UserError(f"onnxruntime cannot load {name}: {str(error).splitlines()[0]}") from None

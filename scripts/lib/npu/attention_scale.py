@@ -11,11 +11,11 @@ scalar factor may be on either side of a matrix product, so the graph computes t
 
 import numpy as np
 import onnx
-import onnxruntime
 from onnx import helper, numpy_helper
 
 from lib.npu.toolkit_versions import SCALE_BEHIND
 from lib.step.errors import ToolkitError
+from lib.step.onnxruntime_session import session_on_one_thread
 
 # Fraction of an output's largest value: float32's own rounding through a whole network.
 TOLERANCE = 1e-4
@@ -76,10 +76,7 @@ def _scale(graph: onnx.GraphProto, node: onnx.NodeProto | None) -> str | None:
 
 
 def _demand_same(before: onnx.ModelProto, after: onnx.ModelProto) -> None:
-    sessions = [
-        onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-        for model in (before, after)
-    ]
+    sessions = [session_on_one_thread(model.SerializeToString()) for model in (before, after)]
     [given] = sessions[0].get_inputs()
     noise = np.random.default_rng(0).random(given.shape, np.float32)
     for one, other in zip(*(session.run(None, {given.name: noise}) for session in sessions)):

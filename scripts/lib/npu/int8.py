@@ -164,8 +164,12 @@ def _calibrated(asked: Quantization, images: list[Path]):
 
 
 def read_ranges_of(model: Path, platform: str, path: Path) -> RangeTable:
-    """The ranges in a file. Raises UserError when it is damaged, or of another graph or platform."""
+    """The ranges in a file. Raises UserError when it is damaged, or of another graph, platform or toolkit."""
     table = read_range_table(path)
     if (table.graph, table.platform) != (sha256(model), platform):
         raise UserError(f"{path} holds the ranges of another graph than {model}; delete it and measure them again")
+    if table.toolkit != in_use():
+        raise UserError(
+            f"{path} was measured with toolkit {table.toolkit}, not {in_use()}; delete it and measure the ranges again"
+        )
     return table

@@ -6,7 +6,8 @@ The file is NumPy's .npz:
   tensors  [t] names, of the toolkit's graph    high  float32 [n, t]
   graph    SHA-256 of the ONNX
   platform of the toolkit
-  unknown  why only the toolkit can find the ranges (then there are no images), else empty
+  toolkit  its version
+  unknown  why the ranges are the toolkit's to find, else empty; then there are no images
 """
 
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from lib.step.arrays import read_arrays, write_arrays
 from lib.step.errors import UserError
 
 _TABLES = ("images", "tensors", "low", "high")
-_TEXTS = ("graph", "platform", "unknown")
+_TEXTS = ("graph", "platform", "toolkit", "unknown")
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ class RangeTable:
     high: np.ndarray
     graph: str = ""  # SHA-256 of the ONNX
     platform: str = ""
-    unknown: str = ""  # why there are no ranges
+    toolkit: str = ""  # its version
+    unknown: str = ""  # why there are none
 
     def __post_init__(self):
         if not self.low.shape == self.high.shape == (len(self.images), len(self.tensors)):

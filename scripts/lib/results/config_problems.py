@@ -1,5 +1,6 @@
 """What is wrong with a config: its form, contradictions between its keys, and with the files that it names."""
 
+from functools import cache
 from pathlib import Path
 
 from lib.data.formats.source import first_few
@@ -102,8 +103,15 @@ def _names_of_model(model: dict) -> list[str] | None:
 def _facts_of_model(model: dict) -> CheckpointFacts | None:
     """The facts of a model's checkpoint, where the source that the run would use is on this machine."""
     sources = [source for source in model.get("weights", []) if "cfg" not in model]
-    here = [source for source in sources if not is_url(source) and Path(source).expanduser().is_file()]
-    return checkpoint_facts(Path(here[0]).expanduser()) if here else None
+    paths = [Path(source).expanduser() for source in sources if not is_url(source)]
+    here = next((path for path in paths if path.is_file()), None)
+    return _facts_of_file(here, here.stat().st_mtime_ns) if here else None
+
+
+@cache
+def _facts_of_file(path: Path, changed_ns: int) -> CheckpointFacts | None:
+    """What the checkpoint at `path` says, read once; `changed_ns` keeps what is remembered of it fresh."""
+    return checkpoint_facts(path)
 
 
 def _sizes_problem(config: dict, name: str) -> str | None:

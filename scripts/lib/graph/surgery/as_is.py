@@ -7,11 +7,11 @@ from lib.detector.head import AS_IS
 from lib.detector.output_spec import METADATA_KEY
 from lib.graph.onnx_file import metadata
 from lib.graph.surgery.graph import Graph
-from lib.graph.surgery.passes import float32_weights, lower_opset, pool_globally, raise_opset
+from lib.graph.surgery.passes import float32_weights, lower_opset, pool_globally, raise_opset, upsample
 from lib.graph.surgery.proof import HALF_TOLERANCE, TOLERANCE, demand_size, prove_same_outputs
 
 HEAD_KEY = "rv1106.head"  # the key in an ONNX's metadata that is AS_IS after this preparation
-PASSES = (float32_weights.PASS, raise_opset.PASS, lower_opset.PASS, pool_globally.PASS)
+PASSES = (float32_weights.PASS, raise_opset.PASS, lower_opset.PASS, upsample.PASS, pool_globally.PASS)
 
 
 def leave_as_is(model: onnx.ModelProto, images: list[np.ndarray], seed: int) -> tuple[onnx.ModelProto, dict]:

@@ -6,7 +6,6 @@
   chip       the same with the chip's roundings, by a published description
   run        running twins
   agreement  comparing their outputs with the simulator's
-  layers     comparing the twin with the simulator's own dumps, layer by layer
   ranges     the ranges on an image, without the toolkit
 
 Everything else here was found from the simulator's dumps (`accuracy_analysis`), not from its source;

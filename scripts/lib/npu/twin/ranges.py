@@ -10,12 +10,12 @@ from collections.abc import Iterable
 
 import numpy as np
 import onnx
-import onnxruntime
 from onnx import helper, numpy_helper
 from scipy.special import expit
 
 from lib.npu.twin.structure import Ranges, Structure, attributes
 from lib.step.errors import UserError
+from lib.step.onnxruntime_session import Level, session_on_one_thread
 
 # A sigmoid's input range is cut there: beyond it, the sigmoid is 0 or 1 to a thousandth.
 _SIGMOID_END = 7.0
@@ -149,11 +149,7 @@ def _step(node: onnx.NodeProto, constants: dict[str, np.ndarray], opsets):
         [numpy_helper.from_array(constants[name], name) for name in used if name in constants],
     )
     model = helper.make_model(graph, opset_imports=opsets, ir_version=9)
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = session_on_one_thread(model.SerializeToString(), Level.ORT_DISABLE_ALL)
     return lambda values: dict(zip(names, session.run(names, {name: values[name] for name in given})))
 
 

@@ -11,6 +11,7 @@ from lib.npu.build import NPU, TWIN
 from lib.npu.twin.chip import chip_of
 from lib.npu.twin.graph import twin_of
 from lib.npu.twin.structure import Structure
+from lib.step.onnxruntime_session import Level, session_on_one_thread
 
 
 def open_twin(twin: onnx.ModelProto, exact: bool = True) -> onnxruntime.InferenceSession:
@@ -20,13 +21,8 @@ def open_twin(twin: onnx.ModelProto, exact: bool = True) -> onnxruntime.Inferenc
     faster, and a sum may differ in its last bit. Integer convolutions stay switched off, because their sums are cut to
     16 bits on processors without VNNI.
     """
-    options = onnxruntime.SessionOptions()
-    levels = onnxruntime.GraphOptimizationLevel
-    options.graph_optimization_level = levels.ORT_ENABLE_EXTENDED if exact else levels.ORT_ENABLE_ALL
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.disable_quant_qdq", "1")
-    return onnxruntime.InferenceSession(twin.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    level = Level.ORT_ENABLE_EXTENDED if exact else Level.ORT_ENABLE_ALL
+    return session_on_one_thread(twin.SerializeToString(), level, {"session.disable_quant_qdq": "1"})
 
 
 def start_of(simulator: str, structure: Structure, form: InputForm):

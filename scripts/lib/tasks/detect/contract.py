@@ -13,7 +13,7 @@ _TO_IMAGE = "image = (input - (left, top)) / letterbox scale, cut at the image's
 
 
 def contract_lines(outputs: OutputSpec) -> list[str]:
-    """What `lib.detector.nms.detect` does, one sentence per step."""
+    """What `lib.detector.nms.keep` does with the boxes, one sentence per step."""
     return [
         CANDIDATES.format(MOST if outputs.end2end else MOST_CANDIDATES),
         NO_NMS if outputs.end2end else _NMS,

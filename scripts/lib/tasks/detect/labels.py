@@ -17,19 +17,8 @@ from lib.tasks.label_rows import Row, demand_class, distinct, marks_of, rows_of
 BORDER_TOLERANCE = 1e-3  # fraction of the image's side; labels are rounded to a few digits
 
 
-def parse_labels(path: Path, classes: int) -> tuple[np.ndarray, int]:
-    """Boxes of one label file as float64 [n, 5]: class, then cx, cy, w, h as fractions of the image's sides.
-
-    A polygon, `class x1 y1 x2 y2 …` of three or more points, counts as its bounding box; the second value is the number
-    of polygons. Raises UserError, naming file and line, for a line that is neither, a class outside 0..classes-1, or a
-    box that is empty or leaves the image, and for a file that is missing or not text.
-    """
-    rows = [row.numbers for row in _rows(path, classes)]
-    return _boxes(rows), sum(map(is_polygon, rows))
-
-
 def _rows(path: Path, classes: int) -> list[Row]:
-    """The lines of a label file that are not empty, checked. Raises as `parse_labels`."""
+    """The lines of a label file that are not empty, checked. Raises as `check_label`."""
     rows = rows_of(path, may_be_marked=lambda count: count == 5)
     for row in rows:
         _check_row(row, classes)
@@ -95,10 +84,6 @@ def _keypoints(row: list[float]):
         yield list(zip(row[5::3], row[6::3]))
 
 
-def _boxes(rows: list[list[float]]) -> np.ndarray:
-    return np.array([box_of(row) for row in rows], dtype=np.float64).reshape(-1, 5)
-
-
 def _around(xs: list[float], ys: list[float]) -> tuple[float, float, float, float]:
     """cx, cy, w, h of the box around points, as fractions of the image's sides."""
     return (min(xs) + max(xs)) / 2, (min(ys) + max(ys)) / 2, max(xs) - min(xs), max(ys) - min(ys)
@@ -107,8 +92,10 @@ def _around(xs: list[float], ys: list[float]) -> tuple[float, float, float, floa
 def check_label(path: Path, classes: int) -> CheckedLabel:
     """What a label file holds. Its own text is kept if it is only boxes, none of them twice, in ASCII.
 
-    As in Ultralytics (`verify_image_label`), lines with the same numbers in float32 are duplicates. Two polygons with
-    the same box around them are two objects. Raises UserError as `parse_labels` does.
+    A polygon, `class x1 y1 x2 y2 …` of three or more points, counts as its bounding box. As in Ultralytics
+    (`verify_image_label`), lines with the same numbers in float32 are duplicates. Two polygons with the same box around
+    them are two objects. Raises UserError, naming file and line, for a line that is neither box nor polygon, a class
+    outside 0..classes-1, or a box that is empty or leaves the image, and for a file that is missing or not text.
     """
     rows = _rows(path, classes)
     remaining = distinct(rows)
@@ -126,12 +113,12 @@ def check_label(path: Path, classes: int) -> CheckedLabel:
 
 
 def read_label(path: Path, size: tuple[int, int], classes: int) -> Instances:
-    """The boxes of a label file in pixels of its image `size` (width, height). Raises as `parse_labels`.
+    """The boxes of a label file in pixels of its image `size` (width, height). Raises as `check_label`.
 
     Where some are crowds or difficult, extras[IGNORED] says which.
     """
     rows = _rows(path, classes)
-    labels = _boxes([row.numbers for row in rows])
+    labels = np.array([box_of(row.numbers) for row in rows], np.float64).reshape(-1, 5)
     centre, half = labels[:, 1:3] * size, labels[:, 3:5] * size / 2
     boxes = np.concatenate([centre - half, centre + half], axis=1)
     return Instances(boxes, np.ones(len(labels)), labels[:, 0].astype(int), marks_of(rows))

@@ -127,13 +127,11 @@ def likeness(rectangles: np.ndarray, others: np.ndarray) -> np.ndarray:
     return np.minimum(4 * areas / determinant * np.exp(-np.minimum(apart, MOST_APART)), 1)
 
 
-def probabilistic_iou(rectangles: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Ultralytics' probabilistic IoU, from `likeness`: float64, 0 to 1."""
-    return 1 - np.sqrt(1 - np.sqrt(likeness(rectangles, others)))
-
-
 def likeness_limit(iou: float) -> float:
-    """The likeness above which the probabilistic IoU is above `iou`, where `iou` is rounded to float32 as in C."""
+    """The likeness L above which Ultralytics' probabilistic IoU, 1 - sqrt(1 - sqrt(L)), is above `iou`.
+
+    `iou` is rounded to float32 as in C.
+    """
     return (1 - max(1 - float(np.float32(iou)), 0) ** 2) ** 2
 
 
