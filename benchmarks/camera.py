@@ -56,7 +56,7 @@ def letterbox(folder: Path, plugin: Path) -> None:
 
 
 def frame(folder: Path, plugin: Path, side: int) -> None:
-    """Millions of instructions of a frame of camera.c without rknn_run: letterbox, decoder, tracker, printing."""
+    """Print the millions of instructions per frame of camera.c without rknn_run: letterbox to printing."""
     rng = np.random.default_rng(0)
     corners = rng.integers(0, side - 60, (OBJECTS, 2))
     table = np.column_stack([rng.integers(0, 80, OBJECTS), np.full(OBJECTS, 0.6), corners, corners + 50])
