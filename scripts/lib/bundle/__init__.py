@@ -15,6 +15,8 @@ DECODER = "main.c"  # decodes the golden files, with the headers
 BOARD_PROGRAM = ("detect.c", "about_board.h", "detector.c", "detector.h", "letterbox.h", "Makefile")
 # Further files for a camera program; each may be left out.
 CAMERA_PROGRAM = ("camera.c", "draw.h", "track.h", "CMakeLists.txt")
+# What the commands of README.md and the Makefile leave in a bundle; it stays sound, and may be made again.
+COMPILED = ("a.out", "decode", "detect", "camera")
 
 
 def headers(spec: OutputSpec) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from lib.bundle import program
+from lib.bundle import COMPILED, program
 from lib.bundle.contract import CONTRACT, Contract
 from lib.bundle.model_h import model_h
 from lib.bundle.proof import recompute
@@ -25,18 +25,21 @@ def write_checksums(folder: Path) -> None:
 
 
 def checksums(folder: Path) -> dict[str, str]:
-    """The SHA-256 of every file below `folder` except SHA256SUMS, by its path there, sorted."""
+    """The SHA-256 of every file below `folder` but SHA256SUMS and compiled programs, by its path there, sorted."""
     files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-    return {name: sha256(folder / name) for name in files if name != CHECKSUMS}
+    return {name: sha256(folder / name) for name in files if name not in (CHECKSUMS, *COMPILED)}
 
 
 def is_bundle(folder: Path) -> bool:
-    """Whether `folder` contains only files of a bundle, complete or not."""
+    """Whether `folder` holds nothing but the files of a bundle, whole or not, and its compiled programs."""
     listed = folder / CHECKSUMS
     if not listed.is_file() or not (folder / CONTRACT).is_file():
         return False
     own = {line.partition("  ")[2] for line in listed.read_text(encoding="utf-8", errors="replace").splitlines()}
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()} <= own | {CHECKSUMS}
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()} <= own | {
+        CHECKSUMS,
+        *COMPILED,
+    }
 
 
 def problems(folder: Path, cc: list[str], emulator: tuple[str, ...] = ()) -> list[str]:

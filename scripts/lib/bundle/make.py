@@ -113,7 +113,9 @@ def write_bundle(
             proven = prove(simulate, contract, binary, evaluation.images, processes)
             write_golden(simulate, contract, _most_shown(proven, evaluation), folder / "golden")
     contract = replace(contract, proof=_proof(proven, evaluation, spec.task, subject.int8.map50_95))
-    write_text(folder / "README.md", readme(contract, highest_scores(folder / "model.rknn", spec)))
+    golden_image = (folder / "golden" / "image.txt").read_text(encoding="utf-8").strip().replace(" ", "x")
+    highest = highest_scores(folder / "model.rknn", spec)
+    write_text(folder / "README.md", readme(contract, highest, golden_image))
     replace(contract, files=checksums(folder)).write(folder / CONTRACT)
     write_checksums(folder)
     if wrong := problems(folder, cc):

@@ -23,6 +23,7 @@ _NO_NMS = (
 )
 
 
+LISTED = 20  # names of classes
 _WRONG_COLOURS = {"rgb": "BGR instead of RGB", "bgr": "RGB instead of BGR", "grey": "three channels instead of one"}
 
 
@@ -32,14 +33,19 @@ def _place(form: InputForm) -> str:
     return f"`fit.left`, `fit.top`, `fit.scale`; the rest of the input is grey, {form.fill}."
 
 
-def readme(contract: Contract, highest: dict[int, float] | None = None) -> str:
-    """The text of README.md for a contract with its proof; `highest`: from lib.npu.highest_scores."""
+def readme(contract: Contract, highest: dict[int, float] | None = None, golden_image: str = "WIDTHxHEIGHT") -> str:
+    """The text of README.md for a contract with its proof.
+
+    highest: as lib.npu.highest_scores has it. golden_image: the size of the golden image before its letterbox.
+    """
     accuracy, proof, spec = to_json(contract.accuracy), contract.proof, contract.output_spec()
     part = tasks.get(spec.task).bundle
     return Template((HERE / "README.template.md").read_text(encoding="utf-8")).substitute(
         to_json(contract.thresholds) | {"iou": "none" if contract.end2end else contract.thresholds.iou},
         **{name: f"{value:.{MAP_DIGITS}f}" for name, value in accuracy.items() if name.startswith("map")},
         images=contract.accuracy.images,
+        classes=_classes(contract.classes),
+        golden_image=golden_image,
         title=contract.variant.title(),
         platform=contract.platform,
         toolkit=contract.toolkit,
@@ -68,6 +74,12 @@ def readme(contract: Contract, highest: dict[int, float] | None = None) -> str:
         proven_map=f"{proof.map50_95:.{MAP_DIGITS}f}",
         held_out=" that were not used for calibration" if contract.accuracy.part == "heldout" else "",
     )
+
+
+def _classes(names: tuple[str, ...]) -> str:
+    """Their names, the first ones of many."""
+    more = f" and {len(names) - LISTED} more, in `model.json`" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + more
 
 
 def _scores(highest: dict[int, float]) -> str:

@@ -14,7 +14,7 @@ def draw(axis, instances: Instances, names: list[str], colours) -> None:
     for points, score, c in zip(corners(instances.extras["rotated"]), instances.scores, instances.classes):
         axis.add_patch(Polygon(points, fill=False, edgecolor=colours(c), linewidth=1.5))
         x, y = points[points[:, 1].argmin()]
-        write_title(axis, x, y - 2, f"{names[c]} {score:.2f}", colours(c))
+        write_title(axis, x, y - 2, names[c], score, colours(c))
 
 
 def outlines(instances: Instances, size: tuple[int, int]) -> list[list[np.ndarray]]:
