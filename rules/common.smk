@@ -211,6 +211,11 @@ def cores_a_variant(wildcards) -> int:
     return max(1, every_core(wildcards) // math.prod(map(len, config["sweep"].values())))
 
 
+def measured(wildcards) -> list[str]:
+    """The ranges of a variant's graph; the algorithm `normal` alone is built from them."""
+    return expand(rules.measure_ranges.output.ranges, **wildcards) if wildcards.algorithm == "normal" else []
+
+
 def layers_asked_for() -> list[str]:
     """The per-layer analyses of those variants that `layers` names."""
     for name, values in beside(config["layers"], config["sweep"]).items():

@@ -88,11 +88,6 @@ rule measure_ranges:
         " --platform {params.platform} --toolkit {params.toolkit} --processes {threads} --output {output.ranges:q} --log {log:q}"
 
 
-def measured(wildcards) -> list[str]:
-    """The ranges of a variant's graph; the algorithm `normal` alone is built from them."""
-    return expand(rules.measure_ranges.output.ranges, **wildcards) if wildcards.algorithm == "normal" else []
-
-
 rule quantize:
     input:
         model=rules.graph_surgery.output.model,

@@ -124,6 +124,7 @@ rule evaluate_draws:
         **DETECTION,
         platform=config["platform"],
         simulator=config["evaluation"]["simulator"],
+        algorithm=STUDY["algorithm"],
         oks_sigmas=config["evaluation"]["oks_sigmas"],
         max_images=STUDY["max_images"],
         seed=STUDY["seed"],
@@ -131,8 +132,9 @@ rule evaluate_draws:
         "Evaluate {wildcards.model} {wildcards.imgsz} {wildcards.head} in INT8 with many draws of calibration images"
     shell:
         "python {input.step[0]:q} --onnx {input.model:q} --ranges {input.ranges:q} --pool {input.pool:q}"
-        " --platform {params.platform} --simulator {params.simulator} --dataset {params.folder:q} --part {params.part}"
-        " --names {input.names:q} --oks-sigmas {params.oks_sigmas:q} --max-images {params.max_images}"
+        " --platform {params.platform} --simulator {params.simulator} --algorithm {params.algorithm}"
+        " --dataset {params.folder:q} --part {params.part} --names {input.names:q}"
+        " --oks-sigmas {params.oks_sigmas:q} --max-images {params.max_images}"
         " --seed {params.seed} --processes {threads} --draws {output.draws:q} --log {log:q}"
 
 

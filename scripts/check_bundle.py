@@ -14,7 +14,8 @@ from lib.bundle import program
 from lib.bundle.check import problems
 from lib.step.arguments import StepParser
 from lib.step.console import say
-from lib.step.errors import UserError, run_step
+from lib.step.errors import UserError
+from lib.step.supervisor import supervise
 from lib.step.words import words
 
 
@@ -34,4 +35,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    sys.exit(run_step(main))
+    sys.exit(supervise(main))

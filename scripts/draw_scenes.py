@@ -64,8 +64,10 @@ def draw_dataset(
         for name in ("images", "labels"):
             (part / name).mkdir(parents=True)
         draw = partial(draw_files, part, seed, task, image)
-        # OpenCV's own threads do not help with patches this small. Workers are spawned, not forked, because a fork of a
-        # process whose OpenCV has threads hangs at its first call.
+        # Of what a signal leaves behind, Python's tracker clears the semaphores away, and would warn on the terminal.
+        os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
+        # OpenCV's own threads gain nothing on patches this small. Spawned, not forked: a fork of a process whose OpenCV
+        # has threads hangs at its first call.
         workers = ProcessPoolExecutor(processes, get_context("spawn"), initializer=join, initargs=(os.getpid(),))
         pool = []
         try:

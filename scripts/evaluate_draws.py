@@ -1,8 +1,8 @@
 """Measure in one process how many draws of the calibration set affect the mAP of one graph in INT8.
 
-Makes --draws (JSON, for calibration_study.py): the mAP50-95 for each of --max-images and --seed. The ranges of a draw,
-for the algorithm `normal`, are those of its images in --ranges, from measure_ranges.py. --simulator must be one that
-needs no build per draw. The draws are divided among --processes.
+Makes --draws (JSON, for calibration_study.py): the mAP50-95 for each of --max-images and --seed. The ranges of a draw
+are those of its images in --ranges, as measure_ranges.py made them, or what --algorithm search makes of them.
+--simulator is one that needs no build for each draw. The draws are shared out to --processes.
 """
 
 import sys
@@ -26,9 +26,12 @@ from lib.graph.output_spec import detector_spec
 from lib.npu import toolkit
 from lib.npu.build import SIMULATORS, TOOLKIT
 from lib.npu.built_ranges import built_ranges
-from lib.npu.int8 import read_ranges_of
+from lib.npu.int8 import NORMAL, read_ranges_of
+from lib.npu.range_table import network_input
+from lib.npu.search.choice import halves, searched
 from lib.npu.twin.ranges import adjusted
 from lib.npu.twin.run import start_of
+from lib.npu.twin.structure import Ranges
 from lib.results.draws import Draw, Draws
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
@@ -56,12 +59,21 @@ def main(argv=None):
         )
     with pool_in_form(pool[:1], args.dataset / "images", outputs.imgsz, form) as first:
         structure = toolkit.structure_of(args.onnx, first, args.platform, form)
+
+    def ranges_of(drawn: list[Path]) -> Ranges:
+        """The range of each tensor when calibrated on these images of the pool."""
+        if args.algorithm == NORMAL:
+            return adjusted(structure, table.union([image.name for image in drawn]))
+        setting, judging = halves(drawn)
+        with pool_in_form(judging, args.dataset / "images", outputs.imgsz, form) as images:
+            judges = [network_input(form, image) for image in images]
+        return searched(structure, table.union([image.name for image in setting]), judges, outputs)
+
     choices = Choices(keypoint_sigmas(args.oks_sigmas, "--oks-sigmas (evaluation.oks_sigmas)"))
 
     def map50_95(_, draw: tuple[int, int]) -> float:
         count, seed = draw
-        drawn = shuffled([path.name for path in pool], seed)[:count]
-        ranges = built_ranges(structure, adjusted(structure, table.union(drawn)), outputs)
+        ranges = built_ranges(structure, ranges_of(shuffled(pool, seed)[:count]), outputs)
         run = start_of(args.simulator, structure.with_ranges(ranges), form)()
         instances, sizes = map(list, zip(*(detect_image(outputs, form, run, image) for image in images)))
         detections = DetectionSet([image.name for image in images], sizes, instances, outputs.task)
@@ -81,6 +93,7 @@ def parse(argv):
     parser.add_argument("--pool", required=True, type=Path, metavar="DIR", help="the letterboxed calibration pool")
     parser.add_argument("--platform", required=True, choices=toolkit.PLATFORMS)
     parser.add_argument("--simulator", required=True, choices=[name for name in SIMULATORS if name != TOOLKIT])
+    parser.add_argument("--algorithm", choices=[NORMAL, toolkit.SEARCH], default=NORMAL, help="(default: %(default)s)")
     parser.add_argument("--dataset", required=True, type=Path, metavar="DIR")
     parser.add_argument("--part", choices=PARTS, default="heldout", help="evaluate on the held-out images, or all")
     parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one per line")

@@ -43,8 +43,8 @@ from lib.graph.surgery.fixed_size import demand_strides, fix_size
 from lib.graph.surgery.prepare.behind_input import prepare
 from lib.step.arguments import EXPORTED_OPSETS, StepParser, at_least
 from lib.step.console import say
-from lib.step.errors import run_step
 from lib.step.files import demand_sha256, require
+from lib.step.supervisor import supervise
 
 # Facts about the time and the machine are dropped, so that a repeated export gives the same file.
 PASSING_METADATA = ("date", "args", "docs")
@@ -103,4 +103,4 @@ def from_checkpoint(weights: Path, args) -> onnx.ModelProto:
 
 
 if __name__ == "__main__":
-    sys.exit(run_step(main))
+    sys.exit(supervise(main))

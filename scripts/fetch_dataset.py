@@ -28,8 +28,9 @@ from lib.data.opening import CALIBRATION, Place, opened, source_arguments, sourc
 from lib.data.parts import EVALUATED, Wanted, kept, write_parts
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say, terminal
-from lib.step.errors import UserError, run_step
+from lib.step.errors import UserError
 from lib.step.files import whole, write_text
+from lib.step.supervisor import supervise
 
 
 def main(argv=None):
@@ -126,4 +127,4 @@ def tell(gathered: Gathered) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_step(main))
+    sys.exit(supervise(main))

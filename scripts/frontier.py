@@ -32,7 +32,7 @@ from lib.results.table import frame, write_study
 from lib.step import console
 from lib.step.arguments import EXPORTED_OPSETS, MOST_SEED, StepParser, at_least, shape
 from lib.step.console import say
-from lib.step.errors import run_step
+from lib.step.supervisor import supervise
 
 
 @dataclass(frozen=True)
@@ -127,4 +127,4 @@ def build(weights: Path, size: ImageSize, head: str, args) -> Candidate:
 
 
 if __name__ == "__main__":
-    sys.exit(run_step(main))
+    sys.exit(supervise(main))

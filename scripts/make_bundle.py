@@ -25,8 +25,9 @@ from lib.results.sweep import Variant, asked
 from lib.results.table import read_table, variant_of
 from lib.step.arguments import StepParser, also_argument, at_least, sweep_arguments
 from lib.step.console import say
-from lib.step.errors import UserError, run_step
+from lib.step.errors import UserError
 from lib.step.files import whole
+from lib.step.supervisor import supervise
 
 
 def main(argv=None):
@@ -80,4 +81,4 @@ def best(run: Path, chosen: list[Variant]) -> Variant:
 
 
 if __name__ == "__main__":
-    sys.exit(run_step(main))
+    sys.exit(supervise(main))

@@ -39,8 +39,9 @@ from lib.results import run_files
 from lib.results.sweep import Variant
 from lib.step.arguments import MOST_RESAMPLES, StepParser, at_least
 from lib.step.console import say
-from lib.step.errors import UserError, run_step
+from lib.step.errors import UserError
 from lib.step.files import remove, sha256, whole
+from lib.step.supervisor import supervise
 
 OWN = {"board.json", "detections.npz", "found.jsonl"}  # files of a variant
 
@@ -150,4 +151,4 @@ def measured(folder: Path, variant: Variant, run: BoardRun, settings: Settings) 
 
 
 if __name__ == "__main__":
-    sys.exit(run_step(main))
+    sys.exit(supervise(main))

@@ -15,6 +15,7 @@ import sys
 sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python adds it itself, except with PYTHONSAFEPATH
 
 import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -90,18 +91,21 @@ def run(path: Path, text: str, cores: str, wanted: list[str]) -> int:
         )
     elsewhere = [] if Path.cwd() == HOME else ["-s", str(HOME / "Snakefile")]
     options = [*elsewhere, "--configfile", str(path)]
-    done = subprocess.run(
+    with subprocess.Popen(
         [program, *wanted, "--cores", cores, *options],
         stdout=subprocess.PIPE,
         encoding="utf-8",
         env=os.environ | {"PYTHONUTF8": "1"},
-    )
-    lines = done.stdout.splitlines()
-    if not lines and done.returncode == 0:  # all results already existed
+    ) as snakemake:
+        # Else the run would go on without this command.
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda received, _: snakemake.send_signal(received))
+        lines = snakemake.communicate()[0].splitlines()
+    if not lines and snakemake.returncode == 0:  # all was there
         lines = results(yaml.safe_load(text), wanted, options)
     for line in lines:
         say(line)
-    return done.returncode
+    return snakemake.returncode
 
 
 def results(config: dict, wanted: list[str], options: list[str]) -> list[str]:

@@ -9,10 +9,12 @@ import sys
 
 sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python adds it itself, except with PYTHONSAFEPATH
 
+import os
 import re
 import subprocess
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from lib.accuracy.detection_set import read_detections
@@ -31,8 +33,10 @@ from lib.results.columns import TOOLKIT_STUDY_COLUMNS
 from lib.results.table import frame, write_study
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
-from lib.step.errors import UserError, run_step
+from lib.step.errors import UserError
 from lib.step.files import require
+from lib.step.supervisor import supervise
+from lib.step.workers import end_with
 
 QUANTIZE = Path(__file__).with_name("quantize.py")
 
@@ -109,7 +113,13 @@ def row_of(version: str, args, baseline: ResampledMap) -> VersionRow:
             "--names", *args.names, "--processes", args.processes, "--output", folder / "model.rknn", "--build", build,
             "--detections", detections, "--log", folder / "log",
         ]  # fmt: skip
-        done = subprocess.run(list(map(str, command)), capture_output=True, encoding="utf-8", errors="replace")
+        done = subprocess.run(
+            list(map(str, command)),
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            preexec_fn=partial(end_with, os.getpid()),
+        )
         if done.returncode:
             return VersionRow(version, None, failure_of(done.stderr))
         sigmas = keypoint_sigmas(args.oks_sigmas, "--oks-sigmas (evaluation.oks_sigmas)")
@@ -130,4 +140,4 @@ def failure_of(words: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(run_step(main))
+    sys.exit(supervise(main))

@@ -14,7 +14,8 @@ from conftest import ROOT, image
 from PIL import Image
 
 import fetch_dataset
-from lib.data.formats.source import Box, Boxes
+from lib.data.formats import ultralytics
+from lib.data.formats.source import Box, Boxes, Hints
 from lib.data.images import ORIENTATION
 from lib.step.errors import UserError
 
@@ -214,6 +215,29 @@ def test_a_data_yaml_that_does_not_hold_is_one_sentence(fetch, roboflow, changes
     folder, done = fetch("--yaml", edited(roboflow, **changes))
     assert done.returncode == 2 and sentence in done.stderr
     assert not list(folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"nc": 10**9, "names": None}, "nc is 1000000000; at most 100000 classes are possible"),
+        ({"names": {0.5: "a", 1: "b"}}, "nc must be a whole number, and names a list or a mapping of class numbers"),
+        ({"names": {True: "a", 0: "b"}}, "nc must be a whole number, and names a list or a mapping of class numbers"),
+        ({"names": ["a", None]}, "names holds None, which is not text; put it in quotes if it is a name"),
+        ({"names": [True, "b"]}, "names holds True, which is not text; put it in quotes if it is a name"),
+        ({"names": [["a"], "b"]}, r"names holds \['a'\], which is not text"),
+        ({"val": "/dev/zero"}, "/dev/zero is neither a folder nor a file"),
+    ],
+)
+def test_values_that_yaml_makes_of_words_are_no_names_and_no_images(roboflow, changes, sentence):
+    with pytest.raises(UserError, match=sentence):
+        ultralytics.read(edited(roboflow, **changes), Hints())
+
+
+@pytest.mark.parametrize("path", [2024, ["a"], {"a": 1}])
+def test_a_path_that_yaml_reads_as_something_else_is_looked_for_as_it_is_written(roboflow, path):
+    remarks = ultralytics.read(edited(roboflow, path=path, val="valid/images"), Hints()).remarks
+    assert remarks[0].startswith(f"path: {path} of data.yaml does not exist here")
 
 
 def test_a_path_of_another_machine_is_told_and_not_followed(fetch, roboflow):

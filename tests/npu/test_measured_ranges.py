@@ -1,5 +1,6 @@
 """One pass over the calibration pool gives the ranges of every set of it, and a build from them is the toolkit's."""
 
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +8,8 @@ import pytest
 
 from lib.accuracy.detection_set import read_detections
 from lib.accuracy.evaluation import evaluate
+from lib.data.calibration import calibration_list
+from lib.data.split import shuffled
 from lib.graph.onnx_file import load, save
 from lib.npu.build import Build
 from lib.npu.int8 import read_ranges_of
@@ -49,6 +52,8 @@ def test_ranges_of_another_graph_or_damaged_ones_are_refused(measured, split_onn
     save(model, other)
     done = quantize(other, tmp_path, "--ranges", measured)
     assert done.returncode == 2 and "holds the ranges of another graph" in done.stderr
+    with pytest.raises(UserError, match="was measured for rv1106, not rv1103; delete it"):
+        read_ranges_of(split_onnx, "rv1103", measured)
     damaged = tmp_path / "damaged.npz"
     damaged.write_bytes(measured.read_bytes()[:-100])
     done = quantize(split_onnx, tmp_path, "--ranges", damaged)
@@ -75,6 +80,21 @@ def test_draws_in_one_process_give_the_map_of_builds(measured, split_onnx, step,
     assert draws[2].map50_95_int8 == draws[3].map50_95_int8 == built
 
 
+def test_draws_of_the_search_give_the_map_of_its_build(measured, split_onnx, step, pool, heldout, quantize, tmp_path):
+    drawn = shuffled(list(pool.glob("*.png")), 1)[:5]
+    listed = tmp_path / "images.txt"
+    listed.write_text(calibration_list([os.path.relpath(path, tmp_path) for path in drawn]))
+    done = quantize(split_onnx, tmp_path, "--calibration", listed, "--algorithm", "search")
+    assert done.returncode == 0, done.stderr
+    done = step("evaluate_draws", "--onnx", split_onnx, "--ranges", measured, "--pool", pool, "--platform", "rv1106",
+                "--simulator", "twin", "--algorithm", "search", "--dataset", heldout, "--names", *"abcd",
+                "--max-images", 5, "--seed", 1, "--draws", tmp_path / "draws.json", "--log",
+                tmp_path / "log")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    built = evaluate(read_detections(tmp_path / "detections.npz"), heldout, list("abcd"), 1, 0)[0].map50_95
+    assert Draws.read(tmp_path / "draws.json").draws[0].map50_95_int8 == built
+
+
 def test_a_calibration_set_is_a_reduction_of_the_table(tmp_path):
     ranges = [
         {"x": (-1.0, 2.0), "y": (0.0, 1.0)},
@@ -98,3 +118,11 @@ def test_tables_that_do_not_fit_together_are_damaged(tmp_path):
         read_range_table(tmp_path / "ranges.npz")
     RangeTable.of([], [], "", "rv1106", "2.3.2", "no reason").write(tmp_path / "ranges.npz")
     assert read_range_table(tmp_path / "ranges.npz").unknown == "no reason"
+
+
+def test_a_range_that_ends_below_its_start_is_damage(tmp_path):
+    table = RangeTable.of(["a"], [{"x": (-1.0, 2.0)}])
+    object.__setattr__(table, "low", table.high + 1)
+    table.write(tmp_path / "ranges.npz")
+    with pytest.raises(UserError, match="its tables do not fit together"):
+        read_range_table(tmp_path / "ranges.npz")

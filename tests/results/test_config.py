@@ -134,6 +134,14 @@ def test_problem_is_one_sentence_that_names_the_key(path, value, expected):
         ({"task": "obb", "dataset.kpt_shape": [4, 2]}, ["dataset.kpt_shape is for the task pose, but task is obb"]),
         ({"evaluation.simulator": "twin"}, []),
         (
+            {
+                "evaluation.simulator": "twin",
+                "calibration_study.algorithm": "search",
+                "calibration_study.max_images": [8],
+            },
+            [],
+        ),
+        (
             {"evaluation.simulator": "twin", "toolkit": "2.2.0"},
             ["evaluation.simulator: twin computes as toolkit 2.3.2 does, but toolkit is 2.2.0"],
         ),
@@ -143,7 +151,7 @@ def test_problem_is_one_sentence_that_names_the_key(path, value, expected):
         ),
         (
             {"evaluation.simulator": "npu", "calibration_study.algorithm": "mmse"},
-            ["evaluation.simulator: npu needs the algorithm normal, but calibration_study.algorithm is mmse"],
+            ["evaluation.simulator: npu needs the algorithm normal or search, but calibration_study.algorithm is mmse"],
         ),
         ({"dataset": {"voc": "VOC"}}, ["dataset.voc has only boxes, but task is pose"]),
         ({"models.yolov8n": {"cfg": ["a.cfg"], "weights": ["a.weights"]}}, ["models.yolov8n.cfg is for a model"]),

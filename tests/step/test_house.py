@@ -3,6 +3,7 @@
 import ast
 import functools
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -199,3 +200,17 @@ def test_a_step_imports_what_it_uses_and_nothing_heavy_else(step_name):
 def test_all_files_that_a_step_imports_are_among_its_sources(step_name):
     files = {file for name, file in modules_of(step_name).items() if name == "lib" or name.startswith("lib.")}
     assert {str(Path(file).relative_to(ROOT)) for file in files} <= set(step_sources(step_name, ROOT))
+
+
+def test_a_step_that_makes_temporary_folders_is_supervised():
+    """Else a signal leaves them behind; `supervise` deletes them whatever ends the step."""
+    makes = re.compile(r"tempfile\.(TemporaryDirectory|mkdtemp|NamedTemporaryFile)\(")
+    unsupervised = set()
+    for path in (ROOT / "scripts").glob("*.py"):
+        sources = [ROOT / name for name in step_sources(path.stem, ROOT) if name.endswith(".py")]
+        if "supervise(main)" not in path.read_text() and any(
+            makes.search(source.read_text()) for source in sources if LIB / "step" not in source.parents
+        ):
+            unsupervised.add(path.stem)
+    # They import such a function and do not call it, or only look at a zip's texts; set_up has none of lib.
+    assert unsupervised == {"sample_calibration", "start", "set_up"}

@@ -212,7 +212,7 @@ def test_a_checkpoint_with_other_keypoints_than_the_data_set_is_told_before_anyt
     config["models"] = {"yolov8n": {"weights": [str(assets / "yolov8n-pose.pt")]}}
     assert keypoint_problems(config, [17, 3]) == keypoint_problems(config, None) == []
     [line] = keypoint_problems(config, [4, 2])
-    assert line == "models.yolov8n has 17 keypoints, the data set has 4 (kpt_shape [4, 2])"
+    assert line == "models.yolov8n has 17 keypoints, but the data set has 4 (kpt_shape [4, 2])"
     [line] = keypoint_problems(config, [4, 5])
     assert line.startswith("kpt_shape of the data set is [4, 5], not the number of keypoints")
     config["evaluation"]["oks_sigmas"] = [0.1, 0.2]

@@ -21,6 +21,7 @@ import yaml
 from conftest import ROOT
 from snakemake.utils import update_config
 
+from lib.data.published import with_published
 from lib.results.config_problems import problems
 from lib.step import supervisor
 from lib.step.config import with_numbers
@@ -141,7 +142,7 @@ def config_problem(pairs: list[str], overlays: list[Path] = ()) -> str | None:
     for pair in pairs:
         name, _, value = pair.partition("=")
         update_config(config, {name: yaml.safe_load(value)})
-    return "; ".join(problems(with_numbers(config, schema), schema)) or None
+    return "; ".join(problems(with_numbers(with_published(config), schema), schema)) or None
 
 
 @functools.cache

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 from conftest import ROOT
@@ -32,3 +33,19 @@ def test_one_command_makes_everything_and_ends_with_what_to_take(cut_run, tmp_pa
     # Nothing to do, and the same answer.
     again, _ = start()
     assert again[-5:] == said
+
+
+def test_a_signal_to_the_command_reaches_its_run(tmp_path):
+    program = tmp_path / "snakemake"
+    program.write_text("#!/bin/sh\ntrap 'echo ended in order; exit 3' TERM\ntouch begun\nwhile :; do sleep 0.1; done\n")
+    program.chmod(0o755)
+    run = f"import sys; sys.path.insert(0, {str(ROOT / 'scripts')!r}); import start; from pathlib import Path\n"
+    run += f"sys.executable = {str(tmp_path / 'python')!r}; sys.exit(start.run(Path('x'), '', '1', []))"
+    with subprocess.Popen([sys.executable, "-c", run], cwd=tmp_path, stdout=subprocess.PIPE, text=True) as command:
+        for _ in range(300):
+            if (tmp_path / "begun").exists():
+                break
+            time.sleep(0.1)
+        command.terminate()
+        assert command.communicate(timeout=60)[0] == "ended in order\n"
+    assert command.returncode == 3

@@ -166,8 +166,10 @@ def _calibrated(asked: Quantization, images: list[Path]):
 def read_ranges_of(model: Path, platform: str, path: Path) -> RangeTable:
     """The ranges in a file. Raises UserError when it is damaged, or of another graph, platform or toolkit."""
     table = read_range_table(path)
-    if (table.graph, table.platform) != (sha256(model), platform):
+    if table.graph != sha256(model):
         raise UserError(f"{path} holds the ranges of another graph than {model}; delete it and measure them again")
+    if table.platform != platform:
+        raise UserError(f"{path} was measured for {table.platform}, not {platform}; delete it and measure them again")
     if table.toolkit != in_use():
         raise UserError(
             f"{path} was measured with toolkit {table.toolkit}, not {in_use()}; delete it and measure the ranges again"

@@ -41,7 +41,9 @@ class RangeTable:
 
     def __post_init__(self):
         if not self.low.shape == self.high.shape == (len(self.images), len(self.tensors)):
-            raise ValueError("the tables of ranges do not fit together")
+            raise ValueError("tables of ranges do not fit together")
+        if not (self.low <= self.high).all():
+            raise ValueError("a range ends below its start")
 
     @classmethod
     def of(cls, images: list[str], ranges: list[Ranges], *texts: str) -> "RangeTable":

@@ -130,24 +130,8 @@ def _sizes_problem(config: dict, name: str) -> str | None:
 
 
 def _relations(config: dict):
-    sweep, studies = config["sweep"], {key: config[key] for key in STUDIES}
-    for key, names in (("sweep", sweep["model"]), *((key, [study["model"]]) for key, study in studies.items())):
-        for name in names:
-            if name not in config["models"]:
-                yield f"{key}.model names '{name}'{nearest(name, sorted(config['models']))}; describe it under models"
-            else:
-                yield from _model_problems(name, config["models"][name])
-    swept = STRIDE if set(sweep["head"]) & set(HEADS) else 1  # only detectors have strides
-    of_studies = [(key, [study["imgsz"]], STRIDE) for key, study in studies.items()]
-    for key, sizes, multiple in (("sweep", sweep["imgsz"], swept), *of_studies):
-        for size in sizes:
-            try:
-                spelling = str(parse_imgsz(size, multiple))
-            except UserError as error:
-                yield f"{key}.imgsz: {error}"
-            else:
-                if spelling != str(size):
-                    yield f"{key}.imgsz: write {spelling} for the square '{size}'"
+    yield from _model_names_problems(config)
+    yield from _imgsz_problems(config)
     yield from _dataset_problems(config)
     yield from _task_problems(config)
     if DRAWN in config["dataset"].get("archive", []) and not config["draw"]["images"]:
@@ -159,10 +143,35 @@ def _relations(config: dict):
     yield from _simulator_problems(config)
     yield from _search_problems(config)
     pool = config["split"]["calibration"]
-    for count in sweep["max_images"]:
+    for count in config["sweep"]["max_images"]:
         if count > pool:
             yield f"sweep.max_images asks for {count} calibration images, but the pool (split.calibration) has {pool}"
     yield from _repeated_values(config)
+
+
+def _model_names_problems(config: dict):
+    of_studies = [(key, [config[key]["model"]]) for key in STUDIES]
+    for key, names in (("sweep", config["sweep"]["model"]), *of_studies):
+        for name in names:
+            if name not in config["models"]:
+                yield f"{key}.model names '{name}'{nearest(name, sorted(config['models']))}; describe it under models"
+            else:
+                yield from _model_problems(name, config["models"][name])
+
+
+def _imgsz_problems(config: dict):
+    sweep = config["sweep"]
+    swept = STRIDE if set(sweep["head"]) & set(HEADS) else 1  # only detectors have strides
+    of_studies = [(key, [config[key]["imgsz"]], STRIDE) for key in STUDIES]
+    for key, sizes, multiple in (("sweep", sweep["imgsz"], swept), *of_studies):
+        for size in sizes:
+            try:
+                spelling = str(parse_imgsz(size, multiple))
+            except UserError as error:
+                yield f"{key}.imgsz: {error}"
+            else:
+                if spelling != str(size):
+                    yield f"{key}.imgsz: write {spelling} for the square '{size}'"
 
 
 def _repeated_values(config: dict):
@@ -189,21 +198,26 @@ def _dataset_problems(config: dict):
         yield "evaluation.images is all, but images of dataset.calibration are never evaluated on; set it to heldout"
 
 
+def _algorithms(config: dict) -> list[tuple[str, list[str]]]:
+    """The algorithms of the sweep and of the calibration study, by their keys."""
+    return [("sweep", config["sweep"]["algorithm"]), ("calibration_study", [config["calibration_study"]["algorithm"]])]
+
+
 def _simulator_problems(config: dict):
     simulator = config["evaluation"]["simulator"]
     if simulator == TOOLKIT:
         return
     if (version := config["toolkit"]) != DEFAULT:
         yield f"evaluation.simulator: {simulator} computes as toolkit {DEFAULT} does, but toolkit is {version}"
-    study = config["calibration_study"]
-    for key, algorithms in (("sweep", config["sweep"]["algorithm"]), ("calibration_study", [study["algorithm"]])):
-        if others := [algorithm for algorithm in algorithms if algorithm != "normal"]:
-            yield f"evaluation.simulator: {simulator} needs the algorithm normal, but {key}.algorithm is {others[0]}"
+    known = {"sweep": ["normal"], "calibration_study": ["normal", "search"]}
+    for key, algorithms in _algorithms(config):
+        if others := [algorithm for algorithm in algorithms if algorithm not in known[key]]:
+            needed = f"evaluation.simulator: {simulator} needs the algorithm {' or '.join(known[key])}"
+            yield f"{needed}, but {key}.algorithm is {others[0]}"
 
 
 def _search_problems(config: dict):
-    sweep, study = config["sweep"], config["calibration_study"]
-    for key, algorithms in (("sweep", sweep["algorithm"]), ("calibration_study", [study["algorithm"]])):
+    for key, algorithms in _algorithms(config):
         if SEARCH not in algorithms:
             continue
         fewest = min(config[key]["max_images"])

@@ -34,4 +34,6 @@ def read_arrays(path, what: str, names: tuple[str, ...]) -> dict[str, np.ndarray
         with file:
             return {name: file[name] for name in dict.fromkeys((*names, *file.files))}
     except _DAMAGED as error:
+        if isinstance(error, OSError) and error.errno:
+            raise  # a folder, a file that may not be read: it is not damaged
         raise UserError(f"{path} is damaged ({error}); delete it and run the step that makes it again") from None

@@ -58,6 +58,8 @@ def _images(place: Path, folders: list[Path]) -> tuple[list[Path], list[str], li
 
 
 def _listed(place: Path, folders: list[Path]) -> tuple[list[Path], list[str], list[str]]:
+    if not place.is_file():
+        raise UserError(f"{place} is neither a folder nor a file")
     lines = [line.strip() for line in read_text(place).splitlines() if line.strip()]
     path_of = {line: located(line, [place.parent, *folders]) for line in lines}
     if missing := [line for line in lines if path_of[line] is None]:

@@ -14,6 +14,7 @@ from lib.step.errors import UserError
 from lib.step.files import read_text
 
 KEY = "yaml"
+MOST_CLASSES = 100_000
 PARTS = {"train": ("train",), "val": ("val", "validation", "valid"), "test": ("test",)}
 
 
@@ -69,9 +70,12 @@ def _names(data: dict, file: Path) -> tuple[tuple[str, ...], dict[int, int] | No
     if names is None and count is None:
         raise UserError(f"{file} has neither names nor nc")
     try:
-        count = None if count is None else int(str(count))
+        count = None if count is None else _whole_number(count)
+        if names is None and count > MOST_CLASSES:
+            raise UserError(f"{file}: nc is {count}; at most {MOST_CLASSES} classes are possible")
         names = [f"class_{number}" for number in range(count)] if names is None else names
-        names = dict(enumerate(names)) if isinstance(names, list) else {int(key): name for key, name in names.items()}
+        pairs = enumerate(names) if isinstance(names, list) else names.items()
+        names = {_whole_number(key): name for key, name in pairs}
     except (ValueError, AttributeError):
         raise UserError(
             f"{file}: nc must be a whole number, and names a list or a mapping of class numbers to names"
@@ -79,7 +83,14 @@ def _names(data: dict, file: Path) -> tuple[tuple[str, ...], dict[int, int] | No
     # In a mapping with gaps, nc may count the gaps too.
     if count not in (None, len(names), max(names, default=-1) + 1):
         raise UserError(f"{file}: nc is {count}, names has {len(names)}; correct the wrong one")
+    if odd := [name for name in names.values() if isinstance(name, bool) or not isinstance(name, str | int | float)]:
+        raise UserError(f"{file}: names holds {odd[0]!r}, which is not text; put it in quotes if it is a name")
     return numbered({number: str(name) for number, name in names.items()}, file)
+
+
+def _whole_number(value) -> int:
+    """The whole number that YAML gives as one, or as digits. Raises ValueError for others, such as 0.5 or yes."""
+    return int(str(value))
 
 
 def _roots(data: dict, file: Path) -> tuple[list[Path], list[str]]:
@@ -87,6 +98,7 @@ def _roots(data: dict, file: Path) -> tuple[list[Path], list[str]]:
     beside, path = file.parent, data.get("path")
     if not path:
         return [beside], []
+    path = str(path)  # a folder may be called 2024
     candidates = [Path(path)] if Path(path).is_absolute() else [beside / path, Path(path), beside.parent / path]
     roots = [candidate for candidate in candidates if candidate.is_dir()]
     if roots:
