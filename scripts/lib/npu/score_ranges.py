@@ -18,7 +18,7 @@ _MOVES = {"Concat", "Reshape", "Transpose"}
 
 def with_whole_scores(structure: Structure, ranges: Ranges, outputs: OutputSpec) -> Ranges:
     """The ranges with 0 and 1 in those of the score maps, and of what they are only copied to."""
-    names = set(_score_tensors(structure, outputs))
+    names = set(tensors_of(structure, score_maps(outputs)))
     for node in structure.model.graph.node:
         if node.op_type in _MOVES and names.intersection(node.input):
             names.update(node.output)
@@ -34,20 +34,19 @@ def surest_scores(structure: Structure, ranges: Ranges, outputs: OutputSpec) -> 
     """
     given = {node.output[0]: node.input[0] for node in structure.model.graph.node if node.op_type == "Sigmoid"}
     surest: dict[int, float] = {}
-    for name, stride in _score_tensors(structure, outputs).items():
+    for name, stride in tensors_of(structure, score_maps(outputs)).items():
         logits = given.get(name)
         if logits in ranges:
             surest[stride] = surest.get(stride, 1.0) * float(expit(np.float32(ranges[logits][1])))
     return dict(sorted(surest.items()))
 
 
-def _score_tensors(structure: Structure, outputs: OutputSpec) -> dict[str, int]:
-    """The stride of each tensor that is a score map; the toolkit has an output's name behind its last conversion."""
-    strides = score_maps(outputs)
+def tensors_of(structure: Structure, maps: dict[str, int]) -> dict[str, int]:
+    """The stride of each of these maps by its tensor; the toolkit has an output's name behind its last conversion."""
     converted = {
         node.output[0]: node.input[0] for node in structure.model.graph.node if node.op_type == "exDataConvert"
     }
-    return {converted.get(name, name): stride for name, stride in strides.items()}
+    return {converted.get(name, name): stride for name, stride in maps.items()}
 
 
 def score_maps(outputs: OutputSpec) -> dict[str, int]:
