@@ -81,7 +81,7 @@ def main(argv=None):
             if args.log:
                 raise
             raise UserError(f"{error}{complaints(scratch / 'log')}; --log FILE keeps its whole output") from error
-        except UserError:
+        except (UserError, OSError):
             raise
         except Exception as error:
             if args.log:
