@@ -98,7 +98,7 @@ def test_without_torch_the_simulator_gives_the_same_bits(export, pool, tmp_path,
 def test_what_the_toolkit_asks_of_a_torch_that_is_not_there_is_one_sentence():
     code = f"import sys; sys.path.insert(0, {str(ROOT / 'scripts')!r})\n{WITHOUT_TORCH}\n{ASKS_FOR_MORE}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout == ("the toolkit asks for torch.zeros, and this environment has no torch; run `make setup`\n"), (
+    assert done.stdout == ("the toolkit needs torch.zeros, but this environment has no torch; run `make setup`\n"), (
         done.stderr
     )
 
@@ -227,7 +227,7 @@ def test_damaged_rknn_is_one_sentence(quantized, tmp_path):
     for number, each in enumerate(damaged):
         path = tmp_path / f"{number}.rknn"
         path.write_bytes(each)
-        with pytest.raises(UserError, match=f"{number}.rknn is no .rknn as toolkit"):
+        with pytest.raises(UserError, match=f"{number}.rknn is not a .rknn as toolkit"):
             read_rknn(path)
     # Bytes flipped anywhere in the graph: read, or refused, and never anything else.
     for _ in range(300):
