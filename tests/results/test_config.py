@@ -92,8 +92,16 @@ def test_the_schema_allows_the_heads_and_algorithms_that_there_are():
         ("verdict.cma_mb", 0, "verdict.cma_mb is 0; at least 1 is needed"),
         ("layers.heads", ["split"], "layers.heads is not a known key (did you mean head?)"),
         ("evaluation.operating", "f1=9", "evaluation.operating is 'f1=9', which does not have the expected form: "),
-        ("evaluation.operating", "precision=1.5", "evaluation.operating is 'precision=1.5', which does not have the expected form: "),
-        ("evaluation.operating", "precision=.0", "evaluation.operating is 'precision=.0', which does not have the expected form: "),
+        (
+            "evaluation.operating",
+            "precision=1.5",
+            "evaluation.operating is 'precision=1.5', which does not have the expected form: ",
+        ),
+        (
+            "evaluation.operating",
+            "precision=.0",
+            "evaluation.operating is 'precision=.0', which does not have the expected form: ",
+        ),
         (
             "frontier.shape",
             ["0:1"],
