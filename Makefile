@@ -2,7 +2,7 @@
 PYTHON ?= python3
 # Without Ultralytics and torch: make setup LIGHT=1
 LIGHT ?=
-# Of rknn-toolkit2, beside the environment: make toolkit VERSION=2.2.0
+# A further version of rknn-toolkit2, beside the environment: make toolkit VERSION=2.2.0
 VERSION ?=
 READY := .venv/.ready-$(if $(LIGHT),light-)$(shell cat requirements/*.txt | sha256sum | cut -c1-12)
 DOCS_READY := .venv-docs/.ready-$(shell cat requirements/docs.txt requirements/uv.txt | sha256sum | cut -c1-12)
@@ -43,7 +43,7 @@ demo-tasks: setup  ## the same for keypoints, masks and oriented boxes, one run 
 
 test: setup  ## run linters and all tests
 	$(MAKE) --no-print-directory lint
-	@# A file is one process's, so what its tests share is made once; conftest.py orders the files.
+	@# Each file runs in one process, so that what its tests share is made once; conftest.py orders the files.
 	pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: setup
@@ -58,7 +58,7 @@ format: setup  ## format Python and Snakemake files
 	snakefmt Snakefile rules
 
 docs: $(DOCS_READY)  ## build the documentation into site/; a broken link fails
-	@# Not with --quiet: --strict counts the warnings that are shown.
+	@# Without --quiet, because --strict counts only warnings that are shown.
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
 	@echo 'documentation, to open in a browser: site/index.html'
 

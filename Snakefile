@@ -1,8 +1,8 @@
-# From YOLOv8 weights to an INT8 .rknn for the RV1106, and a table of what it costs in accuracy.
+# From YOLO weights to an INT8 .rknn for the RV1106, and a table of its accuracy and cost.
 
 from pathlib import Path
 
-# The working folder's own, if it has one. rules/common.smk lays all that is given over this workflow's config.yaml.
+# The working folder's own config, if it has one. rules/common.smk lays all configs over this workflow's config.yaml.
 if Path("config/config.yaml").exists():
 
     configfile: "config/config.yaml"
@@ -44,7 +44,7 @@ wildcard_constraints:
     seed=r"\d{1,9}",
 
 
-# Where a cluster runs the jobs, these stay on the machine that reaches the network.
+# If a cluster runs the jobs, these run on the machine with network access.
 localrules:
     download_weights,
     fetch_dataset,
@@ -64,5 +64,5 @@ rule all:
         results("plots/detections.png"),
         LAYERS,
         results("report.html"),
-        # The table rests on their builds; they are what a user takes away.
+        # The table is based on their builds; these files are what users take away.
         expand(rules.quantize.output.rknn, **config["sweep"]),

@@ -2,7 +2,7 @@
 job=$1 work=$2
 # .ci/run's own clone stays in $work/project, with its environment and its first table.
 debian=$work/debian
-# A folder name as users have them, in the folder of an ordinary user: in the Debian, or else on this machine.
+# A folder with a name as users have, belonging to an ordinary user: in the Debian, or else on this machine.
 odd="my modèle" of_debian=$debian/srv/user of_machine=$work/user
 
 skip() {
@@ -15,7 +15,7 @@ fresh_clone() {  # FOLDER: this commit, as a user gets it
     git clone --quiet --local "$PWD" "$1"
 }
 
-same_table() {  # FOLDER: its table is the first one's, to the byte
+same_table() {  # FOLDER: check that its table equals the first one, byte for byte
     [ -f "$work/table.csv" ] || cp "$1/results/demo/table.csv" "$work/table.csv"
     cmp "$work/table.csv" "$1/results/demo/table.csv"
 }
@@ -23,20 +23,20 @@ same_table() {  # FOLDER: its table is the first one's, to the byte
 # The demo cut to two of its eight variants: every step runs, in half the time.
 cut_demo=(snakemake --cores all --configfile config/demo.yaml --config "sweep={imgsz: [416x256], max_images: [32]}" "layers={head: [split]}")
 
-same_rows() {  # FOLDER: its table, of the cut demo, has the first table's rows, to the byte
+same_rows() {  # FOLDER: check that its table, of the cut demo, has the first table's rows, byte for byte
     [ "$(wc -l <"$1/results/demo/table.csv")" = 3 ]
     [ -f "$work/table.csv" ] || return 0
     ! grep -vxFf "$work/table.csv" "$1/results/demo/table.csv"
 }
 
-in_debian() {  # a command as its root
+in_debian() {  # run a command as root in the Debian
     unshare --mount bash -euc 'root=$1; shift
         mount -t proc proc "$root/proc"; mount --rbind /dev "$root/dev"
         export HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
         exec chroot "$root" "$@"' in_debian "$debian" "$@"
 }
 
-by_user() {  # PLACE LINE: shell in the checkout there, by an ordinary user with umask 077
+by_user() {  # PLACE LINE: run a shell line in the checkout there, as an ordinary user with umask 077
     local ordinary=() within=() place=$1
     if [ "$(id -u)" = 0 ]; then
         ordinary=(setpriv --reuid=nobody "--regid=$(id -g nobody)" --clear-groups --inh-caps=-all --bounding-set=-all)
@@ -45,9 +45,9 @@ by_user() {  # PLACE LINE: shell in the checkout there, by an ordinary user with
     "${within[@]}" env "HOME=$place/home" "${ordinary[@]}" bash -euc "umask 077; cd '$place/$odd'; $2"
 }
 
-demo_of_user() {  # PLACE: the demo by an ordinary user in a terminal, in a folder with a space and a letter that is not ASCII
+demo_of_user() {  # PLACE: the demo, run by an ordinary user in a terminal, in a folder with a space and a non-ASCII letter
     (umask 077 && mkdir "$1" && fresh_clone "$1/$odd")
-    cp -al "$HOME" "$1/home"  # with the packages
+    cp -al "$HOME" "$1/home"  # with the cache of packages
     give nobody "$1"
     by_user "$1" "script -qec 'make demo' /dev/null"
     same_table "$1/$odd"
@@ -74,7 +74,7 @@ job_demo() {  # the README's first command on this machine's python3
     same_table "$work/project"
 }
 
-job_python() {  # VERSION: a cut demo on that Python, in a C locale without UTF-8, no folder of the script on the module path
+job_python() {  # VERSION: a cut demo on that Python, in a C locale without UTF-8, without the folder of the script on the module path
     local python
     python=$(python_of "$1") || skip "there is no Python $1"
     [ ! -e "$work/project/.venv/bin/python$1" ] || skip "it is this machine's python3, of the job demo"
@@ -89,7 +89,7 @@ job_python() {  # VERSION: a cut demo on that Python, in a C locale without UTF-
     rm -rf "$work/python"
 }
 
-job_bare_debian() {  # a Debian with no more than the README's line of apt; the demo is that of its ordinary user
+job_bare_debian() {  # a Debian with only the packages of the README's apt line; its ordinary user runs the demo
     local apt path
     command -v debootstrap >/dev/null || skip "there is no debootstrap"
     [ "$(id -u)" = 0 ] || skip "debootstrap needs root"
@@ -102,14 +102,14 @@ job_bare_debian() {  # a Debian with no more than the README's line of apt; the 
     cp -L /etc/resolv.conf /etc/hosts "$debian/etc/"
     in_debian apt-get update -q
     in_debian env DEBIAN_FRONTEND=noninteractive $apt -qy
-    # How this machine reaches its index: certificates, settings of the whole machine; those of HOME go with it.
+    # How this machine reaches its index: certificates and machine-wide settings; those in HOME are copied with it.
     for path in /etc/pip.conf /etc/xdg/pip /etc/uv /etc/ssl/certs/ca-certificates.crt "${SSL_CERT_FILE-}" "${PIP_CERT-}"; do
         if [ -e "$path" ]; then mkdir -p "$debian${path%/*}" && cp -rL "$path" "$debian${path%/*}"; fi
     done
     demo_of_user "$of_debian"
 }
 
-job_user() {  # an ordinary user on this machine, where no Debian has one
+job_user() {  # an ordinary user on this machine, if there is no Debian with one
     [ ! -f "$of_debian/$odd/results/demo/table.csv" ] || skip "the demo of bare_debian is that of an ordinary user"
     demo_of_user "$of_machine"
 }
@@ -128,7 +128,7 @@ job_closed_stdout() {  # the same user's checkout, read-only; the run is elsewhe
     rm -rf "$debian" "$of_machine"
 }
 
-job_light() {  # an exported model in an environment without torch and Ultralytics: the same .rknn's outputs and verdict
+job_light() {  # convert an exported model without torch and Ultralytics; outputs and verdict of the .rknn must be the same
     [ -d "$work/project/results/demo" ] || job_demo
     local demo=$work/project/results/demo few=$work/few run
     mkdir "$few" "$few/images" "$few/labels"
@@ -144,7 +144,7 @@ job_light() {  # an exported model in an environment without torch and Ultralyti
                 --labels "$few/labels" --max-images 16 -o model.rknn 2>&1 | tee "$work/$run.txt"
         )
     done
-    # The .rknn holds a time stamp; the size may differ by some bytes.
+    # The .rknn contains a time stamp; its size may differ by a few bytes.
     diff <(grep -v ^made "$work/light.txt") <(grep -v ^made "$work/project.txt")
     grep -q ^mAP50-95 "$work/light.txt"
     rm -rf "$work/light"
@@ -156,9 +156,9 @@ job_docs() {
     rm -rf "$work/docs"
 }
 
-job_tests() {  # the README's second command, where the demo was
+job_tests() {  # the README's second command, in the folder of the demo
     [ -d "$work/project" ] || fresh_clone "$work/project"
-    # Local copies of downloads, and what .ci/tools put here.
+    # Local copies of downloads, and the packages that .ci/tools installed here.
     if [ -d ../shared ]; then ln -sfn "$(realpath ../shared)" "$work/shared"; fi
     if [ -d node_modules ]; then cp -r node_modules "$work/project/"; fi
     make -C "$work/project" slurm || echo "the Slurm plugin could not be installed; its test will skip" >&2

@@ -1,4 +1,4 @@
-"""Count ARM instructions of a camera program: the letterbox by format, and a frame without rknn_run.
+"""Count the ARM instructions of a camera program: the letterbox per format, and a frame without rknn_run.
 
     python benchmarks/camera.py
 
@@ -56,7 +56,7 @@ def letterbox(folder: Path, plugin: Path) -> None:
 
 
 def frame(folder: Path, plugin: Path, side: int) -> None:
-    """Millions of instructions of a frame of camera.c without rknn_run: letterbox, decoder, tracker, printing."""
+    """Print the millions of instructions per frame of camera.c without rknn_run: letterbox to printing."""
     rng = np.random.default_rng(0)
     corners = rng.integers(0, side - 60, (OBJECTS, 2))
     table = np.column_stack([rng.integers(0, 80, OBJECTS), np.full(OBJECTS, 0.6), corners, corners + 50])
@@ -73,12 +73,12 @@ def frame(folder: Path, plugin: Path, side: int) -> None:
     one, eleven = (count(plugin, [*camera, n, "model.rknn", "-"], input=frames, **run) for n in (1, 11))
     # --repeat N runs N + 1 times; the input is copied, which takes about 0.3 instructions per byte.
     first, last = (count(plugin, ["./detect", "--repeat", n, "model.rknn"], **run) for n in (1, 11))
-    print(f"{side}: {(eleven - one - last + first) / 1e7:.1f} million instructions a frame of 640x480 in NV12, "
+    print(f"{side}: {(eleven - one - last + first) / 1e7:.1f} million instructions per frame of 640x480 in NV12, "
           f"{OBJECTS} objects")  # fmt: skip
 
 
 def main():
-    """Print both."""
+    """Print both tables."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         plugin = Path(scratch, "count.so")

@@ -1,4 +1,4 @@
-"""What an engineer without this project would write for the same table: one process, one variant after another.
+"""A script as an engineer without this project might write for the same table: one process, one variant at a time.
 
 python benchmarks/plain_sweep.py WEIGHTS.pt DATASET OUTPUT --sizes 256 320 --max-images 16 64
 

@@ -40,7 +40,7 @@ STARTS = 5  # of Snakemake with nothing to do; the fastest of them counts
 
 
 class Spent(NamedTuple):
-    """Seconds by the clock, and CPU seconds of a command with all its children."""
+    """Wall-clock seconds, and CPU seconds of a command with all its children."""
 
     wall: float
     cpu: float
@@ -121,7 +121,7 @@ def copy_project(target: Path) -> Path:
 
 
 def flat_dataset(source: Path, target: Path, names: str) -> Path:
-    """A copy of the data set, with nothing in it but images and labels."""
+    """Make a copy of the data set with only images and labels."""
     target.mkdir()
     gather(
         layout.read(layout.find(source, Hints()), Hints()),
@@ -153,11 +153,11 @@ def spend(command: list, folder: Path) -> Spent:
     return Spent(wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
 
-def report(what: str, spent: Spent, other: Spent | None = None, whose: str = "the plain script") -> None:
+def report(what: str, spent: Spent, other: Spent | None = None, reference: str = "the plain script") -> None:
     """Print one line, with ratios to `other` if it is given."""
     line = f"{what}: {spent.wall:.1f} s, {spent.cpu:.1f} s of CPU"
     if other:
-        line += f"; {spent.wall / other.wall:.2f} of the time and {spent.cpu / other.cpu:.2f} of the CPU of {whose}"
+        line += f"; {spent.wall / other.wall:.2f} of the time and {spent.cpu / other.cpu:.2f} of the CPU of {reference}"
     print(line, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""Time what a task adds to a bundle's decoder for some objects: python benchmarks/task.py BUNDLE … [--objects 10]
+"""Measure the time that a task adds to a bundle's decoder: python benchmarks/task.py BUNDLE … [--objects 10]
 
 Compiles task.c of this folder with each bundle's headers and runs it on the bundle's golden outputs; prints a table of
 medians on this machine. With qemu-arm and an ARM compiler (apt-get install qemu-user gcc-arm-linux-gnueabihf
@@ -44,7 +44,7 @@ def main():
 
 
 def build(cc: list[str], bundle: Path, folder: Path) -> list[str]:
-    """The command of task.c compiled by `cc` for a bundle."""
+    """Compile task.c with `cc` for a bundle, and return the command."""
     binary = folder / Path(cc[0]).name
     source = Path(__file__).with_suffix(".c")
     subprocess.run([*cc, *FLAGS, f"-I{bundle}", str(source), "-o", str(binary)], check=True)
@@ -52,7 +52,7 @@ def build(cc: list[str], bundle: Path, folder: Path) -> list[str]:
 
 
 def run(command: list[str], bundle: Path, options, rounds: str) -> subprocess.CompletedProcess:
-    """The program on the golden outputs."""
+    """Run the program on the golden outputs."""
     return subprocess.run(
         [*command, str(bundle / "golden"), *options, rounds], check=True, capture_output=True, text=True
     )

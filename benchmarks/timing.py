@@ -1,4 +1,4 @@
-"""How far the estimated time is from what people measured: python benchmarks/timing.py [--rebuild | --plot FILE]
+"""Compare the estimated time with published measurements: python benchmarks/timing.py [--rebuild | --plot FILE]
 
 Prints, for each row of config/measured.csv, the estimate from all rows and that from the rows of other models, as
 docs/timing.md shows them. With --rebuild it builds those models again, with random weights, and prints the cycles, MB
@@ -59,7 +59,7 @@ def main():
 
 
 def plot(measured: list[Measurement], times: Estimator, path: str) -> None:
-    """Draw what was measured beside the estimate with its limits, one row per measurement, fastest first."""
+    """Draw the measurements and the estimates with their limits, one row per measurement, fastest first."""
     from matplotlib import pyplot as plt
 
     pairs = sorted(zip(measured, left_out(measured)), key=lambda pair: pair[0].ms)
@@ -83,7 +83,7 @@ def plot(measured: list[Measurement], times: Estimator, path: str) -> None:
 
 
 def rebuild() -> None:
-    """Print the work of each model."""
+    """Build the models again and print the work of each."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         console.log_to(str(folder / "build.log"))
@@ -105,7 +105,7 @@ def rebuild() -> None:
 def export_yolov5s(path: Path, size: int) -> None:
     """YOLOv5s as in Rockchip's model zoo: ReLU, and at each of three strides one convolution to 255 channels.
 
-    Ultralytics has YOLOv5's backbone and neck with a newer head; that is left out.
+    Ultralytics has YOLOv5's backbone and neck with a newer head, which is left out.
     """
     import torch
     from ultralytics.nn.tasks import DetectionModel

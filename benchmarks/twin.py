@@ -72,8 +72,8 @@ def rows(path: Path, draw: int, args) -> list[dict]:
         structure = toolkit.structure_of(path, fitted, "rv1106", form)
         runners = {name: start_of(name, structure, form)() for name in (TWIN, TWIN_FAST, NPU)}
         with toolkit.quantized(path, fitted, "rv1106", "normal", form) as session:
-            found = measured(spec, form, images[half:], {TOOLKIT: session.simulate(), **runners}, args)
-    return [{"model": path.stem, "draw": draw} | row for row in found]
+            results = measured(spec, form, images[half:], {TOOLKIT: session.simulate(), **runners}, args)
+    return [{"model": path.stem, "draw": draw} | row for row in results]
 
 
 def measured(spec, form, images, runners, args) -> list[dict]:
@@ -93,14 +93,14 @@ def measured(spec, form, images, runners, args) -> list[dict]:
             instances[name].append(task.instances(spec, outputs, fit))
             reference = reference or outputs
             same[name] += all(np.array_equal(*pair) for pair in zip(reference, outputs, strict=True))
-    found = []
+    results = []
     for name in runners:
         detections = DetectionSet([image.name for image in images], sizes, instances[name], spec.task)
         metrics, _ = evaluate(detections, args.dataset, names, 1, 0)
         milliseconds = f"{1000 * np.median(seconds[name]):.1f}"
         values = [name, f"{metrics.map50_95:.5f}", same[name], len(images), milliseconds]
-        found.append(dict(zip(COLUMNS[2:], values)))
-    return found
+        results.append(dict(zip(COLUMNS[2:], values)))
+    return results
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Train the bundled examples' models on nothing but images that this project draws.
+"""Train the bundled examples' models, only on images that this project draws.
 
-Makes parts4.pt (FP16 weights, Ultralytics' format) and training.json (how it went) beside this script, from
-settings.yaml; with --task pose, segment or obb parts4-TASK.pt and training-TASK.json, from settings_tasks.yaml.
-Needs no network. `--finalize CHECKPOINT …` makes the same two files from a training that was cut short.
+Makes parts4.pt (FP16 weights, Ultralytics' format) and training.json (a record of the training) beside this script,
+from settings.yaml; with --task pose, segment or obb, parts4-TASK.pt and training-TASK.json, from settings_tasks.yaml.
+Needs no network. `--finalize CHECKPOINT …` makes the same two files from an interrupted training.
 """
 
 import argparse
@@ -37,9 +37,9 @@ from lib.step.files import sha256, whole, write_json  # noqa: E402
 
 
 class TaskTools(NamedTuple):
-    """What Ultralytics has for a task.
+    """Ultralytics' tools for a task.
 
-    trainer, validator: its classes. metric: the attribute of the validator's metrics that is of the task's own overlap.
+    trainer, validator: classes. metric: the attribute of the validator's metrics that uses the task's own overlap.
     """
 
     trainer: type
@@ -56,21 +56,21 @@ TASKS = {
 
 
 def read_settings(path: Path, task: str) -> dict:
-    """The settings for `task`: those of the whole file, with its own (`tasks`) over them.
+    """The settings for `task`: those of the whole file, overridden by the task's own (in `tasks`).
 
     Raises UserError when the file has none for it.
     """
     settings = yaml.safe_load(path.read_text())
     tasks = settings.pop("tasks", {"detect": {}})
     if task not in tasks:
-        raise UserError(f"{path} has no settings for {task}; it has them for {', '.join(tasks)}")
+        raise UserError(f"{path} has no settings for {task}, only for {', '.join(tasks)}")
     return settings | tasks[task]
 
 
 def draw_images(folder: Path, parts: dict, task: str) -> Path:
-    """Draw the parts that are not there yet under `folder`; returns the data set's YAML file.
+    """Draw the parts that do not exist yet below `folder`; return the data set's YAML file.
 
-    parts: name of a part (train, val) to its number of `images` and its `seed`.
+    parts: from the name of a part (train, val) to its number of `images` and its `seed`.
     """
     data = describe(task)
     for name, part in parts.items():
@@ -84,7 +84,7 @@ def draw_images(folder: Path, parts: dict, task: str) -> Path:
 
 
 def write_architecture(settings: dict, folder: Path) -> str:
-    """The model's YAML file: Ultralytics' own, or the one beside this script with the task's last `layer` put in.
+    """The model's YAML file: Ultralytics' own, or the one beside this script with the task's last `layer` inserted.
 
     The latter is written under `folder`.
     """
@@ -98,9 +98,9 @@ def write_architecture(settings: dict, folder: Path) -> str:
 
 
 def train(settings: dict, task: str, data: Path, folder: Path, hours: float | None, threads: int) -> list[Path]:
-    """Train a new model round by round, each at most `hours` long where given.
+    """Train a new model round by round, each at most `hours` long if given.
 
-    Returns each round's last checkpoint; a round starts from the weights of the one before it.
+    Returns each round's last checkpoint; a round starts from the weights of the previous one.
     """
     checkpoints = []
     start = str(HERE / settings["start"]) if "start" in settings else False
@@ -126,7 +126,7 @@ def use_the_cpu(threads: int, trainer) -> None:
 def read_checkpoint(path: Path) -> tuple[torch.nn.Module, dict]:
     """The model, with its EMA weights as FP16, and the epochs and minutes of the round that made `path`.
 
-    Raises UserError when `path` is no checkpoint of the trainer.
+    Raises UserError when `path` is not a checkpoint of the trainer.
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=False)
@@ -134,12 +134,12 @@ def read_checkpoint(path: Path) -> tuple[torch.nn.Module, dict]:
         results = state["train_results"]
         length = {"epochs": int(results["epoch"][-1]), "minutes": round(results["time"][-1] / 60, 1)}
     except (OSError, LookupError, AttributeError, RuntimeError, UnpicklingError) as error:
-        raise UserError(f"{path} is no checkpoint of a training round: {error}") from None
+        raise UserError(f"{path} is not a checkpoint of a training round: {error}") from None
     return model, length
 
 
 def write_weights(path: Path, model: torch.nn.Module, task: str, settings: dict) -> None:
-    """Write the file `path` in Ultralytics' format, with nothing in it that tells of the machine or the hour."""
+    """Write the file `path` in Ultralytics' format, without anything about the machine or the time."""
     model.criterion = None
     model.requires_grad_(False)
     model.yaml["yaml_file"] = settings["model"]
@@ -154,7 +154,7 @@ def letterbox_validator(validator: type, size: ImageSize) -> type:
 
     class LetterboxValidator(validator):
         def build_dataset(self, img_path, mode="val", batch=None):
-            """The validator's data set, its images scaled to fit in `size` and padded to it."""
+            """The validator's data set, with images scaled to fit in `size` and padded to it."""
             dataset = super().build_dataset(img_path, mode, batch)
             dataset.imgsz = size.height, size.width
             dataset.batch_shapes[:] = dataset.imgsz
@@ -164,7 +164,7 @@ def letterbox_validator(validator: type, size: ImageSize) -> type:
 
 
 def measure(weights: Path, task: str, data: Path, folder: Path, sizes: list) -> dict:
-    """mAP of `weights` on the validation images of `data`, in all and by class, at each size (`416x256`)."""
+    """mAP of `weights` on the validation images of `data`, overall and per class, at each size (`416x256`)."""
     measured = {}
     for text in sizes:
         size = parse_imgsz(text)
@@ -194,13 +194,13 @@ def measure(weights: Path, task: str, data: Path, folder: Path, sizes: list) -> 
 
 
 def main(argv=None):
-    """Train, or finalize, then measure and write down."""
+    """Train, or finalize, then measure and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--task", choices=TASKS, default="detect", help="(default: %(default)s)")
     parser.add_argument("--settings", type=Path, metavar="FILE", help="(default: the task's, beside this script)")
     parser.add_argument("--work", type=Path, default=HERE / "work", metavar="DIR", help="images, checkpoints")
     parser.add_argument("--hours", type=float, help="a round's length; epochs and learning rate are fitted to it")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), metavar="N", help="of the CPU (default: all)")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), metavar="N", help="CPU threads (default: all)")
     parser.add_argument(
         "--finalize",
         type=Path,

@@ -1,6 +1,6 @@
-# The bundles on a board of yours: `snakemake board --config 'board={host: root@172.32.0.93, sdk: ...}'`. Not part of `all`.
+# The bundles on your board: `snakemake board --config 'board={host: root@172.32.0.93, sdk: ...}'`. Not part of `all`.
 
-# One block of the config is the options of run_on_board.py.
+# This block of the config gives the options of run_on_board.py.
 BOARD = [f"--{name}={value}" for name, value in config["board"].items()]
 
 
@@ -14,7 +14,7 @@ rule board:
         images=rules.fetch_dataset.output.images,
         labels=rules.fetch_dataset.output.labels,
         split=rules.split_dataset.output.split,
-        # The table and the report are made again with the board's results, so they are newer than it.
+        # The table and the report are made again with the board's results, so they are newer than these.
         report=ancient(rules.make_report.output.page),
         step=step("run_on_board"),
         names=rules.fetch_dataset.output.names,

@@ -1,4 +1,4 @@
-# What the board's programmer needs, proven against the simulator. Not part of `all`: it needs a C compiler.
+# The bundle for programming the board, proven against the simulator. Not part of `all`, because it needs a C compiler.
 
 
 rule bundle:

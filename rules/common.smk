@@ -1,4 +1,4 @@
-"""The config, checked, and what all rules share: where results go and which files a step is made of."""
+"""The checked config, and what all rules share: the paths of results, and the source files of each step."""
 
 import inspect
 import json
@@ -21,17 +21,17 @@ sys.path.insert(0, str(HOME / "scripts"))
 
 
 def end(message: str):
-    """End Snakemake with a message and nothing else: a WorkflowError would add lines of Python's about this file."""
+    """End Snakemake with only this message; a WorkflowError would add lines about this file."""
     logger.error(message)
     sys.exit(1)
 
 
 if not (HOME / "scripts" / "lib").is_dir():
-    end(f"{HOME} holds no scripts/lib; clone this workflow and name the Snakefile of the clone")
+    end(f"{HOME} has no scripts/lib; clone this workflow and name the Snakefile of the clone")
 import lib
 
 if Path(lib.__path__[0]).resolve() != HOME / "scripts" / "lib":
-    end(f"another package is called 'lib', as this workflow's own is: {lib.__path__[0]}; rename it")
+    end(f"another package is called 'lib', like this workflow's own: {lib.__path__[0]}; rename it")
 
 from lib.data.config_files import (
     dataset_sources,
@@ -60,32 +60,32 @@ from lib.step.step_sources import step_sources
 from lib.step.watch import asks_for_chatter, is_old, watch
 from lib.step.workflow import beside, checked_config, options, refuse, sole_run
 
-# The commands say `python`, as DVC's stages do; it is the one that runs Snakemake. In UTF-8, since torch can open a path
-# with other letters than ASCII's in no other encoding, whatever the locale.
+# As in DVC's stages, the commands call `python`; it is the one that runs Snakemake. It uses UTF-8, whatever the locale,
+# because otherwise torch cannot open a path with letters that are not ASCII.
 os.environ.update(
     PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]), PYTHONUTF8="1"
 )
 
-# The terminal shows how far the run is and what went wrong; Snakemake's lines about jobs and the steps' own are in logs.
-# Where this is a module, its user's terminal stays as it is.
+# The terminal shows the progress and the errors; Snakemake's lines about jobs and the steps' own lines are in logs. If
+# this workflow is used as a module, the terminal is not changed.
 IS_MODULE = Path(workflow.main_snakefile).resolve().parent != HOME
 FOLLOWED, BEGIN = watch(logger, IS_MODULE or asks_for_chatter(logger, workflow))
 if FOLLOWED.terminal:
     os.environ[QUIET] = "1"
 
-# Read by `--sdm conda` alone; by default the rules run in the environment that runs Snakemake.
+# Used only with `--sdm conda`; by default the rules run in the environment that runs Snakemake.
 ENVIRONMENT = "../requirements/conda.yaml"
 os.environ.update(RV1106_HOME=str(HOME))
 
 SCHEMA = HOME / "config" / "schema.yaml"
 DEFAULTS = HOME / "config" / "config.yaml"
 schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
-# From there rather than from the modules that carry them out: these take long to import.
+# Read from there, not from the modules that implement them, which are slow to import.
 HEADS, ALGORITHMS = (
     schema["properties"]["sweep"]["properties"][key]["items"]["enum"] for key in ("head", "algorithm")
 )
 
-# In the order in which they are laid over each other: Snakemake lists the Snakefile's own behind the command line's.
+# In the order in which they are laid over each other: Snakemake lists the Snakefile's own after the command line's.
 LAST_FILES = list(map(Path, workflow.overwrite_configfiles))
 CONFIG_FILES = [
     DEFAULTS,
@@ -95,7 +95,7 @@ CONFIG_FILES = [
 
 
 def tidied(merged: dict) -> dict:
-    """The config with what names of a board and of published models stand for, and with no data set but its own."""
+    """The config with the values for a board's and published models' names, and with keys of only one data set."""
     layers = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in CONFIG_FILES]
     layers = [layer for layer in layers if isinstance(layer, dict)]
     return with_published(with_board(own_dataset(merged, layers), layers))
@@ -104,7 +104,7 @@ def tidied(merged: dict) -> dict:
 try:
     config = checked_config(config, CONFIG_FILES[1:], DEFAULTS, schema, problems, tidied)
     validate(config, str(SCHEMA), set_default=False)
-    # For the report: the paths in it mean the same in another folder.
+    # For the report, so that the paths in it mean the same in another folder.
     CONFIG_AS_GIVEN = json.dumps(config, sort_keys=True)
     config = with_files_found(config, HOME)
     refuse(toolkit_problems(config) + export_problems(config) + checkpoint_problems(config))
@@ -112,10 +112,11 @@ try:
     refuse(names_problems(config, NAMES) + keypoint_problems(config, KEYPOINTS))
 except UserError as error:
     end(str(error))
-except OSError as error:  # a name of 3000 letters, a folder that may not be read
+except OSError as error:  # a name of 3000 letters, a folder without read permission
     end(f"a file that the config names: {error.strerror}: {str(error.filename)[:100]}")
 
-# What tells files of one kind apart: a model at one size, its graph with one head, that graph quantized; a calibration set.
+# Parts of paths that distinguish files: a model at one size, its graph with one head, that graph quantized; a
+# calibration set.
 SIZE = "{model}/{imgsz}"
 GRAPH = "{model}/{imgsz}/{head}"
 VARIANT = "{model}/{imgsz}/{head}/{algorithm}-{max_images}"
@@ -128,29 +129,29 @@ def results(*parts: str) -> str:
 
 
 def logs(*parts: str) -> str:
-    """The log of a rule, whose name comes first; then what tells its jobs apart."""
+    """The log of a rule: first its name, then what distinguishes its jobs."""
     return f"{results('logs', *parts)}.log"
 
 
 def benchmarks(*parts: str) -> str:
-    """Where Snakemake writes time and memory of a rule's jobs; named as `logs` names them."""
+    """The file for time and memory of a rule's jobs; named like its log."""
     return f"{results('benchmarks', *parts)}.tsv"
 
 
 def of_workflow(path: str):
-    """A file of this workflow; in its own folder by a relative path, so that folder and results can move together."""
+    """A file of this workflow; by a relative path if run in its own folder, so that folder and results can be moved."""
     return local(path if Path.cwd() == HOME else str(HOME / path))
 
 
 def step(name: str) -> list[str]:
-    """The files a step is made of, the command first; a changed one runs again and nothing else does."""
+    """The source files of a step, the command first, so that a changed file makes only its steps run again."""
     return [of_workflow(path) for path in step_sources(name, HOME)]
 
 
 if DAMAGED := damaged(Path(results())):
     end("\n".join(DAMAGED))
 
-# Held while this process lives; profiles/default switches Snakemake's own lock off, which stays behind.
+# Held while this process lives; profiles/default switches off Snakemake's own lock, which would be left after a crash.
 RUNNING = []
 
 
@@ -163,16 +164,16 @@ def keep_others_out():
 
 
 def show_failures():
-    """End Snakemake with what the steps that failed said of it."""
+    """End Snakemake with the error messages of the failed steps."""
     FOLLOWED.close()
     if FOLLOWED.terminal and is_old(logger):
-        logger.error(FOLLOWED.failures())  # nothing of Snakemake's own comes behind it
+        logger.error(FOLLOWED.failures())  # nothing of Snakemake's own follows
     elif FOLLOWED.terminal:
         end(FOLLOWED.failures())
 
 
 def show_results():
-    """Say what came out of the run, and what to do next."""
+    """Print the results of the run, and what to do next."""
     FOLLOWED.close()
     # Imported here: pandas takes a second, and each start of Snakemake would wait for it.
     from lib.results.closing import closing
@@ -181,7 +182,7 @@ def show_results():
         print(line, flush=True)
 
 
-# Variants beside the sweep that `collect: all` keeps in table and report.
+# Variants outside the sweep that `collect: all` keeps in table and report.
 ALSO = built(Path(results()), config["sweep"], config["models"]) if config["collect"] == "all" else []
 ALSO_OPTION = ["--also", *(variant.path().as_posix() for variant in ALSO)] if ALSO else []
 
@@ -203,7 +204,7 @@ def every_core(wildcards) -> int:
 
 
 def cores_a_variant(wildcards) -> int:
-    """Processes that detect with one model: its share of the cores, so that one process each runs a large sweep.
+    """Number of processes that detect with one model: its share of the cores; in a large sweep one process each.
 
     A process beyond the first waits while the first one imports the toolkit and builds the model.
     """
@@ -223,7 +224,7 @@ def layers_asked_for() -> list[str]:
     return [path for variant in asked for path in expand(rules.analyse_layers.output, **variant.to_json())]
 
 
-# What the rules that detect, and those that evaluate, have in common.
+# Parameters that the rules for detection, and those for evaluation, share.
 DETECTION = {
     "part": config["evaluation"]["images"],
     "folder": lambda w, input: str(Path(input.split).parent),

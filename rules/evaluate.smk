@@ -1,4 +1,4 @@
-# What each ONNX detects in FP32, and mAP from detections alone: as exported, after surgery, in INT8.
+# Each ONNX's detections in FP32, and mAP from detections: as exported, after surgery, in INT8.
 
 
 rule detect_exported:

@@ -1,4 +1,4 @@
-# From weights to an ONNX whose outputs the NPU can carry; every stage's ONNX is kept.
+# From weights to an ONNX whose outputs the NPU can represent; every stage's ONNX is kept.
 
 
 rule export_onnx:

@@ -72,14 +72,14 @@ rule fetch_dataset:
         runtime=60,
     params:
         dataset=options({key: value for key, value in config["dataset"].items() if key != "name"}),
-        # What a data set without parts does not depend on would fetch it again.
+        # Only for data sets with parts; otherwise a change of these values would needlessly fetch the data set again.
         drawn=(
             options(config["split"]) + ["--part", config["evaluation"]["part"]]
             if has_parts(config["dataset"])
             else []
         ),
         task=config["task"],
-        files=DATASET_FILES,  # not in the command: a folder in the place of a zip has no time of its own
+        files=DATASET_FILES,  # not in the command, but a change must rerun it: the time of a folder does not show changes inside
         folder=lambda w, output: str(Path(output.images).parent),
     message:
         "Fetch the data set"

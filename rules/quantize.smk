@@ -1,4 +1,4 @@
-# Calibration images, the INT8 model with what it detects, the verdict on its build, errors layer by layer.
+# Calibration images, the INT8 model and its detections, the verdict on its build, errors layer by layer.
 
 VERDICT = [
     f"--cma-mb={config['verdict']['cma_mb']}",

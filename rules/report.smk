@@ -1,6 +1,6 @@
-# The table of all variants, its plots, detections to look at, and the report that holds them all.
+# The table of all variants, its plots, images with detections, and the report that contains them all.
 
-# Asked once: it warns of what is not in the sweep.
+# Called only once, because it warns about variants that are not in the sweep.
 LAYERS = layers_asked_for()
 
 
@@ -95,7 +95,7 @@ rule show_detections:
         folder=lambda w, input: str(Path(input.split).parent.parent),
         oks_sigmas=config["evaluation"]["oks_sigmas"],
     message:
-        "Find what goes wrong in which image"
+        "Find the errors in each image"
     shell:
         "python {input.step[0]:q} --run {params.folder:q} --model {params.model:q} --imgsz {params.imgsz:q}"
         " --head {params.head} --algorithm {params.algorithm} --max-images {params.max_images}"

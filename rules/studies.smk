@@ -1,10 +1,10 @@
-# What is asked for by name only: `snakemake frontier`, `snakemake calibration_study`, `snakemake toolkit_study`.
+# Run only when requested by name: `snakemake frontier`, `snakemake calibration_study`, `snakemake toolkit_study`.
 
 FRONTIER = studied(config["frontier"], config["task"])
 STUDY = studied(config["calibration_study"], config["task"])
 TOOLKITS = studied(config["toolkit_study"], config["task"])
 
-# A calibration set drawn by a seed of its own, and a graph quantized on it.
+# A calibration set drawn with its own seed, and a graph quantized on it.
 STUDY_SAMPLE = f"{SAMPLE}-{{seed}}"
 STUDY_VARIANT = f"{VARIANT}-{{seed}}"
 
@@ -138,7 +138,7 @@ rule evaluate_draws:
         " --seed {params.seed} --processes {threads} --draws {output.draws:q} --log {log:q}"
 
 
-# The toolkit's simulator needs a build for each draw; any other is made of the draw's ranges, all in one process.
+# The toolkit's simulator needs a build per draw; the others are made from each draw's ranges, all in one process.
 DRAWN = config["evaluation"]["simulator"] != "toolkit"
 OF_DRAWS = rules.evaluate_draws.output.draws if DRAWN else rules.evaluate_for_study.output.metrics
 
@@ -171,7 +171,7 @@ rule calibration_study:
         folder=lambda w, output: str(Path(output.csv).parent),
         draws=lambda w, input: ["--draws", *input.int8] if DRAWN else [],
     message:
-        "Collect what calibration does"
+        "Collect the calibration study"
     shell:
         "python {input.step[0]:q} --run {params.folder:q} --model {params.model:q} --imgsz {params.imgsz}"
         " --head {params.head} --algorithm {params.algorithm} --max-images {params.max_images} --seed {params.seed}"

@@ -1,17 +1,17 @@
-"""Measure layer by layer how far INT8 is from FP32, on one image, with the toolkit's simulator.
+"""Measure, layer by layer, how far INT8 is from FP32, on one image, with the toolkit's simulator.
 
 Makes --csv (layer, type, cosine and euclidean error of the whole network and of the layer alone) and --plot, which
-names the worst layers, from --onnx, quantized on the letterboxed images listed in --calibration as by quantize.py.
-The image is the first of --dataset that has a label (any, for the head as_is) and is held out. With --run in place of
---onnx, --calibration, --csv and --plot it does so for all variants in the folder --run that the lists --model, --imgsz,
---head, --algorithm and --max-images name and whose graph is there, and makes layers/ in it.
+names the worst layers, from --onnx, quantized as in quantize.py on the letterboxed images listed in --calibration. The
+image is the first held-out image of --dataset that has a label (or any, for the head as_is). With --run instead of
+--onnx, --calibration, --csv and --plot, it does this for all variants in the folder --run that the lists --model,
+--imgsz, --head, --algorithm and --max-images name and whose graph exists, and makes layers/ in it.
 """
 
 import sys
 
-sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python adds it itself, except with PYTHONSAFEPATH
 
-import lib  # noqa: F401  first of all: it ends a step that gets no memory
+import lib  # noqa: F401  first: it ends a step that gets no memory with a message
 
 # isort: split
 from pathlib import Path
@@ -46,7 +46,7 @@ from lib.step.supervisor import supervise
 
 
 class Analysis(NamedTuple):
-    """What is analysed, a graph, its calibration images and algorithm, and where the table and the plot of it go."""
+    """A graph to analyse, its calibration images and algorithm, and the paths of its table and plot."""
 
     onnx: Path
     calibration: Path
@@ -86,7 +86,7 @@ def main(argv=None):
 
 
 def of_run(args) -> list[Analysis]:
-    """The analyses of those variants in the folder --run that the lists name and whose graph is there."""
+    """The analyses of those variants in the folder --run that the lists name and whose graph exists."""
     analyses = []
     for variant in variants(args.model, args.imgsz, args.head, args.algorithm, args.max_images):
         graph, images = run_files.onnx(args.run, variant, variant.head), run_files.calibration(args.run, variant)
@@ -117,7 +117,7 @@ def analyse(analysis: Analysis, dataset: Path, names: list[str], platform: str) 
 
 
 def image_to_analyse(model: onnx.ModelProto, path: Path, dataset: Path, names: list[str]) -> Path:
-    """The first held-out image that has a label; of a model (of the file `path`) that nothing decodes the first of all.
+    """The first held-out image that has a label; for a model (in the file `path`) that is not decoded, the very first.
 
     Raises UserError when there is none.
     """

@@ -1,4 +1,4 @@
-"""Collect what the number of calibration images, and the draw of them, does to the mAP of one model in INT8.
+"""Collect how the number of calibration images, and their draw, affect the mAP of one model in INT8.
 
 Makes --csv (one row per draw), --markdown (one row per number of images: mean, smallest, largest) and --plot from the
 metrics below the folder --run, or from --draws.
@@ -6,9 +6,9 @@ metrics below the folder --run, or from --draws.
 
 import sys
 
-sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python adds it itself, except with PYTHONSAFEPATH
 
-import lib  # noqa: F401  first of all: it ends a step that gets no memory
+import lib  # noqa: F401  first: it ends a step that gets no memory with a message
 
 # isort: split
 from pathlib import Path
@@ -37,7 +37,7 @@ def main(argv=None):
     parser.add_argument("--algorithm", required=True)
     parser.add_argument("--max-images", "--max_images", required=True, nargs="+", type=at_least(1))
     parser.add_argument("--seed", required=True, nargs="+", type=at_least(0))
-    parser.add_argument("--draws", type=Path, metavar="FILE.json", help="of evaluate_draws.py, in place of metrics")
+    parser.add_argument("--draws", type=Path, metavar="FILE.json", help="from evaluate_draws.py, instead of metrics")
     parser.add_output("--csv", required=True, metavar="FILE.csv")
     parser.add_output("--markdown", required=True, metavar="FILE.md")
     parser.add_output("--plot", required=True, metavar="FILE.png")
@@ -63,7 +63,7 @@ def read_draws(args) -> list[Draw]:
 
 
 def summary(table: pd.DataFrame, fp32: float) -> str:
-    """The table for people: mAP50-95 over the draws of each number of images, and the mean's share of FP32's."""
+    """The table as Markdown: mAP50-95 over the draws for each number of images, and the retention of the mean."""
     spread = table.groupby("max_images").map50_95_int8.agg(["mean", "min", "max"])
     spread["spread"] = spread["max"] - spread["min"]
     spread["retention"] = spread["mean"] / fp32

@@ -1,12 +1,12 @@
-"""Check a deploy bundle: that nothing in it was changed, and that its decoders find what they should.
+"""Check a deploy bundle: that nothing was changed, and that its decoders make the expected detections.
 
-Looks at every checksum, at model.json beside model.rknn and model.h, decodes the golden outputs by model.json in
-Python, and compiles and runs main.c on them. Writes nothing.
+Checks every checksum, compares model.json with model.rknn and model.h, decodes the golden outputs in Python as
+model.json says, and compiles and runs main.c on them. Writes nothing.
 """
 
 import sys
 
-sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python adds it itself, except with PYTHONSAFEPATH
 
 from pathlib import Path
 
@@ -23,8 +23,10 @@ def main(argv=None):
     """Run the step."""
     parser = StepParser(__doc__)
     parser.add_argument("bundle", type=Path, metavar="DIR")
-    parser.add_argument("--cc", metavar="COMMAND", help="the C compiler; $CC or cc when it is not given")
-    parser.add_argument("--emulator", default="", metavar="COMMAND", help="what runs its programs, such as qemu-arm")
+    parser.add_argument("--cc", metavar="COMMAND", help="the C compiler (default: $CC, or cc)")
+    parser.add_argument(
+        "--emulator", default="", metavar="COMMAND", help="command that runs the compiled program, such as qemu-arm"
+    )
     args = parser.parse_args(argv)
     wrong = problems(args.bundle, program.compiler(args.cc), tuple(words(args.emulator, "--emulator")))
     if wrong:

@@ -1,12 +1,12 @@
 """Collect the metrics of all variants of a sweep into one table and its plots.
 
-Makes table.csv, table.md, summary.json (of the variant to take, for `dvc exp show`) and plots/ in the folder --run from
-the metrics and builds that lie below it.
+Makes table.csv, table.md, summary.json (of the recommended variant, for `dvc exp show`) and plots/ in the folder --run
+from the metrics and builds below it.
 """
 
 import sys
 
-sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python adds it itself, except with PYTHONSAFEPATH
 
 import json
 from pathlib import Path

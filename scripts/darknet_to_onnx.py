@@ -1,12 +1,12 @@
-"""Convert a Darknet detector (.cfg and .weights) to ONNX at one image size and opset, in YOLOv8's form of output.
+"""Convert a Darknet detector (.cfg and .weights) to ONNX at one image size and opset, with an output like YOLOv8's.
 
 Makes --output with one output [1, 4+C, N]: cx, cy, w, h in input pixels, then objectness * class scores. Batch
-normalization is folded. export_onnx.py does the same to a folder that download_weights.py made.
+normalization is folded. export_onnx.py does the same with a folder that download_weights.py made.
 """
 
 import sys
 
-sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python adds it itself, except with PYTHONSAFEPATH
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def main(argv=None):
     parser.add_argument("--sha256", help="SHA-256 of the weights, in hex")
     parser.add_argument("--names", type=Path, metavar="FILE", help="class names, one per line")
     parser.add_argument(
-        "--imgsz", type=imgsz_argument, help="WIDTHxHEIGHT, or one number (default: what the .cfg says)"
+        "--imgsz", type=imgsz_argument, help="WIDTHxHEIGHT, or one number (default: the size in the .cfg)"
     )
     parser.add_argument("--opset", required=True, type=at_least(*EXPORTED_OPSETS))
     parser.add_output("--output", required=True, metavar="FILE.onnx")

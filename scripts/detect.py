@@ -1,13 +1,13 @@
-"""Find out what an ONNX detects in FP32 in the evaluation images, by onnxruntime.
+"""Run an ONNX in FP32 on the evaluation images with onnxruntime, and write its detections.
 
-Makes --detections, as evaluate.py reads it, with the preprocessing, decoding and NMS that INT8 models get too. Of a
-model that nothing decodes it says that and why. The images are shared out to --processes; the result does not depend on
-their number. An export of another maker is tried with red and blue exchanged too, and a line says which order is right.
+Makes --detections, for evaluate.py, with the same preprocessing, decoding and NMS as for INT8 models. For a model that
+cannot be decoded the file says why. The images are divided among --processes; the result does not depend on their
+number. An export by another author is also tried with red and blue swapped, and a line says which order is right.
 """
 
 import sys
 
-sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python adds it itself, except with PYTHONSAFEPATH
 
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,7 @@ from lib.step.console import say
 from lib.step.errors import run_step
 from lib.step.files import require
 
-RESAMPLES = 1000  # of the images, for what is noise and what is not
+RESAMPLES = 1000  # of the images, to judge what is noise
 
 
 def main(argv=None):
@@ -71,13 +71,13 @@ def main(argv=None):
 def say_channels(
     args, names: list[str], form: OutputForm, given: InputForm, detections: DetectionSet, images: list[Path]
 ) -> None:
-    """Say which order of channels is right, where that makes a difference in mAP."""
-    # Imported here: most models come from where it is known, and do without.
+    """Print which order of channels is right, if it makes a difference in mAP."""
+    # Imported here: for most models the order is known, and this is not needed.
     from lib.accuracy.channels import better_channels
     from lib.accuracy.evaluation import evaluate
 
-    def measured(found: DetectionSet):
-        return evaluate(found, args.dataset, names, RESAMPLES, seed=0)
+    def measured(detections: DetectionSet):
+        return evaluate(detections, args.dataset, names, RESAMPLES, seed=0)
 
     def measure_in(other: InputForm):
         title = f"FP32 {args.onnx.stem} in {other.channels.upper()}"
@@ -89,7 +89,7 @@ def say_channels(
 
 
 def start(onnx: Path, form: OutputForm):
-    """A function uint8 RGB [H, W, 3] → outputs in FP32 as the form's spec says that they are."""
+    """A function uint8 RGB [H, W, 3] → outputs in FP32, in the form that the spec describes."""
     run = onnx_runner(onnx, form.names)
     return lambda image: form.undone(run(image))
 

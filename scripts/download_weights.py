@@ -2,17 +2,17 @@
 
 Makes the folder --output, whose name is the model's (NAME), from sources (URLs or paths):
   --weights              an Ultralytics checkpoint, sources tried in order: NAME.pt and NAME.pt.sha256 (as sha256sum
-                         writes it). The checksum is not optional: loading a checkpoint runs code that is in it.
-  --weights with --cfg   a Darknet model: NAME.weights, NAME.cfg, and with --names NAME.names. They run no code; without
-                         a checksum they are used unchecked, with a warning.
-  --onnx                 exported models, a file for each size: NAME-SIZE.onnx. They run no code either.
-Without --weights and --onnx it is the published model NAME of config/published.yaml.
-What the --input options say of the model's input, and --anchors, goes into NAME.json, for the export.
+                         writes it). The checksum is required, because loading a checkpoint runs code in it.
+  --weights with --cfg   a Darknet model: NAME.weights, NAME.cfg and, with --names, NAME.names. They contain no code;
+                         without a checksum they are used unchecked, with a warning.
+  --onnx                 exported models, one file per size: NAME-SIZE.onnx. They contain no code either.
+Without --weights and --onnx, the model is the published one called NAME in config/published.yaml. The --input options
+and --anchors are written to NAME.json, for the export.
 """
 
 import sys
 
-sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python adds it itself, except with PYTHONSAFEPATH
 
 from pathlib import Path
 
@@ -52,15 +52,17 @@ def main(argv=None):
 
 
 def parse(argv):
-    """The step's arguments. Raises UserError for some that do not go together."""
+    """The step's arguments. Raises UserError for a contradictory combination."""
     parser = StepParser(__doc__)
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--weights", nargs="+", metavar="SOURCE", help="URLs or paths, tried in order")
-    source.add_argument("--onnx", nargs="+", metavar="SOURCE", help="a URL or path for each size")
+    source.add_argument("--onnx", nargs="+", metavar="SOURCE", help="one URL or path per size")
     parser.add_argument("--sha256", nargs="+", default=[], help="SHA-256 of the weights, or of each ONNX, in hex")
     parser.add_argument("--cfg", nargs="+", metavar="SOURCE", help="Darknet's description of the network")
     parser.add_argument("--names", nargs="+", help="a Darknet model's class names, or a file with one per line")
-    parser.add_argument("--anchors", nargs="+", help="of exported models that do not decode: numbers, a .yaml, a name")
+    parser.add_argument(
+        "--anchors", nargs="+", help="for exported models that do not decode: numbers, a .yaml, or a name"
+    )
     add_input_options(parser, "input.")
     parser.add_output("--output", required=True, type=Path, metavar="DIR", is_own=is_downloaded)
     args = parser.parse_args(argv)
@@ -72,16 +74,16 @@ def parse(argv):
     if args.onnx and args.cfg:
         raise UserError("--cfg belongs to Darknet's --weights, not to --onnx")
     if args.names and not args.cfg:
-        raise UserError("--names belongs to a Darknet model; others hold their own")
+        raise UserError("--names belongs to a Darknet model; others contain their own; leave it out")
     if args.anchors and not args.onnx:
-        raise UserError("--anchors belongs to --onnx; weights hold their own")
+        raise UserError("--anchors belongs to --onnx; weights contain their own; leave it out")
     if args.sha256 and len(args.sha256) != len(args.onnx or [""]):
-        raise UserError(f"{len(args.sha256)} checksums are given for {len(args.onnx or [''])} files")
+        raise UserError(f"{len(args.sha256)} checksums are given for {len(args.onnx or [''])} files; give one per file")
     return args
 
 
 def take_published(args) -> None:
-    """Fill in address and checksum of the published model. Raises UserError when none has the name."""
+    """Fill in address and checksum of the published model. Raises UserError when there is none of that name."""
     known = published()["models"]
     if args.output.name not in known:
         raise UserError(f"give --weights or --onnx; published models need neither: {', '.join(known)}")
@@ -89,17 +91,17 @@ def take_published(args) -> None:
 
 
 def anchors_of(args) -> str | None:
-    """What --anchors says, for an ONNX's metadata. Raises UserError when it is none."""
+    """The value of --anchors, for an ONNX's metadata. Raises UserError when it is invalid."""
     if not args.anchors:
         return None
-    # Imported here: ONNX takes a moment, and weights do without it.
+    # Imported here: ONNX takes a moment to load, and weights do not need it.
     from lib.graph.anchor_option import parse_anchors
 
     return parse_anchors(" ".join(args.anchors))
 
 
 def fetch_weights(args, folder: Path) -> str:
-    """A checkpoint or a Darknet model; returns the source used."""
+    """Fetch a checkpoint or a Darknet model; return the source used."""
     name, [checksum] = args.output.name, args.sha256 or [None]
     if not checksum:
         say(f"WARNING: {args.weights[0]} has no sha256 in the config (models.<name>.sha256); it is used unchecked")
@@ -116,8 +118,8 @@ def fetch_weights(args, folder: Path) -> str:
 
 
 def fetch_exports(args, folder: Path) -> str:
-    """Exported models, named by their sizes; returns the sources."""
-    # Imported here: ONNX takes a moment, and weights do without it.
+    """Fetch exported models, and name them by their sizes; return the sources."""
+    # Imported here: ONNX takes a moment to load, and weights do not need it.
     from lib.graph.onnx_source import by_size
 
     fetched = {}

@@ -1,4 +1,4 @@
-"""Draw what the board's program `detect` printed onto the photo.
+"""Draw the detections that the board's program `detect` printed onto the photo.
 
 Reads its lines of JSON from --detections, or from standard input, and makes --output (PNG) in the photo's size:
 
@@ -8,7 +8,7 @@ Reads its lines of JSON from --detections, or from standard input, and makes --o
 
 import sys
 
-sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python adds it itself, except with PYTHONSAFEPATH
 
 from pathlib import Path
 
@@ -28,8 +28,12 @@ def main(argv=None):
     parser.add_argument("photo", type=Path, metavar="PHOTO")
     parser.add_argument("--bundle", required=True, type=Path, metavar="DIR")
     parser.add_argument("--detections", type=Path, metavar="FILE.json", help="(default: standard input)")
-    parser.add_argument("--number", type=at_least(0), default=0, metavar="N", help="which line, from 0 on (default: 0)")
-    parser.add_argument("--confidence", type=float, default=0.0, help="draw detections from it on (default: all)")
+    parser.add_argument(
+        "--number", type=at_least(0), default=0, metavar="N", help="which line, counted from 0 (default: 0)"
+    )
+    parser.add_argument(
+        "--confidence", type=float, default=0.0, help="draw only detections with at least this score (default: all)"
+    )
     parser.add_output("--output", required=True, metavar="FILE.png")
     args = parser.parse_args(argv)
     contract = Contract.of_bundle(args.bundle)
@@ -38,7 +42,9 @@ def main(argv=None):
     printed = read_lines(text, spec)
     demand_whole(printed)
     if args.number >= len(printed.results):
-        raise UserError(f"there are detections of {len(printed.results)} images, so none of number {args.number}")
+        raise UserError(
+            f"there are only {len(printed.results)} images, counted from 0, so --number cannot be {args.number}"
+        )
     result = printed.results[args.number]
     shown = result.detections[result.detections.scores >= args.confidence]
     drawn_photo(require(args.photo, "photo"), shown, list(contract.classes), tasks.get(spec.task).draw, args.output)

@@ -2,15 +2,15 @@
 
 Makes OUTPUT/images/000000.jpg … and OUTPUT/labels/000000.txt … (one object per line, as Ultralytics writes it for
 --task: detect `class cx cy w h`, pose the same and `x y visibility` of four keypoints, segment a polygon, obb four
-corners; all as fractions of the image; an empty file where there is nothing to find). Image K depends on --seed, K
-and the image's size, on nothing else. The output appears whole or not at all, in the place of an older one.
+corners; all as fractions of the image; an empty file for an image without parts). Image K depends only on --seed, K and
+the image's size. The output appears whole or not at all, and replaces an older one.
 """
 
 import sys
 
-sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python adds it itself, except with PYTHONSAFEPATH
 
-import lib  # noqa: F401  first of all: it ends a step that gets no memory
+import lib  # noqa: F401  first: it ends a step that gets no memory with a message
 
 # isort: split
 import os
@@ -59,7 +59,7 @@ def draw_dataset(
     dies.
     """
     if output.exists() and not is_drawn(output):
-        raise UserError(f"{output} exists and is no drawn data set; name another folder or remove it")
+        raise UserError(f"{output} exists and is not a drawn data set; name another folder or remove it")
     with whole(output) as part:
         for name in ("images", "labels"):
             (part / name).mkdir(parents=True)
@@ -74,18 +74,18 @@ def draw_dataset(
             with ExitStack() as closing:
                 closing.callback(workers.shutdown, cancel_futures=True)
                 for _ in range(processes):
-                    workers.submit(os.getpid)  # starts one
+                    workers.submit(os.getpid)  # starts one worker
                 pool = active_children()
                 done = workers.map(draw, range(count), chunksize=8)
                 for _ in tqdm(done, "drawing", count, unit="image", file=console.terminal(), mininterval=1):
                     pass
         except BrokenProcessPool:
-            # Only now, when all have ended and were waited for: the error comes before that.
+            # Only here have all workers ended and been waited for; when the error was raised they had not.
             raise UserError(death_of(pool)) from None
 
 
 def join(parent: int) -> None:
-    """Begin a worker of the process `parent`."""
+    """Initialize a worker of the process `parent`."""
     end_with(parent)
     cv2.setNumThreads(1)
 

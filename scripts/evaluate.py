@@ -1,17 +1,16 @@
-"""Measure accuracy from detections and labels alone: COCO mAP50-95 and mAP50, over all classes and for each.
+"""Measure accuracy from detections and labels: COCO mAP50-95 and mAP50, over all classes and for each class.
 
-Makes --metrics (JSON) from --detections, with the interval in which mAP50-95 lies for 95 % of the --resamples of the
-images. Makes --resampled too, if it is given: the mAP50-95 of each resample, to compare models with each other. With
---baseline, that file of the FP32 model, the metrics also hold the retention (mAP50-95 as a share of the baseline's)
-with its interval, from the same resamples for both. --operating says what the confidence threshold is chosen for:
-the best F1 (f1=best), a precision of at least so much (precision=0.95), or at most so many false alarms per image
-(false_per_image=0.1). Where nothing decodes the model's outputs there is no mAP; the
-metrics then say how like FP32's they are.
+Makes --metrics (JSON) from --detections, with the interval that contains mAP50-95 for 95 % of the --resamples of the
+images. If --resampled is given, also writes the mAP50-95 of each resample, for comparing models. With --baseline, which
+is that file for the FP32 model, the metrics also contain the retention (mAP50-95 divided by the baseline's) with its
+interval, from the same resamples for both. --operating says what the confidence threshold is chosen for: the best F1
+(f1=best), a minimum precision (precision=0.95), or a maximum number of false alarms per image (false_per_image=0.1).
+If the model's outputs are not decoded there is no mAP; the metrics then say how similar the outputs are to FP32's.
 """
 
 import sys
 
-sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python adds it itself, except with PYTHONSAFEPATH
 
 from pathlib import Path
 
@@ -31,11 +30,11 @@ def main(argv=None):
     """Run the step."""
     parser = StepParser(__doc__)
     parser.add_argument("--detections", required=True, type=Path, metavar="FILE.npz")
-    parser.add_argument("--baseline", type=Path, metavar="FILE.npz", help="--resampled of the FP32 model")
+    parser.add_argument("--baseline", type=Path, metavar="FILE.npz", help="the FP32 model's --resampled")
     parser.add_argument("--dataset", required=True, type=Path, metavar="DIR")
     parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one per line")
     parser.add_argument("--resamples", required=True, type=at_least(1, MOST_RESAMPLES), metavar="N")
-    parser.add_argument("--seed", required=True, type=at_least(0), help="of the resamples")
+    parser.add_argument("--seed", required=True, type=at_least(0), help="seed of the resamples")
     add_sigmas_option(parser)
     add_operating_option(parser)
     parser.add_output("--metrics", required=True, metavar="FILE.json")

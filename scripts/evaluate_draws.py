@@ -1,4 +1,4 @@
-"""Measure in one process what many draws of the calibration set do to the mAP of one graph in INT8.
+"""Measure in one process how many draws of the calibration set affect the mAP of one graph in INT8.
 
 Makes --draws (JSON, for calibration_study.py): the mAP50-95 for each of --max-images and --seed. The ranges of a draw
 are those of its images in --ranges, as measure_ranges.py made them, or what --algorithm search makes of them.
@@ -7,7 +7,7 @@ are those of its images in --ranges, as measure_ranges.py made them, or what --a
 
 import sys
 
-sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python adds it itself, except with PYTHONSAFEPATH
 
 from pathlib import Path
 
@@ -49,12 +49,14 @@ def main(argv=None):
     table = read_ranges_of(args.onnx, args.platform, args.ranges)
     if table.unknown:
         raise UserError(
-            f"{args.ranges} holds no ranges, since {table.unknown}; set evaluation.simulator to {TOOLKIT} for a study"
+            f"{args.ranges} has no ranges, because {table.unknown}; set evaluation.simulator to {TOOLKIT} for a study"
         )
     pool = image_paths(require(args.pool, "pool"))
     check_manifest(args.pool, [])
     if max(args.max_images) > len(pool):
-        raise UserError(f"--max-images asks for {max(args.max_images)} images, the pool {args.pool} holds {len(pool)}")
+        raise UserError(
+            f"--max-images asks for {max(args.max_images)} images, but the pool {args.pool} has {len(pool)}"
+        )
     with pool_in_form(pool[:1], args.dataset / "images", outputs.imgsz, form) as first:
         structure = toolkit.structure_of(args.onnx, first, args.platform, form)
 
@@ -87,7 +89,7 @@ def parse(argv):
     """The step's arguments."""
     parser = StepParser(__doc__)
     parser.add_argument("--onnx", required=True, type=Path, metavar="FILE.onnx")
-    parser.add_argument("--ranges", required=True, type=Path, metavar="FILE.npz", help="of measure_ranges.py")
+    parser.add_argument("--ranges", required=True, type=Path, metavar="FILE.npz", help="from measure_ranges.py")
     parser.add_argument("--pool", required=True, type=Path, metavar="DIR", help="the letterboxed calibration pool")
     parser.add_argument("--platform", required=True, choices=toolkit.PLATFORMS)
     parser.add_argument("--simulator", required=True, choices=[name for name in SIMULATORS if name != TOOLKIT])

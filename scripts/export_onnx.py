@@ -1,16 +1,16 @@
 """Export a model to ONNX at one image size and opset, with one output: [1, 4+C, N], or [1, 300, 6] if end-to-end.
 
 Makes --output from --weights: an Ultralytics checkpoint FILE.pt, or the folder that download_weights.py made, which may
-hold a Darknet model too (see darknet_to_onnx.py), or exports of its own: of these the one of that size is taken as it
-is, whatever its opset and outputs. A checkpoint's SHA-256 is checked first: loading it runs code that is in it.
-Ultralytics installs and downloads nothing while it exports.
+also contain a Darknet model (see darknet_to_onnx.py) or exported models. Of these, the one of that size is used
+unchanged, whatever its opset and outputs. A checkpoint's SHA-256 is checked first, because loading it runs code in it.
+Ultralytics is kept from installing or downloading anything.
 """
 
 import sys
 
-sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python adds it itself, except with PYTHONSAFEPATH
 
-import lib  # noqa: F401  first of all: it ends a step that gets no memory
+import lib  # noqa: F401  first: it ends a step that gets no memory with a message
 
 # isort: split
 import tempfile
@@ -46,7 +46,7 @@ from lib.step.console import say
 from lib.step.files import demand_sha256, require
 from lib.step.supervisor import supervise
 
-# Facts of the moment and of the machine have no place in a file that should come out the same tomorrow.
+# Facts about the time and the machine are dropped, so that a repeated export gives the same file.
 PASSING_METADATA = ("date", "args", "docs")
 
 
@@ -54,12 +54,12 @@ def main(argv=None):
     """Run the step."""
     parser = StepParser(__doc__)
     parser.add_argument("--weights", required=True, type=Path, metavar="FILE.pt|DIR")
-    parser.add_argument("--sha256", help="SHA-256 of the checkpoint, in hex (default: what FILE.pt.sha256 says)")
+    parser.add_argument("--sha256", help="SHA-256 of the checkpoint, in hex (default: that in FILE.pt.sha256)")
     parser.add_argument("--imgsz", required=True, type=any_imgsz_argument, help="WIDTHxHEIGHT, or one number")
     parser.add_argument("--opset", required=True, type=at_least(*EXPORTED_OPSETS))
     parser.add_argument("--end2end", choices=END2END, default=AS_TRAINED,
-                        help="the one-to-one head, without NMS (default: where the checkpoint has one)")  # fmt: skip
-    parser.add_argument("--task", choices=tasks.names(), help="what the model must be for (default: any)")
+                        help="the one-to-one head, without NMS (default: if the checkpoint has one)")  # fmt: skip
+    parser.add_argument("--task", choices=tasks.names(), help="the task that the model must be for (default: any)")
     parser.add_output("--output", required=True, metavar="FILE.onnx")
     args = parser.parse_args(argv)
     weights = require(args.weights, "weights")
@@ -93,7 +93,7 @@ def main(argv=None):
 
 
 def from_checkpoint(weights: Path, args) -> onnx.ModelProto:
-    """What Ultralytics exports, without PASSING_METADATA."""
+    """The model that Ultralytics exports, without PASSING_METADATA."""
     demand_strides(args.imgsz)
     with tempfile.TemporaryDirectory() as scratch:
         model = load(export(weights, args.imgsz, args.opset, Path(scratch), args.end2end, args.task))

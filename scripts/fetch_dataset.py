@@ -1,17 +1,17 @@
 """Fetch a detection data set into one flat, checked folder.
 
 Makes --output/images and --output/labels, in Ultralytics' layout, from the first of --archive (a URL or path of a zip,
-or a folder) that works, or from --yaml, --coco, --voc or --obj_data; names.txt with the classes' names; and parts.csv
-with the part (train, val, test) that each image is of. Where there are parts, the images of --part are kept, and those
-of train that --calibration and --seed draw. Images without labels are background images and count; a broken label is
-an error, and so is an image that does not decode. A line that repeats another one of its file is dropped. For --task
-detect polygons become the boxes around them; for pose each keypoint gets three values, and --kpt_shape says how many
-keypoints of how many values the labels have, where neither the data set nor they themselves do.
+or a folder) that works, or from --yaml, --coco, --voc or --obj_data; names.txt with the class names; and parts.csv with
+the part (train, val, test) of each image. If there are parts, the images of --part are kept, and those of train that
+--calibration and --seed draw. Images without labels are background images and count; a broken label is an error, and so
+is an image that does not decode. A line that repeats another one of its file is dropped. For --task detect, polygons
+become the boxes around them; for pose, each keypoint gets three values, and --kpt_shape gives the number of keypoints
+and of values per keypoint if neither the data set nor the labels show them.
 """
 
 import sys
 
-sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python adds it itself, except with PYTHONSAFEPATH
 
 import tempfile
 from functools import partial
@@ -37,7 +37,7 @@ def main(argv=None):
     """Run the step."""
     parser = StepParser(__doc__)
     source_arguments(parser)
-    parser.add_argument("--name", default="data set", help="what messages call it")
+    parser.add_argument("--name", default="data set", help="its name in messages")
     parser.add_argument("--names", nargs="+", help="class names, or a file with one per line")
     parser.add_argument("--task", choices=tasks.names(), default=tasks.DEFAULT, help="what the labels are for")
     parser.add_argument("--kpt_shape", nargs="+", type=int, metavar="N", help="keypoints, and values of each (2 or 3)")
@@ -45,7 +45,7 @@ def main(argv=None):
     parser.add_argument(
         "--calibration", type=at_least(0), default=0, metavar="N", help="images of train to keep (default: %(default)s)"
     )
-    parser.add_argument("--seed", type=at_least(0), default=0, help="of the draw of those (default: %(default)s)")
+    parser.add_argument("--seed", type=at_least(0), default=0, help="seed of their draw (default: %(default)s)")
     parser.add_argument("--threads", type=at_least(1), default=1, metavar="N", help="(default: %(default)s)")
     parser.add_output(
         "--output",
@@ -82,7 +82,7 @@ def main(argv=None):
 
 
 def wanted_of(args, names: tuple[str, ...] | None, scratch: Path) -> Source:
-    """What of the data set and the calibration images the run needs, with the classes' names."""
+    """The images of the data set and of the calibration source that the run needs, with the class names."""
     options = vars(args)
     unpack = partial(unpacked_in, scratch)
     source = opened(Place.of(source_block(options, "", args.output), names, "dataset", args.task), unpack)
@@ -97,25 +97,25 @@ def wanted_of(args, names: tuple[str, ...] | None, scratch: Path) -> Source:
 
 
 def tell(gathered: Gathered) -> None:
-    """Say what was not taken as it is."""
+    """Print what was changed or left out."""
     if gathered.polygons:
         say(f"{gathered.polygons} of {gathered.objects} labels are polygons; the boxes around them are used")
     if gathered.duplicates:
         say(f"{gathered.duplicates} duplicate labels are dropped: lines that repeat another one of their file")
     if gathered.ignored:
-        say(f"{gathered.ignored} labels are crowds or difficult objects: what is detected there counts neither way")
+        say(f"{gathered.ignored} labels are crowds or difficult objects: a detection there is neither right nor wrong")
     if gathered.cut:
-        say(f"{gathered.cut} boxes reach beyond their image and are cut at its edges")
+        say(f"{gathered.cut} boxes extend beyond their image and are cut at its edges")
     if gathered.outside:
-        say(f"{gathered.outside} keypoints lie outside their image and count as not labelled")
+        say(f"{gathered.outside} keypoints are outside their image and count as not labelled")
     if gathered.boxed:
-        say(f"WARNING: {gathered.boxed} objects have no outline; that of their box is taken for it")
+        say(f"WARNING: {gathered.boxed} objects have no outline; the outline of their box is used")
     if gathered.empty:
         listed = first_few(gathered.empty)
         say(f"WARNING: {len(gathered.empty)} boxes have no area in their image and are dropped: {listed}")
     if gathered.others:
         listed = ", ".join(gathered.others[:5])
-        say(f"WARNING: {len(gathered.others)} files are no jpg, png or webp and are left out: {listed}")
+        say(f"WARNING: {len(gathered.others)} files are not jpg, png or webp and are left out: {listed}")
     if gathered.orphans:
         say(f"WARNING: {len(gathered.orphans)} label files belong to no image: {', '.join(gathered.orphans[:5])}")
     if gathered.copies:

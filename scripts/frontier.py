@@ -1,14 +1,14 @@
 """Find the largest image size that the board will run, for each number of classes, shape and head.
 
-Makes --csv, and --markdown without the reasons. Models are Ultralytics' own --model with random weights, built for the
-board on noise: which operator goes where does not depend on the weights. Below a size that does not fail none is taken
-to fail (bisection); from there on smaller ones are tried until one runs. Those on the way whose verdict is unsure are
-listed; there may be others.
+Makes --csv, and --markdown without the reasons. Models are Ultralytics' --model with random weights, calibrated on
+noise, because the verdict does not depend on the weights. The search is a bisection, which assumes that no size below
+one that does not fail fails; from there on, smaller sizes are tried until one runs. Sizes that were tried and whose
+verdict is `unsure` are listed; there may be others.
 """
 
 import sys
 
-sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python adds it itself, except with PYTHONSAFEPATH
 
 import tempfile
 from dataclasses import dataclass
@@ -37,17 +37,17 @@ from lib.step.supervisor import supervise
 
 @dataclass(frozen=True)
 class FrontierRow:
-    """A kind of model: its number of classes, the proportions of its input, its head, and where it ceases to run."""
+    """A kind of model: its number of classes, the proportions of its input, its head, and its largest size."""
 
     classes: int
     shape: str
     head: str
     frontier: Frontier
-    widest: int  # in pixels, that was to be tried
+    widest: int  # the largest width to try, in pixels
 
     @property
     def reason(self) -> str:
-        """Why nothing larger is taken."""
+        """Why no larger size runs."""
         beyond = self.frontier.beyond
         return beyond.verdict.reason if beyond else f"nothing wider than {self.widest} was tried"
 
@@ -57,7 +57,7 @@ def main(argv=None):
     args = parse(argv)
     toolkit_versions.use(args.toolkit)
     rows = []
-    # The number of builds is not known before they are made.
+    # The number of builds is not known in advance.
     with tempfile.TemporaryDirectory() as scratch, tqdm(file=console.terminal(), disable=None, unit=" builds") as bar:
         for classes, (wide, high), head in product(args.classes, args.shape, args.head):
             proportions = f"{wide}:{high}"
@@ -74,25 +74,25 @@ def main(argv=None):
 def parse(argv):
     """The step's arguments."""
     parser = StepParser(__doc__)
-    parser.add_argument("--model", required=True, metavar="NAME.yaml", help="a model's description by Ultralytics")
+    parser.add_argument("--model", required=True, metavar="NAME.yaml", help="one of Ultralytics' model descriptions")
     parser.add_argument("--classes", required=True, nargs="+", type=at_least(1))
-    parser.add_argument("--shape", required=True, nargs="+", type=shape, help="WIDTH:HEIGHT, as 1:1 or 16:9")
+    parser.add_argument("--shape", required=True, nargs="+", type=shape, help="WIDTH:HEIGHT, such as 1:1 or 16:9")
     parser.add_argument("--head", required=True, nargs="+", choices=HEADS)
     parser.add_argument("--largest", required=True, type=at_least(STRIDE), help="largest width to try, in pixels")
-    parser.add_argument("--step", default=STRIDE, type=at_least(STRIDE), help="widths to try are its multiples")
+    parser.add_argument("--step", default=STRIDE, type=at_least(STRIDE), help="widths to try are multiples of it")
     parser.add_argument("--seed", required=True, type=at_least(0, MOST_SEED))
     parser.add_argument("--opset", required=True, type=at_least(13, EXPORTED_OPSETS[1]))
-    parser.add_argument("--end2end", choices=END2END, default=AS_TRAINED, help="as export_onnx.py takes it")
+    parser.add_argument("--end2end", choices=END2END, default=AS_TRAINED, help="as for export_onnx.py")
     parser.add_argument("--platform", required=True, choices=toolkit.PLATFORMS)
     toolkit_versions.add_toolkit_option(parser)
     parser.add_argument("--cma-mb", "--cma_mb", required=True, type=at_least(1), help="the board's CMA in MB")
     parser.add_argument("--clock-mhz", "--clock_mhz", required=True, type=clock, help="the NPU's clock, or a name")
-    parser.add_argument("--measured", required=True, metavar="FILE.csv", help="times that were measured on boards")
+    parser.add_argument("--measured", required=True, metavar="FILE.csv", help="times measured on boards")
     parser.add_output("--csv", required=True, metavar="FILE.csv")
     parser.add_output("--markdown", required=True, metavar="FILE.md")
     args = parser.parse_args(argv)
     if args.step % STRIDE or args.step > args.largest:
-        parser.error(f"--step {args.step} must be a multiple of {STRIDE}, and not above --largest {args.largest}")
+        parser.error(f"--step {args.step} must be a multiple of {STRIDE} and not above --largest {args.largest}")
     return args
 
 

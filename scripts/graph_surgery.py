@@ -1,17 +1,17 @@
-"""Give a simplified ONNX the outputs that an INT8-only NPU can carry, and prove that it computes the same.
+"""Give a simplified ONNX outputs that an INT8-only NPU can represent, and prove that it computes the same.
 
 Makes --output (and --proof, each pass with its largest differences as JSON) from --onnx for one --head:
   single  one output [1, 4+C, N, 1]; boxes divided by width and height
   split   per stride box logits [1, 64, H/s, W/s] and class scores [1, C, H/s, W/s]
-  as_is   the outputs that it has; the graph is prepared for the toolkit and nothing more
-A model with anchors is equalized too: each channel of a feature map gets the same range, measured on --images.
-After each pass the graph is run on a few letterboxed images of --images and on noise; when it predicts something else
-than before, by more than rounding, the step stops and writes nothing.
+  as_is   the outputs that it has; the graph is only prepared for the toolkit
+A model with anchors is also equalized: all channels of a feature map get the same range, measured on --images. After
+each pass the graph is run on a few letterboxed images of --images and on noise; if its predictions differ by more than
+rounding from those before, the step stops and writes nothing.
 """
 
 import sys
 
-sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python adds it itself, except with PYTHONSAFEPATH
 
 from pathlib import Path
 
@@ -32,7 +32,9 @@ def main(argv=None):
     parser = StepParser(__doc__)
     parser.add_argument("--onnx", required=True, type=Path, metavar="FILE.onnx")
     parser.add_argument("--head", required=True, choices=ALL_HEADS)
-    parser.add_argument("--images", required=True, type=Path, metavar="DIR", help="letterboxed images of its size")
+    parser.add_argument(
+        "--images", required=True, type=Path, metavar="DIR", help="letterboxed images of the model's size"
+    )
     add_anchors_option(parser)
     parser.add_output("--output", required=True, metavar="FILE.onnx")
     parser.add_output("--proof", required=True, metavar="FILE.json")

@@ -1,15 +1,15 @@
-"""Say what an ONNX model is, and what graph surgery would do to it.
+"""Describe an ONNX model, and what graph surgery would do to it.
 
 Prints inputs, outputs, opset, precision, classes, the form of the head, where sigmoids are, and the passes that each
-head would take. Exit code 2 when it is no detector that surgery can handle; the last line says why. Such a model can be
-converted as it is, head `as_is`.
+head would need. The exit code is 2 if the model is not a detector that surgery supports; the last line says why. Such a
+model can be converted with the head `as_is`.
 """
 
 import sys
 
-sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python adds it itself, except with PYTHONSAFEPATH
 
-import lib  # noqa: F401  first of all: it ends a step that gets no memory
+import lib  # noqa: F401  first: it ends a step that gets no memory with a message
 
 # isort: split
 from collections import Counter
@@ -40,16 +40,14 @@ def main(argv=None):
     """Run the command."""
     parser = StepParser(__doc__)
     parser.add_argument("model", type=Path, metavar="FILE.onnx")
-    parser.add_argument(
-        "--size", type=imgsz_argument, help="WIDTHxHEIGHT or one number, where the model's own is dynamic"
-    )
+    parser.add_argument("--size", type=imgsz_argument, help="WIDTHxHEIGHT or one number, if the model's own is dynamic")
     add_anchors_option(parser)
     args = parser.parse_args(argv)
     model = with_anchors(load(args.model), args.anchors)
     for line in general(model):
         print(line)
     if done := adapted_spec(model):
-        print(f"surgery   done already, for head '{done.head}'")
+        print(f"surgery   already done, for the head '{done.head}'")
         return
     fixed, size = fix_size(model, args.size)
     prepared, notes = prepare(fixed, [], seed=0)
@@ -69,14 +67,14 @@ def main(argv=None):
         print(f"precision {precision(graph)}")
         print(f"{AS_IS:<9} {as_is_line(graph)}")
         raise UserError(
-            f"no detector of a known family, so onnx_to_rknn.py converts it with the head {AS_IS}: {error}"
+            f"not a detector of a known family, so onnx_to_rknn.py converts it with the head {AS_IS}: {error}"
         ) from None
     for line in head_lines(graph, form):
         print(line)
 
 
 def general(model):
-    """What can be said of any network: lines of text."""
+    """Yield lines of text about any network."""
     constants = {tensor.name for tensor in model.graph.initializer}
     yield f"opset     {opset_of(model)}, IR version {model.ir_version}"
     for kind, tensors in (("input", model.graph.input), ("output", model.graph.output)):
@@ -90,7 +88,7 @@ def general(model):
 
 
 def head_lines(graph: Graph, form: OutputForm):
-    """What surgery sees in a simplified graph of that form: lines of text."""
+    """Yield lines of text about what surgery recognizes in a simplified graph of that form."""
     yield f"precision {precision(graph)}"
     for word, text in families.get(form.spec.family.name).described(graph, form).items():
         yield f"{word:<9} {text}"
@@ -100,17 +98,17 @@ def head_lines(graph: Graph, form: OutputForm):
 
 
 def precision(graph: Graph) -> str:
-    """The precision of what is stored and computed."""
+    """The precision of stored and computed values."""
     return "FP16 in places" if float32_weights.PASS.needed(graph, None) else "FP32"
 
 
 def as_is_line(graph: Graph) -> str:
-    """The passes that leave a graph as it is, in their order."""
+    """The passes for the head as_is, in order."""
     return " → ".join(surgery_pass.name for surgery_pass in as_is.passes_needed(graph)) or "left as it came"
 
 
 def passes_line(graph: Graph, form: OutputForm, head: str) -> str:
-    """The passes in their order, or why the graph cannot have this head."""
+    """The passes in order, or why the graph cannot have this head."""
     try:
         return " → ".join(passes_needed(graph, form, head))
     except UserError as error:
@@ -118,12 +116,12 @@ def passes_line(graph: Graph, form: OutputForm, head: str) -> str:
 
 
 def passes_needed(graph: Graph, form: OutputForm, head: str):
-    """The names of the passes that give `graph` its `head`, each found after those before it are done to a copy."""
+    """Yield the names of the passes that give `graph` its `head`, applying each to a copy before the next."""
     copy = Graph(graph.model)
     for surgery_pass in passes_of(form, head):
         if surgery_pass.needed(copy, form):
             yield surgery_pass.name
-            # One that measures images leaves the form of the outputs alone, and here are no images.
+            # A pass that measures images does not change the form of the outputs, and there are no images here.
             if not surgery_pass.measures_images:
                 form = surgery_pass.apply(copy, form, [])
 

@@ -1,13 +1,13 @@
-"""Say what a `.rknn` of anybody says of itself.
+"""Describe any `.rknn` file.
 
-Prints the version of the toolkit that built it, its platform, its input, and of each output the shape, how it lies in
-memory, scale, zero point, and the lowest and highest value that it can give. An output whose highest value is far below
-1 can give no sure score. Nothing is run.
+Prints the version of the toolkit that built it, its platform, its input, and for each output the shape, the layout in
+memory, scale, zero point, and the lowest and highest value that it can have. An output of scores whose highest value is
+far below 1 cannot give a sure detection. Nothing is run.
 """
 
 import sys
 
-sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python adds it itself, except with PYTHONSAFEPATH
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def main(argv=None):
 
 
 def lines(contents: RknnContents):
-    """What can be said: lines of text."""
+    """Yield lines of text about the contents."""
     yield f"toolkit   {contents.toolkit}; the board's runtime must not be older"
     yield f"platform  {' '.join((contents.platform, *contents.others))}"
     for tensor in contents.inputs:
@@ -41,11 +41,11 @@ def lines(contents: RknnContents):
 
 
 def _dtype(tensor: RknnTensor) -> str:
-    return tensor.dtype or "of a type that is not said"
+    return tensor.dtype or "of an unknown type"
 
 
 def _layout(tensor: RknnTensor) -> str:
-    """How the tensor lies in memory, and how many bytes it takes there if each value is one."""
+    """The tensor's layout in memory."""
     native = tensor.native_shape
     if native[-1] == 1 or len(native) != 5:
         return f"rank {len(tensor.shape)}, as its shape is" if len(tensor.shape) != 4 else "NCHW"
@@ -61,7 +61,7 @@ def _range(tensor: RknnTensor) -> str:
 
 
 def _numbers(values: tuple[float, ...]) -> str:
-    """Values by channel, or one where all are the same."""
+    """Values per channel, or one if all are the same."""
     return " ".join(f"{value:g}" for value in (values[:1] if len(set(values)) == 1 else values))
 
 

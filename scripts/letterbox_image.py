@@ -1,13 +1,13 @@
-"""Letterbox a photo into the input of a bundle's model, as the board's program `detect` reads it.
+"""Letterbox a photo into the input of a bundle's model, in the form that the board's program `detect` reads.
 
-Prints the bytes to standard output, or writes --output; how to call `detect` with them goes to standard error:
+Prints the bytes to standard output, or writes --output; the call of `detect` for them goes to standard error:
 
     python scripts/letterbox_image.py photo.jpg --bundle DIR > input.rgb
 """
 
 import sys
 
-sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python adds it itself, except with PYTHONSAFEPATH
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def main(argv=None):
     parser.add_output("--output", metavar="FILE.rgb", help="(default: standard output)")
     args = parser.parse_args(argv)
     if not args.output and sys.stdout.isatty():
-        raise UserError("an input's bytes are nothing for a terminal: add > input.rgb, or --output FILE.rgb")
+        raise UserError("the bytes of an input cannot be shown on a terminal; add > input.rgb, or --output FILE.rgb")
     given = Contract.of_bundle(args.bundle).input
     fitted, fit = letterbox(read_image(require(args.photo, "photo")), given.imgsz, given.form)
     if args.output:

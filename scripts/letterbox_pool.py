@@ -1,12 +1,12 @@
 """Letterbox the calibration pool to one image size, once for all calibrations of that size.
 
-Makes the folder --output with a PNG for each image that --split names as calibration. The toolkit would stretch
-images to the input; inference letterboxes them, so calibration must too.
+Makes the folder --output with one PNG per calibration image of --split. The toolkit would stretch images to the input,
+but inference letterboxes them, so calibration must too.
 """
 
 import sys
 
-sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python adds it itself, except with PYTHONSAFEPATH
 
 from pathlib import Path
 

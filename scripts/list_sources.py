@@ -1,13 +1,13 @@
-"""List the files that each step is made of, with their checksums.
+"""List the source files of each step, with their checksums.
 
 Makes --output (DIR) with a STEP.txt for each scripts/STEP.py: the script and everything in scripts/lib that it imports,
-one line per file, as `sha256sum` writes and checks them. A rule of Snakemake has these files among its inputs. A stage
-of dvc.yaml, whose text cannot follow the imports, depends on the list: it changes when one of the files does.
+one line per file, in the format of `sha256sum`. A Snakemake rule has these files among its inputs. A stage in dvc.yaml
+cannot follow imports, so it depends on the list, which changes when one of the files does.
 """
 
 import sys
 
-sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python adds it itself, except with PYTHONSAFEPATH
 
 import re
 from pathlib import Path
@@ -38,7 +38,7 @@ def main(argv=None):
 
 
 def is_listed(folder: Path) -> bool:
-    """Whether `folder` holds nothing but lists of checksums."""
+    """Whether `folder` contains only lists of checksums."""
     return all(
         name.endswith(".txt") and LINE.match((folder / name).read_text(errors="replace")) for name in entries(folder)
     )

@@ -1,14 +1,14 @@
 """Make deploy bundles: a `.rknn` with its contract, C code that decodes its raw outputs, golden files, and the proof.
 
-Makes the folder bundle/ in the folder --run: for the best variant of the sweep (or, with --bundle all, for each) a
+Makes the folder bundle/ in the folder --run: for the best variant of the sweep (or, with --bundle all, for each one) a
 folder MODEL/IMGSZ/HEAD/ALGORITHM-MAX_IMAGES and the same as .zip. The C code is compiled and run on all evaluation
-images; where it finds anything else than Python finds on the simulator's floats, nothing is written. Variants with the
-head as_is, which nothing decodes, have none.
+images; if its detections differ from Python's on the simulator's floats, nothing is written. Variants with the head
+as_is, which is not decoded, have no bundle.
 """
 
 import sys
 
-sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python adds it itself, except with PYTHONSAFEPATH
 
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def main(argv=None):
     decoded = [variant for variant in chosen if variant.head in HEADS]
     if not decoded:
         raise UserError(
-            f"a bundle holds a decoder, and nothing decodes the head {chosen[0].head}; its .rknn is "
+            f"a bundle contains a decoder, but the head {chosen[0].head} is not decoded; its .rknn is "
             f"{run_files.rknn(args.run, chosen[0], 'model.rknn')}"
         )
     chosen = [best(args.run, decoded)] if args.bundle == "best" else decoded
@@ -70,12 +70,12 @@ def parse(argv):
 
 
 def holds_bundles(folder: Path) -> bool:
-    """Whether `folder` holds nothing but what this step makes."""
+    """Whether `folder` contains only files that this step makes."""
     return run_files.is_by_variant(folder, is_bundle)
 
 
 def best(run: Path, chosen: list[Variant]) -> Variant:
-    """The variant that the report recommends of the `chosen`, or the most accurate one where none is known to run."""
+    """The variant that the report recommends among the `chosen`, or the most accurate one if none is known to run."""
     table = read_table(run, chosen)
     return variant_of(table.loc[focus(table)])
 

@@ -1,4 +1,4 @@
-"""Make the report of a run: one HTML file that opens from disk, without a network.
+"""Make the report of a run: one HTML file that can be opened from disk, without a network.
 
 Makes --output from the folder --run (table, plots, metrics, builds, layers) and the run's whole config, given
 as a YAML file or as JSON text. The same inputs give the same bytes.
@@ -6,7 +6,7 @@ as a YAML file or as JSON text. The same inputs give the same bytes.
 
 import sys
 
-sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python adds it itself, except with PYTHONSAFEPATH
 
 from pathlib import Path
 

@@ -1,14 +1,14 @@
 """Measure the range of each tensor of a graph on each image of the calibration pool, once for all calibration sets.
 
-Makes --output, a table of --onnx's tensors by the images of --pool. A range of the algorithm `normal` reaches from the
-smallest to the largest value that calibration sees, so quantize.py takes it from the table and does not calibrate. The
-ranges are the toolkit's own to the last bit; where it does to a graph what is not known here, the table says so and is
+Makes --output, a table of --onnx's tensors by the images of --pool. A range of the algorithm `normal` spans the
+smallest to the largest value in calibration, so quantize.py can take it from the table and need not calibrate. The
+ranges are the toolkit's own to the last bit; if the toolkit treats a graph in an unknown way, the table says so and is
 empty, and quantize.py calibrates.
 """
 
 import sys
 
-sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python adds it itself, except with PYTHONSAFEPATH
 
 from functools import partial
 from pathlib import Path
@@ -55,20 +55,20 @@ def main(argv=None):
     table = RangeTable.of(names, ranges, sha256(args.onnx), args.platform, args.toolkit, unknown)
     table.write(args.output)
     if table.unknown:
-        say(f"ranges in {args.output}: the toolkit finds them for each calibration set, since {table.unknown}")
+        say(f"ranges in {args.output}: the toolkit must find them for each calibration set, because {table.unknown}")
     else:
         say(f"ranges in {args.output}: {len(table.tensors)} tensors on {len(table.images)} images")
 
 
 def range_pass(args, image: Path, form: InputForm):
-    """What opens the pass over images, and why there can be none; "" where the first image shows no reason."""
+    """A function that opens the pass over images, and why there is none; "" if the first image shows no reason."""
     try:
         structure = toolkit.structure_of(args.onnx, [image], args.platform, form)
         on_first = ranges_on(form, RangePass(structure), image)
     except UserError as error:
         return None, str(error)
     if chosen(structure, on_first, on_first) is None:
-        return None, "it changes a tensor's range in a way that is not known here"
+        return None, "it changes a tensor's range in an unknown way"
     return partial(RangePass, structure), ""
 
 

@@ -1,16 +1,16 @@
-"""Convert an ONNX detector to an INT8 .rknn in one go: the workflow's steps, for one model and a folder of images.
+"""Convert an ONNX detector to an INT8 .rknn in one command: the workflow's steps for one model and a folder of images.
 
-Makes --output (default: beside MODEL, with the suffix .rknn), and with --bundle the folder for the board's programmer;
+Makes --output (default: beside MODEL, with the suffix .rknn) and, with --bundle, the folder for programming the board;
 nothing else. Calibrates on --max-images images of --dataset, drawn by --seed; the others show how far INT8 is from FP32
-on the toolkit's simulator. With --labels that is mAP. Without --dataset it calibrates on noise, which costs accuracy.
+on the toolkit's simulator, with --labels as mAP. Without --dataset it calibrates on noise, which costs accuracy.
 
-A model that is no detector of a known family is converted as it is: judged and compared with FP32 output by output, but
-nothing decodes what it gives, so there is no mAP.
+A model that is not a detector of a known family gets the head as_is: it is judged and compared with FP32 output by
+output, but its outputs are not decoded, so there is no mAP.
 """
 
 import sys
 
-sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python adds it itself, except with PYTHONSAFEPATH
 
 import argparse
 import shlex
@@ -57,12 +57,12 @@ from lib.step.errors import ToolkitError, UserError
 from lib.step.files import whole
 from lib.step.supervisor import supervise
 
-COMPARED = 64  # images, where there are no labels
-NOISE = 16  # images at most, where there are no images at all
-RESAMPLES = 1000  # of the images, for the interval of what INT8 keeps
-LISTED = 12  # operators at fault
-SHOWN = 12  # names of classes
-# What is no ONNX, and no folder of images, but start.py takes it.
+COMPARED = 64  # most images to compare, if there are no labels
+NOISE = 16  # most images of noise, if there are no images
+RESAMPLES = 1000  # of the images, for the interval of the retention
+LISTED = 12  # most operators at fault that are listed
+SHOWN = 12  # most class names that are shown
+# Files that are neither an ONNX nor a folder of images, but that start.py takes.
 FOR_START = (".pt", ".cfg", ".weights", ".yaml", ".yml", ".zip", ".json")
 MEASURED = Path(__file__).parent.parent / "config" / "measured.csv"
 
@@ -73,7 +73,7 @@ def main(argv=None):
     toolkit_versions.use(args.toolkit)
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        # A failure quotes the last lines of the toolkit's output, so it goes to a file in any case.
+        # An error quotes the last lines of the toolkit's output, so that goes to a file in any case.
         console.log_to(args.log or str(scratch / "log"))
         try:
             run(args, scratch)
@@ -81,14 +81,14 @@ def main(argv=None):
             if args.log:
                 raise
             raise UserError(f"{error}{complaints(scratch / 'log')}; --log FILE keeps its whole output") from error
-        except UserError:
+        except (UserError, OSError):
             raise
         except Exception as error:
             if args.log:
                 raise
             reason = (str(error).splitlines() or [""])[0]
             raise UserError(
-                f"{args.model} cannot be converted ({type(error).__name__}: {reason}); if it is a sound model, report "
+                f"{args.model} cannot be converted ({type(error).__name__}: {reason}); if the model is valid, report "
                 "this with the output that --log FILE keeps"
             ) from error
 
@@ -105,14 +105,14 @@ def parse(argv):
     parser.add_argument("--size", type=imgsz_argument, help="WIDTHxHEIGHT or one number (default: the model's own)")
     parser.add_argument("--dataset", type=Path, metavar="DIR", help="images to calibrate on (jpg, png, webp)")
     parser.add_argument("--max-images", type=at_least(0), default=64, metavar="N",
-                        help="of them, 0: all (default: %(default)s)")  # fmt: skip
+                        help="how many of them; 0: all (default: %(default)s)")  # fmt: skip
     parser.add_argument("--labels", type=Path, metavar="DIR",
-                        help="labels in Ultralytics' layout of the model's task: evaluate mAP too")  # fmt: skip
+                        help="labels in Ultralytics' layout for the model's task: also measure mAP")  # fmt: skip
     parser.add_argument("--kpt_shape", nargs="+", type=int, metavar="N",
-                        help="of labels for pose: keypoints, and values of each, 2 or 3")  # fmt: skip
+                        help="for pose labels: keypoints, and values of each, 2 or 3")  # fmt: skip
     add_sigmas_option(parser)
     parser.add_argument(
-        "--head", choices=ALL_HEADS, help="form of the outputs (default: split, or as_is for no known detector)"
+        "--head", choices=ALL_HEADS, help="form of the outputs (default: split, or as_is for an unknown model)"
     )
     add_anchors_option(parser)
     parser.add_argument(
@@ -123,12 +123,14 @@ def parse(argv):
         "--algorithm", choices=toolkit.ALGORITHMS, default=Request.algorithm, help="(default: %(default)s)"
     )
     parser.add_argument(
-        "--seed", type=at_least(0), default=Request.seed, help="of the calibration sample (default: %(default)s)"
+        "--seed", type=at_least(0), default=Request.seed, help="seed of the calibration sample (default: %(default)s)"
     )
     parser.add_argument(
         "--cma-mb", type=at_least(1), default=Request.cma_mb, help="the board's CMA in MB (default: %(default)s)"
     )
-    parser.add_argument("--clock-mhz", type=clock, default=clock("rv1106"), help="the NPU's (default: %(default)s)")
+    parser.add_argument(
+        "--clock-mhz", type=clock, default=clock("rv1106"), help="the NPU's clock (default: %(default)s)"
+    )
     add_input_options(parser)
     args = parser.parse_args(argv)
     demand_onnx(args)
@@ -139,7 +141,7 @@ def parse(argv):
     if args.labels and not args.dataset:
         parser.error("--labels needs the images that they belong to: --dataset")
     if args.bundle and not args.labels:
-        parser.error("--bundle needs --labels: the bundle says the mAP, and the threshold to detect with")
+        parser.error("--bundle needs --labels: a bundle states the mAP and the suggested threshold")
     return args
 
 
@@ -148,14 +150,14 @@ def bundle_folder(text: str) -> Path:
     path = Path(text)
     if path.suffix.lower() in (".onnx", *FOR_START):
         raise UserError(
-            f"--bundle takes what stands behind it for the folder to make, and {text} is no folder; name the model "
+            f"--bundle takes the word after it as the folder to make, but {text} is not a folder; name the model "
             f"before it: {text} --bundle"
         )
     return path
 
 
 def demand_onnx(args) -> None:
-    """Raise UserError, with the command to take, for a checkpoint or a data set in the place of ONNX and folders."""
+    """Raise UserError, with the command to use, for a checkpoint or a data set instead of an ONNX and folders."""
     files = [args.model, *args.others]
     sets = [path for path in (args.dataset, args.labels) if path and path.suffix.lower() in FOR_START]
     if not args.others and not sets and args.model.suffix.lower() not in FOR_START:
@@ -170,7 +172,7 @@ def demand_onnx(args) -> None:
 
 
 def run(args, scratch: Path) -> None:
-    """Convert, and say what became of it; --output appears at the end, when all went well."""
+    """Convert the model and print the results; --output appears at the end, if all went well."""
     exported, given = with_anchors(load(args.model), args.anchors), given_input(args)
     model, size = fix_size(exported, args.size, given)
     model, notes = prepare(model, first_images(args.dataset, size, input_form_of(model)), args.seed)
@@ -195,20 +197,20 @@ def run(args, scratch: Path) -> None:
         say(f"model      {args.model}: {size}, {', '.join(adapted.passes) or 'left as it is'}")
         if adapted.outputs is None:
             why = f": {adapted.stranger}" if adapted.stranger else ""
-            say(f"head       {adapted.head}{why}; nothing decodes its outputs, so there are no detections and no mAP")
+            say(f"head       {adapted.head}{why}; its outputs are not decoded, so there are no detections and no mAP")
             if args.labels:
-                raise UserError(f"--labels are for the mAP of a detector, and {args.model} is converted as it is{why}")
+                raise UserError(f"--labels are for the mAP of a detector, but {args.model} gets the head as_is{why}")
 
     cc = program.compiler() if args.bundle else []
     conversion = convert(request, scratch, say_adapted)
     lines = cost_lines(conversion, args)
     measured = None
     if args.labels:
-        measured, found = accuracy(conversion, args, images.held_out)
-        lines += found
+        measured, accuracy_lines = accuracy(conversion, args, images.held_out)
+        lines += accuracy_lines
     else:
         lines += difference(conversion, args, images.held_out)
-    # Both appear at the end, when all went well.
+    # Both appear at the end, if all went well.
     with ExitStack() as made:
         made.enter_context(whole(args.output)).write_bytes(conversion.rknn.read_bytes())
         if args.bundle:
@@ -226,25 +228,25 @@ def run(args, scratch: Path) -> None:
 
 
 def choose_images(args, size: ImageSize, form: InputForm, scratch: Path) -> ImageChoice:
-    """Draw them from --dataset, or make noise. Raises UserError when there are none."""
+    """Draw images from --dataset, or make noise. Raises UserError when there are no images."""
     folder = scratch / "letterboxed"
     folder.mkdir()
     if args.dataset is not None:
         return draw_images(args.dataset, size, form, args.max_images, args.seed, folder)
     say(
         "warning: no --dataset, so it calibrates on random noise, and INT8 scales will not fit real images "
-        "(YOLOv8n at 320: mAP50-95 0.33 instead of 0.38); see whether the model builds, do not flash it"
+        "(YOLOv8n at 320: mAP50-95 0.33 instead of 0.38); use it only to see whether the model builds; do not flash it"
     )
     noise = noise_images(size, min(args.max_images or NOISE, NOISE), args.seed, folder, form.depth)
     return ImageChoice(noise, noise, held_out=False)
 
 
 def cost_lines(conversion: Conversion, args) -> list[str]:
-    """Outputs, costs and verdict, as lines for people."""
+    """Lines about outputs, costs and verdict."""
     build, lines = conversion.build, []
     kinds = {operator.name.partition(":")[2]: operator.dtype for operator in build.operators if operator.is_end}
     outputs = conversion.adapted.outputs
-    # An output that is near zero for all images has a likeness that says nothing.
+    # The likeness of an output that is near zero for all images means nothing.
     guessed = unseen(conversion.surest) if args.dataset else {}
     strides = {output.name: output.stride for output in outputs.maps()} if outputs else {}
     for number, tensor in enumerate(read_rknn(conversion.rknn).outputs):
@@ -252,7 +254,7 @@ def cost_lines(conversion: Conversion, args) -> list[str]:
         likeness = f"cosine {like.cosine:.4f}, signal to noise {like.snr_db:.1f} dB"
         stored = tensor.quantization if tensor.scale is not None else f"{kinds[tensor.name]}, not quantized"
         if strides.get(tensor.name) in guessed:
-            likeness = f"stride {strides[tensor.name]} saw no object"
+            likeness = f"stride {strides[tensor.name]} detected no object"
         lines.append(f"output     {tensor.name} {list(tensor.shape)} {stored}, {likeness}")
     if classes := conversion.adapted.classes:
         more = f" and {len(classes) - SHOWN} more" if len(classes) > SHOWN else ""
@@ -274,12 +276,12 @@ def cost_lines(conversion: Conversion, args) -> list[str]:
 
 
 def compared_on(conversion: Conversion, held_out: bool) -> str:
-    """On which images the models were compared, as the end of a line."""
+    """The end of a line: on which images the models were compared."""
     return f"on {len(conversion.comparisons)} images that it was {'not ' if held_out else ''}calibrated with"
 
 
 def difference(conversion: Conversion, args, held_out: bool) -> list[str]:
-    """How far INT8 is from FP32 where nothing is labelled, as lines for people."""
+    """Lines about how far INT8 is from FP32, without labels."""
     images, outputs, on = conversion.comparisons, conversion.adapted.outputs, compared_on(conversion, held_out)
     if args.dataset is None:
         return []
@@ -287,14 +289,14 @@ def difference(conversion: Conversion, args, held_out: bool) -> list[str]:
         return [f"compared   INT8 with FP32 {on}, output by output"]
     agreement = int8_agreement(images, outputs.task)
     if not agreement.sure:
-        return [f"detections none in FP32 from score {SURE} on, {on}: are these images of what the model finds?"]
+        return [f"detections none in FP32 with a score of at least {SURE}, {on}: do they show what the model detects?"]
     overlap = f"{tasks.get(outputs.task).overlap_name} {agreement.overlap:.3f}"
     share = f"{agreement.matched} of FP32's {agreement.sure} ({agreement.matched / agreement.sure:.1%})"
     return [f"detections INT8 finds {share}, mean {overlap}, mean change of score {agreement.score_change:+.3f}, {on}"]
 
 
 def accuracy(conversion: Conversion, args, held_out: bool) -> tuple[Measured, list[str]]:
-    """mAP in FP32 and in INT8 against --labels; and the same as lines for people."""
+    """mAP in FP32 and in INT8 against --labels, and lines about it."""
     images, classes, task = conversion.comparisons, conversion.adapted.classes, conversion.adapted.outputs.task
     truth = Labels(args.labels, args.dataset, len(classes), task, args.kpt_shape).of(images)
     if sigmas := keypoint_sigmas(args.oks_sigmas, "--oks-sigmas"):
@@ -324,7 +326,7 @@ def accuracy(conversion: Conversion, args, held_out: bool) -> tuple[Measured, li
 
 
 def channels_line(conversion: Conversion, truth, measured, args) -> list[str]:
-    """Which order of the channels FP32 is better with, a line where that is more than noise."""
+    """A line on which order of channels is better in FP32, if the difference is more than noise."""
     adapted, images = conversion.adapted, [image.path for image in conversion.comparisons]
 
     def measure_in(form: InputForm):
@@ -337,7 +339,7 @@ def channels_line(conversion: Conversion, truth, measured, args) -> list[str]:
 
 
 def complaints(log: Path) -> str:
-    """The toolkit's last error line, as the end of a sentence."""
+    """The end of a sentence: the toolkit's last error line."""
     lines = [
         line.strip()
         for line in log.read_text(encoding="utf-8", errors="replace").splitlines()

@@ -1,19 +1,19 @@
-"""Quantize an ONNX to INT8, build the `.rknn` for the board, and find out what it detects on the simulator.
+"""Quantize an ONNX to INT8, build the `.rknn` for the board, and run it on the evaluation images in the simulator.
 
-Makes, in one process, since the simulator works only on a model that was built in it:
+Makes, in one process, because the simulator works only on a model that was built in the same process:
   --output      the .rknn
-  --build       JSON, facts alone: toolkit, platform, size, every operator, memory, error and warning lines
-  --detections  the INT8 model's detections in the evaluation images, as evaluate.py reads it; of the head as_is, which
-                nothing decodes, how like FP32's its outputs are
-from --onnx and the letterboxed images listed in --calibration; --ranges holds what measure_ranges.py measured on them,
-which spares the algorithm normal its calibration. The evaluation images are shared out to --processes; the result does
-not depend on their number. With any other --simulator than the toolkit's a graph for onnxruntime detects in its place;
-the first images run on both, and how they compare is said.
+  --build       JSON with only facts: toolkit, platform, size, every operator, memory, error and warning lines
+  --detections  the INT8 model's detections in the evaluation images, for evaluate.py; for the head as_is, which is not
+                decoded, how similar its outputs are to FP32's
+from --onnx and the letterboxed images listed in --calibration. --ranges, from measure_ranges.py, makes calibration
+unnecessary for the algorithm `normal`. The evaluation images are divided among --processes; the result does not depend
+on their number. With another --simulator than the toolkit's, a graph for onnxruntime is used instead; the first images
+run on both, and a line says how they compare.
 """
 
 import sys
 
-sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python adds it itself, except with PYTHONSAFEPATH
 
 from dataclasses import replace
 from pathlib import Path
@@ -58,10 +58,10 @@ def main(argv=None):
         return letterbox(read_image(path), imgsz, form)[0]
 
     if args.simulator != TOOLKIT and args.toolkit != toolkit_versions.DEFAULT:
-        known = toolkit_versions.DEFAULT
-        raise UserError(f"--simulator {args.simulator} computes as toolkit {known} does, not {args.toolkit}")
+        default = toolkit_versions.DEFAULT
+        raise UserError(f"--simulator {args.simulator} computes as toolkit {default} does, not {args.toolkit}")
     if args.simulator != TOOLKIT and args.algorithm != "normal":
-        raise UserError(f"--simulator {args.simulator} knows the algorithm normal, not {args.algorithm}")
+        raise UserError(f"--simulator {args.simulator} needs the algorithm normal, not {args.algorithm}")
     asked = Quantization(args.onnx, args.platform, args.algorithm, form, outputs, twin=args.simulator != TOOLKIT)
     with (
         calibration_in_form(args.calibration, args.dataset / "images", imgsz, form) as calibration,
@@ -92,10 +92,10 @@ def main(argv=None):
 
 
 def compare(args, starts, scales: list[float], fitted, images: list[Path]) -> Agreement:
-    """How another simulator compares with the toolkit's on the first images; `fitted(path)` is what both are given.
+    """How another simulator compares with the toolkit's on the first images; `fitted(path)` is the input of both.
 
-    starts: open the one and the other, and two that differ in the order of their sums alone. Raises UserError when the
-    first two are further apart than the order of sums makes them.
+    starts: open the one and the other, and two that differ only in the order of their sums. Raises UserError when the
+    first two differ by more than the order of sums explains.
     """
 
     def apart(runs, path: Path) -> tuple[list[float], list[float]]:
@@ -109,7 +109,7 @@ def compare(args, starts, scales: list[float], fitted, images: list[Path]) -> Ag
 
 
 def likeness(args, why: str, start, images: list[Path], title: str) -> str:
-    """Write how like FP32's the outputs of a model are that nothing decodes, and `why`; a line about it."""
+    """Write how similar to FP32 the outputs of a model are that is not decoded, and `why`; return a line about it."""
     outputs = compare_outputs(args.onnx, start, images, args.processes, title)
     write_undecoded(args.detections, UndecodedSet([image.name for image in images], why, outputs))
     least = min(outputs, key=lambda output: output.cosine)
@@ -125,7 +125,7 @@ def parse(argv):
     parser.add_argument("--algorithm", required=True, choices=toolkit.ALGORITHMS)
     toolkit_versions.add_toolkit_option(parser)
     parser.add_argument(
-        "--ranges", type=Path, metavar="FILE.npz", help="of measure_ranges.py, for the algorithm normal"
+        "--ranges", type=Path, metavar="FILE.npz", help="from measure_ranges.py, for the algorithm normal"
     )
     parser.add_argument("--simulator", choices=SIMULATORS, default=TOOLKIT, help="(default: %(default)s)")
     parser.add_argument("--dataset", required=True, type=Path, metavar="DIR")

@@ -1,12 +1,12 @@
-"""Print the reference of the config keys or of the table columns as Markdown, or write both into their pages.
+"""Print the reference of the config keys or of the table columns as Markdown, or write both to their pages.
 
 The meaning of a key is in config/schema.yaml, that of a column in scripts/lib/results/columns.py. The pages
-docs/config_keys.md and docs/table_columns.md hold the same tables; `pages` brings them up to date.
+docs/config_keys.md and docs/table_columns.md contain the same tables; `pages` updates them.
 """
 
 import sys
 
-sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python adds it itself, except with PYTHONSAFEPATH
 
 import argparse
 import re
@@ -44,7 +44,7 @@ TABLES = {
     "toolkit_study.csv": TOOLKIT_STUDY_COLUMNS,
     "frontier.csv": FRONTIER_COLUMNS,
 }
-# What a page holds between these two lines is made here.
+# The part of a page between these two lines is generated here.
 BEGIN, END = "<!-- made by scripts/reference.py pages -->", "<!-- end -->"
 
 
@@ -63,7 +63,7 @@ def main(argv=None):
 
 
 def pages() -> dict[Path, str]:
-    """The pages that hold the references, and their text as it has to be now."""
+    """The pages with the references, and their current text."""
     references = {"config_keys.md": config_reference(), "table_columns.md": columns_reference()}
     paths = {ROOT / "docs" / name: text for name, text in references.items()}
     made = re.compile(f"(?<={BEGIN}\n\n).*(?=\n\n{END}\n)", re.DOTALL)
@@ -71,7 +71,7 @@ def pages() -> dict[Path, str]:
 
 
 def config_reference() -> str:
-    """A table of each block of the config: key, meaning, values, default (of config/config.yaml)."""
+    """One table per block of the config: key, meaning, values, default (from config/config.yaml)."""
     schema = yaml.safe_load((CONFIG / "schema.yaml").read_text(encoding="utf-8"))
     defaults = yaml.safe_load((CONFIG / "config.yaml").read_text(encoding="utf-8"))
     alone = [_row(key, form, defaults) for key, form in keys(schema) if "." not in key]
@@ -92,7 +92,7 @@ def columns_reference() -> str:
 
 
 def keys(schema: dict) -> list[tuple[str, dict]]:
-    """Every key that holds a value, as it is written in an overlay (`sweep.imgsz`), with its schema."""
+    """Every key with a value, as it is written in an overlay (`sweep.imgsz`), with its schema."""
     return list(_keys(schema, schema, ""))
 
 
@@ -118,7 +118,7 @@ def _row(key: str, schema: dict, defaults: dict) -> tuple[str, ...]:
 
 
 def _values(schema: dict) -> str:
-    """What a value may be, in a few words."""
+    """The possible values, in a few words."""
     if "enum" in schema:
         values = (str(value).lower() if isinstance(value, bool) else value for value in schema["enum"])
         return ", ".join(f"`{value}`" for value in values)

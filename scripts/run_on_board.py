@@ -1,19 +1,19 @@
-"""Run bundles on the board: mAP and milliseconds from there, beside the simulator's.
+"""Run bundles on the board: its mAP and milliseconds, compared with the simulator's.
 
-Makes the folder board/ in the folder --run: for each bundle below its bundle/ (or for those named with --bundle) a
-folder MODEL/IMGSZ/HEAD/ALGORITHM-MAX_IMAGES with detections.npz (the board's detections in the evaluation images) and
-board.json (times, agreement with the simulator, mAP; of a model that the board refuses, its words). The bundle's
-program is compiled with --cc and --sdk, pushed with the model and run over the images in batches. An interrupted
-run resumes; until all is done its results are in board.unfinished/.
+Makes the folder board/ in the folder --run: for each bundle in its bundle/ (or for those named with --bundle) a folder
+MODEL/IMGSZ/HEAD/ALGORITHM-MAX_IMAGES with detections.npz (the board's detections in the evaluation images) and
+board.json (times, agreement with the simulator, mAP; for a model that the board refuses, its message). The bundle's
+program is compiled with --cc and --sdk, copied to the board with the model, and run over the images in batches. An
+interrupted run resumes; until all is done, its results are in board.unfinished/.
 
-With --doctor no bundle is needed, and nothing is made: a small program is compiled with --cc and asks the board for its
-runtime, driver, chip, memory, the NPU's clock and who uses camera and NPU, and the answer is sentences: which toolkit
-to choose, what to stop, what to replace.
+With --doctor no bundle is needed and nothing is made: a small program, compiled with --cc, asks the board for its
+runtime, driver, chip, memory, the NPU's clock and the programs that use camera and NPU. The command then prints which
+toolkit to choose, what to stop, and what to replace.
 """
 
 import sys
 
-sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python adds it itself, except with PYTHONSAFEPATH
 
 from pathlib import Path
 from statistics import median
@@ -57,7 +57,7 @@ def main(argv=None):
         return
     bundles = args.bundle or sorted(path.parent for path in (args.run / "bundle").rglob(CONTRACT))
     if not bundles:
-        raise UserError(f"{args.run / 'bundle'} holds no bundle; run the step that makes it first")
+        raise UserError(f"{args.run / 'bundle'} has no bundle; run the step that makes it first")
     unfinished = args.run / "board.unfinished"
     done = []
     for bundle in bundles:
@@ -66,7 +66,7 @@ def main(argv=None):
         with whole(args.run / "board" / place) as part:
             run_one(args, settings, bundle, contract, part, unfinished / place)
         done.append(unfinished / place)
-    # Only now: where the board broke off at the last bundle, the results of the others are kept as well.
+    # Only at the end: if the connection breaks at a later bundle, the results of the earlier ones are kept.
     for folder in done if args.bundle else [unfinished]:
         remove(folder)
 
@@ -74,39 +74,41 @@ def main(argv=None):
 def parse(argv):
     """The step's arguments."""
     parser = StepParser(__doc__)
-    parser.add_argument("--doctor", action="store_true", help="look at the board alone; no other option is required")
+    parser.add_argument("--doctor", action="store_true", help="only examine the board; no other option is required")
     parser.add_output("--run", type=Path, metavar="DIR", is_own=holds_results, parts=("board", "board.unfinished"))
-    parser.add_argument("--bundle", nargs="+", type=Path, metavar="DIR", help="run only these")
+    parser.add_argument("--bundle", nargs="+", type=Path, metavar="DIR", help="run only these bundles")
     parser.add_argument("--part", choices=PARTS, default="heldout", help="as in the evaluation")
     parser.add_renamed("--images", "--part", choices=PARTS)
     parser.add_argument("--names", nargs="+", help="class names, or a file with one per line")
     parser.add_argument("--resamples", type=at_least(1, MOST_RESAMPLES), default=1000, metavar="N")
-    parser.add_argument("--seed", type=at_least(0), default=0, help="of the resamples")
+    parser.add_argument("--seed", type=at_least(0), default=0, help="seed of the resamples")
     add_sigmas_option(parser)
     add_operating_option(parser)
     parser.add_argument("--transport", choices=TRANSPORTS, default="ssh")
     parser.add_argument("--host", default="", help="as for ssh; with adb a serial number, if there are several boards")
     parser.add_argument("--options", default="", metavar="WORDS", help="for ssh or adb: --options='-p 2222'")
-    parser.add_argument("--folder", default="/tmp", help="on the board: where there is space")
+    parser.add_argument("--folder", default="/tmp", help="on the board, with free space")
     parser.add_argument("--cc", default="arm-rockchip830-linux-uclibcgnueabihf-gcc", help="the board's C compiler")
     parser.add_argument("--sdk", default="", metavar="DIR", help="Rockchip's runtime for the board, librknn_api")
-    parser.add_argument("--runtime", default="", metavar="FILE.so", help="a librknnmrt.so to put there too")
-    parser.add_argument("--launcher", default="", metavar="COMMAND", help="before the program, as 'nice -n -20'")
+    parser.add_argument("--runtime", default="", metavar="FILE.so", help="a librknnmrt.so to copy to the board too")
+    parser.add_argument(
+        "--launcher", default="", metavar="COMMAND", help="command before the program, such as 'nice -n -20'"
+    )
     parser.add_argument("--repeat", type=at_least(0), default=50, metavar="N", help="runs for timing only")
     parser.add_argument("--timeout", type=at_least(1), default=120, metavar="SECONDS", help="for each command and file")
     args = parser.parse_args(argv)
     if not args.doctor and not (args.run and args.names):
-        parser.error("--run and --names are required, but with --doctor")
+        parser.error("--run and --names are required, except with --doctor")
     return args
 
 
 def holds_results(folder: Path) -> bool:
-    """Whether `folder` holds nothing but what this step makes."""
+    """Whether `folder` contains only files that this step makes."""
     return run_files.is_by_variant(folder, lambda place: {path.name for path in place.iterdir()} <= OWN)
 
 
 def run_one(args, settings: Settings, bundle: Path, contract: Contract, folder: Path, unfinished: Path) -> None:
-    """Run one bundle, and write the board's results into the new `folder`."""
+    """Run one bundle, and write the board's results to the new `folder`."""
     variant = contract.variant
     names = read_names(args.names)
     images = evaluation_images(args.run / "dataset", args.part)
@@ -139,7 +141,7 @@ def run_one(args, settings: Settings, bundle: Path, contract: Contract, folder: 
 
 
 def measured(folder: Path, variant: Variant, run: BoardRun, settings: Settings) -> str:
-    """This run as a line for config/measured.csv: in later estimates it counts as those do that are published."""
+    """This run as a row for config/measured.csv, where later estimates use it like published measurements."""
     build = Build.read(run_files.rknn(folder, variant, "build.json"))
     costs = Judgement.read(run_files.rknn(folder, variant, "verdict.json")).costs
     times = run.repeated_us or [result.run_us for result in run.results]

@@ -1,12 +1,12 @@
 """Choose the calibration images: --max-images of the letterboxed pool, drawn by --seed.
 
-Makes --output, a text file: how many, then one path per line, relative to that file. Samples are nested: a smaller one
-is the beginning of a larger one.
+Makes --output, a text file: the number of images, then one path per line, relative to that file. Samples are nested: a
+smaller one is the beginning of a larger one.
 """
 
 import sys
 
-sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python adds it itself, except with PYTHONSAFEPATH
 
 import os
 from pathlib import Path
@@ -33,7 +33,7 @@ def main(argv=None):
     check_manifest(args.pool, [])
     if args.max_images > len(pool):
         raise UserError(
-            f"max_images asks for {args.max_images} calibration images, the pool {args.pool} holds {len(pool)}; "
+            f"max_images asks for {args.max_images} calibration images, but the pool {args.pool} has {len(pool)}; "
             "ask for fewer or raise split.calibration"
         )
     folder = os.path.relpath(args.pool, args.output.parent)

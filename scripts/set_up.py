@@ -1,11 +1,11 @@
 """Build the environment in .venv: a virtual environment with exactly the locked packages.
 
-Needs Linux on x86-64 and a package index, nothing else; for aarch64 there is a lock, but nothing was run there. Any
-Python from 3.6 runs this: if it is none of 3.10 to 3.12, one of these on the PATH takes over, else uv downloads Python
-3.12. The installer (uv, pinned) is put into .venv first. Index and certificates are those that pip or uv is configured
-to use on this machine. With --light it leaves out Ultralytics and torch: exported models can be converted, checkpoints
-cannot. With --docs it builds .venv-docs, which holds only what makes the documentation. With --toolkit it adds another
-version of rknn-toolkit2 beside .venv, in .toolkits, which `toolkit` in the config then names.
+Needs only Linux on x86-64 and a package index; for aarch64 there is a lock, but it was never tried. Any Python from 3.6
+on can run this: if it is not 3.10 to 3.12, one of these on the PATH takes over; otherwise uv downloads Python 3.12. The
+installer (uv, pinned) is installed into .venv first. Index and certificates are those that pip or uv is configured to
+use. With --light it leaves out Ultralytics and torch: exported models can be converted, checkpoints cannot. With --docs
+it builds .venv-docs, with only the packages for the documentation. With --toolkit it adds another version of
+rknn-toolkit2 beside .venv, in .toolkits, for the key `toolkit` of the config.
 """
 
 import argparse
@@ -22,13 +22,13 @@ SUPPORTED = ((3, 10), (3, 11), (3, 12))
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "requirements"
 
-# What the environment takes on the disk, in GB. On x86-64 most of it is CUDA libraries, without which torch does not
-# import. For aarch64 it is estimated from the wheels.
+# Size of the environment on disk, in GB. On x86-64 most of it is CUDA libraries, without which torch cannot be
+# imported. For aarch64 it is estimated from the wheels.
 SIZES = {"x86_64": 6.3, "aarch64": 2.0}
 LIGHT_SIZE = 1.3
 TOOLKIT_SIZE = 0.2
 
-# What venv, pip and uv print when they fail, and what that means; the first that is found is said.
+# What venv, pip and uv print when they fail, and what it means; the first match is reported.
 CAUSES = (
     (
         r"ensurepip is not\s+available|No module named '?(venv|ensurepip)",
@@ -40,14 +40,14 @@ CAUSES = (
     ),
     (
         r"CERTIFICATE_VERIFY_FAILED|invalid peer certificate|UnknownIssuer|self[- ]signed certificate",
-        "the TLS certificate of the package index is not known here, as behind a company's proxy; name the file that "
-        "holds its authority, the system's or the company's: "
+        "the TLS certificate of the package index is not trusted, as behind a company's proxy; name the file with "
+        "the system's or the company's certificate authority: "
         "SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt make setup",
     ),
     (
         r"command '[^']*(gcc|cc|clang)' failed|Python\.h: No such file|No such file or directory: '[^']*(gcc|cc)'",
         "a package without a wheel for this Python needs a C compiler; on Debian and Ubuntu run: "
-        "sudo apt-get install gcc python3-dev; or take another Python: make setup PYTHON=python3.12",
+        "sudo apt-get install gcc python3-dev; or use another Python: make setup PYTHON=python3.12",
     ),
     (
         r"error sending request|dns error|Connection refused|Max retries exceeded|timed out|No matching distribution",
@@ -91,7 +91,7 @@ def main():
 
 
 def check_platform():
-    """Raise SetUpError on a system that the toolkit does not exist for."""
+    """Raise SetUpError on a system for which there is no toolkit."""
     if sys.platform != "linux" or platform.machine() not in SIZES:
         raise SetUpError(
             f"this is {platform.system()} on {platform.machine()}, but rknn-toolkit2 exists only for Linux on x86-64 "
@@ -100,26 +100,26 @@ def check_platform():
 
 
 def lock():
-    """The lock of this Python on this processor."""
+    """The lock file for this Python on this processor."""
     suffix = "-aarch64" if platform.machine() == "aarch64" else ""
     return REQUIREMENTS / f"py{sys.version_info[0]}{sys.version_info[1]}{suffix}.txt"
 
 
 def not_light():
-    """A pattern of the names that a light environment lacks."""
+    """A pattern for the packages that a light environment lacks."""
     lines = (REQUIREMENTS / "not-light.txt").read_text(encoding="utf-8").splitlines()
     names = [re.escape(line).replace(r"\*", r"[^=\s]*") for line in lines if line and not line.startswith("#")]
     return re.compile("(?:{})==".format("|".join(names)))
 
 
 def without(left_out, lock):
-    """The text of a lock less the packages that begin with `left_out`; a package's further lines are indented."""
+    """The text of a lock without the packages that begin with `left_out`; a package's further lines are indented."""
     packages = re.split(r"^(?=\S)", lock.read_text(encoding="utf-8"), flags=re.M)
     return "".join(package for package in packages if not left_out.match(package))
 
 
 def with_another_python():
-    """Hand over to the newest supported Python on the PATH, else to one that uv downloads; returns its exit code."""
+    """Run this with the newest supported Python on the PATH, else with one that uv downloads; return its exit code."""
     this = f"this is Python {platform.python_version()}, and the toolkit exists only for Python 3.10, 3.11 and 3.12"
     for major, minor in reversed(SUPPORTED):
         other = shutil.which(f"python{major}.{minor}")
@@ -143,12 +143,12 @@ def with_another_python():
 
 
 def install(venv, lock, size=None, left_out=None):
-    """Make the environment anew when its Python differs, then install exactly what `lock` lists, less what is left out.
+    """Make the environment again if its Python differs, then install exactly what `lock` lists, without `left_out`.
 
-    `size` is what it takes on the disk, in GB, or None for next to nothing. What cannot be finished is removed.
+    `size` is its size on disk in GB, or None if that is negligible. An environment that cannot be finished is removed.
     """
     try:
-        # What Make knows it by: a light environment in the place of a whole one is not that one any more.
+        # The mark that Make checks: a light environment must not be taken for a full one.
         for ready in venv.glob(".ready-*"):
             ready.unlink()
         if not runs_this_version(venv / "bin" / "python"):
@@ -160,8 +160,8 @@ def install(venv, lock, size=None, left_out=None):
         takes = f" ({size} GB)" if size else ""
         print(f"installing the packages of {lock.relative_to(ROOT)}{takes}", flush=True)
         options = ["--quiet", "--require-hashes", "--python", venv / "bin" / "python"]
-        # Every step is a process of its own. Where Python may not write bytecode, each would compile its imports anew;
-        # where it may, the first to import a module leaves it, of a fifth of what is installed.
+        # Every step is a process of its own. If Python may not write bytecode, each would compile its imports again; if
+        # it may, each module is compiled when it is first imported, which happens to a fifth of what is installed.
         if sys.dont_write_bytecode:
             options.append("--compile-bytecode")
         if left_out is None:
@@ -177,18 +177,18 @@ def install(venv, lock, size=None, left_out=None):
 
 
 def add_toolkit(venv, version):
-    """Put a version of the toolkit into a folder of its own, without its packages: the environment's are used.
+    """Install a version of the toolkit in a folder of its own, without its packages: the environment's are used.
 
-    Returns the folder, which is there whole or not at all. lib.npu.toolkit_versions looks for it.
+    Returns the folder, which is made whole or not at all. lib.npu.toolkit_versions looks for it.
     """
     python, uv = venv / "bin" / "python", venv / "bin" / "uv"
     if not uv.exists():
-        raise SetUpError("there is no environment yet, and the toolkit runs in it; run: make setup")
+        raise SetUpError("there is no environment yet, in which the toolkit would run; run: make setup")
     locks = {path.name[: -len(".txt")]: path for path in sorted(REQUIREMENTS.glob("toolkits/*.txt"))}
     if version not in locks:
         known = ", ".join(locks)
         raise SetUpError(
-            f"'{version}' is no version that this adds; say one, as make toolkit VERSION=2.2.0 (known: {known})"
+            f"'{version}' is not a version that can be added; choose one: make toolkit VERSION=2.2.0 (known: {known})"
         )
     short = run(python, "-c", "import sys; print('py%d%d' % sys.version_info[:2])").strip()
     folder = ROOT / ".toolkits" / f"{version}-{short}"
@@ -206,7 +206,7 @@ def add_toolkit(venv, version):
 
 
 def runs_this_version(python):
-    """Whether `python` works and is of the version that runs this."""
+    """Whether `python` works and has the version that runs this."""
     if not python.exists():
         return False
     version = "import sys; print(*sys.version_info[:2])"
@@ -220,10 +220,10 @@ def install_uv(venv):
     if not python.exists():
         run(sys.executable, "-m", "venv", venv)
     environment = dict(os.environ)
-    # Each pip has its own idea of what to trust; the variable of OpenSSL and uv counts for all.
+    # Versions of pip differ in what they trust; OpenSSL's and uv's variable is used for all.
     if "SSL_CERT_FILE" in environment and not {"PIP_CERT", "REQUESTS_CA_BUNDLE"} & set(environment):
         environment["PIP_CERT"] = environment["SSL_CERT_FILE"]
-    # Not --quiet: of a certificate that it does not know pip speaks only then.
+    # Without --quiet, because with it pip does not report an unknown certificate.
     options = ["--disable-pip-version-check", "--require-hashes"]
     run(python, "-m", "pip", "install", *options, "-r", REQUIREMENTS / "uv.txt", env=environment)
     return venv / "bin" / "uv"
@@ -250,9 +250,9 @@ def settings_of_pip(python):
 
 
 def check_room(size, venv, cache):
-    """Raise SetUpError where `size` GB surely do not fit on the disk of `venv`.
+    """Raise SetUpError if `size` GB certainly do not fit on the disk of `venv`.
 
-    What is there of them already counts: an older environment, and on the same disk uv's cache, whose files are linked.
+    Existing files are counted: an older environment and, on the same disk, uv's cache, whose files are linked.
     """
     room = shutil.disk_usage(str(ROOT)).free
     for folder in (venv, cache):
@@ -260,7 +260,7 @@ def check_room(size, venv, cache):
             room += sum(path.lstat().st_blocks * 512 for path in folder.rglob("*"))
     if room < size * 1e9:
         raise SetUpError(
-            f"the environment takes {size} GB, and the disk of {ROOT} has {room / 1e9:.1f} GB for it; free some space, "
+            f"the environment takes {size} GB, but the disk of {ROOT} has {room / 1e9:.1f} GB for it; free some space, "
             "or clone the project to a larger disk"
         )
 
@@ -278,7 +278,7 @@ def run(*command, env=None):
         if re.search(pattern, output):
             raise SetUpError(cause)
     line = " ".join(str(part) for part in command[:4])
-    raise SetUpError(f"'{line} …' failed; its output is above. Mend that and run it again")
+    raise SetUpError(f"'{line} …' failed; its output is above. Correct that and run it again")
 
 
 if __name__ == "__main__":

@@ -1,16 +1,16 @@
-"""Find what the recommended variant gets wrong, image by image, and draw the worst images.
+"""Find the recommended variant's errors, image by image, and draw the worst images.
 
 Makes --errors (JSON) and --output (PNG) from the folder --run. The variant is the one that its table.csv recommends, or
-the most accurate one where none runs. Detections count above the variant's suggested threshold, or --confidence, in
-INT8 and in FP32. --errors holds false detections and missed objects of every evaluation image, worst first, what is
-taken for what, and what to draw over the images that are worst and those that INT8 changes most. --output shows the
-worst images: labels, FP32 baseline, INT8 model. Runs no model: the detections are those that quantize.py and detect.py
-found. Where nothing decodes the variant --output holds that sentence.
+the most accurate one if none runs. Detections count above the variant's suggested threshold, or --confidence, in INT8
+and in FP32. --errors has the false detections and missed objects of every evaluation image, worst first, the confusion
+matrix, and what to draw over the worst images and those that INT8 changes most. --output shows the worst images:
+labels, FP32 baseline, INT8 model. No model is run: the detections are from quantize.py and detect.py. If the variant is
+not decoded, --output says so.
 """
 
 import sys
 
-sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python adds it itself, except with PYTHONSAFEPATH
 
 from pathlib import Path
 
@@ -40,10 +40,12 @@ def main(argv=None):
     parser.add_argument("--run", required=True, type=Path, metavar="DIR")
     sweep_arguments(parser)
     parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one per line")
-    parser.add_argument("--count", type=at_least(1), default=4, metavar="N", help="of images (default: %(default)s)")
+    parser.add_argument(
+        "--count", type=at_least(1), default=4, metavar="N", help="number of images (default: %(default)s)"
+    )
     parser.add_renamed("--images", "--count", type=at_least(1))
     parser.add_renamed("--pictures", "--count", type=at_least(1))
-    parser.add_argument("--confidence", type=float, help="count detections above it (default: what is suggested)")
+    parser.add_argument("--confidence", type=float, help="count detections above it (default: the suggested threshold)")
     add_sigmas_option(parser)
     parser.add_output("--output", required=True, metavar="FILE.png")
     parser.add_output("--errors", metavar="FILE.json")
@@ -57,32 +59,32 @@ def main(argv=None):
     if not isinstance(int8, DetectionSet) or operating is None:
         note(NO_DETECTIONS, args.output)
         errors = DetectionErrors(variant, None)
-        said = "no detections to show"
+        summary = "no detections to show"
     else:
         images = evaluated(args, variant, int8, len(names))
         task = tasks.get(int8.task)
         threshold = operating.point.threshold if args.confidence is None else args.confidence
         errors = detection_errors(variant, threshold, names, images, task)
         grid(errors, images, names, task, args)
-        said = f"{sum(of_image.errors for of_image in errors.images)} errors in {len(images)} images"
+        summary = f"{sum(of_image.errors for of_image in errors.images)} errors in {len(images)} images"
     if args.errors:
         errors.write(args.errors)
-    say(f"{variant.title()}: {said}: {args.output}")
+    say(f"{variant.title()}: {summary}: {args.output}")
 
 
 def evaluated(args, variant: Variant, int8: DetectionSet, classes: int) -> list[Evaluated]:
-    """Each evaluation image with its labels and what is detected. Raises UserError where FP32 saw other images."""
+    """Each evaluation image with its labels and detections. Raises UserError when FP32 had other images."""
     path = run_files.fp32_detections(args.run, variant)
     fp32 = read_detections(path)
     if (fp32.images, fp32.task) != (int8.images, int8.task):
-        raise UserError(f"{path} is of other images or another task; delete it and run its step again")
+        raise UserError(f"{path} is for other images or another task; delete it and run its step again")
     sigmas = keypoint_sigmas(args.oks_sigmas, "--oks-sigmas (evaluation.oks_sigmas)")
     labels = labels_of(int8, require(args.run / "dataset", "data set"), classes, sigmas)
     return list(map(Evaluated, int8.images, int8.sizes, labels, int8.instances, fp32.instances))
 
 
 def grid(errors: DetectionErrors, images: list[Evaluated], names: list[str], task: Task, args) -> None:
-    """Draw labels, FP32 baseline and INT8 model side by side, of the worst images."""
+    """Draw labels, FP32 baseline and INT8 model side by side, for the worst images."""
     by_name = {of_image.image: of_image for of_image in images}
     worst = [by_name[drawn.image] for drawn in errors.drawn[: args.count]]
     columns = {

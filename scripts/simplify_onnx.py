@@ -5,7 +5,7 @@ Makes --output from --onnx; both are run on a few letterboxed images of --images
 
 import sys
 
-sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python adds it itself, except with PYTHONSAFEPATH
 
 from pathlib import Path
 
@@ -22,7 +22,9 @@ def main(argv=None):
     """Run the step."""
     parser = StepParser(__doc__)
     parser.add_argument("--onnx", required=True, type=Path, metavar="FILE.onnx")
-    parser.add_argument("--images", required=True, type=Path, metavar="DIR", help="letterboxed images of its size")
+    parser.add_argument(
+        "--images", required=True, type=Path, metavar="DIR", help="letterboxed images of the model's size"
+    )
     parser.add_output("--output", required=True, metavar="FILE.onnx")
     args = parser.parse_args(argv)
     exported = load(args.onnx)

@@ -1,12 +1,12 @@
 """Split a data set into the calibration pool and the evaluation set, which share no image.
 
 Makes --output (CSV: image, part) from the images in --dataset; --calibration of them, drawn by --seed, are the
-pool, all others the evaluation set. Where fetch_dataset.py has drawn the pool already (parts.csv), it is taken over.
+pool, all others the evaluation set. If fetch_dataset.py has already drawn the pool (parts.csv), that pool is used.
 """
 
 import sys
 
-sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python adds it itself, except with PYTHONSAFEPATH
 
 from pathlib import Path
 
@@ -43,10 +43,10 @@ def main(argv=None):
 
 
 def taken_over(images: list[str], pool: list[str], calibration: int) -> dict[str, str]:
-    """A split whose pool is drawn already, `{image: part}`. Raises UserError when it is not of `calibration` images."""
+    """A split with a pool that is already drawn, `{image: part}`. Raises UserError for another number of images."""
     if len(pool) != calibration:
         raise UserError(
-            f"split.calibration asks for {calibration} images, fetch_dataset.py has drawn {len(pool)}; run it again"
+            f"split.calibration asks for {calibration} images, but fetch_dataset.py has drawn {len(pool)}; run it again"
         )
     return {image: CALIBRATION if image in set(pool) else EVALUATION for image in sorted(images)}
 

@@ -1,18 +1,18 @@
-"""From a trained model and a data set to table, report and bundle: writes a config, shows it, and runs the workflow.
+"""Go from a trained model and a data set to table, report and bundle: write a config, show it, run the workflow.
 
     python scripts/start.py best.pt data.yaml --board luckfox-pico-pro
 
-FILES are the model (a .pt; .onnx files, one for each size; a .cfg and its .weights, with a .names if there is one) and
+FILES are the model (a .pt; .onnx files, one per size; a .cfg and its .weights, with a .names if there is one) and
 the data set: a data.yaml, a COCO JSON (with --images), or a zip or folder in one of the forms of docs/your_model.md.
-A .pt is loaded, which runs code that is in it: start with one that you trust.
+A .pt is loaded, which runs code in it: use only one that you trust.
 
-Makes --config, by default RUN.yaml, and what `snakemake all bundle --configfile RUN.yaml` makes of it in results/RUN.
-Started again, with other sizes or numbers of images, it uses again what is there.
+Makes --config, by default RUN.yaml, and in results/RUN what `snakemake all bundle --configfile RUN.yaml` makes from it.
+When it is started again, with other sizes or numbers of images, it reuses existing results.
 """
 
 import sys
 
-sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python adds it itself, except with PYTHONSAFEPATH
 
 import os
 import signal
@@ -34,7 +34,7 @@ HOME = Path(__file__).resolve().parent.parent
 
 
 def main(argv=None):
-    """Write the config, show it, run; returns Snakemake's exit code."""
+    """Write the config, show it, run the workflow; return Snakemake's exit code."""
     args = parse(argv)
     files, data = sorted_out(args.files)
     path = args.config or Path(f"{args.run}.yaml")
@@ -57,9 +57,9 @@ def parse(argv):
     parser.add_argument("--board", choices=BOARDS, help="its name sets platform, memory and clock (default: an RV1106)")
     parser.add_argument("--imgsz", nargs="+", default=[], help="WIDTHxHEIGHT or one number (default: 320 640)")
     parser.add_argument("--max-images", nargs="+", default=[], type=at_least(1), metavar="N",
-                        help="sizes of the calibration set (default: 16 64, if there are so many)")  # fmt: skip
+                        help="sizes of the calibration set (default: 16 64, if there are that many)")  # fmt: skip
     parser.add_argument("--head", nargs="+", choices=ALL_HEADS, default=["split"], help="(default: split)")
-    parser.add_argument("--images", metavar="DIR", help="the images of a COCO JSON, where they are not beside it")
+    parser.add_argument("--images", metavar="DIR", help="the images of a COCO JSON, if they are not beside it")
     parser.add_argument("--run", default="mine", help="results are in results/RUN (default: %(default)s)")
     parser.add_argument("--config", type=Path, metavar="FILE", help="the config to write (default: RUN.yaml)")
     parser.add_argument("--cores", default="all", help="for Snakemake (default: %(default)s)")
@@ -68,7 +68,7 @@ def parse(argv):
 
 
 def targets(heads: list[str]) -> list[str]:
-    """What Snakemake is to make: a bundle too, where the heads have a decoder and there is a C compiler to prove it."""
+    """Snakemake's targets; also a bundle if the heads have a decoder and there is a C compiler for its proof."""
     if set(heads) == {AS_IS}:
         return ["all"]
     try:
@@ -80,7 +80,7 @@ def targets(heads: list[str]) -> list[str]:
 
 
 def run(path: Path, text: str, cores: str, wanted: list[str]) -> int:
-    """Run Snakemake as a user would on the config `text` at `path`, and end with what it says last, its results.
+    """Run Snakemake as a user would, with the config `text` at `path`, and end with its last lines, the results.
 
     Returns its exit code.
     """
@@ -109,7 +109,7 @@ def run(path: Path, text: str, cores: str, wanted: list[str]) -> int:
 
 
 def results(config: dict, wanted: list[str], options: list[str]) -> list[str]:
-    """What Snakemake says at the end of a run in which it did something."""
+    """The lines that Snakemake prints at the end of a run in which it made something."""
     # Imported here: pandas takes a second.
     from lib.results.closing import closing
 

@@ -1,13 +1,13 @@
-"""Build one graph with several versions of rknn-toolkit2, and compare what each makes of it.
+"""Build one graph with several versions of rknn-toolkit2, and compare the results.
 
 Makes --csv (one row per version: mAP, cycles, memory, operators on the CPU, verdict, size) and --markdown from --onnx
-and the letterboxed images listed in --calibration. Each version works in a process of its own, by quantize.py. One that
-cannot build the model has a row that says so.
+and the letterboxed images listed in --calibration. Each version runs in a process of its own, with quantize.py. A
+version that cannot build the model has a row that says so.
 """
 
 import sys
 
-sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python does so itself, save with PYTHONSAFEPATH
+sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python adds it itself, except with PYTHONSAFEPATH
 
 import os
 import re
@@ -43,7 +43,7 @@ QUANTIZE = Path(__file__).with_name("quantize.py")
 
 @dataclass(frozen=True)
 class Built:
-    """What a version made of the model."""
+    """A version's build of the model."""
 
     build: Build
     verdict: Verdict
@@ -52,7 +52,7 @@ class Built:
 
 @dataclass(frozen=True)
 class VersionRow:
-    """A version of the toolkit, what it made of the model (None where it does not build it), and what went wrong."""
+    """A version of the toolkit, its build of the model (None if it cannot build it), and what went wrong."""
 
     version: str
     built: Built | None
@@ -60,7 +60,7 @@ class VersionRow:
 
     @property
     def reason(self) -> str | None:
-        """Why the model does not run, or is not built; None where it runs."""
+        """Why the model does not run, or was not built; None if it runs."""
         if self.built is None:
             return self.failure
         return None if self.built.verdict.result == RUNS else self.built.verdict.reason
@@ -89,13 +89,11 @@ def parse(argv):
     parser.add_argument("--calibration", required=True, type=Path, metavar="FILE.txt", help="list of images")
     parser.add_argument("--platform", required=True, choices=toolkit.PLATFORMS)
     parser.add_argument("--algorithm", required=True, choices=toolkit.ALGORITHMS)
-    parser.add_argument("--head", required=True, choices=HEADS, help="of the graph")
+    parser.add_argument("--head", required=True, choices=HEADS, help="head of the graph")
     parser.add_argument("--dataset", required=True, type=Path, metavar="DIR")
     parser.add_argument("--part", choices=PARTS, default="heldout", help="evaluate on the held-out images, or all")
     parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one per line")
-    parser.add_argument(
-        "--baseline", required=True, type=Path, metavar="FILE.npz", help="--resampled of the FP32 model"
-    )
+    parser.add_argument("--baseline", required=True, type=Path, metavar="FILE.npz", help="the FP32 model's --resampled")
     add_sigmas_option(parser)
     parser.add_argument("--cma-mb", "--cma_mb", required=True, type=at_least(1), help="the board's CMA in MB")
     parser.add_argument("--processes", type=at_least(1), default=1, metavar="N", help="(default: %(default)s)")
@@ -105,7 +103,7 @@ def parse(argv):
 
 
 def row_of(version: str, args, baseline: ResampledMap) -> VersionRow:
-    """What a version makes of the model, in a process of its own."""
+    """The row of a version, which builds the model in a process of its own."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         build, detections = folder / "build.json", folder / "detections.npz"
@@ -138,7 +136,7 @@ def row_of(version: str, args, baseline: ResampledMap) -> VersionRow:
 def failure_of(words: str) -> str:
     """The sentence that quantize.py ended with, without the name of its log, which is gone."""
     sentences = re.findall(r"^error: (.*?)(?: \(log: .*\))?$", words, re.M)
-    return sentences[-1] if sentences else "it ended without a sentence"
+    return sentences[-1] if sentences else "it ended without a message"
 
 
 if __name__ == "__main__":

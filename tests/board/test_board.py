@@ -197,8 +197,8 @@ def told(sham, monkeypatch, capsys):
         ({"refuse": "get rv1106, required rv1103"}, {}, "the chip calls itself rv1103, the model was built for rv1106"),
         ({"sleep_us": "60000000"}, {"timeout": 3}, "did not answer within 3 s"),
         ({}, {"options": "-F {ssh} -o UserKnownHostsFile=/dev/null"}, "host key that this machine does not know"),
-        ({}, {"options": "-F {ssh} -p 1"}, "the board is not reached at sham"),
-        ({}, {"options": "-F {ssh} -o PubkeyAuthentication=no"}, "lets nobody in without a password"),
+        ({}, {"options": "-F {ssh} -p 1"}, "the board cannot be reached at sham"),
+        ({}, {"options": "-F {ssh} -o PubkeyAuthentication=no"}, "needs a password"),
         ({}, {"launcher": "no-such-program"}, "the board cannot start the program"),
         ({}, {"cc": "no-such-compiler"}, "there is no program 'no-such-compiler' here"),
         ({}, {"sdk": ""}, "board.sdk is empty"),
@@ -218,7 +218,7 @@ def test_a_fault_is_one_sentence(sham, told, stub, settings, said):
     [("silent", "nothing"), ("nologin", "'This account is currently not available.'"), ("garbage", "'")],
 )
 def test_a_login_without_a_shell_is_one_sentence(told, host, answer):
-    assert f"error: {host} lets this machine in, but runs no command: it answers {answer}" in told({}, {"host": host})
+    assert f"error: {host} accepts the login, but runs no command: it answers {answer}" in told({}, {"host": host})
 
 
 @pytest.mark.toolkit
@@ -274,7 +274,7 @@ def test_a_run_that_was_cut_goes_on_where_it_was(sham, told, monkeypatch, capsys
     with open(found, "a") as file:
         file.write('{"image": "cut')
     assert sham.run("split") == 0
-    assert f"9 of {IMAGES} images were done before" in capsys.readouterr().out
+    assert f"9 of {IMAGES} images were already done" in capsys.readouterr().out
     assert sham.board_json("split")["agreement"]["share"] == 1
     assert not found.parent.exists() and sham.left_there() == []
 
@@ -439,5 +439,5 @@ def test_agreement_counts_what_either_finds():
 def test_without_a_client_it_says_what_to_install(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     for name in ("ssh", "adb"):
-        with pytest.raises(UserError, match=f"there is no program '{name}' here; install it"):
+        with pytest.raises(UserError, match=f"there is no program '{name}' on this machine; install it"):
             transport.transport(name, "board", [], 1)

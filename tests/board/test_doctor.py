@@ -128,11 +128,11 @@ def test_the_drivers_own_answer_comes_first(tmp_path, root):
         ({"chip": "rv1106g3"}, None, "Choose: platform: rv1106."),
         ({"chip": "rv1103b"}, None, "Choose: platform: rv1103b."),
         ({"chip": "rk3588"}, None, "The chip calls itself rk3588, which is none of"),
-        ({}, None, "Stop: rkipc (process 231) holds the camera and the NPU and memory of the CMA: RkLunch-stop.sh"),
+        ({}, None, "Stop: rkipc (process 231) uses the camera and the NPU and memory of the CMA: RkLunch-stop.sh"),
         (
             {"holders": (("mine", 9, 0, 1),)},
             None,
-            "Stop: mine (process 9) holds the NPU and memory of the CMA: kill 9.",
+            "Stop: mine (process 9) uses the NPU and memory of the CMA: kill 9.",
         ),
         ({}, None, "Set verdict.cma_mb: 30, what is free now (more once the programs above are stopped"),
         ({"holders": ()}, None, "Set verdict.cma_mb: 30, what is free now."),
@@ -186,9 +186,9 @@ def test_doctor_on_a_sham_board(root, tmp_path, capsys):
             "Luckfox Pico Max: chip rv1106, NPU driver 0.9.2, NPU at 420 MHz, CMA 30.0 MB free of 66.0 MB."
         )
         assert "Replace: /oem/usr/lib/librknnmrt.so is runtime 1.6.0" in out
-        assert "Stop: rkipc (process 231) holds the camera and the NPU" in out
+        assert "Stop: rkipc (process 231) uses the camera and the NPU" in out
         status, _, error = doctor(launcher="no-such-program", sdk=sdk)
         assert status == 2 and "the board cannot start the program" in error
         empty = tmp_path / "none.so"
         empty.write_bytes(b"")
-        assert "says no version, so it is no runtime" in doctor(runtime=empty)[2]
+        assert "has no version, so it is not a runtime" in doctor(runtime=empty)[2]

@@ -156,7 +156,7 @@ def test_wrong_scale_is_caught_by_checksum_model_and_detections(bundle, step):
         ("golden/output_0.bin", lambda data: data[:-1], "not as long as its output"),
         ("golden/output_0.bin", lambda data: data + b"\0", "not as long as its output"),
         ("golden/detections.txt", lambda data: data.replace(b"0.", b"0.1", 1), "golden outputs decoded by main.c"),
-        ("model.rknn", lambda data: data[:1000], "is no .rknn"),
+        ("model.rknn", lambda data: data[:1000], "is not a .rknn"),
         ("main.c", lambda data: data.replace(b"int main", b"int mine"), "main.c does not compile"),
         ("model.json", lambda data: data.replace(b'"outputs"', b'"inputs"'), "model.json lacks outputs; "),
         (
@@ -202,16 +202,16 @@ def test_a_threshold_that_is_no_number_is_refused(bundle, tmp_path):
 @pytest.mark.parametrize("bundle", ["split"], indirect=True)
 def test_what_is_no_compiler_is_named(bundle):
     [sentence] = problems(bundle, ["true"])
-    assert sentence.endswith("'true' made no program of main.c, so it is no C compiler")
+    assert sentence.endswith("'true' made no program from main.c, so it is not a C compiler")
     [sentence] = problems(bundle, ["false"])
-    assert sentence.endswith(": it ends with 1 and says nothing")
+    assert sentence.endswith(": it ends with 1 and prints nothing")
 
 
 @pytest.mark.toolkit
 @pytest.mark.parametrize("bundle", ["split"], indirect=True)
 def test_a_link_to_a_folder_is_reported(bundle):
     (bundle / "golden" / "more").symlink_to("/etc")
-    assert problems(bundle, program.compiler()) == ["golden/more is a link, and a bundle holds files alone"]
+    assert problems(bundle, program.compiler()) == ["golden/more is a link, but a bundle has only files"]
 
 
 def again(project: Path, python_env, head="split", **environment) -> subprocess.CompletedProcess:
@@ -239,7 +239,7 @@ def test_wrong_decoder_makes_no_bundle(run_folder, python_env):
     finally:
         header.write_text(text)
     assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1
-    assert "decode.h does not find in" in done.stderr
+    assert "decode.h and Python disagree on" in done.stderr
     assert checksums(results / "bundle") == before
     assert not list(results.rglob("*.part"))
 
@@ -308,5 +308,5 @@ def test_zip_depends_on_nothing_but_the_files(tmp_path):
 
 @pytest.mark.parametrize("text", ["1 0.5 1 2 3\n", "person 0.5 1 2 3 4\n", "1 0.5 1 2 3 4 x\n\nnoise\n"])
 def test_lines_that_are_no_detections_are_told(text):
-    with pytest.raises(UserError, match="no list of detections"):
+    with pytest.raises(UserError, match="not a list of detections"):
         program.read_detections(text)

@@ -222,11 +222,11 @@ def test_header_of_any_family_is_cplusplus_too(bundle, tmp_path):
 @pytest.mark.parametrize(
     ("family", "reason"),
     [
-        (Dfl(bins=33), "33 bins a side, decode.h reads up to 32"),
-        (Anchors((AnchorLayer(16, ((10.0, 10.0),)),) * 7), r"7 \[yolo\] layers, decode.h reads up to 6"),
+        (Dfl(bins=33), "33 bins per side, but decode.h supports up to 32"),
+        (Anchors((AnchorLayer(16, ((10.0, 10.0),)),) * 7), r"7 \[yolo\] layers, but decode\.h supports up to 6"),
         (
             Anchors((AnchorLayer(16, ((10.0, 10.0),) * 17),)),
-            r"17 anchors in a \[yolo\] layer, decode.h reads up to 16",
+            r"17 anchors in a \[yolo\] layer, but decode\.h supports up to 16",
         ),
     ],
 )

@@ -62,7 +62,7 @@ def test_a_contract_whose_shape_is_not_that_of_its_channels_is_damaged(tmp_path)
     value = contract_of(FORMS["grey"]).to_json()
     value["input"]["colour_order"] = "BGR"
     (tmp_path / CONTRACT).write_text(json.dumps(value))
-    with pytest.raises(UserError, match="is none in BGR"):
+    with pytest.raises(UserError, match="does not fit BGR"):
         Contract.of_bundle(tmp_path)
 
 

@@ -30,7 +30,9 @@ def test_changed_code_is_not_run(folder, tmp_path):
     contract = SimpleNamespace(files={"main.c": sha256(folder / "main.c")}, output_spec=lambda: spec)
     (folder / "decode.h").touch()
     [said] = check._program_finds(folder, contract, program.compiler(), ())
-    assert said == "main.c is not run, for decode.h is not what model.json lists" and not (tmp_path / "mark").exists()
+    assert (
+        said == "main.c is not run, because decode.h is not what model.json lists" and not (tmp_path / "mark").exists()
+    )
     (folder / "decode.h").unlink()
     assert check._program_finds(folder, contract, program.compiler(), ()) == []
     assert (tmp_path / "mark").exists()

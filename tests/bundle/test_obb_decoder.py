@@ -121,7 +121,7 @@ def test_overlaps_are_pythons(shim):
 def test_comparison_sees_wrong_rotated_boxes(tmp_path, monkeypatch, unstretched, right, wrong):
     assert (HERE / "obb.h").read_text().count(right) == 1
     wrong_shim = wrong_library(tmp_path, right, wrong, ("obb.h",))
-    with pytest.raises(UserError, match=r"detections where|px of a corner apart"):
+    with pytest.raises(UserError, match=r"detections, but|px of a corner apart"):
         for seed in range(CASES):
             demand_same(*both(wrong_shim, seed, monkeypatch, obb_case), "obb")
 

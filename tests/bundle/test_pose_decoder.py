@@ -193,5 +193,5 @@ def test_comparison_sees_one_wrong_number():
 )
 def test_lines_that_are_no_keypoints_are_one_sentence(text):
     spec = next(case.spec for case in map(pose_case, range(99)) if case.spec.extras[0].channels == 34)
-    with pytest.raises(UserError, match="no list of detections"):
+    with pytest.raises(UserError, match="not a list of detections"):
         program.read_detections(text, spec)

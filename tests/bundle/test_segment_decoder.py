@@ -255,14 +255,14 @@ def test_comparison_takes_what_is_rounding_and_nothing_more():
 
 @pytest.mark.parametrize("numbers", ["", " 5 2.5 3\n", " 5 0 3\n", " 5 -2 3\n", " x\n", "0 0.5 1 2 3 4 man\n"])
 def test_lines_that_are_no_masks_are_one_sentence(numbers):
-    with pytest.raises(UserError, match="no list of detections"):
+    with pytest.raises(UserError, match="not a list of detections"):
         program.read_detections(f"0 0.5 1 2 3 4 man\n{numbers}", segment_case(0).spec)
 
 
 def test_masks_of_two_sizes_are_one_sentence():
     lines = "0 0.5 1 2 3 4 man\n 5 2 3\n"
     assert len(program.read_detections(lines * 2, segment_case(0).spec)) == 2
-    with pytest.raises(UserError, match="no list of detections: the masks of one image have different sizes"):
+    with pytest.raises(UserError, match="not a list of detections: the masks of one image have different sizes"):
         program.read_detections(lines + "0 0.5 1 2 3 4 man\n 5 2 4\n", segment_case(0).spec)
 
 

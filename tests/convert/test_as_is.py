@@ -200,7 +200,7 @@ def test_a_detector_can_be_left_as_it_is(step, exported, images, tmp_path):
                 "-o", tmp_path / "model.rknn", "--log", tmp_path / "log")  # fmt: skip
     assert done.returncode == 0, done.stderr
     lines = said(done)
-    assert lines["head"] == ["as_is; nothing decodes its outputs, so there are no detections and no mAP"]
+    assert lines["head"] == ["as_is; its outputs are not decoded, so there are no detections and no mAP"]
     [output] = read_rknn(tmp_path / "model.rknn").outputs
     assert output.shape == (1, 8, 126)
 

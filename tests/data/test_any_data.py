@@ -134,7 +134,7 @@ def test_what_is_left_out_is_told(step, dataset, tmp_path):
     (dataset / "images/train/._01.jpg").write_bytes(b"what macOS leaves")
     done = fetch(step, dataset, tmp_path / "ds")
     assert done.returncode == 0, done.stderr
-    assert "WARNING: 1 files are no jpg, png or webp and are left out: x.bmp" in done.stdout
+    assert "WARNING: 1 files are not jpg, png or webp and are left out: x.bmp" in done.stdout
     assert "WARNING: 1 label files belong to no image: 01.TXT" in done.stdout
 
 

@@ -115,7 +115,7 @@ def test_the_pool_is_drawn_by_the_seed_from_train_and_split_takes_it_over(fetch,
         assert sorted(name for name, part in rows.items() if part == "calibration") == sorted(draws[seed]["train"])
     assert draws[0]["train"] != draws[1]["train"]
     done = step("split_dataset", "--dataset", folder, "--calibration", 2, "--seed", 1, "--output", folder / "split.csv")
-    assert done.returncode == 2 and "asks for 2 images, fetch_dataset.py has drawn 3" in done.stderr
+    assert done.returncode == 2 and "asks for 2 images, but fetch_dataset.py has drawn 3" in done.stderr
 
 
 def test_a_pool_that_train_cannot_fill_is_told(fetch, roboflow):
@@ -298,7 +298,7 @@ def test_cocos_json_is_taken_as_other_tools_write_it(fetch, coco):
     assert done.returncode == 0, done.stderr
     assert "class numbers of instances.json, 1 to 90, become 0 to 1" in done.stdout
     assert "1 of 4 images of instances.json are not in" in done.stdout and "lost.jpg" in done.stdout
-    assert "1 boxes reach beyond their image" in done.stdout
+    assert "1 boxes extend beyond their image" in done.stdout
     assert "1 boxes have no area in their image and are dropped: 2.jpg (Straße)" in done.stdout
     assert "1 labels are crowds or difficult objects" in done.stdout
     assert "3 images (1 background), 3 boxes" in done.stdout

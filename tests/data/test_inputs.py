@@ -161,7 +161,7 @@ def test_samples_are_nested_and_too_many_is_an_error(step, dataset, tmp_path):
     assert all((tmp_path / "sample" / line).is_file() for line in large)
     done = run(11)
     assert done.returncode == 2
-    assert "asks for 11" in done.stderr and "holds 10" in done.stderr
+    assert "asks for 11" in done.stderr and "has 10" in done.stderr
     assert not (tmp_path / "sample" / "11.txt").exists()
 
 

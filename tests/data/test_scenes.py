@@ -111,7 +111,7 @@ def test_draw_dataset_replaces_a_data_set_and_nothing_else(tmp_path):
     draw_dataset(output, 1, 5, width=WIDTH, height=HEIGHT, processes=1)
     assert len(read_tree(output)) == 2
     (output / "thesis.txt").write_text("precious")
-    with pytest.raises(UserError, match="no drawn data set"):
+    with pytest.raises(UserError, match="not a drawn data set"):
         draw_dataset(output, 1, 5, width=WIDTH, height=HEIGHT, processes=1)
     assert (output / "thesis.txt").exists()
 

@@ -28,7 +28,7 @@ def test_the_highest_score_of_a_stride_is_where_its_scale_ends(quantized, split_
 def test_a_file_that_is_no_rknn_has_no_scales(tmp_path):
     path = tmp_path / "model.rknn"
     path.write_bytes(b"nothing of the kind")
-    with pytest.raises(UserError, match=r"is no \.rknn"):
+    with pytest.raises(UserError, match=r"is not a \.rknn"):
         read_scales(path)
 
 
@@ -61,4 +61,6 @@ def test_what_is_said_of_the_highest_scores():
     first, low, nothing = score_lines({8: 0.671, 16: 0.92, 32: 1.0}, {8: 0.8, 16: 0.9, 32: 0.2})
     assert first == "scores     at most 0.67 at stride 8, 0.92 at stride 16, 1.00 at stride 32"
     assert low.startswith("WARNING: stride 8 reports no score above 0.67")
-    assert nothing == ("WARNING: stride 32 saw no object in the calibration images (surest 0.20); its scale is a guess")
+    assert nothing == (
+        "WARNING: stride 32 detected no object in the calibration images (highest score 0.20); its scale is a guess"
+    )

@@ -107,18 +107,18 @@ def test_several_inputs_are_listed_and_one_is_demanded_elsewhere(tmp_path, capsy
         "input     images [1, 3, 64, 96] int8, NHWC [1, 64, 96, 3]",
         "input     more [1, 3, 64, 96] int8, NHWC [1, 64, 96, 3]",
     ]
-    with pytest.raises(UserError, match=r"is no \.rknn as toolkit"):
+    with pytest.raises(UserError, match=r"is not a \.rknn as toolkit"):
         read_rknn(tmp_path / "any.rknn")
 
 
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (b"CYPTRKNN" + bytes(100), "is encrypted; it does not say what it holds"),
+        (b"CYPTRKNN" + bytes(100), "is encrypted; its contents cannot be read"),
         (b"VPMN" + bytes(100), "is made by the first rknn-toolkit"),
-        (b"", "is no .rknn that can be read here"),
-        (b"ONNX" * 50, "it does not begin with RKNN"),
-        (rknn([IMAGE], [SCORES])[:300], "is no .rknn that can be read here"),
+        (b"", "is not a .rknn that can be read"),
+        (b"ONNX" * 50, "the file does not begin with RKNN"),
+        (rknn([IMAGE], [SCORES])[:300], "is not a .rknn that can be read"),
         (rknn([IMAGE], [SCORES]).replace(b"norm_tensor", b"some_tensor"), "KeyError"),
     ],
 )

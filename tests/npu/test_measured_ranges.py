@@ -106,7 +106,7 @@ def test_a_calibration_set_is_a_reduction_of_the_table(tmp_path):
     read = read_range_table(tmp_path / "ranges.npz")
     assert (read.graph, read.platform, read.toolkit, read.unknown) == ("0" * 64, "rv1106", "2.3.2", "")
     assert read.union(["b", "a"]) == {"x": (-3.0, 2.0), "y": (0.0, 4.0)}
-    with pytest.raises(UserError, match="there are no ranges of d"):
+    with pytest.raises(UserError, match="there are no ranges for d"):
         read.union(["a", "d"])
 
 

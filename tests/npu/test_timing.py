@@ -83,9 +83,9 @@ def test_work_is_cycles_and_what_operators_without_cycles_read():
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda text: text.replace("66.7", "soon", 1), "line 2 is no measurement"),
+        (lambda text: text.replace("66.7", "soon", 1), "line 2 is not a measurement"),
         (lambda text: text.replace("66.7", "-1", 1), "line 2 has a number that is not above 0"),
-        (lambda text: text.replace("clock_mhz", "clock", 1), "line 2 is no measurement"),
+        (lambda text: text.replace("clock_mhz", "clock", 1), "line 2 is not a measurement"),
         (lambda text: "\n".join(text.splitlines()[:3]), "fewer than 3 models"),
     ],
 )

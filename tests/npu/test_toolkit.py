@@ -98,7 +98,7 @@ def test_without_torch_the_simulator_gives_the_same_bits(export, pool, tmp_path,
 def test_what_the_toolkit_asks_of_a_torch_that_is_not_there_is_one_sentence():
     code = f"import sys; sys.path.insert(0, {str(ROOT / 'scripts')!r})\n{WITHOUT_TORCH}\n{ASKS_FOR_MORE}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout == ("the toolkit asks for torch.zeros, and this environment has no torch; run `make setup`\n"), (
+    assert done.stdout == ("the toolkit needs torch.zeros, but this environment has no torch; run `make setup`\n"), (
         done.stderr
     )
 
@@ -152,8 +152,10 @@ print("torch", hasattr(sys.modules.get("torch"), "arange"))
 
 @pytest.mark.parametrize("algorithm", [name for name in toolkit.ALGORITHMS if name != toolkit.SEARCH])
 def test_every_algorithm_quantizes(split_onnx, pool, algorithm):
-    with toolkit.quantized(split_onnx, sorted(pool.iterdir())[:2], "rv1106", algorithm) as session:
-        outputs = session.simulate()(letterbox(image(0), SIZE)[0])
+    """As the steps build a detector: with scores that reach 1, if the algorithm accepts other ranges."""
+    asked = Quantization(split_onnx, "rv1106", algorithm, InputForm(), output_spec_of(load(split_onnx)))
+    with int8_model(asked, sorted(pool.iterdir())[:2]) as of_algorithm:
+        outputs = of_algorithm.session.simulate()(letterbox(image(0), SIZE)[0])
     assert len(outputs) == 6 and all(np.isfinite(each).all() for each in outputs)
 
 
@@ -227,7 +229,7 @@ def test_damaged_rknn_is_one_sentence(quantized, tmp_path):
     for number, each in enumerate(damaged):
         path = tmp_path / f"{number}.rknn"
         path.write_bytes(each)
-        with pytest.raises(UserError, match=f"{number}.rknn is no .rknn as toolkit"):
+        with pytest.raises(UserError, match=f"{number}.rknn is not a .rknn as toolkit"):
             read_rknn(path)
     # Bytes flipped anywhere in the graph: read, or refused, and never anything else.
     for _ in range(300):

@@ -168,7 +168,7 @@ def test_an_operator_that_the_twin_does_not_know_is_named():
     build = Builder()
     model = build.model(build.add("Erf", build.conv("images", 3, 8)))
     ranges = {"images": (0.0, 1.0), "Conv0": (-1.0, 1.0), "y": (-1.0, 1.0)}
-    with pytest.raises(UserError, match="the twin of the simulator does not know the operator Erf"):
+    with pytest.raises(UserError, match="the twin of the simulator does not support the operator Erf"):
         twin_of(Structure(model, ranges))
 
 
@@ -215,7 +215,7 @@ def test_quantize_detects_with_the_twin_and_says_how_it_compares(split_onnx, qua
 def test_the_twin_is_refused_where_it_knows_nothing_of_the_algorithm(split_onnx, quantize, tmp_path):
     done = quantize(split_onnx, tmp_path, "--simulator", "twin", "--algorithm", "mmse")
     assert done.returncode == 2
-    assert "--simulator twin knows the algorithm normal, not mmse" in done.stderr
+    assert "--simulator twin needs the algorithm normal, not mmse" in done.stderr
     assert not (tmp_path / "model.rknn").exists()
 
 
@@ -227,7 +227,7 @@ def test_outputs_that_are_further_apart_than_the_order_of_sums_makes_them_are_an
     some = agreement(TWIN, [[0.0, 0.0], [0.0, 3.0]], [[0.0, 1.0], [0.0, 1.0]])
     assert some == Agreement(2, 1, 1.5, 1.0)
     assert str(some) == (
-        "as the toolkit's simulator to the last bit on 1 of the first 2 images; in the mean 1.50 steps off, where the "
+        "as the toolkit's simulator to the last bit on 1 of the first 2 images; 1.50 steps off on average, where the "
         "order of sums alone makes 1.00"
     )
     assert str(agreement(TWIN_FAST, [[0.0]], [[1.0]])) == (

@@ -90,7 +90,7 @@ DAMAGES = {
 def test_log_of_another_form_is_refused(log_text, damage):
     damaged = DAMAGES[damage](log_text)
     assert damaged != log_text
-    with pytest.raises(ToolkitError, match="not of the form that is known") as error:
+    with pytest.raises(ToolkitError, match="does not have the known form") as error:
         read_build_log(damaged)
     assert "\n" not in str(error.value)
 

@@ -1,4 +1,4 @@
-"""The twin held against the simulator's dumps, a layer at a time: each layer gets the simulator's own input."""
+"""Compares the twin with the simulator's dumps layer by layer; each layer gets the simulator's own input."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from lib.npu.twin.structure import Structure
 
 @dataclass(frozen=True)
 class Layer:
-    """A rounded tensor: its operator, how many of its values the twin has equal, and how far off the others are.
+    """A rounded tensor: its operator, how many of its values are equal in the twin, and how far off the others are.
 
     worst: in steps of the tensor's scale.
     """
@@ -27,9 +27,9 @@ class Layer:
 
 
 def compare_layers(structure: Structure, dumps: Mapping[str, np.ndarray], tensor: np.ndarray) -> list[Layer]:
-    """Each rounded tensor that the simulator dumped, in the order of computation.
+    """Compare each rounded tensor that the simulator dumped, in the order of computation.
 
-    dumps: the simulator's tensors by name, dequantized. tensor: the network's input that they were made from.
+    dumps: the simulator's tensors by name, dequantized. tensor: the network's input for these dumps.
     """
     roundings = structure.roundings()
     names = [name for node in structure.model.graph.node for name in node.output if name in roundings and name in dumps]
@@ -49,7 +49,7 @@ def compare_layers(structure: Structure, dumps: Mapping[str, np.ndarray], tensor
 
 
 def _apart(twin: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:
-    """The twin with each tensor of `names` an input; what it computes for it is the output `_own`."""
+    """The twin with each tensor of `names` as an input; the value that it computes itself is the output `_own`."""
     wanted = set(names)
     for node in twin.graph.node:
         for number, name in enumerate(node.output):

@@ -73,6 +73,7 @@ def test_workers_end_when_their_step_is_killed(command, tmp_path):
             time.sleep(3)  # they are past their first line
         finally:
             step.kill()
+        assert "resource_tracker" not in step.stderr.read()
     deadline = time.monotonic() + 20
     while not all(map(is_gone, workers)):
         assert time.monotonic() < deadline, "orphans"

@@ -331,7 +331,7 @@ def test_the_converters_labels_of_another_task_are_told(source, task):
         Labels(source / "labels", source / "images", 2, task).of(images)
     assert "\n" not in str(error.value)
     (source / "labels/1.txt").write_text("")
-    with pytest.raises(UserError, match="holds no object for the 2 images; labels are named as images are"):
+    with pytest.raises(UserError, match="has no object for the 2 images; labels must be named like the images"):
         Labels(source / "labels", source / "images", 2, task).of(images)
     (source / "labels/1.txt").write_text(f"{SOUND[task]}\n")
     assert list(map(len, Labels(source / "labels", source / "images", 2, task).of(images))) == [0, 1]

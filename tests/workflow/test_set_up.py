@@ -135,7 +135,7 @@ def test_another_toolkit_goes_beside_the_environment(machine, give_venv):
     (machine.project / "requirements" / "toolkits" / "2.2.0.txt").write_text(locked)
     give_venv()
     assert set_up_on(machine).returncode == 0
-    assert "'9.9' is no version that this adds" in said(set_up_on(machine, "--toolkit", "9.9"))
+    assert "'9.9' is not a version that can be added" in said(set_up_on(machine, "--toolkit", "9.9"))
     done = set_up_on(machine, "--toolkit", "2.2.0")
     folder = f".toolkits/2.2.0-py{sys.version_info[0]}{sys.version_info[1]}"
     assert done.returncode == 0 and done.stdout.splitlines()[-1] == f"rknn-toolkit2 2.2.0 ready in {folder}"
@@ -349,7 +349,7 @@ def company_index(machine):
 def test_a_certificate_that_is_not_known(machine, give_venv, company_index):
     give_venv()
     sentence = said(set_up_on(machine, PIP_INDEX_URL=company_index.url))
-    assert "the TLS certificate of the package index is not known here" in sentence and "SSL_CERT_FILE=" in sentence
+    assert "the TLS certificate of the package index is not trusted" in sentence and "SSL_CERT_FILE=" in sentence
     # That variable is for pip and uv, and so is pip's own.
     for variable in ("SSL_CERT_FILE", "PIP_CERT"):
         give_venv()
@@ -362,7 +362,7 @@ def test_a_disk_without_room(machine, give_venv):
     give_venv()
     # By the size of what the environment takes, which no disk has; then by what pip and uv say.
     disguise = "from collections import namedtuple\nshutil.disk_usage = lambda path: namedtuple('usage', 'free')(2e9)"
-    assert "the environment takes 6.3 GB, and the disk of" in said(set_up_on(machine, disguise=disguise)) or (
+    assert "the environment takes 6.3 GB, but the disk of" in said(set_up_on(machine, disguise=disguise)) or (
         platform.machine() != "x86_64"
     )
     assert not (machine.project / ".venv").exists()
@@ -381,7 +381,7 @@ def test_an_older_environment_and_the_cache_count_as_room(tmp_path, monkeypatch)
     cache.mkdir()
     (cache / "wheel").write_bytes(b"x" * 3_000_000)
     set_up.check_room(0.0029, tmp_path / ".venv", cache)
-    with pytest.raises(set_up.SetUpError, match=r"takes 0.01 GB, and the disk of .* has 0.0 GB for it"):
+    with pytest.raises(set_up.SetUpError, match=r"takes 0.01 GB, but the disk of .* has 0.0 GB for it"):
         set_up.check_room(0.01, tmp_path / ".venv", cache)
 
 

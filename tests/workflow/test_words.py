@@ -39,6 +39,10 @@ PATTERNS = {
     r"\bwhich the \w+ has not\b": "which the … cannot run, lacks",
     r"(?<!--)\bpictures?\b": "image",
     r"\b(could|can) be had\b": "can be fetched",
+    r"(?<!there )\bis no (number|file|folder|image|list|mapping|result|runtime|JSON)\b": "is not a …",
+    r"\bwhat became of\b": "the result of, the state of",
+    r"\bsays of itself\b": "its description of itself",
+    r"\bof the house\b": "of this project",
 }
 # The same of pages alone, outside of their code; the code is free to use these words.
 PAGE_PATTERNS = {
@@ -137,6 +141,7 @@ def test_the_texts_of_the_code_have_none_of_the_phrases():
         "a model that the board refuses is told",
         "run this again, it goes on\nwhere it was",
         "nothing known speaks against the model",
+        "what the board says of itself is no JSON",
         "the exponential, which the RV1106 has not",
     ],
 )

@@ -166,7 +166,9 @@ def test_chain_end_to_end(cut):
     # A board with too little memory: told without a build, and the end of the run where the config says so.
     tight = cut("-p", "--config", "verdict={cma_mb: 1, stop: true}", check=False)
     assert tight.returncode != 0
-    assert "the board's CMA gives 1 MB" in tight.stdout and "verdict.stop lets this end the run" in tight.stdout
+    assert (
+        "the board's CMA gives 1 MB" in tight.stdout and "the run ends here because verdict.stop is set" in tight.stdout
+    )
     assert set(jobs(tight.stdout)) == {"judge", "collect", "show_detections", "make_report"}
 
 

@@ -1,1 +1,1 @@
-"""The board in the loop: a bundle's program compiled, put there and run; its detections and how long it took."""
+"""The board in the loop: compiles a bundle's program, copies it to the board and runs it; detections and times."""

@@ -1,4 +1,4 @@
-"""What a board says of itself, asked without a model, and what follows: a toolkit, what to stop, what to replace."""
+"""Examines a board without a model, and derives advice: which toolkit, what to stop, what to replace."""
 
 import json
 import re
@@ -28,7 +28,7 @@ ARCHIVE = Path("armhf-uclibc", "librknnmrt.a")  # in the SDK; the bundle's Makef
 
 @dataclass(frozen=True)
 class BoardFacts(JsonRecord):
-    """The line that about_board.h prints, which describes the fields; what is not known is None."""
+    """The line that about_board.h prints (see there for the fields); unknown values are None."""
 
     runtime: str | None
     libraries: tuple[tuple[str, str], ...]  # path and version
@@ -42,13 +42,13 @@ class BoardFacts(JsonRecord):
 
     @property
     def platform(self) -> str | None:
-        """The `platform` of the config for the chip; None for a chip that is none of them."""
+        """The config's `platform` for the chip; None for any other chip."""
         names = [name for name in PLATFORMS if (self.chip or "").startswith(name)]
         return max(names, key=len, default=None)
 
 
 def examine(settings: Settings) -> BoardFacts:
-    """Compile about_board.c for the board, run it there and clear the board.
+    """Compile about_board.c for the board, run it there and delete it from the board.
 
     Raises UserError, in one sentence, for whatever goes wrong.
     """
@@ -79,27 +79,29 @@ def _asked(board: Ssh | Adb, folder: str, launcher: str) -> BoardFacts:
     )
     if done.code:
         raise UserError(
-            f"the board cannot start the program: {last_line(done.words)}; board.cc must be the compiler of its SDK, "
-            "for its C library, and board.folder must not be mounted noexec"
+            f"the board cannot start the program: {last_line(done.words)}; board.cc must be the compiler of the "
+            "board's SDK, for its C library, and board.folder must not be mounted noexec"
         )
-    # Something may have been printed when the shell started.
+    # The shell may have printed something when it started.
     line = next((line for line in reversed(done.output.splitlines()) if line.startswith(b"{")), b"")
     try:
-        return BoardFacts.from_json(json.loads(line), "what the board says of itself")
+        return BoardFacts.from_json(json.loads(line), "the board's description of itself")
     except ValueError:
-        raise UserError(f"what the board says of itself is no JSON: '{line[:60].decode(errors='replace')}'") from None
+        raise UserError(
+            f"the board's description of itself is not valid JSON: '{line[:60].decode(errors='replace')}'"
+        ) from None
 
 
 def runtime_version(path: Path) -> str | None:
-    """The version that a runtime in a file (librknnmrt.so, librknnmrt.a) has; None where it is none."""
+    """The version of a runtime in a file (librknnmrt.so, librknnmrt.a); None if the file is not a runtime."""
     match = _MARK.search(require(path, "runtime").read_bytes())
     return match[1].decode("ascii").strip() if match else None
 
 
 def own_runtime(settings: Settings) -> tuple[str, str] | None:
-    """The runtime that programs will run with whatever the board has: where it is from, and its version; or None.
+    """The runtime that programs will use whatever the board has: its origin and its version; or None.
 
-    Raises UserError when a file that is named is no runtime of these chips.
+    Raises UserError when a named file is not a runtime for these chips.
     """
     if settings.runtime:
         path, where = Path(settings.runtime).expanduser(), f"board.runtime, {settings.runtime},"
@@ -109,12 +111,14 @@ def own_runtime(settings: Settings) -> tuple[str, str] | None:
         return None
     version = runtime_version(path)
     if version is None:
-        raise UserError(f"{path} says no version, so it is no runtime of these chips: librknnmrt of Rockchip's SDK is")
+        raise UserError(
+            f"{path} has no version, so it is not a runtime for these chips; use librknnmrt from Rockchip's SDK"
+        )
     return where, version
 
 
 def advice(facts: BoardFacts, own: tuple[str, str] | None = None) -> list[str]:
-    """What the board is, and what to do before a model goes there: sentences. `own` as `own_runtime` gives it."""
+    """Sentences on what the board is, and what to do before it gets a model. `own`: from `own_runtime`."""
     return [_summary(facts), *_chip(facts), *_runtime(facts, own), *_holders(facts), *_memory(facts), *_clock(facts)]
 
 
@@ -123,7 +127,7 @@ def _summary(facts: BoardFacts) -> str:
     parts = [
         f"chip {facts.chip or 'not known'}",
         f"NPU driver {facts.driver or 'not known'}",
-        f"NPU at {facts.npu_mhz} MHz" if facts.npu_mhz else "NPU's clock not known",
+        f"NPU at {facts.npu_mhz} MHz" if facts.npu_mhz else "NPU clock not known",
         f"CMA {free} MB free of {total} MB" if free and total else "CMA not known",
     ]
     return f"{facts.board or 'the board'}: {', '.join(parts)}."
@@ -147,7 +151,7 @@ def _runtime(facts: BoardFacts, own: tuple[str, str] | None) -> list[str]:
     if own:
         where, version = own
     elif facts.libraries:
-        # Whoever starts a program without a library path gets the first.
+        # A program that is started without a library path uses the first one.
         where, version = facts.libraries[0]
     else:
         return [
@@ -164,7 +168,7 @@ def _runtime(facts: BoardFacts, own: tuple[str, str] | None) -> list[str]:
 
 
 def _choice(where: str, version: str) -> str:
-    """Which toolkit to choose for programs that run with the runtime `version` of `where`."""
+    """Which toolkit to choose for programs that use the runtime `version` from `where`."""
     number = version.split()[0]
     chosen = version_for(version)
     if chosen is None:
@@ -186,7 +190,7 @@ def _holders(facts: BoardFacts) -> list[str]:
     for name, pid, camera, npu in facts.holders:
         held = " and ".join(what for what, holds in (("the camera", camera), ("the NPU", npu)) if holds)
         how = "RkLunch-stop.sh (LuckFox)" if name == "rkipc" else f"kill {pid}"
-        sentences.append(f"Stop: {name} (process {pid}) holds {held} and memory of the CMA: {how}.")
+        sentences.append(f"Stop: {name} (process {pid}) uses {held} and memory of the CMA: {how}.")
     return sentences
 
 

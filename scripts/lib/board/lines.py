@@ -1,4 +1,4 @@
-"""What goes to the bundle's program detect and what comes back: a stream of images, and lines of JSON."""
+"""The input and the output of the bundle's program `detect`: a stream of images, and lines of JSON."""
 
 import json
 from pathlib import Path
@@ -14,11 +14,11 @@ from lib.detector.instances import Instances
 from lib.detector.output_spec import OutputSpec
 from lib.step.errors import UserError
 
-SHOWN = 60  # characters of a line that is none
+SHOWN = 60  # characters of an invalid line in a message
 
 
 class Runtime(NamedTuple):
-    """The board's runtime and driver, by their versions, and how many microseconds it took to open the model."""
+    """The versions of the board's runtime and driver, and the microseconds that it took to open the model."""
 
     runtime: str
     driver: str
@@ -26,7 +26,7 @@ class Runtime(NamedTuple):
 
 
 class ImageResult(NamedTuple):
-    """One image on the board: its name, rknn_run's and the decoder's time in microseconds, what was detected."""
+    """One image on the board: its name, the times of rknn_run and of the decoder in microseconds, the detections."""
 
     image: str
     run_us: int
@@ -35,19 +35,20 @@ class ImageResult(NamedTuple):
 
 
 class ProgramOutput(NamedTuple):
-    """What the program printed, as far as it came; `garbage` is the first line that is no result, or empty."""
+    """What the program printed until it ended; `garbage` is the first line that is not a result, or empty."""
 
-    runtime: Runtime | None  # None when it did not come so far
+    runtime: Runtime | None  # None if the program ended before it printed this
     results: list[ImageResult]
-    run_us: list[int]  # of --repeat
-    images: int | None  # of the last line: all was done
+    run_us: list[int]  # from --repeat
+    images: int | None  # from the last line, which says that all images were done
     garbage: str
 
 
 def write_stream(images: list[Path], given: InputSpec, target: Path) -> dict[str, tuple[int, int]]:
-    """Write images, letterboxed, as the program reads them; returns the width and height of each, by its file's name.
+    """Write images, letterboxed, in the program's input format; return the width and height of each, by file name.
 
-    An image is a line `WIDTH HEIGHT NAME` and the bytes of the input: height x width x channels, in the model's order.
+    An image is a line `WIDTH HEIGHT NAME` followed by the bytes of the input: height x width x channels, in the model's
+    order of channels.
     Raises UserError for an image that cannot be decoded.
     """
     sizes = {}
@@ -60,9 +61,9 @@ def write_stream(images: list[Path], given: InputSpec, target: Path) -> dict[str
 
 
 def read_lines(output: bytes, spec: OutputSpec | None = None) -> ProgramOutput:
-    """The lines of the program, up to the first that is no result.
+    """The program's lines, up to the first that is not a result.
 
-    `spec` describes the model's outputs; without it there are boxes alone.
+    `spec` describes the model's outputs; without it there are only boxes.
     """
     runtime, results, run_us, images = None, [], [], None
     for line in output.split(b"\n"):
@@ -84,7 +85,7 @@ def read_lines(output: bytes, spec: OutputSpec | None = None) -> ProgramOutput:
 
 
 def to_line(result: ImageResult, task: str = tasks.DEFAULT) -> str:
-    """A result as the program's line, with its numbers as they were."""
+    """A result as the program's line, with the same digits."""
     detections, part = result.detections, tasks.get(task).bundle
     added = [[list(map(float, values))] for values in part.numbers(detections)] if part else [[]] * len(detections)
     rows = [
@@ -99,7 +100,7 @@ def _image_result(value: dict, spec: OutputSpec | None) -> ImageResult:
     added = [row[6] for row in rows] if part else []
     table = np.array([row[:6] for row in rows] if part else rows, np.float64).reshape(-1, 6)
     if not (np.isfinite(table).all() and all(np.isfinite(numbers).all() for numbers in added)):
-        raise ValueError("a detection is no number")
+        raise ValueError("a detection is not a list of numbers")
     detections = Instances(
         table[:, 2:].astype(np.float32),
         table[:, 1].astype(np.float32),
@@ -110,9 +111,9 @@ def _image_result(value: dict, spec: OutputSpec | None) -> ImageResult:
 
 
 def demand_whole(output: ProgramOutput) -> None:
-    """Raise UserError when there was a line that is no result."""
+    """Raise UserError when there was a line that is not a result."""
     if output.garbage:
         raise UserError(
-            f"the program's line after {len(output.results)} images is no result: '{output.garbage}'; is something "
-            "else printing there? What came before it is kept; run this again"
+            f"the program's line after {len(output.results)} images is not a result: '{output.garbage}'; does "
+            "something else print there? The results before it are kept; run this again"
         )

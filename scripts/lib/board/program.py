@@ -1,4 +1,4 @@
-"""The program that runs a bundle's model on the board: compiled here for there, and what its end means."""
+"""The program that runs a bundle's model on the board: cross-compiles it, and interprets how it ended."""
 
 import re
 import shlex
@@ -12,7 +12,7 @@ from lib.bundle.contract import Contract
 from lib.step.errors import UserError
 from lib.step.files import require
 
-# As in detect.c.
+# Exit codes, as in detect.c.
 MODEL_REFUSED = 3
 KILLED = (128 + 9, 9)
 _RUNTIME_ERROR = re.compile(r"^E RKNN: (?:\[[\d:.]+\] )?(.*)", re.M)
@@ -23,15 +23,15 @@ class Refused(UserError):
 
 
 def build(bundle: Path, contract: Contract, cc: str, sdk: str, shared: bool, folder: Path) -> Path:
-    """Compile detect.c of a bundle with the contract `contract` in the empty `folder`; returns the program.
+    """Compile detect.c of a bundle with the contract `contract` in the empty `folder`; return the program's path.
 
-    `sdk` is the folder of Rockchip's runtime (librknn_api); `shared` leaves the runtime out of the program. Raises
-    UserError, with the compiler's first error, when there is no compiler, no runtime, or it does not compile.
+    `sdk` is the folder of Rockchip's runtime (librknn_api); `shared` links the runtime dynamically. Raises UserError,
+    with the compiler's first error, when there is no compiler or no runtime, or the program does not compile.
     """
     demand_tools(cc, "make")
     if not sdk:
         raise UserError(
-            "board.sdk is empty: name the folder with Rockchip's runtime for the board, "
+            "board.sdk is empty: set it to the folder with Rockchip's runtime for the board, "
             "rknpu2/runtime/Linux/librknn_api of rknn-toolkit2"
         )
     for name in (*BOARD_PROGRAM, *headers(contract.output_spec()), "model.h"):
@@ -48,7 +48,9 @@ def demand_tools(cc: str, *others: str) -> None:
     """Raise UserError when the compiler of the command `cc` or one of the `others` is not installed here."""
     for name in (*others, shlex.split(cc)[0] if cc.strip() else "cc"):
         if not shutil.which(name):
-            raise UserError(f"there is no program '{name}' here; install it, or name the board's compiler in board.cc")
+            raise UserError(
+                f"there is no program '{name}' on this machine; install it, or name the board's compiler in board.cc"
+            )
 
 
 def demand_compiled(done: subprocess.CompletedProcess, cc: str) -> None:
@@ -67,10 +69,10 @@ def runtime_words(words: str) -> str:
 
 
 def demand_success(result: CommandResult, platform: str) -> None:
-    """Raise what the end of the program means, when it is not success.
+    """Raise an error that says why the program failed, unless it succeeded.
 
-    `result.words` are its standard error. Raises Refused for a model that the runtime does not take, and UserError with
-    one sentence for anything else.
+    `result.words` is its standard error. Raises Refused for a model that the runtime refuses, and UserError with one
+    sentence for anything else.
     """
     if result.code == 0:
         return
@@ -79,8 +81,8 @@ def demand_success(result: CommandResult, platform: str) -> None:
     runtime = runtime_words(result.words)
     if other := re.search(r"required\W[^;]*?\b(rv\d+\w*)", result.words, re.I):
         raise UserError(
-            f"the chip calls itself {other[1].lower()}, the model was built for {platform}: {runtime or reason}; set "
-            "platform to it and build again"
+            f"the chip calls itself {other[1].lower()}, but the model was built for {platform}: {runtime or reason}; "
+            "set platform to that chip and build again"
         )
     if result.code == MODEL_REFUSED:
         raise Refused(runtime or reason)
@@ -91,11 +93,11 @@ def demand_success(result: CommandResult, platform: str) -> None:
         )
     if re.search(r"librknnmrt.*(cannot open|not found|No such)|can't load library.*librknnmrt", result.words):
         raise UserError(
-            "the board has no librknnmrt.so where the program looks; name one of the toolkit's version in board.runtime"
+            "the board has no librknnmrt.so where the program looks; name one of that version in board.runtime"
         )
     if result.code == 126 and "ermission denied" in result.words:
         raise UserError(
-            "the board may not run programs from there (a file system mounted noexec); name another "
+            "the board cannot run programs from there (perhaps a file system mounted noexec); name another "
             "folder in board.folder"
         )
     if result.code in (126, 127):

@@ -1,4 +1,4 @@
-"""The results of an interrupted run, on disk, so that the next one resumes."""
+"""The results of an interrupted run, on disk, so that the next run resumes."""
 
 import json
 from pathlib import Path
@@ -9,11 +9,10 @@ from lib.detector.output_spec import OutputSpec
 
 
 class Progress:
-    """The results of one bundle so far, in a file of the folder `folder`, as the program prints them.
+    """The results for one bundle so far, in a file in `folder`, in the program's format.
 
-    They count only for the same `key`, which stands in the file's first line: another model or another image is another
-    run. A line that was cut is dropped. `spec` describes the model's outputs; without it
-    there are boxes alone.
+    They are used only for the same `key`, which is in the file's first line: another model or other images are another
+    run. A truncated line is dropped. `spec` describes the model's outputs; without it there are only boxes.
     """
 
     def __init__(self, folder: Path, key: str, spec: OutputSpec | None = None):
@@ -27,7 +26,7 @@ class Progress:
         self.add(list(self.results.values()))
 
     def add(self, results: list[ImageResult]) -> None:
-        """Keep more results, at once."""
+        """Append more results to the file at once."""
         self.results |= {result.image: result for result in results}
         with open(self.path, "a", encoding="utf-8") as file:
             file.writelines(f"{to_line(result, self._task)}\n" for result in results)

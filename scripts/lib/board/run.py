@@ -1,4 +1,4 @@
-"""One bundle on the board: sent there, run over images, results fetched, board cleaned up."""
+"""Runs one bundle on the board: copies it there, runs it over images, fetches the results, cleans up."""
 
 import hashlib
 import math
@@ -27,15 +27,15 @@ from lib.step.errors import UserError
 from lib.step.files import require, sha256
 from lib.step.words import words
 
-BATCH = 16  # images that are put there at once, where there is space: what a cut connection loses
-LINE = 40_000  # bytes that an image's boxes may take: 300 detections of some 100 characters
+BATCH = 16  # images copied to the board at once, if there is space; a cut connection loses that many
+LINE = 40_000  # most bytes of an image's line of boxes: 300 detections of about 100 characters
 FOLDER = "rv1106-board"
-# /oem/usr/lib is where the vendor's system has its runtime; a shell that nobody logs in to does not know it.
+# The vendor's system has its runtime in /oem/usr/lib, which a shell without a login does not have in its path.
 LIBRARY_PATH = ".:/oem/usr/lib:$LD_LIBRARY_PATH"
 
 
 class Settings(NamedTuple):
-    """How to reach and use the board; the config's `board` says what each is."""
+    """How to reach and use the board; the config's `board` describes each field."""
 
     transport: str
     host: str
@@ -63,9 +63,9 @@ class BoardRun(NamedTuple):
 def run_bundle(settings: Settings, bundle: Path, contract: Contract, images: list[Path], unfinished: Path) -> BoardRun:
     """Run a bundle with the contract `contract` over `images`.
 
-    `unfinished` is a folder for results on the way; a later run with the same bundle and images resumes from it.
-    Raises program.Refused when the board does not take the model, and UserError, in one sentence, for whatever else
-    goes wrong; what is on the board is cleared away if it can be reached.
+    `unfinished` is a folder for intermediate results; a later run with the same bundle and images resumes from it.
+    Raises program.Refused when the board refuses the model, and UserError, in one sentence, for anything else that goes
+    wrong; the files on the board are deleted if it can be reached.
     """
     spec = contract.output_spec()
     progress = Progress(unfinished, _key(bundle, images), spec)
@@ -84,7 +84,7 @@ def run_bundle(settings: Settings, bundle: Path, contract: Contract, images: lis
 
 
 def _key(bundle: Path, images: list[Path]) -> str:
-    """What a run's results depend on."""
+    """A text of everything that a run's results depend on."""
     parts = [require(bundle / CHECKSUMS, "a bundle's checksums").read_text(encoding="utf-8")]
     parts += [f"{path.name} {sha256(path)}" for path in images]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
@@ -96,17 +96,17 @@ def _size(image: Path) -> tuple[int, int]:
 
 
 def _in_order(results: list[ImageResult], batch: list[Path]) -> list[ImageResult]:
-    """The results when they are of the first images of the batch; none when they are of others."""
+    """The results if they are for the first images of the batch; none otherwise."""
     expected = [path.name for path in batch[: len(results)]]
     return results if [result.image for result in results] == expected else []
 
 
 def make_folder(board: Ssh | Adb, folder: str, inner: str = "") -> None:
-    """Make a folder on the board anew, and `inner` in it. Raises UserError when it cannot be made."""
+    """Make a new, empty folder on the board, and `inner` in it. Raises UserError when it cannot be made."""
     quoted = shlex.quote(folder)
     done = board.run(f"rm -rf {quoted}; mkdir -p {quoted}/{inner}; exit $?")
     if done.code:
-        raise UserError(f"{folder} cannot be made on the board: {done.words.strip()}; see board.folder")
+        raise UserError(f"{folder} cannot be made on the board: {done.words.strip()}; set board.folder to another one")
 
 
 class _Session:
@@ -124,7 +124,7 @@ class _Session:
         self.started = False
 
     def start(self) -> None:
-        """Compile the program and put it there with the model, and with the runtime if one is named."""
+        """Compile the program and copy it to the board with the model, and with the runtime if one is named."""
         settings = self.settings
         build = self.scratch / "build"
         build.mkdir()
@@ -137,15 +137,15 @@ class _Session:
         needed = sum(path.stat().st_size for path in files.values()) + self.input_bytes + self.output_bytes + self.line
         if (free := self._free()) < needed:
             raise UserError(
-                f"{settings.folder} has {free / 1e6:.1f} MB free on the board, {needed / 1e6:.1f} MB are needed; make "
-                "room, or name another folder in board.folder"
+                f"{settings.folder} has {free / 1e6:.1f} MB free on the board, but {needed / 1e6:.1f} MB are needed; "
+                "free some space, or name another folder in board.folder"
             )
         for name, path in files.items():
             self.board.push(path, f"{self.folder}/{name}")
         self._shell("chmod +x detect")
 
     def end(self) -> None:
-        """Clear the board; when it is out of reach, what is there is cleared by the next run."""
+        """Delete the files on the board; if it cannot be reached, the next run deletes them."""
         if self.started:
             try:
                 self.board.run(f"rm -rf {shlex.quote(self.folder)}")
@@ -166,7 +166,7 @@ class _Session:
             real = np.frombuffer(self.board.pull(f"{self.folder}/raw/0_output_{number}.bin"), np.int8)
             if real.size != simulated.size:
                 raise UserError(
-                    f"output {number} came as {real.size} bytes, {simulated.size} are expected; run this again"
+                    f"output {number} has {real.size} bytes, but {simulated.size} are expected; run this again"
                 )
             stored = [from_native(raw.reshape(tensor.native_shape), tensor.shape[1]) for raw in (simulated, real)]
             apart = np.abs(stored[0].astype(int) - stored[1].astype(int))
@@ -175,12 +175,12 @@ class _Session:
         return differences
 
     def detect(self, images: list[Path], progress: Progress) -> dict[str, tuple[int, int]]:
-        """Run over the images that `progress` lacks, and add what is found; returns the size of each image."""
+        """Run over the images that `progress` lacks, and add their results; return the size of each image."""
         missing = [path for path in images if path.name not in progress.results]
         if len(missing) < len(images):
-            console.say(f"{len(images) - len(missing)} of {len(images)} images were done before")
+            console.say(f"{len(images) - len(missing)} of {len(images)} images were already done")
         sizes = {path.name: _size(path) for path in images if path.name in progress.results}
-        # Half of the space: others write there too.
+        # Use half of the space, because other programs write there too.
         fitting = max(1, min(BATCH, self._free() // 2 // (self.input_bytes + self.line)))
         with tqdm(total=len(missing), desc="on the board", file=console.terminal(), disable=None) as bar:
             for start in range(0, len(missing), fitting):
@@ -193,13 +193,13 @@ class _Session:
                 if output.images != len(batch) or len(in_order) != len(batch):
                     raise UserError(
                         f"the program reported {len(in_order)} of {len(batch)} images, then exited; run this again, "
-                        "it resumes there"
+                        "it resumes"
                     )
                 bar.update(len(batch))
         return sizes
 
     def repeat(self) -> list[int]:
-        """Times of rknn_run in microseconds, one behind the other, on a grey image."""
+        """Times of rknn_run in microseconds, back to back, on a grey image."""
         if not self.settings.repeat:
             return []
         output, result = self._detect(f"--repeat {self.settings.repeat} model.rknn")
@@ -207,7 +207,7 @@ class _Session:
         return output.run_us
 
     def _detect(self, words: str) -> tuple[ProgramOutput, CommandResult]:
-        """Start the program with `words`; what it printed, and how it ended with its standard error."""
+        """Start the program with `words`; return what it printed, and how it ended, with its standard error."""
         done = self.board.run(
             f"cd {shlex.quote(self.folder)} || exit 1; export LD_LIBRARY_PATH={LIBRARY_PATH}; "
             f"{self.settings.launcher} ./detect {words} > found 2> words; exit $?"
@@ -225,9 +225,11 @@ class _Session:
             raise UserError(f"'{command}' failed on the board: {done.words.strip()}")
 
     def _free(self) -> int:
-        """Bytes that are free in the folder's file system."""
+        """Free bytes in the folder's file system."""
         done = self.board.run(f"df -Pk {shlex.quote(self.folder)}")
         try:
             return int(done.output.split(b"\n")[1].split()[3]) * 1024
         except (ValueError, IndexError):
-            raise UserError(f"the board does not tell its free space: {done.words.strip()}") from None
+            raise UserError(
+                f"the board's free space cannot be read: {done.words.strip()}; does `df` work there?"
+            ) from None

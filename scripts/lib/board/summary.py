@@ -1,4 +1,4 @@
-"""board.json: the board's results for one variant, beside the simulator's."""
+"""board.json: the board's results for one variant, compared with the simulator's."""
 
 import numpy as np
 
@@ -11,12 +11,12 @@ from lib.npu.verdict import FAILS, RUNS, Verdict
 from lib.results.board_results import RAN, REFUSED, BoardAgreement, ImageDifference, RanOnBoard, RefusedByBoard, Times
 from lib.step.errors import UserError
 
-WORST = 5  # images that are named
+WORST = 5  # how many of the worst images are named
 QUANTILES = {"low": 0.05, "median": 0.5, "high": 0.95}
 
 
 def detection_set(run: BoardRun) -> DetectionSet:
-    """What the board detected, as evaluate.py reads it."""
+    """The board's detections, in the form that evaluate.py reads."""
     results = run.results
     return DetectionSet(
         [result.image for result in results], run.sizes, [result.detections for result in results], run.task
@@ -24,7 +24,7 @@ def detection_set(run: BoardRun) -> DetectionSet:
 
 
 def refused(words: str, verdict: Verdict, build: dict[str, str]) -> RefusedByBoard:
-    """The summary of a model that the board refused, with the runtime's message; `build` says which build it was."""
+    """The summary for a model that the board refused, with the runtime's message; `build` identifies the build."""
     return RefusedByBoard(REFUSED, words, verdict.result, _was(verdict, False), **build)
 
 
@@ -33,8 +33,8 @@ def ran_well(
 ) -> RanOnBoard:
     """The summary of a run: times in ms with their 5th and 95th percentile, agreement with the simulator, metrics.
 
-    `metrics` are those of the board's detections, `measured` is the run as a line for config/measured.csv, and `build`
-    says which build it was (rknn_sha256, toolkit). Raises UserError when the simulator saw other images.
+    `metrics` are those of the board's detections, `measured` is the run as a row for config/measured.csv, and `build`
+    identifies the build (rknn_sha256, toolkit). Raises UserError when the simulator had other images.
     """
     return RanOnBoard(
         result=RAN,
@@ -56,19 +56,19 @@ def ran_well(
 
 
 def agreement_with_simulator(simulated: DetectionSet, board: DetectionSet) -> BoardAgreement:
-    """How far the board finds what the simulator finds.
+    """How well the board's detections agree with the simulator's.
 
-    Detections from a score of SURE on are compared: the same class, and an IoU of 0.5 or more. `share` (0..1) of all
-    those that either finds, that both find (1.0 where neither finds one), the smallest IoU and the largest change of
-    score among them, and the images that differ most. Raises UserError when the two saw different images.
+    Detections with a score of at least SURE are compared; two are the same with the same class and an IoU of 0.5 or
+    more. The result has the `share` (0..1) of all detections that both make (1.0 if there are none), the smallest IoU
+    and the largest change of score among these, and the images that differ most. Raises UserError for different images.
     """
     if simulated.images != board.images:
-        raise UserError("the simulator and the board saw different images; run the variant's quantize step again")
+        raise UserError("the simulator and the board had different images; run the variant's quantize step again")
     overlap_of = tasks.get(board.task).overlap
     both = either = 0
     lowest, largest, worst = 1.0, 0.0, []
     for image, ours, theirs in zip(board.images, simulated.instances, board.instances):
-        # What one finds at all, even below SURE, the other finds again.
+        # A sure detection of one counts as found if the other made it with any score.
         pairs = found_again(ours, theirs, overlap_of)
         shown = int((ours.scores >= SURE).sum())
         added = int((theirs.scores >= SURE).sum()) - len(found_again(theirs, ours, overlap_of))
@@ -92,7 +92,7 @@ def agreement_with_simulator(simulated: DetectionSet, board: DetectionSet) -> Bo
 
 
 def _was(verdict: Verdict, runs: bool) -> str:
-    """Whether the verdict was right, now that the board has spoken; `undecided` for one that was unsure."""
+    """Whether the verdict was right, by the board's result; `undecided` for a verdict of unsure."""
     if verdict.result not in (RUNS, FAILS):
         return "undecided"
     return "right" if (verdict.result == RUNS) == runs else "wrong"

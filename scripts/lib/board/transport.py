@@ -1,7 +1,7 @@
-"""How commands and files reach the board: through OpenSSH's or adb's own client, whatever the user's settings are.
+"""How commands and files reach the board: through OpenSSH's or adb's own client, with the user's settings.
 
-Files go through the remote shell as well (`cat`): a board's ssh server seldom has what scp needs, and adb's exit codes
-and line ends depend on its age.
+Files also go through the remote shell (`cat`), because a board's ssh server seldom supports scp, and adb's exit codes
+and line ends depend on its version.
 """
 
 import os
@@ -17,15 +17,15 @@ from typing import NamedTuple
 from lib.step.errors import UserError
 
 TRANSPORTS = ("ssh", "adb")
-# What a command's output and its words may have in bytes: far more than a batch's results. Beyond it something prints
+# The most bytes of a command's standard output or error: far more than a batch's results. With more, something prints
 # without end.
 MOST = 256 << 20
-# OpenSSH ends with this when it failed itself; what it ran may do so too, but nothing of ours does.
+# OpenSSH's exit code for its own failures; remote commands could use it too, but this program's do not.
 SSH_FAILED = 255
 GOES_ON = "run this again, it resumes"
-# A command's output stands between these: some boards greet whoever logs in, on standard output.
+# A command's output is between these, because some boards print a greeting at login.
 _BEGINS, _ENDED = b"rv1106-begins\n", b"rv1106-ended="
-_SHOWN = 60  # characters of an answer that is none
+_SHOWN = 60  # characters of an invalid answer in a message
 
 
 class CommandResult(NamedTuple):
@@ -37,7 +37,7 @@ class CommandResult(NamedTuple):
 
 
 class Unreachable(UserError):
-    """The board does not answer, or does not any more."""
+    """The board does not answer, or no longer answers."""
 
 
 class Ssh:
@@ -45,12 +45,12 @@ class Ssh:
 
     def __init__(self, host: str, options: list[str], timeout: int):
         self.host, self.timeout = host, timeout
-        # Nobody is there to be asked: an unknown key or a password is an error.
+        # There is nobody to ask, so an unknown key or a password is an error.
         self.command = ["ssh", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={min(timeout, 15)}", *options, host]
         _demand_client("ssh", "openssh-client")
 
     def run(self, command: str, stdin: Path | None = None) -> CommandResult:
-        """Run a shell command on the board, its standard input from a file of this machine.
+        """Run a shell command on the board, with a local file as its standard input.
 
         Raises Unreachable when there is no board, no way in, no shell, or no answer within the time limit.
         """
@@ -79,7 +79,7 @@ class Ssh:
         shown = "".join(letter if letter.isprintable() else " " for letter in answer[:_SHOWN])
         said = f"'{shown}'" if answer else "nothing"
         return (
-            f"{self.host} lets this machine in, but runs no command: it answers {said}; give the login a shell there "
+            f"{self.host} accepts the login, but runs no command: it answers {said}; give the login a shell there "
             f"(ssh {self.host} uname -a tries it)"
         )
 
@@ -87,15 +87,15 @@ class Ssh:
         last = last_line(words)
         if "Host key verification failed" in words or "No ED25519 host key is known" in words:
             return (
-                f"{self.host} shows an ssh host key that this machine does not know, or another one than before; look "
-                f"at it and accept it once by hand: ssh {self.host}"
+                f"{self.host} shows an ssh host key that this machine does not know, or another one than before; check "
+                f"it and accept it once by hand: ssh {self.host}"
             )
         if "Permission denied" in words:
-            return (
-                f"{self.host} lets nobody in without a password ({last}); put your key there: ssh-copy-id {self.host}"
-            )
+            return f"{self.host} needs a password ({last}); install your key there: ssh-copy-id {self.host}"
         if re.search(r"refused|No route|timed out during|[Cc]onnection timed out|not resolve|unreachable", words):
-            return f"the board is not reached at {self.host}: {last}; look at its cable, its address and its ssh server"
+            return (
+                f"the board cannot be reached at {self.host}: {last}; check its cable, its address and its ssh server"
+            )
         return f"the connection to {self.host} broke: {last or 'ssh says nothing'}; {GOES_ON}"
 
 
@@ -144,27 +144,27 @@ class Adb:
     def _why(self, words: str) -> str:
         last = last_line(words)
         if "unauthorized" in words:
-            return f"adb may not enter {self.host} ({last}); accept this machine's key on the board"
+            return f"adb is not authorized on {self.host} ({last}); accept this machine's key on the board"
         if re.search(r"no devices|device '.*' not found|device not found|offline|cannot connect", words):
-            return f"adb finds no board: {last}; look at its cable, and at what `adb devices` lists"
+            return f"adb finds no board: {last}; check its cable and the output of `adb devices`"
         return f"the connection to {self.host} broke: {last or 'adb says nothing'}; {GOES_ON}"
 
 
 def transport(kind: str, host: str, options: list[str], timeout: int) -> Ssh | Adb:
     """The way to the board; `timeout` is in seconds, for each command and each file."""
     if kind == "ssh" and not host:
-        raise UserError("board.host is empty: name the board as for ssh, root@172.32.0.93 as it may be")
+        raise UserError("board.host is empty: name the board as for ssh, such as root@172.32.0.93")
     return {"ssh": Ssh, "adb": Adb}[kind](host, options, timeout)
 
 
 def _framed(command: str) -> str:
-    """A shell command that says where its output begins and ends, and with which exit code: old adbd give none."""
+    """A shell command that marks where its output begins and ends, with its exit code, which old adbd do not return."""
     begins, ended = _BEGINS.decode().strip(), _ENDED.decode()
     return f"echo {begins}; ({command}); ended=$?; echo; echo {ended}$ended"
 
 
 def _unframed(done: CommandResult) -> CommandResult | None:
-    """What came of a `_framed` command, without what others printed before and behind; None where it did not end."""
+    """The result of a `_framed` command, without what others printed before and after; None if it did not end."""
     output = done.output.partition(_BEGINS)[2]
     output, mark, code = output.rpartition(b"\n" + _ENDED)
     digits = re.match(rb"\d+", code)
@@ -172,7 +172,7 @@ def _unframed(done: CommandResult) -> CommandResult | None:
 
 
 def last_line(words: str) -> str:
-    """The last line that says something."""
+    """The last line that is not empty."""
     return next((line.strip() for line in reversed(words.splitlines()) if line.strip()), "")
 
 
@@ -191,8 +191,8 @@ def _call(command: list[str], timeout: int, host: str, stdin: Path | None = None
         except OverflowError:
             process.kill()
             raise Unreachable(
-                f"{host} sent more than {MOST >> 20} MiB in answer to one command and was cut off; look at what it "
-                "prints when one logs in"
+                f"{host} sent more than {MOST >> 20} MiB in answer to one command and was cut off; check what it "
+                "prints at login"
             ) from None
         except BaseException:
             process.kill()
@@ -226,7 +226,7 @@ def _read(process: subprocess.Popen, timeout: float) -> tuple[bytes, bytes]:
 
 def _demand_client(name: str, package: str) -> None:
     if not shutil.which(name):
-        raise UserError(f"there is no program '{name}' here; install it (apt-get install {package})")
+        raise UserError(f"there is no program '{name}' on this machine; install it (apt-get install {package})")
 
 
 def _demand_pushed(done: CommandResult, local: Path, remote: str) -> None:

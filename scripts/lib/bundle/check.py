@@ -1,4 +1,4 @@
-"""The bundle's own check: nothing in it was changed, its parts say the same, and what it decodes is what it expects."""
+"""Checks a bundle: nothing was changed, its parts agree, and it decodes the golden outputs as expected."""
 
 import tempfile
 from collections.abc import Callable
@@ -18,7 +18,7 @@ CHECKSUMS = "SHA256SUMS"
 
 
 def write_checksums(folder: Path) -> None:
-    """Write SHA256SUMS over all files of a bundle, as `sha256sum -c` reads it."""
+    """Write SHA256SUMS over all files of a bundle, for `sha256sum -c`."""
     (folder / CHECKSUMS).write_text(
         "".join(f"{checksum}  {name}\n" for name, checksum in checksums(folder).items()), encoding="utf-8"
     )
@@ -43,9 +43,9 @@ def is_bundle(folder: Path) -> bool:
 
 
 def problems(folder: Path, cc: list[str], emulator: tuple[str, ...] = ()) -> list[str]:
-    """Everything that is wrong with the bundle in `folder`, a sentence each.
+    """Everything that is wrong with the bundle in `folder`, one sentence each.
 
-    `cc` compiles its program, `emulator` runs it. Raises UserError when there is no bundle to look at.
+    `cc` compiles its program, `emulator` runs it. Raises UserError when there is no bundle.
     """
     stored = read_json(require(folder / CONTRACT, "contract"))
     changed = _result(lambda: _checksums(folder))
@@ -64,7 +64,7 @@ def problems(folder: Path, cc: list[str], emulator: tuple[str, ...] = ()) -> lis
 
 
 def _result(check: Callable[[], list[str]]) -> list[str]:
-    """What a check finds, an error of its own being a find as well."""
+    """The problems that a check finds; an error of the check is a problem too."""
     try:
         return check()
     except UserError as error:
@@ -77,7 +77,7 @@ def _checksums(folder: Path) -> list[str]:
     listed = dict(line.split("  ", 1)[::-1] for line in (folder / CHECKSUMS).read_text(encoding="utf-8").splitlines())
     links = (str(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path.is_symlink())
     return [
-        *(f"{name} is a link, and a bundle holds files alone" for name in links),
+        *(f"{name} is a link, but a bundle has only files" for name in links),
         *_differences(listed, checksums(folder), CHECKSUMS),
     ]
 
@@ -98,7 +98,7 @@ def _differences(listed: dict, present: dict, where: str) -> list[str]:
 def _same_model(folder: Path, contract: Contract) -> list[str]:
     model = read_rknn(folder / "model.rknn")
     return [
-        f"output '{described.name}' is {tuple(described)} in {CONTRACT}, {tuple(built)} in model.rknn"
+        f"output '{described.name}' is {tuple(described)} in {CONTRACT}, but {tuple(built)} in model.rknn"
         for described, built in zip(contract.tensors(), model.outputs, strict=True)
         if described != built
     ]
@@ -130,7 +130,7 @@ def _program_finds(folder: Path, contract: Contract, cc: list[str], emulator: tu
         binary = Path(scratch, "decode")
         program.build(folder, cc, binary)
         if code:
-            return [f"main.c is not run, for {', '.join(code)} is not what {CONTRACT} lists"]
+            return [f"main.c is not run, because {', '.join(code)} is not what {CONTRACT} lists"]
         spec = contract.output_spec()
         try:
             detections = program.run(binary, folder / "golden", spec=spec, emulator=emulator)

@@ -1,4 +1,4 @@
-"""The contract of a bundle, model.json: everything that a program needs to know to feed and to read the model."""
+"""The contract of a bundle, model.json: everything that a program needs to know to use the model."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +17,14 @@ from lib.step.errors import UserError
 from lib.step.typed_json import JsonRecord, omitted_if_none
 
 CONTRACT = "model.json"
-PREDICTIONS = "predictions"  # the role of the one output of the head `single`
+PREDICTIONS = "predictions"  # the role of the only output of the head `single`
 
 
 @dataclass(frozen=True)
 class LetterboxSpec(JsonRecord):
-    """How an image is fitted into the input: the grey around it, and formulas for its size and place.
+    """How an image is fitted into the input: the grey around it, and formulas for its size and position.
 
-    fill: a value per channel. place: `top_left` or `stretch` where the image is not in the middle.
+    fill: one value per channel. place: `top_left` or `stretch` if the image is not centred.
     """
 
     fill: tuple[int, ...]
@@ -37,7 +37,7 @@ class LetterboxSpec(JsonRecord):
 
 @dataclass(frozen=True)
 class InputSpec(JsonRecord):
-    """What the model is given: its size in pixels, layout and type, and what it does to the pixels itself."""
+    """The model's input: size in pixels, layout and type, and the normalization that the model does itself."""
 
     name: str
     width: int
@@ -54,12 +54,12 @@ class InputSpec(JsonRecord):
     def __post_init__(self):
         if len(self.letterbox.fill) != self.form.depth or self.shape != (1, self.height, self.width, self.form.depth):
             raise ValueError(
-                f"an input of shape {self.shape}, filled with {self.letterbox.fill}, is none in {self.colour_order}"
+                f"an input of shape {self.shape}, filled with {self.letterbox.fill}, does not fit {self.colour_order}"
             )
 
     @property
     def form(self) -> InputForm:
-        """How images are given to the model, whose own normalization is of pixels 0..255."""
+        """The input form of the model, which normalizes pixels 0..255 itself."""
         fitting = self.letterbox
         channels, place = self.colour_order.lower(), fitting.place or InputForm.letterbox
         return InputForm(channels, 1, self.mean, self.std, place, fitting.fill[0])
@@ -72,12 +72,11 @@ class InputSpec(JsonRecord):
 
 @dataclass(frozen=True)
 class OutputTensor(JsonRecord):
-    """One output as it lies in memory: `real = (stored - zero_point) * scale`.
+    """One output as it is in memory: `real = (stored - zero_point) * scale`.
 
     shape: [batch, channel, height, width]. native_shape: NC1HWC2, [batch, C1, height, width, C2], with
-    `padding_channels` that count for nothing. channels: what they hold, by `first to last`. The box map of an
-    anchor-based family tells its anchors, width and height in input pixels, besides. role: of a task's map,
-    what the task calls it.
+    `padding_channels` unused channels. channels: what they hold, by `first to last`. The box map of an anchor-based
+    family also has its anchors, width and height in input pixels. role: for a task's map, the task's name of it.
     """
 
     index: int
@@ -98,13 +97,13 @@ class OutputTensor(JsonRecord):
     role: str | None = omitted_if_none()
 
     def tensor(self) -> RknnTensor:
-        """The output as a `.rknn` describes it."""
+        """The output in the form that a `.rknn` describes it."""
         return RknnTensor(self.name, self.shape, self.native_shape, self.dtype, self.scale, self.zero_point)
 
 
 @dataclass(frozen=True)
 class Thresholds(JsonRecord):
-    """What is suggested to detect with, scores and overlaps 0..1, and why. Without `iou` there is no NMS."""
+    """The suggested thresholds, scores and overlaps 0..1, and why. If `iou` is None there is no NMS."""
 
     confidence: float
     confidence_why: str
@@ -115,7 +114,7 @@ class Thresholds(JsonRecord):
 
 @dataclass(frozen=True)
 class Accuracy(JsonRecord):
-    """The mAP of the model, 0..1, and the images it was measured on."""
+    """The mAP of the model, 0..1, and the images that it was measured on."""
 
     images: int
     map50_95_fp32: float
@@ -127,7 +126,7 @@ class Accuracy(JsonRecord):
 
 @dataclass(frozen=True)
 class Proof(JsonRecord):
-    """C beside Python: images and detections compared, largest differences in pixels and scores, C's mAP50-95.
+    """C compared with Python: images and detections, largest differences in pixels and scores, C's mAP50-95.
 
     extras: the largest difference of what the task adds, in the task's own unit.
     """
@@ -142,10 +141,10 @@ class Proof(JsonRecord):
 
 @dataclass(frozen=True)
 class Contract(JsonRecord):
-    """model.json of a bundle. While the bundle is made, `proof` is None, and `files` (the SHA-256 of each) is empty.
+    """model.json of a bundle. While the bundle is being made, `proof` is None and `files` (their SHA-256) is empty.
 
-    task: what a detection has besides its box; None where that is nothing. metadata: what its ONNX says of the outputs
-    besides. decode: the way from stored bytes to detections, a sentence a step.
+    task: what a detection has besides its box; None if nothing. metadata: what else the ONNX says about the outputs.
+    decode: the steps from stored bytes to detections, one sentence per step.
     """
 
     variant: Variant
@@ -167,23 +166,23 @@ class Contract(JsonRecord):
 
     def __post_init__(self):
         if self.family not in families.names():
-            raise ValueError(f"there is no family '{self.family}'; there are {', '.join(families.names())}")
+            raise ValueError(f"there is no family '{self.family}'; the families are {', '.join(families.names())}")
         if self.task and self.task not in tasks.names():
-            raise ValueError(f"there is no task '{self.task}'; there are {', '.join(tasks.names())}")
+            raise ValueError(f"there is no task '{self.task}'; the tasks are {', '.join(tasks.names())}")
         try:
             roles = self.roles()
         except (UserError, ValueError) as error:
-            raise ValueError(f"outputs that nothing decodes: {str(error).partition(';')[0]}") from None
+            raise ValueError(f"the outputs cannot be decoded: {str(error).partition(';')[0]}") from None
         if len(self.outputs) != len(roles):
-            raise ValueError(f"{len(self.outputs)} outputs where the head and family have {len(roles)}")
+            raise ValueError(f"{len(self.outputs)} outputs, but the head and family have {len(roles)}")
 
     @classmethod
     def of_bundle(cls, folder: Path) -> "Contract":
-        """The contract of the bundle in `folder`. Raises UserError, naming file and key, where it is damaged."""
+        """The contract of the bundle in `folder`. Raises UserError, naming file and key, when it is damaged."""
         return cls.read(folder / CONTRACT)
 
     def output_spec(self) -> OutputSpec:
-        """What decoding by Python takes."""
+        """The OutputSpec for decoding in Python."""
         of_family = [output for output in self.outputs if not output.role]
         shapes = [output.shape for output in of_family]
         strides = tuple(dict.fromkeys(stride for output in of_family for stride in output.strides))
@@ -195,10 +194,10 @@ class Contract(JsonRecord):
         )
 
     def roles(self) -> tuple[str, ...]:
-        """What each output holds: predictions (box and scores together), box, scores, objectness, or a task's own."""
+        """The role of each output: predictions (box and scores together), box, scores, objectness, or a task's own."""
         spec = self.output_spec()
         return (PREDICTIONS,) if spec.head == SINGLE else tuple(output.role for output in spec.maps())
 
     def tensors(self) -> list[RknnTensor]:
-        """The outputs as the `.rknn` describes them."""
+        """The outputs in the form that a `.rknn` describes them."""
         return [output.tensor() for output in self.outputs]

@@ -1,4 +1,4 @@
-"""The contract of a variant, from the built `.rknn` and from what was measured."""
+"""Makes the contract of a variant from the built `.rknn` and the measurements."""
 
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from lib.results.rounding import MAP_DIGITS
 from lib.results.sweep import Variant
 from lib.step.errors import UserError
 
-# Ultralytics' own default for showing detections; the evaluation's 0.001 is for measuring mAP.
+# Ultralytics' default for showing detections; the evaluation's 0.001 is for measuring mAP.
 CONFIDENCE = 0.25
 _JOINED = [
     "real = (stored - zero_point) * scale; C = number of classes",
@@ -29,14 +29,14 @@ _JOINED = [
 
 
 class Measured(NamedTuple):
-    """What was measured of a variant: its accuracy, and the threshold to detect with, None for the usual one."""
+    """The measurements of a variant: its accuracy, and the suggested threshold, None for the usual one."""
 
     accuracy: Accuracy
     operating: Operating | None = None
 
 
 class Forms(NamedTuple):
-    """What a model's ONNX says of its outputs, and of its input."""
+    """What a model's ONNX says about its outputs and its input."""
 
     outputs: OutputSpec
     input: InputForm = InputForm()
@@ -52,8 +52,8 @@ def describe(
 ) -> Contract:
     """The contract of a variant, without its proof and the checksums of the bundle's files.
 
-    `verdict` is what judge.py says of the board. Raises UserError
-    for outputs that the C decoder does not read: that are not INT8, or have more of something than it has room for.
+    `verdict` is from judge.py. Raises UserError for outputs that the C decoder does not support: outputs that are not
+    INT8, or that exceed one of its limits.
     """
     spec = forms.outputs
     _require_decodable(model, spec)
@@ -78,7 +78,7 @@ def describe(
 
 
 def accuracy_of(fp32: Metrics, int8: Metrics, part: str) -> Accuracy:
-    """What evaluate.py found on the images of `part`, rounded as in the table."""
+    """The accuracy that evaluate.py measured on the images of `part`, rounded as in the table."""
     return Accuracy(
         images=int8.images,
         map50_95_fp32=round(fp32.map50_95, MAP_DIGITS),
@@ -106,16 +106,18 @@ def _thresholds(end2end: bool, operating: Operating | None) -> Thresholds:
 def _require_decodable(model: RknnFile, spec: OutputSpec) -> None:
     for output in model.outputs:
         if output.dtype != "int8":
-            raise UserError(f"output '{output.name}' of the model is {output.dtype}; a bundle is made of int8 outputs")
+            raise UserError(f"output '{output.name}' of the model is {output.dtype}; a bundle needs int8 outputs")
     if spec.extras and not tasks.get(spec.task).bundle:
-        raise UserError(f"the task '{spec.task}' has no decoder in C; its models can have no bundle")
+        raise UserError(f"the task '{spec.task}' has no C decoder, so its models cannot have a bundle")
     for count, most, what in spec.family.limits(spec.head):
         if count > most:
-            raise UserError(f"the model has {count} {what}, decode.h reads up to {most}; it can have no bundle")
+            raise UserError(
+                f"the model has {count} {what}, but decode.h supports up to {most}, so it cannot have a bundle"
+            )
 
 
 def _decode_lines(spec: OutputSpec) -> tuple[str, ...]:
-    """The way from stored bytes to detections, a sentence a step."""
+    """The steps from stored bytes to detections, one sentence per step."""
     return (
         spec.family.order_line(),
         *(_JOINED if spec.head == SINGLE else spec.family.contract_lines()),
@@ -176,7 +178,7 @@ def _output(tensor: RknnTensor, spec: OutputSpec, number: int) -> OutputTensor:
 
 
 def _meaning(tensor: RknnTensor, spec: OutputSpec, number: int) -> dict:
-    """The strides of an output, and what its channels hold; fields of an OutputTensor."""
+    """The strides of an output and the meaning of its channels, as fields of an OutputTensor."""
     if spec.head == SINGLE:
         return {
             "strides": spec.family.strides,

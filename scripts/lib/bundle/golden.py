@@ -1,10 +1,10 @@
-"""The files that a decoder is tried on: an image as the network sees it, its raw outputs, what is found in them.
+"""The golden files for testing a decoder: an image as the network sees it, its raw outputs, the detections in them.
 
 image.txt    width and height of the image
-input.rgb      the letterboxed image as the model is given it: height x width x channels bytes, RGB unless model.json
-               says otherwise
-output_N.bin   output number N as the NPU leaves it, NC1HWC2
-detections.txt what is found with the suggested thresholds, as main.c prints it
+input.rgb      the letterboxed image as the model's input: height x width x channels bytes, RGB unless model.json says
+               otherwise
+output_N.bin   output number N as the NPU writes it, NC1HWC2
+detections.txt the detections with the suggested thresholds, as main.c prints them
 """
 
 from pathlib import Path
@@ -19,13 +19,13 @@ from lib.step.errors import UserError
 
 
 def write_outputs(folder: Path, tensors: list[RknnTensor], outputs: list[np.ndarray], fit: Letterbox) -> None:
-    """Write image.txt and the simulator's float `outputs`, requantized, into `folder`.
+    """Write image.txt and the simulator's float `outputs`, requantized, to `folder`.
 
-    Raises UserError when they are not what `tensors` describe.
+    Raises UserError when they do not fit `tensors`.
     """
     shapes = [output.shape for output in outputs]
     if shapes != [tensor.shape for tensor in tensors]:
-        raise UserError(f"the simulator gives {shapes}, the model has {tensors}")
+        raise UserError(f"the simulator gives {shapes}, but the model has {tensors}")
     (folder / "image.txt").write_text(f"{fit.source[0]} {fit.source[1]}\n", encoding="utf-8")
     for number, (output, tensor) in enumerate(zip(outputs, tensors)):
         native = to_native(quantize(output, tensor), tensor.native_shape)
@@ -33,17 +33,19 @@ def write_outputs(folder: Path, tensors: list[RknnTensor], outputs: list[np.ndar
 
 
 def read_outputs(folder: Path, tensors: list[RknnTensor]) -> list[np.ndarray]:
-    """The float outputs [1, C, H, W] that the raw ones in `folder` mean. Raises UserError for one of the wrong size."""
+    """The float outputs [1, C, H, W] of the raw ones in `folder`. Raises UserError for one of the wrong size."""
     outputs = []
     for number, tensor in enumerate(tensors):
         stored = np.fromfile(folder / f"output_{number}.bin", np.int8)
         if stored.size != np.prod(tensor.native_shape):
-            raise UserError(f"output_{number}.bin has {stored.size} bytes, NC1HWC2 {tensor.native_shape} has not")
+            raise UserError(
+                f"output_{number}.bin has {stored.size} bytes, which is not the size of NC1HWC2 {tensor.native_shape}"
+            )
         outputs.append(dequantize(from_native(stored.reshape(tensor.native_shape), tensor.shape[1]), tensor))
     return outputs
 
 
 def read_fit(folder: Path, given: InputSpec) -> Letterbox:
-    """How the image of `folder` lies in the input."""
+    """How the image of `folder` is fitted into the input."""
     width, height = map(int, (folder / "image.txt").read_text(encoding="utf-8").split())
     return fit_of((width, height), given.imgsz, given.form)

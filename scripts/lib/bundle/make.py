@@ -1,4 +1,4 @@
-"""Making one bundle: contract, proof on all evaluation images, golden files, check."""
+"""Makes one bundle: contract, proof on all evaluation images, golden files, check."""
 
 import shutil
 import tempfile
@@ -40,9 +40,9 @@ from lib.step.files import require, write_text
 
 
 class Evaluation(NamedTuple):
-    """The images that a bundle is proven on, those that its mAP was measured on.
+    """The images for proving a bundle, which are those that its mAP was measured on.
 
-    truth: what is labelled in an image for a task, by the image's path, and its width and height.
+    truth: (task, image path, (width, height)) → the labelled instances of the image.
     """
 
     part: str  # heldout or all
@@ -52,7 +52,7 @@ class Evaluation(NamedTuple):
 
 
 class Subject(NamedTuple):
-    """A built model and what was measured of it: what a bundle is made of."""
+    """A built model and its measurements, from which a bundle is made."""
 
     variant: Variant
     rknn: Path
@@ -64,7 +64,7 @@ class Subject(NamedTuple):
 
 
 def read_evaluation(run: Path, part: str, names: list[str], sigmas: tuple[float, ...] | None = None) -> Evaluation:
-    """The evaluation of a run's folder; `names` as the command line gives them, `sigmas` as keypoint_sigmas does."""
+    """The evaluation of a run's folder; `names` from the command line, `sigmas` from keypoint_sigmas."""
     dataset, names = require(run / "dataset", "data set"), read_names(names)
 
     def truth(task: str, image: Path, size: tuple[int, int]) -> Instances:
@@ -91,10 +91,10 @@ def make(run: Path, variant: Variant, evaluation: Evaluation, processes: int, cc
 def write_bundle(
     subject: Subject, calibration: list[Path], evaluation: Evaluation, processes: int, cc: list[str], folder: Path
 ) -> Proof:
-    """Make a bundle as the new `folder`; the model is built anew, calibrated on the files `calibration`, and simulated.
+    """Make a bundle as the new `folder`; build the model again, calibrated on the files `calibration`, and simulate it.
 
-    Raises UserError when C and Python disagree, when C's mAP is not the one that was measured, or the bundle does not
-    pass its own check.
+    Raises UserError when C and Python disagree, when C's mAP is not the measured one, or when the bundle does not pass
+    its own check.
     """
     model = load(subject.onnx)
     spec, form = forms = Forms(output_spec_of(model), input_form_of(model))
@@ -127,8 +127,8 @@ def _read_subject(run: Path, variant: Variant, build: Build) -> Subject:
     """A variant of a run's folder. Raises UserError when its mAP is not the toolkit's simulator's."""
     if build.simulator:
         raise UserError(
-            f"the mAP of {variant.title()} is from the simulator {build.simulator}, and a bundle is proven on the "
-            "toolkit's: set evaluation.simulator to toolkit"
+            f"the mAP of {variant.title()} is from the simulator {build.simulator}, but a bundle is proven on the "
+            "toolkit's; set evaluation.simulator to toolkit"
         )
     return Subject(
         variant,
@@ -155,17 +155,17 @@ def _contract(subject: Subject, forms: Forms, evaluation: Evaluation) -> Contrac
 
 
 def _proof(proven: list[ProvenImage], evaluation: Evaluation, task: str, measured: float) -> Proof:
-    """The proof of all images. Raises UserError when C's mAP50-95 is not the one `measured` by Python."""
+    """The proof over all images. Raises UserError when C's mAP50-95 is not the one `measured` by Python."""
     precision = _mean_average_precision(proven, evaluation, task)
     if abs(precision - measured) > 0.5 * 10**-MAP_DIGITS:
-        raise UserError(f"decode.h gives mAP50-95 {precision:.5f}, Python measured {measured:.5f}")
+        raise UserError(f"decode.h gives mAP50-95 {precision:.5f}, but Python measured {measured:.5f}")
     count, box, score, extras = zip(*(image.rounding for image in proven))
     added = max(extras) if tasks.get(task).bundle else None
     return Proof(len(proven), sum(count), max(box), max(score), round(precision, MAP_DIGITS), added)
 
 
 def _mean_average_precision(proven: list[ProvenImage], evaluation: Evaluation, task: str) -> float:
-    """mAP50-95 of what the C program found."""
+    """mAP50-95 of the C program's detections."""
     names, sizes = [path.name for path in evaluation.images], [image.size for image in proven]
     truth = [evaluation.truth(task, image, size) for image, size in zip(evaluation.images, sizes)]
     detections = DetectionSet(names, sizes, [image.detections for image in proven], task)
@@ -173,5 +173,5 @@ def _mean_average_precision(proven: list[ProvenImage], evaluation: Evaluation, t
 
 
 def _most_shown(proven: list[ProvenImage], evaluation: Evaluation) -> Path:
-    """The image in which most is found with the suggested threshold, the first of equals."""
+    """The image with the most detections above the suggested threshold, the first among equals."""
     return evaluation.images[max(range(len(proven)), key=lambda i: proven[i].shown)]

@@ -1,4 +1,4 @@
-"""model.h: what of the contract the C code needs, as constants."""
+"""model.h: the parts of the contract that the C code needs, as constants."""
 
 import math
 import zlib
@@ -12,7 +12,7 @@ from lib.bundle.contract import Contract
 from lib.detector.nms import IOU
 from lib.detector.output_spec import OutputSpec
 
-# What model.h calls by the model's prefix, and for a program with one model by MODEL as well.
+# Macros that model.h defines with the model's prefix and, for a program with one model, also with MODEL.
 _MACROS = ("CONFIDENCE", "IOU", "MOST", "TOOLKIT", "INPUT_BYTES", "BYTES")
 
 
@@ -87,7 +87,7 @@ static const char *const {prefix}_names[] = {{
 
 
 def _details(family: str, prefix: str, details: tuple[tuple, ...]) -> str:
-    """An array of what the family's header wants to know of each level; nothing where it wants nothing."""
+    """An array of the details of each level for the family's header; empty if it needs none."""
     if not details:
         return ""
     rows = "".join(f"    {_initializer(detail)},\n" for detail in details)
@@ -95,13 +95,13 @@ def _details(family: str, prefix: str, details: tuple[tuple, ...]) -> str:
 
 
 def _task(spec: OutputSpec) -> str:
-    """What a detection has besides its box, as its header calls it."""
+    """What a detection has besides its box, by the header's name."""
     part = tasks.get(spec.task).bundle
     return f"&rv1106_{part.c_name(spec)}" if part else "NULL"
 
 
 def _aliases(prefix: str) -> str:
-    """Names that are the same for every model: main.c and detect.c, and whoever replaces one model by another."""
+    """Names that are the same for every model, for main.c, detect.c and programs that exchange models."""
     names = {"": prefix, "_NAMES": f"{prefix}_names"} | {f"_{name}": f"{prefix.upper()}_{name}" for name in _MACROS}
     defined = "\n".join(f"#define RV1106_MODEL{name} {meant}" for name, meant in names.items())
     removed = "\n".join(f"#undef RV1106_MODEL{name}" for name in names)
@@ -141,11 +141,11 @@ def _initializer(value: tuple | int | float | np.float32) -> str:
 
 
 def _quoted(name: str) -> str:
-    """A C string of the name's UTF-8; octal for what C reads otherwise, trigraphs among it."""
+    """A C string of the name's UTF-8; octal for bytes that C would misread, including trigraphs."""
     plain = set(range(32, 127)) - set(b'"\\?')
     return '"' + "".join(chr(byte) if byte in plain else f"\\{byte:03o}" for byte in name.encode()) + '"'
 
 
 def _comment(name: str) -> str:
-    """A name that cannot end the comment it stands in."""
+    """A name that cannot end the comment that it is in."""
     return name.replace("*/", "* /")

@@ -1,4 +1,4 @@
-"""The bundle of a model that the one-shot converter converted: the same as the workflow makes of such a variant."""
+"""The bundle of a model from the one-shot converter: the same as the workflow makes for such a variant."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +13,12 @@ from lib.results.sweep import Variant
 
 @dataclass(frozen=True)
 class Measured:
-    """What is labelled in each image that a conversion compared, and how well each precision detects it."""
+    """The labels of each image that a conversion compared, and the metrics of each precision."""
 
     truth: list[Instances]
     fp32: Metrics
     int8: Metrics
-    held_out: bool  # whether none of the images is calibrated on
+    held_out: bool  # whether no image was used for calibration
 
 
 def bundle_conversion(

@@ -1,4 +1,4 @@
-"""A bundle as one zip, the same bytes whenever and wherever it is made."""
+"""Packs a bundle as one zip, with the same bytes whenever and wherever it is made."""
 
 import zipfile
 from pathlib import Path
@@ -7,7 +7,7 @@ EARLIEST = (1980, 1, 1, 0, 0, 0)
 
 
 def pack(folder: Path) -> Path:
-    """Write `folder`.zip beside `folder`; its members lie below the folder's name. Returns the zip's path."""
+    """Write `folder`.zip beside `folder`; its members are below the folder's name. Returns the zip's path."""
     target = folder.with_name(f"{folder.name}.zip")
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in sorted(path for path in folder.rglob("*") if path.is_file()):

@@ -1,4 +1,4 @@
-"""The bundle's C program: compiled by a C compiler of this machine, run, its lines read."""
+"""Compiles the bundle's C program with a C compiler of this machine, runs it, and reads its lines."""
 
 import os
 import shlex
@@ -16,7 +16,7 @@ from lib.step.errors import UserError
 from lib.step.words import words
 from lib.tasks.bundle_part import BundlePart
 
-# For the compiler, and for the program on one image: both take a second, under an emulator some ten.
+# For the compiler, and for the program on one image: both take a second, with an emulator about ten.
 TIMEOUT_S = 120
 FLAGS = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-O2")
 
@@ -27,7 +27,7 @@ def compiler(command: str | None = None) -> list[str]:
     compiler = words(command, "the C compiler of --cc or CC")
     if not compiler or not shutil.which(compiler[0]):
         raise UserError(
-            f"there is no C compiler '{command}'; a bundle's decoder is compiled and run before it is written: install "
+            f"there is no C compiler '{command}'; a bundle's decoder is compiled and run before it is written; install "
             "one (apt-get install gcc) or name one in the environment variable CC"
         )
     return compiler
@@ -37,17 +37,17 @@ def build(folder: Path, cc: list[str], program: Path) -> None:
     """Compile main.c of a bundle. Raises UserError with the compiler's first error, or when it does not end."""
     done = _ended("the compiler of main.c", [*cc, *FLAGS, "main.c", "-o", str(program.resolve())], cwd=folder)
     if done.returncode:
-        said = done.stderr.strip() or f"it ends with {done.returncode} and says nothing"
+        said = done.stderr.strip() or f"it ends with {done.returncode} and prints nothing"
         complaint = next((line for line in said.splitlines() if "error" in line), said)
         raise UserError(f"main.c does not compile with '{shlex.join([*cc, *FLAGS])}': {complaint}")
     if not program.exists():
-        raise UserError(f"'{shlex.join(cc)}' made no program of main.c, so it is no C compiler")
+        raise UserError(f"'{shlex.join(cc)}' made no program from main.c, so it is not a C compiler")
 
 
 def run(
     program: Path, folder: Path, *thresholds: float, spec: OutputSpec | None = None, emulator: tuple[str, ...] = ()
 ) -> Instances:
-    """What the program finds in the outputs in `folder`, which `spec` describes; without it, boxes alone.
+    """The program's detections in the outputs in `folder`, which `spec` describes; without it, only boxes.
 
     Raises UserError when it fails or does not end.
     """
@@ -59,7 +59,7 @@ def run(
 
 
 def _ended(what: str, command: list[str], **options) -> subprocess.CompletedProcess:
-    """A command and its words, once it has ended. Raises UserError, naming it `what`, when it does not."""
+    """Run a command and return its output. Raises UserError, which calls it `what`, when it does not end."""
     try:
         return subprocess.run(
             command, capture_output=True, encoding="utf-8", errors="replace", timeout=TIMEOUT_S, **options
@@ -69,9 +69,9 @@ def _ended(what: str, command: list[str], **options) -> subprocess.CompletedProc
 
 
 def write_detections(detections: Instances, names: Sequence[str], spec: OutputSpec) -> str:
-    """Detections as main.c prints them: class number, score, x1, y1, x2, y2, class name; a line each.
+    """Detections as main.c prints them: class number, score, x1, y1, x2, y2, class name; one line each.
 
-    What the task adds is in a line below, which begins with a blank.
+    What the task adds is on the next line, which begins with a space.
     """
     part = _part(spec)
     added = [f"{line}\n" for line in part.lines(detections)] if part else [""] * len(detections)
@@ -82,17 +82,17 @@ def write_detections(detections: Instances, names: Sequence[str], spec: OutputSp
 
 
 def read_detections(text: str, spec: OutputSpec | None = None) -> Instances:
-    """The detections that lines of main.c tell; boxes alone without `spec`. Raises UserError where one is none."""
+    """The detections in main.c's lines; only boxes without `spec`. Raises UserError for a line that is not one."""
     part, lines = _part(spec), text.splitlines()
     try:
-        # The seventh word, a class name, may hold blanks.
+        # The seventh word, a class name, may contain spaces.
         boxes = lines[:: 2 if part else 1]
         rows = [[float(word) for word in line.split(maxsplit=6)[:6]] for line in boxes]
         table = np.stack([np.zeros(6), *map(np.array, rows)])[1:]
         extras = part.extras(spec, [list(map(float, line.split())) for line in lines[1::2]]) if part else {}
         return Instances(table[:, 2:], table[:, 1], table[:, 0].astype(int), extras)
     except ValueError as error:
-        raise UserError(f"no list of detections: {error}") from None
+        raise UserError(f"not a list of detections: {error}") from None
 
 
 def _part(spec: OutputSpec | None) -> BundlePart | None:

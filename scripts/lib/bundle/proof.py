@@ -1,4 +1,4 @@
-"""The proof of a bundle: C on raw INT8 finds what Python finds on the simulator's floats, image by image."""
+"""The proof of a bundle: C decodes raw INT8 to the same detections as Python the simulator's floats, per image."""
 
 import tempfile
 from functools import partial
@@ -23,8 +23,8 @@ class ProvenImage(NamedTuple):
     """One image's proof, at the thresholds that mAP is measured with."""
 
     rounding: Rounding
-    detections: Instances  # by the C program
-    shown: int  # how many of them the suggested confidence threshold leaves
+    detections: Instances  # of the C program
+    shown: int  # how many of them are above the suggested confidence threshold
     size: tuple[int, int]
 
 
@@ -38,13 +38,13 @@ def prove(simulator, contract: Contract, binary: Path, images: list[Path], proce
 
 
 def write_golden(simulator, contract: Contract, image: Path, folder: Path) -> None:
-    """Write the golden files of one image into the new `folder`, expectations found by Python."""
+    """Write the golden files for one image to the new `folder`, with Python's detections as the expected ones."""
     folder.mkdir()
     over_images(simulator, partial(_write_golden, contract, folder), [image], 1, "golden files")
 
 
 def recompute(contract: Contract, folder: Path) -> Instances:
-    """What Python finds in the golden outputs in `folder`, with the suggested thresholds."""
+    """Python's detections in the golden outputs in `folder`, with the suggested thresholds."""
     outputs = golden.read_outputs(folder, contract.tensors())
     return _shown(contract, outputs, golden.read_fit(folder, contract.input))
 
@@ -58,7 +58,7 @@ def _prove(contract: Contract, binary: Path, run, path: Path) -> ProvenImage:
     try:
         rounding = demand_same(tasks.get(spec.task).instances(spec, outputs, fit), detections, spec.task)
     except UserError as error:
-        raise UserError(f"decode.h does not find in {path} what Python finds: {error}; nothing was written") from None
+        raise UserError(f"decode.h and Python disagree on {path}: {error}; nothing was written") from None
     shown = int((detections.scores > contract.thresholds.confidence).sum())
     return ProvenImage(rounding, detections, shown, fit.source)
 

@@ -1,4 +1,4 @@
-"""README.md of a bundle, for the person who programs the board."""
+"""Makes README.md of a bundle, for the programmer of the board."""
 
 from string import Template
 
@@ -16,7 +16,7 @@ from lib.npu.verdict import Verdict
 from lib.results.rounding import MAP_DIGITS
 from lib.step.typed_json import to_json
 
-_SCORED = (PREDICTIONS, "scores", "objectness")  # roles of outputs that a threshold is put on
+_SCORED = (PREDICTIONS, "scores", "objectness")  # roles of outputs that a threshold applies to
 _NO_NMS = (
     " The model's head is one-to-one: it predicts each object once, so there is no NMS, and `RV1106_MODEL_IOU` is "
     "ignored."
@@ -83,7 +83,7 @@ def _classes(names: tuple[str, ...]) -> str:
 
 
 def _scores(highest: dict[int, float]) -> str:
-    """A paragraph on the highest score of each stride; nothing where they are not known."""
+    """A paragraph on the highest score of each stride; empty if they are not known."""
     if not highest:
         return ""
     known = ", ".join(f"{most:.2f} at stride {stride}" for stride, most in highest.items())
@@ -117,7 +117,7 @@ def _outputs(contract: Contract) -> str:
 
 
 def _stored_limit(output: RknnTensor, threshold: float) -> int | str:
-    """The largest byte whose value is not above `threshold`."""
+    """The largest stored byte whose value is not above `threshold`."""
     stored = np.arange(-128, 128)
     below = stored[dequantize(stored, output) <= np.float32(threshold)]
     return int(below[-1]) if len(below) else "all are above"

@@ -1,4 +1,4 @@
-"""Whether two decoders found the same: boxes, scores and what the task adds, to rounding, in the same order."""
+"""Compares two decoders' detections: boxes, scores and what the task adds, except for rounding, in the same order."""
 
 from typing import NamedTuple
 
@@ -13,9 +13,9 @@ SCORE_TOLERANCE = 1e-4
 
 
 class Rounding(NamedTuple):
-    """How many detections were compared, and the largest differences: in pixels of the image, and in scores.
+    """The number of compared detections, and the largest differences in pixels of the image and in scores.
 
-    extras: of what the task adds, in its own unit.
+    extras: the largest difference of what the task adds, in its own unit.
     """
 
     detections: int
@@ -28,7 +28,7 @@ def demand_same(expected: Instances, detected: Instances, task: str = tasks.DEFA
     """Compare two lists of detections of a task one by one. Raises UserError when they differ by more than rounding."""
     part = tasks.get(task).bundle
     if len(expected) != len(detected):
-        raise UserError(f"{len(detected)} detections where {len(expected)} are expected")
+        raise UserError(f"there are {len(detected)} detections, but {len(expected)} are expected")
     if not len(expected):
         return Rounding(0, 0.0, 0.0)
     boxes = np.abs(expected.boxes - detected.boxes).max(axis=1)
@@ -39,7 +39,7 @@ def demand_same(expected: Instances, detected: Instances, task: str = tasks.DEFA
     if wrong.any():
         first = int(np.flatnonzero(wrong)[0])
         raise UserError(
-            f"detection {first + 1} of {len(wrong)} is {_words(detected, first)}, expected is {_words(expected, first)}"
+            f"detection {first + 1} of {len(wrong)} is {_words(detected, first)}, not {_words(expected, first)}"
             + (f"; {extras[first]:.4g} {part.unit} apart" if part else "")
         )
     return Rounding(len(scores), float(boxes.max()), float(scores.max()), float(extras.max()))

@@ -1,1 +1,1 @@
-"""From one ONNX to its `.rknn` in one process: images, conversion, comparison, and the largest size that runs."""
+"""Converts one ONNX to a `.rknn` in one process: images, conversion, comparison, and the largest size that runs."""

@@ -1,4 +1,4 @@
-"""How far a model in INT8 is from the same one in FP32, image by image and over all of them."""
+"""Compares a model in INT8 with the same model in FP32, image by image and over all images."""
 
 import tempfile
 from dataclasses import dataclass
@@ -26,22 +26,22 @@ from lib.step.files import require
 
 @dataclass(frozen=True)
 class ImageComparison:
-    """One image through both models. There are no instances where nothing decodes the outputs."""
+    """One image through both models. There are no instances if the outputs are not decoded."""
 
     path: Path
     size: tuple[int, int]  # width and height
     fp32: Instances | None
     int8: Instances | None
-    likeness: tuple[ImageLikeness, ...]  # of each raw output in INT8 to that in FP32
+    likeness: tuple[ImageLikeness, ...]  # of each raw output in INT8 to the one in FP32
 
 
 @dataclass(frozen=True)
 class Int8Agreement:
-    """What INT8 finds of what FP32 finds with certainty (a score from SURE on)."""
+    """How many of FP32's sure detections (score at least SURE) INT8 makes too."""
 
-    sure: int  # detections of FP32
-    matched: int  # of them, those that INT8 finds
-    overlap: float  # mean of the matched ones; 0 where there are none
+    sure: int  # sure detections of FP32
+    matched: int  # those of them that INT8 makes too
+    overlap: float  # mean over the matched ones; 0 if there are none
     score_change: float  # mean, INT8's minus FP32's
 
 
@@ -68,7 +68,7 @@ def _compare(
 
 
 def int8_agreement(comparisons: list[ImageComparison], task: str) -> Int8Agreement:
-    """How much INT8 finds of what FP32 finds, over all images."""
+    """How well INT8's detections agree with FP32's, over all images."""
     overlap = tasks.get(task).overlap
     pairs = [pair for images in comparisons for pair in found_again(images.fp32, images.int8, overlap)]
     sure = sum(int((images.fp32.scores >= SURE).sum()) for images in comparisons)
@@ -78,9 +78,9 @@ def int8_agreement(comparisons: list[ImageComparison], task: str) -> Int8Agreeme
 
 @dataclass(frozen=True)
 class Labels:
-    """What is labelled in images: labels lie below `folder` as images do below `dataset`.
+    """The labels of images: they are arranged below `folder` as the images are below `dataset`.
 
-    classes: how many there are. task: what the labels are for. kpt_shape: as lib.data.keypoints has it, or None.
+    classes: their number. task: what the labels are for. kpt_shape: as in lib.data.keypoints, or None.
     """
 
     folder: Path
@@ -90,7 +90,7 @@ class Labels:
     kpt_shape: object = None
 
     def of(self, comparisons: list[ImageComparison]) -> list[Instances]:
-        """What is labelled in each image; one without a label file is background.
+        """The labels of each image; one without a label file is background.
 
         Raises UserError when none has an object, and for a broken label.
         """
@@ -114,7 +114,7 @@ class Labels:
         if not any(map(len, truth)):
             what = "box" if self.task == tasks.DEFAULT else "object"
             raise UserError(
-                f"{self.folder} holds no {what} for the {len(comparisons)} images; labels are named as images are"
+                f"{self.folder} has no {what} for the {len(comparisons)} images; labels must be named like the images"
             )
         return truth
 

@@ -1,4 +1,4 @@
-"""`convert`: simplify, adapt, save, quantize, judge and, where images are given, compare with FP32."""
+"""`convert`: simplify, adapt, save, quantize, judge and, if there are images, compare with FP32."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,13 +29,13 @@ from lib.step.errors import Incomplete, UserError
 
 @dataclass(frozen=True)
 class Request:
-    """What to convert, with what images, and for what board."""
+    """Which model to convert, with which images, and for which board."""
 
     model: onnx.ModelProto  # of one fixed size; as exported, or with `head` from an earlier surgery
-    head: str | None  # None: what suits the model, `split` for a detector of a known family, else `as_is`
+    head: str | None  # None: the one that suits the model, `split` for a detector of a known family, else `as_is`
     calibration: tuple[Path, ...]  # files of the model's size, in the form of its input
     compared: tuple[Path, ...] = ()  # images of any size to compare INT8 with FP32 on
-    proven_on_noise: bool = False  # alone; else on images of the calibration too
+    proven_on_noise: bool = False  # prove surgery only on noise, not on calibration images too
     platform: str = "rv1106"
     algorithm: str = "normal"
     cma_mb: int = 66  # the board's memory for contiguous buffers, in MB of 2^20 bytes
@@ -48,15 +48,15 @@ class Adapted:
 
     onnx: Path
     head: str
-    stranger: str | None  # why it is none of a known family, where the head was left open and is `as_is` for that
-    outputs: OutputSpec | None  # None: nothing decodes them
+    stranger: str | None  # why it belongs to no known family, if the head was not chosen and is `as_is` therefore
+    outputs: OutputSpec | None  # None: they are not decoded
     classes: list[str]
     passes: list[str]  # of surgery, by name
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """What became of a model."""
+    """The result of a conversion."""
 
     adapted: Adapted
     rknn: Path
@@ -71,15 +71,15 @@ def convert(request: Request, folder: Path, when_adapted: Callable[[Adapted], No
     """Make adapted.onnx and model.rknn in `folder`.
 
     `when_adapted` is called between surgery and the build, which may take minutes. Raises UserError for a model that
-    cannot have the head that is asked for or that surgery changes, ToolkitError when the toolkit refuses it.
+    cannot have the requested head or that surgery changes, ToolkitError when the toolkit refuses it.
     """
     adapted = _adapt(request, folder / "adapted.onnx")
     if when_adapted:
         when_adapted(adapted)
     rknn = folder / "model.rknn"
     form, calibration = input_form_of(request.model), list(request.calibration)
-    asked = Quantization(adapted.onnx, request.platform, request.algorithm, form, adapted.outputs)
-    with int8_model(asked, calibration) as built:
+    quantization = Quantization(adapted.onnx, request.platform, request.algorithm, form, adapted.outputs)
+    with int8_model(quantization, calibration) as built:
         session, surest = built.session, built.surest
         build = session.export(rknn)
         judged = verdict(build, request.cma_mb, adapted.head)
@@ -89,11 +89,11 @@ def convert(request: Request, folder: Path, when_adapted: Callable[[Adapted], No
 
 
 def _adapt(request: Request, path: Path) -> Adapted:
-    """Simplification and surgery; the adapted model is written to `path`."""
+    """Simplify the model and run surgery on it; write the adapted model to `path`."""
     model, depth = request.model, input_form_of(request.model).depth
     measured = [] if request.proven_on_noise else request.calibration[:MEASURED]
     images = [read_fitted(image, depth) for image in measured]
-    # A model that went through surgery already was simplified before it, and is left alone.
+    # A model that already went through surgery was simplified before that, and is not changed.
     if adapted_spec(model) is None:
         model, _ = simplify(model, images[:PROVEN], request.seed)
     head, stranger = (request.head, None) if request.head else _suitable_head(model)
@@ -106,7 +106,7 @@ def _adapt(request: Request, path: Path) -> Adapted:
     except UserError as error:
         if request.head or head == AS_IS:
             raise
-        # What the proof refuses only looked like one of a family.
+        # A model that the proof refuses only looked like one of a family.
         head, stranger = AS_IS, str(error).removesuffix("; nothing was written")
         model, record = adapt(model, head, images, request.seed)
     save(model, path)
@@ -117,7 +117,7 @@ def _adapt(request: Request, path: Path) -> Adapted:
 
 
 def _suitable_head(model: onnx.ModelProto) -> tuple[str, str | None]:
-    """The head for a simplified model, and for `as_is` why it is of no known family."""
+    """The head for a simplified model, and for `as_is` why the model belongs to no known family."""
     if spec := adapted_spec(model):
         return spec.head, None
     try:

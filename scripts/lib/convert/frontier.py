@@ -1,4 +1,4 @@
-"""The largest image size that the board will run, of one kind of model."""
+"""The largest image size that the board will run, for one kind of model."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,23 +20,23 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Frontier:
-    """Where a kind of model ceases to run."""
+    """The size up to which a kind of model runs."""
 
-    largest: Candidate | None  # that runs
-    beyond: Candidate | None  # the next size; None where the largest is the last that was to be tried
-    unsure: tuple[ImageSize, ...]  # on the way; there may be others
+    largest: Candidate | None  # the largest that runs
+    beyond: Candidate | None  # the next size; None if the largest is the last size to try
+    unsure: tuple[ImageSize, ...]  # sizes tried whose verdict is `unsure`; there may be others
 
 
 def sizes_of(wide: int, high: int, step: int, largest: int) -> list[ImageSize]:
-    """Image sizes of a shape, rising: widths are multiples of `step` up to `largest`, heights the nearest that fit."""
+    """Ascending image sizes of a shape: widths are multiples of `step` up to `largest`, heights fit the shape best."""
     widths = range(step, largest + 1, step)
     return [ImageSize(width, max(STRIDE, round(width * high / wide / STRIDE) * STRIDE)) for width in widths]
 
 
 def find_frontier(sizes: list[ImageSize], candidate: Callable[[ImageSize], Candidate]) -> Frontier:
-    """Search the rising `sizes`, each built by `candidate` at most once.
+    """Search the ascending `sizes`, each built by `candidate` at most once.
 
-    Below a size that does not fail none is taken to fail (bisection); from there on smaller ones are tried until one
+    Bisection assumes that no size below one that does not fail fails; from there on, smaller sizes are tried until one
     runs.
     """
     built = {}
@@ -57,7 +57,7 @@ def find_frontier(sizes: list[ImageSize], candidate: Callable[[ImageSize], Candi
 
 
 def last_that_holds(sizes: list, holds) -> int:
-    """Index of the last size that `holds`, by bisection from the last one on; -1 where none does."""
+    """Index of the last size that `holds`, by bisection that begins with the last size; -1 if none does."""
     low, high, position = -1, len(sizes) - 1, len(sizes) - 1
     while low < high:
         if holds(sizes[position]):

@@ -1,4 +1,4 @@
-"""The images that a model is calibrated on, letterboxed as files, and those that it is compared on."""
+"""The images for calibrating a model, letterboxed as files, and those for comparing it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,28 +21,30 @@ from lib.step.files import require, sha256
 
 @dataclass(frozen=True)
 class ImageChoice:
-    """What to calibrate on, and what to compare on."""
+    """The images to calibrate on, and those to compare on."""
 
-    calibration: tuple[Path, ...]  # letterboxed already
+    calibration: tuple[Path, ...]  # already letterboxed
     compared: tuple[Path, ...]
-    held_out: bool  # whether none of the compared ones is calibrated on
+    held_out: bool  # whether the images to compare on are not used for calibration
 
 
 def draw_images(dataset: Path, size: ImageSize, form: InputForm, count: int, seed: int, folder: Path) -> ImageChoice:
-    """Draw `count` images (0: all) of a folder, fitted, as PNG files in `folder`; the others to compare.
+    """Draw `count` images (0: all) from `dataset`, write them, fitted, as PNG files to `folder`; compare on the rest.
 
-    Where none is left the drawn ones are compared on. Raises UserError when the folder is missing or holds no image.
+    If none is left, the drawn ones are also compared on. Raises UserError when the folder is missing or has no image.
     """
     paths = image_paths(require(dataset, "folder of images"))
     if not paths:
-        raise UserError(f"{dataset} holds no image (jpg, jpeg, png, webp) to calibrate on")
+        raise UserError(f"{dataset} contains no image (jpg, jpeg, png, webp) to calibrate on")
     if count > len(paths):
-        console.say(f"warning: {dataset} holds {len(paths)} images, not {count}; all of them are used")
+        console.say(f"warning: {dataset} contains {len(paths)} images, not {count}; all of them are used")
     order = shuffled([str(path) for path in paths], seed)
     drawn, others = order[: count or len(order)], order[count or len(order) :]
     different = len({sha256(path) for path in drawn})
     if different < len(drawn):
-        console.say(f"warning: {different} different images among {len(drawn)} to calibrate on; the others are copies")
+        console.say(
+            f"warning: only {different} of the {len(drawn)} images to calibrate on are different; the others are copies"
+        )
     calibration = []
     for number, path in enumerate(tqdm(drawn, "letterbox", file=console.terminal(), disable=None, leave=False)):
         calibration.append(folder / f"{number:06}.png")
@@ -51,16 +53,16 @@ def draw_images(dataset: Path, size: ImageSize, form: InputForm, count: int, see
 
 
 def first_images(dataset: Path | None, size: ImageSize, form: InputForm) -> list[np.ndarray]:
-    """The first PROVEN images of a folder, fitted, to prove on what is done before it."""
+    """The first PROVEN images of a folder, fitted, for the proofs; empty without a folder."""
     paths = image_paths(dataset)[:PROVEN] if dataset and dataset.is_dir() else []
     return [letterbox(read_image(path), size, form)[0] for path in paths]
 
 
 def noise_images(size: ImageSize, count: int, seed: int, folder: Path, depth: int = 3) -> tuple[Path, ...]:
-    """`count` images of even noise of that size and number of channels, as PNG files in `folder`."""
+    """`count` images of uniform noise of that size and number of channels, as PNG files in `folder`."""
     rng = np.random.default_rng(seed)
     paths = tuple(folder / f"noise{number:02}.png" for number in range(count))
     for path in paths:
-        # Blue and red change places, which noise does not mind: scales stay those of earlier versions.
+        # Blue and red are swapped, which does not matter for noise, so that scales stay those of earlier versions.
         write_image(path, noise_image(size, rng, depth)[:, :, ::-1])
     return paths

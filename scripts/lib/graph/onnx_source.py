@@ -13,7 +13,7 @@ DYNAMIC = "dynamic"  # stands for every size
 
 
 def size_of(model: onnx.ModelProto, path) -> str:
-    """The input size of a model, spelled as in file names, or DYNAMIC. Raises UserError when its input is no image."""
+    """The input size, spelled as in file names, or DYNAMIC. Raises UserError when the input is not an image."""
     constants = {tensor.name for tensor in model.graph.initializer}
     inputs = [tensor for tensor in model.graph.input if tensor.name not in constants]
     shapes = [[d.dim_value for d in tensor.type.tensor_type.shape.dim] for tensor in inputs]
@@ -25,7 +25,7 @@ def size_of(model: onnx.ModelProto, path) -> str:
 
 
 def by_size(paths: list) -> dict[str, Path]:
-    """The files by input size. Raises UserError for a file whose input is no image, and for two of the same size."""
+    """The files by input size. Raises UserError if an input is not an image or two files have the same size."""
     files = {}
     for path in paths:
         size = size_of(load(path), path)

@@ -1,1 +1,1 @@
-"""What rknn-toolkit2 makes and says: its adapter, the build log, the verdict, the `.rknn` file, layer errors."""
+"""rknn-toolkit2 and its results: adapter, build log, verdict, the `.rknn` file, layer errors."""

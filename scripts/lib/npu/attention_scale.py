@@ -1,12 +1,12 @@
-"""For rknn-toolkit2 2.5.0: an attention's scale behind its first product, where that version looks for it.
+"""For rknn-toolkit2 2.5.0: moves an attention's scale after its first product, where that version expects it.
 
     q ─ Mul scale ─ Transpose ─┐                         q ─ Transpose ─┐
                                MatMul ─ Softmax    →                    MatMul ─ Mul scale ─ Softmax
                            k ──┘                                    k ──┘
 
-Its rule fuse_exmatmul_add_mul_exsoftmax13_exmatmul_to_sdpa reads what stands between the product and the softmax, and
-ends in `IndexError: list index out of range` where nothing does: in YOLO11 and YOLO26, whose queries are scaled before.
-A product with a number may stand on either side of a matrix product, so the graph computes the same.
+Its rule fuse_exmatmul_add_mul_exsoftmax13_exmatmul_to_sdpa reads what is between the product and the softmax, and fails
+with `IndexError: list index out of range` if nothing is: in YOLO11 and YOLO26, whose queries are scaled before. A
+scalar factor may be on either side of a matrix product, so the graph computes the same.
 """
 
 import numpy as np
@@ -17,12 +17,12 @@ from lib.npu.toolkit_versions import SCALE_BEHIND
 from lib.step.errors import ToolkitError
 from lib.step.onnxruntime_session import session_on_one_thread
 
-# Of an output's largest value: float32's own rounding, through a whole network.
+# Fraction of an output's largest value: float32's own rounding through a whole network.
 TOLERANCE = 1e-4
 
 
 def with_scale_behind(model: onnx.ModelProto) -> onnx.ModelProto | None:
-    """A copy of `model` with each such scale behind its product; None where there is none.
+    """A copy of `model` with each such scale after its product; None if there is no such scale.
 
     The copy is compared with the model on noise. Raises ToolkitError when they differ by more than rounding.
     """
@@ -43,7 +43,7 @@ def _before_softmax(graph: onnx.GraphProto, node: onnx.NodeProto) -> bool:
 
 
 def _move(graph: onnx.GraphProto, product: onnx.NodeProto) -> bool:
-    """Take the scale from before a MatMul and put it behind; whether there was one."""
+    """Move the scale from before a MatMul to after it; return whether there was one."""
     for name in product.input:
         reader, node = product, _producer(graph, name)
         if node is not None and node.op_type == "Transpose":
@@ -68,7 +68,7 @@ def _producer(graph: onnx.GraphProto, name: str) -> onnx.NodeProto | None:
 
 
 def _scale(graph: onnx.GraphProto, node: onnx.NodeProto | None) -> str | None:
-    """The name of the one number that a Mul multiplies by; None for any other node."""
+    """The name of the scalar that a Mul multiplies by; None for any other node."""
     if node is None or node.op_type != "Mul":
         return None
     sizes = {tensor.name: numpy_helper.to_array(tensor).size for tensor in graph.initializer}
@@ -84,5 +84,5 @@ def _demand_same(before: onnx.ModelProto, after: onnx.ModelProto) -> None:
         if difference > TOLERANCE * max(1.0, float(np.abs(one).max())):
             raise ToolkitError(
                 f"the graph that was changed for rknn-toolkit2 {SCALE_BEHIND} computes something else, by "
-                f"{difference:.2g}; take another version (toolkit)"
+                f"{difference:.2g}; use another version (toolkit)"
             )

@@ -1,7 +1,7 @@
-"""Boards by their names: the chip, the memory that its image sets aside for the NPU and the camera, the NPU's clock.
+"""Boards by name: chip, the memory that the board's image reserves for NPU and camera (CMA), and the NPU's clock.
 
-Chip and CMA are of the maker's SDK (LuckfoxTECH/luckfox-pico, project/cfg/BoardConfig_IPC: the device tree and
-RK_BOOTARGS_CMA_SIZE); an image of your own may set another size. Clocks are those of lib.npu.timing.
+Chip and CMA are from the vendor's SDK (LuckfoxTECH/luckfox-pico, project/cfg/BoardConfig_IPC: the device tree and
+RK_BOOTARGS_CMA_SIZE); your own image may set another size. Clocks are those of lib.npu.timing.
 """
 
 from typing import NamedTuple
@@ -34,8 +34,9 @@ BOARDS = {
 def with_board(merged: dict, layers: list[dict]) -> dict:
     """A merged config with platform, CMA and clock of its `board_model`, where it names one.
 
-    What the config file that names the board says of them itself stays, and what a later one says; `layers` are their
-    contents in the order in which they are laid over each other, and what `merged` has besides is of the command line.
+    Values that the config file which names the board gives itself are kept, and those of a later one; `layers` are the
+    files' contents in the order in which they are laid over each other; other values in `merged` are from the command
+    line.
     """
     board = BOARDS.get(merged.get("board_model"))
     if board is None:
@@ -53,18 +54,18 @@ def with_board(merged: dict, layers: list[dict]) -> dict:
 
 
 def _values(layer: dict) -> dict:
-    """What a config says of platform, CMA and clock."""
+    """The platform, CMA and clock that a config gives."""
     verdict = layer.get("verdict") if isinstance(layer.get("verdict"), dict) else {}
     return {key: block[key] for key, block in zip(Board._fields, (layer, verdict, verdict)) if key in block}
 
 
 def board_problem(config: dict) -> str | None:
-    """A sentence when a whole config names a board of another platform than it says: DVC lays no board over it."""
+    """A sentence if a whole config names a board of another platform than its own, since DVC does not apply boards."""
     board = BOARDS.get(config.get("board_model"))
     if board is None or board.platform == config["platform"]:
         return None
     keys = f"platform: {board.platform}, verdict.cma_mb: {board.cma_mb}, verdict.clock_mhz: {board.clock_mhz}"
     return (
-        f"board_model is {config['board_model']}, which is {board.platform}, and platform is {config['platform']}; "
+        f"board_model is {config['board_model']}, which is {board.platform}, but platform is {config['platform']}; "
         f"under DVC write {keys}"
     )

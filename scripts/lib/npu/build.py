@@ -1,11 +1,11 @@
-"""A build's facts as they lie in build.json, beside the `.rknn`."""
+"""A build's facts, stored in build.json beside the `.rknn`."""
 
 from dataclasses import dataclass
 
 from lib.npu.build_log import CPU, BuildLog, Operator
 from lib.step.typed_json import JsonRecord, omitted_if_none
 
-# What may run an INT8 model: the toolkit's own simulator, or what lib.npu.twin makes in its place.
+# What can run an INT8 model: the toolkit's own simulator, or a replacement from lib.npu.twin.
 SIMULATORS = TOOLKIT, TWIN, TWIN_FAST, NPU = ("toolkit", "twin", "twin_fast", "npu")
 
 
@@ -14,31 +14,31 @@ class Agreement(JsonRecord):
     """How the outputs of another simulator compare with the toolkit's on the first images."""
 
     images: int
-    same: int  # of these, with all outputs equal to the last bit
-    steps: float  # mean difference in steps of the output, of the output that is furthest off
-    noise: float  # the same between two sums of the model that differ in their order alone
+    same: int  # how many of these have all outputs equal to the last bit
+    steps: float  # mean difference in steps, for the output that differs most
+    noise: float  # the same between two runs that differ only in the order of summation
 
     def __str__(self) -> str:
         """As a phrase."""
         text = f"as the toolkit's simulator to the last bit on {self.same} of the first {self.images} images"
         if self.same == self.images:
             return text
-        return f"{text}; in the mean {self.steps:.2f} steps off, where the order of sums alone makes {self.noise:.2f}"
+        return f"{text}; {self.steps:.2f} steps off on average, where the order of sums alone makes {self.noise:.2f}"
 
 
 @dataclass(frozen=True)
 class Build(JsonRecord):
-    """What the toolkit made, and what its log says of it. The memory is in KB of 1024 bytes."""
+    """What the toolkit built, and what its log says about it. Memory is in KB of 1024 bytes."""
 
     toolkit: str  # its version
     platform: str
     rknn_bytes: int
     npu_mcycles: float  # 10^6 cycles of all operators
-    operators: tuple[Operator, ...]  # in the order of computation, input and outputs among them
+    operators: tuple[Operator, ...]  # in the order of computation, including input and outputs
     internal_kb: float
     weight_kb: float
-    messages: tuple[str, ...]  # every `E RKNN` and `W RKNN` line in order, without its time
-    simulator: str | None = omitted_if_none()  # what its detections are from; None for the toolkit's own
+    messages: tuple[str, ...]  # every `E RKNN` and `W RKNN` line in order, without the time
+    simulator: str | None = omitted_if_none()  # what made its detections; None for the toolkit's own
     agreement: Agreement | None = omitted_if_none()  # of that simulator with the toolkit's own
 
     @classmethod
@@ -67,5 +67,5 @@ class Build(JsonRecord):
 
     @property
     def memory_mb(self) -> float:
-        """Memory for weights and for tensors between operators, input and output among them, in MB of 2^20 bytes."""
+        """Memory for weights and for tensors between operators, including input and output, in MB of 2^20 bytes."""
         return (self.internal_kb + self.weight_kb) / 1024

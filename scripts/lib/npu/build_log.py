@@ -1,19 +1,19 @@
-"""What rknn-toolkit2's verbose build log says of a model: its operators, their costs, its memory, its errors.
+"""Reads rknn-toolkit2's verbose build log: a model's operators, their costs, its memory, its errors.
 
-The compiler prints, each line behind `D RKNN: [12:34:56.789]`,
+The compiler prints, with each line after `D RKNN: [12:34:56.789]`,
 
   Network Layer Information Table     one operator per row: type, data type, NPU or CPU, shapes, cycles, KB read
-  Feature Tensor Information Table    one tensor per row, with the addresses it lies at in the internal memory
+  Feature Tensor Information Table    one tensor per row, with its addresses in the internal memory
   Const Tensor Information Table      the same for weights
   Total Internal Memory Size, Total Weight Memory Size
 
-Cycles are given for convolutions alone; all other operators have 0/0/0. The form is that of the versions in
+Cycles are given only for convolutions; all other operators have 0/0/0. The form is that of the versions in
 lib.npu.toolkit_versions, seen in builds of 2.3.2 for the rv1103, rv1103b, rv1106 and rv1106b, and of the others for the
-rv1106. Everything that can be added up is compared with what the log itself says, so
-that a log of another form, or a part of one, is refused and never read as a model without operators.
+rv1106. All sums are compared with the totals in the log, so that a log of another form, or a truncated one, is refused
+and never read as a model without operators.
 
-Other lines lie between the compiler's: Python's part of the toolkit, progress bars and the steps write to the same
-file. Only what stands behind the compiler's stamp is read.
+Other lines are mixed with the compiler's, because Python's part of the toolkit, progress bars and the steps write to
+the same file. Only text after the compiler's stamp is read.
 """
 
 import re
@@ -25,7 +25,7 @@ from lib.step.errors import ToolkitError
 NPU, CPU = "NPU", "CPU"
 INPUT, OUTPUT = "InputOperator", "OutputOperator"
 
-# Not at the start of a line alone: a progress bar may have left its own without an end.
+# Not only at the start of a line: a progress bar may have left its line without an end.
 _STAMPED = re.compile(r"(?P<level>[A-Z]) RKNN: \[[\d:.]+\] ?(?P<text>.*)")
 _RULE = re.compile(r"-{20,}[-+]*")
 _COLUMNS = "ID OpType DataType Target InputShape OutputShape Cycles(DDR/NPU/Total) RW(KB) FullName"
@@ -34,7 +34,7 @@ _ROW = re.compile(
     r"(?P<input_shape>\S+)\s+(?P<output_shape>\S+)\s+"
     r"(?P<cycles_ddr>\d+)/(?P<cycles_npu>\d+)/(?P<cycles_total>\d+)\s+(?P<kb>\d+)(\s+(?P<name>\S.*?))?\s*"
 )
-# A star in place of the blank marks memory that several rows share.
+# A star instead of the space marks memory that several rows share.
 _ADDRESSES = re.compile(r".*\|\s*0x(?P<start>[0-9a-f]+)[ *]0x(?P<end>[0-9a-f]+)\s+0x[0-9a-f]+\s*")
 
 
@@ -42,7 +42,7 @@ _ADDRESSES = re.compile(r".*\|\s*0x(?P<start>[0-9a-f]+)[ *]0x(?P<end>[0-9a-f]+)\
 class Operator:
     """A row of the log's table. Cycles are NPU clock cycles, `kb` the KB of 1024 bytes that are read.
 
-    What the toolkit adds by itself has no name: the normalization of an input that several operators read.
+    An operator that the toolkit adds has no name: the normalization of an input that several operators read.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Operator:
 
 @dataclass(frozen=True)
 class BuildLog:
-    """What a log says of its build. Sizes are in KB of 1024 bytes."""
+    """The facts about a build in its log. Sizes are in KB of 1024 bytes."""
 
     operators: tuple[Operator, ...]
     internal_kb: float
@@ -78,9 +78,9 @@ class BuildLog:
 
 
 def demand_known_log(version: str) -> None:
-    """Raise ToolkitError for a version of the toolkit whose logs nobody has looked at."""
+    """Raise ToolkitError for a toolkit version whose logs are not known."""
     if version not in VERSIONS:
-        raise _unknown(f"it is of version {version}, and {', '.join(VERSIONS)} are known")
+        raise _unknown(f"it is of version {version}, but only {', '.join(VERSIONS)} are known")
 
 
 def read_build_log(text: str) -> BuildLog:
@@ -88,7 +88,7 @@ def read_build_log(text: str) -> BuildLog:
 
     Raises ToolkitError when the log is not of the form described above.
     """
-    # Not splitlines: a layer's name may hold what Unicode takes for the end of a line.
+    # Not splitlines: a layer's name may contain characters that Unicode counts as ends of lines.
     lines = [match.groupdict() for line in text.split("\n") if (match := _STAMPED.search(line))]
     plain = [line["text"] for line in lines]
     tensors = _rows(plain, "Feature Tensor Information Table")
@@ -96,7 +96,7 @@ def read_build_log(text: str) -> BuildLog:
     weight = _memory_kb(plain, "Weight", _rows(plain, "Const Tensor Information Table"))
     operators = _operators(_rows(plain, "Network Layer Information Table"))
     if (last := tensors[-1].split()[0]) != str(len(operators) - 1):
-        raise _unknown(f"its tensors go up to operator {last}, its operators to {len(operators) - 1}")
+        raise _unknown(f"its tensors go up to operator {last}, but its operators to {len(operators) - 1}")
     return BuildLog(
         operators,
         internal,
@@ -112,7 +112,7 @@ def _rows(lines: list[str], title: str) -> list[str]:
     """
     titles = [number for number, line in enumerate(lines) if line.strip() == title]
     if len(titles) != 1:
-        raise _unknown(f"it holds {len(titles)} tables '{title}', one is expected")
+        raise _unknown(f"it has {len(titles)} tables '{title}', but one is expected")
     rules = [number for number in range(titles[0], len(lines)) if _RULE.fullmatch(lines[number].strip())][:3]
     if len(rules) < 3 or rules[:2] != [titles[0] + 1, titles[0] + 3]:
         raise _unknown(f"its table '{title}' has no end or no line of column names")
@@ -133,10 +133,10 @@ def _operators(table: list[str]) -> tuple[Operator, ...]:
 def _operator(row: str, number: int) -> Operator:
     match = _ROW.fullmatch(row)
     if not match:
-        raise _unknown(f"the row '{' '.join(row.split())}' is no operator")
+        raise _unknown(f"the row '{' '.join(row.split())}' is not an operator")
     words = match.groupdict()
     if int(words["id"]) != number:
-        raise _unknown(f"operator {words['id']} stands where {number} is expected")
+        raise _unknown(f"operator {words['id']} is where {number} is expected")
     ddr, npu, total, kb = (int(words[key]) for key in ("cycles_ddr", "cycles_npu", "cycles_total", "kb"))
     if total != max(ddr, npu):
         raise _unknown(f"operator {number} has {total} cycles, not the larger of {ddr} (DDR) and {npu} (NPU)")
@@ -154,9 +154,9 @@ def _memory_kb(lines: list[str], kind: str, table: list[str]) -> float:
     # Printed with six significant digits, as C++ does.
     if totals != [f"{kb:.6g}"]:
         printed = " and ".join(totals) or "not given"
-        raise _unknown(f"its tensors take {kb:.6g} KB of {kind.lower()} memory, the total is {printed}")
+        raise _unknown(f"its tensors take {kb:.6g} KB of {kind.lower()} memory, but the total is {printed}")
     return kb
 
 
 def _unknown(reason: str) -> ToolkitError:
-    return ToolkitError(f"the toolkit's build log is not of the form that is known: {reason}")
+    return ToolkitError(f"the toolkit's build log does not have the known form: {reason}")

@@ -1,9 +1,9 @@
-"""rknn-toolkit2 without torch: neither the two seconds of its import nor its 5 GB are needed for what is done here.
+"""rknn-toolkit2 without torch, which takes two seconds to import and 5 GB on disk, and is not needed here.
 
-The toolkit imports torch at its own import, for three names. They belong to the algorithm `gdq`, which this project
-does not offer; a stand-in answers. Later, for graphs with a Reshape that moves data (the head `single`, attention), it
-computes with three functions of torch where each element of a tensor goes. That is arithmetic of whole numbers, and
-NumPy answers it. All other use of torch loads the real one. Outputs are the same bit for bit, which a test checks.
+The toolkit imports torch when it is imported, for three names. They belong to the algorithm `gdq`, which this project
+does not offer, so a stand-in provides them. Later, for graphs with a Reshape that moves data (the head `single`,
+attention), it uses three functions of torch to compute where each element of a tensor goes. That is integer arithmetic,
+done here by NumPy. Any other use of torch loads the real one. Outputs are the same bit for bit, which a test checks.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from lib.step.errors import UserError
 
 
 class _Placeholder:
-    """Takes the place of a base class, of a decorator and of a type in an annotation."""
+    """Stands in for a base class, a decorator and a type in an annotation."""
 
     def __init__(self, *args, **kwargs):
         pass
@@ -41,12 +41,12 @@ def _cat(tensors: list[np.ndarray], dim: int) -> np.ndarray:
     return np.concatenate(tensors, axis=dim)
 
 
-# Called by the toolkit with whole numbers; of what they return it uses `reshape` and `tolist`, which arrays have too.
+# The toolkit calls these with integers; it uses only `reshape` and `tolist` of the results, which arrays have too.
 _BY_NUMPY = {("torch", "arange"): np.arange, ("torch", "split"): _split, ("torch", "cat"): _cat}
 
 
 class _Deferred(ModuleType):
-    """A module that is loaded when something is asked of it, but for _PLACEHOLDERS during the toolkit's import and for
+    """A module that is loaded when one of its names is used, except _PLACEHOLDERS during the toolkit's import and
     _BY_NUMPY.
     """
 
@@ -62,12 +62,12 @@ class _Deferred(ModuleType):
             return getattr(importlib.import_module(self.__name__), name)
         except ModuleNotFoundError:
             raise UserError(
-                f"the toolkit asks for {self.__name__}.{name}, and this environment has no torch; run `make setup`"
+                f"the toolkit needs {self.__name__}.{name}, but this environment has no torch; run `make setup`"
             ) from None
 
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Gives a stand-in for torch and what is below it, while it is active."""
+    """Imports a stand-in for torch and its submodules, while it is active."""
 
     active = False
 
@@ -76,7 +76,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         sys.meta_path.insert(0, self)
 
     def stop(self) -> None:
-        """From here on, and for everybody, torch is the real one."""
+        """From here on, every import of torch gives the real one."""
         self.active = False
         if self in sys.meta_path:
             sys.meta_path.remove(self)
@@ -101,7 +101,7 @@ _finder = _Finder()
 
 @contextlib.contextmanager
 def deferred_torch():
-    """While this is open, `import torch` gives a stand-in; it loads torch when more of it is used, now or later."""
+    """While this is open, `import torch` gives a stand-in, which loads torch when more of it is used, also later."""
     if "torch" in sys.modules:
         yield
         return

@@ -1,7 +1,7 @@
-"""The highest score that an INT8 model can report, and the highest that each stride saw in calibration.
+"""The highest score that an INT8 model can report, and the highest score of each stride in calibration.
 
-Scores are built to reach 1 (lib.npu.score_ranges). A `.rknn` from elsewhere may end lower: where its calibration images
-showed nothing above 0.5 a stride reports 0.5 for whatever it sees. mAP hardly shows that.
+Models are built so that scores reach 1 (lib.npu.score_ranges). In a `.rknn` from elsewhere they may not: if no score
+was above 0.5 in calibration, a stride never reports more than 0.5. mAP hardly shows that.
 """
 
 from pathlib import Path
@@ -10,16 +10,16 @@ from lib.detector.output_spec import OutputSpec
 from lib.npu.rknn_file import read_scales
 from lib.npu.score_ranges import score_maps
 
-# Below this a threshold that people use may silence a stride.
+# If a stride's highest score is below this, a usual threshold may silence it.
 LOW = 0.9
-# Below this, Ultralytics' own threshold, a stride detected nothing.
+# If all scores of a stride are below this, Ultralytics' threshold, it detected nothing.
 NOTHING = 0.25
 
 
 def highest_scores(rknn: Path, outputs: OutputSpec) -> dict[int, float]:
-    """The highest score (0..1) of each stride, of both heads; none of a model whose maps are not scores.
+    """The highest score (0..1) of each stride, for both heads; empty for a model whose maps are not scores.
 
-    Raises UserError when the file is none.
+    Raises UserError when the file is not a .rknn.
     """
     scales = read_scales(rknn)
     highest: dict[int, float] = {}
@@ -32,9 +32,9 @@ def highest_scores(rknn: Path, outputs: OutputSpec) -> dict[int, float]:
 
 
 def score_lines(highest: dict[int, float], surest: dict[int, float]) -> list[str]:
-    """What to say of the highest scores of a model and of its calibration images, by stride.
+    """The lines about the highest scores of a model and of its calibration images, by stride.
 
-    A line, and a warning for each stride whose scores end low, or that saw no object.
+    One line, and a warning for each stride whose highest score is low, or that detected no object in calibration.
     """
     if not highest:
         return []
@@ -49,9 +49,10 @@ def score_lines(highest: dict[int, float], surest: dict[int, float]) -> list[str
 
 
 def unseen(surest: dict[int, float]) -> dict[int, str]:
-    """A sentence for each stride that saw no object in the calibration images."""
+    """One sentence per stride that detected no object in the calibration images."""
     return {
-        stride: f"stride {stride} saw no object in the calibration images (surest {score:.2f}); its scale is a guess"
+        stride: f"stride {stride} detected no object in the calibration images (highest score {score:.2f}); "
+        "its scale is a guess"
         for stride, score in surest.items()
         if score < NOTHING
     }

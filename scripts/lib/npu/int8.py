@@ -1,4 +1,4 @@
-"""A variant's INT8 model, calibrated on images or built from ranges measured before; its scores reach from 0 to 1."""
+"""A variant's INT8 model, calibrated on images or built from ranges measured earlier; its scores span 0 to 1."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -32,7 +32,7 @@ class Int8Model:
 
 @dataclass(frozen=True)
 class Quantization:
-    """What becomes an INT8 model, and how."""
+    """Which model to quantize, and how."""
 
     model: Path  # an ONNX
     platform: str
@@ -43,8 +43,12 @@ class Quantization:
 
     @property
     def is_plain(self) -> bool:
-        """Whether nobody asks for more than what the toolkit builds, or its version can do no more."""
-        return (self.outputs is None and not self.twin) or in_use() == OWN_RANGES
+        """Whether the toolkit's own build suffices, or it cannot do more.
+
+        It does not accept other ranges for its algorithms `mmse` and `kl_divergence`.
+        """
+        more = self.outputs is not None or self.twin
+        return not more or in_use() == OWN_RANGES or self.algorithm not in (NORMAL, toolkit.SEARCH)
 
 
 # The ranges to build with, and those that were measured on the calibration images.
@@ -110,7 +114,7 @@ def _searched(asked: Quantization, images: list[Path]):
 
 
 class _NotKnownError(Exception):
-    """The ranges are the toolkit's to find."""
+    """Only the toolkit can find the ranges."""
 
 
 @contextmanager
@@ -139,7 +143,7 @@ def _from_ranges(asked: Quantization, images: list[Path], table: RangeTable | No
 
 
 def _measured(structure: Structure, images: list[Path], form: InputForm) -> tuple[Ranges, Ranges]:
-    """The ranges on the first image, and on all."""
+    """The ranges on the first image, and on all images."""
     try:
         run = RangePass(structure)
         ranges = [ranges_on(form, run, image) for image in images]
@@ -150,9 +154,9 @@ def _measured(structure: Structure, images: list[Path], form: InputForm) -> tupl
 
 @contextmanager
 def _calibrated(asked: Quantization, images: list[Path]):
-    """The model of the ranges that the toolkit finds."""
+    """The model with the ranges that the toolkit finds."""
     if asked.is_plain:
-        # In one go it builds any graph that it takes.
+        # Built in one step, which works for any graph that the toolkit supports.
         with toolkit.quantized(asked.model, images, asked.platform, asked.algorithm, asked.form) as session:
             yield Int8Model(session, None, {})
         return

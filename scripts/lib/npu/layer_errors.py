@@ -1,11 +1,11 @@
-"""The toolkit's per-layer analysis: how far each layer's output in INT8 is from FP32's, on one image.
+"""Reads the toolkit's per-layer analysis: how far each layer's output in INT8 is from FP32, on one image.
 
-  entire   both networks run as a whole, so errors add up from layer to layer
+  entire   both networks run as a whole, so errors accumulate from layer to layer
   single   each layer gets the FP32 input, so only its own error shows
 
-Both as the cosine of the angle between the two outputs (1 is best; 0 where INT8 gives nothing but zeros) and their
-euclidean distance (0 is best; it grows with a layer's size and values, so it compares a layer with itself in another
-variant, not with other layers).
+Both are given as the cosine of the angle between the two outputs (1 is best; 0 if INT8 gives only zeros) and as their
+Euclidean distance (0 is best; it grows with a layer's size and values, so use it to compare a layer with the same layer
+in another variant, not with other layers).
 """
 
 import re
@@ -19,7 +19,7 @@ COLUMNS = ["layer", "type", "entire_cos", "entire_euc", "single_cos", "single_eu
 _HEADER = ["layer_name simulator_error", "entire single", "cos euc cos euc"]
 _RULE = re.compile(r"-{20,}")
 _ROW = re.compile(r"\[(?P<type>[^]]+)\] (?P<layer>\S+)(?P<numbers>.*)")
-# What INT8's zeros mean: nothing is left of FP32's direction; their distance is not given.
+# Values if INT8 gives only zeros: nothing is left of FP32's direction; the distance is not given.
 _OF_ZEROS = (0.0, float("nan"), 0.0, float("nan"))
 _NUMBERS = re.compile(r"\s+(\S+) \| (\S+)\s+(\S+) \| (\S+)\s*")
 
@@ -27,15 +27,15 @@ _NUMBERS = re.compile(r"\s+(\S+) \| (\S+)\s+(\S+) \| (\S+)\s*")
 def read_layer_errors(text: str) -> pd.DataFrame:
     """The table COLUMNS in the order of computation from the toolkit's `error_analysis.txt`.
 
-    A layer whose output is not there in INT8, because it is computed together with the next one, has no numbers (NaN).
+    A layer without an output in INT8, because it is computed together with the next one, has no numbers (NaN).
     Raises ToolkitError when the text is not of the known form.
     """
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     if [" ".join(line.split()) for line in lines[:3]] != _HEADER or not lines[3:4] or not _RULE.fullmatch(lines[3]):
-        raise ToolkitError("rknn-toolkit2: its per-layer analysis has another heading than the one that is known")
+        raise ToolkitError("rknn-toolkit2: its per-layer analysis does not have the known heading")
     table = pd.DataFrame([_layer(line) for line in lines[4:]], columns=COLUMNS)
     if table.entire_cos.count() == 0:
-        raise ToolkitError("rknn-toolkit2: its per-layer analysis holds no layer with an error")
+        raise ToolkitError("rknn-toolkit2: its per-layer analysis has no layer with an error")
     return table
 
 
@@ -52,16 +52,16 @@ def _layer(line: str) -> list:
 
 
 def _error(word: str, of_zeros: float) -> float:
-    """A number of the text, or what stands for one: q_zero where INT8 gives all zeros; another …_zero is no number."""
+    """A number in the text, or a word for one: q_zero if INT8 gives only zeros; any other …_zero is not a number."""
     if word.endswith("_zero"):
         return of_zeros if word == "q_zero" else float("nan")
     return float(word)
 
 
 def _no_layer(line: str) -> ToolkitError:
-    return ToolkitError(f"rknn-toolkit2: the line '{line.strip()}' of its per-layer analysis is no layer")
+    return ToolkitError(f"rknn-toolkit2: the line '{line.strip()}' of its per-layer analysis is not a layer")
 
 
 def worst(table: pd.DataFrame, count: int) -> pd.DataFrame:
-    """The `count` layers whose own error turns their output furthest, the worst first."""
+    """The `count` layers whose own error has the lowest cosine, the worst first."""
     return table.sort_values("single_cos", kind="stable").head(count)

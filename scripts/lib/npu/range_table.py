@@ -1,4 +1,4 @@
-"""Each tensor's range for each image of a calibration pool: any calibration set's ranges are a reduction of it.
+"""Each tensor's range on each image of a calibration pool; the ranges of any calibration set follow from these.
 
 The file is NumPy's .npz:
 
@@ -47,7 +47,7 @@ class RangeTable:
 
     @classmethod
     def of(cls, images: list[str], ranges: list[Ranges], *texts: str) -> "RangeTable":
-        """The table of what was measured on each of the images; `texts` are the fields behind the tables."""
+        """The table of the ranges measured on each image; `texts` are the fields after the tables."""
         tensors = list(ranges[0]) if ranges else []
         ends = np.array([[each[name] for name in tensors] for each in ranges], np.float32)
         ends = ends.reshape(len(images), len(tensors), 2)
@@ -58,7 +58,7 @@ class RangeTable:
         rows = {name: row for row, name in enumerate(self.images)}
         if missing := [name for name in images if name not in rows]:
             raise UserError(
-                f"there are no ranges of {missing[0]}; delete them and run the step that measures them again"
+                f"there are no ranges for {missing[0]}; delete the file and run the step that measures ranges again"
             )
         chosen = [rows[name] for name in images]
         low, high = self.low[chosen].min(axis=0), self.high[chosen].max(axis=0)
@@ -72,12 +72,12 @@ class RangeTable:
 
 
 def ranges_on(form: InputForm, run: RangePass, image: Path) -> Ranges:
-    """The range of each tensor for an image file that is fitted into the input of a model of that form."""
+    """The range of each tensor on an image file that was fitted for a model of that input form."""
     return run.measure(network_input(form, image))
 
 
 def network_input(form: InputForm, image: Path) -> np.ndarray:
-    """Such a file as the network is given it, float32 [1, C, H, W]."""
+    """Such a file as the network's input, float32 [1, C, H, W]."""
     return form.tensor(read_fitted(image, form.depth))
 
 

@@ -1,10 +1,10 @@
-"""What a built `.rknn` says of its input and outputs: names, shapes, quantization, native layout.
+"""Reads a built `.rknn`: names, shapes, quantization and native layout of its input and outputs.
 
 A `.rknn` of toolkit 2.x is a header of 64 bytes ("RKNN" first; at 8 the container's version, at 16 the length n of what
-follows), n bytes of sections (their lengths stand at their beginning; the graph, a FlatBuffer, is the last one), and a
-JSON with its length before it. Containers of version 1 have a header of 24 bytes, and older ones no section but the
-graph. Rockchip publishes no description; the graph's fields are numbered as in Netron's schema, with those for scale
-and zero point added: https://github.com/lutzroeder/netron/blob/main/source/rknn-schema.js
+follows), n bytes of sections (which begin with their lengths; the graph, a FlatBuffer, is the last one), and a JSON
+with its length before it. Containers of version 1 have a header of 24 bytes, and older ones have no section but the
+graph. Rockchip publishes no description; the graph's fields are numbered as in Netron's schema, plus those for scale
+and zero point: https://github.com/lutzroeder/netron/blob/main/source/rknn-schema.js
 """
 
 import ast
@@ -21,7 +21,7 @@ from lib.step.errors import UserError
 from lib.step.files import require
 
 HEADER, FIRST_HEADER = 64, 24
-# What containers begin with that hold no graph to read, and what they are.
+# First bytes of containers without a readable graph, and what they are.
 _OTHERS = {
     b"CYPTRKNN": "is encrypted",
     b"VPMN": "is made by the first rknn-toolkit, for RK1808, RV1109, RV1126 or RK3399Pro",
@@ -36,8 +36,8 @@ class RknnTensor(NamedTuple):
     """An input or output as the NPU holds it: `real = (stored - zero_point) * scale`.
 
     `shape` is logical, [batch, channel, height, width]; `native_shape` is NC1HWC2, [batch, C1, height, width, C2]. An
-    output that the CPU makes is NCHW, which is C2 = 1. A model left as it came may have outputs of any rank, and such
-    that are no integers of 8 bits: those (`float16`, say) are stored as they are, and `scale` is None.
+    output that the CPU makes is NCHW, that is C2 = 1. A model with the head `as_is` may have outputs of any rank, and
+    outputs that are not 8-bit integers: those (`float16`, say) are stored directly, and `scale` is None.
     """
 
     name: str
@@ -49,14 +49,14 @@ class RknnTensor(NamedTuple):
 
     @property
     def quantization(self) -> str:
-        """Scale and zero point in words; of an output in INT8 alone."""
+        """Scale and zero point in words; only for an output in INT8."""
         return f"scale {self.scale:.6g} zero point {self.zero_point}"
 
 
 class RknnFile(NamedTuple):
-    """The input, the outputs in the order the runtime numbers them, and what is done to pixels before the network.
+    """The input, the outputs in the runtime's order, and the normalization of pixels before the network.
 
-    The network sees `(pixel - mean) / std`, one value per channel; the NPU does it itself when it is given uint8.
+    The network sees `(pixel - mean) / std`, one value per channel; the NPU computes this itself from uint8 pixels.
     """
 
     input: RknnTensor
@@ -68,9 +68,9 @@ class RknnFile(NamedTuple):
 
 
 class RknnContents(NamedTuple):
-    """What any `.rknn` says of itself: as RknnFile, with any number of inputs.
+    """The contents of any `.rknn`: as RknnFile, but with any number of inputs.
 
-    `normalization` holds mean and std of the inputs that have them. `others` are further platforms it says it runs on.
+    `normalization`: mean and std of the inputs that have them. `others`: further platforms that the file names.
     """
 
     inputs: tuple[RknnTensor, ...]
@@ -81,17 +81,17 @@ class RknnContents(NamedTuple):
     others: tuple[str, ...]
 
 
-# What the parser meets in a damaged file, whichever field it is in.
+# Errors that a damaged file can raise, whichever field is damaged.
 _DAMAGE = (struct.error, ValueError, LookupError, TypeError, AttributeError, SyntaxError, RecursionError)
 
 
 def read_rknn(path) -> RknnFile:
-    """Read a `.rknn` file. Raises UserError when it is missing, none, or of a form that is not known here."""
+    """Read a `.rknn` file. Raises UserError when it is missing, not a `.rknn`, or of an unknown form."""
     return _read(path, lambda data: _file(_parse(data)))
 
 
 def read_scales(path) -> dict[str, tuple[float, int]]:
-    """Scale and zero point of each tensor of a `.rknn` file that has one of each, inner ones among them, by name.
+    """Scale and zero point, by name, of each tensor of a `.rknn` file that has one of each, including inner tensors.
 
     Raises UserError as `read_rknn` does.
     """
@@ -104,29 +104,29 @@ def _read(path, parse):
         return parse(data)
     except _DAMAGE as error:
         raise UserError(
-            f"{Path(path)} is no .rknn as toolkit 2.3.2 writes it ({type(error).__name__}: {error}); compile it anew"
+            f"{Path(path)} is not a .rknn as toolkit 2.3.2 writes it ({type(error).__name__}: {error}); build it again"
         ) from None
 
 
 def read_contents(path) -> RknnContents:
-    """Read a `.rknn` of any toolkit 2.x. Raises UserError when it is missing, none, or of a form that is not known."""
+    """Read a `.rknn` of any toolkit 2.x. Raises UserError when it is missing, not a `.rknn`, or of an unknown form."""
     data = require(path, "model").read_bytes()
     for begin, what in _OTHERS.items():
         if data.startswith(begin):
-            raise UserError(f"{Path(path)} {what}; it does not say what it holds, and no RV1106 runs it")
+            raise UserError(f"{Path(path)} {what}; its contents cannot be read, and no RV1106 can run it")
     try:
         return _parse(data)
     except _DAMAGE as error:
         raise UserError(
-            f"{Path(path)} is no .rknn that can be read here ({type(error).__name__}: {error}); is it whole?"
+            f"{Path(path)} is not a .rknn that can be read ({type(error).__name__}: {error}); is it truncated?"
         ) from None
 
 
 def quantize(output: np.ndarray, tensor: RknnTensor) -> np.ndarray:
-    """The INT8 values that the NPU held when the simulator gave the float `output`; the same shape.
+    """The INT8 values behind the simulator's float `output`, in the same shape.
 
-    The simulator dequantizes, so each value is a whole number of scales away from zero. Raises UserError when one is
-    not (to a thousandth of a scale), or does not fit into 8 bits: scale or zero point are then not those of the model.
+    The simulator dequantizes, so each value is a whole multiple of the scale. Raises UserError when one is not (to a
+    thousandth of a scale), or does not fit into 8 bits, since scale or zero point then do not belong to the model.
     """
     exact = output.astype(np.float64) / tensor.scale + tensor.zero_point
     stored = np.rint(exact)
@@ -167,7 +167,7 @@ def _scales(data: bytes) -> dict[str, tuple[float, int]]:
 def _sections(data: bytes) -> tuple[Table, dict]:
     """The graph's table, and the JSON at the end."""
     if data[:4] != b"RKNN":
-        raise ValueError("it does not begin with RKNN")
+        raise ValueError("the file does not begin with RKNN")
     version, length = struct.unpack_from("<QQ", data, 8)
     header = FIRST_HEADER if version & 0xFFF == 1 else HEADER
     sections = data[header : header + length]
@@ -177,7 +177,7 @@ def _sections(data: bytes) -> tuple[Table, dict]:
         (graph_length,) = struct.unpack_from("<I", sections)
         flatbuffer = sections[length - graph_length :]
     if flatbuffer[4:8] != b"RKNN":
-        raise ValueError("its graph is not where it is expected")
+        raise ValueError("the graph is not where it is expected")
     return Table(flatbuffer, struct.unpack_from("<I", flatbuffer)[0]), described
 
 
@@ -206,7 +206,7 @@ def _tensor(table: Table, dtypes: dict) -> RknnTensor:
     (scale,), (zero_point,) = (scales, zero_points) if dtype == "int8" else ((None,), (None,))
     sound = len(native) == len(shape) + 1 and math.prod(native) >= math.prod(shape) and (scale is None or scale > 0)
     if shape != expected or not sound:
-        raise ValueError(f"tensor '{name}' has shape {shape}, {native} in memory, and {expected} in its description")
+        raise ValueError(f"tensor '{name}' has shape {shape}, {native} in memory, but {expected} in its description")
     return RknnTensor(name, shape, native, dtype, scale, zero_point)
 
 
@@ -226,7 +226,7 @@ def _text(table: Table, field: int) -> str:
 
 
 def _vector(table: Table, field: int) -> tuple[int, int]:
-    """Where a vector's elements begin, and how many they are."""
+    """The offset of a vector's elements, and their number."""
     offset = table.Offset(field)
     if not offset:
         raise ValueError(f"field {field} is missing")

@@ -1,7 +1,7 @@
-"""Score maps are 0 to 1, whatever calibration saw.
+"""Gives score maps the range 0 to 1, whatever scores occur in calibration.
 
-By itself a score map's scale ends at the surest object of the calibration images: a stride that saw nothing above 0.5
-reports 0.5 for whatever it sees, and is silent at a higher threshold.
+Otherwise a score map's range ends at the highest score in the calibration images: a stride without a score above 0.5
+never reports more than 0.5, and nothing at a higher threshold.
 """
 
 import numpy as np
@@ -10,9 +10,9 @@ from scipy.special import expit
 from lib.detector.output_spec import OutputSpec
 from lib.npu.twin.structure import Ranges, Structure
 
-# What multiplies to a score, each a map of 0 to 1.
+# Maps of 0 to 1 whose product is a score.
 FACTORS = ("scores", "objectness")
-# They move values, so a score is one behind them too.
+# They only move values, so a score is still a score after them.
 _MOVES = {"Concat", "Reshape", "Transpose"}
 
 
@@ -27,10 +27,10 @@ def with_whole_scores(structure: Structure, ranges: Ranges, outputs: OutputSpec)
 
 
 def surest_scores(structure: Structure, ranges: Ranges, outputs: OutputSpec) -> dict[int, float]:
-    """The highest score (0..1) of each stride in the calibration images, on which these ranges were measured.
+    """The highest score (0..1) of each stride on the calibration images that these ranges were measured on.
 
-    Of the factors' highest values, so a bound where a score is a product. The toolkit's own ranges of a sigmoid reach
-    to 0.5 at least.
+    It is the product of the factors' highest values, so only a bound if a score is a product. The toolkit's own ranges
+    of a sigmoid always reach 0.5.
     """
     given = {node.output[0]: node.input[0] for node in structure.model.graph.node if node.op_type == "Sigmoid"}
     surest: dict[int, float] = {}
@@ -50,6 +50,6 @@ def tensors_of(structure: Structure, maps: dict[str, int]) -> dict[str, int]:
 
 
 def score_maps(outputs: OutputSpec) -> dict[str, int]:
-    """The stride of each map that is a score or a factor of one, by its name, which the tensor has in both heads."""
+    """The stride of each map that is a score or a factor of one, by name, which is the same in both heads."""
     maps = outputs.family.maps(outputs.classes)
     return {output.name: output.stride for output in maps if output.role in FACTORS}

@@ -1,7 +1,7 @@
-"""The one place that talks to rknn-toolkit2.
+"""The only module that calls rknn-toolkit2.
 
-The simulator works only on a model that was built in the same process, so whoever simulates builds first: `quantized`
-calibrates, builds, and gives a session to export from, to simulate with and to analyse.
+The simulator works only on a model that was built in the same process, so simulation needs a build first: `quantized`
+calibrates, builds, and yields a session for export, simulation and analysis.
 """
 
 import contextlib
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     from lib.npu.twin.structure import Ranges, Structure
 
 PLATFORMS = ("rv1103", "rv1103b", "rv1106", "rv1106b")
-# This project's own, lib.npu.search; the others are the toolkit's.
+# This project's own algorithm, lib.npu.search; the others are the toolkit's.
 ALGORITHMS = ("normal", "mmse", "kl_divergence", SEARCH)
 
-# Variables that 2.3.2 asks for, seen by watching it. Some leave its log empty (RKNN_LOG_LEVEL, GEN_MODEL), some change
-# what is built (DEBUG_COVER_TARGET, RKNN_WEIGHT_MEM_TYPE), some write files (DUMP_Q).
+# Environment variables that 2.3.2 was observed to read. Some leave its log empty (RKNN_LOG_LEVEL, GEN_MODEL), some
+# change what is built (DEBUG_COVER_TARGET, RKNN_WEIGHT_MEM_TYPE), some write files (DUMP_Q).
 SWITCHES = ("DUMP_Q", "FULL_MODEL_TEST", "GEN_MODEL", "TEST_MODE", "TRANSFER_LOG_LEVEL", "USE_RK_CAFFE")
 SWITCHES_BEGIN = ("DEBUG_", "RKNN_")
 
@@ -50,12 +50,12 @@ class Session:
 
     @cached_property
     def log(self) -> BuildLog:
-        """What the toolkit printed of the build. Raises ToolkitError when that is not of the form that is known."""
+        """The toolkit's output during the build. Raises ToolkitError when it does not have the known form."""
         demand_known_log(in_use())
         return read_build_log(self._printed)
 
     def export(self, output: Path) -> Build:
-        """Write the model to the `.rknn` file `output`; its facts. Raises ToolkitError as `log` does, before."""
+        """Write the model to the `.rknn` file `output`; return its facts. Raises ToolkitError, first, as `log` does."""
         log = self.log
         with whole(output) as part:
             doing(f"writing {output}")
@@ -79,9 +79,9 @@ class Session:
     def analyse(self, image: np.ndarray) -> "pd.DataFrame":
         """How far each layer is from FP32 (see lib.npu.layer_errors) on uint8 [H, W, C] of the input's size.
 
-        Raises ToolkitError when the analysis fails or is not of the form that is known.
+        Raises ToolkitError when the analysis fails or does not have the known form.
         """
-        # Imported here: it brings Pandas, which the other steps do without.
+        # Imported here: it imports Pandas, which the other steps do not need.
         from lib.npu.layer_errors import read_layer_errors
 
         with self._analysis(image) as folder:
@@ -90,7 +90,7 @@ class Session:
     def dumps(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """The simulator's tensors by name, dequantized float32, on uint8 [H, W, C] of the input's size.
 
-        Raises ToolkitError when the analysis fails or is not of the form that is known.
+        Raises ToolkitError when the analysis fails or does not have the known form.
         """
         with self._analysis(image) as folder:
             _, _, *lines = Path(folder, "map_name_to_file.txt").read_text(encoding="utf-8").splitlines()
@@ -99,7 +99,7 @@ class Session:
             }
             tensors = {name: np.load(file) for name, file in files.items() if file.exists()}
         if not tensors:
-            raise ToolkitError("rknn-toolkit2: its per-layer analysis holds no tensor")
+            raise ToolkitError("rknn-toolkit2: its per-layer analysis has no tensor")
         return tensors
 
     @contextlib.contextmanager
@@ -117,8 +117,8 @@ class Session:
 def quantized(model: Path, images: list[Path], platform: str, algorithm: str, form: InputForm | None = None):
     """A Session with the INT8 model, built from an ONNX and calibrated on `images`; released at the end.
 
-    images: files of the model's input size, fitted as the model's `form` says. Raises ToolkitError when the toolkit
-    refuses the model or an image, or when the build fails.
+    images: files of the model's input size, fitted in the model's `form`. Raises ToolkitError when the toolkit refuses
+    the model or an image, or when the build fails.
     """
     with _toolkit(platform, algorithm, form or InputForm()) as rknn:
         with console.captured() as printed, _loaded(rknn, model, images):
@@ -137,10 +137,10 @@ def quantized_with_structure(
     algorithm: str = "normal",
     choose: "Callable[[Structure], Ranges] | None" = None,
 ):
-    """A Session as `quantized` gives, and the Structure that it was built from.
+    """A Session as from `quantized`, and the Structure that it was built from.
 
-    choose: makes the ranges to build with of the structure's, which are those on `images`. Raises ToolkitError as
-    `quantized` does.
+    choose: makes the ranges for the build from the structure, whose ranges are those on `images`. Raises ToolkitError
+    as `quantized` does.
     """
     with _toolkit(platform, algorithm, form or InputForm()) as rknn:
         with console.captured() as printed, _loaded(rknn, model, images):
@@ -170,10 +170,10 @@ def built_with_ranges(
 ):
     """A Session with the INT8 model that has the given ranges, and its Structure; released at the end.
 
-    ranges: lowest and highest value by a tensor's name, of all tensors of the structure; or a function that makes them
-    of the structure with the ranges on `image`, a file as `quantized` takes it. That image alone is calibrated on, to
-    find out how the toolkit fuses the model, in a second or two however many images the ranges are of. Raises
-    ToolkitError as `quantized` does, and where a tensor has no range.
+    ranges: lowest and highest value of all tensors of the structure, by name; or a function that makes them from the
+    structure with the ranges on `image`, a file as for `quantized`. The toolkit calibrates only on that image, to find
+    out how it fuses the model, which takes a second or two however many images the ranges come from. Raises
+    ToolkitError as `quantized` does, and when a tensor has no range.
     """
     choose = ranges if callable(ranges) else lambda structure: ranges
     with quantized_with_structure(model, [image], platform, form, choose=choose) as built:
@@ -181,7 +181,7 @@ def built_with_ranges(
 
 
 def structure_of(model: Path, images: list[Path], platform: str, form: InputForm | None = None) -> "Structure":
-    """What the toolkit makes of an ONNX, with the ranges on `images`; as `quantized` with the algorithm `normal`.
+    """The structure that the toolkit makes from an ONNX, with the ranges on `images` as for the algorithm `normal`.
 
     Raises ToolkitError as `quantized` does.
     """
@@ -189,13 +189,13 @@ def structure_of(model: Path, images: list[Path], platform: str, form: InputForm
         return _calibrate(rknn, model)
 
 
-# Names in the folder that `_loaded` works in; the hybrid step makes the last three.
+# File names in the folder that `_loaded` works in; the hybrid step makes the last three.
 _MODEL, _DATASET = "model.onnx", "images.txt"
 _FUSED, _DATA, _QUANTIZATION = "model.model", "model.data", "model.quantization.cfg"
 
 
 def _calibrate(rknn, model: Path) -> "Structure":
-    # Imported here: steps that only want this module's names do without onnx.
+    # Imported here: steps that only need this module's names do not need onnx.
     from lib.npu.twin.structure import read_structure
 
     doing(f"calibrating {model}")
@@ -206,8 +206,8 @@ def _calibrate(rknn, model: Path) -> "Structure":
 @contextlib.contextmanager
 def _loaded(rknn, model: Path, images: list[Path]):
     """Work in a scratch folder, where the list _DATASET names the images, with the model loaded."""
-    # The toolkit writes check files into the working folder, splits the list of images at white space, and reads it in
-    # the encoding of the locale; so the list holds plain names in that folder.
+    # The toolkit writes check files to the working folder, splits the list of images at white space, and reads it in
+    # the locale's encoding; so the list has plain names in that folder.
     with tempfile.TemporaryDirectory() as scratch:
         _put(model, Path(scratch, _MODEL))
         links = [Path(scratch, f"{number}{image.suffix}") for number, image in enumerate(images)]
@@ -221,7 +221,7 @@ def _loaded(rknn, model: Path, images: list[Path]):
 
 
 def _put(model: Path, path: Path) -> None:
-    """Have the model at `path`, as the version in use can take it."""
+    """Put the model at `path`, in a form that the version in use supports."""
     if in_use() == SCALE_BEHIND:
         import onnx
 
@@ -237,20 +237,20 @@ def _put(model: Path, path: Path) -> None:
 @contextlib.contextmanager
 def _toolkit(platform: str, algorithm: str, form: InputForm):
     _forget_switches()
-    # Imported here: steps that only want the names above do without it.
+    # Imported here: steps that only need the names above do not need it.
     with deferred_torch():
         from rknn.api import RKNN
 
-    # Else it does not print the tables that the build's facts are read from.
+    # Otherwise it does not print the tables that the build's facts are read from.
     rknn = RKNN(verbose=True)
-    # Products of matrices add up in another order on more threads. Ranges then differ by a millionth, some scales by a
-    # bit, and the mAP by 0.004: it would depend on the machine, on -j and on who starts the step.
+    # With more threads, matrix products add in another order. Ranges then differ by a millionth, some scales by a bit,
+    # and the mAP by 0.004: it would depend on the machine, on -j and on how the step is started.
     with threadpool_limits(1, "blas"):
         try:
             _demand(
                 f"it refuses platform {platform} or algorithm {algorithm}",
                 rknn.config,
-                # Pixels become what the network was trained on; the .rknn then takes uint8, channels in its order.
+                # Pixels are normalized as in training; the .rknn then takes uint8, channels in the network's order.
                 mean_values=[_plain_numbers(form.pixel_mean)],
                 std_values=[_plain_numbers(form.pixel_std)],
                 target_platform=platform,
@@ -262,19 +262,19 @@ def _toolkit(platform: str, algorithm: str, form: InputForm):
 
 
 def _plain_numbers(values: tuple[float, ...]) -> list[int | float]:
-    """The values, whole ones as such."""
+    """The values, whole numbers as int."""
     return [int(value) if value.is_integer() else value for value in values]
 
 
 def _forget_switches() -> None:
-    """Take the toolkit's switches for its own developers out of this process's environment."""
+    """Remove the toolkit's switches for its own developers from this process's environment."""
     for name in [name for name in os.environ if name in SWITCHES or name.startswith(SWITCHES_BEGIN)]:
         del os.environ[name]
 
 
 @contextlib.contextmanager
 def _inside(folder):
-    """Work in `folder` for a while (contextlib.chdir came with Python 3.11)."""
+    """Change the working folder to `folder` while the context is open (contextlib.chdir needs Python 3.11)."""
     before = os.getcwd()
     os.chdir(folder)
     try:
@@ -284,11 +284,11 @@ def _inside(folder):
 
 
 def _demand(failure: str, call, *args, **kwargs) -> None:
-    """Call the toolkit; whatever way it fails (-1, an exception, even exit()) becomes one ToolkitError."""
+    """Call the toolkit; any kind of failure (-1, an exception, even exit()) becomes one ToolkitError."""
     try:
         result = call(*args, **kwargs)
     except (Exception, SystemExit) as error:
-        # Its exceptions carry a whole traceback as their text; the last line is the reason.
+        # The text of its exceptions is a whole traceback; the last line is the reason.
         reason = str(error).strip().splitlines()[-1:] or [type(error).__name__]
         raise ToolkitError(f"rknn-toolkit2: {failure}: {reason[0]}") from error
     if result not in (0, None):

@@ -1,15 +1,16 @@
-"""Whether the board will run a model, and what it will cost, judged from its build; nothing was run on a board.
+"""Judges from a model's build whether the board will run it, and what it will cost; nothing was run on a board.
 
-Both are what verdict.json holds.
+Both are stored in verdict.json.
 
   runs    no known rule predicts that it fails
   fails   a rule says that the board refuses it
   unsure  the build shows something whose meaning on the board is not known
 
-A rule takes a Build and gives a Finding, or None. Some rest on reports of people who had the board (the threads are
-named), the others on what the hardware and the log suggest. All reports are of the rv1103 and the rv1106; for the newer
-rv1103b and rv1106b every verdict is inferred. Rules hold for builds by any version in lib.npu.toolkit_versions, whose
-tables have one form and the same names; reports are of REPORTED_VERSIONS alone. The worst finding decides.
+A rule takes a Build and gives a Finding, or None. Some rules are based on reports by people with the board (the threads
+are named), the others on what the hardware and the log suggest. All reports are about the rv1103 and the rv1106; for
+the newer rv1103b and rv1106b every verdict is inferred. Rules apply to builds by any version in
+lib.npu.toolkit_versions, whose tables have the same form and names; reports are only about REPORTED_VERSIONS. The worst
+finding decides.
 """
 
 import re
@@ -27,7 +28,7 @@ from lib.npu.toolkit_versions import DEFAULT, VERSIONS
 from lib.step.typed_json import JsonRecord
 
 RUNS, UNSURE, FAILS = "runs", "unsure", "fails"
-# What a verdict rests on: a report of somebody with the board, or what the build log suggests.
+# The basis of a verdict: a report by somebody with the board, or what the build log suggests.
 REPORTED, INFERRED = "reported", "inferred"
 
 # Operators that the board's runtime was seen to refuse on the CPU (`unsupport cpu … op`), and where.
@@ -37,23 +38,23 @@ REFUSED_ON_CPU = {
     "AveragePool": "airockchip/rknn-toolkit2#217",
     "exNorm": "airockchip/rknn-toolkit2#359, airockchip/rknn-toolkit2#561",
     "Pow": "airockchip/rknn_model_zoo#312",
-    # Refused by the runtime 1.5.2; 1.5.3 takes it, and then the NPU job behind it fails (`failed to submit`).
+    # Runtime 1.5.2 refuses it; 1.5.3 accepts it, but the next NPU job then fails (`failed to submit`).
     "Reshape": "rockchip-linux/rknn-toolkit2#251",
 }
 # Error lines of builds that run all the same.
 HARMLESS = (
-    # In builds of the 4-D single head that run in the field: 80 classes at 320, 4 classes at 416x256.
+    # In builds of the 4-D single head that are known to run on boards: 80 classes at 320, 4 classes at 416x256.
     re.compile(r"BulbSqueeze: illegal shape for input_shape, input_shape\[-1\] should align to 16"),
-    # Says that an operator was moved to the CPU (airockchip/rknn-toolkit2#559); the table says which.
+    # Means that an operator was moved to the CPU (airockchip/rknn-toolkit2#559); the table shows which.
     re.compile(r"Unkown op target: 0"),
 )
 REGISTER_LIMIT = re.compile(r"The bit width of field value exceeds the limit,.* limit: (0x\w+), value: (0x\w+)")
-# What to take in place of a model that is at fault: for a detector, and for a model that nothing here decodes.
+# What to use instead of a model that fails: for a detector, and for a model that is not decoded.
 ELSEWHERE = "a smaller image size or the head 'split'"
 ELSEWHERE_AS_IS = "a smaller image size, or cut the graph off before them and compute what follows on the CPU"
 _INTEGERS = ("INT8", "INT16")
 
-# What the models are made of, built by today's toolkit, that people saw running on a board, and who said so.
+# Operators, in builds by today's toolkit, of models that people reported to run on a board, and who reported it.
 _OF_YOLOV8 = frozenset(("Conv", "ConvExSwish", "ConvSigmoid", "ConvAdd", "Concat", "Add", "Split", "MaxPool", "Resize"))
 REPORTED_TO_RUN = (
     ("YOLOv8", _OF_YOLOV8, "airockchip/rknn_model_zoo#185, ret7020/Yolov8CustomNPU"),
@@ -63,8 +64,8 @@ REPORTED_TO_RUN = (
         "rockchip-linux/rknn-toolkit2#383",
     ),
     (
-        # 643 frames on a LuckFox Pico Zero. That YOLOv10, whose operators are the same, does not run is said in
-        # airockchip/rknn_model_zoo#185, of 2024 and without a message: toolkits of then had no such attention operator.
+        # 643 frames on a LuckFox Pico Zero. YOLOv10 has the same operators, but airockchip/rknn_model_zoo#185, from
+        # 2024 and without a message, says that it does not run: toolkits of that time had no such attention operator.
         "YOLO11",
         _OF_YOLOV8 | {"Reshape", "exSDPAttention"},
         "nature-sense/ai-trap-linux, docs/luckfox/rv1106-isp-npu-coexistence.md",
@@ -72,13 +73,13 @@ REPORTED_TO_RUN = (
 )
 
 
-# All reports are of models that toolkits up to 2.3.2 built; on builds of a newer one every verdict is inferred.
+# All reports are about models built by toolkits up to 2.3.2; for builds of a newer one every verdict is inferred.
 REPORTED_VERSIONS = VERSIONS[: VERSIONS.index(DEFAULT) + 1]
-OLDER = REPORTED_VERSIONS[:-1]  # they put more on the CPU
+OLDER = REPORTED_VERSIONS[:-1]  # these put more operators on the CPU
 
 
 class Largest(NamedTuple):
-    """The largest model that somebody reported to run on a platform, rebuilt with today's toolkit."""
+    """The largest model that was reported to run on a platform, rebuilt with today's toolkit."""
 
     name: str
     npu_mcycles: float
@@ -86,7 +87,7 @@ class Largest(NamedTuple):
     source: str
 
 
-# By benchmarks/timing.py --rebuild. On platforms without a report every verdict is inferred.
+# From benchmarks/timing.py --rebuild. For platforms without a report every verdict is inferred.
 LARGEST_REPORTED = {
     "rv1103": Largest("YOLOv8n at 640", 10.32, 5.64, "ret7020/Yolov8CustomNPU, on a LuckFox Pico Mini"),
     "rv1106": Largest("YOLOv5s at 640", 24.81, 13.50, "rockchip-linux/rknn-toolkit2#383, on a LuckFox Pico Ultra W"),
@@ -94,11 +95,11 @@ LARGEST_REPORTED = {
 
 
 class Finding(NamedTuple):
-    """What one rule has to say."""
+    """The result of one rule."""
 
     result: str  # FAILS or UNSURE
     reason: str
-    advice: str  # `{elsewhere}` in it is what to take in place of the model
+    advice: str  # `{elsewhere}` in it is replaced by what to use instead of the model
     source: str
 
 
@@ -107,7 +108,7 @@ Rule = Callable[[Build], Finding | None]
 
 @dataclass(frozen=True)
 class Verdict(JsonRecord):
-    """Whether the board will run a model, why, what to do, and what that rests on."""
+    """Whether the board will run a model, why, what to do, and the basis for that."""
 
     result: Literal["runs", "unsure", "fails"]
     reason: str
@@ -117,28 +118,28 @@ class Verdict(JsonRecord):
 
     @property
     def line(self) -> str:
-        """For the terminal."""
+        """The verdict as one line for the terminal."""
         line = f"{self.result} ({self.basis})"
         return line if self.result == RUNS else f"{line}: {self.reason}; {self.advice}"
 
 
 @dataclass(frozen=True)
 class Costs(JsonRecord):
-    """What a build costs, as far as its log says. The time is an estimate (lib.npu.timing), with the spread of what was
-    measured. Memory is in MB of 2^20 bytes.
+    """What a build costs, as far as its log shows. The time is an estimate (lib.npu.timing); its limits come from the
+    spread of measurements. Memory is in MB of 2^20 bytes.
     """
 
     ms_low: float
     ms_high: float
     clock_mhz: int
-    uncounted_operators: int  # that the toolkit gives no cycles for
+    uncounted_operators: int  # operators for which the toolkit gives no cycles
     memory_mb: float
     cma_mb: int  # the board's memory for contiguous buffers
 
 
 @dataclass(frozen=True)
 class Judgement(JsonRecord):
-    """What verdict.json holds."""
+    """The contents of verdict.json."""
 
     verdict: Verdict
     costs: Costs
@@ -147,7 +148,7 @@ class Judgement(JsonRecord):
 def verdict(build: Build, cma_mb: int, head: str = SPLIT) -> Verdict:
     """The verdict on a build for a board that has `cma_mb` MB (of 2^20 bytes) for contiguous buffers.
 
-    With a `head` that is none of a detector's, no report of a detector that ran says anything of the model.
+    If `head` is not a detector's, reports about detectors that ran do not apply to the model.
     """
     is_detector = head in HEADS
     elsewhere = ELSEWHERE if is_detector else ELSEWHERE_AS_IS
@@ -177,7 +178,7 @@ def costs(build: Build, cma_mb: int, clock_mhz: int, times: Estimator) -> Costs:
 
 
 def reported_on_the_cpu(build: Build) -> Finding | None:
-    """Operators on the CPU of a type that boards were seen to refuse there."""
+    """Operators on the CPU of a type that boards were reported to refuse there."""
     refused = [operator for operator in build.cpu_operators if operator.type in REFUSED_ON_CPU]
     if not refused:
         return None
@@ -187,7 +188,7 @@ def reported_on_the_cpu(build: Build) -> Finding | None:
 
 
 def others_on_the_cpu(build: Build) -> Finding | None:
-    """Operators on the CPU of a type without a report: none but input and output is expected to work there."""
+    """Operators on the CPU of a type without a report: only input and output are expected to work there."""
     others = [operator for operator in build.cpu_operators if operator.type not in REFUSED_ON_CPU]
     if not others:
         return None
@@ -200,7 +201,7 @@ def others_on_the_cpu(build: Build) -> Finding | None:
 
 
 def int16_at_the_ends(build: Build) -> Finding | None:
-    """An INT16 input or output builds, and rknn_run then says `rknn_pack error`."""
+    """An INT16 input or output can be built, but rknn_run then reports `rknn_pack error`."""
     ends = [operator for operator in build.operators if operator.is_end and operator.dtype == "INT16"]
     if not ends:
         return None
@@ -227,7 +228,7 @@ def not_integers(build: Build) -> Finding | None:
 
 
 def more_than_the_cma(cma_mb: int, build: Build) -> Finding | None:
-    """A model that takes more contiguous memory than the `cma_mb` MB that the board sets aside."""
+    """A model that needs more contiguous memory than the `cma_mb` MB that the board reserves."""
     if build.memory_mb <= cma_mb:
         return None
     return Finding(
@@ -239,7 +240,7 @@ def more_than_the_cma(cma_mb: int, build: Build) -> Finding | None:
 
 
 def register_limit_alone(build: Build) -> Finding | None:
-    """A register's limit was exceeded, and yet no operator went to the CPU."""
+    """A register's limit was exceeded, but no operator was moved to the CPU."""
     if build.cpu_operators or not (text := _exceeded(build)):
         return None
     return Finding(
@@ -251,7 +252,7 @@ def register_limit_alone(build: Build) -> Finding | None:
 
 
 def unknown_errors(build: Build) -> Finding | None:
-    """Error lines that no rule knows."""
+    """Error lines that no rule covers."""
     lines = [line.removeprefix("E RKNN: ") for line in build.messages if line.startswith("E ")]
     known = (*HARMLESS, REGISTER_LIMIT)
     unknown = sorted({line for line in lines if not any(pattern.search(line) for pattern in known)})
@@ -280,14 +281,14 @@ REPORTED_RULES = (reported_on_the_cpu, int16_at_the_ends)
 
 
 def inferred_rules(cma_mb: int) -> tuple[Rule, ...]:
-    """The rules that rest on no report, for a board with so many MB for contiguous buffers."""
+    """The rules without a report, for a board with `cma_mb` MB for contiguous buffers."""
     return others_on_the_cpu, partial(more_than_the_cma, cma_mb), not_integers, register_limit_alone, unknown_errors
 
 
 def _nothing_against(build: Build, is_detector: bool) -> tuple[Finding, bool]:
-    """The finding of a build that no other rule matches, and whether that is reported.
+    """The finding for a build that no other rule matches, and whether it is reported.
 
-    It is where a detector of its operators was seen running, and one of its size, on its platform.
+    It is reported if a detector with the same operators, and one of that size, were reported to run on the platform.
     """
     reason = "every operator but input and output is on the NPU, and no error line is of a kind that is known to matter"
     types = {operator.type for operator in build.inner_operators}
@@ -311,13 +312,13 @@ def _nothing_against(build: Build, is_detector: bool) -> tuple[Finding, bool]:
 
 
 def _listed(operators: Sequence[Operator]) -> str:
-    """`4 Reshape, 1 Transpose (first: Reshape:/model.22/dfl/Reshape)`."""
+    """Operators in words: `4 Reshape, 1 Transpose (first: Reshape:/model.22/dfl/Reshape)`."""
     counts = Counter(operator.type for operator in operators)
     return f"{', '.join(f'{n} {name}' for name, n in sorted(counts.items()))} (first: {operators[0].name})"
 
 
 def _exceeded(build: Build) -> str:
-    """The register limit that was exceeded most, as the end of a sentence; empty when there is none."""
+    """The register limit that was exceeded most, as the end of a sentence; empty if none was exceeded."""
     pairs = [tuple(int(word, 16) for word in m.groups()) for m in map(REGISTER_LIMIT.search, build.messages) if m]
     if not pairs:
         return ""

@@ -89,7 +89,7 @@ def _sentence(error) -> str:
     if error.validator == "pattern" and "sha256" in key:
         return f"{key} is '{value}', not the 64 hex digits of a SHA-256"
     if error.validator == "pattern" and error.validator_value != _NAME:
-        return f"{key} is {value!r}, not of the form that is wanted: {error.schema['description']}"
+        return f"{key} is {value!r}, which does not have the expected form: {error.schema['description']}"
     if error.validator == "pattern":
         return f"{key}: {value!r} cannot be part of a file name; use letters, digits, '.', '_' and '-'"
     return f"{key}: {error.message}"

@@ -58,7 +58,7 @@ class Dfl(Sides):
 
     def limits(self, head: str) -> tuple[Limit, ...]:
         """The limit on bins, if the maps are outputs of the model."""
-        return (Limit(self.bins, MOST_BINS, "bins a side"),) if head == SPLIT else ()
+        return (Limit(self.bins, MOST_BINS, "bins per side"),) if head == SPLIT else ()
 
     @classmethod
     def from_contract(cls, shapes: list[tuple[int, ...]], strides: tuple[int, ...], metadata: dict[str, str]) -> "Dfl":

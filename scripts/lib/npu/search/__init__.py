@@ -1,4 +1,4 @@
-"""Ranges chosen by what they do to a model's outputs: `algorithm: search`.
+"""Chooses ranges by their effect on a model's outputs: `algorithm: search`.
 
   difference  how far outputs are from FP32's, where it matters
   rerun       a model in FP32, run again from any tensor on

@@ -21,13 +21,13 @@ from lib.npu.twin.structure import Ranges, Structure
 from lib.step import console
 from lib.step.errors import UserError
 
-# Images that judge; the first few say which tensors are worth it.
+# Images for judging; the first few decide which tensors are tried at all.
 JUDGES, FIRST = 8, 2
-# A range's ends as shares of the widest.
+# A range's ends as fractions of the widest range.
 SHARES = (0.85, 0.7)
-# As many tensors are tried, those that change the outputs most; the others matter little, whatever their range.
+# Number of tensors that are tried, those that change the outputs most; the ranges of the others matter little.
 TRIED = 16
-# A range that is not as much better is as good.
+# A range must be better by this factor, or it counts as equal.
 _BETTER = 0.9
 
 
@@ -49,7 +49,7 @@ def searched(structure: Structure, measured: Ranges, judges: list[np.ndarray], s
     """The ranges to build a structure with.
 
     measured: the range of each tensor on the images that set the widest. judges: the network's input for each image
-    that judges, float32 [1, C, H, W]. spec: what the outputs mean; None where nobody knows.
+    that judges, float32 [1, C, H, W]. spec: what the outputs mean; None if that is not known.
     """
     rerun = Rerun(structure, judges)
     widest = tied(structure, adjusted(structure, measured))
@@ -61,7 +61,7 @@ def _shown(names: list[str]):
 
 
 def chosen_ranges(structure, widest: Ranges, rerun: Rerun, difference: Difference, progress=iter) -> Ranges:
-    """Of each tensor the range that is best when it alone is rounded."""
+    """For each tensor, the range that is best when only this tensor is rounded."""
     ranges, copies = dict(widest), _copies(structure)
     scores = {name for node in structure.model.graph.node if node.op_type == "Sigmoid" for name in node.output}
     names = [
@@ -76,7 +76,7 @@ def chosen_ranges(structure, widest: Ranges, rerun: Rerun, difference: Differenc
 
 
 def _judged(run, difference: Difference) -> Callable[[tuple[float, float]], float]:
-    """A function of a range: how far the outputs are from FP32's when one tensor is rounded with it."""
+    """A function of a range that gives the outputs' distance from FP32 when one tensor is rounded with that range."""
     return lambda ends: difference.of(run(_rounding(ends)))
 
 
@@ -90,7 +90,7 @@ def _best(widest: tuple[float, float], difference) -> tuple[float, float]:
 
 
 def _narrower(widest: tuple[float, float]) -> Iterator[tuple[float, float]]:
-    """The range drawn in from its wider end; the other end, which many activations have close to 0, only to fit it."""
+    """Yield ranges narrowed from the wider end; the other end, which is near 0 for many activations, only follows."""
     low, high = widest
     for share in SHARES:
         limit = share * max(-low, high)
@@ -106,7 +106,7 @@ def _rounding(ends: tuple[float, float]):
 
 
 def _copies(structure: Structure) -> dict[str, str]:
-    """The tensor that each copy is of, whole or in part; through all copies in between."""
+    """For each copy, the tensor that it is a whole or partial copy of, through all copies in between."""
     source: dict[str, str] = {}
     for node in structure.model.graph.node:
         if is_selecting(node) and node.op_type != "Concat":
@@ -116,5 +116,5 @@ def _copies(structure: Structure) -> dict[str, str]:
 
 
 def tied(structure: Structure, ranges: Ranges) -> Ranges:
-    """The ranges with those of copies as their tensor's."""
+    """The ranges, with each copy's range set to that of its tensor."""
     return ranges | {name: ranges[origin] for name, origin in _copies(structure).items()}

@@ -1,8 +1,8 @@
 """How far a model's outputs are from FP32's on some images, as one number; no label is needed.
 
-Each output map of each image has its squared difference as a share of its own size, and the number is the square of
-the mean root of these shares. Their plain mean would not do: a detection that moves to the neighbouring cell, as those
-of one-to-one heads do at a touch, costs as much as everything else together.
+For each output map of each image, the squared difference is divided by the map's own size, and the number is the square
+of the mean square root of these fractions. Their plain mean would not work: a detection that moves to the neighbouring
+cell, as happens easily with one-to-one heads, would cost as much as everything else together.
 """
 
 import numpy as np
@@ -16,10 +16,10 @@ Weighted = tuple[np.ndarray, np.ndarray]
 
 
 class Difference:
-    """What outputs are held against: FP32's of each image."""
+    """The FP32 outputs for each image, with which outputs are compared."""
 
     def __init__(self, spec: OutputSpec | None, fp32: list[list[np.ndarray]]):
-        """spec: what the outputs mean; None where nobody knows. fp32: the outputs of each image."""
+        """spec: what the outputs mean; None if that is not known. fp32: the outputs for each image."""
         self._spec = spec
         self._maps = [_maps(spec, outputs) for outputs in fp32]
         self._sizes = [
@@ -28,7 +28,7 @@ class Difference:
         ]
 
     def of(self, outputs: list[list[np.ndarray]]) -> float:
-        """The difference of the outputs of the first images, 0 if there is none."""
+        """The difference of the outputs for the first images; 0 if they are equal."""
         shares = [
             float((weights * (values - fp32) ** 2).sum()) / (size or 1.0)
             for given, maps in zip(outputs, self._maps)
@@ -38,12 +38,12 @@ class Difference:
 
 
 def _level(values: np.ndarray) -> np.ndarray:
-    """What a map's channels are without looking at the image."""
+    """The level of a map's channels that does not depend on the image."""
     return values.mean(axis=tuple(range(2, values.ndim)), keepdims=True)
 
 
 def _values(spec: OutputSpec | None, outputs: list[np.ndarray]) -> list[np.ndarray]:
-    """The maps that outputs hold. Boxes and scores of one output are two."""
+    """The maps in the outputs. Boxes and scores in one output count as two maps."""
     if spec is None or spec.head == SPLIT:
         return outputs
     joined, *others = outputs
@@ -51,7 +51,7 @@ def _values(spec: OutputSpec | None, outputs: list[np.ndarray]) -> list[np.ndarr
 
 
 def _maps(spec: OutputSpec | None, outputs: list[np.ndarray]) -> list[Weighted]:
-    """The maps of one image in FP32; each cell weighs as much as the model is sure of an object there."""
+    """The maps for one image in FP32; each cell is weighted by the model's score for an object there."""
     values = _values(spec, outputs)
     if spec is None:
         weights = [np.float32(1)] * len(values)

@@ -1,4 +1,4 @@
-"""A structure in FP32 on some images, run again from any tensor on with other values of it."""
+"""Runs a structure in FP32 on some images, and again from any tensor on with other values for that tensor."""
 
 from collections.abc import Callable
 
@@ -12,10 +12,10 @@ from lib.npu.twin.structure import Structure
 
 
 class Rerun:
-    """The values of all tensors on some images, and what becomes of the outputs when one tensor is changed."""
+    """The values of all tensors on some images, and the outputs when one tensor is changed."""
 
     def __init__(self, structure: Structure, tensors: list[np.ndarray]):
-        """tensors: the input for each image, float32 [1, C, H, W] as the network is given it."""
+        """tensors: the network's input for each image, float32 [1, C, H, W]."""
         self._model = twin_of(structure, exact=False, rounded=False)
         self.names = [name for node in self._model.graph.node for name in node.output]
         self._outputs = [output.name for output in self._model.graph.output]
@@ -29,11 +29,11 @@ class Rerun:
         ]
 
     def outputs(self) -> list[list[np.ndarray]]:
-        """Those of each image."""
+        """The outputs for each image."""
         return [[values[name] for name in self._outputs] for values in self.values]
 
     def changed(self, name: str) -> Callable[[Callable], list[list[np.ndarray]]]:
-        """A function of what to make of the values of tensor `name`; it returns the outputs of the first images."""
+        """A function that takes a change of tensor `name`'s values and returns the outputs for the first images."""
         [behind, made, needed] = self._behind(name)
         graph = helper.make_graph(
             behind,
@@ -58,7 +58,7 @@ class Rerun:
         return run
 
     def _behind(self, name: str) -> tuple[list[onnx.NodeProto], set[str], list[str]]:
-        """The nodes that `name` reaches, what they make, and the tensors that they are given from elsewhere."""
+        """The nodes that depend on `name`, their outputs, and the tensors that they read from elsewhere."""
         reached, nodes = {name}, []
         for node in self._model.graph.node:
             if reached.intersection(node.input):

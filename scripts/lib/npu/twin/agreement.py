@@ -1,37 +1,37 @@
-"""How the twin's outputs compare with the simulator's on the first images."""
+"""Compares the twin's outputs with the simulator's on the first images."""
 
 import numpy as np
 
 from lib.npu.build import NPU, Agreement
 from lib.step.errors import UserError
 
-# Images that run on both.
+# Number of images that run on both.
 COMPARED = 8
-# Where one rounding falls the other way, many that depend on it do, so that outputs differ as two builds' do. How far
-# that is depends on the model, and is measured on the same images. Less than this many steps are always taken for it.
+# If one value is rounded the other way, many that depend on it are too, so that outputs differ like those of two
+# builds. By how much depends on the model and is measured on the same images. Fewer steps than this always count as
+# that.
 _TIMES_NOISE = 2.0
 _LEAST_STEPS = 0.5
 
 
 def steps_apart(outputs: list[np.ndarray], others: list[np.ndarray], scales: list[float]) -> list[float]:
-    """The mean difference between two results for one image, of each output, in its steps."""
+    """The mean difference between two results for one image, per output, in the output's steps."""
     pairs = zip(outputs, others, scales, strict=True)
     return [float(np.abs(output - other).mean(dtype=np.float64)) / scale for output, other, scale in pairs]
 
 
 def agreement(simulator: str, apart: list[list[float]], noise: list[list[float]]) -> Agreement:
-    """From what `steps_apart` says of each image: of `simulator` and the toolkit's, and of two orders of sums.
+    """The agreement, from each image's `steps_apart`: between `simulator` and the toolkit's, and two orders of sums.
 
-    Raises UserError where they are further apart than noise makes them. The model of the chip may be: it rounds
-    otherwise.
+    Raises UserError when they differ by more than the noise. The model of the chip may, because it rounds differently.
     """
     off, usual = np.mean(apart, axis=0), np.mean(noise, axis=0)
     worst = int(np.argmax(off))
     same = sum(not any(image) for image in apart)
-    found = Agreement(len(apart), same, round(float(off[worst]), 4), round(float(usual[worst]), 4))
+    result = Agreement(len(apart), same, round(float(off[worst]), 4), round(float(usual[worst]), 4))
     if simulator != NPU and (off > np.maximum(_LEAST_STEPS, _TIMES_NOISE * usual)).any():
         raise UserError(
-            f"the twin of the simulator is not like it on this model: it is {found}; set evaluation.simulator to "
-            "toolkit"
+            f"the twin of the simulator does not agree with it on this model: it is {result}; set evaluation.simulator "
+            "to toolkit"
         )
-    return found
+    return result

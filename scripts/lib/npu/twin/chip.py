@@ -1,13 +1,13 @@
-"""A model of how the chip rounds a convolution, by a published account of it.
+"""A model of how the chip rounds a convolution, by a published description.
 
-The account is of a compiler for RV1103 and RV1106 that needs no code of the vendor (github.com/dnhkng/open-rknpu, MIT),
-whose integer reference gave what a board gave, to the byte. Nothing here was compared with a board. By that account a
-convolution's sums are whole numbers, and are rounded twice, each time to the nearest, halves to even:
+The description is that of a compiler for RV1103 and RV1106 without the vendor's code (github.com/dnhkng/open-rknpu,
+MIT), whose integer reference matched a board byte for byte. Nothing here was compared with a board. By that description
+a convolution's sums are integers and are rounded twice, each time to the nearest, halves to even:
 
   1. sums of filter f, in steps of input scale times weight scale_f: times round(2^14 scale_f / largest scale_f) / 2^14
   2. in steps of input scale times the layer's largest scale_f:      times a 15-bit factor / 2^shift
 
-The account says too little of what the vendor's compiler makes of activations. So what is fused behind a convolution is
+The description says too little about the vendor compiler's activations. So what is fused after a convolution is
 computed in float from the result of step 1, and rounded once, in place of step 2. All other operators are the twin's.
 """
 
@@ -25,7 +25,7 @@ _LARGEST_FACTOR = 2**15 - 1
 
 
 def chip_of(structure: Structure) -> onnx.ModelProto:
-    """As lib.npu.twin.graph.twin_of, the convolutions as above. Raises UserError as that does."""
+    """As lib.npu.twin.graph.twin_of, with convolutions as above. Raises UserError as that does."""
     return _Chip(structure, exact=False).model()
 
 
@@ -38,7 +38,7 @@ class _Chip(Twin):
         self._node("Round", [f"{target}/steps"], f"{target}/whole")
         node.input[0], node.input[1] = f"{target}/whole", self._value(f"{target}/weights", whole)
         if bias is not None:
-            # Sums of up to 2^24 are exact in float32; larger ones are off by a sixteen-millionth.
+            # Sums up to 2^24 are exact in float32; larger ones have a relative error of up to 2^-24.
             steps = np.round(bias / (scales * given.scale)).astype(np.float32)
             node.input[2] = self._value(f"{target}/bias", steps)
         node.output[0] = f"{target}/accumulated"
@@ -61,6 +61,6 @@ class _Chip(Twin):
 
 
 def of_15_bits(factor: float) -> float:
-    """The positive `factor` as the chip multiplies by it: a whole number below 2^15, and a shift."""
+    """The positive `factor` as the chip applies it: an integer below 2^15, and a shift."""
     shift = math.floor(math.log2(_LARGEST_FACTOR / factor))
     return round(factor * 2**shift) / 2**shift

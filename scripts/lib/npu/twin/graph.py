@@ -1,4 +1,4 @@
-"""The twin of a structure: an ONNX that rounds where the simulator rounds, and computes in float between."""
+"""The twin of a structure: an ONNX that rounds where the simulator rounds, and computes in float in between."""
 
 from collections.abc import Callable
 
@@ -10,24 +10,24 @@ from lib.npu.twin.rounding import Rounding, round_bias, round_weights
 from lib.npu.twin.structure import Structure, attributes
 from lib.step.errors import UserError
 
-# Taken as they are, between rounded inputs and a rounded output.
+# Operators copied unchanged, between rounded inputs and a rounded output.
 _PLAIN = {
     "Add", "AveragePool", "Clip", "Concat", "Elu", "GlobalAveragePool", "HardSigmoid", "HardSwish", "LeakyRelu",
     "MaxPool", "Mul", "PRelu", "Relu", "Reshape", "Resize", "Sigmoid", "Slice", "Softmax", "Split", "Sub", "Tanh",
     "Transpose",
 }  # fmt: skip
-# These pass values on: rounded on the scale that they have already, they stay what they are.
+# Operators that only pass values on: rounding on the scale that the values already have changes nothing.
 _SELECTING = {"Concat", "MaxPool", "Reshape", "Slice", "Split", "Transpose"}
 
 
 def twin_of(structure: Structure, exact: bool = True, rounded: bool = True) -> onnx.ModelProto:
-    """The twin; its tensors have the structure's names and hold the simulator's values, dequantized.
+    """The twin; its tensors have the structure's names and the simulator's values, dequantized.
 
-    Its input is the network's: float32 [1, C, H, W], normalized as FP32 wants it.
-    exact: SiLU as the simulator computes it, x * (1 / (1 + exp(-x))); otherwise with onnxruntime's quicker sigmoid,
-    which differs in the last bit and so turns one rounding in two million.
-    rounded: whether anything is; otherwise the same operators in FP32.
-    Raises UserError, which names it, for an operator of which the twin knows nothing.
+    Its input is the network's: float32 [1, C, H, W], normalized as for FP32.
+    exact: SiLU as the simulator computes it, x * (1 / (1 + exp(-x))); otherwise with onnxruntime's faster sigmoid,
+    which differs in the last bit and so changes one rounding in two million.
+    rounded: whether values are rounded; otherwise the same operators in FP32.
+    Raises UserError, which names the operator, for one that the twin does not support.
     """
     return Twin(structure, exact, rounded).model()
 
@@ -40,7 +40,7 @@ def is_selecting(node: onnx.NodeProto) -> bool:
 
 
 class Twin:
-    """A twin as it is made, node by node."""
+    """Builds a twin node by node."""
 
     def __init__(self, structure: Structure, exact: bool, rounded: bool = True):
         self.structure, self.exact, self.rounded = structure, exact, rounded
@@ -58,7 +58,7 @@ class Twin:
         }
 
     def model(self) -> onnx.ModelProto:
-        """The twin as a whole."""
+        """The complete twin."""
         source = self.structure.model
         for node in source.graph.node:
             self._add(node)
@@ -73,13 +73,13 @@ class Twin:
         )
         opsets = [entry for entry in source.opset_import if entry.domain in ("", "ai.onnx")]
         if max((entry.version for entry in opsets), default=0) < 13:
-            raise UserError("the twin of the simulator takes models of opset 13 or above")
+            raise UserError("the twin of the simulator needs a model of opset 13 or above")
         model = helper.make_model(graph, opset_imports=opsets)
         model.ir_version = min(source.ir_version, onnx.IR_VERSION)
         return model
 
     def _add(self, source: onnx.NodeProto) -> None:
-        """The node, its outputs rounded where the simulator rounds them."""
+        """Add the node, with its outputs rounded where the simulator rounds them."""
         node = onnx.NodeProto()
         node.CopyFrom(source)
         rounded = [name for name in source.output if name in self.roundings and not self._is_rounded(source, name)]
@@ -91,12 +91,12 @@ class Twin:
         elif source.op_type in _PLAIN:
             self.nodes.append(node)
         else:
-            raise UserError(f"the twin of the simulator does not know the operator {source.op_type} ({source.name})")
+            raise UserError(f"the twin of the simulator does not support the operator {source.op_type} ({source.name})")
         for name in rounded:
             self._round(f"{name}/sums", name, self.roundings[name])
 
     def _is_rounded(self, node: onnx.NodeProto, output: str) -> bool:
-        """Whether what `node` gives is on the steps of `output` already."""
+        """Whether the result of `node` is already on the steps of `output`."""
         given = [name for name in node.input if name and name not in self.constants]
         return is_selecting(node) and all(self.roundings.get(name) == self.roundings[output] for name in given)
 
@@ -123,18 +123,18 @@ class Twin:
             or attributes(node).get("auto_pad", "NOTSET") != "NOTSET"
         ):
             raise UserError(
-                f"the twin of the simulator does not know a {node.op_type} like {node.name}: its weights are computed"
+                f"the twin of the simulator does not support the {node.op_type} {node.name}: its weights are computed"
             )
         axis = 0
         if node.op_type == "ConvTranspose":
             if attributes(node).get("group", 1) > 1:
-                raise UserError(f"the twin of the simulator does not know a grouped ConvTranspose ({node.name})")
+                raise UserError(f"the twin of the simulator does not support a grouped ConvTranspose ({node.name})")
             axis = 1
         biases = self.constants[bias[0]] if bias else None
         self._sums(node, self.roundings[given], self.constants[weights], axis, biases)
 
     def _sums(self, node, given: Rounding, weights: np.ndarray, axis: int, bias: np.ndarray | None) -> None:
-        """The sums of a convolution that reads a tensor rounded as `given`; its filters lie along `axis`."""
+        """Add the sums of a convolution that reads a tensor rounded as `given`; its filters are along `axis`."""
         target = node.output[0]
         rounded, scales = round_weights(weights, axis)
         node.input[1] = self._value(f"{target}/weights", rounded)
@@ -175,7 +175,7 @@ class Twin:
         self._node("Transpose", [f"{target}/turned"], target, perm=[0, 3, 1, 2])
 
     def _inner(self, name: str, setting: str) -> None:
-        """Round a tensor inside an operator; the range has a name of its own."""
+        """Round a tensor inside an operator; its range has its own name."""
         if self.rounded:
             self._round(f"{name}/sums", name, self.roundings[setting])
         else:

@@ -1,9 +1,9 @@
-"""The ranges that the toolkit's algorithm `normal` finds, an image at a time and without the toolkit.
+"""The ranges that the toolkit's algorithm `normal` finds, image by image and without the toolkit.
 
 `normal` takes the smallest and the largest value of each tensor, so the ranges of a set are the union of its images'.
-They are the toolkit's own to the last bit: each operator is run alone by onnxruntime, SiLU by scipy's expit, softmax
-and attention by NumPy, as the toolkit does. The toolkit then adjusts some of them, in ways of which `adjusted` knows
-those that detectors meet; `chosen` sees on one image whether they suffice.
+They are the toolkit's own to the last bit: each operator is run by itself in onnxruntime, SiLU with scipy's expit,
+softmax and attention with NumPy, as in the toolkit. The toolkit then adjusts some ranges; `adjusted` implements the
+adjustments that occur in detectors, and `chosen` checks on one image whether these suffice.
 """
 
 from collections.abc import Iterable
@@ -17,13 +17,13 @@ from lib.npu.twin.structure import Ranges, Structure, attributes
 from lib.step.errors import UserError
 from lib.step.onnxruntime_session import Level, session_on_one_thread
 
-# A sigmoid's input is cut there: beyond, it is 0 or 1 to a thousandth.
+# A sigmoid's input range is cut there: beyond it, the sigmoid is 0 or 1 to a thousandth.
 _SIGMOID_END = 7.0
-# These have their input's range, whatever they pass on of it.
+# Operators whose output has the input's range, whatever part of it they pass on.
 _LIKE_INPUT = {"AveragePool", "MaxPool"}
-# What these do not look at is cut off their input's range.
+# Operators whose limits are also cut off their input's range.
 _LIMITS = {"HardSwish": (-3.0, np.inf), "Relu": (0.0, np.inf)}
-# What a limit is handed on through, to the operator that computes the values.
+# Operators through which a limit is passed back to the operator that computes the values.
 _PASSES_LIMIT = {"Reshape", "Split", "Slice", "Transpose", "Concat"}
 
 
@@ -31,9 +31,9 @@ _RESHAPES = {"Reshape", "Transpose"}
 
 
 class RangePass:
-    """A structure in FP32, run operator by operator as the toolkit calibrates it.
+    """Runs a structure in FP32, operator by operator, as the toolkit does when it calibrates.
 
-    Raises UserError, here or while it measures, when there is an operator that is not known how to run.
+    Raises UserError, when made or when measuring, for an operator that it cannot run.
     """
 
     def __init__(self, structure: Structure):
@@ -46,7 +46,7 @@ class RangePass:
         ]
 
     def measure(self, tensor: np.ndarray) -> Ranges:
-        """The range of each tensor for one image, float32 [1, C, H, W] as the network is given it."""
+        """The range of each tensor for one image, given as the network's input, float32 [1, C, H, W]."""
         values = {self.input: tensor}
         ranges = {}
         for operator, step in self.steps:
@@ -57,11 +57,11 @@ class RangePass:
 
 
 def _of_operator(operator: str, call, *args):
-    """What `call` returns; whatever way it fails becomes one UserError, which names the operator."""
+    """The result of `call`; any kind of failure becomes one UserError, which names the operator."""
     try:
         return call(*args)
-    except Exception as error:  # onnxruntime has classes of its own, which have nothing in common
-        raise UserError(f"the operator {operator} cannot be run without the toolkit") from error
+    except Exception as error:  # onnxruntime's own error classes have no common base
+        raise UserError(f"the operator {operator} can be run only by the toolkit") from error
 
 
 def union(ranges: Iterable[Ranges]) -> Ranges:
@@ -74,16 +74,16 @@ def union(ranges: Iterable[Ranges]) -> Ranges:
 
 
 def chosen(structure: Structure, of_image: Ranges, of_set: Ranges) -> Ranges | None:
-    """The ranges to build a structure with, whose own are those on one image; None where it adjusts in unknown ways.
+    """The ranges for building a structure whose own ranges are those on one image; None for unknown adjustments.
 
-    of_image: as measured on that image. of_set: on all of the calibration set.
+    of_image: measured on that image. of_set: measured on the whole calibration set.
     """
     own = {name: (min(low, 0.0), max(high, 0.0)) for name, (low, high) in structure.ranges.items()}
     return adjusted(structure, of_set) if adjusted(structure, of_image) == own else None
 
 
 def adjusted(structure: Structure, ranges: Ranges) -> Ranges:
-    """What the toolkit makes of measured ranges: those that a structure has."""
+    """The measured ranges after the toolkit's adjustments, as in a structure."""
     made = dict(ranges)
     for node in structure.model.graph.node:
         if node.op_type in _LIKE_INPUT and node.input[0] in made:
@@ -107,7 +107,7 @@ def adjusted(structure: Structure, ranges: Ranges) -> Ranges:
 
 
 def _raise_high(name: str, high: float, ranges: Ranges, model: onnx.ModelProto) -> None:
-    """Let a tensor's range end at `high`, and those of its copies in another shape."""
+    """Set the upper end of a tensor's range, and of its copies in another shape, to `high`."""
     ranges[name] = (ranges[name][0], high)
     for node in model.graph.node:
         if node.op_type in _RESHAPES and node.input[0] == name:
@@ -115,7 +115,7 @@ def _raise_high(name: str, high: float, ranges: Ranges, model: onnx.ModelProto) 
 
 
 def _limit(name: str, limits: tuple[float, float], ranges: Ranges, makers: dict) -> None:
-    """Cut a tensor's range to `limits`, and those of what it was only copied from."""
+    """Cut a tensor's range, and those of the tensors that it is only a copy of, to `limits`."""
     low, high = ranges[name]
     ranges[name] = (min(max(low, limits[0]), limits[1]), max(min(high, limits[1]), limits[0]))
     maker = makers.get(name)
@@ -126,7 +126,7 @@ def _limit(name: str, limits: tuple[float, float], ranges: Ranges, makers: dict)
 
 
 def _step(node: onnx.NodeProto, constants: dict[str, np.ndarray], opsets):
-    """A function: values by name → what the node computes, by name."""
+    """A function: values by name → the node's results, by name."""
     if node.op_type == "exSwish":
         [given], [target] = node.input, node.output
         return lambda values: {target: values[given] * expit(values[given])}

@@ -1,4 +1,4 @@
-"""The toolkit's roundings to INT8, to the bit: tensors have one scale, filters one each; both have a zero point."""
+"""The toolkit's rounding to INT8, exact to the bit: one scale per tensor or per filter, both with a zero point."""
 
 from dataclasses import dataclass
 
@@ -10,30 +10,30 @@ STEPS = HIGHEST - LOWEST
 
 @dataclass(frozen=True)
 class Rounding:
-    """A value is stored as round(value / scale) + zero_point, -128..127, a half to the even neighbour."""
+    """A value is stored as round(value / scale) + zero_point, -128..127, with halves rounded to even."""
 
     scale: float
     zero_point: int
 
     @classmethod
     def of_range(cls, low: float, high: float) -> "Rounding":
-        """The rounding whose steps span `low` to `high`, widened to hold 0."""
+        """The rounding whose steps span `low` to `high`, widened to contain 0."""
         low, high = min(low, 0.0), max(high, 0.0)
-        # A tensor that is 0 throughout needs no scale; any will do.
+        # A tensor of only zeros works with any scale.
         scale = (high - low) / STEPS or 1.0
         return cls(scale, int(np.clip(np.round(LOWEST - low / scale), LOWEST, HIGHEST)))
 
     def steps(self, values: np.ndarray) -> np.ndarray:
-        """The stored whole numbers of `values` that lie on the steps, as float64."""
+        """The stored integers of `values` that are on the steps, as float64."""
         return np.round(values.astype(np.float64) / self.scale) + self.zero_point
 
 
 def whole_weights(weights: np.ndarray, axis: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Float32 weights in whole steps (float32, -255..255), and each filter's scale as float64 [filters].
+    """Float32 weights as whole steps (float32, -255..255), and each filter's scale, float64 [filters].
 
-    Filters lie along `axis`. Scale and zero point are found in float64, weights are divided by the scale in float32:
-    where a weight lies half way between two steps, as weights do that were INT8 before, any other way rounds some of
-    them to the other side.
+    Filters are along `axis`. Scale and zero point are computed in float64, but weights are divided by the scale in
+    float32: for weights exactly between two steps, as former INT8 weights are, any other order rounds some of them the
+    other way.
     """
     filters = np.moveaxis(weights, axis, 0).reshape(weights.shape[axis], -1)
     low = np.minimum(filters.min(axis=1), 0).astype(np.float64)
@@ -47,17 +47,17 @@ def whole_weights(weights: np.ndarray, axis: int = 0) -> tuple[np.ndarray, np.nd
 
 
 def round_weights(weights: np.ndarray, axis: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Float32 weights as INT8 leaves them, and each filter's scale, as `whole_weights` finds both."""
+    """Float32 weights rounded to INT8, and each filter's scale, both as in `whole_weights`."""
     whole, scales = whole_weights(weights, axis)
     return whole * along(scales.astype(np.float32), weights.ndim, axis), scales
 
 
 def along(values: np.ndarray, dimensions: int, axis: int) -> np.ndarray:
-    """A value per filter, to be broadcast over a tensor of that many dimensions whose filters lie along `axis`."""
+    """A value per filter, shaped to broadcast over a tensor of that many dimensions whose filters are along `axis`."""
     return values.reshape([-1 if number == axis else 1 for number in range(dimensions)])
 
 
 def round_bias(bias: np.ndarray, input_scale: float, weight_scales: np.ndarray) -> np.ndarray:
-    """Float32 bias [filters] in whole steps of input scale times filter scale."""
+    """Float32 bias [filters], rounded to whole steps of input scale times filter scale."""
     step = (weight_scales * input_scale).astype(np.float32)
     return np.round(bias / step) * step

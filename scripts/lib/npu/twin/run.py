@@ -1,4 +1,4 @@
-"""Running a twin with onnxruntime, on one thread."""
+"""Runs a twin in onnxruntime, on one thread."""
 
 from functools import partial
 
@@ -17,23 +17,23 @@ from lib.step.onnxruntime_session import Level, session_on_one_thread
 def open_twin(twin: onnx.ModelProto, exact: bool = True) -> onnxruntime.InferenceSession:
     """A session on one thread.
 
-    exact: convolutions add up in the order in which the simulator's do. Otherwise onnxruntime may lay tensors out in
-    blocks, which is quicker, and a sum then differs in its last bit. Sums of whole numbers stay switched off: they are
-    cut at 16 bits on processors without VNNI.
+    exact: convolutions add in the simulator's order. Otherwise onnxruntime may store tensors in blocks, which is
+    faster, and a sum may differ in its last bit. Integer convolutions stay switched off, because their sums are cut to
+    16 bits on processors without VNNI.
     """
     level = Level.ORT_ENABLE_EXTENDED if exact else Level.ORT_ENABLE_ALL
     return session_on_one_thread(twin.SerializeToString(), level, {"session.disable_quant_qdq": "1"})
 
 
 def start_of(simulator: str, structure: Structure, form: InputForm):
-    """What opens a `runner` of TWIN, TWIN_FAST or NPU. Raises UserError as `twin_of` does."""
+    """A function that opens a `runner` of TWIN, TWIN_FAST or NPU. Raises UserError as `twin_of` does."""
     exact = simulator == TWIN
     model = chip_of(structure) if simulator == NPU else twin_of(structure, exact)
     return partial(runner, model, form, exact)
 
 
 def runner(twin: onnx.ModelProto, form: InputForm | None = None, exact: bool = True):
-    """A function uint8 [H, W, C] in the channels of `form` → list of float32 outputs, as a toolkit Session gives."""
+    """A function uint8 [H, W, C] in the channels of `form` → list of float32 outputs, like a toolkit Session's."""
     session = open_twin(twin, exact)
     [given] = session.get_inputs()
     form = form or InputForm()

@@ -1,4 +1,4 @@
-"""What the toolkit makes of a model before it builds it, as its hybrid step writes it.
+"""The toolkit's form of a model before the build, as its hybrid step writes it.
 
 `X.model` is an ONNX with the operators that the toolkit fused (`exSwish`, `exSDPAttention`), `X.quantization.cfg` a
 YAML with each tensor's type and range.
@@ -18,12 +18,12 @@ from lib.step.errors import ToolkitError
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
-# A convolution's sums go on unrounded into what alone reads them; a depthwise one's into fewer operators.
+# A convolution's sums go unrounded into their only reader; those of a depthwise one only into some operators.
 _FUSED_BEHIND_DEPTHWISE = {"Add", "Clip", "Elu", "PRelu", "Relu"}
 _FUSED = _FUSED_BEHIND_DEPTHWISE | {"HardSwish", "LeakyRelu", "Sigmoid", "Tanh", "exSwish"}
 
 
-# Lowest and highest value by a tensor's name.
+# Lowest and highest value of each tensor, by name.
 Ranges = dict[str, tuple[float, float]]
 
 
@@ -37,21 +37,21 @@ class Structure:
     def __post_init__(self):
         consts = {tensor.name for tensor in self.model.graph.initializer}
         if sum(given.name not in consts for given in self.model.graph.input) != 1:
-            raise ToolkitError("rknn-toolkit2: the model of its hybrid step has not one input")
+            raise ToolkitError("rknn-toolkit2: the model of its hybrid step does not have exactly one input")
 
     def constants(self) -> dict[str, np.ndarray]:
         """The constants by name."""
         return {tensor.name: numpy_helper.to_array(tensor) for tensor in self.model.graph.initializer}
 
     def input(self) -> onnx.ValueInfoProto:
-        """The input; constants are listed beside it."""
+        """The input, which is listed together with constants."""
         consts = {tensor.name for tensor in self.model.graph.initializer}
         return next(given for given in self.model.graph.input if given.name not in consts)
 
     def with_ranges(self, ranges: Ranges) -> "Structure":
-        """The structure with other ranges, of the same tensors, each widened to hold 0.
+        """The structure with other ranges for the same tensors, each widened to contain 0.
 
-        Raises ToolkitError where a tensor has none.
+        Raises ToolkitError when a tensor has no range.
         """
         if missing := self.ranges.keys() - ranges.keys():
             raise ToolkitError(f"there is no range for {len(missing)} tensors, {min(missing)} among them")
@@ -61,7 +61,7 @@ class Structure:
         )
 
     def write_ranges(self, quantization: Path) -> None:
-        """Put the ranges into the hybrid step's file, of which nothing else may be changed."""
+        """Write the ranges to the hybrid step's file, in which nothing else may be changed."""
         content = _load(quantization)
         for name, (low, high) in self.ranges.items():
             content["quantize_parameters"][name] |= {"min": [low], "max": [high]}
@@ -74,12 +74,12 @@ class Structure:
         return [roundings[makers[output.name].input[0]].scale for output in self.model.graph.output]
 
     def roundings(self) -> dict[str, Rounding]:
-        """Of each tensor that is rounded when it is computed."""
+        """The rounding of each tensor that is rounded when it is computed."""
         unrounded = self._fused()
         return {name: Rounding.of_range(*ends) for name, ends in self.ranges.items() if name not in unrounded}
 
     def _fused(self) -> set[str]:
-        """Convolutions' outputs that are not rounded, though they have a range. A sum takes in the first of its two."""
+        """Convolutions' outputs that are not rounded, though they have a range. A sum fuses the first of its inputs."""
         readers: dict[str, list[onnx.NodeProto]] = {}
         for node in self.model.graph.node:
             for name in dict.fromkeys(node.input):
