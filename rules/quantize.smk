@@ -2,6 +2,7 @@
 
 VERDICT = [
     f"--cma-mb={config['verdict']['cma_mb']}",
+    f"--camera-mb={config['verdict']['camera_mb']}",
     f"--clock-mhz={config['verdict']['clock_mhz']}",
     f"--measured={config['verdict']['measured']}",
     *(["--stop"] if config["verdict"]["stop"] else []),

@@ -33,6 +33,7 @@ rule frontier:
         platform=config["platform"],
         toolkit=config["toolkit"],
         cma_mb=config["verdict"]["cma_mb"],
+        camera_mb=config["verdict"]["camera_mb"],
         clock_mhz=config["verdict"]["clock_mhz"],
     message:
         "Find the largest image sizes that the board will run"
@@ -40,8 +41,8 @@ rule frontier:
         "RV1106_QUIET= python {input.step[0]:q} --model {params.model} --classes {params.classes} --shape {params.shape}"
         " --head {params.head} --largest {params.largest} --seed {params.seed} --opset {params.opset}"
         " --end2end {params.end2end}"
-        " --platform {params.platform} --toolkit {params.toolkit} --cma-mb {params.cma_mb} --clock-mhz {params.clock_mhz}"
-        " --measured {input.measured:q}"
+        " --platform {params.platform} --toolkit {params.toolkit} --cma-mb {params.cma_mb}"
+        " --camera-mb {params.camera_mb} --clock-mhz {params.clock_mhz} --measured {input.measured:q}"
         " --csv {output.csv:q} --markdown {output.md:q} --log {log:q}"
 
 
@@ -211,11 +212,12 @@ rule toolkit_study:
         oks_sigmas=config["evaluation"]["oks_sigmas"],
         platform=config["platform"],
         cma_mb=config["verdict"]["cma_mb"],
+        camera_mb=config["verdict"]["camera_mb"],
     message:
         "Build {params.model} {params.imgsz} {params.head} with {params.toolkit}"
     shell:
         "python {input.step[0]:q} --toolkits {params.toolkit} --onnx {input.model:q} --calibration {input.calibration:q}"
         " --platform {params.platform} --algorithm {params.algorithm} --head {params.head}"
         " --dataset {params.folder:q} --part {params.part} --names {input.names:q} --baseline {input.baseline:q}"
-        " --oks-sigmas {params.oks_sigmas:q} --cma-mb {params.cma_mb}"
+        " --oks-sigmas {params.oks_sigmas:q} --cma-mb {params.cma_mb} --camera-mb {params.camera_mb}"
         " --csv {output.csv:q} --markdown {output.md:q} --log {log:q}"

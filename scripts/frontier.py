@@ -26,7 +26,7 @@ from lib.graph.export import AS_TRAINED, END2END, export, random_weights
 from lib.graph.onnx_file import load
 from lib.npu import toolkit, toolkit_versions
 from lib.npu.timing import clock, estimator
-from lib.npu.verdict import costs
+from lib.npu.verdict import add_camera_option, costs
 from lib.results.columns import FRONTIER_COLUMNS
 from lib.results.table import frame, write_study
 from lib.step import console
@@ -86,6 +86,7 @@ def parse(argv):
     parser.add_argument("--platform", required=True, choices=toolkit.PLATFORMS)
     toolkit_versions.add_toolkit_option(parser)
     parser.add_argument("--cma-mb", "--cma_mb", required=True, type=at_least(1), help="the board's CMA in MB")
+    add_camera_option(parser)
     parser.add_argument("--clock-mhz", "--clock_mhz", required=True, type=clock, help="the NPU's clock, or a name")
     parser.add_argument("--measured", required=True, metavar="FILE.csv", help="times measured on boards")
     parser.add_output("--csv", required=True, metavar="FILE.csv")
@@ -119,6 +120,7 @@ def build(weights: Path, size: ImageSize, head: str, args) -> Candidate:
             proven_on_noise=True,
             platform=args.platform,
             cma_mb=args.cma_mb,
+            camera_mb=args.camera_mb,
             seed=args.seed,
         )
         conversion = convert(request, Path(scratch))

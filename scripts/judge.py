@@ -13,7 +13,7 @@ from pathlib import Path
 from lib.detector.head import ALL_HEADS, SPLIT
 from lib.npu.build import Build
 from lib.npu.timing import CLOCKS, clock, estimator
-from lib.npu.verdict import FAILS, Judgement, costs, verdict
+from lib.npu.verdict import FAILS, Judgement, add_camera_option, costs, verdict
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
 from lib.step.errors import UserError, run_step
@@ -25,6 +25,7 @@ def main(argv=None):
     parser.add_argument("--build", required=True, type=Path, metavar="FILE.json")
     parser.add_argument("--head", choices=ALL_HEADS, default=SPLIT, help="head of the model (default: %(default)s)")
     parser.add_argument("--cma-mb", "--cma_mb", required=True, type=at_least(1), help="the board's CMA in MB")
+    add_camera_option(parser)
     parser.add_argument(
         "--clock-mhz", "--clock_mhz", required=True, type=clock, help=f"the NPU's clock, or {', '.join(CLOCKS)}"
     )
@@ -33,7 +34,7 @@ def main(argv=None):
     parser.add_output("--verdict", required=True, metavar="FILE.json")
     args = parser.parse_args(argv)
     build = Build.read(args.build)
-    judged = verdict(build, args.cma_mb, args.head)
+    judged = verdict(build, args.cma_mb, args.head, args.camera_mb)
     if args.stop and judged.result == FAILS:
         raise UserError(f"{args.build.parent}: verdict {judged.line}; the run ends here because verdict.stop is set")
     spent = costs(build, args.cma_mb, args.clock_mhz, estimator(args.measured))

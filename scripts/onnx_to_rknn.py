@@ -49,7 +49,7 @@ from lib.npu import toolkit, toolkit_versions
 from lib.npu.highest_scores import highest_scores, score_lines, unseen
 from lib.npu.rknn_file import read_rknn
 from lib.npu.timing import clock, estimator
-from lib.npu.verdict import at_fault, costs
+from lib.npu.verdict import add_camera_option, at_fault, costs
 from lib.step import console
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
@@ -128,6 +128,7 @@ def parse(argv):
     parser.add_argument(
         "--cma-mb", type=at_least(1), default=Request.cma_mb, help="the board's CMA in MB (default: %(default)s)"
     )
+    add_camera_option(parser)
     parser.add_argument(
         "--clock-mhz", type=clock, default=clock("rv1106"), help="the NPU's clock (default: %(default)s)"
     )
@@ -190,6 +191,7 @@ def run(args, scratch: Path) -> None:
         platform=args.platform,
         algorithm=args.algorithm,
         cma_mb=args.cma_mb,
+        camera_mb=args.camera_mb,
         seed=args.seed,
     )
 

@@ -28,7 +28,7 @@ from lib.detector.head import HEADS
 from lib.npu import toolkit
 from lib.npu.build import Build
 from lib.npu.toolkit_versions import VERSIONS, missing_sentence
-from lib.npu.verdict import RUNS, Verdict, verdict
+from lib.npu.verdict import RUNS, Verdict, add_camera_option, verdict
 from lib.results.columns import TOOLKIT_STUDY_COLUMNS
 from lib.results.table import frame, write_study
 from lib.step.arguments import StepParser, at_least
@@ -96,6 +96,7 @@ def parse(argv):
     parser.add_argument("--baseline", required=True, type=Path, metavar="FILE.npz", help="the FP32 model's --resampled")
     add_sigmas_option(parser)
     parser.add_argument("--cma-mb", "--cma_mb", required=True, type=at_least(1), help="the board's CMA in MB")
+    add_camera_option(parser)
     parser.add_argument("--processes", type=at_least(1), default=1, metavar="N", help="(default: %(default)s)")
     parser.add_output("--csv", required=True, metavar="FILE.csv")
     parser.add_output("--markdown", required=True, metavar="FILE.md")
@@ -128,9 +129,8 @@ def row_of(version: str, args, baseline: ResampledMap) -> VersionRow:
             Choices(sigmas),
         )  # fmt: skip
         facts = Build.read(build)
-    return VersionRow(
-        version, Built(facts, verdict(facts, args.cma_mb, args.head), compared(metrics, resampled, baseline))
-    )
+    judged = verdict(facts, args.cma_mb, args.head, args.camera_mb)
+    return VersionRow(version, Built(facts, judged, compared(metrics, resampled, baseline)))
 
 
 def failure_of(words: str) -> str:

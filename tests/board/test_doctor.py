@@ -134,7 +134,11 @@ def test_the_drivers_own_answer_comes_first(tmp_path, root):
             None,
             "Stop: mine (process 9) uses the NPU and memory of the CMA: kill 9.",
         ),
-        ({}, None, "Set verdict.cma_mb: 30, what is free now (more once the programs above are stopped"),
+        (
+            {},
+            None,
+            "Set verdict.cma_mb: 30 and verdict.camera_mb: 0, what is free now (more once the programs above",
+        ),
         ({"holders": ()}, None, "Set verdict.cma_mb: 30, what is free now."),
         ({"npu_mhz": 700}, None, "Set verdict.clock_mhz: 700;"),
     ],

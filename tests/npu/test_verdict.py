@@ -187,8 +187,8 @@ def test_build_json_that_lacks_something_is_one_sentence(step, tmp_path):
 
 @pytest.mark.toolkit
 def test_rules(log):
-    def judge(changed, platform="rv1106", cma_mb=66):
-        judged = verdict(Build.of(changed, "2.3.2", platform, 1), cma_mb)
+    def judge(changed, platform="rv1106", cma_mb=66, camera_mb=12):
+        judged = verdict(Build.of(changed, "2.3.2", platform, 1), cma_mb, camera_mb=camera_mb)
         return judged.result, judged.basis, judged.reason
 
     def with_operator(number, **changes):
@@ -224,6 +224,10 @@ def test_rules(log):
     assert judge(with_operator(7, dtype="FLOAT16"))[:2] == (UNSURE, "inferred")
     assert judge(with_operator(0, dtype="INT16"))[:2] == (UNSURE, "reported")
     assert judge(log, cma_mb=1)[:2] == (FAILS, "inferred")
+    # It fits in the CMA, and also beside the camera's buffers or not.
+    assert judge(log, cma_mb=18)[0] == RUNS == judge(log, cma_mb=12, camera_mb=0)[0]
+    result, basis, reason = judge(log, cma_mb=12)
+    assert (result, basis) == (UNSURE, "inferred") and "the camera's buffers 12 MB of the 12 MB" in reason
     assert judge(with_error(harmless))[0] == RUNS
     result, _, reason = judge(with_error("the sky is falling"))
     assert result == UNSURE and "the sky is falling" in reason

@@ -236,12 +236,12 @@ def test_numbers_from_the_command_line_are_numbers_and_texts_stay():
     config["run"] = "2024"
     config["split"] = {"calibration": "32", "seed": "1"}
     config["sweep"]["max_images"] = ["8", "32"]
-    config["verdict"] = {"stop": "true", "cma_mb": "24", "clock_mhz": "420", "measured": "m.csv"}
+    config["verdict"] = {"stop": "true", "cma_mb": "24", "camera_mb": "0", "clock_mhz": "420", "measured": "m.csv"}
     config = with_numbers(config, SCHEMA)
     assert (config["run"], config["split"], config["sweep"]["max_images"]) == (
         "2024", {"calibration": 32, "seed": 1}, [8, 32],
     )  # fmt: skip
-    assert config["verdict"] == {"stop": True, "cma_mb": 24, "clock_mhz": 420, "measured": "m.csv"}
+    assert config["verdict"] == {"stop": True, "cma_mb": 24, "camera_mb": 0, "clock_mhz": 420, "measured": "m.csv"}
     assert problems(config, SCHEMA) == []
 
 

@@ -56,7 +56,7 @@ def project(tmp_path_factory):
                             "oks_sigmas": "coco", "operating": "precision=0.9",
                             "simulator": "toolkit"}  # fmt: skip
     config["export"] = {"opset": 17, "end2end": True}
-    config["verdict"].update(stop=True, cma_mb=33, clock_mhz=500)
+    config["verdict"].update(stop=True, cma_mb=33, camera_mb=5, clock_mhz=500)
     config.update(platform="rv1103", bundle="all")
     (project / CONFIG).write_text(yaml.safe_dump(config))
     lines = ["include: 'Snakefile'", "for described in workflow.rules:", "    described.message = None"]

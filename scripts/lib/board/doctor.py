@@ -199,7 +199,9 @@ def _memory(facts: BoardFacts) -> list[str]:
         return ["The kernel has no CMA (no CmaFree in /proc/meminfo), from which the NPU's memory is taken."]
     left = " once the programs above are stopped" if facts.holders else ""
     free = facts.cma_free_kb // 1024
-    return [f"Set verdict.cma_mb: {free}, what is free now{f' (more{left}: run this again)' if left else ''}."]
+    # What is free while a camera program runs has its buffers taken off already.
+    camera = " and verdict.camera_mb: 0" if any(holds_camera for _, _, holds_camera, _ in facts.holders) else ""
+    return [f"Set verdict.cma_mb: {free}{camera}, what is free now{f' (more{left}: run this again)' if left else ''}."]
 
 
 def _clock(facts: BoardFacts) -> list[str]:

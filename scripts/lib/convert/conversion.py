@@ -23,7 +23,7 @@ from lib.graph.surgery.proof import input_size
 from lib.graph.surgery.simplify import simplify
 from lib.npu.build import Build
 from lib.npu.int8 import Quantization, int8_model
-from lib.npu.verdict import Verdict, verdict
+from lib.npu.verdict import CAMERA_MB, Verdict, verdict
 from lib.step.errors import Incomplete, UserError
 
 
@@ -39,6 +39,7 @@ class Request:
     platform: str = "rv1106"
     algorithm: str = "normal"
     cma_mb: int = 66  # the board's memory for contiguous buffers, in MB of 2^20 bytes
+    camera_mb: int = CAMERA_MB  # what the camera's buffers take of it
     seed: int = 0  # of the noise that surgery is proven on
 
 
@@ -82,7 +83,7 @@ def convert(request: Request, folder: Path, when_adapted: Callable[[Adapted], No
     with int8_model(quantization, calibration) as built:
         session, surest = built.session, built.surest
         build = session.export(rknn)
-        judged = verdict(build, request.cma_mb, adapted.head)
+        judged = verdict(build, request.cma_mb, adapted.head, request.camera_mb)
         images, size, outputs = list(request.compared), input_size(request.model), adapted.outputs
         comparisons = compare_precisions(adapted.onnx, session, size, outputs, form, images) if images else []
     return Conversion(adapted, rknn, build, judged, form, comparisons, surest)

@@ -13,6 +13,7 @@ lib.npu.toolkit_versions, whose tables have the same form and names; reports are
 finding decides.
 """
 
+import argparse
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -25,11 +26,15 @@ from lib.npu.build import Build
 from lib.npu.build_log import NPU, Operator
 from lib.npu.timing import Estimator, work_of
 from lib.npu.toolkit_versions import DEFAULT, VERSIONS
+from lib.step.arguments import at_least
 from lib.step.typed_json import JsonRecord
 
 RUNS, UNSURE, FAILS = "runs", "unsure", "fails"
 # The basis of a verdict: a report by somebody with the board, or what the build log suggests.
 REPORTED, INFERRED = "reported", "inferred"
+
+# What the camera's buffers are assumed to take of the CMA, in MB of 2^20 bytes: four of 1920x1080 in NV12.
+CAMERA_MB = 12
 
 # Operators that the board's runtime was seen to refuse on the CPU (`unsupport cpu … op`), and where.
 REFUSED_ON_CPU = {
@@ -145,17 +150,29 @@ class Judgement(JsonRecord):
     costs: Costs
 
 
-def verdict(build: Build, cma_mb: int, head: str = SPLIT) -> Verdict:
+def add_camera_option(parser: argparse.ArgumentParser) -> None:
+    """Add --camera-mb, of which `verdict` makes use."""
+    parser.add_argument(
+        "--camera-mb",
+        "--camera_mb",
+        type=at_least(0),
+        default=CAMERA_MB,
+        help="what the camera's buffers take of the CMA, in MB (default: %(default)s)",
+    )
+
+
+def verdict(build: Build, cma_mb: int, head: str = SPLIT, camera_mb: int = CAMERA_MB) -> Verdict:
     """The verdict on a build for a board that has `cma_mb` MB (of 2^20 bytes) for contiguous buffers.
 
-    If `head` is not a detector's, reports about detectors that ran do not apply to the model.
+    The camera's buffers take `camera_mb` of them. If `head` is not a detector's, reports about detectors that ran do
+    not apply to the model.
     """
     is_detector = head in HEADS
     elsewhere = ELSEWHERE if is_detector else ELSEWHERE_AS_IS
     if build.toolkit in OLDER:
         elsewhere += f", or toolkit {DEFAULT} with its runtime"
     findings = [(finding, True) for rule in REPORTED_RULES if (finding := rule(build))]
-    findings += [(finding, False) for rule in inferred_rules(cma_mb) if (finding := rule(build))]
+    findings += [(finding, False) for rule in inferred_rules(cma_mb, camera_mb) if (finding := rule(build))]
     results = {finding.result for finding, _ in findings}
     result = next((candidate for candidate in (FAILS, UNSURE) if candidate in results), RUNS)
     deciding = [pair for pair in findings if pair[0].result == result] or [_nothing_against(build, is_detector)]
@@ -239,6 +256,20 @@ def more_than_the_cma(cma_mb: int, build: Build) -> Finding | None:
     )
 
 
+def more_than_the_camera_leaves(cma_mb: int, camera_mb: int, build: Build) -> Finding | None:
+    """A model that fits in the `cma_mb` MB that the board reserves, but not beside the camera's `camera_mb`."""
+    if not max(cma_mb - camera_mb, 0) < build.memory_mb <= cma_mb:
+        return None
+    return Finding(
+        UNSURE,
+        f"weights and tensors take {build.memory_mb:.1f} MB, and the camera's buffers {camera_mb} MB of the "
+        f"{cma_mb} MB of the board's CMA",
+        "take a smaller image size or model, or set verdict.camera_mb to what your camera program takes: CmaTotal less "
+        "CmaFree of /proc/meminfo while it runs, without a model",
+        "computed; the camera's share is an assumption",
+    )
+
+
 def register_limit_alone(build: Build) -> Finding | None:
     """A register's limit was exceeded, but no operator was moved to the CPU."""
     if build.cpu_operators or not (text := _exceeded(build)):
@@ -280,9 +311,10 @@ def at_fault(build: Build) -> tuple[Operator, ...]:
 REPORTED_RULES = (reported_on_the_cpu, int16_at_the_ends)
 
 
-def inferred_rules(cma_mb: int) -> tuple[Rule, ...]:
-    """The rules without a report, for a board with `cma_mb` MB for contiguous buffers."""
-    return others_on_the_cpu, partial(more_than_the_cma, cma_mb), not_integers, register_limit_alone, unknown_errors
+def inferred_rules(cma_mb: int, camera_mb: int) -> tuple[Rule, ...]:
+    """The rules without a report, for a board with `cma_mb` MB for contiguous buffers; the camera takes `camera_mb`."""
+    memory = partial(more_than_the_cma, cma_mb), partial(more_than_the_camera_leaves, cma_mb, camera_mb)
+    return others_on_the_cpu, *memory, not_integers, register_limit_alone, unknown_errors
 
 
 def _nothing_against(build: Build, is_detector: bool) -> tuple[Finding, bool]:
