@@ -194,7 +194,7 @@ def told(sham, monkeypatch, capsys):
     [
         ({"scale": 1.02}, {}, "the scale of output 0 is"),
         ({"version": "1.6.0 (old)"}, {}, "the runtime is version 1.6.0, the model was built with toolkit 2.3.2"),
-        ({"refuse": "get rv1106, required rv1103"}, {}, "the chip calls itself rv1103, but the model was built for rv1106"),
+        ({"refuse": "get rv1106, required rv1103"}, {}, "chip calls itself rv1103, but the model was built for rv1106"),
         ({"sleep_us": "60000000"}, {"timeout": 3}, "did not answer within 3 s"),
         ({}, {"options": "-F {ssh} -o UserKnownHostsFile=/dev/null"}, "host key that this machine does not know"),
         ({}, {"options": "-F {ssh} -p 1"}, "the board cannot be reached at sham"),
