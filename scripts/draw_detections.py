@@ -43,7 +43,8 @@ def main(argv=None):
     demand_whole(printed)
     if args.number >= len(printed.results):
         raise UserError(
-            f"there are only {len(printed.results)} images, counted from 0, so --number cannot be {args.number}"
+            f"the file has the detections of {len(printed.results)} images, counted from 0, so --number cannot be "
+            f"{args.number}"
         )
     result = printed.results[args.number]
     shown = result.detections[result.detections.scores >= args.confidence]

@@ -63,7 +63,7 @@ def test_from_the_photo_to_the_board_and_back(model, tmp_path):
     done = tool("draw_detections", *words, "--confidence", "0.9")
     assert done.returncode == 0 and b"drawn: 0 detections" in done.stdout
     done = tool("draw_detections", *words, "--number", "1")
-    assert done.returncode == 2 and b"detections of 1 images, so none of number 1" in done.stderr
+    assert done.returncode == 2 and b"detections of 1 images, counted from 0, so --number cannot be 1" in done.stderr
 
 
 def test_what_is_missing_or_none_is_one_sentence(model, tmp_path):
@@ -71,4 +71,4 @@ def test_what_is_missing_or_none_is_one_sentence(model, tmp_path):
     done = tool("letterbox_image", tmp_path / "none.jpg", *bundle)
     assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1 and not done.stdout
     done = tool("draw_detections", tmp_path / "photo.png", *bundle, "--output", tmp_path / "a.png", input=b"noise\n")
-    assert done.returncode == 2 and b"is no result: 'noise'" in done.stderr and not (tmp_path / "a.png").exists()
+    assert done.returncode == 2 and b"is not a result: 'noise'" in done.stderr and not (tmp_path / "a.png").exists()
