@@ -43,8 +43,8 @@ def test_values_that_are_all_the_same_are_one():
     [
         ({"channels": "rgba"}, "not one of rgb, bgr, grey"),
         ({"scale": 128}, "not one of 255, 1"),
-        ({"mean": (1, 2)}, "has 2 values; rgb takes 3"),
-        ({"channels": "grey", "std": (1, 2, 3)}, "has 3 values; grey takes 1"),
+        ({"mean": (1, 2)}, "has 2 values; rgb needs 3"),
+        ({"channels": "grey", "std": (1, 2, 3)}, "has 3 values; grey needs 1"),
         ({"std": (0,)}, "above 0"),
         ({"mean": (float("nan"),)}, "finite"),
         ({"letterbox": "left"}, "not one of centre, top_left, stretch"),

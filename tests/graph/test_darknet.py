@@ -350,7 +350,7 @@ def test_class_names_are_metadata_and_counted(small, tmp_path):
     (tmp_path / "two.names").write_text("a\nb\n")
     model = convert(*small, tmp_path / "four.names", None, opset=19)
     assert metadata(model)["names"] == "{0: 'a', 1: 'b', 2: 'c', 3: 'd'}"
-    with pytest.raises(UserError, match=r"has 4 classes, .*two.names holds 2 names"):
+    with pytest.raises(UserError, match=r"has 4 classes, .*two.names has 2 names"):
         convert(*small, tmp_path / "two.names", None, opset=19)
 
 
