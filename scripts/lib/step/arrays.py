@@ -27,13 +27,12 @@ def read_arrays(path, what: str, names: tuple[str, ...]) -> dict[str, np.ndarray
 
     A file that lacks one of `names` counts as damaged.
     """
+    content = require(path, what).read_bytes()  # a folder, or a file that may not be read, is not damaged
     try:
-        file = np.load(require(path, what), allow_pickle=False)
+        file = np.load(io.BytesIO(content), allow_pickle=False)
         if isinstance(file, np.ndarray):
             raise ValueError("it is a .npy file, one array without a name")
         with file:
             return {name: file[name] for name in dict.fromkeys((*names, *file.files))}
     except _DAMAGED as error:
-        if isinstance(error, OSError) and error.errno:
-            raise  # a folder, a file that may not be read: it is not damaged
         raise UserError(f"{path} is damaged ({error}); delete it and run the step that makes it again") from None
