@@ -23,7 +23,7 @@ from lib.data.names import read_names
 from lib.results import run_files
 from lib.results.choice import focus
 from lib.results.detection_errors import DetectionErrors, Evaluated, detection_errors
-from lib.results.plots import NO_DETECTIONS, detection_grid, note
+from lib.results.plots import LABELS, NO_DETECTIONS, detection_grid, note
 from lib.results.sweep import Variant, variants
 from lib.results.table import from_csv, variant_of
 from lib.results.variant_results import VariantResults
@@ -88,7 +88,7 @@ def grid(errors: DetectionErrors, images: list[Evaluated], names: list[str], tas
     by_name = {of_image.image: of_image for of_image in images}
     worst = [by_name[drawn.image] for drawn in errors.drawn[: args.count]]
     columns = {
-        "labels": [of_image.labels for of_image in worst],
+        LABELS: [of_image.labels for of_image in worst],
         "FP32 baseline": [of_image.fp32 for of_image in worst],
         "INT8": [of_image.int8 for of_image in worst],
     }

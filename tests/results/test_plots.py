@@ -2,12 +2,14 @@
 
 import itertools
 
+import cv2
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.transforms import Bbox
 
+from lib.detector.instances import Instances
 from lib.results import plots
 from lib.results.choice import CYCLES, TIME, pareto_front
 from lib.results.label_places import name_points
@@ -92,3 +94,15 @@ def test_class_changes_have_a_fixed_axis_and_bars_of_one_height(drawn, changes, 
     # In inches: one class has a bar as high as that of many.
     assert axis.get_window_extent().height / figure.dpi * 0.8 / (high - low) < 0.6
     assert [bar.get_width() for bar in axis.patches] == sorted(changes, reverse=True)
+
+
+def test_labels_have_no_score_and_a_detection_has_one_also_where_it_is_1(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((40, 60, 3), np.uint8))
+    instances = Instances(np.array([[5.0, 5, 20, 20]]), np.ones(1), np.zeros(1, int))
+    titles = []
+    columns = {plots.LABELS: [instances], "INT8": [instances]}
+    plots.detection_grid(
+        [tmp_path / "a.png"], columns, ["nut"], 0.3, lambda _, found, texts, colours: titles.append(texts),
+        tmp_path / "grid.png",
+    )  # fmt: skip
+    assert titles == [["nut"], ["nut 1.00"]]

@@ -26,6 +26,7 @@ from lib.tasks import DEFAULT, get
 UNDECODED = "nothing decodes the outputs"
 NO_MAP = f"{UNDECODED}, so there is no mAP"
 NO_DETECTIONS = f"{UNDECODED}, so there are no detections"
+LABELS = "labels"  # title of the column of labels in a grid of detections
 HEAD_COLOURS = {"single": "tab:orange", "split": "tab:blue"}
 MOST_CLASSES = 30
 FEW_BARS = 3  # fewer bars leave room free instead of becoming thicker
@@ -231,7 +232,7 @@ def detection_grid(
 ) -> None:
     """Images down, models across: each model's detections with a score of at least `confidence`, one colour per class.
 
-    `draw` is the task's (lib.tasks.task.Task.draw).
+    The column LABELS shows no scores. `draw` is the task's (lib.tasks.task.Task.draw).
     """
     figure, axes = plt.subplots(
         len(images),
@@ -249,8 +250,8 @@ def detection_grid(
             axis.set_axis_off()
             if row == 0:
                 axis.set_title(title)
-            instances = detections[row]
-            draw(axis, instances[instances.scores >= confidence], names, colours)
+            instances = detections[row][detections[row].scores >= confidence]
+            draw(axis, instances, _titles(instances, names, title != LABELS), colours)
     _save(figure, path)
 
 
@@ -263,8 +264,15 @@ def drawn_photo(photo: Path, detections: Instances, names: list[str], draw, path
     axis.imshow(image)
     axis.set(xlim=(0, width), ylim=(height, 0))
     axis.set_axis_off()
-    draw(axis, detections, names, plt.get_cmap("tab10" if len(names) <= 10 else "hsv", max(len(names), 10)))
+    colours = plt.get_cmap("tab10" if len(names) <= 10 else "hsv", max(len(names), 10))
+    draw(axis, detections, _titles(detections, names), colours)
     _save(figure, path)
+
+
+def _titles(instances: Instances, names: list[str], with_score: bool = True) -> list[str]:
+    """Each instance's class name, followed by its score."""
+    scores = [f" {score:.2f}" if with_score else "" for score in instances.scores]
+    return [f"{names[c]}{score}" for c, score in zip(instances.classes, scores)]
 
 
 def note(text: str, path) -> None:

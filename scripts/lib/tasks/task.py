@@ -79,10 +79,9 @@ class Task:
     overlap: (n instances, m others) → how far each two are the same, 0..1, float64 [n, m]
     coco_iou_type: what faster-coco-eval calls that overlap; None where it has none, and mAP rests on `overlap`
     most_counted: how many detections of an image and class its mAP counts, the best ones
-    draw: (Matplotlib axis, instances, class names, colour of a class by its number) draws them over an image
+    draw: (Matplotlib axis, instances, a title for each, colour of a class by its number) draws them over an image
     outlines: (instances, image size) → for each the lines that show where it is, float [points, 2] x, y in pixels of
-    the
-        image; a line of one point is a dot
+        the image; a line of one point is a dot
     contract_lines: (outputs) → how predictions become detections, one sentence per step, for other decoders' authors
     line_of: a format's annotation of an object → the numbers of its line in a label (lib.data.formats.lines)
     words_of: (data set, the user's `kpt_shape` or None) → a function that rewrites the words of each line of its label

@@ -53,7 +53,7 @@ def found(outputs, predicted, rows, boxes, fit):
     return of(centre, predicted.columns[rows, 0] / fit.scale, boxes.scores, boxes.classes)
 
 
-def draw(axis, instances, names, colours):
+def draw(axis, instances, titles, colours):
     """A circle for each."""
     from matplotlib.patches import Circle
 

@@ -17,9 +17,9 @@ PERSON = 17
 SHOWN = 0.25  # the least visibility of a drawn keypoint, as in Ultralytics (utils/plotting.py, `kpts`)
 
 
-def draw(axis, instances: Instances, names: list[str], colours) -> None:
-    """Draw each box with name and score, its keypoints, and the lines between visible ones."""
-    draw_boxes(axis, instances, names, colours)
+def draw(axis, instances: Instances, titles: list[str], colours) -> None:
+    """Draw each box with its title, its keypoints, and the lines between visible ones."""
+    draw_boxes(axis, instances, titles, colours)
     for keypoints, c in zip(instances.extras[KEYPOINTS], instances.classes):
         for ends in _limbs(keypoints):
             axis.plot(ends[:, 0], ends[:, 1], color=colours(c), linewidth=1.2)

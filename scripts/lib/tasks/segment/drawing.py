@@ -12,8 +12,8 @@ OPACITY = 0.45
 STRAIGHT = 1  # pixels by which a simplified outline may deviate from the mask's edge
 
 
-def draw(axis, instances: Instances, names: list[str], colours) -> None:
-    """Draw each mask in its class's colour, translucent, the best on top; then the boxes, with name and score.
+def draw(axis, instances: Instances, titles: list[str], colours) -> None:
+    """Draw each mask in its class's colour, translucent, the best on top; then the boxes, with their titles.
 
     `axis` already shows the image, which has the size of the masks.
     """
@@ -22,7 +22,7 @@ def draw(axis, instances: Instances, names: list[str], colours) -> None:
     for c, mask in zip(instances.classes[::-1], instances.extras[MASK][::-1]):
         layer[decoded(as_rows([mask]), (width, height))[0]] = (*colours(c)[:3], OPACITY)
     axis.imshow(layer)
-    draw_boxes(axis, instances, names, colours)
+    draw_boxes(axis, instances, titles, colours)
 
 
 def outlines(instances: Instances, size: tuple[int, int]) -> list[list[np.ndarray]]:
