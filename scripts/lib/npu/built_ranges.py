@@ -1,9 +1,12 @@
 """The ranges that a model is built with, made of those that were found for its tensors: the same for every algorithm.
 
-Scores reach from 0 to 1 (lib.npu.score_ranges). What SiLU makes nothing of takes no steps: behind a depthwise or
-transposed convolution the chip rounds what goes into a SiLU, and all that lies far below 0 comes out as 0. Box maps of
-anchors go through a sigmoid and an exponential after the chip, which make as little of what lies far from 0.
+Scores reach from 0 to 1 (lib.npu.score_ranges). No steps are spent on values that the next function ignores: after a
+depthwise or transposed convolution the chip rounds the input of a SiLU, which gives 0 for all that is far below 0. Box
+maps of anchors go through a sigmoid and an exponential on the CPU, which hardly change far from 0.
 """
+
+import math
+from collections.abc import Iterable
 
 from lib.detector.families.anchors import Anchors
 from lib.detector.head import SPLIT
@@ -19,26 +22,29 @@ ANCHOR_END = 7.0
 
 def built_ranges(structure: Structure, ranges: Ranges, outputs: OutputSpec) -> Ranges:
     """The ranges to build with, of all tensors that `ranges` has."""
-    cut = _without_box_tails(structure, _without_silu_tails(structure, ranges), outputs)
+    cut = _within(ranges, _silu_inputs(structure), -SILU_END)
+    cut = _within(cut, _box_logits(structure, outputs), -ANCHOR_END, ANCHOR_END)
     return with_whole_scores(structure, cut, outputs)
 
 
-def _without_silu_tails(structure: Structure, ranges: Ranges) -> Ranges:
-    """The ranges cut at -SILU_END where a SiLU alone reads a rounded tensor."""
+def _within(ranges: Ranges, names: Iterable[str], lowest: float, highest: float = math.inf) -> Ranges:
+    """The ranges, those of `names` cut at `lowest` and `highest`."""
+    cut = {name: (max(ranges[name][0], lowest), min(ranges[name][1], highest)) for name in names if name in ranges}
+    return ranges | cut
+
+
+def _silu_inputs(structure: Structure) -> list[str]:
+    """The rounded tensors that only a SiLU reads."""
     readers: dict[str, list[str]] = {}
     for node in structure.model.graph.node:
         for name in dict.fromkeys(node.input):
             readers.setdefault(name, []).append(node.op_type)
-    names = [name for name in structure.roundings() if readers.get(name) == ["exSwish"]]
-    return ranges | {name: (max(ranges[name][0], -SILU_END), ranges[name][1]) for name in names}
+    return [name for name in structure.roundings() if readers.get(name) == ["exSwish"]]
 
 
-def _without_box_tails(structure: Structure, ranges: Ranges, outputs: OutputSpec) -> Ranges:
-    """The ranges cut at -ANCHOR_END and ANCHOR_END where an output holds logits of boxes by anchors."""
+def _box_logits(structure: Structure, outputs: OutputSpec) -> Iterable[str]:
+    """The tensors of outputs that hold logits of boxes by anchors."""
     if outputs.head != SPLIT or not isinstance(outputs.family, Anchors):
-        return ranges
-    boxes = {
-        layer.maps(outputs.classes)[0].name: layer.stride for layer in outputs.family.layers if not layer.new_coords
-    }
-    names = [name for name in tensors_of(structure, boxes) if name in ranges]
-    return ranges | {name: (max(ranges[name][0], -ANCHOR_END), min(ranges[name][1], ANCHOR_END)) for name in names}
+        return ()
+    layers = [layer for layer in outputs.family.layers if not layer.new_coords]
+    return tensors_of(structure, [layer.maps(outputs.classes)[0].name for layer in layers]).values()

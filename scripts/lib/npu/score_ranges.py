@@ -4,6 +4,8 @@ Otherwise a score map's range ends at the highest score in the calibration image
 never reports more than 0.5, and nothing at a higher threshold.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 from scipy.special import expit
 
@@ -18,7 +20,7 @@ _MOVES = {"Concat", "Reshape", "Transpose"}
 
 def with_whole_scores(structure: Structure, ranges: Ranges, outputs: OutputSpec) -> Ranges:
     """The ranges with 0 and 1 in those of the score maps, and of what they are only copied to."""
-    names = set(tensors_of(structure, score_maps(outputs)))
+    names = set(tensors_of(structure, score_maps(outputs)).values())
     for node in structure.model.graph.node:
         if node.op_type in _MOVES and names.intersection(node.input):
             names.update(node.output)
@@ -34,19 +36,20 @@ def surest_scores(structure: Structure, ranges: Ranges, outputs: OutputSpec) -> 
     """
     given = {node.output[0]: node.input[0] for node in structure.model.graph.node if node.op_type == "Sigmoid"}
     surest: dict[int, float] = {}
-    for name, stride in tensors_of(structure, score_maps(outputs)).items():
-        logits = given.get(name)
+    strides = score_maps(outputs)
+    for name, tensor in tensors_of(structure, strides).items():
+        logits, stride = given.get(tensor), strides[name]
         if logits in ranges:
             surest[stride] = surest.get(stride, 1.0) * float(expit(np.float32(ranges[logits][1])))
     return dict(sorted(surest.items()))
 
 
-def tensors_of(structure: Structure, maps: dict[str, int]) -> dict[str, int]:
-    """The stride of each of these maps by its tensor; the toolkit has an output's name behind its last conversion."""
+def tensors_of(structure: Structure, maps: Iterable[str]) -> dict[str, str]:
+    """The tensor of each of these maps by name; the toolkit has an output's name after its last conversion."""
     converted = {
         node.output[0]: node.input[0] for node in structure.model.graph.node if node.op_type == "exDataConvert"
     }
-    return {converted.get(name, name): stride for name, stride in maps.items()}
+    return {name: converted.get(name, name) for name in maps}
 
 
 def score_maps(outputs: OutputSpec) -> dict[str, int]:
