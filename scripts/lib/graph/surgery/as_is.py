@@ -11,7 +11,9 @@ from lib.graph.surgery.passes import float32_weights, lower_opset, pool_globally
 from lib.graph.surgery.proof import HALF_TOLERANCE, TOLERANCE, demand_size, prove_same_outputs
 
 HEAD_KEY = "rv1106.head"  # the key in an ONNX's metadata that is AS_IS after this preparation
-PASSES = (float32_weights.PASS, raise_opset.PASS, lower_opset.PASS, upsample.PASS, pool_globally.PASS)
+# What any model needs; a family's own passes, or those of AS_IS, follow.
+PREPARATION = (float32_weights.PASS, raise_opset.PASS, lower_opset.PASS, upsample.PASS)
+PASSES = (*PREPARATION, pool_globally.PASS)
 
 
 def leave_as_is(model: onnx.ModelProto, images: list[np.ndarray], seed: int) -> tuple[onnx.ModelProto, dict]:

@@ -10,10 +10,10 @@ from lib.detector.head import EXPORTED, HEADS, SELECTED
 from lib.detector.output_spec import OutputSpec
 from lib.graph import families
 from lib.graph.onnx_file import metadata
-from lib.graph.surgery.as_is import leave_as_is
+from lib.graph.surgery.as_is import PREPARATION, leave_as_is
 from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.output_form import OutputForm
-from lib.graph.surgery.passes import Pass, float32_weights, lower_opset, raise_opset, upsample
+from lib.graph.surgery.passes import Pass
 from lib.graph.surgery.prepare import dequantize
 from lib.graph.surgery.proof import ROUNDED_TOLERANCE, ReferencePredictions, Tolerance, demand_size
 from lib.step.errors import UserError
@@ -80,8 +80,7 @@ def passes_of(form: OutputForm, head: str) -> tuple[Pass, ...]:
     Raises UserError when a model of its task cannot have that head.
     """
     _demand_head(form.spec, head)
-    preparation = (float32_weights.PASS, raise_opset.PASS, lower_opset.PASS, upsample.PASS)
-    return (*preparation, *families.get(form.spec.family.name).passes(form, head))
+    return (*PREPARATION, *families.get(form.spec.family.name).passes(form, head))
 
 
 def _demand_head(spec: OutputSpec, head: str) -> None:
