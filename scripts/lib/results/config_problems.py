@@ -209,7 +209,7 @@ def _simulator_problems(config: dict):
         return
     if (version := config["toolkit"]) != DEFAULT:
         yield f"evaluation.simulator: {simulator} computes as toolkit {DEFAULT} does, but toolkit is {version}"
-    known = {"sweep": ["normal"], "calibration_study": ["normal", "search"]}
+    known = {"sweep": ["normal"], "calibration_study": ["normal", SEARCH]}
     for key, algorithms in _algorithms(config):
         if others := [algorithm for algorithm in algorithms if algorithm not in known[key]]:
             needed = f"evaluation.simulator: {simulator} needs the algorithm {' or '.join(known[key])}"
