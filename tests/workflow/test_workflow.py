@@ -108,6 +108,9 @@ def test_a_key_given_twice_is_told(snakemake, project):
     assert "mine.yaml, line 5: sweep.imgsz is there twice, first on line 3; keep one" in done.stdout
 
 
+CUT_OPTIONS = ("-j2", "--configfile", "cut.yaml")
+
+
 @pytest.fixture
 def cut(cut_run, elsewhere, tmp_path, python_env):
     """A copy of the cut's run, to go on in: `snakemake` there, as it was called."""
@@ -115,7 +118,7 @@ def cut(cut_run, elsewhere, tmp_path, python_env):
     shutil.copytree(cut_run.parent.parent, work, symlinks=True)
 
     def run(*arguments, check=True):
-        done = run_snakemake(work, python_env, "-s", elsewhere / "Snakefile", "-j2", *CUT_CONFIG, *arguments)
+        done = run_snakemake(work, python_env, "-s", elsewhere / "Snakefile", *CUT_OPTIONS, *arguments)
         assert not check or done.returncode == 0, done.stdout
         return done
 
@@ -123,7 +126,12 @@ def cut(cut_run, elsewhere, tmp_path, python_env):
     return run
 
 
-CUT_CONFIG = ("--configfile", "cut.yaml")
+def forget_variant(results: Path) -> None:
+    """Remove what was made of the cut's variant."""
+    for kind in ("rknn", "detections", "metrics"):
+        shutil.rmtree(results / kind / "parts4" / "96" / "split")
+    # While its table is there, nobody asks for what is missing.
+    (results / "table.csv").unlink()
 
 
 @pytest.mark.toolkit
@@ -156,10 +164,7 @@ def test_chain_end_to_end(cut):
     assert jobs(other_draw) == {"evaluate_exported": 1, "evaluate_adapted": 1, "evaluate_int8": 1} | after
 
     # The same files again give the same table.
-    for kind in ("rknn", "detections", "metrics"):
-        shutil.rmtree(results / kind / "parts4" / "96" / "split")
-    # While its table is there, nobody asks for what is missing.
-    (results / "table.csv").unlink()
+    forget_variant(results)
     assert jobs(cut("-p").stdout)["quantize"] == 1
     assert (results / "table.csv").read_bytes() == first
 
@@ -183,10 +188,8 @@ MOMENTS = {
 def test_a_run_that_is_killed_again_and_again_finishes(cut, cut_run, elsewhere, python_env):
     """Killed at each moment of the slow step; the table is that of a run without a break."""
     results = cut.results
-    for kind in ("rknn", "detections", "metrics"):
-        shutil.rmtree(results / kind / "parts4" / "96" / "split")
-    (results / "table.csv").unlink()
-    command = ["snakemake", "-s", elsewhere / "Snakefile", "-j2", *CUT_CONFIG]
+    forget_variant(results)
+    command = ["snakemake", "-s", elsewhere / "Snakefile", *CUT_OPTIONS]
     for name, sign in MOMENTS.values():
         process = subprocess.Popen(command, cwd=results.parent.parent, env=python_env, start_new_session=True,
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
