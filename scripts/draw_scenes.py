@@ -30,7 +30,7 @@ from lib.step.arguments import StepParser, at_least
 from lib.step.errors import UserError, run_step
 from lib.step.files import whole
 from lib.step.outputs import entries
-from lib.step.workers import death_of, end_with
+from lib.step.workers import death_of, end_with, start_silent_tracker
 
 
 def draw_files(folder: Path, seed: int, task: str, image: dict, index: int) -> None:
@@ -64,8 +64,7 @@ def draw_dataset(
         for name in ("images", "labels"):
             (part / name).mkdir(parents=True)
         draw = partial(draw_files, part, seed, task, image)
-        # Of what a signal leaves behind, Python's tracker clears the semaphores away, and would warn on the terminal.
-        os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
+        start_silent_tracker()
         # OpenCV's own threads gain nothing on patches this small. Spawned, not forked: a fork of a process whose OpenCV
         # has threads hangs at its first call.
         workers = ProcessPoolExecutor(processes, get_context("spawn"), initializer=join, initargs=(os.getpid(),))

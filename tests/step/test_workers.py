@@ -10,7 +10,11 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+from draw_scenes import draw_dataset
+from lib.step.workers import start_silent_tracker
+
 DRAW = [sys.executable, ROOT / "scripts" / "draw_scenes.py", "--count", "5000", "--seed", "1", "--processes", "2"]
+TRACKER = "from multiprocessing.resource_tracker"  # of its command line; an option of Python may name it too
 OVER_IMAGES = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
@@ -23,10 +27,9 @@ over_images(lambda: None, lambda run, path: time.sleep(100), [Path("a"), Path("b
 def workers_of(pid: int, count: int = 2) -> list[int]:
     """The processes of a step's pool, once all are there: Python's tracker of resources is none."""
     for _ in range(600):
+        assert not is_gone(pid), "the step has ended"
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        pool = [
-            int(child) for child in children if "resource_tracker" not in Path(f"/proc/{child}/cmdline").read_text()
-        ]
+        pool = [int(child) for child in children if TRACKER not in Path(f"/proc/{child}/cmdline").read_text()]
         if len(pool) == count:
             return pool
         time.sleep(0.1)
@@ -84,3 +87,12 @@ def test_a_worker_that_dies_of_a_fault_is_not_told_as_lack_of_memory():
     fault = OVER_IMAGES.replace("time.sleep(100)", "__import__('ctypes').string_at(0)")
     step = subprocess.run([sys.executable, "-c", fault, ROOT / "scripts"], capture_output=True, text=True, timeout=60)
     assert "UserError: a worker process died of SIGSEGV (Segmentation fault)" in step.stderr
+
+
+def test_a_drawing_leaves_the_environment_as_it_was(tmp_path, monkeypatch):
+    monkeypatch.delenv("PYTHONWARNINGS", raising=False)
+    draw_dataset(tmp_path / "set", 1, 5, width=64, height=64)
+    assert "PYTHONWARNINGS" not in os.environ
+    monkeypatch.setenv("PYTHONWARNINGS", "error")
+    start_silent_tracker()
+    assert os.environ["PYTHONWARNINGS"] == "error"

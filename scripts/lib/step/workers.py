@@ -3,6 +3,7 @@
 import ctypes
 import os
 import signal
+from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 
 WORKER_KILLED = "a worker process was killed, probably because memory ran out; use fewer --processes"
@@ -19,6 +20,20 @@ def end_with(parent: int) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # the parent ended before the call
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def start_silent_tracker() -> None:
+    """Start the process in which Python clears away the semaphores that a signal leaves, without its warning.
+
+    Only the tracker gets the setting: the workers, and what else this process starts, have the user's environment.
+    """
+    given = os.environ.get("PYTHONWARNINGS")
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        if given is None:
+            del os.environ["PYTHONWARNINGS"]
 
 
 def death_of(workers: list[BaseProcess]) -> str:
