@@ -193,7 +193,7 @@ def told(sham, monkeypatch, capsys):
     ("stub", "settings", "said"),
     [
         ({"scale": 1.02}, {}, "the scale of output 0 is"),
-        ({"version": "1.6.0 (old)"}, {}, "the runtime is version 1.6.0, the model was built with toolkit 2.3.2"),
+        ({"version": "1.6.0 (old)"}, {}, "the runtime is version 1.6.0, but the model was built with toolkit 2.3.2"),
         ({"refuse": "get rv1106, required rv1103"}, {}, "chip calls itself rv1103, but the model was built for rv1106"),
         ({"sleep_us": "60000000"}, {"timeout": 3}, "did not answer within 3 s"),
         ({}, {"options": "-F {ssh} -o UserKnownHostsFile=/dev/null"}, "host key that this machine does not know"),
@@ -327,16 +327,16 @@ def test_program_finds_what_the_bundle_expects(sham, detect, tmp_path):
 @pytest.mark.parametrize(
     ("words", "stdin", "code", "said"),
     [
-        ([], b"", 2, "no MODEL.rknn is named"),
-        (["--iou", "-1", "model.rknn"], b"", 2, "'--iou -1' is not understood"),
-        (["--image", "12x0", "model.rknn"], b"", 2, "'--image 12x0' is not understood"),
-        (["--what"], b"", 2, "'--what ' is not understood"),
+        ([], b"", 2, "MODEL.rknn is missing"),
+        (["--iou", "-1", "model.rknn"], b"", 2, "invalid option '--iou -1'"),
+        (["--image", "12x0", "model.rknn"], b"", 2, "invalid option '--image 12x0'"),
+        (["--what"], b"", 2, "invalid option '--what '"),
         (["nothing.rknn"], b"", 2, "nothing.rknn cannot be read"),
-        (["main.c"], b"", 3, "the runtime refuses main.c: rknn_init gives -1"),
-        (["model.rknn", "main.c"], b"", 8, "main.c is not the 36864 bytes of a letterboxed image"),
+        (["main.c"], b"", 3, "the runtime refuses main.c: rknn_init returned error -1"),
+        (["model.rknn", "main.c"], b"", 8, "main.c does not have the 36864 bytes of a letterboxed image"),
         (["model.rknn", "nothing.rgb"], b"", 8, "nothing.rgb cannot be read"),
         (["model.rknn"], b"128 0 a.jpg\n", 8, "image 0 of the stream does not begin with a line"),
-        (["model.rknn"], b"128 96 a.jpg\nabc", 8, "the stream ends within image 0, a.jpg"),
+        (["model.rknn"], b"128 96 a.jpg\nabc", 8, "the stream ends inside image 0, a.jpg"),
         (["--raw", "/nowhere", "model.rknn", "golden/input.rgb"], b"", 7, "/nowhere/0_output_0.bin cannot be written"),
     ],
 )

@@ -153,8 +153,8 @@ def test_wrong_scale_is_caught_by_checksum_model_and_detections(bundle, step):
 @pytest.mark.parametrize(
     ("name", "damage", "said"),
     [
-        ("golden/output_0.bin", lambda data: data[:-1], "not as long as its output"),
-        ("golden/output_0.bin", lambda data: data + b"\0", "not as long as its output"),
+        ("golden/output_0.bin", lambda data: data[:-1], "does not have the size of its output"),
+        ("golden/output_0.bin", lambda data: data + b"\0", "does not have the size of its output"),
         ("golden/detections.txt", lambda data: data.replace(b"0.", b"0.1", 1), "golden outputs decoded by main.c"),
         ("model.rknn", lambda data: data[:1000], "is not a .rknn"),
         ("main.c", lambda data: data.replace(b"int main", b"int mine"), "main.c does not compile"),
@@ -195,7 +195,7 @@ def test_a_threshold_that_is_no_number_is_refused(bundle, tmp_path):
         for arguments in ([text], ["0.25", text]):
             command = [tmp_path / "decode", bundle / "golden", *arguments]
             done = subprocess.run(command, capture_output=True, text=True)
-            assert (done.returncode, done.stdout, done.stderr) == (2, "", "a threshold is no number from 0 on\n")
+            assert (done.returncode, done.stdout, done.stderr) == (2, "", "CONFIDENCE and IOU must be numbers >= 0\n")
 
 
 @pytest.mark.toolkit

@@ -133,7 +133,7 @@ def test_frames_from_a_camera_are_those_of_a_file(filmed, shim, tmp_path):  # no
     assert done.returncode == 1 and b"camera: Input/output error" in done.stderr
     command[-2:] = ["--format", "rgb", "model.rknn", "/dev/video0"]
     done = run(model, command, env={"CAMERA_FRAMES": frames})
-    assert done.returncode == 1 and b"/dev/video0: has another format than --format says" in done.stderr
+    assert done.returncode == 1 and b"/dev/video0: does not support the pixel format of --format" in done.stderr
 
 
 def test_other_formats_and_what_is_wrong(filmed, tmp_path):
@@ -148,12 +148,12 @@ def test_other_formats_and_what_is_wrong(filmed, tmp_path):
         lines = [json.loads(line) for line in done.stdout.decode().splitlines()]
         assert lines[-1] == {"frames": 2} and [row[:3] for row in lines[1]["objects"]] == [[1, 2, 0.902]]
     done = run(model, command, input=bytes(901))
-    assert done.returncode == 1 and b"frames: the last one is not whole" in done.stderr
+    assert done.returncode == 1 and b"frames: the last one is incomplete" in done.stderr
     assert b'{"frame": 0' in done.stdout and b'{"frames": 1}' not in done.stdout
     for words, said in (
-        ([], "a model and a camera are expected"), (["--size", "0x4", "model.rknn", "-"], "--size: is not understood"),
+        ([], "MODEL.rknn and a camera are needed"), (["--size", "0x4", "model.rknn", "-"], "--size: invalid option or value"),
         (["none.rknn", "-"], "none.rknn cannot be read"), (["model.rknn", "none"], "none: No such file"),
-        (["--format", "yuyv", "--annotated", "x", "model.rknn", "-"], "yuyv: cannot be drawn into"),
+        (["--format", "yuyv", "--annotated", "x", "model.rknn", "-"], "yuyv: --annotated does not support it"),
     ):  # fmt: skip
         done = run(model, [tmp_path / "camera", *words])
         assert done.returncode in (1, 2) and said in done.stderr.decode(), done.stderr

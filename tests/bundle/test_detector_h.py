@@ -47,7 +47,7 @@ def test_two_models_in_one_program(two):
     status, lines = run()
     assert status == 0
     assert lines == ["0: 1 0.800", "1: 2 0.800"] * 2 + [
-        "a null pointer, no room, or a threshold or letterbox that is none"
+        "a null pointer, a capacity below 1, an invalid threshold or an invalid letterbox"
     ]
 
 
@@ -55,12 +55,12 @@ def test_two_models_in_one_program(two):
     ("number", "said", "change"),
     [
         (-5, "the runtime refuses", {"refuse": "failed to decode config data"}),
-        (-6, "the runtime is version 2.2.0, the model was built with toolkit 2.3.2", {"version": "2.2.0"}),
-        (-6, "the runtime's version 'new' is not understood", {"version": "new"}),
-        (-7, "the input is 32 x 64 x 3 on the board, 64 x 96 x 3 in model.h", {"input": "32 64 64"}),
+        (-6, "the runtime is version 2.2.0, but the model was built with toolkit 2.3.2", {"version": "2.2.0"}),
+        (-6, "the runtime reports an invalid version: 'new'", {"version": "new"}),
+        (-7, "the input is 32 x 64 x 3 on the board, but 64 x 96 x 3 in model.h", {"input": "32 64 64"}),
         (-7, "the input's rows of 90 pixels do not fit", {"input": "64 96 90"}),
         (-7, "the scale of output 0 is", {"scale": 1.01}),
-        (-7, "has not the one input and 6 outputs", {"outputs": 5}),
+        (-7, "does not have 1 input and 6 outputs", {"outputs": 5}),
     ],
 )
 def test_what_is_wrong_is_a_number_and_a_sentence(two, number, said, change):
@@ -83,7 +83,7 @@ def test_a_file_that_is_not_there_and_a_run_that_fails(two, tmp_path):
     answer.unlink()
     status, lines = run()
     answer.write_bytes(kept)
-    assert status == 0 and lines.count("-8 rknn_run gives -1") == 2
+    assert status == 0 and lines.count("-8 rknn_run returned error -1") == 2
 
 
 def test_cplusplus_includes_everything(two, tmp_path):

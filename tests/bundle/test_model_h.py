@@ -132,7 +132,7 @@ def test_two_models_of_one_name_do_not_pass_for_one(tmp_path):
     includes = '#include "0/model.h"\n#include "{}/model.h"\nint main(void) {{ return 0; }}\n'
     assert compiled(tmp_path, includes.format(0)).returncode == 0
     refused = compiled(tmp_path, includes.format(1))
-    assert refused.returncode != 0 and "two different models are called mine" in refused.stderr
+    assert refused.returncode != 0 and "two different models have the name mine" in refused.stderr
 
 
 def test_every_model_has_a_name_of_its_own_in_c(tmp_path):
