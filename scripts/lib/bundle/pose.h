@@ -1,12 +1,13 @@
-/* Task POSE. After the family's outputs, each level has a map of K keypoints [1, 2 K, H/s, W/s]: x and y of keypoint 0,
- * of keypoint 1, and so on. If the model predicts visibility, each level then has a map [1, K, H/s, W/s] of it, 0 to 1.
+/* Task POSE. After the family's outputs, there is a map of K keypoints per level, [1, 2 K, H/s, W/s]: x and y of
+ * keypoint 0, of keypoint 1, and so on. After these, if the model predicts visibility, there is a map of it per level,
+ * [1, K, H/s, W/s], 0 to 1.
  *
  *   n = rv1106_decode(&decoder, buffers, ..., detections, 100);
  *   count = rv1106_keypoints(&decoder, buffers, &fit, &detections[i], keypoints, 17);
  *
- * Only the keypoints of detections are decoded. For the cell in column i, row j of a level with stride s, in input
- *   pixels: x = (real + i + 0.5) * s, y = (real + j + 0.5) * s                   graph surgery gives all models this
- *   form
+ * Only the keypoints of detections are decoded. In input pixels, for the cell in column i, row j of a level with stride
+ * s (graph surgery gives all models this form):
+ *   x = (real + i + 0.5) * s, y = (real + j + 0.5) * s
  */
 #ifndef RV1106_POSE_H
 #define RV1106_POSE_H
