@@ -1,4 +1,4 @@
-"""pose.h gives the keypoints that Python gives, for any model, layout and scale; and nothing beyond its buffers."""
+"""pose.h gives the same keypoints as Python, for any model, layout and scale, without access out of bounds."""
 
 import ctypes
 import subprocess
@@ -85,7 +85,7 @@ def test_comparison_sees_wrong_keypoints(tmp_path, monkeypatch, right, wrong):
             demand_same(*both(wrong_shim, seed, monkeypatch, pose_case), "pose")
 
 
-def test_models_that_are_none_are_refused(shim):
+def test_invalid_models_are_refused(shim):
     def status(change, seed=0):
         return status_of_changed(shim, pose_case(seed), change)
 
@@ -133,8 +133,8 @@ def test_wrong_arguments_are_refused(shim):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_contract_and_program_of_a_bundle_give_them(tmp_path, seed):
-    """What is in model.json is read again, main.c prints what Python writes, to the letter."""
+def test_contract_and_program_of_a_bundle_support_the_task(tmp_path, seed):
+    """model.json is read again, and main.c prints exactly what Python writes."""
     case = pose_case(seed)
     again = built_bundle(tmp_path, case)
     assert again.output_spec() == case.spec and again.task == "pose"
@@ -191,7 +191,7 @@ def test_comparison_sees_one_wrong_number():
         "0 0.5 1 2 3 4 man\n" + " 1" * 50 + " x\n",
     ],
 )
-def test_lines_that_are_no_keypoints_are_one_sentence(text):
+def test_invalid_lines_give_one_message(text):
     spec = next(case.spec for case in map(pose_case, range(99)) if case.spec.extras[0].channels == 34)
     with pytest.raises(UserError, match="not a list of detections"):
         program.read_detections(text, spec)

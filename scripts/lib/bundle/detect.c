@@ -2,7 +2,7 @@
  *
  *   detect [OPTIONS] MODEL.rknn FILE.rgb ...   letterboxed images: height x width x channels bytes, in the order of the
  *                                              model's channels
- *   detect [OPTIONS] MODEL.rknn < STREAM       many images: for each one a line `WIDTH HEIGHT NAME`, then its bytes
+ *   detect [OPTIONS] MODEL.rknn < STREAM       many images: each has a line `WIDTH HEIGHT NAME`, then its bytes
  *   detect --repeat N MODEL.rknn               only measures time: N calls of rknn_run on a grey image
  *   detect --version                           describes the board, without a model; about_board.h explains the line
  *

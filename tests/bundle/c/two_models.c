@@ -1,5 +1,4 @@
-/* two_models DAY.rknn NIGHT.rknn: opens both, runs them by turns, prints what each detects; what is wrong, with its
- * number. */
+/* two_models DAY.rknn NIGHT.rknn: opens both, runs them alternately, prints detections, and errors with their code. */
 #include <stdio.h>
 
 #include "day/detector.h"
