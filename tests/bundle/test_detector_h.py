@@ -47,7 +47,7 @@ def test_two_models_in_one_program(two):
     status, lines = run()
     assert status == 0
     bad_argument = "a null pointer, a capacity below 1, an invalid threshold or an invalid letterbox"
-    assert lines == ["0: 1 0.800", "1: 2 0.800"] * 2 + [bad_argument]
+    assert lines == ["0: 1 0.800", "1: 2 0.800"] * 2 + [bad_argument, f"-3 {bad_argument}"]
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,16 @@ def test_detection_has_box_name_score_and_number(shim):  # noqa: F811
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_box_without_area_changes_nothing(shim, kind):  # noqa: F811
+    """Also at odd columns, where it would colour the chroma of a pair of pixels."""
+    canvas = Canvas(kind, 41, 30)
+    before = [memory.copy() for memory in canvas.memories]
+    for x in (7, 8, 41):
+        shim.shim_draw_box(canvas(), floats(x, 4, x, 20), 0, Paint(*RED))
+    assert all(map(np.array_equal, canvas.memories, before))
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_nothing_is_drawn_beyond_the_image(shim, kind):  # noqa: F811
     rng = np.random.default_rng(4)
     odd = [float("nan"), float("inf"), -float("inf"), 1e30, -1e30]

@@ -19,6 +19,7 @@ from c_library import (
     wrong_library,
 )
 from random_models import KINDS, Case, random_case, with_task
+from test_segment_decoder import segment_case
 
 from lib import tasks
 from lib.bundle import HERE, golden, program
@@ -130,6 +131,8 @@ def test_wrong_arguments_are_refused(shim):
         assert call(**wrong) == bad_argument
     plain = random_case(KINDS.index((Dfl, SPLIT)))
     assert call(decoder_at=Decoder(shim, model_of(shim, plain)).memory) == -1
+    masks = model_of(shim, next(case for case in map(segment_case, range(9)) if case.spec.extras[0].channels > 1))
+    assert call(decoder_at=Decoder(shim, masks).memory) == -1, "a model for another task"
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -1,6 +1,7 @@
 """segment.h gives the same masks as Python, for any model, layout and scale, without access out of bounds."""
 
 import ctypes
+import shutil
 import subprocess
 
 import numpy as np
@@ -13,6 +14,7 @@ from c_library import (
     built_bundle,
     compiled,
     model_of,
+    opened,
     wrong_library,
 )
 from random_models import KINDS, Case, random_case, with_task
@@ -129,6 +131,17 @@ def test_a_mask_in_the_callers_buffer_is_the_printed_one(shim, seed):
         values = np.array(decoder._values(buffers, fit, found[number]))
         runs = np.repeat(np.arange(len(values)) % 2, values.astype(int))
         np.testing.assert_array_equal(runs.reshape(source).T, image)
+
+
+def test_a_model_of_another_source_file_has_masks(shim, tmp_path):
+    """As in a program of several source files: each of them has its own copy of the task's functions."""
+    other = opened(shutil.copy(shim._name, tmp_path / "other.so"))
+    *kept, decoder, buffers, fit, found, expected = decoder_and_detections(shim, 0, (141, 97), 20)
+    assert kept and len(expected)
+    image = np.zeros((97, 141), np.uint8)
+    arguments = (decoder.memory, buffers, ctypes.byref(fit), ctypes.byref(found[0]),
+                 image.ctypes.data_as(ctypes.c_void_p), ctypes.c_size_t(141))  # fmt: skip
+    assert shim.shim_mask(*arguments) == other.shim_mask(*arguments) > 0
 
 
 @pytest.mark.parametrize("seed", range(8))

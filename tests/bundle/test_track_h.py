@@ -146,6 +146,20 @@ def test_lost_tracks_make_room_for_new_ones(shim):  # noqa: F811
     assert not moved.any() and twice.tolist() == [*range(129, 257), *[0] * 72]
 
 
+def test_numbers_start_again_after_the_largest(shim):  # noqa: F811
+    """Two objects from the first image on, the second of them after the largest number."""
+    shim.shim_tracker_size.restype = ctypes.c_size_t
+    tracker = ctypes.create_string_buffer(shim.shim_tracker_size())
+    assert shim.shim_start_tracking(tracker, None) == 0
+    # Behind the options: image, last_number.
+    ctypes.c_int.from_buffer(tracker, ctypes.sizeof(Tracking) + 4).value = 2**31 - 2
+    table = np.array([[0, 0.9, 10, 10, 50, 50], [0, 0.8, 100, 10, 150, 50]], np.float32)
+    numbers = np.zeros(2, np.int32)
+    for _ in range(2):
+        shim.shim_track(tracker, table.ctypes.data_as(ctypes.c_void_p), 2, numbers.ctypes.data_as(ctypes.c_void_p))
+        assert numbers.tolist() == [2**31 - 1, 1]
+
+
 def test_invalid_options_are_refused(shim):  # noqa: F811
     tracker = ctypes.create_string_buffer(shim.shim_tracker_size())
     good = (0.25, 0.1, 0.25, 0.2, 0.5, 0.3, 30)

@@ -169,6 +169,10 @@ typedef struct {
     void *to;
 } rv1106_sink;
 
+/* A task and its kind of maps. The address of a task's function does not identify the task: each source file that
+ * includes the header has its own copy of the function. */
+typedef enum { RV1106_OBB_ANGLE = 1, RV1106_OBB_TURN, RV1106_POSE, RV1106_SEGMENT } rv1106_form;
+
 /* A task: the functions that its header provides to decode.h and to programs that print. */
 struct rv1106_task {
     /* Returns 1 if the `count` outputs after the family's outputs are valid for this task; otherwise 0. */
@@ -179,8 +183,8 @@ struct rv1106_task {
     /* Passes all task values of a detection to `sink`. The buffers must be those that rv1106_decode found it in. */
     void (*values)(const rv1106_decoder *decoder, const int8_t *const buffers[], const rv1106_letterbox *fit,
                    const rv1106_detection *detection, const rv1106_sink *sink);
-    /* Which kind of maps the model has, if the header supports several kinds; otherwise 0. */
-    int form;
+    /* Which task this is, and which kind of maps the model has. */
+    rv1106_form form;
 };
 
 /* Returns a static message for an error code. */

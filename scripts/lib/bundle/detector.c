@@ -163,8 +163,10 @@ int rv1106_open(rv1106_detector *detector, const char *path, const rv1106_model 
 {
     long long start;
     int status;
-    if (!detector || !path || !model || !model->toolkit) return RV1106_BAD_ARGUMENT;
+    if (!detector) return RV1106_BAD_ARGUMENT;
     memset(detector, 0, sizeof *detector);
+    if (!path || !model || !model->toolkit)
+        return wrong(detector, RV1106_BAD_ARGUMENT, "%s", rv1106_message(RV1106_BAD_ARGUMENT));
     detector->model = model;
     if (access(path, R_OK)) return wrong(detector, RV1106_NO_FILE, "%s cannot be read: %s", path, strerror(errno));
     start = now_us();

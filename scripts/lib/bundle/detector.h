@@ -52,7 +52,7 @@ typedef struct {
  *   detector  the caller's memory, not open; it is overwritten
  *   path      the .rknn file
  *   model     &RV1106_MODEL of the model.h beside that file; the detector keeps this pointer
- * Returns 0 or an error code; after an error nothing is open. `error` is not set for RV1106_BAD_ARGUMENT. */
+ * Returns 0 or an error code; after an error nothing is open. */
 int rv1106_open(rv1106_detector *detector, const char *path, const rv1106_model *model);
 
 /* Returns the model's input in the NPU's memory, which the detector owns. Fill it before each run. */
@@ -69,7 +69,8 @@ int rv1106_run(rv1106_detector *detector);
 int rv1106_detections(rv1106_detector *detector, float confidence, float iou, const rv1106_letterbox *fit,
                       rv1106_candidate *candidates, int candidate_capacity, rv1106_detection *detections, int capacity);
 
-/* Frees all memory and closes the model. A call for a detector that is not open has no effect. */
+/* Frees all memory and closes the model. Has no effect if nothing is open: after an error of rv1106_open, after
+ * rv1106_close, or if all bytes of the detector are 0. */
 void rv1106_close(rv1106_detector *detector);
 
 #ifdef __cplusplus

@@ -87,9 +87,9 @@ static inline void rv1106_draw_run(const rv1106_canvas *canvas, int x1, int x2, 
 {
     uint8_t *row, *chroma;
     int x, yuv[3];
-    if (y < 0 || y >= canvas->height) return;
     if (x1 < 0) x1 = 0;
     if (x2 > canvas->width) x2 = canvas->width;
+    if (y < 0 || y >= canvas->height || x1 >= x2) return; /* else an empty run would colour the chroma of its pair */
     row = canvas->planes[0] + (size_t)y * canvas->strides[0];
     if (canvas->format == RV1106_RGB || canvas->format == RV1106_BGR) {
         const int first = canvas->format == RV1106_RGB ? paint.red : paint.blue;

@@ -19,9 +19,6 @@
 
 #include "decode.h"
 
-/* What the maps of a model hold; the field `form` of its task. */
-enum { RV1106_OBB_ANGLE = 1, RV1106_OBB_TURN = 2 };
-
 #define RV1106_PI 3.14159265358979323846
 
 /* A rotated box: centre and sides in pixels, angle in radians. It is not clipped to the image. */
@@ -76,6 +73,12 @@ static inline int rv1106_obb_are_maps(const rv1106_model *model, const rv1106_ou
             return 0;
     }
     return 1;
+}
+
+/* Returns 1 if a form is one of this task, otherwise 0. */
+static inline int rv1106_obb_is_form(rv1106_form form)
+{
+    return form == RV1106_OBB_ANGLE || form == RV1106_OBB_TURN;
 }
 
 /* Returns the angle of a prediction. It is rounded to float where numpy rounds; products of double are exact before. */
@@ -257,7 +260,7 @@ static inline int rv1106_rotated_box(const rv1106_decoder *decoder, const int8_t
 {
     if (!decoder || !buffers || !fit || !detection || !rotated || !(fit->scale > 0) || rv1106_is_stretched(fit))
         return RV1106_BAD_ARGUMENT;
-    if (!decoder->model->task || !decoder->model->task->form) return RV1106_BAD_MODEL;
+    if (!decoder->model->task || !rv1106_obb_is_form(decoder->model->task->form)) return RV1106_BAD_MODEL;
     if (detection->prediction < 0 || detection->prediction >= rv1106_prediction_count(decoder->model))
         return RV1106_BAD_ARGUMENT;
     *rotated = rv1106_obb_rotated(decoder, buffers, fit, detection->prediction);

@@ -22,7 +22,8 @@ typedef struct {
 /* Returns K, the number of keypoints per detection; 0 for a model without keypoints. */
 static inline int rv1106_keypoint_count(const rv1106_model *model)
 {
-    return model->task ? model->outputs[rv1106_box_outputs(model)].channels / 2 : 0;
+    if (!model->task || model->task->form != RV1106_POSE) return 0;
+    return model->outputs[rv1106_box_outputs(model)].channels / 2;
 }
 
 /* Returns 1 if the task's maps are valid, otherwise 0. */
@@ -106,6 +107,6 @@ static inline void rv1106_pose_values(const rv1106_decoder *decoder, const int8_
     }
 }
 
-static const rv1106_task rv1106_pose = {rv1106_pose_are_maps, NULL, rv1106_pose_values, 0};
+static const rv1106_task rv1106_pose = {rv1106_pose_are_maps, NULL, rv1106_pose_values, RV1106_POSE};
 
 #endif

@@ -291,7 +291,7 @@ static inline int rv1106_mask(const rv1106_decoder *decoder, const int8_t *const
     rv1106_mask_pixels to;
     int y;
     if (!decoder || !buffers || !fit || !detection || !pixels || !(fit->scale > 0)) return RV1106_BAD_ARGUMENT;
-    if (!decoder->model->task || decoder->model->task->are_maps != rv1106_segment_are_maps) return RV1106_BAD_MODEL;
+    if (!decoder->model->task || decoder->model->task->form != RV1106_SEGMENT) return RV1106_BAD_MODEL;
     to.area = rv1106_mask_area(fit, detection);
     if (detection->prediction < 0 || detection->prediction >= rv1106_prediction_count(decoder->model) ||
         pitch < (size_t)to.area.width)
@@ -350,6 +350,6 @@ static inline void rv1106_segment_values(const rv1106_decoder *decoder, const in
     if (pixels > counts.at) sink->put(sink->to, (double)(pixels - counts.at), 0);
 }
 
-static const rv1106_task rv1106_segment = {rv1106_segment_are_maps, NULL, rv1106_segment_values, 0};
+static const rv1106_task rv1106_segment = {rv1106_segment_are_maps, NULL, rv1106_segment_values, RV1106_SEGMENT};
 
 #endif

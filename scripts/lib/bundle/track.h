@@ -13,7 +13,8 @@
  * A Kalman filter with constant velocity predicts the next position of each object (centre x and y, width / height,
  * height). Stage 1 assigns detections with high scores to tracks, by IoU times score. Stage 2 assigns detections with
  * low scores to the remaining tracks, by IoU alone. Each assignment minimizes the sum of the costs of all pairs. A new
- * track gets its number from its second image on. A track that is not seen is kept for some images.
+ * track gets its number from its second image on. A track that is not seen is kept for some images. Numbers go up to
+ * INT32_MAX, then start at 1 again.
  */
 #ifndef RV1106_TRACK_H
 #define RV1106_TRACK_H
@@ -316,7 +317,8 @@ static inline void rv1106_begin(rv1106_tracker *tracker, const rv1106_detection 
         track->motion[k].velocity_variance = rv1106_spread(k, measured[3], 10 / 160.0, 1e-5);
     }
     track->state = tracker->image == 1 ? RV1106_TRACKED : RV1106_NEW;
-    track->number = ++tracker->last_number;
+    tracker->last_number = tracker->last_number < INT32_MAX ? tracker->last_number + 1 : 1;
+    track->number = tracker->last_number;
     track->class_id = detections[index].class_id;
     track->score = detections[index].score;
     track->first_image = track->last_image = tracker->image;
@@ -349,7 +351,8 @@ static inline void rv1106_drop_doubles(rv1106_tracker *tracker)
 /* Processes the detections of the next image.
  *   detections  as rv1106_decode returns them, best first; `count` elements, only read
  *   numbers     result array of `count` elements: the track number of each detection (1 or more), or 0 if it has none
- * Call it for each image, also if count is 0. Returns how many detections have a number, or RV1106_BAD_ARGUMENT. */
+ * Call it for each image, also if count is 0. Returns how many detections have a number, or RV1106_BAD_ARGUMENT (also
+ * after INT32_MAX images: 2 years at 30 per second; rv1106_start_tracking starts again). */
 static inline int rv1106_track_detections(rv1106_tracker *tracker, const rv1106_detection *detections, int count,
                                           int *numbers)
 {
