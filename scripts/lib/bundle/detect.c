@@ -34,7 +34,8 @@
 #include "detector.h"
 #include "model.h"
 
-/* Exit status on error. */
+/* Exit status on error. USAGE: invalid arguments, or no model file; NOT_WRITTEN: results cannot be written (disk full);
+ * BAD_IMAGE: an image is missing or has the wrong size. The others are the errors of detector.h. */
 enum { USAGE = 2, MODEL_REFUSED = 3, OLD_RUNTIME = 4, OTHER_MODEL = 5, RUN_FAILED = 6, NOT_WRITTEN = 7, BAD_IMAGE = 8 };
 
 enum { CANDIDATES = 30000, NAME_SIZE = 1024, GREY = 114 };
