@@ -20,8 +20,9 @@
 
 #include "decode.h"
 
-/* An image. `planes` are the starts of its one or two planes, `strides` the bytes between the starts of two rows of
- * each plane. The caller owns the memory. */
+/* An image. planes[0] holds the pixels, or Y of NV12 and NV21; planes[1] holds U and V of NV12 and NV21, otherwise it
+ * is not used. `strides` are the bytes between the starts of two rows, at least rv1106_row_bytes; strides[1] is at
+ * least the width rounded up to an even number. The caller owns the memory. */
 typedef struct {
     rv1106_format format;
     int width, height;

@@ -31,7 +31,7 @@
 typedef struct {
     float high, low;       /* stage 1 uses scores of at least `high`, stage 2 those from `low` to below `high` */
     float start;           /* lowest score at which a new track starts */
-    float first, second;   /* IoU (in stage 1 times score) that a track and a detection need, in stage 1 and stage 2 */
+    float first, second;   /* a track and a detection need an IoU (stage 1: IoU times score) above this, per stage */
     float new_track;       /* as `first`, for a track that was seen only once */
     int patience;          /* number of images for which a track is kept without being seen */
 } rv1106_tracking;
@@ -96,8 +96,7 @@ static inline double rv1106_square(double x)
     return x * x;
 }
 
-/* Returns the variance of a quantity: (share * height)^2; for width / height (quantity 2) aspect^2, as it has no
- * height. */
+/* Returns the variance of a quantity: (share * height)^2; for width / height (quantity 2) aspect^2. */
 static inline double rv1106_spread(int quantity, double height, double share, double aspect)
 {
     return rv1106_square(quantity == 2 ? aspect : share * height);
