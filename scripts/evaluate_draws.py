@@ -27,11 +27,11 @@ from lib.npu import toolkit
 from lib.npu.build import SIMULATORS, TOOLKIT
 from lib.npu.built_ranges import built_ranges
 from lib.npu.int8 import NORMAL, read_ranges_of
-from lib.npu.range_table import network_input
-from lib.npu.search.choice import halves, searched
+from lib.npu.search.choice import halves
+from lib.npu.search.model import searched_model
 from lib.npu.twin.ranges import adjusted
 from lib.npu.twin.run import start_of
-from lib.npu.twin.structure import Ranges
+from lib.npu.twin.structure import Structure
 from lib.results.draws import Draw, Draws
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
@@ -60,21 +60,22 @@ def main(argv=None):
     with pool_in_form(pool[:1], args.dataset / "images", outputs.imgsz, form) as first:
         structure = toolkit.structure_of(args.onnx, first, args.platform, form)
 
-    def ranges_of(drawn: list[Path]) -> Ranges:
-        """The range of each tensor when calibrated on these images of the pool."""
+    def calibrated(drawn: list[Path]) -> Structure:
+        """The structure when calibrated on these images of the pool."""
         if args.algorithm == NORMAL:
-            return adjusted(structure, table.union([image.name for image in drawn]))
-        setting, judging = halves(drawn)
-        with pool_in_form(judging, args.dataset / "images", outputs.imgsz, form) as images:
-            judges = [network_input(form, image) for image in images]
-        return searched(structure, table.union([image.name for image in setting]), judges, outputs)
+            ranges = adjusted(structure, table.union([image.name for image in drawn]))
+            return structure.with_ranges(built_ranges(structure, ranges, outputs))
+        setting, _ = halves(drawn)
+        with pool_in_form(drawn, args.dataset / "images", outputs.imgsz, form) as images:
+            measured = table.union([image.name for image in setting])
+            ready = searched_model(structure, model, measured, images, form, outputs)
+        return structure.with_ranges(ready.ranges).with_biases(ready.biases)
 
     choices = Choices(keypoint_sigmas(args.oks_sigmas, "--oks-sigmas (evaluation.oks_sigmas)"))
 
     def map50_95(_, draw: tuple[int, int]) -> float:
         count, seed = draw
-        ranges = built_ranges(structure, ranges_of(shuffled(pool, seed)[:count]), outputs)
-        run = start_of(args.simulator, structure.with_ranges(ranges), form)()
+        run = start_of(args.simulator, calibrated(shuffled(pool, seed)[:count]), form)()
         instances, sizes = map(list, zip(*(detect_image(outputs, form, run, image) for image in images)))
         detections = DetectionSet([image.name for image in images], sizes, instances, outputs.task)
         return evaluate(detections, args.dataset, names, 1, 0, choices)[0].map50_95

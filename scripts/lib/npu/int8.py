@@ -1,20 +1,24 @@
 """A variant's INT8 model, calibrated on images or built from ranges measured earlier; its scores span 0 to 1."""
 
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import onnx
+
 from lib.data.input_form import InputForm
 from lib.detector.output_spec import OutputSpec
 from lib.npu import toolkit
 from lib.npu.built_ranges import built_ranges
-from lib.npu.range_table import RangeTable, network_input, ranges_on, read_range_table
+from lib.npu.range_table import RangeTable, ranges_on, read_range_table
 from lib.npu.score_ranges import surest_scores
-from lib.npu.search.choice import halves, searched
+from lib.npu.search.choice import halves
+from lib.npu.search.model import searched_model
 from lib.npu.toolkit_versions import OWN_RANGES, in_use
 from lib.npu.twin.ranges import RangePass, chosen, union
-from lib.npu.twin.structure import Ranges, Structure
+from lib.npu.twin.structure import Ranges, Structure, with_biases
 from lib.step.errors import UserError
 from lib.step.files import sha256
 
@@ -100,17 +104,19 @@ def _searched(asked: Quantization, images: list[Path]):
         raise UserError(
             f"toolkit {OWN_RANGES} takes no ranges, so there is no algorithm search with it; choose another"
         )
-    setting, judging = halves(images)
-
-    def find(structure: Structure) -> Found:
-        run = RangePass(structure)
-        measured = union(ranges_on(asked.form, run, image) for image in setting)
-        judges = [network_input(asked.form, image) for image in judging]
-        return searched(structure, measured, judges, asked.outputs), measured
-
-    choice = _Choice(asked.outputs, find)
-    with toolkit.built_with_ranges(asked.model, choice, images[0], asked.platform, asked.form) as built:
-        yield Int8Model(*built, choice.surest)
+    # The toolkit reads weights and biases from its own file of them, so they are corrected in the ONNX.
+    structure = toolkit.structure_of(asked.model, images[:1], asked.platform, asked.form)
+    setting, _ = halves(images)
+    run = RangePass(structure)
+    measured = union(ranges_on(asked.form, run, image) for image in setting)
+    source = onnx.load(str(asked.model))
+    ready = searched_model(structure, source, measured, images, asked.form, asked.outputs)
+    surest = surest_scores(structure, measured, asked.outputs) if asked.outputs else {}
+    with tempfile.TemporaryDirectory() as scratch:
+        model = Path(scratch, asked.model.name)
+        onnx.save(with_biases(source, ready.biases), model)
+        with toolkit.built_with_ranges(model, ready.ranges, images[0], asked.platform, asked.form) as built:
+            yield Int8Model(*built, surest)
 
 
 class _NotKnownError(Exception):

@@ -97,12 +97,9 @@ def _narrower(widest: tuple[float, float]) -> Iterator[tuple[float, float]]:
         yield max(low, -limit), min(high, limit)
 
 
-def _rounding(ends: tuple[float, float]):
+def _rounding(ends: tuple[float, float]) -> Callable[[np.ndarray], np.ndarray]:
     """A function that rounds values as INT8 with that range does."""
-    rounding = Rounding.of_range(*ends)
-    scale = np.float32(rounding.scale)
-    lowest, highest = -128 - rounding.zero_point, 127 - rounding.zero_point
-    return lambda values: np.clip(np.rint(values / scale), lowest, highest) * scale
+    return Rounding.of_range(*ends).nearest
 
 
 def _copies(structure: Structure) -> dict[str, str]:

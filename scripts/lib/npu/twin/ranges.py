@@ -7,7 +7,7 @@ adjustments that occur in detectors, and `chosen` checks on one image whether th
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import onnx
@@ -42,10 +42,7 @@ class RangePass:
         self.input = structure.input().name
         constants = structure.constants()
         opsets = [entry for entry in structure.model.opset_import if entry.domain in ("", "ai.onnx")]
-        self.steps = [
-            (node.op_type, _of_operator(node.op_type, _step, node, constants, opsets))
-            for node in structure.model.graph.node
-        ]
+        self.steps = [(node.op_type, step_of(node, constants, opsets)) for node in structure.model.graph.node]
         self.threads = ThreadpoolController()
 
     def measure(self, tensor: np.ndarray) -> Ranges:
@@ -134,8 +131,20 @@ def _limit(name: str, limits: tuple[float, float], ranges: Ranges, makers: dict)
                 _limit(given, limits, ranges, makers)
 
 
-def _step(node: onnx.NodeProto, constants: dict[str, np.ndarray], opsets):
-    """A function: values by name → the node's results, by name."""
+# Values by name → a node's results by name.
+Step = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
+
+
+def step_of(node: onnx.NodeProto, constants: dict[str, np.ndarray], opsets, rounded=None) -> Step:
+    """A function that computes a node. Raises UserError, when made, for an operator that only the toolkit can run.
+
+    constants: those of the structure, by name. opsets: its opset imports of standard operators. rounded: what becomes
+    of tensors inside an operator, a function of name and values; by default they stay as they are.
+    """
+    return _of_operator(node.op_type, _step, node, constants, opsets, rounded or (lambda name, values: values))
+
+
+def _step(node: onnx.NodeProto, constants: dict[str, np.ndarray], opsets, rounded) -> Step:
     if node.op_type == "exSwish":
         [given], [target] = node.input, node.output
         return lambda values: {target: values[given] * expit(values[given])}
@@ -143,7 +152,7 @@ def _step(node: onnx.NodeProto, constants: dict[str, np.ndarray], opsets):
         [given], [target] = node.input, node.output
         return lambda values: {target: values[given]}
     if node.op_type == "exSDPAttention":
-        return _attention(node)
+        return _attention(node, rounded)
     if node.op_type == "exSoftmax13":
         [given], [target], axis = node.input, node.output, attributes(node).get("axis", -1)
         return lambda values: {target: _softmax(values[given], axis)}
@@ -167,7 +176,7 @@ def _softmax(values: np.ndarray, axis: int) -> np.ndarray:
     return powers / powers.sum(axis=axis, keepdims=True)
 
 
-def _attention(node: onnx.NodeProto):
+def _attention(node: onnx.NodeProto, rounded) -> Step:
     """Queries, keys [B, D, 1, N] and values [B, E, 1, N] to [B, E, 1, N]; its two inner tensors have names too."""
     names, [target], settings = node.input, node.output, attributes(node)
     scale = np.float32(settings["scale"])
@@ -175,7 +184,8 @@ def _attention(node: onnx.NodeProto):
     def run(values):
         queries, keys, contents = (values[name][:, :, 0] for name in names)
         products = np.matmul(np.ascontiguousarray(keys.swapaxes(1, 2)), queries).swapaxes(1, 2)
-        weights = _softmax(products * scale, -1)
+        products = rounded(settings["q_matmul"], products)
+        weights = rounded(settings["q_softmax"], _softmax(products * scale, -1))
         mixed = np.matmul(contents, weights.swapaxes(1, 2))[:, :, None]
         return {settings["q_matmul"]: products, settings["q_softmax"]: weights, target: mixed}
 

@@ -23,6 +23,11 @@ class Rounding:
         scale = (high - low) / STEPS or 1.0
         return cls(scale, int(np.clip(np.round(LOWEST - low / scale), LOWEST, HIGHEST)))
 
+    def nearest(self, values: np.ndarray) -> np.ndarray:
+        """The float32 `values` as INT8 holds them: the nearest steps, at most the range's ends."""
+        scale = np.float32(self.scale)
+        return np.clip(np.rint(values / scale), LOWEST - self.zero_point, HIGHEST - self.zero_point) * scale
+
     def steps(self, values: np.ndarray) -> np.ndarray:
         """The stored integers of `values` that are on the steps, as float64."""
         return np.round(values.astype(np.float64) / self.scale) + self.zero_point

@@ -60,6 +60,10 @@ class Structure:
             self, ranges={name: (float(min(low, 0)), float(max(high, 0))) for name, (low, high) in ends.items()}
         )
 
+    def with_biases(self, biases: dict[str, np.ndarray]) -> "Structure":
+        """The structure with other biases, float32 [filters], by the names of the convolutions' outputs."""
+        return replace(self, model=with_biases(self.model, biases))
+
     def write_ranges(self, quantization: Path) -> None:
         """Write the ranges to the hybrid step's file, in which nothing else may be changed."""
         content = _load(quantization)
@@ -94,6 +98,24 @@ class Structure:
             if reader.op_type in kinds and not (reader.op_type == "Add" and fused.intersection(reader.input)):
                 fused.add(output)
         return fused
+
+
+def convolutions(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
+    """The model's convolutions by the names of their outputs."""
+    return {node.output[0]: node for node in model.graph.node if node.op_type in ("Conv", "ConvTranspose")}
+
+
+def with_biases(model: onnx.ModelProto, biases: dict[str, np.ndarray]) -> onnx.ModelProto:
+    """A copy of the model with other biases, float32 [filters], by the names of the convolutions' outputs."""
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    found = convolutions(changed)
+    for output, bias in biases.items():
+        # A constant of its own: exporters let convolutions with equal biases share one.
+        name = f"{output}/corrected_bias"
+        changed.graph.initializer.append(numpy_helper.from_array(bias, name))
+        found[output].input[2:] = [name]
+    return changed
 
 
 def attributes(node: onnx.NodeProto) -> dict:
