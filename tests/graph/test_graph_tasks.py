@@ -130,15 +130,15 @@ def test_columns_that_no_task_has_are_refused_in_one_sentence(export):
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("sums", [False, True])
-def test_segmenter_that_came_split_as_rockchip_exports_it(export, sums):
+@pytest.mark.parametrize(("kind", "width", "sums"), [("seg", 96, False), ("seg", 96, True), ("seg-p6", 128, True)])
+def test_segmenter_that_came_split_as_rockchip_exports_it(export, kind, width, sums):
     """Box map, scores, sum of scores?, coefficients of each stride; and the prototypes."""
-    before, _ = adapt(onnxslim.slim(export("yolov8n-seg")[1]), SPLIT, [], seed=0)
+    before, _ = adapt(onnxslim.slim(export(f"yolov8n-{kind}", width=width)[1]), SPLIT, [], seed=0)
     graph = Graph(before)
     del graph.model.metadata_props[:]
     shapes = {name: graph.shape(name) for name in graph.outputs}
     given = {}
-    for stride in STRIDES:
+    for stride in output_spec_of(before).family.strides:
         for role in ("box", "scores", "sum", "coefficients"):
             name = f"{role}_{stride}"
             if role == "sum" and sums:
