@@ -153,7 +153,8 @@ def selects(graph: Graph) -> bool:
     if output is None or len(graph.shape(output)) != 3 or graph.shape(output)[2] < BOX + 2:
         return False
     kinds = {node.op_type for node in graph.upwards([output], lambda node: node.op_type == "Conv")}
-    if "NonMaxSuppression" in kinds:
+    # A choice of the best has a fixed number of rows. Ultralytics' NMS of rotated boxes is a matrix of overlaps.
+    if kinds & {"NonMaxSuppression", "NonZero", "Trilu"}:
         raise UserError("the model contains NMS, which the NPU cannot run; export it without NMS (nms=None)")
     return "TopK" in kinds
 
