@@ -211,9 +211,13 @@ def cores_a_variant(wildcards) -> int:
     return max(1, every_core(wildcards) // math.prod(map(len, config["sweep"].values())))
 
 
+# The algorithms that take ranges which were measured earlier.
+RANGED = "normal", "corrected"
+
+
 def measured(wildcards) -> list[str]:
-    """The ranges of a variant's graph; the algorithm `normal` alone is built from them."""
-    return expand(rules.measure_ranges.output.ranges, **wildcards) if wildcards.algorithm == "normal" else []
+    """The ranges of a variant's graph; what `normal` and `corrected` are built from."""
+    return expand(rules.measure_ranges.output.ranges, **wildcards) if wildcards.algorithm in RANGED else []
 
 
 def layers_asked_for() -> list[str]:

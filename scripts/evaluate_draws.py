@@ -1,7 +1,8 @@
 """Measure in one process how many draws of the calibration set affect the mAP of one graph in INT8.
 
 Makes --draws (JSON, for calibration_study.py): the mAP50-95 for each of --max-images and --seed. The ranges of a draw
-are those of its images in --ranges, as measure_ranges.py made them, or what --algorithm search makes of them.
+are those of its images in --ranges, as measure_ranges.py made them, or what --algorithm search makes of them; with
+--algorithm corrected they are the same, and biases are corrected on the draw's images.
 --simulator is one that needs no build for each draw. The draws are shared out to --processes.
 """
 
@@ -10,6 +11,8 @@ import sys
 sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python adds it itself, except with PYTHONSAFEPATH
 
 from pathlib import Path
+
+import numpy as np
 
 from lib.accuracy.detection_set import DetectionSet
 from lib.accuracy.evaluation import Choices, evaluate
@@ -24,14 +27,15 @@ from lib.graph.input_form import input_form_of
 from lib.graph.onnx_file import load
 from lib.graph.output_spec import detector_spec
 from lib.npu import toolkit
+from lib.npu.biases import corrected_biases
 from lib.npu.build import SIMULATORS, TOOLKIT
 from lib.npu.built_ranges import built_ranges
 from lib.npu.int8 import NORMAL, read_ranges_of
-from lib.npu.search.choice import halves
-from lib.npu.search.model import searched_model
+from lib.npu.range_table import network_input
+from lib.npu.search.choice import halves, searched
 from lib.npu.twin.ranges import adjusted
 from lib.npu.twin.run import start_of
-from lib.npu.twin.structure import Structure
+from lib.npu.twin.structure import Ranges, Structure, convolutions
 from lib.results.draws import Draw, Draws
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
@@ -62,14 +66,23 @@ def main(argv=None):
 
     def calibrated(drawn: list[Path]) -> Structure:
         """The structure when calibrated on these images of the pool."""
-        if args.algorithm == NORMAL:
-            ranges = adjusted(structure, table.union([image.name for image in drawn]))
-            return structure.with_ranges(built_ranges(structure, ranges, outputs))
-        setting, _ = halves(drawn)
-        with pool_in_form(drawn, args.dataset / "images", outputs.imgsz, form) as images:
+        if args.algorithm == toolkit.SEARCH:
+            setting, judging = halves(drawn)
             measured = table.union([image.name for image in setting])
-            ready = searched_model(structure, model, measured, images, form, outputs)
-        return structure.with_ranges(ready.ranges).with_biases(ready.biases)
+            return ready(searched(structure, measured, inputs(judging), outputs))
+        normal = ready(adjusted(structure, table.union([image.name for image in drawn])))
+        if args.algorithm == NORMAL:
+            return normal
+        return normal.with_biases(corrected_biases(normal, inputs(drawn), convolutions(model)))
+
+    def ready(ranges: Ranges) -> Structure:
+        """The structure with these ranges, as it is built."""
+        return structure.with_ranges(built_ranges(structure, ranges, outputs))
+
+    def inputs(drawn: list[Path]) -> list[np.ndarray]:
+        """The network's input for images of the pool."""
+        with pool_in_form(drawn, args.dataset / "images", outputs.imgsz, form) as images:
+            return [network_input(form, image) for image in images]
 
     choices = Choices(keypoint_sigmas(args.oks_sigmas, "--oks-sigmas (evaluation.oks_sigmas)"))
 
@@ -94,7 +107,12 @@ def parse(argv):
     parser.add_argument("--pool", required=True, type=Path, metavar="DIR", help="the letterboxed calibration pool")
     parser.add_argument("--platform", required=True, choices=toolkit.PLATFORMS)
     parser.add_argument("--simulator", required=True, choices=[name for name in SIMULATORS if name != TOOLKIT])
-    parser.add_argument("--algorithm", choices=[NORMAL, toolkit.SEARCH], default=NORMAL, help="(default: %(default)s)")
+    parser.add_argument(
+        "--algorithm",
+        choices=[NORMAL, toolkit.CORRECTED, toolkit.SEARCH],
+        default=NORMAL,
+        help="(default: %(default)s)",
+    )
     parser.add_argument("--dataset", required=True, type=Path, metavar="DIR")
     parser.add_argument("--part", choices=PARTS, default="heldout", help="evaluate on the held-out images, or all")
     parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one per line")

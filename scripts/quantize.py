@@ -35,7 +35,7 @@ from lib.graph.surgery.proof import input_size
 from lib.npu import toolkit, toolkit_versions
 from lib.npu.build import SIMULATORS, TOOLKIT, TWIN, TWIN_FAST, Agreement
 from lib.npu.highest_scores import highest_scores, score_lines
-from lib.npu.int8 import Quantization, int8_model
+from lib.npu.int8 import NORMAL, Quantization, int8_model
 from lib.npu.twin.agreement import COMPARED, agreement, steps_apart
 from lib.npu.twin.run import start_of
 from lib.step.arguments import StepParser, at_least
@@ -60,8 +60,9 @@ def main(argv=None):
     if args.simulator != TOOLKIT and args.toolkit != toolkit_versions.DEFAULT:
         default = toolkit_versions.DEFAULT
         raise UserError(f"--simulator {args.simulator} computes as toolkit {default} does, not {args.toolkit}")
-    if args.simulator != TOOLKIT and args.algorithm != "normal":
-        raise UserError(f"--simulator {args.simulator} needs the algorithm normal, not {args.algorithm}")
+    if args.simulator != TOOLKIT and args.algorithm not in (NORMAL, toolkit.CORRECTED):
+        known = f"{NORMAL} or {toolkit.CORRECTED}"
+        raise UserError(f"--simulator {args.simulator} needs the algorithm {known}, not {args.algorithm}")
     asked = Quantization(args.onnx, args.platform, args.algorithm, form, outputs, twin=args.simulator != TOOLKIT)
     with (
         calibration_in_form(args.calibration, args.dataset / "images", imgsz, form) as calibration,
@@ -125,7 +126,10 @@ def parse(argv):
     parser.add_argument("--algorithm", required=True, choices=toolkit.ALGORITHMS)
     toolkit_versions.add_toolkit_option(parser)
     parser.add_argument(
-        "--ranges", type=Path, metavar="FILE.npz", help="from measure_ranges.py, for the algorithm normal"
+        "--ranges",
+        type=Path,
+        metavar="FILE.npz",
+        help="from measure_ranges.py, for algorithms normal and corrected",
     )
     parser.add_argument("--simulator", choices=SIMULATORS, default=TOOLKIT, help="(default: %(default)s)")
     parser.add_argument("--dataset", required=True, type=Path, metavar="DIR")

@@ -80,14 +80,17 @@ def test_draws_in_one_process_give_the_map_of_builds(measured, split_onnx, step,
     assert draws[2].map50_95_int8 == draws[3].map50_95_int8 == built
 
 
-def test_draws_of_the_search_give_the_map_of_its_build(measured, split_onnx, step, pool, heldout, quantize, tmp_path):
+@pytest.mark.parametrize("algorithm", ["search", "corrected"])
+def test_draws_of_an_algorithm_give_the_map_of_its_build(
+    measured, split_onnx, step, pool, heldout, quantize, tmp_path, algorithm
+):
     drawn = shuffled(list(pool.glob("*.png")), 1)[:5]
     listed = tmp_path / "images.txt"
     listed.write_text(calibration_list([os.path.relpath(path, tmp_path) for path in drawn]))
-    done = quantize(split_onnx, tmp_path, "--calibration", listed, "--algorithm", "search")
+    done = quantize(split_onnx, tmp_path, "--calibration", listed, "--algorithm", algorithm)
     assert done.returncode == 0, done.stderr
     done = step("evaluate_draws", "--onnx", split_onnx, "--ranges", measured, "--pool", pool, "--platform", "rv1106",
-                "--simulator", "twin", "--algorithm", "search", "--dataset", heldout, "--names", *"abcd",
+                "--simulator", "twin", "--algorithm", algorithm, "--dataset", heldout, "--names", *"abcd",
                 "--max-images", 5, "--seed", 1, "--draws", tmp_path / "draws.json", "--log",
                 tmp_path / "log")  # fmt: skip
     assert done.returncode == 0, done.stderr

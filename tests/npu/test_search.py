@@ -10,9 +10,9 @@ from lib.detector.output_spec import OutputSpec
 from lib.graph.onnx_file import load, metadata
 from lib.graph.onnx_session import open_session, to_tensor
 from lib.npu import toolkit
+from lib.npu.biases import corrected_biases
 from lib.npu.build import TWIN
 from lib.npu.int8 import Quantization, int8_model
-from lib.npu.search.biases import corrected_biases
 from lib.npu.search.difference import Difference
 from lib.npu.search.rerun import Rerun
 from lib.npu.twin.run import start_of
@@ -25,22 +25,24 @@ def asked(split_onnx, algorithm):
     return Quantization(split_onnx, "rv1106", algorithm, InputForm(), spec, twin=True)
 
 
-def test_a_searched_model_is_what_its_ranges_say_and_no_further_from_fp32(split_onnx, pool):
+@pytest.mark.parametrize("algorithm", [toolkit.SEARCH, toolkit.CORRECTED])
+def test_the_model_of_an_algorithm_is_what_its_twin_says_and_no_further_from_fp32(split_onnx, pool, algorithm):
     paths = sorted(pool.iterdir())
     outputs = {}
-    for algorithm in ("normal", toolkit.SEARCH):
-        with int8_model(asked(split_onnx, algorithm), paths) as built:
+    for name in ("normal", algorithm):
+        with int8_model(asked(split_onnx, name), paths) as built:
             run = built.session.simulate()
-            outputs[algorithm] = [run(read_image(path)) for path in paths]
+            outputs[name] = [run(read_image(path)) for path in paths]
     assert sorted(built.surest) == [8, 16, 32]
     twin = start_of(TWIN, built.structure, InputForm())()
-    for path, simulated in zip(paths, outputs[toolkit.SEARCH]):
+    for path, simulated in zip(paths, outputs[algorithm]):
         for output, expected in zip(simulated, twin(read_image(path)), strict=True):
             np.testing.assert_array_equal(output, expected)
-    rerun = Rerun(built.structure, [to_tensor(read_image(path)) for path in paths])
-    difference = Difference(asked(split_onnx, toolkit.SEARCH).outputs, rerun.outputs())
+    source = toolkit.structure_of(split_onnx, paths[:1], "rv1106")  # its biases are the ONNX's
+    rerun = Rerun(source, [to_tensor(read_image(path)) for path in paths])
+    difference = Difference(asked(split_onnx, algorithm).outputs, rerun.outputs())
     assert difference.of(rerun.outputs()) == 0
-    assert 0 < difference.of(outputs[toolkit.SEARCH]) < 1.1 * difference.of(outputs["normal"])
+    assert 0 < difference.of(outputs[algorithm]) < 1.1 * difference.of(outputs["normal"])
 
 
 def test_a_rerun_with_the_same_values_gives_the_outputs_of_the_onnx(split_onnx, pool):

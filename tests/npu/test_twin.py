@@ -215,7 +215,7 @@ def test_quantize_detects_with_the_twin_and_says_how_it_compares(split_onnx, qua
 def test_the_twin_is_refused_where_it_knows_nothing_of_the_algorithm(split_onnx, quantize, tmp_path):
     done = quantize(split_onnx, tmp_path, "--simulator", "twin", "--algorithm", "mmse")
     assert done.returncode == 2
-    assert "--simulator twin needs the algorithm normal, not mmse" in done.stderr
+    assert "--simulator twin needs the algorithm normal or corrected, not mmse" in done.stderr
     assert not (tmp_path / "model.rknn").exists()
 
 

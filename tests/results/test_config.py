@@ -155,11 +155,11 @@ def test_problem_is_one_sentence_that_names_the_key(path, value, expected):
         ),
         (
             {"evaluation.simulator": "twin", "sweep.algorithm": ["normal", "mmse"]},
-            ["evaluation.simulator: twin needs the algorithm normal, but sweep.algorithm is mmse"],
+            ["evaluation.simulator: twin needs the algorithm normal or corrected, but sweep.algorithm is mmse"],
         ),
         (
             {"evaluation.simulator": "npu", "calibration_study.algorithm": "mmse"},
-            ["evaluation.simulator: npu needs the algorithm normal or search, but calibration_study.algorithm is mmse"],
+            ["evaluation.simulator: npu needs the algorithm normal or corrected or search, but calibration_study.algorithm is mmse"],
         ),
         ({"dataset": {"voc": "VOC"}}, ["dataset.voc has only boxes, rotated or not, but task is pose"]),
         ({"dataset": {"dota": "D"}, "task": "segment"}, ["dataset.dota has only boxes, rotated or not, but task is"]),
@@ -195,6 +195,11 @@ def test_search_needs_a_toolkit_that_takes_ranges_and_enough_images():
     assert problems(study, SCHEMA) == []
     assert problems(study | {"toolkit": "2.5.0"}, SCHEMA) == [
         "calibration_study.algorithm: toolkit 2.5.0 takes no ranges, so there is no search with it"
+    ]
+    corrected = DEFAULT | {"sweep": DEFAULT["sweep"] | {"algorithm": ["corrected"], "max_images": [2]}}
+    assert problems(corrected, SCHEMA) == []
+    assert problems(corrected | {"toolkit": "2.5.0"}, SCHEMA) == [
+        "sweep.algorithm: toolkit 2.5.0 takes no ranges, so there is no corrected with it"
     ]
 
 

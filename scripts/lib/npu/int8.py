@@ -11,14 +11,14 @@ import onnx
 from lib.data.input_form import InputForm
 from lib.detector.output_spec import OutputSpec
 from lib.npu import toolkit
+from lib.npu.biases import corrected_biases
 from lib.npu.built_ranges import built_ranges
-from lib.npu.range_table import RangeTable, ranges_on, read_range_table
+from lib.npu.range_table import RangeTable, network_input, ranges_on, read_range_table
 from lib.npu.score_ranges import surest_scores
-from lib.npu.search.choice import halves
-from lib.npu.search.model import searched_model
+from lib.npu.search.choice import halves, searched
 from lib.npu.toolkit_versions import OWN_RANGES, in_use
 from lib.npu.twin.ranges import RangePass, chosen, union
-from lib.npu.twin.structure import Ranges, Structure, with_biases
+from lib.npu.twin.structure import Ranges, Structure, convolutions, with_biases
 from lib.step.errors import UserError
 from lib.step.files import sha256
 
@@ -83,12 +83,20 @@ def int8_model(asked: Quantization, images: list[Path], measured: Path | None = 
     damaged, or not of this ONNX and these images.
     """
     images = [image.absolute() for image in images]  # the toolkit works in a folder of its own
+    if asked.algorithm in (toolkit.SEARCH, toolkit.CORRECTED) and in_use() == OWN_RANGES:
+        raise UserError(
+            f"toolkit {OWN_RANGES} takes no ranges, so there is no algorithm {asked.algorithm} with it; choose another"
+        )
     if asked.algorithm == toolkit.SEARCH:
         with _searched(asked, images) as built:
             yield built
         return
-    takes_ranges = asked.algorithm == NORMAL and in_use() != OWN_RANGES
+    takes_ranges = asked.algorithm in (NORMAL, toolkit.CORRECTED) and in_use() != OWN_RANGES
     table = read_ranges_of(asked.model, asked.platform, measured) if measured and takes_ranges else None
+    if asked.algorithm == toolkit.CORRECTED:
+        with _corrected(asked, images, table) as built:
+            yield built
+        return
     with ExitStack() as opened:
         try:
             built = opened.enter_context(_from_ranges(asked, images, table))
@@ -100,23 +108,38 @@ def int8_model(asked: Quantization, images: list[Path], measured: Path | None = 
 @contextmanager
 def _searched(asked: Quantization, images: list[Path]):
     """The model of the ranges that are best on some of the images."""
-    if in_use() == OWN_RANGES:
-        raise UserError(
-            f"toolkit {OWN_RANGES} takes no ranges, so there is no algorithm search with it; choose another"
-        )
-    # The toolkit reads weights and biases from its own file of them, so they are corrected in the ONNX.
+    setting, judging = halves(images)
+
+    def find(structure: Structure) -> Found:
+        run = RangePass(structure)
+        measured = union(ranges_on(asked.form, run, image) for image in setting)
+        judges = [network_input(asked.form, image) for image in judging]
+        return searched(structure, measured, judges, asked.outputs), measured
+
+    choice = _Choice(asked.outputs, find)
+    with toolkit.built_with_ranges(asked.model, choice, images[0], asked.platform, asked.form) as built:
+        yield Int8Model(*built, choice.surest)
+
+
+@contextmanager
+def _corrected(asked: Quantization, images: list[Path], table: RangeTable | None):
+    """The model with the ranges of `normal`, and with biases corrected on the images."""
     structure = toolkit.structure_of(asked.model, images[:1], asked.platform, asked.form)
-    setting, _ = halves(images)
-    run = RangePass(structure)
-    measured = union(ranges_on(asked.form, run, image) for image in setting)
+    try:
+        own, measured = _own_ranges(asked, images, table, structure)
+    except _NotKnownError:
+        own = measured = toolkit.structure_of(asked.model, images, asked.platform, asked.form).ranges
+    choice = _Choice(asked.outputs, lambda _: (own, measured))
+    ranges = choice(structure)
     source = onnx.load(str(asked.model))
-    ready = searched_model(structure, source, measured, images, asked.form, asked.outputs)
-    surest = surest_scores(structure, measured, asked.outputs) if asked.outputs else {}
+    tensors = [network_input(asked.form, image) for image in images]
+    biases = corrected_biases(structure.with_ranges(ranges), tensors, convolutions(source))
+    # In the ONNX, because the toolkit reads biases from its own file of weights.
     with tempfile.TemporaryDirectory() as scratch:
         model = Path(scratch, asked.model.name)
-        onnx.save(with_biases(source, ready.biases), model)
-        with toolkit.built_with_ranges(model, ready.ranges, images[0], asked.platform, asked.form) as built:
-            yield Int8Model(*built, surest)
+        onnx.save(with_biases(source, biases), model)
+        with toolkit.built_with_ranges(model, ranges, images[0], asked.platform, asked.form) as built:
+            yield Int8Model(*built, choice.surest)
 
 
 class _NotKnownError(Exception):
@@ -129,23 +152,26 @@ def _from_ranges(asked: Quantization, images: list[Path], table: RangeTable | No
 
     Raises _NotKnownError where they would not be the toolkit's own.
     """
-    if asked.algorithm != NORMAL or (table.unknown if table else asked.is_plain):
+    if asked.algorithm != NORMAL or (not table and asked.is_plain):
         raise _NotKnownError
-    names = [image.name for image in images]
-
-    def find(structure: Structure) -> Found:
-        if table:
-            on_first, on_images = table.union(names[:1]), table.union(names)
-        else:
-            on_first, on_images = _measured(structure, images, asked.form)
-        own = chosen(structure, on_first, on_images)
-        if own is None:
-            raise _NotKnownError
-        return own, on_images
-
-    choice = _Choice(asked.outputs, find)
+    choice = _Choice(asked.outputs, lambda structure: _own_ranges(asked, images, table, structure))
     with toolkit.built_with_ranges(asked.model, choice, images[0], asked.platform, asked.form) as built:
         yield Int8Model(*built, choice.surest)
+
+
+def _own_ranges(asked: Quantization, images: list[Path], table: RangeTable | None, structure: Structure) -> Found:
+    """The toolkit's own ranges on the images, from the table or else measured now. Raises _NotKnownError."""
+    if table and table.unknown:
+        raise _NotKnownError
+    names = [image.name for image in images]
+    if table:
+        on_first, on_images = table.union(names[:1]), table.union(names)
+    else:
+        on_first, on_images = _measured(structure, images, asked.form)
+    own = chosen(structure, on_first, on_images)
+    if own is None:
+        raise _NotKnownError
+    return own, on_images
 
 
 def _measured(structure: Structure, images: list[Path], form: InputForm) -> tuple[Ranges, Ranges]:

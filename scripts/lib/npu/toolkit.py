@@ -20,7 +20,7 @@ from lib.data.input_form import InputForm
 from lib.npu.build import Build
 from lib.npu.build_log import BuildLog, demand_known_log, read_build_log
 from lib.npu.deferred_torch import deferred_torch
-from lib.npu.search import SEARCH
+from lib.npu.search import CORRECTED, SEARCH
 from lib.npu.toolkit_versions import SCALE_BEHIND, in_use
 from lib.step import console
 from lib.step.errors import ToolkitError
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 PLATFORMS = ("rv1103", "rv1103b", "rv1106", "rv1106b")
 # This project's own algorithm, lib.npu.search; the others are the toolkit's.
-ALGORITHMS = ("normal", "mmse", "kl_divergence", SEARCH)
+ALGORITHMS = ("normal", "mmse", "kl_divergence", CORRECTED, SEARCH)
 
 # Environment variables that 2.3.2 was observed to read. Some leave its log empty (RKNN_LOG_LEVEL, GEN_MODEL), some
 # change what is built (DEBUG_COVER_TARGET, RKNN_WEIGHT_MEM_TYPE), some write files (DUMP_Q).

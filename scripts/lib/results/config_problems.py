@@ -13,7 +13,7 @@ from lib.detector.head import HEADS, SINGLE, SPLIT, TASK_OF_SINGLE
 from lib.graph.checkpoint_names import CheckpointFacts, checkpoint_facts
 from lib.graph.class_names import demand_same_order
 from lib.npu.build import TOOLKIT
-from lib.npu.search import FEWEST, SEARCH
+from lib.npu.search import CORRECTED, FEWEST, SEARCH
 from lib.npu.timing import CLOCKS, clock
 from lib.npu.toolkit_versions import DEFAULT, OWN_RANGES, missing_sentence
 from lib.step.config import form_problems, nearest
@@ -212,7 +212,7 @@ def _simulator_problems(config: dict):
         return
     if (version := config["toolkit"]) != DEFAULT:
         yield f"evaluation.simulator: {simulator} computes as toolkit {DEFAULT} does, but toolkit is {version}"
-    known = {"sweep": ["normal"], "calibration_study": ["normal", SEARCH]}
+    known = {"sweep": ["normal", CORRECTED], "calibration_study": ["normal", CORRECTED, SEARCH]}
     for key, algorithms in _algorithms(config):
         if others := [algorithm for algorithm in algorithms if algorithm not in known[key]]:
             needed = f"evaluation.simulator: {simulator} needs the algorithm {' or '.join(known[key])}"
@@ -221,12 +221,11 @@ def _simulator_problems(config: dict):
 
 def _search_problems(config: dict):
     for key, algorithms in _algorithms(config):
-        if SEARCH not in algorithms:
-            continue
-        fewest = min(config[key]["max_images"])
         if config["toolkit"] == OWN_RANGES:
-            yield f"{key}.algorithm: toolkit {OWN_RANGES} takes no ranges, so there is no {SEARCH} with it"
-        if fewest < FEWEST:
+            for name in sorted({CORRECTED, SEARCH}.intersection(algorithms)):
+                yield f"{key}.algorithm: toolkit {OWN_RANGES} takes no ranges, so there is no {name} with it"
+        fewest = min(config[key]["max_images"])
+        if SEARCH in algorithms and fewest < FEWEST:
             yield f"{key}.max_images: {SEARCH} needs {FEWEST} calibration images or more, not {fewest}"
 
 

@@ -40,7 +40,7 @@ COSTS = {
     TIME: "estimated time of one inference, ms (upper limit)",
     CYCLES: "NPU cycles of one inference, millions (estimated)",
 }
-MARKERS = {"normal": "o", "mmse": "s", "kl_divergence": "^", "search": "D"}
+MARKERS = {"normal": "o", "mmse": "s", "kl_divergence": "^", "search": "D", "corrected": "v"}
 
 
 def map_over_imgsz(table: pd.DataFrame, path) -> None:

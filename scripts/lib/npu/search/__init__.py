@@ -10,5 +10,6 @@ step by step, and the range is taken that changes the outputs least.
 """
 
 SEARCH = "search"  # the algorithm
+CORRECTED = "corrected"  # the algorithm of lib.npu.biases
 # Calibration images: half of them set ranges, some of the others judge.
 FEWEST = 4

@@ -1,4 +1,4 @@
-"""Biases that make up for what INT8 shifts; `algorithm: search` corrects them when the ranges are chosen.
+"""Biases that make up for what INT8 shifts: `algorithm: corrected`, whose ranges are those of `normal`.
 
 INT8 does not only add noise. Values that hardly change over an image are all rounded to the same side, so a channel is
 shifted as a whole, and such shifts add up from layer to layer. Bias correction (Nagel et al. 2019, section 4.2,
