@@ -159,7 +159,10 @@ def test_problem_is_one_sentence_that_names_the_key(path, value, expected):
         ),
         (
             {"evaluation.simulator": "npu", "calibration_study.algorithm": "mmse"},
-            ["evaluation.simulator: npu needs the algorithm normal or corrected or search, but calibration_study.algorithm is mmse"],
+            [
+                "evaluation.simulator: npu needs the algorithm normal, corrected or search, but "
+                "calibration_study.algorithm is mmse"
+            ],
         ),
         ({"dataset": {"voc": "VOC"}}, ["dataset.voc has only boxes, rotated or not, but task is pose"]),
         ({"dataset": {"dota": "D"}, "task": "segment"}, ["dataset.dota has only boxes, rotated or not, but task is"]),

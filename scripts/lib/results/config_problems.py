@@ -215,7 +215,8 @@ def _simulator_problems(config: dict):
     known = {"sweep": ["normal", CORRECTED], "calibration_study": ["normal", CORRECTED, SEARCH]}
     for key, algorithms in _algorithms(config):
         if others := [algorithm for algorithm in algorithms if algorithm not in known[key]]:
-            needed = f"evaluation.simulator: {simulator} needs the algorithm {' or '.join(known[key])}"
+            *first, last = known[key]
+            needed = f"evaluation.simulator: {simulator} needs the algorithm {', '.join(first)} or {last}"
             yield f"{needed}, but {key}.algorithm is {others[0]}"
 
 
