@@ -22,6 +22,7 @@ import onnx
 import onnxslim
 import pytest
 import yaml
+from fork_server import STEPS, ForkServer
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -84,13 +85,19 @@ def python_env() -> dict:
 
 @pytest.fixture(scope="session")
 def step(python_env):
-    """Run a step's command as a user would; returns the finished process."""
+    """Run a step's command as a user would, but for the time to import its libraries; returns the finished process."""
+    server = ForkServer(python_env, STEPS)
+    yield lambda name, *arguments: server.run([ROOT / "scripts" / f"{name}.py", *arguments])
+    server.close()
 
-    def run(name: str, *arguments) -> subprocess.CompletedProcess:
-        command = [sys.executable, ROOT / "scripts" / f"{name}.py", *arguments]
-        return subprocess.run(list(map(str, command)), capture_output=True, text=True, env=python_env)
 
-    return run
+@pytest.fixture(scope="session")
+def dry_run(python_env):
+    """Run `snakemake -n …` in a folder, in the same way; the finished process has both streams in stdout."""
+    server = ForkServer(python_env, ["snakemake.cli"])
+    program = Path(sys.executable).with_name("snakemake")
+    yield lambda folder, *arguments: server.run([program, "-n", *arguments], folder, merged=True)
+    server.close()
 
 
 def copy_project(target: Path) -> Path:
