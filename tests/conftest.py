@@ -332,3 +332,25 @@ def cut_run(elsewhere, once, tmp_path_factory, python_env) -> Path:
     # A copy, because a dry run in it takes a lock, and a test damages a file.
     work = tmp_path_factory.mktemp("cut") / "work"
     return shutil.copytree(once("cut", make), work, symlinks=True) / "results" / "cut"
+
+
+@pytest.fixture(scope="session")
+def bundled_project(once, python_env) -> Path:
+    """A copy of the project that has run `snakemake bundle`: all variants of a cut of the example, at 128x96."""
+
+    def make(folder):
+        project = copy_project(folder / "project")
+        path = project / "config" / "demo.yaml"
+        config = yaml.safe_load(path.read_text())
+        config["draw"]["images"] = 24
+        config["split"]["calibration"] = 8
+        config["evaluation"]["resamples"] = 100
+        config["sweep"].update(imgsz=["128x96"], max_images=[8])
+        config["layers"]["model"] = []
+        config["bundle"] = "all"
+        path.write_text(yaml.safe_dump(config))
+        command = ["snakemake", "bundle", "-j2", "--configfile", "config/demo.yaml"]
+        done = subprocess.run(command, cwd=project, env=python_env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    return once("bundled", make) / "project"
