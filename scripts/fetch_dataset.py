@@ -1,12 +1,12 @@
 """Fetch a detection data set into one flat, checked folder.
 
 Makes --output/images and --output/labels, in Ultralytics' layout, from the first of --archive (a URL or path of a zip,
-or a folder) that works, or from --yaml, --coco, --voc or --obj_data; names.txt with the class names; and parts.csv with
-the part (train, val, test) of each image. If there are parts, the images of --part are kept, and those of train that
---calibration and --seed draw. Images without labels are background images and count; a broken label is an error, and so
-is an image that does not decode. A line that repeats another one of its file is dropped. For --task detect, polygons
-become the boxes around them; for pose, each keypoint gets three values, and --kpt_shape gives the number of keypoints
-and of values per keypoint if neither the data set nor the labels show them.
+or a folder) that works, or from --yaml, --coco, --voc, --dota or --obj_data; names.txt with the class names; and
+parts.csv with the part (train, val, test) of each image. If there are parts, the images of --part are kept, and those
+of train that --calibration and --seed draw. Images without labels are background images and count; a broken label is an
+error, and so is an image that does not decode. A line that repeats another one of its file is dropped. For --task
+detect, polygons become the boxes around them; for pose, each keypoint gets three values, and --kpt_shape gives the
+number of keypoints and of values per keypoint if neither the data set nor the labels show them.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""A board that is none: a real sshd on loopback, ARM programs under qemu-arm, and the stub runtime.
+"""A simulated board: a real sshd on loopback, ARM programs under qemu-arm, and the stub runtime.
 
 The stub runtime knows what the simulator answered.
 """
@@ -24,13 +24,13 @@ DEBIAN = "openssh-server openssh-client qemu-user gcc-arm-linux-gnueabihf libc6-
 
 
 def missing() -> list[str]:
-    """What of a sham board is not installed here."""
+    """The programs that the simulated board needs and this machine lacks."""
     found = {name: shutil.which(name) for name in ("ssh", "ssh-keygen", "qemu-arm", COMPILER, "make")} | {"sshd": SSHD}
     return [name for name, path in found.items() if not path]
 
 
 def make_sdk(folder: Path) -> Path:
-    """What stands for Rockchip's librknn_api, with the stub runtime as archive and as library."""
+    """A replacement for Rockchip's librknn_api, with the stub runtime as archive and as library."""
     library = folder / "armhf-uclibc"
     library.mkdir(parents=True)
     (folder / "include").mkdir()
@@ -44,7 +44,7 @@ def make_sdk(folder: Path) -> Path:
 
 
 def fnv(data: bytes) -> str:
-    """The FNV-1a hash of bytes, 64 bits, in hex: how the stub calls models and inputs."""
+    """The FNV-1a hash of bytes, 64 bits, in hex: the stub's names for models and inputs."""
     value = 14695981039346656037
     for byte in data:
         value = (value ^ byte) * 1099511628211 & (1 << 64) - 1
@@ -52,7 +52,7 @@ def fnv(data: bytes) -> str:
 
 
 class Answers:
-    """What the stub runtime says of one model, in the folder `root`/MODEL."""
+    """The stub runtime's data about one model, in the folder `root`/MODEL."""
 
     def __init__(self, root: Path, model: Path):
         described = read_rknn(model)
@@ -70,7 +70,7 @@ class Answers:
         self.tell()
 
     def tell(self, scale: float = 1.0, **lines: str) -> None:
-        """Write what the runtime says of the model; with lines added or changed, and its scales by a factor."""
+        """Write the stub's data about the model, with lines added or changed, and its scales times a factor."""
         text = "".join(f"{name} {value}\n" for name, value in (self.lines | lines).items())
         for each in self.outputs:
             _, c1, height, width, c2 = each.native_shape
@@ -83,7 +83,7 @@ class Answers:
 
 
 def raw(tensors: tuple[RknnTensor, ...], outputs: list[np.ndarray]) -> bytes:
-    """Outputs as they lie in the NPU's memory, one behind the other."""
+    """Outputs in the NPU's layout, one after the other."""
     native = (to_native(quantize(output, each), each.native_shape) for output, each in zip(outputs, tensors))
     return b"".join(each.tobytes() for each in native)
 

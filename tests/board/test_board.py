@@ -1,4 +1,4 @@
-"""The board in the loop, on a sham board: mAP there is the simulator's, faults are one sentence, a cut run goes on."""
+"""run_on_board.py on a simulated board: mAP equals the simulator's, errors are one message, a run can be resumed."""
 
 import csv
 import json
@@ -42,7 +42,7 @@ NAMES = (ROOT / "config" / "parts.names").read_text().split()
 
 @pytest.fixture(scope="module")
 def sham(request, tmp_path_factory, python_env):
-    """A small cut of the bundled example with its bundles made, and a sham board that knows the simulator's answers."""
+    """A part of the bundled example with bundles, and a simulated board that has the simulator's outputs."""
     if absent := missing():
         pytest.skip(f"needs {', '.join(absent)} (apt-get install {DEBIAN})")
     if not shutil.which("cc"):
@@ -74,7 +74,7 @@ def sham(request, tmp_path_factory, python_env):
 
 
 class ShamBoard:
-    """A project whose bundles are made, and how to run them on the sham board."""
+    """A project with bundles, and functions to run them on the simulated board."""
 
     def __init__(self, project: Path, config: dict, environment: dict):
         self.project, self.config, self.environment = project, config, environment
@@ -89,7 +89,7 @@ class ShamBoard:
         return self.results / "bundle" / "parts4" / IMGSZ / head / "normal-8"
 
     def learn(self, head: str, folder: Path) -> None:
-        """Have the stub know what the simulator says of every image, and of the golden one."""
+        """Give the stub the simulator's outputs for every image and for the golden image."""
         bundle = self.bundle(head)
         answers = self.answers[head] = Answers(folder, bundle / "model.rknn")
         onnx = self.results / "onnx" / "parts4" / IMGSZ / f"{head}.onnx"
@@ -105,7 +105,7 @@ class ShamBoard:
         shutil.copy(next(path for path in answers.folder.iterdir() if path.name != "tensors"), answers.folder / "any")
 
     def run(self, head: str, **changed) -> int:
-        """run_on_board.py for one bundle, in this process, with settings changed; how it ended."""
+        """Run run_on_board.py for one bundle in this process, with changed settings; return its exit code."""
         settings = self.config | {name: str(value) for name, value in changed.items()}
         command = ["--run", self.results, "--bundle", self.bundle(head), "--names", *NAMES, "--resamples", "100",
                    *(f"--{name}={value}" for name, value in settings.items())]  # fmt: skip
@@ -160,7 +160,7 @@ def test_map_on_the_board_is_the_simulators(sham):
 
 @pytest.fixture
 def told(sham, monkeypatch, capsys):
-    """A function: the one sentence that a run of `split` ends with."""
+    """A function: the error message of a run of `split`."""
     monkeypatch.chdir(sham.project)
     monkeypatch.setenv("ARCHIVE_LIBS", "")
 
@@ -185,7 +185,7 @@ def told(sham, monkeypatch, capsys):
     ("stub", "settings", "said"),
     [
         ({"scale": 1.02}, {}, "the scale of output 0 is"),
-        ({"version": "1.6.0 (old)"}, {}, "the runtime is version 1.6.0, the model was built with toolkit 2.3.2"),
+        ({"version": "1.6.0 (old)"}, {}, "the runtime is version 1.6.0, but the model was built with toolkit 2.3.2"),
         ({"refuse": "get rv1106, required rv1103"}, {}, "chip calls itself rv1103, but the model was built for rv1106"),
         ({"sleep_us": "60000000"}, {"timeout": 3}, "did not answer within 3 s"),
         ({}, {"options": "-F {ssh} -o UserKnownHostsFile=/dev/null"}, "host key that this machine does not know"),
@@ -199,7 +199,7 @@ def told(sham, monkeypatch, capsys):
         ({}, {"host": ""}, "board.host is empty"),
     ],
 )
-def test_a_fault_is_one_sentence(sham, told, stub, settings, said):
+def test_an_error_is_one_message(sham, told, stub, settings, said):
     assert said in told(stub, settings)
     assert "timeout" in settings or sham.left_there() == []
 
@@ -209,12 +209,12 @@ def test_a_fault_is_one_sentence(sham, told, stub, settings, said):
     ("host", "answer"),
     [("silent", "nothing"), ("nologin", "'This account is currently not available.'"), ("garbage", "'")],
 )
-def test_a_login_without_a_shell_is_one_sentence(told, host, answer):
+def test_a_login_without_a_shell_is_one_message(told, host, answer):
     assert f"error: {host} accepts the login, but runs no command: it answers {answer}" in told({}, {"host": host})
 
 
 @pytest.mark.toolkit
-def test_a_board_that_greets_whoever_logs_in_works_as_any_other(sham, monkeypatch):
+def test_a_board_with_a_login_greeting_works(sham, monkeypatch):
     monkeypatch.chdir(sham.project)
     monkeypatch.setenv("ARCHIVE_LIBS", "")
     assert sham.run("split", host="greeting", repeat=0) == 0
@@ -222,8 +222,8 @@ def test_a_board_that_greets_whoever_logs_in_works_as_any_other(sham, monkeypatc
 
 
 @pytest.mark.toolkit
-def test_without_a_runtime_it_says_so(sham, told, tmp_path):
-    """The program is linked to the library, and the board has none: the one that is pushed there is no such thing."""
+def test_a_missing_runtime_is_reported(sham, told, tmp_path):
+    """The program is linked to the library, which the board lacks: the file that is copied has another name."""
     runtime = tmp_path / "not-the-name.so"
     runtime.write_bytes(b"")
     said = told({}, {"runtime": runtime, "cc": COMPILER, "launcher": f"rm -f librknnmrt.so; qemu-arm -L {LOADER}"})
@@ -231,7 +231,7 @@ def test_without_a_runtime_it_says_so(sham, told, tmp_path):
 
 
 @pytest.mark.toolkit
-def test_the_runtime_that_is_named_is_put_there(sham, monkeypatch):
+def test_the_runtime_of_the_config_is_copied_to_the_board(sham, monkeypatch):
     monkeypatch.chdir(sham.project)
     launcher = f"{sham.config['launcher']} -L {LOADER}"
     runtime = Path(sham.config["sdk"], "armhf-uclibc", "librknnmrt.so")
@@ -240,7 +240,7 @@ def test_the_runtime_that_is_named_is_put_there(sham, monkeypatch):
 
 
 @pytest.mark.toolkit
-def test_a_full_board_is_told(sham, told, tmp_path):
+def test_a_full_board_is_reported(sham, told, tmp_path):
     place = tmp_path / "small"
     place.mkdir()
     size = (sham.bundle("split") / "model.rknn").stat().st_size
@@ -254,8 +254,8 @@ def test_a_full_board_is_told(sham, told, tmp_path):
 
 
 @pytest.mark.toolkit
-def test_a_run_that_was_cut_goes_on_where_it_was(sham, told, monkeypatch, capsys):
-    """Killed at the tenth image of the only batch; then the connection is cut; the third run does the rest."""
+def test_an_interrupted_run_is_resumed(sham, told, monkeypatch, capsys):
+    """The first run is killed at image 10 of the only batch, the second loses the connection, the third completes."""
     assert "was killed on the board (signal 9)" in told({"kill_at": "10"}, {})
     assert sham.left_there() == []
     found = sham.results / "board.unfinished" / "parts4" / IMGSZ / "split" / "normal-8" / "found.jsonl"
@@ -273,7 +273,7 @@ def test_a_run_that_was_cut_goes_on_where_it_was(sham, told, monkeypatch, capsys
 
 @pytest.fixture(scope="module")
 def detect(sham, tmp_path_factory):
-    """A function: the bundle's program, compiled for this machine with sanitizers, on words; the finished process."""
+    """A function that runs the bundle's program, compiled for this machine with sanitizers; returns the process."""
     folder = tmp_path_factory.mktemp("detect")
     flags = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover"]
     source = ROOT / "tests" / "bundle" / "c"
@@ -319,27 +319,27 @@ def test_program_finds_what_the_bundle_expects(sham, detect, tmp_path):
 @pytest.mark.parametrize(
     ("words", "stdin", "code", "said"),
     [
-        ([], b"", 2, "no MODEL.rknn is named"),
-        (["--iou", "-1", "model.rknn"], b"", 2, "'--iou -1' is not understood"),
-        (["--image", "12x0", "model.rknn"], b"", 2, "'--image 12x0' is not understood"),
-        (["--what"], b"", 2, "'--what ' is not understood"),
+        ([], b"", 2, "MODEL.rknn is missing"),
+        (["--iou", "-1", "model.rknn"], b"", 2, "invalid option '--iou -1'"),
+        (["--image", "12x0", "model.rknn"], b"", 2, "invalid option '--image 12x0'"),
+        (["--what"], b"", 2, "invalid option '--what '"),
         (["nothing.rknn"], b"", 2, "nothing.rknn cannot be read"),
-        (["main.c"], b"", 3, "the runtime refuses main.c: rknn_init gives -1"),
-        (["model.rknn", "main.c"], b"", 8, "main.c is not the 36864 bytes of a letterboxed image"),
+        (["main.c"], b"", 3, "the runtime refuses main.c: rknn_init returned error -1"),
+        (["model.rknn", "main.c"], b"", 8, "main.c does not have the 36864 bytes of a letterboxed image"),
         (["model.rknn", "nothing.rgb"], b"", 8, "nothing.rgb cannot be read"),
         (["model.rknn"], b"128 0 a.jpg\n", 8, "image 0 of the stream does not begin with a line"),
-        (["model.rknn"], b"128 96 a.jpg\nabc", 8, "the stream ends within image 0, a.jpg"),
+        (["model.rknn"], b"128 96 a.jpg\nabc", 8, "the stream ends inside image 0, a.jpg"),
         (["--raw", "/nowhere", "model.rknn", "golden/input.rgb"], b"", 7, "/nowhere/0_output_0.bin cannot be written"),
     ],
 )
-def test_program_says_what_is_wrong(detect, words, stdin, code, said):
+def test_program_reports_errors(detect, words, stdin, code, said):
     done = detect(*words, stdin=stdin)
     assert done.returncode == code, done.stderr
     assert said in done.stderr.decode().splitlines()[-1]
 
 
 @pytest.mark.toolkit
-def test_program_says_that_the_disk_is_full(detect):
+def test_program_reports_a_full_disk(detect):
     with open("/dev/full", "wb") as full:
         done = detect("model.rknn", "golden/input.rgb", stdout=full)
     assert done.returncode == 7 and b"the results cannot be written: No space left on device" in done.stderr
@@ -357,7 +357,7 @@ esac
 
 
 @pytest.mark.toolkit
-def test_adb_does_as_ssh(sham, told, monkeypatch, tmp_path):
+def test_adb_works_as_ssh(sham, told, monkeypatch, tmp_path):
     (tmp_path / "adb").write_text(FAKE_ADB)
     (tmp_path / "adb").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
@@ -379,7 +379,7 @@ def line(image="a.jpg", **changed) -> bytes:
 HEAD = b'{"runtime": "2.3.2 (x)", "driver": "0.9.2", "init_us": 35000}\n'
 
 
-def test_lines_are_read_and_written_as_they_are():
+def test_lines_are_the_same_after_reading_and_writing():
     printed = read_lines(HEAD + line('q".jpg') + line("b.jpg", detections=[]) + b'{"images": 2}\n')
     assert printed.runtime.driver == "0.9.2" and printed.images == 2 and not printed.garbage
     first, second = printed.results
@@ -402,7 +402,7 @@ def test_garbage_ends_the_results_and_is_shown(garbage):
     assert printed.garbage
 
 
-def test_progress_counts_for_its_key_alone(tmp_path):
+def test_progress_is_used_only_for_its_key(tmp_path):
     (result,) = read_lines(line()).results
     Progress(tmp_path / "one", "key").add([result])
     assert list(Progress(tmp_path / "one", "key").results) == ["a.jpg"]
@@ -415,7 +415,7 @@ def found_in(*boxes, scores) -> DetectionSet:
     return DetectionSet(["a.jpg"], [(100, 100)], [one])
 
 
-def test_agreement_counts_what_either_finds():
+def test_agreement_counts_the_detections_of_both():
     ours = found_in((0, 0, 10, 10), (50, 50, 60, 60), scores=[0.9, 0.3])
     theirs = found_in((0, 0, 10, 9), (20, 20, 30, 30), scores=[0.8, 0.4])
     agreement = agreement_with_simulator(ours, theirs)
@@ -428,7 +428,7 @@ def test_agreement_counts_what_either_finds():
         agreement_with_simulator(ours, ours._replace(images=["b.jpg"]))
 
 
-def test_without_a_client_it_says_what_to_install(monkeypatch):
+def test_a_missing_client_is_reported(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     for name in ("ssh", "adb"):
         with pytest.raises(UserError, match=f"there is no program '{name}' on this machine; install it"):

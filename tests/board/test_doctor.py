@@ -1,4 +1,4 @@
-"""What a board says of itself without a model (`detect --version`, --doctor), and the sentences that are made of it."""
+"""The description of a board without a model (`detect --version`, --doctor), and the advice made from it."""
 
 import json
 import shutil
@@ -39,7 +39,7 @@ STATED = BoardFacts(
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory) -> Path:
-    """The files of a board that is STATED, for $BOARD_ROOT."""
+    """The files of a board with the facts STATED, for $BOARD_ROOT."""
     folder = tmp_path_factory.mktemp("root")
     files = {
         "oem/usr/lib/librknnmrt.so": b"\x7fELF\0librknnmrt version: %s\0librknnmrt version: 1.6.0 "
@@ -61,8 +61,8 @@ def root(tmp_path_factory) -> Path:
     return folder
 
 
-def test_detect_tells_the_board_without_a_model(root, tmp_path):
-    """The runtime is the one in the program, though the program holds the text that it looks for as well."""
+def test_detect_describes_the_board_without_a_model(root, tmp_path):
+    """The version of the linked runtime is found, although the program also contains the search text."""
     model = StubModel(tmp_path / "m", tmp_path / "answers", drawn_case(ImageSize(96, 64), 3, np.zeros((0, 6))))
     program = tmp_path / "detect"
     sources = (model.folder / "detect.c", model.folder / "detector.c", "-lm")
@@ -83,7 +83,7 @@ def about(folder: Path, *flags) -> Path:
     return folder / "about"
 
 
-def test_a_board_that_says_nothing_is_no_error(tmp_path):
+def test_unknown_facts_are_no_error(tmp_path):
     program = about(tmp_path)
     (tmp_path / "proc/device-tree").mkdir(parents=True)
     (tmp_path / "proc/device-tree/compatible").write_bytes(b"")
@@ -97,7 +97,7 @@ def test_a_board_that_says_nothing_is_no_error(tmp_path):
 
 
 def test_the_drivers_own_answer_comes_first(tmp_path, root):
-    """By the numbers of its ioctl; files of debugfs are often not there."""
+    """The answers of its ioctl, because files of debugfs are often missing."""
     (tmp_path / "driver.h").write_text(
         "#include <stdarg.h>\n#include <stdint.h>\n#include <sys/ioctl.h>\n"
         "static int asked(int device, unsigned long request, ...)\n{\n"
@@ -161,7 +161,7 @@ def test_a_version_for_each_runtime():
 
 
 def test_doctor_on_a_sham_board(root, tmp_path, capsys):
-    """As a user runs it: compiled for ARM, through ssh, with an SDK whose archive goes into programs."""
+    """As a user runs it: compiled for ARM, through ssh, with an SDK whose archive is linked into programs."""
     if absent := missing():
         pytest.skip(f"needs {', '.join(absent)}")
     sdk = make_sdk(tmp_path / "sdk")

@@ -1,4 +1,4 @@
-"""Lines of the board's program with what a task adds: read, written again, kept, and told from what is none."""
+"""Lines of the board's program with task values are read, written, and resumed; invalid ones are detected."""
 
 import json
 
@@ -36,7 +36,7 @@ def result() -> ImageResult:
     return found
 
 
-def test_keypoints_are_read_and_written_as_they_are():
+def test_keypoints_are_the_same_after_reading_and_writing():
     detections = result().detections
     assert detections.extras["keypoints"].tolist() == [[[1.5, 2.5, 0.25], [30, 40.125, 1]]] * 2
     assert detections.extras["keypoints"].dtype == np.float32
@@ -47,7 +47,7 @@ def test_keypoints_are_read_and_written_as_they_are():
     assert read_lines(to_line(nothing, "pose").encode(), POSE).results[0].detections.extras.keys() == {"keypoints"}
 
 
-def test_results_on_the_way_are_resumed_and_become_a_set_of_the_task(tmp_path):
+def test_unfinished_results_are_resumed_with_task_values(tmp_path):
     Progress(tmp_path, "key", POSE).add([result()])
     kept = Progress(tmp_path, "key", POSE).results["a.jpg"]
     demand_same(result().detections, kept.detections, "pose")
@@ -60,6 +60,6 @@ def test_results_on_the_way_are_resumed_and_become_a_set_of_the_task(tmp_path):
     [ROW[:6], [*ROW[:6], KEYPOINTS[:5]], [*ROW[:6], [*KEYPOINTS[:5], "x"]], [*ROW[:6], [*KEYPOINTS[:5], float("nan")]],
      [*ROW[:6], 7], 7],
 )  # fmt: skip
-def test_a_line_without_the_tasks_numbers_is_none(row):
+def test_a_line_without_task_values_is_invalid(row):
     printed = read_lines(line(ROW) + line(row), POSE)
     assert len(printed.results) == 1 and printed.garbage

@@ -1,4 +1,4 @@
-"""decode.h, the families' and the tasks' headers as a library, and what a program does with them."""
+"""decode.h and the headers of families and tasks as a shared library, and their use as in a program."""
 
 import ctypes
 import shutil
@@ -87,7 +87,7 @@ class Found(ctypes.Structure):
 
 
 def cc(*arguments):
-    """Run the C compiler with the flags that decode.h promises to be free of warnings with."""
+    """Run the C compiler with the strict flags under which decode.h must compile without warnings."""
     if not shutil.which("cc"):
         pytest.skip("needs a C compiler (cc)")
     done = subprocess.run(["cc", *FLAGS, f"-I{HERE}", *map(str, arguments)], capture_output=True, text=True)
@@ -95,7 +95,7 @@ def cc(*arguments):
 
 
 def fuzzer(folder, *arguments):
-    """A program of tests/bundle/c that throws random input at a header, with sanitizers; its path in `folder`."""
+    """Compile a fuzzing program of tests/bundle/c with sanitizers; return its path in `folder`."""
     probe = folder / "probe.c"
     probe.write_text("int main(void) { return 0; }\n")
     linked = shutil.which("cc") and subprocess.run(["cc", *SANITIZERS, str(probe), "-o", str(folder / "probe")])
@@ -106,7 +106,7 @@ def fuzzer(folder, *arguments):
 
 
 def wrong_library(folder, right, wrong, changed=HEADERS):
-    """The library made in `folder` of headers in which `wrong` stands in place of `right`, in those of `changed`."""
+    """Compile the library in `folder` with `right` replaced by `wrong` in the headers `changed`."""
     for name in HEADERS:
         text = (HERE / name).read_text()
         (folder / name).write_text(text.replace(right, wrong) if name in changed else text)
@@ -116,7 +116,7 @@ def wrong_library(folder, right, wrong, changed=HEADERS):
 
 
 def built_bundle(folder, case) -> Contract:
-    """A case's contract, written into `folder` and read again; and its program, `decode`, built there with warnings."""
+    """Write a case's contract to `folder`, compile its program `decode` there, and return the contract as read."""
     case.contract("mine").write(folder / CONTRACT)
     again = Contract.of_bundle(folder)
     for name in (*headers(case.spec), DECODER):
@@ -127,13 +127,13 @@ def built_bundle(folder, case) -> Contract:
 
 
 def compiled(folder):
-    """The library of the headers as they lie here, made in `folder`."""
+    """Compile the library of the unchanged headers in `folder`."""
     cc("-shared", "-fPIC", SOURCES / "shim.c", "-o", folder / "shim.so")
     return opened(folder / "shim.so")
 
 
 def opened(path):
-    """The library of tests/bundle/c/shim.c with its functions' types."""
+    """Load a library of tests/bundle/c/shim.c and set the types of its functions."""
     library = ctypes.CDLL(str(path))
     library.shim_fit.restype = Fit
     library.shim_iou.restype = ctypes.c_float
@@ -146,7 +146,7 @@ def opened(path):
 
 
 def model_of(shim, case) -> Model:
-    """A case's model as C has it."""
+    """A case's model as the C struct."""
     model, spec = Model(), case.spec
     model.head, model.family = HEADS.index(spec.head), shim.shim_family(FAMILIES.index(type(spec.family)))
     model.end2end, (model.width, model.height), model.classes = spec.end2end, spec.imgsz, spec.classes
@@ -173,7 +173,7 @@ def model_of(shim, case) -> Model:
 
 
 def status_of_changed(shim, case, change) -> int:
-    """What init says of a case's model after `change(model, number of the task's first output)`."""
+    """The status of rv1106_init for a case's model after `change(model, number of the task's first output)`."""
     model = model_of(shim, case)
     change(model, len(case.spec.family.maps(case.spec.classes)))
     return Decoder(shim, model).status
@@ -185,12 +185,12 @@ def set_output(name, value):
 
 
 def set_count(beyond):
-    """A change of how many outputs there are beyond the family's."""
+    """A change of the number of outputs after the family's."""
     return lambda model, first: setattr(model, "output_count", first + beyond)
 
 
 class Decoder:
-    """What a program does with decode.h."""
+    """Uses decode.h as a program does."""
 
     def __init__(self, shim, model: Model):
         self.shim, self.model = shim, model
@@ -198,7 +198,7 @@ class Decoder:
         self.status = shim.shim_init(self.memory, ctypes.byref(model))
 
     def run(self, natives, source, confidence, iou, room=30_000, most=300, sizes=None, spec=None):
-        """Detections, with what the task of `spec` adds; or the error's number."""
+        """Detections, with the task's values if `spec` has a task; or the error code."""
         count = len(natives)
         buffers = (ctypes.c_void_p * count)(*(None if native is None else native.ctypes.data for native in natives))
         lengths = (ctypes.c_size_t * count)(*(sizes or [native.nbytes for native in natives]))
@@ -217,7 +217,7 @@ class Decoder:
         return Instances(table[:, 2:], table[:, 1], table[:, 0].astype(int), extras)
 
     def _values(self, buffers, fit, detection):
-        """What the model's task adds to a detection."""
+        """The task's values of a detection."""
         room = 1 << 20
         values = (ctypes.c_double * room)()
         count = self.shim.shim_values(self.memory, buffers, ctypes.byref(fit), ctypes.byref(detection), values, room)

@@ -1,4 +1,4 @@
-"""Moving scenes, drawn from a seed, as an INT8 detector sees them: boxes with their scores, image by image."""
+"""Random moving scenes from a seed, as detections of an INT8 detector: boxes and scores, image by image."""
 
 from typing import NamedTuple
 
@@ -10,14 +10,14 @@ NOBODY = -1
 
 
 class Seen(NamedTuple):
-    """Detections of one image, best first: class, score, x1, y1, x2, y2 [n, 6]; and whose each is, or NOBODY."""
+    """Detections of one image, best first: class, score, x1, y1, x2, y2 [n, 6]; and each one's object, or NOBODY."""
 
     table: np.ndarray
     objects: np.ndarray
 
 
 def moving_scene(seed: int, images: int = 80) -> list[Seen]:
-    """Objects that cross and hide each other, turn round at the edges and come late; false alarms among them."""
+    """Objects that cross and hide each other, turn back at the edges or appear late; and false alarms."""
     rng = np.random.default_rng([seed, 1])
     count = int(rng.integers(4, 13))
     size = np.exp(rng.uniform(np.log(24), np.log(120), (count, 2)))

@@ -1,4 +1,4 @@
-"""Models of any family and head with random sizes, scales and zero points, and random outputs of theirs."""
+"""Random models of any family and head: sizes, scales and zero points; and random outputs for them."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -41,7 +41,7 @@ class Case(NamedTuple):
     stored: list[np.ndarray]
 
     def natives(self) -> list[np.ndarray]:
-        """The outputs as the NPU leaves them."""
+        """The outputs as the NPU writes them."""
         return [to_native(values, tensor.native_shape) for values, tensor in zip(self.stored, self.tensors)]
 
     def floats(self) -> list[np.ndarray]:
@@ -49,7 +49,7 @@ class Case(NamedTuple):
         return [dequantize(values, tensor) for values, tensor in zip(self.stored, self.tensors)]
 
     def contract(self, model: str, names: list[str] | None = None) -> Contract:
-        """The contract of this model under a name, its classes called `names`."""
+        """The contract of this model with a name and with the class names `names`."""
         size = self.spec.imgsz
         pixels = RknnTensor("images", (1, 3, *size[::-1]), (1, 1, *size[::-1], 3), "int8", 1 / 255, -128)
         rknn = RknnFile(pixels, tuple(self.tensors), (0,) * 3, (255,) * 3, "2.3.2", "rv1106")
@@ -80,7 +80,7 @@ def random_case(seed: int) -> Case:
 
 
 def random_output(rng, name: str, shape, scales: tuple[float, float], c2: int) -> tuple[RknnTensor, np.ndarray]:
-    """An output with any scale between two and any zero point, C2 being `c2` (0: NHWC); and values -128..127 of it."""
+    """An output with a random zero point and a scale between two, with `c2` as C2 (0: NHWC); and random INT8 values."""
     _, channels, height, width = shape
     scale = float(np.float32(np.exp(rng.uniform(*np.log(scales)))))
     zero_point = int(rng.choice([-128, -128, rng.integers(-128, 128)]))
@@ -90,7 +90,7 @@ def random_output(rng, name: str, shape, scales: tuple[float, float], c2: int) -
 
 
 def with_task(case: Case, task: str, extras: dict[OutputMap, tuple[float, float]], rng) -> Case:
-    """The case with a task's maps behind its outputs, the smallest and the largest scale of each given."""
+    """The case with a task's maps after its outputs; `extras`: map → its smallest and largest scale."""
     spec = replace(case.spec, task=task, extras=tuple(extras))
     tensors, stored = list(case.tensors), list(case.stored)
     for output, scales in extras.items():
@@ -102,7 +102,7 @@ def with_task(case: Case, task: str, extras: dict[OutputMap, tuple[float, float]
 
 
 def random_family(rng, kind: type[Family]) -> Family:
-    """One of FAMILIES, with any number of bins or layers that the C decoder takes."""
+    """One of FAMILIES, with a number of bins or layers that the C decoder supports."""
     if kind is Anchors:
         return Anchors(random_layers(rng))
     if kind is Dfl:
@@ -112,7 +112,7 @@ def random_family(rng, kind: type[Family]) -> Family:
 
 
 def random_layers(rng) -> tuple[AnchorLayer, ...]:
-    """Layers of different strides, in any order, as many as the C decoder takes or fewer."""
+    """Layers of different strides, in any order, at most as many as the C decoder supports."""
     strides = rng.permutation([4, 8, 16, 32, 10, 13])[: rng.integers(1, MOST_LAYERS + 1)]
     return tuple(
         AnchorLayer(
@@ -126,7 +126,7 @@ def random_layers(rng) -> tuple[AnchorLayer, ...]:
 
 
 def shapes_of(spec: OutputSpec) -> Iterator[tuple[str, int, int, int]]:
-    """What each output holds, and its channels, height and width."""
+    """The meaning of each output, and its channels, height and width."""
     imgsz, family = spec.imgsz, spec.family
     if spec.head == SINGLE:
         yield "joined", 4 + spec.classes, family.points(imgsz), 1

@@ -1,4 +1,4 @@
-"""Programs of a bundle with the stub runtime (c/rknnmrt.c); models that no toolkit built, which see what is drawn."""
+"""Bundle programs with the stub runtime (c/rknnmrt.c), and models for given detections, made without the toolkit."""
 
 import shutil
 import subprocess
@@ -24,7 +24,7 @@ STRIDES = (8, 16, 32)
 
 
 def drawn_case(imgsz: ImageSize, classes: int, table: np.ndarray | None = None) -> Case:
-    """A model of the family distances whose outputs say what `table` says.
+    """A model of the family distances whose outputs hold the detections of `table`.
 
     `table` [n, 6] is class, score, x1, y1, x2, y2 in input pixels. Each row is told at the cell of stride 8 below its
     middle, as INT8 can tell it: sides to 0.8 px, scores to 1/255.
@@ -47,7 +47,7 @@ def drawn_case(imgsz: ImageSize, classes: int, table: np.ndarray | None = None) 
 
 
 def fnv(data: bytes) -> str:
-    """The FNV-1a hash of bytes, 64 bits, in hex: how the stub calls models and inputs."""
+    """The FNV-1a hash of bytes, 64 bits, in hex: the stub's names for models and inputs."""
     value = 14695981039346656037
     for byte in data:
         value = (value ^ byte) * 1099511628211 & (1 << 64) - 1
@@ -55,7 +55,7 @@ def fnv(data: bytes) -> str:
 
 
 class StubModel:
-    """A folder with a model's files and programs, and what the stub says of it in `answers`."""
+    """A folder with a model's files and programs, and the stub's data for it in `answers`."""
 
     def __init__(self, folder: Path, answers: Path, case: Case, name: str = "m", row: int = 16):
         self.folder, self.case, self.contract = folder, case, case.contract(name)
@@ -72,7 +72,7 @@ class StubModel:
         self.tell()
 
     def tell(self, scale: float = 1.0, outputs: int | None = None, **lines: str) -> None:
-        """Write what the runtime says of the model; with lines added or changed, its scales by a factor."""
+        """Write the stub's data about the model, with lines added or changed, and its scales times a factor."""
         text = "".join(f"{name} {value}\n" for name, value in (self.lines | lines).items())
         for tensor in self.case.tensors[:outputs]:
             _, c1, height, width, c2 = tensor.native_shape
@@ -80,13 +80,13 @@ class StubModel:
         (self.answers / "tensors").write_text(text)
 
     def answer(self, fitted: np.ndarray | None, case: Case) -> None:
-        """The outputs of `case` are the answer to an input, or to any that is not known."""
+        """Set the outputs of `case` as the answer to an input, or (None) to any unknown input."""
         name = "any" if fitted is None else fnv(fitted.tobytes())
         (self.answers / name).write_bytes(b"".join(native.tobytes() for native in case.natives()))
 
 
 def build(output: Path, cc: str, *arguments, flags=()) -> None:
-    """Compile with the stub runtime, with `cc`."""
+    """Compile a program with the stub runtime."""
     if not shutil.which(cc):
         pytest.skip(f"needs a C compiler ({cc})")
     command = [cc, *FLAGS, *flags, f"-I{SOURCES}", *arguments, SOURCES / "rknnmrt.c", "-o", output]

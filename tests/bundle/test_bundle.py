@@ -1,4 +1,4 @@
-"""A deploy bundle: whole, proven, the same program on the host and on armhf, and wrong ones are seen."""
+"""A deploy bundle is complete and proven, works the same on the host and on armhf, and damage is detected."""
 
 import json
 import os
@@ -29,7 +29,7 @@ HEADS = ("single", "split")
 
 @pytest.fixture(scope="module")
 def run_folder(request, tmp_path_factory):
-    """A run of a small cut of the bundled example with `snakemake bundle`, all variants: (project, results folder)."""
+    """A run of `snakemake bundle` on a part of the bundled example, all variants: (project, results folder)."""
     if not shutil.which("cc"):
         pytest.skip("needs a C compiler (cc)")
     made = request.getfixturevalue("bundled_project")
@@ -43,7 +43,7 @@ def path_of(results: Path, head: str) -> Path:
 
 @pytest.fixture(params=HEADS)
 def bundle(request, run_folder, tmp_path) -> Path:
-    """A bundle as someone finds it who unzips it somewhere."""
+    """A bundle, unzipped in another folder."""
     with zipfile.ZipFile(path_of(run_folder[1], request.param).with_suffix(".zip")) as archive:
         archive.extractall(tmp_path / "elsewhere")
     return tmp_path / "elsewhere" / "normal-8"
@@ -143,8 +143,8 @@ def test_wrong_scale_is_caught_by_checksum_model_and_detections(bundle, step):
 @pytest.mark.parametrize(
     ("name", "damage", "said"),
     [
-        ("golden/output_0.bin", lambda data: data[:-1], "not as long as its output"),
-        ("golden/output_0.bin", lambda data: data + b"\0", "not as long as its output"),
+        ("golden/output_0.bin", lambda data: data[:-1], "does not have the size of its output"),
+        ("golden/output_0.bin", lambda data: data + b"\0", "does not have the size of its output"),
         ("golden/detections.txt", lambda data: data.replace(b"0.", b"0.1", 1), "golden outputs decoded by main.c"),
         ("model.rknn", lambda data: data[:1000], "is not a .rknn"),
         ("main.c", lambda data: data.replace(b"int main", b"int mine"), "main.c does not compile"),
@@ -156,7 +156,7 @@ def test_wrong_scale_is_caught_by_checksum_model_and_detections(bundle, step):
         ),
     ],
 )
-def test_damage_is_told(bundle, name, damage, said):
+def test_damage_is_reported(bundle, name, damage, said):
     path = bundle / name
     assert problems(bundle, program.compiler()) == []
     path.write_bytes(damage(path.read_bytes()))
@@ -167,7 +167,7 @@ def test_damage_is_told(bundle, name, damage, said):
 
 @pytest.mark.toolkit
 @pytest.mark.parametrize("bundle", ["single"], indirect=True)
-def test_missing_and_added_files_are_told(bundle):
+def test_missing_and_added_files_are_reported(bundle):
     (bundle / "golden" / "input.rgb").unlink()
     (bundle / "notes.txt").touch()
     found = problems(bundle, program.compiler())
@@ -179,18 +179,18 @@ def test_missing_and_added_files_are_told(bundle):
 
 @pytest.mark.toolkit
 @pytest.mark.parametrize("bundle", ["split"], indirect=True)
-def test_a_threshold_that_is_no_number_is_refused(bundle, tmp_path):
+def test_an_invalid_threshold_is_refused(bundle, tmp_path):
     program.build(bundle, program.compiler(), tmp_path / "decode")
     for text in ("abc", "0.2x", "-1", "nan", ""):
         for arguments in ([text], ["0.25", text]):
             command = [tmp_path / "decode", bundle / "golden", *arguments]
             done = subprocess.run(command, capture_output=True, text=True)
-            assert (done.returncode, done.stdout, done.stderr) == (2, "", "a threshold is no number from 0 on\n")
+            assert (done.returncode, done.stdout, done.stderr) == (2, "", "CONFIDENCE and IOU must be numbers >= 0\n")
 
 
 @pytest.mark.toolkit
 @pytest.mark.parametrize("bundle", ["split"], indirect=True)
-def test_what_is_no_compiler_is_named(bundle):
+def test_an_invalid_compiler_is_named(bundle):
     [sentence] = problems(bundle, ["true"])
     assert sentence.endswith("'true' made no program from main.c, so it is not a C compiler")
     [sentence] = problems(bundle, ["false"])
@@ -235,7 +235,7 @@ def test_wrong_decoder_makes_no_bundle(run_folder, python_env):
 
 
 @pytest.mark.toolkit
-def test_without_a_compiler_it_says_so(run_folder, python_env):
+def test_a_missing_compiler_is_reported(run_folder, python_env):
     project, results = run_folder
     before = checksums(results / "bundle")
     done = again(project, python_env, CC="no-such-compiler")
@@ -245,7 +245,7 @@ def test_without_a_compiler_it_says_so(run_folder, python_env):
 
 
 @pytest.mark.toolkit
-def test_made_twice_it_is_the_same(run_folder, python_env, tmp_path):
+def test_a_bundle_made_twice_has_the_same_bytes(run_folder, python_env, tmp_path):
     project, results = run_folder
     kept = shutil.copytree(results / "bundle", tmp_path / "bundle")
     done = again(project, python_env, "split")
@@ -297,6 +297,6 @@ def test_zip_depends_on_nothing_but_the_files(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["1 0.5 1 2 3\n", "person 0.5 1 2 3 4\n", "1 0.5 1 2 3 4 x\n\nnoise\n"])
-def test_lines_that_are_no_detections_are_told(text):
+def test_invalid_lines_are_reported(text):
     with pytest.raises(UserError, match="not a list of detections"):
         program.read_detections(text)

@@ -99,7 +99,7 @@ def darknet(folder):
 
 
 def checkpoint(name: str, folder, reg_max: int | None = None):
-    """One of Ultralytics' detectors with random weights, as exported by default."""
+    """A detector of Ultralytics with random weights, exported with the defaults."""
     import torch
 
     torch.manual_seed(0)
@@ -109,7 +109,7 @@ def checkpoint(name: str, folder, reg_max: int | None = None):
 
 
 def yolox(folder):
-    """YOLOX with random weights, as its export_onnx.py leaves it."""
+    """YOLOX with random weights, in the form of its export_onnx.py."""
     head = Head(len(NAMES))
     return head.finish(head.rows())
 
@@ -169,7 +169,7 @@ def bundle(request, tmp_path_factory, listed, heldout):
 
 
 @pytest.mark.toolkit
-def test_contract_tells_the_family_and_whether_there_is_nms(bundle):
+def test_contract_names_the_family_and_whether_nms_is_needed(bundle):
     kind, folder = bundle
     _, head, family, count = KINDS[kind]
     contract = Contract.of_bundle(folder)
@@ -230,7 +230,7 @@ def test_header_of_any_family_is_cplusplus_too(bundle, tmp_path):
         ),
     ],
 )
-def test_more_than_the_decoder_has_room_for_is_one_sentence(family, reason):
+def test_a_model_beyond_the_decoders_limits_gives_one_message(family, reason):
     spec = OutputSpec(SIZE, SPLIT, family, 4)
     box = RknnTensor("box", spec.maps()[0].shape(SIZE), (1, 9, 2, 3, 16), "int8", 0.1, 0)
     with pytest.raises(UserError, match=reason):

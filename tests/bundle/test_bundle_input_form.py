@@ -1,4 +1,4 @@
-"""A bundle says how images are given to its model, and its golden files are made so."""
+"""A bundle describes the input that its model expects, and its golden files have that form."""
 
 import json
 import subprocess
@@ -40,7 +40,7 @@ def contract_of(form: InputForm) -> Contract:
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
-def test_the_contract_tells_the_form_and_reads_it_again(tmp_path, form):
+def test_the_contract_stores_the_input_form(tmp_path, form):
     contract_of(form).write(tmp_path / CONTRACT)
     given = Contract.of_bundle(tmp_path).input
     same_bytes = (given.form.channels, given.form.letterbox, given.form.fill)
@@ -58,7 +58,7 @@ def test_the_contract_tells_the_form_and_reads_it_again(tmp_path, form):
     assert golden.read_fit(tmp_path, given) == fit == fit_of((90, 70), given.imgsz, form)
 
 
-def test_a_contract_whose_shape_is_not_that_of_its_channels_is_damaged(tmp_path):
+def test_a_contract_whose_shape_contradicts_its_channels_is_refused(tmp_path):
     value = contract_of(FORMS["grey"]).to_json()
     value["input"]["colour_order"] = "BGR"
     (tmp_path / CONTRACT).write_text(json.dumps(value))
@@ -67,7 +67,7 @@ def test_a_contract_whose_shape_is_not_that_of_its_channels_is_damaged(tmp_path)
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
-def test_c_fits_an_image_as_the_model_wants_it(tmp_path, form):
+def test_c_letterboxes_an_image_as_the_model_expects(tmp_path, form):
     contract = contract_of(form)
     (tmp_path / "model.h").write_text(model_h(contract))
     (tmp_path / "main.c").write_text(
@@ -85,7 +85,7 @@ def test_c_fits_an_image_as_the_model_wants_it(tmp_path, form):
     ]  # fmt: skip
 
 
-def test_the_readme_says_what_to_give():
+def test_the_readme_describes_the_input():
     def text(name):
         return readme(replace(contract_of(FORMS[name]), proof=Proof(1, 1, 0.0, 0.0, 0.5)))
 

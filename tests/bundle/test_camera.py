@@ -1,4 +1,4 @@
-"""camera.c from frame to line: letterbox, run, decode, track, print; on drawn frames, on ARM, with the stub runtime."""
+"""camera.c on drawn frames with the stub runtime, also on ARM: letterbox, run, decode, track, print."""
 
 import ctypes
 import json
@@ -31,7 +31,7 @@ FRAMES = 24
 
 
 class Filmed(NamedTuple):
-    """Frames in NV12 [n, 3 / 2 h, w], and what a detector finds in each: class, score, x1, y1, x2, y2 [m, 6]."""
+    """Frames in NV12 [n, 3 / 2 h, w], and the detections in each: class, score, x1, y1, x2, y2 [m, 6]."""
 
     frames: np.ndarray
     detected: list[np.ndarray]
@@ -51,7 +51,7 @@ def draw(seen: Seen, image: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def filmed(tmp_path_factory):
-    """A drawn scene, filmed, and a model that sees what was drawn."""
+    """Frames of a drawn scene, and a model that detects what was drawn."""
     folder = tmp_path_factory.mktemp("camera")
     scene = moving_scene(3)[:FRAMES]
     model = StubModel(folder / "bundle", folder / "answers", drawn_case(IMGSZ, 4))
@@ -71,7 +71,7 @@ def filmed(tmp_path_factory):
 
 
 def expected_objects(library, detected: list[np.ndarray]) -> list[list]:
-    """What camera.c should print: number, class, score, box."""
+    """The objects that camera.c should print: number, class, score, box."""
     options = ctypes.byref(Tracking(CONFIDENCE, LOW, CONFIDENCE, 0.2, 0.5, 0.3, 30))
     numbers = track(library, [Seen(table, np.zeros(len(table))) for table in detected], options)
     return [[[number, *row] for number, row in zip(given, table) if number] for given, table in zip(numbers, detected)]
@@ -93,7 +93,7 @@ def demand_objects(stdout: bytes, expected: list[list]) -> None:
         )  # fmt: skip
 
 
-def test_frames_on_arm_become_numbered_objects(filmed, shim, tmp_path):  # noqa: F811
+def test_frames_become_tracked_objects_on_arm(filmed, shim, tmp_path):  # noqa: F811
     if not shutil.which("qemu-arm"):
         pytest.skip("needs qemu-arm (apt-get install qemu-user)")
     model = filmed.model
@@ -115,8 +115,8 @@ def test_frames_on_arm_become_numbered_objects(filmed, shim, tmp_path):  # noqa:
             assert changed[int(y1) : int(y2), int(x1) : int(x2)].mean() > 0.02
 
 
-def test_frames_from_a_camera_are_those_of_a_file(filmed, shim, tmp_path):  # noqa: F811
-    """A camera whose rows lie apart, of one plane and of several; behind its last frame it breaks."""
+def test_a_camera_gives_the_same_objects_as_a_file(filmed, shim, tmp_path):  # noqa: F811
+    """A simulated camera with padded rows, single- and multi-planar; after its last frame it fails."""
     model = filmed.model
     wrapped = [f"-Wl,--wrap={name}" for name in ("open", "ioctl", "mmap", "munmap", "close")]
     build(tmp_path / "camera", "cc", model.folder / "camera.c", model.folder / "detector.c", SOURCES / "fake_camera.c",
@@ -133,10 +133,10 @@ def test_frames_from_a_camera_are_those_of_a_file(filmed, shim, tmp_path):  # no
     assert done.returncode == 1 and b"camera: Input/output error" in done.stderr
     command[-2:] = ["--format", "rgb", "model.rknn", "/dev/video0"]
     done = run(model, command, env={"CAMERA_FRAMES": frames})
-    assert done.returncode == 1 and b"/dev/video0: has another format than --format says" in done.stderr
+    assert done.returncode == 1 and b"/dev/video0: does not support the pixel format of --format" in done.stderr
 
 
-def test_other_formats_and_what_is_wrong(filmed, tmp_path):
+def test_other_formats_and_errors(filmed, tmp_path):
     model = filmed.model
     build(tmp_path / "camera", "cc", model.folder / "camera.c", model.folder / "detector.c", flags=SANITIZERS)
     case = drawn_case(IMGSZ, 4, np.array([[2, 0.9, 40, 30, 90, 80]]))
@@ -148,19 +148,20 @@ def test_other_formats_and_what_is_wrong(filmed, tmp_path):
         lines = [json.loads(line) for line in done.stdout.decode().splitlines()]
         assert lines[-1] == {"frames": 2} and [row[:3] for row in lines[1]["objects"]] == [[1, 2, 0.902]]
     done = run(model, command, input=bytes(901))
-    assert done.returncode == 1 and b"frames: the last one is not whole" in done.stderr
+    assert done.returncode == 1 and b"frames: the last one is incomplete" in done.stderr
     assert b'{"frame": 0' in done.stdout and b'{"frames": 1}' not in done.stdout
     for words, said in (
-        ([], "a model and a camera are expected"), (["--size", "0x4", "model.rknn", "-"], "--size: is not understood"),
+        ([], "MODEL.rknn and a camera are needed"),
+        (["--size", "0x4", "model.rknn", "-"], "--size: invalid option or value"),
         (["none.rknn", "-"], "none.rknn cannot be read"), (["model.rknn", "none"], "none: No such file"),
-        (["--format", "yuyv", "--annotated", "x", "model.rknn", "-"], "yuyv: cannot be drawn into"),
+        (["--format", "yuyv", "--annotated", "x", "model.rknn", "-"], "yuyv: --annotated does not support it"),
     ):  # fmt: skip
         done = run(model, [tmp_path / "camera", *words])
         assert done.returncode in (1, 2) and said in done.stderr.decode(), done.stderr
 
 
 def test_code_for_the_rtsp_example_compiles(filmed, tmp_path):
-    """The pieces of docs/camera.md, in the places that it names, as C++."""
+    """The code blocks of docs/camera.md, at the places that it names, compile as C++."""
     if not shutil.which("g++"):
         pytest.skip("needs a C++ compiler (g++)")
     pieces = re.findall(r"```cpp\n(.*?)```", (ROOT / "docs" / "camera.md").read_text(), re.DOTALL)
@@ -177,7 +178,7 @@ def test_code_for_the_rtsp_example_compiles(filmed, tmp_path):
 
 # Seeds of models that see a few objects, all outputs blocked.
 @pytest.mark.parametrize(("case_of", "seed"), [(pose_case, 51), (segment_case, 4), (obb_case, 11)])
-def test_what_a_task_adds_is_drawn_and_printed(tmp_path, case_of, seed):
+def test_task_values_are_drawn_and_printed(tmp_path, case_of, seed):
     """A random model of each task; its keypoints, masks or rotated boxes are in the annotated frame."""
     case = case_of(seed)
     model = StubModel(tmp_path / "bundle", tmp_path / "answers", case)

@@ -1,4 +1,4 @@
-"""model.json: written and read as one dataclass; what is missing, unknown or of a wrong type is told by key."""
+"""model.json is written and read as one dataclass; missing, unknown and invalid keys are reported by name."""
 
 import copy
 import json
@@ -19,7 +19,7 @@ def written(seed: int) -> dict:
 
 
 @pytest.mark.parametrize("seed", range(len(KINDS)))
-def test_what_is_written_is_read_and_written_again(tmp_path, seed):
+def test_a_contract_is_the_same_after_writing_and_reading(tmp_path, seed):
     case = random_case(seed)
     contract = case.contract("m")
     contract.write(tmp_path / CONTRACT)
@@ -39,7 +39,7 @@ OUTPUT_KEYS = [
 ]
 
 
-def test_keys_and_their_order_are_what_people_and_programs_read():
+def test_keys_and_their_order():
     contract = written(KINDS.index((Anchors, SPLIT)))
     assert list(contract) == KEYS
     assert list(contract["outputs"][0]) == [*OUTPUT_KEYS, "anchors", "scale_x_y", "new_coords"]
@@ -74,7 +74,7 @@ def test_outputs_have_roles():
         (("files",), ["decode.h"], "files is"),
     ],
 )
-def test_a_wrong_value_is_told_by_file_and_key(tmp_path, keys, value, said):
+def test_a_wrong_value_is_reported_with_file_and_key(tmp_path, keys, value, said):
     contract = written(KINDS.index((Anchors, SPLIT)))
     part = contract
     for key in keys[:-1]:
@@ -86,7 +86,7 @@ def test_a_wrong_value_is_told_by_file_and_key(tmp_path, keys, value, said):
     assert str(error.value).startswith(f"{tmp_path / CONTRACT}: {said}"), error.value
 
 
-def test_a_missing_key_is_told(tmp_path):
+def test_a_missing_key_is_reported(tmp_path):
     for key in KEYS:
         contract = written(0)
         del contract[key]
@@ -96,14 +96,14 @@ def test_a_missing_key_is_told(tmp_path):
 
 
 @pytest.mark.parametrize("foreign", ["[]", "{}", "null", '"text"', "{", '{"model": "yolov8n", "anchors": []}'])
-def test_a_foreign_file_is_one_sentence(tmp_path, foreign):
+def test_another_kind_of_file_gives_one_message(tmp_path, foreign):
     (tmp_path / CONTRACT).write_text(foreign)
     with pytest.raises(UserError, match=rf"^{tmp_path / CONTRACT}\b[^\n]+$"):
         Contract.of_bundle(tmp_path)
 
 
-def test_whatever_stands_there_is_a_contract_or_one_sentence():
-    """Any part replaced by anything: nothing but UserError comes of it."""
+def test_random_damage_gives_only_messages():
+    """Parts are replaced by random values; the only error is UserError."""
     rng = np.random.default_rng(0)
     values = (None, True, -1, 0, 10**30, 1.5, float("nan"), "", "x", [], {}, [[]], {"a": 1}, ["a"])
     refused = 0

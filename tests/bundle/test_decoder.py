@@ -1,4 +1,4 @@
-"""decode.h finds on raw INT8 in NC1HWC2 what Python finds on floats, for any shape, scale and zero point; safely."""
+"""decode.h gets the same detections from raw INT8 in NC1HWC2 as Python from floats, for any shape and scale; safely."""
 
 import ctypes
 import re
@@ -123,7 +123,7 @@ def test_native_layout_and_back(channels):
     np.testing.assert_array_equal(from_native(native, channels), stored)
 
 
-def test_letterbox_is_pythons(shim):
+def test_letterbox_equals_pythons(shim):
     rng = np.random.default_rng(0)
     for _ in range(3000):
         imgsz = ImageSize(*map(int, 32 * rng.integers(1, 30, 2)))
@@ -136,8 +136,8 @@ def test_letterbox_is_pythons(shim):
             assert (fit.scale, fit.scale_y) == (expected.scale, expected.scale_y or 0)
 
 
-def test_overlap_is_opencvs_at_the_threshold_itself(shim):
-    """On a grid of whole numbers many pairs overlap by exactly 0.5 or 0.7, and some boxes are empty or turned over."""
+def test_iou_equals_opencvs_exactly_at_the_threshold(shim):
+    """On a grid of integers many pairs have an IoU of exactly 0.5 or 0.7, and some boxes are empty or inverted."""
     rng = np.random.default_rng(0)
     at_threshold = 0
     for _ in range(4000):
@@ -194,8 +194,8 @@ def test_wrong_buffers_and_arguments_are_refused(shim, seed):
 
 
 @pytest.mark.parametrize("seed", range(len(KINDS)))
-def test_end_to_end_model_needs_no_threshold_of_overlap(shim, seed):
-    """And keeps boxes that NMS would drop; in a few cases of each kind, as one may have no two boxes that overlap."""
+def test_end_to_end_model_ignores_iou(shim, seed):
+    """It keeps boxes that NMS would drop. Several cases of each kind, because a case may have no overlapping boxes."""
     counts = {1: 0, 0: 0}
     for case in map(random_case, range(seed, 4 * len(KINDS), len(KINDS))):
         for end2end in counts:
@@ -207,7 +207,7 @@ def test_end_to_end_model_needs_no_threshold_of_overlap(shim, seed):
 
 
 @pytest.mark.parametrize("seed", range(len(KINDS)))
-def test_models_that_are_none_are_refused(shim, seed):
+def test_invalid_models_are_refused(shim, seed):
     case = random_case(seed)
     family, head = KINDS[seed]
     imgsz, classes = case.spec.imgsz, case.spec.classes
@@ -243,7 +243,7 @@ def test_models_that_are_none_are_refused(shim, seed):
 
 
 @pytest.mark.parametrize("seed", range(len(KINDS)))
-def test_levels_that_are_none_are_refused(shim, seed):
+def test_invalid_levels_are_refused(shim, seed):
     case = random_case(seed)
     anchors = type(case.spec.family) is Anchors
 
@@ -279,7 +279,7 @@ def test_levels_that_are_none_are_refused(shim, seed):
             assert status(name, value) == -1, (name, value)
 
 
-def test_bins_of_a_dfl_are_at_most_a_number(shim):
+def test_number_of_dfl_bins_is_limited(shim):
     case = random_case(KINDS.index((Dfl, SPLIT)))
 
     def status(bins, first=0):
@@ -292,14 +292,14 @@ def test_bins_of_a_dfl_are_at_most_a_number(shim):
     assert status(7, first=2) == -1, "the strides have different numbers of bins"
 
 
-def test_limits_are_those_of_the_headers():
+def test_limits_equal_those_of_the_headers():
     text = "".join((HERE / name).read_text() for name in HEADERS)
     for name, value in {"BINS": MOST_BINS, "LEVELS": MOST_LAYERS, "ANCHORS": MOST_ANCHORS}.items():
         assert re.search(rf"\bRV1106_MAX_{name} = {value}\b", text)
 
 
-def test_score_of_a_layer_is_found_as_by_every_product(shim):
-    """The table of limits against all 65536 products of bytes, of negative values too."""
+def test_limits_of_class_scores_equal_those_of_all_products(shim):
+    """The table of limits is compared with all 65536 products of bytes, including negative values."""
     rng = np.random.default_rng(0)
     every = np.arange(-128, 128)
     for _ in range(50):
@@ -323,7 +323,7 @@ def test_header_is_cplusplus_too(tmp_path):
 
 
 def test_random_inputs_under_sanitizers(tmp_path):
-    """Nothing read or written out of bounds, nothing undefined: tests/bundle/c/fuzz.c."""
+    """No access out of bounds, no undefined behaviour: tests/bundle/c/fuzz.c."""
     done = subprocess.run([fuzzer(tmp_path, SOURCES / "fuzz.c"), "250000", "7"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     inputs, refused, found = map(int, re.findall(r"\d+", done.stdout))
@@ -331,7 +331,7 @@ def test_random_inputs_under_sanitizers(tmp_path):
 
 
 def test_sanitizers_see_a_read_beyond_a_buffer(tmp_path):
-    """The fuzz run can fail: with the check of sizes taken out of decode.h it does."""
+    """The fuzz test can fail: without the check of sizes in decode.h it does."""
     header = (HERE / "decode.h").read_text()
     check = "if (sizes[i] != rv1106_size(&model->outputs[i])) return RV1106_BAD_SIZE;"
     assert check in header

@@ -1,4 +1,4 @@
-"""detector.h: a model opened, run and closed; two in one program; what is wrong is a number and a sentence."""
+"""detector.h opens, runs and closes a model; two in one program; an error has a number and a message."""
 
 import shutil
 import subprocess
@@ -17,7 +17,7 @@ from lib.data.imgsz import ImageSize
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
-    """Two models, and a program that holds both: (models, a function that runs it on files)."""
+    """Two models, and a program that opens both: (models, a function that runs the program on files)."""
     folder = tmp_path_factory.mktemp("two")
     models = {}
     for name, size, kind in (("day", ImageSize(96, 64), 1), ("night", ImageSize(64, 96), 2)):
@@ -46,24 +46,23 @@ def test_two_models_in_one_program(two):
     _, run = two
     status, lines = run()
     assert status == 0
-    assert lines == ["0: 1 0.800", "1: 2 0.800"] * 2 + [
-        "a null pointer, no room, or a threshold or letterbox that is none"
-    ]
+    bad_argument = "a null pointer, a capacity below 1, an invalid threshold or an invalid letterbox"
+    assert lines == ["0: 1 0.800", "1: 2 0.800"] * 2 + [bad_argument, f"-3 {bad_argument}"]
 
 
 @pytest.mark.parametrize(
     ("number", "said", "change"),
     [
         (-5, "the runtime refuses", {"refuse": "failed to decode config data"}),
-        (-6, "the runtime is version 2.2.0, the model was built with toolkit 2.3.2", {"version": "2.2.0"}),
-        (-6, "the runtime's version 'new' is not understood", {"version": "new"}),
-        (-7, "the input is 32 x 64 x 3 on the board, 64 x 96 x 3 in model.h", {"input": "32 64 64"}),
+        (-6, "the runtime is version 2.2.0, but the model was built with toolkit 2.3.2", {"version": "2.2.0"}),
+        (-6, "the runtime reports an invalid version: 'new'", {"version": "new"}),
+        (-7, "the input is 32 x 64 x 3 on the board, but 64 x 96 x 3 in model.h", {"input": "32 64 64"}),
         (-7, "the input's rows of 90 pixels do not fit", {"input": "64 96 90"}),
         (-7, "the scale of output 0 is", {"scale": 1.01}),
-        (-7, "has not the one input and 6 outputs", {"outputs": 5}),
+        (-7, "does not have 1 input and 6 outputs", {"outputs": 5}),
     ],
 )
-def test_what_is_wrong_is_a_number_and_a_sentence(two, number, said, change):
+def test_an_error_has_a_number_and_a_message(two, number, said, change):
     models, run = two
     try:
         models["day"].tell(**change)
@@ -74,7 +73,7 @@ def test_what_is_wrong_is_a_number_and_a_sentence(two, number, said, change):
     assert lines[0].startswith(f"{number} ") and said in lines[0]
 
 
-def test_a_file_that_is_not_there_and_a_run_that_fails(two, tmp_path):
+def test_a_missing_file_and_a_failing_run(two, tmp_path):
     models, run = two
     status, lines = run(tmp_path / "none.rknn", tmp_path / "none.rknn")
     assert status == 1 and lines == [f"-4 {tmp_path}/none.rknn cannot be read: No such file or directory"]
@@ -83,7 +82,7 @@ def test_a_file_that_is_not_there_and_a_run_that_fails(two, tmp_path):
     answer.unlink()
     status, lines = run()
     answer.write_bytes(kept)
-    assert status == 0 and lines.count("-8 rknn_run gives -1") == 2
+    assert status == 0 and lines.count("-8 rknn_run returned error -1") == 2
 
 
 def test_cplusplus_includes_everything(two, tmp_path):
@@ -106,7 +105,7 @@ def test_cplusplus_includes_everything(two, tmp_path):
 
 
 def test_code_in_the_readme_compiles_and_runs(two, tmp_path):
-    """As it stands there, with the strict flags."""
+    """Unchanged, with strict flags."""
     model = two[0]["day"]
     text = readme(replace(model.contract, proof=Proof(1, 1, 0.0, 0.0, 0.5)))
     (tmp_path / "example.c").write_text(text.split("```c\n")[1].split("```")[0])

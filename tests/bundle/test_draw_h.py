@@ -1,4 +1,4 @@
-"""draw.h draws what it is asked for, in every format, and nothing beyond the image."""
+"""draw.h draws the requested shapes in every format, and nothing outside the image."""
 
 import ctypes
 
@@ -36,7 +36,7 @@ class Canvas:
         return ctypes.byref(self.image)
 
     def demand_guarded(self):
-        """Nothing was drawn beyond the image."""
+        """Check that nothing was drawn outside the image."""
         for memory in self.memories:
             around = memory.copy()
             around[1:-1, 8:-8] = GUARD
@@ -53,13 +53,13 @@ def floats(*numbers):
 
 
 def close_to_red(rgb, kind):
-    """Where an image is red, as the format can say it."""
+    """Where an image is red, as exactly as the format allows."""
     expected = [cv2.cvtColor(np.uint8([[RED]]), cv2.COLOR_RGB2GRAY)[0, 0]] * 3 if kind == "grey" else RED
     return (np.abs(rgb.astype(int) - expected).max(axis=2) <= (3 if kind.startswith("nv") else 1)) & (rgb != 128).any(2)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_box_is_a_frame(shim, kind):  # noqa: F811
+def test_box_is_an_outline(shim, kind):  # noqa: F811
     canvas = Canvas(kind, 64, 48)
     shim.shim_draw_box(canvas(), floats(10, 8, 40, 30), 2, Paint(*RED))
     frame = np.zeros((48, 64), bool)
@@ -69,7 +69,7 @@ def test_box_is_a_frame(shim, kind):  # noqa: F811
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_mask_is_half_of_the_colour(shim, kind):  # noqa: F811
+def test_mask_is_drawn_at_half_opacity(shim, kind):  # noqa: F811
     canvas = Canvas(kind, 40, 30)
     mask = np.zeros((20, 30), np.uint8)
     mask[2:18, 4:20] = 1
@@ -84,7 +84,7 @@ def test_mask_is_half_of_the_colour(shim, kind):  # noqa: F811
 
 
 def test_letters_are_legible(shim):  # noqa: F811
-    """Every printable character is another one; what is not ASCII is one question mark."""
+    """All printable characters have different glyphs; a character that is not ASCII gives one question mark."""
 
     def drawn(text, size=1):
         canvas = Canvas("grey", 200, 16)
@@ -108,6 +108,16 @@ def test_detection_has_box_name_score_and_number(shim):  # noqa: F811
     label = canvas.rgb()[31:40, 20:end]
     np.testing.assert_array_equal((label == 0).all(axis=2), (text.rgb()[31:40, 20:end] == 0).all(axis=2))
     np.testing.assert_array_equal(canvas.rgb()[40:, :], plain.rgb()[40:, :])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_box_without_area_changes_nothing(shim, kind):  # noqa: F811
+    """Also at odd columns, where it would colour the chroma of a pair of pixels."""
+    canvas = Canvas(kind, 41, 30)
+    before = [memory.copy() for memory in canvas.memories]
+    for x in (7, 8, 41):
+        shim.shim_draw_box(canvas(), floats(x, 4, x, 20), 0, Paint(*RED))
+    assert all(map(np.array_equal, canvas.memories, before))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,4 +1,4 @@
-"""C code of a bundle that somebody changed is not run, and no program is waited for without end."""
+"""Changed C code of a bundle is not run, and each program has a time limit."""
 
 from types import SimpleNamespace
 
@@ -17,7 +17,7 @@ MAIN = '#include <stdio.h>\nint main(void) {{ fclose(fopen("{mark}", "w")); retu
 
 @pytest.fixture
 def folder(tmp_path):
-    """A bundle's folder with a program that leaves a mark, and golden detections: none."""
+    """A bundle's folder with a program that writes a file when it runs, and with empty golden detections."""
     folder = tmp_path / "bundle"
     (folder / "golden").mkdir(parents=True)
     (folder / "golden" / "detections.txt").touch()
@@ -38,7 +38,7 @@ def test_changed_code_is_not_run(folder, tmp_path):
     assert (tmp_path / "mark").exists()
 
 
-def test_what_does_not_end_is_stopped(folder, tmp_path, monkeypatch):
+def test_a_program_without_end_is_stopped(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(program, "TIMEOUT_S", 1)
     endless = tmp_path / "endless"
     endless.write_text("#!/bin/sh\nexec sleep 60\n")

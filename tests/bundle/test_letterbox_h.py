@@ -1,4 +1,4 @@
-"""letterbox.h puts any camera's image into a model's input with the bytes of Python's letterbox; safely."""
+"""letterbox.h gives the same input bytes as Python's letterbox, for all camera formats; safely."""
 
 import ctypes
 import re
@@ -74,7 +74,7 @@ def shim(tmp_path_factory):
 
 
 def planes_of(kind: str, width: int, height: int, rng) -> list[np.ndarray]:
-    """A random image of that format: its planes, rows a few bytes apart."""
+    """A random image of a format: its planes, with padded rows."""
     rows = {"rgb": 3 * width, "bgr": 3 * width, "yuyv": 2 * width}.get(kind, width)
     sizes = [(height, rows)]
     if kind.startswith("nv"):
@@ -117,7 +117,7 @@ def fit_for(shim, source: tuple[int, int], imgsz: ImageSize, place: str) -> Fit:
 
 
 def fill(shim, image: Image, imgsz: ImageSize, form: InputForm, rng) -> np.ndarray:
-    """What letterbox.h writes, uint8 [H, W, C]; and nothing is written elsewhere."""
+    """The input that letterbox.h writes, uint8 [H, W, C]; checks that nothing else is written."""
     row = imgsz.width * form.depth
     stride = row + int(rng.choice([0, 0, 16, 5]))
     memory = np.full(stride * imgsz.height + 64, GUARD, np.uint8)
@@ -131,7 +131,7 @@ def fill(shim, image: Image, imgsz: ImageSize, form: InputForm, rng) -> np.ndarr
 
 
 def drawn_size(rng) -> tuple[int, int]:
-    """Sizes of cameras and odd ones, some a whole number of times the input's."""
+    """Sizes of cameras, odd sizes, and some integer multiples of the input's size."""
     if rng.random() < 0.4:
         return [(1920, 1080), (640, 480), (1280, 720), (2304, 1296), (640, 360), (320, 240), (256, 128)][
             rng.integers(7)
@@ -140,7 +140,7 @@ def drawn_size(rng) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_bytes_are_those_of_python(shim, kind):
+def test_bytes_equal_pythons(shim, kind):
     """500 sizes in all formats, all channels and places; no byte differs."""
     rng = np.random.default_rng(FORMATS.index(kind))
     for number in range(84):
@@ -163,7 +163,7 @@ def test_bytes_are_those_of_python(shim, kind):
 
 @pytest.mark.parametrize("kind", ["nv12", "nv21"])
 def test_odd_sizes_have_chroma_for_their_last_pixels(shim, kind):
-    """As the even image that has their last column and row twice."""
+    """The result is the same as for the even image that repeats the last column and row."""
     rng = np.random.default_rng(3)
     for width, height in [(1, 1), (33, 17), (101, 64), (64, 101)]:
         planes = planes_of(kind, width, height, rng)
@@ -174,7 +174,7 @@ def test_odd_sizes_have_chroma_for_their_last_pixels(shim, kind):
         np.testing.assert_array_equal(fill(shim, image_of(kind, planes, width), imgsz, InputForm(), rng), expected)
 
 
-def test_what_cannot_be_is_refused(shim):
+def test_invalid_arguments_are_refused(shim):
     pixels, planes = np.zeros((64, 200), np.uint8), np.zeros((2, 100, 300), np.uint8)
 
     def status(width=64, height=50, imgsz=SQUARE, fit=None, **changes):
@@ -213,7 +213,7 @@ def test_header_is_cplusplus_too(tmp_path):
 
 
 def test_random_images_under_sanitizers(tmp_path):
-    """Buffers as long as they must be, sizes and fits of any kind: nothing beyond them is read or written."""
+    """Buffers of exactly the needed size, random sizes and letterboxes: no access out of bounds."""
     done = subprocess.run(
         [fuzzer(tmp_path, SOURCES / "letterbox_fuzz.c"), "20000", "7"], capture_output=True, text=True
     )

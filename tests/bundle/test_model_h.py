@@ -1,4 +1,4 @@
-"""model.h: names that are each model's own, so that one C program can hold several; texts that reach C as they are."""
+"""model.h has unique names, so that one C program can contain several models; class names are unchanged in C."""
 
 import re
 import shutil
@@ -83,7 +83,7 @@ def bundle(folder, contract: Contract) -> None:
 
 
 def case_of(family: type[Family], head: str) -> Case:
-    """A random model that finds something, and NMS drops something of."""
+    """A random model with detections, some of which NMS drops."""
     return random_case(KINDS.index((family, head)) + 2 * len(KINDS))
 
 
@@ -121,7 +121,7 @@ def test_one_program_holds_several_models(tmp_path, models):
         assert re.findall(r"(class \d+)$", text, re.M) == [contract.classes[number] for number in expected.classes]
 
 
-def test_two_models_of_one_name_do_not_pass_for_one(tmp_path):
+def test_two_models_with_one_name_do_not_compile(tmp_path):
     for number, kind in enumerate((0, len(KINDS))):
         case = random_case(kind)
         contract = case.contract("mine")
@@ -132,10 +132,10 @@ def test_two_models_of_one_name_do_not_pass_for_one(tmp_path):
     includes = '#include "0/model.h"\n#include "{}/model.h"\nint main(void) {{ return 0; }}\n'
     assert compiled(tmp_path, includes.format(0)).returncode == 0
     refused = compiled(tmp_path, includes.format(1))
-    assert refused.returncode != 0 and "two different models are called mine" in refused.stderr
+    assert refused.returncode != 0 and "two different models have the name mine" in refused.stderr
 
 
-def test_every_model_has_a_name_of_its_own_in_c(tmp_path):
+def test_every_model_has_a_unique_c_name(tmp_path):
     variants = variants_of(NAMES, ("320", "416x256"), ("single", "split"), ("normal", "kl_divergence"), (8, 16))
     prefixes = [c_prefix(variant) for variant in variants]
     for prefix in prefixes:
@@ -154,7 +154,7 @@ def test_every_model_has_a_name_of_its_own_in_c(tmp_path):
         assert done.returncode == 0 or "cannot execute" in done.stderr, done.stderr
 
 
-def test_class_names_reach_c_as_they_are(tmp_path):
+def test_class_names_are_unchanged_in_c(tmp_path):
     names = ['say "hi"', "back\\slash", "what??/", "schön", "%d", "1\N{SNOWMAN}2", "*/"]
     tensor = RknnTensor("out*/put", (1, 4 + len(names), 21, 1), (1, 1, 21, 1, 16), "int8", 0.25, -128)
     spec = OutputSpec(ImageSize(32, 32), SINGLE, Dfl(), len(names))

@@ -1,4 +1,4 @@
-"""obb.h gives the rotated boxes that Python gives, for any model, layout and scale; and nothing beyond its buffers."""
+"""obb.h gives the same rotated boxes as Python, for any model, layout and scale, without access out of bounds."""
 
 import ctypes
 from dataclasses import replace
@@ -49,12 +49,12 @@ def shim(tmp_path_factory):
 
 @pytest.fixture
 def unstretched(monkeypatch):
-    """No case has a stretched image, which the task refuses."""
+    """Only images that are not stretched, because the task refuses stretched ones."""
     monkeypatch.setattr(c_library, "PLACES", ("centre", "top_left"))
 
 
 def obb_case(seed: int) -> Case:
-    """A random model with rotated boxes; none has them whose points are the cells' corners."""
+    """A random model with rotated boxes; its points are the cells' centres, as in all such models."""
     (family, role), number = FORMS[seed % len(FORMS)], seed // len(FORMS)
     case, rng = random_case(KINDS.index((family, SPLIT)) + number * len(KINDS)), np.random.default_rng([seed, 2])
     if family is Dfl:
@@ -85,7 +85,7 @@ def test_cosine_and_sine_are_those_of_the_library(shim):
     assert worst < 3e-16
 
 
-def test_overlaps_are_pythons(shim):
+def test_overlaps_equal_pythons(shim):
     rng = np.random.default_rng(0)
     some = rng.uniform((0, 0, 0, 0, -4), (50, 50, 60, 20, 4), (2000, 5)).astype(np.float32)
     others = (some + rng.normal(0, 1, some.shape) * (5, 5, 5, 5, 0.5)).clip((0, 0, 0, 0, -9)).astype(np.float32)
@@ -126,7 +126,7 @@ def test_comparison_sees_wrong_rotated_boxes(tmp_path, monkeypatch, unstretched,
             demand_same(*both(wrong_shim, seed, monkeypatch, obb_case), "obb")
 
 
-def test_models_that_are_none_are_refused(shim):
+def test_invalid_models_are_refused(shim):
     def status(change, seed=0):
         return status_of_changed(shim, obb_case(seed), change)
 
@@ -181,8 +181,8 @@ def test_wrong_arguments_are_refused(shim):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_contract_and_program_of_a_bundle_give_them(tmp_path, seed):
-    """What is in model.json is read again, main.c finds what Python finds."""
+def test_contract_and_program_of_a_bundle_support_the_task(tmp_path, seed):
+    """model.json is read again, and main.c finds the same as Python."""
     case = obb_case(seed)
     again = built_bundle(tmp_path, case)
     assert again.output_spec() == case.spec and again.task == "obb"

@@ -1,4 +1,4 @@
-"""From a photo to the board's program and back onto the photo: letterbox_image.py and draw_detections.py."""
+"""letterbox_image.py prepares a photo for the board's program; draw_detections.py draws the detections onto it."""
 
 import subprocess
 import sys
@@ -66,7 +66,7 @@ def test_from_the_photo_to_the_board_and_back(model, tmp_path):
     assert done.returncode == 2 and b"detections of 1 images, counted from 0, so --number cannot be 1" in done.stderr
 
 
-def test_what_is_missing_or_none_is_one_sentence(model, tmp_path):
+def test_missing_or_invalid_input_gives_one_message(model, tmp_path):
     bundle = ("--bundle", model.folder)
     done = tool("letterbox_image", tmp_path / "none.jpg", *bundle)
     assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1 and not done.stdout

@@ -1,4 +1,4 @@
-"""pose.h gives the keypoints that Python gives, for any model, layout and scale; and nothing beyond its buffers."""
+"""pose.h gives the same keypoints as Python, for any model, layout and scale, without access out of bounds."""
 
 import ctypes
 import subprocess
@@ -19,6 +19,7 @@ from c_library import (
     wrong_library,
 )
 from random_models import KINDS, Case, random_case, with_task
+from test_segment_decoder import segment_case
 
 from lib import tasks
 from lib.bundle import HERE, golden, program
@@ -85,7 +86,7 @@ def test_comparison_sees_wrong_keypoints(tmp_path, monkeypatch, right, wrong):
             demand_same(*both(wrong_shim, seed, monkeypatch, pose_case), "pose")
 
 
-def test_models_that_are_none_are_refused(shim):
+def test_invalid_models_are_refused(shim):
     def status(change, seed=0):
         return status_of_changed(shim, pose_case(seed), change)
 
@@ -130,11 +131,13 @@ def test_wrong_arguments_are_refused(shim):
         assert call(**wrong) == bad_argument
     plain = random_case(KINDS.index((Dfl, SPLIT)))
     assert call(decoder_at=Decoder(shim, model_of(shim, plain)).memory) == -1
+    masks = model_of(shim, next(case for case in map(segment_case, range(9)) if case.spec.extras[0].channels > 1))
+    assert call(decoder_at=Decoder(shim, masks).memory) == -1, "a model for another task"
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_contract_and_program_of_a_bundle_give_them(tmp_path, seed):
-    """What is in model.json is read again, main.c prints what Python writes, to the letter."""
+def test_contract_and_program_of_a_bundle_support_the_task(tmp_path, seed):
+    """model.json is read again, and main.c prints exactly what Python writes."""
     case = pose_case(seed)
     again = built_bundle(tmp_path, case)
     assert again.output_spec() == case.spec and again.task == "pose"
@@ -191,7 +194,7 @@ def test_comparison_sees_one_wrong_number():
         "0 0.5 1 2 3 4 man\n" + " 1" * 50 + " x\n",
     ],
 )
-def test_lines_that_are_no_keypoints_are_one_sentence(text):
+def test_invalid_lines_give_one_message(text):
     spec = next(case.spec for case in map(pose_case, range(99)) if case.spec.extras[0].channels == 34)
     with pytest.raises(UserError, match="not a list of detections"):
         program.read_detections(text, spec)

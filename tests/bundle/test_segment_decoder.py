@@ -1,6 +1,7 @@
-"""segment.h gives the masks that Python gives, for any model, layout and scale; and nothing beyond its buffers."""
+"""segment.h gives the same masks as Python, for any model, layout and scale, without access out of bounds."""
 
 import ctypes
+import shutil
 import subprocess
 
 import numpy as np
@@ -13,6 +14,7 @@ from c_library import (
     built_bundle,
     compiled,
     model_of,
+    opened,
     wrong_library,
 )
 from random_models import KINDS, Case, random_case, with_task
@@ -131,6 +133,17 @@ def test_a_mask_in_the_callers_buffer_is_the_printed_one(shim, seed):
         np.testing.assert_array_equal(runs.reshape(source).T, image)
 
 
+def test_a_model_of_another_source_file_has_masks(shim, tmp_path):
+    """As in a program of several source files: each of them has its own copy of the task's functions."""
+    other = opened(shutil.copy(shim._name, tmp_path / "other.so"))
+    *kept, decoder, buffers, fit, found, expected = decoder_and_detections(shim, 0, (141, 97), 20)
+    assert kept and len(expected)
+    image = np.zeros((97, 141), np.uint8)
+    arguments = (decoder.memory, buffers, ctypes.byref(fit), ctypes.byref(found[0]),
+                 image.ctypes.data_as(ctypes.c_void_p), ctypes.c_size_t(141))  # fmt: skip
+    assert shim.shim_mask(*arguments) == other.shim_mask(*arguments) > 0
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_a_mask_at_the_prototypes_size_is_the_sign_of_the_sums(shim, seed):
     case, _, decoder, buffers, fit, found, expected = decoder_and_detections(shim, seed, (141, 97), 20)
@@ -153,7 +166,7 @@ def test_a_mask_at_the_prototypes_size_is_the_sign_of_the_sums(shim, seed):
         assert not ((small > 0) != (ours > 0))[abs(ours) > 1e-9].any()
 
 
-def test_models_that_are_none_are_refused(shim):
+def test_invalid_models_are_refused(shim):
     case = segment_case(0)
     first, levels = len(case.spec.family.maps(1)), len(case.spec.family.strides)
 
@@ -204,8 +217,8 @@ def test_wrong_arguments_are_refused(shim):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_contract_and_program_of_a_bundle_give_them(tmp_path, seed):
-    """What is in model.json is read again, main.c prints what Python writes."""
+def test_contract_and_program_of_a_bundle_support_the_task(tmp_path, seed):
+    """model.json is read again, and main.c prints what Python writes."""
     case = segment_case(seed)
     again = built_bundle(tmp_path, case)
     assert again.output_spec() == case.spec and again.task == "segment"
@@ -228,7 +241,7 @@ def one_mask(mask: np.ndarray, box=(2.5, 3.5, 42.5, 43.5)) -> Instances:
     return Instances(np.array([box]), np.ones(1), np.zeros(1, int), {MASK: rows})
 
 
-def test_comparison_takes_what_is_rounding_and_nothing_more():
+def test_comparison_accepts_only_rounding_differences():
     mask = np.zeros(SIZE[::-1], bool)
     mask[4:44, 3:43] = True  # 1600 pixels
     expected = one_mask(mask)
@@ -254,12 +267,12 @@ def test_comparison_takes_what_is_rounding_and_nothing_more():
 
 
 @pytest.mark.parametrize("numbers", ["", " 5 2.5 3\n", " 5 0 3\n", " 5 -2 3\n", " x\n", "0 0.5 1 2 3 4 man\n"])
-def test_lines_that_are_no_masks_are_one_sentence(numbers):
+def test_invalid_run_lengths_give_one_message(numbers):
     with pytest.raises(UserError, match="not a list of detections"):
         program.read_detections(f"0 0.5 1 2 3 4 man\n{numbers}", segment_case(0).spec)
 
 
-def test_masks_of_two_sizes_are_one_sentence():
+def test_masks_of_two_sizes_give_one_message():
     lines = "0 0.5 1 2 3 4 man\n 5 2 3\n"
     assert len(program.read_detections(lines * 2, segment_case(0).spec)) == 2
     with pytest.raises(UserError, match="not a list of detections: the masks of one image have different sizes"):

@@ -1,4 +1,4 @@
-"""track.h gives the numbers that Ultralytics' ByteTrack gives, on moving scenes with INT8's flicker; safely."""
+"""track.h gives the same numbers as Ultralytics' ByteTrack on moving scenes with flickering scores; safely."""
 
 import ctypes
 import subprocess
@@ -18,7 +18,7 @@ SCENES = range(10)
 
 
 def lapjv(cost, extend_cost, cost_limit):
-    """What Ultralytics takes from the package lap, by SciPy: whom to leave alone costs half the limit."""
+    """`lap.lapjv` as Ultralytics calls it, by SciPy: an unassigned row or column costs half the limit."""
     assert extend_cost
     rows, columns = cost.shape
     extended = np.full((rows + columns, rows + columns), cost_limit / 2)
@@ -82,7 +82,7 @@ def track(library, scene: list[Seen], options=None) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("seed", SCENES)
-def test_numbers_are_those_of_ultralytics(shim, reference, seed):  # noqa: F811
+def test_numbers_equal_ultralytics(shim, reference, seed):  # noqa: F811
     scene = moving_scene(seed)
     expected, given = reference(scene), track(shim, scene)
     for image, pair in enumerate(zip(expected, given)):
@@ -91,7 +91,7 @@ def test_numbers_are_those_of_ultralytics(shim, reference, seed):  # noqa: F811
 
 
 def test_scenes_are_hard_enough_and_numbers_stay(shim):  # noqa: F811
-    """Scores fall below the threshold again and again; a tracker without the second stage loses numbers by it."""
+    """Scores often fall below the threshold, so a tracker without the second stage loses numbers."""
     options = [None, ctypes.byref(Tracking(HIGH, HIGH, HIGH, 0.2, 0.5, 0.3, PATIENCE))]
     flickers, followed, changes = 0, [0, 0], [0, 0]
     for seed in SCENES:
@@ -108,7 +108,7 @@ def test_scenes_are_hard_enough_and_numbers_stay(shim):  # noqa: F811
 
 
 def test_an_object_keeps_its_number_behind_another(shim):  # noqa: F811
-    """Two cross; the one behind is not seen for nine images."""
+    """Two objects cross; the one behind is hidden for nine images."""
     scene = []
     for image in range(60):
         rows = [
@@ -121,7 +121,7 @@ def test_an_object_keeps_its_number_behind_another(shim):  # noqa: F811
     assert switches(scene, given) == 0 and set(np.concatenate(given)) == {1, 2}
 
 
-def test_what_is_seen_once_gets_no_number(shim):  # noqa: F811
+def test_an_object_seen_once_gets_no_number(shim):  # noqa: F811
     row = np.array([[0, 0.9, 10, 10, 50, 50]], np.float32)
     nothing = row[:0]
     first, later = (
@@ -133,7 +133,7 @@ def test_what_is_seen_once_gets_no_number(shim):  # noqa: F811
 
 
 def test_lost_tracks_make_room_for_new_ones(shim):  # noqa: F811
-    """There is room for 128: the best are followed, and objects that come later take the place of lost ones."""
+    """At most 128 tracks: the best detections are tracked, and later objects replace lost tracks."""
 
     def many(offset):
         corners = np.array([(40 * (i % 20) + offset, 40 * (i // 20)) for i in range(200)])
@@ -146,7 +146,21 @@ def test_lost_tracks_make_room_for_new_ones(shim):  # noqa: F811
     assert not moved.any() and twice.tolist() == [*range(129, 257), *[0] * 72]
 
 
-def test_options_that_are_none_are_refused(shim):  # noqa: F811
+def test_numbers_start_again_after_the_largest(shim):  # noqa: F811
+    """Two objects from the first image on, the second of them after the largest number."""
+    shim.shim_tracker_size.restype = ctypes.c_size_t
+    tracker = ctypes.create_string_buffer(shim.shim_tracker_size())
+    assert shim.shim_start_tracking(tracker, None) == 0
+    # Behind the options: image, last_number.
+    ctypes.c_int.from_buffer(tracker, ctypes.sizeof(Tracking) + 4).value = 2**31 - 2
+    table = np.array([[0, 0.9, 10, 10, 50, 50], [0, 0.8, 100, 10, 150, 50]], np.float32)
+    numbers = np.zeros(2, np.int32)
+    for _ in range(2):
+        shim.shim_track(tracker, table.ctypes.data_as(ctypes.c_void_p), 2, numbers.ctypes.data_as(ctypes.c_void_p))
+        assert numbers.tolist() == [2**31 - 1, 1]
+
+
+def test_invalid_options_are_refused(shim):  # noqa: F811
     tracker = ctypes.create_string_buffer(shim.shim_tracker_size())
     good = (0.25, 0.1, 0.25, 0.2, 0.5, 0.3, 30)
     assert shim.shim_start_tracking(tracker, ctypes.byref(Tracking(*good))) == 0
@@ -159,7 +173,7 @@ def test_options_that_are_none_are_refused(shim):  # noqa: F811
 
 
 def test_random_detections_under_sanitizers(tmp_path):
-    """Boxes of any kind, infinite and none too; numbers are unique in each image."""
+    """Random boxes, also infinite and empty ones; numbers are unique in each image."""
     fuzz = fuzzer(tmp_path, "-DRV1106_MAX_TRACKS=16", SOURCES / "track_fuzz.c")
     done = subprocess.run([fuzz, "30000", "7"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]

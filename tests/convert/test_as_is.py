@@ -137,6 +137,19 @@ def test_a_graph_is_prepared_and_computes_the_same(model, passes):
     assert record["passes"] == [] and again == after
 
 
+def test_an_output_that_is_constant_is_told():
+    """The toolkit drops it, and the others would be compared with the wrong ones."""
+    model = one_node("Relu")
+    for number in range(2):
+        model.graph.initializer.append(numpy_helper.from_array(np.ones(2, np.float32), f"anchors_{number}"))
+        model.graph.node.append(helper.make_node("Neg", [f"anchors_{number}"], [f"fixed_{number}"]))
+        model.graph.output.append(helper.make_tensor_value_info(f"fixed_{number}", TensorProto.FLOAT, (2,)))
+        with pytest.raises(
+            UserError, match=f"^output fixed_0{', fixed_1 are constants' if number else ' is a constant'}"
+        ):
+            adapt(model, AS_IS, [], seed=0)
+
+
 def test_half_precision_is_widened():
     model = one_node("Conv", np.linspace(-1, 1, 27).reshape(1, 3, 3, 3).astype(np.float16))
     for tensor in (*model.graph.input, *model.graph.output):

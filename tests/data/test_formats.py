@@ -14,6 +14,7 @@ from conftest import ROOT, image
 from PIL import Image
 
 import fetch_dataset
+from lib import tasks
 from lib.data.formats import ultralytics
 from lib.data.formats.source import Box, Boxes, Hints
 from lib.data.images import ORIENTATION
@@ -434,11 +435,96 @@ def test_an_xml_that_does_not_hold_is_one_sentence(fetch, voc):
     for text, sentence in (
         ("<a>", "is not valid XML"),
         ("<a><object><name>x</name></object></a>", "no bndbox of four numbers"),
-        ("<a><object><name>x</name><robndbox/></object></a>", "a rotated box"),
+        ("<a><object><name>x</name><robndbox/></object></a>", "no robndbox with cx, cy, w, h and angle"),
+        (
+            "<a><object><name>x</name><robndbox><cx>1</cx><cy>1</cy><w>2</w><h>a</h><angle>0</angle></robndbox></object></a>",
+            "no robndbox with cx, cy, w, h and angle",
+        ),
     ):
         (voc / "Annotations/0.xml").write_text(text)
         _, done = fetch("--voc", voc)
         assert done.returncode == 2 and sentence in done.stderr and "0.xml" in done.stderr
+
+
+def test_rotated_boxes_of_voc_are_for_obb_and_a_detector_gets_the_boxes_around_them(fetch, voc):
+    """A box of 40x20 in the middle of an image of 90x70, turned clockwise by 30 degrees; and one of four corners."""
+    corners = [32.6795, 16.3397, 67.3205, 36.3397, 57.3205, 53.6603, 22.6795, 33.6603]
+    fields = ("x_left_top", "y_left_top", "x_right_top", "y_right_top")
+    fields += ("x_right_bottom", "y_right_bottom", "x_left_bottom", "y_left_bottom")
+    as_corners = "".join(f"<{field}>{value}</{field}>" for field, value in zip(fields, corners))
+    turned = "<cx>45</cx><cy>35</cy><w>40</w><h>20</h><angle>0.5235988</angle>"
+    for file, box in (("0.xml", turned), ("1.xml", as_corners)):
+        entry = f"<object><type>robndbox</type><name>nut</name><robndbox>{box}</robndbox></object>"
+        (voc / "Annotations" / file).write_text(xml().replace("</annotation>", f"{entry}</annotation>"))
+    for task, expected in (
+        ("obb", [0, *(value / side for value, side in zip(corners, (90, 70) * 4))]),
+        ("detect", [0, 0.5, 0.5, 44.641 / 90, 37.3205 / 70]),
+    ):
+        folder, done = fetch("--voc", voc, "--task", task, folder=task)
+        assert done.returncode == 0, done.stderr
+        for name in ("0.txt", "1.txt"):
+            assert numbers(folder / "labels" / name) == [pytest.approx(expected, abs=1e-5)]
+    (voc / "Annotations/2.xml").write_text(xml(("nut", (0, 0, 45, 35), "")))
+    _, done = fetch("--voc", voc, "--task", "obb", folder="mixed")
+    assert done.returncode == 2 and "an object with only a box that is not rotated" in done.stderr
+
+
+@pytest.fixture
+def dota(tmp_path, put):
+    """A set in DOTA's form, with the parts train and val."""
+    root = tmp_path / "DOTA"
+    for number, part in enumerate(("train", "val")):
+        put(root / part / "images" / f"P{number}.png", number)
+        (root / part / "labelTxt-v1.0" / "labelTxt").mkdir(parents=True)
+        (root / part / "labelTxt-v1.0" / "labelTxt" / f"P{number}.txt").write_text(
+            "imagesource:GoogleEarth\ngsd:0.146\n45.0 7.0 63.0 21.0 45.0 35.0 27.0 21.0 small-vehicle 0\n"
+            "9 7 27 7 27 21 9 21 plane 1\n\n"
+        )
+    return root
+
+
+def test_dota_is_taken_as_it_is(fetch, dota, tmp_path):
+    rotated = [1, 0.5, 0.1, 0.7, 0.3, 0.5, 0.5, 0.3, 0.3]
+    folder, done = fetch("--dota", zipped(dota, tmp_path / "dota.zip"), "--task", "obb", "--calibration", 1)
+    assert done.returncode == 0, done.stderr
+    assert names_of(folder) == ["plane", "small-vehicle"]
+    assert parts_of(folder) == {"train": ["P0.png"], "val": ["P1.png"]}
+    assert numbers(folder / "labels/P1.txt") == [
+        pytest.approx(rotated),
+        [0, 0.1, 0.1, 0.3, 0.1, 0.3, 0.3, 0.1, 0.3, "difficult"],
+    ]
+    folder, done = fetch("--dota", dota / "val" / "labelTxt-v1.0", folder="ds2")
+    assert done.returncode == 0, done.stderr
+    assert numbers(folder / "labels/P1.txt")[0] == pytest.approx([1, 0.5, 0.3, 0.4, 0.4])
+    assert "1 labels are crowds or difficult objects" in done.stdout
+
+
+def test_dota_labels_that_do_not_hold_are_one_sentence(fetch, dota):
+    label = dota / "train" / "labelTxt-v1.0" / "labelTxt" / "P0.txt"
+    for text, sentence in (
+        (
+            "1 2 3 4 5 6 7 plane 0\n",
+            "line 1 ('1 2 3 4 5 6 7 plane 0') is not 'x1 y1 x2 y2 x3 y3 x4 y4 class difficult'",
+        ),
+        ("gsd:null\n1 1 9 1 9 9 1 9 plane maybe\n", "line 2 ("),
+    ):
+        label.write_text(text)
+        _, done = fetch("--dota", dota, "--task", "obb")
+        assert done.returncode == 2 and sentence in done.stderr
+    (dota / "val" / "labelTxt").mkdir()
+    (dota / "val" / "labelTxt" / "P0.txt").write_text("")
+    _, done = fetch("--dota", dota)
+    assert done.returncode == 2 and "has several label files called P0.txt" in done.stderr
+    _, done = fetch("--dota", dota / "train" / "images")
+    assert done.returncode == 2 and "contains no folder labelTxt or annfiles" in done.stderr
+
+
+@pytest.mark.parametrize("task", ["detect", "segment", "obb", "pose"])
+@pytest.mark.parametrize("line", ["imagesource:GoogleEarth", "1 1 9 1 9 9 1 9 plane 0", "1 1 9 1 9 9 1 9 plane"])
+def test_dotas_lines_in_another_layout_are_called_by_their_name(tmp_path, task, line):
+    (tmp_path / "P0.txt").write_text(f"{line}\n")
+    with pytest.raises(UserError, match=r"is DOTA's layout, .*dataset: {dota: FOLDER}"):
+        tasks.get(task).check_label(tmp_path / "P0.txt", 2)
 
 
 def test_cvats_lists_with_labels_beside_the_images(fetch, tmp_path, put):

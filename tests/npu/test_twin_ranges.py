@@ -3,13 +3,17 @@
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import helper, numpy_helper
+from threadpoolctl import threadpool_limits
 
 from lib.data.images import read_image
 from lib.graph.onnx_file import save
 from lib.graph.onnx_session import to_tensor
 from lib.npu import toolkit
 from lib.npu.twin.ranges import RangePass, adjusted, chosen, union
+from lib.npu.twin.structure import Structure
 from lib.step.errors import ToolkitError
 
 
@@ -53,3 +57,52 @@ def test_ranges_with_attention_and_both_heads_are_the_toolkits(export, images, t
     structure = toolkit.structure_of(path, images[:2], "rv1106")
     own = adjusted(structure, union(measured(structure, images[:2])))
     assert own == {name: (min(low, 0.0), max(high, 0.0)) for name, (low, high) in structure.ranges.items()}
+
+
+@pytest.mark.parametrize("readers", [1, 2])
+def test_a_slice_narrows_what_only_it_reads(images, tmp_path, readers):
+    """As in the head `single`, where a constant channel leaves the boxes before the scores are joined to them."""
+    rng = np.random.default_rng(0)
+    filters = rng.standard_normal((8, 3, 3, 3), dtype=np.float32) * np.float32(
+        [0.2, 0.3, 0.2, 0.3, 30, 20, 10, 30]
+    ).reshape(8, 1, 1, 1)
+    constants = {
+        "filters": filters, "low": np.float32(0), "high": np.float32(8),
+        "start": np.array([0]), "middle": np.array([4]), "end": np.array([8]), "axis": np.array([1]),
+    }  # fmt: skip
+    nodes = [
+        helper.make_node("Conv", ["images", "filters"], ["sums"], pads=[1, 1, 1, 1], strides=[2, 2]),
+        helper.make_node("Clip", ["sums", "low", "high"], ["limited"]),
+        helper.make_node("Slice", ["limited", "start", "middle", "axis"], ["first"]),
+        helper.make_node("Slice", ["limited", "middle", "end", "axis"], ["second"]),
+    ][: 2 + readers]
+    outputs = [node.output[0] for node in nodes[2:]]
+    graph = helper.make_graph(
+        nodes, "slices", [helper.make_tensor_value_info("images", onnx.TensorProto.FLOAT, [1, 3, 64, 96])],
+        [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 4, 32, 48]) for name in outputs],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )  # fmt: skip
+    path = tmp_path / "slices.onnx"
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9), path)
+    structure = toolkit.structure_of(path, images[:1], "rv1106")
+    own = {name: (min(low, 0.0), max(high, 0.0)) for name, (low, high) in structure.ranges.items()}
+    assert adjusted(structure, measured(structure, images[:1])[0]) == own
+    assert (own["limited"][1] < 8) == (readers == 1)
+
+
+def test_ranges_do_not_depend_on_the_threads_of_matrix_products():
+    names = ["queries", "keys", "contents"]
+    nodes = [
+        helper.make_node("Split", ["images"], names, axis=1, num_outputs=3),
+        helper.make_node("exSDPAttention", names, ["mixed"], scale=0.2, q_matmul="products", q_softmax="weights"),
+    ]
+    shapes = {"images": [2, 96, 1, 100], "mixed": [2, 32, 1, 100]}
+    given, result = (helper.make_tensor_value_info(name, 1, shape) for name, shape in shapes.items())
+    model = helper.make_model(helper.make_graph(nodes, "attention", [given], [result]))
+    run = RangePass(Structure(model, {}))
+    for seed in range(20):
+        tensor = np.random.default_rng(seed).normal(0, 1, shapes["images"]).astype(np.float32)
+        with threadpool_limits(1, "blas"):
+            expected = run.measure(tensor)
+        with threadpool_limits(2, "blas"):
+            assert run.measure(tensor) == expected

@@ -13,6 +13,7 @@ from lib.detector.instances import Instances
 from lib.results import plots
 from lib.results.choice import CYCLES, TIME, pareto_front
 from lib.results.label_places import name_points
+from lib.tasks import get
 
 
 def shared(first: Bbox, second: Bbox) -> float:
@@ -94,6 +95,24 @@ def test_class_changes_have_a_fixed_axis_and_bars_of_one_height(drawn, changes, 
     # In inches: one class has a bar as high as that of many.
     assert axis.get_window_extent().height / figure.dpi * 0.8 / (high - low) < 0.6
     assert [bar.get_width() for bar in axis.patches] == sorted(changes, reverse=True)
+
+
+def test_titles_of_objects_at_an_edge_lie_within_the_image(drawn, tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((240, 320, 3), np.uint8))
+    boxes = np.array([[5.0, 0, 100, 80], [310, -3, 330, 90], [-20, 230, 50, 260], [0, 100, 9, 110]])
+    instances = Instances(boxes, np.ones(4), np.arange(4))
+    names = ["washer", "bolt", "nut", "a name that is longer than the image is wide " * 3]
+    plots.detection_grid(
+        [tmp_path / "a.png"] * 2, {"INT8": [instances] * 2}, names, 0.3, get("detect").draw, "grid.png"
+    )
+    plots.drawn_photo(tmp_path / "a.png", instances, names, get("detect").draw, "photo.png")
+    for axis in [axis for figure in drawn for axis in figure.axes]:
+        axis.figure.draw_without_rendering()
+        inside = axis.get_window_extent()
+        *short, long = [title.get_bbox_patch().get_window_extent() for title in axis.texts]
+        for box in short:
+            assert shared(inside, box) == pytest.approx(box.width * box.height, rel=1e-3)
+        assert long.x0 == pytest.approx(inside.x0) and long.width > inside.width
 
 
 def test_labels_have_no_score_and_a_detection_has_one_also_where_it_is_1(tmp_path):

@@ -42,10 +42,18 @@ from lib.results.board_results import (
     Times,
 )
 from lib.results.choice import focus, indistinguishable_from, pareto_front, recommended
-from lib.results.detection_errors import DetectionErrors, Evaluated, detection_errors
+from lib.results.detection_errors import (
+    DetectionErrors,
+    Drawing,
+    DrawnImage,
+    Evaluated,
+    ImageErrors,
+    Tag,
+    detection_errors,
+)
 from lib.results.plots import class_changes, map_over_imgsz, map_over_max_images, pareto, thresholds
 from lib.results.report.contents import contents
-from lib.results.report.gallery import confusions
+from lib.results.report.gallery import cards, confusions
 from lib.results.report.provenance import portable_config
 from lib.results.report.render import render
 from lib.results.sweep import Variant, variants
@@ -801,6 +809,21 @@ def test_objects_that_are_taken_for_another_class_stand_in_the_matrix(browser, r
         ".map(row => [...row.querySelectorAll('td')].map(cell => cell.innerText))"
     )
     assert cells == [["3", "", "2", "4"], [""] * 4, [""] * 4, [""] * 4]
+
+
+def test_titles_in_small_images_stay_within_them(tmp_path):
+    """The height of a text is known in its own unit alone, and the image's on the page is not known."""
+    cv2.imwrite(str(tmp_path / "a.jpg"), np.zeros((100, 200, 3), np.uint8))
+    tags = (Tag("false", "bolt 0.50", 140, 0), Tag("missed", "nut", 20, 50), Tag("false", "nut 0.50", 180, 50))
+    drawn = DrawnImage("a.jpg", 200, 100, Drawing({}, tags), Drawing({}, ()))
+    variant, of_image = Variant("m", "96", "split", "normal", 8), ImageErrors("a.jpg", 1, 2, 1, 0, 0, 0)
+    [card] = cards(DetectionErrors(variant, 0.5, ("nut", "bolt"), (of_image,), (), (drawn,)), tmp_path)
+    assert [tag.place for tag in card.overlays["int8"].tags] == [
+        "left:max(0px,min(70.0%,calc(100% - 9ch)));bottom:min(100.0%,calc(100% - 1.4em))",
+        "left:max(0px,min(10.0%,calc(100% - 3ch)));bottom:min(50.0%,calc(100% - 1.4em))",
+        "right:10.0%;bottom:min(50.0%,calc(100% - 1.4em))",
+    ]
+    assert "line-height: 1.4;" in (ROOT / "scripts" / "lib" / "results" / "report" / "page.css").read_text()
 
 
 def test_of_many_classes_those_with_most_errors_stand_in_the_matrix():

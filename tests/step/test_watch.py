@@ -112,6 +112,11 @@ def test_a_step_of_a_quiet_run_warns_and_leaves_the_rest_to_its_log(tmp_path, mo
             "--configfile tabs.yaml",
             "the config file tabs.yaml is not valid YAML, line 2: found character '\\t' that cannot start",
         ),
+        (
+            "--configfile loop.yaml",
+            "the config file loop.yaml cannot be used: line 3: the block contains itself through an alias (*)",
+        ),
+        ("--configfile deep.yaml", "the config file deep.yaml cannot be used: its blocks are nested too deeply"),
         ("--configfile text.yaml", "the config file text.yaml contains no keys, such as `run: mine`"),
         ("--configfile empty.yaml", None),
         ("--configfile utf16.yaml", "the config file utf16.yaml is not in UTF-8; save it in this encoding"),
@@ -122,6 +127,8 @@ def test_a_command_that_would_end_in_a_traceback_is_told(tmp_path, monkeypatch, 
     for name in ("mine.yaml", "more.yaml"):
         (tmp_path / name).write_text("run: mine\n")
     (tmp_path / "tabs.yaml").write_text("run: a\nsplit:\tb\n")
+    (tmp_path / "loop.yaml").write_text("run: a\nsweep:\n  model: &a [yolov8n, *a]\n")
+    (tmp_path / "deep.yaml").write_text("run: " + "[" * 600 + "]" * 600)
     (tmp_path / "text.yaml").write_text("mine\n")
     (tmp_path / "empty.yaml").write_text("")
     (tmp_path / "utf16.yaml").write_text("run: mine\n", encoding="utf-16")
@@ -129,6 +136,16 @@ def test_a_command_that_would_end_in_a_traceback_is_told(tmp_path, monkeypatch, 
     told = list(problems(words.replace("'", "").replace("{b: 1}", "{}").split()))
     assert len(told) == (sentence is not None)
     assert sentence is None or sentence in told[0]
+
+
+def test_the_working_folders_own_config_is_looked_at_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "config.yaml").write_text("sweep: &a\n  model: *a\n")
+    sentence = (
+        "the config file config/config.yaml cannot be used: line 1: the block contains itself through an alias (*)"
+    )
+    assert list(problems(["-n"])) == [sentence]
 
 
 def test_snakemake_7_asks_too_as_it_reads_its_profile(tmp_path):

@@ -74,14 +74,29 @@ PAGE_PATTERNS = {
     r"\bbehind the others?\b": "after the others",
     r"\bpasses over\b": "runs … through",
 }
-# model.json and the bundle's files say these texts word by word: they change with their version, not in passing.
-LATER = ("scripts/lib/detector/families/", "scripts/lib/bundle/", "scripts/lib/tasks/detect/contract.py")
+# The same of the C code that users get, whose comments and messages are the reference of a library.
+C_PATTERNS = {
+    r"\bbehind\b": "after",
+    r"\bbesides\b": "in addition to",
+    r"\bby turns\b": "interleaved, alternately",
+    r"\blooked at\b": "read, used",
+    r"\b(no )?room (for|to)\b": "capacity, array of … elements",
+    r"\btold\b|\b[Tt]ells?\b": "reported, read from",
+    r"\bwants?\b": "expects",
+    r"\bwhoever\b": "the program",
+    r"(?<!there )\bis none\b": "is invalid",
+    r"\bnot understood\b": "invalid",
+    r"\b(that|which|what) (is|was) wrong\b": "the error",
+}
+# model.json says these texts word by word: they change with its version, not in passing.
+LATER = ("scripts/lib/detector/families/", "scripts/lib/bundle/describe.py", "scripts/lib/tasks/detect/contract.py")
 GLOBS = (
     "*.md", "mkdocs.yml", "docs/*.md", "config/*.yaml", "config/*.md", "tests/README.md", "example/README.md",
     "report/*.rst", "scripts/lib/bundle/README.template.md",
 )  # fmt: skip
 PAGES = [path for glob in GLOBS for path in sorted(ROOT.glob(glob))]
 CODE = [ROOT / "Snakefile", *sorted((ROOT / "rules").glob("*.smk")), *sorted((ROOT / "scripts").rglob("*.py"))]
+C_CODE = sorted((ROOT / "scripts" / "lib").rglob("*.[ch]"))
 
 
 def page(path: Path) -> str:
@@ -90,8 +105,11 @@ def page(path: Path) -> str:
 
 
 def texts(path: Path) -> str:
-    """Comments, docstrings and other texts of a Python file; of a rule's file its comments alone."""
+    """Comments, docstrings and other texts of a Python or C file; only the comments of a rule's file."""
     source = path.read_text("utf-8")
+    if path.suffix in (".c", ".h"):
+        pieces = re.findall(r'/\*.*?\*/|"(?:\\.|[^"\\\n])*"', source, re.DOTALL)
+        return "\n".join(re.sub(r"^\s*/?\*+/?|\*/$", "", text, flags=re.MULTILINE) for text in pieces)
     if path.suffix != ".py":
         return "\n".join(re.findall(r"(?:^|\s)#(.*)$", source, re.MULTILINE))
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
@@ -125,6 +143,17 @@ def test_the_texts_of_the_code_have_none_of_the_phrases():
     files = [path for path in CODE if not str(path.relative_to(ROOT)).startswith(LATER)]
     assert len(files) > 100
     assert {str(path.relative_to(ROOT)): found for path in files if (found := wrong(texts(path)))} == {}
+
+
+def test_the_c_code_has_none_of_the_phrases():
+    assert len(C_CODE) > 15
+    patterns = PATTERNS | C_PATTERNS
+    assert {path.name: found for path in C_CODE if (found := wrong(texts(path), patterns))} == {}
+
+
+@pytest.mark.parametrize("text", ["what the family's header wants", "the pixels behind it", "a threshold that is none"])
+def test_a_phrase_forbidden_in_c_is_seen(text):
+    assert wrong(text, C_PATTERNS)
 
 
 @pytest.mark.parametrize(

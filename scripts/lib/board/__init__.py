@@ -1,1 +1,1 @@
-"""The board in the loop: compiles a bundle's program, copies it to the board and runs it; detections and times."""
+"""Tests on a real board: compiles a bundle's program, copies it there, runs it, and reads detections and times."""

@@ -1,6 +1,6 @@
-/* Prints what a board says of itself, as `detect --version` does: for a board that no model was made for yet. */
+/* Prints the line of `detect --version`: for a board for which no model was made yet. */
 #define _POSIX_C_SOURCE 200809L
-#define _FILE_OFFSET_BITS 64 /* else folders of some file systems cannot be listed */
+#define _FILE_OFFSET_BITS 64 /* otherwise readdir fails on some file systems */
 #include "about_board.h"
 
 int main(void)

@@ -1,4 +1,4 @@
-"""Examines a board without a model, and derives advice: which toolkit, what to stop, what to replace."""
+"""Examines a board without a model, and gives advice: which toolkit to choose, what to stop, what to replace."""
 
 import json
 import re
@@ -50,7 +50,7 @@ class BoardFacts(JsonRecord):
 def examine(settings: Settings) -> BoardFacts:
     """Compile about_board.c for the board, run it there and delete it from the board.
 
-    Raises UserError, in one sentence, for whatever goes wrong.
+    Raises UserError, in one sentence, for any failure.
     """
     board = transport(settings.transport, settings.host, words(settings.options, "board.options"), settings.timeout)
     with tempfile.TemporaryDirectory() as scratch:
@@ -99,7 +99,7 @@ def runtime_version(path: Path) -> str | None:
 
 
 def own_runtime(settings: Settings) -> tuple[str, str] | None:
-    """The runtime that programs will use whatever the board has: its origin and its version; or None.
+    """The runtime of the config, which programs use instead of the board's: (origin, version), or None.
 
     Raises UserError when a named file is not a runtime for these chips.
     """
@@ -118,7 +118,7 @@ def own_runtime(settings: Settings) -> tuple[str, str] | None:
 
 
 def advice(facts: BoardFacts, own: tuple[str, str] | None = None) -> list[str]:
-    """Sentences on what the board is, and what to do before it gets a model. `own`: from `own_runtime`."""
+    """Describe the board and say what to do before it gets a model, in sentences. `own`: from `own_runtime`."""
     return [_summary(facts), *_chip(facts), *_runtime(facts, own), *_holders(facts), *_memory(facts), *_clock(facts)]
 
 
@@ -151,7 +151,7 @@ def _runtime(facts: BoardFacts, own: tuple[str, str] | None) -> list[str]:
     if own:
         where, version = own
     elif facts.libraries:
-        # A program that is started without a library path uses the first one.
+        # A program without a library path uses the first one.
         where, version = facts.libraries[0]
     else:
         return [
@@ -168,7 +168,7 @@ def _runtime(facts: BoardFacts, own: tuple[str, str] | None) -> list[str]:
 
 
 def _choice(where: str, version: str) -> str:
-    """Which toolkit to choose for programs that use the runtime `version` from `where`."""
+    """The advice which toolkit to choose for programs that use the runtime `version` from `where`."""
     number = version.split()[0]
     chosen = version_for(version)
     if chosen is None:
@@ -199,7 +199,7 @@ def _memory(facts: BoardFacts) -> list[str]:
         return ["The kernel has no CMA (no CmaFree in /proc/meminfo), from which the NPU's memory is taken."]
     left = " once the programs above are stopped" if facts.holders else ""
     free = facts.cma_free_kb // 1024
-    # What is free while a camera program runs has its buffers taken off already.
+    # While a camera program runs, the free memory does not include its buffers.
     camera = " and verdict.camera_mb: 0" if any(holds_camera for _, _, holds_camera, _ in facts.holders) else ""
     return [f"Set verdict.cma_mb: {free}{camera}, what is free now{f' (more{left}: run this again)' if left else ''}."]
 

@@ -18,7 +18,7 @@ SHOWN = 60  # characters of an invalid line in a message
 
 
 class Runtime(NamedTuple):
-    """The versions of the board's runtime and driver, and the microseconds that it took to open the model."""
+    """The versions of the board's runtime and driver, and the duration of rknn_init in microseconds."""
 
     runtime: str
     driver: str
@@ -26,7 +26,7 @@ class Runtime(NamedTuple):
 
 
 class ImageResult(NamedTuple):
-    """One image on the board: its name, the times of rknn_run and of the decoder in microseconds, the detections."""
+    """The result of one image: its name, the times of rknn_run and of the decoder in microseconds, its detections."""
 
     image: str
     run_us: int
@@ -35,12 +35,12 @@ class ImageResult(NamedTuple):
 
 
 class ProgramOutput(NamedTuple):
-    """What the program printed until it ended; `garbage` is the first line that is not a result, or empty."""
+    """The parsed output of the program; `garbage` is the start of the first line that is not a result, or empty."""
 
     runtime: Runtime | None  # None if the program ended before it printed this
     results: list[ImageResult]
     run_us: list[int]  # from --repeat
-    images: int | None  # from the last line, which says that all images were done
+    images: int | None  # from the last line, which the program prints when all images are done
     garbage: str
 
 
@@ -48,8 +48,7 @@ def write_stream(images: list[Path], given: InputSpec, target: Path) -> dict[str
     """Write images, letterboxed, in the program's input format; return the width and height of each, by file name.
 
     An image is a line `WIDTH HEIGHT NAME` followed by the bytes of the input: height x width x channels, in the model's
-    order of channels.
-    Raises UserError for an image that cannot be decoded.
+    channel order. Raises UserError for an image file that cannot be read.
     """
     sizes = {}
     with open(target, "wb") as stream:
@@ -61,9 +60,9 @@ def write_stream(images: list[Path], given: InputSpec, target: Path) -> dict[str
 
 
 def read_lines(output: bytes, spec: OutputSpec | None = None) -> ProgramOutput:
-    """The program's lines, up to the first that is not a result.
+    """Parse the program's lines, up to the first that is not a result.
 
-    `spec` describes the model's outputs; without it there are only boxes.
+    `spec` describes the model's outputs; without it only boxes are parsed.
     """
     runtime, results, run_us, images = None, [], [], None
     for line in output.split(b"\n"):
@@ -85,7 +84,7 @@ def read_lines(output: bytes, spec: OutputSpec | None = None) -> ProgramOutput:
 
 
 def to_line(result: ImageResult, task: str = tasks.DEFAULT) -> str:
-    """A result as the program's line, with the same digits."""
+    """Format a result as the line of the program, with the same digits."""
     detections, part = result.detections, tasks.get(task).bundle
     added = [[list(map(float, values))] for values in part.numbers(detections)] if part else [[]] * len(detections)
     rows = [

@@ -1,4 +1,4 @@
-"""The program that runs a bundle's model on the board: cross-compiles it, and interprets how it ended."""
+"""The program that runs a bundle's model on the board: cross-compiles it, and interprets its exit code and errors."""
 
 import re
 import shlex
@@ -23,10 +23,10 @@ class Refused(UserError):
 
 
 def build(bundle: Path, contract: Contract, cc: str, sdk: str, shared: bool, folder: Path) -> Path:
-    """Compile detect.c of a bundle with the contract `contract` in the empty `folder`; return the program's path.
+    """Compile detect.c of a bundle in the empty `folder`; return the program's path.
 
-    `sdk` is the folder of Rockchip's runtime (librknn_api); `shared` links the runtime dynamically. Raises UserError,
-    with the compiler's first error, when there is no compiler or no runtime, or the program does not compile.
+    `sdk` is the folder of Rockchip's runtime (librknn_api); `shared` links the runtime dynamically. Raises UserError
+    when there is no compiler or no runtime, or, with the compiler's first error, when the program does not compile.
     """
     demand_tools(cc, "make")
     if not sdk:
@@ -45,7 +45,7 @@ def build(bundle: Path, contract: Contract, cc: str, sdk: str, shared: bool, fol
 
 
 def demand_tools(cc: str, *others: str) -> None:
-    """Raise UserError when the compiler of the command `cc` or one of the `others` is not installed here."""
+    """Raise UserError when the compiler of the command `cc` or one of the `others` is not installed on this machine."""
     for name in (*others, shlex.split(cc)[0] if cc.strip() else "cc"):
         if not shutil.which(name):
             raise UserError(
@@ -69,10 +69,9 @@ def runtime_words(words: str) -> str:
 
 
 def demand_success(result: CommandResult, platform: str) -> None:
-    """Raise an error that says why the program failed, unless it succeeded.
+    """Check the program's exit code; `result.words` is its standard error.
 
-    `result.words` is its standard error. Raises Refused for a model that the runtime refuses, and UserError with one
-    sentence for anything else.
+    Raises Refused for a model that the runtime refuses, and UserError, in one sentence, for any other failure.
     """
     if result.code == 0:
         return

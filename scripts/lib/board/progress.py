@@ -1,4 +1,4 @@
-"""The results of an interrupted run, on disk, so that the next run resumes."""
+"""Keeps the results of a run on disk, so that an interrupted run can be resumed."""
 
 import json
 from pathlib import Path
@@ -11,8 +11,8 @@ from lib.detector.output_spec import OutputSpec
 class Progress:
     """The results for one bundle so far, in a file in `folder`, in the program's format.
 
-    They are used only for the same `key`, which is in the file's first line: another model or other images are another
-    run. A truncated line is dropped. `spec` describes the model's outputs; without it there are only boxes.
+    The first line of the file holds a key for model and images. With another `key`, the old results are dropped. A
+    truncated line is dropped too. `spec` describes the model's outputs; without it only boxes are read.
     """
 
     def __init__(self, folder: Path, key: str, spec: OutputSpec | None = None):
@@ -26,7 +26,7 @@ class Progress:
         self.add(list(self.results.values()))
 
     def add(self, results: list[ImageResult]) -> None:
-        """Append more results to the file at once."""
+        """Append results to the file and to `results`."""
         self.results |= {result.image: result for result in results}
         with open(self.path, "a", encoding="utf-8") as file:
             file.writelines(f"{to_line(result, self._task)}\n" for result in results)

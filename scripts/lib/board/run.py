@@ -1,4 +1,4 @@
-"""Runs one bundle on the board: copies it there, runs it over images, fetches the results, cleans up."""
+"""Runs one bundle on the board: copies it there, runs it on images, fetches the results, deletes the copies."""
 
 import hashlib
 import math
@@ -27,15 +27,15 @@ from lib.step.errors import UserError
 from lib.step.files import require, sha256
 from lib.step.words import words
 
-BATCH = 16  # images copied to the board at once, if there is space; a cut connection loses that many
-LINE = 40_000  # most bytes of an image's line of boxes: 300 detections of about 100 characters
+BATCH = 16  # images that are copied to the board at once, if they fit; a broken connection loses up to that many
+LINE = 40_000  # largest line of an image's boxes, in bytes: 300 detections of about 100 characters
 FOLDER = "rv1106-board"
-# The vendor's system has its runtime in /oem/usr/lib, which a shell without a login does not have in its path.
+# The vendor's system has its runtime in /oem/usr/lib, which is not in the library path of a shell without login.
 LIBRARY_PATH = ".:/oem/usr/lib:$LD_LIBRARY_PATH"
 
 
 class Settings(NamedTuple):
-    """How to reach and use the board; the config's `board` describes each field."""
+    """The settings for the board; `board` in config/schema.yaml describes each field."""
 
     transport: str
     host: str
@@ -61,11 +61,11 @@ class BoardRun(NamedTuple):
 
 
 def run_bundle(settings: Settings, bundle: Path, contract: Contract, images: list[Path], unfinished: Path) -> BoardRun:
-    """Run a bundle with the contract `contract` over `images`.
+    """Run a bundle, whose contract is `contract`, on `images`.
 
     `unfinished` is a folder for intermediate results; a later run with the same bundle and images resumes from it.
-    Raises program.Refused when the board refuses the model, and UserError, in one sentence, for anything else that goes
-    wrong; the files on the board are deleted if it can be reached.
+    Raises program.Refused when the runtime refuses the model, and UserError, in one sentence, for any other failure. In
+    any case, the files on the board are deleted if it can be reached.
     """
     spec = contract.output_spec()
     progress = Progress(unfinished, _key(bundle, images), spec)
@@ -84,7 +84,7 @@ def run_bundle(settings: Settings, bundle: Path, contract: Contract, images: lis
 
 
 def _key(bundle: Path, images: list[Path]) -> str:
-    """A text of everything that a run's results depend on."""
+    """A checksum of everything that the results of a run depend on."""
     parts = [require(bundle / CHECKSUMS, "a bundle's checksums").read_text(encoding="utf-8")]
     parts += [f"{path.name} {sha256(path)}" for path in images]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
@@ -102,7 +102,7 @@ def _in_order(results: list[ImageResult], batch: list[Path]) -> list[ImageResult
 
 
 def make_folder(board: Ssh | Adb, folder: str, inner: str = "") -> None:
-    """Make a new, empty folder on the board, and `inner` in it. Raises UserError when it cannot be made."""
+    """Make an empty folder on the board, with the folder `inner` in it. Raises UserError when it cannot be made."""
     quoted = shlex.quote(folder)
     done = board.run(f"rm -rf {quoted}; mkdir -p {quoted}/{inner}; exit $?")
     if done.code:
@@ -145,7 +145,7 @@ class _Session:
         self._shell("chmod +x detect")
 
     def end(self) -> None:
-        """Delete the files on the board; if it cannot be reached, the next run deletes them."""
+        """Delete the files on the board. If it cannot be reached, the next run deletes them."""
         if self.started:
             try:
                 self.board.run(f"rm -rf {shlex.quote(self.folder)}")
@@ -153,7 +153,7 @@ class _Session:
                 console.say(f"{self.folder} is left on the board: {error}")
 
     def golden(self) -> list[OutputDifference]:
-        """Run the bundle's golden image and compare the raw outputs with the simulator's."""
+        """Run the model on the golden image and compare the raw outputs with the simulator's."""
         fit = read_fit(self.bundle / "golden", self.contract.input)
         self.board.push(self.bundle / "golden" / "input.rgb", f"{self.folder}/input.rgb")
         width, height = fit.source
@@ -175,7 +175,7 @@ class _Session:
         return differences
 
     def detect(self, images: list[Path], progress: Progress) -> dict[str, tuple[int, int]]:
-        """Run over the images that `progress` lacks, and add their results; return the size of each image."""
+        """Run the images that `progress` lacks and add their results to it; return each image's width and height."""
         missing = [path for path in images if path.name not in progress.results]
         if len(missing) < len(images):
             console.say(f"{len(images) - len(missing)} of {len(images)} images were already done")
@@ -199,7 +199,7 @@ class _Session:
         return sizes
 
     def repeat(self) -> list[int]:
-        """Times of rknn_run in microseconds, back to back, on a grey image."""
+        """Measure consecutive calls of rknn_run on a grey image; return their times in microseconds."""
         if not self.settings.repeat:
             return []
         output, result = self._detect(f"--repeat {self.settings.repeat} model.rknn")
@@ -207,7 +207,7 @@ class _Session:
         return output.run_us
 
     def _detect(self, words: str) -> tuple[ProgramOutput, CommandResult]:
-        """Start the program with `words`; return what it printed, and how it ended, with its standard error."""
+        """Run the program with the arguments `words`; return its parsed output, and exit code and standard error."""
         done = self.board.run(
             f"cd {shlex.quote(self.folder)} || exit 1; export LD_LIBRARY_PATH={LIBRARY_PATH}; "
             f"{self.settings.launcher} ./detect {words} > found 2> words; exit $?"

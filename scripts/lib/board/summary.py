@@ -11,12 +11,12 @@ from lib.npu.verdict import FAILS, RUNS, Verdict
 from lib.results.board_results import RAN, REFUSED, BoardAgreement, ImageDifference, RanOnBoard, RefusedByBoard, Times
 from lib.step.errors import UserError
 
-WORST = 5  # how many of the worst images are named
+WORST = 5  # number of images that are listed as the worst
 QUANTILES = {"low": 0.05, "median": 0.5, "high": 0.95}
 
 
 def detection_set(run: BoardRun) -> DetectionSet:
-    """The board's detections, in the form that evaluate.py reads."""
+    """The board's detections, in the format that evaluate.py reads."""
     results = run.results
     return DetectionSet(
         [result.image for result in results], run.sizes, [result.detections for result in results], run.task
@@ -24,7 +24,7 @@ def detection_set(run: BoardRun) -> DetectionSet:
 
 
 def refused(words: str, verdict: Verdict, build: dict[str, str]) -> RefusedByBoard:
-    """The summary for a model that the board refused, with the runtime's message; `build` identifies the build."""
+    """The summary of a model that the board refused, with the runtime's message; `build` identifies the build."""
     return RefusedByBoard(REFUSED, words, verdict.result, _was(verdict, False), **build)
 
 
@@ -56,11 +56,12 @@ def ran_well(
 
 
 def agreement_with_simulator(simulated: DetectionSet, board: DetectionSet) -> BoardAgreement:
-    """How well the board's detections agree with the simulator's.
+    """Compare the board's detections with the simulator's.
 
-    Detections with a score of at least SURE are compared; two are the same with the same class and an IoU of 0.5 or
-    more. The result has the `share` (0..1) of all detections that both make (1.0 if there are none), the smallest IoU
-    and the largest change of score among these, and the images that differ most. Raises UserError for different images.
+    Detections with a score of at least SURE are compared. Two are the same if they have the same class and an IoU of at
+    least 0.5. The result has the `share` (0..1) of all detections that both make (1.0 if there are none), the smallest
+    IoU and the largest difference in score among these, and the images that differ most. Raises UserError for different
+    images.
     """
     if simulated.images != board.images:
         raise UserError("the simulator and the board had different images; run the variant's quantize step again")
@@ -68,7 +69,7 @@ def agreement_with_simulator(simulated: DetectionSet, board: DetectionSet) -> Bo
     both = either = 0
     lowest, largest, worst = 1.0, 0.0, []
     for image, ours, theirs in zip(board.images, simulated.instances, board.instances):
-        # A sure detection of one counts as found if the other made it with any score.
+        # A detection above SURE counts as found if the other side made it with any score.
         pairs = found_again(ours, theirs, overlap_of)
         shown = int((ours.scores >= SURE).sum())
         added = int((theirs.scores >= SURE).sum()) - len(found_again(theirs, ours, overlap_of))

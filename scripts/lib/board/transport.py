@@ -1,7 +1,7 @@
-"""How commands and files reach the board: through OpenSSH's or adb's own client, with the user's settings.
+"""Commands and files for the board, through the clients of OpenSSH or adb, with the user's settings.
 
-Files also go through the remote shell (`cat`), because a board's ssh server seldom supports scp, and adb's exit codes
-and line ends depend on its version.
+Over ssh, files also go through the remote shell (`cat`), because a board's ssh server seldom supports scp. The code
+does not rely on exit codes and line ends of `adb shell`, because they depend on the version of adbd.
 """
 
 import os
@@ -17,13 +17,13 @@ from typing import NamedTuple
 from lib.step.errors import UserError
 
 TRANSPORTS = ("ssh", "adb")
-# The most bytes of a command's standard output or error: far more than a batch's results. With more, something prints
-# without end.
+# Limit for the standard output and the standard error of a command, in bytes: far more than the results of a batch.
+# Beyond it, the command probably prints without end.
 MOST = 256 << 20
-# OpenSSH's exit code for its own failures; remote commands could use it too, but this program's do not.
+# OpenSSH's exit code for its own failures. A remote command could return it too, but those of this project do not.
 SSH_FAILED = 255
 GOES_ON = "run this again, it resumes"
-# A command's output is between these, because some boards print a greeting at login.
+# These mark the start and the end of a command's output, because some boards print a greeting at login.
 _BEGINS, _ENDED = b"rv1106-begins\n", b"rv1106-ended="
 _SHOWN = 60  # characters of an invalid answer in a message
 
@@ -41,18 +41,18 @@ class Unreachable(UserError):
 
 
 class Ssh:
-    """A board that runs an ssh server. `host` is as for `ssh`; `options` are words for it, such as -p 2222."""
+    """A board with an ssh server. `host` is as for `ssh`; `options` are further arguments for it, such as -p 2222."""
 
     def __init__(self, host: str, options: list[str], timeout: int):
         self.host, self.timeout = host, timeout
-        # There is nobody to ask, so an unknown key or a password is an error.
+        # No user can answer questions, so an unknown host key or a password prompt is an error.
         self.command = ["ssh", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={min(timeout, 15)}", *options, host]
         _demand_client("ssh", "openssh-client")
 
     def run(self, command: str, stdin: Path | None = None) -> CommandResult:
-        """Run a shell command on the board, with a local file as its standard input.
+        """Run a shell command on the board; the local file `stdin` is its standard input.
 
-        Raises Unreachable when there is no board, no way in, no shell, or no answer within the time limit.
+        Raises Unreachable when the board does not answer within the time limit, refuses the login or has no shell.
         """
         done = _call([*self.command, _framed(command)], self.timeout, self.host, stdin)
         if done.code == SSH_FAILED:
@@ -68,7 +68,7 @@ class Ssh:
         _demand_pushed(done, local, remote)
 
     def pull(self, remote: str) -> bytes:
-        """A file's bytes. Raises UserError when it is not there, Unreachable as `run` does."""
+        """Read a file on the board. Raises UserError when it cannot be read, Unreachable as `run` does."""
         done = self.run(f"cat {shlex.quote(remote)}")
         if done.code:
             raise UserError(f"{remote} cannot be read on the board: {last_line(done.words)}")
@@ -100,7 +100,7 @@ class Ssh:
 
 
 class Adb:
-    """A board on USB that runs adbd. `host` is its serial number, or empty; `options` are more words for `adb`."""
+    """A board with adbd. `host` is its serial number, or empty; `options` are further arguments for `adb`."""
 
     def __init__(self, host: str, options: list[str], timeout: int):
         self.host, self.timeout = host or "the board on USB", timeout
@@ -108,7 +108,7 @@ class Adb:
         _demand_client("adb", "adb")
 
     def run(self, command: str) -> CommandResult:
-        """Run a shell command on the board; as `Ssh.run`. Standard error comes with the output: adb may mix the two."""
+        """As `Ssh.run`, without standard input. Old adbd put standard error into the output."""
         done = _call([*self.command, "shell", _framed(command)], self.timeout, self.host)
         done = done._replace(output=done.output.replace(b"\r\n", b"\n"))
         ended = _unframed(done)
@@ -151,20 +151,20 @@ class Adb:
 
 
 def transport(kind: str, host: str, options: list[str], timeout: int) -> Ssh | Adb:
-    """The way to the board; `timeout` is in seconds, for each command and each file."""
+    """The transport `kind`, ssh or adb; `timeout` is in seconds, for each command and each file."""
     if kind == "ssh" and not host:
         raise UserError("board.host is empty: name the board as for ssh, such as root@172.32.0.93")
     return {"ssh": Ssh, "adb": Adb}[kind](host, options, timeout)
 
 
 def _framed(command: str) -> str:
-    """A shell command that marks where its output begins and ends, with its exit code, which old adbd do not return."""
+    """Wrap a shell command: print marks around its output, and its exit code, which old adbd do not return."""
     begins, ended = _BEGINS.decode().strip(), _ENDED.decode()
     return f"echo {begins}; ({command}); ended=$?; echo; echo {ended}$ended"
 
 
 def _unframed(done: CommandResult) -> CommandResult | None:
-    """The result of a `_framed` command, without what others printed before and after; None if it did not end."""
+    """The result of a `_framed` command, without the output before and after it; None if it did not end."""
     output = done.output.partition(_BEGINS)[2]
     output, mark, code = output.rpartition(b"\n" + _ENDED)
     digits = re.match(rb"\d+", code)
@@ -201,9 +201,9 @@ def _call(command: list[str], timeout: int, host: str, stdin: Path | None = None
 
 
 def _read(process: subprocess.Popen, timeout: float) -> tuple[bytes, bytes]:
-    """Standard output and error of a process that has then ended.
+    """Read standard output and standard error of a process until it ends.
 
-    Raises subprocess.TimeoutExpired after `timeout` seconds, OverflowError for more than MOST bytes in one of the two.
+    Raises subprocess.TimeoutExpired after `timeout` seconds, OverflowError for more than MOST bytes in one of them.
     """
     end = time.monotonic() + timeout
     received = {process.stdout: bytearray(), process.stderr: bytearray()}

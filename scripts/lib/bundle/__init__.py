@@ -1,7 +1,7 @@
 """The deploy bundle: a `.rknn`, the contract of its outputs, C code that decodes them, and the proof of that code.
 
-decode.h, the header of the model's family, main.c, detect.c with its parts and its Makefile, camera.c and its headers
-are copied to every bundle unchanged; README.md is made from a template.
+Copied to every bundle unchanged: decode.h, the headers of the model's family and task, main.c, detect.c with its parts
+and its Makefile, camera.c and its headers. README.md is made from a template, model.h from the contract.
 """
 
 from pathlib import Path
@@ -15,11 +15,11 @@ DECODER = "main.c"  # decodes the golden files, with the headers
 BOARD_PROGRAM = ("detect.c", "about_board.h", "detector.c", "detector.h", "letterbox.h", "Makefile")
 # Further files for a camera program; each may be left out.
 CAMERA_PROGRAM = ("camera.c", "draw.h", "track.h", "CMakeLists.txt")
-# What the commands of README.md and the Makefile leave in a bundle; it stays sound, and may be made again.
+# Programs that the commands of README.md and the Makefile compile in a bundle. The check of a bundle ignores them.
 COMPILED = ("a.out", "decode", "detect", "camera")
 
 
 def headers(spec: OutputSpec) -> tuple[str, ...]:
-    """The C headers that decode a model's outputs: the common one, and those of its family and of its task."""
+    """Return the C headers that decode a model's outputs: the common one, those of its family, that of its task."""
     family = spec.family
     return tuple(dict.fromkeys(("decode.h", *family.c_shared, family.c_header, tasks.get(spec.task).c_header)))

@@ -1,17 +1,18 @@
-/* What a board says of itself, without a model: runtime, driver, chip, memory for the NPU, its clock, who uses it.
+/* Describes a board without a model: runtime, driver, chip, memory for the NPU, clock of the NPU, and the programs that
+ * use the NPU or the camera.
  *
  *   about_board(stdout);
  *
- * prints one line of JSON; what is not known is null:
- *   runtime        version of the runtime in this program, or of the library that it was started with
- *   libraries      [[path, version], ...] of each librknnmrt.so where programs look for it
- *   driver         version of the NPU's driver
- *   chip, board    the last `compatible` of the device tree without "rockchip,", and its model
- *   cma_total_kb, cma_free_kb    memory that NPU and camera take their buffers from
- *   npu_mhz        the NPU's clock as it is now
- *   holders        [[name, pid, camera, npu], ...]: programs that hold the camera or the NPU, 1 for what they hold
+ * prints one line of JSON. A value that is not known is null.
+ *   runtime        version of the runtime that this program uses: the linked archive or the loaded library
+ *   libraries      [[path, version], ...] of each librknnmrt.so in the folders that programs search
+ *   driver         version of the NPU driver
+ *   chip, board    last `compatible` of the device tree without "rockchip,"; `model` of the device tree
+ *   cma_total_kb, cma_free_kb    CMA memory, from which NPU and camera allocate their buffers
+ *   npu_mhz        current clock of the NPU
+ *   holders        [[name, pid, camera, npu], ...]: programs that have the camera or the NPU open; 1 for which of them
  *
- * With $BOARD_ROOT, /proc, /sys, /dev and the libraries' folders are those below it: for tests.
+ * For tests: $BOARD_ROOT is a prefix for the paths of /proc, /sys, /dev and the libraries.
  */
 #ifndef ABOUT_BOARD_H
 #define ABOUT_BOARD_H
@@ -28,6 +29,7 @@
 
 enum { ABOUT_PATH = 512, ABOUT_TEXT = 128 };
 
+/* Prints a JSON string. */
 static void json_text(FILE *out, const char *text)
 {
     fputc('"', out);
@@ -51,7 +53,7 @@ static void about_number_or_null(FILE *out, const char *key, long number)
     fprintf(out, number < 0 ? ", \"%s\": null" : ", \"%s\": %ld", key, number);
 }
 
-/* The path of the board's file `name`. */
+/* Returns the path of the file `name`, with $BOARD_ROOT before it. */
 static const char *about_path(char path[ABOUT_PATH], const char *name)
 {
     const char *root = getenv("BOARD_ROOT");
@@ -59,7 +61,7 @@ static const char *about_path(char path[ABOUT_PATH], const char *name)
     return path;
 }
 
-/* The first bytes of a file, NUL behind them; returns their number, 0 where it cannot be read. */
+/* Reads the start of a file and appends a NUL. Returns the number of bytes; 0 if the file cannot be read. */
 static size_t about_read(const char *name, char *bytes, size_t capacity)
 {
     char path[ABOUT_PATH];
@@ -73,8 +75,8 @@ static size_t about_read(const char *name, char *bytes, size_t capacity)
     return count;
 }
 
-/* The version that the runtime in a file (a program, a library) has as text: "2.3.2 (429f97ae6b@2025-04-09T09:11:49)".
- * Returns 0 where there is none. */
+/* Finds the version text of the runtime in a file (a program or a library): "2.3.2 (429f97ae6b@2025-04-09T09:11:49)".
+ * Returns 1, or 0 if the file has none. */
 static int about_runtime_in(const char *path, char version[ABOUT_TEXT])
 {
     static const char mark[] = "librknnmrt version: ";
@@ -91,14 +93,14 @@ static int about_runtime_in(const char *path, char version[ABOUT_TEXT])
             version[length++] = (char)byte;
             if (byte == ')') break;
         } else if (length) break;
-        else matched = byte == mark[0]; /* the text above, in a program that includes this */
+        else matched = byte == mark[0]; /* not a version, but for example `mark` itself in a program with this code */
     }
     fclose(file);
     version[length] = '\0';
     return length > 0;
 }
 
-/* The version of the runtime that this program runs with: of the library, or of what was linked into it. */
+/* Finds the version of the runtime that this program uses: of the loaded library, or of the archive linked into it. */
 static void about_own_runtime(char version[ABOUT_TEXT])
 {
     char line[ABOUT_PATH + 128], *path;
@@ -113,6 +115,7 @@ static void about_own_runtime(char version[ABOUT_TEXT])
     if (!known) about_runtime_in("/proc/self/exe", version);
 }
 
+/* Prints the path and version of a folder's runtime, if it has one, and counts it. */
 static void about_library(FILE *out, const char *folder, size_t length, int *count)
 {
     char name[ABOUT_PATH], path[ABOUT_PATH], version[ABOUT_TEXT];
@@ -125,7 +128,7 @@ static void about_library(FILE *out, const char *folder, size_t length, int *cou
     fputc(']', out);
 }
 
-/* Each runtime in the folders where programs look for libraries. */
+/* Prints the runtimes in the folders in which programs search for libraries. */
 static void about_libraries(FILE *out)
 {
     static const char *const folders[] = {"/oem/usr/lib", "/usr/lib", "/lib", "/usr/local/lib"};
@@ -146,7 +149,8 @@ static void about_libraries(FILE *out)
     fputc(']', out);
 }
 
-/* What the driver answers on /dev/rknpu to RKNPU_ACTION (rknpu_ioctl.h of Rockchip's kernel); -1 where it does not. */
+/* Sends RKNPU_ACTION (rknpu_ioctl.h of Rockchip's kernel) to /dev/rknpu. Returns the driver's answer, or -1 on
+ * error. */
 static long about_driver(uint32_t action)
 {
     struct {
@@ -163,7 +167,7 @@ static long about_driver(uint32_t action)
     return status == 0 && question.value ? (long)question.value : -1;
 }
 
-/* The text of the driver's file `name`. Returns 0 where there is none. */
+/* Reads the driver's file `name` from debugfs or /proc. Returns 1, or 0 if there is none. */
 static int about_driver_file(const char *name, char text[ABOUT_TEXT])
 {
     static const char *const folders[] = {"/sys/kernel/debug/rknpu", "/proc/rknpu"};
@@ -176,6 +180,7 @@ static int about_driver_file(const char *name, char text[ABOUT_TEXT])
     return 0;
 }
 
+/* Prints the driver's version and the NPU's clock. */
 static void about_npu(FILE *out)
 {
     char text[ABOUT_TEXT], *digits = text;
@@ -192,6 +197,7 @@ static void about_npu(FILE *out)
     about_number_or_null(out, "npu_mhz", hertz > 0 ? (hertz + 500000) / 1000000 : -1);
 }
 
+/* Prints chip and board. */
 static void about_device_tree(FILE *out)
 {
     char words[ABOUT_PATH], model[ABOUT_TEXT];
@@ -205,7 +211,7 @@ static void about_device_tree(FILE *out)
     about_text_or_null(out, "board", model);
 }
 
-/* The value in KB of a line of /proc/meminfo; -1 where there is none. */
+/* Returns the value of a line of /proc/meminfo in KB, or -1 if there is none. */
 static long about_memory(const char *key)
 {
     char path[ABOUT_PATH], line[ABOUT_TEXT];
@@ -217,7 +223,7 @@ static long about_memory(const char *key)
     return value;
 }
 
-/* Whether a process has the camera (1), the NPU (2) or both open. */
+/* Returns what a process has open: 1 the camera, 2 the NPU, 3 both, 0 neither. */
 static int about_held_by(const char *process)
 {
     char folder[ABOUT_PATH], path[ABOUT_PATH + 300], target[ABOUT_TEXT];
@@ -236,6 +242,7 @@ static int about_held_by(const char *process)
     return held;
 }
 
+/* Prints the programs that have the camera or the NPU open. */
 static void about_holders(FILE *out)
 {
     char path[ABOUT_PATH], name[ABOUT_TEXT];
@@ -251,7 +258,7 @@ static void about_holders(FILE *out)
         about_read(path, name, sizeof name);
         name[strcspn(name, "\n")] = '\0';
         snprintf(path, sizeof path, "/proc/%ld/fd", pid);
-        /* rkipc takes images by Rockchip's media modules, without /dev/video. */
+        /* rkipc takes images through Rockchip's media modules, without /dev/video. */
         held = about_held_by(path) | (strcmp(name, "rkipc") == 0);
         if (!held) continue;
         fputs(count++ ? ", [" : "[", out);
@@ -262,6 +269,7 @@ static void about_holders(FILE *out)
     fputc(']', out);
 }
 
+/* Prints the line of JSON to `out`; the caller checks `out` for errors. */
 static void about_board(FILE *out)
 {
     char version[ABOUT_TEXT];

@@ -1,19 +1,22 @@
-/* The family ANCHORS (YOLOv3, https://arxiv.org/abs/1804.02767, to v7): of a level with A anchors a box map
- * [1, 4 A, H/s, W/s], objectness [1, A, H/s, W/s] and scores [1, C A, H/s, W/s]; channel quantity * A + anchor. In
- * column i of a level with stride s:
- *   cx = (i + (sigmoid(tx) - 0.5) * scale_x_y + 0.5) * s, w = anchor width * exp(tw), at most the input's;
- *   with new_coords tx and tw are sigmoids already, w = anchor width * (2 tw)^2. Score = objectness * score. */
+/* Family ANCHORS (YOLOv3, https://arxiv.org/abs/1804.02767, to v7). A level with A anchors has a box map
+ * [1, 4 A, H/s, W/s], objectness [1, A, H/s, W/s] and class scores [1, C A, H/s, W/s]; the channel is
+ * quantity * A + anchor. In column i of a level with stride s:
+ *   cx = (i + (sigmoid(tx) - 0.5) * scale_x_y + 0.5) * s
+ *   w  = anchor width * exp(tw), at most the input's width
+ * With new_coords, tx and tw already went through a sigmoid: no sigmoid is applied, and w = anchor width * (2 tw)^2.
+ * cy and h are computed in the same way. Score = objectness * class score. */
 #ifndef RV1106_ANCHORS_H
 #define RV1106_ANCHORS_H
 
 #include "decode.h"
 
-enum { RV1106_MAX_ANCHORS = 16 /* of one level */ };
+enum { RV1106_MAX_ANCHORS = 16 /* per level */ };
 
-/* A model's `details`, one a level: how its boxes are told, and each anchor's width and height in input pixels. */
+/* Element of a model's `details`, one per level: parameters of the box formula; each anchor's width and height in input
+ * pixels. */
 typedef struct {
     int new_coords;
-    double scale_x_y; /* above 0, at most 100 */
+    double scale_x_y; /* above 0 and at most 100 */
     float anchors[RV1106_MAX_ANCHORS][2];
 } rv1106_anchors_details;
 
@@ -44,7 +47,7 @@ static inline int rv1106_anchors_are_maps(const rv1106_model *model, int level, 
     return maps->channels == 4 * per_cell && rv1106_is(maps + 1, per_cell, height, width);
 }
 
-/* Where in its cell a centre lies, 0 to 1 or a little beyond, by the real value of tx or ty. */
+/* Returns the position of a box centre within its cell (0 to 1, or slightly outside) from the dequantized tx or ty. */
 static inline double rv1106_anchors_in_cell(const rv1106_anchors_details *details, double real)
 {
     double sigmoid = real;
@@ -55,14 +58,14 @@ static inline double rv1106_anchors_in_cell(const rv1106_anchors_details *detail
     return (sigmoid - 0.5) * details->scale_x_y + 0.5;
 }
 
-/* What an anchor's side is multiplied by, by the real value of tw or th. */
+/* Returns the factor for an anchor's width or height from the dequantized tw or th. */
 static inline double rv1106_anchors_growth(const rv1106_anchors_details *details, double real)
 {
     if (details->new_coords) return 4 * real * real;
     return real > 0 ? 1 / rv1106_exp(-real) : rv1106_exp(real);
 }
 
-/* table[0] is where in its cell a centre lies, table[1] what an anchor's side is multiplied by. */
+/* table[0] is the position of the centre within its cell, table[1] the factor for the anchor's width or height. */
 static inline void rv1106_anchors_fill(const rv1106_model *model, int level, const rv1106_output *map,
                                        double table[2][256])
 {
@@ -75,19 +78,19 @@ static inline void rv1106_anchors_fill(const rv1106_model *model, int level, con
     }
 }
 
-/* Score of a class, rounded to float once: the product of two floats is exact in double. */
+/* Returns the score of a class, rounded to float once: the product of two floats is exact in double. */
 static inline float rv1106_anchors_score(float objectness, float score)
 {
     return (float)((double)objectness * score);
 }
 
-/* For each byte of objectness (at byte + 128), the largest byte of a class score whose product with it is not above
- * `confidence`. Negative objectness, which INT8 can hold, is none. */
+/* Computes, for each byte b of objectness, at index b + 128: the largest byte of a class score whose product with the
+ * objectness is not above `confidence`. Objectness of 0 or less, which INT8 can represent, gives no candidate. */
 static inline void rv1106_anchors_limits(const rv1106_output *objectness, const rv1106_output *scores,
                                          float confidence, int limits[256])
 {
     int stored, limit = -129;
-    for (stored = 127; stored >= -128; stored--) { /* the less objectness, the higher the limit */
+    for (stored = 127; stored >= -128; stored--) { /* the lower the objectness, the higher the limit */
         const float factor = rv1106_real(objectness, stored);
         if (factor <= 0) limit = 127;
         while (limit < 127 && !(rv1106_anchors_score(factor, rv1106_real(scores, limit + 1)) > confidence)) limit++;
@@ -95,7 +98,8 @@ static inline void rv1106_anchors_limits(const rv1106_output *objectness, const 
     }
 }
 
-/* Gather the candidates of one cell: `limits` of each anchor are those of its objectness, `factors` its real value. */
+/* Adds the candidates of one cell. `limits` and `factors` hold one element per anchor: the limit of its class scores,
+ * and its dequantized objectness. */
 static inline void rv1106_anchors_gather_cell(rv1106_gathering *into, const rv1106_output *scores,
                                               const int8_t *stored, int per_cell, int cell, int prediction,
                                               const int limits[], const float factors[])
@@ -118,7 +122,7 @@ static inline void rv1106_anchors_gather_cell(rv1106_gathering *into, const rv11
     }
 }
 
-/* Only cells with a byte of objectness that some score could lift above the confidence are looked at. */
+/* Adds the candidates of a level. Reads class scores only in cells whose objectness is high enough for a candidate. */
 static inline void rv1106_anchors_gather(rv1106_gathering *into, const rv1106_output *maps,
                                          const int8_t *const buffers[], int prediction)
 {
@@ -128,7 +132,7 @@ static inline void rv1106_anchors_gather(rv1106_gathering *into, const rv1106_ou
     int limits[256], limits_here[RV1106_MAX_ANCHORS], most = 127, cell, anchor;
     float factors[RV1106_MAX_ANCHORS];
     rv1106_anchors_limits(objectness, scores, into->confidence, limits);
-    while (most >= -128 && limits[most + 128] < 127) most--; /* the largest byte that no score lifts */
+    while (most >= -128 && limits[most + 128] < 127) most--; /* the largest objectness byte without any candidate */
     for (anchor = 0; anchor < per_cell; anchor++)
         stored[anchor] = buffers[1] + (size_t)(anchor / c2) * (size_t)cells * (size_t)c2 + (size_t)(anchor % c2);
     for (cell = 0; cell < cells && most < 127; cell++) {

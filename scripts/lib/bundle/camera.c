@@ -1,20 +1,21 @@
-/* Runs model.rknn on a camera's frames, follows what it detects, and prints one line of JSON per frame. An example:
- * take from it what your program needs.
+/* Example program for cameras: runs model.rknn on frames, tracks the detected objects, and prints one line of JSON per
+ * frame. Copy the parts that your program needs.
  *
- *   camera [OPTIONS] MODEL.rknn /dev/videoN      any V4L2 camera, of one plane or of several (as Rockchip's ISP is)
- *   camera [OPTIONS] MODEL.rknn FRAMES           a file of raw frames, one behind the other; - is standard input
+ *   camera [OPTIONS] MODEL.rknn /dev/videoN      a V4L2 camera: single-planar API, or multi-planar as of Rockchip's ISP
+ *   camera [OPTIONS] MODEL.rknn FRAMES           a file of raw frames, one after the other; - is standard input
  *
- *   --size WxH         of a frame; 640x480
- *   --format NAME      nv12, nv21, yuyv, rgb, bgr or grey; nv12
- *   --confidence X     objects are followed from this score on; the contract's
- *   --frames N         end after N frames
- *   --annotated FILE   also write the frames with boxes and names drawn into them, and keypoints, masks or rotated
- *                      boxes where the model has them; raw as they came; not yuyv
+ *   --size WxH         size of a frame in pixels; default: 640x480
+ *   --format NAME      pixel format: nv12, nv21, yuyv, rgb, bgr or grey; default: nv12
+ *   --confidence X     score from which objects are tracked; default: as in model.h
+ *   --frames N         stop after N frames
+ *   --annotated FILE   also write the frames, in their own raw format, with boxes and names drawn into them, and with
+ *                      keypoints, masks or rotated boxes if the model has them; not for yuyv
  *
- * Lines on standard output; what is wrong goes to standard error, as does whatever the runtime prints:
+ * Lines on standard output. Error messages and the runtime's own output go to standard error.
  *   {"frame": 0, "fit_us": 9000, "run_us": 26000, "decode_us": 800, "track_us": 90, "objects": [[number, class, score,
- *    x1, y1, x2, y2], ...]}                      `number` stays with an object; behind y2 a list of what the task adds
+ *    x1, y1, x2, y2], ...]}                      `number` is the track number; a list of the task's values follows y2
  *   {"frames": 64}                               the last line
+ * Times are in microseconds, boxes in pixels of the frame. Exit status: 0, 1 on error, 2 for invalid arguments.
  */
 #define _POSIX_C_SOURCE 200809L
 #include <errno.h>
@@ -36,14 +37,14 @@
 
 enum { CANDIDATES = 3000, BUFFERS = 4, USAGE = 2 };
 
-/* Where frames come from: a file, or a camera that fills buffers of its own by turns. */
+/* The source of frames: a file, or a camera, whose driver fills a ring of buffers. */
 typedef struct {
     FILE *file;
-    int camera, is_planar, buffer; /* the camera's descriptor, -1 for a file; the buffer of the last frame */
-    int failed;                    /* no more frames, and that is wrong */
+    int camera, is_planar, buffer; /* `camera`: file descriptor, -1 for a file; `buffer`: of the last frame */
+    int failed;                    /* not 0 if there are no more frames because of an error */
     rv1106_format format;
     int width, height;
-    size_t stride, size; /* bytes of a row, and of a frame */
+    size_t stride, size; /* bytes of a row (same for both planes) and of a frame */
     uint8_t *memory[BUFFERS];
     size_t lengths[BUFFERS];
 } frame_source;
@@ -54,7 +55,7 @@ typedef struct {
     long frames;
 } options;
 
-static const char *const FORMATS[] = {"rgb", "bgr", "grey", "nv12", "nv21", "yuyv"}; /* as decode.h numbers them */
+static const char *const FORMATS[] = {"rgb", "bgr", "grey", "nv12", "nv21", "yuyv"}; /* order of rv1106_format */
 static const uint32_t FOURCCS[] = {V4L2_PIX_FMT_RGB24, V4L2_PIX_FMT_BGR24, V4L2_PIX_FMT_GREY,
                                    V4L2_PIX_FMT_NV12,  V4L2_PIX_FMT_NV21,  V4L2_PIX_FMT_YUYV};
 
@@ -66,13 +67,14 @@ static int numbers[RV1106_MODEL_MOST];
 static FILE *results;
 static volatile sig_atomic_t stopped;
 
+/* Signal handler: ends the loop over the frames. */
 static void stop(int signal_number)
 {
     (void)signal_number;
     stopped = 1;
 }
 
-/* Says what is wrong with what; returns -1. */
+/* Prints the error `why` about `what` to standard error. Returns -1. */
 static int wrong(const char *what, const char *why)
 {
     fprintf(stderr, "camera: %s: %s\n", what, why);
@@ -86,7 +88,7 @@ static long long now_us(void)
     return (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
-/* ioctl, again where a signal came in between that does not end the program. */
+/* Calls ioctl, again if a signal interrupted it that does not end the program. */
 static int control(int camera, unsigned long request, void *argument)
 {
     int status;
@@ -95,7 +97,7 @@ static int control(int camera, unsigned long request, void *argument)
     return status;
 }
 
-/* What is asked of a camera's buffer. */
+/* Prepares the V4L2 structure for the buffer number source->buffer. */
 static void describe(const frame_source *source, struct v4l2_buffer *buffer, struct v4l2_plane planes[VIDEO_MAX_PLANES])
 {
     memset(buffer, 0, sizeof *buffer);
@@ -109,18 +111,18 @@ static void describe(const frame_source *source, struct v4l2_buffer *buffer, str
     }
 }
 
-/* Agree with the camera on the frames' form. */
+/* Sets the frame format of the camera, and gets the size and stride that its driver chose. Returns 0 or -1. */
 static int set_format(frame_source *source, const char *name)
 {
     struct v4l2_capability can;
     struct v4l2_format form;
     uint32_t able;
     memset(&can, 0, sizeof can);
-    if (control(source->camera, VIDIOC_QUERYCAP, &can) < 0) return wrong(name, "is no camera");
+    if (control(source->camera, VIDIOC_QUERYCAP, &can) < 0) return wrong(name, "not a V4L2 device");
     able = can.capabilities & V4L2_CAP_DEVICE_CAPS ? can.device_caps : can.capabilities;
     source->is_planar = !(able & V4L2_CAP_VIDEO_CAPTURE);
     if (!(able & (V4L2_CAP_VIDEO_CAPTURE | V4L2_CAP_VIDEO_CAPTURE_MPLANE)) || !(able & V4L2_CAP_STREAMING))
-        return wrong(name, "gives no frames; another /dev/videoN does");
+        return wrong(name, "does not capture frames; try another /dev/videoN");
     memset(&form, 0, sizeof form);
     form.type = source->is_planar ? V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE : V4L2_BUF_TYPE_VIDEO_CAPTURE;
     if (source->is_planar) {
@@ -135,14 +137,16 @@ static int set_format(frame_source *source, const char *name)
     }
     if (control(source->camera, VIDIOC_S_FMT, &form) < 0) return wrong(name, strerror(errno));
     if ((source->is_planar ? form.fmt.pix_mp.pixelformat : form.fmt.pix.pixelformat) != FOURCCS[source->format])
-        return wrong(name, "has another format than --format says");
-    if (source->is_planar && form.fmt.pix_mp.num_planes != 1) return wrong(name, "gives a frame in several parts");
+        return wrong(name, "does not support the pixel format of --format");
+    if (source->is_planar && form.fmt.pix_mp.num_planes != 1)
+        return wrong(name, "has frames in several memory areas, which is not supported");
     source->width = (int)(source->is_planar ? form.fmt.pix_mp.width : form.fmt.pix.width);
     source->height = (int)(source->is_planar ? form.fmt.pix_mp.height : form.fmt.pix.height);
     source->stride = source->is_planar ? form.fmt.pix_mp.plane_fmt[0].bytesperline : form.fmt.pix.bytesperline;
     return 0;
 }
 
+/* Opens a camera, maps its buffers and starts it. Returns 0 or -1. */
 static int open_camera(frame_source *source, const char *name)
 {
     struct v4l2_requestbuffers wanted;
@@ -172,6 +176,7 @@ static int open_camera(frame_source *source, const char *name)
     return control(source->camera, VIDIOC_STREAMON, &type) < 0 ? wrong(name, strerror(errno)) : 0;
 }
 
+/* Opens a file of frames. Returns 0 or -1. */
 static int open_file(frame_source *source, const char *name)
 {
     source->camera = -1;
@@ -179,7 +184,7 @@ static int open_file(frame_source *source, const char *name)
     return 0;
 }
 
-/* Open a camera or a file of frames. */
+/* Opens a camera or a file of frames. Returns 0 or -1. */
 static int open_source(frame_source *source, const char *name)
 {
     const int chroma = rv1106_has_chroma(source->format);
@@ -189,13 +194,13 @@ static int open_source(frame_source *source, const char *name)
     source->size = source->stride * (size_t)(source->height + (chroma ? (source->height + 1) / 2 : 0));
     if (source->camera >= 0) {
         if (source->lengths[0] >= source->size) return 0;
-        return wrong(name, "its buffers are smaller than a frame");
+        return wrong(name, "the driver's buffers are smaller than a frame");
     }
-    if (!(source->memory[0] = malloc(source->size))) return wrong(name, "no memory for a frame");
+    if (!(source->memory[0] = malloc(source->size))) return wrong(name, "out of memory for a frame");
     return 0;
 }
 
-/* The memory of the next frame, or NULL behind the last one. */
+/* Returns the memory of the next frame, or NULL if there is none. It is valid until release_frame. */
 static uint8_t *next_frame(frame_source *source)
 {
     struct v4l2_buffer buffer;
@@ -203,7 +208,7 @@ static uint8_t *next_frame(frame_source *source)
     if (source->camera < 0) {
         const size_t got = fread(source->memory[0], 1, source->size, source->file);
         if (got == source->size) return source->memory[0];
-        if (got) source->failed = wrong("frames", "the last one is not whole");
+        if (got) source->failed = wrong("frames", "the last one is incomplete");
         return NULL;
     }
     describe(source, &buffer, planes);
@@ -215,7 +220,7 @@ static uint8_t *next_frame(frame_source *source)
     return source->memory[source->buffer];
 }
 
-/* Give the last frame's memory back to the camera. */
+/* Returns the buffer of the last frame to the camera. */
 static void release_frame(const frame_source *source)
 {
     struct v4l2_buffer buffer;
@@ -225,6 +230,7 @@ static void release_frame(const frame_source *source)
     control(source->camera, VIDIOC_QBUF, &buffer);
 }
 
+/* Stops and closes the source. */
 static void close_source(frame_source *source)
 {
     int i, type = source->is_planar ? V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE : V4L2_BUF_TYPE_VIDEO_CAPTURE;
@@ -245,7 +251,7 @@ static void print_value(void *to, double value, int decimals)
     fprintf(results, decimals ? "%s%.9g" : "%s%.0f", (*printed)++ ? ", " : "", value);
 }
 
-/* The objects that have a number. */
+/* Prints the objects that have a track number. */
 static void print_objects(int count, const rv1106_letterbox *fit)
 {
     int i, printed = 0, values;
@@ -265,7 +271,7 @@ static void print_objects(int count, const rv1106_letterbox *fit)
     }
 }
 
-/* Draw an object's box, and what the model's task adds; model.h includes the task's header. */
+/* Draws an object's box and its keypoints, mask or rotated box. model.h includes the header of the task. */
 static void draw_object(const rv1106_canvas *canvas, const rv1106_letterbox *fit, const rv1106_detection *object,
                         int number)
 {
@@ -280,7 +286,7 @@ static void draw_object(const rv1106_canvas *canvas, const rv1106_letterbox *fit
             rv1106_draw_point(canvas, points[i].x, points[i].y, 4 * rv1106_draw_size(canvas),
                               rv1106_paint_for(object, number));
 #elif defined RV1106_SEGMENT_H
-    static uint8_t *mask; /* of one object at a time, as large as a frame */
+    static uint8_t *mask; /* of one object, but as large as a frame; allocated once */
     const rv1106_area area = rv1106_mask_area(fit, object);
     rv1106_draw_detection(canvas, object, name, number);
     if (!mask) mask = malloc((size_t)fit->width * (size_t)fit->height);
@@ -307,7 +313,7 @@ static void draw_object(const rv1106_canvas *canvas, const rv1106_letterbox *fit
 #endif
 }
 
-/* Draw the objects that have a number into the frame, and write it. */
+/* Draws the objects that have a track number into the frame, and writes the frame. Returns 0 or -1. */
 static int write_annotated(const frame_source *source, uint8_t *memory, const rv1106_letterbox *fit, int count,
                            FILE *file)
 {
@@ -320,7 +326,7 @@ static int write_annotated(const frame_source *source, uint8_t *memory, const rv
     return fwrite(memory, 1, source->size, file) == source->size ? 0 : wrong("annotated frames", strerror(errno));
 }
 
-/* One frame: letterbox, run, decode, track, print. */
+/* Processes one frame: letterbox, run, decode, track, print. Returns 0 or -1. */
 static int process(const frame_source *source, uint8_t *memory, long frame, FILE *annotated)
 {
     const rv1106_image image = {source->format, source->width, source->height,
@@ -331,7 +337,7 @@ static int process(const frame_source *source, uint8_t *memory, long frame, FILE
     long long fitted, ran, decoded, tracked;
     const long long start = now_us();
     int count;
-    if (rv1106_fill_input(&input, &image, &fit)) return wrong("frame", "its size or format cannot be");
+    if (rv1106_fill_input(&input, &image, &fit)) return wrong("frame", "unsupported size or format");
     fitted = now_us();
     if (rv1106_run(&detector)) return wrong("model", detector.error);
     ran = now_us();
@@ -350,7 +356,7 @@ static int process(const frame_source *source, uint8_t *memory, long frame, FILE
     return annotated ? write_annotated(source, memory, &fit, count, annotated) : 0;
 }
 
-/* Reads the options; returns the index of the first word behind them, or -1. */
+/* Reads the options. Returns the index of the first argument after them, or -1. */
 static int read_options(int argc, char **argv, options *wanted, frame_source *source)
 {
     int at = 1, i;
@@ -368,15 +374,16 @@ static int read_options(int argc, char **argv, options *wanted, frame_source *so
             good = (wanted->confidence = strtof(value, &end)) >= 0 && end != value && !*end;
         else if (!strcmp(name, "--frames")) good = (wanted->frames = strtol(value, &end, 10)) > 0 && !*end;
         else if (!strcmp(name, "--annotated")) good = *(wanted->annotated = value) != '\0';
-        if (!good) return wrong(name, "is not understood; camera.c says what is");
+        if (!good) return wrong(name, "invalid option or value; see the comment at the top of camera.c");
     }
-    if (at + 2 != argc) return wrong("words", "a model and a camera are expected; camera.c says how to call this");
+    if (at + 2 != argc)
+        return wrong("arguments", "MODEL.rknn and a camera are needed; see the comment at the top of camera.c");
     if (source->format == RV1106_YUYV && (wanted->annotated || source->width % 2))
-        return wrong("yuyv", wanted->annotated ? "cannot be drawn into" : "has an even width");
+        return wrong("yuyv", wanted->annotated ? "--annotated does not support it" : "the width must be even");
     return at;
 }
 
-/* Standard output for results alone: the runtime prints to it as well. */
+/* Reserves standard output for the results, because the runtime also prints to it. Returns 0 or -1. */
 static int open_results(void)
 {
     const int kept = dup(STDOUT_FILENO);
@@ -385,7 +392,7 @@ static int open_results(void)
     return 0;
 }
 
-/* Tracks begin with the score that is asked for, and go on with lower ones. */
+/* Tracks start at the score `confidence` and continue at lower scores. */
 static void start_tracking(float confidence)
 {
     rv1106_tracking tracking = rv1106_usual_tracking();
@@ -409,7 +416,7 @@ int main(int argc, char **argv)
     source.camera = -1;
     if ((at = read_options(argc, argv, &wanted, &source)) < 0) return USAGE;
     memset(&action, 0, sizeof action);
-    action.sa_handler = stop; /* no SA_RESTART: waiting for a frame ends */
+    action.sa_handler = stop; /* without SA_RESTART, so that the signal interrupts waiting for a frame */
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     if (open_results()) return 1;

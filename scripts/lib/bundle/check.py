@@ -1,4 +1,4 @@
-"""Checks a bundle: nothing was changed, its parts agree, and it decodes the golden outputs as expected."""
+"""Checks a bundle: no file was changed, its files agree, and it decodes the golden outputs as expected."""
 
 import tempfile
 from collections.abc import Callable
@@ -31,7 +31,7 @@ def checksums(folder: Path) -> dict[str, str]:
 
 
 def is_bundle(folder: Path) -> bool:
-    """Whether `folder` holds nothing but the files of a bundle, whole or not, and its compiled programs."""
+    """Whether `folder` holds only files of a bundle and its compiled programs; the bundle may be incomplete."""
     listed = folder / CHECKSUMS
     if not listed.is_file() or not (folder / CONTRACT).is_file():
         return False
@@ -43,7 +43,7 @@ def is_bundle(folder: Path) -> bool:
 
 
 def problems(folder: Path, cc: list[str], emulator: tuple[str, ...] = ()) -> list[str]:
-    """Everything that is wrong with the bundle in `folder`, one sentence each.
+    """List what is wrong with the bundle in `folder`, one sentence per problem.
 
     `cc` compiles its program, `emulator` runs it. Raises UserError when there is no bundle.
     """

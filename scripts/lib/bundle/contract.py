@@ -1,4 +1,4 @@
-"""The contract of a bundle, model.json: everything that a program needs to know to use the model."""
+"""The contract of a bundle, model.json: everything that a program needs to use the model."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,8 +75,9 @@ class OutputTensor(JsonRecord):
     """One output as it is in memory: `real = (stored - zero_point) * scale`.
 
     shape: [batch, channel, height, width]. native_shape: NC1HWC2, [batch, C1, height, width, C2], with
-    `padding_channels` unused channels. channels: what they hold, by `first to last`. The box map of an anchor-based
-    family also has its anchors, width and height in input pixels. role: for a task's map, the task's name of it.
+    `padding_channels` unused channels. channels: range of channels (`first to last`) → what they hold. The box map of
+    an anchor-based family also has its anchors: width and height in input pixels. role: for a map of the task, its
+    name in the task.
     """
 
     index: int
@@ -103,7 +104,7 @@ class OutputTensor(JsonRecord):
 
 @dataclass(frozen=True)
 class Thresholds(JsonRecord):
-    """The suggested thresholds, scores and overlaps 0..1, and why. If `iou` is None there is no NMS."""
+    """The suggested thresholds for score and IoU, 0..1, and the reasons for them. If `iou` is None there is no NMS."""
 
     confidence: float
     confidence_why: str
@@ -126,9 +127,9 @@ class Accuracy(JsonRecord):
 
 @dataclass(frozen=True)
 class Proof(JsonRecord):
-    """C compared with Python: images and detections, largest differences in pixels and scores, C's mAP50-95.
+    """C compared with Python: images, detections, largest difference in pixels and in score, mAP50-95 of C.
 
-    extras: the largest difference of what the task adds, in the task's own unit.
+    extras: the largest difference of the task's values, in the task's unit.
     """
 
     images: int
@@ -141,10 +142,10 @@ class Proof(JsonRecord):
 
 @dataclass(frozen=True)
 class Contract(JsonRecord):
-    """model.json of a bundle. While the bundle is being made, `proof` is None and `files` (their SHA-256) is empty.
+    """model.json of a bundle. While the bundle is being made, `proof` is None and `files` is empty.
 
-    task: what a detection has besides its box; None if nothing. metadata: what else the ONNX says about the outputs.
-    decode: the steps from stored bytes to detections, one sentence per step.
+    files: name → SHA-256. task: None if a detection has only a box. metadata: further entries of the ONNX about the
+    outputs. decode: the steps from stored bytes to detections, one sentence per step.
     """
 
     variant: Variant

@@ -1,21 +1,24 @@
-/* From the raw INT8 outputs of a YOLO .rknn, as the NPU leaves them in memory (NC1HWC2), to boxes in the image: what
- * models of all families share. What a box map holds is told by a header a family: dfl.h, distances.h, anchors.h; what
- * a detection has besides its box, by a header a task: pose.h, obb.h.
+/* Decoder for the raw INT8 outputs of a YOLO .rknn model: from the NPU's output buffers (NC1HWC2) to boxes in an image.
+ * This header holds the code that all models share. One header per family decodes the box maps (dfl.h, distances.h,
+ * anchors.h, yolox.h). One header per task decodes what a detection has in addition to its box (pose.h, obb.h,
+ * segment.h).
  *
- * C99 (and C++), no library, no allocation, no state: the caller owns every buffer, so threads need only one each.
+ * C99 and C++. No library, no allocation, no global state. The caller owns all buffers. After rv1106_init the decoder
+ * is read-only: several threads can share it if each thread has its own candidate and detection arrays.
  *
- *   rv1106_decoder decoder;                                        once: checks the model, fills the tables
- *   rv1106_init(&decoder, &RV1106_MODEL);                          (the model is in model.h)
+ *   rv1106_decoder decoder;
+ *   rv1106_init(&decoder, &RV1106_MODEL);          once; checks the model (from model.h) and fills the lookup tables
  *   rv1106_letterbox fit = rv1106_fit(&RV1106_MODEL, 1920, 1080);
  *   n = rv1106_decode(&decoder, buffers, sizes, 0.25f, 0.7f, &fit, candidates, 1000, detections, 100);
  *
- * Formulas, C classes, N predictions, cells row by row, level by level (a stride, or a layer of an anchor-based head):
- *   real    = (stored - zero_point) * scale                        a scale and a zero point an output
- *   NC1HWC2 : channel c of cell y, x lies at ((c / c2 * height + y) * width + x) * c2 + c % c2; the rest is padding
- *   single  : [1, 4 + C, N, 1]; cx, cy, w, h divided by the input's width and height, then C scores
- *   split   : of each level the maps of the model's family, box map first and scores last
- *   end2end : a one-to-one head predicts each object once; the best predictions are the detections, without NMS
- *   image = (input - (left, top)) / scale                        the letterbox undone (a stretched image: scale, scale_y)
+ * Formulas. C is the number of classes, N the number of predictions. Predictions are numbered level by level and row by
+ * row. A level is one stride, or one output layer of an anchor-based head.
+ *   real    = (stored - zero_point) * scale        dequantization; one scale and one zero point per output
+ *   NC1HWC2 : channel c of cell (y, x) is at ((c / c2 * height + y) * width + x) * c2 + c % c2; the rest is padding
+ *   single  : one output [1, 4 + C, N, 1]: cx, cy, w, h divided by the input's width and height, then C class scores
+ *   split   : per level the maps of the model's family, with the box map first and the class scores last
+ *   end2end : a one-to-one head predicts each object once, so the best predictions are the detections, without NMS
+ *   image   = (input - (left, top)) / scale        undoes the letterbox; y uses scale_y if the image was stretched
  */
 #ifndef RV1106_DECODE_H
 #define RV1106_DECODE_H
@@ -27,54 +30,60 @@
 
 enum {
     RV1106_MAX_LEVELS = 6,
-    RV1106_MAX_MAPS = 3,      /* of one level */
-    RV1106_MAX_TASK_MAPS = 2, /* of one level, what a task adds */
+    RV1106_MAX_MAPS = 3,      /* maps of the family per level */
+    RV1106_MAX_TASK_MAPS = 2, /* maps of the task per level */
     RV1106_MAX_OUTPUTS = (RV1106_MAX_MAPS + RV1106_MAX_TASK_MAPS) * RV1106_MAX_LEVELS,
     RV1106_SIDE_LIMIT = 8192,
 };
 
 typedef enum { RV1106_SINGLE, RV1106_SPLIT } rv1106_head;
 
-/* Where an image lies in the input. A stretched one fills it, and loses its proportions. */
+/* Position of the image in the model input. RV1106_STRETCH fills the input and does not keep the aspect ratio. */
 typedef enum { RV1106_CENTRE, RV1106_TOP_LEFT, RV1106_STRETCH } rv1106_place;
 
-/* How pixels lie in memory. A model wants one of the first three; the others are what cameras give (letterbox.h). */
+/* Pixel format. A model input has one of the first three. A camera frame can have any of them (see letterbox.h). */
 typedef enum {
     RV1106_RGB,
     RV1106_BGR,
     RV1106_GREY,
-    RV1106_NV12, /* plane 0: Y; plane 1, of half the width and height: U and V by turns */
-    RV1106_NV21, /* the same with V before U */
-    RV1106_YUYV, /* Y, U, Y, V: two pixels in four bytes; the width is even */
+    RV1106_NV12, /* plane 0: Y; plane 1, half the width and half the height: U and V interleaved, U first */
+    RV1106_NV21, /* as NV12, but V first */
+    RV1106_YUYV, /* Y, U, Y, V: two pixels in four bytes; the width must be even */
 } rv1106_format;
 
-/* What can be wrong; every function that can fail returns one of these, all below 0. */
+/* Error codes. Every function that can fail returns one of these; all are below 0. */
 enum {
-    RV1106_BAD_MODEL = -1,    /* shapes that are not those of head and family, a scale or a layer that is none */
-    RV1106_BAD_SIZE = -2,     /* a buffer is not as long as its output in NC1HWC2 */
-    RV1106_BAD_ARGUMENT = -3, /* a null pointer, room for nothing, a threshold or a letterbox that is none */
+    RV1106_BAD_MODEL = -1,    /* a shape, scale or layer of the model does not match its head and family */
+    RV1106_BAD_SIZE = -2,     /* a buffer does not have the size of its output in NC1HWC2 */
+    RV1106_BAD_ARGUMENT = -3, /* a null pointer, a capacity below 1, an invalid threshold or an invalid letterbox */
 };
 
-/* One output: logical shape [1, channels, height, width], in memory [1, c1, height, width, c2] with c1 * c2 channels
- * (c2 = channels makes it NHWC, c2 = 1 NCHW). The c1 * c2 - channels channels of padding count for nothing. */
+/* One output tensor: logical shape [1, channels, height, width], in memory [1, c1, height, width, c2]. c2 = channels is
+ * NHWC, c2 = 1 is NCHW. The last c1 * c2 - channels channels are padding and are never read as values. */
 typedef struct {
     int channels, height, width, c1, c2, zero_point;
     float scale;
 } rv1106_output;
 
-/* A level: the maps of one stride, or of one layer of an anchor-based head. */
+/* One level: the maps of one stride, or of one output layer of an anchor-based head. */
 typedef struct {
-    int stride;   /* input pixels a cell */
-    int per_cell; /* predictions in each cell */
+    int stride;   /* input pixels per cell */
+    int per_cell; /* predictions per cell: the number of anchors, otherwise 1 */
 } rv1106_level;
 
 typedef struct rv1106_family rv1106_family;
 typedef struct rv1106_task rv1106_task;
 
-/* A model: its input in pixels, its levels, and its outputs as the runtime numbers them (split: the maps of the first
- * level, of the second, …, then the task's). `details` is what the family's header wants to know of each level besides,
- * or NULL. `task` is what a detection has besides its box; NULL where that is nothing. `fill` is the grey around an
- * image, `toolkit` the version that built the model: the board's runtime must not be older. */
+/* A model; model.h defines one.
+ *   family, details  the family's functions, and its parameters per level (NULL if it has none)
+ *   end2end          1 for a one-to-one head, which needs no NMS
+ *   width, height    size of the input in pixels
+ *   outputs          in the order of the runtime; head `split`: the maps of the first level, of the second, ..., then
+ *                    the maps of the task
+ *   place            position of the image in the input
+ *   task             the task's functions; NULL if a detection has only a box
+ *   channels, fill   pixel format of the input; grey value of the area around the image, 0 to 255
+ *   toolkit          version of rknn-toolkit2 that built the model; the runtime of the board must not be older */
 typedef struct {
     rv1106_head head;
     const rv1106_family *family;
@@ -90,35 +99,35 @@ typedef struct {
     const char *toolkit;
 } rv1106_model;
 
-/* A model ready to decode: for each level's box map, what a byte (at byte + 128) means by the family's header. */
+/* A model and its lookup tables: per level, what the box map's byte b means in the family, at index b + 128. */
 typedef struct {
     const rv1106_model *model;
     double table[RV1106_MAX_LEVELS][2][256];
 } rv1106_decoder;
 
-/* How an image of `width` x `height` pixels lies in the input: input = image * scale + (left, top). `scale_y` is the
- * scale of y where it has another, as a stretched image has; otherwise 0. */
+/* Letterbox of an image of `width` x `height` pixels: input position = image position * scale + (left, top). `scale_y`
+ * is the scale of y if it differs from `scale`, as for a stretched image; otherwise it is 0. */
 typedef struct {
     int width, height, left, top;
     double scale, scale_y;
 } rv1106_letterbox;
 
-/* One class of one prediction above the threshold; `rank` is prediction * classes + class, predictions numbered level
- * by level, in a level by their number in the cell, then cell by cell (row by row). */
+/* One class of one prediction with a score above the threshold. `rank` is prediction * classes + class. Predictions are
+ * numbered level by level; within a level by anchor, then by cell, row by row. */
 typedef struct {
     float score;
     int32_t rank;
 } rv1106_candidate;
 
-/* One object: score 0..1, corners in pixels of the image, cut at its edges, and the number of its prediction, by which a
- * task's header finds the rest. */
+/* One detection: score 0..1; corners in image pixels, clipped to the image; and the number of its prediction, which the
+ * functions of a task use to find its other values. */
 typedef struct {
     int class_id;
     float score, x1, y1, x2, y2;
     int prediction;
 } rv1106_detection;
 
-/* Where candidates are gathered: those above `confidence`, `count` of them so far. */
+/* The list in which candidates with a score above `confidence` are collected; `count` is their current number. */
 typedef struct {
     const rv1106_model *model;
     float confidence;
@@ -126,8 +135,8 @@ typedef struct {
     int capacity, count;
 } rv1106_gathering;
 
-/* Where a prediction of the head `split` comes from: its level, the level's box map and that map's bytes, the cell, and
- * its number among the cell's predictions. */
+/* Location of a prediction of the head `split`: level, the level's box map and the bytes of that map, cell number, and
+ * the number of the prediction within the cell (the anchor). */
 typedef struct {
     int level;
     const rv1106_output *map;
@@ -135,74 +144,80 @@ typedef struct {
     int cell, number;
 } rv1106_source;
 
-/* A family of models: what its header tells decode.h. */
+/* A family of models: the functions that its header provides to decode.h. */
 struct rv1106_family {
-    int map_count; /* of each level with the head `split`: box map, anything between, scores */
-    /* Whether a level is one that the family's formulas hold for, with any head. */
+    int map_count; /* maps per level with the head `split`: box map, others (e.g. objectness), class scores */
+    /* Returns 1 if the family can decode this level (stride, per_cell, details), for either head; otherwise 0. */
     int (*is_level)(const rv1106_model *model, int level);
-    /* Whether the box map of a level, and what lies between it and the scores, have the right channels and scales.
-     * `height` and `width` are the level's cells. Size and scale of box map and scores are looked at elsewhere. */
+    /* Returns 1 if the channels and scales of the level's box map, and of the maps between it and the scores, are
+     * valid; otherwise 0. `height` and `width` are the level's cells. The caller checks size and scale of box map and
+     * scores. */
     int (*are_maps)(const rv1106_model *model, int level, const rv1106_output *maps, int height, int width);
-    /* Fill the tables of a level, whose box map is `map`. */
+    /* Fills the lookup tables of a level from its box map `map`. */
     void (*fill)(const rv1106_model *model, int level, const rv1106_output *map, double table[2][256]);
-    /* Gather the candidates of a level, whose first prediction is number `prediction`. */
+    /* Adds the candidates of a level to `into`; `prediction` is the number of the level's first prediction. */
     void (*gather)(rv1106_gathering *into, const rv1106_output *maps, const int8_t *const buffers[], int prediction);
-    /* The box of a prediction in input pixels: centre x, y, width, height. Each step is rounded to float where numpy
-     * rounds, with no product left for a fused multiply-add to round another way. */
+    /* Computes the box of a prediction in input pixels: centre x, centre y, width, height. Each step is rounded to
+     * float where numpy rounds, and no product is left that a fused multiply-add could round differently. */
     void (*box)(const rv1106_decoder *decoder, const rv1106_source *source, float box[4]);
 };
 
-/* Where the numbers go that a detection has besides its box: `put` gets one after the other, and with how many decimals
- * it is worth printing. */
+/* Receiver of a detection's task values. `put` is called once per value, in order; `decimals` is the number of decimals
+ * worth printing. `to` is passed to `put` unchanged. */
 typedef struct {
     void (*put)(void *to, double value, int decimals);
     void *to;
 } rv1106_sink;
 
-/* A task: what its header tells decode.h, and programs that print. */
+/* A task and its kind of maps. The address of a task's function does not identify the task: each source file that
+ * includes the header has its own copy of the function. */
+typedef enum { RV1106_OBB_ANGLE = 1, RV1106_OBB_TURN, RV1106_POSE, RV1106_SEGMENT } rv1106_form;
+
+/* A task: the functions that its header provides to decode.h and to programs that print. */
 struct rv1106_task {
-    /* Whether the `count` outputs behind the family's are the task's. */
+    /* Returns 1 if the `count` outputs after the family's outputs are valid for this task; otherwise 0. */
     int (*are_maps)(const rv1106_model *model, const rv1106_output *maps, int count);
-    /* As rv1106_select_boxes, in its place; NULL where boxes are selected as everywhere. */
+    /* Replaces rv1106_select_boxes, with the same arguments and result; NULL if the task does not need that. */
     int (*select)(const rv1106_decoder *decoder, const int8_t *const buffers[], const rv1106_candidate *candidates,
                   int count, float iou, const rv1106_letterbox *fit, rv1106_detection *detections, int capacity);
-    /* Give all numbers of a detection, which rv1106_decode found in the same buffers. */
+    /* Passes all task values of a detection to `sink`. The buffers must be those that rv1106_decode found it in. */
     void (*values)(const rv1106_decoder *decoder, const int8_t *const buffers[], const rv1106_letterbox *fit,
                    const rv1106_detection *detection, const rv1106_sink *sink);
-    /* Which of the header's kinds of maps the model has, where there are several; otherwise 0. */
-    int form;
+    /* Which task this is, and which kind of maps the model has. */
+    rv1106_form form;
 };
 
+/* Returns a static message for an error code. */
 static inline const char *rv1106_message(int status)
 {
     switch (status) {
-    case RV1106_BAD_MODEL: return "the model's shapes, scales or layers are not those of its head and family";
-    case RV1106_BAD_SIZE: return "a buffer is not as long as its output in NC1HWC2";
-    case RV1106_BAD_ARGUMENT: return "a null pointer, no room, or a threshold or letterbox that is none";
+    case RV1106_BAD_MODEL: return "a shape, scale or layer of the model does not match its head and family";
+    case RV1106_BAD_SIZE: return "a buffer does not have the size of its output in NC1HWC2";
+    case RV1106_BAD_ARGUMENT: return "a null pointer, a capacity below 1, an invalid threshold or an invalid letterbox";
     default: return "no error";
     }
 }
 
-/* Bytes of an output in NC1HWC2. */
+/* Returns the size of an output in NC1HWC2 in bytes. */
 static inline size_t rv1106_size(const rv1106_output *output)
 {
     return (size_t)output->c1 * (size_t)output->c2 * (size_t)output->height * (size_t)output->width;
 }
 
-/* The real value of a stored byte, rounded to float once, as the toolkit's simulator does. */
+/* Returns the dequantized value of a stored byte, rounded to float once, as in the toolkit's simulator. */
 static inline float rv1106_real(const rv1106_output *output, int stored)
 {
     return (float)(stored - output->zero_point) * output->scale;
 }
 
-/* Byte of channel `channel` in cell number `cell` of an output. */
+/* Returns the stored byte (-128 to 127) of channel `channel` in cell number `cell` of an output. */
 static inline int rv1106_stored(const rv1106_output *output, const int8_t *stored, int channel, int cell)
 {
     const size_t cells = (size_t)output->height * (size_t)output->width, c2 = (size_t)output->c2;
     return stored[((size_t)channel / c2 * cells + (size_t)cell) * c2 + (size_t)channel % c2];
 }
 
-/* The largest byte whose real value is not above `threshold`; -129 when all are above. */
+/* Returns the largest byte whose dequantized value is not above `threshold`; -129 if all are above. */
 static inline int rv1106_stored_limit(const rv1106_output *output, float threshold)
 {
     int limit = 127;
@@ -210,8 +225,8 @@ static inline int rv1106_stored_limit(const rv1106_output *output, float thresho
     return limit;
 }
 
-/* exp(x) for x in -700..0, exp(-700) below, to some 1e-13 of itself: Taylor series of a small part of x, then squared
- * again and again. libm's would do, but then a program of one file would need -lm. */
+/* Returns exp(x) for x in -700..0, and exp(-700) for smaller x, with a relative error of about 1e-13. It evaluates a
+ * Taylor series of x / 2^k, then squares the result k times. exp() of libm would do, but then main.c would need -lm. */
 static inline double rv1106_exp(double x)
 {
     double sum = 1, term = 1;
@@ -226,7 +241,7 @@ static inline double rv1106_exp(double x)
     return sum;
 }
 
-/* Whether an output has these dimensions, lies in memory as NC1HWC2 does, and has a scale and zero point of INT8. */
+/* Returns 1 if an output has these dimensions, a valid NC1HWC2 layout, and a valid INT8 scale and zero point. */
 static inline int rv1106_is(const rv1106_output *output, int channels, int height, int width)
 {
     return output->channels == channels && output->height == height && output->width == width && output->c2 >= 1 &&
@@ -235,13 +250,13 @@ static inline int rv1106_is(const rv1106_output *output, int channels, int heigh
            output->zero_point <= 127 && output->scale > 0 && output->scale <= FLT_MAX / 512;
 }
 
-/* Cells along a side of the input. Convolutions with a border round halves of odd sides up. */
+/* Returns the number of cells along a side of the input. Padded convolutions round half of an odd side up. */
 static inline int rv1106_cells(int side, int stride)
 {
     return (side - 1) / stride + 1;
 }
 
-/* Number of predictions that a model makes, or 0 when they or their classes are too many to number. */
+/* Returns the number of predictions of a model; 0 if there are none, or too many for an int32 rank. */
 static inline int rv1106_prediction_count(const rv1106_model *model)
 {
     int64_t count = 0;
@@ -254,7 +269,7 @@ static inline int rv1106_prediction_count(const rv1106_model *model)
     return count < 1 || count > INT32_MAX || model->classes > INT32_MAX / count - 4 ? 0 : (int)count;
 }
 
-/* Whether the maps of a level are those of the model's family; `maps` is the first of them. */
+/* Returns 1 if the maps of a level match the model's family; `maps` points to the first of them. */
 static inline int rv1106_are_maps(const rv1106_model *model, int level, const rv1106_output *maps)
 {
     const int stride = model->levels[level].stride;
@@ -265,13 +280,13 @@ static inline int rv1106_are_maps(const rv1106_model *model, int level, const rv
                      width);
 }
 
-/* Number of a model's outputs before those of its task. */
+/* Returns the number of outputs before those of the task. */
 static inline int rv1106_box_outputs(const rv1106_model *model)
 {
     return model->head == RV1106_SINGLE ? 1 : model->level_count * model->family->map_count;
 }
 
-/* Whether the outputs behind the family's are those of the model's task. */
+/* Returns 1 if the outputs after the family's outputs match the model's task. */
 static inline int rv1106_are_task_maps(const rv1106_model *model)
 {
     const int first = rv1106_box_outputs(model);
@@ -280,7 +295,7 @@ static inline int rv1106_are_task_maps(const rv1106_model *model)
            model->task->are_maps(model, &model->outputs[first], model->output_count - first);
 }
 
-/* Whether everything that a model tells of itself fits together. */
+/* Returns 1 if the fields of a model that decoding uses are valid and consistent. */
 static inline int rv1106_is_model(const rv1106_model *model)
 {
     int i, predictions;
@@ -303,8 +318,10 @@ static inline int rv1106_is_model(const rv1106_model *model)
     return 1;
 }
 
-/* Check `model` and make `decoder` ready for it; `model` must live as long. Returns 0, RV1106_BAD_MODEL or
- * RV1106_BAD_ARGUMENT. */
+/* Checks `model` and prepares `decoder` for it.
+ *   decoder  the caller's memory, about 24 KB; filled here, read-only afterwards
+ *   model    usually &RV1106_MODEL; the decoder keeps this pointer, so the model must outlive the decoder
+ * Returns 0, RV1106_BAD_MODEL or RV1106_BAD_ARGUMENT. */
 static inline int rv1106_init(rv1106_decoder *decoder, const rv1106_model *model)
 {
     int i;
@@ -316,9 +333,12 @@ static inline int rv1106_init(rv1106_decoder *decoder, const rv1106_model *model
     return 0;
 }
 
-/* How an image is fitted into the model's input: scaled to touch two edges, rounded to pixels (halves to even, as
- * Python does), in the middle, an odd pixel right or below; or at the top left, or stretched, as the model wants it. All
- * zero when a size is below 1. */
+/* Returns the letterbox of an image of `width` x `height` pixels in the model's input, as model->place defines it:
+ *   RV1106_CENTRE    scaled until it touches two opposite edges, its size rounded to whole pixels (halves to even, as
+ *                    in Python), and centred; an odd pixel of border goes to the right or to the bottom
+ *   RV1106_TOP_LEFT  scaled in the same way, at the top left
+ *   RV1106_STRETCH   scaled to the whole input, with a scale of its own for y
+ * All fields are 0 if width or height is below 1. */
 static inline rv1106_letterbox rv1106_fit(const rv1106_model *model, int width, int height)
 {
     rv1106_letterbox fit = {0, 0, 0, 0, 0, 0};
@@ -345,13 +365,13 @@ static inline rv1106_letterbox rv1106_fit(const rv1106_model *model, int width, 
     return fit;
 }
 
-/* The order of candidates: by score, then by prediction, then by class. */
+/* Returns 1 if `a` is worse than `b`: lower score; for equal scores, later prediction; then, later class. */
 static inline int rv1106_is_worse(rv1106_candidate a, rv1106_candidate b)
 {
     return a.score < b.score || (a.score == b.score && a.rank > b.rank);
 }
 
-/* Move the candidate at `at` down a heap whose worst is on top. */
+/* Moves the candidate at index `at` down a heap that has its worst candidate at the root. */
 static inline void rv1106_sift(rv1106_candidate *heap, int count, int at)
 {
     rv1106_candidate moved = heap[at];
@@ -370,7 +390,7 @@ static inline void rv1106_make_heap(rv1106_candidate *heap, int count)
     for (at = count / 2 - 1; at >= 0; at--) rv1106_sift(heap, count, at);
 }
 
-/* Keep a candidate; once all room is taken, in place of the worst one if that is worse. Returns the new count. */
+/* Adds a candidate. If the array is full, it replaces the worst candidate if that is worse. Returns the new count. */
 static inline int rv1106_push(rv1106_candidate *candidates, int capacity, int count, rv1106_candidate candidate)
 {
     if (count < capacity) {
@@ -389,7 +409,7 @@ static inline void rv1106_keep(rv1106_gathering *into, float score, int predicti
     into->count = rv1106_push(into->candidates, into->capacity, into->count, candidate);
 }
 
-/* Heapsort, best first. */
+/* Sorts candidates by heapsort, best first. */
 static inline void rv1106_sort(rv1106_candidate *candidates, int count)
 {
     rv1106_make_heap(candidates, count);
@@ -401,8 +421,9 @@ static inline void rv1106_sort(rv1106_candidate *candidates, int count)
     }
 }
 
-/* Which of 8 bytes are above `limit`, -129 to 126: the highest bits of a word's bytes, 0 when none is. All eight are
- * compared at once, after moving -128..127 to 0..255, by whether adding 127 - limit carries into the highest bit. */
+/* Tests which of 8 bytes are above `limit` (-129 to 126). Returns a word whose byte i has its highest bit set if byte i
+ * is above; 0 if none is. All 8 bytes are compared at once: they are moved from -128..127 to 0..255, then adding
+ * 127 - limit carries into the highest bit if a byte is above. */
 static inline uint64_t rv1106_any_above(const int8_t *bytes, int limit)
 {
     const uint64_t ones = 0x0101010101010101u, highest = ones << 7;
@@ -415,7 +436,7 @@ static inline uint64_t rv1106_any_above(const int8_t *bytes, int limit)
     return (moved < 128 ? sum | word : sum & word) & highest;
 }
 
-/* The bytes `begin` to `end` - 1 of a word of 8, as ones, wherever this machine has them in a word. */
+/* Returns a word of 8 bytes in memory order: bytes `begin` to `end` - 1 are 0xff, all others are 0. Any endianness. */
 static inline uint64_t rv1106_lanes(int begin, int end)
 {
     uint8_t bytes[8];
@@ -426,8 +447,8 @@ static inline uint64_t rv1106_lanes(int begin, int end)
     return word;
 }
 
-/* Gather the candidates of an output whose channels from `first` on are scores, and whose first cell is prediction
- * number `prediction`. Bytes are compared as they are stored; only what passes is dequantized. */
+/* Adds the candidates of an output. Its channels from `first` on are class scores; its first cell is prediction number
+ * `prediction`. Bytes are compared in quantized form; only the scores of candidates are dequantized. */
 static inline void rv1106_gather(rv1106_gathering *into, const rv1106_output *output, const int8_t *stored, int first,
                                  int prediction)
 {
@@ -436,10 +457,10 @@ static inline void rv1106_gather(rv1106_gathering *into, const rv1106_output *ou
     int c1, at, cell, word, lane;
     for (c1 = 0; c1 < output->c1 && limit < 127; c1++) {
         const int8_t *group = stored + (size_t)c1 * (size_t)bytes;
-        const int channel = c1 * c2 - first; /* class of the group's first lane */
+        const int channel = c1 * c2 - first; /* class of the first lane of this group */
         const int begin = channel < 0 ? -channel : 0;
         const int end = output->channels - c1 * c2 < c2 ? output->channels - c1 * c2 : c2;
-        if (begin == 0 && end == c2) { /* scores alone: one run of bytes */
+        if (begin == 0 && end == c2) { /* only scores, no padding: one contiguous run of bytes */
             for (at = 0; at < bytes; at++) {
                 while (bytes - at >= 8 && !rv1106_any_above(group + at, limit)) at += 8;
                 if (at < bytes && group[at] > limit)
@@ -447,7 +468,7 @@ static inline void rv1106_gather(rv1106_gathering *into, const rv1106_output *ou
             }
             continue;
         }
-        for (word = begin / 8 * 8; word < end; word += 8) { /* the other lanes of a word count for nothing */
+        for (word = begin / 8 * 8; word < end; word += 8) { /* lanes outside begin..end - 1 are masked out */
             const int from = begin > word ? begin : word, to = end < word + 8 ? end : word + 8;
             const uint64_t lanes = rv1106_lanes(from - word, to - word);
             for (cell = 0; cell < cells; cell++) {
@@ -461,14 +482,14 @@ static inline void rv1106_gather(rv1106_gathering *into, const rv1106_output *ou
     }
 }
 
-/* As a family's `gather`: of levels with a box map and scores. */
+/* The function `gather` of a family whose levels have only a box map and scores. */
 static inline void rv1106_gather_scores(rv1106_gathering *into, const rv1106_output *maps,
                                         const int8_t *const buffers[], int prediction)
 {
     rv1106_gather(into, maps + 1, buffers[1], 0, prediction);
 }
 
-/* Gather the candidates of all outputs. */
+/* Adds the candidates of all outputs. */
 static inline void rv1106_gather_all(rv1106_gathering *into, const int8_t *const buffers[])
 {
     const rv1106_model *model = into->model;
@@ -486,7 +507,7 @@ static inline void rv1106_gather_all(rv1106_gathering *into, const int8_t *const
     }
 }
 
-/* The box of a prediction of the head `single`, as a family's `box`. */
+/* Computes the box of a prediction of the head `single`: centre x, centre y, width, height in input pixels. */
 static inline void rv1106_single_box(const rv1106_model *model, const int8_t *stored, int prediction, float box[4])
 {
     const rv1106_output *output = model->outputs;
@@ -497,7 +518,7 @@ static inline void rv1106_single_box(const rv1106_model *model, const int8_t *st
     }
 }
 
-/* Where a prediction of the head `split` comes from. */
+/* Returns the location of a prediction of the head `split`. */
 static inline rv1106_source rv1106_source_of(const rv1106_model *model, const int8_t *const buffers[], int prediction)
 {
     const rv1106_level *level = model->levels;
@@ -517,7 +538,7 @@ static inline rv1106_source rv1106_source_of(const rv1106_model *model, const in
     return source;
 }
 
-/* The box of a prediction of the head `split`, as a family's `box`. */
+/* Computes the box of a prediction of the head `split`: centre x, centre y, width, height in input pixels. */
 static inline void rv1106_split_box(const rv1106_decoder *decoder, const int8_t *const buffers[], int prediction,
                                     float box[4])
 {
@@ -525,7 +546,7 @@ static inline void rv1106_split_box(const rv1106_decoder *decoder, const int8_t 
     decoder->model->family->box(decoder, &source, box);
 }
 
-/* The box of a prediction in input pixels: x, y of its corner, width, height. */
+/* Computes the box of a prediction in input pixels: x and y of its top left corner, width, height. */
 static inline void rv1106_box(const rv1106_decoder *decoder, const int8_t *const buffers[], int prediction,
                               float box[4])
 {
@@ -535,7 +556,8 @@ static inline void rv1106_box(const rv1106_decoder *decoder, const int8_t *const
     box[1] -= box[3] / 2;
 }
 
-/* One axis of a box by the distances of its sides from the point of a cell, in strides. */
+/* Computes one axis of a box in input pixels, from the cell's point and the distances of both sides from it (in
+ * strides). */
 static inline void rv1106_span(float point, float low, float high, int stride, float *centre, float *size)
 {
     const float first = point - low, last = point + high;
@@ -543,14 +565,14 @@ static inline void rv1106_span(float point, float low, float high, int stride, f
     *size = (last - first) * (float)stride;
 }
 
-/* Length that two spans share, given where they begin and how long they are. */
+/* Returns the length of the overlap of two spans, given by their start and length; 0 or less if they do not overlap. */
 static inline double rv1106_shared(double a, double a_length, double b, double b_length)
 {
     const double inside = a < b ? a_length - (b - a) : b_length - (a - b), other = a < b ? b_length : a_length;
     return inside < other ? inside : other;
 }
 
-/* Intersection over union of two boxes x, y, w, h as OpenCV's NMSBoxes rounds it; 1 for two boxes without an area. */
+/* Returns the IoU of two boxes x, y, w, h, rounded as in OpenCV's NMSBoxes; 1 for two boxes without area. */
 static inline float rv1106_iou(const float a[4], const float b[4])
 {
     const double area_a = (double)a[2] * a[3], area_b = (double)b[2] * b[3];
@@ -563,8 +585,8 @@ static inline float rv1106_iou(const float a[4], const float b[4])
     return 1 - (float)(1 - shared / (area_a + area_b - shared));
 }
 
-/* Whether a box overlaps a better one of its class by more than `iou`. Until all detections are found, their x2 and y2
- * hold width and height, as NMS wants them. */
+/* Returns 1 if a box overlaps a better box of its class by more than `iou`. During selection, x2 and y2 of the
+ * detections hold width and height. */
 static inline int rv1106_overlaps(const rv1106_detection *better, int count, int class_id, const float box[4],
                                   float iou)
 {
@@ -576,21 +598,20 @@ static inline int rv1106_overlaps(const rv1106_detection *better, int count, int
     return 0;
 }
 
-/* From input pixels to pixels of the image, cut at its edge. */
+/* Converts a coordinate from input pixels to image pixels and clips it to the image. */
 static inline float rv1106_to_image(float position, int border, double scale, int side)
 {
     const double moved = ((double)position - border) / scale;
     return (float)(moved > 0 ? (moved < side ? moved : side) : 0);
 }
 
-/* The scale of y. */
+/* Returns the scale of y. */
 static inline double rv1106_scale_y(const rv1106_letterbox *fit)
 {
     return fit->scale_y > 0 ? fit->scale_y : fit->scale;
 }
 
-/* From x, y of a corner, width and height in input pixels, which the four numbers of a box hold, to its corners in pixels
- * of the image. */
+/* Converts a detection, whose box is still x, y, width, height in input pixels, to corners in image pixels. */
 static inline void rv1106_place_box(rv1106_detection *detection, const rv1106_letterbox *fit)
 {
     const double down = rv1106_scale_y(fit);
@@ -601,8 +622,8 @@ static inline void rv1106_place_box(rv1106_detection *detection, const rv1106_le
     detection->y2 = rv1106_to_image(y2, fit->top, down, fit->height);
 }
 
-/* From `count` candidates, best first, to detections: boxes, NMS where the model needs it, the letterbox undone. Returns
- * their number, `capacity` at most. */
+/* Makes detections of `count` candidates, sorted best first: computes boxes, applies NMS unless the model is end2end,
+ * and undoes the letterbox. Returns the number of detections, at most `capacity`. */
 static inline int rv1106_select_boxes(const rv1106_decoder *decoder, const int8_t *const buffers[],
                                       const rv1106_candidate *candidates, int count, float iou,
                                       const rv1106_letterbox *fit, rv1106_detection *detections, int capacity)
@@ -624,13 +645,18 @@ static inline int rv1106_select_boxes(const rv1106_decoder *decoder, const int8_
     return kept;
 }
 
-/* Decode one image's outputs.
- *   buffers, sizes   each output's memory in NC1HWC2 and its length in bytes, as many as the model has outputs
- *   confidence, iou  keep scores above the one; within a class drop a box that overlaps a better one by more than the
- *                    other, which is not looked at where the model is end2end
- *   candidates       room to work in; when there are more, the best are kept
- *   detections       room for the result, best first; what does not fit is the worst
- * Returns the number of detections, or RV1106_BAD_SIZE or RV1106_BAD_ARGUMENT. */
+/* Decodes the outputs of one image.
+ *   decoder               initialized by rv1106_init
+ *   buffers, sizes        memory of each output in NC1HWC2 and its size in bytes, in the order of the model's outputs;
+ *                         only read
+ *   confidence            keep class scores above this value, 0 to 1
+ *   iou                   NMS threshold, 0 to 1: drop a box that overlaps a better box of its class by more than this;
+ *                         ignored if the model is end2end
+ *   fit                   letterbox of the image in the input, from rv1106_fit
+ *   candidates            working array of candidate_capacity elements; if there are more candidates, the best are kept
+ *   detections            result array of `capacity` elements, best first; if there are more, the worst are dropped
+ * Returns the number of detections, RV1106_BAD_SIZE or RV1106_BAD_ARGUMENT. Thread-safe if no other thread uses the
+ * same arrays. */
 static inline int rv1106_decode(const rv1106_decoder *decoder, const int8_t *const buffers[], const size_t sizes[],
                                 float confidence, float iou, const rv1106_letterbox *fit, rv1106_candidate *candidates,
                                 int candidate_capacity, rv1106_detection *detections, int capacity)
@@ -646,7 +672,7 @@ static inline int rv1106_decode(const rv1106_decoder *decoder, const int8_t *con
         if (!buffers[i]) return RV1106_BAD_ARGUMENT;
         if (sizes[i] != rv1106_size(&model->outputs[i])) return RV1106_BAD_SIZE;
     }
-    /* Without NMS no candidate beyond the last detection can become one. */
+    /* Without NMS, a candidate beyond the last free detection can never be used. */
     into.model = model;
     into.confidence = confidence;
     into.candidates = candidates;

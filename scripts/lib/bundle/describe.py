@@ -29,7 +29,7 @@ _JOINED = [
 
 
 class Measured(NamedTuple):
-    """The measurements of a variant: its accuracy, and the suggested threshold, None for the usual one."""
+    """The measurements of a variant: its accuracy, and the suggested threshold, or None for the default."""
 
     accuracy: Accuracy
     operating: Operating | None = None
@@ -52,8 +52,8 @@ def describe(
 ) -> Contract:
     """The contract of a variant, without its proof and the checksums of the bundle's files.
 
-    `verdict` is from judge.py. Raises UserError for outputs that the C decoder does not support: outputs that are not
-    INT8, or that exceed one of its limits.
+    `verdict` is from judge.py. Raises UserError for outputs that the C decoder does not support: not INT8, or beyond
+    one of its limits.
     """
     spec = forms.outputs
     _require_decodable(model, spec)

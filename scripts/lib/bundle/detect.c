@@ -1,24 +1,27 @@
-/* Runs model.rknn on the board and prints what it detects, a line of JSON an image; with zero-copy calls alone.
+/* Runs model.rknn on the board and prints the detections, one line of JSON per image. Uses only the zero-copy API.
  *
- *   detect [OPTIONS] MODEL.rknn FILE.rgb ...   letterboxed images: height x width x channels bytes, as the model wants
- *   detect [OPTIONS] MODEL.rknn < STREAM       many: a line `WIDTH HEIGHT NAME`, then the bytes, again and again
- *   detect --repeat N MODEL.rknn               times alone: rknn_run N times on a grey image
- *   detect --version                           what the board is, without a model: a line that about_board.h describes
+ *   detect [OPTIONS] MODEL.rknn FILE.rgb ...   letterboxed images: height x width x channels bytes, in the order of the
+ *                                              model's channels
+ *   detect [OPTIONS] MODEL.rknn < STREAM       many images: each has a line `WIDTH HEIGHT NAME`, then its bytes
+ *   detect --repeat N MODEL.rknn               only measures time: N calls of rknn_run on a grey image
+ *   detect --version                           describes the board, without a model; about_board.h explains the line
  *
- *   --image WxH      size of the image before the letterbox, for FILEs (a STREAM's lines say it); the input's
- *   --confidence X     keep scores above X; the contract's
- *   --iou X            drop boxes that overlap a better one of their class by more; the contract's
- *   --raw DIR          also write the outputs as they lie in memory: DIR/NUMBER_output_N.bin, images counted from 0
+ *   --image WxH        size of the image before the letterbox, for FILEs (a STREAM has it in its lines); default: the
+ *                      size of the input
+ *   --confidence X     keep scores above X, 0 or more; default: as in model.h
+ *   --iou X            NMS: drop boxes whose IoU with a better box of their class is above X; default: as in model.h
+ *   --raw DIR          also write the raw outputs: DIR/NUMBER_output_N.bin; NUMBER counts the images from 0
  *
- * Lines on standard output; whatever the runtime prints goes to standard error, as does what is wrong, in one sentence:
+ * Standard output has only these lines. The runtime's own output and the error message go to standard error.
  *   {"runtime": "2.3.2 ...", "driver": "0.9.2", "init_us": 35000}
  *   {"image": "a.jpg", "run_us": 26000, "decode_us": 800, "detections": [[class, score, x1, y1, x2, y2], ...]}
  *   {"run_us": [26000, ...]}                   with --repeat, instead of images
- *   {"images": 64}                             the last line: all is done
- * Behind y2 stands a list of what the model's task adds, where it adds something; decode_us is with it.
+ *   {"images": 64}                             the last line, when all images are done
+ * If the model has a task, a list of its values follows y2; decode_us includes the time for them. Times are in
+ * microseconds, boxes in pixels of the image before the letterbox.
  */
 #define _POSIX_C_SOURCE 200809L
-#define _FILE_OFFSET_BITS 64 /* else folders of some file systems cannot be listed */
+#define _FILE_OFFSET_BITS 64 /* otherwise readdir fails on some file systems */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -31,7 +34,8 @@
 #include "detector.h"
 #include "model.h"
 
-/* How it ends when something is wrong; whoever starts it tells by this number what it was. */
+/* Exit status on error. USAGE: invalid arguments, or no model file; NOT_WRITTEN: results cannot be written (disk full);
+ * BAD_IMAGE: an image is missing or has the wrong size. The others are the errors of detector.h. */
 enum { USAGE = 2, MODEL_REFUSED = 3, OLD_RUNTIME = 4, OTHER_MODEL = 5, RUN_FAILED = 6, NOT_WRITTEN = 7, BAD_IMAGE = 8 };
 
 enum { CANDIDATES = 30000, NAME_SIZE = 1024, GREY = 114 };
@@ -45,9 +49,10 @@ typedef struct {
 
 static rv1106_candidate candidates[CANDIDATES];
 static rv1106_detection detections[RV1106_MODEL_MOST];
-static uint8_t image[RV1106_MODEL_INPUT_BYTES + 1]; /* one more, to see that a file is too long */
+static uint8_t image[RV1106_MODEL_INPUT_BYTES + 1]; /* 1 extra byte, to detect files that are too long */
 static FILE *results;
 
+/* Prints an error message and ends the program with exit status `status`. */
 #ifdef __GNUC__
 __attribute__((format(printf, 2, 3), noreturn))
 #endif
@@ -69,22 +74,23 @@ static long long now_us(void)
     return (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
-/* Standard output for results alone: the runtime prints to it as well, and that would stand between the lines. */
+/* Reserves standard output for the results: the runtime also prints to stdout, and that would mix with the lines. */
 static void open_results(void)
 {
     const int kept = dup(STDOUT_FILENO);
     if (kept < 0 || dup2(STDERR_FILENO, STDOUT_FILENO) < 0 || !(results = fdopen(kept, "w")))
         fail(NOT_WRITTEN, "standard output cannot be opened: %s", strerror(errno));
-    setvbuf(stdout, NULL, _IOLBF, BUFSIZ); /* the runtime's lines where they belong, before ours that end the program */
+    setvbuf(stdout, NULL, _IOLBF, BUFSIZ); /* the runtime's lines appear before our error message */
 }
 
+/* Ends a line of results; ends the program if it cannot be written. */
 static void end_line(void)
 {
     if (fputc('\n', results) == EOF || fflush(results) || ferror(results))
         fail(NOT_WRITTEN, "the results cannot be written: %s", strerror(errno));
 }
 
-/* The end of the program for what can be wrong with a detector. */
+/* Ends the program if `status` is an error code of the detector. */
 static void demand(const rv1106_detector *detector, int status)
 {
     switch (status) {
@@ -97,6 +103,7 @@ static void demand(const rv1106_detector *detector, int status)
     }
 }
 
+/* Opens the model and prints the first line. */
 static void open_model(rv1106_detector *detector, const char *path)
 {
     demand(detector, rv1106_open(detector, path, &RV1106_MODEL));
@@ -108,7 +115,7 @@ static void open_model(rv1106_detector *detector, const char *path)
     end_line();
 }
 
-/* Run the model on `image`; returns the time of rknn_run in microseconds. */
+/* Runs the model on `image`. Returns the duration of rknn_run in microseconds. */
 static long long run_model(rv1106_detector *detector)
 {
     rv1106_copy_input(detector, image);
@@ -116,6 +123,7 @@ static long long run_model(rv1106_detector *detector)
     return detector->run_us;
 }
 
+/* Writes the raw outputs of image number `number`. */
 static void write_raw(rv1106_detector *detector, const char *folder, int number)
 {
     char path[NAME_SIZE];
@@ -123,7 +131,7 @@ static void write_raw(rv1106_detector *detector, const char *folder, int number)
     int i;
     for (i = 0; i < RV1106_MODEL.output_count; i++) {
         const int length = snprintf(path, sizeof path, "%s/%d_output_%d.bin", folder, number, i);
-        if (length < 0 || length >= (int)sizeof path) fail(USAGE, "the name of --raw is too long");
+        if (length < 0 || length >= (int)sizeof path) fail(USAGE, "the path of --raw is too long");
         if (!(file = fopen(path, "wb"))) fail(NOT_WRITTEN, "%s cannot be written: %s", path, strerror(errno));
         if (fwrite(detector->buffers[i], 1, detector->sizes[i], file) != detector->sizes[i] || fclose(file))
             fail(NOT_WRITTEN, "%s cannot be written: %s", path, strerror(errno));
@@ -136,7 +144,7 @@ static void print_value(void *to, double value, int decimals)
     fprintf(results, decimals ? "%s%.9g" : "%s%.0f", (*printed)++ ? ", " : "", value);
 }
 
-/* What the model's task adds to a detection, as a list. */
+/* Prints the task's values of a detection as a list. */
 static void print_values(rv1106_detector *detector, const rv1106_letterbox *fit, const rv1106_detection *detection)
 {
     int printed = 0;
@@ -152,7 +160,7 @@ static void add_value(void *to, double value, int decimals)
     *(volatile double *)to += value;
 }
 
-/* As print_values, with nothing printed: for the time that it takes. */
+/* Computes the task's values of a detection without printing them, to measure the time. */
 static void read_values(rv1106_detector *detector, const rv1106_letterbox *fit, const rv1106_detection *detection)
 {
     double sum = 0;
@@ -160,7 +168,7 @@ static void read_values(rv1106_detector *detector, const rv1106_letterbox *fit, 
     RV1106_MODEL.task->values(&detector->decoder, detector->buffers, fit, detection, &sink);
 }
 
-/* Run the model on `image`, which was `width` x `height` pixels before its letterbox, and print what is found. */
+/* Runs the model on `image`, which was `width` x `height` pixels before the letterbox, and prints its detections. */
 static void detect(rv1106_detector *detector, const options *wanted, const char *name, int width, int height,
                    int number)
 {
@@ -196,11 +204,11 @@ static void detect_file(rv1106_detector *detector, const options *wanted, const 
     size = fread(image, 1, sizeof image, file);
     fclose(file);
     if (size != RV1106_MODEL_INPUT_BYTES)
-        fail(BAD_IMAGE, "%s is not the %d bytes of a letterboxed image", path, RV1106_MODEL_INPUT_BYTES);
+        fail(BAD_IMAGE, "%s does not have the %d bytes of a letterboxed image", path, RV1106_MODEL_INPUT_BYTES);
     detect(detector, wanted, path, wanted->width, wanted->height, number);
 }
 
-/* Returns the number of images in the stream on standard input. */
+/* Processes the stream on standard input. Returns the number of its images. */
 static int detect_stream(rv1106_detector *detector, const options *wanted)
 {
     char line[NAME_SIZE];
@@ -212,24 +220,25 @@ static int detect_stream(rv1106_detector *detector, const options *wanted)
             fail(BAD_IMAGE, "image %d of the stream does not begin with a line WIDTH HEIGHT NAME", number);
         *end = '\0';
         if (fread(image, 1, RV1106_MODEL_INPUT_BYTES, stdin) != RV1106_MODEL_INPUT_BYTES)
-            fail(BAD_IMAGE, "the stream ends within image %d, %s", number, line + begin);
+            fail(BAD_IMAGE, "the stream ends inside image %d, %s", number, line + begin);
         detect(detector, wanted, line + begin, width, height, number);
     }
     return number;
 }
 
+/* Measures `repeat` calls of rknn_run on a grey image. */
 static void measure(rv1106_detector *detector, long repeat)
 {
     long i;
     memset(image, GREY, sizeof image);
-    run_model(detector); /* the first one takes longer */
+    run_model(detector); /* the first run takes longer */
     fputs("{\"run_us\": [", results);
     for (i = 0; i < repeat; i++) fprintf(results, "%s%lld", i ? ", " : "", run_model(detector));
     fputs("]}", results);
     end_line();
 }
 
-/* Reads the options into `wanted`; returns the index of the first word behind them. */
+/* Reads the options into `wanted`. Returns the index of the first argument after them. */
 static int read_options(int argc, char **argv, options *wanted)
 {
     int at = 1;
@@ -245,13 +254,13 @@ static int read_options(int argc, char **argv, options *wanted)
             good = (wanted->confidence = strtof(value, &end)) >= 0 && end != value && !*end;
         else if (!strcmp(name, "--iou")) good = (wanted->iou = strtof(value, &end)) >= 0 && end != value && !*end;
         else if (!strcmp(name, "--repeat")) good = (wanted->repeat = strtol(value, &end, 10)) > 0 && !*end;
-        if (!good) fail(USAGE, "'%s %s' is not understood; detect.c says what is", name, value);
+        if (!good) fail(USAGE, "invalid option '%s %s'; see the comment at the top of detect.c", name, value);
     }
-    if (at >= argc) fail(USAGE, "no MODEL.rknn is named; detect.c says how to call this");
+    if (at >= argc) fail(USAGE, "MODEL.rknn is missing; see the comment at the top of detect.c");
     return at;
 }
 
-/* What `detect --version` prints. */
+/* Prints the line of `detect --version`. */
 static void print_version(void)
 {
     about_board(results);

@@ -9,7 +9,7 @@
 
 #include "detector.h"
 
-/* Keep the sentence that says what is wrong; returns `status`. */
+/* Stores an error message in the detector. Returns `status`. */
 #ifdef __GNUC__
 __attribute__((format(printf, 3, 4)))
 #endif
@@ -29,54 +29,57 @@ static long long now_us(void)
     return (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
-/* The runtime reads models of its own version and older ones. */
+/* Checks the versions: a runtime reads models of its own version and of older ones. Returns 0 or RV1106_OLD_RUNTIME. */
 static int check_version(rv1106_detector *detector)
 {
     const char *toolkit = detector->model->toolkit;
     int found[3], needed[3], i;
     if (sscanf(detector->runtime, "%d.%d.%d", &found[0], &found[1], &found[2]) != 3 ||
         sscanf(toolkit, "%d.%d.%d", &needed[0], &needed[1], &needed[2]) != 3)
-        return wrong(detector, RV1106_OLD_RUNTIME, "the runtime's version '%s' is not understood", detector->runtime);
+        return wrong(detector, RV1106_OLD_RUNTIME, "the runtime reports an invalid version: '%s'", detector->runtime);
     for (i = 0; i < 2 && found[i] == needed[i]; i++) continue;
     if (found[i] >= needed[i]) return 0;
     return wrong(detector, RV1106_OLD_RUNTIME,
-                 "the runtime is version %d.%d.%d, the model was built with toolkit %s: take its librknnmrt", found[0],
-                 found[1], found[2], toolkit);
+                 "the runtime is version %d.%d.%d, but the model was built with toolkit %s; use the librknnmrt of that "
+                 "toolkit",
+                 found[0], found[1], found[2], toolkit);
 }
 
-/* What the runtime says of a tensor. */
+/* Gets the attributes of a tensor from the runtime. Returns 0 or RV1106_OTHER_MODEL. */
 static int query(rv1106_detector *detector, rknn_query_cmd which, int index, rknn_tensor_attr *attr)
 {
     int status;
     memset(attr, 0, sizeof *attr);
     attr->index = (uint32_t)index;
     if ((status = rknn_query(detector->context, which, attr, sizeof *attr)) == RKNN_SUCC) return 0;
-    return wrong(detector, RV1106_OTHER_MODEL, "the runtime tells nothing of tensor %d: rknn_query gives %d", index,
-                 status);
+    return wrong(detector, RV1106_OTHER_MODEL, "rknn_query returned error %d for tensor %d", status, index);
 }
 
+/* Allocates the memory of a tensor and binds it. Returns 0 or RV1106_RUN_FAILED. */
 static int bind_memory(rv1106_detector *detector, rknn_tensor_attr *attr, rknn_tensor_mem **memory)
 {
     int status;
     if (!(*memory = rknn_create_mem(detector->context, attr->size_with_stride)))
-        return wrong(detector, RV1106_RUN_FAILED, "no memory for %u bytes: the board's CMA is too small",
+        return wrong(detector, RV1106_RUN_FAILED, "rknn_create_mem failed for %u bytes: probably too little free CMA",
                      (unsigned)attr->size_with_stride);
     if ((status = rknn_set_io_mem(detector->context, *memory, attr)) == RKNN_SUCC) return 0;
-    return wrong(detector, RV1106_RUN_FAILED, "rknn_set_io_mem of tensor %u gives %d", (unsigned)attr->index, status);
+    return wrong(detector, RV1106_RUN_FAILED, "rknn_set_io_mem returned error %d for tensor %u", status,
+                 (unsigned)attr->index);
 }
 
 #define SAME(what, index, found, expected, form)                                                                       \
     do {                                                                                                               \
         if ((found) != (expected))                                                                                     \
             return wrong(detector, RV1106_OTHER_MODEL,                                                                 \
-                         "%s of output %d is " form " on the board, " form " in model.h: they are of two builds",      \
+                         "%s of output %d is " form " on the board, but " form                                         \
+                         " in model.h; model.rknn and model.h are from different builds",                              \
                          what, index, found, expected);                                                                \
     } while (0)
 
-/* What the runtime says of an output is what the decoder was made for. */
+/* Compares the runtime's attributes of an output with model.h. Returns 0 or RV1106_OTHER_MODEL. */
 static int check_output(rv1106_detector *detector, const rknn_tensor_attr *attr, const rv1106_output *expected, int i)
 {
-    const int blocked = expected->c2 > 1; /* NC1HWC2, or the NCHW of an output that the CPU makes */
+    const int blocked = expected->c2 > 1; /* NC1HWC2; an output that the CPU computes is NCHW */
     const int layout = blocked ? RKNN_TENSOR_NC1HWC2 : RKNN_TENSOR_NCHW;
     SAME("the layout (0 NCHW, 1 NHWC, 2 NC1HWC2)", i, (int)attr->fmt, layout, "%d");
     SAME("the type (2 INT8)", i, (int)attr->type, (int)RKNN_TENSOR_INT8, "%d");
@@ -90,10 +93,11 @@ static int check_output(rv1106_detector *detector, const rknn_tensor_attr *attr,
     if (attr->w_stride) SAME("the stride of a row", i, (int)attr->w_stride, expected->width, "%d");
     SAME("the size in bytes", i, (unsigned)attr->n_elems, (unsigned)rv1106_size(expected), "%u");
     if (attr->size_with_stride >= attr->n_elems) return 0;
-    return wrong(detector, RV1106_OTHER_MODEL, "output %d has %u bytes in a buffer of %u", i, (unsigned)attr->n_elems,
-                 (unsigned)attr->size_with_stride);
+    return wrong(detector, RV1106_OTHER_MODEL, "output %d needs %u bytes, but its buffer has only %u", i,
+                 (unsigned)attr->n_elems, (unsigned)attr->size_with_stride);
 }
 
+/* Checks the input and allocates its memory. Returns 0 or an error code. */
 static int open_input(rv1106_detector *detector)
 {
     const rv1106_model *model = detector->model;
@@ -103,9 +107,9 @@ static int open_input(rv1106_detector *detector)
     if (status) return status;
     if (attr.fmt != RKNN_TENSOR_NHWC || attr.dims[1] != (uint32_t)model->height ||
         attr.dims[2] != (uint32_t)model->width || attr.dims[3] != channels)
-        return wrong(detector, RV1106_OTHER_MODEL, "the input is %u x %u x %u on the board, %d x %d x %u in model.h",
-                     (unsigned)attr.dims[1], (unsigned)attr.dims[2], (unsigned)attr.dims[3], model->height,
-                     model->width, channels);
+        return wrong(detector, RV1106_OTHER_MODEL,
+                     "the input is %u x %u x %u on the board, but %d x %d x %u in model.h", (unsigned)attr.dims[1],
+                     (unsigned)attr.dims[2], (unsigned)attr.dims[3], model->height, model->width, channels);
     attr.type = RKNN_TENSOR_UINT8; /* pixels 0 to 255; the NPU normalizes */
     attr.fmt = RKNN_TENSOR_NHWC;
     detector->stride = channels * (size_t)(attr.w_stride ? attr.w_stride : attr.dims[2]);
@@ -116,6 +120,7 @@ static int open_input(rv1106_detector *detector)
     return bind_memory(detector, &attr, &detector->input);
 }
 
+/* Checks the outputs and allocates their memory. Returns 0 or an error code. */
 static int open_outputs(rv1106_detector *detector)
 {
     const rv1106_model *model = detector->model;
@@ -132,7 +137,7 @@ static int open_outputs(rv1106_detector *detector)
     return status;
 }
 
-/* Everything behind rknn_init. */
+/* Checks the opened model and prepares its tensors and the decoder. Returns 0 or an error code. */
 static int open_tensors(rv1106_detector *detector, const char *path)
 {
     const rv1106_model *model = detector->model;
@@ -141,13 +146,13 @@ static int open_tensors(rv1106_detector *detector, const char *path)
     int status;
     memset(&version, 0, sizeof version);
     if (rknn_query(detector->context, RKNN_QUERY_SDK_VERSION, &version, sizeof version) != RKNN_SUCC)
-        return wrong(detector, RV1106_OLD_RUNTIME, "the runtime does not tell its version");
+        return wrong(detector, RV1106_OLD_RUNTIME, "the runtime does not report its version");
     memcpy(detector->runtime, version.api_version, sizeof detector->runtime);
     memcpy(detector->driver, version.drv_version, sizeof detector->driver);
     if ((status = check_version(detector)) != 0) return status;
     if (rknn_query(detector->context, RKNN_QUERY_IN_OUT_NUM, &number, sizeof number) != RKNN_SUCC ||
         number.n_input != 1 || (int)number.n_output != model->output_count)
-        return wrong(detector, RV1106_OTHER_MODEL, "%s has not the one input and %d outputs of model.h", path,
+        return wrong(detector, RV1106_OTHER_MODEL, "%s does not have 1 input and %d outputs, as model.h has", path,
                      model->output_count);
     if ((status = open_input(detector)) != 0 || (status = open_outputs(detector)) != 0) return status;
     if ((status = rv1106_init(&detector->decoder, model)) == 0) return 0;
@@ -158,13 +163,15 @@ int rv1106_open(rv1106_detector *detector, const char *path, const rv1106_model 
 {
     long long start;
     int status;
-    if (!detector || !path || !model || !model->toolkit) return RV1106_BAD_ARGUMENT;
+    if (!detector) return RV1106_BAD_ARGUMENT;
     memset(detector, 0, sizeof *detector);
+    if (!path || !model || !model->toolkit)
+        return wrong(detector, RV1106_BAD_ARGUMENT, "%s", rv1106_message(RV1106_BAD_ARGUMENT));
     detector->model = model;
     if (access(path, R_OK)) return wrong(detector, RV1106_NO_FILE, "%s cannot be read: %s", path, strerror(errno));
     start = now_us();
     if ((status = rknn_init(&detector->context, (void *)(uintptr_t)path, 0, 0, NULL)) != RKNN_SUCC)
-        return wrong(detector, RV1106_REFUSED, "the runtime refuses %s: rknn_init gives %d", path, status);
+        return wrong(detector, RV1106_REFUSED, "the runtime refuses %s: rknn_init returned error %d", path, status);
     detector->open_us = now_us() - start;
     detector->is_open = 1;
     if ((status = open_tensors(detector, path)) != 0) rv1106_close(detector);
@@ -192,7 +199,7 @@ int rv1106_run(rv1106_detector *detector)
     start = now_us();
     status = rknn_run(detector->context, NULL);
     detector->run_us = now_us() - start;
-    if (status != RKNN_SUCC) return wrong(detector, RV1106_RUN_FAILED, "rknn_run gives %d", status);
+    if (status != RKNN_SUCC) return wrong(detector, RV1106_RUN_FAILED, "rknn_run returned error %d", status);
     for (i = 0; i < detector->model->output_count; i++)
         rknn_mem_sync(detector->context, detector->outputs[i], RKNN_MEMORY_SYNC_FROM_DEVICE);
     return 0;

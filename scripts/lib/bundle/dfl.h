@@ -1,6 +1,7 @@
-/* The family DFL (YOLOv8, v9, v10, 11, 12, v5u; NanoDet, PicoDet): of each level a box map [1, 4 R, H/s, W/s], R bins for each of left,
- * top, right, bottom, and scores [1, C, H/s, W/s]. A side's distance is the mean bin under the softmax of its bins
- * (https://arxiv.org/abs/2006.04388), in strides from the cell's centre. */
+/* Family DFL (YOLOv8, v9, v10, 11, 12, v5u; NanoDet, PicoDet). Each level has a box map [1, 4 R, H/s, W/s], with R bins
+ * for each of left, top, right and bottom, and class scores [1, C, H/s, W/s]. The distance of a side from the cell's
+ * point, in strides, is the mean of the bin numbers, weighted by the softmax of the side's bins
+ * (https://arxiv.org/abs/2006.04388). The point is the cell's centre unless the model has `details`. */
 #ifndef RV1106_DFL_H
 #define RV1106_DFL_H
 
@@ -8,9 +9,9 @@
 
 enum { RV1106_MAX_BINS = 32 };
 
-/* A model's `details`, one a level, where its points are not the centres. */
+/* Element of a model's `details`, one per level, for models whose points are not the cells' centres. */
 typedef struct {
-    float offset; /* of the point from the cell's upper left corner, 0 to 1 */
+    float offset; /* of the point from the top left corner of its cell, in cells, 0 to 1 */
 } rv1106_dfl_details;
 
 static inline float rv1106_dfl_offset(const rv1106_model *model, int level)
@@ -24,8 +25,8 @@ static inline int rv1106_dfl_is_level(const rv1106_model *model, int level)
     return model->levels[level].per_cell == 1 && offset >= 0 && offset <= 1;
 }
 
-/* As many bins in all levels, whose logits span less than 700 (scale < 2.74), or exponentials would not fit; real ones
- * span some 30. */
+/* All levels must have the same number of bins. Their logits must span less than 700 (scale < 2.74), or exp() would
+ * underflow; the logits of trained models span about 30. */
 static inline int rv1106_dfl_are_maps(const rv1106_model *model, int level, const rv1106_output *maps, int height,
                                       int width)
 {
@@ -34,7 +35,7 @@ static inline int rv1106_dfl_are_maps(const rv1106_model *model, int level, cons
            maps->channels <= 4 * RV1106_MAX_BINS && maps->channels % 4 == 0 && !(maps->scale * 255 > 700);
 }
 
-/* table[0] is exp(real value), up to a common factor. */
+/* table[0] is exp(dequantized value), except for a constant factor. */
 static inline void rv1106_dfl_fill(const rv1106_model *model, int level, const rv1106_output *map, double table[2][256])
 {
     int stored;
@@ -43,7 +44,7 @@ static inline void rv1106_dfl_fill(const rv1106_model *model, int level, const r
         table[0][stored + 128] = rv1106_exp(rv1106_real(map, stored) - (double)rv1106_real(map, 127));
 }
 
-/* Distance of one side of a box from its cell's centre, in strides. */
+/* Returns the distance of one side (0 left, 1 top, 2 right, 3 bottom) from the cell's point, in strides. */
 static inline float rv1106_dfl_distance(const rv1106_source *source, const double table[256], int side)
 {
     const int bins = source->map->channels / 4;

@@ -1,5 +1,5 @@
-/* The family DISTANCES (YOLO26): of each level a box map [1, 4, H/s, W/s], the distances of left, top, right and bottom
- * from the cell's centre in strides, and scores [1, C, H/s, W/s]. */
+/* Family DISTANCES (YOLO26). Each level has a box map [1, 4, H/s, W/s], with the distances of left, top, right and
+ * bottom from the cell's centre in strides, and class scores [1, C, H/s, W/s]. */
 #ifndef RV1106_DISTANCES_H
 #define RV1106_DISTANCES_H
 
@@ -17,8 +17,8 @@ static inline int rv1106_distances_are_maps(const rv1106_model *model, int level
     return maps->channels == 4;
 }
 
-/* table[0] is the real value: a product where it is used could be fused with the addition behind it, and round
- * another way. */
+/* table[0] is the dequantized value. A product in rv1106_distances_box could be fused with the addition after it, and
+ * then be rounded differently. */
 static inline void rv1106_distances_fill(const rv1106_model *model, int level, const rv1106_output *map,
                                          double table[2][256])
 {
@@ -27,7 +27,7 @@ static inline void rv1106_distances_fill(const rv1106_model *model, int level, c
     for (stored = -128; stored < 128; stored++) table[0][stored + 128] = rv1106_real(map, stored);
 }
 
-/* Distance of one side of a box from its cell's centre, in strides. */
+/* Returns the distance of one side (0 left, 1 top, 2 right, 3 bottom) from the cell's centre, in strides. */
 static inline float rv1106_distances_side(const rv1106_source *source, const double table[256], int side)
 {
     return (float)table[rv1106_stored(source->map, source->stored, side, source->cell) + 128];

@@ -1,18 +1,21 @@
-/* Boxes, names, keypoints and masks drawn into an image: RGB, BGR, grey, NV12 or NV21, in the camera's own memory.
+/* Draws boxes, names, keypoints and masks into an image: RGB, BGR, grey, NV12 or NV21, for example in the camera's
+ * buffer.
  *
- * C99 (and C++), no library, no allocation, no state. What lies beyond the image's edge is left out.
+ * C99 and C++. No library, no allocation, no global state; thread-safe if each thread draws into its own image.
+ * Everything is clipped to the image. Coordinates are image pixels, with (0, 0) at the top left.
  *
  *   rv1106_canvas canvas = {RV1106_NV12, 1920, 1080, {luma, chroma}, {1920, 1920}};
  *   rv1106_draw_detection(&canvas, &detections[i], RV1106_MODEL_NAMES[detections[i].class_id], numbers[i]);
  *
- * In NV12 and NV21 four pixels share a colour: lines of at least two pixels look best there.
+ * In NV12 and NV21, each block of 2 x 2 pixels has one colour: lines of at least two pixels look best there.
  */
 #ifndef RV1106_DRAW_H
 #define RV1106_DRAW_H
 
 #include "letterbox.h"
 
-/* An image that is drawn into, as rv1106_image; not YUYV. */
+/* An image to draw into; fields as in rv1106_image. The caller owns the planes. YUYV is not supported. In NV12 and
+ * NV21, strides[1] must be at least the width rounded up to an even number. */
 typedef struct {
     rv1106_format format;
     int width, height;
@@ -20,14 +23,14 @@ typedef struct {
     size_t strides[2];
 } rv1106_canvas;
 
-/* A colour, 0 to 255 each. */
+/* A colour; each component 0 to 255. */
 typedef struct {
     uint8_t red, green, blue;
 } rv1106_paint;
 
-enum { RV1106_GLYPH_WIDTH = 6, RV1106_GLYPH_HEIGHT = 8 }; /* with the space to the next one */
+enum { RV1106_GLYPH_WIDTH = 6, RV1106_GLYPH_HEIGHT = 8 }; /* pixels, including the space to the next glyph */
 
-/* The glyph of an ASCII character, 5 x 7 pixels, row by row from the highest of 35 bits; '?' for any other one. */
+/* Returns the glyph of an ASCII character: 5 x 7 bits, row by row from the top, bit 34 first. Others give '?'. */
 static inline uint64_t rv1106_glyph(char character)
 {
     static const uint64_t glyphs[95] = {
@@ -47,7 +50,7 @@ static inline uint64_t rv1106_glyph(char character)
     return glyphs[character >= ' ' && character <= '~' ? character - ' ' : '?' - ' '];
 }
 
-/* A colour for a class or a track, well apart from those of its neighbours. */
+/* Returns a colour for a class or track number; consecutive numbers have clearly different colours. */
 static inline rv1106_paint rv1106_paint_of(int number)
 {
     static const rv1106_paint paints[12] = {
@@ -57,19 +60,20 @@ static inline rv1106_paint rv1106_paint_of(int number)
     return paints[(number % 12 + 12) % 12];
 }
 
+/* Returns 1 if a canvas can be drawn into, otherwise 0; strides are not checked. */
 static inline int rv1106_is_canvas(const rv1106_canvas *canvas)
 {
     return canvas && canvas->planes[0] && canvas->width > 0 && canvas->height > 0 &&
            (canvas->planes[1] || !rv1106_has_chroma(canvas->format)) && canvas->format != RV1106_YUYV;
 }
 
-/* A byte between an old one and a new one: `part` of 256 is new. */
+/* Returns a blend of an old and a new byte: `part` / 256 is the weight of the new one. */
 static inline uint8_t rv1106_mixed(uint8_t old, int value, int part)
 {
     return (uint8_t)(old + (value - old) * part / 256);
 }
 
-/* Y, U and V of a colour, ITU-R BT.601, 16 to 235. */
+/* Converts a colour to Y, U and V: ITU-R BT.601, limited range (Y 16 to 235). */
 static inline void rv1106_to_yuv(rv1106_paint paint, int yuv[3])
 {
     const int r = paint.red, g = paint.green, b = paint.blue;
@@ -78,14 +82,14 @@ static inline void rv1106_to_yuv(rv1106_paint paint, int yuv[3])
     yuv[2] = (112 * r - 94 * g - 18 * b + 128 + 32768) / 256;
 }
 
-/* Pixels x1 to x2 - 1 of row y; `part` of 256 is the new colour, the rest stays. */
+/* Draws pixels x1 to x2 - 1 of row y; `part` / 256 is the weight of the new colour. */
 static inline void rv1106_draw_run(const rv1106_canvas *canvas, int x1, int x2, int y, rv1106_paint paint, int part)
 {
     uint8_t *row, *chroma;
     int x, yuv[3];
-    if (y < 0 || y >= canvas->height) return;
     if (x1 < 0) x1 = 0;
     if (x2 > canvas->width) x2 = canvas->width;
+    if (y < 0 || y >= canvas->height || x1 >= x2) return; /* else an empty run would colour the chroma of its pair */
     row = canvas->planes[0] + (size_t)y * canvas->strides[0];
     if (canvas->format == RV1106_RGB || canvas->format == RV1106_BGR) {
         const int first = canvas->format == RV1106_RGB ? paint.red : paint.blue;
@@ -111,13 +115,13 @@ static inline void rv1106_draw_run(const rv1106_canvas *canvas, int x1, int x2, 
     }
 }
 
-/* A number as a whole one, for pixels: what is none or far beyond any image stays in range. */
+/* Converts a coordinate to int. NaN and values far outside any image are limited to -32768 or 32768. */
 static inline int rv1106_pixel(float position)
 {
     return position >= -32768 ? position <= 32768 ? (int)position : 32768 : -32768;
 }
 
-/* A filled rectangle from x1, y1 to below x2, y2. */
+/* Draws a filled rectangle: columns x1 to x2 - 1, rows y1 to y2 - 1. */
 static inline void rv1106_draw_area(const rv1106_canvas *canvas, int x1, int y1, int x2, int y2, rv1106_paint paint)
 {
     int y;
@@ -126,7 +130,7 @@ static inline void rv1106_draw_area(const rv1106_canvas *canvas, int x1, int y1,
     for (y = y1 < 0 ? 0 : y1; y < y2; y++) rv1106_draw_run(canvas, x1, x2, y, paint, 256);
 }
 
-/* The frame of a box, its lines `thickness` pixels thick, inwards. */
+/* Draws the outline of a box. Its lines are `thickness` pixels wide and lie inside the box. */
 static inline void rv1106_draw_box(const rv1106_canvas *canvas, float x1, float y1, float x2, float y2, int thickness,
                                    rv1106_paint paint)
 {
@@ -137,14 +141,14 @@ static inline void rv1106_draw_box(const rv1106_canvas *canvas, float x1, float 
     rv1106_draw_area(canvas, right - thickness, top, right, bottom, paint);
 }
 
-/* A square dot around a point, `size` pixels wide: a keypoint. */
+/* Draws a square dot of `size` x `size` pixels, centred on a point: a keypoint. */
 static inline void rv1106_draw_point(const rv1106_canvas *canvas, float x, float y, int size, rv1106_paint paint)
 {
     const int left = rv1106_pixel(x) - size / 2, top = rv1106_pixel(y) - size / 2;
     rv1106_draw_area(canvas, left, top, left + size, top + size, paint);
 }
 
-/* A line `thickness` pixels thick: a limb between two keypoints, the side of a rotated box. */
+/* Draws a line of `thickness` pixels, for example a limb between two keypoints or a side of a rotated box. */
 static inline void rv1106_draw_line(const rv1106_canvas *canvas, float x1, float y1, float x2, float y2, int thickness,
                                     rv1106_paint paint)
 {
@@ -159,7 +163,7 @@ static inline void rv1106_draw_line(const rv1106_canvas *canvas, float x1, float
     }
 }
 
-/* A polygon's outline; `corners` are x and y by turns. */
+/* Draws the outline of a polygon. `corners` holds `count` points: x0, y0, x1, y1, ... */
 static inline void rv1106_draw_outline(const rv1106_canvas *canvas, const float *corners, int count, int thickness,
                                        rv1106_paint paint)
 {
@@ -170,8 +174,8 @@ static inline void rv1106_draw_outline(const rv1106_canvas *canvas, const float 
     }
 }
 
-/* A mask in pixels of the image, its first one at x, y: where a byte is not 0 the image is half of that colour. Its
- * rows are `stride` bytes apart. */
+/* Draws a mask of `width` x `height` bytes at half opacity, with its top left pixel at (x, y): where a byte is not 0,
+ * the pixel is a half-and-half blend with the colour. The rows of the mask are `stride` bytes apart. */
 static inline void rv1106_draw_mask(const rv1106_canvas *canvas, const uint8_t *mask, size_t stride, int x, int y,
                                     int width, int height, rv1106_paint paint)
 {
@@ -185,15 +189,15 @@ static inline void rv1106_draw_mask(const rv1106_canvas *canvas, const uint8_t *
         }
 }
 
-/* A line of text, its top left at x, y, each pixel of a glyph `size` pixels; of a character in UTF-8 that is not ASCII
- * one '?'. Returns where it ends. */
+/* Draws one line of UTF-8 text with its top left corner at (x, y). Each pixel of a glyph becomes `size` x `size`
+ * pixels. A character that is not ASCII is drawn as one '?'. Returns the x coordinate after the text. */
 static inline int rv1106_draw_text(const rv1106_canvas *canvas, int x, int y, const char *text, int size,
                                    rv1106_paint paint)
 {
     int row, column;
     for (; *text; text++) {
         const uint64_t glyph = rv1106_glyph(*text);
-        if (((unsigned char)*text & 0xc0) == 0x80) continue; /* not the first byte of its character */
+        if (((unsigned char)*text & 0xc0) == 0x80) continue; /* UTF-8 continuation byte */
         for (row = 0; row < 7; row++)
             for (column = 0; column < 5; column++)
                 if (glyph >> (34 - 5 * row - column) & 1)
@@ -204,7 +208,7 @@ static inline int rv1106_draw_text(const rv1106_canvas *canvas, int x, int y, co
     return x;
 }
 
-/* How wide a text is. */
+/* Returns the width of a text in pixels, as rv1106_draw_text draws it. */
 static inline int rv1106_text_width(const char *text, int size)
 {
     int width = 0;
@@ -212,7 +216,7 @@ static inline int rv1106_text_width(const char *text, int size)
     return width;
 }
 
-/* A whole number from 0 on as text; returns where it begins, in a buffer of 12. */
+/* Converts a number, 0 or more, to decimal digits. Returns a pointer to the first digit within `digits`. */
 static inline const char *rv1106_digits(int number, char digits[12])
 {
     int at = 11;
@@ -224,19 +228,19 @@ static inline const char *rv1106_digits(int number, char digits[12])
     return digits + at;
 }
 
-/* The colour of a detection: that of its track, if its number is above 0, or of its class. */
+/* Returns the colour of a detection: the one of its track number if that is above 0, otherwise the one of its class. */
 static inline rv1106_paint rv1106_paint_for(const rv1106_detection *detection, int number)
 {
     return rv1106_paint_of(number > 0 ? number : detection->class_id);
 }
 
-/* How large letters and lines are in an image. */
+/* Returns the scale of text and lines for an image: 1 below 640 pixels of width, 2 below 1280, and so on. */
 static inline int rv1106_draw_size(const rv1106_canvas *canvas)
 {
     return 1 + canvas->width / 640;
 }
 
-/* Above a detection's box: the number of its track, if above 0, name (may be NULL), and score in percent. */
+/* Draws a label above a detection's box: track number if `number` is above 0, name unless NULL, score in percent. */
 static inline void rv1106_draw_label(const rv1106_canvas *canvas, const rv1106_detection *detection, const char *name,
                                      int number)
 {
@@ -267,7 +271,8 @@ static inline void rv1106_draw_label(const rv1106_canvas *canvas, const rv1106_d
     rv1106_draw_text(canvas, x, y, score, size, ink);
 }
 
-/* A detection: its box, and its label above. */
+/* Draws a detection in image pixels: its box, with a label above it. `name` may be NULL; `number` is the track number,
+ * or 0 for none. */
 static inline void rv1106_draw_detection(const rv1106_canvas *canvas, const rv1106_detection *detection,
                                          const char *name, int number)
 {

@@ -1,6 +1,6 @@
-"""The golden files for testing a decoder: an image as the network sees it, its raw outputs, the detections in them.
+"""The golden files, which test a decoder: the model's input for one image, its raw outputs, and its detections.
 
-image.txt    width and height of the image
+image.txt      width and height of the image
 input.rgb      the letterboxed image as the model's input: height x width x channels bytes, RGB unless model.json says
                otherwise
 output_N.bin   output number N as the NPU writes it, NC1HWC2
@@ -21,7 +21,7 @@ from lib.step.errors import UserError
 def write_outputs(folder: Path, tensors: list[RknnTensor], outputs: list[np.ndarray], fit: Letterbox) -> None:
     """Write image.txt and the simulator's float `outputs`, requantized, to `folder`.
 
-    Raises UserError when they do not fit `tensors`.
+    Raises UserError when their shapes are not those of `tensors`.
     """
     shapes = [output.shape for output in outputs]
     if shapes != [tensor.shape for tensor in tensors]:
@@ -33,7 +33,7 @@ def write_outputs(folder: Path, tensors: list[RknnTensor], outputs: list[np.ndar
 
 
 def read_outputs(folder: Path, tensors: list[RknnTensor]) -> list[np.ndarray]:
-    """The float outputs [1, C, H, W] of the raw ones in `folder`. Raises UserError for one of the wrong size."""
+    """Read and dequantize the raw outputs in `folder`, each [1, C, H, W]. Raises UserError for a wrong file size."""
     outputs = []
     for number, tensor in enumerate(tensors):
         stored = np.fromfile(folder / f"output_{number}.bin", np.int8)
@@ -46,6 +46,6 @@ def read_outputs(folder: Path, tensors: list[RknnTensor]) -> list[np.ndarray]:
 
 
 def read_fit(folder: Path, given: InputSpec) -> Letterbox:
-    """How the image of `folder` is fitted into the input."""
+    """The letterbox of the image in `folder`."""
     width, height = map(int, (folder / "image.txt").read_text(encoding="utf-8").split())
     return fit_of((width, height), given.imgsz, given.form)

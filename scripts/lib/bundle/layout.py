@@ -1,16 +1,16 @@
-"""NC1HWC2, the layout in which the NPU writes an output: channels in groups of C2, the last group padded.
+"""NC1HWC2, the memory layout of the NPU's outputs: channels in groups of C2, the last group padded.
 
-Channel c of cell y, x of [batch, C, H, W] is at [batch, c // C2, y, x, c % C2] of [batch, ceil(C / C2), H, W, C2].
+Channel c of cell (y, x) of [batch, C, H, W] is at [batch, c // C2, y, x, c % C2] of [batch, ceil(C / C2), H, W, C2].
 """
 
 import numpy as np
 
-# The board's padding is undefined; with the largest value, a decoder that wrongly reads it makes false detections.
+# The padding is undefined on the board. With the largest value, a decoder that wrongly reads it makes false detections.
 PADDING = 127
 
 
 def to_native(stored: np.ndarray, native_shape: tuple[int, ...]) -> np.ndarray:
-    """INT8 [1, C, H, W] as the NPU writes it, [1, C1, H, W, C2], with the padding filled with PADDING."""
+    """Convert INT8 [1, C, H, W] to the NPU's layout [1, C1, H, W, C2]; the padding is PADDING."""
     _, c1, height, width, c2 = native_shape
     padded = np.full((1, c1 * c2, height, width), PADDING, np.int8)
     padded[:, : stored.shape[1]] = stored
@@ -18,6 +18,6 @@ def to_native(stored: np.ndarray, native_shape: tuple[int, ...]) -> np.ndarray:
 
 
 def from_native(native: np.ndarray, channels: int) -> np.ndarray:
-    """INT8 [1, C1, H, W, C2] as [1, channels, H, W], without its padding."""
+    """Convert INT8 [1, C1, H, W, C2] to [1, channels, H, W], without the padding."""
     _, c1, height, width, c2 = native.shape
     return native.transpose(0, 1, 4, 2, 3).reshape(1, c1 * c2, height, width)[:, :channels]

@@ -1,17 +1,18 @@
-/* From a camera's image (RGB, BGR, grey, NV12, NV21, YUYV) to the padded input of a model, as it was trained to see it.
+/* Converts a camera frame (RGB, BGR, grey, NV12, NV21, YUYV) to the padded input of a model, as in training.
  *
- * C99 (and C++), no library, no allocation, no state; some 2 KB of stack. The bytes are those of the project's Python
- * (cv2.cvtColor to RGB, then cv2.resize INTER_LINEAR), so accuracy on the board is the one that was measured:
+ * C99 and C++. No library, no allocation, no global state; about 2 KB of stack. The output has the same bytes as the
+ * project's Python code (cv2.cvtColor to RGB, then cv2.resize INTER_LINEAR), so the accuracy on the board is the one
+ * that was measured.
  *
  *   rv1106_image frame = {RV1106_NV12, 1920, 1080, {luma, chroma}, {1920, 1920}};
  *   rv1106_input input = rv1106_input_of(&RV1106_MODEL, memory, bytes_per_row);
  *   rv1106_letterbox fit = rv1106_fit(&RV1106_MODEL, frame.width, frame.height);
- *   status = rv1106_fill_input(&input, &frame, &fit);               `fit` also maps boxes back, in rv1106_decode
+ *   status = rv1106_fill_input(&input, &frame, &fit);               rv1106_decode uses `fit` to map boxes back
  *
- * Formulas, as OpenCV computes them in whole numbers:
- *   from     = (at + 0.5) * source side / fitted side - 0.5, cut at the edges; its fraction in 2048ths
- *   red      = (1220542 * max(Y - 16, 0) + 1673527 * (V - 128) + 2^19) >> 20, green and blue alike: ITU-R BT.601,
- *              Y from 16 to 235
+ * Formulas, in the integer arithmetic of OpenCV:
+ *   from     = (at + 0.5) * source side / fitted side - 0.5, clipped to the image; its fraction in units of 1/2048
+ *   red      = (1220542 * max(Y - 16, 0) + 1673527 * (V - 128) + 2^19) >> 20; green and blue similarly. ITU-R BT.601,
+ *              limited range (Y from 16 to 235)
  *   grey     = (9798 * red + 19235 * green + 3735 * blue + 2^14) >> 15
  */
 #ifndef RV1106_LETTERBOX_H
@@ -19,7 +20,9 @@
 
 #include "decode.h"
 
-/* An image: where its one or two planes begin, and how many bytes from one of their rows to the next. */
+/* An image. planes[0] holds the pixels, or Y of NV12 and NV21; planes[1] holds U and V of NV12 and NV21, otherwise it
+ * is not used. `strides` are the bytes between the starts of two rows, at least rv1106_row_bytes; strides[1] is at
+ * least the width rounded up to an even number. The caller owns the memory. */
 typedef struct {
     rv1106_format format;
     int width, height;
@@ -27,8 +30,8 @@ typedef struct {
     size_t strides[2];
 } rv1106_image;
 
-/* A model's input: RV1106_RGB, RV1106_BGR or RV1106_GREY, the grey around the image (0 to 255), width and height, the
- * memory, and how many bytes from one of its rows to the next. */
+/* The input of a model. `channels` is RV1106_RGB, RV1106_BGR or RV1106_GREY; `fill` is the grey value around the image,
+ * 0 to 255; `stride` is the number of bytes between the starts of two rows. The caller owns `pixels`. */
 typedef struct {
     rv1106_format channels;
     int fill, width, height;
@@ -37,31 +40,32 @@ typedef struct {
 } rv1106_input;
 
 enum {
-    RV1106_BLOCK = 64,         /* columns at a time: what is known of them fits into the stack and the cache */
-    RV1106_IMAGE_LIMIT = 32767 /* of a side */
+    RV1106_BLOCK = 64,         /* columns processed at a time; their data fits on the stack and in the cache */
+    RV1106_IMAGE_LIMIT = 32767 /* largest width or height of an image */
 };
 
-/* Where a column or row comes from: two neighbours in the source, and their weights in 2048ths. */
+/* Source of an output column or row: two neighbouring source positions and their weights in units of 1/2048. */
 typedef struct {
     int first, second;
     int16_t weights[2];
 } rv1106_tap;
 
-/* Columns of the fitted image, `count` of them, and two rows of the source at these columns: the rows `held`, each
- * value times 128. */
+/* `count` columns of the scaled image, and two source rows interpolated at these columns. `held` holds the numbers of
+ * these source rows; the values of `rows` are multiplied by 128. */
 typedef struct {
     rv1106_tap taps[RV1106_BLOCK];
     int count, depth, held[2];
     int16_t rows[2][3 * RV1106_BLOCK];
 } rv1106_block;
 
-/* A model's input in memory of yours. */
+/* Returns the input of a model in the caller's memory `pixels`: model->height rows, `stride` bytes apart. */
 static inline rv1106_input rv1106_input_of(const rv1106_model *model, uint8_t *pixels, size_t stride)
 {
     const rv1106_input input = {model->channels, model->fill, model->width, model->height, pixels, stride};
     return input;
 }
 
+/* Returns the bytes of a row of `width` pixels without padding; for NV12 and NV21, of a row of Y. */
 static inline size_t rv1106_row_bytes(rv1106_format format, int width)
 {
     switch (format) {
@@ -72,13 +76,13 @@ static inline size_t rv1106_row_bytes(rv1106_format format, int width)
     }
 }
 
-/* Whether a format has a second plane. */
+/* Returns 1 if a format has a second plane (U and V), otherwise 0. */
 static inline int rv1106_has_chroma(rv1106_format format)
 {
     return format == RV1106_NV12 || format == RV1106_NV21;
 }
 
-/* Rounded to a whole number, halves to even. */
+/* Rounds to an integer, halves to even. */
 static inline int rv1106_round(double value)
 {
     int whole = (int)value;
@@ -88,15 +92,15 @@ static inline int rv1106_round(double value)
     return rest > 0.5 || (rest == 0.5 && whole % 2) ? whole + 1 : whole;
 }
 
-/* Pixels that a side of the image takes in the input. */
+/* Returns the size in input pixels of an image side that is scaled by `scale`; at least 1. */
 static inline int rv1106_fitted(int side, double scale)
 {
     const int fitted = rv1106_round(side * scale);
     return fitted > 1 ? fitted : 1;
 }
 
-/* Where pixel `at` of a side with `fitted` pixels comes from in one with `side`. OpenCV cuts columns at the edges
- * before it takes the fraction (`cut`), rows behind it. The position is rounded to float, as there. */
+/* Returns the source of pixel `at` when `side` pixels are scaled to `fitted` pixels. OpenCV clips columns to the image
+ * before it takes the fraction (`cut` = 1), and rows after it (`cut` = 0). As there, the position is a float. */
 static inline rv1106_tap rv1106_tap_of(int at, int fitted, int side, int cut)
 {
     const double scale = 1 / ((double)fitted / side);
@@ -115,12 +119,13 @@ static inline rv1106_tap rv1106_tap_of(int at, int fitted, int side, int cut)
     return tap;
 }
 
+/* Limits a value to 0..255. */
 static inline int rv1106_byte(int value)
 {
     return value < 0 ? 0 : value > 255 ? 255 : value;
 }
 
-/* What U and V add to a pixel's red, green and blue, in 2^-20ths; half a step for rounding is among it. */
+/* Computes what U and V add to red, green and blue, in units of 2^-20, plus 1/2 for rounding. */
 static inline void rv1106_chroma(int u, int v, int parts[3])
 {
     u -= 128;
@@ -130,7 +135,7 @@ static inline void rv1106_chroma(int u, int v, int parts[3])
     parts[2] = 2116026 * u + (1 << 19);
 }
 
-/* Red, green and blue of a pixel. */
+/* Computes red, green and blue of a pixel. */
 static inline void rv1106_colour(int y, const int parts[3], int rgb[3])
 {
     const int light = (y > 16 ? y - 16 : 0) * 1220542;
@@ -138,12 +143,13 @@ static inline void rv1106_colour(int y, const int parts[3], int rgb[3])
     for (c = 0; c < 3; c++) rgb[c] = rv1106_byte((light + parts[c]) >> 20);
 }
 
-/* One value of a row between two of the source. */
+/* Interpolates one value of a row between two source values. */
 static inline int16_t rv1106_between(const rv1106_tap *tap, int first, int second)
 {
     return (int16_t)((first * tap->weights[0] + second * tap->weights[1]) >> 4);
 }
 
+/* Reads a row of RGB, or of BGR if `swapped` is 1. */
 static inline void rv1106_row_of_pixels(rv1106_block *block, const uint8_t *line, int16_t *row, int swapped)
 {
     int i;
@@ -156,6 +162,7 @@ static inline void rv1106_row_of_pixels(rv1106_block *block, const uint8_t *line
     }
 }
 
+/* Reads a row of grey. */
 static inline void rv1106_row_of_grey(rv1106_block *block, const uint8_t *line, int16_t *row)
 {
     int i;
@@ -163,8 +170,9 @@ static inline void rv1106_row_of_grey(rv1106_block *block, const uint8_t *line, 
         row[i] = rv1106_between(&block->taps[i], line[block->taps[i].first], line[block->taps[i].second]);
 }
 
-/* Y of pixel x lies at `luma`[x * step]; U and V of pixels x and x + 1, x even, at `chroma`[x * step + u] and
- * [x * step + v]. Where whole pixels are taken, as at a third of the size, or both are of one pair, less is to do. */
+/* Reads a row of YUV. Y of pixel x is luma[x * step]. For even x, pixels x and x + 1 share U at chroma[x * step + u]
+ * and V at chroma[x * step + v]. Work is saved where no interpolation is needed (as at a third of the size), and where
+ * both source pixels share U and V. */
 static inline void rv1106_row_of_yuv(rv1106_block *block, const uint8_t *luma, const uint8_t *chroma, int step, int u,
                                      int v, int16_t *row)
 {
@@ -187,7 +195,7 @@ static inline void rv1106_row_of_yuv(rv1106_block *block, const uint8_t *luma, c
     }
 }
 
-/* Read row `y` of the image at the block's columns. */
+/* Reads source row `y` at the columns of the block. */
 static inline void rv1106_read_row(rv1106_block *block, const rv1106_image *image, int y, int16_t *row)
 {
     const uint8_t *line = image->planes[0] + (size_t)y * image->strides[0], *chroma;
@@ -202,7 +210,8 @@ static inline void rv1106_read_row(rv1106_block *block, const rv1106_image *imag
     }
 }
 
-/* Which of the block's two rows holds row `y` of the image; it is read in the place of one that is not `needed`. */
+/* Returns which of the block's two rows (0 or 1) holds source row `y`. If none does, reads it into the row that does
+ * not hold source row `needed`. */
 static inline int rv1106_hold(rv1106_block *block, const rv1106_image *image, int y, int needed)
 {
     const int place = block->held[0] == y ? 0 : block->held[1] == y ? 1 : block->held[0] == needed;
@@ -211,8 +220,8 @@ static inline int rv1106_hold(rv1106_block *block, const rv1106_image *image, in
     return place;
 }
 
-/* Write the `count` pixels of a fitted row, `depth` values each in the order red, green, blue, as the model wants
- * them. */
+/* Writes `count` pixels of a scaled row in the channel order of the model. `values` has `depth` values per pixel: red,
+ * green, blue, or one grey value. */
 static inline void rv1106_write_row(const rv1106_input *input, const uint8_t *values, int count, int depth,
                                     uint8_t *out)
 {
@@ -230,7 +239,8 @@ static inline void rv1106_write_row(const rv1106_input *input, const uint8_t *va
         }
 }
 
-/* Write the columns of a block, from `x` on, in all `height` rows of the fitted image, which begins at `origin`. */
+/* Writes the columns of a block in all `height` rows of the scaled image; `origin` is the block's first pixel in the
+ * input. */
 static inline void rv1106_write_block(const rv1106_input *input, const rv1106_image *image, rv1106_block *block,
                                       int height, uint8_t *origin)
 {
@@ -240,7 +250,7 @@ static inline void rv1106_write_block(const rv1106_input *input, const rv1106_im
     for (y = 0; y < height; y++) {
         const rv1106_tap tap = rv1106_tap_of(y, height, image->height, 0);
         const int16_t *first = block->rows[rv1106_hold(block, image, tap.first, tap.second)];
-        const int16_t *second = first; /* of no weight where a row is taken as it is */
+        const int16_t *second = first; /* its weight is 0 if the row needs no interpolation */
         if (tap.weights[1]) second = block->rows[rv1106_hold(block, image, tap.second, tap.first)];
         for (i = 0; i < block->count * block->depth; i++)
             values[i] =
@@ -249,7 +259,7 @@ static inline void rv1106_write_block(const rv1106_input *input, const rv1106_im
     }
 }
 
-/* Fill all but the `width` x `height` pixels at `left`, `top`. */
+/* Fills the input with `fill`, except for the `width` x `height` pixels at (`left`, `top`). */
 static inline void rv1106_fill_border(const rv1106_input *input, int left, int top, int width, int height)
 {
     const size_t depth = input->channels == RV1106_GREY ? 1 : 3;
@@ -264,6 +274,7 @@ static inline void rv1106_fill_border(const rv1106_input *input, int left, int t
     }
 }
 
+/* Returns 1 if the fields of an image are valid, otherwise 0. */
 static inline int rv1106_is_image(const rv1106_image *image)
 {
     const rv1106_format format = image->format;
@@ -276,8 +287,12 @@ static inline int rv1106_is_image(const rv1106_image *image)
     return format != RV1106_YUYV || image->width % 2 == 0;
 }
 
-/* Put an image into a model's input, as `fit` (rv1106_fit of its size) says; all bytes of the input's rows are written.
- * Returns 0, RV1106_BAD_ARGUMENT, or RV1106_BAD_SIZE where `fit` is not one of this image in an input of this size. */
+/* Converts an image to a model's input: scales it, converts its colours and fills the area around it. All pixels of the
+ * input are written; bytes after the width of a row are not.
+ *   input  the destination, from rv1106_input_of or rv1106_detector_input
+ *   image  the frame; width and height 1 to RV1106_IMAGE_LIMIT; only read
+ *   fit    from rv1106_fit with the width and height of this image
+ * Returns 0, RV1106_BAD_ARGUMENT, or RV1106_BAD_SIZE if `fit` does not belong to this image and this input. */
 static inline int rv1106_fill_input(const rv1106_input *input, const rv1106_image *image, const rv1106_letterbox *fit)
 {
     const int depth = input && input->channels == RV1106_GREY ? 1 : 3;

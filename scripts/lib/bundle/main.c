@@ -1,6 +1,8 @@
-/* Decodes the golden outputs and prints what is found: cc main.c && ./a.out [FOLDER [CONFIDENCE [IOU]]]
- * A line a detection: class, score, x1, y1, x2, y2, name. What the model's task adds, in a line below that begins with a
- * blank. */
+/* Decodes the golden outputs of a bundle and prints the detections: cc main.c && ./a.out [FOLDER [CONFIDENCE [IOU]]]
+ *   FOLDER      holds image.txt and output_N.bin; default: golden
+ *   CONFIDENCE  score threshold, IOU  NMS threshold; both 0 or more; default: those of model.h
+ * Prints one line per detection: class, score, x1, y1, x2, y2, name. If the model has a task, its values follow in the
+ * next line, which begins with a space. Exit status: 0, or 2 on error. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -8,9 +10,9 @@
 
 static rv1106_candidate candidates[30000];
 static rv1106_detection detections[RV1106_MODEL_MOST];
-static int8_t memory[RV1106_MODEL_BYTES + 1]; /* one more, to see that a file is too long */
+static int8_t memory[RV1106_MODEL_BYTES + 1]; /* 1 extra byte, to detect files that are too long */
 
-/* The number from 0 on that a text is; 0 if it is none. */
+/* Converts a text to a number. Returns 1, or 0 if the text is not a number >= 0. */
 static int read_threshold(const char *text, float *value)
 {
     char *end;
@@ -33,7 +35,7 @@ int main(int argc, char **argv)
     char path[1024];
     FILE *file;
     if ((argc > 2 && !read_threshold(argv[2], &confidence)) || (argc > 3 && !read_threshold(argv[3], &iou)))
-        return fprintf(stderr, "a threshold is no number from 0 on\n"), 2;
+        return fprintf(stderr, "CONFIDENCE and IOU must be numbers >= 0\n"), 2;
     for (i = -1; i < RV1106_MODEL.output_count; i++) {
         if (i < 0) snprintf(path, sizeof path, "%s/image.txt", folder);
         else snprintf(path, sizeof path, "%s/output_%d.bin", folder, i);
@@ -41,7 +43,7 @@ int main(int argc, char **argv)
         if (i >= 0) {
             buffers[i] = memory + used;
             used += sizes[i] = fread(memory + used, 1, sizeof memory - used, file);
-        } else if (fscanf(file, "%d %d", &width, &height) != 2) return fprintf(stderr, "%s: no size\n", path), 2;
+        } else if (fscanf(file, "%d %d", &width, &height) != 2) return fprintf(stderr, "%s has no size\n", path), 2;
         fclose(file);
     }
     rv1106_decoder decoder;

@@ -40,9 +40,9 @@ from lib.step.files import require, write_text
 
 
 class Evaluation(NamedTuple):
-    """The images for proving a bundle, which are those that its mAP was measured on.
+    """The images on which a bundle is proven: those on which its mAP was measured.
 
-    truth: (task, image path, (width, height)) → the labelled instances of the image.
+    truth: function (task, image path, (width, height)) → the labelled instances of the image.
     """
 
     part: str  # heldout or all
@@ -77,7 +77,7 @@ def read_evaluation(run: Path, part: str, names: list[str], sigmas: tuple[float,
 def make(run: Path, variant: Variant, evaluation: Evaluation, processes: int, cc: list[str], folder: Path) -> Proof:
     """Make the bundle of a variant from the files of a run's folder, as the new `folder`; `cc` compiles its program.
 
-    Raises UserError as `write_bundle` does, and when the mAP is not the toolkit's simulator's.
+    Raises UserError as `write_bundle` does, and when the mAP was not measured with the toolkit's simulator.
     """
     build = Build.read(run_files.rknn(run, variant, "build.json"))
     subject = _read_subject(run, variant, build)
@@ -91,10 +91,10 @@ def make(run: Path, variant: Variant, evaluation: Evaluation, processes: int, cc
 def write_bundle(
     subject: Subject, calibration: list[Path], evaluation: Evaluation, processes: int, cc: list[str], folder: Path
 ) -> Proof:
-    """Make a bundle as the new `folder`; build the model again, calibrated on the files `calibration`, and simulate it.
+    """Make a bundle as the new `folder`. To simulate the model, it is built again with the files `calibration`.
 
-    Raises UserError when C and Python disagree, when C's mAP is not the measured one, or when the bundle does not pass
-    its own check.
+    Raises UserError when C and Python disagree, when the mAP of C is not the measured one, or when the bundle does not
+    pass its own check.
     """
     model = load(subject.onnx)
     spec, form = forms = Forms(output_spec_of(model), input_form_of(model))
@@ -124,7 +124,7 @@ def write_bundle(
 
 
 def _read_subject(run: Path, variant: Variant, build: Build) -> Subject:
-    """A variant of a run's folder. Raises UserError when its mAP is not the toolkit's simulator's."""
+    """Read a variant from a run's folder. Raises UserError when its mAP is not from the toolkit's simulator."""
     if build.simulator:
         raise UserError(
             f"the mAP of {variant.title()} is from the simulator {build.simulator}, but a bundle is proven on the "
@@ -155,7 +155,7 @@ def _contract(subject: Subject, forms: Forms, evaluation: Evaluation) -> Contrac
 
 
 def _proof(proven: list[ProvenImage], evaluation: Evaluation, task: str, measured: float) -> Proof:
-    """The proof over all images. Raises UserError when C's mAP50-95 is not the one `measured` by Python."""
+    """The proof over all images. Raises UserError when mAP50-95 of C is not the one that Python `measured`."""
     precision = _mean_average_precision(proven, evaluation, task)
     if abs(precision - measured) > 0.5 * 10**-MAP_DIGITS:
         raise UserError(f"decode.h gives mAP50-95 {precision:.5f}, but Python measured {measured:.5f}")
@@ -173,5 +173,5 @@ def _mean_average_precision(proven: list[ProvenImage], evaluation: Evaluation, t
 
 
 def _most_shown(proven: list[ProvenImage], evaluation: Evaluation) -> Path:
-    """The image with the most detections above the suggested threshold, the first among equals."""
+    """The image with the most detections above the suggested threshold; the first of several."""
     return evaluation.images[max(range(len(proven)), key=lambda i: proven[i].shown)]

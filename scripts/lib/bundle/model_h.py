@@ -17,19 +17,19 @@ _MACROS = ("CONFIDENCE", "IOU", "MOST", "TOOLKIT", "INPUT_BYTES", "BYTES")
 
 
 def model_h(contract: Contract) -> str:
-    """The text of model.h for a contract."""
+    """Return the text of model.h for a contract."""
     prefix = c_prefix(contract.variant)
     body = _body(contract, prefix)
     checksum = f"{zlib.crc32(body.encode()):#010x}"
     guard = f"{prefix.upper()}_H"
     return f"""\
-/* Made from model.json; change nothing here. */
+/* Generated from model.json. Do not edit. */
 #ifndef {guard}
 #define {guard} {checksum}
 
 {body}
 #elif {guard} != {checksum}
-#error "two different models are called {prefix}: give one of them another name in the config"
+#error "two different models have the name {prefix}: rename one of them in the config"
 #endif
 """
 
@@ -62,20 +62,20 @@ static const rv1106_model {prefix} = {{
     /* head, family, end2end, input width, height, classes */
     RV1106_{spec.head.upper()}, &rv1106_{contract.family}, {int(spec.end2end)}, \
 {contract.input.width}, {contract.input.height}, {spec.classes},
-    /* levels, and of each: stride, predictions in a cell; what the family's header wants to know of them besides */
+    /* number of levels; per level: stride, predictions per cell; then the family's details, or NULL */
     {len(levels)},
     {{
 {level_rows}
     }},
     {f"{prefix}_details" if details else "NULL"},
-    /* outputs, and of each: channels, height, width, c1, c2, zero point, scale */
+    /* number of outputs; per output: channels, height, width, c1, c2, zero point, scale */
     {len(tensors)},
     {{
 {outputs}
     }},
-    /* where an image lies in the input; what a detection has besides its box */
+    /* position of the image in the input; task, or NULL if a detection has only a box */
     RV1106_{contract.input.form.letterbox.upper()}, {_task(spec)},
-    /* channels of the input, the grey around an image, toolkit */
+    /* pixel format of the input, grey value around the image, toolkit version */
     RV1106_{contract.input.form.channels.upper()}, {contract.input.form.fill}, {_quoted(toolkit)},
 }};
 
@@ -87,7 +87,7 @@ static const char *const {prefix}_names[] = {{
 
 
 def _details(family: str, prefix: str, details: tuple[tuple, ...]) -> str:
-    """An array of the details of each level for the family's header; empty if it needs none."""
+    """The array with the family's details of each level; empty if the family needs none."""
     if not details:
         return ""
     rows = "".join(f"    {_initializer(detail)},\n" for detail in details)
@@ -95,18 +95,18 @@ def _details(family: str, prefix: str, details: tuple[tuple, ...]) -> str:
 
 
 def _task(spec: OutputSpec) -> str:
-    """What a detection has besides its box, by the header's name."""
+    """The pointer to the functions of the model's task; NULL if a detection has only a box."""
     part = tasks.get(spec.task).bundle
     return f"&rv1106_{part.c_name(spec)}" if part else "NULL"
 
 
 def _aliases(prefix: str) -> str:
-    """Names that are the same for every model, for main.c, detect.c and programs that exchange models."""
+    """The macros that have the same names for every model: for main.c, detect.c and programs for any model."""
     names = {"": prefix, "_NAMES": f"{prefix}_names"} | {f"_{name}": f"{prefix.upper()}_{name}" for name in _MACROS}
     defined = "\n".join(f"#define RV1106_MODEL{name} {meant}" for name, meant in names.items())
     removed = "\n".join(f"#undef RV1106_MODEL{name}" for name in names)
     return f"""\
-/* The same for a program with one model. With two there are the names above alone: these would be either's. */
+/* Names that are the same for every model. They are not defined in a program with two models. */
 #ifndef RV1106_MODEL_H
 #define RV1106_MODEL_H
 {defined}
@@ -123,7 +123,7 @@ def _row(tensor) -> str:
 
 def _iou(threshold: float | None) -> str:
     if threshold is None:
-        return f"{_number(IOU)} /* not looked at: the model is end2end, without NMS */"
+        return f"{_number(IOU)} /* ignored: the model is end2end, without NMS */"
     return _number(threshold)
 
 
@@ -134,18 +134,18 @@ def _number(value: float) -> str:
 
 
 def _initializer(value: tuple | int | float | np.float32) -> str:
-    """A value as C reads it: float32 as float, other floats as double, a tuple as a struct or an array."""
+    """A C initializer: float32 becomes a float, another float a double, a tuple a struct or an array."""
     if isinstance(value, tuple):
         return f"{{{', '.join(map(_initializer, value))}}}"
     return _number(value) if isinstance(value, np.float32) else repr(value)
 
 
 def _quoted(name: str) -> str:
-    """A C string of the name's UTF-8; octal for bytes that C would misread, including trigraphs."""
+    """A C string literal of the name in UTF-8; bytes that C would misread (also in trigraphs) are octal escapes."""
     plain = set(range(32, 127)) - set(b'"\\?')
     return '"' + "".join(chr(byte) if byte in plain else f"\\{byte:03o}" for byte in name.encode()) + '"'
 
 
 def _comment(name: str) -> str:
-    """A name that cannot end the comment that it is in."""
+    """The name, changed so that it cannot end the C comment that contains it."""
     return name.replace("*/", "* /")

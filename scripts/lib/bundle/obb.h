@@ -1,39 +1,40 @@
-/* The task OBB, boxes at an angle: behind the family's outputs lies of each level a map [1, 1, H/s, W/s] of the angle, or of
- * the turn that it follows from.
+/* Task OBB (oriented bounding boxes). After the family's outputs, each level has a map [1, 1, H/s, W/s] of the angle,
+ * or of a value from which the angle is computed.
  *
- *   n = rv1106_decode(&decoder, buffers, …, detections, 100);          NMS by rotated boxes; x1 to y2 are the box around
+ *   n = rv1106_decode(&decoder, buffers, ..., detections, 100);          NMS uses the rotated boxes; x1 to y2 are the
+ *                                                                        axis-aligned box around each rotated box
  *   rv1106_rotated_box(&decoder, buffers, &fit, &detections[i], &box);   the rotated box of a detection
  *
- * With the family's box of a prediction (cx, cy, w, h; not turned) and (px, py) the middle of its cell in input pixels:
- *   angle   = real, in radians (rv1106_obb_angle), or (real - 0.25) * pi (rv1106_obb_turn), from the x axis to the side w,
- *             clockwise on the screen: y points down
+ * Formulas, with the family's box of a prediction (cx, cy, w, h; not rotated) and the centre (px, py) of its cell, in
+ * input pixels:
+ *   angle   = real (rv1106_obb_angle) or (real - 0.25) * pi (rv1106_obb_turn), in radians: from the x axis to the side
+ *             w, clockwise in the image, because y points down
  *   dx, dy  = cx - px, cy - py
- *   rotated : cx = px + dx cos - dy sin, cy = py + dx sin + dy cos, w and h as they are, 0 where below
- * The IoU of NMS is the probabilistic one, as in Ultralytics. A stretched image turns rectangles into others and is refused.
+ *   rotated : cx = px + dx cos - dy sin, cy = py + dx sin + dy cos; w and h are unchanged, but at least 0
+ * NMS uses the probabilistic IoU, as Ultralytics does. A stretched image is rejected, because stretching does not keep
+ * rectangles rectangular.
  */
 #ifndef RV1106_OBB_H
 #define RV1106_OBB_H
 
 #include "decode.h"
 
-/* What a model's map holds; the `form` of its task. */
-enum { RV1106_OBB_ANGLE = 1, RV1106_OBB_TURN = 2 };
-
 #define RV1106_PI 3.14159265358979323846
 
-/* Centre, sides in pixels; the angle in radians. Nothing is cut at the image's edges. */
+/* A rotated box: centre and sides in pixels, angle in radians. It is not clipped to the image. */
 typedef struct {
     float cx, cy, width, height, angle;
 } rv1106_rotated;
 
-/* A rectangle with what is computed once: cosine and sine. */
+/* A rotated box with the cosine and sine of its angle. */
 typedef struct {
     double cx, cy, width, height, cos, sin;
     float angle;
 } rv1106_rectangle;
 
-/* Cosine and sine of x, |x| <= 1000: quarter turns taken off (pi / 2 in two parts, the first so short that its products
- * are exact), then Taylor series. libm's would do, but then a program of one file would need -lm. */
+/* Computes cosine and sine of x, for |x| <= 1000, by Taylor series. Multiples of pi / 2 are subtracted first; pi / 2 is
+ * split in two parts, and the first part is so short that its products are exact. cos() and sin() of libm would do, but
+ * then main.c would need -lm. */
 static inline void rv1106_cos_sin(double x, double *cosine, double *sine)
 {
     /* 1 / n! */
@@ -58,7 +59,8 @@ static inline void rv1106_cos_sin(double x, double *cosine, double *sine)
     }
 }
 
-/* A map of one channel a level; angles below 1000, a real one goes to some 4. */
+/* Returns 1 if the task's maps are valid: one map of one channel per level. Angles must be below 1000; those of trained
+ * models go to about 4. */
 static inline int rv1106_obb_are_maps(const rv1106_model *model, const rv1106_output *maps, int count)
 {
     int i;
@@ -73,7 +75,13 @@ static inline int rv1106_obb_are_maps(const rv1106_model *model, const rv1106_ou
     return 1;
 }
 
-/* The angle of a prediction. Rounded to float where numpy does; products are of double, so exact before. */
+/* Returns 1 if a form is one of this task, otherwise 0. */
+static inline int rv1106_obb_is_form(rv1106_form form)
+{
+    return form == RV1106_OBB_ANGLE || form == RV1106_OBB_TURN;
+}
+
+/* Returns the angle of a prediction. It is rounded to float where numpy rounds; products of double are exact before. */
 static inline float rv1106_obb_angle_of(const rv1106_model *model, const int8_t *const buffers[],
                                         const rv1106_source *source)
 {
@@ -84,15 +92,15 @@ static inline float rv1106_obb_angle_of(const rv1106_model *model, const int8_t 
     return (float)((double)(real - 0.25f) * (double)(float)RV1106_PI);
 }
 
-/* The nearest float. Volatile, since GCC 12 leaves out the way of two doubles to float and back (-O2 on x86-64, where it
- * takes both at once). */
+/* Rounds to the nearest float. `volatile`, because GCC 12 with -O2 on x86-64 removes the conversion to float and back
+ * for two doubles at once. */
 static inline double rv1106_rounded(double value)
 {
     volatile float rounded = (float)value;
     return rounded;
 }
 
-/* The rotated box of a prediction in input pixels. */
+/* Returns the rotated box of a prediction in input pixels. */
 static inline rv1106_rectangle rv1106_obb_box(const rv1106_decoder *decoder, const int8_t *const buffers[],
                                               int prediction)
 {
@@ -114,14 +122,15 @@ static inline rv1106_rectangle rv1106_obb_box(const rv1106_decoder *decoder, con
     return rectangle;
 }
 
-/* How alike two rectangles are as normal distributions of the same mean and covariance: their Bhattacharyya coefficient
- * squared, 0 to 1. The probabilistic IoU (https://arxiv.org/abs/2106.06072) is 1 - sqrt(1 - coefficient). */
+/* Returns the similarity of two rotated boxes, taken as normal distributions with the same mean and covariance: the
+ * square of their Bhattacharyya coefficient, 0 to 1. The probabilistic IoU (https://arxiv.org/abs/2106.06072) is
+ * 1 - sqrt(1 - coefficient). */
 static inline double rv1106_likeness(const rv1106_rectangle *a, const rv1106_rectangle *b)
 {
     const double a_w = a->width * a->width, a_h = a->height * a->height;
     const double b_w = b->width * b->width, b_h = b->height * b->height;
     const double areas = a->width * a->height * b->width * b->height;
-    /* Twelve times the sum of both covariances. */
+    /* 12 times the sum of both covariance matrices. */
     const double xx = a_w * a->cos * a->cos + a_h * a->sin * a->sin + b_w * b->cos * b->cos + b_h * b->sin * b->sin;
     const double yy = a_w * a->sin * a->sin + a_h * a->cos * a->cos + b_w * b->sin * b->sin + b_h * b->cos * b->cos;
     const double xy = (a_w - a_h) * a->cos * a->sin + (b_w - b_h) * b->cos * b->sin;
@@ -133,15 +142,16 @@ static inline double rv1106_likeness(const rv1106_rectangle *a, const rv1106_rec
     return squared < 1 ? squared : 1;
 }
 
-/* The likeness beyond which the probabilistic IoU is above `iou`. */
+/* Returns the similarity that corresponds to a probabilistic IoU of `iou`. */
 static inline double rv1106_likeness_limit(float iou)
 {
     const double rest = 1 - (double)iou, limit = rest > 0 ? 1 - rest * rest : 1;
     return limit * limit;
 }
 
-/* Whether two rectangles are so far apart that their likeness is not above the limit: it is at most exp(-6 d^2 / s) by
- * their distance d and the sum s of their squared sides, and that at most 1 / (1 + 6 d^2 / s). */
+/* Returns 1 if two rotated boxes are so far apart that their similarity cannot be above `limit`. With the distance d of
+ * their centres and the sum s of their squared sides, it is at most exp(-6 d^2 / s), and so at most
+ * 1 / (1 + 6 d^2 / s). */
 static inline int rv1106_are_apart(const rv1106_rectangle *a, const rv1106_rectangle *b, double limit)
 {
     const double right = b->cx - a->cx, down = b->cy - a->cy;
@@ -149,8 +159,8 @@ static inline int rv1106_are_apart(const rv1106_rectangle *a, const rv1106_recta
     return (sides + 6 * (right * right + down * down)) * limit > sides;
 }
 
-/* Whether a rectangle is more like a better one of its class than `limit`. Until all detections are found, x1 to y2 hold
- * cx, cy, width and height. */
+/* Returns 1 if the similarity to a better box of the same class is above `limit`. During selection, x1 to y2 of the
+ * detections hold cx, cy, width and height. */
 static inline int rv1106_obb_overlaps(const rv1106_decoder *decoder, const int8_t *const buffers[],
                                       const rv1106_detection *better, int count, int class_id,
                                       const rv1106_rectangle *rectangle, double limit)
@@ -167,7 +177,7 @@ static inline int rv1106_obb_overlaps(const rv1106_decoder *decoder, const int8_
     return 0;
 }
 
-/* The rotated box of a prediction in pixels of the image. */
+/* Returns the rotated box of a prediction in image pixels. */
 static inline rv1106_rectangle rv1106_obb_placed(const rv1106_decoder *decoder, const int8_t *const buffers[],
                                                  const rv1106_letterbox *fit, int prediction)
 {
@@ -179,7 +189,8 @@ static inline rv1106_rectangle rv1106_obb_placed(const rv1106_decoder *decoder, 
     return rectangle;
 }
 
-/* One axis of the box around: from `centre` as far as the corners reach, cut at the image's edges. */
+/* Computes one axis of the axis-aligned box around a rotated box: `centre` plus or minus the reach of the corners,
+ * clipped to the image. */
 static inline void rv1106_obb_around(double centre, double along, double across, int side, float *low, float *high)
 {
     const double reach = (along < 0 ? -along : along) + (across < 0 ? -across : across);
@@ -194,7 +205,7 @@ static inline int rv1106_is_stretched(const rv1106_letterbox *fit)
     return fit->scale_y > 0 && (difference > most || difference < -most);
 }
 
-/* As rv1106_select_boxes: NMS of rotated boxes, and the boxes around them. */
+/* Replaces rv1106_select_boxes: NMS with rotated boxes; x1 to y2 become the axis-aligned box around the rotated box. */
 static inline int rv1106_obb_select(const rv1106_decoder *decoder, const int8_t *const buffers[],
                                     const rv1106_candidate *candidates, int count, float iou,
                                     const rv1106_letterbox *fit, rv1106_detection *detections, int capacity)
@@ -239,22 +250,24 @@ static inline rv1106_rotated rv1106_obb_rotated(const rv1106_decoder *decoder, c
     return rotated;
 }
 
-/* The rotated box, in pixels of the image, of a detection that rv1106_decode found in the same buffers. Returns 0,
- * RV1106_BAD_MODEL where the model has none, or RV1106_BAD_ARGUMENT. */
+/* Computes the rotated box of a detection, in image pixels.
+ *   buffers, fit  the same as in the call of rv1106_decode that found `detection`; not needed afterwards
+ *   rotated       the result
+ * Returns 0, RV1106_BAD_MODEL if the model has no rotated boxes, or RV1106_BAD_ARGUMENT. Thread-safe. */
 static inline int rv1106_rotated_box(const rv1106_decoder *decoder, const int8_t *const buffers[],
                                      const rv1106_letterbox *fit, const rv1106_detection *detection,
                                      rv1106_rotated *rotated)
 {
     if (!decoder || !buffers || !fit || !detection || !rotated || !(fit->scale > 0) || rv1106_is_stretched(fit))
         return RV1106_BAD_ARGUMENT;
-    if (!decoder->model->task || !decoder->model->task->form) return RV1106_BAD_MODEL;
+    if (!decoder->model->task || !rv1106_obb_is_form(decoder->model->task->form)) return RV1106_BAD_MODEL;
     if (detection->prediction < 0 || detection->prediction >= rv1106_prediction_count(decoder->model))
         return RV1106_BAD_ARGUMENT;
     *rotated = rv1106_obb_rotated(decoder, buffers, fit, detection->prediction);
     return 0;
 }
 
-/* cx, cy, width, height and angle, for programs that print. */
+/* Passes cx, cy, width, height and angle to `sink`. */
 static inline void rv1106_obb_values(const rv1106_decoder *decoder, const int8_t *const buffers[],
                                      const rv1106_letterbox *fit, const rv1106_detection *detection,
                                      const rv1106_sink *sink)

@@ -1,4 +1,4 @@
-"""Packs a bundle as one zip, with the same bytes whenever and wherever it is made."""
+"""Packs a bundle as a reproducible zip: the same files always give the same bytes."""
 
 import zipfile
 from pathlib import Path

@@ -1,28 +1,32 @@
-/* The task POSE: behind the family's outputs lie of each level a map of keypoints [1, 2 K, H/s, W/s], x and y of one
- * after the other, and for models that tell it, then of each level how visible they are, [1, K, H/s, W/s], 0 to 1.
+/* Task POSE. After the family's outputs, there is a map of K keypoints per level, [1, 2 K, H/s, W/s]: x and y of
+ * keypoint 0, of keypoint 1, and so on. After these, if the model predicts visibility, there is a map of it per level,
+ * [1, K, H/s, W/s], 0 to 1.
  *
- *   n = rv1106_decode(&decoder, buffers, …, detections, 100);          as always, then of a detection
- *   rv1106_keypoints(&decoder, buffers, &fit, &detections[i], keypoints, 17);
+ *   n = rv1106_decode(&decoder, buffers, ..., detections, 100);
+ *   count = rv1106_keypoints(&decoder, buffers, &fit, &detections[i], keypoints, 17);
  *
- * Only keypoints of detections are looked at. Of the cell in column i, row j of a level with stride s, in input pixels:
- *   x = (real + i + 0.5) * s, y = (real + j + 0.5) * s                 surgery gives all models this one form
+ * Only the keypoints of detections are decoded. In input pixels, for the cell in column i, row j of a level with stride
+ * s (graph surgery gives all models this form):
+ *   x = (real + i + 0.5) * s, y = (real + j + 0.5) * s
  */
 #ifndef RV1106_POSE_H
 #define RV1106_POSE_H
 
 #include "decode.h"
 
-/* Pixels of the image, cut at its edges, and how visible, 0 to 1; 1 where the model does not tell. */
+/* A keypoint: position in image pixels, clipped to the image; visibility 0 to 1, or 1 if the model has none. */
 typedef struct {
     float x, y, visibility;
 } rv1106_keypoint;
 
-/* K, or 0 for a model without keypoints. */
+/* Returns K, the number of keypoints per detection; 0 for a model without keypoints. */
 static inline int rv1106_keypoint_count(const rv1106_model *model)
 {
-    return model->task ? model->outputs[rv1106_box_outputs(model)].channels / 2 : 0;
+    if (!model->task || model->task->form != RV1106_POSE) return 0;
+    return model->outputs[rv1106_box_outputs(model)].channels / 2;
 }
 
+/* Returns 1 if the task's maps are valid, otherwise 0. */
 static inline int rv1106_pose_are_maps(const rv1106_model *model, const rv1106_output *maps, int count)
 {
     const int levels = model->level_count, points = maps->channels / 2;
@@ -38,8 +42,8 @@ static inline int rv1106_pose_are_maps(const rv1106_model *model, const rv1106_o
     return 1;
 }
 
-/* One coordinate in input pixels. Each step is rounded to float, as numpy rounds it; products are of double, so exact,
- * and none is left for a fused multiply-add to round another way. */
+/* Returns one coordinate in input pixels. Each step is rounded to float, as in numpy. Products are of doubles, and so
+ * exact; none is left that a fused multiply-add could round differently. */
 static inline float rv1106_pose_position(const rv1106_output *map, int stored, int cell, int stride)
 {
     const float real = (float)((double)(stored - map->zero_point) * (double)map->scale);
@@ -47,7 +51,7 @@ static inline float rv1106_pose_position(const rv1106_output *map, int stored, i
     return (float)((double)moved * stride);
 }
 
-/* Keypoint number `number` of a prediction. */
+/* Returns keypoint number `number` of a prediction. */
 static inline rv1106_keypoint rv1106_keypoint_of(const rv1106_model *model, const int8_t *const buffers[],
                                                  const rv1106_letterbox *fit, const rv1106_source *source, int number)
 {
@@ -67,8 +71,10 @@ static inline rv1106_keypoint rv1106_keypoint_of(const rv1106_model *model, cons
     return point;
 }
 
-/* The keypoints of a detection that rv1106_decode found in the same buffers. Returns K, RV1106_BAD_MODEL where the model
- * has none, or RV1106_BAD_ARGUMENT; where there is room for less than K, `capacity`, the first ones are given. */
+/* Computes the keypoints of a detection.
+ *   buffers, fit  the same as in the call of rv1106_decode that found `detection`; not needed afterwards
+ *   keypoints     result array of `capacity` elements; if capacity is below K, only the first ones are written
+ * Returns K, RV1106_BAD_MODEL if the model has no keypoints, or RV1106_BAD_ARGUMENT. Thread-safe. */
 static inline int rv1106_keypoints(const rv1106_decoder *decoder, const int8_t *const buffers[],
                                    const rv1106_letterbox *fit, const rv1106_detection *detection,
                                    rv1106_keypoint *keypoints, int capacity)
@@ -85,7 +91,7 @@ static inline int rv1106_keypoints(const rv1106_decoder *decoder, const int8_t *
     return count;
 }
 
-/* x, y and visibility of each keypoint, for programs that print. */
+/* Passes x, y and visibility of each keypoint to `sink`. */
 static inline void rv1106_pose_values(const rv1106_decoder *decoder, const int8_t *const buffers[],
                                       const rv1106_letterbox *fit, const rv1106_detection *detection,
                                       const rv1106_sink *sink)
@@ -101,6 +107,6 @@ static inline void rv1106_pose_values(const rv1106_decoder *decoder, const int8_
     }
 }
 
-static const rv1106_task rv1106_pose = {rv1106_pose_are_maps, NULL, rv1106_pose_values, 0};
+static const rv1106_task rv1106_pose = {rv1106_pose_are_maps, NULL, rv1106_pose_values, RV1106_POSE};
 
 #endif

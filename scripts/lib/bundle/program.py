@@ -1,4 +1,4 @@
-"""Compiles the bundle's C program with a C compiler of this machine, runs it, and reads its lines."""
+"""Compiles main.c of a bundle with a C compiler on this machine, runs it, and parses its output."""
 
 import os
 import shlex
@@ -16,13 +16,13 @@ from lib.step.errors import UserError
 from lib.step.words import words
 from lib.tasks.bundle_part import BundlePart
 
-# For the compiler, and for the program on one image: both take a second, with an emulator about ten.
+# For the compiler, and for the program on one image: each takes about 1 s, or 10 s with an emulator.
 TIMEOUT_S = 120
 FLAGS = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-O2")
 
 
 def compiler(command: str | None = None) -> list[str]:
-    """The words of `command`, or of $CC, or `cc`. Raises UserError when there is no such program."""
+    """Split the compiler command: `command`, else $CC, else `cc`. Raises UserError when there is no such program."""
     command = command or os.environ.get("CC") or "cc"
     compiler = words(command, "the C compiler of --cc or CC")
     if not compiler or not shutil.which(compiler[0]):
@@ -47,9 +47,9 @@ def build(folder: Path, cc: list[str], program: Path) -> None:
 def run(
     program: Path, folder: Path, *thresholds: float, spec: OutputSpec | None = None, emulator: tuple[str, ...] = ()
 ) -> Instances:
-    """The program's detections in the outputs in `folder`, which `spec` describes; without it, only boxes.
+    """Run the program on the outputs in `folder` and return its detections; without `spec` only their boxes.
 
-    Raises UserError when it fails or does not end.
+    Raises UserError when it fails or does not end within TIMEOUT_S.
     """
     command = [*emulator, str(program.resolve()), str(folder), *(f"{threshold:.9g}" for threshold in thresholds)]
     done = _ended("the decoder", command)
@@ -69,9 +69,9 @@ def _ended(what: str, command: list[str], **options) -> subprocess.CompletedProc
 
 
 def write_detections(detections: Instances, names: Sequence[str], spec: OutputSpec) -> str:
-    """Detections as main.c prints them: class number, score, x1, y1, x2, y2, class name; one line each.
+    """Format detections as main.c prints them, one per line: class number, score, x1, y1, x2, y2, class name.
 
-    What the task adds is on the next line, which begins with a space.
+    If the model has a task, its values are in the next line, which begins with a space.
     """
     part = _part(spec)
     added = [f"{line}\n" for line in part.lines(detections)] if part else [""] * len(detections)
@@ -82,7 +82,7 @@ def write_detections(detections: Instances, names: Sequence[str], spec: OutputSp
 
 
 def read_detections(text: str, spec: OutputSpec | None = None) -> Instances:
-    """The detections in main.c's lines; only boxes without `spec`. Raises UserError for a line that is not one."""
+    """Parse the lines of main.c; without `spec` only boxes. Raises UserError for a line that is not a detection."""
     part, lines = _part(spec), text.splitlines()
     try:
         # The seventh word, a class name, may contain spaces.

@@ -1,4 +1,4 @@
-"""The proof of a bundle: C decodes raw INT8 to the same detections as Python the simulator's floats, per image."""
+"""The proof of a bundle: C gets the same detections from raw INT8 as Python from the simulator's floats, per image."""
 
 import tempfile
 from functools import partial
@@ -29,22 +29,22 @@ class ProvenImage(NamedTuple):
 
 
 def prove(simulator, contract: Contract, binary: Path, images: list[Path], processes: int) -> list[ProvenImage]:
-    """Prove the compiled decoder `binary` of a contract on each of `images`; `simulator()` opens the INT8 model.
+    """Compare the compiled decoder `binary` with Python on each of `images`; `simulator()` opens the INT8 model.
 
-    Raises UserError at the first image on which the two differ.
+    Raises UserError at the first image on which they differ.
     """
     work = partial(_prove, contract, binary)
     return over_images(simulator, work, images, processes, "prove decode.h")
 
 
 def write_golden(simulator, contract: Contract, image: Path, folder: Path) -> None:
-    """Write the golden files for one image to the new `folder`, with Python's detections as the expected ones."""
+    """Write the golden files of one image to the new `folder`; the expected detections are those of Python."""
     folder.mkdir()
     over_images(simulator, partial(_write_golden, contract, folder), [image], 1, "golden files")
 
 
 def recompute(contract: Contract, folder: Path) -> Instances:
-    """Python's detections in the golden outputs in `folder`, with the suggested thresholds."""
+    """Decode the golden outputs in `folder` with Python and the suggested thresholds."""
     outputs = golden.read_outputs(folder, contract.tensors())
     return _shown(contract, outputs, golden.read_fit(folder, contract.input))
 

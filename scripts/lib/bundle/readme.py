@@ -1,4 +1,4 @@
-"""Makes README.md of a bundle, for the programmer of the board."""
+"""Makes README.md of a bundle, for the engineer who programs the board."""
 
 from string import Template
 
@@ -34,9 +34,9 @@ def _place(form: InputForm) -> str:
 
 
 def readme(contract: Contract, highest: dict[int, float] | None = None, golden_image: str = "WIDTHxHEIGHT") -> str:
-    """The text of README.md for a contract with its proof.
+    """Return the text of README.md for a contract that has a proof.
 
-    highest: as lib.npu.highest_scores has it. golden_image: the size of the golden image before its letterbox.
+    highest: from lib.npu.highest_scores. golden_image: size of the golden image before its letterbox.
     """
     accuracy, proof, spec = to_json(contract.accuracy), contract.proof, contract.output_spec()
     part = tasks.get(spec.task).bundle
@@ -77,7 +77,7 @@ def readme(contract: Contract, highest: dict[int, float] | None = None, golden_i
 
 
 def _classes(names: tuple[str, ...]) -> str:
-    """Their names, the first ones of many."""
+    """The class names; of many only the first LISTED."""
     more = f" and {len(names) - LISTED} more, in `model.json`" if len(names) > LISTED else ""
     return ", ".join(names[:LISTED]) + more
 

@@ -1,4 +1,4 @@
-"""Compares two decoders' detections: boxes, scores and what the task adds, except for rounding, in the same order."""
+"""Compares two decoders' detections in order: boxes, scores and the task's values may differ only by rounding."""
 
 from typing import NamedTuple
 
@@ -13,9 +13,9 @@ SCORE_TOLERANCE = 1e-4
 
 
 class Rounding(NamedTuple):
-    """The number of compared detections, and the largest differences in pixels of the image and in scores.
+    """The number of compared detections, and the largest difference in image pixels and in score.
 
-    extras: the largest difference of what the task adds, in its own unit.
+    extras: the largest difference of the task's values, in the task's unit.
     """
 
     detections: int

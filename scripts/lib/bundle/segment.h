@@ -1,24 +1,24 @@
-/* The task SEGMENT: behind the family's outputs lie of each level a map of M coefficients [1, M, H/s, W/s], and behind
- * these, once, the M prototypes [1, M, H/4, W/4].
+/* Task SEGMENT. After the family's outputs, each level has a map of M coefficients [1, M, H/s, W/s]. The last output
+ * holds the M prototypes [1, M, H/4, W/4].
  *
- *   n = rv1106_decode(&decoder, buffers, …, detections, 100);          as always, then of a detection
- *   area = rv1106_mask_area(&fit, &detections[i]);                     the pixels of the image in its box
+ *   n = rv1106_decode(&decoder, buffers, ..., detections, 100);
+ *   area = rv1106_mask_area(&fit, &detections[i]);                     the image pixels in the detection's box
  *   rv1106_mask(&decoder, buffers, &fit, &detections[i], pixels, pitch);
  *
- * and at the prototypes' size, a quarter of the input's, by what an image of that size would have:
+ * The mask can also be computed at the resolution of the prototypes, a quarter of the input:
  *
  *   cells = rv1106_prototype_fit(&RV1106_MODEL);
  *   small = rv1106_on_prototypes(&RV1106_MODEL, &fit, &detections[i]);
  *   area = rv1106_mask_area(&cells, &small);
  *   rv1106_mask(&decoder, buffers, &cells, &small, pixels, pitch);
  *
- * Only cells of the box of a detection are looked at. A pixel is the object's where the sum of the prototypes, weighed
- * by the detection's coefficients, is above 0:
- *   sum = Σ (coefficient - its zero point) (prototype - its zero point)   in integers: scales are above 0
- *   pixel i lies among the cells at ((i + 0.5) scale + left) / 4 - 0.5, kept between the first and the last; the sum is
- *   interpolated linearly between the four cells around. Where it has one sign at these, all pixels between have it, so
- *   most are never looked at.
- * A call takes 26 KB of the stack. */
+ * Only the cells in the detection's box are read. A pixel belongs to the object if the weighted sum of the prototypes
+ * is above 0; the weights are the detection's coefficients:
+ *   sum = sum over M of (coefficient - its zero point) * (prototype - its zero point), in integers: scales are above 0
+ *   pixel i is at the cell position ((i + 0.5) * scale + left) / 4 - 0.5, limited to the first and the last cell; its
+ *   sum is interpolated bilinearly between four cells. If the sums of these cells have the same sign, so do all pixels
+ *   between them, and most pixels need no interpolation.
+ * rv1106_mask uses 26 KB of stack. */
 #ifndef RV1106_SEGMENT_H
 #define RV1106_SEGMENT_H
 
@@ -26,24 +26,27 @@
 
 enum {
     RV1106_MAX_PROTOTYPES = 256,
-    RV1106_MAX_PROTOTYPE_CELLS = RV1106_SIDE_LIMIT / 4, /* along a side */
+    RV1106_MAX_PROTOTYPE_CELLS = RV1106_SIDE_LIMIT / 4, /* per side */
 };
 
-/* Pixels of an image: the first one, and how many. */
+/* A rectangle of image pixels: position of the first pixel, width and height. */
 typedef struct {
     int x, y, width, height;
 } rv1106_area;
 
-/* An axis of the image: pixel i lies among the cells at i * step + start. */
+/* One axis of the image: pixel i is at the cell position i * step + start. */
 typedef struct {
     double step, start;
     int cells;
 } rv1106_mask_axis;
 
-/* A mask in the making, line by line: rows of the image, or `columns`. `along` is the axis that a line runs along, with the
- * pixels `first` to `end` - 1, of which begin[j] is the first one in the line's cell number j, and `count` cells from
- * `cell` on. `sums` holds two lines of cells, `held` says which; a cell is `step[0]` from the one before in a line, a
- * line `step[1]`. */
+/* State while a mask is computed line by line. A line is a row of the image, or a column if `columns` is 1.
+ *   lines, along   the axis across the lines, and the axis along a line
+ *   first, end     the pixels of a line are `first` to `end` - 1
+ *   cell, count    the first cell of a line, and the number of its cells
+ *   begin          begin[j] is the first pixel of a line in its cell j
+ *   step           distance between two cells in memory: [0] along a line, [1] from line to line
+ *   sums, held     the sums of two lines of cells, and the numbers of these lines */
 typedef struct {
     const rv1106_output *prototypes;
     const int8_t *stored;
@@ -55,7 +58,7 @@ typedef struct {
     int16_t weights[RV1106_MAX_PROTOTYPES];
 } rv1106_mask_lines;
 
-/* Where the runs of a mask go: pixels `begin` to `end` - 1 of a line are the object's. */
+/* Receives a run of a mask: pixels `begin` to `end` - 1 of line `line` belong to the object. */
 typedef void rv1106_mask_run(void *to, int line, int begin, int end);
 
 static inline const rv1106_output *rv1106_prototypes(const rv1106_model *model)
@@ -83,14 +86,14 @@ static inline int rv1106_segment_are_maps(const rv1106_model *model, const rv110
     return 1;
 }
 
-/* The first whole number from a position on, no more than `most`. */
+/* Returns the smallest integer that is not below `position`, limited to 0..`most`. */
 static inline int rv1106_mask_edge(float position, int most)
 {
     const int whole = position > 0 ? (position < (float)most ? (int)position : most) : 0;
     return whole < most && (float)whole < position ? whole + 1 : whole;
 }
 
-/* The pixels of an image whose upper left corner lies in a detection's box. */
+/* Returns the pixels of an image whose top left corner is in the detection's box: the size of its mask. */
 static inline rv1106_area rv1106_mask_area(const rv1106_letterbox *fit, const rv1106_detection *detection)
 {
     rv1106_area area;
@@ -103,7 +106,7 @@ static inline rv1106_area rv1106_mask_area(const rv1106_letterbox *fit, const rv
     return area;
 }
 
-/* The prototypes as if they were an image, each cell a pixel of it. */
+/* Returns a letterbox for an image with one pixel per cell of the prototypes. */
 static inline rv1106_letterbox rv1106_prototype_fit(const rv1106_model *model)
 {
     const rv1106_output *prototypes = rv1106_prototypes(model);
@@ -112,7 +115,7 @@ static inline rv1106_letterbox rv1106_prototype_fit(const rv1106_model *model)
     return fit;
 }
 
-/* A detection in an image by `fit` as one in the prototypes. */
+/* Converts a detection from image pixels (by `fit`) to cells of the prototypes. */
 static inline rv1106_detection rv1106_on_prototypes(const rv1106_model *model, const rv1106_letterbox *fit,
                                                     const rv1106_detection *detection)
 {
@@ -125,14 +128,16 @@ static inline rv1106_detection rv1106_on_prototypes(const rv1106_model *model, c
     return moved;
 }
 
-/* Pixel i lies in the input at (i + 0.5) * scale + border, and the middle of cell k at (k + 0.5) * stride. */
+/* Returns the axis. Pixel i is at the input position (i + 0.5) * scale + border, the centre of cell k at
+ * (k + 0.5) * stride. */
 static inline rv1106_mask_axis rv1106_mask_axis_of(double scale, int border, int stride, int cells)
 {
     const rv1106_mask_axis axis = {scale / stride, (0.5 * scale + border) / stride - 0.5, cells};
     return axis;
 }
 
-/* The cell that a pixel of an axis lies behind, and how far it is on the way to the next one, 0 to 1. */
+/* Returns the last cell whose centre is not after a pixel, and the pixel's position `part` between this cell (0) and
+ * the next one (1). */
 static inline int rv1106_mask_cell(const rv1106_mask_axis *axis, int pixel, float *part)
 {
     const double position = pixel * axis->step + axis->start;
@@ -145,7 +150,7 @@ static inline int rv1106_mask_cell(const rv1106_mask_axis *axis, int pixel, floa
     return cell;
 }
 
-/* The weighed sum of all prototypes at a cell, but for a factor above 0. */
+/* Returns the weighted sum of all prototypes at a cell, except for a constant factor above 0. */
 static inline int32_t rv1106_mask_sum(const rv1106_mask_lines *mask, int cell)
 {
     const int channels = mask->prototypes->channels, c2 = mask->prototypes->c2;
@@ -154,7 +159,7 @@ static inline int32_t rv1106_mask_sum(const rv1106_mask_lines *mask, int cell)
     int32_t sum = mask->offset;
     int c, i;
     for (c = 0; c < channels; c += c2, stored += group) {
-        if (c2 == 16 && channels - c >= 16) /* what the NPU gives: a loop of fixed length is unrolled */
+        if (c2 == 16 && channels - c >= 16) /* the NPU's layout: the compiler unrolls a loop of fixed length */
             for (i = 0; i < 16; i++) sum += mask->weights[c + i] * stored[i];
         else
             for (i = 0; i < c2 && i < channels - c; i++) sum += mask->weights[c + i] * stored[i];
@@ -162,7 +167,7 @@ static inline int32_t rv1106_mask_sum(const rv1106_mask_lines *mask, int cell)
     return sum;
 }
 
-/* The sums of the cells of line number `line`. */
+/* Returns the sums of the cells of line number `line`. */
 static inline const int32_t *rv1106_mask_sums(rv1106_mask_lines *mask, int line)
 {
     int32_t *sums = mask->sums[line % 2];
@@ -175,13 +180,13 @@ static inline const int32_t *rv1106_mask_sums(rv1106_mask_lines *mask, int line)
     return sums;
 }
 
-/* Between two values. */
+/* Interpolates linearly between two values. */
 static inline float rv1106_mask_between(float a, float b, float part)
 {
     return a + (b - a) * part;
 }
 
-/* Go on from pixel `at`, which is the object's or not. `since` is where the run that goes on began, or -1. */
+/* Processes pixel `at`. `since` is the first pixel of the current run, or -1. Returns the new value of `since`. */
 static inline int rv1106_mask_step(int since, int is_object, int line, int at, rv1106_mask_run *run, void *to)
 {
     if (is_object == (since >= 0)) return since;
@@ -190,7 +195,7 @@ static inline int rv1106_mask_step(int since, int is_object, int line, int at, r
     return -1;
 }
 
-/* Give the runs of a line of pixels. Rows and columns give the same pixels: between four sums both go down first. */
+/* Passes the runs of a line to `run`. Both directions interpolate vertically first, so they give the same pixels. */
 static inline void rv1106_mask_line(rv1106_mask_lines *mask, int line, rv1106_mask_run *run, void *to)
 {
     float part, rest, left, right;
@@ -217,7 +222,7 @@ static inline void rv1106_mask_line(rv1106_mask_lines *mask, int line, rv1106_ma
     if (since >= 0) run(to, line, since, mask->end);
 }
 
-/* Be ready for the lines of a mask: `columns` of the image, or its rows. `area` is not empty. */
+/* Prepares the lines of a mask: columns of the image if `columns` is 1, otherwise rows. `area` must not be empty. */
 static inline void rv1106_mask_begin(rv1106_mask_lines *mask, const rv1106_decoder *decoder,
                                      const int8_t *const buffers[], const rv1106_letterbox *fit,
                                      const rv1106_detection *detection, const rv1106_area *area, int columns)
@@ -255,7 +260,7 @@ static inline void rv1106_mask_begin(rv1106_mask_lines *mask, const rv1106_decod
     mask->count = (cell + 1 < mask->along.cells ? cell + 2 : cell + 1) - mask->cell;
 }
 
-/* The memory of rv1106_mask. */
+/* The destination of rv1106_mask. */
 typedef struct {
     uint8_t *pixels;
     size_t pitch;
@@ -271,10 +276,14 @@ static inline void rv1106_mask_fill(void *to, int line, int begin, int end)
     mask->count += end - begin;
 }
 
-/* The mask of a detection that rv1106_decode found in the same buffers: a byte a pixel of rv1106_mask_area, 1 for the
- * object's and 0 for others, from `pixels` on, each row `pitch` bytes behind the one before, so that the mask may stand
- * alone or in an image. Returns the number of the object's pixels, RV1106_BAD_MODEL where the model has no masks, or
- * RV1106_BAD_ARGUMENT. */
+/* Computes the mask of a detection.
+ *   buffers, fit  the same as in the call of rv1106_decode that found `detection`; or, for a mask at the resolution of
+ *                 the prototypes, `fit` and `detection` as in the comment at the top
+ *   pixels        result: one byte per pixel of rv1106_mask_area, 1 for the object and 0 for the rest
+ *   pitch         bytes between the starts of two rows of `pixels`, at least the width of the area; with the width of
+ *                 an image, the mask can be written into a part of a larger mask
+ * Returns the number of pixels of the object, RV1106_BAD_MODEL if the model has no masks, or RV1106_BAD_ARGUMENT.
+ * Thread-safe if `pixels` is not shared. */
 static inline int rv1106_mask(const rv1106_decoder *decoder, const int8_t *const buffers[], const rv1106_letterbox *fit,
                               const rv1106_detection *detection, uint8_t *pixels, size_t pitch)
 {
@@ -282,7 +291,7 @@ static inline int rv1106_mask(const rv1106_decoder *decoder, const int8_t *const
     rv1106_mask_pixels to;
     int y;
     if (!decoder || !buffers || !fit || !detection || !pixels || !(fit->scale > 0)) return RV1106_BAD_ARGUMENT;
-    if (!decoder->model->task || decoder->model->task->are_maps != rv1106_segment_are_maps) return RV1106_BAD_MODEL;
+    if (!decoder->model->task || decoder->model->task->form != RV1106_SEGMENT) return RV1106_BAD_MODEL;
     to.area = rv1106_mask_area(fit, detection);
     if (detection->prediction < 0 || detection->prediction >= rv1106_prediction_count(decoder->model) ||
         pitch < (size_t)to.area.width)
@@ -299,8 +308,8 @@ static inline int rv1106_mask(const rv1106_decoder *decoder, const int8_t *const
     return to.count;
 }
 
-/* COCO's run lengths on their way out: those before pixel `at`, counted column by column, are given; the object's run
- * before it is `run` long so far. */
+/* State while COCO run lengths are written. Runs before pixel `at`, counted column by column, are complete, except for
+ * the object's run that ends there: it has `run` pixels so far. */
 typedef struct {
     const rv1106_sink *sink;
     int height;
@@ -311,7 +320,7 @@ static inline void rv1106_mask_count(void *to, int line, int begin, int end)
 {
     rv1106_mask_counts *counts = (rv1106_mask_counts *)to;
     const int64_t first = (int64_t)line * counts->height + begin;
-    if (first > counts->at || !first) { /* not the run that ended a column */
+    if (first > counts->at || !first) { /* not the continuation of a run from the column before */
         if (counts->run) counts->sink->put(counts->sink->to, (double)counts->run, 0);
         counts->sink->put(counts->sink->to, (double)(first - counts->at), 0);
         counts->run = 0;
@@ -320,8 +329,8 @@ static inline void rv1106_mask_count(void *to, int line, int begin, int end)
     counts->at = first + end - begin;
 }
 
-/* The mask at the image's size as COCO's run lengths: pixels column by column, how many are not the object's, how many
- * are, and so on; for programs that print. */
+/* Passes the mask, at the size of the image, to `sink` as COCO run lengths: column by column, the number of pixels that
+ * do not belong to the object, the number that do, and so on. */
 static inline void rv1106_segment_values(const rv1106_decoder *decoder, const int8_t *const buffers[],
                                          const rv1106_letterbox *fit, const rv1106_detection *detection,
                                          const rv1106_sink *sink)
@@ -341,6 +350,6 @@ static inline void rv1106_segment_values(const rv1106_decoder *decoder, const in
     if (pixels > counts.at) sink->put(sink->to, (double)(pixels - counts.at), 0);
 }
 
-static const rv1106_task rv1106_segment = {rv1106_segment_are_maps, NULL, rv1106_segment_values, 0};
+static const rv1106_task rv1106_segment = {rv1106_segment_are_maps, NULL, rv1106_segment_values, RV1106_SEGMENT};
 
 #endif

@@ -1,45 +1,50 @@
-/* Objects followed from image to image: each detection gets the number of its track, which stays while scores flicker.
+/* Multi-object tracking: gives each detection the number of its track, which stays the same from image to image, also
+ * while the score flickers around the threshold. The method is ByteTrack (https://arxiv.org/abs/2110.06864), as
+ * implemented by Ultralytics.
  *
- * C99 (and C++), no library, no allocation, no state but the tracker's own; after ByteTrack
- * (https://arxiv.org/abs/2110.06864) as Ultralytics has it:
+ * C99 and C++. No library, no allocation, no global state. One tracker per camera; a tracker must not be used by two
+ * threads at the same time.
  *
- *   static rv1106_tracker tracker;                                        some 34 KB; one for each camera
- *   rv1106_start_tracking(&tracker, NULL);                                once; NULL: the usual thresholds
+ *   static rv1106_tracker tracker;                                        about 34 KB
+ *   rv1106_start_tracking(&tracker, NULL);                                once; NULL: the default thresholds
  *   n = rv1106_decode(&decoder, buffers, sizes, 0.1f, ...);               low scores too: the second stage needs them
- *   rv1106_track_detections(&tracker, detections, n, numbers);            numbers[i] of detections[i], 0 for none (yet)
+ *   rv1106_track_detections(&tracker, detections, n, numbers);            numbers[i]: track of detections[i], or 0
  *
- * Where an object will be next is what a Kalman filter of constant velocity says (centre x and y, width / height,
- * height). Detections with high scores are assigned to tracks first, by intersection over union times score; those
- * with low scores then to the tracks that are left, by intersection over union alone. Each assignment is the best as a
- * whole, not pair by pair. A new track counts from its second image on. One that is not seen is kept for some images.
+ * A Kalman filter with constant velocity predicts the next position of each object (centre x and y, width / height,
+ * height). Stage 1 assigns detections with high scores to tracks, by IoU times score. Stage 2 assigns detections with
+ * low scores to the remaining tracks, by IoU alone. Each assignment minimizes the sum of the costs of all pairs. A new
+ * track gets its number from its second image on. A track that is not seen is kept for some images. Numbers go up to
+ * INT32_MAX, then start at 1 again.
  */
 #ifndef RV1106_TRACK_H
 #define RV1106_TRACK_H
 
 #include "decode.h"
 
-/* How many tracks there can be, and detections of one image (the best ones) that are looked at. */
+/* The largest number of tracks, and of detections that are used per image (the best ones). A program may define another
+ * number before it includes this header. */
 #ifndef RV1106_MAX_TRACKS
 #define RV1106_MAX_TRACKS 128
 #endif
 
+/* Thresholds of a tracker. */
 typedef struct {
-    float high, low;       /* scores from `high` on count in the first stage, those between in the second */
-    float start;           /* the score that a new track begins with */
-    float first, second;   /* what a track and a detection need in common in the two stages, at least */
-    float new_track;       /* the same for a track that was seen once, in the first stage */
-    int patience;          /* images that a track is kept without being seen */
+    float high, low;       /* stage 1 uses scores of at least `high`, stage 2 those from `low` to below `high` */
+    float start;           /* lowest score at which a new track starts */
+    float first, second;   /* a track and a detection need an IoU (stage 1: IoU times score) above this, per stage */
+    float new_track;       /* as `first`, for a track that was seen only once */
+    int patience;          /* number of images for which a track is kept without being seen */
 } rv1106_tracking;
 
-/* A quantity and its velocity as a Kalman filter knows them: values, variances, covariance. */
+/* State of a Kalman filter for one quantity and its velocity: values, variances, covariance. */
 typedef struct {
     double value, velocity, value_variance, covariance, velocity_variance;
 } rv1106_motion;
 
 typedef enum { RV1106_NO_TRACK, RV1106_NEW, RV1106_TRACKED, RV1106_LOST } rv1106_track_state;
 
-/* A track: `number` from 1 on; class and score are those it was last seen with, `detection` is which one of this image,
- * or -1. x, y, aspect (width / height) and height move. */
+/* A track. `number` is 1 or more. class_id and score are those of its last detection. `detection` is the index of its
+ * detection in this image, or -1. `motion` holds centre x, centre y, width / height, and height. */
 typedef struct {
     rv1106_track_state state;
     int number, class_id, detection, first_image, last_image;
@@ -47,8 +52,8 @@ typedef struct {
     rv1106_motion motion[4];
 } rv1106_track;
 
-/* An assignment's working memory: costs are lowered by what rows and columns pay, so that the best pairs cost nothing.
- * `from` is the column that a column was reached from. */
+/* Working memory of an assignment (Hungarian method). row_pays and column_pays are the potentials, which reduce the
+ * costs so that the best pairs cost 0. `from` is the column from which a column was reached. */
 typedef struct {
     int rows[RV1106_MAX_TRACKS], columns[RV1106_MAX_TRACKS], row_count, column_count;
     int row_of[2 * RV1106_MAX_TRACKS], from[2 * RV1106_MAX_TRACKS];
@@ -56,21 +61,25 @@ typedef struct {
     unsigned char reached[2 * RV1106_MAX_TRACKS];
 } rv1106_assignment;
 
+/* A tracker. Programs may read `options`; all other fields are private. */
 typedef struct {
     rv1106_tracking options;
     int image, last_number;
     rv1106_track tracks[RV1106_MAX_TRACKS];
-    int track_of[RV1106_MAX_TRACKS]; /* of each detection, or -1 */
+    int track_of[RV1106_MAX_TRACKS]; /* index of each detection's track, or -1 */
     rv1106_assignment work;
 } rv1106_tracker;
 
+/* Returns the default thresholds: those of Ultralytics' ByteTrack. */
 static inline rv1106_tracking rv1106_usual_tracking(void)
 {
     const rv1106_tracking usual = {0.25f, 0.1f, 0.25f, 0.2f, 0.5f, 0.3f, 30};
     return usual;
 }
 
-/* Forget all tracks; `options` NULL means rv1106_usual_tracking. Returns 0 or RV1106_BAD_ARGUMENT. */
+/* Initializes a tracker, or deletes all its tracks.
+ *   options  thresholds, all 0 or more, with high >= low; NULL for rv1106_usual_tracking(); copied
+ * Returns 0 or RV1106_BAD_ARGUMENT. */
 static inline int rv1106_start_tracking(rv1106_tracker *tracker, const rv1106_tracking *options)
 {
     if (!tracker || (options && (!(options->low >= 0) || !(options->high >= options->low) || !(options->start >= 0) ||
@@ -87,13 +96,13 @@ static inline double rv1106_square(double x)
     return x * x;
 }
 
-/* Variance of a quantity: that of a share of the object's height; of the aspect, which knows none, that of `aspect`. */
+/* Returns the variance of a quantity: (share * height)^2; for width / height (quantity 2) aspect^2. */
 static inline double rv1106_spread(int quantity, double height, double share, double aspect)
 {
     return rv1106_square(quantity == 2 ? aspect : share * height);
 }
 
-/* Move a track to where it should be in the next image. One that is lost keeps its height. */
+/* Predicts the state of a track in the next image. A lost track keeps its height. */
 static inline void rv1106_predict(rv1106_track *track)
 {
     const double height = track->motion[3].value;
@@ -109,7 +118,7 @@ static inline void rv1106_predict(rv1106_track *track)
     }
 }
 
-/* Centre x, y, width / height and height of a detection. */
+/* Computes centre x, centre y, width / height and height of a detection. */
 static inline void rv1106_measure(const rv1106_detection *detection, double measured[4])
 {
     const float width = detection->x2 - detection->x1, height = detection->y2 - detection->y1;
@@ -119,7 +128,7 @@ static inline void rv1106_measure(const rv1106_detection *detection, double meas
     measured[3] = (double)height;
 }
 
-/* A track is seen as a detection: its motion is corrected. */
+/* Updates a track with its detection in this image. */
 static inline void rv1106_see(rv1106_tracker *tracker, rv1106_track *track, const rv1106_detection *detections,
                               int index)
 {
@@ -146,7 +155,7 @@ static inline void rv1106_see(rv1106_tracker *tracker, rv1106_track *track, cons
     tracker->track_of[index] = (int)(track - tracker->tracks);
 }
 
-/* Where a track is: corners. */
+/* Computes the corners of a track's box. */
 static inline void rv1106_track_box(const rv1106_track *track, float box[4])
 {
     const double height = track->motion[3].value, width = track->motion[2].value * height;
@@ -156,7 +165,7 @@ static inline void rv1106_track_box(const rv1106_track *track, float box[4])
     box[3] = (float)(track->motion[1].value + height / 2);
 }
 
-/* Intersection over union of two boxes by their corners; 0 where one has no area. */
+/* Returns the IoU of two boxes x1, y1, x2, y2; 0 if one has no area. */
 static inline float rv1106_common(const float a[4], const float b[4])
 {
     const float width = (a[2] < b[2] ? a[2] : b[2]) - (a[0] > b[0] ? a[0] : b[0]);
@@ -165,8 +174,8 @@ static inline float rv1106_common(const float a[4], const float b[4])
     return width * height / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - width * height);
 }
 
-/* What a row and a column of an assignment cost together: 1 less what they have in common; where that is not above
- * `needed`, more than both left alone. Each row has a column of its own that leaves it alone, behind the detections. */
+/* Returns the cost of a row (track) and a column (detection): 1 - IoU, or 1 - IoU * score. A pair that is not above
+ * `needed` costs more than leaving both unassigned. For that, each row has a dummy column, after the detections. */
 static inline double rv1106_cost(const rv1106_tracker *tracker, const rv1106_detection *detections, int row, int column,
                                  float needed, int by_score)
 {
@@ -183,11 +192,11 @@ static inline double rv1106_cost(const rv1106_tracker *tracker, const rv1106_det
     common = rv1106_common(box, other);
     if (by_score) common *= detection->score;
     if (!(common > needed)) return 1e9;
-    return common < 1 ? 1 - (double)common : 0; /* a score may be anything: costs may not, or no path would end */
+    return common < 1 ? 1 - (double)common : 0; /* any score is possible, but with costs below 0 no path would end */
 }
 
-/* Assign rows to columns so that the sum of costs is least, by shortest augmenting paths (the Hungarian method):
- * `row_of` each column, or -1. */
+/* Assigns rows to columns with the smallest sum of costs, by shortest augmenting paths (the Hungarian method). Sets
+ * row_of[column] to the column's row, or -1. */
 static inline void rv1106_assign(rv1106_tracker *tracker, const rv1106_detection *detections, float needed,
                                  int by_score)
 {
@@ -205,7 +214,7 @@ static inline void rv1106_assign(rv1106_tracker *tracker, const rv1106_detection
             work->least[k] = 1e18;
             work->reached[k] = 0;
         }
-        do { /* reach the nearest column, until one is free */
+        do { /* reach the column with the lowest cost, until one is free */
             double step = 1e18;
             for (column = 0; column < all; column++) {
                 double cost;
@@ -233,14 +242,15 @@ static inline void rv1106_assign(rv1106_tracker *tracker, const rv1106_detection
             work->reached[last] = 1;
             at = work->row_of[last];
         } while (at >= 0);
-        for (; last >= 0; last = next) { /* turn the path around */
+        for (; last >= 0; last = next) { /* flip the augmenting path */
             next = work->from[last];
             work->row_of[last] = next < 0 ? row : work->row_of[next];
         }
     }
 }
 
-/* Detections with scores from `low` to below `high` (all above for `high` < 0) that no track has, as columns. */
+/* Takes as columns the detections without a track whose scores are from `low` to below `high` (no upper limit if `high`
+ * is below 0) and whose boxes have an area. */
 static inline void rv1106_take_columns(rv1106_tracker *tracker, const rv1106_detection *detections, int count,
                                        float low, float high)
 {
@@ -252,7 +262,7 @@ static inline void rv1106_take_columns(rv1106_tracker *tracker, const rv1106_det
             tracker->work.columns[tracker->work.column_count++] = i;
 }
 
-/* Tracks in one of two states that are not seen in this image yet, as rows. */
+/* Takes as rows the tracks in one of two states that have no detection in this image yet. */
 static inline void rv1106_take_rows(rv1106_tracker *tracker, rv1106_track_state state, rv1106_track_state other)
 {
     int i;
@@ -264,7 +274,7 @@ static inline void rv1106_take_rows(rv1106_tracker *tracker, rv1106_track_state 
     }
 }
 
-/* Assign the rows to the columns; those that belong together are seen. */
+/* Assigns the rows to the columns, and updates each assigned track with its detection. */
 static inline void rv1106_associate(rv1106_tracker *tracker, const rv1106_detection *detections, float needed,
                                     int by_score)
 {
@@ -277,7 +287,8 @@ static inline void rv1106_associate(rv1106_tracker *tracker, const rv1106_detect
             rv1106_see(tracker, &tracker->tracks[work->rows[work->row_of[column]]], detections, work->columns[column]);
 }
 
-/* Room for a new track: none's, or that of the one not seen for longest; NULL where all are seen. */
+/* Returns an element for a new track: a free one, otherwise the lost track that was not seen for the longest time; NULL
+ * if there is none. */
 static inline rv1106_track *rv1106_room(rv1106_tracker *tracker)
 {
     rv1106_track *room = NULL;
@@ -290,7 +301,7 @@ static inline rv1106_track *rv1106_room(rv1106_tracker *tracker)
     return room;
 }
 
-/* Begin a track with a detection. In the first image it counts at once. */
+/* Starts a track with a detection. In the first image it gets its number at once. */
 static inline void rv1106_begin(rv1106_tracker *tracker, const rv1106_detection *detections, int index)
 {
     rv1106_track *track = rv1106_room(tracker);
@@ -305,7 +316,8 @@ static inline void rv1106_begin(rv1106_tracker *tracker, const rv1106_detection 
         track->motion[k].velocity_variance = rv1106_spread(k, measured[3], 10 / 160.0, 1e-5);
     }
     track->state = tracker->image == 1 ? RV1106_TRACKED : RV1106_NEW;
-    track->number = ++tracker->last_number;
+    tracker->last_number = tracker->last_number < INT32_MAX ? tracker->last_number + 1 : 1;
+    track->number = tracker->last_number;
     track->class_id = detections[index].class_id;
     track->score = detections[index].score;
     track->first_image = track->last_image = tracker->image;
@@ -313,7 +325,7 @@ static inline void rv1106_begin(rv1106_tracker *tracker, const rv1106_detection 
     tracker->track_of[index] = (int)(track - tracker->tracks);
 }
 
-/* Of a seen and a lost track at the same place, the one that was followed for longer stays. */
+/* If a seen and a lost track are at the same place, deletes the one that was tracked for a shorter time. */
 static inline void rv1106_drop_doubles(rv1106_tracker *tracker)
 {
     unsigned char dropped[RV1106_MAX_TRACKS] = {0};
@@ -335,8 +347,11 @@ static inline void rv1106_drop_doubles(rv1106_tracker *tracker)
         if (dropped[i]) tracker->tracks[i].state = RV1106_NO_TRACK;
 }
 
-/* Follow the detections of the next image, best first as rv1106_decode gives them: `numbers`, with room for `count`,
- * gets the number of each one's track, or 0. Returns how many have one, or RV1106_BAD_ARGUMENT. */
+/* Processes the detections of the next image.
+ *   detections  as rv1106_decode returns them, best first; `count` elements, only read
+ *   numbers     result array of `count` elements: the track number of each detection (1 or more), or 0 if it has none
+ * Call it for each image, also if count is 0. Returns how many detections have a number, or RV1106_BAD_ARGUMENT (also
+ * after INT32_MAX images: 2 years at 30 per second; rv1106_start_tracking starts again). */
 static inline int rv1106_track_detections(rv1106_tracker *tracker, const rv1106_detection *detections, int count,
                                           int *numbers)
 {

@@ -1,6 +1,8 @@
-/* The family YOLOX (https://arxiv.org/abs/2107.08430): of each level a box map [1, 4, H/s, W/s] with tx, ty, tw, th,
- * objectness [1, 1, H/s, W/s] and scores [1, C, H/s, W/s]. In column i of a level with stride s:
- *   cx = (i + tx) * s, w = s * exp(tw), at most twice the input's width. Score = objectness * score, as in anchors.h. */
+/* Family YOLOX (https://arxiv.org/abs/2107.08430). Each level has a box map [1, 4, H/s, W/s] with tx, ty, tw, th,
+ * objectness [1, 1, H/s, W/s] and class scores [1, C, H/s, W/s]. In column i of a level with stride s:
+ *   cx = (i + tx) * s
+ *   w  = s * exp(tw), at most twice the input's width
+ * cy and h are computed in the same way. Score = objectness * class score, as in anchors.h. */
 #ifndef RV1106_YOLOX_H
 #define RV1106_YOLOX_H
 
@@ -18,7 +20,7 @@ static inline int rv1106_yolox_are_maps(const rv1106_model *model, int level, co
     return maps->channels == 4 && rv1106_is(maps + 1, 1, height, width);
 }
 
-/* table[0] is the real value, table[1] its exponential. */
+/* table[0] is the dequantized value, table[1] its exponential. */
 static inline void rv1106_yolox_fill(const rv1106_model *model, int level, const rv1106_output *map,
                                      double table[2][256])
 {

@@ -6,8 +6,8 @@ from pathlib import Path
 from lib.data.sources import DRAWN, is_url
 from lib.step.workflow import refuse
 
-DATASET_PATHS = {"yaml", "coco", "voc", "obj_data", "images"}
-DATASET_KINDS = {"archive", "yaml", "coco", "voc", "obj_data"}  # keys that name a data set
+DATASET_PATHS = {"yaml", "coco", "voc", "dota", "obj_data", "images"}
+DATASET_KINDS = {"archive", "yaml", "coco", "voc", "dota", "obj_data"}  # keys that name a data set
 DATASET_OWN = {"name", "names", "sha256", "images", "images_sha256", "calibration"}  # keys that describe it further
 
 
@@ -107,7 +107,7 @@ def dataset_sources(dataset: dict) -> list[str]:
 
 def has_parts(dataset: dict) -> bool:
     """Whether a data set may have parts or its own calibration images, so that the pool is drawn when it is fetched."""
-    return dataset.keys() & {"yaml", "voc", "obj_data", "calibration"} != set()
+    return dataset.keys() & {"yaml", "voc", "dota", "obj_data", "calibration"} != set()
 
 
 def located(path: str, home: Path) -> str:

@@ -25,6 +25,7 @@ _HELP = {
     "yaml": "Ultralytics' data.yaml",
     "coco": "COCO's JSON",
     "voc": "Pascal VOC's folder",
+    "dota": "DOTA's folder (labelTxt)",
     "obj_data": "an obj.data (CVAT's YOLO 1.1)",
 }
 

@@ -11,6 +11,7 @@ from onnx import helper
 
 from lib.detector.families.anchors import AnchorLayer
 from lib.graph.onnx_file import metadata
+from lib.step import yaml_text
 from lib.step.errors import UserError
 
 METADATA_KEY = "rv1106.anchors"  # its value is a name in PUBLISHED, or numbers as JSON
@@ -103,7 +104,7 @@ def _numbers(model: onnx.ModelProto, strides: int) -> list[float]:
 def _of_yaml(path: Path) -> list[float]:
     """The anchors of a YOLOv5 model description."""
     try:
-        rows = yaml.safe_load(path.read_text(encoding="utf-8"))["anchors"]
+        rows = yaml_text.load(path.read_text(encoding="utf-8"))["anchors"]
         return _checked([float(number) for row in rows for number in row])
     except FileNotFoundError:
         raise UserError(f"{path} does not exist") from None

@@ -19,6 +19,8 @@ from lib.npu.toolkit_versions import DEFAULT, OWN_RANGES, missing_sentence
 from lib.step.config import form_problems, nearest
 from lib.step.errors import UserError
 
+# Formats that hold only boxes, and the task besides boxes that they serve if the boxes are rotated.
+BOX_FORMATS, TASK_OF_ROTATED = {"voc", "dota"}, "obb"
 # Blocks that name one variant.
 STUDIES = ("calibration_study", "toolkit_study")
 
@@ -183,17 +185,18 @@ def _repeated_values(config: dict):
 
 def _dataset_problems(config: dict):
     dataset = config["dataset"]
-    described = [key for key in ("yaml", "coco", "voc", "obj_data") if key in dataset]
+    described = [key for key in ("yaml", "coco", "voc", "dota", "obj_data") if key in dataset]
     unlabelled = not described and "images" in dataset and not set(config["sweep"]["head"]) & set(HEADS)
     if not described and "archive" not in dataset and not unlabelled:
-        yield "dataset names no data set; give archive, yaml, coco, voc or obj_data (or images, for the head as_is)"
+        formats = "archive, yaml, coco, voc, dota or obj_data"
+        yield f"dataset names no data set; give {formats} (or images, for the head as_is)"
     if len(described) > 1:
         yield f"dataset: {' and '.join(described)} each name a data set; keep one"
     for key in {"yaml", "obj_data"} & set(described):
         if "names" in dataset:
             yield f"dataset.names: the class names come from dataset.{key}; leave the key out"
-    if "images" in dataset and not {"coco", "voc"} & set(described) and not unlabelled:
-        yield "dataset.images belongs to dataset.coco or dataset.voc; only the head as_is can use images without labels"
+    if "images" in dataset and not {"coco", "voc", "dota"} & set(described) and not unlabelled:
+        yield "dataset.images belongs to dataset.coco, voc or dota; only the head as_is can use images without labels"
     if "calibration" in dataset and config["evaluation"]["images"] == "all":
         yield "evaluation.images is all, but images of dataset.calibration are never evaluated on; set it to heldout"
 
@@ -249,8 +252,9 @@ def _task_problems(config: dict):
         return
     if SINGLE in config["sweep"]["head"]:
         yield f"sweep.head: {SINGLE} is only for boxes, but task is {task}; set sweep: {{head: [{SPLIT}]}}"
-    if "voc" in dataset:
-        yield f"dataset.voc has only boxes, but task is {task}; give archive, yaml or coco"
+    for key in sorted(BOX_FORMATS & dataset.keys()):
+        if task != TASK_OF_ROTATED:
+            yield f"dataset.{key} has only boxes, rotated or not, but task is {task}; give archive, yaml or coco"
     for name in config["sweep"]["model"]:
         yield from (
             f"models.{name}.{key} is for a model with boxes only, but task is {task}; leave the model out of the sweep"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 
+from lib.data.formats import dota
 from lib.data.imgsz import parse_imgsz
 from lib.data.parts import EVALUATED, TRAIN
 from lib.data.preview import described, stand_ins
@@ -153,6 +154,10 @@ def _form_of(path: Path) -> str:
     forms = (
         ("yaml", lambda name: name.endswith(("data.yaml", "data.yml", "dataset.yaml"))),
         ("voc", lambda name: "Annotations/" in name and name.endswith(".xml")),
+        (
+            "dota",
+            lambda name: any(part.startswith(dota.FOLDERS) for part in Path(name).parts[:-1]) and name.endswith(".txt"),
+        ),
         ("obj_data", lambda name: name.endswith("obj.data")),
         ("coco", lambda name: name.endswith(".json")),
         ("archive", lambda name: name.endswith(".txt")),

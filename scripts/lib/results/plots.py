@@ -252,6 +252,7 @@ def detection_grid(
                 axis.set_title(title)
             instances = detections[row][detections[row].scores >= confidence]
             draw(axis, instances, _titles(instances, names, title != LABELS), colours)
+    _keep_titles_inside(figure)
     _save(figure, path)
 
 
@@ -266,7 +267,22 @@ def drawn_photo(photo: Path, detections: Instances, names: list[str], draw, path
     axis.set_axis_off()
     colours = plt.get_cmap("tab10" if len(names) <= 10 else "hsv", max(len(names), 10))
     draw(axis, detections, _titles(detections, names), colours)
+    _keep_titles_inside(figure)
     _save(figure, path)
+
+
+def _keep_titles_inside(figure) -> None:
+    """Move titles of objects that stand beyond an edge of their image into it; there they would be cut off."""
+    figure.draw_without_rendering()
+    for axis in figure.axes:
+        inside, to_data = axis.get_window_extent(), axis.transData.inverted()
+        for title in axis.texts:
+            box = title.get_bbox_patch().get_window_extent()
+            # A title wider than the image keeps its beginning.
+            right = max(min(0, inside.x1 - box.x1), inside.x0 - box.x0)
+            up = max(min(0, inside.y1 - box.y1), inside.y0 - box.y0)
+            place = axis.transData.transform(title.get_position())
+            title.set_position(to_data.transform(place + (right, up)))
 
 
 def _titles(instances: Instances, names: list[str], with_score: bool = True) -> list[str]:

@@ -3,6 +3,7 @@
 import yaml
 
 from lib.npu.boards import board_problem
+from lib.step import yaml_text
 from lib.step.errors import UserError
 from lib.step.files import require
 
@@ -11,7 +12,7 @@ def read_config(given: str) -> dict:
     """A config from a YAML file, or from JSON text. Raises UserError when it is neither."""
     text = given if given.startswith("{") else require(given, "config").read_text(encoding="utf-8")
     try:
-        config = yaml.safe_load(text)
+        config = yaml_text.load(text)
     except yaml.YAMLError:
         config = None
     if not isinstance(config, dict) or "sweep" not in config:

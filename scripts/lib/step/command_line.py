@@ -8,8 +8,11 @@ from pathlib import Path
 
 import yaml
 
+from lib.step import yaml_text
+
 # Options that take all words after them, up to the next option.
 FILES, VALUES = ("--configfile", "--configfiles"), ("--config", "-C")
+OWN = Path("config", "config.yaml")  # which the Snakefile reads from the working folder if it is there
 NAME = re.compile(r"[a-z][a-z0-9_]*")  # of a target; a config file has a suffix
 
 
@@ -22,6 +25,8 @@ def end_if_misused(argv: list[str]) -> None:
 
 def problems(argv: list[str]) -> Iterator[str]:
     """One sentence per word that an option would take by mistake, and per config file that is not a config."""
+    if OWN.is_file() and (reason := _unreadable(OWN)):
+        yield f"the config file {OWN} {reason}"
     option = ""
     for number, word in enumerate(argv):
         if word == "--":
@@ -52,11 +57,13 @@ def _unreadable(path: Path) -> str | None:
     if not path.exists():
         return "does not exist"
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        config = yaml_text.load(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError:
         return "is not in UTF-8; save it in this encoding (an editor may call it 'UTF-8 without BOM')"
     except OSError as error:
         return f"cannot be read: {error.strerror}"
+    except yaml_text.Endless as error:
+        return f"cannot be used: {error}"
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}: {error.problem}" if mark else ""

@@ -6,6 +6,8 @@ from pathlib import Path
 import yaml
 from jsonschema import Draft202012Validator
 
+from lib.step import yaml_text
+
 _TYPES = {
     "array": "a list",
     "boolean": "true or false",
@@ -112,9 +114,14 @@ def nearest(name: str, known: list[str], listed: bool = True) -> str:
 
 
 def repeated_keys(path: Path) -> list[str]:
-    """One sentence per key that is in one block of a YAML file twice: YAML parsers silently keep the last."""
+    """One sentence per key that is in one block of a YAML file twice: YAML parsers silently keep the last.
+
+    Or one sentence when a block never ends.
+    """
     try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader)
+        root = yaml_text.compose(path.read_text(encoding="utf-8"))
+    except yaml_text.Endless as error:
+        return [f"{path}: {error}"]
     except yaml.YAMLError:
         return []  # the code that loads the file reports that it is not YAML
     return [f"{path}, {sentence}" for sentence in _repeated(root, [])]

@@ -37,7 +37,12 @@ def _beside(path: str, scripts: str, changed_ns: int) -> tuple[str, ...]:
         return ()
     source = Path(path).read_text(encoding="utf-8")
     bases = [f"{scripts}/{module.replace('.', '/')}" for module in sorted(_imported(source))]
-    files = [file for base in bases for file in (f"{base}.py", f"{base}/__init__.py") if os.path.isfile(file)]  # noqa: PTH113
+    files = [
+        file
+        for base in bases
+        for file in (f"{base}.py", f"{base}/__init__.py")
+        if os.path.isfile(file)  # noqa: PTH113
+    ]
     if path.endswith("/__init__.py"):
         folder = Path(path).parent
         files += [str(file) for file in folder.iterdir() if file.is_file() and file.suffix != ".py"]

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lib.data.dataset import CheckedLabel
+from lib.data.formats import dota
 from lib.data.formats.source import CROWD, DIFFICULT
 from lib.detector.instances import IGNORED, IGNORED_CROWD, IGNORED_DIFFICULT
 from lib.step.errors import UserError
@@ -39,15 +40,20 @@ class Row(NamedTuple):
 def rows_of(path: Path, may_be_marked: Callable[[int], bool] = lambda count: True) -> list[Row]:
     """The lines of a label file that are not empty; `may_be_marked`: whether a line of `count` numbers may have a mark.
 
-    Raises UserError for a file that is missing or not text.
+    Raises UserError for a file that is missing or not text, or in DOTA's layout.
     """
     rows = []
     for number, line in enumerate(read_text(require(path, "label")).splitlines(), start=1):
         if line.strip():
             words = line.split()
+            where = f"label {path}, line {number} ('{line.strip()[:60]}')"
+            if dota.is_line(words):
+                raise UserError(
+                    f"{where} is DOTA's layout, '{dota.LAYOUT}'; name the folder with dataset: {{dota: FOLDER}}"
+                )
             mark = words.pop() if words[-1] in MARKS and may_be_marked(len(words) - 1) else ""
             numbers = [float(word) if NUMBER.fullmatch(word) else math.nan for word in words]
-            rows.append(Row(numbers, mark, f"label {path}, line {number} ('{line.strip()[:60]}')"))
+            rows.append(Row(numbers, mark, where))
     return rows
 
 

@@ -1,4 +1,4 @@
-/* What a camera program needs besides the decoder, as a library for the tests to call. */
+/* The headers for camera programs as a shared library, for the tests. */
 #include "draw.h"
 #include "letterbox.h"
 #include "track.h"
@@ -23,7 +23,7 @@ int shim_start_tracking(rv1106_tracker *tracker, const rv1106_tracking *options)
     return rv1106_start_tracking(tracker, options);
 }
 
-/* A row of a table: class, score, x1, y1, x2, y2. */
+/* A row of `table`: class, score, x1, y1, x2, y2. */
 int shim_track(rv1106_tracker *tracker, const float *table, int count, int *numbers)
 {
     rv1106_detection detections[300];
@@ -42,7 +42,7 @@ int shim_track(rv1106_tracker *tracker, const float *table, int count, int *numb
 
 size_t shim_tracker_size(void) { return sizeof(rv1106_tracker); }
 
-/* `table` as of shim_track, one row. */
+/* `table`: one row, as for shim_track. */
 void shim_draw_detection(const rv1106_canvas *canvas, const float *table, const char *name, int number)
 {
     rv1106_detection detection;

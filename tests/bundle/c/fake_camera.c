@@ -1,6 +1,6 @@
-/* A V4L2 camera for camera.c, linked with --wrap for open, ioctl, mmap, munmap and close: it gives the frames in the file
- * $CAMERA_FRAMES, rows 32 bytes further apart than they are long, and behind the last one it breaks. $CAMERA_PLANAR makes
- * it one of several planes, as Rockchip's ISP is. Buffers that camera.c was not given are filled with what no frame has. */
+/* A simulated V4L2 camera for camera.c, linked with --wrap for open, ioctl, mmap, munmap and close. It gives the frames
+ * in the file $CAMERA_FRAMES, with 32 bytes of padding per row, and fails after the last one. With $CAMERA_PLANAR it
+ * has the multi-planar API, as Rockchip's ISP. Buffers that the driver owns are filled with bytes that no frame has. */
 #define _POSIX_C_SOURCE 200809L
 #include <errno.h>
 #include <linux/videodev2.h>
@@ -45,7 +45,7 @@ static int set_format(struct v4l2_format *form)
     if (is_planar() != (form->type == V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE)) return EINVAL;
     width = (int)(is_planar() ? form->fmt.pix_mp.width : form->fmt.pix.width);
     height = (int)(is_planar() ? form->fmt.pix_mp.height : form->fmt.pix.height);
-    rows = height * 3 / 2; /* NV12 alone */
+    rows = height * 3 / 2; /* only NV12 */
     if (is_planar()) {
         form->fmt.pix_mp.plane_fmt[0].bytesperline = (unsigned)(width + GAP);
         form->fmt.pix_mp.pixelformat = V4L2_PIX_FMT_NV12;

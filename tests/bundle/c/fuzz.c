@@ -91,7 +91,7 @@ static void draw_maps(rv1106_model *model)
     model->output_count = model->level_count * maps;
 }
 
-/* Keypoints for one model in four of those that can have them. */
+/* Adds keypoints to one in four of the models that can have them. */
 static void draw_keypoints(rv1106_model *model)
 {
     const int first = model->output_count, points = 1 + (int)draw(draw(2) ? 17 : 40), visible = (int)draw(2);
@@ -105,7 +105,7 @@ static void draw_keypoints(rv1106_model *model)
     model->output_count += i;
 }
 
-/* Masks for one model in four of those that can have them. */
+/* Adds masks to one in four of the models that can have them. */
 static void draw_prototypes(rv1106_model *model)
 {
     static const int strides[] = {4, 4, 4, 2, 8, 16};
@@ -120,7 +120,7 @@ static void draw_prototypes(rv1106_model *model)
     model->output_count += i + 1;
 }
 
-/* Angles for one model in four of those that can have them and have no keypoints. */
+/* Adds angles to one in four of the models that can have them and have no keypoints. */
 static void draw_angles(rv1106_model *model)
 {
     const int first = model->output_count;
@@ -134,7 +134,7 @@ static void draw_angles(rv1106_model *model)
     model->output_count += i;
 }
 
-/* Something that is wrong; rv1106_init must see it, or it is none. */
+/* Changes one value; if that makes the model invalid, rv1106_init must detect it. */
 static void spoil(rv1106_model *model, rv1106_anchors_details details[RV1106_MAX_LEVELS])
 {
     int *numbers = (int *)&model->outputs[draw(draw(2) ? 6 : 12)];
@@ -145,7 +145,7 @@ static void spoil(rv1106_model *model, rv1106_anchors_details details[RV1106_MAX
     case 2: model->output_count = (int)draw(21) - 1; break;
     case 3: model->outputs[draw(6)].scale = draw_float() * 4; break;
     case 4: model->head = (rv1106_head)draw(4); break;
-    case 5: /* details are not the other family's */
+    case 5: /* the details do not fit another family */
         model->family = families[draw(5)];
         if (model->details == points) model->details = NULL;
         break;
@@ -186,7 +186,7 @@ static rv1106_model draw_model(rv1106_anchors_details details[RV1106_MAX_LEVELS]
     return model;
 }
 
-/* The keypoints of a detection lie in the image; no more of them are written than there is room for. */
+/* Checks that keypoints are within the image, and that at most `room` of them are written. */
 static void demand_keypoints(const rv1106_decoder *decoder, const int8_t *const buffers[], const rv1106_letterbox *fit,
                              const rv1106_detection *detection, long input)
 {
@@ -203,7 +203,7 @@ static void demand_keypoints(const rv1106_decoder *decoder, const int8_t *const 
 
 static void add_count(void *to, double value, int decimals)
 {
-    double *counts = (double *)to; /* how many, all pixels, the object's, the last one */
+    double *counts = (double *)to; /* number of runs, all pixels, pixels of the object, last run */
     if (decimals || value < (counts[0] > 0 ? 1 : 0)) abort();
     if ((int)counts[0] % 2) counts[2] += value;
     counts[0] += 1;
@@ -211,7 +211,7 @@ static void add_count(void *to, double value, int decimals)
     counts[3] = value;
 }
 
-/* A mask fills its area and nothing else, has as many pixels as it says, and as its run lengths say. */
+/* Checks that a mask is written within its area, and that its number of pixels and its run lengths are right. */
 static void demand_mask(const rv1106_decoder *decoder, const int8_t *const buffers[], const rv1106_letterbox *fit,
                         const rv1106_detection *detection, long input)
 {
@@ -243,7 +243,7 @@ static void demand_mask(const rv1106_decoder *decoder, const int8_t *const buffe
     free(pixels);
 }
 
-/* The rotated box of a detection has its sides and no more; the box around it holds its middle, cut at the edges. */
+/* Checks the values of a rotated box, and that the axis-aligned box around it contains its centre. */
 static void demand_rotated(const rv1106_decoder *decoder, const int8_t *const buffers[], const rv1106_letterbox *fit,
                            const rv1106_detection *detection, long input)
 {
@@ -259,7 +259,7 @@ int main(int argc, char **argv)
 {
     const long inputs = argc > 1 ? atol(argv[1]) : 1000000;
     long input, found = 0, refused = 0;
-    /* On the heap, with no room behind it: a level too many that is looked at ends the program. */
+    /* On the heap, so that the sanitizer detects a read after the last level. */
     rv1106_anchors_details *details = calloc(RV1106_MAX_LEVELS, sizeof *details);
     rv1106_decoder decoder;
     rv1106_model model;

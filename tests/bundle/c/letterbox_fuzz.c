@@ -7,7 +7,7 @@
 #include "letterbox.h"
 #include "random.h"
 
-/* A plane whose last row ends where its memory does. */
+/* Allocates a plane that ends directly after the last pixel of its last row. */
 static uint8_t *plane_of(int rows, size_t bytes, size_t stride)
 {
     const size_t size = (size_t)(rows - 1) * stride + bytes;

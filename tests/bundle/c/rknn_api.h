@@ -1,6 +1,6 @@
-/* As much of the runtime's interface as detect.c and the bundle's README use, written from its public description (names
- * and values are Rockchip's, the order of fields need not be): to compile both here, and for the stub runtime
- * rknnmrt.c. A program for the board is built with Rockchip's own header. */
+/* The part of the runtime's API that detect.c and the bundle's README use, written from its public description: to
+ * compile both here, and for the stub runtime rknnmrt.c. Names and values are Rockchip's; the order of fields may
+ * differ. A program for the board is built with Rockchip's own header. */
 #ifndef RKNN_API_H
 #define RKNN_API_H
 

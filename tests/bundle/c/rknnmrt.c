@@ -1,12 +1,11 @@
-/* A stand-in for the board's runtime: it knows what the simulator answered for some inputs, and answers that.
+/* A stub of the board's runtime: it returns stored outputs of the simulator for known inputs.
  *
- * $RKNN_STUB/MODEL/ belongs to one model, MODEL being the FNV-1a hash, in hex, of the last 4096 bytes
- * of its file:
- *   tensors          words, a line each: `version V`, `driver V`, `refuse WORDS`, `sleep_us N`, `kill_at N` (at the Nth
- *                    run the process is killed), `input HEIGHT WIDTH ROW_STRIDE`,
+ * $RKNN_STUB/MODEL/ belongs to one model; MODEL is the FNV-1a hash, in hex, of the last 4096 bytes of its file:
+ *   tensors          lines: `version V`, `driver V`, `refuse WORDS`, `sleep_us N`, `kill_at N` (the process is killed
+ *                    at its Nth run), `input HEIGHT WIDTH ROW_STRIDE`,
  *                    `output C1 HEIGHT WIDTH C2 ZERO_POINT SCALE ROW_STRIDE` for each output
- *   INPUT            the outputs for the input whose bytes have the hash INPUT, one behind the other as in memory
- *   any              the outputs for an input that is not known; without it, rknn_run fails
+ *   INPUT            the outputs for the input whose bytes have the hash INPUT, one after the other, in memory layout
+ *   any              the outputs for an unknown input; without this file rknn_run fails
  */
 #define _POSIX_C_SOURCE 200809L
 #include <signal.h>
@@ -20,7 +19,7 @@
 
 enum { CONTEXTS = 2, OUTPUTS = 32 };
 
-/* As Rockchip's library and archive hold it. */
+/* The version text, as in Rockchip's library and archive. */
 const char rknnmrt_version[] = "librknnmrt version: 2.3.2 (a stub)";
 
 typedef struct {
@@ -53,7 +52,7 @@ static int read_line(stub_model *stub, const char *line)
 {
     rknn_tensor_attr *attr = &stub->attrs[stub->outputs];
     if (strncmp(line, "refuse ", 7) == 0) {
-        /* The real one prints to both. */
+        /* The real runtime prints to both. */
         printf("E RKNN: %s\n", line + 7);
         fflush(stdout);
         fputs("E RKNN: rknn fallback cpu failed\n", stderr);
@@ -91,7 +90,7 @@ int rknn_init(rknn_context *context, void *model, uint32_t size, uint32_t flags,
     if (opened == CONTEXTS) return RKNN_ERR_FAIL;
     stub = &stubs[opened];
     memset(stub, 0, sizeof *stub);
-    printf("I RKNN: stub runtime\n"); /* chatter on standard output, as the real one's */
+    printf("I RKNN: stub runtime\n"); /* the real runtime also prints to standard output */
     if (!root || !(file = fopen(model, "rb"))) return RKNN_ERR_FAIL;
     fseek(file, -(long)sizeof last, SEEK_END);
     got = fread(last, 1, sizeof last, file);
@@ -154,7 +153,7 @@ rknn_tensor_mem *rknn_create_mem(rknn_context context, uint32_t size)
     if (!memory || !model_of(context)) return NULL;
     memory->virt_addr = malloc(size);
     memory->size = size;
-    memset(memory->virt_addr, 127, size); /* what lies in the padding is anything */
+    memset(memory->virt_addr, 127, size); /* the padding is undefined */
     return memory;
 }
 
@@ -169,7 +168,7 @@ int rknn_set_io_mem(rknn_context context, rknn_tensor_mem *memory, rknn_tensor_a
 {
     stub_model *stub = model_of(context);
     if (!stub) return RKNN_ERR_PARAM_INVALID;
-    /* Pixels as they are: whoever leaves the type at INT8 has to quantize them. */
+    /* Pixels are passed unchanged; with the type INT8, the program would have to quantize them. */
     if (attr->n_dims == 4 && attr->type == RKNN_TENSOR_UINT8) stub->input = memory;
     else if (attr->n_dims == 5) stub->memory[attr->index] = memory;
     else return RKNN_ERR_PARAM_INVALID;

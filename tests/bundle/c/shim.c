@@ -1,4 +1,4 @@
-/* decode.h, the families' and the tasks' headers as a shared library, for the property tests to call. */
+/* decode.h and the headers of families and tasks as a shared library, for the property tests. */
 #include "anchors.h"
 #include "dfl.h"
 #include "distances.h"
@@ -84,7 +84,7 @@ rv1106_area shim_mask_area(const rv1106_letterbox *fit, const rv1106_detection *
     return rv1106_mask_area(fit, detection);
 }
 
-/* At the prototypes' size; `area` is told. */
+/* Computes the mask at the resolution of the prototypes; `area` is a result. */
 int shim_small_mask(const rv1106_decoder *decoder, const int8_t *const *buffers, const rv1106_letterbox *fit,
                     const rv1106_detection *detection, rv1106_area *area, uint8_t *pixels)
 {

@@ -1,5 +1,4 @@
-/* two_models DAY.rknn NIGHT.rknn: opens both, runs them by turns, prints what each detects; what is wrong, with its
- * number. */
+/* two_models DAY.rknn NIGHT.rknn: opens both, runs them alternately, prints detections, and errors with their code. */
 #include <stdio.h>
 
 #include "day/detector.h"
@@ -33,5 +32,8 @@ int main(int argc, char **argv)
     if (rv1106_detections(&detectors[0], -1, 0.7f, NULL, candidates, 100, found, 10) < 0) puts(detectors[0].error);
     for (i = 0; i < 2; i++) rv1106_close(&detectors[i]);
     rv1106_close(&detectors[0]);
+    memset(&detectors[1], 1, sizeof detectors[1]);
+    if ((status = rv1106_open(&detectors[1], NULL, &night)) != 0) printf("%d %s\n", status, detectors[1].error);
+    rv1106_close(&detectors[1]);
     return 0;
 }

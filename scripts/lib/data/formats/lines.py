@@ -64,7 +64,10 @@ def corner_line(box: Box, frame: tuple[float, float]) -> Line | None:
 
 def _annotation(box: Box) -> Annotation:
     if box.annotation is None:
-        raise UserError("the format of the data set has only boxes; for other tasks give dataset.archive, yaml or coco")
+        raise UserError(
+            "the data set has an object with only a box that is not rotated; for other tasks than detect give "
+            "dataset.archive, yaml or coco (rotated boxes can also be given by dota, or as robndbox by voc)"
+        )
     return box.annotation
 
 

@@ -12,7 +12,7 @@ ASPECT_TOLERANCE = 0.02  # relative difference of width / height; sizes are roun
 
 
 class Annotation(NamedTuple):
-    """What COCO's JSON says about an object besides its box, as it is there, unchecked.
+    """What COCO's JSON, or another format in its form, says about an object besides its box, as it is there, unchecked.
 
     where: its name in messages. keypoint_count: how many keypoints the objects of the set have.
     """
@@ -28,13 +28,18 @@ class Annotation(NamedTuple):
 class Box:
     """A labelled box in pixels: its class, its corners x1, y1, x2, y2, and how it counts (COUNTED and the others).
 
-    annotation: what the format says about the object besides its box; None for a format that has only boxes.
+    annotation: what the format says about the object besides its box; None where it has only a box.
     """
 
     kind: int
     corners: tuple[float, float, float, float]
     mark: str = COUNTED
     annotation: Annotation | None = None
+
+
+def around(points: list[float]) -> tuple[float, float, float, float]:
+    """The corners x1, y1, x2, y2 of the box around the points x1, y1, x2, y2, …"""
+    return min(points[0::2]), min(points[1::2]), max(points[0::2]), max(points[1::2])
 
 
 class Line(NamedTuple):

@@ -10,6 +10,7 @@ import yaml
 
 from lib.data.formats.listed import Listing, located
 from lib.data.formats.source import Hints, Source, numbered, only_one, visible
+from lib.step import yaml_text
 from lib.step.errors import UserError
 from lib.step.files import read_text
 
@@ -59,7 +60,7 @@ def read(file: Path, hints: Hints) -> Source:
 
 def _block(file: Path) -> dict:
     try:
-        data = yaml.safe_load(read_text(file))
+        data = yaml_text.load(read_text(file))
     except yaml.YAMLError as error:
         raise UserError(f"{file} is not valid YAML ({str(error).splitlines()[0]})") from None
     return data if isinstance(data, dict) else {}

@@ -1,6 +1,7 @@
 """Pascal VOC: one XML per image in `Annotations`, the images in `JPEGImages`, lists of them in `ImageSets/Main`.
 
-Format: http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/
+Format: http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/. An object may also have a rotated box, `robndbox`: as
+roLabelImg writes it (centre, size, angle), or as DIOR-R has it (four corners).
 """
 
 import math
@@ -10,11 +11,13 @@ from xml.etree import ElementTree
 from lib.data.formats.source import (
     COUNTED,
     DIFFICULT,
+    Annotation,
     Box,
     Boxes,
     Hints,
     Item,
     Source,
+    around,
     by_name,
     first_few,
     only_one,
@@ -30,6 +33,7 @@ PARTS = ("train", "val", "test")
 # The challenge's own files count pixels from 1, with both corners inside the box; tools that write the format count
 # edges from 0.
 FROM_ONE = "The VOC20"
+CORNERS = ("left_top", "right_top", "right_bottom", "left_bottom")  # of a robndbox in DIOR-R
 
 
 def find(root: Path, hints: Hints) -> Path:
@@ -68,13 +72,13 @@ def read(root: Path, hints: Hints) -> Source:
         raise UserError(f"none of the {len(files)} files in {folder} has its image in {hints.images or root}")
     objects = {file: [_object(entry, annotation, file) for entry in annotation.findall("object")]
                for file, _, annotation in labels}  # fmt: skip
-    kinds = sorted({name for boxes in objects.values() for name, _, _ in boxes})
+    kinds = sorted({name for boxes in objects.values() for name, *_ in boxes})
     names, numbers = by_name(kinds, hints.names, folder)
+    boxes_of = {file: tuple(Box(numbers[name], *rest) for name, *rest in entries) for file, entries in objects.items()}
     items = [
-        Item(image, Boxes(tuple(Box(numbers[name], corners, mark) for name, corners, mark in objects[file]),
-                          _frame(annotation)), (parts or {}).get(file.stem, ""))
+        Item(image, Boxes(boxes_of[file], _frame(annotation)), (parts or {}).get(file.stem, ""))
         for file, image, annotation in labels
-    ]  # fmt: skip
+    ]
     taken = {item.image for item in items}
     bare = [path.name for path in images if path not in taken]
     for what, left in (("annotations have no image", lost), ("annotations are in no list of ImageSets", unlisted),
@@ -105,11 +109,17 @@ def _parse(file: Path) -> ElementTree.Element:
 
 
 def _object(entry: ElementTree.Element, annotation: ElementTree.Element, file: Path):
-    """Name, corners and mark of an object. Raises UserError, naming the file, when it has no box of four numbers."""
+    """Name, corners, mark and annotation of an object. Raises UserError, naming the file, when it has no usable box."""
     name = (entry.findtext("name") or "").strip()
-    box = entry.find("bndbox")
-    if box is None and entry.find("robndbox") is not None:
-        raise UserError(f"{file}: '{name}' is a rotated box (robndbox), which is not supported in VOC files")
+    mark = DIFFICULT if (entry.findtext("difficult") or "").strip() in ("1", "true", "True") else COUNTED
+    rotated, box = entry.find("robndbox"), entry.find("bndbox")
+    if rotated is not None:
+        corners = _rotated_corners(rotated)
+        if not name or not all(map(math.isfinite, corners)):
+            raise UserError(
+                f"{file}: the object '{name}' has no name or no robndbox with cx, cy, w, h and angle (or four corners)"
+            )
+        return name, around(corners), mark, Annotation(f"{file}: '{name}'", segmentation=[corners])
     try:
         x1, y1, x2, y2 = (float(box.findtext(side)) for side in ("xmin", "ymin", "xmax", "ymax"))
     except (AttributeError, TypeError, ValueError):
@@ -118,8 +128,33 @@ def _object(entry: ElementTree.Element, annotation: ElementTree.Element, file: P
         raise UserError(f"{file}: the object '{name}' has no name or no bndbox of four numbers")
     if (annotation.findtext("source/database") or "").startswith(FROM_ONE):
         x1, y1 = x1 - 1, y1 - 1
-    mark = DIFFICULT if (entry.findtext("difficult") or "").strip() in ("1", "true", "True") else COUNTED
-    return name, (x1, y1, x2, y2), mark
+    return name, (x1, y1, x2, y2), mark, None
+
+
+def _rotated_corners(box: ElementTree.Element) -> list[float]:
+    """The corners x1, y1, … y4 of a `robndbox`; NaN where it has other fields or words that are not numbers.
+
+    The angle is in radians, clockwise on the screen. Source: roLabelImg, libs/pascal_voc_io.py, `rotatePoint`.
+    """
+    if box.find("cx") is None:
+        names = [f"{axis}_{corner}" for corner in CORNERS for axis in "xy"]
+        return [_number(box, name) for name in names]
+    cx, cy, width, height, angle = (_number(box, name) for name in ("cx", "cy", "w", "h", "angle"))
+    if not math.isfinite(angle):
+        return [math.nan]
+    cosine, sine = math.cos(angle), math.sin(angle)
+    corners = []
+    for x, y in ((-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)):
+        right, down = x * width, y * height
+        corners += [cx + cosine * right - sine * down, cy + sine * right + cosine * down]
+    return corners
+
+
+def _number(entry: ElementTree.Element, field: str) -> float:
+    try:
+        return float(entry.findtext(field))
+    except (TypeError, ValueError):
+        return math.nan
 
 
 def _frame(annotation: ElementTree.Element) -> tuple[float, float] | None:

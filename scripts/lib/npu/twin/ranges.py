@@ -6,12 +6,14 @@ softmax and attention with NumPy, as in the toolkit. The toolkit then adjusts so
 adjustments that occur in detectors, and `chosen` checks on one image whether these suffice.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 from scipy.special import expit
+from threadpoolctl import ThreadpoolController
 
 from lib.npu.twin.structure import Ranges, Structure, attributes
 from lib.step.errors import UserError
@@ -44,15 +46,18 @@ class RangePass:
             (node.op_type, _of_operator(node.op_type, _step, node, constants, opsets))
             for node in structure.model.graph.node
         ]
+        self.threads = ThreadpoolController()
 
     def measure(self, tensor: np.ndarray) -> Ranges:
         """The range of each tensor for one image, given as the network's input, float32 [1, C, H, W]."""
         values = {self.input: tensor}
         ranges = {}
-        for operator, step in self.steps:
-            for name, value in _of_operator(operator, step, values).items():
-                values[name] = value
-                ranges[name] = float(value.min()), float(value.max())
+        # As in toolkit.py: with more threads, the matrix products of attention would add in another order.
+        with self.threads.limit(limits=1, user_api="blas"):
+            for operator, step in self.steps:
+                for name, value in _of_operator(operator, step, values).items():
+                    values[name] = value
+                    ranges[name] = float(value.min()), float(value.max())
         return ranges
 
 
@@ -90,6 +95,7 @@ def adjusted(structure: Structure, ranges: Ranges) -> Ranges:
             made[node.output[0]] = made[node.input[0]]
     makers = {name: node for node in structure.model.graph.node for name in node.output}
     constants = structure.constants()
+    readers = Counter(name for node in structure.model.graph.node for name in dict.fromkeys(node.input))
     for node in reversed(structure.model.graph.node):
         if node.input[0] not in made:
             continue
@@ -100,9 +106,12 @@ def adjusted(structure: Structure, ranges: Ranges) -> Ranges:
             _limit(given, (-_SIGMOID_END, _SIGMOID_END), made, makers)
         elif node.op_type in _LIMITS:
             _limit(node.input[0], _LIMITS[node.op_type], made, makers)
+        elif node.op_type == "Slice" and readers[node.input[0]] == 1:
+            _limit(node.input[0], made[node.output[0]], made, makers)
         elif node.op_type == "Clip" and len(node.input) == 3 and all(node.input):
             low, high = (float(constants[name]) for name in node.input[1:])
             _limit(node.input[0], (low, high), made, makers)
+            _limit(node.input[0], made[node.output[0]], made, makers)
     return {name: (min(low, 0.0), max(high, 0.0)) for name, (low, high) in made.items() if name in structure.ranges}
 
 

@@ -8,13 +8,14 @@ import cv2
 import numpy as np
 
 from lib.data.images import read_image
-from lib.results.detection_errors import DetectionErrors, Drawing, DrawnImage
+from lib.results.detection_errors import DetectionErrors, Drawing, DrawnImage, Tag
 from lib.results.report.page import Card, Confusions, Image, ListedImage, Overlay, PlacedTag
 from lib.step.files import require
 
 LONGEST_SIDE = 640  # pixels of an image in the page
 JPEG_QUALITY = 78
 MOST_BYTES = 1_500_000  # of all images in the page, as text in base64
+TAG_HEIGHT = "1.4em"  # as in page.css
 MOST_LISTED = 1000  # images in the list
 MOST_CLASSES = 12  # in the matrix, besides "other classes" and the background
 BACKGROUND = "background"
@@ -80,12 +81,14 @@ def _small(path: Path) -> Image:
 
 
 def _overlay(drawn: DrawnImage, drawing: Drawing) -> Overlay:
-    tags = [PlacedTag(tag.kind, tag.text, _placed(tag.x / drawn.width, tag.y / drawn.height)) for tag in drawing.tags]
+    tags = [PlacedTag(tag.kind, tag.text, _placed(tag, drawn)) for tag in drawing.tags]
     return Overlay(drawing.lines, drawing.dots or {}, tags)
 
 
-def _placed(x: float, y: float) -> str:
-    """The position of a text in an image, as CSS: above its point, or below it at the image's upper edge."""
-    # Near the right edge the text ends at its point, so that it stays in the image.
-    side = f"left:{100 * x:.1f}%" if x < 0.75 else f"right:{100 * (1 - x):.1f}%"
-    return f"{side};top:{100 * y:.1f}%" if y < 0.06 else f"{side};bottom:{100 * (1 - y):.1f}%"
+def _placed(tag: Tag, drawn: DrawnImage) -> str:
+    """The position of a text in an image, as CSS: above its point, but always within the image, however small it is."""
+    x, y = tag.x / drawn.width, tag.y / drawn.height
+    # Near the right edge the text ends at its point. Elsewhere its width is that of so many digits (`ch`), about.
+    left = f"left:max(0px,min({100 * x:.1f}%,calc(100% - {len(tag.text)}ch)))"
+    side = left if x < 0.75 else f"right:{100 * (1 - x):.1f}%"
+    return f"{side};bottom:min({100 * (1 - y):.1f}%,calc(100% - {TAG_HEIGHT}))"

@@ -10,10 +10,11 @@ from lib.tasks.obb.maps import TURN
 from lib.tasks.obb.rectangles import corners
 
 _USAGE = """\
-The corners of a detection are those of the box around it. `obb.h` gives the rotated box itself, from the same buffers:
+`x1` to `y2` of a detection are the axis-aligned box around its rotated box. `obb.h` computes the rotated box from the
+same buffers:
 
 ```c
-rv1106_rotated box; /* cx, cy, width, height in pixels of the image; angle in radians, clockwise on the screen */
+rv1106_rotated box; /* cx, cy, width, height in pixels of the image; angle in radians, clockwise in the image */
 rv1106_rotated_box(&decoder, buffers, &fit, &detections[i], &box);
 ```"""
 _NUMBERS = 5

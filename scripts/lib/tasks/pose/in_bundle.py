@@ -9,7 +9,7 @@ from lib.tasks.bundle_part import BundlePart
 from lib.tasks.pose.keypoints import KEYPOINTS, VALUES, count_of, tells_visibility
 
 _USAGE = """\
-`pose.h` gives the keypoints of a detection, from the same buffers; no others are computed:
+`pose.h` computes the keypoints of a detection from the same buffers:
 
 ```c
 rv1106_keypoint keypoints[{count}]; /* x, y in pixels of the image; {visibility} */
@@ -42,7 +42,8 @@ def _apart(expected: Instances, detected: Instances) -> np.ndarray:
 
 
 def _usage(outputs: OutputSpec) -> str:
-    visibility = "how visible, 0 to 1" if tells_visibility(outputs) else "visibility is 1, the model tells none"
+    predicted = tells_visibility(outputs)
+    visibility = "visibility 0 to 1" if predicted else "visibility is always 1: the model does not predict it"
     return _USAGE.format(count=count_of(outputs), visibility=visibility)
 
 

@@ -10,16 +10,17 @@ from lib.tasks.segment.decoding import COEFFICIENTS
 from lib.tasks.segment.masks import MASK, as_rows, counts_of, of_counts
 
 _USAGE = """\
-`segment.h` gives the mask of a detection, from the same buffers; no others are computed:
+`segment.h` computes the mask of a detection from the same buffers:
 
 ```c
 rv1106_area area = rv1106_mask_area(&fit, &detections[i]);   /* x, y, width, height: the image's pixels in its box */
 rv1106_mask(&decoder, buffers, &fit, &detections[i], mask, area.width);   /* area.width * area.height bytes, 1 or 0 */
 ```
 
-Into a mask of the whole image: `mask + area.y * width + area.x`, and `width` in place of `area.width`. At the size of
-the prototypes, {width}x{height}: `cells = rv1106_prototype_fit(&RV1106_MODEL)` and
-`small = rv1106_on_prototypes(&RV1106_MODEL, &fit, &detections[i])` in place of `fit` and `detections[i]`."""
+To write into a mask of the whole image, pass `mask + area.y * width + area.x` and `width` instead of `mask` and
+`area.width`. For masks at the resolution of the prototypes, {width}x{height}, pass
+`cells = rv1106_prototype_fit(&RV1106_MODEL)` and `small = rv1106_on_prototypes(&RV1106_MODEL, &fit, &detections[i])`
+instead of `fit` and `detections[i]`."""
 # Of a line of the board's program: two runs per column of a large image, with a margin.
 _LINE_BYTES = 1 << 16
 # Pixels: a side of a box this close to a whole pixel may be rounded to the neighbouring one.

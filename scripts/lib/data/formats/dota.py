@@ -1,0 +1,125 @@
+"""DOTA: one text per image in `labelTxt`, a rotated object per line, the images in `images` beside it.
+
+Format: https://captain-whu.github.io/DOTA/dataset.html. Parts may be in folders `train`, `val` and `test`. MMRotate's
+tools, which cut the images into tiles, call the folder of the labels `annfiles`.
+"""
+
+import math
+from collections import Counter
+from pathlib import Path
+
+from lib.data.formats.source import (
+    COUNTED,
+    DIFFICULT,
+    Annotation,
+    Box,
+    Boxes,
+    Hints,
+    Item,
+    Source,
+    around,
+    by_name,
+    first_few,
+    visible,
+)
+from lib.data.image_paths import image_paths
+from lib.step.errors import UserError
+from lib.step.files import read_text
+
+KEY = "dota"
+LAYOUT = "x1 y1 x2 y2 x3 y3 x4 y4 class difficult"
+FOLDERS = ("labelTxt", "annfiles")  # and labelTxt-v1.0, which may hold a labelTxt
+# Lines about the image, at the beginning of a file.
+HEADER = ("imagesource:", "gsd:")
+PARTS = ("train", "val", "test")
+_NUMBERS = 8
+
+
+def find(root: Path, hints: Hints) -> Path:
+    """The folder that holds one `labelTxt` or several. Raises UserError when there is none."""
+    if not _label_folders(root):
+        raise UserError(f"{root} contains no folder {' or '.join(FOLDERS)} with text files")
+    return root.parent if root.name.startswith(FOLDERS) else root
+
+
+def read(root: Path, hints: Hints) -> Source:
+    """The images and rotated objects below a folder as `find` gives it.
+
+    Difficult objects are marked as such. Classes are in the order of `hints.names`, else in alphabetical order. Raises
+    UserError, naming file and line, for what is not usable.
+    """
+    folders = _label_folders(root) or [root]
+    files = [file for folder in folders for file in visible(folder.glob("*.txt"))]
+    if several := [stem for stem, count in Counter(file.stem for file in files).items() if count > 1]:
+        raise UserError(
+            f"{root} has several label files called {several[0]}.txt, in "
+            f"{', '.join(str(folder.relative_to(root)) for folder in folders)}; keep one version of the labels there"
+        )
+    images = {path.stem: path for path in image_paths(hints.images or root) or image_paths(root)}
+    known = [file for file in files if file.stem in images]
+    if not known:
+        raise UserError(f"none of the {len(files)} files in {folders[0]} has its image in {hints.images or root}")
+    objects = {file: _objects(file) for file in known}
+    kinds = sorted({kind for of_file in objects.values() for kind, *_ in of_file})
+    names, numbers = by_name(kinds, hints.names, root)
+    items = [
+        Item(images[file.stem], Boxes(tuple(_box(numbers, *entry) for entry in objects[file])), _part(file, root))
+        for file in known
+    ]
+    lost = [file.name for file in files if file.stem not in images]
+    labelled = {item.image for item in items}
+    bare = [path.name for path in sorted(images.values()) if path not in labelled]
+    remarks = [
+        f"WARNING: {len(left)} {what} and are left out: {first_few(left)}"
+        for what, left in (("label files have no image", lost), ("images have no label file", bare))
+        if left
+    ]
+    return Source(root, tuple(sorted(items, key=lambda item: item.image)), names, None, tuple(remarks))
+
+
+def is_line(words: list[str]) -> bool:
+    """Whether the words of a label's line are DOTA's: of its header, or eight numbers before a name."""
+    if words and words[0].startswith(HEADER):
+        return True
+    if len(words) not in (_NUMBERS + 1, _NUMBERS + 2) or _number(words[_NUMBERS]) is not None:
+        return False
+    corners = [_number(word) for word in words[:_NUMBERS]]
+    return all(corner is not None and math.isfinite(corner) for corner in corners)
+
+
+def _label_folders(root: Path) -> list[Path]:
+    """The folders that are called as FOLDERS, at and below `root`, or lie in one, and hold text files themselves."""
+    folders = [path for path in (root, *visible(root.rglob("*"))) if path.is_dir()]
+    named = [folder for folder in folders if folder.name.startswith(FOLDERS) or folder.parent.name.startswith(FOLDERS)]
+    return [folder for folder in named if any(folder.glob("*.txt"))]
+
+
+def _objects(file: Path) -> list[tuple[str, list[float], str, str]]:
+    """Name, corners x1, y1, … y4, mark, and the name in messages of each object of a label file."""
+    objects = []
+    for number, line in enumerate(read_text(file).splitlines(), start=1):
+        words = line.split()
+        if not words or words[0].startswith(HEADER):
+            continue
+        where = f"label {file}, line {number} ('{line.strip()[:60]}')"
+        if not is_line(words) or words[_NUMBERS + 1 :] not in ([], ["0"], ["1"], ["2"]):
+            raise UserError(f"{where} is not '{LAYOUT}', with corners in pixels and 0 or 1 in the end")
+        mark = DIFFICULT if words[_NUMBERS + 1 :] not in ([], ["0"]) else COUNTED
+        objects.append((words[_NUMBERS], list(map(float, words[:_NUMBERS])), mark, where))
+    return objects
+
+
+def _box(numbers: dict[str, int], name: str, corners: list[float], mark: str, where: str) -> Box:
+    return Box(numbers[name], around(corners), mark, Annotation(where, segmentation=[corners]))
+
+
+def _part(file: Path, root: Path) -> str:
+    """The part that a folder above a label file is called after; empty without one."""
+    return next((part for part in file.relative_to(root).parts[:-1] if part in PARTS), "")
+
+
+def _number(word: str) -> float | None:
+    try:
+        return float(word)
+    except ValueError:
+        return None
