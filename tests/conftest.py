@@ -10,6 +10,7 @@ USERS = user_environment.forget()
 import fcntl
 import functools
 import importlib.util
+import re
 import shutil
 import subprocess
 import sys
@@ -166,8 +167,8 @@ def export(once, tmp_path_factory):
         def make(folder):
             export_random(folder, architecture, classes, opset, (height, width), reg_max, **options)
 
-        words = [architecture, classes, opset, width, height, reg_max, *sorted(options.items())]
-        path = once("export " + " ".join(map(str, words)).replace("/", "-"), make) / "random.onnx"
+        words = ["export", architecture, classes, opset, width, height, reg_max, *sorted(options.items())]
+        path = once(re.sub(r"[^\w.]+", "-", "_".join(map(str, words))), make) / "random.onnx"
         return path, onnx.load(path)
 
     return made
