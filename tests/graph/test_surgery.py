@@ -134,8 +134,9 @@ def test_upsampling_by_places_becomes_a_resize(exported):
     assert not upsample.needed(graph, None)
 
 
-@pytest.mark.parametrize("architecture", ["yolov8s", "yolov5n", "yolo11n"])
-@pytest.mark.parametrize("classes", [1, 80])
+@pytest.mark.parametrize(
+    ("architecture", "classes"), [("yolov8s", 80), ("yolov5n", 1), ("yolo11n", 1), ("yolo11n", 80)]
+)
 def test_families_and_numbers_of_classes(export, architecture, classes):
     model = export(architecture, classes, opset=12 if classes == 1 else 19)[1]
     for head in HEADS:
