@@ -62,7 +62,7 @@ def main(argv=None):
         for classes, (wide, high), head in product(args.classes, args.shape, args.head):
             proportions = f"{wide}:{high}"
             bar.set_description(f"{classes}, {proportions}, {head}")
-            weights = random_weights(args.model, classes, args.seed, Path(scratch, "random.pt"))
+            weights = random_weights(args.model, classes, args.seed, Path(scratch, f"{Path(args.model).stem}.pt"))
             sizes = sizes_of(wide, high, args.step, args.largest)
             frontier = search(weights, sizes, head, args, bar)
             rows.append(FrontierRow(classes, proportions, head, frontier, sizes[-1].width))

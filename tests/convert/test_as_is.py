@@ -7,7 +7,7 @@ import pytest
 from conftest import ROOT, image
 from onnx import TensorProto, helper, numpy_helper
 
-from lib.accuracy.likeness import MOST_DB, ImageLikeness, image_likeness, output_likeness
+from lib.accuracy.likeness import MOST_DB, ImageLikeness, demand_same_outputs, image_likeness, output_likeness
 from lib.accuracy.metrics import ComparedMetrics, Metrics
 from lib.convert import conversion
 from lib.convert.conversion import Request, convert
@@ -157,6 +157,13 @@ def test_half_precision_is_widened():
     after, record = adapt(model, AS_IS, [], seed=0)
     assert [entry["pass"] for entry in record["passes"]] == ["float32_weights"]
     assert after.graph.initializer[0].data_type == after.graph.input[0].type.tensor_type.elem_type == TensorProto.FLOAT
+
+
+def test_outputs_that_the_toolkit_dropped_are_named():
+    fp32 = [np.arange(6.0), np.full(4, 0.5), np.arange(3.0)]
+    demand_same_outputs(["box_8", "scores_8", "box_16"], fp32, fp32)
+    with pytest.raises(UserError, match=r"has 2 outputs, of \[6, 3\] values, .* dropped by it, are scores_8"):
+        demand_same_outputs(["box_8", "scores_8", "box_16"], fp32, [fp32[0], fp32[2]])
 
 
 def test_likeness_of_outputs():

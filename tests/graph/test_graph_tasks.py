@@ -1,5 +1,6 @@
 """Keypoints, masks and oriented boxes are recognized in an export, and cut out of it."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -10,10 +11,14 @@ from conftest import slim
 
 from lib.detector.head import SINGLE, SPLIT
 from lib.graph.families import recognize
+from lib.graph.onnx_file import load
 from lib.graph.output_spec import output_spec_of
 from lib.graph.surgery.detector import find_detector
+from lib.graph.surgery.fixed_size import fix_size
 from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.pipeline import adapt
+from lib.graph.surgery.prepare.behind_input import prepare
+from lib.graph.surgery.simplify import simplify
 from lib.step.errors import UserError
 
 STRIDES = (8, 16, 32)
@@ -130,15 +135,15 @@ def test_columns_that_no_task_has_are_refused_in_one_sentence(export):
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("sums", [False, True])
-def test_segmenter_that_came_split_as_rockchip_exports_it(export, sums):
+@pytest.mark.parametrize(("kind", "width", "sums"), [("seg", 96, False), ("seg", 96, True), ("seg-p6", 128, True)])
+def test_segmenter_that_came_split_as_rockchip_exports_it(export, kind, width, sums):
     """Box map, scores, sum of scores?, coefficients of each stride; and the prototypes."""
-    before, _ = adapt(slim(export("yolov8n-seg")[1]), SPLIT, [], seed=0)
+    before, _ = adapt(slim(export(f"yolov8n-{kind}", width=width)[1]), SPLIT, [], seed=0)
     graph = Graph(before)
     del graph.model.metadata_props[:]
     shapes = {name: graph.shape(name) for name in graph.outputs}
     given = {}
-    for stride in STRIDES:
+    for stride in output_spec_of(before).family.strides:
         for role in ("box", "scores", "sum", "coefficients"):
             name = f"{role}_{stride}"
             if role == "sum" and sums:
@@ -166,6 +171,38 @@ def test_cut_maps_predict_the_same(export, maker, suffix):
     names += [f"{role}_{stride}" for role, stride, _ in extras(kind)]
     assert [each.name for each in after.graph.output] == names
     assert not {node.op_type for node in after.graph.node} & {"Sin", "Cos", "TopK", "GatherElements"}
+
+
+def through_all_steps(path) -> tuple[str, list[str], dict]:
+    """What an export becomes: its task, the sentences of its preparation, and the proof of its split head."""
+    fixed, _ = fix_size(load(path), None)
+    prepared, notes = prepare(fixed, [], seed=0)
+    simplified, _ = simplify(prepared, [], seed=0)
+    after, record = adapt(simplified, SPLIT, [], seed=0)
+    return output_spec_of(after).task, notes, record
+
+
+@pytest.mark.parametrize(("kind", "task"), [("pose", "pose"), ("seg", "segment")])
+def test_nms_behind_a_task_is_cut_off(export, kind, task):
+    """Rows of box, score, class and what the task adds; prototypes are an output of their own."""
+    path, _ = export(f"yolov8n-{kind}", opset=17, nms=True, conf=1e-4)
+    found, [note], record = through_all_steps(path)
+    assert found == task and record["extra"] < 1e-5
+    rows = int(re.search(r"all (\d+) rows in its output are among the predictions", note)[1])
+    assert rows > 1
+
+
+def test_nms_of_rotated_boxes_does_not_pass_for_a_choice_of_the_best(export):
+    """It is a matrix of overlaps and a TopK, without the operator for NMS; as a one-to-one head it would get no NMS."""
+    with pytest.raises(UserError, match="the model contains NMS, which the NPU cannot run; export it without NMS"):
+        recognize(Graph(slim(export("yolov8n-obb", opset=17, nms=True)[1])))
+
+
+def test_half_precision_with_casts_at_its_ends(export):
+    """Ultralytics' `half=True`: float32 in and out, and nodes that are not in the order of computation."""
+    task, _, record = through_all_steps(export("yolov8n-seg", opset=17, half=True)[0])
+    assert task == "segment" and record["passes"][0]["pass"] == "float32_weights"
+    assert 0 < record["extra"] < 0.1
 
 
 def test_single_is_refused(export):

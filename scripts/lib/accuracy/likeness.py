@@ -16,6 +16,7 @@ from lib.data.letterbox import letterbox
 from lib.graph.input_form import input_form_of
 from lib.graph.onnx_file import load
 from lib.graph.surgery.proof import input_size
+from lib.step.errors import UserError
 
 MOST_DB = 99.9  # the limit, also for no noise at all; FP32 itself has about 140
 
@@ -35,15 +36,31 @@ def compare_outputs(onnx: Path, simulate, images: list[Path], processes: int, ti
     The result does not depend on the number of `processes`. Raises UserError as `over_images` does.
     """
     model = load(onnx)
-    work = partial(_compare, input_size(model), input_form_of(model))
-    results = over_images(lambda: (onnx_runner(onnx), simulate()), work, images, processes, title)
     names = [output.name for output in model.graph.output]
+    work = partial(_compare, names, input_size(model), input_form_of(model))
+    results = over_images(lambda: (onnx_runner(onnx), simulate()), work, images, processes, title)
     return tuple(output_likeness(name, list(of_output)) for name, of_output in zip(names, zip(*results)))
 
 
-def _compare(imgsz: ImageSize, form: InputForm, runners: tuple, path: Path) -> tuple[ImageLikeness, ...]:
+def _compare(
+    names: list[str], imgsz: ImageSize, form: InputForm, runners: tuple, path: Path
+) -> tuple[ImageLikeness, ...]:
     fitted, _ = letterbox(read_image(path), imgsz, form)
-    return tuple(image_likeness(*pair) for pair in zip(*(run(fitted) for run in runners), strict=True))
+    raw = [run(fitted) for run in runners]
+    demand_same_outputs(names, *raw)
+    return tuple(image_likeness(*pair) for pair in zip(*raw, strict=True))
+
+
+def demand_same_outputs(names: list[str], fp32: list[np.ndarray], int8: list[np.ndarray]) -> None:
+    """Raise UserError when the INT8 model lacks outputs of the ONNX: the toolkit drops those that are constant."""
+    if [output.size for output in fp32] == [output.size for output in int8]:
+        return
+    constant = [name for name, output in zip(names, fp32) if np.ptp(output) == 0]
+    listed = f"; constant, and so dropped by it, are {', '.join(constant)}" if constant else ""
+    raise UserError(
+        f"the toolkit's model has {len(int8)} outputs, of {[output.size for output in int8]} values, but the ONNX has "
+        f"{len(fp32)}, of {[output.size for output in fp32]}{listed}: are all of the model's weights there?"
+    )
 
 
 def image_likeness(fp32: np.ndarray, int8: np.ndarray) -> ImageLikeness:

@@ -9,7 +9,7 @@ import numpy as np
 
 from lib import tasks
 from lib.accuracy.inference import onnx_runner, over_images
-from lib.accuracy.likeness import ImageLikeness, image_likeness
+from lib.accuracy.likeness import ImageLikeness, demand_same_outputs, image_likeness
 from lib.accuracy.matching import SURE, found_again
 from lib.data.dataset import named_as, rewrite
 from lib.data.formats.source import Item, Source
@@ -19,6 +19,7 @@ from lib.data.input_form import InputForm
 from lib.data.letterbox import letterbox
 from lib.detector.instances import Instances, nothing
 from lib.detector.output_spec import OutputSpec
+from lib.graph.onnx_file import load
 from lib.npu.toolkit import Session
 from lib.step.errors import UserError
 from lib.step.files import require
@@ -49,8 +50,8 @@ def compare_precisions(
     onnx: Path, session: Session, imgsz: ImageSize, outputs: OutputSpec | None, form: InputForm, images: list[Path]
 ) -> list[ImageComparison]:
     """Each image, in `form`, through the ONNX in FP32 and through the session's simulator."""
-    runners = partial(_runners, onnx, session)
-    return over_images(runners, partial(_compare, imgsz, outputs, form), images, 1, "FP32 and INT8")
+    runners, names = partial(_runners, onnx, session), [output.name for output in load(onnx).graph.output]
+    return over_images(runners, partial(_compare, names, imgsz, outputs, form), images, 1, "FP32 and INT8")
 
 
 def _runners(onnx: Path, session: Session) -> tuple:
@@ -58,10 +59,11 @@ def _runners(onnx: Path, session: Session) -> tuple:
 
 
 def _compare(
-    imgsz: ImageSize, outputs: OutputSpec | None, form: InputForm, runners: tuple, path: Path
+    names: list[str], imgsz: ImageSize, outputs: OutputSpec | None, form: InputForm, runners: tuple, path: Path
 ) -> ImageComparison:
     fitted, fit = letterbox(read_image(path), imgsz, form)
     raw = [run(fitted) for run in runners]
+    demand_same_outputs(names, *raw)
     instances = (tasks.get(outputs.task).instances(outputs, of_model, fit) if outputs else None for of_model in raw)
     likeness = tuple(image_likeness(*pair) for pair in zip(*raw, strict=True))
     return ImageComparison(path, fit.source, *instances, likeness)

@@ -109,6 +109,8 @@ def random_weights(model: str, classes: int, seed: int, path: Path) -> Path:
 
     Raises UserError when Ultralytics has no such description, and in a light environment.
     """
+    if Path(model).suffix not in (".yaml", ".yml"):
+        raise UserError(f"'{model}' is not the name of a model description, such as yolov8n.yaml")
     _prepare_ultralytics(path.parent)
     import torch
     from ultralytics.nn.tasks import DetectionModel

@@ -6,6 +6,7 @@ program reads the file as one model with that entry.
 """
 
 import hashlib
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import onnx
@@ -26,6 +27,7 @@ def load(path) -> onnx.ModelProto:
         model = onnx.load(str(path))
         _demand_known_versions(model, path)
         _name_plugins(model)
+        _sort(model.graph)
         onnx.checker.check_model(model)
     except FileNotFoundError:
         raise UserError(f"model {path} does not exist") from None
@@ -56,6 +58,26 @@ def _name_plugins(model: onnx.ModelProto) -> None:
         node.domain = "TRT"
     if plugins and all(entry.domain != "TRT" for entry in model.opset_import):
         model.opset_import.append(onnx.helper.make_opsetid("TRT", 1))
+
+
+def _sort(graph: onnx.GraphProto) -> None:
+    """Put nodes behind those that they read from, where they are not; converters to half precision append their casts.
+
+    A graph with a loop is left as it is.
+    """
+    makers = {name: number for number, node in enumerate(graph.node) for name in node.output if name}
+    readers = {
+        number: {makers[name] for name in node.input if name in makers} for number, node in enumerate(graph.node)
+    }
+    if all(maker < number for number, read in readers.items() for maker in read):
+        return
+    try:
+        order = list(TopologicalSorter(readers).static_order())
+    except CycleError:
+        return
+    nodes = [graph.node[number] for number in order]
+    del graph.node[:]
+    graph.node.extend(nodes)
 
 
 def metadata(model: onnx.ModelProto) -> dict[str, str]:

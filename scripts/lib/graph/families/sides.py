@@ -4,12 +4,18 @@ from dataclasses import replace
 
 from lib.detector.families.dfl import Dfl
 from lib.detector.families.distances import Distances
-from lib.detector.families.sides import SIDES, STRIDES
+from lib.detector.families.sides import SIDES
 from lib.detector.head import EXPORTED, SELECTED, SINGLE, SPLIT
 from lib.detector.output_spec import OutputSpec
 from lib.graph import tasks
 from lib.graph.surgery import came_split, side_outputs
-from lib.graph.surgery.detector import find_detector, has_relative_boxes, predictions_output, require_strides
+from lib.graph.surgery.detector import (
+    consecutive_strides,
+    find_detector,
+    has_relative_boxes,
+    predictions_output,
+    require_strides,
+)
 from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.output_form import OutputForm
 from lib.graph.surgery.passes import Pass, limit_boxes, one_sigmoid, single_output, split_again, split_outputs
@@ -79,7 +85,8 @@ def _came_split(graph: Graph, wanted: type[Dfl] | type[Distances]) -> OutputForm
     names = tuple(came_split.outputs_in_order(graph))
     sigmoid = came_split.sigmoids(graph) == 1
     box_channels, classes = (graph.shape(name)[1] for name in names[:2])
-    family = _family(box_channels // len(SIDES) if box_channels > len(SIDES) else 0)
+    strides = consecutive_strides(graph, names[0::2])
+    family = _family(box_channels // len(SIDES) if box_channels > len(SIDES) else 0, strides)
     if not isinstance(family, wanted):
         return None
     masks = came_split.mask_maps(graph)
@@ -117,5 +124,5 @@ def _exported(graph: Graph, wanted: type[Dfl] | type[Distances]) -> OutputForm |
     )
 
 
-def _family(bins: int, strides: tuple[int, ...] = STRIDES) -> Dfl | Distances:
+def _family(bins: int, strides: tuple[int, ...]) -> Dfl | Distances:
     return Dfl(strides, bins) if bins else Distances(strides)

@@ -10,7 +10,7 @@ from lib.detector.families.distances import Distances
 from lib.detector.families.sides import STRIDES
 from lib.graph.class_names import distinct_names
 from lib.graph.onnx_file import metadata
-from lib.graph.surgery.detector import require_strides
+from lib.graph.surgery.detector import consecutive_strides
 from lib.graph.surgery.graph import Graph
 from lib.step.errors import UserError
 
@@ -29,14 +29,14 @@ def outputs_in_order(graph: Graph) -> list[str]:
     Raises UserError when they are anything else.
     """
     pairs = _by_size(graph, mask_maps(graph))
-    if [len(pair) for pair in pairs] != [2] * len(STRIDES):
+    if {len(pair) for pair in pairs} != {2}:
         shapes = [list(graph.shape(name)) for name in graph.outputs]
         raise UserError(
-            f"the model has outputs {shapes}; a split detector has, for each of {len(STRIDES)} strides, {EXPECTED} and "
+            f"the model has outputs {shapes}; a split detector has, for each of its strides, {EXPECTED} and "
             "a class map [1, classes, H, W]"
         )
     ordered = [_box_map_first(graph, pair) for pair in pairs]
-    require_strides(graph, [box for box, _ in ordered])
+    consecutive_strides(graph, [box for box, _ in ordered])
     if not all(_is_box(graph, box) for box, _ in ordered):
         raise UserError(f"the split model needs a box map for every stride: {EXPECTED}, without a sigmoid")
     return [name for pair in ordered for name in pair]
@@ -48,7 +48,7 @@ def mask_maps(graph: Graph) -> list[str]:
     There are as many coefficients as prototypes, without a sigmoid; a box map that looks the same comes before them.
     """
     (finest, *others), *strides = _by_size(graph, []) or [[""]]
-    if others or len(strides) != len(STRIDES):
+    if others or len(strides) < 2:
         return []
     alike = [
         [name for name in names if graph.shape(name)[1] == graph.shape(finest)[1] and _count(graph, name) == 0]

@@ -57,15 +57,9 @@ class Detector:
 
         Raises UserError when they are not consecutive strides, or the class maps have other ones.
         """
-        sizes = [graph.shape(name)[2:] for name in self.box_maps]
-        for first in range(len(MAP_STRIDES) - len(sizes) + 1):
-            strides = MAP_STRIDES[first : first + len(sizes)]
-            if len(sizes) > 1 and sizes == _cells(graph, strides):
-                _require_cells(graph, self.class_maps, strides)
-                return strides
-        raise UserError(
-            f"the outputs come from feature maps of {sizes} cells; consecutive strides, such as {STRIDES}, are expected"
-        )
+        strides = consecutive_strides(graph, self.box_maps)
+        _require_cells(graph, self.class_maps, strides)
+        return strides
 
 
 def find_detector(graph: Graph) -> Detector:
@@ -104,6 +98,18 @@ def find_detector(graph: Graph) -> Detector:
         transposed,
         end2end,
         next((name for name in graph.outputs if name != output), None),
+    )
+
+
+def consecutive_strides(graph: Graph, maps) -> tuple[int, ...]:
+    """The strides of feature `maps`, largest first. Raises UserError when they are not consecutive strides."""
+    sizes = [graph.shape(name)[2:] for name in maps]
+    for first in range(len(MAP_STRIDES) - len(sizes) + 1):
+        strides = MAP_STRIDES[first : first + len(sizes)]
+        if len(sizes) > 1 and sizes == _cells(graph, strides):
+            return strides
+    raise UserError(
+        f"the outputs come from feature maps of {sizes} cells; consecutive strides, such as {STRIDES}, are expected"
     )
 
 
@@ -147,7 +153,8 @@ def selects(graph: Graph) -> bool:
     if output is None or len(graph.shape(output)) != 3 or graph.shape(output)[2] < BOX + 2:
         return False
     kinds = {node.op_type for node in graph.upwards([output], lambda node: node.op_type == "Conv")}
-    if "NonMaxSuppression" in kinds:
+    # A choice of the best has a fixed number of rows. Ultralytics' NMS of rotated boxes is a matrix of overlaps.
+    if kinds & {"NonMaxSuppression", "NonZero", "Trilu"}:
         raise UserError("the model contains NMS, which the NPU cannot run; export it without NMS (nms=None)")
     return "TopK" in kinds
 

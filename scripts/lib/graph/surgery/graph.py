@@ -197,8 +197,12 @@ class Graph:
         self.model = converted(self.model, opset)
 
     def set_outputs(self, outputs: dict[str, tuple[int, ...]]) -> None:
-        """Make the named tensors the outputs, in this order, float32 with these shapes."""
-        infos = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape) for name, shape in outputs.items()]
+        """Make the named tensors the outputs, in this order, with these shapes; float32, unless known to be FP16."""
+        half, full = onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT
+        infos = [
+            helper.make_tensor_value_info(name, half if self.dtype(name) == half else full, shape)
+            for name, shape in outputs.items()
+        ]
         _refill(self.model.graph.output, infos)
 
     def check(self) -> None:

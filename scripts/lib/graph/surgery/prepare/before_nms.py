@@ -10,6 +10,7 @@ TensorRT plugin cannot run here, so the inputs of the plugin are compared instea
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -115,18 +116,28 @@ def before_nms(model: onnx.ModelProto, nms: Nms, images: list[np.ndarray], seed:
 
 def _given(graph: Graph, nms: Nms, images: list[np.ndarray]):
     """For each image, the outputs that show the predictions: rows, or the inputs of the NMS."""
-    model = graph.model
-    if not nms.of_plugin and not _has_rows(graph):
+    model, rows = graph.model, None if nms.of_plugin else _rows_output(graph)
+    if not nms.of_plugin and rows is None:
         inside = Graph(model)
         _put_out(inside, (nms.boxes, nms.scores))
         model = inside.model
     session = open_session(model.SerializeToString())
-    return [infer_image(session, image) for image in images]
+    return [infer_image(session, image, rows and (rows,)) for image in images]
 
 
-def _has_rows(graph: Graph) -> bool:
-    """Whether the output is rows of box, score and class or, as in YOLOv7, of image, box, class and score."""
-    return len(graph.outputs) == 1 and graph.shape(graph.output)[-1:] in ((BOX + 2,), (BOX + 3,))
+def _prototypes(graph: Graph) -> tuple[str, ...]:
+    """The outputs that are maps: the prototypes of masks."""
+    return tuple(name for name in graph.outputs if len(graph.shape(name)) == 4)
+
+
+def _rows_output(graph: Graph) -> str | None:
+    """The only output besides prototypes, if it is rows; None otherwise.
+
+    Rows hold box, score, class and what a task adds or, as in YOLOv7, image, box, class and score.
+    """
+    names = [name for name in graph.outputs if name not in _prototypes(graph)]
+    columns = graph.shape(names[0])[-1:] if len(names) == 1 else (0,)
+    return names[0] if columns and columns[0] >= BOX + 2 else None
 
 
 def _rows(outputs: list[np.ndarray], nms: Nms) -> np.ndarray:
@@ -135,8 +146,10 @@ def _rows(outputs: list[np.ndarray], nms: Nms) -> np.ndarray:
         rows = outputs[0].reshape(-1, outputs[0].shape[-1]).astype(np.float32)
         if rows.shape[1] == BOX + 3:
             rows = rows[:, [1, 2, 3, 4, 6, 5]]
-        return rows[rows[:, BOX] > 0]
+        return rows[rows[:, BOX] > 0, : BOX + 2]
     boxes, scores = outputs[0].reshape(-1, BOX), outputs[1]
+    if not len(boxes):  # no score of a prediction was high enough to become an input of the NMS
+        return np.zeros((0, BOX + 2), np.float32)
     scores = scores.reshape(len(boxes), -1) if nms.of_plugin else scores.reshape(-1, len(boxes)).T
     scores = probabilities(scores) if nms.sigmoid else scores
     best, classes = scores.max(axis=1), scores.argmax(axis=1)
@@ -155,18 +168,19 @@ def _cuts(graph: Graph, nms: Nms):
     ]
     for name in sorted(shaped, key=order.get, reverse=True)[:MOST_CUTS]:
         cut = Graph(graph.model)
-        _put_out(cut, (name,))
+        _put_out(cut, (name, *_prototypes(graph)))
         yield cut.model
         node = graph.producer(name)
-        if node.op_type == "Concat" and len(node.input) == 2 and graph.shape(node.input[0])[1:2] == (BOX,):
-            yield _joined(graph, *node.input, centres=False)
+        if node.op_type == "Concat" and len(node.input) in (2, 3) and graph.shape(node.input[0])[1:2] == (BOX,):
+            boxes, scores, *columns = node.input
+            yield _joined(graph, boxes, scores, False, columns)
     yield _joined(graph, nms.boxes, nms.scores, nms.centres)
 
 
-def _joined(graph: Graph, boxes: str, scores: str, centres: bool) -> onnx.ModelProto:
-    """A model that outputs predictions [1, 4+C, N] from boxes, as corners or centre and size, and scores.
+def _joined(graph: Graph, boxes: str, scores: str, centres: bool, columns: Sequence[str] = ()) -> onnx.ModelProto:
+    """A model that outputs predictions [1, 4+C+E, N] from boxes, as corners or centre and size, and scores.
 
-    Either may have its channels last.
+    Either may have its channels last. columns: what a task adds, [1, E, N]; prototypes remain outputs.
     """
     cut = Graph(graph.model)
     points = max(graph.shape(boxes)[1:], default=0)
@@ -182,8 +196,9 @@ def _joined(graph: Graph, boxes: str, scores: str, centres: bool) -> onnx.ModelP
         both = cut.add("Add", [low, high], "nms/both")
         centre = cut.add("Mul", [both, np.array(0.5, np.float32)], "nms/centre")
         parts = [centre, cut.add("Sub", [high, low], "nms/size")]
-    predictions = cut.add("Concat", [*parts, scores], "nms/predictions", axis=1)
-    cut.set_outputs({predictions: None})
+    predictions = cut.add("Concat", [*parts, scores, *columns], "nms/predictions", axis=1)
+    prototypes = _prototypes(graph) if columns else ()
+    cut.set_outputs({predictions: None} | {name: graph.shape(name) for name in prototypes})
     cut.tidy()
     return cut.model
 

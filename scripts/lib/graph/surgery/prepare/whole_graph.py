@@ -1,7 +1,8 @@
-"""One plain graph: functions inlined, no initializers among the inputs, BF16 widened.
+"""One plain graph: functions inlined, no initializers among the inputs, no Casts of FP16 outputs, BF16 widened.
 
 node of a function of the model        →        the function's own nodes
 initializer listed as a graph input    →        initializer alone
+FP16 tensor ─ Cast ─ output            →        FP16 output
 bfloat16 weights, tensors              →        float32 weights, tensors
 
 torch's dynamo exporter writes a function for each of its operators; exporters before IR 4 list weights among the
@@ -38,11 +39,30 @@ def plain(model: onnx.ModelProto) -> onnx.ModelProto:
         whole.graph.input.extend(inputs)
         # From IR 4 on an initializer need not be an input.
         whole.ir_version = max(whole.ir_version, 4)
+    if float32_weights.holds(whole, (onnx.TensorProto.FLOAT16,)):
+        whole = _with_half_outputs(whole)
     if not float32_weights.holds(whole, (onnx.TensorProto.BFLOAT16,)):
         return whole
     float32_weights.widen(whole)
     graph = Graph(whole)
     float32_weights.drop_idle_casts(graph)
+    graph.tidy()
+    return graph.model
+
+
+def _with_half_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model without Casts from FP16 to its outputs, so that these are FP16 as in other exports."""
+    graph = Graph(model)
+    half = onnx.TensorProto.FLOAT16
+    for output in graph.model.graph.output:
+        node = graph.producer(output.name)
+        if node is not None and node.op_type == "Cast" and graph.dtype(node.input[0]) == half:
+            source = node.input[0]
+            if graph.producer(source) is None or source in graph.outputs:
+                continue
+            graph.model.graph.node.remove(node)
+            graph.rename(source, output.name)
+            output.type.tensor_type.elem_type = half
     graph.tidy()
     return graph.model
 
