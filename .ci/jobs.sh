@@ -45,12 +45,14 @@ by_user() {  # PLACE LINE: run a shell line in the checkout there, as an ordinar
     "${within[@]}" env "HOME=$place/home" "${ordinary[@]}" bash -euc "umask 077; cd '$place/$odd'; $2"
 }
 
-demo_of_user() {  # PLACE: the demo, run by an ordinary user in a terminal, in a folder with a space and a non-ASCII letter
+for_user() {  # PLACE: a checkout for an ordinary user, in a folder with a space and a non-ASCII letter
     (umask 077 && mkdir "$1" && fresh_clone "$1/$odd")
     cp -al "$HOME" "$1/home"  # with the cache of packages
     give nobody "$1"
-    by_user "$1" "script -qec 'make demo' /dev/null"
-    same_table "$1/$odd"
+}
+
+in_terminal() {  # PLACE LINE: run a line of sh in that checkout, by its user in a terminal
+    by_user "$1" "script -qec $(printf %q "$2") /dev/null"
 }
 
 give() {  # USER FOLDER …
@@ -106,12 +108,16 @@ job_bare_debian() {  # a Debian with only the packages of the README's apt line;
     for path in /etc/pip.conf /etc/xdg/pip /etc/uv /etc/ssl/certs/ca-certificates.crt "${SSL_CERT_FILE-}" "${PIP_CERT-}"; do
         if [ -e "$path" ]; then mkdir -p "$debian${path%/*}" && cp -rL "$path" "$debian${path%/*}"; fi
     done
-    demo_of_user "$of_debian"
+    for_user "$of_debian"
+    in_terminal "$of_debian" 'make demo'
+    same_table "$of_debian/$odd"
 }
 
-job_user() {  # an ordinary user on this machine, if there is no Debian with one
+job_user() {  # an ordinary user on this machine, if there is no Debian with one; the cut demo, because `demo` runs the whole
     [ ! -f "$of_debian/$odd/results/demo/table.csv" ] || skip "the demo of bare_debian is that of an ordinary user"
-    demo_of_user "$of_machine"
+    for_user "$of_machine"
+    in_terminal "$of_machine" "make setup && PATH=\"\$PWD/.venv/bin:\$PATH\" ${cut_demo[*]@Q}"
+    same_rows "$of_machine/$odd"
 }
 
 job_closed_stdout() {  # the same user's checkout, read-only; the run is elsewhere and its standard output closed
@@ -119,7 +125,7 @@ job_closed_stdout() {  # the same user's checkout, read-only; the run is elsewhe
     for place in "$of_debian" "$of_machine"; do
         if [ -f "$place/$odd/results/demo/table.csv" ]; then break; fi
     done
-    [ -d "$place" ] || demo_of_user "$place"
+    [ -d "$place" ] || { for_user "$place" && by_user "$place" 'make setup'; }
     chmod -R a-w "$place/$odd"
     by_user "$place" "mkdir ../elsewhere; PATH=\"\$PWD/.venv/bin:\$PATH\"
         exec ${cut_demo[*]@Q} --directory ../elsewhere >&-"

@@ -79,7 +79,8 @@ os.environ.update(RV1106_HOME=str(HOME))
 
 SCHEMA = HOME / "config" / "schema.yaml"
 DEFAULTS = HOME / "config" / "config.yaml"
-schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+# By libyaml, which most installations of PyYAML have: otherwise this takes longer than all rules.
+schema = yaml.load(SCHEMA.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 # Read from there, not from the modules that implement them, which are slow to import.
 HEADS, ALGORITHMS = (
     schema["properties"]["sweep"]["properties"][key]["items"]["enum"] for key in ("head", "algorithm")

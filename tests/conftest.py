@@ -7,7 +7,10 @@ import user_environment
 # First of all: libraries read some of it when they are loaded.
 USERS = user_environment.forget()
 
+import fcntl
 import functools
+import importlib.util
+import re
 import shutil
 import subprocess
 import sys
@@ -16,8 +19,11 @@ from pathlib import Path
 import chromium
 import cv2
 import numpy as np
+import onnx
+import onnxslim
 import pytest
 import yaml
+from fork_server import STEPS, ForkServer
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -25,11 +31,11 @@ sys.path.insert(0, str(ROOT / "scripts"))
 ASSETS = Path(os.environ.get("RV1106_ASSETS", ROOT.parent / "shared" / "assets"))
 
 
-# The files that take longest, the longest first: from 500 s to 20 s on one of two cores.
+# The files that take longest, the longest first: from 300 s to 20 s on one of two cores.
 LONGEST = (
-    "workflow", "real_weights", "board", "decoder", "toolkit", "demo_tasks", "camera", "anchors", "set_up", "families",
-    "twin", "bundle", "start", "converter", "verdict", "place", "bundle_families", "foreign_machine", "data_sets",
-    "damage", "graph_tasks",
+    "workflow", "real_weights", "demo_tasks", "board", "toolkit", "anchors", "camera", "set_up", "verdict", "surgery",
+    "families", "twin", "start", "converter", "data_sets", "foreign_machine", "bundle_families", "place", "decoder",
+    "bundle", "as_is", "damage", "graph_tasks",
 )  # fmt: skip
 
 
@@ -38,6 +44,30 @@ def pytest_collection_modifyitems(config, items):
     if hasattr(config, "workerinput"):
         place = {f"test_{name}.py": index for index, name in enumerate(LONGEST)}
         items.sort(key=lambda item: place.get(item.path.name, len(LONGEST)))
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory):
+    """A function: a folder that `make(folder)` fills, once per run of the tests, in the process that needs it first.
+
+    Tests must not write in it: the other processes read it too.
+    """
+    base = tmp_path_factory.getbasetemp()
+    common = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "once"
+    common.mkdir(exist_ok=True)
+
+    def made(name: str, make) -> Path:
+        folder, ready = common / name, common / f"{name}.ready"
+        with open(common / f"{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not ready.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # what a failure left
+                folder.mkdir()
+                make(folder)
+                ready.touch()
+        return folder
+
+    return made
 
 
 @pytest.fixture(scope="session")
@@ -56,13 +86,19 @@ def python_env() -> dict:
 
 @pytest.fixture(scope="session")
 def step(python_env):
-    """Run a step's command as a user would; returns the finished process."""
+    """Run a step's command as a user would, but for the time to import its libraries; returns the finished process."""
+    server = ForkServer(python_env, STEPS)
+    yield lambda name, *arguments: server.run([ROOT / "scripts" / f"{name}.py", *arguments])
+    server.close()
 
-    def run(name: str, *arguments) -> subprocess.CompletedProcess:
-        command = [sys.executable, ROOT / "scripts" / f"{name}.py", *arguments]
-        return subprocess.run(list(map(str, command)), capture_output=True, text=True, env=python_env)
 
-    return run
+@pytest.fixture(scope="session")
+def dry_run(python_env):
+    """Run `snakemake -n …` in a folder, in the same way; the finished process has both streams in stdout."""
+    server = ForkServer(python_env, ["snakemake.cli"])
+    program = Path(sys.executable).with_name("snakemake")
+    yield lambda folder, *arguments: server.run([program, "-n", *arguments], folder, merged=True)
+    server.close()
 
 
 def copy_project(target: Path) -> Path:
@@ -117,31 +153,50 @@ def dataset(tmp_path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def export(tmp_path_factory):
+def export(once, tmp_path_factory):
     """A function: one of Ultralytics' architectures with random weights, exported; (path, onnx model), cached."""
+    for library in ("torch", "ultralytics"):
+        if importlib.util.find_spec(library) is None:
+            pytest.skip("needs Ultralytics and torch, which a light environment lacks")
     os.environ.update(
         YOLO_AUTOINSTALL="false", YOLO_OFFLINE="true", YOLO_CONFIG_DIR=str(tmp_path_factory.mktemp("ultralytics"))
     )
-    torch = pytest.importorskip("torch", reason="needs Ultralytics and torch, which a light environment lacks")
-    import onnx
-    from ultralytics import YOLO
 
     @functools.cache
-    def make(architecture="yolov8n", classes=4, opset=19, width=96, height=64, reg_max=None, **options):
-        torch.manual_seed(0)
-        folder = tmp_path_factory.mktemp("exported")
-        model = (
-            YOLO(f"{architecture}.yaml").model
-            if "-" in architecture
-            else fresh_detector(architecture, classes, reg_max)
-        )
-        torch.save({"model": model.half(), "train_args": {}}, folder / "random.pt")
-        path = YOLO(folder / "random.pt").export(
-            format="onnx", imgsz=(height, width), opset=opset, simplify=False, device="cpu", verbose=False, **options
-        )
-        return Path(path), onnx.load(path)
+    def made(architecture="yolov8n", classes=4, opset=19, width=96, height=64, reg_max=None, **options):
+        def make(folder):
+            export_random(folder, architecture, classes, opset, (height, width), reg_max, **options)
 
-    return make
+        words = ["export", architecture, classes, opset, width, height, reg_max, *sorted(options.items())]
+        path = once(re.sub(r"[^\w.]+", "-", "_".join(map(str, words))), make) / "random.onnx"
+        return path, onnx.load(path)
+
+    return made
+
+
+def export_random(folder, architecture, classes, opset, imgsz, reg_max, **options) -> None:
+    """Write `random.pt`, a detector or another model with random weights, and `random.onnx`, made of it."""
+    import torch
+    from ultralytics import YOLO
+
+    torch.manual_seed(0)
+    model = (
+        YOLO(f"{architecture}.yaml").model if "-" in architecture else fresh_detector(architecture, classes, reg_max)
+    )
+    torch.save({"model": model.half(), "train_args": {}}, folder / "random.pt")
+    YOLO(folder / "random.pt").export(
+        format="onnx", imgsz=imgsz, opset=opset, simplify=False, device="cpu", verbose=False, **options
+    )
+
+
+def slim(model: onnx.ModelProto) -> onnx.ModelProto:
+    """What onnxslim makes of a model; done once for tests that ask for the same one after another."""
+    return onnx.load_from_string(_slim(model.SerializeToString()))
+
+
+@functools.lru_cache(maxsize=4)
+def _slim(serialized: bytes) -> bytes:
+    return onnxslim.slim(onnx.load_from_string(serialized)).SerializeToString()
 
 
 def fresh_detector(architecture: str, classes: int, reg_max: int | None = None):
@@ -211,14 +266,15 @@ def heldout(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def split_onnx(exported, tmp_path_factory) -> Path:
+def split_onnx(export, once) -> Path:
     """The small detector with the head 'split'."""
     from lib.graph.onnx_file import save
     from lib.graph.surgery.pipeline import adapt
 
-    path = tmp_path_factory.mktemp("adapted") / "split.onnx"
-    save(adapt(exported[1], "split", [image(0, 96, 64)], seed=0)[0], path)
-    return path
+    def make(folder):
+        save(adapt(export()[1], "split", [image(0, 96, 64)], seed=0)[0], folder / "split.onnx")
+
+    return once("split", make) / "split.onnx"
 
 
 @pytest.fixture(scope="session")
@@ -235,12 +291,14 @@ def quantize(step, listed, heldout):
 
 
 @pytest.fixture(scope="session")
-def quantized(split_onnx, quantize, tmp_path_factory) -> Path:
+def quantized(split_onnx, quantize, once) -> Path:
     """The folder with model.rknn, build.json, build.log and detections.npz of the small detector, head 'split'."""
-    folder = tmp_path_factory.mktemp("quantized")
-    done = quantize(split_onnx, folder)
-    assert done.returncode == 0, done.stderr
-    return folder
+
+    def make(folder):
+        done = quantize(split_onnx, folder)
+        assert done.returncode == 0, done.stderr
+
+    return once("quantized", make)
 
 
 # A cut of the bundled example, as an overlay over config/config.yaml.
@@ -256,18 +314,44 @@ CUT = {
 
 
 @pytest.fixture(scope="session")
-def elsewhere(tmp_path_factory):
+def elsewhere(once):
     """A copy of the workflow in a folder with a blank in its name."""
-    return copy_project(tmp_path_factory.mktemp("else where") / "workflow")
+    return once("else where", lambda folder: copy_project(folder / "workflow")) / "workflow"
 
 
 @pytest.fixture(scope="session")
-def cut_run(elsewhere, tmp_path_factory, python_env) -> Path:
+def cut_run(elsewhere, once, tmp_path_factory, python_env) -> Path:
     """The folder of a real run of the cut, by `snakemake -s`, in a working folder that held nothing but the overlay."""
-    work = tmp_path_factory.mktemp("work")
-    (work / "cut.yaml").write_text(yaml.safe_dump(CUT))
-    command = ["snakemake", "-j2", "-s", str(elsewhere / "Snakefile"), "--configfile", "cut.yaml"]
-    done = subprocess.run(command, cwd=work, env=python_env, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    (work / "terminal.txt").write_text(done.stderr + done.stdout)
-    return work / "results" / "cut"
+
+    def make(work):
+        (work / "cut.yaml").write_text(yaml.safe_dump(CUT))
+        command = ["snakemake", "-j2", "-s", str(elsewhere / "Snakefile"), "--configfile", "cut.yaml"]
+        done = subprocess.run(command, cwd=work, env=python_env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        (work / "terminal.txt").write_text(done.stderr + done.stdout)
+
+    # A copy, because a dry run in it takes a lock, and a test damages a file.
+    work = tmp_path_factory.mktemp("cut") / "work"
+    return shutil.copytree(once("cut", make), work, symlinks=True) / "results" / "cut"
+
+
+@pytest.fixture(scope="session")
+def bundled_project(once, python_env) -> Path:
+    """A copy of the project that has run `snakemake bundle`: all variants of a cut of the example, at 128x96."""
+
+    def make(folder):
+        project = copy_project(folder / "project")
+        path = project / "config" / "demo.yaml"
+        config = yaml.safe_load(path.read_text())
+        config["draw"]["images"] = 24
+        config["split"]["calibration"] = 8
+        config["evaluation"]["resamples"] = 100
+        config["sweep"].update(imgsz=["128x96"], max_images=[8])
+        config["layers"]["model"] = []
+        config["bundle"] = "all"
+        path.write_text(yaml.safe_dump(config))
+        command = ["snakemake", "bundle", "-j2", "--configfile", "config/demo.yaml"]
+        done = subprocess.run(command, cwd=project, env=python_env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    return once("bundled", make) / "project"

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from conftest import ROOT, copy_project
+from conftest import ROOT
 from sham_board import COMPILER, DEBIAN, Answers, make_sdk, missing, sshd
 
 import run_on_board
@@ -41,25 +41,19 @@ NAMES = (ROOT / "config" / "parts.names").read_text().split()
 
 
 @pytest.fixture(scope="module")
-def sham(tmp_path_factory, python_env):
+def sham(request, tmp_path_factory, python_env):
     """A part of the bundled example with bundles, and a simulated board that has the simulator's outputs."""
     if absent := missing():
         pytest.skip(f"needs {', '.join(absent)} (apt-get install {DEBIAN})")
     if not shutil.which("cc"):
         pytest.skip("needs a C compiler (cc)")
     root = tmp_path_factory.mktemp("sham")
-    project = copy_project(root / "project")
+    project = shutil.copytree(request.getfixturevalue("bundled_project"), root / "project", symlinks=True)
     (root / "board").mkdir()
     sdk = make_sdk(root / "sdk")
     with sshd(tmp_path_factory.mktemp("sshd")) as ssh_config:
         path = project / "config" / "demo.yaml"
         config = yaml.safe_load(path.read_text())
-        config["draw"]["images"] = IMAGES + 8
-        config["split"]["calibration"] = 8
-        config["evaluation"]["resamples"] = 100
-        config["sweep"].update(imgsz=[IMGSZ], max_images=[8])
-        config["layers"]["model"] = []
-        config["bundle"] = "all"
         config["board"] |= {
             "host": "sham",
             "options": f"-F {ssh_config}",
@@ -74,8 +68,6 @@ def sham(tmp_path_factory, python_env):
         # Debian's cross compiler comes without libstdc++; the stub is C.
         environment = python_env | {"ARCHIVE_LIBS": ""}
         board = ShamBoard(project, config["board"], environment)
-        done = board.snakemake("bundle")
-        assert done.returncode == 0, done.stdout + done.stderr
         for head in HEADS:
             board.learn(head, root / "answers")
         yield board

@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
-from conftest import ROOT, copy_project
+from conftest import ROOT
 
 import make_bundle
 from lib.bundle import BOARD_PROGRAM, CAMERA_PROGRAM, program
@@ -29,21 +28,12 @@ HEADS = ("single", "split")
 
 
 @pytest.fixture(scope="module")
-def run_folder(tmp_path_factory, python_env):
+def run_folder(request, tmp_path_factory):
     """A run of `snakemake bundle` on a part of the bundled example, all variants: (project, results folder)."""
     if not shutil.which("cc"):
         pytest.skip("needs a C compiler (cc)")
-    project = copy_project(tmp_path_factory.mktemp("bundle") / "project")
-    path = project / "config" / "demo.yaml"
-    config = yaml.safe_load(path.read_text())
-    config["draw"]["images"] = 24
-    config["split"]["calibration"] = 8
-    config["sweep"].update(imgsz=["128x96"], max_images=[8])
-    config["bundle"] = "all"
-    path.write_text(yaml.safe_dump(config))
-    command = ["snakemake", "bundle", "-j2", "--configfile", "config/demo.yaml"]
-    done = subprocess.run(command, cwd=project, env=python_env, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    made = request.getfixturevalue("bundled_project")
+    project = shutil.copytree(made, tmp_path_factory.mktemp("bundle") / "project", symlinks=True)
     return project, project / "results" / "demo"
 
 

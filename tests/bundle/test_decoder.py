@@ -324,10 +324,10 @@ def test_header_is_cplusplus_too(tmp_path):
 
 def test_random_inputs_under_sanitizers(tmp_path):
     """No access out of bounds, no undefined behaviour: tests/bundle/c/fuzz.c."""
-    done = subprocess.run([fuzzer(tmp_path, SOURCES / "fuzz.c"), "250000", "7"], capture_output=True, text=True)
+    done = subprocess.run([fuzzer(tmp_path, SOURCES / "fuzz.c"), "100000", "7"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     inputs, refused, found = map(int, re.findall(r"\d+", done.stdout))
-    assert inputs >= 250_000 and refused > 1000 and found > 500_000
+    assert inputs >= 100_000 and refused > 400 and found > 200_000
 
 
 def test_sanitizers_see_a_read_beyond_a_buffer(tmp_path):

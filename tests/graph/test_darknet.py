@@ -12,10 +12,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import onnx
-import onnxslim
 import pytest
 import yaml
-from conftest import ASSETS, ROOT, image
+from conftest import ASSETS, ROOT, image, slim
 
 import lib.graph.darknet.weights
 from lib import tasks
@@ -287,14 +286,14 @@ def test_heads_are_proven_and_run_on_the_npu(small, opset):
     model = convert(*small, None, None, opset)
     count = 3 * 6 * 4 + 2 * 12 * 8
     assert outputs_of(model) == {"output0": (1, 4 + CLASSES, count)}
-    single, record = adapt(onnxslim.slim(model), SINGLE, IMAGES, seed=0)
+    single, record = adapt(slim(model), SINGLE, IMAGES, seed=0)
     assert outputs_of(single) == {"output0": (1, 4 + CLASSES, count, 1)}
     assert record["box_px"] < 1e-3 and record["score"] < 1e-6
     # The exponential is the one operator here that the RV1106 leaves to a CPU.
     assert not {"Exp", "Transpose"} & {node.op_type for node in single.graph.node}
     [output] = infer(open_session(single.SerializeToString()), to_tensor(IMAGES[0]))
     assert output[0, 2:].min() >= 0 and output[0, 2:].max() <= 1
-    split, record = adapt(onnxslim.slim(model), SPLIT, IMAGES, seed=0)
+    split, record = adapt(slim(model), SPLIT, IMAGES, seed=0)
     assert outputs_of(split) == {
         "box_16": (1, 12, 4, 6), "objectness_16": (1, 3, 4, 6), "scores_16": (1, 3 * CLASSES, 4, 6),
         "box_8": (1, 8, 8, 12), "objectness_8": (1, 2, 8, 12), "scores_8": (1, 2 * CLASSES, 8, 12),
@@ -493,7 +492,7 @@ def correlation(exact, found) -> float:
 @pytest.mark.parametrize("head", [SINGLE, SPLIT])
 def test_int8_of_both_heads(small, pool, tmp_path, quantize, head):
     """On the simulator: the same predictions but for rounding, and nothing on the CPU."""
-    model = onnxslim.slim(convert(*small, None, None, opset=19))
+    model = slim(convert(*small, None, None, opset=19))
     adapted, _ = adapt(model, head, IMAGES, seed=0)
     save(adapted, tmp_path / "model.onnx")
     before, after = output_spec_of(model), output_spec_of(adapted)
@@ -550,7 +549,7 @@ def test_toolkits_own_reader_beside_ours(darknet_assets, detector, tmp_path, qua
     assert done.returncode == 0, said[-2000:]
     theirs = np.load(tmp_path / "theirs.npz")
 
-    model = onnxslim.slim(convert(cfg, weights, None, None, opset=19))
+    model = slim(convert(cfg, weights, None, None, opset=19))
     split, _ = adapt(model, SPLIT, [fitted], seed=0)
     save(split, tmp_path / "split.onnx")
     with toolkit.quantized(tmp_path / "split.onnx", images, "rv1106", "normal") as session:

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 import onnx
-import onnxslim
 import pytest
 import yaml
+from conftest import slim
 
 from lib.detector.head import SINGLE, SPLIT
 from lib.graph.families import recognize
@@ -39,7 +39,7 @@ def extras(kind):
 @pytest.fixture(scope="module")
 def recognized(export):
     """A function: architecture → the form of its outputs, simplified."""
-    return lambda name, **options: recognize(Graph(onnxslim.slim(export(name, **options)[1])))
+    return lambda name, **options: recognize(Graph(slim(export(name, **options)[1])))
 
 
 @pytest.mark.parametrize("maker", ["yolov8n", "yolo11n", "yolo26n"])
@@ -76,7 +76,7 @@ def p2(folder, task, last):
 def test_heads_of_four_strides_are_cut_too(export, tmp_path, kind, first):
     """P6 as Ultralytics has it, and P2, whose finest map is of stride 4."""
     name = p2(tmp_path, "obb", ["OBB26", ["nc", 1]]) if first == 4 else f"yolov8n-{kind}-p6"
-    after, record = adapt(onnxslim.slim(export(name, width=128)[1]), SPLIT, [], seed=0)
+    after, record = adapt(slim(export(name, width=128)[1]), SPLIT, [], seed=0)
     strides = tuple(first * 2**number for number in range(4))
     assert record["extra"] < 1e-5
     spec = output_spec_of(after)
@@ -88,7 +88,7 @@ def test_heads_of_four_strides_are_cut_too(export, tmp_path, kind, first):
 
 def test_strides_that_do_not_follow_one_another_are_refused(export):
     """An output of strides 8, 16 and 64 is of nobody's."""
-    graph = Graph(onnxslim.slim(export("yolov8n-pose")[1]))
+    graph = Graph(slim(export("yolov8n-pose")[1]))
     detector = find_detector(graph)
     *_, coarsest = (graph.shape(name) for name in detector.box_maps)
     with pytest.raises(UserError, match=r"consecutive strides, such as \(8, 16, 32\)"):
@@ -98,7 +98,7 @@ def test_strides_that_do_not_follow_one_another_are_refused(export):
 
 def test_boxes_and_scores_that_were_joined_before_are_found(export):
     """As Ultralytics exported until 8.3: what the task adds is joined with the two, joined already."""
-    graph = Graph(onnxslim.slim(export("yolov8n-pose")[1]))
+    graph = Graph(slim(export("yolov8n-pose")[1]))
     joined = graph.producer(graph.output)
     boxes, scores, keypoints = joined.input
     inner = graph.add("Concat", [boxes, scores], "boxes_and_scores", before=joined, axis=1)
@@ -109,7 +109,7 @@ def test_boxes_and_scores_that_were_joined_before_are_found(export):
 
 
 def test_prototypes_may_come_first(export):
-    model = onnxslim.slim(export("yolov8n-seg")[1])
+    model = slim(export("yolov8n-seg")[1])
     predictions, prototypes = model.graph.output
     model.graph.output.extend([prototypes, predictions])
     del model.graph.output[:2]
@@ -119,7 +119,7 @@ def test_prototypes_may_come_first(export):
 
 def test_columns_that_no_task_has_are_refused_in_one_sentence(export):
     """Keypoints whose places are thrice v: no formula that anybody has published."""
-    graph = Graph(onnxslim.slim(export("yolov8n-pose")[1]))
+    graph = Graph(slim(export("yolov8n-pose")[1]))
     twice = [
         tensor
         for tensor in graph.model.graph.initializer
@@ -138,7 +138,7 @@ def test_columns_that_no_task_has_are_refused_in_one_sentence(export):
 @pytest.mark.parametrize(("kind", "width", "sums"), [("seg", 96, False), ("seg", 96, True), ("seg-p6", 128, True)])
 def test_segmenter_that_came_split_as_rockchip_exports_it(export, kind, width, sums):
     """Box map, scores, sum of scores?, coefficients of each stride; and the prototypes."""
-    before, _ = adapt(onnxslim.slim(export(f"yolov8n-{kind}", width=width)[1]), SPLIT, [], seed=0)
+    before, _ = adapt(slim(export(f"yolov8n-{kind}", width=width)[1]), SPLIT, [], seed=0)
     graph = Graph(before)
     del graph.model.metadata_props[:]
     shapes = {name: graph.shape(name) for name in graph.outputs}
@@ -164,7 +164,7 @@ def test_segmenter_that_came_split_as_rockchip_exports_it(export, kind, width, s
 @pytest.mark.parametrize("suffix", ["pose", "seg", "obb"])
 def test_cut_maps_predict_the_same(export, maker, suffix):
     """The proof is the pipeline's; here that it is not of constants, and that nothing but maps is left."""
-    after, record = adapt(onnxslim.slim(export(f"{maker}-{suffix}")[1]), SPLIT, [], seed=0)
+    after, record = adapt(slim(export(f"{maker}-{suffix}")[1]), SPLIT, [], seed=0)
     assert record["extra"] < 1e-5
     names = [f"{role}_{stride}" for stride in STRIDES for role in ("box", "scores")]
     kind = "obb26" if (maker, suffix) == ("yolo26n", "obb") else suffix
@@ -195,7 +195,7 @@ def test_nms_behind_a_task_is_cut_off(export, kind, task):
 def test_nms_of_rotated_boxes_does_not_pass_for_a_choice_of_the_best(export):
     """It is a matrix of overlaps and a TopK, without the operator for NMS; as a one-to-one head it would get no NMS."""
     with pytest.raises(UserError, match="the model contains NMS, which the NPU cannot run; export it without NMS"):
-        recognize(Graph(onnxslim.slim(export("yolov8n-obb", opset=17, nms=True)[1])))
+        recognize(Graph(slim(export("yolov8n-obb", opset=17, nms=True)[1])))
 
 
 def test_half_precision_with_casts_at_its_ends(export):
@@ -207,4 +207,4 @@ def test_half_precision_with_casts_at_its_ends(export):
 
 def test_single_is_refused(export):
     with pytest.raises(UserError, match="a model for 'pose' cannot have the head 'single'; it can have split"):
-        adapt(onnxslim.slim(export("yolov8n-pose")[1]), SINGLE, [], seed=0)
+        adapt(slim(export("yolov8n-pose")[1]), SINGLE, [], seed=0)

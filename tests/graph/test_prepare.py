@@ -3,7 +3,7 @@
 import numpy as np
 import onnx
 import pytest
-from conftest import image
+from conftest import image, slim
 from onnx import TensorProto, helper, numpy_helper
 
 from lib.data.imgsz import ImageSize
@@ -257,7 +257,7 @@ def test_channels_last_alone_leave_the_form_open(exported):
 @pytest.mark.parametrize("head", HEADS)
 def test_tensors_that_are_called_as_ours_are_no_matter(exported, head):
     """Outputs named `box_8` or `scores_8` in the user's own graph, and tensors inside it."""
-    model = copy_of(simplify(exported, [], 0)[0])
+    model = slim(exported)
     convolutions = [node.output[0] for node in model.graph.node if node.op_type == "Conv"]
     names = dict(zip(convolutions, ["box_8", "scores_16", "box_32/decoded", "predictions", "objectness_8"]))
     names[model.graph.output[0].name] = "scores_8"
@@ -268,7 +268,7 @@ def test_tensors_that_are_called_as_ours_are_no_matter(exported, head):
     model.graph.output[0].name = "scores_8"
     del model.graph.value_info[:]
     after, record = adapt(model, head, [IMAGE], seed=0)
-    expected, _ = adapt(simplify(exported, [], 0)[0], head, [IMAGE], seed=0)
+    expected, _ = adapt(slim(exported), head, [IMAGE], seed=0)
     assert record["box_px"] < 1e-3
     assert [output.name for output in after.graph.output] == [output.name for output in expected.graph.output]
     for now, before in zip(outputs_of(after), outputs_of(expected)):
@@ -278,7 +278,7 @@ def test_tensors_that_are_called_as_ours_are_no_matter(exported, head):
 @pytest.mark.parametrize("head", HEADS)
 def test_maps_that_are_called_each_other_as_ours(exported, head):
     """A model that came split, its box maps named as our score maps, and the other way round."""
-    model, _ = adapt(simplify(exported, [], 0)[0], "split", [IMAGE], seed=0)
+    model, _ = adapt(slim(exported), "split", [IMAGE], seed=0)
     swapped = {f"{one}_{stride}": f"{other}_{stride}" for stride in (8, 16, 32)
                for one, other in (("box", "scores"), ("scores", "box"))}  # fmt: skip
     for node in model.graph.node:
@@ -289,6 +289,6 @@ def test_maps_that_are_called_each_other_as_ours(exported, head):
     del model.metadata_props[:]
     del model.graph.value_info[:]
     after, _ = adapt(model, head, [IMAGE], seed=0)
-    expected, _ = adapt(simplify(exported, [], 0)[0], head, [IMAGE], seed=0)
+    expected, _ = adapt(slim(exported), head, [IMAGE], seed=0)
     for now, before in zip(outputs_of(after), outputs_of(expected)):
         np.testing.assert_allclose(now, before, atol=1e-4)

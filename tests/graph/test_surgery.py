@@ -5,9 +5,8 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import onnx
-import onnxslim
 import pytest
-from conftest import image
+from conftest import image, slim
 from onnx import TensorProto, helper, numpy_helper
 
 from lib.data.imgsz import ImageSize
@@ -105,7 +104,7 @@ def test_split_is_six_maps_with_scores_after_one_sigmoid(exported):
 @pytest.mark.parametrize("simplified", [True, False])
 def test_every_opset(export, opset, head, simplified):
     model = export(opset=opset)[1]
-    after, record = adapted(onnxslim.slim(model) if simplified else model, head)
+    after, record = adapted(slim(model) if simplified else model, head)
     same_predictions(model, after, head)
     assert ("raise_opset" in passes(record)) == (opset < 13)
     # The newest that the toolkit reads.
@@ -135,12 +134,13 @@ def test_upsampling_by_places_becomes_a_resize(exported):
     assert not upsample.needed(graph, None)
 
 
-@pytest.mark.parametrize("architecture", ["yolov8s", "yolov5n", "yolo11n"])
-@pytest.mark.parametrize("classes", [1, 80])
+@pytest.mark.parametrize(
+    ("architecture", "classes"), [("yolov8s", 80), ("yolov5n", 1), ("yolo11n", 1), ("yolo11n", 80)]
+)
 def test_families_and_numbers_of_classes(export, architecture, classes):
     model = export(architecture, classes, opset=12 if classes == 1 else 19)[1]
     for head in HEADS:
-        after, _ = adapted(onnxslim.slim(model), head)
+        after, _ = adapted(slim(model), head)
         same_predictions(model, after, head)
         assert output_shapes(after)[-1][1] == (4 + classes if head == SINGLE else classes)
 
@@ -277,7 +277,7 @@ def test_dynamic_model_takes_the_size_given(export):
     fixed, found = fix_size(model, size)
     assert found == size
     for head in HEADS:
-        after, _ = adapted(onnxslim.slim(fixed), head, [letterbox(image(1), size)[0]])
+        after, _ = adapted(slim(fixed), head, [letterbox(image(1), size)[0]])
         same_predictions(model, after, head, size)
 
 
@@ -313,7 +313,7 @@ def split_elsewhere(model, sigmoid, sums):
             outputs[graph.add("Clip", [total, low, high], f"sum{place}")] = (1, 1, *shape[2:])
     graph.set_outputs(outputs)
     graph.tidy()
-    return onnxslim.slim(graph.model)
+    return slim(graph.model)
 
 
 @pytest.mark.parametrize("sigmoid", [True, False])
@@ -363,12 +363,12 @@ def test_boxes_as_corners_are_refused(exported, head):
 )
 def test_other_networks_are_refused_in_one_sentence(export, architecture, sentence):
     with pytest.raises(UserError, match=sentence) as refused:
-        adapt(onnxslim.slim(export(architecture)[1]), SPLIT, IMAGES, seed=0)
+        adapt(slim(export(architecture)[1]), SPLIT, IMAGES, seed=0)
     assert "\n" not in str(refused.value)
 
 
 def test_two_strides_are_as_good_as_three(export):
-    after, _ = adapt(onnxslim.slim(export("yolov3-tiny")[1]), SPLIT, IMAGES, seed=0)
+    after, _ = adapt(slim(export("yolov3-tiny")[1]), SPLIT, IMAGES, seed=0)
     assert output_spec_of(after).family.strides == (16, 32)
 
 

@@ -39,10 +39,13 @@ def work(tmp_path_factory, python_env):
 
 
 @pytest.fixture(scope="module")
-def snakemake(work, python_env):
+def snakemake(work, python_env, dry_run):
     """A function: Snakemake on that overlay; its exit code and all that it says."""
 
     def run(*options):
+        if options[:1] == ("-n",):
+            done = dry_run(work, "-j2", "--configfile", "robo.yaml", *options[1:])
+            return done.returncode, done.stdout
         command = ["snakemake", "-j2", "--configfile", "robo.yaml", *options]
         done = subprocess.run(
             command, cwd=work, env=python_env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

@@ -44,10 +44,10 @@ def test_directory_is_where_results_go_and_what_relative_paths_mean_first(elsewh
     assert re.search(r"--names config/parts\.names", done.stdout)
 
 
-def test_a_config_of_the_working_folder_lies_over_the_workflows_own(elsewhere, work, python_env):
+def test_a_config_of_the_working_folder_lies_over_the_workflows_own(elsewhere, work, dry_run):
     (work / "config").mkdir()
     (work / "config" / "config.yaml").write_text(yaml.safe_dump(CUT))
-    output = run_snakemake(work, python_env, "-s", elsewhere / "Snakefile", "-n").stdout
+    output = dry_run(work, "-s", elsewhere / "Snakefile").stdout
     assert "results/cut/table.csv" in output and re.search(r"^quantize +1$", output, re.M)
 
 
@@ -59,8 +59,8 @@ def test_the_bundled_example_under_another_name(project, python_env):
     assert [path.name for path in (project / "results").iterdir()] == ["other"]
 
 
-def test_drawn_images_that_nobody_draws_are_told_before_anything_runs(project, python_env):
-    done = run_snakemake(project, python_env, "-n", "--configfile", "config/demo.yaml", "--config", "draw={images: 0}")
+def test_drawn_images_that_nobody_draws_are_told_before_anything_runs(project, dry_run):
+    done = dry_run(project, "--configfile", "config/demo.yaml", "--config", "draw={images: 0}")
     assert done.returncode == 1
     assert "dataset.archive names 'drawn', the images that the run draws itself, but draw.images is 0" in done.stdout
 

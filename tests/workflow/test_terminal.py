@@ -43,11 +43,11 @@ def test_a_target_behind_an_option_is_told_with_the_right_order(project, python_
 
 
 @pytest.mark.toolkit
-def test_variants_that_were_built_before_stay_in_the_table_where_that_is_asked_for(cut_run, elsewhere, python_env):
+def test_variants_that_were_built_before_stay_in_the_table_where_that_is_asked_for(cut_run, elsewhere, dry_run):
     work = cut_run.parent.parent
-    run = ["-n", "-s", elsewhere / "Snakefile", "--configfile", "cut.yaml", "--config", "sweep={max_images: [2]}"]
-    assert "--also" not in run_snakemake(work, python_env, *run, "-p").stdout
-    everything = run_snakemake(work, python_env, *run, "collect=all", "-p").stdout
+    run = ["-s", elsewhere / "Snakefile", "--configfile", "cut.yaml", "--config", "sweep={max_images: [2]}"]
+    assert "--also" not in dry_run(work, *run, "-p").stdout
+    everything = dry_run(work, *run, "collect=all", "-p").stdout
     assert jobs(everything)["quantize"] == 1
     collect = next(line for line in everything.splitlines() if "collect.py" in line)
     assert "--max-images 2 --also parts4/96/split/normal-4" in collect

@@ -34,11 +34,14 @@ def run_snakemake(project: Path, environment: dict, *arguments) -> subprocess.Co
 
 
 @pytest.fixture
-def snakemake(project, python_env):
+def snakemake(project, python_env, dry_run):
     """Run `snakemake` in a fresh copy of the project."""
 
     def run(*arguments, check=True):
-        done = run_snakemake(project, python_env, *arguments)
+        if arguments[0] == "-n":
+            done = dry_run(project, *arguments[1:])
+        else:
+            done = run_snakemake(project, python_env, *arguments)
         assert not check or done.returncode == 0, done.stdout
         return done
 
@@ -112,13 +115,15 @@ CUT_OPTIONS = ("-j2", "--configfile", "cut.yaml")
 
 
 @pytest.fixture
-def cut(cut_run, elsewhere, tmp_path, python_env):
+def cut(cut_run, elsewhere, tmp_path, python_env, dry_run):
     """A copy of the cut's run, to go on in: `snakemake` there, as it was called."""
     work = tmp_path / "work"
     shutil.copytree(cut_run.parent.parent, work, symlinks=True)
 
     def run(*arguments, check=True):
-        done = run_snakemake(work, python_env, "-s", elsewhere / "Snakefile", *CUT_OPTIONS, *arguments)
+        command = ["-s", elsewhere / "Snakefile", *CUT_OPTIONS, *arguments]
+        planned = arguments[-1:] == ("-n",)
+        done = dry_run(work, *command[:-1]) if planned else run_snakemake(work, python_env, *command)
         assert not check or done.returncode == 0, done.stdout
         return done
 
@@ -381,11 +386,13 @@ def test_dvc_and_snakemake_give_the_same_table_and_report(origin, by_snakemake, 
     dvc("exp", "run", "-n", "plain", "-S", "config/demo.yaml:layers.model=[]", "make_report")
 
 
-def test_every_step_has_help(step):
+def test_every_step_has_help(python_env):
+    """Each in a Python of its own, where nothing has been imported before."""
     steps = sorted(path.stem for path in (ROOT / "scripts").glob("*.py") if path.stem != "set_up")
     assert len(steps) >= 11
     for name in steps:
-        done = step(name, "--help")
+        command = ["python", ROOT / "scripts" / f"{name}.py", "--help"]
+        done = subprocess.run(command, env=python_env, capture_output=True, text=True)
         assert done.returncode == 0, (name, done.stderr)
         assert "usage:" in done.stdout
 

@@ -1,5 +1,6 @@
 """Which files of this project a step's command runs, read from its imports."""
 
+import os
 import re
 from functools import cache
 from pathlib import Path
@@ -16,28 +17,37 @@ def step_sources(step: str, root: Path = Path()) -> list[str]:
     The files of a package that are not modules count too: templates, C code. A registry, that is a package that imports
     every module in its own folder, brings all of them.
     """
-    command = root / "scripts" / f"{step}.py"
+    # Text, not Path: this runs for each of some thirty rules, over the same files.
+    scripts = str(root / "scripts")
+    command = f"{scripts}/{step}.py"
     sources, waiting = set(), [command]
     while waiting:
         path = waiting.pop()
         if path not in sources:
             sources.add(path)
-            waiting.extend(_beside(path, root / "scripts", path.stat().st_mtime_ns))
-    return [str(path.relative_to(root)) for path in (command, *sorted(sources - {command}))]
+            waiting.extend(_beside(path, scripts, os.stat(path).st_mtime_ns))  # noqa: PTH116
+    ordered = sorted(sources - {command}, key=lambda path: path.split("/"))
+    return [f"scripts{path[len(scripts) :]}" for path in (command, *ordered)]
 
 
 @cache
-def _beside(path: Path, scripts: Path, changed_ns: int) -> tuple[Path, ...]:
+def _beside(path: str, scripts: str, changed_ns: int) -> tuple[str, ...]:
     """The files that `path` imports; `changed_ns`, its time of change, makes the cache notice an edit."""
-    if path.suffix != ".py":
+    if not path.endswith(".py"):
         return ()
-    source = path.read_text(encoding="utf-8")
-    bases = [scripts.joinpath(*module.split(".")) for module in sorted(_imported(source))]
-    files = [file for base in bases for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file()]
-    if path.name == "__init__.py":
-        files += [file for file in path.parent.iterdir() if file.is_file() and file.suffix != ".py"]
+    source = Path(path).read_text(encoding="utf-8")
+    bases = [f"{scripts}/{module.replace('.', '/')}" for module in sorted(_imported(source))]
+    files = [
+        file
+        for base in bases
+        for file in (f"{base}.py", f"{base}/__init__.py")
+        if os.path.isfile(file)  # noqa: PTH113
+    ]
+    if path.endswith("/__init__.py"):
+        folder = Path(path).parent
+        files += [str(file) for file in folder.iterdir() if file.is_file() and file.suffix != ".py"]
         if _IMPORTS_ITS_FOLDER in source:
-            files += [*path.parent.glob("*.py"), *path.parent.glob("*/__init__.py")]
+            files += map(str, [*folder.glob("*.py"), *folder.glob("*/__init__.py")])
     return tuple(files)
 
 
