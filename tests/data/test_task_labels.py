@@ -141,7 +141,7 @@ def test_an_annotation_that_lacks_what_the_task_needs_is_one_sentence(line_of, a
 
 def test_a_format_of_boxes_alone_is_told():
     for line_of in (keypoint_line, outline_line, corner_line):
-        with pytest.raises(UserError, match="the format of the data set has only boxes"):
+        with pytest.raises(UserError, match="the data set has an object with only a box that is not rotated"):
             line_of(Box(0, (1, 1, 9, 9)), FRAME)
     assert box_line(Box(0, (0, 0, 50, 25)), FRAME).numbers == (0.25, 0.25, 0.5, 0.5)
 

@@ -33,6 +33,7 @@ FOLDERS = ("labelTxt", "annfiles")  # and labelTxt-v1.0, which may hold a labelT
 HEADER = ("imagesource:", "gsd:")
 PARTS = ("train", "val", "test")
 _NUMBERS = 8
+_FRACTION_OR_VISIBILITY = 2
 
 
 def find(root: Path, hints: Hints) -> Path:
@@ -78,9 +79,17 @@ def read(root: Path, hints: Hints) -> Source:
 
 
 def is_line(words: list[str]) -> bool:
-    """Whether the words of a label's line are DOTA's: of its header, or eight numbers before a name."""
+    """Whether the words of another layout's line are DOTA's: of its header, or eight numbers in pixels before a name.
+
+    In Ultralytics' layouts, what follows the class is a fraction of the image or a visibility of 0 to 2.
+    """
     if words and words[0].startswith(HEADER):
         return True
+    return _is_object(words) and max(map(float, words[1:_NUMBERS])) > _FRACTION_OR_VISIBILITY
+
+
+def _is_object(words: list[str]) -> bool:
+    """Whether the words of a line begin with eight finite numbers and a name."""
     if len(words) not in (_NUMBERS + 1, _NUMBERS + 2) or _number(words[_NUMBERS]) is not None:
         return False
     corners = [_number(word) for word in words[:_NUMBERS]]
@@ -102,7 +111,7 @@ def _objects(file: Path) -> list[tuple[str, list[float], str, str]]:
         if not words or words[0].startswith(HEADER):
             continue
         where = f"label {file}, line {number} ('{line.strip()[:60]}')"
-        if not is_line(words) or words[_NUMBERS + 1 :] not in ([], ["0"], ["1"], ["2"]):
+        if not _is_object(words) or words[_NUMBERS + 1 :] not in ([], ["0"], ["1"], ["2"]):
             raise UserError(f"{where} is not '{LAYOUT}', with corners in pixels and 0 or 1 in the end")
         mark = DIFFICULT if words[_NUMBERS + 1 :] not in ([], ["0"]) else COUNTED
         objects.append((words[_NUMBERS], list(map(float, words[:_NUMBERS])), mark, where))
