@@ -33,9 +33,9 @@ ASSETS = Path(os.environ.get("RV1106_ASSETS", ROOT.parent / "shared" / "assets")
 
 # The files that take longest, the longest first: from 300 s to 20 s on one of two cores.
 LONGEST = (
-    "workflow", "real_weights", "demo_tasks", "board", "toolkit", "anchors", "camera", "set_up", "verdict", "surgery",
-    "families", "twin", "start", "converter", "data_sets", "foreign_machine", "bundle_families", "place", "decoder",
-    "bundle", "as_is", "damage", "graph_tasks",
+    "workflow", "slurm", "real_weights", "demo_tasks", "board", "toolkit", "anchors", "camera", "set_up", "verdict",
+    "surgery", "families", "twin", "start", "converter", "data_sets", "foreign_machine", "bundle_families", "place",
+    "decoder", "bundle", "as_is", "damage", "graph_tasks",
 )  # fmt: skip
 
 
