@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from lib.npu.twin.ranges import Step, step_of
-from lib.npu.twin.rounding import round_weights
+from lib.npu.twin.rounding import FILTER_AXES, round_weights
 from lib.npu.twin.structure import Structure, attributes
 from lib.step import console
 
@@ -26,8 +26,6 @@ from lib.step import console
 PIXELS = 128 * 320 * 320
 # What a value counts at least. If the activation passes on nothing of a filter anywhere, the plain mean remains.
 _LEAST = 1e-3
-# The axis of a weight tensor along which its filters are.
-_FILTERS = {"Conv": 0, "ConvTranspose": 1}
 
 _Values = dict[str, np.ndarray]
 
@@ -48,12 +46,8 @@ class _Correction:
 
     def __init__(self, structure: Structure, tensors: list[np.ndarray], names: Container[str]):
         self.graph, self.names = structure.model.graph, names
-        self.opsets = [entry for entry in structure.model.opset_import if entry.domain in ("", "ai.onnx")]
+        self.opsets, self.readers = structure.opsets(), structure.readers()
         self.constants, self.roundings = structure.constants(), structure.roundings()
-        self.readers: dict[str, list[onnx.NodeProto]] = {}
-        for node in self.graph.node:
-            for name in dict.fromkeys(node.input):
-                self.readers.setdefault(name, []).append(node)
         given = structure.input().name
         self.fp32: list[_Values] = [{given: tensor} for tensor in tensors]
         self.int8: list[_Values] = [{given: self._rounded(given, tensor)} for tensor in tensors]
@@ -79,9 +73,9 @@ class _Correction:
         """
         for values, results in zip(self.fp32, _results(step_of(node, self.constants, self.opsets), node, self.fp32)):
             values.update(results)
-        if node.op_type not in _FILTERS or node.input[1] not in self.constants:
+        if node.op_type not in FILTER_AXES or node.input[1] not in self.constants:
             return _results(step_of(node, self.constants, self.opsets, self._rounded), node, self.int8), None
-        weights, _ = round_weights(self.constants[node.input[1]], _FILTERS[node.op_type])
+        weights, _ = round_weights(self.constants[node.input[1]], FILTER_AXES[node.op_type])
         sums = _results(step_of(node, self.constants | {node.input[1]: weights}, self.opsets), node, self.int8)
         [output] = node.output
         if output not in self.names:

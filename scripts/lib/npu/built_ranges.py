@@ -35,11 +35,8 @@ def _within(ranges: Ranges, names: Iterable[str], lowest: float, highest: float 
 
 def _silu_inputs(structure: Structure) -> list[str]:
     """The rounded tensors that only a SiLU reads."""
-    readers: dict[str, list[str]] = {}
-    for node in structure.model.graph.node:
-        for name in dict.fromkeys(node.input):
-            readers.setdefault(name, []).append(node.op_type)
-    return [name for name in structure.roundings() if readers.get(name) == ["exSwish"]]
+    readers = structure.readers()
+    return [name for name in structure.roundings() if [node.op_type for node in readers.get(name, [])] == ["exSwish"]]
 
 
 def _box_logits(structure: Structure, outputs: OutputSpec) -> Iterable[str]:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from lib.npu.twin.structure import Ranges, Structure
 
 PLATFORMS = ("rv1103", "rv1103b", "rv1106", "rv1106b")
-# This project's own algorithm, lib.npu.search; the others are the toolkit's.
+# CORRECTED (lib.npu.biases) and SEARCH (lib.npu.search) are this project's own; the others are the toolkit's.
 ALGORITHMS = ("normal", "mmse", "kl_divergence", CORRECTED, SEARCH)
 
 # Environment variables that 2.3.2 was observed to read. Some leave its log empty (RKNN_LOG_LEVEL, GEN_MODEL), some

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from lib.npu.twin.rounding import Rounding, round_bias, round_weights
+from lib.npu.twin.rounding import FILTER_AXES, Rounding, round_bias, round_weights
 from lib.npu.twin.structure import Structure, attributes
 from lib.step.errors import UserError
 
@@ -71,7 +71,7 @@ class Twin:
             list(source.graph.output),
             [numpy_helper.from_array(np.asarray(value), name) for name, value in kept.items()],
         )
-        opsets = [entry for entry in source.opset_import if entry.domain in ("", "ai.onnx")]
+        opsets = self.structure.opsets()
         if max((entry.version for entry in opsets), default=0) < 13:
             raise UserError("the twin of the simulator needs a model of opset 13 or above")
         model = helper.make_model(graph, opset_imports=opsets)
@@ -125,13 +125,10 @@ class Twin:
             raise UserError(
                 f"the twin of the simulator does not support the {node.op_type} {node.name}: its weights are computed"
             )
-        axis = 0
-        if node.op_type == "ConvTranspose":
-            if attributes(node).get("group", 1) > 1:
-                raise UserError(f"the twin of the simulator does not support a grouped ConvTranspose ({node.name})")
-            axis = 1
+        if node.op_type == "ConvTranspose" and attributes(node).get("group", 1) > 1:
+            raise UserError(f"the twin of the simulator does not support a grouped ConvTranspose ({node.name})")
         biases = self.constants[bias[0]] if bias else None
-        self._sums(node, self.roundings[given], self.constants[weights], axis, biases)
+        self._sums(node, self.roundings[given], self.constants[weights], FILTER_AXES[node.op_type], biases)
 
     def _sums(self, node, given: Rounding, weights: np.ndarray, axis: int, bias: np.ndarray | None) -> None:
         """Add the sums of a convolution that reads a tensor rounded as `given`; its filters are along `axis`."""

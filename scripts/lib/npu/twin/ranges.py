@@ -6,7 +6,6 @@ softmax and attention with NumPy, as in the toolkit. The toolkit then adjusts so
 adjustments that occur in detectors, and `chosen` checks on one image whether these suffice.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -41,7 +40,7 @@ class RangePass:
     def __init__(self, structure: Structure):
         self.input = structure.input().name
         constants = structure.constants()
-        opsets = [entry for entry in structure.model.opset_import if entry.domain in ("", "ai.onnx")]
+        opsets = structure.opsets()
         self.steps = [(node.op_type, step_of(node, constants, opsets)) for node in structure.model.graph.node]
         self.threads = ThreadpoolController()
 
@@ -91,8 +90,7 @@ def adjusted(structure: Structure, ranges: Ranges) -> Ranges:
         if node.op_type in _LIKE_INPUT and node.input[0] in made:
             made[node.output[0]] = made[node.input[0]]
     makers = {name: node for node in structure.model.graph.node for name in node.output}
-    constants = structure.constants()
-    readers = Counter(name for node in structure.model.graph.node for name in dict.fromkeys(node.input))
+    readers = structure.readers()
     for node in reversed(structure.model.graph.node):
         if node.input[0] not in made:
             continue
@@ -103,13 +101,16 @@ def adjusted(structure: Structure, ranges: Ranges) -> Ranges:
             _limit(given, (-_SIGMOID_END, _SIGMOID_END), made, makers)
         elif node.op_type in _LIMITS:
             _limit(node.input[0], _LIMITS[node.op_type], made, makers)
-        elif node.op_type == "Slice" and readers[node.input[0]] == 1:
-            _limit(node.input[0], made[node.output[0]], made, makers)
-        elif node.op_type == "Clip" and len(node.input) == 3 and all(node.input):
-            low, high = (float(constants[name]) for name in node.input[1:])
-            _limit(node.input[0], (low, high), made, makers)
+        elif _narrows(node, readers):
             _limit(node.input[0], made[node.output[0]], made, makers)
     return {name: (min(low, 0.0), max(high, 0.0)) for name, (low, high) in made.items() if name in structure.ranges}
+
+
+def _narrows(node: onnx.NodeProto, readers: dict[str, list[onnx.NodeProto]]) -> bool:
+    """Whether the toolkit cuts the range of the node's input to that of its output."""
+    if node.op_type == "Slice":
+        return len(readers[node.input[0]]) == 1
+    return node.op_type == "Clip" and len(node.input) == 3 and all(node.input)
 
 
 def _raise_high(name: str, high: float, ranges: Ranges, model: onnx.ModelProto) -> None:

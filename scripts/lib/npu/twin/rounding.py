@@ -6,6 +6,7 @@ import numpy as np
 
 LOWEST, HIGHEST = -128, 127
 STEPS = HIGHEST - LOWEST
+FILTER_AXES = {"Conv": 0, "ConvTranspose": 1}  # the axis of a convolution's weights along which its filters are
 
 
 @dataclass(frozen=True)

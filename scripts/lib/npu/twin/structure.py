@@ -12,7 +12,7 @@ import onnx
 import yaml
 from onnx import numpy_helper
 
-from lib.npu.twin.rounding import Rounding
+from lib.npu.twin.rounding import FILTER_AXES, Rounding
 from lib.step.errors import ToolkitError
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -47,6 +47,18 @@ class Structure:
         """The input, which is listed together with constants."""
         consts = {tensor.name for tensor in self.model.graph.initializer}
         return next(given for given in self.model.graph.input if given.name not in consts)
+
+    def opsets(self) -> list[onnx.OperatorSetIdProto]:
+        """The imports of the standard operators' sets; those that the toolkit fused have none."""
+        return [entry for entry in self.model.opset_import if entry.domain in ("", "ai.onnx")]
+
+    def readers(self) -> dict[str, list[onnx.NodeProto]]:
+        """The nodes that read each tensor, by its name, in the order of computation."""
+        readers: dict[str, list[onnx.NodeProto]] = {}
+        for node in self.model.graph.node:
+            for name in dict.fromkeys(node.input):
+                readers.setdefault(name, []).append(node)
+        return readers
 
     def with_ranges(self, ranges: Ranges) -> "Structure":
         """The structure with other ranges for the same tensors, each widened to contain 0.
@@ -84,10 +96,7 @@ class Structure:
 
     def _fused(self) -> set[str]:
         """Convolutions' outputs that are not rounded, though they have a range. A sum fuses the first of its inputs."""
-        readers: dict[str, list[onnx.NodeProto]] = {}
-        for node in self.model.graph.node:
-            for name in dict.fromkeys(node.input):
-                readers.setdefault(name, []).append(node)
+        readers = self.readers()
         fused: set[str] = set()
         for node in self.model.graph.node:
             [output, *_], behind = node.output, readers.get(node.output[0], [])
@@ -102,7 +111,7 @@ class Structure:
 
 def convolutions(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
     """The model's convolutions by the names of their outputs."""
-    return {node.output[0]: node for node in model.graph.node if node.op_type in ("Conv", "ConvTranspose")}
+    return {node.output[0]: node for node in model.graph.node if node.op_type in FILTER_AXES}
 
 
 def with_biases(model: onnx.ModelProto, biases: dict[str, np.ndarray]) -> onnx.ModelProto:
