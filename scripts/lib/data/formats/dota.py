@@ -19,7 +19,7 @@ from lib.data.formats.source import (
     Source,
     around,
     by_name,
-    first_few,
+    left_out,
     visible,
 )
 from lib.data.image_paths import image_paths
@@ -70,12 +70,8 @@ def read(root: Path, hints: Hints) -> Source:
     lost = [file.name for file in files if file.stem not in images]
     labelled = {item.image for item in items}
     bare = [path.name for path in sorted(images.values()) if path not in labelled]
-    remarks = [
-        f"WARNING: {len(left)} {what} and are left out: {first_few(left)}"
-        for what, left in (("label files have no image", lost), ("images have no label file", bare))
-        if left
-    ]
-    return Source(root, tuple(sorted(items, key=lambda item: item.image)), names, None, tuple(remarks))
+    remarks = left_out({"label files have no image": lost, "images have no label file": bare})
+    return Source(root, tuple(sorted(items, key=lambda item: item.image)), names, None, remarks)
 
 
 def is_line(words: list[str]) -> bool:

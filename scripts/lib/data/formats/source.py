@@ -196,6 +196,15 @@ def first_few(names, most: int = 5) -> str:
     return ", ".join(map(str, names[:most])) + more
 
 
+def left_out(names: dict[str, list[str]]) -> tuple[str, ...]:
+    """A remark for each reason for which files are left out; names: their names by the reason."""
+    return tuple(
+        f"WARNING: {len(files)} {reason} and are left out: {first_few(files)}"
+        for reason, files in names.items()
+        if files
+    )
+
+
 def numbered(names: dict[int, str], place: Path) -> tuple[tuple[str, ...], dict[int, int] | None, list[str]]:
     """(names of the classes 0..n-1, the new number of each old one or None where they are the same, remarks).
 

@@ -19,7 +19,7 @@ from lib.data.formats.source import (
     Source,
     around,
     by_name,
-    first_few,
+    left_out,
     only_one,
     visible,
 )
@@ -54,7 +54,7 @@ def read(root: Path, hints: Hints) -> Source:
         raise UserError(f"{folder} contains no .xml file")
     images = image_paths(hints.images or root)
     by_file, by_stem = {path.name: path for path in images}, {path.stem: path for path in images}
-    parts, remarks = _parts(root)
+    parts = _parts(root)
     labels, lost, unlisted = [], [], []
     for file in files:
         if parts is not None and file.stem not in parts:
@@ -81,24 +81,27 @@ def read(root: Path, hints: Hints) -> Source:
     ]
     taken = {item.image for item in items}
     bare = [path.name for path in images if path not in taken]
-    for what, left in (("annotations have no image", lost), ("annotations are in no list of ImageSets", unlisted),
-                       ("images have no annotation, or are in no list,", bare)):  # fmt: skip
-        if left:
-            remarks.append(f"WARNING: {len(left)} {what} and are left out: {first_few(left)}")
-    return Source(folder, tuple(sorted(items, key=lambda item: item.image)), names, None, tuple(remarks))
+    remarks = left_out(
+        {
+            "annotations have no image": lost,
+            "annotations are in no list of ImageSets": unlisted,
+            "images have no annotation, or are in no list,": bare,
+        }
+    )
+    return Source(folder, tuple(sorted(items, key=lambda item: item.image)), names, None, remarks)
 
 
-def _parts(root: Path) -> tuple[dict[str, str] | None, list[str]]:
-    """The part of each image, by its name, from ImageSets/Main (None without lists), and remarks."""
+def _parts(root: Path) -> dict[str, str] | None:
+    """The part of each image, by its name, from ImageSets/Main; None without lists."""
     lists = {part: root / "ImageSets" / "Main" / f"{part}.txt" for part in (*PARTS, "trainval")}
     listed = {part: [line.split()[0] for line in read_text(path).splitlines() if line.strip()]
               for part, path in lists.items() if path.is_file()}  # fmt: skip
     if not any(listed.values()):
-        return None, []
+        return None
     parts = {Path(name).stem: "" for name in listed.pop("trainval", [])}
     for part, names in listed.items():
         parts |= {Path(name).stem: part for name in names}
-    return parts, []
+    return parts
 
 
 def _parse(file: Path) -> ElementTree.Element:
