@@ -9,7 +9,8 @@ Here a value counts as much as the activation behind the convolution passes on o
 far below 0 decide, which a SiLU turns into 0 whatever their error, and the outputs of some models get worse.
 """
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable
+from itertools import islice
 
 import numpy as np
 import onnx
@@ -30,15 +31,17 @@ _LEAST = 1e-3
 _Values = dict[str, np.ndarray]
 
 
-def corrected_biases(structure: Structure, tensors: list[np.ndarray], names: Container[str]) -> dict[str, np.ndarray]:
+def corrected_biases(
+    structure: Structure, tensors: Iterable[np.ndarray], names: Container[str]
+) -> dict[str, np.ndarray]:
     """The biases to build a structure with, float32 [filters] by the names of the convolutions' outputs.
 
     structure: with the ranges to build with. tensors: the network's input for each calibration image, float32
-    [1, C, H, W]; the first ones are used, as many as PIXELS allows, but at least one. names: the convolutions that may
-    be corrected, by their outputs. Raises UserError for an operator that only the toolkit can run.
+    [1, C, H, W]; only the first ones are taken, as many as PIXELS allows, but at least one. names: the convolutions
+    that may be corrected, by their outputs. Raises UserError for an operator that only the toolkit can run.
     """
-    height, width = tensors[0].shape[2:]
-    return _Correction(structure, tensors[: max(1, PIXELS // (height * width))], names).run()
+    height, width = (side.dim_value for side in structure.input().type.tensor_type.shape.dim[2:])
+    return _Correction(structure, list(islice(tensors, max(1, PIXELS // (height * width)))), names).run()
 
 
 class _Correction:

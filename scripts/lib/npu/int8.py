@@ -132,7 +132,7 @@ def _corrected(asked: Quantization, images: list[Path], table: RangeTable | None
     choice = _Choice(asked.outputs, lambda _: (own, measured))
     ranges = choice(structure)
     source = onnx.load(str(asked.model))
-    tensors = [network_input(asked.form, image) for image in images]
+    tensors = (network_input(asked.form, image) for image in images)
     biases = corrected_biases(structure.with_ranges(ranges), tensors, convolutions(source))
     # In the ONNX, because the toolkit reads biases from its own file of weights.
     with tempfile.TemporaryDirectory() as scratch:
