@@ -31,7 +31,7 @@ from lib.graph.input_form import input_form_of
 from lib.graph.onnx_file import load
 from lib.graph.output_spec import detector_spec, form_or_reason
 from lib.graph.surgery.as_is import is_as_is
-from lib.graph.surgery.proof import input_size
+from lib.graph.surgery.graph import input_size
 from lib.npu import toolkit, toolkit_versions
 from lib.npu.build import SIMULATORS, TOOLKIT, TWIN, TWIN_FAST, Agreement
 from lib.npu.highest_scores import highest_scores, score_lines
@@ -76,11 +76,11 @@ def main(argv=None):
         for line in score_lines(highest_scores(args.output, outputs), built.surest) if outputs else []:
             say(line)
         title = f"INT8 {args.onnx.stem} {imgsz}"
-        start = session.simulate
+        start = start_toolkit = session.simulate
         if asked.twin:
-            start = start_of(args.simulator, structure, form)
-            starts = start, session.simulate, *(start_of(name, structure, form) for name in (TWIN, TWIN_FAST))
-            compared = compare(args, starts, structure.output_scales(), fitted, images)
+            starts = {name: start_of(name, structure, form) for name in {args.simulator, TWIN, TWIN_FAST}}
+            start = starts[args.simulator]
+            compared = compare(args, starts | {TOOLKIT: start_toolkit}, structure.output_scales(), fitted, images)
             replace(build, simulator=args.simulator, agreement=compared).write(args.build)
             say(f"{args.simulator} is {compared}")
         if outputs is None:
@@ -92,20 +92,24 @@ def main(argv=None):
             say(f"detected {args.detections}: {detections.count()} in {len(images)} images")
 
 
-def compare(args, starts, scales: list[float], fitted, images: list[Path]) -> Agreement:
+def compare(args, starts: dict, scales: list[float], fitted, images: list[Path]) -> Agreement:
     """How another simulator compares with the toolkit's on the first images; `fitted(path)` is the input of both.
 
-    starts: open the one and the other, and two that differ only in the order of their sums. Raises UserError when the
-    first two differ by more than the order of sums explains.
+    starts: by their names, what opens the simulators: the two, and TWIN and TWIN_FAST, which differ only in the order
+    of their sums. Raises UserError when the first two differ by more than the order of sums explains.
     """
 
-    def apart(runs, path: Path) -> tuple[list[float], list[float]]:
+    def opened() -> dict:
+        return {name: start() for name, start in starts.items()}
+
+    def apart(runs: dict, path: Path) -> tuple[list[float], list[float]]:
         image = fitted(path)
-        ours, toolkits, ordered, unordered = (run(image) for run in runs)
-        return steps_apart(ours, toolkits, scales), steps_apart(ordered, unordered, scales)
+        outputs = {name: run(image) for name, run in runs.items()}
+        pairs = (args.simulator, TOOLKIT), (TWIN, TWIN_FAST)
+        return tuple(steps_apart(outputs[one], outputs[other], scales) for one, other in pairs)
 
     title = f"toolkit and {args.simulator}"
-    apart_by_image = over_images(lambda: [start() for start in starts], apart, images[:COMPARED], args.processes, title)
+    apart_by_image = over_images(opened, apart, images[:COMPARED], args.processes, title)
     return agreement(args.simulator, *zip(*apart_by_image, strict=True))
 
 
