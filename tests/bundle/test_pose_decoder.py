@@ -45,11 +45,13 @@ def shim(tmp_path_factory):
 
 
 def pose_case(seed: int) -> Case:
-    """A random model with 1 to 30 keypoints, with and without visibility."""
+    """A random model with 1 to 30 keypoints, with and without fine maps and visibility."""
     family, number = FAMILIES[seed % len(FAMILIES)], seed // len(FAMILIES)
     case, rng = random_case(KINDS.index((family, SPLIT)) + number * len(KINDS)), np.random.default_rng([seed, 2])
     count, strides = int(rng.choice([17, 17, 1, 2, 5, 8, 30])), case.spec.family.strides
     extras = {OutputMap("keypoints", stride, 2 * count): (1e-3, 0.2) for stride in strides}
+    if rng.random() < 0.7:
+        extras |= {OutputMap("keypoints_fine", stride, 2 * count): (1e-3, 1e-2) for stride in strides}
     if rng.random() < 0.7:
         extras |= {OutputMap("visibility", stride, count): (1e-3, 1 / 255) for stride in strides}
     return with_task(case, "pose", extras, rng)
@@ -70,12 +72,16 @@ def test_any_model_gives_the_same_keypoints(shim, monkeypatch):
     ("right", "wrong"),
     [
         ("(cell + 0.5))", "cell)"),
-        ("2 * number + 1, source->cell", "2 * number, source->cell"),
-        ("model->levels[source->level].stride;\n    const int x", "8;\n    const int x"),
+        ("2 * number + 1)", "2 * number)"),
+        ("model->levels[source->level].stride, width", "8, width"),
         ("rv1106_scale_y(fit), fit->height", "fit->scale, fit->height"),
-        ("+ source->level, second", ", second"),
-        ("second < model->output_count", "0"),
-        ("source->cell % map->width, stride", "source->cell / map->width, stride"),
+        ("first = task + source->level", "first = task"),
+        ("last < model->output_count", "0"),
+        ("source->cell % width, stride", "source->cell / width, stride"),
+        ("places.fine = fine ?", "places.fine = 0 ?"),
+        ("4 * (double)fine -", "3 * (double)fine -"),
+        ("apart <= 0.5 ?", "1 ?"),
+        ("fine < 0.984375f", "fine < 0.9f"),
     ],
 )
 def test_comparison_sees_wrong_keypoints(tmp_path, monkeypatch, right, wrong):
@@ -90,7 +96,7 @@ def test_invalid_models_are_refused(shim):
     def status(change, seed=0):
         return status_of_changed(shim, pose_case(seed), change)
 
-    seeds = [seed for seed in range(20) if len(pose_case(seed).spec.extras) == 6][:2]
+    seeds = [seed for seed in range(20) if len(pose_case(seed).spec.extras) == 9][:2]
     for seed in seeds:
         assert status(lambda model, first: None, seed) == 0
         for change in (
@@ -141,7 +147,11 @@ def test_contract_and_program_of_a_bundle_support_the_task(tmp_path, seed):
     case = pose_case(seed)
     again = built_bundle(tmp_path, case)
     assert again.output_spec() == case.spec and again.task == "pose"
-    assert set(again.roles()[len(case.spec.family.maps(1)) :]) <= {"keypoints", "visibility"}
+    assert set(again.roles()[len(case.spec.family.maps(1)) :]) <= {
+        "keypoints",
+        "keypoints_fine",
+        "visibility",
+    }
     fit = fit_of((301, 200), case.spec.imgsz)
     golden.write_outputs(tmp_path, case.tensors, case.floats(), fit)
     expected = tasks.get("pose").instances(case.spec, case.floats(), fit, 0.1, 0.5)

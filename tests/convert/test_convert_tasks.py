@@ -16,7 +16,9 @@ LABELS = {
     "yolov8n-obb": "0 .5 .2 .8 .5 .5 .8 .2 .5",
 }
 MAPS = {
-    "yolov8n-pose": ["keypoints_8", "keypoints_16", "keypoints_32", "visibility_8", "visibility_16", "visibility_32"],
+    "yolov8n-pose": [
+        f"{role}_{stride}" for role in ("keypoints", "keypoints_fine", "visibility") for stride in (8, 16, 32)
+    ],
     "yolov8n-seg": ["coefficients_8", "coefficients_16", "coefficients_32", "prototypes_4"],
     "yolov8n-obb": ["turn_8", "turn_16", "turn_32"],
 }
@@ -46,7 +48,10 @@ def test_a_model_of_a_task_is_converted_and_measured_by_its_overlap(step, export
                 "--max-images", "2", "-o", folder / "model.rknn")  # fmt: skip
     assert done.returncode == 0, done.stderr
     names = [output.name for output in read_rknn(folder / "model.rknn").outputs]
-    assert names[6:] == MAPS[name] and all(f"output     {map_name} [1," in done.stderr for map_name in names)
+    assert names[6:] == MAPS[name]
+    fine = [output.scale for output in read_rknn(folder / "model.rknn").outputs if "fine" in output.name]
+    assert fine == pytest.approx([2 / 255] * len(fine)), "the range -1 to 1, whatever the calibration images show"
+    assert all(f"output     {map_name} [1," in done.stderr for map_name in names)
     objects = {"pose": "keypoints", "segment": "masks", "obb": "rotated boxes"}[TASKS[name]]
     assert re.search(rf"mAP50-95   FP32 [\d.]+, INT8 .* of {objects} on 2 images", done.stderr)
     assert re.search(r"boxes      mAP50-95 FP32 [\d.]+, INT8 [\d.]+\n", done.stderr)

@@ -23,7 +23,7 @@ from lib.step.errors import UserError
 
 STRIDES = (8, 16, 32)
 ROLES = {
-    "pose": [("keypoints", 34), ("visibility", 17)],
+    "pose": [("keypoints", 34), ("keypoints_fine", 34), ("visibility", 17)],
     "seg": [("coefficients", 32)],
     "obb": [("turn", 1)],
     "obb26": [("angle", 1)],

@@ -32,8 +32,9 @@ SIZE = (320, 240)
 NAMES = ["person", "horse"]
 
 
-def spec_of(head=SPLIT, count=17, visibility=True, end2end=False) -> OutputSpec:
+def spec_of(head=SPLIT, count=17, visibility=True, end2end=False, fine=False) -> OutputSpec:
     extras = [OutputMap("keypoints", stride, 2 * count) for stride in STRIDES]
+    extras += [OutputMap("keypoints_fine", stride, 2 * count) for stride in STRIDES if fine]
     extras += [OutputMap("visibility", stride, count) for stride in STRIDES if visibility]
     return OutputSpec(IMGSZ, head, Distances(), 2, "pose", end2end, tuple(extras))
 
@@ -63,6 +64,40 @@ def test_keypoints_lie_where_the_formula_says(visibility):
         if visibility:
             assert columns[n, keypoint, 2] == raw[9 + level][0, keypoint, y, x]
         row += height * width
+
+
+@pytest.mark.parametrize(
+    ("coarse", "fine", "used"),
+    [
+        (2.0, 0.53125, 2.125),
+        (-1.9, -0.4375, -1.75),
+        (3.9, 0.984375, 3.9),  # at the end of its range
+        (-4.1, -1.0, -4.1),
+        (9.0, 1.0, 9.0),
+        (2.0, 0.625, 2.5),  # as far apart as allowed
+        (2.0, 0.626, 2.0),  # a range that another algorithm has cut
+        (2.0, 0.374, 2.0),
+        (0.0, 0.0, 0.0),
+    ],
+)
+def test_a_fine_value_is_used_where_its_map_can_hold_it(coarse, fine, used):
+    spec = spec_of(fine=True)
+    raw = [np.zeros(output.shape(IMGSZ), np.float32) for output in spec.maps()]
+    raw[6][0, 11, 0, 0], raw[9][0, 11, 0, 0] = coarse, fine
+    columns = POSE.predict(spec, raw).columns
+    assert spec.columns == 51 and columns.shape[1] == 51
+    assert columns[0, 3 * 5 + 1] == (np.float32(used) + np.float32(0.5)) * 8
+    assert (np.delete(columns.reshape(-1, 17, 3)[0, :, :2].ravel(), 11) == 4).all()
+
+
+def test_without_rounding_the_fine_map_changes_nothing():
+    spec, coarse = spec_of(fine=True), spec_of()
+    raw = random_outputs(coarse)
+    maps = [values * 10 - 10 for values in raw[6:9]]
+    with_fine = [*raw[:6], *maps, *(np.clip(values / 4, -1, 1) for values in maps), *raw[9:]]
+    np.testing.assert_array_equal(
+        POSE.predict(spec, with_fine).columns, POSE.predict(coarse, [*raw[:6], *maps, *raw[9:]]).columns
+    )
 
 
 @pytest.mark.parametrize("end2end", [False, True])

@@ -31,7 +31,7 @@
 enum {
     RV1106_MAX_LEVELS = 6,
     RV1106_MAX_MAPS = 3,      /* maps of the family per level */
-    RV1106_MAX_TASK_MAPS = 2, /* maps of the task per level */
+    RV1106_MAX_TASK_MAPS = 3, /* maps of the task per level */
     RV1106_MAX_OUTPUTS = (RV1106_MAX_MAPS + RV1106_MAX_TASK_MAPS) * RV1106_MAX_LEVELS,
     RV1106_SIDE_LIMIT = 8192,
 };

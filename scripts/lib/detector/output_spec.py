@@ -55,8 +55,8 @@ class OutputSpec(JsonRecord):
     @property
     def columns(self) -> int:
         """E, how many numbers of the task follow the scores of a prediction in the head `exported`."""
-        shared = self.shared_maps
-        return sum(output.channels for output in self.extras if output not in shared) // len(self.family.strides)
+        own = [output for output in self.extras if output not in self.shared_maps and not output.is_finer]
+        return sum(output.channels for output in own) // len(self.family.strides)
 
     def predictions(self, raw: list[np.ndarray]) -> np.ndarray:
         """Predictions float32 [N, 4+C] of one image: cx, cy, w, h in input pixels, then class scores.

@@ -2,7 +2,8 @@
 
 Scores reach from 0 to 1 (lib.npu.score_ranges). No steps are spent on values that the next function ignores: after a
 depthwise or transposed convolution the chip rounds the input of a SiLU, which gives 0 for all that is far below 0. Box
-maps of anchors go through a sigmoid and an exponential on the CPU, which hardly change far from 0.
+maps of anchors go through a sigmoid and an exponential on the CPU, which hardly change far from 0. A map that repeats
+another one's values in finer steps has the range that its decoder expects.
 """
 
 import math
@@ -24,13 +25,19 @@ def built_ranges(structure: Structure, ranges: Ranges, outputs: OutputSpec) -> R
     """The ranges to build with, of all tensors that `ranges` has."""
     cut = _within(ranges, _silu_inputs(structure), -SILU_END)
     cut = _within(cut, _box_logits(structure, outputs), -ANCHOR_END, ANCHOR_END)
-    return with_whole_scores(structure, cut, outputs)
+    return with_whole_scores(structure, cut | _finer(structure, ranges, outputs), outputs)
 
 
 def _within(ranges: Ranges, names: Iterable[str], lowest: float, highest: float = math.inf) -> Ranges:
     """The ranges, those of `names` cut at `lowest` and `highest`."""
     cut = {name: (max(ranges[name][0], lowest), min(ranges[name][1], highest)) for name in names if name in ranges}
     return ranges | cut
+
+
+def _finer(structure: Structure, ranges: Ranges, outputs: OutputSpec) -> Ranges:
+    """The ranges of the maps in finer steps."""
+    maps = [output.name for output in outputs.maps() if output.is_finer] if outputs.head == SPLIT else []
+    return {name: (-1.0, 1.0) for name in tensors_of(structure, maps).values() if name in ranges}
 
 
 def _silu_inputs(structure: Structure) -> list[str]:

@@ -15,6 +15,9 @@ from lib.data.imgsz import ImageSize
 from lib.step.errors import UserError
 from lib.step.typed_json import JsonRecord
 
+# The end of the role of a map that repeats another map's values in finer steps: its range is -1 to 1 in INT8.
+FINER = "_fine"
+
 
 @dataclass(frozen=True)
 class OutputMap(JsonRecord):
@@ -31,6 +34,11 @@ class OutputMap(JsonRecord):
     def name(self) -> str:
         """The name of the tensor."""
         return f"{self.role}_{self.stride}"
+
+    @property
+    def is_finer(self) -> bool:
+        """Whether it repeats another map's values in finer steps."""
+        return self.role.endswith(FINER)
 
     def shape(self, imgsz: ImageSize) -> tuple[int, int, int, int]:
         """Its shape for an input of `imgsz`."""

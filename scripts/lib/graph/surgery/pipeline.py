@@ -23,7 +23,7 @@ MEASURED, PROVEN = 16, 4
 
 # Names of the tensors that passes make; a foreign graph may use them for other tensors.
 OUR_NAMES = re.compile(
-    r"((box|scores|objectness|keypoints|visibility|coefficients|prototypes|angle|turn)_\d+|predictions)(/.*)?"
+    r"((box|scores|objectness|keypoints(_fine)?|visibility|coefficients|prototypes|angle|turn)_\d+|predictions)(/.*)?"
 )
 
 

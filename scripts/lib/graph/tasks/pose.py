@@ -1,9 +1,11 @@
 """Keypoints: x and y and, with three values per keypoint, visibility.
 
 Conv 3K ─ Reshape ┬ Slice x, y ─ Mul 2? ─ Add point ─ Mul stride ─┐               Conv 2K ─ keypoints_S
-                  └ Slice visibility ─ Sigmoid ───────────────────┴ …      →      Conv K ─ Sigmoid ─ visibility_S
+                  └ Slice visibility ─ Sigmoid ───────────────────┴ …      →      Conv 2K ─ keypoints_fine_S
+                                                                                  Conv K ─ Sigmoid ─ visibility_S
 
-There are two maps because one scale for both costs INT8 accuracy. YOLOv8 and 11 place a keypoint at (2 v + cell)
+Places and visibility have a map each because one scale for both costs INT8 accuracy. The fine map holds the same places
+divided by REACH (lib.tasks.pose.keypoints). YOLOv8 and 11 place a keypoint at (2 v + cell)
 strides, YOLO26 at (v + cell + 0.5): the map holds YOLO26's v. The others' factor 2 and offset -0.5 are folded into the
 weights of the convolution.
 Source of both formulas: Ultralytics, nn/modules/head.py, Pose.kpts_decode and Pose26.kpts_decode.
@@ -17,25 +19,25 @@ from lib.graph.surgery.map_place import probabilities
 from lib.graph.surgery.moved_maps import Part
 from lib.graph.surgery.passes.cut_maps import own_tensor
 from lib.graph.tasks import GraphTask, Reading, register
-from lib.tasks.pose.keypoints import KEYPOINTS, VISIBILITY
+from lib.tasks.pose.keypoints import FINE, KEYPOINTS, REACH, VISIBILITY
 
 # The factor of v, and the offset: for YOLO26; for YOLOv8 and 11.
 _FORMULAS = ((1.0, 0.0), (2.0, -0.5))
 
 
 def recognize(reading: Reading) -> tuple[OutputMap, ...] | None:
-    """The maps of x and y and, if the model has it, of visibility; None for other columns."""
+    """The maps of x and y, coarse and fine, and, if the model has it, of visibility; None for other columns."""
     form = _form(reading)
     if form is None:
         return None
     values, _ = form
     count = reading.columns.shape[1] // values
-    places = reading.of_strides(KEYPOINTS, 2 * count)
+    places = *reading.of_strides(KEYPOINTS, 2 * count), *reading.of_strides(FINE, 2 * count)
     return (*places, *reading.of_strides(VISIBILITY, count)) if values == 3 else places
 
 
 def cut(graph: Graph, reading: Reading, prototypes: str | None) -> None:
-    """Make keypoints_S and visibility_S."""
+    """Make keypoints_S, keypoints_fine_S and visibility_S."""
     values, (factor, offset) = _form(reading)
     channels = np.arange(reading.columns.shape[1])
     is_place = channels % values < 2
@@ -44,6 +46,8 @@ def cut(graph: Graph, reading: Reading, prototypes: str | None) -> None:
         if values == 3:
             own_tensor(graph, part, f"{VISIBILITY}_{stride}/logits", channels[~is_place])
             graph.add("Sigmoid", [f"{VISIBILITY}_{stride}/logits"], f"{VISIBILITY}_{stride}")
+        fine = factor / REACH, offset / REACH
+        own_tensor(graph, part, f"{FINE}_{stride}", channels[is_place], *fine)
         own_tensor(graph, part, f"{KEYPOINTS}_{stride}", channels[is_place], factor, offset)
 
 

@@ -6,7 +6,7 @@ from lib.detector.families import OutputMap
 from lib.detector.instances import Instances
 from lib.detector.output_spec import OutputSpec
 from lib.tasks.bundle_part import BundlePart
-from lib.tasks.pose.keypoints import KEYPOINTS, VALUES, count_of, tells_visibility
+from lib.tasks.pose.keypoints import FINE, KEYPOINTS, REACH, VALUES, count_of, tells_visibility
 
 _USAGE = """\
 `pose.h` computes the keypoints of a detection from the same buffers:
@@ -19,6 +19,11 @@ _NUMBER_BYTES = 14  # for a number and its comma, in a line of the board's progr
 
 
 def _map_meaning(output: OutputMap) -> dict[str, str]:
+    if output.role == FINE:
+        return {
+            "2 k": f"x of keypoint k as in the other map, divided by {REACH:g}, unless it is near -1 or 1",
+            "2 k + 1": f"y of keypoint k as in the other map, divided by {REACH:g}, unless it is near -1 or 1",
+        }
     if output.role == KEYPOINTS:
         return {
             "2 k": "x of keypoint k, in strides from the middle of the cell",

@@ -5,6 +5,11 @@ visibility, if a model has one, holds one probability per keypoint:
 
   x = (v + cell + 0.5) * stride
 
+In INT8 a map has 256 steps from its lowest to its highest value. With a range of 40 strides a step is 1.3 px at stride
+8, too coarse for small people. So there is a second map of the same values, the *fine* one: it holds v / REACH and has
+the range -1 to 1, so a step is 0.03 strides. A value is taken from there unless it is too large; large values belong to
+large objects, for which the steps of the other map are small.
+
 YOLO26 itself predicts this (ultralytics/nn/modules/head.py, `Pose26.kpts_decode`: `(kpt + anchor) * stride`, anchors in
 the middle of cells). YOLOv8 and YOLO11 predict x = (2 v + cell) * stride (`Pose.kpts_decode`,
 `kpt * 2 + anchor - 0.5`); graph surgery converts it by changing the weights of one convolution.
@@ -15,13 +20,19 @@ from dataclasses import replace
 import numpy as np
 
 from lib.data.letterbox import Letterbox
+from lib.detector.families import FINER
 from lib.detector.families.sides import MIDDLE
 from lib.detector.head import SPLIT
 from lib.detector.instances import Instances
 from lib.detector.output_spec import OutputSpec
 from lib.tasks.task import Predicted
 
-KEYPOINTS, VISIBILITY = "keypoints", "visibility"  # roles of maps; the first is also the name of the instances' extra
+# Roles of maps; the first is also the name of the instances' extra.
+KEYPOINTS, FINE, VISIBILITY = "keypoints", f"keypoints{FINER}", "visibility"
+REACH = 4.0  # strides; a power of two, so that v / REACH is exact
+# A fine value is used if it is closer to 0 than FINE_END, two steps from the end of its range, and if it is not farther
+# from the other map's than AGREES, in strides (other algorithms than `normal` may cut its range).
+FINE_END, AGREES = 0.984375, 0.5
 VALUES = 3  # x, y, visibility: the values of a keypoint here, even if the model predicts no visibility
 
 
@@ -35,6 +46,11 @@ def tells_visibility(outputs: OutputSpec) -> bool:
     return any(output.role == VISIBILITY for output in outputs.extras)
 
 
+def has_fine(outputs: OutputSpec) -> bool:
+    """Whether the model has the fine map; one that an earlier version of this project has split has none."""
+    return any(output.role == FINE for output in outputs.extras)
+
+
 def predict(outputs: OutputSpec, raw: list[np.ndarray]) -> Predicted:
     """Boxes and scores, and for each keypoint the columns x, y and, if the model predicts it, visibility.
 
@@ -45,11 +61,23 @@ def predict(outputs: OutputSpec, raw: list[np.ndarray]) -> Predicted:
         return Predicted(predictions, outputs.joined_columns(raw))
     points, strides = outputs.family.centres(outputs.imgsz)
     middles = points + np.float32(MIDDLE - outputs.family.offset)
-    places = outputs.cell_values(raw, KEYPOINTS).reshape(len(points), -1, 2)
+    places = _places(outputs, raw).reshape(len(points), -1, 2)
     columns = [(places + middles[:, None]) * strides[:, None]]
     if tells_visibility(outputs):
         columns.append(outputs.cell_values(raw, VISIBILITY)[:, :, None])
     return Predicted(predictions, np.concatenate(columns, axis=2).reshape(len(points), -1))
+
+
+def _places(outputs: OutputSpec, raw: list[np.ndarray]) -> np.ndarray:
+    """v of each prediction's keypoints, float32 [N, 2K], in strides; from the fine map where it has the value."""
+    coarse = outputs.cell_values(raw, KEYPOINTS)
+    if not has_fine(outputs):
+        return coarse
+    fine = outputs.cell_values(raw, FINE)
+    scaled = fine * np.float32(REACH)
+    # Differences in float64 are exact, as in pose.h.
+    agrees = np.abs(scaled.astype(np.float64) - coarse) <= AGREES
+    return np.where((np.abs(fine) < FINE_END) & agrees, scaled, coarse)
 
 
 def found(outputs: OutputSpec, predicted: Predicted, rows: np.ndarray, boxes: Instances, fit: Letterbox) -> Instances:
