@@ -53,20 +53,20 @@ def built(structure, images, outputs=SPEC):
 
 
 def test_cells_without_an_object_do_not_widen_the_range(structure):
-    images = [image((0.9, -4, 5), (0.001, -7, 9)), image((0.02, -3, 6), (0.0, -1, 1))]
-    assert built(structure, images) == (-4, 6)
-    assert built(structure, images[1:]) == (-3, 6)
+    images = [image((0.9, -7, 7), (0.001, -8, 8)), image((0.02, -6, 7.5), (0.0, -6, 7.5))]
+    assert built(structure, images) == (-7, 7.5)
+    assert built(structure, images[1:]) == (-6, 7.5)
 
 
-def test_an_end_keeps_half(structure):
-    assert built(structure, [image((0.9, -1, 8), (0.0, -6, 9))]) == (-3, 8)
-    assert built(structure, [image((0.9, 2, 3), (0.0, -6, 9))]) == (-3, 4.5)
+def test_an_end_keeps_three_quarters(structure):
+    assert built(structure, [image((0.9, -1, 8), (0.0, -6, 9))]) == (-4.5, 8)
+    assert built(structure, [image((0.9, 2, 3), (0.0, -6, 8))]) == (-4.5, 6)
 
 
 def test_images_without_an_object_change_nothing(structure):
     background = image((0.009, -7, 9), (0.0, -8, 3))
     assert built(structure, [background]) == (-8, 9)
-    assert built(structure, [background, image((0.5, -5, 8), (0.0, 0, 0))]) == (-5, 8)
+    assert built(structure, [background, image((0.5, -7, 8), (0.0, 0, 0))]) == (-7, 8)
 
 
 def test_where_only_the_toolkit_measured_the_range_stays(structure):
@@ -90,10 +90,10 @@ def test_only_keypoints_of_the_split_head_are_cut(structure):
 
 def test_a_table_of_ranges_holds_them_for_every_calibration_set(structure, tmp_path):
     run = range_pass(structure, SPEC)
-    images = [image((0.9, -4, 5), (0.0, -7, 9)), image((0.0, -8, 3)), image((0.5, -5, 8))]
+    images = [image((0.9, -6, 7), (0.0, -7, 8)), image((0.0, -8, 3)), image((0.5, -7, 8))]
     RangeTable.of(["a", "b", "c"], [run.measure(each) for each in images]).write(tmp_path / "ranges.npz")
     table = read_range_table(tmp_path / "ranges.npz")
-    for names, expected in ((["a", "b"], (-4, 5)), (["b"], (-8, 3)), (["a", "b", "c"], (-5, 8))):
+    for names, expected in ((["a", "b"], (-6, 7)), (["b"], (-8, 3)), (["a", "b", "c"], (-7, 8))):
         measured = table.union(names)
         ranges = adjusted(structure, measured)
         assert built_ranges(structure, ranges, measured, SPEC)[TENSOR] == expected
