@@ -22,7 +22,7 @@ from lib.data.input_form import InputForm
 from lib.data.manifest import check_manifest
 from lib.graph.input_form import input_form_of
 from lib.graph.onnx_file import load
-from lib.graph.surgery.proof import input_size
+from lib.graph.surgery.graph import input_size
 from lib.npu import toolkit, toolkit_versions
 from lib.npu.range_table import RangeTable, ranges_on
 from lib.npu.twin.ranges import RangePass, chosen

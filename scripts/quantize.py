@@ -31,7 +31,7 @@ from lib.graph.input_form import input_form_of
 from lib.graph.onnx_file import load
 from lib.graph.output_spec import detector_spec, form_or_reason
 from lib.graph.surgery.as_is import is_as_is
-from lib.graph.surgery.proof import input_size
+from lib.graph.surgery.graph import input_size
 from lib.npu import toolkit, toolkit_versions
 from lib.npu.build import SIMULATORS, TOOLKIT, TWIN, TWIN_FAST, Agreement
 from lib.npu.highest_scores import highest_scores, score_lines
@@ -67,9 +67,9 @@ def main(argv=None):
         start, agreed = session.simulate, None
         if asked.twin:
             # Before anything is written, because not every model has a twin.
-            start = start_of(args.simulator, structure, form)
-            starts = start, session.simulate, *(start_of(name, structure, form) for name in (TWIN, TWIN_FAST))
-            agreed = compare(args, starts, structure.output_scales(), fitted, images)
+            starts = {name: start_of(name, structure, form) for name in {args.simulator, TWIN, TWIN_FAST}}
+            start = starts[args.simulator]
+            agreed = compare(args, starts | {TOOLKIT: session.simulate}, structure.output_scales(), fitted, images)
         build = session.export(args.output)
         if agreed:
             build = replace(build, simulator=args.simulator, agreement=agreed)
@@ -101,20 +101,24 @@ def demand_possible(args) -> None:
         raise UserError(f"--simulator {args.simulator} needs the algorithm {known}, not {args.algorithm}")
 
 
-def compare(args, starts, scales: list[float], fitted, images: list[Path]) -> Agreement:
+def compare(args, starts: dict, scales: list[float], fitted, images: list[Path]) -> Agreement:
     """How another simulator compares with the toolkit's on the first images; `fitted(path)` is the input of both.
 
-    starts: open the one and the other, and two that differ only in the order of their sums. Raises UserError when the
-    first two differ by more than the order of sums explains.
+    starts: by their names, what opens the simulators: the two, and TWIN and TWIN_FAST, which differ only in the order
+    of their sums. Raises UserError when the first two differ by more than the order of sums explains.
     """
 
-    def apart(runs, path: Path) -> tuple[list[float], list[float]]:
+    def opened() -> dict:
+        return {name: start() for name, start in starts.items()}
+
+    def apart(runs: dict, path: Path) -> tuple[list[float], list[float]]:
         image = fitted(path)
-        ours, toolkits, ordered, unordered = (run(image) for run in runs)
-        return steps_apart(ours, toolkits, scales), steps_apart(ordered, unordered, scales)
+        outputs = {name: run(image) for name, run in runs.items()}
+        pairs = (args.simulator, TOOLKIT), (TWIN, TWIN_FAST)
+        return tuple(steps_apart(outputs[one], outputs[other], scales) for one, other in pairs)
 
     title = f"toolkit and {args.simulator}"
-    apart_by_image = over_images(lambda: [start() for start in starts], apart, images[:COMPARED], args.processes, title)
+    apart_by_image = over_images(opened, apart, images[:COMPARED], args.processes, title)
     return agreement(args.simulator, *zip(*apart_by_image, strict=True))
 
 
