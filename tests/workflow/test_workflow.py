@@ -386,17 +386,6 @@ def test_dvc_and_snakemake_give_the_same_table_and_report(origin, by_snakemake, 
     dvc("exp", "run", "-n", "plain", "-S", "config/demo.yaml:layers.model=[]", "make_report")
 
 
-def test_every_step_has_help(python_env):
-    """Each in a Python of its own, where nothing has been imported before."""
-    steps = sorted(path.stem for path in (ROOT / "scripts").glob("*.py") if path.stem != "set_up")
-    assert len(steps) >= 11
-    for name in steps:
-        command = ["python", ROOT / "scripts" / f"{name}.py", "--help"]
-        done = subprocess.run(command, env=python_env, capture_output=True, text=True)
-        assert done.returncode == 0, (name, done.stderr)
-        assert "usage:" in done.stdout
-
-
 def test_two_runs_in_one_folder_are_told_and_a_killed_one_leaves_no_lock(project, snakemake, python_env):
     run = ["-j1", "--configfile", "config/demo.yaml", "--config", "draw={images: 400}", "--until", "draw_scenes"]
     first = subprocess.Popen(["snakemake", *run], cwd=project, env=python_env, start_new_session=True,
