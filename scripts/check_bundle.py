@@ -11,7 +11,7 @@ sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python adds it 
 from pathlib import Path
 
 from lib.bundle import program
-from lib.bundle.check import problems
+from lib.bundle.check import expected_detections, problems
 from lib.step.arguments import StepParser
 from lib.step.console import say
 from lib.step.errors import UserError
@@ -31,7 +31,8 @@ def main(argv=None):
     wrong = problems(args.bundle, program.compiler(args.cc), tuple(words(args.emulator, "--emulator")))
     if wrong:
         raise UserError(f"bundle {args.bundle} is not sound: {'; '.join(wrong)}")
-    say(f"bundle {args.bundle} is sound: checksums, contract, Python's and C's detections")
+    empty = "" if expected_detections(args.bundle) else " (none: golden/detections.txt is empty)"
+    say(f"bundle {args.bundle} is sound: checksums, contract, Python's and C's detections{empty}")
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
 Makes the folder bundle/ in the folder --run: for the best variant of the sweep (or, with --bundle all, for each one) a
 folder MODEL/IMGSZ/HEAD/ALGORITHM-MAX_IMAGES and the same as .zip. The C code is compiled and run on all evaluation
-images; if its detections differ from Python's on the simulator's floats, nothing is written. Variants with the head
-as_is, which is not decoded, have no bundle.
+images; if its detections differ from Python's on the simulator's floats, nothing is written. If there is no detection
+in any image, the bundle is made, but a warning says that no detection was compared. Variants with the head as_is, which
+is not decoded, have no bundle.
 """
 
 import sys
@@ -49,10 +50,7 @@ def main(argv=None):
             folder = part / variant.path()
             proof = make(args.run, variant, evaluation, args.processes, cc, folder)
             pack(folder)
-            say(
-                f"bundle {args.run / 'bundle' / variant.path()}: C decodes {proof.images} images as Python does, "
-                f"{proof.detections} detections, boxes to {proof.box_px:.1g} px, mAP50-95 {proof.map50_95:.4f}"
-            )
+            say(f"bundle {args.run / 'bundle' / variant.path()}: {proof.in_words()}")
 
 
 def parse(argv):

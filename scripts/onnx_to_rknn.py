@@ -218,10 +218,7 @@ def run(args, scratch: Path) -> None:
         if args.bundle:
             folder = made.enter_context(whole(args.bundle))
             proof = bundle_conversion(args.model.stem, request, conversion, measured, cc, folder)
-            lines.append(
-                f"bundle     {args.bundle}: C decodes {proof.images} images as Python does, {proof.detections} "
-                f"detections, mAP50-95 {proof.map50_95:.4f}"
-            )
+            lines.append(f"bundle     {args.bundle}: {proof.in_words()}")
     size_mb = args.output.stat().st_size / 1e6
     say(f"made       {args.output}: {size_mb:.2f} MB for {args.platform}, head '{conversion.adapted.head}'")
     say(f"input      {size}, uint8 {form.fitting}, pixels as they are")

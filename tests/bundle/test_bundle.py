@@ -6,20 +6,25 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from conftest import ROOT
+from random_models import random_case
 
 import make_bundle
 from lib.bundle import BOARD_PROGRAM, CAMERA_PROGRAM, program
 from lib.bundle.check import checksums, is_bundle, problems, write_checksums
-from lib.bundle.contract import Contract
+from lib.bundle.contract import Contract, Proof
 from lib.bundle.model_h import model_h
 from lib.bundle.pack import pack
+from lib.bundle.readme import readme
 from lib.npu.rknn_file import read_rknn
+from lib.results import closing
 from lib.results.sweep import Variant
 from lib.step.errors import UserError
 from lib.step.step_sources import step_sources
@@ -257,6 +262,63 @@ def test_a_bundle_made_twice_has_the_same_bytes(run_folder, python_env, tmp_path
     assert not path_of(results, "single").exists()
     shutil.rmtree(results / "bundle")
     shutil.copytree(kept, results / "bundle")
+
+
+# Makes a bundle in the folder `made`, proven on black images alone, in which the example's model detects nothing.
+PROVEN_ON_BLACK = """
+import sys
+from pathlib import Path
+import numpy as np
+from lib.bundle.make import make, read_evaluation
+from lib.bundle.program import compiler
+from lib.data.images import write_image
+from lib.detector.instances import nothing
+from lib.results.sweep import Variant
+
+run, images = Path(sys.argv[1]), [Path(f"black{i}.png") for i in range(2)]
+for image in images:
+    write_image(image, np.zeros((90, 160, 3), np.uint8))
+names = Path("parts.names").read_text().split()
+evaluation = read_evaluation(run, "heldout", names)._replace(images=images, truth=lambda *given: nothing())
+make(run, Variant("parts4", "128x96", "split", "normal", 8), evaluation, 1, compiler(), Path("made"))
+"""
+
+
+@pytest.mark.toolkit
+def test_a_bundle_says_that_its_proof_compared_no_detection(run_folder, python_env, step, tmp_path):
+    project, results = run_folder
+    run = shutil.copytree(results, tmp_path / "run")
+    shutil.copy(project / "config" / "parts.names", tmp_path)
+    path = run / "metrics" / "parts4" / "128x96" / "split" / "normal-8.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"map50_95": 0.0}))
+    paths = {"PYTHONPATH": str(project / "scripts")}
+    done = subprocess.run([sys.executable, "-c", PROVEN_ON_BLACK, run], cwd=tmp_path, env=python_env | paths,
+                          capture_output=True, text=True)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "in 2 evaluation images, parts4 128x96 split" in done.stdout
+    assert "(there is none above 0.001 either), so the golden files of its bundle compare no detection" in done.stdout
+    assert Contract.of_bundle(tmp_path / "made").proof.detections == 0
+    text = (tmp_path / "made" / "README.md").read_text()
+    assert "**This is not proven.** On 2 images," in text and "**`golden/detections.txt` is empty.**" in text
+    checked = step("check_bundle", tmp_path / "made")
+    assert "is sound" in checked.stdout and "(none: golden/detections.txt is empty)" in checked.stdout
+    shutil.rmtree(run / "bundle")
+    shutil.copytree(tmp_path / "made", path_of(run, "split"))
+    config = yaml.safe_load((project / "config" / "demo.yaml").read_text())
+    lines = closing.closing(run, config, {"bundle"}, [])
+    assert any(line.endswith("(not proven: no image has a detection, see its README.md)") for line in lines)
+
+
+def test_a_proof_without_detections_says_so():
+    nothing = Proof(16, 0, 0.0, 0.0, 0.0)
+    assert nothing.in_words().startswith("not proven, because no detection could be compared: in 16 images,")
+    assert Proof(16, 3, 0.0, 0.0, 0.5).in_words().startswith("C decodes 16 images as Python does, 3 detections")
+    contract = random_case(0).contract("m")
+    assert "not proven" in readme(replace(contract, proof=nothing), shown=0)
+    # Detections, but none above the suggested threshold.
+    text = readme(replace(contract, proof=Proof(16, 3, 0.0, 0.0, 0.5)), shown=0)
+    assert "not proven" not in text and "**`golden/detections.txt` is empty.**" in text
+    assert "is empty" not in readme(replace(contract, proof=Proof(16, 3, 0.0, 0.0, 0.5)))
 
 
 def test_best_variant_is_the_one_that_the_report_recommends(monkeypatch, tmp_path):

@@ -82,9 +82,10 @@ def run(model: StubModel, command: list, **options) -> subprocess.CompletedProce
     return subprocess.run(list(map(str, command)), cwd=model.folder, env=environment, capture_output=True, **options)
 
 
-def demand_objects(stdout: bytes, expected: list[list]) -> None:
+def demand_objects(stdout: bytes, expected: list[list], skipped: int = 0) -> None:
     *lines, last = map(json.loads, stdout.decode().splitlines())
-    assert last == {"frames": len(expected)} and [line["frame"] for line in lines] == list(range(len(expected)))
+    assert last == {"frames": len(expected), "skipped": skipped}
+    assert [line["frame"] for line in lines] == list(range(len(expected)))
     for line, objects in zip(lines, expected, strict=True):
         assert [row[:2] for row in line["objects"]] == [[row[0], row[1]] for row in objects]
         np.testing.assert_allclose(
@@ -115,12 +116,16 @@ def test_frames_become_tracked_objects_on_arm(filmed, shim, tmp_path):  # noqa: 
             assert changed[int(y1) : int(y2), int(x1) : int(x2)].mean() > 0.02
 
 
+def build_with_fake_camera(model: StubModel, program) -> None:
+    wrapped = [f"-Wl,--wrap={name}" for name in ("open", "ioctl", "mmap", "munmap", "close")]
+    build(program, "cc", model.folder / "camera.c", model.folder / "detector.c", SOURCES / "fake_camera.c",
+          flags=(*SANITIZERS, *wrapped))  # fmt: skip
+
+
 def test_a_camera_gives_the_same_objects_as_a_file(filmed, shim, tmp_path):  # noqa: F811
     """A simulated camera with padded rows, single- and multi-planar; after its last frame it fails."""
     model = filmed.model
-    wrapped = [f"-Wl,--wrap={name}" for name in ("open", "ioctl", "mmap", "munmap", "close")]
-    build(tmp_path / "camera", "cc", model.folder / "camera.c", model.folder / "detector.c", SOURCES / "fake_camera.c",
-          flags=(*SANITIZERS, *wrapped))  # fmt: skip
+    build_with_fake_camera(model, tmp_path / "camera")
     expected = expected_objects(shim, filmed.detected)
     frames = str(model.folder.parent / "frames.nv12")
     for planar in ({}, {"CAMERA_PLANAR": "1"}):
@@ -136,6 +141,23 @@ def test_a_camera_gives_the_same_objects_as_a_file(filmed, shim, tmp_path):  # n
     assert done.returncode == 1 and b"/dev/video0: does not support the pixel format of --format" in done.stderr
 
 
+def test_damaged_frames_of_a_camera_are_skipped_and_counted(filmed, shim, tmp_path):  # noqa: F811
+    """The objects are those without the damaged frames; many of them in succession end the program."""
+    model = filmed.model
+    build_with_fake_camera(model, tmp_path / "camera")
+    command = [tmp_path / "camera", "--size", f"{WIDTH}x{HEIGHT}", "--frames", FRAMES, "model.rknn", "/dev/video0"]
+    frames = {"CAMERA_FRAMES": str(model.folder.parent / "frames.nv12")}
+    for planar in ({}, {"CAMERA_PLANAR": "1"}):
+        # Four at a time, which are more than the camera has buffers: before frames 0, 5, 10, 15 and 20.
+        done = run(model, command, env=frames | planar | {"CAMERA_DAMAGED": "4"})
+        assert done.returncode == 0, done.stderr
+        demand_objects(done.stdout, expected_objects(shim, filmed.detected), skipped=20)
+        assert done.stderr.count(b"damaged") == 1
+    done = run(model, command, env=frames | {"CAMERA_DAMAGED": "1000"}, timeout=60)
+    assert done.returncode == 1 and b"camera: too many damaged frames one after the other" in done.stderr
+    assert b'{"frame' not in done.stdout
+
+
 def test_other_formats_and_errors(filmed, tmp_path):
     model = filmed.model
     build(tmp_path / "camera", "cc", model.folder / "camera.c", model.folder / "detector.c", flags=SANITIZERS)
@@ -146,10 +168,10 @@ def test_other_formats_and_errors(filmed, tmp_path):
         done = run(model, command, input=bytes(2 * size))
         assert done.returncode == 0, done.stderr
         lines = [json.loads(line) for line in done.stdout.decode().splitlines()]
-        assert lines[-1] == {"frames": 2} and [row[:3] for row in lines[1]["objects"]] == [[1, 2, 0.902]]
+        assert lines[-1] == {"frames": 2, "skipped": 0} and [row[:3] for row in lines[1]["objects"]] == [[1, 2, 0.902]]
     done = run(model, command, input=bytes(901))
     assert done.returncode == 1 and b"frames: the last one is incomplete" in done.stderr
-    assert b'{"frame": 0' in done.stdout and b'{"frames": 1}' not in done.stdout
+    assert b'{"frame": 0' in done.stdout and b'{"frames": 1' not in done.stdout
     for words, said in (
         ([], "MODEL.rknn and a camera are needed"),
         (["--size", "0x4", "model.rknn", "-"], "--size: invalid option or value"),

@@ -14,7 +14,7 @@
  * Lines on standard output. Error messages and the runtime's own output go to standard error.
  *   {"frame": 0, "fit_us": 9000, "run_us": 26000, "decode_us": 800, "track_us": 90, "objects": [[number, class, score,
  *    x1, y1, x2, y2], ...]}                      `number` is the track number; a list of the task's values follows y2
- *   {"frames": 64}                               the last line
+ *   {"frames": 64, "skipped": 0}                 the last line; `skipped`: damaged frames, as the driver says
  * Times are in microseconds, boxes in pixels of the frame. Exit status: 0, 1 on error, 2 for invalid arguments.
  */
 #define _POSIX_C_SOURCE 200809L
@@ -35,13 +35,14 @@
 #include "model.h"
 #include "track.h"
 
-enum { CANDIDATES = 3000, BUFFERS = 4, USAGE = 2 };
+enum { CANDIDATES = 3000, BUFFERS = 4, MOST_DAMAGED = 100, USAGE = 2 };
 
 /* The source of frames: a file, or a camera, whose driver fills a ring of buffers. */
 typedef struct {
     FILE *file;
     int camera, is_planar, buffer; /* `camera`: file descriptor, -1 for a file; `buffer`: of the last frame */
     int failed;                    /* not 0 if there are no more frames because of an error */
+    long skipped;                  /* damaged frames */
     rv1106_format format;
     int width, height;
     size_t stride, size; /* bytes of a row (same for both planes) and of a frame */
@@ -200,34 +201,50 @@ static int open_source(frame_source *source, const char *name)
     return 0;
 }
 
-/* Returns the memory of the next frame, or NULL if there is none. It is valid until release_frame. */
-static uint8_t *next_frame(frame_source *source)
+/* Gives the buffer number source->buffer to the driver, to be filled. Returns 0 or -1. */
+static int enqueue(const frame_source *source)
 {
     struct v4l2_buffer buffer;
     struct v4l2_plane planes[VIDEO_MAX_PLANES];
+    describe(source, &buffer, planes);
+    return control(source->camera, VIDIOC_QBUF, &buffer) < 0 && !stopped ? wrong("camera", strerror(errno)) : 0;
+}
+
+/* Gets the next frame of a camera that is not damaged, and sets source->buffer. Returns 0, or -1 if there is none. */
+static int dequeue(frame_source *source)
+{
+    struct v4l2_buffer buffer;
+    struct v4l2_plane planes[VIDEO_MAX_PLANES];
+    int damaged;
+    for (damaged = 0; damaged < MOST_DAMAGED && !stopped; damaged++, source->skipped++) {
+        describe(source, &buffer, planes);
+        if (control(source->camera, VIDIOC_DQBUF, &buffer) < 0) return stopped ? -1 : wrong("camera", strerror(errno));
+        source->buffer = (int)buffer.index;
+        if (!(buffer.flags & V4L2_BUF_FLAG_ERROR)) return 0;
+        if (!source->skipped) wrong("camera", "its driver marked a frame as damaged; such frames are skipped");
+        if (enqueue(source)) return -1;
+    }
+    return stopped ? -1 : wrong("camera", "too many damaged frames one after the other; check its cable and its mode");
+}
+
+/* Returns the memory of the next frame, or NULL if there is none. It is valid until release_frame. */
+static uint8_t *next_frame(frame_source *source)
+{
     if (source->camera < 0) {
         const size_t got = fread(source->memory[0], 1, source->size, source->file);
         if (got == source->size) return source->memory[0];
         if (got) source->failed = wrong("frames", "the last one is incomplete");
         return NULL;
     }
-    describe(source, &buffer, planes);
-    if (control(source->camera, VIDIOC_DQBUF, &buffer) < 0) {
-        if (!stopped) source->failed = wrong("camera", strerror(errno));
-        return NULL;
-    }
-    source->buffer = (int)buffer.index;
-    return source->memory[source->buffer];
+    if (!dequeue(source)) return source->memory[source->buffer];
+    if (!stopped) source->failed = -1;
+    return NULL;
 }
 
-/* Returns the buffer of the last frame to the camera. */
-static void release_frame(const frame_source *source)
+/* Returns the buffer of the last frame to the camera. Returns 0 or -1. */
+static int release_frame(const frame_source *source)
 {
-    struct v4l2_buffer buffer;
-    struct v4l2_plane planes[VIDEO_MAX_PLANES];
-    if (source->camera < 0) return;
-    describe(source, &buffer, planes);
-    control(source->camera, VIDIOC_QBUF, &buffer);
+    return source->camera < 0 ? 0 : enqueue(source);
 }
 
 /* Stops and closes the source. */
@@ -427,12 +444,12 @@ int main(int argc, char **argv)
         status = wrong(wanted.annotated, strerror(errno));
     while (!status && !stopped && (!wanted.frames || frame < wanted.frames) && (memory = next_frame(&source))) {
         status = process(&source, memory, frame++, annotated);
-        release_frame(&source);
+        if (release_frame(&source)) status = -1;
     }
     if (source.failed) status = source.failed;
     if (annotated && fclose(annotated)) status = wrong(wanted.annotated, strerror(errno));
     close_source(&source);
     rv1106_close(&detector);
-    if (!status) fprintf(results, "{\"frames\": %ld}\n", frame);
+    if (!status) fprintf(results, "{\"frames\": %ld, \"skipped\": %ld}\n", frame, source.skipped);
     return fclose(results) || status ? 1 : 0;
 }

@@ -42,6 +42,11 @@ def is_bundle(folder: Path) -> bool:
     }
 
 
+def expected_detections(folder: Path) -> int:
+    """How many detections the golden files of a sound bundle compare."""
+    return len(_expected(folder, Contract.of_bundle(folder)))
+
+
 def problems(folder: Path, cc: list[str], emulator: tuple[str, ...] = ()) -> list[str]:
     """List what is wrong with the bundle in `folder`, one sentence per problem.
 

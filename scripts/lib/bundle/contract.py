@@ -9,6 +9,7 @@ from lib.data.input_form import InputForm
 from lib.detector import families
 from lib.detector.families import OutputMap
 from lib.detector.head import SINGLE
+from lib.detector.nms import CONFIDENCE
 from lib.detector.output_spec import OutputSpec
 from lib.npu.rknn_file import RknnTensor
 from lib.npu.verdict import Verdict
@@ -138,6 +139,18 @@ class Proof(JsonRecord):
     score: float
     map50_95: float
     extras: float | None = omitted_if_none()
+
+    def in_words(self) -> str:
+        """The result, for the terminal."""
+        if not self.detections:
+            return (
+                f"not proven, because no detection could be compared: in {self.images} images, neither C nor Python "
+                f"detects anything above a score of {CONFIDENCE}"
+            )
+        return (
+            f"C decodes {self.images} images as Python does, {self.detections} detections, boxes to {self.box_px:.1g} "
+            f"px, mAP50-95 {self.map50_95:.4f}"
+        )
 
 
 @dataclass(frozen=True)

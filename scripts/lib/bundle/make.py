@@ -23,6 +23,7 @@ from lib.bundle.readme import readme
 from lib.data.calibration import calibration_in_form
 from lib.data.names import read_names
 from lib.detector.instances import Instances
+from lib.detector.nms import CONFIDENCE
 from lib.graph.input_form import input_form_of
 from lib.graph.onnx_file import load
 from lib.graph.output_spec import output_spec_of
@@ -35,6 +36,7 @@ from lib.npu.verdict import Judgement, Verdict
 from lib.results import run_files
 from lib.results.rounding import MAP_DIGITS
 from lib.results.sweep import Variant
+from lib.step.console import say
 from lib.step.errors import UserError
 from lib.step.files import require, write_text
 
@@ -93,6 +95,7 @@ def write_bundle(
 ) -> Proof:
     """Make a bundle as the new `folder`. To simulate the model, it is built again with the files `calibration`.
 
+    Warns when no image has a detection above the suggested threshold: the golden files then compare nothing.
     Raises UserError when C and Python disagree, when the mAP of C is not the measured one, or when the bundle does not
     pass its own check.
     """
@@ -112,10 +115,13 @@ def write_bundle(
             simulate = built.session.simulate
             proven = prove(simulate, contract, binary, evaluation.images, processes)
             write_golden(simulate, contract, _most_shown(proven, evaluation), folder / "golden")
+    shown = max(image.shown for image in proven)
+    if not shown:
+        say(_nothing_shown(subject.variant, proven, contract.thresholds.confidence))
     contract = replace(contract, proof=_proof(proven, evaluation, spec.task, subject.int8.map50_95))
     golden_image = (folder / "golden" / "image.txt").read_text(encoding="utf-8").strip().replace(" ", "x")
     highest = highest_scores(folder / "model.rknn", spec)
-    write_text(folder / "README.md", readme(contract, highest, golden_image))
+    write_text(folder / "README.md", readme(contract, highest, golden_image, shown))
     replace(contract, files=checksums(folder)).write(folder / CONTRACT)
     write_checksums(folder)
     if wrong := problems(folder, cc):
@@ -173,5 +179,17 @@ def _mean_average_precision(proven: list[ProvenImage], evaluation: Evaluation, t
 
 
 def _most_shown(proven: list[ProvenImage], evaluation: Evaluation) -> Path:
-    """The image with the most detections above the suggested threshold; the first of several."""
-    return evaluation.images[max(range(len(proven)), key=lambda i: proven[i].shown)]
+    """The image with the most detections above the suggested threshold, or else with the most; the first of several."""
+    order = [(image.shown, len(image.detections)) for image in proven]
+    return evaluation.images[order.index(max(order))]
+
+
+def _nothing_shown(variant: Variant, proven: list[ProvenImage], confidence: float) -> str:
+    """The warning that no image has a detection above the suggested threshold."""
+    scores = [image.detections.scores.max() for image in proven if len(image.detections)]
+    found = f"the highest score is {max(scores):.3f}" if scores else f"there is none above {CONFIDENCE} either"
+    return (
+        f"warning: in {len(proven)} evaluation images, {variant.title()} detects nothing above its suggested threshold "
+        f"{confidence:g} ({found}), so the golden files of its bundle compare no detection; check that the images show "
+        "the model's classes, and its INT8 mAP"
+    )

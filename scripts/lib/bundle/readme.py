@@ -7,9 +7,10 @@ import numpy as np
 from lib import tasks
 from lib.bundle import HERE, headers
 from lib.bundle.c_names import c_prefix
-from lib.bundle.contract import PREDICTIONS, Contract
+from lib.bundle.contract import PREDICTIONS, Contract, Proof
 from lib.data.input_form import InputForm
 from lib.detector import families
+from lib.detector.nms import CONFIDENCE
 from lib.npu.highest_scores import LOW
 from lib.npu.rknn_file import RknnTensor, dequantize
 from lib.npu.verdict import Verdict
@@ -22,6 +23,11 @@ _NO_NMS = (
     "ignored."
 )
 
+_NOTHING_SHOWN = (
+    "\n\n**`golden/detections.txt` is empty.** No evaluation image has a detection above the suggested threshold, so "
+    "this comparison\nonly shows that the decoder detects nothing there either. A lower threshold, as in "
+    "`./a.out golden 0.01`, prints what it decodes."
+)
 
 LISTED = 20  # names of classes
 _WRONG_COLOURS = {"rgb": "BGR instead of RGB", "bgr": "RGB instead of BGR", "grey": "three channels instead of one"}
@@ -33,10 +39,13 @@ def _place(form: InputForm) -> str:
     return f"`fit.left`, `fit.top`, `fit.scale`; the rest of the input is grey, {form.fill}."
 
 
-def readme(contract: Contract, highest: dict[int, float] | None = None, golden_image: str = "WIDTHxHEIGHT") -> str:
+def readme(
+    contract: Contract, highest: dict[int, float] | None = None, golden_image: str = "WIDTHxHEIGHT", shown: int = 1
+) -> str:
     """Return the text of README.md for a contract that has a proof.
 
-    highest: from lib.npu.highest_scores. golden_image: size of the golden image before its letterbox.
+    highest: from lib.npu.highest_scores. golden_image: size of the golden image before its letterbox. shown: its
+    detections above the suggested threshold.
     """
     accuracy, proof, spec = to_json(contract.accuracy), contract.proof, contract.output_spec()
     part = tasks.get(spec.task).bundle
@@ -65,13 +74,9 @@ def readme(contract: Contract, highest: dict[int, float] | None = None, golden_i
         nms=_NO_NMS if contract.end2end else "",
         task=f"\n\n{part.usage(spec)}" if part else "",
         and_task=" and task" if part else "",
-        extras=f", the values of the task by {proof.extras:.1g} {part.unit}" if part else "",
         verdict=_verdict(contract.verdict),
-        proven_images=proof.images,
-        proven_detections=proof.detections,
-        box_px=f"{proof.box_px:.1g}",
-        score=f"{proof.score:.1g}",
-        proven_map=f"{proof.map50_95:.{MAP_DIGITS}f}",
+        proof=_proof(proof, part.unit if part else ""),
+        nothing_shown="" if shown else _NOTHING_SHOWN,
         held_out=" that were not used for calibration" if contract.accuracy.part == "heldout" else "",
     )
 
@@ -121,6 +126,24 @@ def _stored_limit(output: RknnTensor, threshold: float) -> int | str:
     stored = np.arange(-128, 128)
     below = stored[dequantize(stored, output) <= np.float32(threshold)]
     return int(below[-1]) if len(below) else "all are above"
+
+
+def _proof(proof: Proof, unit: str) -> str:
+    """What the proof compared; `unit` is that of the task's values, or empty."""
+    if not proof.detections:
+        return (
+            f"**This is not proven.** On {proof.images} images, neither `decode.h` on the raw bytes nor Python on the "
+            f"simulator's\nfloats detects anything above a score of {CONFIDENCE}, the threshold that mAP is measured "
+            "with. So no detection could be compared.\nFirst find out why the model detects nothing: the images may "
+            "not show its classes, or INT8 may have destroyed its scores."
+        )
+    extras = f", the values of the task by {proof.extras:.1g} {unit}" if unit else ""
+    return (
+        f"On {proof.images} images, at the thresholds that mAP is measured with, `decode.h` on the raw\nbytes and "
+        f"Python on the simulator's floats gave the same {proof.detections} detections in the same order. Boxes differ "
+        f"by at most\n{proof.box_px:.1g} px, scores by {proof.score:.1g}{extras}. mAP50-95 of the detections of "
+        f"`decode.h`: {proof.map50_95:.{MAP_DIGITS}f}."
+    )
 
 
 def _verdict(verdict: Verdict) -> str:

@@ -62,10 +62,12 @@ def _bundle(run: Path, best: Variant | None) -> list[str]:
     contracts = [bundles / best.path() / "model.json"] if best else sorted(bundles.rglob("model.json"))
     if not contracts or not contracts[0].is_file():
         return []
-    confidence = read_json(contracts[0], "thresholds")["thresholds"]["confidence"]
+    contract = read_json(contracts[0], "thresholds", "proof")
+    confidence = contract["thresholds"]["confidence"]
+    unproven = "" if contract["proof"]["detections"] else " (not proven: no image has a detection, see its README.md)"
     return [
         f"{'threshold':<10} {confidence:g} (confidence; your program may use another)",
-        f"{'bundle':<10} {contracts[0].parent}",
+        f"{'bundle':<10} {contracts[0].parent}{unproven}",
     ]
 
 

@@ -1,6 +1,7 @@
 /* A simulated V4L2 camera for camera.c, linked with --wrap for open, ioctl, mmap, munmap and close. It gives the frames
  * in the file $CAMERA_FRAMES, with 32 bytes of padding per row, and fails after the last one. With $CAMERA_PLANAR it
- * has the multi-planar API, as Rockchip's ISP. Buffers that the driver owns are filled with bytes that no frame has. */
+ * has the multi-planar API, as Rockchip's ISP. With $CAMERA_DAMAGED=N it gives N damaged frames before every fifth frame,
+ * from the first on. Buffers that the driver owns are filled with bytes that no frame has. */
 #define _POSIX_C_SOURCE 200809L
 #include <errno.h>
 #include <linux/videodev2.h>
@@ -20,7 +21,7 @@ int __wrap_close(int descriptor);
 
 static FILE *frames;
 static unsigned char *memory[COUNT];
-static int queued[COUNT], queue_length, streams, mapped, width, height, rows;
+static int queued[COUNT], queue_length, streams, mapped, width, height, rows, taken, damaged;
 
 int __wrap_open(const char *path, int flags, ...)
 {
@@ -56,6 +57,12 @@ static int set_format(struct v4l2_format *form)
     return 0;
 }
 
+static int damaged_frames(void)
+{
+    const char *text = getenv("CAMERA_DAMAGED");
+    return text ? atoi(text) : 0;
+}
+
 static int take(struct v4l2_buffer *buffer)
 {
     int row, i;
@@ -65,6 +72,14 @@ static int take(struct v4l2_buffer *buffer)
     filled = memory[queued[0]];
     for (i = 1; i < queue_length; i++) queued[i - 1] = queued[i];
     queue_length--;
+    buffer->flags = 0;
+    if (taken % 5 == 0 && damaged < damaged_frames()) {
+        damaged++;
+        buffer->flags = V4L2_BUF_FLAG_ERROR;
+        return 0;
+    }
+    damaged = 0;
+    taken++;
     for (row = 0; row < rows; row++)
         if (fread(filled + (size_t)row * (size_t)(width + GAP), 1, (size_t)width, frames) != (size_t)width) return EIO;
     return 0;
