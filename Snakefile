@@ -24,6 +24,7 @@ include: "rules/board.smk"
 
 onstart:
     keep_others_out()
+    plan_without_timers(workflow)
     BEGIN()
 
 

@@ -58,7 +58,7 @@ from lib.step.console import QUIET
 from lib.step.errors import UserError
 from lib.step.step_sources import step_sources
 from lib.step.watch import asks_for_chatter, is_old, watch
-from lib.step.workflow import beside, checked_config, options, refuse, sole_run
+from lib.step.workflow import beside, checked_config, options, plan_without_timers, refuse, sole_run
 
 # As in DVC's stages, the commands call `python`; it is the one that runs Snakemake. It uses UTF-8, whatever the locale,
 # because otherwise torch cannot open a path with letters that are not ASCII.
@@ -219,6 +219,11 @@ RANGED = "normal", "corrected"
 def measured(wildcards) -> list[str]:
     """The ranges of a variant's graph; what `normal` and `corrected` are built from."""
     return expand(rules.measure_ranges.output.ranges, **wildcards) if wildcards.algorithm in RANGED else []
+
+
+def ranges_option(wildcards, input) -> list[str]:
+    """The option that names the ranges in a rule's input, if it has any."""
+    return ["--ranges", *input.ranges] if input.ranges else []
 
 
 def layers_asked_for() -> list[str]:

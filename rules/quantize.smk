@@ -115,7 +115,7 @@ rule quantize:
         runtime=lambda w: 60 if w.algorithm == "normal" else 720,
     params:
         **DETECTION,
-        ranges=lambda w, input: ["--ranges", *input.ranges] if input.ranges else [],
+        ranges=ranges_option,
         platform=config["platform"],
         toolkit=config["toolkit"],
         simulator=config["evaluation"]["simulator"],
@@ -160,6 +160,7 @@ rule analyse_layers:
     input:
         model=rules.graph_surgery.output.model,
         calibration=rules.sample_calibration.output.images,
+        ranges=measured,
         pool=rules.letterbox_pool.output.pool,
         images=rules.fetch_dataset.output.images,
         labels=rules.fetch_dataset.output.labels,
@@ -185,12 +186,14 @@ rule analyse_layers:
         runtime=60,
     params:
         folder=lambda w, input: str(Path(input.split).parent),
+        ranges=ranges_option,
         platform=config["platform"],
         toolkit=config["toolkit"],
     message:
         "Compare the layers of {wildcards.model} {wildcards.imgsz} {wildcards.head} in INT8 with FP32"
     shell:
         "python {input.step[0]:q} --onnx {input.model:q} --calibration {input.calibration:q}"
+        " {params.ranges:q}"
         " --platform {params.platform} --toolkit {params.toolkit}"
         " --algorithm {wildcards.algorithm} --dataset {params.folder:q}"
         " --names {input.names:q} --csv {output.csv:q} --plot {output.plot:q} --log {log:q}"

@@ -1,10 +1,11 @@
 """Measure, layer by layer, how far INT8 is from FP32, on one image, with the toolkit's simulator.
 
 Makes --csv (layer, type, cosine and euclidean error of the whole network and of the layer alone) and --plot, which
-names the worst layers, from --onnx, quantized as in quantize.py on the letterboxed images listed in --calibration. The
-image is the first held-out image of --dataset that has a label (or any, for the head as_is). With --run instead of
---onnx, --calibration, --csv and --plot, it does this for all variants in the folder --run that the lists --model,
---imgsz, --head, --algorithm and --max-images name and whose graph exists, and makes layers/ in it.
+names the worst layers, from --onnx, quantized as in quantize.py on the letterboxed images listed in --calibration, with
+--ranges as there. The image is the first held-out image of --dataset that has a label (or any, for the head as_is).
+With --run instead of --onnx, --calibration, --ranges, --csv and --plot, it does this for all variants in the folder
+--run that the lists --model, --imgsz, --head, --algorithm and --max-images name and whose graph exists, and makes
+layers/ in it.
 """
 
 import sys
@@ -29,7 +30,7 @@ from lib.graph.input_form import input_form_of
 from lib.graph.onnx_file import load
 from lib.graph.output_spec import detector_spec
 from lib.graph.surgery.as_is import is_as_is
-from lib.graph.surgery.proof import input_size
+from lib.graph.surgery.graph import input_size
 from lib.npu import toolkit, toolkit_versions
 from lib.npu.int8 import Quantization, int8_model
 from lib.npu.layer_errors import worst
@@ -46,10 +47,11 @@ from lib.step.supervisor import supervise
 
 
 class Analysis(NamedTuple):
-    """A graph to analyse, its calibration images and algorithm, and the paths of its table and plot."""
+    """A graph to analyse, its calibration images, their ranges if measured, and algorithm; its table and plot."""
 
     onnx: Path
     calibration: Path
+    ranges: Path | None
     algorithm: str
     csv: Path
     plot: Path
@@ -60,6 +62,7 @@ def main(argv=None):
     parser = StepParser(__doc__)
     parser.add_argument("--onnx", type=Path, metavar="FILE.onnx")
     parser.add_argument("--calibration", type=Path, metavar="FILE.txt", help="list of images")
+    parser.add_argument("--ranges", type=Path, metavar="FILE.npz", help="from measure_ranges.py")
     parser.add_argument("--platform", required=True, choices=toolkit.PLATFORMS)
     toolkit_versions.add_toolkit_option(parser)
     parser.add_argument("--dataset", required=True, type=Path, metavar="DIR")
@@ -78,9 +81,10 @@ def main(argv=None):
         (args.run / "layers").mkdir(parents=True, exist_ok=True)
         analyses = of_run(args)
     else:
-        analyses = [Analysis(args.onnx, args.calibration, *args.algorithm[:1], args.csv, args.plot)]
-        if not all(analyses[0]):
+        needed = args.onnx, args.calibration, args.algorithm, args.csv, args.plot
+        if not all(needed):
             parser.error("give --onnx, --calibration, --algorithm, --csv and --plot, or --run")
+        analyses = [Analysis(args.onnx, args.calibration, args.ranges, args.algorithm[0], args.csv, args.plot)]
     for analysis in analyses:
         analyse(analysis, args.dataset, names, args.platform)
 
@@ -92,7 +96,8 @@ def of_run(args) -> list[Analysis]:
         graph, images = run_files.onnx(args.run, variant, variant.head), run_files.calibration(args.run, variant)
         if graph.exists() and images.exists():
             csv, plot = (run_files.layers(args.run, variant, suffix) for suffix in (".csv", ".png"))
-            analyses.append(Analysis(graph, images, variant.algorithm, csv, plot))
+            ranges = run_files.ranges(args.run, variant)
+            analyses.append(Analysis(graph, images, ranges if ranges.exists() else None, variant.algorithm, csv, plot))
     return analyses
 
 
@@ -106,7 +111,7 @@ def analyse(analysis: Analysis, dataset: Path, names: list[str], platform: str) 
     fitted, _ = letterbox(read_image(image), imgsz, form)
     with (
         calibration_in_form(analysis.calibration, dataset / "images", imgsz, form) as calibration,
-        int8_model(asked, calibration) as built,
+        int8_model(asked, calibration, analysis.ranges) as built,
     ):
         table = built.session.analyse(fitted)
     write_text(analysis.csv, to_csv(frame(LAYER_COLUMNS, table.itertuples())))

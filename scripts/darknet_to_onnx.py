@@ -13,7 +13,7 @@ from pathlib import Path
 from lib.data.imgsz import imgsz_argument
 from lib.graph.darknet.convert import convert
 from lib.graph.onnx_file import save
-from lib.graph.surgery.proof import input_size
+from lib.graph.surgery.graph import input_size
 from lib.step.arguments import EXPORTED_OPSETS, StepParser, at_least
 from lib.step.console import say
 from lib.step.errors import run_step

@@ -31,7 +31,7 @@ from lib.graph.input_form import input_form_of
 from lib.graph.onnx_file import load
 from lib.graph.output_spec import detector_spec, form_or_reason
 from lib.graph.surgery.as_is import is_as_is
-from lib.graph.surgery.proof import input_size
+from lib.graph.surgery.graph import input_size
 from lib.npu import toolkit, toolkit_versions
 from lib.npu.build import SIMULATORS, TOOLKIT, TWIN, TWIN_FAST, Agreement
 from lib.npu.highest_scores import highest_scores, score_lines
@@ -48,6 +48,7 @@ from lib.step.supervisor import supervise
 def main(argv=None):
     """Run the step."""
     args = parse(argv)
+    demand_possible(args)
     toolkit_versions.use(args.toolkit)
     images = evaluation_images(args.dataset, args.part)
     model = load(require(args.onnx, "model"))
@@ -57,32 +58,29 @@ def main(argv=None):
     def fitted(path: Path):
         return letterbox(read_image(path), imgsz, form)[0]
 
-    if args.simulator != TOOLKIT and args.toolkit != toolkit_versions.DEFAULT:
-        default = toolkit_versions.DEFAULT
-        raise UserError(f"--simulator {args.simulator} computes as toolkit {default} does, not {args.toolkit}")
-    if args.simulator != TOOLKIT and args.algorithm not in (NORMAL, toolkit.CORRECTED):
-        known = f"{NORMAL} or {toolkit.CORRECTED}"
-        raise UserError(f"--simulator {args.simulator} needs the algorithm {known}, not {args.algorithm}")
     asked = Quantization(args.onnx, args.platform, args.algorithm, form, outputs, twin=args.simulator != TOOLKIT)
     with (
         calibration_in_form(args.calibration, args.dataset / "images", imgsz, form) as calibration,
         int8_model(asked, calibration, args.ranges) as built,
     ):
         session, structure = built.session, built.structure
+        start, agreed = session.simulate, None
+        if asked.twin:
+            # Before anything is written, because not every model has a twin.
+            starts = {name: start_of(name, structure, form) for name in {args.simulator, TWIN, TWIN_FAST}}
+            start = starts[args.simulator]
+            agreed = compare(args, starts | {TOOLKIT: session.simulate}, structure.output_scales(), fitted, images)
         build = session.export(args.output)
+        if agreed:
+            build = replace(build, simulator=args.simulator, agreement=agreed)
         build.write(args.build)
         megabytes = build.rknn_bytes / 1e6
         say(f"built {args.output}: {megabytes:.2f} MB for {args.platform}, {len(calibration)} calibration images")
         for line in score_lines(highest_scores(args.output, outputs), built.surest) if outputs else []:
             say(line)
+        if agreed:
+            say(f"{args.simulator} is {agreed}")
         title = f"INT8 {args.onnx.stem} {imgsz}"
-        start = session.simulate
-        if asked.twin:
-            start = start_of(args.simulator, structure, form)
-            starts = start, session.simulate, *(start_of(name, structure, form) for name in (TWIN, TWIN_FAST))
-            compared = compare(args, starts, structure.output_scales(), fitted, images)
-            replace(build, simulator=args.simulator, agreement=compared).write(args.build)
-            say(f"{args.simulator} is {compared}")
         if outputs is None:
             _, why = form_or_reason(model)
             say(likeness(args, why, start, images, title))
@@ -92,20 +90,35 @@ def main(argv=None):
             say(f"detected {args.detections}: {detections.count()} in {len(images)} images")
 
 
-def compare(args, starts, scales: list[float], fitted, images: list[Path]) -> Agreement:
+def demand_possible(args) -> None:
+    """Raise UserError for a simulator that cannot be had with the toolkit's version or with the algorithm."""
+    if args.simulator == TOOLKIT:
+        return
+    if args.toolkit != (default := toolkit_versions.DEFAULT):
+        raise UserError(f"--simulator {args.simulator} computes as toolkit {default} does, not {args.toolkit}")
+    if args.algorithm not in (NORMAL, toolkit.CORRECTED):
+        known = f"{NORMAL} or {toolkit.CORRECTED}"
+        raise UserError(f"--simulator {args.simulator} needs the algorithm {known}, not {args.algorithm}")
+
+
+def compare(args, starts: dict, scales: list[float], fitted, images: list[Path]) -> Agreement:
     """How another simulator compares with the toolkit's on the first images; `fitted(path)` is the input of both.
 
-    starts: open the one and the other, and two that differ only in the order of their sums. Raises UserError when the
-    first two differ by more than the order of sums explains.
+    starts: by their names, what opens the simulators: the two, and TWIN and TWIN_FAST, which differ only in the order
+    of their sums. Raises UserError when the first two differ by more than the order of sums explains.
     """
 
-    def apart(runs, path: Path) -> tuple[list[float], list[float]]:
+    def opened() -> dict:
+        return {name: start() for name, start in starts.items()}
+
+    def apart(runs: dict, path: Path) -> tuple[list[float], list[float]]:
         image = fitted(path)
-        ours, toolkits, ordered, unordered = (run(image) for run in runs)
-        return steps_apart(ours, toolkits, scales), steps_apart(ordered, unordered, scales)
+        outputs = {name: run(image) for name, run in runs.items()}
+        pairs = (args.simulator, TOOLKIT), (TWIN, TWIN_FAST)
+        return tuple(steps_apart(outputs[one], outputs[other], scales) for one, other in pairs)
 
     title = f"toolkit and {args.simulator}"
-    apart_by_image = over_images(lambda: [start() for start in starts], apart, images[:COMPARED], args.processes, title)
+    apart_by_image = over_images(opened, apart, images[:COMPARED], args.processes, title)
     return agreement(args.simulator, *zip(*apart_by_image, strict=True))
 
 

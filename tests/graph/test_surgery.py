@@ -18,10 +18,10 @@ from lib.graph.onnx_session import infer, open_session, to_tensor
 from lib.graph.output_spec import output_spec_of
 from lib.graph.surgery.detector import find_detector
 from lib.graph.surgery.fixed_size import fix_size
-from lib.graph.surgery.graph import Graph
+from lib.graph.surgery.graph import Graph, input_size
 from lib.graph.surgery.passes import limit_boxes, single_output, split_outputs, upsample
 from lib.graph.surgery.pipeline import adapt
-from lib.graph.surgery.proof import Tolerance, input_size, prove_same_outputs
+from lib.graph.surgery.proof import Tolerance, prove_same_outputs
 from lib.step.errors import UserError
 
 SIZE = ImageSize(96, 64)

@@ -1,5 +1,6 @@
 """A step that gets no memory says so in one sentence; any other error is no lack of memory."""
 
+import ast
 import resource
 import subprocess
 import sys
@@ -59,3 +60,16 @@ def test_too_little_memory_to_begin_is_one_sentence_of_every_step(limit, option)
     assert set(ends.values()) == {(2, words[0])}, ends
     assert words[0].startswith(f"error: ulimit {option} allows 100 MB of memory, and no step begins with less than")
     assert words[0].count("\n") == 1
+
+
+LIGHT = {*sys.stdlib_module_names, "lib", "tqdm", "yaml"}
+
+
+@pytest.mark.parametrize("step", sorted((ROOT / "scripts").glob("*.py")), ids=lambda path: path.stem)
+def test_a_step_looks_at_its_memory_before_it_imports_what_needs_much(step):
+    """What NumPy does without memory depends on the machine: it may fail, or wait for ever."""
+    nodes = [node for node in ast.parse(step.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = [node.module if isinstance(node, ast.ImportFrom) else node.names[0].name for node in nodes]
+    packages = [name.split(".")[0] for name in names]
+    heavy = [package for package in packages if package not in LIGHT]
+    assert not heavy or "lib" in packages[: packages.index(heavy[0])]

@@ -122,3 +122,33 @@ def test_options_are_called_as_the_keys_of_a_block():
     block = {"weights": ["a.pt", "https://b.example/c.pt"], "sha256": "12", "cfg": None}
     assert options(block) == ["--weights", "a.pt", "https://b.example/c.pt", "--sha256", "12"]
     assert options({}) == []
+
+
+TIMED = """
+import sys, threading
+sys.path.insert(0, {scripts!r})
+from lib.step.workflow import plan_without_timers
+
+rule all:
+    input: expand("{{n}}.txt", n=range(3))
+
+rule one:
+    output: "{{n}}.txt"
+    shell: "touch {{output}}"
+
+onstart:
+    plan_without_timers(workflow)
+
+onsuccess:
+    print("timers:", sum(isinstance(thread, threading.Timer) for thread in threading.enumerate()))
+"""
+
+
+@pytest.mark.parametrize(("given", "timers"), [([], "timers: 0"), (["--max-jobs-per-timespan", "50/1s"], "timers: ")])
+def test_snakemake_plans_without_timers_unless_a_limit_is_set(tmp_path, given, timers):
+    (tmp_path / "Snakefile").write_text(TIMED.format(scripts=str(ROOT / "scripts")))
+    run = [sys.executable, "-m", "snakemake", "-j2", "--scheduler", "greedy", *given]
+    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    [line] = [line for line in done.stdout.splitlines() if line.startswith("timers: ")]
+    assert (line == "timers: 0") == (timers == "timers: 0")

@@ -15,7 +15,7 @@ from lib.data.input_form import InputForm
 from lib.data.letterbox import letterbox
 from lib.graph.input_form import input_form_of
 from lib.graph.onnx_file import load
-from lib.graph.surgery.proof import input_size
+from lib.graph.surgery.graph import input_size
 from lib.step.errors import UserError
 
 MOST_DB = 99.9  # the limit, also for no noise at all; FP32 itself has about 140

@@ -27,6 +27,11 @@ def calibration(run: Path, variant: Variant) -> Path:
     return run / "calibration" / variant.imgsz / str(variant.max_images) / "images.txt"
 
 
+def ranges(run: Path, variant: Variant) -> Path:
+    """The ranges of the variant's graph on each image of the calibration pool."""
+    return run / "calibration" / variant.imgsz / "ranges" / variant.model / f"{variant.head}.npz"
+
+
 def rknn(run: Path, variant: Variant, name: str) -> Path:
     """A file of the build: `model.rknn`, `build.json`, or `verdict.json`, which is judged from it."""
     return run / "rknn" / variant.path() / name

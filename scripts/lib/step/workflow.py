@@ -1,4 +1,4 @@
-"""What the Snakemake rules need beyond Snakemake: a checked config, one run per folder, options of a command."""
+"""What the Snakemake rules need beyond Snakemake: a checked config, one run per folder, options, no timers."""
 
 import fcntl
 import os
@@ -72,6 +72,25 @@ def sole_run(folder: Path, warn: Callable[[str], None]) -> TextIO:
     file.write(f"process {os.getpid()} on {socket.gethostname()}")
     file.flush()
     return file
+
+
+# Snakemake's default for --max-jobs-per-timespan: jobs, seconds.
+_DEFAULT_RATE = 100, 1
+
+
+def plan_without_timers(workflow) -> None:
+    """Lift the default limit of 100 jobs per second for jobs on this machine; call it when the first job begins.
+
+    With any limit, Snakemake 9 looks for jobs that may begin after each timespan anew, in as many chains of timers as
+    jobs have ended. In a run of 100 jobs that took a tenth of all CPU time, and the run waited for the last timers. A
+    limit that the user has set stays, and so does that of a cluster.
+    """
+    scheduler, settings = getattr(workflow, "scheduler", None), getattr(workflow, "scheduling_settings", None)
+    rate = getattr(settings, "max_jobs_per_timespan", None)
+    if rate is None or not getattr(workflow, "local_exec", False) or not hasattr(scheduler, "job_rate_limiter"):
+        return  # another version of Snakemake, or a cluster
+    if (rate.max_jobs, rate.timespan) == _DEFAULT_RATE:
+        scheduler.job_rate_limiter = None
 
 
 def beside(asked: Mapping[str, list], swept: Mapping[str, list]) -> dict[str, list[str]]:

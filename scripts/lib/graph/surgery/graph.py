@@ -35,23 +35,13 @@ class Graph:
 
     @property
     def input(self) -> str:
-        """The name of the only input, not counting constants that old files list among the inputs.
-
-        Raises UserError when it is not one input [1, 3, H, W] (or of one channel) of known size.
-        """
-        names = [tensor.name for tensor in self.model.graph.input if tensor.name not in self._constant]
-        shapes = [list(self.shape(name)) for name in names]
-        if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][:2] not in ([1, 3], [1, 1]) or not all(shapes[0]):
-            raise UserError(
-                f"the model's inputs are {shapes} (0: not fixed); one input [1, 3, height, width] is expected"
-            )
-        return names[0]
+        """The name of the only input. Raises UserError as `declared_input` does."""
+        return declared_input(self.model)[0]
 
     @property
     def imgsz(self) -> ImageSize:
         """Width and height of the input. Raises UserError as `input` does."""
-        _, _, height, width = self.shape(self.input)
-        return ImageSize(width=width, height=height)
+        return input_size(self.model)
 
     @property
     def outputs(self) -> list[str]:
@@ -211,6 +201,25 @@ class Graph:
             onnx.checker.check_model(self.model, full_check=True)
         except (onnx.checker.ValidationError, shape_inference.InferenceError) as error:
             raise UserError(f"the graph is not valid ONNX: {str(error).splitlines()[0]}") from None
+
+
+def declared_input(model: onnx.ModelProto) -> tuple[str, list[int]]:
+    """The name and the shape [1, C, H, W] of the only input, without constants that old files list there.
+
+    Raises UserError when it is not one input [1, 3, H, W] (or of one channel) of known size.
+    """
+    constants = {tensor.name for tensor in model.graph.initializer}
+    given = [tensor for tensor in model.graph.input if tensor.name not in constants]
+    shapes = [[dim.dim_value for dim in tensor.type.tensor_type.shape.dim] for tensor in given]
+    if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][:2] not in ([1, 3], [1, 1]) or not all(shapes[0]):
+        raise UserError(f"the model's inputs are {shapes} (0: not fixed); one input [1, 3, height, width] is expected")
+    return given[0].name, shapes[0]
+
+
+def input_size(model: onnx.ModelProto) -> ImageSize:
+    """Width and height of a model's only input. Raises UserError as `declared_input` does."""
+    _, (_, _, height, width) = declared_input(model)
+    return ImageSize(width=width, height=height)
 
 
 def opset_of(model: onnx.ModelProto) -> int:

@@ -221,11 +221,6 @@ def noise_image(imgsz: ImageSize, seed, depth: int = 3) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (imgsz.height, imgsz.width, depth), dtype=np.uint8)
 
 
-def input_size(model: onnx.ModelProto) -> ImageSize:
-    """Width and height of a model's input [1, C, H, W]. Raises UserError when it has another form."""
-    return Graph(model).imgsz
-
-
 def demand_size(images: list[np.ndarray], imgsz: ImageSize) -> None:
     """Raise UserError when one of `images`, [H, W, C], does not have the size `imgsz`."""
     for height, width in (image.shape[:2] for image in images):
