@@ -77,16 +77,15 @@ def main(argv=None):
         if args.algorithm == toolkit.SEARCH:
             setting, judging = halves(drawn)
             measured = table.union([image.name for image in setting])
-            return ready(searched(structure, measured, inputs(judging), outputs), measured)
-        measured = table.union([image.name for image in drawn])
-        normal = ready(adjusted(structure, measured), measured)
+            return ready(searched(structure, measured, inputs(judging), outputs))
+        normal = ready(adjusted(structure, table.union([image.name for image in drawn])))
         if args.algorithm == NORMAL:
             return normal
         return normal.with_biases(corrected_biases(normal, inputs(drawn), convolutions(model)))
 
-    def ready(ranges: Ranges, measured: Ranges) -> Structure:
+    def ready(ranges: Ranges) -> Structure:
         """The structure with these ranges, as it is built."""
-        return structure.with_ranges(built_ranges(structure, ranges, measured, outputs))
+        return structure.with_ranges(built_ranges(structure, ranges, outputs))
 
     def inputs(drawn: list[Path]) -> list[np.ndarray]:
         """The network's input for images of the pool."""

@@ -22,12 +22,9 @@ from lib.data.input_form import InputForm
 from lib.data.manifest import check_manifest
 from lib.graph.input_form import input_form_of
 from lib.graph.onnx_file import load
-from lib.graph.output_spec import form_or_reason
 from lib.graph.surgery.graph import input_size
-from lib.graph.surgery.output_form import OutputForm
 from lib.npu import toolkit, toolkit_versions
 from lib.npu.range_table import RangeTable, ranges_on
-from lib.npu.reported import range_pass
 from lib.npu.twin.ranges import RangePass, chosen
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
@@ -56,7 +53,7 @@ def main(argv=None):
     check_manifest(args.pool, [path.name for path in pool])
     title = f"ranges of {args.onnx.stem} {imgsz}"
     with pool_in_form(pool, args.dataset / "images", imgsz, form) as images:
-        start, unknown = opened_pass(args, form_or_reason(model)[0], images[0], form)
+        start, unknown = range_pass(args, images[0], form)
         ranges = [] if unknown else over_images(start, partial(ranges_on, form), images, args.processes, title)
     if not all(np.isfinite(ends).all() for each in ranges for ends in each.values()):
         ranges, unknown = [], "it has values that are not finite"
@@ -69,7 +66,7 @@ def main(argv=None):
         say(f"ranges in {args.output}: {len(table.tensors)} tensors on {len(table.images)} images")
 
 
-def opened_pass(args, outputs: OutputForm | None, image: Path, form: InputForm):
+def range_pass(args, image: Path, form: InputForm):
     """A function that opens the pass over images, and why there is none; "" if the first image shows no reason."""
     try:
         structure = toolkit.structure_of(args.onnx, [image], args.platform, form)
@@ -78,7 +75,7 @@ def opened_pass(args, outputs: OutputForm | None, image: Path, form: InputForm):
         return None, str(error)
     if chosen(structure, on_first, on_first) is None:
         return None, "it changes a tensor's range in an unknown way"
-    return partial(range_pass, structure, outputs.spec if outputs else None), ""
+    return partial(RangePass, structure), ""
 
 
 if __name__ == "__main__":

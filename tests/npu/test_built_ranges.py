@@ -32,7 +32,7 @@ def test_only_rounded_inputs_of_silu_are_cut(split_onnx):
     ]
     ranges = {name: (-40.0, 20.0) for node in nodes for name in node.output} | {"narrow": (-5.0, 20.0)}
     structure = Structure(helper.make_model(helper.make_graph(nodes, "small", inputs, [], weights)), ranges)
-    assert built_ranges(structure, ranges, ranges, output_spec_of(load(split_onnx))) == ranges | {"deep": (-7.0, 20.0)}
+    assert built_ranges(structure, ranges, output_spec_of(load(split_onnx))) == ranges | {"deep": (-7.0, 20.0)}
 
 
 def test_box_maps_of_anchors_are_cut_if_a_sigmoid_is_still_to_come():
@@ -43,6 +43,6 @@ def test_box_maps_of_anchors_are_cut_if_a_sigmoid_is_still_to_come():
     inputs = [helper.make_tensor_value_info("images", onnx.TensorProto.FLOAT, None)]
     structure = Structure(helper.make_model(helper.make_graph(nodes, "small", inputs, [])), {})
     ranges = {"box_16_int8": (-25.0, 4.0), "box_32_int8": (-25.0, 4.0), "other": (-25.0, 4.0)}
-    assert built_ranges(structure, ranges, ranges, spec) == ranges | {"box_16_int8": (-7.0, 4.0)}
+    assert built_ranges(structure, ranges, spec) == ranges | {"box_16_int8": (-7.0, 4.0)}
     single = OutputSpec((64, 64), "single", Anchors(layers), 2)
-    assert built_ranges(structure, ranges, ranges, single) == ranges
+    assert built_ranges(structure, ranges, single) == ranges

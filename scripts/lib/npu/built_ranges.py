@@ -2,8 +2,7 @@
 
 Scores reach from 0 to 1 (lib.npu.score_ranges). No steps are spent on values that the next function ignores: after a
 depthwise or transposed convolution the chip rounds the input of a SiLU, which gives 0 for all that is far below 0. Box
-maps of anchors go through a sigmoid and an exponential on the CPU, which hardly change far from 0. Keypoints of cells
-without an object are never reported (lib.npu.reported).
+maps of anchors go through a sigmoid and an exponential on the CPU, which hardly change far from 0.
 """
 
 import math
@@ -12,7 +11,6 @@ from collections.abc import Iterable
 from lib.detector.families.anchors import Anchors
 from lib.detector.head import SPLIT
 from lib.detector.output_spec import OutputSpec
-from lib.npu.reported import within_reported
 from lib.npu.score_ranges import tensors_of, with_whole_scores
 from lib.npu.twin.structure import Ranges, Structure
 
@@ -22,14 +20,10 @@ SILU_END = 7.0
 ANCHOR_END = 7.0
 
 
-def built_ranges(structure: Structure, ranges: Ranges, measured: Ranges, outputs: OutputSpec) -> Ranges:
-    """The ranges to build with, of all tensors that `ranges` has.
-
-    measured: the ranges on the calibration images, before the algorithm or the toolkit changed them.
-    """
+def built_ranges(structure: Structure, ranges: Ranges, outputs: OutputSpec) -> Ranges:
+    """The ranges to build with, of all tensors that `ranges` has."""
     cut = _within(ranges, _silu_inputs(structure), -SILU_END)
     cut = _within(cut, _box_logits(structure, outputs), -ANCHOR_END, ANCHOR_END)
-    cut = within_reported(structure, cut, measured, outputs)
     return with_whole_scores(structure, cut, outputs)
 
 

@@ -13,11 +13,10 @@ from lib.npu import toolkit
 from lib.npu.biases import corrected_biases
 from lib.npu.built_ranges import built_ranges
 from lib.npu.range_table import RangeTable, network_input, ranges_on, read_range_table
-from lib.npu.reported import range_pass
 from lib.npu.score_ranges import surest_scores
 from lib.npu.search.choice import halves, searched
 from lib.npu.toolkit_versions import OWN_RANGES, in_use
-from lib.npu.twin.ranges import chosen, union
+from lib.npu.twin.ranges import RangePass, chosen, union
 from lib.npu.twin.structure import Ranges, Structure, convolutions
 from lib.step.errors import UserError
 from lib.step.files import sha256
@@ -71,7 +70,7 @@ class _Choice:
         if self._outputs is None:
             return ranges
         self.surest = surest_scores(structure, measured, self._outputs)
-        return built_ranges(structure, ranges, measured, self._outputs)
+        return built_ranges(structure, ranges, self._outputs)
 
 
 @contextmanager
@@ -113,7 +112,7 @@ def _searched(asked: Quantization, images: list[Path]):
     def find(structure: Structure) -> Found:
         judges = [network_input(asked.form, image) for image in judging]
         with _possible(asked):
-            run = range_pass(structure, asked.outputs)
+            run = RangePass(structure)
             measured = union(ranges_on(asked.form, run, image) for image in setting)
             return searched(structure, measured, judges, asked.outputs), measured
 
@@ -177,18 +176,18 @@ def _own_ranges(asked: Quantization, images: list[Path], table: RangeTable | Non
     if table:
         on_first, on_images = table.union(names[:1]), table.union(names)
     else:
-        on_first, on_images = _measured(structure, images, asked)
+        on_first, on_images = _measured(structure, images, asked.form)
     own = chosen(structure, on_first, on_images)
     if own is None:
         raise _NotKnownError
     return own, on_images
 
 
-def _measured(structure: Structure, images: list[Path], asked: Quantization) -> tuple[Ranges, Ranges]:
+def _measured(structure: Structure, images: list[Path], form: InputForm) -> tuple[Ranges, Ranges]:
     """The ranges on the first image, and on all images."""
     try:
-        run = range_pass(structure, asked.outputs)
-        ranges = [ranges_on(asked.form, run, image) for image in images]
+        run = RangePass(structure)
+        ranges = [ranges_on(form, run, image) for image in images]
     except UserError:
         raise _NotKnownError from None
     return ranges[0], union(ranges)

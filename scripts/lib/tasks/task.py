@@ -97,7 +97,6 @@ class Task:
         everything that the task adds
     heads: the heads that a model of the task can have
     bundle: what it adds to a deploy bundle besides boxes; None if nothing
-    reported: roles of its maps whose INT8 range leaves out cells without an object (lib.npu.reported)
     """
 
     name: str
@@ -121,7 +120,6 @@ class Task:
     found: Callable[[OutputSpec, Predicted, np.ndarray, Instances, Letterbox], Instances] = nothing_besides
     heads: tuple[str, ...] = (SPLIT,)
     bundle: BundlePart | None = None
-    reported: tuple[str, ...] = ()
 
     def instances(
         self,

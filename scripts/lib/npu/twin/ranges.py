@@ -34,17 +34,15 @@ _RESHAPES = {"Reshape", "Transpose"}
 class RangePass:
     """Runs a structure in FP32, operator by operator, as the toolkit does when it calibrates.
 
-    further: makes more ranges, under names of its own, of all tensors' values on an image.
     Raises UserError, when made or when measuring, for an operator that it cannot run.
     """
 
-    def __init__(self, structure: Structure, further: Callable[[dict[str, np.ndarray]], Ranges] = lambda values: {}):
+    def __init__(self, structure: Structure):
         self.input = structure.input().name
         constants = structure.constants()
         opsets = structure.opsets()
         self.steps = [(node.op_type, step_of(node, constants, opsets)) for node in structure.model.graph.node]
         self.threads = ThreadpoolController()
-        self.further = further
 
     def measure(self, tensor: np.ndarray) -> Ranges:
         """The range of each tensor for one image, given as the network's input, float32 [1, C, H, W]."""
@@ -56,7 +54,7 @@ class RangePass:
                 for name, value in _of_operator(operator, step, values).items():
                     values[name] = value
                     ranges[name] = float(value.min()), float(value.max())
-        return ranges | self.further(values)
+        return ranges
 
 
 def _of_operator(operator: str, call, *args):

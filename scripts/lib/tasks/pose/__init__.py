@@ -6,7 +6,7 @@ from lib.data.formats.lines import keypoint_line
 from lib.tasks.pose.contract import contract_lines
 from lib.tasks.pose.drawing import draw, outlines
 from lib.tasks.pose.in_bundle import bundle_part
-from lib.tasks.pose.keypoints import KEYPOINTS, found, predict
+from lib.tasks.pose.keypoints import found, predict
 from lib.tasks.pose.labels import check_label, read_label
 from lib.tasks.pose.overlap import MOST_COUNTED, coco_fields, overlap
 from lib.tasks.task import Task
@@ -32,6 +32,5 @@ tasks.register(
         predict=predict,
         found=found,
         bundle=bundle_part,
-        reported=(KEYPOINTS,),
     )
 )
