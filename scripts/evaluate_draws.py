@@ -36,7 +36,7 @@ from lib.npu.built_ranges import built_ranges
 from lib.npu.int8 import NORMAL, read_ranges_of
 from lib.npu.range_table import network_input
 from lib.npu.search.choice import halves, searched
-from lib.npu.twin.ranges import adjusted
+from lib.npu.twin.ranges import adjusted, chosen
 from lib.npu.twin.run import start_of
 from lib.npu.twin.structure import Ranges, Structure, convolutions
 from lib.results.draws import Draw, Draws
@@ -66,6 +66,11 @@ def main(argv=None):
         )
     with pool_in_form(pool[:1], args.dataset / "images", outputs.imgsz, form) as first:
         structure = toolkit.structure_of(args.onnx, first, args.platform, form)
+    on_first = table.union([pool[0].name])
+    if chosen(structure, on_first, on_first) is None:
+        raise UserError(
+            f"{args.ranges} does not hold the ranges of the pool {args.pool}; delete it and measure them again"
+        )
 
     def calibrated(drawn: list[Path]) -> Structure:
         """The structure when calibrated on these images of the pool."""

@@ -13,6 +13,8 @@ sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python adds it 
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from lib.accuracy.inference import over_images
 from lib.data.calibration import pool_in_form
 from lib.data.image_paths import image_paths
@@ -46,11 +48,15 @@ def main(argv=None):
     model = load(require(args.onnx, "model"))
     form, imgsz = input_form_of(model), input_size(model)
     pool = image_paths(require(args.pool, "pool"))
+    if not pool:
+        raise UserError(f"the pool {args.pool} has no image (jpg, jpeg, png, webp); make it again")
     check_manifest(args.pool, [path.name for path in pool])
     title = f"ranges of {args.onnx.stem} {imgsz}"
     with pool_in_form(pool, args.dataset / "images", imgsz, form) as images:
         start, unknown = range_pass(args, images[0], form)
         ranges = [] if unknown else over_images(start, partial(ranges_on, form), images, args.processes, title)
+    if not all(np.isfinite(ends).all() for each in ranges for ends in each.values()):
+        ranges, unknown = [], "it has values that are not finite"
     names = [path.name for path in pool] if ranges else []
     table = RangeTable.of(names, ranges, sha256(args.onnx), args.platform, args.toolkit, unknown)
     table.write(args.output)

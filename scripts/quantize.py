@@ -48,6 +48,7 @@ from lib.step.supervisor import supervise
 def main(argv=None):
     """Run the step."""
     args = parse(argv)
+    demand_possible(args)
     toolkit_versions.use(args.toolkit)
     images = evaluation_images(args.dataset, args.part)
     model = load(require(args.onnx, "model"))
@@ -57,32 +58,29 @@ def main(argv=None):
     def fitted(path: Path):
         return letterbox(read_image(path), imgsz, form)[0]
 
-    if args.simulator != TOOLKIT and args.toolkit != toolkit_versions.DEFAULT:
-        default = toolkit_versions.DEFAULT
-        raise UserError(f"--simulator {args.simulator} computes as toolkit {default} does, not {args.toolkit}")
-    if args.simulator != TOOLKIT and args.algorithm not in (NORMAL, toolkit.CORRECTED):
-        known = f"{NORMAL} or {toolkit.CORRECTED}"
-        raise UserError(f"--simulator {args.simulator} needs the algorithm {known}, not {args.algorithm}")
     asked = Quantization(args.onnx, args.platform, args.algorithm, form, outputs, twin=args.simulator != TOOLKIT)
     with (
         calibration_in_form(args.calibration, args.dataset / "images", imgsz, form) as calibration,
         int8_model(asked, calibration, args.ranges) as built,
     ):
         session, structure = built.session, built.structure
+        start, agreed = session.simulate, None
+        if asked.twin:
+            # Before anything is written, because not every model has a twin.
+            starts = {name: start_of(name, structure, form) for name in {args.simulator, TWIN, TWIN_FAST}}
+            start = starts[args.simulator]
+            agreed = compare(args, starts | {TOOLKIT: session.simulate}, structure.output_scales(), fitted, images)
         build = session.export(args.output)
+        if agreed:
+            build = replace(build, simulator=args.simulator, agreement=agreed)
         build.write(args.build)
         megabytes = build.rknn_bytes / 1e6
         say(f"built {args.output}: {megabytes:.2f} MB for {args.platform}, {len(calibration)} calibration images")
         for line in score_lines(highest_scores(args.output, outputs), built.surest) if outputs else []:
             say(line)
+        if agreed:
+            say(f"{args.simulator} is {agreed}")
         title = f"INT8 {args.onnx.stem} {imgsz}"
-        start = start_toolkit = session.simulate
-        if asked.twin:
-            starts = {name: start_of(name, structure, form) for name in {args.simulator, TWIN, TWIN_FAST}}
-            start = starts[args.simulator]
-            compared = compare(args, starts | {TOOLKIT: start_toolkit}, structure.output_scales(), fitted, images)
-            replace(build, simulator=args.simulator, agreement=compared).write(args.build)
-            say(f"{args.simulator} is {compared}")
         if outputs is None:
             _, why = form_or_reason(model)
             say(likeness(args, why, start, images, title))
@@ -90,6 +88,17 @@ def main(argv=None):
             detections = detect_all(start, outputs, images, args.processes, title, form)
             write_detections(args.detections, detections)
             say(f"detected {args.detections}: {detections.count()} in {len(images)} images")
+
+
+def demand_possible(args) -> None:
+    """Raise UserError for a simulator that cannot be had with the toolkit's version or with the algorithm."""
+    if args.simulator == TOOLKIT:
+        return
+    if args.toolkit != (default := toolkit_versions.DEFAULT):
+        raise UserError(f"--simulator {args.simulator} computes as toolkit {default} does, not {args.toolkit}")
+    if args.algorithm not in (NORMAL, toolkit.CORRECTED):
+        known = f"{NORMAL} or {toolkit.CORRECTED}"
+        raise UserError(f"--simulator {args.simulator} needs the algorithm {known}, not {args.algorithm}")
 
 
 def compare(args, starts: dict, scales: list[float], fitted, images: list[Path]) -> Agreement:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import measure_ranges
 from lib.accuracy.detection_set import read_detections
 from lib.accuracy.evaluation import evaluate
 from lib.data.calibration import calibration_list
@@ -109,7 +110,7 @@ def test_a_calibration_set_is_a_reduction_of_the_table(tmp_path):
     read = read_range_table(tmp_path / "ranges.npz")
     assert (read.graph, read.platform, read.toolkit, read.unknown) == ("0" * 64, "rv1106", "2.3.2", "")
     assert read.union(["b", "a"]) == {"x": (-3.0, 2.0), "y": (0.0, 4.0)}
-    with pytest.raises(UserError, match="there are no ranges for d"):
+    with pytest.raises(UserError, match=r"ranges\.npz has no ranges for d; delete it"):
         read.union(["a", "d"])
 
 
@@ -125,7 +126,35 @@ def test_tables_that_do_not_fit_together_are_damaged(tmp_path):
 
 def test_a_range_that_ends_below_its_start_is_damage(tmp_path):
     table = RangeTable.of(["a"], [{"x": (-1.0, 2.0)}])
-    object.__setattr__(table, "low", table.high + 1)
-    table.write(tmp_path / "ranges.npz")
-    with pytest.raises(UserError, match="its tables do not fit together"):
-        read_range_table(tmp_path / "ranges.npz")
+    for high in (table.low - 1, np.full_like(table.high, np.inf)):
+        object.__setattr__(table, "high", high)
+        table.write(tmp_path / "ranges.npz")
+        with pytest.raises(UserError, match="its tables do not fit together"):
+            read_range_table(tmp_path / "ranges.npz")
+
+
+def test_draws_refuse_the_ranges_of_another_pool(measured, split_onnx, step, pool, heldout, tmp_path):
+    """Its files have the same names, so only their values differ."""
+    table = read_range_table(measured)
+    replace(table, low=2 * table.low, high=2 * table.high).write(tmp_path / "other.npz")
+    done = step("evaluate_draws", "--onnx", split_onnx, "--ranges", tmp_path / "other.npz", "--pool", pool,
+                "--platform", "rv1106", "--simulator", "twin", "--dataset", heldout, "--names", *"abcd",
+                "--max-images", 4, "--seed", 0, "--draws", tmp_path / "draws.json",
+                "--log", tmp_path / "log")  # fmt: skip
+    assert done.returncode == 2 and f"other.npz does not hold the ranges of the pool {pool}; delete it" in done.stderr
+    assert not (tmp_path / "draws.json").exists()
+
+
+def test_a_pool_without_images_and_values_that_are_not_finite(
+    measured, split_onnx, pool, heldout, tmp_path, monkeypatch
+):
+    """A table can hold only finite ranges: the toolkit must find others."""
+    (tmp_path / "empty").mkdir()
+    words = ["--onnx", split_onnx, "--dataset", heldout, "--platform", "rv1106", "--output", tmp_path / "ranges.npz"]
+    with pytest.raises(UserError, match="empty has no image"):
+        measure_ranges.main(list(map(str, [*words, "--pool", tmp_path / "empty"])))
+    monkeypatch.setattr(measure_ranges, "range_pass", lambda *given: (None, ""))
+    monkeypatch.setattr(measure_ranges, "over_images", lambda *given: [{"x": (0.0, np.inf)}] * 8)
+    measure_ranges.main(list(map(str, [*words, "--pool", pool])))
+    table = read_range_table(tmp_path / "ranges.npz")
+    assert table.unknown == "it has values that are not finite" and table.images == []

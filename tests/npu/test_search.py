@@ -7,7 +7,7 @@ from onnx import helper, numpy_helper
 from lib.data.images import read_image
 from lib.data.input_form import InputForm
 from lib.detector.output_spec import OutputSpec
-from lib.graph.onnx_file import load, metadata
+from lib.graph.onnx_file import load, metadata, save
 from lib.graph.onnx_session import open_session, to_tensor
 from lib.npu import toolkit
 from lib.npu.biases import corrected_biases
@@ -43,6 +43,26 @@ def test_the_model_of_an_algorithm_is_what_its_twin_says_and_no_further_from_fp3
     difference = Difference(asked(split_onnx, algorithm).outputs, rerun.outputs())
     assert difference.of(rerun.outputs()) == 0
     assert 0 < difference.of(outputs[algorithm]) < 1.1 * difference.of(outputs["normal"])
+
+
+@pytest.mark.parametrize("algorithm", [toolkit.SEARCH, toolkit.CORRECTED])
+def test_an_operator_that_only_the_toolkit_can_run_is_named(pool, tmp_path, algorithm):
+    """The toolkit has an operator of its own for a normalization."""
+    ones = numpy_helper.from_array(np.ones(3, np.float32), "ones")
+    graph = helper.make_graph(
+        [helper.make_node("InstanceNormalization", ["images", "ones", "ones"], ["y"])],
+        "norm",
+        [helper.make_tensor_value_info("images", 1, [1, 3, 64, 96])],
+        [helper.make_tensor_value_info("y", 1, [1, 3, 64, 96])],
+        [ones],
+    )
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9), tmp_path / "norm.onnx")
+    asked = Quantization(tmp_path / "norm.onnx", "rv1106", algorithm, InputForm(), None)
+    with (
+        pytest.raises(UserError, match=rf"{algorithm} cannot be used with .*norm\.onnx, because the operator exNorm"),
+        int8_model(asked, sorted(pool.iterdir())),
+    ):
+        pass
 
 
 def test_a_rerun_with_the_same_values_gives_the_outputs_of_the_onnx(split_onnx, pool):

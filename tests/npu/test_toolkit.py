@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -29,7 +30,7 @@ from lib.npu.build import Build
 from lib.npu.build_log import read_build_log
 from lib.npu.int8 import Quantization, int8_model
 from lib.npu.rknn_file import dequantize, quantize, read_rknn
-from lib.step.errors import UserError
+from lib.step.errors import ToolkitError, UserError
 
 pytestmark = pytest.mark.toolkit
 SIZE = ImageSize(96, 64)
@@ -188,6 +189,19 @@ def test_toolkit_failure_is_one_sentence_that_names_the_log(quantize, exported, 
     assert "rknn-toolkit2" in done.stderr and "build.log" in done.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"newer.onnx", "build.log"}
     assert "rknn-toolkit2 version" in (tmp_path / "build.log").read_text()
+
+
+def test_the_toolkits_reason_is_a_line_with_an_error_and_images_have_their_own_names(split_onnx, pool, tmp_path):
+    text = "Traceback (most recent call last):\n  File x\nValueError: All outputs are constants\n   Please check\n"
+    assert toolkit._reason(RuntimeError(text)) == "ValueError: All outputs are constants"
+    assert [toolkit._reason(error) for error in (SystemExit(), OSError("a\n b \n"))] == ["SystemExit", "b"]
+    broken = tmp_path / "broken image.png"
+    broken.write_bytes(sorted(pool.iterdir())[0].read_bytes()[:-500])
+    with (
+        pytest.raises(ToolkitError, match=re.escape(f"The image of {broken} is invalid")),
+        toolkit.quantized(split_onnx, [broken], "rv1106", "normal"),
+    ):
+        pass
 
 
 def test_wrong_number_of_classes_is_told_before_the_build(quantize, split_onnx, tmp_path):

@@ -13,11 +13,11 @@ from lib.data.images import read_image
 from lib.data.input_form import InputForm
 from lib.graph.onnx_file import save
 from lib.graph.onnx_session import to_tensor
+from lib.graph.surgery.pipeline import adapt
 from lib.npu import toolkit
 from lib.npu.build import NPU, TWIN, TWIN_FAST, Agreement, Build
 from lib.npu.twin.agreement import agreement, steps_apart
 from lib.npu.twin.chip import chip_of, of_15_bits
-from lib.npu.twin.graph import twin_of
 from lib.npu.twin.rounding import Rounding, round_bias, round_weights, whole_weights
 from lib.npu.twin.run import open_twin, start_of
 from lib.npu.twin.structure import Structure
@@ -118,8 +118,6 @@ def adapted(request, export, split_onnx, tmp_path) -> Path:
     if request.param in ("activations", "joins"):
         save({"activations": activations, "joins": joins}[request.param](), path)
     else:
-        from lib.graph.surgery.pipeline import adapt
-
         exported = export(architecture=request.param)[1]
         save(
             adapt(
@@ -168,8 +166,23 @@ def test_an_operator_that_the_twin_does_not_know_is_named():
     build = Builder()
     model = build.model(build.add("Erf", build.conv("images", 3, 8)))
     ranges = {"images": (0.0, 1.0), "Conv0": (-1.0, 1.0), "y": (-1.0, 1.0)}
-    with pytest.raises(UserError, match="the twin of the simulator does not support the operator Erf"):
-        twin_of(Structure(model, ranges))
+    for name in (TWIN, TWIN_FAST, NPU):
+        with pytest.raises(
+            UserError, match=r"does not support the operator Erf \(Erf1\); set evaluation\.simulator to"
+        ):
+            start_of(name, Structure(model, ranges), InputForm())
+
+
+def test_a_model_without_a_twin_leaves_no_file(quantize, tmp_path):
+    """The toolkit computes this softmax in FP16."""
+    build = Builder()
+    pooled = build.add("GlobalAveragePool", build.conv("images", 3, 8, stride=2, activation="Relu"))
+    model = build.model(build.add("Softmax", build.conv(pooled, 8, 10, kernel=1), axis=1))
+    save(adapt(model, "as_is", [], seed=0)[0], tmp_path / "classes.onnx")
+    done = quantize(tmp_path / "classes.onnx", tmp_path, "--simulator", "twin")
+    assert done.returncode == 2, done.stderr
+    assert "does not support the output y, which is not INT8; set evaluation.simulator to toolkit" in done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"classes.onnx", "build.log"}
 
 
 def test_a_range_is_widened_to_hold_0():
@@ -216,6 +229,9 @@ def test_the_twin_is_refused_where_it_knows_nothing_of_the_algorithm(split_onnx,
     done = quantize(split_onnx, tmp_path, "--simulator", "twin", "--algorithm", "mmse")
     assert done.returncode == 2
     assert "--simulator twin needs the algorithm normal or corrected, not mmse" in done.stderr
+    # Before it asks for a version to be installed.
+    done = quantize(split_onnx, tmp_path, "--simulator", "twin", "--toolkit", "2.2.0")
+    assert done.returncode == 2 and "twin computes as toolkit 2.3.2 does, not 2.2.0" in done.stderr
     assert not (tmp_path / "model.rknn").exists()
 
 

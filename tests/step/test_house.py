@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -177,17 +178,37 @@ HEAVY = {
 STEPS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py"))
 
 
+# `python STEP --help`, which then writes the file of each module that it has imported.
+ASKED_FOR_HELP = """
+import json, runpy, sys
+listed, *sys.argv = sys.argv[1], sys.argv[2], "--help"
+try:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+finally:
+    with open(listed, "w") as file:
+        json.dump({name: getattr(module, "__file__", None) for name, module in sys.modules.items()}, file)
+"""
+
+
 @functools.cache
+def asked_for_help(step_name: str) -> tuple[subprocess.CompletedProcess, dict[str, str | None]]:
+    """The finished process of a step in a Python of its own, and the file of each module that it imported."""
+    with tempfile.NamedTemporaryFile("r", encoding="utf-8") as listed:
+        command = [sys.executable, "-c", ASKED_FOR_HELP, listed.name, ROOT / "scripts" / f"{step_name}.py"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        return done, json.loads(listed.read())
+
+
 def modules_of(step_name: str) -> dict[str, str | None]:
-    """What a process has imported that imported the step: the file of each module by its name."""
-    code = (
-        f"import sys, json, {step_name}\n"
-        "files = {name: getattr(module, '__file__', None) for name, module in sys.modules.items()}\n"
-        "json.dump(files, sys.stdout)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "scripts", capture_output=True, text=True)
+    """What a process of the step has imported: the file of each module by its name."""
+    return asked_for_help(step_name)[1]
+
+
+@pytest.mark.parametrize("step_name", STEPS)
+def test_every_step_has_help(step_name):
+    done, _ = asked_for_help(step_name)
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    assert "usage:" in done.stdout
 
 
 @pytest.mark.parametrize("step_name", STEPS)

@@ -331,7 +331,7 @@ def test_contract_says_how_keypoints_are_decoded():
     lines = POSE.contract_lines(spec_of())
     assert any(re.search(r"px = \(real\[2 k\] \+ x \+ 0\.5\) \* stride.*k = 0 to 16", line) for line in lines)
     assert any("no sigmoid" in line for line in lines) and lines[-1].startswith("image = (input")
-    assert "the model does not tell how visible a keypoint is" in POSE.contract_lines(spec_of(visibility=False))
+    assert "the model does not predict the visibility of keypoints" in POSE.contract_lines(spec_of(visibility=False))
 
 
 @pytest.mark.parametrize("count", [17, 4])

@@ -37,7 +37,10 @@ def table(assets, tmp_path_factory, python_env):
             }
         )
     )
-    for more in ([], ["--config", "sweep={model: [yolov8n], head: [single]}", "collect=all"]):
+    # Table and report are made once, at the end.
+    rows = ("evaluate_adapted", "evaluate_int8", "judge")
+    with_single = ("sweep={model: [yolov8n], head: [single]}", "collect=all")
+    for more in (["--until", *rows], ["--config", *with_single]):
         done = run_snakemake(project, python_env, "-j2", "--configfile", "real.yaml", *more)
         assert done.returncode == 0, done.stdout
     log = (project / "results/real/logs/export_onnx/yolo26n/320.log").read_text()

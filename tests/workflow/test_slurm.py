@@ -3,12 +3,15 @@
 import importlib.util
 import re
 import subprocess
+from pathlib import Path
 
 import one_node_slurm
 import pytest
 import yaml
 from conftest import CUT, ROOT
-from test_workflow import run_snakemake
+
+# A run mostly waits for the plugin's next look at the queue.
+IMPATIENT = Path(__file__).with_name("impatient_snakemake.py")
 
 pytestmark = pytest.mark.toolkit
 
@@ -30,18 +33,23 @@ def work(tmp_path):
 
 
 def command(*more):
-    return ["-s", ROOT / "Snakefile", "--configfile", "cut.yaml", "--workflow-profile", ROOT / "profiles/slurm",
-            "--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "2",
-            "--seconds-between-status-checks", "2", "--slurm-no-account", *more]  # fmt: skip
+    return ["python", IMPATIENT, "-s", ROOT / "Snakefile", "--configfile", "cut.yaml", "--workflow-profile",
+            ROOT / "profiles/slurm", "--slurm-status-command", "squeue", "--slurm-no-account", *more]  # fmt: skip
+
+
+def run(work, environment, *arguments):
+    """Run Snakemake in the folder `work`; the finished process has both streams in stdout."""
+    return subprocess.run(command(*arguments), cwd=work, env=environment, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True)  # fmt: skip
 
 
 def test_the_table_is_the_local_one_and_light_steps_share_jobs(cluster, work, cut_run, python_env):
-    done = run_snakemake(work, python_env, *command("-p"))
+    done = run(work, python_env, "-p")
     assert done.returncode == 0, done.stdout
     assert (work / "results/cut/table.csv").read_bytes() == (cut_run / "table.csv").read_bytes()
     # 17 steps, 3 of them on this machine: 7 entries in the queue.
     assert len(re.findall("has been submitted with SLURM jobid", done.stdout)) == 7
-    assert "Nothing to be done" in run_snakemake(work, python_env, *command("-n")).stdout
+    assert "Nothing to be done" in run(work, python_env, "-n").stdout
 
 
 def no_more(cluster):
@@ -57,10 +65,10 @@ def goes_down(cluster):
 
 @pytest.mark.parametrize(("accident", "status"), [(no_more, "CANCELLED"), (goes_down, "NODE_FAIL")])
 def test_what_the_cluster_takes_away_is_told_and_the_next_run_goes_on(cluster, work, python_env, accident, status):
-    run = command("--until", "draw_scenes", "--slurm-no-requeue", "--config", "draw={images: 3000}")
+    begun = command("--until", "draw_scenes", "--slurm-no-requeue", "--config", "draw={images: 3000}")
     log = work / "log"
     with open(log, "w") as file:
-        process = subprocess.Popen(["snakemake", *map(str, run)], cwd=work, env=python_env, stdout=file, stderr=file)
+        process = subprocess.Popen(begun, cwd=work, env=python_env, stdout=file, stderr=file)
     cluster.wait(lambda: list((work / "results/cut").glob(".drawn.*.part")), 120)
     accident(cluster)
     try:
@@ -73,7 +81,7 @@ def test_what_the_cluster_takes_away_is_told_and_the_next_run_goes_on(cluster, w
     assert "Traceback" not in log.read_text()
     assert not (work / "results/cut/drawn").exists()
     cluster.wait(lambda: "idle" in cluster.command("sinfo", "-h", "-o", "%T"))
-    again = run_snakemake(work, python_env, *command("--until", "draw_scenes", "--config", "draw={images: 4}"))
+    again = run(work, python_env, "--until", "draw_scenes", "--config", "draw={images: 4}")
     assert again.returncode == 0, again.stdout
     assert len(list((work / "results/cut/drawn/images").glob("*.jpg"))) == 4
     assert not list((work / "results/cut").glob(".*.part"))

@@ -10,6 +10,7 @@ from lib.data.imgsz import ImageSize
 from lib.data.input_form import InputForm
 from lib.detector import families
 from lib.detector.head import SINGLE
+from lib.detector.nms import CONFIDENCE as LOWEST
 from lib.detector.nms import IOU, MOST
 from lib.detector.output_spec import OutputSpec
 from lib.npu.rknn_file import RknnFile, RknnTensor
@@ -18,13 +19,13 @@ from lib.results.rounding import MAP_DIGITS
 from lib.results.sweep import Variant
 from lib.step.errors import UserError
 
-# Ultralytics' default for showing detections; the evaluation's 0.001 is for measuring mAP.
+# Ultralytics' default for showing detections; LOWEST is for measuring mAP.
 CONFIDENCE = 0.25
 _JOINED = [
-    "real = (stored - zero_point) * scale; C = number of classes",
+    "real = (stored - zero_point) * scale; C is the number of classes",
     "cx = real[0, n] * input width; cy = real[1, n] * input height",
     "w = real[2, n] * input width; h = real[3, n] * input height",
-    "score of class c = real[4 + c, n], a probability already: no sigmoid",
+    "score of class c = real[4 + c, n], 0 to 1; the model has applied the sigmoid, so apply no sigmoid",
 ]
 
 
@@ -90,15 +91,16 @@ def accuracy_of(fp32: Metrics, int8: Metrics, part: str) -> Accuracy:
 
 
 def _thresholds(end2end: bool, operating: Operating | None) -> Thresholds:
-    usual = "what Ultralytics shows detections from"
+    usual = "the default of Ultralytics for showing detections"
     why = f"measured for {operating.wish}, {in_words(operating)}" if operating else usual
     return Thresholds(
         confidence=operating.point.threshold if operating else CONFIDENCE,
-        confidence_why=f"{why}; raise it for fewer false alarms, lower it to miss less; mAP was measured from 0.001",
+        confidence_why=f"{why}; a higher threshold gives fewer false alarms, a lower one fewer missed objects; mAP was "
+        f"measured with {LOWEST}",
         iou=None if end2end else IOU,
-        iou_why="a one-to-one head predicts each object once: there is no NMS that would need one"
+        iou_why="the head is one-to-one and predicts each object once, so there is no NMS"
         if end2end
-        else "what mAP was measured with, and Ultralytics' default",
+        else "the value that mAP was measured with, and the default of Ultralytics",
         most_detections=MOST,
     )
 
@@ -125,13 +127,10 @@ def _decode_lines(spec: OutputSpec) -> tuple[str, ...]:
     )
 
 
+_SCALE = "min(width / image width, height / image height); if it is above 1, the image is enlarged"
 _FORMULAS = {
-    "centre": (
-        "min(width / image width, height / image height), enlarging too",
-        "(width - resized width) / 2 rounded down",
-        "(height - resized height) / 2 rounded down",
-    ),
-    "top_left": ("min(width / image width, height / image height), enlarging too", "0", "0"),
+    "centre": (_SCALE, "floor((width - resized width) / 2)", "floor((height - resized height) / 2)"),
+    "top_left": (_SCALE, "0", "0"),
     "stretch": ("width / image width for x, height / image height for y", "0", "0"),
 }
 
@@ -148,11 +147,11 @@ def _input(model: RknnFile, imgsz: ImageSize, form: InputForm) -> InputSpec:
         colour_order=form.channels.upper(),
         mean=model.mean,
         std=model.std,
-        normalization="in the model: it is given the bytes 0 to 255 and computes (pixel - mean) / std itself",
+        normalization="done by the model: its input is bytes 0 to 255, and it computes (pixel - mean) / std",
         letterbox=LetterboxSpec(
             fill=(form.fill,) * form.depth,
             scale=scale,
-            resized="max(1, image side * scale rounded to whole pixels, halves to even), bilinear",
+            resized="max(1, round(image side * scale)) pixels per side, halves rounded to even; bilinear interpolation",
             left=left,
             top=top,
             place=None if form.letterbox == InputForm.letterbox else form.letterbox,
@@ -183,8 +182,9 @@ def _meaning(tensor: RknnTensor, spec: OutputSpec, number: int) -> dict:
         return {
             "strides": spec.family.strides,
             "channels": {
-                "0 to 3": "cx, cy, w, h, divided by the input's width and height",
-                families.span(4, tensor.shape[1] - 4): "score of class channel - 4",
+                "0 to 3": "cx, cy, w, h: centre and size of the box, 0 to 1; cx and w are divided by the input's "
+                "width, cy and h by its height",
+                families.span(4, tensor.shape[1] - 4): "score of class (channel - 4), 0 to 1",
             },
         }
     output = spec.maps()[number]

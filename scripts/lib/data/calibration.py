@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lib.data.images import read_image, write_image
+from lib.data.images import read_image, size_in_file, write_image
 from lib.data.imgsz import ImageSize
 from lib.data.input_form import InputForm
 from lib.data.letterbox import letterbox
@@ -33,6 +33,8 @@ def calibration_images(listed: Path) -> list[Path]:
             f"{listed} lists {len(names)} of {header[1]} images; delete it and run the step that makes it again"
         )
     images = [require(listed.parent / name, "calibration image") for name in names]
+    if others := [name for name, image in zip(names, images) if not image.is_file()]:
+        raise UserError(f"{listed} lists '{others[0]}', which is not a file; list one image per line")
     for folder in sorted({image.parent for image in images}):
         check_manifest(folder, [image.name for image in images if image.parent == folder])
     return images
@@ -54,9 +56,11 @@ def pool_in_form(pool: list[Path], images: Path, imgsz: ImageSize, form: InputFo
 
     For the default form these are the files of the pool itself. For another form the originals in the folder `images`
     are fitted again, into files of the same names whose channels are in the network's order. Raises UserError when the
-    folder lacks one of them.
+    folder lacks one of them, or a file of the pool is not of the size `imgsz`.
     """
     if form is None or form.is_default_fit:
+        for path in pool:
+            _demand_size(path, imgsz)
         yield pool
         return
     sources = {path.stem: path for path in images.iterdir()}
@@ -67,6 +71,16 @@ def pool_in_form(pool: list[Path], images: Path, imgsz: ImageSize, form: InputFo
                 raise UserError(f"{images} has no image {path.stem}, which is in the calibration pool")
             write_image(path, letterbox(read_image(sources[path.stem]), imgsz, form)[0])
         yield fitted
+
+
+def _demand_size(path: Path, imgsz: ImageSize) -> None:
+    """Raise UserError unless an image of the pool has the size of the model's input; the toolkit would stretch it."""
+    width, height = size_in_file(path)
+    if (width, height) != imgsz:
+        raise UserError(
+            f"calibration image {path} is {width}x{height}, but the model's input is {imgsz}; use images that are "
+            "letterboxed for this size"
+        )
 
 
 def calibration_list(names: list[str]) -> str:

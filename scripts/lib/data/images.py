@@ -28,7 +28,9 @@ def read_image(path) -> np.ndarray:
     try:
         encoded = np.fromfile(path, np.uint8)
         image = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if encoded.size else None
-    except (OSError, cv2.error):
+    except (OSError, cv2.error) as error:
+        if getattr(error, "code", None) == cv2.Error.StsNoMem:
+            raise MemoryError(f"image {path}") from None
         image = None
     if image is None:
         raise UserError(f"image {path} cannot be decoded; replace it or remove it from the data set")
@@ -40,6 +42,18 @@ def image_size(path: Path) -> tuple[int, int]:
     with Image.open(path) as image:
         quarter = image.getexif().get(ORIENTATION) in range(5, 9)
         return image.size[::-1] if quarter else image.size
+
+
+def size_in_file(path: Path) -> tuple[int, int]:
+    """Width and height of an image file as it is stored; only its header is read.
+
+    Raises UserError naming the file when that cannot be read.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except Exception:  # Pillow raises OSError, SyntaxError, ValueError or struct.error, depending on the format
+        raise UserError(f"image {path} cannot be decoded; replace it or remove it from the data set") from None
 
 
 def read_fitted(path, depth: int) -> np.ndarray:

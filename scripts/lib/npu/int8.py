@@ -1,6 +1,5 @@
 """A variant's INT8 model, calibrated on images or built from ranges measured earlier; its scores span 0 to 1."""
 
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from lib.npu.score_ranges import surest_scores
 from lib.npu.search.choice import halves, searched
 from lib.npu.toolkit_versions import OWN_RANGES, in_use
 from lib.npu.twin.ranges import RangePass, chosen, union
-from lib.npu.twin.structure import Ranges, Structure, convolutions, with_biases
+from lib.npu.twin.structure import Ranges, Structure, convolutions
 from lib.step.errors import UserError
 from lib.step.files import sha256
 
@@ -111,10 +110,11 @@ def _searched(asked: Quantization, images: list[Path]):
     setting, judging = halves(images)
 
     def find(structure: Structure) -> Found:
-        run = RangePass(structure)
-        measured = union(ranges_on(asked.form, run, image) for image in setting)
         judges = [network_input(asked.form, image) for image in judging]
-        return searched(structure, measured, judges, asked.outputs), measured
+        with _possible(asked):
+            run = RangePass(structure)
+            measured = union(ranges_on(asked.form, run, image) for image in setting)
+            return searched(structure, measured, judges, asked.outputs), measured
 
     choice = _Choice(asked.outputs, find)
     with toolkit.built_with_ranges(asked.model, choice, images[0], asked.platform, asked.form) as built:
@@ -133,13 +133,22 @@ def _corrected(asked: Quantization, images: list[Path], table: RangeTable | None
     ranges = choice(structure)
     source = onnx.load(str(asked.model))
     tensors = (network_input(asked.form, image) for image in images)
-    biases = corrected_biases(structure.with_ranges(ranges), tensors, convolutions(source))
-    # In the ONNX, because the toolkit reads biases from its own file of weights.
-    with tempfile.TemporaryDirectory() as scratch:
-        model = Path(scratch, asked.model.name)
-        onnx.save(with_biases(source, biases), model)
-        with toolkit.built_with_ranges(model, ranges, images[0], asked.platform, asked.form) as built:
-            yield Int8Model(*built, choice.surest)
+    with _possible(asked):
+        biases = corrected_biases(structure.with_ranges(ranges), tensors, convolutions(source))
+    with toolkit.built_with_ranges(asked.model, ranges, images[0], asked.platform, asked.form, biases) as built:
+        yield Int8Model(*built, choice.surest)
+
+
+@contextmanager
+def _possible(asked: Quantization):
+    """Errors of computing the model without the toolkit, which the algorithm needs, say what to do."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(
+            f"the algorithm {asked.algorithm} cannot be used with {asked.model}, because {error}; choose another, such "
+            f"as {NORMAL}"
+        ) from None
 
 
 class _NotKnownError(Exception):

@@ -38,12 +38,13 @@ class RangeTable:
     platform: str = ""
     toolkit: str = ""  # its version
     unknown: str = ""  # why there are none
+    path: Path | None = None  # of its file
 
     def __post_init__(self):
         if not self.low.shape == self.high.shape == (len(self.images), len(self.tensors)):
             raise ValueError("tables of ranges do not fit together")
-        if not (self.low <= self.high).all():
-            raise ValueError("a range ends below its start")
+        if not (np.isfinite(self.low) & np.isfinite(self.high) & (self.low <= self.high)).all():
+            raise ValueError("a range ends below its start, or its ends are not finite")
 
     @classmethod
     def of(cls, images: list[str], ranges: list[Ranges], *texts: str) -> "RangeTable":
@@ -58,7 +59,8 @@ class RangeTable:
         rows = {name: row for row, name in enumerate(self.images)}
         if missing := [name for name in images if name not in rows]:
             raise UserError(
-                f"there are no ranges for {missing[0]}; delete the file and run the step that measures ranges again"
+                f"{self.path or 'the table'} has no ranges for {missing[0]}; delete it and run the step that measures "
+                "ranges again"
             )
         chosen = [rows[name] for name in images]
         low, high = self.low[chosen].min(axis=0), self.high[chosen].max(axis=0)
@@ -86,7 +88,7 @@ def read_range_table(path: Path) -> RangeTable:
     arrays = read_arrays(path, "ranges", (*_TABLES, *_TEXTS))
     try:
         names = ([str(name) for name in arrays[key]] for key in ("images", "tensors"))
-        return RangeTable(*names, arrays["low"], arrays["high"], **{key: str(arrays[key]) for key in _TEXTS})
+        return RangeTable(*names, arrays["low"], arrays["high"], **{key: str(arrays[key]) for key in _TEXTS}, path=path)
     except (TypeError, ValueError):
         raise UserError(
             f"{path} is damaged (its tables do not fit together); delete it and run its step again"

@@ -6,6 +6,7 @@ calibrates, builds, and yields a session for export, simulation and analysis.
 
 import contextlib
 import os
+import re
 import tempfile
 from collections.abc import Callable
 from functools import cached_property
@@ -143,21 +144,7 @@ def quantized_with_structure(
     as `quantized` does.
     """
     with _toolkit(platform, algorithm, form or InputForm()) as rknn:
-        with console.captured() as printed, _loaded(rknn, model, images):
-            structure = _calibrate(rknn, model)
-            if choose is not None:
-                structure = structure.with_ranges(choose(structure))
-                structure.write_ranges(Path(_QUANTIZATION))
-            doing(f"building {model}")
-            _demand(
-                f"the build of {model} failed",
-                rknn.hybrid_quantization_step2,
-                model_input=_FUSED,
-                data_input=_DATA,
-                model_quantization_cfg=_QUANTIZATION,
-            )
-            session = Session(rknn, platform, printed())
-        yield session, structure
+        yield _build_with_structure(rknn, platform, model, images, choose)
 
 
 @contextlib.contextmanager
@@ -167,17 +154,38 @@ def built_with_ranges(
     image: Path,
     platform: str,
     form: InputForm | None = None,
+    biases: "dict[str, np.ndarray] | None" = None,
 ):
     """A Session with the INT8 model that has the given ranges, and its Structure; released at the end.
 
     ranges: lowest and highest value of all tensors of the structure, by name; or a function that makes them from the
     structure with the ranges on `image`, a file as for `quantized`. The toolkit calibrates only on that image, to find
-    out how it fuses the model, which takes a second or two however many images the ranges come from. Raises
-    ToolkitError as `quantized` does, and when a tensor has no range.
+    out how it fuses the model, which takes a second or two however many images the ranges come from. biases: those that
+    replace the model's, float32 [filters], by the names of the convolutions' outputs. Raises ToolkitError as
+    `quantized` does, and when a tensor has no range.
     """
     choose = ranges if callable(ranges) else lambda structure: ranges
-    with quantized_with_structure(model, [image], platform, form, choose=choose) as built:
-        yield built
+    with _toolkit(platform, "normal", form or InputForm()) as rknn:
+        yield _build_with_structure(rknn, platform, model, [image], choose, biases)
+
+
+def _build_with_structure(rknn, platform: str, model: Path, images: list[Path], choose, biases=None):
+    """Calibrate and build in the two halves of the hybrid step; return the Session and the Structure."""
+    with console.captured() as printed, _loaded(rknn, model, images, biases):
+        structure = _calibrate(rknn, model)
+        if choose is not None:
+            structure = structure.with_ranges(choose(structure))
+            structure.write_ranges(Path(_QUANTIZATION))
+        doing(f"building {model}")
+        _demand(
+            f"the build of {model} failed",
+            rknn.hybrid_quantization_step2,
+            model_input=_FUSED,
+            data_input=_DATA,
+            model_quantization_cfg=_QUANTIZATION,
+        )
+        session = Session(rknn, platform, printed())
+    return session, structure
 
 
 def structure_of(model: Path, images: list[Path], platform: str, form: InputForm | None = None) -> "Structure":
@@ -204,24 +212,44 @@ def _calibrate(rknn, model: Path) -> "Structure":
 
 
 @contextlib.contextmanager
-def _loaded(rknn, model: Path, images: list[Path]):
+def _loaded(rknn, model: Path, images: list[Path], biases: "dict[str, np.ndarray] | None" = None):
     """Work in a scratch folder, where the list _DATASET names the images, with the model loaded."""
     # The toolkit writes check files to the working folder, splits the list of images at white space, and reads it in
     # the locale's encoding; so the list has plain names in that folder.
     with tempfile.TemporaryDirectory() as scratch:
-        _put(model, Path(scratch, _MODEL))
+        _put(model, Path(scratch, _MODEL), biases or {})
         links = [Path(scratch, f"{number}{image.suffix}") for number, image in enumerate(images)]
         for link, image in zip(links, images):
             link.symlink_to(image.resolve())
         Path(scratch, _DATASET).write_text("".join(f"{link.name}\n" for link in links), encoding="ascii")
-        with _inside(scratch):
+        with _inside(scratch), _with_names_of(dict(zip(links, images))):
             doing(f"reading {model}")
             _demand(f"it cannot read {model}", rknn.load_onnx, model=_MODEL)
             yield
 
 
-def _put(model: Path, path: Path) -> None:
-    """Put the model at `path`, in a form that the version in use supports."""
+@contextlib.contextmanager
+def _with_names_of(images: dict[Path, Path]):
+    """Raise the toolkit's errors again with the names of the images, not of the links to them."""
+    try:
+        yield
+    except ToolkitError as error:
+        text = str(error)
+        for link, image in images.items():
+            text = text.replace(str(link), str(image))
+        raise ToolkitError(text) from error
+
+
+def _put(model: Path, path: Path, biases: dict[str, np.ndarray]) -> None:
+    """Put the model at `path`, with other biases, or in a form that the version in use supports."""
+    if biases:
+        # In the ONNX, because the toolkit reads biases from its own file of weights.
+        import onnx
+
+        from lib.npu.twin.structure import with_biases
+
+        onnx.save(with_biases(onnx.load(model), biases), path)
+        return
     if in_use() == SCALE_BEHIND:
         import onnx
 
@@ -288,8 +316,13 @@ def _demand(failure: str, call, *args, **kwargs) -> None:
     try:
         result = call(*args, **kwargs)
     except (Exception, SystemExit) as error:
-        # The text of its exceptions is a whole traceback; the last line is the reason.
-        reason = str(error).strip().splitlines()[-1:] or [type(error).__name__]
-        raise ToolkitError(f"rknn-toolkit2: {failure}: {reason[0]}") from error
+        raise ToolkitError(f"rknn-toolkit2: {failure}: {_reason(error)}") from error
     if result not in (0, None):
         raise ToolkitError(f"rknn-toolkit2: {failure}")
+
+
+def _reason(error: BaseException) -> str:
+    """The line that says what went wrong: an exception of the toolkit holds a whole traceback, and then some advice."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    named = [line for line in lines if re.match(r"\w+(Error|Exception): ", line)]
+    return (named or lines or [type(error).__name__])[-1]

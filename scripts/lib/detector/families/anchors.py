@@ -120,20 +120,20 @@ class Anchors(Family):
 
     def order_line(self) -> str:
         """Layer by layer."""
-        return "n = prediction: [yolo] layer by layer, in a layer anchor by anchor, of an anchor cells row by row"
+        return "n = index of the prediction: layer by layer, in each layer anchor by anchor, for each anchor row by row"
 
     def contract_lines(self) -> list[str]:
         """The steps from maps to boxes."""
         return [
             REAL,
-            "A = number of the layer's anchors; of anchor a: tx, ty, tw, th = real values of channels a, A + a, "
-            "2 A + a, 3 A + a of the box map",
+            "A = number of the layer's anchors; of anchor k: tx, ty, tw, th = real values of channels k, A + k, "
+            "2 A + k, 3 A + k of the box map",
             "cx = (x + (s(tx) - 0.5) * scale_x_y + 0.5) * stride; cy = (y + (s(ty) - 0.5) * scale_x_y + 0.5) * stride, "
             "for the cell in column x, row y; s = sigmoid, or with new_coords s(t) = t",
-            "w = anchor width * exp(tw); h = anchor height * exp(th), or with new_coords (2 t)^2 in place of exp(t); "
-            "at most the input's width and height",
-            "score of class c = real value of channel a of the objectness, at least 0, * real value of channel A c + a "
-            "of the scores, probabilities already: no sigmoid",
+            "w = anchor width * e(tw), at most the input's width; h = anchor height * e(th), at most the input's "
+            "height; e = exp, or with new_coords e(t) = (2 t)^2",
+            "score of class c = max(0, real value of channel k of the objectness) * real value of channel A c + k of "
+            "the scores, both 0 to 1; the model has applied the sigmoids, so apply no sigmoid",
         ]
 
     def map_meaning(self, output: OutputMap) -> dict:
@@ -142,16 +142,16 @@ class Anchors(Family):
         count = len(layer.anchors)
         if output.role == "box":
             channels = {
-                span(count * place, count): f"{name} of anchor channel % {count}"
+                span(count * place, count): f"{name} of anchor (channel % {count})"
                 for place, name in enumerate(("tx", "ty", "tw", "th"))
             }
             facts = {"anchors": layer.anchors, "scale_x_y": layer.scale_x_y, "new_coords": layer.new_coords}
             return {"channels": channels, **facts}
         if output.role == "objectness":
-            return {"channels": {span(0, count): "objectness of that anchor"}}
+            return {"channels": {span(0, count): "objectness of the anchor with the number of the channel, 0 to 1"}}
         meaning = (
-            f"score of class channel / {count} (rounded down) of anchor channel % {count}, to be multiplied by its "
-            "objectness"
+            f"score of class floor(channel / {count}) for anchor (channel % {count}), 0 to 1; multiply it by the "
+            "objectness of the anchor"
         )
         return {"channels": {span(0, output.channels): meaning}}
 

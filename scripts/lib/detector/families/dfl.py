@@ -25,7 +25,7 @@ class Dfl(Sides):
     """bins: R. corner: whether a cell's anchor point is its upper left corner (NanoDet-Plus), not its middle."""
 
     name: ClassVar[str] = "dfl"
-    title: ClassVar[str] = "distances of a box's sides as bins (DFL)"
+    title: ClassVar[str] = "distances from an anchor point to the sides of the box, as bins (DFL)"
     c_header: ClassVar[str] = "dfl.h"
     bins: int = BINS
     corner: bool | None = omitted_if_none()
@@ -52,7 +52,7 @@ class Dfl(Sides):
     def box_meaning(self) -> dict[str, str]:
         """R channels per side."""
         return {
-            span(self.bins * side, self.bins): f"{name} edge, logits of bins 0 to {self.bins - 1}"
+            span(self.bins * side, self.bins): f"distance to the {name} side, logits of bins 0 to {self.bins - 1}"
             for side, name in enumerate(SIDES)
         }
 

@@ -15,7 +15,7 @@ class Distances(Sides):
     """One channel per side."""
 
     name: ClassVar[str] = "distances"
-    title: ClassVar[str] = "distances of a box's sides, without a DFL"
+    title: ClassVar[str] = "distances from an anchor point to the sides of the box, without a DFL"
     c_header: ClassVar[str] = "distances.h"
     bins: ClassVar[int] = 0
 
@@ -33,7 +33,10 @@ class Distances(Sides):
 
     def box_meaning(self) -> dict[str, str]:
         """One channel per side."""
-        return {str(side): f"distance of the {name} edge, in strides" for side, name in enumerate(SIDES)}
+        return {
+            str(side): f"distance from the anchor point to the {name} side, in strides"
+            for side, name in enumerate(SIDES)
+        }
 
     def limits(self, head: str) -> tuple[Limit, ...]:
         """None."""

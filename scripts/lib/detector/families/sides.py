@@ -14,7 +14,7 @@ from lib.detector.families import Family, OutputMap, cells, cells_first, span
 
 STRIDES = (8, 16, 32)
 SIDES = ("left", "top", "right", "bottom")
-REAL = "real = (stored - zero_point) * scale, with each output's own two"
+REAL = "real = (stored - zero_point) * scale, with the zero_point and scale of the output"
 MIDDLE = 0.5  # the anchor point of most models: the middle of the cell
 
 
@@ -75,7 +75,7 @@ class Sides(Family):
     def order_line(self) -> str:
         """The order of predictions: stride by stride."""
         listed = ", then ".join(map(str, self.strides))
-        return f"n = anchor point: cells row by row, of stride {listed}"
+        return f"n = index of the anchor point: the cells of stride {listed}, row by row"
 
     def box_lines(self) -> list[str]:
         """The steps from distances to boxes and scores, with which contract_lines ends."""
@@ -83,7 +83,8 @@ class Sides(Family):
         return [
             f"x1 = ({x} - distance[0]) * stride; y1 = ({y} - distance[1]) * stride, for the cell in column x, row y",
             f"x2 = ({x} + distance[2]) * stride; y2 = ({y} + distance[3]) * stride",
-            "score of class c = real value of channel c of the scores, a probability already: no sigmoid",
+            "score of class c = real value of channel c of the scores, 0 to 1; the model has applied the sigmoid, so "
+            "apply no sigmoid",
         ]
 
     @abstractmethod
@@ -94,4 +95,4 @@ class Sides(Family):
         """The meaning of the channels: sides, or scores."""
         if output.role == "box":
             return {"channels": self.box_meaning()}
-        return {"channels": {span(0, output.channels): "score of that class"}}
+        return {"channels": {span(0, output.channels): "score of the class with the number of the channel, 0 to 1"}}

@@ -24,6 +24,12 @@ from lib.detector.families import Family, Limit, OutputMap, cells, register, spa
 from lib.detector.families.sides import REAL, STRIDES
 
 MOST_LEVELS = 6  # the most that decode.h supports
+_BOX = (
+    "tx: centre of the box right of the cell's left edge, in strides",
+    "ty: centre of the box below the cell's upper edge, in strides",
+    "tw: natural logarithm of the width in strides",
+    "th: natural logarithm of the height in strides",
+)
 MOST_SIDES = 2  # a box's largest width and height, in widths and heights of the input
 
 
@@ -33,7 +39,7 @@ class Yolox(Family):
     """strides: the strides of its maps, the finest first."""
 
     name: ClassVar[str] = "yolox"
-    title: ClassVar[str] = "YOLOX's centre and size, with an objectness"
+    title: ClassVar[str] = "centre and size of boxes, with an objectness (YOLOX)"
     c_header: ClassVar[str] = "yolox.h"
     c_shared: ClassVar[tuple[str, ...]] = (
         "anchors.h",
@@ -67,7 +73,7 @@ class Yolox(Family):
 
     def order_line(self) -> str:
         """Stride by stride."""
-        return f"n = cell, row by row, of stride {', then '.join(map(str, self.strides))}"
+        return f"n = index of the cell: the cells of stride {', then '.join(map(str, self.strides))}, row by row"
 
     def contract_lines(self) -> list[str]:
         """The steps from maps to boxes."""
@@ -75,18 +81,20 @@ class Yolox(Family):
             REAL,
             "tx, ty, tw, th = real values of channels 0 to 3 of the box map",
             "cx = (x + tx) * stride; cy = (y + ty) * stride, for the cell in column x, row y",
-            f"w = stride * exp(tw); h = stride * exp(th); at most {MOST_SIDES} * the input's width and height",
-            "score of class c = real value of the objectness, at least 0, * real value of channel c of the scores, "
-            "probabilities already: no sigmoid",
+            f"w = stride * exp(tw), at most {MOST_SIDES} * the input's width; h = stride * exp(th), at most "
+            f"{MOST_SIDES} * the input's height",
+            "score of class c = max(0, real value of the objectness) * real value of channel c of the scores, both 0 "
+            "to 1; the model has applied the sigmoids, so apply no sigmoid",
         ]
 
     def map_meaning(self, output: OutputMap) -> dict:
         """The quantities in the channels."""
         if output.role == "box":
-            return {"channels": {str(place): name for place, name in enumerate(("tx", "ty", "tw", "th"))}}
+            return {"channels": {str(place): meaning for place, meaning in enumerate(_BOX)}}
         if output.role == "objectness":
-            return {"channels": {"0": "objectness"}}
-        return {"channels": {span(0, output.channels): "score of that class, to be multiplied by the objectness"}}
+            return {"channels": {"0": "objectness, 0 to 1"}}
+        meaning = "score of the class with the number of the channel, 0 to 1; multiply it by the objectness"
+        return {"channels": {span(0, output.channels): meaning}}
 
     def limits(self, head: str) -> tuple[Limit, ...]:
         """Strides."""

@@ -7,10 +7,11 @@ import onnx
 import onnxruntime
 
 from lib.data.input_form import InputForm
-from lib.npu.build import NPU, TWIN
+from lib.npu.build import NPU, TOOLKIT, TWIN
 from lib.npu.twin.chip import chip_of
 from lib.npu.twin.graph import twin_of
 from lib.npu.twin.structure import Structure
+from lib.step.errors import UserError
 from lib.step.onnxruntime_session import Level, session_on_one_thread
 
 
@@ -26,9 +27,12 @@ def open_twin(twin: onnx.ModelProto, exact: bool = True) -> onnxruntime.Inferenc
 
 
 def start_of(simulator: str, structure: Structure, form: InputForm):
-    """A function that opens a `runner` of TWIN, TWIN_FAST or NPU. Raises UserError as `twin_of` does."""
+    """A function that opens a `runner` of TWIN, TWIN_FAST or NPU. Raises UserError as `twin_of` does, with advice."""
     exact = simulator == TWIN
-    model = chip_of(structure) if simulator == NPU else twin_of(structure, exact)
+    try:
+        model = chip_of(structure) if simulator == NPU else twin_of(structure, exact)
+    except UserError as error:
+        raise UserError(f"{error}; set evaluation.simulator to {TOOLKIT}") from None
     return partial(runner, model, form, exact)
 
 

@@ -13,7 +13,7 @@ import yaml
 from onnx import numpy_helper
 
 from lib.npu.twin.rounding import FILTER_AXES, Rounding
-from lib.step.errors import ToolkitError
+from lib.step.errors import ToolkitError, UserError
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -84,10 +84,19 @@ class Structure:
         quantization.write_text(yaml.dump(content, Dumper=_DUMPER, sort_keys=False), encoding="utf-8")
 
     def output_scales(self) -> list[float]:
-        """The step of each output's values, in the order of the outputs."""
+        """The step of each output's values, in the order of the outputs.
+
+        Raises UserError for an output that is not INT8, which the twin does not round.
+        """
         makers = {name: node for node in self.model.graph.node for name in node.output}
         roundings = self.roundings()
-        return [roundings[makers[output.name].input[0]].scale for output in self.model.graph.output]
+        outputs = {output.name: makers[output.name].input[0] for output in self.model.graph.output}
+        if others := [output for output, source in outputs.items() if source not in roundings]:
+            raise UserError(
+                f"the twin of the simulator does not support the output {others[0]}, which is not INT8; set "
+                "evaluation.simulator to toolkit"
+            )
+        return [roundings[source].scale for source in outputs.values()]
 
     def roundings(self) -> dict[str, Rounding]:
         """The rounding of each tensor that is rounded when it is computed."""

@@ -4,12 +4,15 @@ from lib.detector.nms import MOST, MOST_CANDIDATES
 from lib.detector.output_spec import OutputSpec
 
 CANDIDATES = (
-    "candidates: every class of every n whose score is above the confidence threshold, in the order of score, then n, "
-    "then class; the best {}"
+    "candidates: each class of each n with a score above the confidence threshold, sorted by score (highest first), "
+    "then n, then class; at most the first {}"
 )
-_NMS = "class-wise NMS: a box that overlaps a better one of its class by more than the IoU threshold is dropped"
-NO_NMS = "no NMS: the head is one-to-one, it predicts each object once; the candidates are the detections"
-_TO_IMAGE = "image = (input - (left, top)) / letterbox scale, cut at the image's edges"
+_NMS = (
+    "class-wise NMS: remove each box whose IoU with a remaining box before it, of the same class, is above the IoU "
+    "threshold"
+)
+NO_NMS = "no NMS: the head is one-to-one and predicts each object once; the candidates are the detections"
+_TO_IMAGE = "image = (input - (left, top)) / letterbox scale, clipped to the image"
 
 
 def contract_lines(outputs: OutputSpec) -> list[str]:

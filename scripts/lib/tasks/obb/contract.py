@@ -14,12 +14,12 @@ _CENTRE = (
     "cy = py + dx sin(angle) + dy cos(angle)"
 )
 _NMS = (
-    "class-wise NMS: a rotated box that overlaps a better one of its class by more than the IoU threshold is dropped; "
-    "the IoU is the probabilistic one, https://arxiv.org/abs/2106.06072"
+    "class-wise NMS: remove each rotated box whose IoU with a remaining box before it, of the same class, is above the "
+    "IoU threshold; the IoU is the probabilistic one of https://arxiv.org/abs/2106.06072"
 )
 _TO_IMAGE = (
-    "image: cx, cy = (input - (left, top)) / letterbox scale; w, h = input / letterbox scale; the angle stays. "
-    "The detection's box is the one around the four corners, cut at the image's edges"
+    "image: cx, cy = (input - (left, top)) / letterbox scale; w, h = input / letterbox scale; the angle is the "
+    "same. The detection's box is the smallest upright box around the four corners, clipped to the image"
 )
 
 

@@ -24,7 +24,7 @@ _NUMBER_BYTES = 14  # for a number and its comma, in a line of the board's progr
 
 def _map_meaning(output: OutputMap) -> dict[str, str]:
     if output.role == TURN:
-        return {"0": "turn: the angle is (turn - 0.25) * pi"}
+        return {"0": "turn, 0 to 1; the angle in radians is (turn - 0.25) * pi"}
     return {"0": "angle, in radians"}
 
 

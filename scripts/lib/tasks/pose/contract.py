@@ -2,18 +2,21 @@
 
 from lib.detector.output_spec import OutputSpec
 from lib.tasks import detect
-from lib.tasks.pose.keypoints import AGREES, FINE_END, REACH, count_of, has_fine, tells_visibility
+from lib.tasks.pose.keypoints import AGREES, FINE, FINE_END, REACH, count_of, has_fine, tells_visibility
 
 _PLACE = (
-    "keypoint k of a detection of prediction n, of its cell in column x, row y: px = (real[2 k] + x + 0.5) * stride, "
-    "py = (real[2 k + 1] + y + 0.5) * stride, real values of the map of keypoints of the same stride, k = 0 to {}"
+    "keypoint k of a detection, in input pixels, for the cell of its n in column x, row y: px = (real[2 k] + x + 0.5) "
+    "* stride, py = (real[2 k + 1] + y + 0.5) * stride, real values of the map `keypoints` of that stride, k = 0 to {}"
 )
 _FINE = (
-    f"in place of real[j], {REACH:g} * fine[j] of the map of fine keypoints of the same stride, where |fine[j]| < "
+    f"in place of real[j], {REACH:g} * fine[j], real values of the map `{FINE}` of that stride, where |fine[j]| < "
     f"{FINE_END} and |{REACH:g} * fine[j] - real[j]| <= {AGREES}"
 )
-_VISIBILITY = "its visibility = real[k] of the map of visibility, a probability already: no sigmoid"
-_NO_VISIBILITY = "the model does not tell how visible a keypoint is"
+_VISIBILITY = (
+    "visibility of keypoint k = real[k] of the map `visibility`, 0 to 1; the model has applied the sigmoid, so apply "
+    "no sigmoid"
+)
+_NO_VISIBILITY = "the model does not predict the visibility of keypoints"
 
 
 def contract_lines(outputs: OutputSpec) -> list[str]:

@@ -21,15 +21,15 @@ _NUMBER_BYTES = 14  # for a number and its comma, in a line of the board's progr
 def _map_meaning(output: OutputMap) -> dict[str, str]:
     if output.role == FINE:
         return {
-            "2 k": f"x of keypoint k as in the other map, divided by {REACH:g}, unless it is near -1 or 1",
-            "2 k + 1": f"y of keypoint k as in the other map, divided by {REACH:g}, unless it is near -1 or 1",
+            "2 k": f"as in the map `{KEYPOINTS}`, divided by {REACH:g}; beyond -1 and 1 it is cut",
+            "2 k + 1": f"as in the map `{KEYPOINTS}`, divided by {REACH:g}; beyond -1 and 1 it is cut",
         }
     if output.role == KEYPOINTS:
         return {
-            "2 k": "x of keypoint k, in strides from the middle of the cell",
-            "2 k + 1": "y of keypoint k, in strides from the middle of the cell",
+            "2 k": "x of keypoint k minus that of the middle of the cell, in strides",
+            "2 k + 1": "y of keypoint k minus that of the middle of the cell, in strides",
         }
-    return {"k": "visibility of keypoint k, a probability already"}
+    return {"k": "visibility of keypoint k, 0 to 1"}
 
 
 def _numbers(instances: Instances) -> list[np.ndarray]:

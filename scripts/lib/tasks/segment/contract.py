@@ -12,7 +12,7 @@ def contract_lines(outputs: OutputSpec) -> list[str]:
         f"sum at a cell of the prototypes = prototypes[0] * coefficient[0] + … + prototypes[{channels - 1}] * "
         f"coefficient[{channels - 1}], with the coefficients of the detection's n",
         f"position of pixel i of the image among the cells, along x: ((i + 0.5) * letterbox scale + left) / {stride} - "
-        "0.5, kept between the first and the last cell; along y with top",
+        "0.5, clipped to the first and the last cell; along y with top instead of left",
         "mask: the pixels x, y of the image with x1 <= x < x2 and y1 <= y < y2 of the detection's box, where the sum, "
         "interpolated linearly between the four cells around the position, is above 0",
     ]

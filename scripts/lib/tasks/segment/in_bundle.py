@@ -29,7 +29,7 @@ _ON_AN_EDGE = 2e-3
 
 def _map_meaning(output: OutputMap) -> dict[str, str]:
     if output.role == COEFFICIENTS:
-        return {"k": f"coefficient of prototype k, {span(0, output.channels)}"}
+        return {"k": f"coefficient of prototype k, k = {span(0, output.channels)}"}
     return {"k": "prototype k, the same for all predictions"}
 
 
