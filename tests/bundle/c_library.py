@@ -62,7 +62,7 @@ class Model(ctypes.Structure):
         ("levels", Level * MOST_LAYERS),
         ("details", ctypes.POINTER(Details)),
         ("output_count", ctypes.c_int),
-        ("outputs", Output * (5 * MOST_LAYERS)),
+        ("outputs", Output * (6 * MOST_LAYERS)),
         ("place", ctypes.c_int),
         ("task", ctypes.c_void_p),
         ("channels", ctypes.c_int),

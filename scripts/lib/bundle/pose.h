@@ -27,7 +27,7 @@ static inline int rv1106_keypoint_count(const rv1106_model *model)
     return model->outputs[rv1106_box_outputs(model)].channels / 2;
 }
 
-/* Returns 1 if the model has fine maps, of which `maps`, the task's `count` maps, tells, otherwise 0. */
+/* Returns 1 if there are fine maps among `maps`, the `count` maps of the task, otherwise 0. */
 static inline int rv1106_pose_has_fine(const rv1106_model *model, const rv1106_output *maps, int count)
 {
     return count > model->level_count && maps[model->level_count].channels == maps->channels;

@@ -5,9 +5,9 @@ visibility, if a model has one, holds one probability per keypoint:
 
   x = (v + cell + 0.5) * stride
 
-In INT8 a map has 256 steps from its lowest to its highest value. With a range of 40 strides a step is 1.3 px at stride
-8, too coarse for small people. So there is a second map of the same values, the *fine* one: it holds v / REACH and has
-the range -1 to 1, so a step is 0.03 strides. A value is taken from there unless it is too large; large values belong to
+In INT8 a map has 256 steps from its lowest to its highest value. For 40 strides they are 1.3 px at stride 8,
+too coarse for small people. So there is a second map of the same values, the *fine* one: it holds v / REACH and has the
+range -1 to 1, so its steps are 0.03 strides. A value is taken from there unless it is too large; large values belong to
 large objects, for which the steps of the other map are small.
 
 YOLO26 itself predicts this (ultralytics/nn/modules/head.py, `Pose26.kpts_decode`: `(kpt + anchor) * stride`, anchors in
