@@ -18,7 +18,7 @@ from c_library import (
     status_of_changed,
     wrong_library,
 )
-from random_models import KINDS, Case, random_case, with_task
+from random_models import KINDS, Case, random_case, random_output, with_task
 from test_segment_decoder import segment_case
 
 from lib import tasks
@@ -51,10 +51,23 @@ def pose_case(seed: int) -> Case:
     count, strides = int(rng.choice([17, 17, 1, 2, 5, 8, 30])), case.spec.family.strides
     extras = {OutputMap("keypoints", stride, 2 * count): (1e-3, 0.2) for stride in strides}
     if rng.random() < 0.7:
-        extras |= {OutputMap("keypoints_fine", stride, 2 * count): (1e-3, 1e-2) for stride in strides}
-    if rng.random() < 0.7:
         extras |= {OutputMap("visibility", stride, count): (1e-3, 1 / 255) for stride in strides}
-    return with_task(case, "pose", extras, rng)
+    case, rng = with_task(case, "pose", extras, rng), np.random.default_rng([seed, 3])
+    return with_fine(case, rng) if rng.random() < 0.7 else case
+
+
+def with_fine(case: Case, rng) -> Case:
+    """The case with fine maps behind those of keypoints, all in one layout."""
+    maps, levels = case.spec.extras, len(case.spec.family.strides)
+    fine = tuple(OutputMap("keypoints_fine", output.stride, output.channels) for output in maps[:levels])
+    c2, shapes = int(rng.choice([16, 16, 8, 1, 0])), [output.shape(case.spec.imgsz) for output in fine]
+    made = [random_output(rng, output.name, shape, (1e-3, 1e-2), c2) for output, shape in zip(fine, shapes)]
+    at = len(case.tensors) - len(maps) + levels
+    return Case(
+        replace(case.spec, extras=(*maps[:levels], *fine, *maps[levels:])),
+        [*case.tensors[:at], *(tensor for tensor, _ in made), *case.tensors[at:]],
+        [*case.stored[:at], *(values.astype(np.int8) for _, values in made), *case.stored[at:]],
+    )
 
 
 def test_any_model_gives_the_same_keypoints(shim, monkeypatch):
