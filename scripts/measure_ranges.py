@@ -10,6 +10,9 @@ import sys
 
 sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python adds it itself, except with PYTHONSAFEPATH
 
+import lib  # noqa: F401  first: it ends a step that gets no memory with a message
+
+# isort: split
 from functools import partial
 from pathlib import Path
 

@@ -55,7 +55,11 @@ def test_too_little_memory_to_begin_is_one_sentence_of_every_step(limit, option)
         )
         for step in steps
     ]
-    words = [process.communicate(timeout=60)[1] for process in started]
+    try:
+        words = [process.communicate(timeout=60)[1] for process in started]
+    finally:
+        for process in started:
+            process.kill()
     ends = {step.name: (process.returncode, said) for step, process, said in zip(steps, started, words)}
     assert set(ends.values()) == {(2, words[0])}, ends
     assert words[0].startswith(f"error: ulimit {option} allows 100 MB of memory, and no step begins with less than")
