@@ -16,10 +16,10 @@ from lib.accuracy.detection_set import read_detections
 from lib.accuracy.evaluation import evaluate
 from lib.accuracy.resampled_map import write_resampled
 from lib.graph.onnx_session import open_session
-from lib.npu import attention_scale, build_log, toolkit_versions
+from lib.npu import attention_scale, build_log, toolkit, toolkit_versions
 from lib.npu.build import Build
 from lib.npu.build_log import BuildLog, Operator
-from lib.npu.toolkit_versions import DEFAULT, VERSIONS, folder_of, in_use, missing_sentence, use
+from lib.npu.toolkit_versions import DEFAULT, SCALE_BEHIND, VERSIONS, folder_of, in_use, missing_sentence, use
 from lib.npu.verdict import verdict
 from lib.step.errors import ToolkitError, UserError
 
@@ -126,6 +126,18 @@ def test_a_scale_goes_behind_its_product_and_nothing_else_changes(order, tmp_pat
         onnx.save(graph, tmp_path / "m.onnx")
         outputs.append(open_session(tmp_path / "m.onnx").run(None, {"images": given})[0])
     assert np.abs(outputs[0] - outputs[1]).max() < 1e-6
+
+
+def test_a_model_with_corrected_biases_is_in_the_form_of_its_toolkit_too(monkeypatch, tmp_path):
+    monkeypatch.setattr(toolkit, "in_use", lambda: SCALE_BEHIND)
+    onnx.save(attention("before"), tmp_path / "given.onnx")
+    bias = np.arange(16, dtype=np.float32)
+    toolkit._put(tmp_path / "given.onnx", tmp_path / "put.onnx", {"c": bias})
+    put = onnx.load(tmp_path / "put.onnx").graph
+    kinds = [node.op_type for node in put.node]
+    assert kinds == ["Conv", "Reshape", "Split", "Transpose", "MatMul", "Mul", "Softmax"]
+    [kept] = [numpy_helper.to_array(each) for each in put.initializer if each.name == put.node[0].input[2]]
+    np.testing.assert_array_equal(kept, bias)
 
 
 def test_a_product_without_a_scale_is_left_alone():

@@ -240,26 +240,23 @@ def _with_names_of(images: dict[Path, Path]):
         raise ToolkitError(text) from error
 
 
-def _put(model: Path, path: Path, biases: dict[str, np.ndarray]) -> None:
-    """Put the model at `path`, with other biases, or in a form that the version in use supports."""
+def _put(model: Path, path: Path, biases: "dict[str, np.ndarray]") -> None:
+    """Put the model at `path`, with other biases if there are any, in a form that the version in use supports."""
+    if not biases and in_use() != SCALE_BEHIND:
+        path.symlink_to(model.resolve())
+        return
+    import onnx
+
+    from lib.npu.attention_scale import with_scale_behind
+    from lib.npu.twin.structure import with_biases
+
+    changed = onnx.load(model)
     if biases:
         # In the ONNX, because the toolkit reads biases from its own file of weights.
-        import onnx
-
-        from lib.npu.twin.structure import with_biases
-
-        onnx.save(with_biases(onnx.load(model), biases), path)
-        return
+        changed = with_biases(changed, biases)
     if in_use() == SCALE_BEHIND:
-        import onnx
-
-        from lib.npu.attention_scale import with_scale_behind
-
-        changed = with_scale_behind(onnx.load(model))
-        if changed is not None:
-            onnx.save(changed, path)
-            return
-    path.symlink_to(model.resolve())
+        changed = with_scale_behind(changed) or changed
+    onnx.save(changed, path)
 
 
 @contextlib.contextmanager
