@@ -25,7 +25,7 @@ from lib.accuracy.detection_set import DetectionSet
 from lib.accuracy.evaluation import compared, measure
 from lib.accuracy.inference import detect_all, onnx_runner
 from lib.accuracy.labels import with_sigmas
-from lib.accuracy.likeness import output_likeness
+from lib.accuracy.likeness import BEST, output_likeness
 from lib.accuracy.matching import SURE
 from lib.accuracy.operating import in_words
 from lib.bundle import program
@@ -251,6 +251,8 @@ def cost_lines(conversion: Conversion, args) -> list[str]:
     for number, tensor in enumerate(read_rknn(conversion.rknn).outputs):
         like = output_likeness(tensor.name, [image.likeness[number] for image in conversion.comparisons])
         likeness = f"cosine {like.cosine:.4f}, signal to noise {like.snr_db:.1f} dB"
+        if outputs is None and like.top1 is not None:
+            likeness += f", FP32's best class {like.top1:.0%} first, {like.top5:.0%} in the first {BEST}"
         stored = tensor.quantization if tensor.scale is not None else f"{kinds[tensor.name]}, not quantized"
         if strides.get(tensor.name) in guessed:
             likeness = f"stride {strides[tensor.name]} detected no object"

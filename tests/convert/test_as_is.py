@@ -168,9 +168,9 @@ def test_outputs_that_the_toolkit_dropped_are_named():
 
 def test_likeness_of_outputs():
     exact = image_likeness(np.array([[3.0, 4.0]]), np.array([3.0, 4.0]))
-    assert exact == ImageLikeness(1.0, 25.0, 0.0)
+    assert exact == ImageLikeness(1.0, 25.0, 0.0, 0)
     opposite = image_likeness(np.array([1.0, 0.0]), np.array([0.0, 1.0]))
-    assert opposite == ImageLikeness(0.0, 1.0, 2.0)
+    assert opposite == ImageLikeness(0.0, 1.0, 2.0, 1)
     both = output_likeness("out", [exact, opposite])
     assert (both.name, both.cosine) == ("out", 0.5)
     assert both.snr_db == pytest.approx(10 * np.log10(26 / 2))
@@ -178,6 +178,28 @@ def test_likeness_of_outputs():
     nothing = image_likeness(np.zeros(2), np.zeros(2))
     assert (nothing.cosine, output_likeness("out", [nothing]).snr_db) == (0.0, MOST_DB)
     assert output_likeness("out", [image_likeness(np.zeros(2), np.ones(2))]).snr_db == -MOST_DB
+
+
+@pytest.mark.parametrize(
+    ("int8", "rank"),
+    [
+        ([0, 1, 2, 3, 9, 5, 6], 0),
+        ([0, 1, 2, 9, 9, 5, 6], 1),  # of equal values, a program takes the first
+        ([0, 1, 2, 3, 9, 9, 6], 0),
+        ([5, 6, 7, 8, 4, 9, 0], 5),
+    ],
+)
+def test_the_rank_of_the_best_class(int8, rank):
+    fp32 = np.array([0, 0, 0, 0, 1, 0, 0], float)
+    assert image_likeness(fp32.reshape(1, 7, 1, 1), np.array(int8, float)).rank == rank
+    assert image_likeness(np.zeros((1, 7, 2)), np.zeros((1, 7, 2))).rank is None, "not one value per class"
+
+
+def test_shares_of_images_with_the_same_best_class():
+    images = [ImageLikeness(1, 1, 0, rank) for rank in (0, 0, 4, 5)]
+    like = output_likeness("classes", images)
+    assert (like.top1, like.top5) == (0.5, 0.75)
+    assert output_likeness("map", [ImageLikeness(1, 1, 0)] * 2).top1 is None
 
 
 @pytest.mark.toolkit
@@ -211,7 +233,8 @@ def test_a_stranger_is_converted_judged_and_compared(
     stored = "FLOAT16, not quantized" if output.scale is None else output.quantization
     assert told.startswith(f"out {list(shape)} {stored}, cosine ")
     assert float(told.split("cosine ")[1].split(",")[0]) > 0.999
-    assert float(told.split()[-2]) > 25
+    assert float(told.split("noise ")[1].split()[0]) > 25
+    assert told.endswith(" dB, FP32's best class 100% first, 100% in the first 5") == (name == "classifier")
 
 
 @pytest.mark.toolkit

@@ -17,7 +17,7 @@ from lib.results.choice import best_first, focus, indistinguishable_from, pareto
 from lib.results.table import class_differences, to_markdown
 from lib.step.errors import UserError
 
-OUTPUTS = (OutputLikeness("boxes", 0.99, 31.5), OutputLikeness("scores", 0.97, 20.25))
+OUTPUTS = (OutputLikeness("boxes", 0.99, 31.5), OutputLikeness("scores", 0.97, 20.25, 0.5, 0.75))
 UNDECODED = UndecodedSet(["a.png", "b.png"], "nothing decodes the head 'as_is'", OUTPUTS)
 
 

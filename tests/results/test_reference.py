@@ -90,6 +90,7 @@ def test_the_report_puts_columns_that_exist_into_an_order():
             columns.COLUMNS
             + columns.TASK_COLUMNS
             + columns.LIKENESS_COLUMNS
+            + columns.CLASSIFIER_COLUMNS
             + columns.SIMULATOR_COLUMNS
             + columns.TOOLKIT_COLUMNS
             + columns.BOARD_COLUMNS

@@ -19,15 +19,20 @@ from lib.graph.surgery.graph import input_size
 from lib.step.errors import UserError
 
 MOST_DB = 99.9  # the limit, also for no noise at all; FP32 itself has about 140
+BEST = 5  # classes among which a class counts as found in top-5
 
 
 @dataclass(frozen=True)
 class ImageLikeness:
-    """One output for one image: its cosine to FP32's, and sums of squares of FP32's values and of the differences."""
+    """One output for one image: its cosine to FP32's, and sums of squares of FP32's values and of the differences.
+
+    rank: how many classes come before FP32's best in INT8; None for an output that is not one value per class.
+    """
 
     cosine: float
     signal: float
     noise: float
+    rank: int | None = None
 
 
 def compare_outputs(onnx: Path, simulate, images: list[Path], processes: int, title: str) -> tuple[OutputLikeness, ...]:
@@ -67,7 +72,14 @@ def image_likeness(fp32: np.ndarray, int8: np.ndarray) -> ImageLikeness:
     """Compare one output in FP32 and in INT8; both have the same number of values."""
     a, b = (output.ravel().astype(np.float64) for output in (fp32, int8))
     cosine = float(a @ b / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-12))
-    return ImageLikeness(cosine, float(a @ a), float((a - b) @ (a - b)))
+    is_vector = sum(side > 1 for side in fp32.shape) == 1
+    return ImageLikeness(cosine, float(a @ a), float((a - b) @ (a - b)), _rank(a, b) if is_vector else None)
+
+
+def _rank(fp32: np.ndarray, int8: np.ndarray) -> int:
+    """How many values of `int8` come before that of the largest of `fp32`; of equal values, the first comes first."""
+    best = int(fp32.argmax())
+    return int(np.count_nonzero(int8 > int8[best]) + np.count_nonzero(int8[:best] == int8[best]))
 
 
 def output_likeness(name: str, images: list[ImageLikeness]) -> OutputLikeness:
@@ -75,4 +87,6 @@ def output_likeness(name: str, images: list[ImageLikeness]) -> OutputLikeness:
     signal, noise = (sum(getattr(image, part) for image in images) for part in ("signal", "noise"))
     ratio = 10 * math.log10(signal / noise) if signal and noise else MOST_DB if signal or not noise else -MOST_DB
     cosine = float(np.mean([image.cosine for image in images]))
-    return OutputLikeness(name, cosine, min(max(ratio, -MOST_DB), MOST_DB))
+    ranks = [image.rank for image in images]
+    top1, top5 = (None if None in ranks else float(np.mean(np.array(ranks) < count)) for count in (1, BEST))
+    return OutputLikeness(name, cosine, min(max(ratio, -MOST_DB), MOST_DB), top1, top5)

@@ -17,11 +17,17 @@ class ClassMetrics(JsonRecord):
 
 @dataclass(frozen=True)
 class OutputLikeness(JsonRecord):
-    """How similar an output in INT8 is to FP32: mean cosine over the images, signal to noise ratio over all in dB."""
+    """How similar an output in INT8 is to FP32: mean cosine over the images, signal to noise ratio over all in dB.
+
+    top1, top5: for an output with one value per class, the share of the images (0..1) where FP32's best class is the
+    best in INT8, and where it is among INT8's five best.
+    """
 
     name: str
     cosine: float
     snr_db: float
+    top1: float | None = omitted_if_none()
+    top5: float | None = omitted_if_none()
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ The file is NumPy's .npz, as lib.accuracy.detection_set writes it:
 
   images     [n] names                 outputs   [k] names of the outputs compared with FP32; empty for FP32 itself
   undecoded  why nothing decodes them  cosines   float64 [k]          snr_db  float64 [k]
+  top1, top5  float64 [k], not a number for an output that is not one value per class
 """
 
 from typing import NamedTuple
@@ -15,6 +16,7 @@ from lib.accuracy.metrics import OutputLikeness
 from lib.step.arrays import read_arrays, write_arrays
 
 UNDECODED = "undecoded"
+_OF_CLASSES = "top1", "top5"
 
 
 class UndecodedSet(NamedTuple):
@@ -34,6 +36,7 @@ def write_undecoded(path, undecoded: UndecodedSet) -> None:
         outputs=np.array([output.name for output in undecoded.outputs], dtype=np.str_),
         cosines=np.array([output.cosine for output in undecoded.outputs], np.float64),
         snr_db=np.array([output.snr_db for output in undecoded.outputs], np.float64),
+        **{name: np.array([getattr(output, name) for output in undecoded.outputs], np.float64) for name in _OF_CLASSES},
     )
 
 
@@ -42,8 +45,9 @@ def read_evaluated(path) -> DetectionSet | UndecodedSet:
     arrays = read_arrays(path, "detections", ("images",))
     if UNDECODED not in arrays:
         return read_detections(path)
-    arrays = read_arrays(path, "detections", ("images", UNDECODED, "outputs", "cosines", "snr_db"))
-    outputs = zip(map(str, arrays["outputs"]), map(float, arrays["cosines"]), map(float, arrays["snr_db"]))
+    arrays = read_arrays(path, "detections", ("images", UNDECODED, "outputs", "cosines", "snr_db", *_OF_CLASSES))
+    shares = ([None if np.isnan(share) else float(share) for share in arrays[name]] for name in _OF_CLASSES)
+    outputs = zip(map(str, arrays["outputs"]), map(float, arrays["cosines"]), map(float, arrays["snr_db"]), *shares)
     return UndecodedSet(
         [str(name) for name in arrays["images"]],
         str(arrays[UNDECODED]),

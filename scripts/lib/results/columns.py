@@ -76,7 +76,12 @@ def _text(name: str, label: str, meaning: str, value, **more) -> Column:
 
 def _least_of_outputs(figure: Callable[[Any], float]) -> Callable[[Any], Any]:
     """The value of a column for the smallest `figure` over the outputs (`lib.accuracy.metrics.OutputLikeness`)."""
-    return lambda row: min(map(figure, row.int8.outputs)) if row.int8.outputs else None
+
+    def least(row) -> float | None:
+        figures = [value for value in map(figure, row.int8.outputs or ()) if value is not None]
+        return min(figures, default=None)
+
+    return least
 
 
 def _at_threshold(figure: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -362,13 +367,33 @@ BOARD_COLUMNS = (
     ),
 )
 
+# Appended where such a variant has an output of one value per class.
+CLASSIFIER_COLUMNS = (
+    Column(
+        "output_top1",
+        "Same best class",
+        "share of the images (0 to 1) whose best class in INT8 is the best in FP32",
+        MAP_DIGITS,
+        _least_of_outputs(attrgetter("top1")),
+        note="Only for outputs with one value per class; the lowest of several. It needs no labels.",
+    ),
+    Column(
+        "output_top5",
+        "Best class in top 5",
+        "share of the images (0 to 1) whose best class in FP32 is among the five best in INT8",
+        MAP_DIGITS,
+        _least_of_outputs(attrgetter("top5")),
+        note="As `output_top1`.",
+    ),
+)
+
 # The order in which the report shows the columns of the lists above; columns that are not named here come last.
 REPORT_ORDER = (
     "model", "imgsz", "head", "algorithm", "max_images", "verdict", "ms_low", "ms_high", "map50_95_int8",
     "map50_95_fp32", "retention", "retention_low", "retention_high", "task", "box_map50_95_int8", "box_map50_95_fp32",
-    "output_cosine", "output_snr_db", "simulator", "simulator_steps", "toolkit", "npu_mcycles", "map50_95_board",
-    "ms_board", "board", "verdict_was", "threshold", "precision", "recall", "f1", "rknn_mb", "map50_int8", "map50_fp32",
-    "map50_95_adapted", "internal_kb", "weight_kb", "cpu_ops",
+    "output_cosine", "output_snr_db", "output_top1", "output_top5", "simulator", "simulator_steps", "toolkit",
+    "npu_mcycles", "map50_95_board", "ms_board", "board", "verdict_was", "threshold", "precision", "recall", "f1",
+    "rknn_mb", "map50_int8", "map50_fp32", "map50_95_adapted", "internal_kb", "weight_kb", "cpu_ops",
 )  # fmt: skip
 
 # Two columns of limits are shown as one in the report: from the upper limit's name, which the column is sorted by, to

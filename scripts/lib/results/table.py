@@ -8,6 +8,7 @@ from lib.npu.toolkit_versions import DEFAULT
 from lib.results.choice import focus
 from lib.results.columns import (
     BOARD_COLUMNS,
+    CLASSIFIER_COLUMNS,
     COLUMNS,
     LIKENESS_COLUMNS,
     SIMULATOR_COLUMNS,
@@ -20,10 +21,10 @@ from lib.results.variant_results import VariantResults
 from lib.step.errors import UserError
 from lib.step.files import write_text
 
-BY_NAME = {
-    column.name: column
-    for column in (*COLUMNS, *TASK_COLUMNS, *LIKENESS_COLUMNS, *SIMULATOR_COLUMNS, *TOOLKIT_COLUMNS, *BOARD_COLUMNS)
-}
+_LISTS = (
+    COLUMNS, TASK_COLUMNS, LIKENESS_COLUMNS, CLASSIFIER_COLUMNS, SIMULATOR_COLUMNS, TOOLKIT_COLUMNS, BOARD_COLUMNS
+)  # fmt: skip
+BY_NAME = {column.name: column for listed in _LISTS for column in listed}
 TEXTS = [name for name, column in BY_NAME.items() if column.is_text]
 
 
@@ -31,8 +32,9 @@ def read_table(run: Path, chosen: list[Variant]) -> pd.DataFrame:
     """The table of `chosen` variants from the files of a run's folder.
 
     The columns are COLUMNS, followed by TASK_COLUMNS where the task is not boxes, LIKENESS_COLUMNS where nothing
-    decodes at least one of the models, SIMULATOR_COLUMNS where another simulator than the toolkit's ran one,
-    TOOLKIT_COLUMNS where another version than the default built one, and BOARD_COLUMNS where a board ran one.
+    decodes at least one of the models, CLASSIFIER_COLUMNS where one of these has an output of classes,
+    SIMULATOR_COLUMNS where another simulator than the toolkit's ran one, TOOLKIT_COLUMNS where another version than the
+    default built one, and BOARD_COLUMNS where a board ran one.
     """
     rows = [VariantResults(run, variant) for variant in chosen]
     columns = COLUMNS
@@ -40,6 +42,8 @@ def read_table(run: Path, chosen: list[Variant]) -> pd.DataFrame:
         columns += TASK_COLUMNS
     if any(row.int8.undecoded for row in rows):
         columns += LIKENESS_COLUMNS
+    if any(output.top1 is not None for row in rows for output in row.int8.outputs or ()):
+        columns += CLASSIFIER_COLUMNS
     if any(row.build.simulator for row in rows):
         columns += SIMULATOR_COLUMNS
     if any(row.build.toolkit != DEFAULT for row in rows):
