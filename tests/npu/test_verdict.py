@@ -9,7 +9,11 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 
+from lib.data.calibration import calibration_list
+from lib.data.images import write_image
+from lib.data.imgsz import ImageSize
 from lib.detector.head import AS_IS
+from lib.graph.surgery.proof import noise_image
 from lib.npu.build import Build
 from lib.npu.build_log import CPU, INPUT, NPU, OUTPUT, BuildLog, Operator, read_build_log
 from lib.npu.timing import estimator
@@ -264,10 +268,11 @@ def test_80_classes_run_at_640_with_both_heads(frontier):
 
 
 @pytest.mark.toolkit
-def test_the_head_as_exported_fails_at_640(step, export, quantize, listed, tmp_path):
+def test_the_head_as_exported_fails_at_640(step, export, quantize, tmp_path):
     """8400 predictions on one axis: Transpose and Reshape go to the CPU, yet the build returns 0."""
-    first = listed.with_name("first.txt")
-    first.write_text(listed.read_text().splitlines(keepends=True)[0])
+    write_image(tmp_path / "0.png", noise_image(ImageSize(640, 640), 0))
+    first = tmp_path / "first.txt"
+    first.write_text(calibration_list(["0.png"]))
     assert quantize(export(width=640, height=640)[0], tmp_path, "--calibration", first).returncode == 0
     done = judge_step(step, tmp_path, *LIMITS)
     assert done.returncode == 0, done.stderr
