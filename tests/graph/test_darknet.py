@@ -20,6 +20,7 @@ import lib.graph.darknet.weights
 from lib import tasks
 from lib.accuracy.average_precision import average_precision
 from lib.accuracy.detection_set import DetectionSet
+from lib.data.calibration import calibration_list
 from lib.data.dataset import Labelling, gather, unpack
 from lib.data.formats import layout
 from lib.data.formats.source import Hints
@@ -564,7 +565,9 @@ def test_toolkits_own_reader_beside_ours(darknet_assets, detector, tmp_path, qua
             probability = 1 / (1 + np.exp(-exact[quantities]))
             assert correlation(probability, 1 / (1 + np.exp(-their[quantities]))) > 0.995
             assert correlation(probability, our) > 0.995
-    done = quantize(tmp_path / "split.onnx", tmp_path, names=map(str, range(80)))
+    listed = tmp_path / "listed.txt"
+    listed.write_text(calibration_list([path.name for path in images]))
+    done = quantize(tmp_path / "split.onnx", tmp_path, "--calibration", listed, names=map(str, range(80)))
     assert done.returncode == 0, done.stderr
     build = Build.read(tmp_path / "build.json")
     assert build.npu_mcycles * 1e6 == pytest.approx(read_build_log(said).cycles, rel=0.03)
