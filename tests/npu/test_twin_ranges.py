@@ -1,10 +1,14 @@
 """Ranges measured without the toolkit are the toolkit's own, and a model that is built from them is the same."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from conftest import ROOT
 from onnx import helper, numpy_helper
 from threadpoolctl import threadpool_limits
 
@@ -57,6 +61,34 @@ def test_ranges_with_attention_and_both_heads_are_the_toolkits(export, images, t
     structure = toolkit.structure_of(path, images[:2], "rv1106")
     own = adjusted(structure, union(measured(structure, images[:2])))
     assert own == {name: (min(low, 0.0), max(high, 0.0)) for name, (low, high) in structure.ranges.items()}
+
+
+COMPARE = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from lib.data.images import read_image
+from lib.graph.onnx_session import to_tensor
+from lib.npu import toolkit
+from lib.npu.twin.ranges import RangePass, adjusted
+structure = toolkit.structure_of(Path(sys.argv[2]), [Path(sys.argv[3])], "rv1106")
+own = adjusted(structure, RangePass(structure).measure(to_tensor(read_image(sys.argv[3]))))
+theirs = {name: (min(low, 0.0), max(high, 0.0)) for name, (low, high) in structure.ranges.items()}
+sys.exit(f"different: {[name for name in own if own[name] != theirs[name]]}" if own != theirs else 0)
+"""
+
+
+@pytest.mark.parametrize("core", ["Nehalem", "Haswell", "SkylakeX"])
+def test_attention_adds_in_the_toolkits_order_on_any_processor(export, images, tmp_path, core):
+    """OpenBLAS has a matrix product for each kind of processor, and with AVX-512 one for each order of the operands."""
+    from lib.graph.surgery.pipeline import adapt
+
+    if core == "SkylakeX" and "avx512f" not in Path("/proc/cpuinfo").read_text():
+        pytest.skip("this processor has no AVX-512")
+    save(adapt(export(architecture="yolo11n")[1], "split", [read_image(images[0])], seed=0)[0], tmp_path / "a.onnx")
+    run = [sys.executable, "-c", COMPARE, ROOT / "scripts", tmp_path / "a.onnx", images[1]]
+    done = subprocess.run(run, env=os.environ | {"OPENBLAS_CORETYPE": core}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-300:]
 
 
 @pytest.mark.parametrize("readers", [1, 2])

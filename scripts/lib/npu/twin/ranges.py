@@ -184,7 +184,8 @@ def _attention(node: onnx.NodeProto, rounded) -> Step:
 
     def run(values):
         queries, keys, contents = (values[name][:, :, 0] for name in names)
-        products = np.matmul(np.ascontiguousarray(keys.swapaxes(1, 2)), queries).swapaxes(1, 2)
+        # A copy of the transposed keys would be multiplied in another order where OpenBLAS uses AVX-512.
+        products = np.matmul(keys.swapaxes(1, 2), queries).swapaxes(1, 2)
         products = rounded(settings["q_matmul"], products)
         weights = rounded(settings["q_softmax"], _softmax(products * scale, -1))
         mixed = np.matmul(contents, weights.swapaxes(1, 2))[:, :, None]
