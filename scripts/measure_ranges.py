@@ -10,13 +10,9 @@ import sys
 
 sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python adds it itself, except with PYTHONSAFEPATH
 
-import lib  # noqa: F401  first: it ends a step that gets no memory with a message
-
-# isort: split
+import math
 from functools import partial
 from pathlib import Path
-
-import numpy as np
 
 from lib.accuracy.inference import over_images
 from lib.data.calibration import pool_in_form
@@ -58,7 +54,7 @@ def main(argv=None):
     with pool_in_form(pool, args.dataset / "images", imgsz, form) as images:
         start, unknown = range_pass(args, images[0], form)
         ranges = [] if unknown else over_images(start, partial(ranges_on, form), images, args.processes, title)
-    if not all(np.isfinite(ends).all() for each in ranges for ends in each.values()):
+    if not all(math.isfinite(end) for each in ranges for ends in each.values() for end in ends):
         ranges, unknown = [], "it has values that are not finite"
     names = [path.name for path in pool] if ranges else []
     table = RangeTable.of(names, ranges, sha256(args.onnx), args.platform, args.toolkit, unknown)

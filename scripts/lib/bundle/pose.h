@@ -57,23 +57,16 @@ typedef struct {
     int cell;
 } rv1106_pose_places;
 
-/* Returns the real value of a stored byte. Products of doubles are exact, so a fused multiply-add rounds nothing
- * differently. */
-static inline float rv1106_pose_real(const rv1106_output *map, int stored)
-{
-    return (float)((double)(stored - map->zero_point) * (double)map->scale);
-}
-
 /* Returns value number `index` in strides. The fine value is used unless it is at the end of its range, or far from the
  * other. Each step is rounded to float, as in numpy; the difference is exact. */
 static inline float rv1106_pose_value(const rv1106_pose_places *places, int index)
 {
     const rv1106_output *map = places->map, *fine_map = places->fine;
-    const float real = rv1106_pose_real(map, rv1106_stored(map, places->buffer, index, places->cell));
+    const float real = rv1106_real(map, rv1106_stored(map, places->buffer, index, places->cell));
     float fine;
     double apart;
     if (!fine_map) return real;
-    fine = rv1106_pose_real(fine_map, rv1106_stored(fine_map, places->fine_buffer, index, places->cell));
+    fine = rv1106_real(fine_map, rv1106_stored(fine_map, places->fine_buffer, index, places->cell));
     apart = 4 * (double)fine - (double)real;
     return fine > -0.984375f && fine < 0.984375f && apart >= -0.5 && apart <= 0.5 ? 4 * fine : real;
 }
