@@ -43,6 +43,7 @@ from lib.data.config_files import (
 )
 from lib.data.preview import looked_at
 from lib.data.published import with_published
+from lib.npu.algorithms import OF_TOOLKIT, RANGED
 from lib.npu.boards import with_board
 from lib.results.config_problems import (
     checkpoint_problems,
@@ -212,12 +213,8 @@ def cores_a_variant(wildcards) -> int:
     return max(1, every_core(wildcards) // math.prod(map(len, config["sweep"].values())))
 
 
-# The algorithms that take ranges which were measured earlier.
-RANGED = "normal", "corrected"
-
-
 def measured(wildcards) -> list[str]:
-    """The ranges of a variant's graph; what `normal` and `corrected` are built from."""
+    """The ranges of a variant's graph; which some algorithms are built from."""
     return expand(rules.measure_ranges.output.ranges, **wildcards) if wildcards.algorithm in RANGED else []
 
 

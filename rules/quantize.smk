@@ -111,7 +111,7 @@ rule quantize:
         ENVIRONMENT
     threads: cores_a_variant
     resources:
-        mem_mb=lambda w, threads: (3000 if w.algorithm in ("search", "corrected") else 1500) + 500 * threads,
+        mem_mb=lambda w, threads: (1500 if w.algorithm in OF_TOOLKIT else 3000) + 500 * threads,
         runtime=lambda w: 60 if w.algorithm == "normal" else 720,
     params:
         **DETECTION,

@@ -32,6 +32,7 @@ from lib.graph.output_spec import detector_spec
 from lib.graph.surgery.as_is import is_as_is
 from lib.graph.surgery.graph import input_size
 from lib.npu import toolkit, toolkit_versions
+from lib.npu.algorithms import ALGORITHMS
 from lib.npu.int8 import Quantization, int8_model
 from lib.npu.layer_errors import worst
 from lib.results import run_files
@@ -70,7 +71,7 @@ def main(argv=None):
     parser.add_output("--csv", type=Path, metavar="FILE.csv")
     parser.add_output("--plot", type=Path, metavar="FILE.png")
     parser.add_argument("--run", type=Path, metavar="DIR")
-    parser.add_argument("--algorithm", nargs="*", default=[], choices=toolkit.ALGORITHMS)
+    parser.add_argument("--algorithm", nargs="*", default=[], choices=ALGORITHMS)
     for name in ("--model", "--imgsz", "--head"):
         parser.add_argument(name, nargs="*", default=[], help="with --run")
     parser.add_argument("--max-images", "--max_images", nargs="*", default=[], type=at_least(1), help="with --run")

@@ -30,15 +30,16 @@ from lib.graph.input_form import input_form_of
 from lib.graph.onnx_file import load
 from lib.graph.output_spec import detector_spec
 from lib.npu import toolkit
-from lib.npu.biases import corrected_biases
+from lib.npu.algorithms import NORMAL, RANGED, SEARCH
 from lib.npu.build import SIMULATORS, TOOLKIT
 from lib.npu.built_ranges import built_ranges
-from lib.npu.int8 import NORMAL, read_ranges_of
+from lib.npu.int8 import read_ranges_of
+from lib.npu.parameters import parameters_of
 from lib.npu.range_table import network_input
 from lib.npu.search.choice import halves, searched
 from lib.npu.twin.ranges import adjusted, chosen
 from lib.npu.twin.run import start_of
-from lib.npu.twin.structure import Ranges, Structure, convolutions
+from lib.npu.twin.structure import Ranges, Structure
 from lib.results.draws import Draw, Draws
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
@@ -74,14 +75,14 @@ def main(argv=None):
 
     def calibrated(drawn: list[Path]) -> Structure:
         """The structure when calibrated on these images of the pool."""
-        if args.algorithm == toolkit.SEARCH:
+        if args.algorithm == SEARCH:
             setting, judging = halves(drawn)
             measured = table.union([image.name for image in setting])
             return ready(searched(structure, measured, inputs(judging), outputs))
         normal = ready(adjusted(structure, table.union([image.name for image in drawn])))
         if args.algorithm == NORMAL:
             return normal
-        return normal.with_biases(corrected_biases(normal, inputs(drawn), convolutions(model)))
+        return normal.with_parameters(parameters_of(args.algorithm, normal, model, inputs(drawn)))
 
     def ready(ranges: Ranges) -> Structure:
         """The structure with these ranges, as it is built."""
@@ -117,7 +118,7 @@ def parse(argv):
     parser.add_argument("--simulator", required=True, choices=[name for name in SIMULATORS if name != TOOLKIT])
     parser.add_argument(
         "--algorithm",
-        choices=[NORMAL, toolkit.CORRECTED, toolkit.SEARCH],
+        choices=[*RANGED, SEARCH],
         default=NORMAL,
         help="(default: %(default)s)",
     )

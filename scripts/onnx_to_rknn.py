@@ -46,6 +46,7 @@ from lib.graph.onnx_file import load
 from lib.graph.surgery.fixed_size import fix_size
 from lib.graph.surgery.prepare.behind_input import prepare
 from lib.npu import toolkit, toolkit_versions
+from lib.npu.algorithms import ALGORITHMS
 from lib.npu.highest_scores import highest_scores, score_lines, unseen
 from lib.npu.rknn_file import read_rknn
 from lib.npu.timing import clock, estimator
@@ -119,9 +120,7 @@ def parse(argv):
         "--platform", choices=toolkit.PLATFORMS, default=Request.platform, help="(default: %(default)s)"
     )
     toolkit_versions.add_toolkit_option(parser)
-    parser.add_argument(
-        "--algorithm", choices=toolkit.ALGORITHMS, default=Request.algorithm, help="(default: %(default)s)"
-    )
+    parser.add_argument("--algorithm", choices=ALGORITHMS, default=Request.algorithm, help="(default: %(default)s)")
     parser.add_argument(
         "--seed", type=at_least(0), default=Request.seed, help="seed of the calibration sample (default: %(default)s)"
     )

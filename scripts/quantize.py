@@ -33,9 +33,10 @@ from lib.graph.output_spec import detector_spec, form_or_reason
 from lib.graph.surgery.as_is import is_as_is
 from lib.graph.surgery.graph import input_size
 from lib.npu import toolkit, toolkit_versions
+from lib.npu.algorithms import ALGORITHMS, RANGED, either
 from lib.npu.build import SIMULATORS, TOOLKIT, TWIN, TWIN_FAST, Agreement
 from lib.npu.highest_scores import highest_scores, score_lines
-from lib.npu.int8 import NORMAL, Quantization, int8_model
+from lib.npu.int8 import Quantization, int8_model
 from lib.npu.twin.agreement import COMPARED, agreement, steps_apart
 from lib.npu.twin.run import start_of
 from lib.step.arguments import StepParser, at_least
@@ -96,9 +97,8 @@ def demand_possible(args) -> None:
         return
     if args.toolkit != (default := toolkit_versions.DEFAULT):
         raise UserError(f"--simulator {args.simulator} computes as toolkit {default} does, not {args.toolkit}")
-    if args.algorithm not in (NORMAL, toolkit.CORRECTED):
-        known = f"{NORMAL} or {toolkit.CORRECTED}"
-        raise UserError(f"--simulator {args.simulator} needs the algorithm {known}, not {args.algorithm}")
+    if args.algorithm not in RANGED:
+        raise UserError(f"--simulator {args.simulator} needs the algorithm {either(RANGED)}, not {args.algorithm}")
 
 
 def compare(args, starts: dict, scales: list[float], fitted, images: list[Path]) -> Agreement:
@@ -136,13 +136,13 @@ def parse(argv):
     parser.add_argument("--onnx", required=True, type=Path, metavar="FILE.onnx")
     parser.add_argument("--calibration", required=True, type=Path, metavar="FILE.txt", help="list of images")
     parser.add_argument("--platform", required=True, choices=toolkit.PLATFORMS)
-    parser.add_argument("--algorithm", required=True, choices=toolkit.ALGORITHMS)
+    parser.add_argument("--algorithm", required=True, choices=ALGORITHMS)
     toolkit_versions.add_toolkit_option(parser)
     parser.add_argument(
         "--ranges",
         type=Path,
         metavar="FILE.npz",
-        help="from measure_ranges.py, for algorithms normal and corrected",
+        help=f"from measure_ranges.py, for the algorithm {either(RANGED)}",
     )
     parser.add_argument("--simulator", choices=SIMULATORS, default=TOOLKIT, help="(default: %(default)s)")
     parser.add_argument("--dataset", required=True, type=Path, metavar="DIR")

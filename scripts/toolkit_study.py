@@ -26,6 +26,7 @@ from lib.data.names import read_names
 from lib.data.split import PARTS
 from lib.detector.head import HEADS
 from lib.npu import toolkit
+from lib.npu.algorithms import ALGORITHMS
 from lib.npu.build import Build
 from lib.npu.toolkit_versions import VERSIONS, missing_sentence
 from lib.npu.verdict import RUNS, Verdict, add_camera_option, verdict
@@ -88,7 +89,7 @@ def parse(argv):
     parser.add_argument("--onnx", required=True, type=Path, metavar="FILE.onnx")
     parser.add_argument("--calibration", required=True, type=Path, metavar="FILE.txt", help="list of images")
     parser.add_argument("--platform", required=True, choices=toolkit.PLATFORMS)
-    parser.add_argument("--algorithm", required=True, choices=toolkit.ALGORITHMS)
+    parser.add_argument("--algorithm", required=True, choices=ALGORITHMS)
     parser.add_argument("--head", required=True, choices=HEADS, help="head of the graph")
     parser.add_argument("--dataset", required=True, type=Path, metavar="DIR")
     parser.add_argument("--part", choices=PARTS, default="heldout", help="evaluate on the held-out images, or all")

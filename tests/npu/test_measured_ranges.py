@@ -12,6 +12,7 @@ from lib.accuracy.evaluation import evaluate
 from lib.data.calibration import calibration_list
 from lib.data.split import shuffled
 from lib.graph.onnx_file import load, save
+from lib.npu.algorithms import OWN
 from lib.npu.build import Build
 from lib.npu.int8 import read_ranges_of
 from lib.npu.range_table import RangeTable, read_range_table
@@ -81,7 +82,7 @@ def test_draws_in_one_process_give_the_map_of_builds(measured, split_onnx, step,
     assert draws[2].map50_95_int8 == draws[3].map50_95_int8 == built
 
 
-@pytest.mark.parametrize("algorithm", ["search", "corrected"])
+@pytest.mark.parametrize("algorithm", OWN)
 def test_draws_of_an_algorithm_give_the_map_of_its_build(
     measured, split_onnx, step, pool, heldout, quantize, tmp_path, algorithm
 ):

@@ -10,13 +10,14 @@ from lib.detector.output_spec import OutputSpec
 from lib.graph.onnx_file import load, metadata, save
 from lib.graph.onnx_session import open_session, to_tensor
 from lib.npu import toolkit
+from lib.npu.algorithms import OWN, SEARCH
 from lib.npu.biases import corrected_biases
 from lib.npu.build import TWIN
 from lib.npu.int8 import Quantization, int8_model
 from lib.npu.search.difference import Difference
 from lib.npu.search.rerun import Rerun
 from lib.npu.twin.run import start_of
-from lib.npu.twin.structure import Structure
+from lib.npu.twin.structure import Parameters, Structure
 from lib.step.errors import UserError
 
 
@@ -25,7 +26,7 @@ def asked(split_onnx, algorithm):
     return Quantization(split_onnx, "rv1106", algorithm, InputForm(), spec, twin=True)
 
 
-@pytest.mark.parametrize("algorithm", [toolkit.SEARCH, toolkit.CORRECTED])
+@pytest.mark.parametrize("algorithm", OWN)
 def test_the_model_of_an_algorithm_is_what_its_twin_says_and_no_further_from_fp32(split_onnx, pool, algorithm):
     paths = sorted(pool.iterdir())
     outputs = {}
@@ -45,7 +46,7 @@ def test_the_model_of_an_algorithm_is_what_its_twin_says_and_no_further_from_fp3
     assert 0 < difference.of(outputs[algorithm]) < 1.1 * difference.of(outputs["normal"])
 
 
-@pytest.mark.parametrize("algorithm", [toolkit.SEARCH, toolkit.CORRECTED])
+@pytest.mark.parametrize("algorithm", OWN)
 def test_an_operator_that_only_the_toolkit_can_run_is_named(pool, tmp_path, algorithm):
     """The toolkit has an operator of its own for a normalization."""
     ones = numpy_helper.from_array(np.ones(3, np.float32), "ones")
@@ -83,7 +84,7 @@ def test_too_few_images_to_judge_on_are_one_sentence(split_onnx, pool):
     images = sorted(pool.iterdir())[:3]
     with (
         pytest.raises(UserError, match="give it 4 images or more, not 3"),
-        int8_model(asked(split_onnx, toolkit.SEARCH), images),
+        int8_model(asked(split_onnx, SEARCH), images),
     ):
         pass
 
@@ -105,6 +106,6 @@ def test_a_bias_makes_up_for_the_shift_that_the_activation_passes_on():
     # Below 0 the SiLU passes nothing of the shift on; above, all cells share it, and their slopes are 1 and 1.09.
     np.testing.assert_allclose(biases["sums"], [2, 2 + 0.4 / 2.09], atol=2e-3)
     assert not corrected_biases(structure, [image], [])
-    changed = structure.with_biases(biases)
+    changed = structure.with_parameters(Parameters(biases=biases))
     assert structure.model.graph.node[0].input[2] == "bias"
     np.testing.assert_array_equal(changed.constants()[changed.model.graph.node[0].input[2]], biases["sums"])

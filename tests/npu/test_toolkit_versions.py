@@ -20,6 +20,7 @@ from lib.npu import attention_scale, build_log, toolkit, toolkit_versions
 from lib.npu.build import Build
 from lib.npu.build_log import BuildLog, Operator
 from lib.npu.toolkit_versions import DEFAULT, SCALE_BEHIND, VERSIONS, folder_of, in_use, missing_sentence, use
+from lib.npu.twin.structure import Parameters
 from lib.npu.verdict import verdict
 from lib.step.errors import ToolkitError, UserError
 
@@ -132,7 +133,7 @@ def test_a_model_with_corrected_biases_is_in_the_form_of_its_toolkit_too(monkeyp
     monkeypatch.setattr(toolkit, "in_use", lambda: SCALE_BEHIND)
     onnx.save(attention("before"), tmp_path / "given.onnx")
     bias = np.arange(16, dtype=np.float32)
-    toolkit._put(tmp_path / "given.onnx", tmp_path / "put.onnx", {"c": bias})
+    toolkit._put(tmp_path / "given.onnx", tmp_path / "put.onnx", Parameters(biases={"c": bias}))
     put = onnx.load(tmp_path / "put.onnx").graph
     kinds = [node.op_type for node in put.node]
     assert kinds == ["Conv", "Reshape", "Split", "Transpose", "MatMul", "Mul", "Softmax"]

@@ -228,7 +228,7 @@ def test_quantize_detects_with_the_twin_and_says_how_it_compares(split_onnx, qua
 def test_the_twin_is_refused_where_it_knows_nothing_of_the_algorithm(split_onnx, quantize, tmp_path):
     done = quantize(split_onnx, tmp_path, "--simulator", "twin", "--algorithm", "mmse")
     assert done.returncode == 2
-    assert "--simulator twin needs the algorithm normal or corrected, not mmse" in done.stderr
+    assert "--simulator twin needs the algorithm normal, corrected or gptq, not mmse" in done.stderr
     # Before it asks for a version to be installed.
     done = quantize(split_onnx, tmp_path, "--simulator", "twin", "--toolkit", "2.2.0")
     assert done.returncode == 2 and "twin computes as toolkit 2.3.2 does, not 2.2.0" in done.stderr

@@ -8,7 +8,7 @@ from conftest import ROOT
 
 from lib.accuracy.operating import Wish
 from lib.detector.head import ALL_HEADS, HEADS
-from lib.npu.toolkit import ALGORITHMS
+from lib.npu.algorithms import ALGORITHMS
 from lib.results.config_problems import problems
 from lib.step.config import with_numbers
 
@@ -155,12 +155,12 @@ def test_problem_is_one_sentence_that_names_the_key(path, value, expected):
         ),
         (
             {"evaluation.simulator": "twin", "sweep.algorithm": ["normal", "mmse"]},
-            ["evaluation.simulator: twin needs the algorithm normal or corrected, but sweep.algorithm is mmse"],
+            ["evaluation.simulator: twin needs the algorithm normal, corrected or gptq, but sweep.algorithm is mmse"],
         ),
         (
             {"evaluation.simulator": "npu", "calibration_study.algorithm": "mmse"},
             [
-                "evaluation.simulator: npu needs the algorithm normal, corrected or search, but "
+                "evaluation.simulator: npu needs the algorithm normal, corrected, gptq or search, but "
                 "calibration_study.algorithm is mmse"
             ],
         ),

@@ -9,26 +9,23 @@ Here a value counts as much as the activation behind the convolution passes on o
 far below 0 decide, which a SiLU turns into 0 whatever their error, and the outputs of some models get worse.
 """
 
-from collections.abc import Callable, Container, Iterable
-from itertools import islice
+from collections.abc import Container, Iterable
 
 import numpy as np
 import onnx
-from scipy.special import expit
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from lib.npu.twin.ranges import Step, step_of
+from lib.npu.nodewise import Values, first_images, forget, results_of, slope_behind
+from lib.npu.twin.ranges import step_of
 from lib.npu.twin.rounding import FILTER_AXES, round_weights
-from lib.npu.twin.structure import Structure, attributes
+from lib.npu.twin.structure import Structure
 from lib.step import console
 
 # Pixels of all images together: the maps of all images are in memory at a time, some 130 bytes for each pixel.
 PIXELS = 128 * 320 * 320
 # What a value counts at least. If the activation passes on nothing of a filter anywhere, the plain mean remains.
 _LEAST = 1e-3
-
-_Values = dict[str, np.ndarray]
 
 
 def corrected_biases(
@@ -40,8 +37,7 @@ def corrected_biases(
     [1, C, H, W]; only the first ones are taken, as many as PIXELS allows, but at least one. names: the convolutions
     that may be corrected, by their outputs. Raises UserError for an operator that only the toolkit can run.
     """
-    height, width = (side.dim_value for side in structure.input().type.tensor_type.shape.dim[2:])
-    return _Correction(structure, list(islice(tensors, max(1, PIXELS // (height * width)))), names).run()
+    return _Correction(structure, first_images(structure, tensors, PIXELS), names).run()
 
 
 class _Correction:
@@ -52,8 +48,8 @@ class _Correction:
         self.opsets, self.readers = structure.opsets(), structure.readers()
         self.constants, self.roundings = structure.constants(), structure.roundings()
         given = structure.input().name
-        self.fp32: list[_Values] = [{given: tensor} for tensor in tensors]
-        self.int8: list[_Values] = [{given: self._rounded(given, tensor)} for tensor in tensors]
+        self.fp32: list[Values] = [{given: tensor} for tensor in tensors]
+        self.int8: list[Values] = [{given: self._rounded(given, tensor)} for tensor in tensors]
 
     def run(self) -> dict[str, np.ndarray]:
         biases: dict[str, np.ndarray] = {}
@@ -66,45 +62,31 @@ class _Correction:
                     biases[node.output[0]] = bias
                 for values, results in zip(self.int8, sums):
                     values.update({name: self._rounded(name, value) for name, value in results.items()})
-                self._forget(node)
+                forget(node, self.readers, [*self.fp32, *self.int8])
         return biases
 
-    def _computed(self, node: onnx.NodeProto) -> tuple[list[_Values], np.ndarray | None]:
+    def _computed(self, node: onnx.NodeProto) -> tuple[list[Values], np.ndarray | None]:
         """What the node gives in INT8 before it is rounded, for each image, and its corrected bias if it has one.
 
         In FP32 its results join the values.
         """
-        for values, results in zip(self.fp32, _results(step_of(node, self.constants, self.opsets), node, self.fp32)):
+        for values, results in zip(self.fp32, results_of(step_of(node, self.constants, self.opsets), node, self.fp32)):
             values.update(results)
         if node.op_type not in FILTER_AXES or node.input[1] not in self.constants:
-            return _results(step_of(node, self.constants, self.opsets, self._rounded), node, self.int8), None
+            return results_of(step_of(node, self.constants, self.opsets, self._rounded), node, self.int8), None
         weights, _ = round_weights(self.constants[node.input[1]], FILTER_AXES[node.op_type])
-        sums = _results(step_of(node, self.constants | {node.input[1]: weights}, self.opsets), node, self.int8)
+        sums = results_of(step_of(node, self.constants | {node.input[1]: weights}, self.opsets), node, self.int8)
         [output] = node.output
         if output not in self.names:
             return sums, None
-        shift = _mean_shift(
-            [(fp32[output], int8[output]) for fp32, int8 in zip(self.fp32, sums)], _slope(self.readers.get(output, []))
-        )
+        pairs = [(fp32[output], int8[output]) for fp32, int8 in zip(self.fp32, sums)]
+        shift = _mean_shift(pairs, slope_behind(self.readers.get(output, [])))
         for values in sums:
             values[output] = values[output] + shift.reshape(1, -1, 1, 1)
         return sums, shift + (self.constants[node.input[2]] if len(node.input) > 2 else 0)
 
     def _rounded(self, name: str, values: np.ndarray) -> np.ndarray:
         return self.roundings[name].nearest(values) if name in self.roundings else values
-
-    def _forget(self, node: onnx.NodeProto) -> None:
-        """Drop the values that no later node reads."""
-        for name in dict.fromkeys((*node.input, *node.output)):
-            readers = self.readers.get(name, [])
-            if not readers or readers[-1].output[0] == node.output[0]:
-                for values in (*self.fp32, *self.int8):
-                    values.pop(name, None)
-
-
-def _results(step: Step, node: onnx.NodeProto, given: list[_Values]) -> list[_Values]:
-    """What the step of a node makes of each image's values, by the names of the node's outputs."""
-    return [{name: results[name] for name in node.output} for results in map(step, given)]
 
 
 def _mean_shift(pairs: list[tuple[np.ndarray, np.ndarray]], slope) -> np.ndarray:
@@ -115,26 +97,3 @@ def _mean_shift(pairs: list[tuple[np.ndarray, np.ndarray]], slope) -> np.ndarray
         shifts = shifts + (weight * (fp32 - int8)).sum(axis=(0, 2, 3), dtype=np.float64)
         weights = weights + weight.sum(axis=(0, 2, 3), dtype=np.float64)
     return (shifts / weights).astype(np.float32)
-
-
-def _slope(readers: list[onnx.NodeProto]) -> Callable[[np.ndarray], np.ndarray]:
-    """How much of a small change the activation that alone reads a tensor passes on; 1 if there is none."""
-    kinds = {reader.op_type for reader in readers}
-    if kinds == {"exSwish"}:
-        return _slope_of_silu
-    if kinds == {"Sigmoid"}:
-        return _slope_of_sigmoid
-    if kinds in ({"Relu"}, {"LeakyRelu"}):
-        below = np.float32(attributes(readers[0]).get("alpha", 0.01) if kinds == {"LeakyRelu"} else 0)
-        return lambda values: np.where(values > 0, np.float32(1), below)
-    return np.ones_like
-
-
-def _slope_of_silu(values: np.ndarray) -> np.ndarray:
-    sigmoid = expit(values)
-    return np.abs(sigmoid * (1 + values * (1 - sigmoid)))
-
-
-def _slope_of_sigmoid(values: np.ndarray) -> np.ndarray:
-    sigmoid = expit(values)
-    return sigmoid * (1 - sigmoid)

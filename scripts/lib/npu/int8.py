@@ -10,18 +10,17 @@ import onnx
 from lib.data.input_form import InputForm
 from lib.detector.output_spec import OutputSpec
 from lib.npu import toolkit
-from lib.npu.biases import corrected_biases
+from lib.npu.algorithms import NORMAL, OF_PARAMETERS, OWN, RANGED, SEARCH
 from lib.npu.built_ranges import built_ranges
+from lib.npu.parameters import parameters_of
 from lib.npu.range_table import RangeTable, network_input, ranges_on, read_range_table
 from lib.npu.score_ranges import surest_scores
 from lib.npu.search.choice import halves, searched
 from lib.npu.toolkit_versions import OWN_RANGES, in_use
 from lib.npu.twin.ranges import RangePass, chosen, union
-from lib.npu.twin.structure import Ranges, Structure, convolutions
+from lib.npu.twin.structure import Ranges, Structure
 from lib.step.errors import UserError
 from lib.step.files import sha256
-
-NORMAL = "normal"  # the algorithm whose ranges are the smallest and the largest value
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class Quantization:
         It does not accept other ranges for its algorithms `mmse` and `kl_divergence`.
         """
         more = self.outputs is not None or self.twin
-        return not more or in_use() == OWN_RANGES or self.algorithm not in (NORMAL, toolkit.SEARCH)
+        return not more or in_use() == OWN_RANGES or self.algorithm not in (NORMAL, SEARCH)
 
 
 # The ranges to build with, and those that were measured on the calibration images.
@@ -82,18 +81,18 @@ def int8_model(asked: Quantization, images: list[Path], measured: Path | None = 
     damaged, or not of this ONNX and these images.
     """
     images = [image.absolute() for image in images]  # the toolkit works in a folder of its own
-    if asked.algorithm in (toolkit.SEARCH, toolkit.CORRECTED) and in_use() == OWN_RANGES:
+    if asked.algorithm in OWN and in_use() == OWN_RANGES:
         raise UserError(
             f"toolkit {OWN_RANGES} takes no ranges, so there is no algorithm {asked.algorithm} with it; choose another"
         )
-    if asked.algorithm == toolkit.SEARCH:
+    if asked.algorithm == SEARCH:
         with _searched(asked, images) as built:
             yield built
         return
-    takes_ranges = asked.algorithm in (NORMAL, toolkit.CORRECTED) and in_use() != OWN_RANGES
+    takes_ranges = asked.algorithm in RANGED and in_use() != OWN_RANGES
     table = read_ranges_of(asked.model, asked.platform, measured) if measured and takes_ranges else None
-    if asked.algorithm == toolkit.CORRECTED:
-        with _corrected(asked, images, table) as built:
+    if asked.algorithm in OF_PARAMETERS:
+        with _with_parameters(asked, images, table) as built:
             yield built
         return
     with ExitStack() as opened:
@@ -122,8 +121,8 @@ def _searched(asked: Quantization, images: list[Path]):
 
 
 @contextmanager
-def _corrected(asked: Quantization, images: list[Path], table: RangeTable | None):
-    """The model with the ranges of `normal`, and with biases corrected on the images."""
+def _with_parameters(asked: Quantization, images: list[Path], table: RangeTable | None):
+    """The model with the ranges of `normal`, and with the parameters that the algorithm finds on the images."""
     structure = toolkit.structure_of(asked.model, images[:1], asked.platform, asked.form)
     try:
         own, measured = _own_ranges(asked, images, table, structure)
@@ -134,8 +133,8 @@ def _corrected(asked: Quantization, images: list[Path], table: RangeTable | None
     source = onnx.load(str(asked.model))
     tensors = (network_input(asked.form, image) for image in images)
     with _possible(asked):
-        biases = corrected_biases(structure.with_ranges(ranges), tensors, convolutions(source))
-    with toolkit.built_with_ranges(asked.model, ranges, images[0], asked.platform, asked.form, biases) as built:
+        parameters = parameters_of(asked.algorithm, structure.with_ranges(ranges), source, tensors)
+    with toolkit.built_with_ranges(asked.model, ranges, images[0], asked.platform, asked.form, parameters) as built:
         yield Int8Model(*built, choice.surest)
 
 

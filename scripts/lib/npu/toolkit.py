@@ -21,7 +21,6 @@ from lib.data.input_form import InputForm
 from lib.npu.build import Build
 from lib.npu.build_log import BuildLog, demand_known_log, read_build_log
 from lib.npu.deferred_torch import deferred_torch
-from lib.npu.search import CORRECTED, SEARCH
 from lib.npu.toolkit_versions import SCALE_BEHIND, in_use
 from lib.step import console
 from lib.step.errors import ToolkitError
@@ -31,11 +30,9 @@ from lib.step.supervisor import doing
 if TYPE_CHECKING:
     import pandas as pd
 
-    from lib.npu.twin.structure import Ranges, Structure
+    from lib.npu.twin.structure import Parameters, Ranges, Structure
 
 PLATFORMS = ("rv1103", "rv1103b", "rv1106", "rv1106b")
-# CORRECTED (lib.npu.biases) and SEARCH (lib.npu.search) are this project's own; the others are the toolkit's.
-ALGORITHMS = ("normal", "mmse", "kl_divergence", CORRECTED, SEARCH)
 
 # Environment variables that 2.3.2 was observed to read. Some leave its log empty (RKNN_LOG_LEVEL, GEN_MODEL), some
 # change what is built (DEBUG_COVER_TARGET, RKNN_WEIGHT_MEM_TYPE), some write files (DUMP_Q).
@@ -154,24 +151,23 @@ def built_with_ranges(
     image: Path,
     platform: str,
     form: InputForm | None = None,
-    biases: "dict[str, np.ndarray] | None" = None,
+    parameters: "Parameters | None" = None,
 ):
     """A Session with the INT8 model that has the given ranges, and its Structure; released at the end.
 
     ranges: lowest and highest value of all tensors of the structure, by name; or a function that makes them from the
     structure with the ranges on `image`, a file as for `quantized`. The toolkit calibrates only on that image, to find
-    out how it fuses the model, which takes a second or two however many images the ranges come from. biases: those that
-    replace the model's, float32 [filters], by the names of the convolutions' outputs. Raises ToolkitError as
-    `quantized` does, and when a tensor has no range.
+    out how it fuses the model, which takes a second or two however many images the ranges come from. parameters:
+    those that replace the model's. Raises ToolkitError as `quantized` does, and when a tensor has no range.
     """
     choose = ranges if callable(ranges) else lambda structure: ranges
     with _toolkit(platform, "normal", form or InputForm()) as rknn:
-        yield _build_with_structure(rknn, platform, model, [image], choose, biases)
+        yield _build_with_structure(rknn, platform, model, [image], choose, parameters)
 
 
-def _build_with_structure(rknn, platform: str, model: Path, images: list[Path], choose, biases=None):
+def _build_with_structure(rknn, platform: str, model: Path, images: list[Path], choose, parameters=None):
     """Calibrate and build in the two halves of the hybrid step; return the Session and the Structure."""
-    with console.captured() as printed, _loaded(rknn, model, images, biases):
+    with console.captured() as printed, _loaded(rknn, model, images, parameters):
         structure = _calibrate(rknn, model)
         if choose is not None:
             structure = structure.with_ranges(choose(structure))
@@ -212,12 +208,12 @@ def _calibrate(rknn, model: Path) -> "Structure":
 
 
 @contextlib.contextmanager
-def _loaded(rknn, model: Path, images: list[Path], biases: "dict[str, np.ndarray] | None" = None):
+def _loaded(rknn, model: Path, images: list[Path], parameters: "Parameters | None" = None):
     """Work in a scratch folder, where the list _DATASET names the images, with the model loaded."""
     # The toolkit writes check files to the working folder, splits the list of images at white space, and reads it in
     # the locale's encoding; so the list has plain names in that folder.
     with tempfile.TemporaryDirectory() as scratch:
-        _put(model, Path(scratch, _MODEL), biases or {})
+        _put(model, Path(scratch, _MODEL), parameters)
         links = [Path(scratch, f"{number}{image.suffix}") for number, image in enumerate(images)]
         for link, image in zip(links, images):
             link.symlink_to(image.resolve())
@@ -240,20 +236,20 @@ def _with_names_of(images: dict[Path, Path]):
         raise ToolkitError(text) from error
 
 
-def _put(model: Path, path: Path, biases: "dict[str, np.ndarray]") -> None:
-    """Put the model at `path`, with other biases if there are any, in a form that the version in use supports."""
-    if not biases and in_use() != SCALE_BEHIND:
+def _put(model: Path, path: Path, parameters: "Parameters | None") -> None:
+    """Put the model at `path`, with other parameters if there are any, in a form that the version in use supports."""
+    if parameters is None and in_use() != SCALE_BEHIND:
         path.symlink_to(model.resolve())
         return
     import onnx
 
     from lib.npu.attention_scale import with_scale_behind
-    from lib.npu.twin.structure import with_biases
+    from lib.npu.twin.structure import with_parameters
 
     changed = onnx.load(model)
-    if biases:
-        # In the ONNX, because the toolkit reads biases from its own file of weights.
-        changed = with_biases(changed, biases)
+    if parameters is not None:
+        # In the ONNX, because the toolkit reads parameters from its own file of weights.
+        changed = with_parameters(changed, parameters)
     if in_use() == SCALE_BEHIND:
         changed = with_scale_behind(changed) or changed
     onnx.save(changed, path)

@@ -123,7 +123,7 @@ COLUMNS = (
         "Algorithm",
         "how the value ranges of INT8 are chosen",
         lambda row: row.variant.algorithm,
-        note="The toolkit's `normal`, `mmse` or `kl_divergence`, or `corrected` or `search`.",
+        note="The toolkit's `normal`, `mmse` or `kl_divergence`, or `corrected`, `gptq` or `search`.",
     ),
     Column(
         "max_images",

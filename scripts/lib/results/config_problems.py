@@ -12,8 +12,9 @@ from lib.data.sources import DRAWN, is_url, missing_checksum
 from lib.detector.head import HEADS, SINGLE, SPLIT, TASK_OF_SINGLE
 from lib.graph.checkpoint_names import CheckpointFacts, checkpoint_facts
 from lib.graph.class_names import demand_same_order
+from lib.npu.algorithms import OWN, RANGED, SEARCH, either
 from lib.npu.build import TOOLKIT
-from lib.npu.search import CORRECTED, FEWEST, SEARCH
+from lib.npu.search import FEWEST
 from lib.npu.timing import CLOCKS, clock
 from lib.npu.toolkit_versions import DEFAULT, OWN_RANGES, missing_sentence
 from lib.step.config import form_problems, nearest
@@ -212,18 +213,17 @@ def _simulator_problems(config: dict):
         return
     if (version := config["toolkit"]) != DEFAULT:
         yield f"evaluation.simulator: {simulator} computes as toolkit {DEFAULT} does, but toolkit is {version}"
-    known = {"sweep": ["normal", CORRECTED], "calibration_study": ["normal", CORRECTED, SEARCH]}
+    known = {"sweep": RANGED, "calibration_study": (*RANGED, SEARCH)}
     for key, algorithms in _algorithms(config):
         if others := [algorithm for algorithm in algorithms if algorithm not in known[key]]:
-            *first, last = known[key]
-            needed = f"evaluation.simulator: {simulator} needs the algorithm {', '.join(first)} or {last}"
+            needed = f"evaluation.simulator: {simulator} needs the algorithm {either(known[key])}"
             yield f"{needed}, but {key}.algorithm is {others[0]}"
 
 
 def _search_problems(config: dict):
     for key, algorithms in _algorithms(config):
         if config["toolkit"] == OWN_RANGES:
-            for name in sorted({CORRECTED, SEARCH}.intersection(algorithms)):
+            for name in sorted(set(OWN).intersection(algorithms)):
                 yield f"{key}.algorithm: toolkit {OWN_RANGES} takes no ranges, so there is no {name} with it"
         fewest = min(config[key]["max_images"])
         if SEARCH in algorithms and fewest < FEWEST:

@@ -40,7 +40,7 @@ COSTS = {
     TIME: "estimated time of one inference, ms (upper limit)",
     CYCLES: "NPU cycles of one inference, millions (estimated)",
 }
-MARKERS = {"normal": "o", "mmse": "s", "kl_divergence": "^", "search": "D", "corrected": "v"}
+MARKERS = {"normal": "o", "mmse": "s", "kl_divergence": "^", "search": "D", "corrected": "v", "gptq": "P"}
 
 
 def map_over_imgsz(table: pd.DataFrame, path) -> None:

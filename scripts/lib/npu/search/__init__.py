@@ -9,7 +9,5 @@ whole feature map coarse. Here each tensor is rounded alone, in a model that is 
 step by step, and the range is taken that changes the outputs least.
 """
 
-SEARCH = "search"  # the algorithm
-CORRECTED = "corrected"  # the algorithm of lib.npu.biases
 # Calibration images: half of them set ranges, some of the others judge.
 FEWEST = 4

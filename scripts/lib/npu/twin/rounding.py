@@ -34,6 +34,15 @@ class Rounding:
         return np.round(values.astype(np.float64) / self.scale) + self.zero_point
 
 
+def steps_of_filters(filters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The scale and the zero point of each filter, float64 [filters], of float32 weights [filters, weights]."""
+    low = np.minimum(filters.min(axis=1), 0).astype(np.float64)
+    high = np.maximum(filters.max(axis=1), 0).astype(np.float64)
+    scales = (high - low) / STEPS
+    scales[scales == 0] = 1.0
+    return scales, np.round(LOWEST - low / scales)
+
+
 def whole_weights(weights: np.ndarray, axis: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Float32 weights as whole steps (float32, -255..255), and each filter's scale, float64 [filters].
 
@@ -42,11 +51,8 @@ def whole_weights(weights: np.ndarray, axis: int = 0) -> tuple[np.ndarray, np.nd
     other way.
     """
     filters = np.moveaxis(weights, axis, 0).reshape(weights.shape[axis], -1)
-    low = np.minimum(filters.min(axis=1), 0).astype(np.float64)
-    high = np.maximum(filters.max(axis=1), 0).astype(np.float64)
-    scales = (high - low) / STEPS
-    scales[scales == 0] = 1.0
-    zero_points = np.round(LOWEST - low / scales).astype(np.float32)[:, None]
+    scales, zero_points = steps_of_filters(filters)
+    zero_points = zero_points.astype(np.float32)[:, None]
     stored = np.clip(np.round(filters / scales.astype(np.float32)[:, None]) + zero_points, LOWEST, HIGHEST)
     shape = np.moveaxis(weights, axis, 0).shape
     return np.ascontiguousarray(np.moveaxis((stored - zero_points).reshape(shape), 0, axis)), scales

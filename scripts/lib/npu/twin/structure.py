@@ -4,7 +4,7 @@
 YAML with each tensor's type and range.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -72,9 +72,9 @@ class Structure:
             self, ranges={name: (float(min(low, 0)), float(max(high, 0))) for name, (low, high) in ends.items()}
         )
 
-    def with_biases(self, biases: dict[str, np.ndarray]) -> "Structure":
-        """The structure with other biases, float32 [filters], by the names of the convolutions' outputs."""
-        return replace(self, model=with_biases(self.model, biases))
+    def with_parameters(self, parameters: "Parameters") -> "Structure":
+        """The structure with other weights and biases."""
+        return replace(self, model=with_parameters(self.model, parameters))
 
     def write_ranges(self, quantization: Path) -> None:
         """Write the ranges to the hybrid step's file, in which nothing else may be changed."""
@@ -123,16 +123,28 @@ def convolutions(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
     return {node.output[0]: node for node in model.graph.node if node.op_type in FILTER_AXES}
 
 
-def with_biases(model: onnx.ModelProto, biases: dict[str, np.ndarray]) -> onnx.ModelProto:
-    """A copy of the model with other biases, float32 [filters], by the names of the convolutions' outputs."""
+@dataclass(frozen=True)
+class Parameters:
+    """Weights and biases that replace a model's own, by the names of the convolutions' outputs.
+
+    weights: float32, in the shape of those that they replace. biases: float32 [filters].
+    """
+
+    weights: dict[str, np.ndarray] = field(default_factory=dict)
+    biases: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+def with_parameters(model: onnx.ModelProto, parameters: Parameters) -> onnx.ModelProto:
+    """A copy of the model with other weights and biases."""
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
     found = convolutions(changed)
-    for output, bias in biases.items():
-        # A constant of its own: exporters let convolutions with equal biases share one.
-        name = f"{output}/corrected_bias"
-        changed.graph.initializer.append(numpy_helper.from_array(bias, name))
-        found[output].input[2:] = [name]
+    for number, kind, values in ((1, "weights", parameters.weights), (2, "bias", parameters.biases)):
+        for output, value in values.items():
+            # A constant of its own: exporters let convolutions with equal parameters share one.
+            name = f"{output}/own_{kind}"
+            changed.graph.initializer.append(numpy_helper.from_array(value, name))
+            found[output].input[number:] = [name, *found[output].input[number + 1 :]]
     return changed
 
 

@@ -1,0 +1,57 @@
+"""Computes a structure node by node on several images at a time, so that each convolution can be adjusted in turn."""
+
+from collections.abc import Callable, Iterable
+from itertools import islice
+
+import numpy as np
+import onnx
+from scipy.special import expit
+
+from lib.npu.twin.ranges import Step
+from lib.npu.twin.structure import Structure, attributes
+
+# The tensors of one image by name.
+Values = dict[str, np.ndarray]
+
+
+def first_images(structure: Structure, tensors: Iterable[np.ndarray], pixels: int) -> list[np.ndarray]:
+    """As many of the network's inputs, float32 [1, C, H, W], as have no more than `pixels` together; at least one."""
+    height, width = (side.dim_value for side in structure.input().type.tensor_type.shape.dim[2:])
+    return list(islice(tensors, max(1, pixels // (height * width))))
+
+
+def results_of(step: Step, node: onnx.NodeProto, images: list[Values]) -> list[Values]:
+    """What the step of a node makes of each image's values, by the names of the node's outputs."""
+    return [{name: results[name] for name in node.output} for results in map(step, images)]
+
+
+def forget(node: onnx.NodeProto, readers: dict[str, list[onnx.NodeProto]], images: list[Values]) -> None:
+    """Drop the values that no node behind `node` reads."""
+    for name in dict.fromkeys((*node.input, *node.output)):
+        others = readers.get(name, [])
+        if not others or others[-1].output[0] == node.output[0]:
+            for values in images:
+                values.pop(name, None)
+
+
+def slope_behind(readers: list[onnx.NodeProto]) -> Callable[[np.ndarray], np.ndarray]:
+    """How much of a small change the activation that alone reads a tensor passes on; 1 if there is none."""
+    kinds = {reader.op_type for reader in readers}
+    if kinds == {"exSwish"}:
+        return _slope_of_silu
+    if kinds == {"Sigmoid"}:
+        return _slope_of_sigmoid
+    if kinds in ({"Relu"}, {"LeakyRelu"}):
+        below = np.float32(attributes(readers[0]).get("alpha", 0.01) if kinds == {"LeakyRelu"} else 0)
+        return lambda values: np.where(values > 0, np.float32(1), below)
+    return np.ones_like
+
+
+def _slope_of_silu(values: np.ndarray) -> np.ndarray:
+    sigmoid = expit(values)
+    return np.abs(sigmoid * (1 + values * (1 - sigmoid)))
+
+
+def _slope_of_sigmoid(values: np.ndarray) -> np.ndarray:
+    sigmoid = expit(values)
+    return sigmoid * (1 - sigmoid)
