@@ -60,17 +60,17 @@ def test_weights_that_read_unrelated_values_take_the_nearest_steps():
         {"pads": [1, 1, 1, 1], "group": 2},
     ],
 )
-def test_what_is_read_for_a_place_gives_its_sum(settings):
+def test_what_is_read_for_a_position_gives_its_sum(settings):
     random = np.random.default_rng(4)
     groups = settings.get("group", 1)
     weights = random.normal(size=(6, 4 // groups, 3, 2)).astype(np.float32)
     values = random.normal(size=(1, 4, 9, 8)).astype(np.float32)
     node = helper.make_node("Conv", ["x", "w"], ["y"], **settings)
     sums = step_of(node, {"w": weights}, [helper.make_opsetid("", 19)])({"x": values})["y"][0]
-    places = np.array([0, 5, sums[0].size - 1])
-    read = _read(values, node, (3, 2), places).reshape(groups, -1, len(places))
+    positions = np.array([0, 5, sums[0].size - 1])
+    read = _read(values, node, (3, 2), positions).reshape(groups, -1, len(positions))
     expected = weights.reshape(groups, 6 // groups, -1) @ read
-    np.testing.assert_allclose(expected.reshape(6, -1), sums.reshape(6, -1)[:, places], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(expected.reshape(6, -1), sums.reshape(6, -1)[:, positions], rtol=1e-4, atol=1e-5)
 
 
 def structure(weights: np.ndarray) -> Structure:
@@ -87,11 +87,11 @@ def structure(weights: np.ndarray) -> Structure:
 
 
 WEIGHTS = np.float32([[1, -1], [0.5, -0.25]])[:, :, None, None]
-# In the first two places both sums are positive; in the others far below 0, where a SiLU passes nothing on.
+# In the first two positions both sums are positive; in the others far below 0, where a SiLU passes nothing on.
 IMAGE = np.float32([[200, 100, 0, 10], [20, 30, 200, 250]]).reshape(1, 2, 1, 4)
 
 
-def test_places_count_as_much_as_the_activation_passes_on():
+def test_positions_count_as_much_as_the_activation_passes_on():
     rounding = _Rounding(structure(WEIGHTS), [IMAGE], {})
     [moments] = rounding._moments(rounding.graph.node[0], (1, 2, 2))
     first = IMAGE[0, :, 0, :2].astype(np.float64)

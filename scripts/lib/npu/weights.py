@@ -5,8 +5,8 @@ the weights of a filter one after another, and changes those that are left so th
 as the values that they are multiplied with go together in the calibration images. The toolkit rounds the result to
 itself, because the smallest and the largest weight of a filter stay where they are, and its steps with them.
 
-A place of the map counts as much as the activation behind the convolution passes on of a change there. The published
-method weights all places equally.
+A position of the map counts as much as the activation behind the convolution passes on of a change there. The published
+method weights all positions equally.
 """
 
 from collections.abc import Iterable
@@ -27,10 +27,10 @@ from lib.step import console
 
 # More images bring no gain (docs/int8_accuracy.md), and the maps of all of them are in memory at a time.
 IMAGES, PIXELS = 16, 16 * 640 * 640
-# Places of a convolution's output that its rounding is based on, from all images together.
-PLACES = 40_000
-_SEED = 0  # of the choice of these places
-_LEAST = 1e-4  # what a place counts at least
+# Positions of a convolution's output that its rounding is based on, from all images together.
+POSITIONS = 40_000
+_SEED = 0  # of the choice of these positions
+_LEAST = 1e-4  # what a position counts at least
 _DAMPING = 0.01  # added to the moments' diagonal, as a share of its mean; the value of the paper
 _BLOCK = 64  # weights of a filter whose errors are passed on to the rest at a time; only a matter of speed
 
@@ -96,7 +96,7 @@ class _Rounding:
     def _moments(self, node: onnx.NodeProto, shape: tuple[int, int, int]) -> np.ndarray:
         """Of each group's inputs the second moments, float64 [groups, K, K], of K values that a filter reads.
 
-        shape: groups, filters of a group, K. Places are weighted by the mean squared slope of the group's activations.
+        shape: groups, filters of a group, K. Positions are weighted by the mean squared slope of the activations.
         """
         groups, filters, size = shape
         slope = slope_behind(self.readers.get(node.output[0], []))
@@ -104,10 +104,10 @@ class _Rounding:
         moments, counted = np.zeros((groups, size, size)), np.zeros((groups, 1, 1))
         for values, made in zip(self.values, sums):
             slopes = slope(made[node.output[0]]).reshape(groups, filters, -1)
-            number = min(slopes.shape[2], max(1, PLACES // len(self.values)))
-            places = self.random.choice(slopes.shape[2], number, replace=False)
-            counts = ((slopes[:, :, places] ** 2).mean(axis=1) + _LEAST)[:, None]
-            read = _read(values[node.input[0]], node, self.constants[node.input[1]].shape[2:], places)
+            number = min(slopes.shape[2], max(1, POSITIONS // len(self.values)))
+            positions = self.random.choice(slopes.shape[2], number, replace=False)
+            counts = ((slopes[:, :, positions] ** 2).mean(axis=1) + _LEAST)[:, None]
+            read = _read(values[node.input[0]], node, self.constants[node.input[1]].shape[2:], positions)
             read = read.reshape(groups, size, number)
             moments += np.matmul(read * counts, read.swapaxes(1, 2))
             counted += counts.sum(axis=2, keepdims=True, dtype=np.float64)
@@ -117,8 +117,8 @@ class _Rounding:
         return self.roundings[name].nearest(values) if name in self.roundings else values
 
 
-def _read(values: np.ndarray, node: onnx.NodeProto, kernel: tuple[int, int], places: np.ndarray) -> np.ndarray:
-    """What a convolution of `values` [1, C, H, W] reads for some places of its output, [C, kernel, kernel, places]."""
+def _read(values: np.ndarray, node: onnx.NodeProto, kernel: tuple[int, int], positions: np.ndarray) -> np.ndarray:
+    """What a convolution of `values` [1, C, H, W] reads for positions of its output, [C, kernel, kernel, positions]."""
     settings = attributes(node)
     top, left, bottom, right = settings.get("pads", [0, 0, 0, 0])
     down, across = settings.get("strides", [1, 1])
@@ -126,7 +126,7 @@ def _read(values: np.ndarray, node: onnx.NodeProto, kernel: tuple[int, int], pla
     padded = np.pad(values[0], ((0, 0), (top, bottom), (left, right)))
     window = [(size - 1) * step + 1 for size, step in zip(kernel, apart)]
     windows = sliding_window_view(padded, window, axis=(1, 2))[:, ::down, ::across, :: apart[0], :: apart[1]]
-    rows, columns = np.divmod(places, windows.shape[2])
+    rows, columns = np.divmod(positions, windows.shape[2])
     return np.ascontiguousarray(np.moveaxis(windows[:, rows, columns], 1, -1))
 
 
