@@ -171,8 +171,8 @@ def _kept(filters: np.ndarray, steps: np.ndarray, low: np.ndarray, high: np.ndar
     kept = np.zeros(filters.shape, bool)
     rows = np.arange(len(filters))
     for place, end in ((filters.argmin(axis=1), low), (filters.argmax(axis=1), high)):
-        # An end is 0 where all weights have the same sign.
-        used = rows[end != 0]
+        # Where all weights have the same sign, one end is 0; where all are 0, the ends mean nothing.
+        used = rows[(end != 0) & (filters[rows, place] != 0)]
         kept[used, place[used]] = True
         steps[used, place[used]] = end[used]
     return kept
