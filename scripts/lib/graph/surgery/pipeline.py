@@ -18,8 +18,8 @@ from lib.graph.surgery.prepare import dequantize
 from lib.graph.surgery.proof import ROUNDED_TOLERANCE, ReferencePredictions, Tolerance, demand_size
 from lib.step.errors import UserError
 
-# Most images for ranges, and for proofs, which take longer with each image.
-MEASURED, PROVEN = 16, 4
+# Most images for ranges (figures in docs/int8_accuracy.md), and for proofs, which take longer with each image.
+MEASURED, PROVEN = 64, 4
 
 # Names of the tensors that passes make; a foreign graph may use them for other tensors.
 OUR_NAMES = re.compile(
