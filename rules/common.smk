@@ -214,7 +214,7 @@ def cores_a_variant(wildcards) -> int:
 
 
 def measured(wildcards) -> list[str]:
-    """The ranges of a variant's graph; which some algorithms are built from."""
+    """The ranges of a variant's graph, for an algorithm that is built from them."""
     return expand(rules.measure_ranges.output.ranges, **wildcards) if wildcards.algorithm in RANGED else []
 
 

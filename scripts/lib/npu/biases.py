@@ -16,7 +16,7 @@ import onnx
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from lib.npu.nodewise import Values, first_images, forget, results_of, slope_behind
+from lib.npu.nodewise import Values, first_images, forget, results_of, rounding_of, slope_behind
 from lib.npu.twin.ranges import step_of
 from lib.npu.twin.rounding import FILTER_AXES, round_weights
 from lib.npu.twin.structure import Structure
@@ -46,10 +46,10 @@ class _Correction:
     def __init__(self, structure: Structure, tensors: list[np.ndarray], names: Container[str]):
         self.graph, self.names = structure.model.graph, names
         self.opsets, self.readers = structure.opsets(), structure.readers()
-        self.constants, self.roundings = structure.constants(), structure.roundings()
+        self.constants, self.rounded = structure.constants(), rounding_of(structure)
         given = structure.input().name
         self.fp32: list[Values] = [{given: tensor} for tensor in tensors]
-        self.int8: list[Values] = [{given: self._rounded(given, tensor)} for tensor in tensors]
+        self.int8: list[Values] = [{given: self.rounded(given, tensor)} for tensor in tensors]
 
     def run(self) -> dict[str, np.ndarray]:
         biases: dict[str, np.ndarray] = {}
@@ -61,7 +61,7 @@ class _Correction:
                 if bias is not None:
                     biases[node.output[0]] = bias
                 for values, results in zip(self.int8, sums):
-                    values.update({name: self._rounded(name, value) for name, value in results.items()})
+                    values.update({name: self.rounded(name, value) for name, value in results.items()})
                 forget(node, self.readers, [*self.fp32, *self.int8])
         return biases
 
@@ -73,7 +73,7 @@ class _Correction:
         for values, results in zip(self.fp32, results_of(step_of(node, self.constants, self.opsets), node, self.fp32)):
             values.update(results)
         if node.op_type not in FILTER_AXES or node.input[1] not in self.constants:
-            return results_of(step_of(node, self.constants, self.opsets, self._rounded), node, self.int8), None
+            return results_of(step_of(node, self.constants, self.opsets, self.rounded), node, self.int8), None
         weights, _ = round_weights(self.constants[node.input[1]], FILTER_AXES[node.op_type])
         sums = results_of(step_of(node, self.constants | {node.input[1]: weights}, self.opsets), node, self.int8)
         [output] = node.output
@@ -84,9 +84,6 @@ class _Correction:
         for values in sums:
             values[output] = values[output] + shift.reshape(1, -1, 1, 1)
         return sums, shift + (self.constants[node.input[2]] if len(node.input) > 2 else 0)
-
-    def _rounded(self, name: str, values: np.ndarray) -> np.ndarray:
-        return self.roundings[name].nearest(values) if name in self.roundings else values
 
 
 def _mean_shift(pairs: list[tuple[np.ndarray, np.ndarray]], slope) -> np.ndarray:

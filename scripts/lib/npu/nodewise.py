@@ -20,6 +20,12 @@ def first_images(structure: Structure, tensors: Iterable[np.ndarray], pixels: in
     return list(islice(tensors, max(1, pixels // (height * width))))
 
 
+def rounding_of(structure: Structure) -> Callable[[str, np.ndarray], np.ndarray]:
+    """A function of a tensor's name and values: the values as INT8 holds them, or unchanged if they are not rounded."""
+    roundings = structure.roundings()
+    return lambda name, values: roundings[name].nearest(values) if name in roundings else values
+
+
 def results_of(step: Step, node: onnx.NodeProto, images: list[Values]) -> list[Values]:
     """What the step of a node makes of each image's values, by the names of the node's outputs."""
     return [{name: results[name] for name in node.output} for results in map(step, images)]

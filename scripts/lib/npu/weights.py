@@ -19,7 +19,7 @@ from scipy import linalg
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from lib.npu.nodewise import Values, first_images, forget, results_of, slope_behind
+from lib.npu.nodewise import Values, first_images, forget, results_of, rounding_of, slope_behind
 from lib.npu.twin.ranges import step_of
 from lib.npu.twin.rounding import FILTER_AXES, LOWEST, STEPS, round_weights, steps_of_filters, whole_weights
 from lib.npu.twin.structure import Structure, attributes
@@ -55,9 +55,9 @@ class _Rounding:
     def __init__(self, structure: Structure, tensors: list[np.ndarray], own: dict[str, np.ndarray]):
         self.graph, self.own = structure.model.graph, own
         self.opsets, self.readers = structure.opsets(), structure.readers()
-        self.constants, self.roundings = structure.constants(), structure.roundings()
+        self.constants, self.rounded = structure.constants(), rounding_of(structure)
         given = structure.input().name
-        self.values: list[Values] = [{given: self._rounded(given, tensor)} for tensor in tensors]
+        self.values: list[Values] = [{given: self.rounded(given, tensor)} for tensor in tensors]
         self.random = np.random.default_rng(_SEED)
 
     def run(self) -> dict[str, np.ndarray]:
@@ -71,9 +71,9 @@ class _Rounding:
                     if self._may_round(node):
                         weights = found[node.output[0]] = self._weights(node)
                     constants = constants | {node.input[1]: round_weights(weights, FILTER_AXES[node.op_type])[0]}
-                results = results_of(step_of(node, constants, self.opsets, self._rounded), node, self.values)
+                results = results_of(step_of(node, constants, self.opsets, self.rounded), node, self.values)
                 for values, made in zip(self.values, results):
-                    values.update({name: self._rounded(name, value) for name, value in made.items()})
+                    values.update({name: self.rounded(name, value) for name, value in made.items()})
                 forget(node, self.readers, self.values)
         return found
 
@@ -112,9 +112,6 @@ class _Rounding:
             moments += np.matmul(read * counts, read.swapaxes(1, 2))
             counted += counts.sum(axis=2, keepdims=True, dtype=np.float64)
         return moments / counted
-
-    def _rounded(self, name: str, values: np.ndarray) -> np.ndarray:
-        return self.roundings[name].nearest(values) if name in self.roundings else values
 
 
 def _read(values: np.ndarray, node: onnx.NodeProto, kernel: tuple[int, int], positions: np.ndarray) -> np.ndarray:
