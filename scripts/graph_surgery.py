@@ -19,7 +19,7 @@ from lib.detector.head import ALL_HEADS, HEADS
 from lib.graph.anchor_option import add_anchors_option, with_anchors
 from lib.graph.input_form import input_form_of
 from lib.graph.onnx_file import load, save
-from lib.graph.surgery.pipeline import MEASURED, adapt
+from lib.graph.surgery.pipeline import adapt
 from lib.graph.surgery.proof import proof_images
 from lib.step.arguments import StepParser
 from lib.step.console import say
@@ -40,7 +40,7 @@ def main(argv=None):
     parser.add_output("--proof", required=True, metavar="FILE.json")
     args = parser.parse_args(argv)
     model = with_anchors(load(args.onnx), args.anchors)
-    after, record = adapt(model, args.head, proof_images(args.images, input_form_of(model), MEASURED), seed=0)
+    after, record = adapt(model, args.head, proof_images(args.images, input_form_of(model)), seed=0)
     save(after, args.output)
     write_json(args.proof, record)
     shapes = [[d.dim_value for d in output.type.tensor_type.shape.dim] for output in after.graph.output]

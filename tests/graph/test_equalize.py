@@ -29,8 +29,9 @@ from lib.graph.onnx_session import infer, open_session, to_tensor
 from lib.graph.output_spec import output_spec_of
 from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.passes import equalize
-from lib.graph.surgery.pipeline import MEASURED, adapt
+from lib.graph.surgery.pipeline import MEASURED, PROVEN, adapt
 from lib.npu import toolkit
+from lib.step.errors import UserError
 
 SIZE = ImageSize(32, 32)
 IMAGES = [letterbox(image(seed), SIZE)[0] for seed in range(4)]
@@ -241,6 +242,12 @@ def test_surgery_proves_it_and_a_run_is_repeatable():
     assert first.SerializeToString() == adapt(model, SPLIT, images, seed=0)[0].SerializeToString()
     # Without any image the ranges come from the noise of the proof.
     assert "equalize" in [each["pass"] for each in adapt(model, SPLIT, [], seed=0)[1]["passes"]]
+
+
+def test_an_image_of_another_size_behind_those_of_the_proof_is_refused():
+    images = [letterbox(image(seed), ImageSize(96, 64))[0] for seed in range(PROVEN)]
+    with pytest.raises(UserError, match=r"the model takes images of 96x64, but .* are 64x64"):
+        adapt(darknet("yolo-fastest-1.1", ImageSize(96, 64)), SPLIT, [*images, images[0][:, :64]], seed=0)
 
 
 @pytest.mark.toolkit

@@ -20,8 +20,8 @@ from lib.graph.surgery.detector import find_detector
 from lib.graph.surgery.fixed_size import fix_size
 from lib.graph.surgery.graph import Graph, input_size
 from lib.graph.surgery.passes import limit_boxes, single_output, split_outputs, upsample
-from lib.graph.surgery.pipeline import adapt
-from lib.graph.surgery.proof import Tolerance, prove_same_outputs
+from lib.graph.surgery.pipeline import PROVEN, adapt
+from lib.graph.surgery.proof import ImageFiles, Tolerance, prove_same_outputs
 from lib.step.errors import UserError
 
 SIZE = ImageSize(96, 64)
@@ -57,6 +57,20 @@ def same_predictions(before, after, head, size=SIZE, tolerance=1e-5, limited=Tru
 
 def passes(record):
     return [each["pass"] for each in record["passes"]]
+
+
+def test_only_the_images_that_are_needed_are_read(export):
+    read = []
+
+    def drawn(number):
+        read.append(number)
+        return letterbox(image(number), SIZE)[0]
+
+    files = ImageFiles(list(range(50)), drawn)
+    adapt(slim(export()[1]), SPLIT, files, seed=0)
+    assert read == list(range(PROVEN))
+    assert (len(files), len(files[:7]), bool(files[:0])) == (50, 7, False)
+    assert [each.shape for each in files[48:]] == [(64, 96, 3)] * 2
 
 
 def test_input_size_is_width_by_height(exported):

@@ -63,6 +63,19 @@ def test_ranges_with_attention_and_both_heads_are_the_toolkits(export, images, t
     assert own == {name: (min(low, 0.0), max(high, 0.0)) for name, (low, high) in structure.ranges.items()}
 
 
+def test_a_tensor_is_kept_until_its_last_reader():
+    nodes = [
+        helper.make_node("Relu", ["x"], ["a"]),
+        helper.make_node("Relu", ["a"], ["b"]),
+        helper.make_node("Add", ["a", "b"], ["c"]),
+        helper.make_node("Split", ["c"], ["d", "unread"]),
+        helper.make_node("Relu", ["d"], ["y"]),
+    ]
+    values = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 4]) for name in "xy"]
+    structure = Structure(helper.make_model(helper.make_graph(nodes, "g", values[:1], values[1:])), {})
+    assert structure.finished() == [["x"], [], ["a", "b"], ["c", "unread"], ["d", "y"]]
+
+
 COMPARE = """
 import sys
 from pathlib import Path

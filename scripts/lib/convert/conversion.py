@@ -18,7 +18,8 @@ from lib.graph.output_spec import class_names, output_spec_of
 from lib.graph.surgery.as_is import is_as_is
 from lib.graph.surgery.fixed_size import demand_strides
 from lib.graph.surgery.graph import Graph, input_size
-from lib.graph.surgery.pipeline import MEASURED, PROVEN, adapt, adapted_spec
+from lib.graph.surgery.pipeline import PROVEN, adapt, adapted_spec
+from lib.graph.surgery.proof import ImageFiles
 from lib.graph.surgery.simplify import simplify
 from lib.npu.build import Build
 from lib.npu.int8 import Quantization, int8_model
@@ -91,11 +92,11 @@ def convert(request: Request, folder: Path, when_adapted: Callable[[Adapted], No
 def _adapt(request: Request, path: Path) -> Adapted:
     """Simplify the model and run surgery on it; write the adapted model to `path`."""
     model, depth = request.model, input_form_of(request.model).depth
-    measured = [] if request.proven_on_noise else request.calibration[:MEASURED]
-    images = [read_fitted(image, depth) for image in measured]
+    calibration = [] if request.proven_on_noise else list(request.calibration)
+    images = ImageFiles(calibration, lambda image: read_fitted(image, depth))
     # A model that already went through surgery was simplified before that, and is not changed.
     if adapted_spec(model) is None:
-        model, _ = simplify(model, images[:PROVEN], request.seed)
+        model, _ = simplify(model, list(images[:PROVEN]), request.seed)
     head, stranger = (request.head, None) if request.head else _suitable_head(model)
     if head in HEADS:
         demand_strides(input_size(model))

@@ -45,7 +45,7 @@ class _Correction:
 
     def __init__(self, structure: Structure, tensors: list[np.ndarray], names: Container[str]):
         self.graph, self.names = structure.model.graph, names
-        self.opsets, self.readers = structure.opsets(), structure.readers()
+        self.opsets, self.readers, self.finished = structure.opsets(), structure.readers(), structure.finished()
         self.constants, self.rounded = structure.constants(), rounding_of(structure)
         given = structure.input().name
         self.fp32: list[Values] = [{given: tensor} for tensor in tensors]
@@ -56,13 +56,13 @@ class _Correction:
         nodes = tqdm(self.graph.node, "biases", file=console.terminal(), disable=None)
         # As when ranges are measured: with more threads, matrix products would add in another order.
         with threadpool_limits(1, "blas"):
-            for node in nodes:
+            for node, finished in zip(nodes, self.finished):
                 sums, bias = self._computed(node)
                 if bias is not None:
                     biases[node.output[0]] = bias
                 for values, results in zip(self.int8, sums):
                     values.update({name: self.rounded(name, value) for name, value in results.items()})
-                forget(node, self.readers, [*self.fp32, *self.int8])
+                forget(finished, [*self.fp32, *self.int8])
         return biases
 
     def _computed(self, node: onnx.NodeProto) -> tuple[list[Values], np.ndarray | None]:

@@ -31,13 +31,11 @@ def results_of(step: Step, node: onnx.NodeProto, images: list[Values]) -> list[V
     return [{name: results[name] for name in node.output} for results in map(step, images)]
 
 
-def forget(node: onnx.NodeProto, readers: dict[str, list[onnx.NodeProto]], images: list[Values]) -> None:
-    """Drop the values that no node behind `node` reads."""
-    for name in dict.fromkeys((*node.input, *node.output)):
-        others = readers.get(name, [])
-        if not others or others[-1].output[0] == node.output[0]:
-            for values in images:
-                values.pop(name, None)
+def forget(names: list[str], images: list[Values]) -> None:
+    """Drop the values of these names, of which some are no values (constants)."""
+    for values in images:
+        for name in names:
+            values.pop(name, None)
 
 
 def slope_behind(readers: list[onnx.NodeProto]) -> Callable[[np.ndarray], np.ndarray]:

@@ -54,7 +54,7 @@ class _Rounding:
 
     def __init__(self, structure: Structure, tensors: list[np.ndarray], own: dict[str, np.ndarray]):
         self.graph, self.own = structure.model.graph, own
-        self.opsets, self.readers = structure.opsets(), structure.readers()
+        self.opsets, self.readers, self.finished = structure.opsets(), structure.readers(), structure.finished()
         self.constants, self.rounded = structure.constants(), rounding_of(structure)
         given = structure.input().name
         self.values: list[Values] = [{given: self.rounded(given, tensor)} for tensor in tensors]
@@ -64,7 +64,8 @@ class _Rounding:
         found: dict[str, np.ndarray] = {}
         # As when ranges are measured: with more threads, matrix products would add in another order.
         with threadpool_limits(1, "blas"):
-            for node in tqdm(self.graph.node, "weights", file=console.terminal(), disable=None):
+            nodes = tqdm(self.graph.node, "weights", file=console.terminal(), disable=None)
+            for node, finished in zip(nodes, self.finished):
                 constants = self.constants
                 if node.op_type in FILTER_AXES and node.input[1] in constants:
                     weights = constants[node.input[1]]
@@ -74,7 +75,7 @@ class _Rounding:
                 results = results_of(step_of(node, constants, self.opsets, self.rounded), node, self.values)
                 for values, made in zip(self.values, results):
                     values.update({name: self.rounded(name, value) for name, value in made.items()})
-                forget(node, self.readers, self.values)
+                forget(finished, self.values)
         return found
 
     def _may_round(self, node: onnx.NodeProto) -> bool:

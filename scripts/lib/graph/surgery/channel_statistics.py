@@ -1,5 +1,6 @@
 """Statistics of the values in each channel of a feature map, over images, in FP32."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +9,7 @@ from onnx import helper
 
 from lib.graph.onnx_session import infer_image, open_session
 from lib.graph.surgery.graph import Graph
+from lib.graph.surgery.proof import demand_size
 
 
 @dataclass
@@ -25,8 +27,11 @@ class ChannelStatistics:
         return np.maximum(self.mean_square - self.mean**2, 0)
 
 
-def channel_statistics(graph: Graph, tensors: list[str], images: list[np.ndarray]) -> dict[str, ChannelStatistics]:
-    """The statistics of each tensor [1, C, H, W] on `images`, uint8 [H, W, C] of the model's size and channels."""
+def channel_statistics(graph: Graph, tensors: list[str], images: Sequence[np.ndarray]) -> dict[str, ChannelStatistics]:
+    """The statistics of each tensor [1, C, H, W] on `images`, uint8 [H, W, C] of the model's channels.
+
+    Raises UserError when an image does not have the model's size.
+    """
     names = list(dict.fromkeys(tensors))
     model = onnx.ModelProto()
     model.CopyFrom(graph.model)
@@ -39,6 +44,7 @@ def channel_statistics(graph: Graph, tensors: list[str], images: list[np.ndarray
     session = open_session(model.SerializeToString())
     statistics = {name: ChannelStatistics(*(np.zeros(graph.shape(name)[1]) for _ in range(4))) for name in names}
     for image in images:
+        demand_size([image], graph.imgsz)
         for name, values in zip(names, infer_image(session, image, names)):
             known_so_far = statistics[name]
             known_so_far.low = np.minimum(known_so_far.low, values.min(axis=(0, 2, 3)))

@@ -1,6 +1,7 @@
 """`adapt`: runs the passes of a head, and proves after each that the graph still makes the same predictions."""
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import onnx
@@ -27,7 +28,7 @@ OUR_NAMES = re.compile(
 )
 
 
-def adapt(model: onnx.ModelProto, head: str, images: list[np.ndarray], seed: int) -> tuple[onnx.ModelProto, dict]:
+def adapt(model: onnx.ModelProto, head: str, images: Sequence[np.ndarray], seed: int) -> tuple[onnx.ModelProto, dict]:
     """A copy of `model` with the outputs of `head`, proven pass by pass, and the record of the proof.
 
     images: uint8 RGB [H, W, 3] of the model's size, none of them from the evaluation set. The graphs are compared on
@@ -40,21 +41,22 @@ def adapt(model: onnx.ModelProto, head: str, images: list[np.ndarray], seed: int
     Raises UserError when the graph is not a detector of a family in lib.graph.families or has an unsupported form, when
     an image has another size, or when a pass changes the predictions.
     """
+    proven = list(images[:PROVEN])
     if head not in HEADS:
-        return leave_as_is(model, images[:PROVEN], seed)
+        return leave_as_is(model, proven, seed)
     graph = Graph(model)
     graph.check()
     if done := adapted_spec(model):
         if done.head != head:
             raise UserError(f"the model already went through surgery for the head '{done.head}'; use the exported one")
-        demand_size(images, done.imgsz)
-        reference = ReferencePredictions(model, OutputForm(done), images[:PROVEN], seed)
+        demand_size(proven, done.imgsz)
+        reference = ReferencePredictions(model, OutputForm(done), proven, seed)
         return graph.model, _record(head, reference, [])
     if OutputSpec.from_metadata(metadata(model)) is None:
         graph.free_names(OUR_NAMES)
     form = families.recognize(graph)
-    demand_size(images, form.spec.imgsz)
-    reference = ReferencePredictions(graph.model, form, images[:PROVEN], seed)
+    demand_size(proven, form.spec.imgsz)
+    reference = ReferencePredictions(graph.model, form, proven, seed)
     measured = images[:MEASURED] or reference.inputs
     record = []
     for surgery_pass in passes_of(form, head):

@@ -1,6 +1,6 @@
 """The proof that a rewritten graph makes the same predictions as the previous one."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -221,7 +221,7 @@ def noise_image(imgsz: ImageSize, seed, depth: int = 3) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (imgsz.height, imgsz.width, depth), dtype=np.uint8)
 
 
-def demand_size(images: list[np.ndarray], imgsz: ImageSize) -> None:
+def demand_size(images: Sequence[np.ndarray], imgsz: ImageSize) -> None:
     """Raise UserError when one of `images`, [H, W, C], does not have the size `imgsz`."""
     for height, width in (image.shape[:2] for image in images):
         if (width, height) != (imgsz.width, imgsz.height):
@@ -231,9 +231,24 @@ def demand_size(images: list[np.ndarray], imgsz: ImageSize) -> None:
             )
 
 
-def proof_images(folder: Path, form: InputForm, most: int = 4) -> list[np.ndarray]:
-    """The first few letterboxed RGB images of `folder`, in the channels of `form`. Raises UserError for none."""
-    paths = image_paths(folder)[:most]
+class ImageFiles(Sequence):
+    """Images of files, uint8 [H, W, C], each read when it is asked for: most graphs need only the first few."""
+
+    def __init__(self, paths: list[Path], read: Callable[[Path], np.ndarray]):
+        self._paths, self._read = paths, read
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return ImageFiles(self._paths[index], self._read)
+        return self._read(self._paths[index])
+
+
+def proof_images(folder: Path, form: InputForm) -> ImageFiles:
+    """The letterboxed RGB images of `folder`, in the channels of `form`. Raises UserError for none."""
+    paths = image_paths(folder)
     if not paths:
         raise UserError(f"{folder} contains no image to compare the graphs on")
-    return [np.ascontiguousarray(in_channels(read_image(path), form)) for path in paths]
+    return ImageFiles(paths, lambda path: np.ascontiguousarray(in_channels(read_image(path), form)))

@@ -42,6 +42,7 @@ class RangePass:
         constants = structure.constants()
         opsets = structure.opsets()
         self.steps = [(node.op_type, step_of(node, constants, opsets)) for node in structure.model.graph.node]
+        self.finished = structure.finished()
         self.threads = ThreadpoolController()
 
     def measure(self, tensor: np.ndarray) -> Ranges:
@@ -50,10 +51,13 @@ class RangePass:
         ranges = {}
         # As in toolkit.py: with more threads, the matrix products of attention would add in another order.
         with self.threads.limit(limits=1, user_api="blas"):
-            for operator, step in self.steps:
+            for (operator, step), finished in zip(self.steps, self.finished):
                 for name, value in _of_operator(operator, step, values).items():
                     values[name] = value
                     ranges[name] = float(value.min()), float(value.max())
+                # The memory of a value is used again for the next ones, which is faster than fresh memory.
+                for name in finished:
+                    values.pop(name, None)
         return ranges
 
 

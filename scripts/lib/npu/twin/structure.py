@@ -60,6 +60,14 @@ class Structure:
                 readers.setdefault(name, []).append(node)
         return readers
 
+    def finished(self) -> list[list[str]]:
+        """For each node, in the order of computation, the tensors that neither it nor a node behind it will read."""
+        last = {name: number for number, node in enumerate(self.model.graph.node) for name in node.input}
+        return [
+            [name for name in dict.fromkeys((*node.input, *node.output)) if last.get(name, -1) <= number]
+            for number, node in enumerate(self.model.graph.node)
+        ]
+
     def with_ranges(self, ranges: Ranges) -> "Structure":
         """The structure with other ranges for the same tensors, each widened to contain 0.
 

@@ -3,7 +3,7 @@
 A graph's family (lib.graph.families) lists the passes that it needs, in order.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,7 +39,7 @@ class Pass:
     tolerance: Tolerance = TOLERANCE
     measures_images: bool = False
 
-    def apply(self, graph: Graph, form: OutputForm, images: list[np.ndarray]) -> OutputForm:
+    def apply(self, graph: Graph, form: OutputForm, images: Sequence[np.ndarray]) -> OutputForm:
         """Rewrite `graph`; return its form afterwards. Raises UserError when the graph is then invalid."""
         self.rewrite(graph, form, *([images] if self.measures_images else []))
         graph.tidy()

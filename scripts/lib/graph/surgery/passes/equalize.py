@@ -12,6 +12,8 @@ summands and the sum of an Add, and a channel in all its readers. A group that r
 operator that is not listed below is not rescaled.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx
 from onnx import numpy_helper
@@ -31,7 +33,7 @@ def needed(graph: Graph, form: OutputForm) -> bool:
     return bool(_free_tensors(_groups(graph)))
 
 
-def rewrite(graph: Graph, form: OutputForm, images: list[np.ndarray]) -> None:
+def rewrite(graph: Graph, form: OutputForm, images: Sequence[np.ndarray]) -> None:
     """Rescale the weights of the convolutions by ranges measured on `images`, uint8 RGB [H, W, 3] of the model's size.
 
     Without images the ranges are unknown, and the weights are kept.
@@ -135,7 +137,7 @@ def _free_tensors(groups: dict[str, np.ndarray]) -> list[str]:
     return [name for name, labels in groups.items() if labels.any()]
 
 
-def _ranges(graph: Graph, tensors: list[str], images: list[np.ndarray]) -> dict[str, np.ndarray]:
+def _ranges(graph: Graph, tensors: list[str], images: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
     """For each tensor, the largest value of each channel on the images, [C]; negative ones are weighted by NEGATIVE."""
     channels = channel_statistics(graph, tensors, images)
     return {name: np.maximum(each.high, -NEGATIVE * each.low.astype(np.float32)) for name, each in channels.items()}

@@ -15,6 +15,7 @@ sorted by range, are divided by dynamic programming where the noise becomes smal
 it below LIMIT, and into MOST at most.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -52,7 +53,7 @@ def needed(graph: Graph, form: OutputForm) -> bool:
     return any(_site(graph, node) for node in graph.model.graph.node)
 
 
-def rewrite(graph: Graph, form: OutputForm, images: list[np.ndarray]) -> None:
+def rewrite(graph: Graph, form: OutputForm, images: Sequence[np.ndarray]) -> None:
     """Divide the channels by their ranges on `images`, uint8 [H, W, C] of the model's size and channels."""
     sites = [site for node in graph.model.graph.node if (site := _site(graph, node))]
     measured = [name for site in sites for name in (site.read, *(reader.output[0] for reader in site.readers))]
