@@ -347,6 +347,9 @@ def test_roboflows_category_of_categories_is_left_out(fetch, coco):
         (lambda data: data["annotations"][0].update(category_id=5), "category_id 5 is not among its categories"),
         (lambda data: data["images"][0].update(width=HEIGHT, height=WIDTH), "an image that is turned or cropped"),
         (lambda data: data.update(images=[]), "none of the 0 images"),
+        (lambda data: data["images"][0].pop("id"), "an entry lacks 'id'"),
+        (lambda data: data["annotations"][0].update(category_id=None), "'category_id' is not a number"),
+        (lambda data: data["annotations"][0].update(image_id=[7]), "'image_id' is neither a number nor text"),
     ],
 )
 def test_a_json_that_does_not_hold_is_one_sentence(fetch, coco, change, sentence):
@@ -355,6 +358,66 @@ def test_a_json_that_does_not_hold_is_one_sentence(fetch, coco, change, sentence
     coco.write_text(json.dumps(data))
     _, done = fetch("--coco", coco, "--images", coco.parent.parent / "images")
     assert done.returncode == 2 and sentence in done.stderr
+
+
+def test_an_image_is_the_one_that_the_json_means_among_others_of_its_name(fetch, tmp_path, put):
+    one = {"images": [{"id": 1, "file_name": "1.jpg"}], "categories": [{"id": 0, "name": "a"}],
+           "annotations": [{"image_id": 1, "category_id": 0, "bbox": [9, 7, 18, 14]}]}  # fmt: skip
+    for name, (seed, places) in {
+        "part": (1, ("images/train/1.jpg", "images/val/1.jpg")),
+        "masks": (1, ("images/1.jpg", "masks/1.jpg")),
+        "beside": (1, ("set/1.jpg", "drawn/1.jpg")),
+        "unclear": (1, ("a/1.jpg", "b/1.jpg")),
+    }.items():
+        for number, place in enumerate(places):
+            put(tmp_path / name / place, seed + number)
+        path = tmp_path / name / ("set/labels.json" if name == "beside" else "annotations/instances_train.json")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(one))
+        folder, done = fetch("--coco", tmp_path / name, folder=f"{name}-read")
+        if name == "unclear":
+            assert done.returncode == 2 and "2 images in" in done.stderr and "a/1.jpg and" in done.stderr
+        else:
+            assert done.returncode == 0, done.stderr
+            assert (folder / "images/1.jpg").read_bytes() == (tmp_path / name / places[0]).read_bytes()
+
+
+def test_numbers_of_images_may_be_text_in_one_table(fetch, coco):
+    data = json.loads(coco.read_text())
+    for annotation in data["annotations"][:2]:
+        annotation["image_id"] = str(annotation["image_id"])
+    data["annotations"].append({"id": 6, "image_id": 99, "category_id": 1, "bbox": [1, 1, 9, 9]})
+    coco.write_text(json.dumps(data))
+    _, done = fetch("--coco", coco, "--images", coco.parent.parent / "images")
+    assert done.returncode == 0, done.stderr
+    assert "3 images (1 background), 3 boxes" in done.stdout
+    assert (
+        "1 annotations of instances.json are left out, because it has no image with their image_id: 99" in done.stdout
+    )
+
+
+def test_many_crowds_are_told(fetch, coco):
+    data = json.loads(coco.read_text())
+    for annotation in data["annotations"][:2]:
+        annotation["iscrowd"] = 1
+    coco.write_text(json.dumps(data))
+    _, done = fetch("--coco", coco, "--images", coco.parent.parent / "images")
+    assert "2 of 5 objects are crowds (iscrowd), which no metric counts: CVAT marks every mask so" in done.stdout
+    for annotation in data["annotations"]:
+        annotation["iscrowd"] = 1
+    coco.write_text(json.dumps(data))
+    _, done = fetch("--coco", coco, "--images", coco.parent.parent / "images", folder="crowds")
+    assert done.returncode == 2 and "all 5 objects of" in done.stderr
+
+
+def test_a_polygon_may_be_a_plain_list_of_numbers(fetch, coco):
+    data = json.loads(coco.read_text())
+    for annotation in data["annotations"]:
+        annotation |= {"segmentation": [9, 7, 27, 7, 27, 21], "bbox": []}
+    coco.write_text(json.dumps(data))
+    folder, done = fetch("--coco", coco, "--images", coco.parent.parent / "images")
+    assert done.returncode == 0, done.stderr
+    assert numbers(folder / "labels/1.txt")[0] == pytest.approx([1, 0.2, 0.2, 0.2, 0.2])
 
 
 def test_run_lengths_alone_give_the_box_around_them(fetch, coco):

@@ -119,7 +119,7 @@ def test_four_corners_are_an_oriented_box(last):
         ),
         (
             outline_line,
-            {"segmentation": [1, 2, 3, 4, 5, 6]},
+            {"segmentation": [1, 2, 3, 4, 5, "x"]},
             "a polygon that is not a list of numbers x1, y1, x2, y2 …",
         ),
         (outline_line, {"segmentation": {"counts": [1]}}, "its segmentation is not a mask with size and counts"),

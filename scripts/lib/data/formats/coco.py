@@ -8,6 +8,7 @@ import math
 from pathlib import Path, PureWindowsPath
 
 from lib.data.formats.layout import is_image
+from lib.data.formats.outlines import polygons_of
 from lib.data.formats.source import (
     COUNTED,
     CROWD,
@@ -28,6 +29,9 @@ from lib.step.errors import UserError
 from lib.step.files import read_text
 
 KEY = "coco"
+IMAGE_FOLDERS = {"images", "JPEGImages"}
+# In COCO itself, 1 of 100 objects is a crowd.
+MANY_CROWDS = 0.2
 TABLES = ("images", "annotations", "categories")
 
 
@@ -47,26 +51,27 @@ def find(root: Path, hints: Hints) -> Path:
 def read(file: Path, hints: Hints) -> Source:
     """The images and boxes of a COCO JSON; without `hints.images`, the images are looked for beside the file.
 
+    An image is the file at its path below that folder or the JSON's own, else the file of its name (see `_Folder`).
     Crowds are marked as such. Raises UserError for what is not usable.
     """
     data = _load(file)
     names, numbers, remarks = _categories(data, hints.names, file)
     boxes, count = {}, _keypoint_count(data)
     for annotation in data["annotations"]:
-        boxes.setdefault(_field(annotation, "image_id", file), []).append(_box(annotation, numbers, count, file))
+        boxes.setdefault(_identity(annotation, "image_id", file), []).append(_box(annotation, numbers, count, file))
+    remarks += _crowd_remarks(boxes, file)
     folder = hints.images or _above(file)
-    here = {path.name: path for path in image_paths(folder)}
+    files = _Folder(folder, file)
     items, lost, others = [], [], []
     for image in data["images"]:
         name = PureWindowsPath(str(_field(image, "file_name", file)))
-        places = (folder / name.as_posix(), folder / name.name, here.get(name.name))
-        path = next((place for place in places if place is not None and place.is_file()), None)
+        path, own = files.find(name), boxes.pop(_identity(image, "id", file), ())
         if path is None:
             lost.append(name.as_posix())
         elif not is_image(path):
             others.append(path.name)
         else:
-            items.append(Item(path, Boxes(tuple(boxes.get(image["id"], ())), _frame(image))))
+            items.append(Item(path, Boxes(tuple(own), _frame(image))))
     if not items:
         raise UserError(
             f"none of the {len(data['images'])} images of {file} is in {folder}; name their folder with the key images"
@@ -76,6 +81,11 @@ def read(file: Path, hints: Hints) -> Source:
             f"WARNING: {len(lost)} of {len(data['images'])} images of {file.name} are not in {folder} and are left "
             f"out: {first_few(lost)}"
         )
+    if boxes:
+        remarks.append(
+            f"WARNING: {sum(map(len, boxes.values()))} annotations of {file.name} are left out, because it has no "
+            f"image with their image_id: {first_few(boxes)}"
+        )
     return Source(
         file,
         tuple(sorted(items, key=lambda item: item.image)),
@@ -84,6 +94,51 @@ def read(file: Path, hints: Hints) -> Source:
         others=tuple(others),
         kpt_shape=[count, 3] if count else None,
     )
+
+
+class _Folder:
+    """The files of a folder in which the images of a COCO JSON are looked for."""
+
+    def __init__(self, folder: Path, file: Path):
+        self._folder, self._file = folder, file
+        self._by_name: dict[str, list[Path]] = {}
+        for path in image_paths(folder):
+            self._by_name.setdefault(path.name, []).append(path)
+
+    def find(self, name: PureWindowsPath) -> Path | None:
+        """The file of an image, given by its path in the JSON; None if there is none.
+
+        Of several with its name, the only one in a folder that the JSON's name ends with (`instances_train.json` and
+        `train`), or else in one of IMAGE_FOLDERS. Raises UserError where neither decides.
+        """
+        places = (self._folder / name.as_posix(), self._folder / name.name, self._file.parent / name.as_posix())
+        if path := next((place for place in places if place.is_file()), None):
+            return path
+        named = self._by_name.get(name.name, [])
+        ending = [path for path in named if path.as_posix().endswith(f"/{name.as_posix()}")]
+        of_part = [path for path in named if self._file.stem.endswith(path.parent.name)]
+        of_images = [path for path in named if IMAGE_FOLDERS & {*path.relative_to(self._folder).parts[:-1]}]
+        for paths in (named, ending, of_part, of_images):
+            if len(paths) == 1:
+                return paths[0]
+        if named:
+            raise UserError(
+                f"{len(named)} images in {self._folder} are called {name.name}, {named[0]} and {named[1]} among them, "
+                f"and {self._file} does not say which it means; name the folder of its images with the key images"
+            )
+        return None
+
+
+def _crowd_remarks(boxes: dict[str, list[Box]], file: Path) -> list[str]:
+    """A warning if many objects are marked as crowds. Raises UserError if all are."""
+    marks = [box.mark for of_image in boxes.values() for box in of_image]
+    crowds = marks.count(CROWD)
+    advice = "CVAT marks every mask so; set iscrowd to 0 for single objects"
+    if crowds and crowds == len(marks):
+        raise UserError(f"all {crowds} objects of {file} are crowds (iscrowd), which no metric counts: {advice}")
+    if crowds > MANY_CROWDS * len(marks):
+        return [f"WARNING: {crowds} of {len(marks)} objects are crowds (iscrowd), which no metric counts: {advice}"]
+    return []
 
 
 def _above(file: Path) -> Path:
@@ -126,13 +181,29 @@ def _field(entry, key: str, file: Path):
     return entry[key]
 
 
+def _identity(entry, key: str, file: Path) -> str:
+    """An image's number, as text, because some tools write it as text in one of the tables."""
+    value = _field(entry, key, file)
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise UserError(f"{file}: '{key}' is neither a number nor text: {str(entry)[:100]}")
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _number(entry, key: str, file: Path) -> int:
+    value = _field(entry, key, file)
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        raise UserError(f"{file}: '{key}' is not a number: {str(entry)[:100]}") from None
+
+
 def _categories(data: dict, given: tuple[str, ...] | None, file: Path):
     """Class names, the class of each category id, and remarks.
 
     Roboflow adds a category without objects that is the supercategory of the others: it is left out.
     """
-    kinds = {int(_field(entry, "id", file)): str(_field(entry, "name", file)) for entry in data["categories"]}
-    used = {int(_field(entry, "category_id", file)) for entry in data["annotations"]}
+    kinds = {_number(entry, "id", file): str(_field(entry, "name", file)) for entry in data["categories"]}
+    used = {_number(entry, "category_id", file) for entry in data["annotations"]}
     if missing := sorted(used - kinds.keys()):
         raise UserError(f"{file}: category_id {missing[0]} is not among its categories")
     above = {entry.get("supercategory") for entry in data["categories"] if int(entry["id"]) in used}
@@ -178,7 +249,7 @@ def _box(annotation: dict, numbers: dict[int, int], keypoint_count: int, file: P
 
 def _around(annotation: dict) -> tuple[float, float, float, float]:
     """x, y, width, height, in pixels, of the box around an outline: polygons, or a mask as COCO's run lengths."""
-    outline = annotation["segmentation"]
+    outline = polygons_of(annotation["segmentation"])
     if isinstance(outline, dict):
         from faster_coco_eval.core import mask  # few data sets need it
 

@@ -25,7 +25,7 @@ def parts_of(segmentation, size: tuple[float, float], where: str) -> list[np.nda
     if not isinstance(segmentation, list):
         raise UserError(f"{where}: its segmentation is neither polygons nor a mask")
     parts = []
-    for polygon in segmentation:
+    for polygon in polygons_of(segmentation):
         try:
             points = np.array(polygon, np.float64)
         except (TypeError, ValueError):
@@ -34,6 +34,12 @@ def parts_of(segmentation, size: tuple[float, float], where: str) -> list[np.nda
             raise UserError(f"{where}: its segmentation has a polygon that is not a list of numbers x1, y1, x2, y2 …")
         parts.append(points.reshape(-1, 2))
     return [points for points in parts if len(points) >= CORNERS]
+
+
+def polygons_of(segmentation):
+    """An annotation's `segmentation`, as a list of polygons even if it is the numbers of one, as VIA writes it."""
+    is_numbers = isinstance(segmentation, list) and segmentation and isinstance(segmentation[0], (int, float))
+    return [segmentation] if is_numbers else segmentation
 
 
 def joined(parts: list[np.ndarray]) -> np.ndarray:
