@@ -86,6 +86,31 @@ def test_a_set_without_names_gets_those_of_the_model(work):
     assert config["split"] == {"calibration": 5}
 
 
+def test_a_set_with_names_of_its_own_keeps_them(work):
+    """So that the workflow can compare them with the model's."""
+    (work / "source" / "data.yaml").unlink()
+    (work / "source" / "classes.txt").write_text("gear\nwasher\nnut\nbolt\n")
+    (work / "source" / "notes.json").write_text("{}")
+    assert written(["best.pt", "source"])["dataset"] == {
+        "archive": ["source"],
+        "names": ["gear", "washer", "nut", "bolt"],
+    }
+
+
+def test_a_voc_set_need_not_have_the_usual_folders(work):
+    folder = work / "voc"
+    (folder / "annotations").mkdir(parents=True)
+    (folder / ".idea").mkdir()
+    (folder / ".idea" / "data.yaml").touch()
+    shutil.copy(work / "source/images/val/07.jpg", folder / "7.jpg")
+    (folder / "annotations" / "7.xml").write_text(
+        "<annotation><filename>7.jpg</filename><object><name>nut</name><bndbox><xmin>1</xmin><ymin>1</ymin>"
+        "<xmax>9</xmax><ymax>9</ymax></bndbox></object></annotation>"
+    )
+    (folder / "README.txt").write_text("exported")
+    assert written(["best.pt", "voc"])["dataset"] == {"voc": "voc", "names": ["bolt", "nut", "washer", "gear"]}
+
+
 def test_a_darknet_model_has_the_size_of_its_cfg(work):
     (work / "a b.cfg").write_text("[net]\nwidth = 320\nheight=224\n")
     (work / "a b.weights").write_bytes(b"weights")

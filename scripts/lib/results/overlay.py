@@ -121,16 +121,17 @@ def data_of(path: str, images: str | None, model: Model) -> Data:
         block["archive"] = [path]
     if images:
         block["images"] = images
-    # Category names give no order of the classes; the model's own names do.
-    if model.names and not {"yaml", "obj_data"} & block.keys():
-        block["names"] = list(model.names)
+    numbered = "archive" in block
     with stand_ins() as scratch:
-        sources = described(block, model.names or None, scratch, model.task)
-    if not sources:
-        return Data(block, None, None, model.names)
-    source = sources[0]
+        # Names of categories give no order of the classes, but the model's do. Class numbers have the set's own names.
+        sources = described(block, None if numbered else model.names or None, scratch, model.task)
+    source = sources[0] if sources else None
+    names = tuple((source and source.names) or model.names)
+    if names and (numbered or model.names) and not {"yaml", "obj_data"} & block.keys():
+        block["names"] = list(names)
+    if source is None:
+        return Data(block, None, None, names)
     train, held = ([item for item in source.items if item.part in parts] for parts in ((TRAIN,), EVALUATED[:1]))
-    names = tuple(source.names or model.names)
     if not names:
         raise UserError(f"{path} has no class names, and the model's are not known; name its data.yaml")
     if train and held:
@@ -150,7 +151,8 @@ def _form_of(path: Path) -> str:
             inside = file.namelist()
     else:
         raise UserError(f"{path} is not a data.yaml, a COCO JSON, a zip or a folder")
-    names = [name for name in inside if not name.startswith("__MACOSX/")]
+    names = [name for name in inside if not any(part[0] == "." or part == "__MACOSX" for part in Path(name).parts)]
+    # The surest come first: Roboflow adds a README.txt, Label Studio a notes.json.
     forms = (
         ("yaml", lambda name: name.endswith(("data.yaml", "data.yml", "dataset.yaml"))),
         ("voc", lambda name: "Annotations/" in name and name.endswith(".xml")),
@@ -159,7 +161,9 @@ def _form_of(path: Path) -> str:
             lambda name: any(part.startswith(dota.FOLDERS) for part in Path(name).parts[:-1]) and name.endswith(".txt"),
         ),
         ("obj_data", lambda name: name.endswith("obj.data")),
+        ("archive", lambda name: "labels" in Path(name).parts[:-1] and name.endswith(".txt")),
         ("coco", lambda name: name.endswith(".json")),
+        ("voc", lambda name: name.endswith(".xml")),
         ("archive", lambda name: name.endswith(".txt")),
     )
     for key, fits in forms:
