@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from lib.data.config_files import local_files, located, model_sources, with_files_found
+from lib.data.config_files import has_parts, local_files, located, model_sources, with_files_found
 from lib.step.errors import UserError
 
 
@@ -74,3 +74,11 @@ def test_sources_of_a_model_are_all_its_files():
     darknet = {"weights": ["a.weights", "b.weights"], "cfg": ["a.cfg"], "names": "a.names"}
     assert model_sources(darknet) == ["a.weights", "b.weights", "a.cfg", "a.names"]
     assert model_sources(darknet | {"names": ["car", "bus"]}) == ["a.weights", "b.weights", "a.cfg"]
+
+
+def test_only_a_folder_or_zip_of_coco_may_have_parts():
+    """A large set is not fetched again for another number of calibration images."""
+    assert not has_parts({"coco": "a/instances.json", "images": "images"})
+    assert not has_parts({"archive": ["a.zip"], "coco": "a/instances.json"})
+    assert not has_parts({"archive": ["a.zip"]})
+    assert has_parts({"coco": "mine.coco.zip"}) and has_parts({"coco": "a.json", "calibration": {"images": "b"}})

@@ -382,6 +382,27 @@ def test_an_image_is_the_one_that_the_json_means_among_others_of_its_name(fetch,
             assert (folder / "images/1.jpg").read_bytes() == (tmp_path / name / places[0]).read_bytes()
 
 
+def test_a_json_in_the_folder_of_each_part(fetch, tmp_path, put):
+    kinds = [{"id": 0, "name": "things"}, {"id": 1, "name": "a", "supercategory": "things"}]
+    for number, part in enumerate(("train", "valid", "test")):
+        put(tmp_path / "set" / part / "1.jpg", number)
+        box = {"id": 0, "image_id": 0, "category_id": 1, "bbox": [9, 7, 9 + number, 14]}
+        content = {"images": [{"id": 0, "file_name": "1.jpg"}], "categories": kinds, "annotations": [box]}
+        (tmp_path / "set" / part / "_annotations.coco.json").write_text(json.dumps(content))
+    (tmp_path / "set" / "train" / "other.json").write_text("{}")
+    folder, done = fetch("--coco", tmp_path / "set", "--calibration", 1)
+    assert done.returncode == 0, done.stderr
+    assert parts_of(folder) == {"train": ["train-1.jpg"], "val": ["valid-1.jpg"]} and names_of(folder) == ["a"]
+    for number, part in enumerate(("train", "valid")):
+        source = tmp_path / "set" / part / "1.jpg"
+        assert (folder / "images" / f"{part}-1.jpg").read_bytes() == source.read_bytes()
+        assert numbers(folder / "labels" / f"{part}-1.txt")[0][3] == pytest.approx((9 + number) / WIDTH)
+    kinds[1]["name"] = "b"
+    (tmp_path / "set" / "test" / "_annotations.coco.json").write_text(json.dumps(content))
+    _, done = fetch("--coco", tmp_path / "set", "--calibration", 1, folder="mixed")
+    assert done.returncode == 2 and "has other categories than" in done.stderr
+
+
 def test_numbers_of_images_may_be_text_in_one_table(fetch, coco):
     data = json.loads(coco.read_text())
     for annotation in data["annotations"][:2]:

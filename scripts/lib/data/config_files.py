@@ -107,7 +107,8 @@ def dataset_sources(dataset: dict) -> list[str]:
 
 def has_parts(dataset: dict) -> bool:
     """Whether a data set may have parts or its own calibration images, so that the pool is drawn when it is fetched."""
-    return dataset.keys() & {"yaml", "voc", "dota", "obj_data", "calibration"} != set()
+    of_parts = {"yaml", "voc", "dota", "obj_data", "calibration"}
+    return bool(of_parts & dataset.keys()) or not str(dataset.get("coco", ".json")).endswith(".json")
 
 
 def located(path: str, home: Path) -> str:

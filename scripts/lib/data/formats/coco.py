@@ -1,5 +1,7 @@
 """COCO's JSON (`instances_….json`), from COCO itself and from tools that write the same format.
 
+Roboflow writes one for each part, beside its images: `train/_annotations.coco.json`, the same in `valid` and `test`.
+
 Format: https://cocodataset.org/#format-data
 """
 
@@ -29,6 +31,7 @@ from lib.step.errors import UserError
 from lib.step.files import read_text
 
 KEY = "coco"
+PARTS = {"train": "train", "valid": "val", "val": "val", "test": "test"}
 IMAGE_FOLDERS = {"images", "JPEGImages"}
 # In COCO itself, 1 of 100 objects is a crowd.
 MANY_CROWDS = 0.2
@@ -38,23 +41,58 @@ TABLES = ("images", "annotations", "categories")
 def find(root: Path, hints: Hints) -> Path:
     """The JSON with boxes in a folder: the only one, or among several the only `instances…`.
 
-    Where keypoints are wanted: the only one with keypoints, or among several the only `person_keypoints…`.
+    Where keypoints are wanted: the only one with keypoints, or among several the only `person_keypoints…`. If each of
+    several is in the folder of a part: the folder above these.
     """
     counts = {path: count for path in visible(root.rglob("*.json")) if (count := _keypoints_in(path)) is not None}
     files, beginning = list(counts), "instances"
     if hints.keypoints:
         files, beginning = [path for path, count in counts.items() if count] or files, "person_keypoints"
     instances = [path for path in files if path.name.startswith(beginning)]
-    return only_one(instances if len(files) > 1 and instances else files, root, "COCO JSON", KEY)
+    files = instances if len(files) > 1 and instances else files
+    return _above_parts(files) or only_one(files, root, "COCO JSON", KEY)
+
+
+def _above_parts(files: list[Path]) -> Path | None:
+    """The folder with a folder of each part, if each of several files is in one of these."""
+    folders = {file.parent for file in files}
+    are_parts = 1 < len(files) == len(folders) and {folder.name for folder in folders} <= PARTS.keys()
+    return files[0].parent.parent if are_parts and len({folder.parent for folder in folders}) == 1 else None
+
+
+def _of_parts(folder: Path) -> tuple[dict, dict[str, str]]:
+    """The JSON files of a folder's parts in one, paths and numbers with the part's name; and each image's part.
+
+    Raises UserError where their categories differ.
+    """
+    here = visible(path for path in folder.glob("*/*.json") if path.parent.name in PARTS)
+    files = [path for path in here if _keypoints_in(path) is not None]
+    data, parts = {table: [] for table in TABLES}, {}
+    for file in files:
+        own, name = _load(file), file.parent.name
+        kinds = [(_field(entry, "id", file), _field(entry, "name", file)) for entry in own["categories"]]
+        data["categories"] = data["categories"] or own["categories"]
+        if kinds != [(entry["id"], entry["name"]) for entry in data["categories"]]:
+            raise UserError(f"{file} has other categories than {files[0]}; export them with the same")
+        for image in own["images"]:
+            number = f"{name}/{_identity(image, 'id', file)}"
+            data["images"].append(image | {"id": number, "file_name": f"{name}/{_field(image, 'file_name', file)}"})
+            parts[number] = PARTS[name]
+        for annotation in own["annotations"]:
+            image = f"{name}/{_identity(annotation, 'image_id', file)}"
+            data["annotations"].append(annotation | {"id": f"{name}/{annotation.get('id')}", "image_id": image})
+    return data, parts
 
 
 def read(file: Path, hints: Hints) -> Source:
     """The images and boxes of a COCO JSON; without `hints.images`, the images are looked for beside the file.
 
+    file: or a folder with a JSON for each part, as `find` gives it.
+
     An image is the file at its path below that folder or the JSON's own, else the file of its name (see `_Folder`).
     Crowds are marked as such. Raises UserError for what is not usable.
     """
-    data = _load(file)
+    data, parts = _of_parts(file) if file.is_dir() else (_load(file), {})
     names, numbers, remarks = _categories(data, hints.names, file)
     boxes, count = {}, _keypoint_count(data)
     for annotation in data["annotations"]:
@@ -65,13 +103,14 @@ def read(file: Path, hints: Hints) -> Source:
     items, lost, others = [], [], []
     for image in data["images"]:
         name = PureWindowsPath(str(_field(image, "file_name", file)))
-        path, own = files.find(name), boxes.pop(_identity(image, "id", file), ())
+        number = _identity(image, "id", file)
+        path, own = files.find(name), boxes.pop(number, ())
         if path is None:
             lost.append(name.as_posix())
         elif not is_image(path):
             others.append(path.name)
         else:
-            items.append(Item(path, Boxes(tuple(own), _frame(image))))
+            items.append(Item(path, Boxes(tuple(own), _frame(image)), parts.get(number, "")))
     if not items:
         raise UserError(
             f"none of the {len(data['images'])} images of {file} is in {folder}; name their folder with the key images"
@@ -100,7 +139,7 @@ class _Folder:
     """The files of a folder in which the images of a COCO JSON are looked for."""
 
     def __init__(self, folder: Path, file: Path):
-        self._folder, self._file = folder, file
+        self._folder, self._file, self._beside = folder, file, file if file.is_dir() else file.parent
         self._by_name: dict[str, list[Path]] = {}
         for path in image_paths(folder):
             self._by_name.setdefault(path.name, []).append(path)
@@ -111,7 +150,7 @@ class _Folder:
         Of several with its name, the only one in a folder that the JSON's name ends with (`instances_train.json` and
         `train`), or else in one of IMAGE_FOLDERS. Raises UserError where neither decides.
         """
-        places = (self._folder / name.as_posix(), self._folder / name.name, self._file.parent / name.as_posix())
+        places = (self._folder / name.as_posix(), self._folder / name.name, self._beside / name.as_posix())
         if path := next((place for place in places if place.is_file()), None):
             return path
         named = self._by_name.get(name.name, [])
@@ -142,6 +181,8 @@ def _crowd_remarks(boxes: dict[str, list[Box]], file: Path) -> list[str]:
 
 
 def _above(file: Path) -> Path:
+    if file.is_dir():
+        return file
     # annotations/instances.json beside images/
     return file.parent.parent if file.parent.name == "annotations" else file.parent
 
