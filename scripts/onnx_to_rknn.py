@@ -65,6 +65,7 @@ LISTED = 12  # most operators at fault that are listed
 SHOWN = 12  # most class names that are shown
 # Files that are neither an ONNX nor a folder of images, but that start.py takes.
 FOR_START = (".pt", ".cfg", ".weights", ".yaml", ".yml", ".zip", ".json")
+LITTLE = 0.9  # share of FP32 that a model keeps in INT8, below which there is a warning
 MEASURED = Path(__file__).parent.parent / "config" / "measured.csv"
 
 
@@ -159,6 +160,10 @@ def bundle_folder(text: str) -> Path:
 def demand_onnx(args) -> None:
     """Raise UserError, with the command to use, for a checkpoint or a data set instead of an ONNX and folders."""
     files = [args.model, *args.others]
+    if args.model.suffix.lower() == ".rknn":
+        raise UserError(
+            f"{args.model} is a .rknn already; to see what it holds: python scripts/inspect_rknn.py {args.model}"
+        )
     sets = [path for path in (args.dataset, args.labels) if path and path.suffix.lower() in FOR_START]
     if not args.others and not sets and args.model.suffix.lower() not in FOR_START:
         return
@@ -291,8 +296,20 @@ def difference(conversion: Conversion, args, held_out: bool) -> list[str]:
     if not agreement.sure:
         return [f"detections none in FP32 with a score of at least {SURE}, {on}: do they show what the model detects?"]
     overlap = f"{tasks.get(outputs.task).overlap_name} {agreement.overlap:.3f}"
-    share = f"{agreement.matched} of FP32's {agreement.sure} ({agreement.matched / agreement.sure:.1%})"
-    return [f"detections INT8 finds {share}, mean {overlap}, mean change of score {agreement.score_change:+.3f}, {on}"]
+    found = agreement.matched / agreement.sure
+    share = f"{agreement.matched} of FP32's {agreement.sure} ({found:.1%})"
+    line = f"detections INT8 finds {share}, mean {overlap}, mean change of score {agreement.score_change:+.3f}, {on}"
+    return [line, *far_off(found)]
+
+
+def far_off(kept: float | None) -> list[str]:
+    """A warning if INT8 keeps no more than this share of what FP32 has, which no choice of images explains."""
+    if kept is None or kept >= LITTLE:
+        return []
+    return [
+        "warning    this model loses much in INT8; before you flash it, compare --algorithm normal, corrected, gptq "
+        "and mmse, or take another model (docs/int8_accuracy.md)"
+    ]
 
 
 def accuracy(conversion: Conversion, args, held_out: bool) -> tuple[Measured, list[str]]:
@@ -322,6 +339,7 @@ def accuracy(conversion: Conversion, args, held_out: bool) -> tuple[Measured, li
         f"mAP50      FP32 {fp32.map50:.4f}, INT8 {int8.map50:.4f}",
         *boxes,
         f"threshold  best F1 {in_words(int8.operating)}",
+        *far_off(kept.retention_high),
     ]
 
 

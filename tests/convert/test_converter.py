@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, image
 
+import onnx_to_rknn
 from draw_scenes import draw_dataset
 from lib.bundle import program
 from lib.bundle.check import problems
@@ -120,6 +121,20 @@ def test_noise_in_the_place_of_images_is_said(step, export, tmp_path, monkeypatc
     [output] = read_rknn(tmp_path / "model.rknn").outputs
     assert output.shape == (1, 8, 126, 1)
     assert f"scale {output.scale:.6g} zero point {output.zero_point}" in done.stderr
+
+
+def test_a_model_that_loses_much_is_warned_of():
+    assert onnx_to_rknn.far_off(None) == onnx_to_rknn.far_off(0.95) == []
+    [line] = onnx_to_rknn.far_off(0.3)
+    assert line.startswith("warning    this model loses much in INT8")
+
+
+def test_a_rknn_is_described_by_another_command(step, tmp_path):
+    (tmp_path / "made.rknn").write_bytes(b"RKNN")
+    done = step("onnx_to_rknn", tmp_path / "made.rknn")
+    assert done.returncode == 2 and "is a .rknn already; to see what it holds: python scripts/inspect_rknn.py" in (
+        done.stderr
+    )
 
 
 @pytest.mark.toolkit

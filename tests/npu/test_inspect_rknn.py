@@ -120,6 +120,10 @@ def test_several_inputs_are_listed_and_one_is_demanded_elsewhere(tmp_path, capsy
         (b"ONNX" * 50, "the file does not begin with RKNN"),
         (rknn([IMAGE], [SCORES])[:300], "is not a .rknn that can be read"),
         (rknn([IMAGE], [SCORES]).replace(b"norm_tensor", b"some_tensor"), "KeyError"),
+        (
+            rknn([IMAGE], [SCORES], platforms=("rk3588",)).replace(b"norm_tensor", b"some_tensor"),
+            r"is for rk3588 \(toolkit 1\.6\.0\+81f21f4d\), so no RV1103 or RV1106 can run it",
+        ),
     ],
 )
 def test_what_is_none_is_one_sentence(tmp_path, data, said):

@@ -117,9 +117,24 @@ def read_contents(path) -> RknnContents:
     try:
         return _parse(data)
     except _DAMAGE as error:
+        reason = f"{type(error).__name__}: {error}"
+    if made := _for_other_chips(data):
         raise UserError(
-            f"{Path(path)} is not a .rknn that can be read ({type(error).__name__}: {error}); is it truncated?"
-        ) from None
+            f"{Path(path)} is {made}, so no RV1103 or RV1106 can run it, and its graph cannot be read; convert the "
+            "model again for your board"
+        )
+    raise UserError(f"{Path(path)} is not a .rknn that can be read ({reason}); is it truncated?")
+
+
+def _for_other_chips(data: bytes) -> str:
+    """Which chips a `.rknn` is for, if RV1103 and RV1106 are not among them; empty if they are, or if it is damaged."""
+    try:
+        _, described = _halves(data)
+        platforms, version = [str(platform) for platform in described["target_platform"]], described["version"]
+    except _DAMAGE:
+        return ""
+    ours = any(platform.lower().startswith(("rv1103", "rv1106")) for platform in platforms)
+    return "" if ours or not platforms else f"for {', '.join(platforms)} (toolkit {version})"
 
 
 def quantize(output: np.ndarray, tensor: RknnTensor) -> np.ndarray:
@@ -164,18 +179,22 @@ def _scales(data: bytes) -> dict[str, tuple[float, int]]:
     return scales
 
 
-def _sections(data: bytes) -> tuple[Table, dict]:
-    """The graph's table, and the JSON at the end."""
+def _halves(data: bytes) -> tuple[bytes, dict]:
+    """The sections, and the JSON at the end."""
     if data[:4] != b"RKNN":
         raise ValueError("the file does not begin with RKNN")
     version, length = struct.unpack_from("<QQ", data, 8)
     header = FIRST_HEADER if version & 0xFFF == 1 else HEADER
-    sections = data[header : header + length]
-    described = json.loads(data[header + length + 8 :])
+    return data[header : header + length], json.loads(data[header + length + 8 :])
+
+
+def _sections(data: bytes) -> tuple[Table, dict]:
+    """The graph's table, and the JSON at the end."""
+    sections, described = _halves(data)
     flatbuffer = sections
     if sections[4:8] != b"RKNN":
         (graph_length,) = struct.unpack_from("<I", sections)
-        flatbuffer = sections[length - graph_length :]
+        flatbuffer = sections[len(sections) - graph_length :]
     if flatbuffer[4:8] != b"RKNN":
         raise ValueError("the graph is not where it is expected")
     return Table(flatbuffer, struct.unpack_from("<I", flatbuffer)[0]), described
