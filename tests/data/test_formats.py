@@ -515,6 +515,13 @@ def test_lists_of_imagesets_are_parts(fetch, voc):
     assert "1 annotations are in no list of ImageSets and are left out: 2.xml" in done.stdout
 
 
+@pytest.mark.parametrize("encoding", ["GB2312", "klingon"])
+def test_an_xml_in_an_encoding_that_is_not_read_is_one_sentence(fetch, voc, encoding):
+    (voc / "Annotations/0.xml").write_text(f'<?xml version="1.0" encoding="{encoding}"?>\n{xml()}')
+    _, done = fetch("--voc", voc)
+    assert done.returncode == 2 and "0.xml is not text in UTF-8; save it as UTF-8" in done.stderr
+
+
 def test_an_xml_that_does_not_hold_is_one_sentence(fetch, voc):
     for text, sentence in (
         ("<a>", "is not valid XML"),

@@ -109,6 +109,8 @@ def _parse(file: Path) -> ElementTree.Element:
         return ElementTree.fromstring(file.read_bytes())
     except ElementTree.ParseError as error:
         raise UserError(f"{file} is not valid XML ({error})") from None
+    except (ValueError, LookupError):  # of the parser, for an encoding that it does not know
+        raise UserError(f'{file} is not text in UTF-8; save it as UTF-8, with encoding="UTF-8" in line 1') from None
 
 
 def _object(entry: ElementTree.Element, annotation: ElementTree.Element, file: Path):
