@@ -590,6 +590,20 @@ def test_dota_is_taken_as_it_is(fetch, dota, tmp_path):
     assert "1 labels are crowds or difficult objects" in done.stdout
 
 
+def test_dotas_images_are_those_beside_the_labels(fetch, dota, put):
+    for number, part in enumerate(("train", "val")):
+        put(dota / part / "vis" / f"P{number}.png", 50 + number)
+    folder, done = fetch("--dota", dota, "--task", "obb", "--calibration", 1)
+    assert done.returncode == 0, done.stderr
+    for number, part in enumerate(("train", "val")):
+        original = dota / part / "images" / f"P{number}.png"
+        assert (folder / "images" / original.name).read_bytes() == original.read_bytes()
+    assert "2 images share the name of one that is taken and are left out" in done.stdout
+    (dota / "val/images").rename(dota / "val/pictures")
+    _, done = fetch("--dota", dota, "--task", "obb", folder="unsure")
+    assert done.returncode == 2 and "P1.txt may be " in done.stderr and "pictures/P1.png or " in done.stderr
+
+
 def test_dota_labels_that_do_not_hold_are_one_sentence(fetch, dota):
     label = dota / "train" / "labelTxt-v1.0" / "labelTxt" / "P0.txt"
     for text, sentence in (

@@ -18,8 +18,12 @@ from lib.data.formats.source import (
     Item,
     Source,
     around,
+    bare_images,
     by_name,
+    by_stem_and_name,
     left_out,
+    the_image,
+    unread,
     visible,
 )
 from lib.data.image_paths import image_paths
@@ -56,21 +60,32 @@ def read(root: Path, hints: Hints) -> Source:
             f"{root} has several label files called {several[0]}.txt, in "
             f"{', '.join(str(folder.relative_to(root)) for folder in folders)}; keep one version of the labels there"
         )
-    images = {path.stem: path for path in image_paths(hints.images or root) or image_paths(root)}
-    known = [file for file in files if file.stem in images]
+    place = hints.images or root
+    images = image_paths(place) or image_paths(root)
+    called = by_stem_and_name(images)
+    known = {file: image for file in files if (image := _image(file, called.get(file.stem, [])))}
+    lost = [file.name for file in files if file not in known]
+    reason = unread(place) if lost else ""
     if not known:
-        raise UserError(f"none of the {len(files)} files in {folders[0]} has its image in {hints.images or root}")
+        sentence = f"none of the {len(files)} files in {folders[0]} has its image in {place}"
+        raise UserError("; ".join(filter(None, (sentence, reason))))
     objects = {file: _objects(file) for file in known}
     kinds = sorted({kind for of_file in objects.values() for kind, *_ in of_file})
     names, numbers = by_name(kinds, hints.names, root)
     items = [
-        Item(images[file.stem], Boxes(tuple(_box(numbers, *entry) for entry in objects[file])), _part(file, root))
-        for file in known
+        Item(image, Boxes(tuple(_box(numbers, *entry) for entry in objects[file])), _part(file, root))
+        for file, image in known.items()
     ]
-    lost = [file.name for file in files if file.stem not in images]
-    labelled = {item.image for item in items}
-    bare = [path.name for path in sorted(images.values()) if path not in labelled]
-    remarks = left_out({"label files have no image": lost, "images have no label file": bare})
+    bare, doubles = bare_images(images, set(known.values()))
+    remarks = left_out(
+        {
+            "label files have no image": lost,
+            "images have no label file": bare,
+            "images share the name of one that is taken": doubles,
+        }
+    )
+    if reason:
+        remarks += (f"WARNING: {reason}",)
     return Source(root, tuple(sorted(items, key=lambda item: item.image)), names, None, remarks)
 
 
@@ -97,6 +112,15 @@ def _label_folders(root: Path) -> list[Path]:
     folders = [path for path in (root, *visible(root.rglob("*"))) if path.is_dir()]
     named = [folder for folder in folders if folder.name.startswith(FOLDERS) or folder.parent.name.startswith(FOLDERS)]
     return [folder for folder in named if any(folder.glob("*.txt"))]
+
+
+def _image(file: Path, named: list[Path]) -> Path | None:
+    """The image of a label file among those of its name: first in `images` beside the folder of the labels.
+
+    None where there is none. Raises UserError when several can be meant.
+    """
+    folder = file.parent.parent if file.parent.parent.name.startswith(FOLDERS) else file.parent
+    return the_image(file, [path for path in named if folder.parent / "images" in path.parents] or named)
 
 
 def _objects(file: Path) -> list[tuple[str, list[float], str, str]]:

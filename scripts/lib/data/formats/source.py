@@ -1,12 +1,16 @@
 """What every format returns: the images of a data set, each with its labels and its part (train, val or test)."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from lib.step.errors import UserError
 
+IMAGE_FOLDERS = ("JPEGImages", "images")
+# Images to people, but not to this tool.
+UNREAD = (".bmp", ".jfif", ".jpe", ".tif", ".tiff", ".gif", ".jp2", ".heic", ".heif", ".avif", ".ppm", ".pgm")
 COUNTED, DIFFICULT, CROWD = "", "difficult", "crowd"  # the last word of a label's line; a plain box has none
 ASPECT_TOLERANCE = 0.02  # relative difference of width / height; sizes are rounded to pixels
 
@@ -187,6 +191,50 @@ def only_one(places: list[Path], root: Path, what: str, key: str) -> Path:
 def visible(paths) -> list[Path]:
     """Those of `paths` that are not hidden and not what macOS adds to a zip, sorted."""
     return sorted(path for path in paths if path.name[0] != "." and "__MACOSX" not in path.parts)
+
+
+def by_stem_and_name(paths: Iterable[Path]) -> dict[str, list[Path]]:
+    """The `paths` by their names, both with and without the suffix."""
+    called = {}
+    for path in paths:
+        for name in (path.stem, path.name):
+            called.setdefault(name, []).append(path)
+    return called
+
+
+def the_image(label: Path, candidates: list[Path]) -> Path | None:
+    """The image of a label file: the only candidate, or the only one in a folder of IMAGE_FOLDERS; None without any.
+
+    Raises UserError, naming two, when there are several.
+    """
+    names = [name.lower() for name in IMAGE_FOLDERS]
+    usual = [path for path in candidates if path.parent.name.lower() in names]
+    candidates = usual if len(usual) == 1 else candidates
+    if len(candidates) > 1:
+        first, second = candidates[:2]
+        advice = (
+            "keep one of them there"
+            if first.parent == second.parent
+            else "name the folder of the right one with the key images"
+        )
+        raise UserError(f"the image of {label} may be {first} or {second}; {advice}")
+    return candidates[0] if candidates else None
+
+
+def bare_images(images: list[Path], taken: set[Path]) -> tuple[list[str], list[str]]:
+    """Names of the images that are not taken: those that no taken one is named like, and paths of the others."""
+    stems = {path.stem for path in taken}
+    rest = [path for path in images if path not in taken]
+    return [path.name for path in rest if path.stem not in stems], [str(path) for path in rest if path.stem in stems]
+
+
+def unread(folder: Path) -> str:
+    """What to say of the images below a folder whose suffix is not read; empty without any."""
+    counts = Counter(path.suffix for path in visible(folder.rglob("*")) if path.suffix.lower() in UNREAD)
+    if not counts:
+        return ""
+    listed = " and ".join(f"{count} {suffix}" for suffix, count in sorted(counts.items()))
+    return f"there are {listed} files, which are not read: save them as jpg or png"
 
 
 def first_few(names, most: int = 5) -> str:
