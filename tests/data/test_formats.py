@@ -515,6 +515,75 @@ def test_lists_of_imagesets_are_parts(fetch, voc):
     assert "1 annotations are in no list of ImageSets and are left out: 2.xml" in done.stdout
 
 
+@pytest.mark.parametrize("drawn", ["SegmentationClass", "SegmentationObjectPNG", "AnnotationsVisualization", "masks"])
+def test_a_mask_is_no_image(fetch, voc, put, drawn):
+    (voc / "JPEGImages").rename(voc / "frames")
+    for number in range(4):
+        put(voc / drawn / f"{number}.png", 50 + number)
+    folder, done = fetch("--voc", voc)
+    assert done.returncode == 0, done.stderr
+    for number in range(3):
+        assert (folder / f"images/{number}.jpg").read_bytes() == (voc / f"frames/{number}.jpg").read_bytes()
+    (voc / "frames/0.jpg").unlink()
+    folder, done = fetch("--voc", voc, folder="lost")
+    assert "1 annotations have no image and are left out: 0.xml" in done.stdout
+
+
+def test_an_xml_says_which_of_two_files_is_its_image(fetch, voc, put):
+    put(voc / "JPEGImages/0.png", 50)
+    _, done = fetch("--voc", voc)
+    assert done.returncode == 2 and "0.jpg or " in done.stderr and done.stderr.endswith("keep one of them there")
+    (voc / "Annotations/0.xml").write_text(xml(("cat", (9, 7, 27, 21), ""), filename="0.jpg"))
+    folder, done = fetch("--voc", voc)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in (folder / "images").glob("*.*g")) == ["0.jpg", "1.jpg", "2.jpg"]
+    assert f"1 images share the name of one that is taken and are left out: {voc / 'JPEGImages/0.png'}" in done.stdout
+
+
+@pytest.mark.parametrize("images", ["JPEGImages", "images", None])
+def test_an_xml_in_a_folder_has_the_image_of_the_same_folder(fetch, tmp_path, put, images):
+    root = tmp_path / "V"
+    for seed, camera in enumerate(("cam1", "cam2")):
+        put(root / (images or "Annotations") / camera / "0.jpg", seed)
+        (root / "Annotations" / camera).mkdir(parents=True, exist_ok=True)
+        (root / "Annotations" / camera / "0.xml").write_text(xml((camera, (9, 7, 27, 21), "")))
+    folder, done = fetch("--voc", root, *(("--images", root / images) if images else ()))
+    assert done.returncode == 0, done.stderr
+    for seed, camera in enumerate(("cam1", "cam2")):
+        original = root / (images or "Annotations") / camera / "0.jpg"
+        assert (folder / f"images/{camera}-0.jpg").read_bytes() == original.read_bytes()
+        assert numbers(folder / f"labels/{camera}-0.txt")[0][0] == seed
+
+
+def test_an_image_of_one_name_in_two_folders_is_not_guessed(fetch, voc, tmp_path, put):
+    pictures = tmp_path / "pictures"
+    shutil.move(voc / "JPEGImages", pictures / "train")
+    put(pictures / "val/0.jpg", 60)
+    _, done = fetch("--voc", voc, "--images", pictures)
+    assert done.returncode == 2
+    assert f"0.xml may be {pictures}/train/0.jpg or {pictures}/val/0.jpg; name the folder" in done.stderr
+    _, done = fetch("--voc", voc, "--images", pictures / "train")
+    assert done.returncode == 0 and "3 images (1 background), 2 boxes" in done.stdout, done.stderr
+
+
+def test_two_xmls_of_one_image_are_refused(fetch, voc):
+    (voc / "Annotations/copy.xml").write_text(xml(("cat", (9, 7, 27, 21), ""), filename="0.jpg"))
+    _, done = fetch("--voc", voc)
+    assert done.returncode == 2 and "0.xml and " in done.stderr and "copy.xml have the same image" in done.stderr
+
+
+def test_images_that_are_not_read_are_called_by_their_suffix(fetch, voc, dota):
+    told = "; there are {} .bmp files, which are not read: save them as jpg or png"
+    (voc / "JPEGImages/0.jpg").rename(voc / "JPEGImages/0.bmp")
+    _, done = fetch("--voc", voc, folder="some")
+    assert done.returncode == 0 and "WARNING: there are 1 .bmp files, which are not read" in done.stdout
+    for path in [*voc.rglob("*.jpg"), *dota.rglob("*.png")]:
+        path.rename(path.with_suffix(".bmp"))
+    for option, root, count in (("--voc", voc, 4), ("--dota", dota, 2)):
+        _, done = fetch(option, root)
+        assert done.returncode == 2 and done.stderr.endswith(f"has its image in {root}{told.format(count)}")
+
+
 @pytest.mark.parametrize("encoding", ["GB2312", "klingon"])
 def test_an_xml_in_an_encoding_that_is_not_read_is_one_sentence(fetch, voc, encoding):
     (voc / "Annotations/0.xml").write_text(f'<?xml version="1.0" encoding="{encoding}"?>\n{xml()}')

@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 from lib.data.formats.source import (
     COUNTED,
     DIFFICULT,
+    IMAGE_FOLDERS,
     Annotation,
     Box,
     Boxes,
@@ -18,9 +19,13 @@ from lib.data.formats.source import (
     Item,
     Source,
     around,
+    bare_images,
     by_name,
+    by_stem_and_name,
     left_out,
     only_one,
+    the_image,
+    unread,
     visible,
 )
 from lib.data.image_paths import image_paths
@@ -52,8 +57,10 @@ def read(root: Path, hints: Hints) -> Source:
     files = visible(folder.rglob("*.xml"))
     if not files:
         raise UserError(f"{folder} contains no .xml file")
-    images = image_paths(hints.images or root)
-    by_file, by_stem = {path.name: path for path in images}, {path.stem: path for path in images}
+    place = hints.images or root
+    images = image_paths(place)
+    called = by_stem_and_name(images)
+    drawn = {path for path in images if _is_drawn(path.relative_to(place))}
     parts = _parts(root)
     labels, lost, unlisted = [], [], []
     for file in files:
@@ -61,15 +68,16 @@ def read(root: Path, hints: Hints) -> Source:
             unlisted.append(file.name)
             continue
         annotation = _parse(file)
-        # The XML's own name comes before the name inside: people rename files, and then the name inside is another
-        # image's.
-        image = by_stem.get(file.stem) or by_file.get(Path(annotation.findtext("filename", "").strip()).name)
+        beside = _beside(file, root, folder, hints.images)
+        image = _image(file, Path(annotation.findtext("filename", "").strip()).name, beside, called, drawn)
         if image is None:
             lost.append(file.name)
         else:
             labels.append((file, image, annotation))
     if not labels:
-        raise UserError(f"none of the {len(files)} files in {folder} has its image in {hints.images or root}")
+        sentence = f"none of the {len(files)} files in {folder} has its image in {place}"
+        raise UserError("; ".join(filter(None, (sentence, unread(place)))))
+    _refuse_shared(labels)
     objects = {file: [_object(entry, annotation, file) for entry in annotation.findall("object")]
                for file, _, annotation in labels}  # fmt: skip
     kinds = sorted({name for boxes in objects.values() for name, *_ in boxes})
@@ -79,16 +87,68 @@ def read(root: Path, hints: Hints) -> Source:
         Item(image, Boxes(boxes_of[file], _frame(annotation)), (parts or {}).get(file.stem, ""))
         for file, image, annotation in labels
     ]
-    taken = {item.image for item in items}
-    bare = [path.name for path in images if path not in taken]
+    bare, doubles = bare_images([path for path in images if path not in drawn], {item.image for item in items})
     remarks = left_out(
         {
             "annotations have no image": lost,
             "annotations are in no list of ImageSets": unlisted,
             "images have no annotation, or are in no list,": bare,
+            "images share the name of one that is taken": doubles,
         }
     )
+    if lost and (reason := unread(place)):
+        remarks += (f"WARNING: {reason}",)
     return Source(folder, tuple(sorted(items, key=lambda item: item.image)), names, None, remarks)
+
+
+def _is_drawn(path: Path) -> bool:
+    """Whether an image, by its path in the data set, is a mask or a drawing, which often has its image's name."""
+    folders = [folder.lower() for folder in path.parts[:-1]]
+    return any(
+        folder.startswith(("segmentationclass", "segmentationobject")) or "visualization" in folder or folder == "masks"
+        for folder in folders
+    )
+
+
+def _beside(file: Path, root: Path, folder: Path, images: Path | None) -> set[Path]:
+    """The folders where the image of an XML is by the XML's own path.
+
+    They are its own folder, the one of the same path below `images` if that is given, and those that have the name of
+    a folder of images in place of `Annotations`.
+    """
+    beside, parts = {file.parent}, file.parent.relative_to(root).parts
+    if images:
+        beside.add(images / file.parent.relative_to(folder))
+    for place, part in enumerate(parts):
+        if part.lower() == ANNOTATIONS.lower():
+            beside |= {root.joinpath(*parts[:place], name, *parts[place + 1 :]) for name in IMAGE_FOLDERS}
+    return beside
+
+
+def _image(file: Path, inside: str, beside: set[Path], called: dict[str, list[Path]], drawn: set[Path]) -> Path | None:
+    """The image of an XML; None where there is none.
+
+    inside: the image's name in the XML. beside: as `_beside` gives it. called: the images by their names. drawn: those
+    that are not taken from other folders. Raises UserError when several can be meant.
+    """
+    # The XML's own name comes before the name inside: people rename files, and then the name inside is another
+    # image's.
+    for named in (called.get(file.stem, []), called.get(inside, [])):
+        # A class may be called "masks": beside its XML, any file is an image.
+        found = [path for path in named if path.parent in beside] or [path for path in named if path not in drawn]
+        if found:
+            return the_image(file, [path for path in found if path.name == inside] or found)
+    return None
+
+
+def _refuse_shared(labels: list[tuple[Path, Path, ElementTree.Element]]) -> None:
+    """Raises UserError when two XMLs have the same image."""
+    owners = {}
+    for file, image, _ in labels:
+        if owners.setdefault(image, file) != file:
+            raise UserError(
+                f"{owners[image]} and {file} have the same image, {image}; keep one of them, or add the other's image"
+            )
 
 
 def _parts(root: Path) -> dict[str, str] | None:
