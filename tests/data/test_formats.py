@@ -512,7 +512,35 @@ def test_lists_of_imagesets_are_parts(fetch, voc):
     folder, done = fetch("--voc", voc, "--calibration", 1)
     assert done.returncode == 0, done.stderr
     assert parts_of(folder) == {"train": ["0.jpg"], "val": ["1.jpg"]}
-    assert "1 annotations are in no list of ImageSets and are left out: 2.xml" in done.stdout
+    assert "1 annotations are in no list of ImageSets/Main and are left out: 2.xml" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["a_jpg.rf.0f", "a.v1", "Screenshot (573)", "a 1", "a.jpg"])
+@pytest.mark.parametrize("line", ["{}", "{}  1", "{} -1", "{}.jpg", "VOC/JPEGImages/{}.bmp"])
+def test_names_in_the_lists_may_hold_dots_and_spaces(fetch, voc, put, name, line):
+    put(voc / f"JPEGImages/{name}.jpg", 9)
+    (voc / f"Annotations/{name}.xml").write_text(xml(("cat", (9, 7, 27, 21), "")))
+    (voc / "ImageSets/Main").mkdir(parents=True)
+    (voc / "ImageSets/Main/train.txt").write_text("0\n")
+    (voc / "ImageSets/Main/val.txt").write_text(f"{line.format(name)}\n")
+    folder, done = fetch("--voc", voc, "--calibration", 1)
+    assert done.returncode == 0, done.stderr
+    assert parts_of(folder) == {"train": ["0.jpg"], "val": [f"{name}.jpg"]}
+    assert "have no annotation and are left out" not in done.stdout
+
+
+def test_what_is_in_no_list_is_told_apart_from_what_has_no_image(fetch, voc):
+    (voc / "ImageSets/Main").mkdir(parents=True)
+    lists = voc / "ImageSets/Main/train.txt"
+    lists.write_text("7\n8\n")
+    _, done = fetch("--voc", voc)
+    assert f"none of the 3 files in {voc / 'Annotations'} is in a list of {lists.parent}, which has 7, 8" in done.stderr
+    lists.write_text("0\n8\n")
+    _, done = fetch("--voc", voc)
+    assert "WARNING: 1 names in the lists of ImageSets/Main have no annotation and are left out: 8" in done.stdout
+    (voc / "JPEGImages/0.jpg").unlink()
+    _, done = fetch("--voc", voc, folder="none")
+    assert f"2 are in no list of {lists.parent}, and the others have no image in {voc}" in done.stderr
 
 
 @pytest.mark.parametrize("drawn", ["SegmentationClass", "SegmentationObjectPNG", "AnnotationsVisualization", "masks"])
@@ -547,8 +575,12 @@ def test_an_xml_in_a_folder_has_the_image_of_the_same_folder(fetch, tmp_path, pu
         put(root / (images or "Annotations") / camera / "0.jpg", seed)
         (root / "Annotations" / camera).mkdir(parents=True, exist_ok=True)
         (root / "Annotations" / camera / "0.xml").write_text(xml((camera, (9, 7, 27, 21), "")))
-    folder, done = fetch("--voc", root, *(("--images", root / images) if images else ()))
+    (root / "ImageSets/Main").mkdir(parents=True)
+    (root / "ImageSets/Main/train.txt").write_text("cam1/0\n")
+    (root / "ImageSets/Main/val.txt").write_text("cam2/0\n")
+    folder, done = fetch("--voc", root, "--calibration", 1, *(("--images", root / images) if images else ()))
     assert done.returncode == 0, done.stderr
+    assert parts_of(folder) == {"train": ["cam1-0.jpg"], "val": ["cam2-0.jpg"]}
     for seed, camera in enumerate(("cam1", "cam2")):
         original = root / (images or "Annotations") / camera / "0.jpg"
         assert (folder / f"images/{camera}-0.jpg").read_bytes() == original.read_bytes()

@@ -5,6 +5,7 @@ roLabelImg writes it (centre, size, angle), or as DIOR-R has it (four corners).
 """
 
 import math
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -12,6 +13,7 @@ from lib.data.formats.source import (
     COUNTED,
     DIFFICULT,
     IMAGE_FOLDERS,
+    UNREAD,
     Annotation,
     Box,
     Boxes,
@@ -22,18 +24,20 @@ from lib.data.formats.source import (
     bare_images,
     by_name,
     by_stem_and_name,
+    first_few,
     left_out,
     only_one,
     the_image,
     unread,
     visible,
 )
-from lib.data.image_paths import image_paths
+from lib.data.image_paths import IMAGES, image_paths
 from lib.step.errors import UserError
 from lib.step.files import read_text
 
 KEY = "voc"
 ANNOTATIONS = "Annotations"
+LISTS = "ImageSets/Main"
 PARTS = ("train", "val", "test")
 # The challenge's own files count pixels from 1, with both corners inside the box; tools that write the format count
 # edges from 0.
@@ -61,10 +65,10 @@ def read(root: Path, hints: Hints) -> Source:
     images = image_paths(place)
     called = by_stem_and_name(images)
     drawn = {path for path in images if _is_drawn(path.relative_to(place))}
-    parts = _parts(root)
+    parts, unknown = _parts(root, folder, files)
     labels, lost, unlisted = [], [], []
     for file in files:
-        if parts is not None and file.stem not in parts:
+        if parts is not None and file not in parts:
             unlisted.append(file.name)
             continue
         annotation = _parse(file)
@@ -75,8 +79,7 @@ def read(root: Path, hints: Hints) -> Source:
         else:
             labels.append((file, image, annotation))
     if not labels:
-        sentence = f"none of the {len(files)} files in {folder} has its image in {place}"
-        raise UserError("; ".join(filter(None, (sentence, unread(place)))))
+        raise UserError(_nothing(folder, root, place, lost, unlisted, unknown))
     _refuse_shared(labels)
     objects = {file: [_object(entry, annotation, file) for entry in annotation.findall("object")]
                for file, _, annotation in labels}  # fmt: skip
@@ -84,14 +87,15 @@ def read(root: Path, hints: Hints) -> Source:
     names, numbers = by_name(kinds, hints.names, folder)
     boxes_of = {file: tuple(Box(numbers[name], *rest) for name, *rest in entries) for file, entries in objects.items()}
     items = [
-        Item(image, Boxes(boxes_of[file], _frame(annotation)), (parts or {}).get(file.stem, ""))
+        Item(image, Boxes(boxes_of[file], _frame(annotation)), (parts or {}).get(file, ""))
         for file, image, annotation in labels
     ]
     bare, doubles = bare_images([path for path in images if path not in drawn], {item.image for item in items})
     remarks = left_out(
         {
             "annotations have no image": lost,
-            "annotations are in no list of ImageSets": unlisted,
+            f"annotations are in no list of {LISTS}": unlisted,
+            f"names in the lists of {LISTS} have no annotation": unknown,
             "images have no annotation, or are in no list,": bare,
             "images share the name of one that is taken": doubles,
         }
@@ -151,17 +155,58 @@ def _refuse_shared(labels: list[tuple[Path, Path, ElementTree.Element]]) -> None
             )
 
 
-def _parts(root: Path) -> dict[str, str] | None:
-    """The part of each image, by its name, from ImageSets/Main; None without lists."""
-    lists = {part: root / "ImageSets" / "Main" / f"{part}.txt" for part in (*PARTS, "trainval")}
-    listed = {part: [line.split()[0] for line in read_text(path).splitlines() if line.strip()]
-              for part, path in lists.items() if path.is_file()}  # fmt: skip
-    if not any(listed.values()):
-        return None
-    parts = {Path(name).stem: "" for name in listed.pop("trainval", [])}
-    for part, names in listed.items():
-        parts |= {Path(name).stem: part for name in names}
-    return parts
+def _nothing(folder: Path, root: Path, place: Path, lost: list, unlisted: list, unknown: list[str]) -> str:
+    """The sentence for a data set none of whose XMLs can be used: they have no image, or are in no list."""
+    count, lists = len(lost) + len(unlisted), root / LISTS
+    if not lost:
+        names = f", which has {first_few(unknown)}" if unknown else ""
+        return f"none of the {count} files in {folder} is in a list of {lists}{names}; list their names there"
+    if unlisted:
+        sentence = f"of the {count} files in {folder}, {len(unlisted)} are in no list of {lists}, and the others have"
+        sentence += f" no image in {place}"
+    else:
+        sentence = f"none of the {count} files in {folder} has its image in {place}"
+    return "; ".join(filter(None, (sentence, unread(place))))
+
+
+def _parts(root: Path, folder: Path, files: list[Path]) -> tuple[dict[Path, str] | None, list[str]]:
+    """The part of each XML that a list of ImageSets/Main names, and the lines that name none; None without lists."""
+    lists = {part: root / LISTS / f"{part}.txt" for part in ("trainval", *PARTS)}
+    lines = [(line.strip(), part) for part, path in lists.items() if path.is_file()
+             for line in read_text(path).splitlines() if line.strip()]  # fmt: skip
+    if not lines:
+        return None, []
+    whole = {file.relative_to(folder).with_suffix("").as_posix(): file for file in files}
+    ends = {}
+    for name, file in whole.items():
+        for end in _ends(name):
+            ends.setdefault(end, []).append(file)
+    parts, unknown = {}, []
+    for line, part in lines:
+        # A line may lack the folders of an XML, or have more of them.
+        found = [ends.get(name) or [whole[end] for end in _ends(name) if end in whole] for name in _readings(line)]
+        named = next(filter(None, found), [])
+        parts |= dict.fromkeys(named, part if part in PARTS else "")
+        if not named:
+            unknown.append(line)
+    return parts, list(dict.fromkeys(unknown))
+
+
+def _ends(path: str) -> list[str]:
+    """A path, and what is left of it without its first folder, its first two and so on."""
+    parts = path.split("/")
+    return ["/".join(parts[start:]) for start in range(len(parts))]
+
+
+def _readings(line: str) -> list[str]:
+    """The names that a line of a list can mean, the likeliest first: names may hold dots, spaces and numbers."""
+    bare = re.sub(r"\s+(-1|0|1)$", "", line)  # the column that the challenge's lists of one class have
+    readings = []
+    for name in (line, bare):
+        stem, dot, suffix = name.rpartition(".")
+        is_suffix = f".{suffix}".lower() in (*IMAGES, *UNREAD, ".xml")
+        readings += [name, stem] if dot and is_suffix else [name]
+    return readings
 
 
 def _parse(file: Path) -> ElementTree.Element:
