@@ -529,6 +529,17 @@ def test_names_in_the_lists_may_hold_dots_and_spaces(fetch, voc, put, name, line
     assert "have no annotation and are left out" not in done.stdout
 
 
+def test_a_folder_of_xmls_for_each_part(fetch, tmp_path, put):
+    for number, part in enumerate(("train", "valid", "test")):
+        put(tmp_path / "set" / part / "1.jpg", number)
+        (tmp_path / "set" / part / "1.xml").write_text(xml(("cat", (9, 7, 27, 21 + number), "")))
+    folder, done = fetch("--voc", tmp_path / "set", "--calibration", 1)
+    assert done.returncode == 0, done.stderr
+    assert parts_of(folder) == {"train": ["train-1.jpg"], "val": ["valid-1.jpg"]}
+    source = tmp_path / "set" / "valid" / "1.jpg"
+    assert (folder / "images" / "valid-1.jpg").read_bytes() == source.read_bytes()
+
+
 def test_what_is_in_no_list_is_told_apart_from_what_has_no_image(fetch, voc):
     (voc / "ImageSets/Main").mkdir(parents=True)
     lists = voc / "ImageSets/Main/train.txt"

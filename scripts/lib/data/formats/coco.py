@@ -14,12 +14,15 @@ from lib.data.formats.outlines import polygons_of
 from lib.data.formats.source import (
     COUNTED,
     CROWD,
+    IMAGE_FOLDERS,
+    PART_OF_FOLDER,
     Annotation,
     Box,
     Boxes,
     Hints,
     Item,
     Source,
+    above_parts,
     by_name,
     first_few,
     numbered,
@@ -31,8 +34,6 @@ from lib.step.errors import UserError
 from lib.step.files import read_text
 
 KEY = "coco"
-PARTS = {"train": "train", "valid": "val", "val": "val", "test": "test"}
-IMAGE_FOLDERS = {"images", "JPEGImages"}
 # In COCO itself, 1 of 100 objects is a crowd.
 MANY_CROWDS = 0.2
 TABLES = ("images", "annotations", "categories")
@@ -50,14 +51,9 @@ def find(root: Path, hints: Hints) -> Path:
         files, beginning = [path for path, count in counts.items() if count] or files, "person_keypoints"
     instances = [path for path in files if path.name.startswith(beginning)]
     files = instances if len(files) > 1 and instances else files
-    return _above_parts(files) or only_one(files, root, "COCO JSON", KEY)
-
-
-def _above_parts(files: list[Path]) -> Path | None:
-    """The folder with a folder of each part, if each of several files is in one of these."""
     folders = {file.parent for file in files}
-    are_parts = 1 < len(files) == len(folders) and {folder.name for folder in folders} <= PARTS.keys()
-    return files[0].parent.parent if are_parts and len({folder.parent for folder in folders}) == 1 else None
+    above = above_parts(folders) if len(folders) == len(files) else None
+    return above or only_one(files, root, "COCO JSON", KEY)
 
 
 def _of_parts(folder: Path) -> tuple[dict, dict[str, str]]:
@@ -65,7 +61,7 @@ def _of_parts(folder: Path) -> tuple[dict, dict[str, str]]:
 
     Raises UserError where their categories differ.
     """
-    here = visible(path for path in folder.glob("*/*.json") if path.parent.name in PARTS)
+    here = visible(path for path in folder.glob("*/*.json") if path.parent.name in PART_OF_FOLDER)
     files = [path for path in here if _keypoints_in(path) is not None]
     data, parts = {table: [] for table in TABLES}, {}
     for file in files:
@@ -77,7 +73,7 @@ def _of_parts(folder: Path) -> tuple[dict, dict[str, str]]:
         for image in own["images"]:
             number = f"{name}/{_identity(image, 'id', file)}"
             data["images"].append(image | {"id": number, "file_name": f"{name}/{_field(image, 'file_name', file)}"})
-            parts[number] = PARTS[name]
+            parts[number] = PART_OF_FOLDER[name]
         for annotation in own["annotations"]:
             image = f"{name}/{_identity(annotation, 'image_id', file)}"
             data["annotations"].append(annotation | {"id": f"{name}/{annotation.get('id')}", "image_id": image})
@@ -156,7 +152,7 @@ class _Folder:
         named = self._by_name.get(name.name, [])
         ending = [path for path in named if path.as_posix().endswith(f"/{name.as_posix()}")]
         of_part = [path for path in named if self._file.stem.endswith(path.parent.name)]
-        of_images = [path for path in named if IMAGE_FOLDERS & {*path.relative_to(self._folder).parts[:-1]}]
+        of_images = [path for path in named if {*IMAGE_FOLDERS} & {*path.relative_to(self._folder).parts[:-1]}]
         for paths in (named, ending, of_part, of_images):
             if len(paths) == 1:
                 return paths[0]

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from lib.step.errors import UserError
 
+# The part of the images in a folder of that name, where an export has a folder for each part.
+PART_OF_FOLDER = {"train": "train", "valid": "val", "val": "val", "test": "test"}
 IMAGE_FOLDERS = ("JPEGImages", "images")
 # Images to people, but not to this tool.
 UNREAD = (".bmp", ".jfif", ".jpe", ".tif", ".tiff", ".gif", ".jp2", ".heic", ".heif", ".avif", ".ppm", ".pgm")
@@ -186,6 +188,13 @@ def only_one(places: list[Path], root: Path, what: str, key: str) -> Path:
             f"and dataset.{key} for the path inside it"
         )
     return places[0]
+
+
+def above_parts(folders: set[Path]) -> Path | None:
+    """The folder that holds `folders`, if these are the folders of several parts; else None."""
+    are_parts = len(folders) > 1 and {folder.name for folder in folders} <= PART_OF_FOLDER.keys()
+    above = {folder.parent for folder in folders}
+    return above.pop() if are_parts and len(above) == 1 else None
 
 
 def visible(paths) -> list[Path]:

@@ -1,7 +1,8 @@
 """Pascal VOC: one XML per image in `Annotations`, the images in `JPEGImages`, lists of them in `ImageSets/Main`.
 
 Format: http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/. An object may also have a rotated box, `robndbox`: as
-roLabelImg writes it (centre, size, angle), or as DIOR-R has it (four corners).
+roLabelImg writes it (centre, size, angle), or as DIOR-R has it (four corners). Roboflow writes XMLs beside their
+images, in a folder for each part: `train`, `valid`, `test`.
 """
 
 import math
@@ -13,6 +14,7 @@ from lib.data.formats.source import (
     COUNTED,
     DIFFICULT,
     IMAGE_FOLDERS,
+    PART_OF_FOLDER,
     UNREAD,
     Annotation,
     Box,
@@ -20,6 +22,7 @@ from lib.data.formats.source import (
     Hints,
     Item,
     Source,
+    above_parts,
     around,
     bare_images,
     by_name,
@@ -46,9 +49,13 @@ CORNERS = ("left_top", "right_top", "right_bottom", "left_bottom")  # of a robnd
 
 
 def find(root: Path, hints: Hints) -> Path:
-    """The folder that holds `Annotations`, or the XML files."""
+    """The folder that holds `Annotations`, or the XML files, or a folder of XML files for each part."""
     folders = [path.parent for path in visible(root.rglob(ANNOTATIONS)) if path.is_dir()]
-    return only_one(folders or sorted({path.parent for path in visible(root.rglob("*.xml"))}), root, ANNOTATIONS, KEY)
+    if not folders:
+        folders = sorted({path.parent for path in visible(root.rglob("*.xml"))})
+        if above := above_parts({*folders}):
+            return above
+    return only_one(folders, root, ANNOTATIONS, KEY)
 
 
 def read(root: Path, hints: Hints) -> Source:
@@ -170,12 +177,16 @@ def _nothing(folder: Path, root: Path, place: Path, lost: list, unlisted: list, 
 
 
 def _parts(root: Path, folder: Path, files: list[Path]) -> tuple[dict[Path, str] | None, list[str]]:
-    """The part of each XML that a list of ImageSets/Main names, and the lines that name none; None without lists."""
+    """The part of each XML that a list of ImageSets/Main names, and the lines that name none.
+
+    Without lists, the part that each XML's folder is named like, or else None.
+    """
     lists = {part: root / LISTS / f"{part}.txt" for part in ("trainval", *PARTS)}
     lines = [(line.strip(), part) for part, path in lists.items() if path.is_file()
              for line in read_text(path).splitlines() if line.strip()]  # fmt: skip
     if not lines:
-        return None, []
+        is_above = above_parts({file.parent for file in files}) == root
+        return {file: PART_OF_FOLDER[file.parent.name] for file in files} if is_above else None, []
     whole = {file.relative_to(folder).with_suffix("").as_posix(): file for file in files}
     ends = {}
     for name, file in whole.items():
