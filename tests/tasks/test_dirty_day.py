@@ -89,7 +89,7 @@ LABELS = [
     ("obb", f"{BOX} .3", "1.txt, line 3 .* has 6 numbers; a rotated box has nine"),
     ("obb", TRIANGLE, "1.txt, line 3 .* has 7 numbers; a rotated box has nine"),
     ("obb", "9 7 45 7 45 35 9 35 plane 0", "1.txt, line 3 .* is DOTA.s layout"),
-    ("obb", "0 .1 .1 .5 .1 .5 .5 .1 1.5", "1.txt, line 3 .* a corner leaves the image"),
+    ("obb", "0 .1 .1 .5 .1 .5 .5 .1 1.5", "1.txt, line 3 .* the box is larger than the image"),
     ("obb", "0 .1 .1 .2 .2 .3 .3 .4 .4", "1.txt, line 3 .* the four corners are on one line"),
     ("obb", "-1" + TURNED[1:], "1.txt, line 3 .* class -1 is not in 0..1"),
 ]  # fmt: skip

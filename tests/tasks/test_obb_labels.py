@@ -1,5 +1,7 @@
 """Labels of rotated boxes: read as Ultralytics reads them, or one sentence with file and line."""
 
+from contextlib import nullcontext
+
 import cv2
 import numpy as np
 import pytest
@@ -37,6 +39,7 @@ def test_labels_are_the_rotated_boxes_that_ultralytics_validates_with(tmp_path):
     (tmp_path / "labels").mkdir()
     cv2.imwrite(str(tmp_path / "images" / "a.png"), np.zeros((320, 320, 3), np.uint8))
     corners = np.random.default_rng(0).uniform(0.2, 0.8, (6, 8)).round(4)
+    corners[-1] = -0.1, 0.5, 0.2, 0.2, 0.4, 0.4, 0.1, 0.7
     lines = "".join(f"{n % 2} {' '.join(map(str, four))}\n" for n, four in enumerate(corners))
     (tmp_path / "labels" / "a.txt").write_text(lines)
     data = {"names": {0: "a", 1: "b"}, "nc": 2, "channels": 3}
@@ -93,8 +96,9 @@ def test_a_crowd_is_no_object_to_find(tmp_path):
         ("4 0.1 0.1 0.5 0.1 0.5 0.5 0.1 0.5", "class 4 is not in 0..3"),
         ("-1 0.1 0.1 0.5 0.1 0.5 0.5 0.1 0.5", "class -1"),
         ("0.5 0.1 0.1 0.5 0.1 0.5 0.5 0.1 0.5", "class 0.5"),
-        ("0 10 10 50 10 50 50 10 50", "a corner leaves the image"),
-        ("0 -0.02 0.1 0.5 0.1 0.5 0.5 -0.02 0.5", "a corner leaves the image"),
+        ("0 10 10 50 10 50 50 10 50", "the box's centre is outside the image"),
+        ("0 -0.3 0.1 0.2 0.1 0.2 0.5 -0.3 0.5", "the box's centre is outside the image"),
+        ("0 -0.1 0.1 1 0.1 1 0.5 -0.1 0.5", "the box is larger than the image"),
         ("0 0.1 0.1 0.2 0.2 0.3 0.3 0.4 0.4", "the box is empty"),
         ("0 0.1 0.1 0.1 0.1 0.1 0.1 0.1 0.1", "the box is empty"),
     ],
@@ -111,7 +115,29 @@ def test_a_label_that_is_not_there_is_told(tmp_path):
         tasks.get("obb").read_label(tmp_path / "a.txt", (100, 100), 2)
 
 
-def test_a_corner_that_an_edge_of_the_image_cuts_may_lie_a_little_outside(tmp_path):
-    (tmp_path / "a.txt").write_text("0 -0.008 0.5 0.3 0.2 0.5 0.4 0.192 0.7\n")
+def test_corners_of_a_box_that_an_edge_of_the_image_cuts_stay_outside(tmp_path):
+    line = "0 -0.1 0.5 0.2 0.2 0.4 0.4 0.1 0.7\n"
+    (tmp_path / "a.txt").write_text(line)
+    assert check_label(tmp_path / "a.txt", 1) == CheckedLabel(1, 0, None)
     instances = read_label(tmp_path / "a.txt", (100, 100), 1)
-    assert instances.boxes[0, 0] == 0 and instances.extras["rotated"][0, 2] > 40
+    assert instances.boxes[0, 0] == 0
+    np.testing.assert_allclose(
+        instances.extras["rotated"][0, :4], [15, 45, 30 * np.sqrt(2), 20 * np.sqrt(2)], rtol=1e-4
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "0 0.9 0.3 1.3 0.3 1.1 0.5 0.7 0.5",  # DOTA8 has corners up to 1.0147
+        "0 0.9 0.3 1.4 0.3 1.4 0.5 0.9 0.5",
+        "0 -0.1 0.1 1 0.1 1 0.5 -0.1 0.5",
+    ],
+)
+def test_a_box_at_the_edge_is_refused_where_ultralytics_refuses_it(tmp_path, line):
+    verify_image_label = pytest.importorskip("ultralytics.data.utils").verify_image_label
+    (tmp_path / "a.txt").write_text(line)
+    cv2.imwrite(str(tmp_path / "a.jpg"), np.zeros((64, 64, 3), np.uint8))
+    theirs = verify_image_label((str(tmp_path / "a.jpg"), str(tmp_path / "a.txt"), "", False, 1, 0, 0, False))[1]
+    with nullcontext() if theirs is not None else pytest.raises(UserError):
+        check_label(tmp_path / "a.txt", 1)

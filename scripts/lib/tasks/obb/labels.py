@@ -12,12 +12,15 @@ import numpy as np
 from lib.data.dataset import CheckedLabel
 from lib.detector.instances import Instances
 from lib.step.errors import UserError
+from lib.tasks.detect.labels import box_of
 from lib.tasks.label_rows import Row, checked, demand_class, marks_of, rows_of
 from lib.tasks.obb.rectangles import boxes_around, of_corners
 
 NUMBERS = 9
 LAYOUT = "class x1 y1 x2 y2 x3 y3 x4 y4"
-# Ultralytics' tolerance (`verify_image_label`): corners of an object at the image's edge may be so far outside.
+# As Ultralytics (ultralytics/data/utils.py, `verify_image_label`): of the box around the corners, centre and sides must
+# be fractions of the image's sides, to this tolerance. The corners may be outside: a rotated box that an edge cuts has
+# some there.
 BORDER_TOLERANCE = 0.01
 THINNEST = 1e-5  # fraction of the image's side; anything thinner is four corners on a line, widened by rounding
 
@@ -26,8 +29,8 @@ def check_label(path: Path, classes: int) -> CheckedLabel:
     """What a label file holds. Its own text is kept if no line is there twice and it is ASCII.
 
     As in Ultralytics, lines with the same numbers in float32 are duplicates. Raises UserError, naming file and line,
-    for a line that is not a rotated box, a class outside 0..classes-1, or corners that leave the image or enclose
-    nothing, and for a file that is missing or not text.
+    for a line that is not a rotated box, a class outside 0..classes-1, a box whose centre is outside the image or that is
+    larger than the image, or corners that enclose nothing, and for a file that is missing or not text.
     """
     return checked(path, _rows(path, classes))
 
@@ -65,7 +68,11 @@ def _check_row(line: Row, classes: int) -> None:
             "the tasks pose and segment)"
         )
     demand_class(line, classes)
-    if min(row[1:]) < -BORDER_TOLERANCE or max(row[1:]) > 1 + BORDER_TOLERANCE:
-        raise UserError(f"{where}: a corner leaves the image; numbers are fractions of its sides")
+    around = box_of(row)[1:]
+    if min(around) < -BORDER_TOLERANCE or max(around) > 1 + BORDER_TOLERANCE:
+        raise UserError(
+            f"{where}: the box's centre is outside the image, or the box is larger than the image; numbers are "
+            "fractions of its sides"
+        )
     if min(of_corners(np.reshape(row[1:], (1, 4, 2)))[0, 2:4]) < THINNEST:
         raise UserError(f"{where}: the four corners are on one line, so the box is empty")
