@@ -108,6 +108,8 @@ def tell(gathered: Gathered) -> None:
         say(f"{gathered.cut} boxes extend beyond their image and are cut at its edges")
     if gathered.outside:
         say(f"{gathered.outside} keypoints are outside their image and count as not labelled")
+    if gathered.moved:
+        say(f"{gathered.moved} keypoints are at most 1 % outside their image and are moved to its edge")
     if gathered.boxed:
         say(f"WARNING: {gathered.boxed} objects have no outline; the outline of their box is used")
     if gathered.empty:

@@ -43,7 +43,7 @@ def test_a_polygon_is_its_bounding_box(tmp_path):
         ("0 0.1 0.1 0.5 0.1 0.5", "nor a polygon"),
         ("0 0.1 0.1 0.5 0.1 0.5 0.5 0.1", "nor a polygon"),
         ("0 0.1 0.1 0.5 0.1 0.5 1.5", "leaves the image"),
-        ("0 0.1 0.1 0.5 0.1 0.9 0.1", "empty"),
+        ("0 0.1 0.1 0.5 0.1 1.5 0.1", "leaves the image"),
         ("0 0.1 0.1 0.5 nan 0.9 0.1", "nor a polygon"),
         ("0 0.1 0.1 0.5 inf 0.9 0.1", "nor a polygon"),
         ("9 0.1 0.1 0.5 0.1 0.5 0.5", "class 9"),
@@ -70,9 +70,10 @@ def test_a_polygon_that_is_none_is_told(tmp_path, line, reason):
         ("4 0.5 0.5 0.1 0.1", "class 4 is not in 0..3"),
         ("-1 0.5 0.5 0.1 0.1", "class -1"),
         ("1.5 0.5 0.5 0.1 0.1", "class 1.5"),
-        ("0 0.5 0.5 0 0.1", "empty or leaves"),
-        ("0 0.98 0.5 0.1 0.1", "empty or leaves"),
-        ("0 320 240 50 40", "empty or leaves"),
+        ("0 0.5 0.5 -0.1 0.1", "its size is negative"),
+        ("0 0.98 0.5 0.1 0.1", "leaves the image by more than 1 %"),
+        ("0 320 240 50 40", "leaves the image by more than 1 %"),
+        ("0 320 240 0 0", "leaves the image by more than 1 %"),
     ],
 )
 def test_broken_label_names_file_and_line(tmp_path, line, reason):
@@ -105,6 +106,36 @@ def test_a_label_is_kept_as_it_is_where_it_is_plain(tmp_path, content, expected)
 def test_a_number_is_read_however_it_is_spelled(tmp_path, word):
     (tmp_path / "a.txt").write_text(f"{word} 0.5 5e-1 .5 0.25\n")
     assert boxes_of(tmp_path / "a.txt") == (pytest.approx(np.array([[25, 37.5, 75, 62.5]])), [3])
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("3 0.5 0.95 0.5 0.101", CheckedLabel(2, 0, None)),  # rounding
+        ("3 0.5 0.96 0.5 0.1", CheckedLabel(2, 0, LINE + "3 0.5 0.955 0.5 0.09\n", cut=1)),
+        ("3 0.5 -0.009 0.5 0.002", CheckedLabel(1, 0, LINE, empty=(3,))),
+        ("3 0.5 0.5 0 0.1", CheckedLabel(1, 0, LINE, empty=(3,))),
+        ("3 0.5 0.5 0.1 0 crowd", CheckedLabel(1, 0, LINE, empty=(3,))),
+        ("2 0.25 0.5 1.01 0.5 0.75 0.75", CheckedLabel(2, 1, LINE + "2 0.625 0.625 0.75 0.25\n", lengths={7}, cut=1)),
+        ("2 0.1 0.1 0.5 0.1 0.9 0.1", CheckedLabel(1, 0, LINE, empty=(2,))),
+        ("2 0.5 0.5 0.5 0.5 0.5 0.5", CheckedLabel(1, 0, LINE, empty=(2,))),
+    ],
+)
+def test_what_is_a_little_outside_is_cut_and_what_has_no_area_is_dropped(tmp_path, line, expected):
+    (tmp_path / "a.txt").write_text(f"{LINE}{line}\n")
+    label = check_label(tmp_path / "a.txt", 4)
+    assert label._replace(text=None) == expected._replace(text=None)
+    boxes, _ = boxes_of(tmp_path / "a.txt")
+    assert len(boxes) == expected.objects
+    if expected.text is not None:
+        assert numbers_of(label.text) == [pytest.approx(numbers) for numbers in numbers_of(expected.text)]
+        (tmp_path / "a.txt").write_text(label.text)
+        np.testing.assert_allclose(boxes_of(tmp_path / "a.txt")[0], boxes, atol=1e-9)
+        assert boxes.min() >= 0 and boxes.max() <= 100
+
+
+def numbers_of(text):
+    return [list(map(float, line.split())) for line in text.splitlines()]
 
 
 TRIANGLE = "2 0.25 0.25 0.75 0.25 0.5 0.75\n"

@@ -163,8 +163,8 @@ def test_labels_are_read_in_pixels(tmp_path):
         (label([(0.5, 0.5, 2), (0.5, "x", 2)]), "is not a label for pose"),
         (label([(0.5, 0.5, 3)]), "3 is not a visibility; a keypoint's is 0, 1 or 2"),
         (label([(0.5, 1.5, 2)]), "keypoint 0.5 1.5 leaves the image"),
-        (label([(0.5, 0.5, 2)], box="0.9 0.5 0.4 0.6"), "the box is empty or leaves the image"),
-        (label([(0.5, 0.5, 2)], box="0.9 0.5 0 0.6"), "the box is empty or leaves the image"),
+        (label([(0.5, 0.5, 2)], box="0.9 0.5 0.4 0.6"), "the box leaves the image by more than 1 %"),
+        (label([(0.5, 0.5, 2)], box="0.9 0.5 -0.1 0.6"), "or its size is negative"),
         (label([(0.5, 0.5, 2)], kind=2), r"class 2 is not in 0\.\.1"),
         (label([(0.5, 0.5, 2)], kind=0.5), "class 0.5 is not in"),
         (label([(0.5, 0.5, 2)]) + label([(0.5, 0.5, 2)] * 2), r"line 2 .* has 2 keypoints, the first line 1"),
@@ -179,6 +179,24 @@ def test_a_bad_label_is_one_sentence(tmp_path, text, said):
         with pytest.raises(UserError, match=said) as error:
             read()
         assert str(path) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_what_is_a_little_outside_is_cut_and_a_box_without_area_is_dropped(tmp_path):
+    path, beyond = tmp_path / "a.txt", [(1.004, 0.5, 2), (0.9, -0.009, 1), (-0.009, 2, 0)]
+    sound = label([(0.5, 0.5, 2)] * 3)
+    path.write_text(sound + label(beyond, box="0.9 0.5 0.208 0.6") + label(beyond, box="0.9 0.5 0 0.6", kind=1))
+    checked = POSE.check_label(path, 2)
+    assert (checked.objects, checked.points, checked.cut, checked.empty, checked.moved) == (2, 5, 1, (1,), 2)
+    labels = POSE.read_label(path, (200, 100), 2)
+    np.testing.assert_allclose(labels.boxes[1], [159.2, 20, 200, 80])
+    np.testing.assert_allclose(labels.extras["keypoints"][1, :2], [[200, 50, 2], [180, 0, 1]])
+    path.write_text(checked.text)
+    again = POSE.read_label(path, (200, 100), 2)
+    np.testing.assert_allclose(again.extras["keypoints"], labels.extras["keypoints"])
+    np.testing.assert_allclose(again.boxes, labels.boxes)
+    # A keypoint that is moved alone is no box that is cut.
+    path.write_text(label(beyond))
+    assert (POSE.check_label(path, 2).cut, POSE.check_label(path, 2).moved) == (0, 2)
 
 
 def one(keypoints, box=(10, 10, 50, 90), **extras) -> Instances:

@@ -70,6 +70,9 @@ class CheckedLabel(NamedTuple):
     lengths: frozenset[int] = frozenset()  # the counts of numbers on the polygons' lines
     ignored: int = 0  # labels of crowds and difficult objects; not counted in objects
     points: int = 0  # labelled keypoints of all objects
+    cut: int = 0  # objects that extended a little beyond the image and are cut at its edges
+    empty: tuple[int, ...] = ()  # classes of objects without area, which are left out; not counted in objects
+    moved: int = 0  # keypoints that were a little outside the image and are moved to its edge
 
 
 # Gives the words of a label's line as a task stores them; raises UserError, without file and line, for bad ones.
@@ -105,6 +108,7 @@ class Gathered(NamedTuple):
     keypoints: int = 0  # as CheckedLabel.points
     outside: int = 0  # keypoints outside their image, which count as not labelled
     boxed: int = 0  # objects without an outline, whose box is used instead
+    moved: int = 0  # as in CheckedLabel
 
 
 def demand_inside(archive: Path, member: zipfile.ZipInfo) -> None:
@@ -149,7 +153,7 @@ def gather(
             label = item.label.text(item.image, image_size(item.image), labelling.line_of)
             target.write_text(label.text, encoding="utf-8")
             written.append(label)
-            empty += [f"{item.image.name} ({source.names[kind] if source.names else kind})" for kind in label.empty]
+            empty += [(item, kind) for kind in label.empty]
             checked.append(_of_image(labelling, target, item.image, source))
         elif item.label is None:
             checked.append(CheckedLabel(0, 0, ""))
@@ -160,6 +164,7 @@ def gather(
             checked.append(_rewritten(item.label, source.numbers, target, labelling))
         if checked[-1].text is not None:
             target.write_text(checked[-1].text, encoding="utf-8")
+        empty += [(item, kind) for kind in checked[-1].empty]
     _refuse_keypoints(checked, source.labels or source.place)
     for folder in (image_folder, label_folder):
         write_manifest(folder)
@@ -179,12 +184,13 @@ def gather(
         orphans=source.orphans,
         others=source.others,
         ignored=sum(label.ignored for label in checked),
-        cut=sum(label.cut for label in written),
-        empty=tuple(empty),
+        cut=sum(label.cut for label in (*written, *checked)),
+        empty=tuple(f"{item.image.name} ({source.names[kind] if source.names else kind})" for item, kind in empty),
         copies=tuple(map(tuple, same_files(image_folder))),
         keypoints=sum(label.points for label in checked),
         outside=sum(label.outside for label in written),
         boxed=boxed,
+        moved=sum(label.moved for label in checked),
     )
 
 

@@ -19,9 +19,15 @@ from lib.detector.instances import IGNORED, IGNORED_CROWD, IGNORED_DIFFICULT
 from lib.step.errors import UserError
 from lib.step.files import read_text, require
 
+# Fractions of the image's side. Labels are rounded to a few digits, so what is outside by no more than ROUNDING is kept
+# as it is. What is outside by no more than OUTSIDE is cut: Ultralytics' tolerance (ultralytics/data/utils.py,
+# `verify_image_label`), since many tools let a box be drawn a few pixels beyond the edge.
+ROUNDING, OUTSIDE = 1e-3, 0.01
 # Python's float() also accepts 0_1, as 1, and the digits of other scripts.
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.ASCII | re.IGNORECASE)
 MARKS = {"": 0, DIFFICULT: IGNORED_DIFFICULT, CROWD: IGNORED_CROWD}
+# From a line's numbers to those of what is in the image, equal ones where nothing is cut; None without area.
+Inside = Callable[[list[float]], list[float] | None]
 
 
 class Row(NamedTuple):
@@ -75,13 +81,65 @@ def distinct(rows: list[Row]) -> list[Row]:
     return list(first.values())
 
 
-def checked(path: Path, rows: list[Row]) -> CheckedLabel:
-    """What a label file of checked `rows` holds. Its own text is kept if no line is there twice and it is ASCII."""
+class Fitted(NamedTuple):
+    """Lines whose objects are in the image. cut: how many were cut. empty: classes of those without area, dropped."""
+
+    rows: list[Row]
+    cut: int = 0
+    empty: tuple[int, ...] = ()
+
+
+def fitted(rows: list[Row], inside: Inside) -> Fitted:
+    """Checked `rows`, with what is a little outside the image cut at its edges, and without objects of no area."""
+    pairs = [(row, inside(row.numbers)) for row in rows]
+    return Fitted(
+        [row._replace(numbers=numbers) for row, numbers in pairs if numbers],
+        sum(numbers not in (None, row.numbers) for row, numbers in pairs),
+        tuple(int(row.numbers[0]) for row, numbers in pairs if numbers is None),
+    )
+
+
+def box_inside(numbers: list[float]) -> list[float] | None:
+    """The numbers of a line that begins with `class cx cy w h`, its box cut at the image's edges; as Inside."""
+    kind, cx, cy, w, h, *others = numbers
+    corners = [cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2]
+    left, top, right, bottom = clipped(corners)
+    if left >= right or top >= bottom:
+        return None
+    if [left, top, right, bottom] == corners:
+        return numbers
+    return [kind, (left + right) / 2, (top + bottom) / 2, right - left, bottom - top, *others]
+
+
+def polygon_inside(numbers: list[float]) -> list[float] | None:
+    """The numbers of a line `class x1 y1 x2 y2 …`, its polygon cut at the image's edges; as Inside."""
+    kind, points = numbers[0], clipped(numbers[1:])
+    xs, ys = points[0::2], points[1::2]
+    return None if max(xs) == min(xs) or max(ys) == min(ys) else [kind, *points]
+
+
+def outside(*coordinates: float) -> float:
+    """By how much the outermost of `coordinates`, fractions of the image's sides, is outside of it; 0 if none is."""
+    # 1.01 - 1 is more than 0.01.
+    return round(max(0.0, -min(coordinates), max(coordinates) - 1), 9)
+
+
+def clipped(coordinates: list[float]) -> list[float]:
+    """`coordinates`, fractions of the image's sides, moved to its edges where one is outside by more than ROUNDING."""
+    if outside(*coordinates) <= ROUNDING:
+        return coordinates
+    return [min(max(coordinate, 0.0), 1.0) for coordinate in coordinates]
+
+
+def checked(path: Path, rows: list[Row], inside: Inside) -> CheckedLabel:
+    """What a label file of checked `rows` holds. Its own text is kept if it is ASCII and every line stays as it is."""
     once = distinct(rows)
+    kept, cut, empty = fitted(once, inside)
     duplicates = len(rows) - len(once)
-    text = None if once and not duplicates and path.read_bytes().isascii() else "".join(row.line for row in once)
-    ignored = sum(bool(row.mark) for row in once)
-    return CheckedLabel(len(once) - ignored, 0, text, duplicates, ignored=ignored)
+    as_it_is = kept and not (duplicates or cut or empty) and path.read_bytes().isascii()
+    text = None if as_it_is else "".join(row.line for row in kept)
+    ignored = sum(bool(row.mark) for row in kept)
+    return CheckedLabel(len(kept) - ignored, 0, text, duplicates, ignored=ignored, cut=cut, empty=empty)
 
 
 def marks_of(rows: list[Row]) -> dict[str, np.ndarray]:

@@ -12,9 +12,19 @@ import numpy as np
 from lib.data.dataset import FOR_A_DETECTOR, CheckedLabel
 from lib.detector.instances import Instances
 from lib.step.errors import UserError
-from lib.tasks.label_rows import Row, demand_class, distinct, marks_of, rows_of
-
-BORDER_TOLERANCE = 1e-3  # fraction of the image's side; labels are rounded to a few digits
+from lib.tasks.label_rows import (
+    OUTSIDE,
+    ROUNDING,
+    Row,
+    box_inside,
+    demand_class,
+    distinct,
+    fitted,
+    marks_of,
+    outside,
+    polygon_inside,
+    rows_of,
+)
 
 
 def _rows(path: Path, classes: int) -> list[Row]:
@@ -25,6 +35,10 @@ def _rows(path: Path, classes: int) -> list[Row]:
     return rows
 
 
+def _inside(numbers: list[float]) -> list[float] | None:
+    return polygon_inside(numbers) if is_polygon(numbers) else box_inside(numbers)
+
+
 def _check_row(row: Row, classes: int) -> None:
     numbers, where = row.numbers, row.where
     # Rows that may be polygons are judged together (CheckedLabel.keypoints); this row cannot be a polygon.
@@ -33,8 +47,7 @@ def _check_row(row: Row, classes: int) -> None:
     if not (len(numbers) == 5 or is_polygon(numbers)) or not all(map(math.isfinite, numbers)):
         raise UserError(f"{where} is not five numbers 'class cx cy w h', nor a polygon 'class x1 y1 x2 y2 x3 y3 …'")
     demand_class(row, classes)
-    if not in_image(*box_of(numbers)[1:]):
-        raise UserError(f"{where}: the box is empty or leaves the image; numbers are fractions of its sides")
+    demand_near(row, "box", box_of(numbers)[1:])
 
 
 def is_box_and_keypoints(row: list[float]) -> bool:
@@ -42,10 +55,18 @@ def is_box_and_keypoints(row: list[float]) -> bool:
     return len(row) > 5 and not _is_whole_polygon(row) and _may_be_keypoints(row)
 
 
-def in_image(cx: float, cy: float, w: float, h: float) -> bool:
-    """Whether a box (fractions of the image's sides) has an area and lies in the image, except for rounding."""
-    edges = (cx - w / 2, cy - h / 2, 1 - cx - w / 2, 1 - cy - h / 2)
-    return w > 0 and h > 0 and min(edges) >= -BORDER_TOLERANCE
+def demand_near(row: Row, kind: str, box: list[float]) -> None:
+    """Raises UserError when the `box` of a `kind` of object leaves the image by more than is cut, or has a negative size."""
+    if not _near_image(*box):
+        raise UserError(
+            f"{row.where}: the {kind} leaves the image by more than {100 * OUTSIDE:g} %, or its size is negative; "
+            "numbers are fractions of the image's sides"
+        )
+
+
+def _near_image(cx: float, cy: float, w: float, h: float) -> bool:
+    """Whether a box (fractions of the image's sides) leaves the image by no more than is cut; it may have no area."""
+    return min(w, h) >= 0 and outside(cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2) <= OUTSIDE
 
 
 def is_polygon(row: list[float]) -> bool:
@@ -54,7 +75,7 @@ def is_polygon(row: list[float]) -> bool:
 
 
 def _is_whole_polygon(row: list[float]) -> bool:
-    return is_polygon(row) and in_image(*box_of(row)[1:])
+    return is_polygon(row) and _near_image(*box_of(row)[1:])
 
 
 def box_of(row: list[float]) -> list[float]:
@@ -69,8 +90,8 @@ def _may_be_keypoints(row: list[float]) -> bool:
     Layout: https://docs.ultralytics.com/datasets/pose/
     """
     cx, cy, w, h = row[1:5]
-    across, down = w / 2 + BORDER_TOLERANCE, h / 2 + BORDER_TOLERANCE
-    return in_image(cx, cy, w, h) and any(
+    across, down = w / 2 + ROUNDING, h / 2 + ROUNDING
+    return _near_image(cx, cy, w, h) and any(
         all((x, y) == (0, 0) or (abs(x - cx) <= across and abs(y - cy) <= down) for x, y in points)
         for points in _keypoints(row)
     )
@@ -90,26 +111,29 @@ def _around(xs: list[float], ys: list[float]) -> tuple[float, float, float, floa
 
 
 def check_label(path: Path, classes: int) -> CheckedLabel:
-    """What a label file holds. Its own text is kept if it is only boxes, none of them twice, in ASCII.
+    """What a label file holds. Its own text is kept if it is only boxes in the image, none of them twice, in ASCII.
 
     A polygon, `class x1 y1 x2 y2 …` of three or more points, counts as its bounding box. As in Ultralytics
     (`verify_image_label`), lines with the same numbers in float32 are duplicates. Two polygons with the same box around
-    them are two objects. Raises UserError, naming file and line, for a line that is neither box nor polygon, a class
-    outside 0..classes-1, or a box that is empty or leaves the image, and for a file that is missing or not text.
+    them are two objects. What is a little outside the image is cut, and what has no area is dropped. Raises UserError,
+    naming file and line, for a line that is neither box nor polygon, a class outside 0..classes-1, or a box that leaves
+    the image by more, and for a file that is missing or not text.
     """
     rows = _rows(path, classes)
-    remaining = distinct(rows)
-    numbers, duplicates = [row.numbers for row in remaining], len(rows) - len(remaining)
+    once = distinct(rows)
+    remaining, cut, empty = fitted(once, _inside)
+    numbers, duplicates = [row.numbers for row in remaining], len(rows) - len(once)
     polygons = sum(map(is_polygon, numbers))
     text = None
     if not numbers:
         text = ""
-    elif polygons or duplicates or not path.read_bytes().isascii():
+    elif polygons or duplicates or cut or empty or not path.read_bytes().isascii():
         text = "".join(row._replace(numbers=box_of(row.numbers)).line for row in remaining)
     keypoints = sum(is_polygon(row) and _may_be_keypoints(row) for row in numbers)
     lengths = frozenset(len(row) for row in numbers if is_polygon(row))
     ignored = sum(bool(row.mark) for row in remaining)
-    return CheckedLabel(len(numbers) - ignored, polygons, text, duplicates, keypoints, lengths, ignored)
+    objects = len(numbers) - ignored
+    return CheckedLabel(objects, polygons, text, duplicates, keypoints, lengths, ignored, cut=cut, empty=empty)
 
 
 def read_label(path: Path, size: tuple[int, int], classes: int) -> Instances:
@@ -117,7 +141,7 @@ def read_label(path: Path, size: tuple[int, int], classes: int) -> Instances:
 
     Where some are crowds or difficult, extras[IGNORED] says which.
     """
-    rows = _rows(path, classes)
+    rows = fitted(_rows(path, classes), _inside).rows
     labels = np.array([box_of(row.numbers) for row in rows], np.float64).reshape(-1, 5)
     centre, half = labels[:, 1:3] * size, labels[:, 3:5] * size / 2
     boxes = np.concatenate([centre - half, centre + half], axis=1)

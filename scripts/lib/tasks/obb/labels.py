@@ -29,10 +29,10 @@ def check_label(path: Path, classes: int) -> CheckedLabel:
     """What a label file holds. Its own text is kept if no line is there twice and it is ASCII.
 
     As in Ultralytics, lines with the same numbers in float32 are duplicates. Raises UserError, naming file and line,
-    for a line that is not a rotated box, a class outside 0..classes-1, a box whose centre is outside the image or that is
-    larger than the image, or corners that enclose nothing, and for a file that is missing or not text.
+    for a line that is not a rotated box, a class outside 0..classes-1, a box whose centre is outside the image or that
+    is larger than the image, or corners that enclose nothing, and for a file that is missing or not text.
     """
-    return checked(path, _rows(path, classes))
+    return checked(path, _rows(path, classes), list)
 
 
 def read_label(path: Path, size: tuple[int, int], classes: int) -> Instances:

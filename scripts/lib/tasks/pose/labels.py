@@ -13,8 +13,21 @@ import numpy as np
 from lib.data.dataset import CheckedLabel
 from lib.detector.instances import IGNORED, IGNORED_UNLABELLED, Instances
 from lib.step.errors import UserError
-from lib.tasks.detect.labels import BORDER_TOLERANCE, in_image
-from lib.tasks.label_rows import Row, checked, demand_class, distinct, marks_of, rows_of
+from lib.tasks.detect.labels import demand_near
+from lib.tasks.label_rows import (
+    OUTSIDE,
+    ROUNDING,
+    Row,
+    box_inside,
+    checked,
+    clipped,
+    demand_class,
+    distinct,
+    fitted,
+    marks_of,
+    outside,
+    rows_of,
+)
 from lib.tasks.pose.keypoints import KEYPOINTS, VALUES
 from lib.tasks.pose.overlap import AREA
 
@@ -26,13 +39,16 @@ LAYOUT = "class cx cy w h x1 y1 v1 x2 y2 v2 …"
 def check_label(path: Path, classes: int) -> CheckedLabel:
     """What a label file holds, without duplicates.
 
-    Raises UserError, naming file and line, for a line that is not a box with keypoints, a class outside 0..classes-1, a
-    box or a labelled keypoint outside the image, or a number of keypoints that differs from the first line's, and for a
-    file that is missing or not text.
+    What is a little outside the image is cut, labelled keypoints are moved to its edge, and a box without area is
+    dropped. Raises UserError, naming file and line, for a line that is not a box with keypoints, a class outside
+    0..classes-1, a box or a labelled keypoint further outside the image, or a number of keypoints that differs from the
+    first line's, and for a file that is missing or not text.
     """
     rows = _rows(path, classes)
-    points = sum(value > 0 for row in distinct(rows) if not row.mark for value in row.numbers[BOX + 2 :: VALUES])
-    return checked(path, rows)._replace(points=points)
+    kept, cut, _ = fitted(distinct(rows), box_inside)
+    points = sum(value > 0 for row in kept if not row.mark for value in row.numbers[BOX + 2 :: VALUES])
+    moved = sum(len(_stray(row.numbers)) for row in kept)
+    return checked(path, rows, _inside)._replace(points=points, cut=cut, moved=moved)
 
 
 def read_label(path: Path, size: tuple[int, int], classes: int) -> Instances:
@@ -40,7 +56,7 @@ def read_label(path: Path, size: tuple[int, int], classes: int) -> Instances:
 
     extras: keypoints, float64 [n, K, 3]: x, y, and 0, 1 or 2; AREA if it is known; IGNORED if some do not count.
     """
-    rows = _rows(path, classes)
+    rows = fitted(_rows(path, classes), _inside).rows
     numbers = np.array([row.numbers for row in rows], np.float64).reshape(len(rows), -1 if rows else BOX)
     count = (numbers.shape[1] - BOX) // VALUES
     centre, half = numbers[:, 1:3] * size, numbers[:, 3:BOX] * size / 2
@@ -72,16 +88,31 @@ def _check_row(row: Row, classes: int) -> None:
     if beyond < VALUES or beyond % VALUES > 1 or not all(map(math.isfinite, numbers)):
         raise UserError(f"{row.where} is not a label for pose, numbers '{LAYOUT}'")
     demand_class(row, classes)
-    if not in_image(*numbers[1:BOX]):
-        raise UserError(f"{row.where}: the box is empty or leaves the image; numbers are fractions of its sides")
+    demand_near(row, "box", numbers[1:BOX])
     for x, y, visibility in zip(*(numbers[BOX + value :: VALUES] for value in range(VALUES))):
         if visibility not in VISIBILITIES:
             raise UserError(f"{row.where}: {visibility:g} is not a visibility; a keypoint's is 0, 1 or 2")
-        if visibility and not _inside(x, y):
-            raise UserError(f"{row.where}: keypoint {x:g} {y:g} leaves the image; numbers are fractions of its sides")
+        if visibility and outside(x, y) > OUTSIDE:
+            raise UserError(
+                f"{row.where}: keypoint {x:g} {y:g} leaves the image by more than {100 * OUTSIDE:g} %; numbers are "
+                "fractions of its sides"
+            )
     if beyond % VALUES and not 0 < numbers[-1] <= 1:
         raise UserError(f"{row.where}: the last number, {numbers[-1]:g}, is not an area as a fraction of the image's")
 
 
-def _inside(x: float, y: float) -> bool:
-    return min(x, y, 1 - x, 1 - y) >= -BORDER_TOLERANCE
+def _inside(numbers: list[float]) -> list[float] | None:
+    """The numbers of a line with its box cut at the image's edges and its labelled keypoints moved there; as Inside."""
+    numbers = box_inside(numbers)
+    if numbers is None:
+        return None
+    numbers = list(numbers)
+    for place in _stray(numbers):
+        numbers[place : place + 2] = clipped(numbers[place : place + 2])
+    return numbers
+
+
+def _stray(numbers: list[float]) -> list[int]:
+    """The places, in the numbers of a line, of the labelled keypoints that are outside the image."""
+    places = range(BOX, len(numbers) - VALUES + 1, VALUES)
+    return [place for place in places if numbers[place + 2] and outside(*numbers[place : place + 2]) > ROUNDING]

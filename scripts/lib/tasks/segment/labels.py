@@ -13,20 +13,20 @@ import numpy as np
 from lib.data.dataset import CheckedLabel
 from lib.detector.instances import Instances
 from lib.step.errors import UserError
-from lib.tasks.detect.labels import box_of, in_image, is_box_and_keypoints, is_polygon
-from lib.tasks.label_rows import Row, checked, demand_class, marks_of, rows_of
+from lib.tasks.detect.labels import box_of, demand_near, is_box_and_keypoints, is_polygon
+from lib.tasks.label_rows import Row, checked, demand_class, fitted, marks_of, polygon_inside, rows_of
 from lib.tasks.segment.masks import MASK, as_rows, of_polygon
 
 LAYOUT = "'class x1 y1 x2 y2 x3 y3 …'"
 
 
 def check_label(path: Path, classes: int) -> CheckedLabel:
-    """What a label file holds.
+    """What a label file holds. What is a little outside the image is cut, and a polygon without area is dropped.
 
     Raises UserError, naming file and line, for a line that is not a polygon, a class outside 0..classes-1, or a polygon
-    that is empty or leaves the image, and for a file that is missing or not text.
+    that leaves the image by more, and for a file that is missing or not text.
     """
-    return checked(path, _rows(path, classes))
+    return checked(path, _rows(path, classes), polygon_inside)
 
 
 def read_label(path: Path, size: tuple[int, int], classes: int) -> Instances:
@@ -34,7 +34,7 @@ def read_label(path: Path, size: tuple[int, int], classes: int) -> Instances:
 
     Where some are crowds or difficult, extras[IGNORED] says which. Raises as `check_label`.
     """
-    rows = _rows(path, classes)
+    rows = fitted(_rows(path, classes), polygon_inside).rows
     polygons = [np.reshape(row.numbers[1:], (-1, 2)) * size for row in rows]
     boxes = np.array([(*points.min(axis=0), *points.max(axis=0)) for points in polygons]).reshape(-1, 4)
     kinds = np.array([int(row.numbers[0]) for row in rows], int)
@@ -61,5 +61,4 @@ def _check_row(row: Row, classes: int) -> None:
     if not is_polygon(numbers) or not all(map(math.isfinite, numbers)):
         raise UserError(f"{row.where} is not a polygon {LAYOUT} of three or more points")
     demand_class(row, classes)
-    if not in_image(*box_of(numbers)[1:]):
-        raise UserError(f"{row.where}: the polygon is empty or leaves the image; numbers are fractions of its sides")
+    demand_near(row, "polygon", box_of(numbers)[1:])
