@@ -757,6 +757,18 @@ def test_cvats_lists_with_labels_beside_the_images(fetch, tmp_path, put):
     assert "3 images (0 background), 3 boxes" in done.stdout and names_of(folder) == ["a", "b"]
 
 
+def test_labels_beside_the_images_are_found_below_a_folder_called_images(fetch, tmp_path, put):
+    root = tmp_path / "images/set"
+    put(root / "train/a.jpg", 0, "0 0.5 0.5 0.2 0.2\n")
+    put(root / "val/b.jpg", 1, "0 0.5 0.5 0.2 0.2\n")
+    # Ultralytics' own place comes first.
+    put(root / "val/images/c.jpg", 2, "0 0.5 0.5 0.2 0.2\n")
+    (root / "val/images/c.txt").write_text("9 notes\n")
+    (root / "data.yaml").write_text("train: train\nval: val\nnames: [a]\n")
+    _, done = fetch("--yaml", root / "data.yaml", "--calibration", 1)
+    assert done.returncode == 0 and "3 images (0 background), 3 boxes" in done.stdout, done.stderr
+
+
 def test_label_studios_zip_brings_its_names(fetch, tmp_path, put):
     root = tmp_path / "project-1"
     put(root / "images/a.jpg", 0, "1 0.5 0.5 0.2 0.2\n")

@@ -76,13 +76,14 @@ def _label(path: Path) -> Path | None:
 def label_beside(image: Path) -> Path | None:
     """An image's label as Ultralytics finds it: the last folder 'images' becomes 'labels', NAME.txt; None without one.
 
-    Without a folder 'images' in the path, the label is beside the image.
+    If that does not exist, or no folder is called 'images', the label is beside the image: the set itself may lie below
+    a folder 'images'.
     """
-    folders = list(image.parent.parts)
+    folders, name = list(image.parent.parts), f"{image.stem}.txt"
     if "images" in folders:
         last = len(folders) - 1 - folders[::-1].index("images")
         folders[last] = "labels"
-    return _label(Path(*folders, f"{image.stem}.txt"))
+    return _label(Path(*folders, name)) or _label(image.parent / name)
 
 
 def is_image(path: Path) -> bool:

@@ -56,7 +56,7 @@ def is_box_and_keypoints(row: list[float]) -> bool:
 
 
 def demand_near(row: Row, kind: str, box: list[float]) -> None:
-    """Raises UserError when the `box` of a `kind` of object leaves the image by more than is cut, or has a negative size."""
+    """Raises UserError when an object's `box` leaves the image by more than is cut, or its size is negative."""
     if not _near_image(*box):
         raise UserError(
             f"{row.where}: the {kind} leaves the image by more than {100 * OUTSIDE:g} %, or its size is negative; "
