@@ -781,6 +781,43 @@ def test_label_studios_zip_brings_its_names(fetch, tmp_path, put):
     assert done.returncode == 2 and "has no class names; give --names (dataset.names)" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("folder", "names"), [("set/labels", "classes.txt"), ("set", "_darknet.labels"), ("set/labels", "obj.names")]
+)
+def test_names_are_found_where_tools_write_them(fetch, tmp_path, put, folder, names):
+    put(tmp_path / "set/images/a.jpg", 0, "1 0.5 0.5 0.2 0.2\n")
+    (tmp_path / folder / names).write_text("Schraube\nMutter\n")
+    got, done = fetch("--archive", tmp_path / "set")
+    assert done.returncode == 0 and names_of(got) == ["Schraube", "Mutter"], done.stderr
+    assert "WARNING" not in done.stdout
+    _, done = fetch("--archive", tmp_path / "set", "--names", "a", "b", folder="other")
+    assert done.returncode == 0 and "WARNING" not in done.stdout, done.stdout
+
+
+def test_roboflows_names_beside_images_and_labels(fetch, tmp_path, put):
+    put(tmp_path / "valid/a.jpg", 0, "1 0.5 0.5 0.2 0.2\n")
+    (tmp_path / "valid/_darknet.labels").write_text("cable\nplug")
+    folder, done = fetch("--archive", tmp_path / "valid")
+    assert done.returncode == 0 and names_of(folder) == ["cable", "plug"], done.stderr
+    assert "WARNING" not in done.stdout
+
+
+@pytest.mark.parametrize("option", ["--archive", "--yaml", "--images"])
+def test_hidden_folders_are_left_out_but_the_set_may_lie_in_one(fetch, tmp_path, put, option):
+    root = tmp_path / ".data/set"
+    put(root / "images/a.jpg", 0, "0 0.5 0.5 0.2 0.2\n")
+    for hidden in ("images/.ipynb_checkpoints", ".cache/images"):
+        put(root / hidden / "a-checkpoint.jpg", 1)
+    (root / "labels/.ipynb_checkpoints").mkdir(parents=True)
+    (root / "labels/.ipynb_checkpoints/b.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    (root / "data.yaml").write_text("train: images\nval: images\nnames: [x]\n")
+    (root / ".cache/data.yaml").write_text("train: images\nval: images\nnames: [y]\n")
+    names = () if option == "--yaml" else ("--names", "x")
+    folder, done = fetch(option, root, *names)
+    assert done.returncode == 0 and "belong to no image" not in done.stdout, done.stderr + done.stdout
+    assert [path.name for path in (folder / "images").glob("*.jpg")] == ["a.jpg"]
+
+
 def test_labels_beside_the_images_of_a_plain_folder(fetch, tmp_path, put):
     put(tmp_path / "flat/a.jpg", 0, "0 0.5 0.5 0.2 0.2\n")
     put(tmp_path / "flat/b.jpg", 1)

@@ -1,18 +1,18 @@
 """Ultralytics' layout without a data.yaml: `images/…/NAME.jpg` beside `labels/…/NAME.txt`.
 
 Or the labels are beside the images, as Darknet's tools write them. Class names may be there in `classes.txt`, as Label
-Studio and LabelImg write them. Layout: https://docs.ultralytics.com/datasets/detect/
+Studio writes it, LabelImg among the labels, or in `_darknet.labels`, as Roboflow does. Layout: https://docs.ultralytics.com/datasets/detect/
 """
 
 from pathlib import Path
 
 from lib.data.formats.source import Hints, Item, Source
-from lib.data.image_paths import IMAGES, image_paths
+from lib.data.image_paths import IMAGES, image_paths, is_hidden
 from lib.data.names import read_names
 from lib.step.errors import UserError
 
 KEY = "archive"
-CLASSES = ("classes.txt", "obj.names")
+CLASSES = ("classes.txt", "obj.names", "_darknet.labels")
 NO_IMAGE = "{} contains no image (jpg, jpeg, png, webp)"
 
 
@@ -23,7 +23,7 @@ def find(root: Path, hints: Hints) -> Path:
     """
     if (root / "images").is_dir():
         return root
-    folders = sorted(path for path in root.rglob("images") if path.is_dir())
+    folders = sorted(path for path in root.rglob("images") if path.is_dir() and not is_hidden(path, root))
     folders = [folder for folder in folders if not any(other in folder.parents for other in folders)]
     if not folders:
         if any(image.with_suffix(".txt").is_file() for image in image_paths(root)):
@@ -43,7 +43,7 @@ def read(root: Path, hints: Hints) -> Source:
     """The images and labels in `root`, a folder as `find` gives it. Raises UserError when there is no image."""
     images = root / "images" if (root / "images").is_dir() else root
     labels = root / "labels" if images != root else root
-    files = [path for path in sorted(images.rglob("*")) if path.name[0] != "." and not path.is_dir()]
+    files = [path for path in sorted(images.rglob("*")) if not is_hidden(path, images) and not path.is_dir()]
     paths = image_paths(images)
     if not paths:
         raise UserError(NO_IMAGE.format(images))
@@ -51,8 +51,9 @@ def read(root: Path, hints: Hints) -> Source:
         raise UserError(f"{len(lost)} images are broken links, the first {lost[0]}; repair or remove them")
     items = [Item(path, _label(labels / path.relative_to(images).with_suffix(".txt"))) for path in paths]
     stems, taken = {path.stem for path in paths}, set(paths)
-    named = next((root / name for name in CLASSES if (root / name).is_file()), None)
-    beside = [path for path in sorted(labels.rglob("*")) if path.is_file() and path.name[0] != "." and path != named]
+    named = next((place / name for place in (root, labels) for name in CLASSES if (place / name).is_file()), None)
+    beside = [path for path in sorted(labels.rglob("*")) if path.is_file() and not is_hidden(path, labels)]
+    beside = [path for path in beside if path.name not in CLASSES or path.stem in stems]
     if labels == images:
         texts = [path for path in beside if path.suffix == ".txt"]
         others, beside = [path for path in beside if path not in taken and path not in texts], texts

@@ -5,7 +5,7 @@ from pathlib import Path, PureWindowsPath
 
 from lib.data.formats.layout import is_image, label_beside
 from lib.data.formats.source import Item
-from lib.data.image_paths import image_paths
+from lib.data.image_paths import image_paths, is_hidden
 from lib.step.errors import UserError
 from lib.step.files import read_text
 
@@ -52,9 +52,9 @@ class Listing:
 def _images(place: Path, folders: list[Path]) -> tuple[list[Path], list[str], list[str]]:
     if not place.is_dir():
         return _listed(place, folders)
-    others = [path.name for path in place.rglob("*") if path.is_file() and not is_image(path)]
-    shown = (name for name in others if name[0] != "." and Path(name).suffix.lower() not in (".txt", ".cache"))
-    return image_paths(place), sorted(shown), []
+    files = [path for path in place.rglob("*") if path.is_file() and not is_hidden(path, place)]
+    others = (path.name for path in files if not is_image(path) and path.suffix.lower() not in (".txt", ".cache"))
+    return image_paths(place), sorted(others), []
 
 
 def _listed(place: Path, folders: list[Path]) -> tuple[list[Path], list[str], list[str]]:

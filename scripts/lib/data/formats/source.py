@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from lib.data.image_paths import is_hidden
 from lib.step.errors import UserError
 
 # The part of the images in a folder of that name, where an export has a folder for each part.
@@ -197,9 +198,13 @@ def above_parts(folders: set[Path]) -> Path | None:
     return above.pop() if are_parts and len(above) == 1 else None
 
 
-def visible(paths) -> list[Path]:
-    """Those of `paths` that are not hidden and not what macOS adds to a zip, sorted."""
-    return sorted(path for path in paths if path.name[0] != "." and "__MACOSX" not in path.parts)
+def visible(paths, root: Path | None = None) -> list[Path]:
+    """Those of `paths` that are not hidden and not what macOS adds to a zip, sorted.
+
+    root: a folder that they are below; with it, those in hidden folders below it are left out too.
+    """
+    shown = (path for path in paths if not is_hidden(path, root or path.parent))
+    return sorted(path for path in shown if "__MACOSX" not in path.parts)
 
 
 def by_stem_and_name(paths: Iterable[Path]) -> dict[str, list[Path]]:
