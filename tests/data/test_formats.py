@@ -818,6 +818,42 @@ def test_hidden_folders_are_left_out_but_the_set_may_lie_in_one(fetch, tmp_path,
     assert [path.name for path in (folder / "images").glob("*.jpg")] == ["a.jpg"]
 
 
+@pytest.fixture
+def parted(tmp_path, put):
+    """A set without a data.yaml, whose images and labels lie in folders called after parts."""
+    for start, (part, count) in enumerate({"train": 5, "valid": 3, "test": 2}.items()):
+        for number in range(count):
+            put(tmp_path / f"parted/images/{part}/{number}.jpg", 10 * start + number)
+            label = tmp_path / f"parted/labels/{part}/{number}.txt"
+            label.parent.mkdir(parents=True, exist_ok=True)
+            label.write_text("0 0.5 0.5 0.2 0.2\n")
+    (tmp_path / "parted/classes.txt").write_text("x\n")
+    return tmp_path / "parted"
+
+
+def test_folders_called_after_parts_are_parts(fetch, parted):
+    folder, done = fetch("--archive", parted, "--calibration", 4)
+    assert done.returncode == 0 and "WARNING" not in done.stdout, done.stderr + done.stdout
+    assert {part: len(names) for part, names in parts_of(folder).items()} == {"val": 3, "train": 4}
+    folder, done = fetch("--archive", parted, "--part", "test", folder="other")
+    assert {part: len(names) for part, names in parts_of(folder).items()} == {"test": 2}, done.stderr
+
+
+def test_parts_that_are_not_all_are_mixed_and_it_is_said(fetch, parted, put):
+    put(parted / "images/more.jpg", 50)
+    for number in range(3):
+        (parted / f"images/valid/{number}.jpg").rename(parted / f"images/valid/v{number}.jpg")
+        (parted / f"labels/valid/{number}.txt").rename(parted / f"labels/valid/v{number}.txt")
+    shutil.rmtree(parted / "images/test")
+    folder, done = fetch("--archive", parted)
+    assert list(parts_of(folder)) == [""], done.stderr
+    assert "has images in no folder, train, valid, which are mixed; to keep parts separate" in done.stdout
+    shutil.rmtree(parted / "images/valid")
+    (parted / "images/more.jpg").unlink()
+    folder, done = fetch("--archive", parted, folder="one")
+    assert list(parts_of(folder)) == [""] and "mixed" not in done.stdout, done.stderr
+
+
 def test_labels_beside_the_images_of_a_plain_folder(fetch, tmp_path, put):
     put(tmp_path / "flat/a.jpg", 0, "0 0.5 0.5 0.2 0.2\n")
     put(tmp_path / "flat/b.jpg", 1)

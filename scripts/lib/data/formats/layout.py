@@ -13,6 +13,8 @@ from lib.step.errors import UserError
 
 KEY = "archive"
 CLASSES = ("classes.txt", "obj.names", "_darknet.labels")
+# The parts that folders of these names are. A single such folder says nothing about how its images are divided.
+PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 NO_IMAGE = "{} contains no image (jpg, jpeg, png, webp)"
 
 
@@ -40,7 +42,10 @@ def find(root: Path, hints: Hints) -> Path:
 
 
 def read(root: Path, hints: Hints) -> Source:
-    """The images and labels in `root`, a folder as `find` gives it. Raises UserError when there is no image."""
+    """The images and labels in `root`, a folder as `find` gives it. Raises UserError when there is no image.
+
+    Folders such as `images/train` and `images/val` are parts if all images lie in such.
+    """
     images = root / "images" if (root / "images").is_dir() else root
     labels = root / "labels" if images != root else root
     files = [path for path in sorted(images.rglob("*")) if not is_hidden(path, images) and not path.is_dir()]
@@ -49,7 +54,11 @@ def read(root: Path, hints: Hints) -> Source:
         raise UserError(NO_IMAGE.format(images))
     if lost := [path for path in files if not path.exists()]:
         raise UserError(f"{len(lost)} images are broken links, the first {lost[0]}; repair or remove them")
-    items = [Item(path, _label(labels / path.relative_to(images).with_suffix(".txt"))) for path in paths]
+    parts, remarks = _parts([path.relative_to(images) for path in paths], images)
+    items = [
+        Item(path, _label(labels / path.relative_to(images).with_suffix(".txt")), part)
+        for path, part in zip(paths, parts)
+    ]
     stems, taken = {path.stem for path in paths}, set(paths)
     named = next((place / name for place in (root, labels) for name in CLASSES if (place / name).is_file()), None)
     beside = [path for path in sorted(labels.rglob("*")) if path.is_file() and not is_hidden(path, labels)]
@@ -63,11 +72,28 @@ def read(root: Path, hints: Hints) -> Source:
         images,
         tuple(items),
         names=hints.names or (tuple(read_names([str(named)])) if named else None),
+        remarks=remarks,
         others=tuple(path.name for path in others),
         orphans=tuple(path.name for path in beside if path.suffix != ".txt" or path.stem not in stems),
         renames=False,
         labels=labels,
     )
+
+
+def _parts(paths: list[Path], images: Path) -> tuple[list[str], tuple[str, ...]]:
+    """The part of each image by the folder of its path below `images`, empty without parts; and remarks."""
+    folders = [path.parts[0] if len(path.parts) > 1 else "" for path in paths]
+    parts = [PARTS.get(folder, "") for folder in folders]
+    if len({*parts} - {""}) < 2:
+        return [""] * len(paths), ()
+    if "" in parts:
+        listed = ", ".join(sorted({folder or "no folder" for folder in folders}))
+        remark = (
+            f"WARNING: {images} has images in {listed}, which are mixed; to keep parts separate, name them in a "
+            "data.yaml: dataset: {yaml: data.yaml}"
+        )
+        return [""] * len(paths), (remark,)
+    return parts, ()
 
 
 def _label(path: Path) -> Path | None:
