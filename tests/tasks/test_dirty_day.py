@@ -336,6 +336,16 @@ def test_the_converters_labels_of_another_task_are_told(source, task):
     assert list(map(len, Labels(source / "labels", source / "images", 2, task).of(images))) == [0, 1]
 
 
+def test_the_converter_counts_what_it_cuts_and_drops(source, capsys):
+    images = [ImageComparison(source / "images/0.png", (WIDTH, HEIGHT), None, None, [])]
+    (source / "labels/0.txt").write_text("0 .96 .5 .1 .1\n0 .5 .5 0 .1\n")
+    [labels] = Labels(source / "labels", source / "images", 2, "detect").of(images)
+    assert len(labels) == 1
+    said = capsys.readouterr()
+    said = said.out + said.err
+    assert "1 boxes extend beyond their image and are cut" in said and "1 boxes have no area in their image" in said
+
+
 def test_the_converter_reads_keypoints_of_two_values(source):
     (source / "labels/1.txt").write_text(f"{BOX} .4 .5 0 0\n")
     images = [ImageComparison(source / "images/1.png", (WIDTH, HEIGHT), None, None, ())]

@@ -11,7 +11,7 @@ from lib import tasks
 from lib.accuracy.inference import onnx_runner, over_images
 from lib.accuracy.likeness import ImageLikeness, demand_same_outputs, image_likeness
 from lib.accuracy.matching import SURE, found_again
-from lib.data.dataset import named_as, rewrite
+from lib.data.dataset import CheckedLabel, named_as, rewrite
 from lib.data.formats.source import Item, Source
 from lib.data.images import read_image
 from lib.data.imgsz import ImageSize
@@ -21,6 +21,7 @@ from lib.detector.instances import Instances, nothing
 from lib.detector.output_spec import OutputSpec
 from lib.graph.onnx_file import load
 from lib.npu.toolkit import Session
+from lib.step.console import say
 from lib.step.errors import UserError
 from lib.step.files import require
 
@@ -78,6 +79,16 @@ def int8_agreement(comparisons: list[ImageComparison], task: str) -> Int8Agreeme
     return Int8Agreement(sure, len(pairs), float(mean_overlap), float(mean_change))
 
 
+def _tell(checked: list[CheckedLabel]) -> None:
+    """Print how many objects are not used as their label files have them."""
+    if cut := sum(label.cut for label in checked):
+        say(f"{cut} boxes extend beyond their image and are cut at its edges")
+    if moved := sum(label.moved for label in checked):
+        say(f"{moved} keypoints are at most 1 % outside their image and are moved to its edge")
+    if empty := sum(len(label.empty) for label in checked):
+        say(f"warning: {empty} boxes have no area in their image and are dropped")
+
+
 @dataclass(frozen=True)
 class Labels:
     """The labels of images: they are arranged below `folder` as the images are below `dataset`.
@@ -101,18 +112,20 @@ class Labels:
         files = {image.path: self._file(image.path) for image in comparisons}
         items = tuple(Item(path, label) for path, label in files.items() if label)
         words_of = task.words_of(Source(self.folder, items), self.kpt_shape)
-        truth = []
+        truth, checked = [], []
         with tempfile.TemporaryDirectory() as scratch:
             for image in comparisons:
                 label, rewritten = files[image.path], Path(scratch, "label.txt")
                 if label is None:
                     truth.append(nothing())
-                elif words_of is None:
-                    truth.append(task.read_label(label, image.size, self.classes))
-                else:
+                    continue
+                if words_of is not None:
                     rewrite(label, None, rewritten, words_of)
-                    with named_as(label, rewritten):
-                        truth.append(task.read_label(rewritten, image.size, self.classes))
+                read = label if words_of is None else rewritten
+                with named_as(label, read):
+                    checked.append(task.check_label(read, self.classes))
+                    truth.append(task.read_label(read, image.size, self.classes))
+        _tell(checked)
         if not any(map(len, truth)):
             what = "box" if self.task == tasks.DEFAULT else "object"
             raise UserError(
