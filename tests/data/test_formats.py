@@ -854,6 +854,17 @@ def test_parts_that_are_not_all_are_mixed_and_it_is_said(fetch, parted, put):
     assert list(parts_of(folder)) == [""] and "mixed" not in done.stdout, done.stderr
 
 
+def test_the_first_bad_label_is_named_and_the_others_are_counted(fetch, tmp_path, put):
+    for number, box in enumerate(("0.5 0.5 0.2 0.2", "0.5 0.5 1.2 0.2", "0.5 0.5 0.2 0.2", "7 7 1 1", "a b c d")):
+        put(tmp_path / f"flat/{number}.jpg", number, f"0 {box}\n")
+    _, done = fetch("--archive", tmp_path / "flat", "--names", "x")
+    assert "1.txt, line 1" in done.stderr and done.stderr.endswith("; 2 more label files are refused too"), done.stderr
+    (tmp_path / "flat/3.txt").unlink()
+    (tmp_path / "flat/4.txt").unlink()
+    _, done = fetch("--archive", tmp_path / "flat", "--names", "x")
+    assert "1.txt, line 1" in done.stderr and "more label files" not in done.stderr
+
+
 def test_labels_beside_the_images_of_a_plain_folder(fetch, tmp_path, put):
     put(tmp_path / "flat/a.jpg", 0, "0 0.5 0.5 0.2 0.2\n")
     put(tmp_path / "flat/b.jpg", 1)

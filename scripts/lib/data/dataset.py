@@ -157,11 +157,13 @@ def gather(
             checked.append(_of_image(labelling, target, item.image, source))
         elif item.label is None:
             checked.append(CheckedLabel(0, 0, ""))
-        elif source.numbers is None and labelling.words_of is None:
-            checked.append(labelling.check(item.label))
-            shutil.copyfile(item.label, target)
         else:
-            checked.append(_rewritten(item.label, source.numbers, target, labelling))
+            try:
+                checked.append(_of_file(item.label, source.numbers, target, labelling))
+            except UserError as error:
+                rest = [other.label for other in list(items.values())[len(checked) + 1 :]]
+                also = _refused(rest, source.numbers, target, labelling)
+                raise UserError(f"{error}{f'; {also} more label files are refused too' if also else ''}") from None
         if checked[-1].text is not None:
             target.write_text(checked[-1].text, encoding="utf-8")
         empty += [(item, kind) for kind in checked[-1].empty]
@@ -226,8 +228,23 @@ def _of_image(labelling: Labelling, label: Path, image: Path, source: Source) ->
         raise UserError(str(error).replace(f"label {label}", f"{source.place}, image {image.name}")) from None
 
 
-def _rewritten(label: Path, numbers: dict[int, int] | None, target: Path, labelling: Labelling) -> CheckedLabel:
+def _refused(labels: list, numbers: dict[int, int] | None, target: Path, labelling: Labelling) -> int:
+    """How many of `labels` are files that the task refuses; `target` is overwritten."""
+    count = 0
+    for label in labels:
+        try:
+            if isinstance(label, Path):
+                _of_file(label, numbers, target, labelling)
+        except UserError:
+            count += 1
+    return count
+
+
+def _of_file(label: Path, numbers: dict[int, int] | None, target: Path, labelling: Labelling) -> CheckedLabel:
     """Write a label to `target` and check it. Raises UserError as `rewrite` and the task's own check do."""
+    if numbers is None and labelling.words_of is None:
+        shutil.copyfile(label, target)
+        return labelling.check(label)
     rewrite(label, numbers, target, labelling.words_of)
     with named_as(label, target):
         return labelling.check(target)
