@@ -72,7 +72,7 @@ rule fetch_dataset:
         runtime=60,
     params:
         dataset=options({key: value for key, value in config["dataset"].items() if key != "name"}),
-        # Only for data sets with parts; otherwise a change of these values would needlessly fetch the data set again.
+        # Only for data sets that may have parts; otherwise a change of these values would needlessly fetch the data set again.
         drawn=(
             options(config["split"]) + ["--part", config["evaluation"]["part"]]
             if has_parts(config["dataset"])

@@ -76,9 +76,9 @@ def test_sources_of_a_model_are_all_its_files():
     assert model_sources(darknet | {"names": ["car", "bus"]}) == ["a.weights", "b.weights", "a.cfg"]
 
 
-def test_only_a_folder_or_zip_of_coco_may_have_parts():
+def test_a_single_json_of_coco_has_no_parts():
     """A large set is not fetched again for another number of calibration images."""
     assert not has_parts({"coco": "a/instances.json", "images": "images"})
     assert not has_parts({"archive": ["a.zip"], "coco": "a/instances.json"})
-    assert not has_parts({"archive": ["a.zip"]})
+    assert not has_parts({"images": "frames"}) and has_parts({"archive": ["a.zip"]})
     assert has_parts({"coco": "mine.coco.zip"}) and has_parts({"coco": "a.json", "calibration": {"images": "b"}})

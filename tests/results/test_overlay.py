@@ -83,7 +83,7 @@ def test_a_set_without_names_gets_those_of_the_model(work):
             archive.write(path, path.relative_to(work))
     config = written(["best.pt", "größe.zip"])
     assert config["dataset"] == {"archive": ["größe.zip"], "names": ["bolt", "nut", "washer", "gear"]}
-    assert config["split"] == {"calibration": 5}
+    assert config["split"] == {"calibration": 7}  # of images/train
 
 
 def test_a_set_with_names_of_its_own_keeps_them(work):

@@ -107,8 +107,11 @@ def dataset_sources(dataset: dict) -> list[str]:
 
 def has_parts(dataset: dict) -> bool:
     """Whether a data set may have parts or its own calibration images, so that the pool is drawn when it is fetched."""
-    of_parts = {"yaml", "voc", "dota", "obj_data", "calibration"}
-    return bool(of_parts & dataset.keys()) or not str(dataset.get("coco", ".json")).endswith(".json")
+    if "calibration" in dataset:
+        return True
+    if "coco" in dataset:
+        return not dataset["coco"].endswith(".json")
+    return dataset.keys() & DATASET_KINDS != set()
 
 
 def located(path: str, home: Path) -> str:

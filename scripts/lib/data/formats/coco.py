@@ -45,7 +45,7 @@ def find(root: Path, hints: Hints) -> Path:
     Where keypoints are wanted: the only one with keypoints, or among several the only `person_keypoints…`. If each of
     several is in the folder of a part: the folder above these.
     """
-    counts = {path: count for path in visible(root.rglob("*.json")) if (count := _keypoints_in(path)) is not None}
+    counts = {path: count for path in visible(root, "*.json") if (count := _keypoints_in(path)) is not None}
     files, beginning = list(counts), "instances"
     if hints.keypoints:
         files, beginning = [path for path, count in counts.items() if count] or files, "person_keypoints"
@@ -61,8 +61,8 @@ def _of_parts(folder: Path) -> tuple[dict, dict[str, str]]:
 
     Raises UserError where their categories differ.
     """
-    here = visible(path for path in folder.glob("*/*.json") if path.parent.name in PART_OF_FOLDER)
-    files = [path for path in here if _keypoints_in(path) is not None]
+    here = [path for path in visible(folder, "*.json") if path.parent.parent == folder]
+    files = [path for path in here if path.parent.name in PART_OF_FOLDER and _keypoints_in(path) is not None]
     data, parts = {table: [] for table in TABLES}, {}
     for file in files:
         own, name = _load(file), file.parent.name

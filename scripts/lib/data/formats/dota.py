@@ -54,7 +54,7 @@ def read(root: Path, hints: Hints) -> Source:
     UserError, naming file and line, for what is not usable.
     """
     folders = _label_folders(root) or [root]
-    files = [file for folder in folders for file in visible(folder.glob("*.txt"))]
+    files = [file for folder in folders for file in visible(folder, "*.txt") if file.parent == folder]
     if several := [stem for stem, count in Counter(file.stem for file in files).items() if count > 1]:
         raise UserError(
             f"{root} has several label files called {several[0]}.txt, in "
@@ -109,7 +109,7 @@ def _is_object(words: list[str]) -> bool:
 
 def _label_folders(root: Path) -> list[Path]:
     """The folders that are called as FOLDERS, at and below `root`, or lie in one, and hold text files themselves."""
-    folders = [path for path in (root, *visible(root.rglob("*"))) if path.is_dir()]
+    folders = [path for path in (root, *visible(root)) if path.is_dir()]
     named = [folder for folder in folders if folder.name.startswith(FOLDERS) or folder.parent.name.startswith(FOLDERS)]
     return [folder for folder in named if any(folder.glob("*.txt"))]
 

@@ -6,15 +6,13 @@ Studio writes it, LabelImg among the labels, or in `_darknet.labels`, as Roboflo
 
 from pathlib import Path
 
-from lib.data.formats.source import Hints, Item, Source
+from lib.data.formats.source import PART_OF_FOLDER, Hints, Item, Source
 from lib.data.image_paths import IMAGES, image_paths, is_hidden
 from lib.data.names import read_names
 from lib.step.errors import UserError
 
 KEY = "archive"
 CLASSES = ("classes.txt", "obj.names", "_darknet.labels")
-# The parts that folders of these names are. A single such folder says nothing about how its images are divided.
-PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 NO_IMAGE = "{} contains no image (jpg, jpeg, png, webp)"
 
 
@@ -83,7 +81,8 @@ def read(root: Path, hints: Hints) -> Source:
 def _parts(paths: list[Path], images: Path) -> tuple[list[str], tuple[str, ...]]:
     """The part of each image by the folder of its path below `images`, empty without parts; and remarks."""
     folders = [path.parts[0] if len(path.parts) > 1 else "" for path in paths]
-    parts = [PARTS.get(folder, "") for folder in folders]
+    parts = [PART_OF_FOLDER.get(folder, "") for folder in folders]
+    # A single such folder says nothing about how its images are divided.
     if len({*parts} - {""}) < 2:
         return [""] * len(paths), ()
     if "" in parts:

@@ -17,7 +17,7 @@ PARTS = {"train": "train", "valid": "val", "test": "test"}
 
 def find(root: Path, hints: Hints) -> Path:
     """The .data file in a folder."""
-    return only_one(visible(root.rglob("*.data"), root), root, "obj.data", KEY)
+    return only_one(visible(root, "*.data"), root, "obj.data", KEY)
 
 
 def read(file: Path, hints: Hints) -> Source:

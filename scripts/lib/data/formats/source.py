@@ -10,7 +10,7 @@ from lib.data.image_paths import is_hidden
 from lib.step.errors import UserError
 
 # The part of the images in a folder of that name, where an export has a folder for each part.
-PART_OF_FOLDER = {"train": "train", "valid": "val", "val": "val", "test": "test"}
+PART_OF_FOLDER = {"train": "train", "valid": "val", "val": "val", "validation": "val", "test": "test"}
 IMAGE_FOLDERS = ("JPEGImages", "images")
 # Images to people, but not to this tool.
 UNREAD = (".bmp", ".jfif", ".jpe", ".tif", ".tiff", ".gif", ".jp2", ".heic", ".heif", ".avif", ".ppm", ".pgm")
@@ -198,12 +198,9 @@ def above_parts(folders: set[Path]) -> Path | None:
     return above.pop() if are_parts and len(above) == 1 else None
 
 
-def visible(paths, root: Path | None = None) -> list[Path]:
-    """Those of `paths` that are not hidden and not what macOS adds to a zip, sorted.
-
-    root: a folder that they are below; with it, those in hidden folders below it are left out too.
-    """
-    shown = (path for path in paths if not is_hidden(path, root or path.parent))
+def visible(root: Path, pattern: str = "*") -> list[Path]:
+    """The paths below `root` that fit a pattern of rglob, sorted, without hidden ones and what macOS adds to a zip."""
+    shown = (path for path in root.rglob(pattern) if not is_hidden(path, root))
     return sorted(path for path in shown if "__MACOSX" not in path.parts)
 
 
@@ -244,7 +241,7 @@ def bare_images(images: list[Path], taken: set[Path]) -> tuple[list[str], list[s
 
 def unread(folder: Path) -> str:
     """What to say of the images below a folder whose suffix is not read; empty without any."""
-    counts = Counter(path.suffix for path in visible(folder.rglob("*")) if path.suffix.lower() in UNREAD)
+    counts = Counter(path.suffix for path in visible(folder) if path.suffix.lower() in UNREAD)
     if not counts:
         return ""
     listed = " and ".join(f"{count} {suffix}" for suffix, count in sorted(counts.items()))

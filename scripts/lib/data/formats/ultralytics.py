@@ -21,7 +21,7 @@ PARTS = {"train": ("train",), "val": ("val", "validation", "valid"), "test": ("t
 
 def find(root: Path, hints: Hints) -> Path:
     """The data.yaml in a folder: the one of that name, or the only YAML file with `train`."""
-    files = visible((path for path in root.rglob("*") if path.suffix.lower() in (".yaml", ".yml")), root)
+    files = [path for path in visible(root) if path.suffix.lower() in (".yaml", ".yml")]
     named = [path for path in files if path.stem == "data"]
     return only_one(named or [path for path in files if "train" in _block(path)], root, "data.yaml", KEY)
 

@@ -50,9 +50,9 @@ CORNERS = ("left_top", "right_top", "right_bottom", "left_bottom")  # of a robnd
 
 def find(root: Path, hints: Hints) -> Path:
     """The folder that holds `Annotations`, or the XML files, or a folder of XML files for each part."""
-    folders = [path.parent for path in visible(root.rglob(ANNOTATIONS)) if path.is_dir()]
+    folders = [path.parent for path in visible(root, ANNOTATIONS) if path.is_dir()]
     if not folders:
-        folders = sorted({path.parent for path in visible(root.rglob("*.xml"))})
+        folders = sorted({path.parent for path in visible(root, "*.xml")})
         if above := above_parts({*folders}):
             return above
     return only_one(folders, root, ANNOTATIONS, KEY)
@@ -65,7 +65,7 @@ def read(root: Path, hints: Hints) -> Source:
     UserError for a data set that is not usable.
     """
     folder = root / ANNOTATIONS if (root / ANNOTATIONS).is_dir() else root
-    files = visible(folder.rglob("*.xml"))
+    files = visible(folder, "*.xml")
     if not files:
         raise UserError(f"{folder} contains no .xml file")
     place = hints.images or root
