@@ -27,7 +27,8 @@ from lib.step.files import read_text
 # the size of its zip.
 MOST_UNPACKED = 50
 FOR_A_DETECTOR = "for a detector, keep the first five numbers of every line (for a model with keypoints set task: pose)"
-TEXTS = (".txt", ".yaml", ".yml", ".json", ".xml", ".data", ".names", ".labels")  # labels, and what describes a data set
+# Labels, and what describes a data set.
+TEXTS = (".txt", ".yaml", ".yml", ".json", ".xml", ".data", ".names", ".labels")
 SHOWN = 20  # bad images in a message
 
 
