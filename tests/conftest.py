@@ -178,7 +178,10 @@ def export_random(folder, architecture, classes, opset, imgsz, reg_max, **option
     """Write `random.pt`, a detector or another model with random weights, and `random.onnx`, made of it."""
     import torch
     from ultralytics import YOLO
+    from ultralytics.utils import LOGGER
 
+    # Its handler writes to the stream of the test that imported it first, which is closed by now.
+    LOGGER.setLevel("ERROR")
     torch.manual_seed(0)
     model = (
         YOLO(f"{architecture}.yaml").model if "-" in architecture else fresh_detector(architecture, classes, reg_max)

@@ -31,7 +31,7 @@ INPUTS_OF_RULES_ALONE = {"download_weights": {"example/parts4.pt"}}
 INPUTS_OF_STAGES_ALONE = {"make_report": {CONFIG}}
 # A stage hands over the whole block `dataset`, its name included, and what a data set that comes in parts needs; a rule
 # hands that over where there are parts.
-OPTIONS_OF_STAGES_ALONE = {"fetch_dataset": {"name", "calibration", "part"}}
+OPTIONS_OF_STAGES_ALONE = {"fetch_dataset": {"name"}}
 
 
 class Job(NamedTuple):
