@@ -5,13 +5,17 @@ A segmentation model also has mask coefficients per stride and, once, prototypes
 
 from collections import defaultdict
 
+import onnx
+
 from lib.detector.families.dfl import Dfl
 from lib.detector.families.distances import Distances
 from lib.detector.families.sides import STRIDES
 from lib.graph.class_names import distinct_names
 from lib.graph.onnx_file import metadata
+from lib.graph.surgery.anchor_maps import channel_constant, stride_of
 from lib.graph.surgery.detector import consecutive_strides
 from lib.graph.surgery.graph import Graph
+from lib.graph.surgery.moved_maps import moved_maps
 from lib.step.errors import UserError
 
 BOX_CHANNELS = (Dfl().box_channels, Distances().box_channels)
@@ -39,7 +43,54 @@ def outputs_in_order(graph: Graph) -> list[str]:
     consecutive_strides(graph, [box for box, _ in ordered])
     if not all(_is_box(graph, box) for box, _ in ordered):
         raise UserError(f"the split model needs a box map for every stride: {EXPECTED}, without a sigmoid")
+    _demand_distances(graph, ordered)
     return [name for pair in ordered for name in pair]
+
+
+def _demand_distances(graph: Graph, ordered: list[list[str]]) -> None:
+    """Raise UserError when a map of distances is more than a convolution: then its values need not be in strides.
+
+    A class map that looks the same counts too, because the order may have been guessed.
+    """
+    channels, moved = Distances().box_channels, moved_maps(graph)
+    for box, classes in ordered:
+        alike = [name for name in (box, classes) if graph.shape(name)[1] == channels and _count(graph, name) == 0]
+        for name in alike if box in alike else ():
+            for source in [part.source for part in moved[name].parts] if name in moved else [name]:
+                if found := _beyond_convolution(graph, source):
+                    raise UserError(
+                        f"the box map {name} {list(graph.shape(name))} is not a convolution's output: {found}; this "
+                        "decoding is not supported"
+                    )
+
+
+def _beyond_convolution(graph: Graph, name: str) -> str:
+    """What makes the map `name`, in words; empty for a convolution, whose bias may be a node of its own."""
+    last, node = graph.producer(name), _before_bias(graph, name)
+    if node is not None and node.op_type == "Conv":
+        return ""
+    if last is None:
+        return "it is the input"
+    factors = [graph.constant(source) for source in last.input if graph.constant(source) is not None]
+    if last.op_type != "Mul" or not factors:
+        return f"it comes from {last.op_type}"
+    values, stride = sorted(set(factors[0].ravel().tolist())), stride_of(graph, name)
+    if values == [stride]:
+        return f"it is multiplied by its stride {stride}, distances in pixels, as RTMDet has"
+    return f"it is multiplied by {', '.join(f'{value:g}' for value in values)}"
+
+
+def _before_bias(graph: Graph, name: str) -> onnx.NodeProto | None:
+    """The node that makes a map, without an Add of constants, and a Mul by the scale of weights in INT8 before it."""
+    node = graph.producer(name)
+    for op_type in ("Add", "Mul"):
+        if node is None or node.op_type != op_type:
+            break
+        computed = [source for source in node.input if graph.constant(source) is None]
+        if len(computed) != 1 or channel_constant(graph, node, computed[0]) is None:
+            break
+        node = graph.producer(computed[0])
+    return node
 
 
 def mask_maps(graph: Graph) -> list[str]:
