@@ -61,8 +61,8 @@ def main(argv=None):
     try:
         form = families.recognize(graph)
         demand_strides(size)
-    except Incomplete:
-        raise
+    except Incomplete as error:
+        raise Incomplete(f"{error}; or convert it with onnx_to_rknn.py --head {AS_IS}") from None
     except UserError as error:
         print(f"precision {precision(graph)}")
         print(f"{AS_IS:<9} {as_is_line(graph)}")

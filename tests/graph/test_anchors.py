@@ -188,6 +188,27 @@ def test_undecoded_needs_anchors_and_decodes_by_them(kind, classes):
     check(with_anchors(model, "yolov5"), SPLIT, decoding.finish(decoding.joined(decoding.decoded())))
 
 
+@pytest.mark.parametrize(("kind", "guess"), [("views after sigmoid", ""), ("maps", " if it has 3 anchors per cell")])
+def test_the_question_for_anchors_says_how_many_classes_there_are(kind, guess):
+    with pytest.raises(Incomplete, match=rf"boxes \(7 classes{guess}\) are not decoded"):
+        families.recognize(Graph(undecoded(kind, 7)))
+
+
+@pytest.mark.parametrize("kind", ["rows", "maps", "views after sigmoid"])
+@pytest.mark.parametrize("anchors", [None, "yolov5"])
+def test_landmarks_of_yolov5_face_are_not_taken_for_classes(kind, anchors):
+    model = with_anchors(undecoded(kind, 11), anchors)
+    with pytest.raises(Incomplete, match=r"16 values per anchor, as YOLOv5-face has.*landmarks are not supported"):
+        families.recognize(Graph(model))
+    helper.set_model_props(model, metadata(model) | {"names": "{0: 'face'}"})
+    with pytest.raises(UserError):
+        families.recognize(Graph(model))
+    names = str({number: f"class {number}" for number in range(11)})
+    model = with_anchors(undecoded(kind, 11), "yolov5")
+    helper.set_model_props(model, metadata(model) | {"names": names})
+    assert families.recognize(Graph(model)).spec.classes == 11
+
+
 def test_undecoded_yolov3_has_exponentials():
     maker, decoding = AnchorHead(2), AnchorHead(2)
     decoded = decoding.finish(decoding.joined(decoding.decoded(exponential=True, scale=1.0)))

@@ -17,6 +17,8 @@ from lib.graph.surgery.passes import Pass, anchors_maps, anchors_single, anchors
 from lib.graph.surgery.shared_classes import SharedClasses
 from lib.step.errors import Incomplete
 
+PUBLISHED_ANCHORS = 3  # per cell, in all published models
+FACE_VALUES = QUANTITIES + 2 * 5 + 1  # of an anchor of YOLOv5-face: x and y of five landmarks, and one class
 _OUTPUTS = {LOGITS: "not decoded, before the sigmoid", SIGMOIDS: "not decoded, after the sigmoid", BOXES: "decoded"}
 
 
@@ -43,7 +45,11 @@ def recognize(graph: Graph) -> OutputForm | None:
         layers = anchor_layers(graph.model, strides)
         if not layers and not known and not _asks_for_anchors(reader, channels):
             return None
-        _demand(layers, reader)
+        # What is not known to be one anchor per cell is taken for three, as in all published models.
+        is_guess = not layers and not known and max(reader.arrangement.anchors) == 1
+        per_anchor = min(channels) // PUBLISHED_ANCHORS if is_guess else reader.arrangement.per_anchor
+        _demand_no_landmarks(graph, per_anchor)
+        _demand(layers, reader, per_anchor - QUANTITIES, is_guess)
     classes = reader.arrangement.per_anchor - QUANTITIES
     return OutputForm(OutputSpec(graph.imgsz, EXPORTED, Anchors(layers), classes), read=reader)
 
@@ -55,7 +61,8 @@ def _asks_for_anchors(reader: AnchorReader, channels: set[int]) -> bool:
     strides must not be joined, because joined rows belong to another family.
     """
     several = max(reader.arrangement.anchors) > 1
-    return several or (len(reader.arrangement.outputs) > 1 and not any(count % 3 for count in channels))
+    rest = [count % PUBLISHED_ANCHORS for count in channels]
+    return several or (len(reader.arrangement.outputs) > 1 and not any(rest))
 
 
 def _counts_by_names(graph: Graph, channels: set[int], strides: int) -> tuple[int, ...] | None:
@@ -66,11 +73,26 @@ def _counts_by_names(graph: Graph, channels: set[int], strides: int) -> tuple[in
     return (min(channels) // (QUANTITIES + names),) * strides
 
 
-def _demand(layers: tuple[AnchorLayer, ...], reader: AnchorReader) -> None:
-    """Raise Incomplete unless `layers` can decode what `reader` reads."""
+def _demand_no_landmarks(graph: Graph, per_anchor: int) -> None:
+    """Raise Incomplete for the values of a YOLOv5-face, unless there are names for as many classes as they could be."""
+    classes = per_anchor - QUANTITIES
+    if per_anchor == FACE_VALUES and len(distinct_names(metadata(graph.model))) != classes:
+        raise Incomplete(
+            f"the model has {per_anchor} values per anchor, as YOLOv5-face has: a box, five landmarks and one class, "
+            f"whose landmarks are not supported; if it has {classes} classes instead, add their names to the ONNX's "
+            "metadata as the entry 'names', such as {0: 'cat', 1: 'dog'}"
+        )
+
+
+def _demand(layers: tuple[AnchorLayer, ...], reader: AnchorReader, classes: int, is_guess: bool) -> None:
+    """Raise Incomplete unless `layers` can decode what `reader` reads.
+
+    classes: their number, for the message; is_guess: it is that of three anchors per cell.
+    """
     held, counts = _OUTPUTS[reader.holds], reader.arrangement.anchors
     if not layers:
-        raise Incomplete(f"the model's boxes are {held}, and the file does not contain its anchors; {ASK}")
+        read = f"{classes} classes{f' if it has {PUBLISHED_ANCHORS} anchors per cell' if is_guess else ''}"
+        raise Incomplete(f"the model's boxes ({read}) are {held}, and the file does not contain its anchors; {ASK}")
     if (given := tuple(len(layer.anchors) for layer in layers)) != counts:
         raise Incomplete(f"{given[0]} anchors per stride were given, but the model has {', '.join(map(str, counts))}")
     if reader.holds == SIGMOIDS and not all(layer.new_coords for layer in layers):

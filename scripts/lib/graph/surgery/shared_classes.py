@@ -57,7 +57,10 @@ def recognize(graph: Graph) -> OutputForm | None:
         return None
     layers, anchors = anchor_layers(graph.model, tuple(levels)), parts[1].count
     if not layers:
-        raise Incomplete(f"the model's boxes are not decoded, and the file does not contain its anchors; {ASK}")
+        read = f"{parts[2].count} classes"
+        raise Incomplete(
+            f"the model's boxes ({read}) are not decoded, and the file does not contain its anchors; {ASK}"
+        )
     if len(layers[0].anchors) != anchors or not layers[0].new_coords:
         raise Incomplete(f"the model has {anchors} anchors per stride, for sigmoids; the given ones are different")
     spec = OutputSpec(graph.imgsz, EXPORTED, Anchors(layers), parts[2].count)
