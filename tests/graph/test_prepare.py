@@ -15,6 +15,7 @@ from lib.graph.input_convention import settle_input_form
 from lib.graph.input_form import input_form_of, set_input_form
 from lib.graph.onnx_file import load
 from lib.graph.onnx_session import infer, infer_image, open_session, to_tensor
+from lib.graph.surgery.anchor_maps import head_maps
 from lib.graph.surgery.fixed_size import fix_size
 from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.pipeline import adapt
@@ -182,6 +183,26 @@ def test_a_file_that_is_newer_than_the_reader_is_one_sentence(exported, tmp_path
     (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(UserError, match=f"{newer}.*export it with onnx 1.18.0 or older, and opset 19 or below"):
         load(tmp_path / "m.onnx")
+
+
+def test_operators_of_an_unknown_domain_are_one_sentence():
+    """Shapes behind them are unknown, which the search for maps must bear too."""
+    nodes = [
+        helper.make_node("MultiThreshold", ["images"], ["steps"], domain="finn.custom_op.general"),
+        helper.make_node("Conv", ["steps", "weights"], ["map"]),
+        helper.make_node("Mul", ["map", "factor"], ["output"]),
+    ]
+    given = helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, 64, 64])
+    made = helper.make_tensor_value_info("output", TensorProto.FLOAT, None)
+    constants = {"weights": np.ones((16, 3, 1, 1), np.float32), "factor": np.ones((16, 1, 1), np.float32)}
+    tensors = [numpy_helper.from_array(value, name) for name, value in constants.items()]
+    imports = [helper.make_opsetid("", 13), helper.make_opsetid("finn.custom_op.general", 1)]
+    model = helper.make_model(
+        helper.make_graph(nodes, "finn", [given], [made], tensors), opset_imports=imports, ir_version=8
+    )
+    assert head_maps(Graph(model)) == ()
+    with pytest.raises(UserError, match=r"MultiThreshold of the domain finn\.custom_op\.general \(1 of them\)"):
+        fix_size(model, None)
 
 
 def test_functions_are_inlined(exported):

@@ -11,10 +11,12 @@ from lib.graph.surgery.graph import Graph
 def head_maps(graph: Graph) -> tuple[str, ...]:
     """The map of each stride that the outputs are computed from, the finest first; empty if not one per stride.
 
-    A map is the output of a convolution, or of a Mul or Add by channel constants after it.
+    A map is the output of a convolution, or of a Mul or Add by constants after it.
     """
     above = graph.upwards(graph.outputs, _is_convolution)
     nearest = [node.output[0] for node in above if _is_convolution(node)]
+    if any(len(graph.shape(name)) != 4 for name in nearest):
+        return ()
     maps = sorted((_scaled(graph, name) for name in nearest), key=lambda name: -graph.shape(name)[2])
     strides = [stride_of(graph, name) for name in maps]
     if not 2 <= len(maps) <= MOST_LAYERS or None in strides or len(set(strides)) < len(strides):

@@ -22,6 +22,8 @@ from lib.graph.surgery.prepare.whole_graph import plain
 from lib.graph.surgery.proof import TOLERANCE, noise_image
 from lib.step.errors import UserError
 
+DOMAINS = ("ai.onnx.", "com.microsoft.")  # beginnings of known domains of operators; ONNX's own may also be empty
+
 
 def fix_size(
     model: onnx.ModelProto, size: ImageSize | None, given: Mapping | None = None
@@ -30,9 +32,11 @@ def fix_size(
 
     Its input is float [1, C, H, W]. What the graph did to the image before the network is moved to its InputForm;
     `given` are fields of one that the user gives for the whole graph. Raises UserError when the model has another fixed
-    size, or a dynamic one and none is given, or an input that cannot be brought into this form.
+    size, or a dynamic one and none is given, an input that cannot be brought into this form, or an operator that only
+    its maker's programs know.
     """
     fixed = before_plugin(plain(model))
+    _demand_known_domains(fixed)
     inputs = fixed.graph.input
     shapes = [[d.dim_value for d in tensor.type.tensor_type.shape.dim] for tensor in inputs]
     last = len(shapes) == 1 and has_channels_last(shapes[0])
@@ -67,6 +71,17 @@ def fix_size(
             )
         fixed = _of_one_image(fixed, batch, wanted)
     return _of_the_network(fixed, size, last, given or {}), size
+
+
+def _demand_known_domains(model: onnx.ModelProto) -> None:
+    """Raise UserError for operators of a domain that is neither ONNX's nor onnxruntime's: nothing here can run them."""
+    for node in model.graph.node:
+        if node.domain and not f"{node.domain}.".startswith(DOMAINS):
+            same = sum((each.domain, each.op_type) == (node.domain, node.op_type) for each in model.graph.node)
+            raise UserError(
+                f"the model has the operator {node.op_type} of the domain {node.domain} ({same} of them), which "
+                "neither ONNX nor this program knows; export the model with ONNX's own operators"
+            )
 
 
 def _of_a_known_opset(model: onnx.ModelProto, shape: tuple[int, ...]) -> onnx.ModelProto:
