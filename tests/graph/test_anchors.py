@@ -109,6 +109,17 @@ def test_factors_behind_the_convolutions_go_into_them():
     assert "Mul" not in {node.op_type for node in check(model, SPLIT, model).graph.node}
 
 
+def test_one_scale_and_a_bias_behind_the_convolutions_go_into_them():
+    """As a model that was quantized dynamically has them once its weights are in float again."""
+    maker = AnchorHead(3)
+    for place, name in enumerate(maker.maps):
+        bias = maker.rng.normal(0, 0.5, (maker.graph_channels(place), 1, 1)).astype(np.float32)
+        scaled = maker.graph.add("Mul", [name, np.array([0.7], np.float32)], f"{name}/scaled")
+        maker.maps[place] = maker.graph.add("Add", [scaled, bias], f"{name}/bias")
+    model = maker.finish(maker.joined(maker.decoded()))
+    assert not {node.op_type for node in check(model, SPLIT, model).graph.node} & {"Mul", "Add"}
+
+
 def test_boxes_divided_by_the_size_of_the_input():
     maker = AnchorHead(3)
     model = maker.finish(maker.joined(maker.decoded(unit=tuple(SIZE))))

@@ -29,12 +29,19 @@ def _is_convolution(node: onnx.NodeProto) -> bool:
 
 
 def channel_constant(graph: Graph, node: onnx.NodeProto, tensor: str) -> np.ndarray | None:
-    """The constant per channel that a Mul or Add applies to the map `tensor`, [K]; None for any other node."""
+    """The constant per channel that a Mul or Add applies to the map `tensor`, [K]; None for any other node.
+
+    A single number is that of every channel: a model that was quantized dynamically has one scale for all weights.
+    """
     if node.op_type not in ("Mul", "Add"):
         return None
     [other] = (name for name in node.input if name != tensor) if tensor in node.input else [""]
-    value, channels = graph.constant(other), graph.shape(tensor)[1]
-    return value.reshape(-1) if value is not None and value.shape[-3:] == (channels, 1, 1) else None
+    value, shape = graph.constant(other), graph.shape(tensor)
+    if value is None or len(shape) != 4 or value.ndim > len(shape):
+        return None
+    if value.size == 1:
+        return np.full(shape[1], value.item(), value.dtype)
+    return value.reshape(-1) if value.shape[-3:] == (shape[1], 1, 1) else None
 
 
 def _scaled(graph: Graph, tensor: str) -> str:
