@@ -36,13 +36,13 @@ class Layers:
 class Head(Layers):
     """A graph in the making, with a box map, an objectness and scores of each stride, of random weights."""
 
-    def __init__(self, classes: int, sigmoids: bool = True, size: ImageSize = SIZE, strides=STRIDES):
+    def __init__(self, classes: int, sigmoids: bool = True, size: ImageSize = SIZE, strides=STRIDES, stem=1 / 255):
         super().__init__(size)
         self.strides, self.classes = strides, classes
         self.maps = []
         for stride in strides:
-            stem = self.conv("images", (8, 3, stride, stride), f"stem_{stride}", spread=1 / 255, strides=[stride] * 2)
-            features = self.graph.add("Relu", [stem], f"features_{stride}")
+            first = self.conv("images", (8, 3, stride, stride), f"stem_{stride}", spread=stem, strides=[stride] * 2)
+            features = self.graph.add("Relu", [first], f"features_{stride}")
             box = self.conv(features, (4, 8, 1, 1), f"first_{stride}")
             others = [
                 self.conv(features, (n, 8, 1, 1), f"{name}_{stride}") for name, n in (("second", 1), ("third", classes))

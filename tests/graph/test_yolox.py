@@ -5,12 +5,14 @@ import onnx
 import pytest
 from conftest import ASSETS, image
 from maker_heads import SIZE, STRIDES, Head, grid
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from lib.data.imgsz import ImageSize
 from lib.detector.families.yolox import Yolox
 from lib.detector.head import SINGLE, SPLIT
 from lib.detector.output_spec import OutputSpec
+from lib.graph.families.yolox import INPUT, LEGACY
+from lib.graph.input_convention import settle_input_form
 from lib.graph.input_form import set_input_form
 from lib.graph.onnx_file import load
 from lib.graph.onnx_session import infer, infer_image, open_session
@@ -81,6 +83,44 @@ def test_channels_last():
     head = Head(3)
     names = [head.graph.add("Transpose", [name], f"{name}/last", perm=[0, 2, 3, 1]) for name in head.joined((0, 2, 1))]
     check(head.finish(*names), 3)
+
+
+def dequantized(model):
+    """The model with its first weights stored in eight bits."""
+    node = model.graph.node[0]
+    stored = next(tensor for tensor in model.graph.initializer if tensor.name == node.input[1])
+    weights = numpy_helper.to_array(stored)
+    step = np.float32(np.abs(weights).max() / 127)
+    stored.CopyFrom(numpy_helper.from_array(np.rint(weights / step).astype(np.int8), stored.name))
+    model.graph.initializer.append(numpy_helper.from_array(step, "step"))
+    node.input[1] = "weights"
+    model.graph.node.insert(0, helper.make_node("DequantizeLinear", [stored.name, "step"], ["weights"]))
+    return model
+
+
+def normalized_behind(model):
+    """The model with its first weights divided by 1000, and a batch normalization that multiplies by as much."""
+    node = model.graph.node[0]
+    stored = next(tensor for tensor in model.graph.initializer if tensor.name == node.input[1])
+    weights = numpy_helper.to_array(stored)
+    stored.CopyFrom(numpy_helper.from_array(weights / 1000, stored.name))
+    made = node.output[0]
+    node.output[0] = "before"
+    values = {"factor": 1000, "shift": 0, "mean": 0, "variance": 1}
+    for name, value in values.items():
+        model.graph.initializer.append(numpy_helper.from_array(np.full(len(weights), value, np.float32), name))
+    model.graph.node.insert(1, helper.make_node("BatchNormalization", ["before", *values], [made]))
+    return model
+
+
+@pytest.mark.parametrize("stored", [lambda model: model, dequantized, normalized_behind])
+def test_the_first_weights_show_the_input_of_before_release_0_1_1(stored):
+    for stem, form, said in ((1, LEGACY, "before release 0.1.1"), (1 / 60, INPUT, "since release 0.1.1")):
+        head = Head(3, stem=stem)
+        model = stored(head.finish(head.rows()))
+        settled, origin = settle_input_form(model, {})
+        assert settled == form
+        assert origin.startswith(f"the convention of its makers {said}, by the size of its first weights, 0.0")
 
 
 def test_decoding_otherwise_is_caught():

@@ -144,6 +144,14 @@ def test_the_better_order_of_channels_is_said_where_it_is_no_noise(other, said):
     assert better_channels(GREY, measured(0.4, 0.01), measure_in) is None and len(asked) == 1
 
 
+def test_neither_order_is_called_right_where_both_detect_nothing():
+    line = better_channels(InputForm(channels="bgr", scale=1), measured(0.0067, 1e-4), lambda _: measured(8e-4, 1e-5))
+    assert line.startswith(
+        "WARNING: neither BGR nor RGB detects what the labels show: FP32 mAP50-95 0.0067, in RGB 0.0008"
+    )
+    assert "--channels, --scale, --mean and --std" in line
+
+
 def test_who_made_an_export_tells_whether_its_channels_are_open(exported):
     assert not is_from_elsewhere(exported[1])
     assert is_from_elsewhere(variant(exported[1], BGR))

@@ -29,7 +29,7 @@ def settle_input_form(
     default = default_form(model)
     form, origin = InputForm.from_metadata(metadata(model)), "as the file says"
     if form is None:
-        form, origin = _convention(model), "the convention of its makers"
+        form, origin = _convention(model)
     if form is None:
         form, origin = default, "the default"
     if given:
@@ -42,7 +42,7 @@ def settle_input_form(
 
 def _behind_a_front(model: onnx.ModelProto, given: Mapping) -> tuple[InputForm, str]:
     """`settle_input_form` for a model whose normalization was removed from its graph, with the user's pixel fields."""
-    form, convention = input_form_of(model), _convention(model)
+    form, (convention, _) = input_form_of(model), _convention(model)
     if convention:
         channels = form.channels if "channels" in given else convention.channels
         form = replace(form, channels=channels, letterbox=convention.letterbox, fill=convention.fill)
@@ -80,8 +80,10 @@ def recognized(model: onnx.ModelProto) -> OutputForm:
     return families.recognize(Graph(simplified))
 
 
-def _convention(model: onnx.ModelProto) -> InputForm | None:
+def _convention(model: onnx.ModelProto) -> tuple[InputForm | None, str]:
+    """The input form of the model's authors, None if it is not known, and what to call its origin."""
     try:
-        return recognized(model).input
+        form = recognized(model)
     except UserError:
-        return None  # no known family; code that needs one reports it
+        return None, ""  # no known family; code that needs one reports it
+    return form.input, " ".join(filter(None, ("the convention of its makers", form.input_of)))

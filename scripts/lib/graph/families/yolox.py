@@ -1,21 +1,31 @@
 """Graphs of YOLOX: a box map, an objectness and scores per stride, decoded with an exponential or not at all."""
 
+from dataclasses import replace
+
+import numpy as np
+
 from lib.data.input_form import InputForm
 from lib.detector.families.yolox import Yolox
 from lib.detector.head import BOX, EXPORTED, SINGLE
 from lib.detector.output_spec import OutputSpec
 from lib.graph.families import GraphFamily, register
-from lib.graph.surgery.graph import Graph
+from lib.graph.surgery.graph import Graph, attribute
 from lib.graph.surgery.map_place import PlacedMaps, WithObjectness
 from lib.graph.surgery.moved_maps import Part, moved_maps, ordered_levels, parts_of, places_of
 from lib.graph.surgery.output_form import OutputForm
 from lib.graph.surgery.passes import Pass, group_channels
 from lib.graph.surgery.passes.cut_maps import cut_maps
+from lib.graph.surgery.prepare.quantized_operators import Steps
 from lib.step.errors import UserError
 
-# https://github.com/Megvii-BaseDetection/YOLOX, yolox/data/data_augment.py, preproc: pixels are used as OpenCV reads
-# them.
+# https://github.com/Megvii-BaseDetection/YOLOX, yolox/data/data_augment.py. Since release 0.1.1 pixels are used as
+# OpenCV reads them; before, they were normalized as in ValTransform(legacy=True).
 INPUT = InputForm(channels="bgr", scale=1, letterbox="top_left")
+LEGACY = InputForm("rgb", 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "top_left")
+# The mean absolute value of the first convolution's weights tells them apart: pixels of 0 to 255 are about 57 times
+# larger than normalized ones (255 times the std), and the weights smaller by as much. Measured: 0.0050 and 0.0053 in
+# newer YOLOX-nano, 0.303 in a legacy one. The limit is the geometric mean.
+LEGACY_WEIGHTS = 0.04
 
 
 def recognize(graph: Graph) -> OutputForm | None:
@@ -28,7 +38,7 @@ def recognize(graph: Graph) -> OutputForm | None:
     moved = moved_maps(graph)
     if all(name in moved for name in graph.outputs):
         places = places_of(graph, moved, parts, probabilities=(False, True, True))
-        return OutputForm(spec, read=PlacedMaps(places), input=INPUT) if places else None
+        return _with_input(graph, OutputForm(spec, read=PlacedMaps(places))) if places else None
     # YOLO26's oriented boxes have such maps too, with an angle in place of the objectness, but no exponential.
     if all(node.op_type != "Exp" for node in graph.model.graph.node):
         return None
@@ -38,7 +48,37 @@ def recognize(graph: Graph) -> OutputForm | None:
         raise UserError(
             f"the model has YOLOX's maps but decodes them to {shapes}; one output [1, N, {rows}] is expected"
         )
-    return OutputForm(spec, read=WithObjectness(2 if shapes[0][2] == rows else 1), input=INPUT)
+    return _with_input(graph, OutputForm(spec, read=WithObjectness(2 if shapes[0][2] == rows else 1)))
+
+
+def _with_input(graph: Graph, form: OutputForm) -> OutputForm:
+    """The form with the input of YOLOX's release that the first convolution's weights show; the newer if unknown."""
+    weights = _first_weights(graph)
+    if weights is None:
+        return replace(form, input=INPUT, input_of="since release 0.1.1")
+    size = float(np.abs(weights).mean())
+    release, given = ("before", LEGACY) if size > LEGACY_WEIGHTS else ("since", INPUT)
+    return replace(form, input=given, input_of=f"{release} release 0.1.1, by the size of its first weights, {size:.2g}")
+
+
+def _first_weights(graph: Graph) -> np.ndarray | None:
+    """The first convolution's weights with a batch normalization behind it; None if they are not constants."""
+    node = next((node for node in graph.model.graph.node if node.op_type == "Conv"), None)
+    if node is None:
+        return None
+    weights, maker = graph.constant(node.input[1]), graph.producer(node.input[1])
+    if maker is not None and maker.op_type == "DequantizeLinear":
+        numbers, scale = (graph.constant(name) for name in maker.input[:2])
+        zero = graph.constant(maker.input[2]) if len(maker.input) > 2 else np.zeros((), np.uint8)
+        if numbers is not None and scale is not None and zero is not None:
+            weights = Steps(scale, zero, attribute(maker, "axis", 1)).values(numbers)
+    behind = graph.consumers(node.output[0])
+    if weights is not None and [reader.op_type for reader in behind] == ["BatchNormalization"]:
+        factor, _, _, variance = (graph.constant(name) for name in behind[0].input[1:])
+        if factor is not None and variance is not None:
+            factor = factor / np.sqrt(variance + attribute(behind[0], "epsilon", 1e-5))
+            weights = weights * factor.reshape(-1, 1, 1, 1)
+    return weights
 
 
 def find_maps(graph: Graph) -> list[Part]:

@@ -21,7 +21,8 @@ class OutputForm:
     by the image's width and height. sigmoid: the scores are after the sigmoid. clipped: centres of boxes are inside the
     image, and no box is larger than it. names: the outputs in the head's order, if the graph's order differs. read:
     makes predictions from raw outputs whose shapes fit no head; the spec's head then only says that they are as
-    exported. input: the input form of the model's authors, None for the default.
+    exported. input: the input form of the model's authors, None for the default. input_of: which of their forms it is,
+    and how the graph shows it, if they have had several.
     """
 
     spec: OutputSpec
@@ -32,6 +33,7 @@ class OutputForm:
     names: tuple[str, ...] | None = None
     read: Callable[[OutputSpec, list[np.ndarray]], np.ndarray] | None = None
     input: InputForm | None = None
+    input_of: str = ""
 
     def with_head(self, head: str, **changes) -> "OutputForm":
         """The form for the outputs of another head, with other `changes`."""
