@@ -313,3 +313,18 @@ def test_maps_that_are_called_each_other_as_ours(exported, head):
     expected, _ = adapt(slim(exported), head, [IMAGE], seed=0)
     for now, before in zip(outputs_of(after), outputs_of(expected)):
         np.testing.assert_allclose(now, before, atol=1e-4)
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+@pytest.mark.parametrize(("operator", "opset"), [("Upsample", 9), ("Resize", 10)])
+def test_resizing_of_old_opsets_samples_as_before(operator, opset, mode):
+    """onnx's converter leaves opset 11's default, which samples at half pixels."""
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 64, 96])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    scales = numpy_helper.from_array(np.array([1, 1, 1.5, 1.5], np.float32), "scales")
+    nodes = [helper.make_node(operator, ["x", "scales"], ["y"], mode=mode)]
+    graph = helper.make_graph(nodes, "g", [x], [y], [scales])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=5)
+    fixed, _ = fix_size(model, None)
+    assert fixed.opset_import[0].version == 11
+    np.testing.assert_allclose(outputs_of(fixed)[0], outputs_of(model)[0], atol=1e-6)

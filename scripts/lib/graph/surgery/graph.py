@@ -12,6 +12,7 @@ from lib.data.imgsz import ImageSize
 from lib.step.errors import UserError
 
 OLDEST_OPSET = 11
+_RESIZE_CHOOSES = 11  # the first opset in which Resize has attributes for where it samples
 _LISTED = 4  # most outputs listed in a message
 
 
@@ -230,12 +231,23 @@ def opset_of(model: onnx.ModelProto) -> int:
 def converted(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
     """A copy of a model in another opset. Raises UserError when onnx's version converter refuses it."""
     try:
-        return onnx.version_converter.convert_version(model, opset)
+        changed = onnx.version_converter.convert_version(model, opset)
     except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
             f"the model of opset {opset_of(model)} cannot be converted to opset {opset}: {reason}; export it again"
         ) from None
+    if opset_of(model) < _RESIZE_CHOOSES <= opset:
+        _as_resized_before(changed)
+    return changed
+
+
+def _as_resized_before(model: onnx.ModelProto) -> None:
+    """Let each Resize sample as it, or Upsample, did before there was a choice; the converter leaves a new default."""
+    for node in model.graph.node:
+        if node.op_type == "Resize":
+            place = helper.make_attribute("coordinate_transformation_mode", "asymmetric")
+            node.attribute.extend([place, helper.make_attribute("nearest_mode", "floor")])
 
 
 def attribute(node: onnx.NodeProto, name: str, default=None):
