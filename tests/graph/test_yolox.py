@@ -17,7 +17,9 @@ from lib.graph.input_form import set_input_form
 from lib.graph.onnx_file import load
 from lib.graph.onnx_session import infer, infer_image, open_session
 from lib.graph.output_spec import output_form_of, output_spec_of
+from lib.graph.surgery.passes import group_channels
 from lib.graph.surgery.pipeline import adapt
+from lib.graph.surgery.proof import ReferencePredictions
 from lib.graph.surgery.simplify import simplify
 from lib.step.errors import UserError
 
@@ -130,6 +132,29 @@ def test_decoding_otherwise_is_caught():
     model = head.finish(shifted)
     with pytest.raises(UserError, match="after pass cut_maps the graph computes something else"):
         adapt(model, SPLIT, IMAGES, seed=0)
+
+
+def moved(model, change):
+    """A copy of the model with the weights and biases of the coarsest box map changed."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    node = next(node for node in copy.graph.node if node.output[0] == "first_32")
+    for tensor in copy.graph.initializer:
+        if tensor.name in node.input[1:]:
+            tensor.CopyFrom(numpy_helper.from_array(change(numpy_helper.to_array(tensor)), tensor.name))
+    return copy
+
+
+def test_grouping_may_round_an_exponential_but_not_mix_up_channels():
+    head = Head(3)
+    model = head.finish(head.rows())
+    form, allowed = output_form_of(model), group_channels.PASS.tolerance
+    reference = ReferencePredictions(model, form, IMAGES, seed=0)
+    done = reference.compare(moved(model, lambda values: values * np.float32(1.003)), form, allowed, "wrong")
+    assert 2e-4 * max(SIZE) < done["box_px"] < allowed.box * max(SIZE)
+    mixed = moved(model, lambda values: np.roll(values, 1, axis=1) if values.ndim > 1 else values)
+    with pytest.raises(UserError, match="wrong: boxes differ by up to"):
+        reference.compare(mixed, form, allowed, "wrong")
 
 
 def test_head_single_is_refused_in_a_sentence():

@@ -201,5 +201,8 @@ def _copy(graph: Graph, site: _Site, nodes: list[onnx.NodeProto], names: dict) -
         graph.add(node.op_type, inputs, names[node.output[0]], before=site.before, **attributes)
 
 
-# Sums over channels in another order round differently, and boxes that are exponentials amplify that.
-PASS = Pass("group_channels", needed, rewrite, tolerance=Tolerance(2e-4, TOLERANCE.score), measures_images=True)
+# Sums over channels in another order round differently, and boxes that are exponentials amplify that, small ones too.
+# In a YOLOX-nano at 416 whose channels differ by a factor of thousands, boxes move by up to 0.095 px, and by 0.036 px
+# if onnxruntime only fuses other nodes. That is 2.3e-4 of the side; channels that are mixed up move boxes by whole
+# pixels.
+PASS = Pass("group_channels", needed, rewrite, tolerance=Tolerance(1e-3, TOLERANCE.score), measures_images=True)
