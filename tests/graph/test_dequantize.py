@@ -15,8 +15,9 @@ from lib.graph.onnx_session import infer_image, open_session, to_tensor
 from lib.graph.surgery.fixed_size import fix_size
 from lib.graph.surgery.pipeline import adapt
 from lib.graph.surgery.prepare.behind_input import prepare
-from lib.graph.surgery.prepare.dequantize import is_quantized
+from lib.graph.surgery.prepare.dequantize import NOISE, _demand_close, dequantize, is_quantized
 from lib.graph.surgery.prepare.quantized_operators import TWINS, as_pairs
+from lib.graph.surgery.proof import noise_image
 from lib.graph.surgery.simplify import simplify
 from lib.step.errors import UserError
 
@@ -225,6 +226,48 @@ def quantized(export, tmp_path_factory):
         return onnx.load(done), model
 
     return make
+
+
+def end_to_end(weights):
+    """The 16 best of 96 boxes with scores, of one convolution with `weights` [6, 3, 8, 8] and a quantized output."""
+    node = helper.make_node
+    nodes = [
+        node("Conv", ["x", "weights"], ["map"], strides=[8, 8]),
+        node("DynamicQuantizeLinear", ["map"], ["numbers", "scale", "zero"]),
+        node("DequantizeLinear", ["numbers", "scale", "zero"], ["rounded"]),
+        node("Reshape", ["rounded", "flat"], ["columns"]),
+        node("Split", ["columns", "parts"], ["boxes", "logits"], axis=1),
+        node("Sigmoid", ["logits"], ["scores"]),
+        node("Concat", ["boxes", "scores"], ["joined"], axis=1),
+        node("Transpose", ["joined"], ["rows"], perm=[0, 2, 1]),
+        node("Split", ["rows", "parts"], ["row_boxes", "row_scores"], axis=2),
+        node("ReduceMax", ["row_scores"], ["best"], axes=[2]),
+        node("ArgMax", ["row_scores"], ["class"], axis=2),
+        node("Cast", ["class"], ["class_number"], to=TensorProto.FLOAT),
+        node("TopK", ["best", "count"], ["values", "places"], axis=1),
+        node("Tile", ["places", "four"], ["box_places"]),
+        node("GatherElements", ["row_boxes", "box_places"], ["chosen_boxes"], axis=1),
+        node("GatherElements", ["class_number", "places"], ["chosen_class"], axis=1),
+        node("Concat", ["chosen_boxes", "values", "chosen_class"], ["y"], axis=2),
+    ]
+    constants = {
+        "weights": weights, "flat": np.array([1, 6, -1]), "parts": np.array([4, 2]), "count": np.array([16]),
+        "four": np.array([1, 1, 4]),
+    }  # fmt: skip
+    return small(nodes, constants)
+
+
+def test_rows_of_an_end_to_end_head_may_change_places():
+    rng = np.random.default_rng(0)
+    weights = rng.normal(0, 1, (6, 3, 8, 8)).astype(np.float32)
+    weights[4:] *= 1e-3  # all scores are nearly equal
+    model = end_to_end(weights)
+    images = [noise_image(SIZE, seed) for seed in range(4)]
+    plain, _ = dequantize(model, images, 0)
+    rows = [[infer_image(open_session(m.SerializeToString()), each)[0] for each in images] for m in (model, plain)]
+    assert any(np.linalg.norm(now - was) > NOISE * np.linalg.norm(was) for was, now in zip(*rows))
+    with pytest.raises(UserError, match="wrong the model computes something else: an output differs by"):
+        _demand_close(model, end_to_end(weights[:, ::-1].copy()), images, NOISE, "wrong")
 
 
 @pytest.mark.parametrize("kind", ["QDQ", "QOperator", "dynamic"])

@@ -168,6 +168,18 @@ def _before_selection(graph: Graph, output: str) -> str:
     return output
 
 
+def selected_from(graph: Graph) -> str | None:
+    """The tensor [1, 4+C+E, N] that an end-to-end head selects from; None for another model, also one with NMS."""
+    try:
+        if not selects(graph):
+            return None
+    except UserError:
+        return None
+    output = predictions_output(graph)
+    joined = _before_selection(graph, output)
+    return None if joined == output else joined
+
+
 def has_relative_boxes(graph: Graph, detector: Detector) -> bool:
     """Whether boxes are divided by the image's width and height: the graph multiplies by strides below 1."""
     points = graph.shape(detector.scores)[2]
