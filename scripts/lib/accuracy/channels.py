@@ -31,7 +31,7 @@ def better_channels(
     if max(metrics.map50_95, other_metrics.map50_95) < LEAST:
         return (
             f"WARNING: neither {this} nor {other} detects what the labels show: {figures}; check the form of the input "
-            "with --channels, --scale, --mean and --std, and the class numbers of the labels"
+            "(channels, scale, mean and std) and the class numbers of the labels"
         )
     share = compared(other_metrics, resampled, baseline)
     low, high = share.retention_low, share.retention_high
