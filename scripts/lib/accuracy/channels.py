@@ -7,7 +7,7 @@ from lib.accuracy.metrics import Metrics
 from lib.accuracy.resampled_map import ResampledMap
 from lib.data.input_form import InputForm
 
-LEAST = 0.05  # mAP50-95 below which nothing is told of the order of channels: something else is wrong
+LEAST = 0.05  # mAP50-95 below which the order of channels is not judged: something else is wrong
 
 
 def better_channels(
