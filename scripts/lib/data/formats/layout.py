@@ -12,7 +12,7 @@ from lib.data.names import read_names
 from lib.step.errors import UserError
 
 KEY = "archive"
-CLASSES = ("classes.txt", "obj.names", "_darknet.labels")
+CLASSES = "classes.txt", "obj.names", "*.labels"
 NO_IMAGE = "{} contains no image (jpg, jpeg, png, webp)"
 
 
@@ -58,9 +58,10 @@ def read(root: Path, hints: Hints) -> Source:
         for path, part in zip(paths, parts)
     ]
     stems, taken = {path.stem for path in paths}, set(paths)
-    named = next((place / name for place in (root, labels) for name in CLASSES if (place / name).is_file()), None)
+    lists = [path for place in (root, labels) for pattern in CLASSES for path in sorted(place.glob(pattern))]
+    named = next((path for path in lists if path.is_file()), None)
     beside = [path for path in sorted(labels.rglob("*")) if path.is_file() and not is_hidden(path, labels)]
-    beside = [path for path in beside if path.name not in CLASSES or path.stem in stems]
+    beside = [path for path in beside if path not in lists or path.stem in stems]
     if labels == images:
         texts = [path for path in beside if path.suffix == ".txt"]
         others, beside = [path for path in beside if path not in taken and path not in texts], texts
