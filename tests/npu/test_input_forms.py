@@ -149,7 +149,7 @@ def test_neither_order_is_called_right_where_both_detect_nothing():
     assert line.startswith(
         "WARNING: neither BGR nor RGB detects what the labels show: FP32 mAP50-95 0.0067, in RGB 0.0008"
     )
-    assert "--channels, --scale, --mean and --std" in line
+    assert "(channels, scale, mean and std)" in line
 
 
 def test_who_made_an_export_tells_whether_its_channels_are_open(exported):
