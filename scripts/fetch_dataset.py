@@ -20,7 +20,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from lib import tasks
-from lib.data.dataset import Gathered, Labelling, flat_names, gather
+from lib.data.dataset import CUT, MOVED, Gathered, Labelling, flat_names, gather
 from lib.data.formats.source import Source, first_few
 from lib.data.manifest import has_manifest
 from lib.data.names import distinct, read_names
@@ -105,11 +105,11 @@ def tell(gathered: Gathered) -> None:
     if gathered.ignored:
         say(f"{gathered.ignored} labels are crowds or difficult objects: a detection there is neither right nor wrong")
     if gathered.cut:
-        say(f"{gathered.cut} boxes extend beyond their image and are cut at its edges")
+        say(CUT.format(gathered.cut))
     if gathered.outside:
         say(f"{gathered.outside} keypoints are outside their image and count as not labelled")
     if gathered.moved:
-        say(f"{gathered.moved} keypoints are at most 1 % outside their image and are moved to its edge")
+        say(MOVED.format(gathered.moved))
     if gathered.boxed:
         say(f"WARNING: {gathered.boxed} objects have no outline; the outline of their box is used")
     if gathered.empty:

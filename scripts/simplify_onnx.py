@@ -11,8 +11,7 @@ from pathlib import Path
 
 from lib.graph.input_form import input_form_of
 from lib.graph.onnx_file import load, save
-from lib.graph.surgery.pipeline import PROVEN
-from lib.graph.surgery.proof import proof_images
+from lib.graph.surgery.proof import PROVEN, proof_images
 from lib.graph.surgery.simplify import simplify
 from lib.step.arguments import StepParser
 from lib.step.console import say

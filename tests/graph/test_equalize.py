@@ -29,7 +29,8 @@ from lib.graph.onnx_session import infer, open_session, to_tensor
 from lib.graph.output_spec import output_spec_of
 from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.passes import equalize
-from lib.graph.surgery.pipeline import MEASURED, PROVEN, adapt
+from lib.graph.surgery.pipeline import MEASURED, adapt
+from lib.graph.surgery.proof import PROVEN
 from lib.npu import toolkit
 from lib.step.errors import UserError
 

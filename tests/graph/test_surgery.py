@@ -20,8 +20,8 @@ from lib.graph.surgery.detector import find_detector
 from lib.graph.surgery.fixed_size import fix_size
 from lib.graph.surgery.graph import Graph, input_size
 from lib.graph.surgery.passes import limit_boxes, single_output, split_outputs, upsample
-from lib.graph.surgery.pipeline import PROVEN, adapt
-from lib.graph.surgery.proof import ImageFiles, Tolerance, prove_same_outputs
+from lib.graph.surgery.pipeline import adapt
+from lib.graph.surgery.proof import PROVEN, ImageFiles, Tolerance, prove_same_outputs
 from lib.step.errors import UserError
 
 SIZE = ImageSize(96, 64)

@@ -11,7 +11,7 @@ from lib import tasks
 from lib.accuracy.inference import onnx_runner, over_images
 from lib.accuracy.likeness import ImageLikeness, demand_same_outputs, image_likeness
 from lib.accuracy.matching import SURE, found_again
-from lib.data.dataset import CheckedLabel, named_as, rewrite
+from lib.data.dataset import CUT, MOVED, CheckedLabel, named_as, rewrite
 from lib.data.formats.source import Item, Source
 from lib.data.images import read_image
 from lib.data.imgsz import ImageSize
@@ -82,9 +82,9 @@ def int8_agreement(comparisons: list[ImageComparison], task: str) -> Int8Agreeme
 def _tell(checked: list[CheckedLabel]) -> None:
     """Print how many objects are not used as their label files have them."""
     if cut := sum(label.cut for label in checked):
-        say(f"{cut} boxes extend beyond their image and are cut at its edges")
+        say(CUT.format(cut))
     if moved := sum(label.moved for label in checked):
-        say(f"{moved} keypoints are at most 1 % outside their image and are moved to its edge")
+        say(MOVED.format(moved))
     if empty := sum(len(label.empty) for label in checked):
         say(f"warning: {empty} boxes have no area in their image and are dropped")
 

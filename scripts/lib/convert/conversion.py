@@ -18,8 +18,8 @@ from lib.graph.output_spec import class_names, output_spec_of
 from lib.graph.surgery.as_is import is_as_is
 from lib.graph.surgery.fixed_size import demand_strides
 from lib.graph.surgery.graph import Graph, input_size
-from lib.graph.surgery.pipeline import PROVEN, adapt, adapted_spec
-from lib.graph.surgery.proof import ImageFiles
+from lib.graph.surgery.pipeline import adapt, adapted_spec
+from lib.graph.surgery.proof import PROVEN, ImageFiles
 from lib.graph.surgery.simplify import simplify
 from lib.npu.build import Build
 from lib.npu.int8 import Quantization, int8_model

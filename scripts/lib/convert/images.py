@@ -12,8 +12,7 @@ from lib.data.imgsz import ImageSize
 from lib.data.input_form import InputForm
 from lib.data.letterbox import letterbox
 from lib.data.split import shuffled
-from lib.graph.surgery.pipeline import PROVEN
-from lib.graph.surgery.proof import noise_image
+from lib.graph.surgery.proof import PROVEN, noise_image
 from lib.step import console
 from lib.step.errors import UserError
 from lib.step.files import require, sha256

@@ -60,6 +60,11 @@ def unpack(archive: Path, folder: Path) -> None:
         raise UserError(f"archive {archive} is not a readable zip ({error})") from None
 
 
+# What is said of objects that are not used as their label has them.
+CUT = "{} boxes extend beyond their image and are cut at its edges"
+MOVED = "{} keypoints are at most 1 % outside their image and are moved to its edge"
+
+
 class CheckedLabel(NamedTuple):
     """What a task read from a label file."""
 

@@ -45,7 +45,7 @@ def find(root: Path, hints: Hints) -> Path:
     Where keypoints are wanted: the only one with keypoints, or among several the only `person_keypoints…`. If each of
     several is in the folder of a part: the folder above these.
     """
-    counts = {path: count for path in visible(root, "*.json") if (count := _keypoints_in(path)) is not None}
+    counts = {path: _keypoint_count(data) for path in visible(root, "*.json") if (data := _coco_in(path)) is not None}
     files, beginning = list(counts), "instances"
     if hints.keypoints:
         files, beginning = [path for path, count in counts.items() if count] or files, "person_keypoints"
@@ -62,14 +62,15 @@ def _of_parts(folder: Path) -> tuple[dict, dict[str, str]]:
     Raises UserError where their categories differ.
     """
     here = [path for path in visible(folder, "*.json") if path.parent.parent == folder]
-    files = [path for path in here if path.parent.name in PART_OF_FOLDER and _keypoints_in(path) is not None]
+    found = {path: _coco_in(path) for path in here if path.parent.name in PART_OF_FOLDER}
+    files = {path: own for path, own in found.items() if own is not None}
     data, parts = {table: [] for table in TABLES}, {}
-    for file in files:
-        own, name = _load(file), file.parent.name
+    for file, own in files.items():
+        name = file.parent.name
         kinds = [(_field(entry, "id", file), _field(entry, "name", file)) for entry in own["categories"]]
         data["categories"] = data["categories"] or own["categories"]
         if kinds != [(entry["id"], entry["name"]) for entry in data["categories"]]:
-            raise UserError(f"{file} has other categories than {files[0]}; export them with the same")
+            raise UserError(f"{file} has other categories than {next(iter(files))}; export them with the same")
         for image in own["images"]:
             number = f"{name}/{_identity(image, 'id', file)}"
             data["images"].append(image | {"id": number, "file_name": f"{name}/{_field(image, 'file_name', file)}"})
@@ -183,14 +184,13 @@ def _above(file: Path) -> Path:
     return file.parent.parent if file.parent.name == "annotations" else file.parent
 
 
-def _keypoints_in(path: Path) -> int | None:
-    """How many keypoints the objects of a file have; None where it is not a COCO JSON."""
+def _coco_in(path: Path) -> dict | None:
+    """What a file holds; None where it is not a COCO JSON."""
     try:
         data = json.loads(read_text(path))
     except (ValueError, UserError):
         return None
-    is_coco = isinstance(data, dict) and all(isinstance(data.get(table), list) for table in TABLES)
-    return _keypoint_count(data) if is_coco else None
+    return data if isinstance(data, dict) and all(isinstance(data.get(table), list) for table in TABLES) else None
 
 
 def _keypoint_count(data: dict) -> int:

@@ -1,7 +1,8 @@
 """Ultralytics' layout without a data.yaml: `images/…/NAME.jpg` beside `labels/…/NAME.txt`.
 
 Or the labels are beside the images, as Darknet's tools write them. Class names may be there in `classes.txt`, as Label
-Studio writes it, LabelImg among the labels, or in `_darknet.labels`, as Roboflow does. Layout: https://docs.ultralytics.com/datasets/detect/
+Studio writes it, LabelImg among the labels, or in `_darknet.labels`, as Roboflow does.
+Layout: https://docs.ultralytics.com/datasets/detect/
 """
 
 from pathlib import Path

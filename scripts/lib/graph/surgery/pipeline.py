@@ -16,11 +16,10 @@ from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.output_form import OutputForm
 from lib.graph.surgery.passes import Pass
 from lib.graph.surgery.prepare import dequantize
-from lib.graph.surgery.proof import ROUNDED_TOLERANCE, ReferencePredictions, Tolerance, demand_size
+from lib.graph.surgery.proof import PROVEN, ROUNDED_TOLERANCE, ReferencePredictions, Tolerance, demand_size
 from lib.step.errors import UserError
 
-# Most images for ranges (figures in docs/int8_accuracy.md), and for proofs, which take longer with each image.
-MEASURED, PROVEN = 64, 4
+MEASURED = 64  # most images for ranges (figures in docs/int8_accuracy.md)
 
 # Names of the tensors that passes make; a foreign graph may use them for other tensors.
 OUR_NAMES = re.compile(

@@ -42,6 +42,9 @@ HALF_TOLERANCE = Tolerance(box=8e-3, score=2e-2)
 ROUNDED_TOLERANCE = Tolerance(box=2e-2, score=1e-4)
 
 
+PROVEN = 4  # most images that graphs are compared on; each takes time in every proof
+
+
 class ReferencePredictions:
     """A model's predictions on a few images and on noise, to compare with its rewritten forms, one after another."""
 
