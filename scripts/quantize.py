@@ -124,8 +124,9 @@ def compare(args, starts: dict, scales: list[float], fitted, images: list[Path])
 
 def likeness(args, why: str, start, images: list[Path], title: str) -> str:
     """Write how similar to FP32 the outputs of a model are that is not decoded, and `why`; return a line about it."""
-    outputs = compare_outputs(args.onnx, start, images, args.processes, title)
-    write_undecoded(args.detections, UndecodedSet([image.name for image in images], why, outputs))
+    classes = len(read_names(args.names))
+    outputs, best = compare_outputs(args.onnx, classes, start, images, args.processes, title)
+    write_undecoded(args.detections, UndecodedSet([image.name for image in images], why, outputs, best))
     least = min(outputs, key=lambda output: output.cosine)
     return f"compared {args.detections}: cosine from {least.cosine:.4f} ({least.name}) in {len(images)} images"
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from lib.data.formats.source import Boxes, Item, Lined, Source, box_line
+from lib.data.formats.source import Boxes, ImageClass, Item, Lined, Source, box_line
 from lib.data.image_paths import IMAGES
 from lib.data.images import damaged, image_size
 from lib.data.manifest import same_files, write_manifest
@@ -155,7 +155,7 @@ def gather(
     for name, item in items.items():
         target = label_folder / f"{Path(name).stem}.txt"
         shutil.copyfile(item.image, image_folder / name)
-        if isinstance(item.label, Boxes):
+        if isinstance(item.label, Boxes | ImageClass):
             label = item.label.text(item.image, image_size(item.image), labelling.line_of)
             target.write_text(label.text, encoding="utf-8")
             written.append(label)
