@@ -96,7 +96,7 @@ def described(
 
     stand_in = partial(_stand_in, scratch)
     source = opened(Place.of(dataset, names, "dataset", task), stand_in)
-    return source, opened(Place.of(pool, names, "dataset.calibration"), stand_in) if pool else None
+    return source, opened(Place.of(pool, None, "dataset.calibration"), stand_in) if pool else None
 
 
 def file_lines(sources: tuple[Source, Source | None], scratch: Path) -> list[str]:

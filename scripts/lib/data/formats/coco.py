@@ -36,6 +36,8 @@ from lib.step.files import read_text
 KEY = "coco"
 # In COCO itself, 1 of 100 objects is a crowd.
 MANY_CROWDS = 0.2
+# Right and bottom of a box that is given as fractions, with their rounding.
+FIRST_PIXEL = 1.01
 TABLES = ("images", "annotations", "categories")
 
 
@@ -95,6 +97,7 @@ def read(file: Path, hints: Hints) -> Source:
     for annotation in data["annotations"]:
         boxes.setdefault(_identity(annotation, "image_id", file), []).append(_box(annotation, numbers, count, file))
     remarks += _crowd_remarks(boxes, file)
+    _refuse_fractions(boxes, file)
     folder = hints.images or _above(file)
     files = _Folder(folder, file)
     items, lost, others = [], [], []
@@ -175,6 +178,17 @@ def _crowd_remarks(boxes: dict[str, list[Box]], file: Path) -> list[str]:
     if crowds > MANY_CROWDS * len(marks):
         return [f"WARNING: {crowds} of {len(marks)} objects are crowds (iscrowd), which no metric counts: {advice}"]
     return []
+
+
+def _refuse_fractions(boxes: dict[str, list[Box]], file: Path) -> None:
+    """Raises UserError if most boxes lie in the first pixel: their numbers are fractions of the image's sides."""
+    corners = [box.corners for of_image in boxes.values() for box in of_image]
+    tiny = sum(min(of_box) >= 1 - FIRST_PIXEL and 0 < max(of_box) <= FIRST_PIXEL for of_box in corners)
+    if 2 * tiny > len(corners):
+        raise UserError(
+            f"{tiny} of {len(corners)} boxes of {file} are within 0 to 1, as fractions of the image's sides; COCO's "
+            "bbox is x, y, width, height in pixels: export it so"
+        )
 
 
 def _above(file: Path) -> Path:
