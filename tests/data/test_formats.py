@@ -272,7 +272,7 @@ def test_images_are_found_where_path_is_off_by_a_level(fetch, roboflow, tmp_path
     assert done.returncode == 0, done.stderr
     assert "7 images (0 background), 7 boxes" in done.stdout
     if yaml_in != images_in:
-        assert f"they are looked for in {root / images_in}, the only folder nearby that has them" in done.stdout
+        assert f"its images are looked for in {root / images_in}, the only folder nearby that has them" in done.stdout
 
 
 @pytest.mark.parametrize("prefix", ["/content/robo", "/kaggle/working/robo", "/home/me/projects/training/robo"])
@@ -301,6 +301,8 @@ def test_images_that_may_be_in_two_folders_or_in_none_are_not_guessed(fetch, rob
     )
     assert "set path (now /content/robo) to the folder that ../train/images is relative to" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+    _, done = fetch("--yaml", edited(roboflow, train="/content/robo/train/images"))
+    assert "write under train where these images are on this machine" in done.stderr
 
 
 @pytest.mark.parametrize("form", ["folders", "lists", "archive", "beside"])

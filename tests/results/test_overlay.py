@@ -137,7 +137,7 @@ def test_the_task_of_an_export_is_in_the_config(work, export):
         (["source"], "name the model (.pt, .onnx, or .cfg and .weights) and one data set"),
         (["best.pt", "nosuch.yaml"], "there is no file or folder nosuch.yaml"),
         (["best.pt", "best.onnx", "source"], "best.pt, best.onnx are not the files of one model"),
-        (["best.pt", "notes.txt"], "notes.txt is not a data.yaml, a COCO JSON, a zip or a folder"),
+        (["best.pt", "notes.txt"], "notes.txt is not a data.yaml, a COCO JSON, a zip, a tar or a folder"),
         (["best.pt", "empty"], "empty contains no labels"),
     ],
 )

@@ -27,6 +27,7 @@ from lib.data.formats.source import (
     first_few,
     numbered,
     only_one,
+    unread,
     visible,
 )
 from lib.data.image_paths import image_paths
@@ -112,14 +113,15 @@ def read(file: Path, hints: Hints) -> Source:
         else:
             items.append(Item(path, Boxes(tuple(own), _frame(image)), parts.get(number, "")))
     if not items:
-        raise UserError(
-            f"none of the {len(data['images'])} images of {file} is in {folder}; name their folder with the key images"
-        )
+        advice = unread(folder) or "name their folder with the key images"
+        raise UserError(f"none of the {len(data['images'])} images of {file} is an image in {folder}; {advice}")
     if lost:
         remarks.append(
             f"WARNING: {len(lost)} of {len(data['images'])} images of {file.name} are not in {folder} and are left "
             f"out: {first_few(lost)}"
         )
+    if lost and (reason := unread(folder)):
+        remarks.append(f"WARNING: {reason}")
     if boxes:
         remarks.append(
             f"WARNING: {sum(map(len, boxes.values()))} annotations of {file.name} are left out, because it has no "

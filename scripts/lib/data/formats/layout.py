@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from lib.data.formats.source import PART_OF_FOLDER, Hints, Item, Source, first_few
+from lib.data.formats.source import PART_OF_FOLDER, Hints, Item, Source, first_few, no_image
 from lib.data.image_paths import IMAGES, image_paths, is_hidden
 from lib.data.names import read_names
 from lib.step.errors import UserError
@@ -17,7 +17,6 @@ from lib.step.files import read_text
 
 KEY = "archive"
 CLASSES = "classes.txt", "obj.names", "*.labels"
-NO_IMAGE = "{} contains no image (jpg, jpeg, png, webp)"
 
 
 def find(root: Path, hints: Hints) -> Path:
@@ -53,7 +52,7 @@ def read(root: Path, hints: Hints) -> Source:
     files = [path for path in sorted(images.rglob("*")) if not is_hidden(path, images) and not path.is_dir()]
     paths = image_paths(images)
     if not paths:
-        raise UserError(NO_IMAGE.format(images))
+        raise UserError(no_image(images))
     if lost := [path for path in files if not path.exists()]:
         raise UserError(f"{len(lost)} images are broken links, the first {lost[0]}; repair or remove them")
     parts, remarks = _parts([path.relative_to(images) for path in paths], images)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 
 from lib.data.formats.layout import CLASSES, is_image, label_beside, label_folder, orphans, top_images
-from lib.data.formats.source import PART_OF_FOLDER, Item
+from lib.data.formats.source import PART_OF_FOLDER, Item, first_few, no_image
 from lib.data.image_paths import image_paths, is_hidden
 from lib.step.errors import UserError
 from lib.step.files import read_text
@@ -47,7 +47,7 @@ class Listing:
         """
         images, others, remarks = _images(place, folders)
         if not images:
-            raise UserError(f"{part}: {place} contains no image (jpg, jpeg, png, webp)")
+            raise UserError(f"{part}: {no_image(place) if place.is_dir() else _no_listed(place, others)}")
         self._note(place, images)
         self.items += [Item(image, label_beside(image), part) for image in images]
         self.others += others
@@ -74,6 +74,11 @@ class Listing:
             found.update(*(orphans(folder, place, images) for place in places))
         named = {path for path in found if any(path.match(pattern) for pattern in CLASSES)}
         return tuple(path.name for path in sorted(found - named - self._lists))
+
+
+def _no_listed(place: Path, others: list[str]) -> str:
+    kinds = f": it lists {first_few(others)}, which are not read; save them as jpg or png" if others else ""
+    return f"{place} lists no image (jpg, jpeg, png, webp){kinds}"
 
 
 def _images(place: Path, folders: list[Path]) -> tuple[list[Path], list[str], list[str]]:

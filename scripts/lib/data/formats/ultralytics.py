@@ -131,7 +131,7 @@ def _roots(data: dict, file: Path, entries: list[str]) -> tuple[list[Path], list
         return usual, []
     [folder] = found.values()
     reason = wrong or (f"path: {path} of {file.name}" if path else file.name) + " does not lead to its images"
-    return [folder], [f"{reason}; they are looked for in {folder}, the only folder nearby that has them"]
+    return [folder], [f"{reason}; its images are looked for in {folder}, the only folder nearby that has them"]
 
 
 def _others(path: str, beside: Path) -> list[Path]:
@@ -155,13 +155,16 @@ def _nowhere(part: str, entry: str, data: dict, file: Path, usual: list[Path]) -
     folders = dict.fromkeys(folder.resolve() for folder in (*usual, *_others(path, file.parent)))
     listed = first_few([folder for folder in folders if folder != above], 8)
     advice = "its `download:` is never run: download the images yourself" if "download" in data else ""
+    is_here = f"set path{f' (now {path})' if path else ''} to the folder that {entry} is relative to"
+    if Path(entry).is_absolute():
+        is_here = f"write under {part} where these images are on this machine"
     return "; ".join(
         filter(
             None,
             (
                 f"{file}: {part}: {entry} is not in {listed}, nor in the folder above",
                 advice,
-                f"set path{f' (now {path})' if path else ''} to the folder that {entry} is relative to",
+                is_here,
             ),
         )
     )
