@@ -137,7 +137,7 @@ def test_the_task_of_an_export_is_in_the_config(work, export):
         (["source"], "name the model (.pt, .onnx, or .cfg and .weights) and one data set"),
         (["best.pt", "nosuch.yaml"], "there is no file or folder nosuch.yaml"),
         (["best.pt", "best.onnx", "source"], "best.pt, best.onnx are not the files of one model"),
-        (["best.pt", "coco.names", "source"], "coco.names is for a Darknet model (.cfg and .weights)"),
+        (["best.pt", "coco.names", "source"], "coco.names belongs to a .cfg and .weights"),
         (["a.cfg", "b.cfg", "a.weights", "source"], "a.cfg, b.cfg, a.weights are not the files of one model"),
         (["best.pt", "notes.txt"], "notes.txt is not a data.yaml, a COCO JSON, a zip or a folder"),
         (["best.pt", "empty"], "empty contains no labels"),

@@ -83,7 +83,7 @@ def model_of(files: list[str]) -> Model:
     kinds = set(by_suffix)
     if NAMES in kinds and not {".cfg", ".weights"} & kinds:
         raise UserError(
-            f"{by_suffix[NAMES][0]} is for a Darknet model (.cfg and .weights); the classes of other models have the "
+            f"{by_suffix[NAMES][0]} belongs to a .cfg and .weights; the classes of other models have the "
             "data set's names or their own, so leave it out"
         )
     alone = all(len(by_suffix[kind]) == 1 for kind in kinds - {".onnx"})
