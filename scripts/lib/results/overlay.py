@@ -80,7 +80,13 @@ def model_of(files: list[str]) -> Model:
     for file in files:
         by_suffix.setdefault(Path(file).suffix.lower(), []).append(file)
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(files[0]).stem).lstrip("._-") or "model"
-    kinds, alone = set(by_suffix) - {NAMES}, len(by_suffix.get(".pt", [0])) == 1
+    kinds = set(by_suffix)
+    if NAMES in kinds and not {".cfg", ".weights"} & kinds:
+        raise UserError(
+            f"{by_suffix[NAMES][0]} belongs to a .cfg and .weights; the classes of other models have the "
+            "data set's names or their own, so leave it out"
+        )
+    alone = all(len(by_suffix[kind]) == 1 for kind in kinds - {".onnx"})
     if kinds == {".pt"} and alone:
         path = Path(by_suffix[".pt"][0]).expanduser()
         facts = checkpoint_facts(path)
@@ -95,13 +101,14 @@ def model_of(files: list[str]) -> Model:
         # Ultralytics writes the task into its exports.
         task = metadata(load(Path(files[0]).expanduser())).get("task", "detect")
         return Model(name, {"onnx": files}, tuple(size for size in sizes if size != DYNAMIC), (), task)
-    if kinds == {".cfg", ".weights"}:
+    if kinds - {NAMES} == {".cfg", ".weights"} and alone:
         [cfg], [weights] = by_suffix[".cfg"], by_suffix[".weights"]
         block = {"cfg": [cfg], "weights": [weights], "sha256": sha256(Path(weights).expanduser())}
         block |= {"names": by_suffix[NAMES][0]} if NAMES in by_suffix else {}
         return Model(name, block, _size_of_cfg(Path(cfg).expanduser()))
     raise UserError(
-        f"{', '.join(files)} are not the files of one model: one .pt, one .cfg and .weights, or .onnx files"
+        f"{', '.join(files)} are not the files of one model: one .pt, one .cfg and .weights (and .names), or "
+        ".onnx files"
     )
 
 
