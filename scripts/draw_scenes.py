@@ -13,12 +13,7 @@ sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python adds it 
 import lib  # noqa: F401  first: it ends a step that gets no memory with a message
 
 # isort: split
-import os
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
 from functools import partial
-from multiprocessing import active_children, get_context
 from pathlib import Path
 
 import cv2
@@ -30,7 +25,7 @@ from lib.step.arguments import StepParser, at_least
 from lib.step.errors import UserError, run_step
 from lib.step.files import whole
 from lib.step.outputs import entries
-from lib.step.workers import death_of, end_with, start_silent_tracker
+from lib.step.workers import start_silent_tracker, worker_pool
 
 
 def draw_files(folder: Path, seed: int, task: str, image: dict, index: int) -> None:
@@ -67,26 +62,10 @@ def draw_dataset(
         start_silent_tracker()
         # OpenCV's own threads gain nothing on patches this small. Spawned, not forked: a fork of a process whose OpenCV
         # has threads hangs at its first call.
-        workers = ProcessPoolExecutor(processes, get_context("spawn"), initializer=join, initargs=(os.getpid(),))
-        pool = []
-        try:
-            with ExitStack() as closing:
-                closing.callback(workers.shutdown, cancel_futures=True)
-                for _ in range(processes):
-                    workers.submit(os.getpid)  # starts one worker
-                pool = active_children()
-                done = workers.map(draw, range(count), chunksize=8)
-                for _ in tqdm(done, "drawing", count, unit="image", file=console.terminal(), mininterval=1):
-                    pass
-        except BrokenProcessPool:
-            # Only here have all workers ended and been waited for; when the error was raised they had not.
-            raise UserError(death_of(pool)) from None
-
-
-def join(parent: int) -> None:
-    """Initialize a worker of the process `parent`."""
-    end_with(parent)
-    cv2.setNumThreads(1)
+        with worker_pool(processes, "spawn", cv2.setNumThreads, 1) as workers:
+            done = workers.map(draw, range(count), chunksize=8)
+            for _ in tqdm(done, "drawing", count, unit="image", file=console.terminal(), mininterval=1):
+                pass
 
 
 def main(argv=None):

@@ -32,7 +32,7 @@ from lib.data.weights_folder import (
     inside,
     settings_of,
 )
-from lib.graph.anchor_option import with_anchors
+from lib.graph.anchor_option import demand_anchors_used, with_anchors
 from lib.graph.darknet.convert import convert
 from lib.graph.export import AS_TRAINED, END2END, demand_task, export
 from lib.graph.input_convention import settle_input_form
@@ -74,7 +74,10 @@ def main(argv=None):
             say(f"prepared {note}")
         form, origin = settle_input_form(model, given, exported)
         say(f"input {args.imgsz}: {form} ({origin})")
-        if outputs := form_or_reason(model)[0]:
+        outputs, why = form_or_reason(model)
+        family = outputs and outputs.spec.family
+        demand_anchors_used(settings.anchors, family, why, f"models.{weights.name}.anchors")
+        if outputs:
             demand_task(outputs.spec.task, args.task, weights)
     elif weights.is_dir() and has_cfg(weights):
         cfg, numbers, names = (inside(weights, weights.name, suffix) for suffix in (CFG, WEIGHTS, NAMES))

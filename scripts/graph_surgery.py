@@ -16,10 +16,10 @@ sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python adds it 
 from pathlib import Path
 
 from lib.detector.head import ALL_HEADS, HEADS
-from lib.graph.anchor_option import add_anchors_option, with_anchors
+from lib.graph.anchor_option import add_anchors_option, demand_anchors_used, with_anchors
 from lib.graph.input_form import input_form_of
 from lib.graph.onnx_file import load, save
-from lib.graph.surgery.pipeline import adapt
+from lib.graph.surgery.pipeline import adapt, adapted_spec
 from lib.graph.surgery.proof import proof_images
 from lib.step.arguments import StepParser
 from lib.step.console import say
@@ -41,6 +41,8 @@ def main(argv=None):
     args = parser.parse_args(argv)
     model = with_anchors(load(args.onnx), args.anchors)
     after, record = adapt(model, args.head, proof_images(args.images, input_form_of(model)), seed=0)
+    outputs = adapted_spec(after)
+    demand_anchors_used(args.anchors, outputs and outputs.family, f"the head {args.head} is asked for")
     save(after, args.output)
     write_json(args.proof, record)
     shapes = [[d.dim_value for d in output.type.tensor_type.shape.dim] for output in after.graph.output]

@@ -21,7 +21,7 @@ from lib.data.imgsz import imgsz_argument
 from lib.data.input_form import InputForm
 from lib.detector.head import AS_IS, HEADS
 from lib.graph import families
-from lib.graph.anchor_option import add_anchors_option, with_anchors
+from lib.graph.anchor_option import add_anchors_option, demand_anchors_used, with_anchors
 from lib.graph.input_convention import settle_input_form
 from lib.graph.onnx_file import load
 from lib.graph.surgery import as_is
@@ -46,10 +46,11 @@ def main(argv=None):
     model = with_anchors(load(args.model), args.anchors)
     for line in general(model):
         print(line)
+    fixed, size = fix_size(model, args.size)
     if done := adapted_spec(model):
         print(f"surgery   already done, for the head '{done.head}'")
+        demand_anchors_used(args.anchors, done.family)
         return
-    fixed, size = fix_size(model, args.size)
     prepared, notes = prepare(fixed, [], seed=0)
     for note in notes:
         print(f"prepared  {note}")
@@ -66,11 +67,13 @@ def main(argv=None):
     except UserError as error:
         print(f"precision {precision(graph)}")
         print(f"{AS_IS:<9} {as_is_line(graph)}")
+        demand_anchors_used(args.anchors, None, str(error))
         raise UserError(
             f"not a detector of a known family, so onnx_to_rknn.py converts it with the head {AS_IS}: {error}"
         ) from None
     for line in head_lines(graph, form):
         print(line)
+    demand_anchors_used(args.anchors, form.spec.family)
 
 
 def general(model):

@@ -37,9 +37,10 @@ from lib.convert.images import ImageChoice, draw_images, first_images, noise_ima
 from lib.data.imgsz import ImageSize, imgsz_argument
 from lib.data.input_form import InputForm
 from lib.data.input_options import add_input_options, given_input
-from lib.data.keypoints import add_sigmas_option, keypoint_sigmas
+from lib.data.keypoints import COCO_SIGMAS, KEYPOINT_TASK, add_sigmas_option, keypoint_sigmas
 from lib.detector.head import ALL_HEADS
-from lib.graph.anchor_option import add_anchors_option, with_anchors
+from lib.detector.output_spec import OutputSpec
+from lib.graph.anchor_option import add_anchors_option, demand_anchors_used, with_anchors
 from lib.graph.input_convention import settle_input_form
 from lib.graph.input_form import input_form_of
 from lib.graph.onnx_file import load
@@ -141,6 +142,9 @@ def parse(argv):
     parser.demand_safe(args)  # once more, for the defaults
     if args.labels and not args.dataset:
         parser.error("--labels needs the images that they belong to: --dataset")
+    for option, given in (("--kpt_shape", args.kpt_shape), ("--oks-sigmas", args.oks_sigmas != [COCO_SIGMAS])):
+        if given and not args.labels:
+            parser.error(f"{option} needs the labels that it is about: --labels")
     if args.bundle and not args.labels:
         parser.error("--bundle needs --labels: a bundle states the mAP and the suggested threshold")
     return args
@@ -206,6 +210,9 @@ def run(args, scratch: Path) -> None:
             say(f"head       {adapted.head}{why}; its outputs are not decoded, so there are no detections and no mAP")
             if args.labels:
                 raise UserError(f"--labels are for the mAP of a detector, but {args.model} gets the head as_is{why}")
+        family = adapted.outputs and adapted.outputs.family
+        demand_anchors_used(args.anchors, family, adapted.stranger or "the head as_is is asked for")
+        demand_keypoints(args, adapted.outputs)
 
     cc = program.compiler() if args.bundle else []
     conversion = convert(request, scratch, say_adapted)
@@ -230,17 +237,30 @@ def run(args, scratch: Path) -> None:
         say(line)
 
 
+def demand_keypoints(args, outputs: OutputSpec | None) -> None:
+    """Raise UserError for options about keypoints if the model has none."""
+    if outputs is None or outputs.task == KEYPOINT_TASK:
+        return
+    given = {"--kpt_shape": args.kpt_shape, "--oks-sigmas": keypoint_sigmas(args.oks_sigmas, "--oks-sigmas")}
+    for option in (option for option, value in given.items() if value):
+        raise UserError(
+            f"{option} is for the task {KEYPOINT_TASK}, but {args.model} is for the task {outputs.task}; leave it out"
+        )
+
+
 def choose_images(args, size: ImageSize, form: InputForm, scratch: Path) -> ImageChoice:
     """Draw images from --dataset, or make noise. Raises UserError when there are no images."""
     folder = scratch / "letterboxed"
     folder.mkdir()
     if args.dataset is not None:
         return draw_images(args.dataset, size, form, args.max_images, args.seed, folder)
+    count = min(args.max_images or NOISE, NOISE)
     say(
-        "warning: no --dataset, so it calibrates on random noise, and INT8 scales will not fit real images "
-        "(YOLOv8n at 320: mAP50-95 0.33 instead of 0.38); use it only to see whether the model builds; do not flash it"
+        f"warning: no --dataset, so it calibrates on random noise (images: {count}), and INT8 scales will not fit real "
+        "images (YOLOv8n at 320: mAP50-95 0.33 instead of 0.38); use it only to see whether the model builds; do not "
+        "flash it"
     )
-    noise = noise_images(size, min(args.max_images or NOISE, NOISE), args.seed, folder, form.depth)
+    noise = noise_images(size, count, args.seed, folder, form.depth)
     return ImageChoice(noise, noise, held_out=False)
 
 

@@ -83,6 +83,16 @@ def test_fifty_damaged_or_alien_files_are_one_sentence_each(exported, export, tm
     assert {path.suffix for path in tmp_path.iterdir()} == {".onnx", ".said"}
 
 
+@pytest.fixture
+def images_with_labels(tmp_path):
+    folder = tmp_path / "labelled"
+    folder.mkdir()
+    for number in range(2):
+        cv2.imwrite(str(folder / f"{number}.png"), image(number))
+        (folder / f"{number}.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    return folder
+
+
 def test_wrong_arguments_are_one_sentence(step, exported, tmp_path):
     (tmp_path / "empty").mkdir()
     for arguments, sentence in (
@@ -92,6 +102,11 @@ def test_wrong_arguments_are_one_sentence(step, exported, tmp_path):
         (["--size", "100"], "multiples of 32"),
         (["--labels", tmp_path], "--labels needs"),
         (["--dataset", tmp_path, "--bundle"], "--bundle needs --labels"),
+        (["--dataset", tmp_path, "--kpt_shape", "17", "3"], "--kpt_shape needs the labels"),
+        (["--oks-sigmas", "0.1"], "--oks-sigmas needs the labels"),
+        (["--letterbox", "stretch", "--fill", "0"], "a stretched image has none; leave it out"),
+        (["--anchors", "yolov5"], "--anchors would have no effect, because the model's boxes do not come from anchors"),
+        (["--anchors", "yolov5", "--head", "as_is"], "outputs are not decoded (the head as_is is asked for); leave it"),
         (["data.yaml"], f"python scripts/start.py {exported[0]} data.yaml"),
         (["--dataset", "data.yaml"], f"python scripts/start.py {exported[0]} data.yaml"),
         (["-o", exported[0]], "would replace what MODEL.onnx reads"),
@@ -108,6 +123,15 @@ def test_wrong_arguments_are_one_sentence(step, exported, tmp_path):
     done = step("onnx_to_rknn", "--labels", tmp_path, "--bundle", exported[0])
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
     assert done.stderr.endswith(f"name the model before it: {exported[0]} --bundle\n")
+
+
+def test_options_for_keypoints_are_refused_for_another_task(step, exported, images_with_labels):
+    labelled = ["--dataset", images_with_labels, "--labels", images_with_labels]
+    for option, given in (("--kpt_shape", ["17", "3"]), ("--oks-sigmas", ["0.1"])):
+        done = step("onnx_to_rknn", exported[0], *labelled, option, *given)
+        assert done.returncode == 2
+        said = f"error: {option} is for the task pose, but {exported[0]} is for the task detect; leave it out"
+        assert done.stderr.splitlines()[-1] == said
 
 
 @pytest.mark.toolkit

@@ -13,9 +13,10 @@ from test_surgery import half
 
 from lib.data.imgsz import ImageSize
 from lib.data.letterbox import letterbox
+from lib.detector.families.distances import Distances
 from lib.detector.head import HEADS, SPLIT
 from lib.graph import families
-from lib.graph.anchor_option import METADATA_KEY, anchor_layers, parse_anchors, with_anchors
+from lib.graph.anchor_option import METADATA_KEY, anchor_layers, demand_anchors_used, parse_anchors, with_anchors
 from lib.graph.onnx_file import load, metadata, save
 from lib.graph.onnx_session import infer, open_session, to_tensor
 from lib.graph.output_spec import output_form_of, output_spec_of
@@ -308,6 +309,37 @@ def test_commands_take_anchors(step, tmp_path, pool):
     assert done.returncode == 0, done.stderr
     wrong = step("inspect_onnx", path, "--anchors", "yolov9")
     assert wrong.returncode == 2 and "neither numbers" in wrong.stderr and "Traceback" not in wrong.stderr
+
+
+def test_anchors_without_effect_are_refused(step, tmp_path, pool):
+    """The model's own anchors are no other ones."""
+    maker, path, folder = AnchorHead(3, size=ImageSize(96, 64)), tmp_path / "decoded.onnx", tmp_path / "theirs"
+    save(maker.finish(maker.joined(maker.decoded())), path)
+    assert step("inspect_onnx", path, "--anchors", "yolov5").returncode == 0
+    outputs = [tmp_path / "split.onnx", tmp_path / "proof.json"]
+    made = ["--head", "split", "--images", pool, "--output", outputs[0], "--proof", outputs[1]]
+    assert step("download_weights", "--onnx", path, "--anchors", "yolov7", "--output", folder).returncode == 0
+    exported = ["--imgsz", "96x64", "--opset", "19", "--output", outputs[0]]
+    for done, name in (
+        (step("inspect_onnx", path, "--anchors", "yolov7"), "--anchors"),
+        (step("graph_surgery", "--onnx", path, *made, "--anchors", "yolov7"), "--anchors"),
+        (step("export_onnx", "--weights", folder, *exported), "models.theirs.anchors"),
+    ):
+        assert done.returncode == 2 and "Traceback" not in done.stderr
+        own = "10, 13, 16, 30, 33, 23, 30, 61, 62, 45, 59, 119, 116, 90, 156, 198, 373, 326"
+        said = f"error: {name} would have no effect, because the model has its own anchors, {own}; leave it out"
+        assert done.stderr.splitlines()[-1] == said
+    assert not any(output.exists() for output in outputs)
+
+
+@pytest.mark.parametrize("anchors", ["yolov5", "10,13"])
+def test_anchors_of_a_model_without_any_are_refused(anchors):
+    anchors = parse_anchors(anchors)
+    with pytest.raises(UserError, match=r"--anchors would have no effect, because the model's boxes do not come from"):
+        demand_anchors_used(anchors, Distances((8, 16, 32)))
+    with pytest.raises(UserError, match=r"because the model's outputs are not decoded \(no Conv\); leave it out"):
+        demand_anchors_used(anchors, None, "no Conv")
+    demand_anchors_used(None, None)
 
 
 def test_config_says_the_anchors_of_an_export(step, tmp_path):

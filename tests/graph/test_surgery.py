@@ -530,6 +530,11 @@ def test_inspect_tells_what_would_be_done(step, export, tmp_path):
     assert "as classifiers have" in refused.stderr and "Traceback" not in refused.stderr
     assert "opset" in refused.stdout
 
+    onnx.save(adapted(export(opset=12)[1], SPLIT)[0], tmp_path / "adapted.onnx")
+    assert "already done" in step("inspect_onnx", tmp_path / "adapted.onnx", "--size", "96x64").stdout
+    other = step("inspect_onnx", tmp_path / "adapted.onnx", "--size", "128")
+    assert other.returncode == 2 and "fixed at 96x64" in other.stderr
+
 
 def test_images_of_another_size_are_one_sentence(exported):
     wrong = [*IMAGES, letterbox(image(0), ImageSize(64, 64))[0]]

@@ -137,13 +137,15 @@ def test_the_task_of_an_export_is_in_the_config(work, export):
         (["source"], "name the model (.pt, .onnx, or .cfg and .weights) and one data set"),
         (["best.pt", "nosuch.yaml"], "there is no file or folder nosuch.yaml"),
         (["best.pt", "best.onnx", "source"], "best.pt, best.onnx are not the files of one model"),
-        (["best.pt", "notes.txt"], "notes.txt is not a data.yaml, a COCO JSON, a zip or a folder"),
+        (["best.pt", "coco.names", "source"], "coco.names belongs to a .cfg and .weights"),
+        (["a.cfg", "b.cfg", "a.weights", "source"], "a.cfg, b.cfg, a.weights are not the files of one model"),
+        (["best.pt", "notes.txt"], "notes.txt is not a data.yaml, a COCO JSON, a zip, a tar or a folder"),
         (["best.pt", "empty"], "empty contains no labels"),
     ],
 )
 def test_what_cannot_be_is_one_sentence(work, files, sentence):
-    (work / "best.onnx").write_bytes(b"")
-    (work / "notes.txt").write_text("")
+    for name in ("best.onnx", "notes.txt", "coco.names", "a.cfg", "b.cfg", "a.weights"):
+        (work / name).write_bytes(b"")
     (work / "empty").mkdir()
     with pytest.raises(UserError, match=sentence.replace("(", r"\(").replace(")", r"\)")):
         written(files)

@@ -22,6 +22,24 @@ from pathlib import Path
 from lib.accuracy.inference import over_images
 over_images(lambda: None, lambda run, path: time.sleep(100), [Path("a"), Path("b")], 2, "sleep")
 """
+# Ends the first worker while the second starts, before the executor knows the second.
+ENDED_EARLY = """
+import os, sys, time
+sys.path.insert(0, sys.argv[1])
+from multiprocessing.popen_spawn_posix import Popen
+from lib.step.workers import worker_pool
+launch, launched = Popen._launch, []
+def launch_slowly(self, process):
+    launch(self, process)
+    launched.append(self.pid)
+    if len(launched) == 2:
+        os.kill(launched[0], int(sys.argv[2]))
+        time.sleep(1)
+Popen._launch = launch_slowly
+if __name__ == "__main__":
+    with worker_pool(3, "spawn", time.sleep, 0) as workers:
+        workers.submit(os.getpid).result()
+"""
 
 
 def workers_of(pid: int, count: int = 2) -> list[int]:
@@ -65,6 +83,17 @@ def test_a_worker_that_dies_ends_the_drawing_in_a_sentence(ended_by, sentence, t
     assert step.returncode == 2
     assert said.splitlines()[-1].startswith(f"error: {sentence}") and "Traceback" not in said
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("ended_by", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_worker_that_dies_while_another_starts_is_told_without_a_traceback_of_the_other(ended_by, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(ENDED_EARLY)
+    command = [sys.executable, script, ROOT / "scripts", str(int(ended_by))]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=60).stderr
+    assert said.count("Traceback") == 1 and "FileNotFoundError" not in said
+    sentence = "a worker process was killed" if ended_by == signal.SIGKILL else "a worker process died of SIGSEGV"
+    assert said.splitlines()[-1].startswith(f"lib.step.errors.UserError: {sentence}")
 
 
 @pytest.mark.parametrize("command", [DRAW, [sys.executable, "-c", OVER_IMAGES, ROOT / "scripts"]], ids=["draw", "over"])

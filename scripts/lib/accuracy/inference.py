@@ -1,11 +1,7 @@
 """Runs one model on many images in several processes."""
 
 import os
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
 from functools import cached_property, partial
-from multiprocessing import active_children, get_context
 from pathlib import Path
 
 import cv2
@@ -22,9 +18,8 @@ from lib.detector.instances import Instances
 from lib.detector.output_spec import OutputSpec
 from lib.graph.onnx_session import infer_image, open_session
 from lib.step import console
-from lib.step.errors import UserError
 from lib.step.files import require
-from lib.step.workers import death_of, end_with
+from lib.step.workers import worker_pool
 
 
 def evaluation_images(dataset: Path, part: str) -> list[Path]:
@@ -71,21 +66,10 @@ def over_images(start, work, images: list[Path], processes: int, title: str) -> 
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
     cv2.setNumThreads(1)
     # fork: importing the toolkit and building the model takes seconds, and is done once for all workers.
-    workers = ProcessPoolExecutor(
-        min(processes, len(images)), get_context("fork"), initializer=_join, initargs=(os.getpid(), start, work)
-    )
-    pool = []
-    try:
-        with ExitStack() as closing:
-            closing.callback(workers.shutdown, cancel_futures=True)
-            workers.submit(os.getpid)  # starts all workers
-            pool = active_children()
-            done = workers.map(_work, images)
-            # The bar is created after the workers, since it starts a thread.
-            return list(tqdm(done, title, len(images), file=console.terminal(), disable=None))
-    except BrokenProcessPool:
-        # Only here have all workers ended and been waited for; when the error was raised they had not.
-        raise UserError(death_of(pool)) from None
+    with worker_pool(min(processes, len(images)), "fork", _join, start, work) as workers:
+        done = workers.map(_work, images)
+        # The bar is created after the workers, since it starts a thread.
+        return list(tqdm(done, title, len(images), file=console.terminal(), disable=None))
 
 
 def detect_image(outputs: OutputSpec, form: InputForm, run, path: Path) -> tuple[Instances, tuple[int, int]]:
@@ -106,10 +90,9 @@ class _Worker:
         return self.start()
 
 
-def _join(parent: int, *args) -> None:
+def _join(start, work) -> None:
     global _worker
-    end_with(parent)
-    _worker = _Worker(*args)
+    _worker = _Worker(start, work)
 
 
 def _work(path: Path):

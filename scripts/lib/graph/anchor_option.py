@@ -5,11 +5,13 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import onnx
 import yaml
 from onnx import helper
 
-from lib.detector.families.anchors import AnchorLayer
+from lib.detector.families import Family
+from lib.detector.families.anchors import AnchorLayer, Anchors
 from lib.graph.onnx_file import metadata
 from lib.step import yaml_text
 from lib.step.errors import UserError
@@ -58,6 +60,28 @@ def with_anchors(model: onnx.ModelProto, anchors: str | None) -> onnx.ModelProto
     if anchors:
         helper.set_model_props(model, metadata(model) | {METADATA_KEY: anchors})
     return model
+
+
+def demand_anchors_used(anchors: str | None, family: Family | None, why: str = "", name: str = "--anchors") -> None:
+    """Raise UserError when the anchors that the user gives are not those that the model's boxes are decoded with.
+
+    anchors: the result of `parse_anchors`, or None. family: of the model's outputs, None where they are not decoded,
+    for the reason `why`. name: of the option, for the message.
+    """
+    if not anchors:
+        return
+    if family is None:
+        reason = f"the model's outputs are not decoded ({why})"
+    elif not isinstance(family, Anchors):
+        reason = f"the model's boxes do not come from anchors (family '{family.name}')"
+    else:
+        layers = sorted(family.layers, key=lambda layer: layer.stride)
+        own = [size for layer in layers for anchor in layer.anchors for size in anchor]
+        given = PUBLISHED[anchors].get(len(layers), ()) if anchors in PUBLISHED else json.loads(anchors)
+        if len(given) == len(own) and np.allclose(given, own, rtol=1e-3):
+            return
+        reason = f"the model has its own anchors, {', '.join(f'{size:g}' for size in own)}"
+    raise UserError(f"{name} would have no effect, because {reason}; leave it out")
 
 
 def anchor_counts(model: onnx.ModelProto, strides: int) -> tuple[int, ...] | None:

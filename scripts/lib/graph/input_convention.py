@@ -36,6 +36,7 @@ def settle_input_form(
         form, origin = form.with_changes(given), f"{', '.join(given)} as given, for the rest {origin}"
     if form.depth != default.depth:
         raise UserError(f"the model takes {default.depth} channels, but an input in {form.channels} has {form.depth}")
+    _demand_used(given, form)
     set_input_form(model, form)
     return form, origin
 
@@ -47,9 +48,16 @@ def _behind_a_front(model: onnx.ModelProto, given: Mapping) -> tuple[InputForm, 
         channels = form.channels if "channels" in given else convention.channels
         form = replace(form, channels=channels, letterbox=convention.letterbox, fill=convention.fill)
     form = form.with_changes({name: value for name, value in given.items() if name not in PIXELS})
+    _demand_used(given, form)
     set_input_form(model, form)
     rest = f"{', '.join(given)} as given, " if given else ""
     return form, f"{rest}the normalization found in the graph"
+
+
+def _demand_used(given: Mapping, form: InputForm) -> None:
+    """Raise UserError when the user gives the grey around an image that has nothing around it."""
+    if "fill" in given and form.letterbox == "stretch":
+        raise UserError("fill of an input is the grey around the image, but a stretched image has none; leave it out")
 
 
 def is_from_elsewhere(model: onnx.ModelProto) -> bool:

@@ -1,12 +1,12 @@
 """A config for a model and a data set that a user names: an overlay of a few lines, each with its origin."""
 
 import re
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
+from lib.data.archives import is_archive, reading, refuse_other
 from lib.data.formats import class_folders, dota
 from lib.data.imgsz import parse_imgsz
 from lib.data.parts import EVALUATED, TRAIN
@@ -69,7 +69,7 @@ def sorted_out(files: list[str]) -> tuple[list[str], str]:
     if not models or len(others) != 1:
         raise UserError(
             f"name the model ({', '.join(MODELS[:2])}, or {' and '.join(MODELS[2:])}) and one data set: its data.yaml, "
-            "a COCO JSON, a zip or a folder"
+            "a COCO JSON, a zip, a tar or a folder"
         )
     return models, others[0]
 
@@ -80,7 +80,13 @@ def model_of(files: list[str]) -> Model:
     for file in files:
         by_suffix.setdefault(Path(file).suffix.lower(), []).append(file)
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(files[0]).stem).lstrip("._-") or "model"
-    kinds, alone = set(by_suffix) - {NAMES}, len(by_suffix.get(".pt", [0])) == 1
+    kinds = set(by_suffix)
+    if NAMES in kinds and not {".cfg", ".weights"} & kinds:
+        raise UserError(
+            f"{by_suffix[NAMES][0]} belongs to a .cfg and .weights; the classes of other models have the "
+            "data set's names or their own, so leave it out"
+        )
+    alone = all(len(by_suffix[kind]) == 1 for kind in kinds - {".onnx"})
     if kinds == {".pt"} and alone:
         path = Path(by_suffix[".pt"][0]).expanduser()
         facts = checkpoint_facts(path)
@@ -95,13 +101,14 @@ def model_of(files: list[str]) -> Model:
         # Ultralytics writes the task into its exports.
         task = metadata(load(Path(files[0]).expanduser())).get("task", "detect")
         return Model(name, {"onnx": files}, tuple(size for size in sizes if size != DYNAMIC), (), task)
-    if kinds == {".cfg", ".weights"}:
+    if kinds - {NAMES} == {".cfg", ".weights"} and alone:
         [cfg], [weights] = by_suffix[".cfg"], by_suffix[".weights"]
         block = {"cfg": [cfg], "weights": [weights], "sha256": sha256(Path(weights).expanduser())}
         block |= {"names": by_suffix[NAMES][0]} if NAMES in by_suffix else {}
         return Model(name, block, _size_of_cfg(Path(cfg).expanduser()))
     raise UserError(
-        f"{', '.join(files)} are not the files of one model: one .pt, one .cfg and .weights, or .onnx files"
+        f"{', '.join(files)} are not the files of one model: one .pt, one .cfg and .weights (and .names), or "
+        ".onnx files"
     )
 
 
@@ -148,11 +155,12 @@ def _form_of(path: Path) -> str:
         return by_suffix[path.suffix.lower()]
     if path.is_dir():
         inside = [file.relative_to(path).as_posix() for file in path.rglob("*")]
-    elif zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as file:
-            inside = file.namelist()
+    elif is_archive(path):
+        with reading(path) as (members, _):
+            inside = [str(member.path) for member in members]
     else:
-        raise UserError(f"{path} is not a data.yaml, a COCO JSON, a zip or a folder")
+        refuse_other(path)
+        raise UserError(f"{path} is not a data.yaml, a COCO JSON, a zip, a tar or a folder")
     names = [name for name in inside if not any(part[0] == "." or part == "__MACOSX" for part in Path(name).parts)]
     # The surest come first: Roboflow adds a README.txt, Label Studio a notes.json.
     forms = (

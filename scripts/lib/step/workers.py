@@ -3,8 +3,15 @@
 import ctypes
 import os
 import signal
-from multiprocessing import resource_tracker
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import get_context, resource_tracker
+from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
+
+from lib.step.errors import UserError
 
 WORKER_KILLED = "a worker process was killed, probably because memory ran out; use fewer --processes"
 # What ends a worker that did nothing wrong: memory ran out, or another worker's end closed the pool.
@@ -36,9 +43,57 @@ def start_silent_tracker() -> None:
             del os.environ["PYTHONWARNINGS"]
 
 
-def death_of(workers: list[BaseProcess]) -> str:
+def _death_of(workers: list[BaseProcess]) -> str:
     """One sentence about what ended one of `workers`, the processes of a pool that have all ended."""
     signals = sorted({-worker.exitcode for worker in workers if (worker.exitcode or 0) < 0}.difference(_INNOCENT))
     if not signals:
         return WORKER_KILLED
     return f"a worker process died of {signal.Signals(signals[0]).name} ({signal.strsignal(signals[0])})"
+
+
+@contextmanager
+def worker_pool(processes: int, method: str, join, *args) -> Iterator[ProcessPoolExecutor]:
+    """An executor with so many workers, all started, that are gone when the context ends.
+
+    method: `fork` or `spawn`. `join(*args)` is called in each worker when it starts. Raises UserError when a worker
+    dies. The caller's main thread must open the context.
+    """
+    started: list[BaseProcess] = []
+    workers = ProcessPoolExecutor(
+        processes, _recording_context(method, started), initializer=_join, initargs=(os.getpid(), join, args)
+    )
+    try:
+        try:
+            for _ in range(processes):
+                workers.submit(os.getpid)  # starts one worker, or with `fork` all
+            yield workers
+        except BrokenProcessPool:
+            # The executor ends the workers that it knows, but one that was just starting when another died it does not.
+            # That one must end while the executor still has the semaphores that it is about to open.
+            for worker in started:
+                worker.terminate()
+            raise
+        finally:
+            workers.shutdown(cancel_futures=True)
+    except BrokenProcessPool:
+        for worker in started:
+            worker.join()
+        raise UserError(_death_of(started)) from None
+
+
+def _recording_context(method: str, started: list[BaseProcess]) -> BaseContext:
+    """A new context of multiprocessing that adds each process that is made with it to `started`."""
+    context = type(get_context(method))()
+    make = context.Process
+
+    def process(**kwargs) -> BaseProcess:
+        started.append(make(**kwargs))
+        return started[-1]
+
+    context.Process = process
+    return context
+
+
+def _join(parent: int, join, args: tuple) -> None:
+    end_with(parent)
+    join(*args)
