@@ -13,8 +13,6 @@ sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python adds it 
 from functools import partial
 from pathlib import Path
 
-import onnx
-
 from lib.accuracy.classes import classify_all
 from lib.accuracy.detection_set import DetectionSet, write_detections
 from lib.accuracy.inference import detect_all, evaluation_images, onnx_runner
@@ -72,7 +70,7 @@ def main(argv=None):
         say_channels(args, names, form, given, detections, images)
 
 
-def undecoded(args, images: list[Path], model: onnx.ModelProto, why: str) -> UndecodedSet:
+def undecoded(args, images: list[Path], model, why: str) -> UndecodedSet:
     """What there is to write of a model that cannot be decoded: of a classifier, the best classes of each image."""
     names = read_names(args.names)
     title = f"FP32 {args.onnx.stem} {input_size(model)}"

@@ -107,9 +107,12 @@ def test_a_zip_with_a_folder_around_it_and_names_in_another_order_are_taken(tmp_
 def test_a_class_may_be_called_train_and_loose_images_are_told(tmp_path, folders, capsys):
     (folders / "val" / "red").rename(folders / "val" / "train")
     (folders / "val" / "green" / "0.png").rename(folders / "val" / "loose.png")
+    (folders / "val" / "green" / "1.png").rename(folders / "val" / "green" / "1.bmp")
     folder = fetched(tmp_path, folders / "val")
     assert (folder / "names.txt").read_text().split() == ["blue", "green", "train"]
-    assert "WARNING: 1 images are in no class's folder and are left out: loose.png" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "WARNING: 1 images are in no class's folder and are left out: loose.png" in told
+    assert "WARNING: 1 files are not jpg, png or webp and are left out: 1.bmp" in told
 
 
 def test_folders_that_are_no_classes_are_one_sentence(tmp_path, folders):

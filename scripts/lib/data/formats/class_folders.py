@@ -7,7 +7,6 @@ Layout: https://docs.ultralytics.com/datasets/classify/
 from collections.abc import Iterator
 from pathlib import Path
 
-from lib.data.formats.layout import NO_IMAGE
 from lib.data.formats.source import (
     PART_OF_FOLDER,
     Hints,
@@ -17,8 +16,10 @@ from lib.data.formats.source import (
     by_name,
     first_few,
     left_out,
+    no_image,
+    visible,
 )
-from lib.data.image_paths import image_paths, is_hidden
+from lib.data.image_paths import UNREAD, image_paths, is_hidden
 from lib.step.errors import UserError
 
 KEY = "class_folders"
@@ -50,11 +51,12 @@ def read(folder: Path, hints: Hints) -> Source:
         for image in image_paths(path)
     ]
     if not items:
-        raise UserError(NO_IMAGE.format(folder))
+        raise UserError(no_image(folder))
     taken = {item.image for item in items}
     loose = [path for path in image_paths(folder) if path not in taken]
     remarks = left_out({"images are in no class's folder": [path.name for path in loose]})
-    return Source(folder, tuple(items), names, remarks=remarks)
+    others = tuple(path.name for path in visible(folder) if path.suffix.lower() in UNREAD)
+    return Source(folder, tuple(items), names, remarks=remarks, others=others)
 
 
 def _classes(folder: Path, parts: list[Path]) -> Iterator[tuple[Path, str]]:
