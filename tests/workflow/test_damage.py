@@ -253,5 +253,7 @@ def test_a_toolkit_that_aborts_is_one_sentence_with_its_last_lines(copy, tmp_pat
         done.stderr.startswith("error: SIGABRT (Aborted) ended the step while building ")
         and "split.onnx" in done.stderr
     )
+    assert "; rknn-toolkit2 itself crashed; try another head" in done.stderr
+    assert f"; all that was printed is in {tmp_path / 'log'}; the last lines printed: " in done.stderr
     assert done.stderr.rstrip().endswith("terminate called: squeezed bytes overflow")
     assert not [path.name for path in tmp_path.rglob("*") if path.name != "log"]
