@@ -26,9 +26,8 @@ def doing(what: str, after_crash: str = "") -> None:
     after_crash: what to say where a fault of the code that does it ends the process.
     """
     if _note is not None:
-        text = f"{what}\n{after_crash}\n{console.printed_to() or ''}".encode(errors="surrogateescape")[
-            : _NOTE_BYTES - 1
-        ]
+        lines = what, after_crash, str(console.printed_to() or "")
+        text = "\n".join(lines).encode(errors="surrogateescape")[: _NOTE_BYTES - 1]
         _note[: len(text) + 1] = text + b"\0"
 
 
