@@ -92,7 +92,8 @@ def wanted_of(args, names: tuple[str, ...] | None, scratch: Path) -> Source:
         raise UserError(f"--names (dataset.names) is not for {source.place}, which names its own classes")
     distinct(list(source.names), str(source.place))
     pool = source_block(options, CALIBRATION, args.output)
-    calibration = opened(Place.of(pool, names, "dataset.calibration"), unpack) if pool else None
+    # Its labels are not used, so the class names are not those of its labels.
+    calibration = opened(Place.of(pool, None, "dataset.calibration"), unpack) if pool else None
     return kept(source, calibration, Wanted(args.part, args.calibration, args.seed))
 
 

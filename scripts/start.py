@@ -3,7 +3,7 @@
     python scripts/start.py best.pt data.yaml --board luckfox-pico-pro
 
 FILES are the model (a .pt; .onnx files, one per size; a .cfg and its .weights, with a .names if there is one) and
-the data set: a data.yaml, a COCO JSON (with --images), or a zip or folder in one of the forms of docs/your_model.md.
+the data set: a data.yaml, a COCO JSON (with --images), or a zip, tar or folder in a form of docs/your_model.md.
 A .pt is loaded, which runs code in it: use only one that you trust.
 
 Makes --config, by default RUN.yaml, and in results/RUN what `snakemake all bundle --configfile RUN.yaml` makes from it.

@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT, image
 from PIL import Image, ImageOps
 
-from lib.data.dataset import unpack
+from lib.data.archives import unpack
 from lib.data.images import ORIENTATION, damage, read_image
 from lib.data.names import read_names
 from lib.step.errors import UserError

@@ -247,6 +247,93 @@ def test_a_path_of_another_machine_is_told_and_not_followed(fetch, roboflow):
     assert len(parts_of(folder)["val"]) == 3
 
 
+@pytest.mark.parametrize(
+    ("path", "yaml_in", "images_in"),
+    [
+        ("../datasets/robo", ".", "."),  # the file is in the folder that it names
+        ("/content/robo", ".", "robo"),
+        ("/kaggle/working/robo", "robo/config", "robo"),
+        ("kaggle/robo", "robo.yaml.d", "datasets/robo"),
+        ("robo", "configs", "datasets/robo"),
+        (r"C:\Users\me\robo", ".", "robo"),
+        ("..", "a", "a/robo"),  # it exists, and is the wrong one
+        (None, ".", "robo"),
+    ],
+)
+def test_images_are_found_where_path_is_off_by_a_level(fetch, roboflow, tmp_path, path, yaml_in, images_in):
+    changed = edited(roboflow, path=path, train="train/images", val="valid/images", test=None)
+    root = tmp_path / "x"
+    (root / yaml_in).mkdir(parents=True)
+    (root / images_in).mkdir(parents=True, exist_ok=True)
+    shutil.move(changed, root / yaml_in / "data.yaml")
+    for part in ("train", "valid"):
+        shutil.move(roboflow / part, root / images_in / part)
+    _, done = fetch("--yaml", root / yaml_in / "data.yaml", "--calibration", 4)
+    assert done.returncode == 0, done.stderr
+    assert "7 images (0 background), 7 boxes" in done.stdout
+    if yaml_in != images_in:
+        assert f"its images are looked for in {root / images_in}, the only folder nearby that has them" in done.stdout
+
+
+@pytest.mark.parametrize("prefix", ["/content/robo", "/kaggle/working/robo", "/home/me/projects/training/robo"])
+def test_paths_of_another_machine_end_as_those_here(fetch, roboflow, prefix):
+    entries = {key: f"{prefix}/{part}/images" for key, part in (("train", "train"), ("val", "valid"))}
+    (roboflow / "images").mkdir()  # is not the images of a part
+    _, done = fetch("--yaml", edited(roboflow, test=None, **entries), "--calibration", 4)
+    assert done.returncode == 0 and "7 images (0 background), 7 boxes" in done.stdout, done.stderr
+
+
+def test_images_that_may_be_in_two_folders_or_in_none_are_not_guessed(fetch, roboflow):
+    for name in ("one", "two"):
+        for part in ("train", "valid"):
+            shutil.copytree(roboflow / part, roboflow / name / part)
+    for part in ("train", "valid", "test"):
+        shutil.rmtree(roboflow / part)
+    folder, done = fetch("--yaml", edited(roboflow, path="/content/robo"))
+    assert done.returncode == 2 and not list(folder.iterdir())
+    assert f"several folders have such: {roboflow / 'one'}, {roboflow / 'two'}; write one of them" in done.stderr
+    shutil.rmtree(roboflow / "one/valid")
+    shutil.rmtree(roboflow / "two/train")
+    _, done = fetch("--yaml", roboflow)
+    assert (
+        f"train: ../train/images is not in {roboflow}, {roboflow / 'one'}, {roboflow / 'two'}, nor in the folder above"
+        in done.stderr
+    )
+    assert "set path (now /content/robo) to the folder that ../train/images is relative to" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    _, done = fetch("--yaml", edited(roboflow, train="/content/robo/train/images"))
+    assert "write under train where these images are on this machine" in done.stderr
+
+
+@pytest.mark.parametrize("form", ["folders", "lists", "archive", "beside"])
+def test_labels_without_an_image_are_told_in_every_layout(fetch, tmp_path, put, form):
+    root, orphan = tmp_path / "set", "0 0.5 0.5 0.2 0.2\n"
+    for seed, name in enumerate(("train/a", "train/b", "val/c")):
+        image_at, label_at = (f"{kind}/{name}" for kind in (("images", "labels") if form != "beside" else ("x", "x")))
+        put(root / f"{image_at}.jpg", seed)
+        (root / label_at).parent.mkdir(parents=True, exist_ok=True)
+        (root / f"{label_at}.txt").write_text(orphan)
+    labels = root / ("x" if form == "beside" else "labels")
+    # Those of an image in another folder, or written with another suffix, are no labels either.
+    for name in ("train/lost.txt", "val/a.txt"):
+        (labels / name).write_text(orphan)
+    for name in ("train/classes.txt", "README.roboflow.txt", "train.cache"):
+        (labels / name).write_text("x\n")
+    images = "x" if form == "beside" else "images"
+    for part, names in (("train", "a"), ("val", "c")):  # b is in no list
+        (root / f"{part}.txt").write_text("".join(f"{images}/{part}/{name}.jpg\n" for name in names))
+    suffix = ".txt" if form == "lists" else ""
+    folders = "" if form == "lists" else f"{images}/"
+    (root / "data.yaml").write_text(f"train: {folders}train{suffix}\nval: {folders}val{suffix}\nnames: [x]\n")
+    given = ("--archive", root, "--names", "x") if form == "archive" else ("--yaml", root)
+    if form == "archive":
+        (labels / "train/classes.txt").unlink()  # looked for at the top
+    _, done = fetch(*given, "--calibration", 1)
+    assert done.returncode == 0, done.stderr
+    told = [line for line in done.stdout.splitlines() if "belong to no image" in line]
+    assert told == ["WARNING: 2 label files belong to no image: lost.txt, a.txt"]
+
+
 def test_images_of_one_name_in_two_parts_are_both_kept(fetch, tmp_path, put):
     root = tmp_path / "set"
     for seed, part in enumerate(("train", "val")):
@@ -439,6 +526,24 @@ def test_a_polygon_may_be_a_plain_list_of_numbers(fetch, coco):
     folder, done = fetch("--coco", coco, "--images", coco.parent.parent / "images")
     assert done.returncode == 0, done.stderr
     assert numbers(folder / "labels/1.txt")[0] == pytest.approx([1, 0.2, 0.2, 0.2, 0.2])
+
+
+def test_boxes_as_fractions_are_refused(fetch, coco):
+    data = json.loads(coco.read_text())
+    for entry in data["annotations"]:
+        entry["bbox"] = [0.1, 0.2, 0.3, 0.8]
+    coco.write_text(json.dumps(data))
+    folder, done = fetch("--coco", coco)
+    assert done.returncode == 2 and not list(folder.iterdir())
+    count = len(data["annotations"])
+    assert f"{count} of {count} boxes of {coco} are within 0 to 1, as fractions of the image's sides" in done.stderr
+    # A box of a pixel in the corner is a box.
+    for entry in data["annotations"][1:]:
+        entry["bbox"] = [10, 10, 20, 20]
+    data["annotations"][0]["bbox"] = [0, 0, 1, 1]
+    coco.write_text(json.dumps(data))
+    _, done = fetch("--coco", coco)
+    assert done.returncode == 0, done.stderr
 
 
 def test_run_lengths_alone_give_the_box_around_them(fetch, coco):
@@ -790,8 +895,40 @@ def test_names_are_found_where_tools_write_them(fetch, tmp_path, put, folder, na
     got, done = fetch("--archive", tmp_path / "set")
     assert done.returncode == 0 and names_of(got) == ["Schraube", "Mutter"], done.stderr
     assert "WARNING" not in done.stdout
-    _, done = fetch("--archive", tmp_path / "set", "--names", "a", "b", folder="other")
+    _, done = fetch("--archive", tmp_path / "set", "--names", "schraube", "Mutter", folder="other")
     assert done.returncode == 0 and "WARNING" not in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "refusal"),
+    [
+        ("bolt\nnut\n", ["nut", "bolt"], "'bolt' is class 1 and class 0"),
+        ("bolt\nnut\n", ["person", "bicycle", "car"], "dataset.names is 3 names (person, bicycle, car)"),
+        ("bolt\nnut\n", ["washer", "bolt", "nut"], "remove it"),
+        ("bolt\nwing nut\n", ["Bolt", "wing_nut", "washer"], None),
+        ("bolt\nnut\nwasher\n\n", ["bolt", "nut"], None),
+        ("bolt\nnut\nnut\n", ["bolt", "nut"], None),
+    ],
+)
+def test_names_that_contradict_those_beside_the_labels_are_refused(fetch, tmp_path, put, theirs, ours, refusal):
+    put(tmp_path / "set/images/a.jpg", 0, "1 0.5 0.5 0.2 0.2\n")
+    (tmp_path / "set/classes.txt").write_text(theirs)
+    folder, done = fetch("--archive", tmp_path / "set", "--names", *ours)
+    if refusal:
+        assert done.returncode == 2 and "the labels would get wrong names" in done.stderr and refusal in done.stderr
+        assert f"{tmp_path / 'set/classes.txt'} is 2 names (bolt, nut)" in done.stderr
+        assert not list(folder.iterdir())
+    else:
+        assert done.returncode == 0 and names_of(folder) == ours and "WARNING" not in done.stdout, done.stderr
+
+
+def test_translated_names_are_used_and_told(fetch, tmp_path, put):
+    put(tmp_path / "set/images/a.jpg", 0, "1 0.5 0.5 0.2 0.2\n")
+    (tmp_path / "set/classes.txt").write_text("Schraube\nMutter\n")
+    folder, done = fetch("--archive", tmp_path / "set", "--names", "bolt", "nut")
+    assert done.returncode == 0 and names_of(folder) == ["bolt", "nut"], done.stderr
+    assert "WARNING: dataset.names is 2 names (bolt, nut)" in done.stdout
+    assert "is 2 names (Schraube, Mutter); dataset.names is used: check that both mean the same" in done.stdout
 
 
 def test_roboflows_names_beside_images_and_labels(fetch, tmp_path, put):
@@ -881,6 +1018,22 @@ def test_calibration_images_of_another_source(fetch, coco, roboflow, tmp_path, k
     assert parts[""] == ["1.jpg", "2.jpg", "3.jpg"] and len(parts["calibration"]) == 4
     assert all(name.startswith("train") for name in parts["calibration"])
     assert names_of(folder) == ["Straße", "tooth brush"]
+
+
+def test_calibration_images_may_have_labels_of_other_classes(fetch, coco, tmp_path, put):
+    put(tmp_path / "pool/images/p.jpg", 30, "0 0.5 0.5 0.2 0.2\n")
+    (tmp_path / "pool/classes.txt").write_text("tooth brush\nx\n")
+    given = ("--coco", coco, "--names", "Straße", "tooth brush", "--calibration", 1)
+    folder, done = fetch(*given, "--calibration.archive", tmp_path / "pool")
+    assert done.returncode == 0 and names_of(folder) == ["Straße", "tooth brush"], done.stderr
+    assert parts_of(folder)["calibration"] == ["p.jpg"]
+    other = json.loads(coco.read_text())
+    other["categories"][1]["name"] = "dog"
+    (tmp_path / "pool/other.json").write_text(json.dumps(other))
+    _, done = fetch(
+        *given, "--calibration.coco", tmp_path / "pool/other.json", "--calibration.images", coco.parent.parent
+    )
+    assert "labelled dog" not in done.stderr
 
 
 def test_the_same_image_under_other_names_is_told(fetch, dataset, step):

@@ -7,7 +7,7 @@ import zipfile
 import pytest
 
 from lib.data import split
-from lib.data.dataset import unpack
+from lib.data.archives import unpack
 from lib.data.download import fetch
 from lib.data.image_paths import image_paths
 from lib.step.errors import UserError

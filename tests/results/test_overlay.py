@@ -139,7 +139,7 @@ def test_the_task_of_an_export_is_in_the_config(work, export):
         (["best.pt", "best.onnx", "source"], "best.pt, best.onnx are not the files of one model"),
         (["best.pt", "coco.names", "source"], "coco.names belongs to a .cfg and .weights"),
         (["a.cfg", "b.cfg", "a.weights", "source"], "a.cfg, b.cfg, a.weights are not the files of one model"),
-        (["best.pt", "notes.txt"], "notes.txt is not a data.yaml, a COCO JSON, a zip or a folder"),
+        (["best.pt", "notes.txt"], "notes.txt is not a data.yaml, a COCO JSON, a zip, a tar or a folder"),
         (["best.pt", "empty"], "empty contains no labels"),
     ],
 )

@@ -7,57 +7,21 @@ Layout: https://docs.ultralytics.com/datasets/detect/
 import os
 import re
 import shutil
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 from lib.data.formats.source import Boxes, Item, Lined, Source, box_line
-from lib.data.image_paths import IMAGES
 from lib.data.images import damaged, image_size
 from lib.data.manifest import same_files, write_manifest
 from lib.data.split import CALIBRATION
 from lib.step.errors import UserError
 from lib.step.files import read_text
 
-# JPEG and PNG are already compressed and labels shrink about tenfold: no data set of images unpacks to so many times
-# the size of its zip.
-MOST_UNPACKED = 50
 FOR_A_DETECTOR = "for a detector, keep the first five numbers of every line (for a model with keypoints set task: pose)"
-# Labels, and what describes a data set.
-TEXTS = (".txt", ".yaml", ".yml", ".json", ".xml", ".data", ".names", ".labels")
 SHOWN = 20  # bad images in a message
-
-
-def unpack(archive: Path, folder: Path) -> None:
-    """Unpack the images and labels of a zip into `folder`.
-
-    Raises UserError, before anything is written, for a member that would leave the folder, for a zip that unpacks to
-    more than a data set of images can, or to more than the free space on the disk.
-    """
-    try:
-        with zipfile.ZipFile(archive) as file:
-            for member in file.infolist():
-                demand_inside(archive, member)
-            wanted = [member for member in file.infolist() if is_data(PurePosixPath(member.filename))]
-            size, free = sum(member.file_size for member in wanted), shutil.disk_usage(folder.parent).free
-            times = size / archive.stat().st_size
-            if times > MOST_UNPACKED:
-                raise UserError(
-                    f"archive {archive} is refused: it would unpack to {size / 1e6:.0f} MB, {times:.0f} times its size,"
-                    " which no set of images does; if you trust it, unpack it and name its folder in dataset.archive"
-                )
-            if size > free:
-                raise UserError(
-                    f"archive {archive} unpacks to {size / 1e6:.0f} MB, but {folder.parent} has {free / 1e6:.0f} MB "
-                    "left; free some space, or set TMPDIR to a folder on a larger disk"
-                )
-            file.extractall(folder, wanted)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise UserError(f"archive {archive} is not a readable zip ({error})") from None
 
 
 # What is said of objects that are not used as their label has them.
@@ -115,22 +79,6 @@ class Gathered(NamedTuple):
     outside: int = 0  # keypoints outside their image, which count as not labelled
     boxed: int = 0  # objects without an outline, whose box is used instead
     moved: int = 0  # as in CheckedLabel
-
-
-def demand_inside(archive: Path, member: zipfile.ZipInfo) -> None:
-    """Raise UserError when a zip's member would be written outside the folder that the zip is unpacked into."""
-    name = PurePosixPath(member.filename.replace("\\", "/"))
-    is_link = (member.external_attr >> 16) & 0o170000 == 0o120000
-    if name.is_absolute() or ".." in name.parts or ":" in name.parts[0] or is_link:
-        raise UserError(
-            f"archive {archive} is refused: its member '{member.filename}' would be written outside the folder"
-        )
-
-
-def is_data(path: PurePosixPath) -> bool:
-    """Whether a zip's member is an image, or a text that labels or describes images."""
-    # The files that macOS adds to a zip are named like images but are not images.
-    return path.suffix.lower() in (*IMAGES, *TEXTS) and path.name[0] != "." and path.parts[0] != "__MACOSX"
 
 
 def gather(

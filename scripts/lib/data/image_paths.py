@@ -3,6 +3,8 @@
 from pathlib import Path
 
 IMAGES = (".jpg", ".jpeg", ".png", ".webp")
+# Images to people, but not to this tool.
+UNREAD = (".bmp", ".jfif", ".jpe", ".tif", ".tiff", ".gif", ".jp2", ".heic", ".heif", ".avif", ".ppm", ".pgm")
 
 
 def image_paths(folder: Path) -> list[Path]:

@@ -1,12 +1,11 @@
-"""Opens the data set that the config names: unpacks a zip and reads the images and labels in the right format."""
+"""Opens the data set that the config names: unpacks an archive and reads the images and labels in the right format."""
 
-import zipfile
 from argparse import ArgumentParser
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lib.data.dataset import unpack
+from lib.data.archives import is_archive, refuse_other, unpack
 from lib.data.download import fetch
 from lib.data.formats import FORMATS, layout
 from lib.data.formats import images as plain_images
@@ -37,16 +36,18 @@ def source_arguments(parser: ArgumentParser) -> None:
             f"--{prefix}archive",
             nargs="+",
             metavar="SOURCE",
-            help=f"{of}zip (URL or path) or folder; '{DRAWN}' is the folder of that name beside --output",
+            help=f"{of}zip or tar (URL or path) or folder; '{DRAWN}' is the folder of that name beside --output",
         )
         for key in DESCRIBED:
-            also = "; also a zip or folder that holds it, or its path inside --archive"
+            also = "; also a zip, tar or folder that holds it, or its path inside --archive"
             parser.add_argument(f"--{prefix}{key}", metavar="PATH", help=f"{of}{_HELP.get(key, key)}{also}")
         parser.add_argument(
             f"--{prefix}images", metavar="DIR", help=f"{of}folder of images, for --{prefix}coco or by itself"
         )
-        parser.add_argument(f"--{prefix}sha256", default="", help=f"{of}SHA-256 of the zip, in hex")
-        parser.add_argument(f"--{prefix}images_sha256", default="", help=f"{of}SHA-256 of the zip of --{prefix}images")
+        parser.add_argument(f"--{prefix}sha256", default="", help=f"{of}SHA-256 of the archive, in hex")
+        parser.add_argument(
+            f"--{prefix}images_sha256", default="", help=f"{of}SHA-256 of the archive of --{prefix}images"
+        )
 
 
 def source_block(options: dict, prefix: str, output: Path) -> dict:
@@ -95,7 +96,7 @@ class Place:
 
 
 def opened(place: Place, folder_of: Unpack) -> Source:
-    """The data set at a place; `folder_of` unpacks zips. Raises UserError when it cannot be fetched or read."""
+    """The data set at a place; `folder_of` unpacks archives. Raises UserError when it cannot be fetched or read."""
     data_format, hints = FORMATS[place.key], Hints(None, place.names, place.keypoints)
     if place.archive:
         root = folder_of(list(place.archive), place.sha256, f"{place.config_key}.archive")
@@ -113,20 +114,22 @@ def opened(place: Place, folder_of: Unpack) -> Source:
 def _alone(place: Place, hints: Hints, folder_of: Unpack) -> tuple[Path, Path | None]:
     """The file or folder that a format's own key names, and the folder to search for images, or None."""
     data_format, path = FORMATS[place.key], Path(place.path).expanduser()
-    if is_url(place.path) or zipfile.is_zipfile(path):
+    if is_url(place.path) or is_archive(path):
         root = folder_of([place.path], place.sha256, f"{place.config_key}.{place.key}")
         return data_format.find(root, hints), root
     if path.is_dir():
         return data_format.find(path, hints), path
     if not path.is_file():
         raise UserError(f"{place.config_key}.{place.key}: there is no file or folder {place.path}")
+    refuse_other(path)
     return path, None
 
 
 def _alone_images(place: Place, folder_of: Unpack) -> Path:
     folder = Path(place.images).expanduser()
-    if is_url(place.images) or zipfile.is_zipfile(folder):
+    if is_url(place.images) or is_archive(folder):
         return folder_of([place.images], place.images_sha256, f"{place.config_key}.images")
+    refuse_other(folder)
     if not folder.is_dir():
         raise UserError(f"{place.config_key}.images: there is no folder {place.images}")
     return folder
@@ -142,7 +145,7 @@ def _inside(root: Path, path: str, config_key: str) -> Path:
 
 
 def unpacked_in(scratch: Path, sources: list[str], checksum: str | None, config_key: str) -> Path:
-    """A data set as a folder: the first source that works, which is a folder or a zip, unpacked below `scratch`."""
+    """A data set as a folder: the first source that works; an archive is unpacked below `scratch`."""
     scratch = scratch / str(len(list(scratch.iterdir())))
     scratch.mkdir()
     folders = [source for source in sources if Path(source).expanduser().is_dir()]

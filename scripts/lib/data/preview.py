@@ -1,6 +1,6 @@
 """A look at a data set before anything runs: whether it can be read, its classes, whether its pool is large enough.
 
-Images are not opened. A local zip is unpacked without them, with empty files in their place.
+Images are not opened. A local archive is unpacked without them, with empty files in their place.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ import contextlib
 import hashlib
 import re
 import tempfile
-import zipfile
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from lib.data.archives import TEXTS, is_archive, is_compressed_tar, is_data, is_named, made, reading, refuse_other
 from lib.data.config_files import DATASET_KINDS
 from lib.data.names import demand_plain_list, read_names
 from lib.data.sources import DRAWN, is_url
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 # Larger ones are read only when they are fetched; otherwise each start of the workflow would wait for them.
 LARGEST_ZIP = 5000  # members
 LARGEST_JSON = 50_000_000  # bytes
+LARGEST_TAR = 50_000_000  # bytes of a compressed one, which is decompressed to see its members
 
 
 class Look(NamedTuple):
@@ -43,7 +44,7 @@ class Look(NamedTuple):
 def looked_at(config: dict) -> Look:
     """What can be known about a config's data set before the run.
 
-    Raises UserError, one sentence, for what would end the run later: a source that is neither zip nor folder, a YAML
+    Raises UserError, one sentence, for what would end the run later: a source that is no archive and no folder, a YAML
     in place of names, a description that is wrong, a pool that is too small.
     """
     dataset, split = config["dataset"], config["split"]
@@ -72,7 +73,7 @@ def looked_at(config: dict) -> Look:
 
 @contextlib.contextmanager
 def stand_ins() -> Iterator[Path]:
-    """Yield a scratch folder for stand-ins for zips. A UserError about a stand-in names the zip instead."""
+    """Yield a scratch folder for stand-ins for archives. A UserError about a stand-in names the archive instead."""
     with tempfile.TemporaryDirectory() as scratch:
         try:
             yield Path(scratch)
@@ -85,7 +86,7 @@ def described(
 ) -> tuple[Source, Source | None] | None:
     """The data set of a config's block and its calibration images, if it has some; None where some files are not local.
 
-    Raises UserError when a source is neither a zip nor a folder, or its description is wrong.
+    Raises UserError when a source is neither an archive nor a folder, or its description is wrong.
     """
     pool = dataset.get("calibration") or {}
     for where, block in (("dataset", dataset), ("dataset.calibration", pool)):
@@ -96,7 +97,7 @@ def described(
 
     stand_in = partial(_stand_in, scratch)
     source = opened(Place.of(dataset, names, "dataset", task), stand_in)
-    return source, opened(Place.of(pool, names, "dataset.calibration"), stand_in) if pool else None
+    return source, opened(Place.of(pool, None, "dataset.calibration"), stand_in) if pool else None
 
 
 def file_lines(sources: tuple[Source, Source | None], scratch: Path) -> list[str]:
@@ -114,10 +115,11 @@ def file_lines(sources: tuple[Source, Source | None], scratch: Path) -> list[str
 def _demand_readable(block: dict, where: str) -> None:
     for source in block.get("archive") or []:
         path = Path(source).expanduser()
-        if is_url(source) or source == DRAWN or path.is_dir() or not path.exists() or zipfile.is_zipfile(path):
+        if is_url(source) or source == DRAWN or path.is_dir() or not path.exists() or is_archive(path):
             continue
+        refuse_other(path)
         hint = f"; for a data.yaml write dataset: {{yaml: {source}}}" if path.suffix in (".yaml", ".yml") else ""
-        raise UserError(f"{where}.archive: {source} is neither a zip nor a folder{hint}")
+        raise UserError(f"{where}.archive: {source} is neither a zip, a tar nor a folder{hint}")
 
 
 def _is_here(block: dict) -> bool:
@@ -131,15 +133,17 @@ def _is_here(block: dict) -> bool:
             return False
         if path.suffix.lower() == ".json" and path.stat().st_size > LARGEST_JSON:
             return False
-        if path.is_file() and zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as file:
-                if len(file.namelist()) > LARGEST_ZIP:
+        if is_archive(path):
+            if is_compressed_tar(path) and path.stat().st_size > LARGEST_TAR:
+                return False
+            with reading(path) as (members, _):
+                if len(members) > LARGEST_ZIP:
                     return False
     return bool(sources)
 
 
 def _stand_in(scratch: Path, sources: list[str], checksum: str | None, config_key: str) -> Path:
-    """The first source as a folder: itself or, for a zip, a folder of the zip's name in which the images are empty."""
+    """The first source as a folder: itself or, for an archive, a folder of its name in which the images are empty."""
     path = Path(sources[0]).expanduser()
     if path.is_dir():
         return path
@@ -150,17 +154,10 @@ def _stand_in(scratch: Path, sources: list[str], checksum: str | None, config_ke
 
 
 def _unpack_texts(archive: Path, folder: Path) -> None:
-    from lib.data.dataset import TEXTS, demand_inside, is_data
-
-    with zipfile.ZipFile(archive) as file:
-        for member in file.infolist():
-            demand_inside(archive, member)
-            name = PurePosixPath(member.filename)
-            if not is_data(name) or member.is_dir():
-                continue
-            target = folder / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if name.suffix.lower() in TEXTS and member.file_size <= LARGEST_JSON:
-                file.extract(member, folder)
-            else:
-                target.touch()
+    with reading(archive) as (members, opened):
+        for member in members:
+            if is_data(member) and member.path.suffix.lower() in TEXTS and member.size <= LARGEST_JSON:
+                with opened(member) as file:
+                    made(folder, member).write_bytes(file.read())
+            elif is_data(member) or is_named(member):
+                made(folder, member).touch()

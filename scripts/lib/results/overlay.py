@@ -1,12 +1,12 @@
 """A config for a model and a data set that a user names: an overlay of a few lines, each with its origin."""
 
 import re
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
+from lib.data.archives import is_archive, reading, refuse_other
 from lib.data.formats import dota
 from lib.data.imgsz import parse_imgsz
 from lib.data.parts import EVALUATED, TRAIN
@@ -69,7 +69,7 @@ def sorted_out(files: list[str]) -> tuple[list[str], str]:
     if not models or len(others) != 1:
         raise UserError(
             f"name the model ({', '.join(MODELS[:2])}, or {' and '.join(MODELS[2:])}) and one data set: its data.yaml, "
-            "a COCO JSON, a zip or a folder"
+            "a COCO JSON, a zip, a tar or a folder"
         )
     return models, others[0]
 
@@ -153,11 +153,12 @@ def _form_of(path: Path) -> str:
         return by_suffix[path.suffix.lower()]
     if path.is_dir():
         inside = [file.relative_to(path).as_posix() for file in path.rglob("*")]
-    elif zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as file:
-            inside = file.namelist()
+    elif is_archive(path):
+        with reading(path) as (members, _):
+            inside = [str(member.path) for member in members]
     else:
-        raise UserError(f"{path} is not a data.yaml, a COCO JSON, a zip or a folder")
+        refuse_other(path)
+        raise UserError(f"{path} is not a data.yaml, a COCO JSON, a zip, a tar or a folder")
     names = [name for name in inside if not any(part[0] == "." or part == "__MACOSX" for part in Path(name).parts)]
     # The surest come first: Roboflow adds a README.txt, Label Studio a notes.json.
     forms = (

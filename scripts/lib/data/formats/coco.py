@@ -27,6 +27,7 @@ from lib.data.formats.source import (
     first_few,
     numbered,
     only_one,
+    unread,
     visible,
 )
 from lib.data.image_paths import image_paths
@@ -36,6 +37,8 @@ from lib.step.files import read_text
 KEY = "coco"
 # In COCO itself, 1 of 100 objects is a crowd.
 MANY_CROWDS = 0.2
+# Right and bottom of a box that is given as fractions, with their rounding.
+FIRST_PIXEL = 1.01
 TABLES = ("images", "annotations", "categories")
 
 
@@ -95,6 +98,7 @@ def read(file: Path, hints: Hints) -> Source:
     for annotation in data["annotations"]:
         boxes.setdefault(_identity(annotation, "image_id", file), []).append(_box(annotation, numbers, count, file))
     remarks += _crowd_remarks(boxes, file)
+    _refuse_fractions(boxes, file)
     folder = hints.images or _above(file)
     files = _Folder(folder, file)
     items, lost, others = [], [], []
@@ -109,14 +113,15 @@ def read(file: Path, hints: Hints) -> Source:
         else:
             items.append(Item(path, Boxes(tuple(own), _frame(image)), parts.get(number, "")))
     if not items:
-        raise UserError(
-            f"none of the {len(data['images'])} images of {file} is in {folder}; name their folder with the key images"
-        )
+        advice = unread(folder) or "name their folder with the key images"
+        raise UserError(f"none of the {len(data['images'])} images of {file} is an image in {folder}; {advice}")
     if lost:
         remarks.append(
             f"WARNING: {len(lost)} of {len(data['images'])} images of {file.name} are not in {folder} and are left "
             f"out: {first_few(lost)}"
         )
+    if lost and (reason := unread(folder)):
+        remarks.append(f"WARNING: {reason}")
     if boxes:
         remarks.append(
             f"WARNING: {sum(map(len, boxes.values()))} annotations of {file.name} are left out, because it has no "
@@ -175,6 +180,17 @@ def _crowd_remarks(boxes: dict[str, list[Box]], file: Path) -> list[str]:
     if crowds > MANY_CROWDS * len(marks):
         return [f"WARNING: {crowds} of {len(marks)} objects are crowds (iscrowd), which no metric counts: {advice}"]
     return []
+
+
+def _refuse_fractions(boxes: dict[str, list[Box]], file: Path) -> None:
+    """Raises UserError if most boxes lie in the first pixel: their numbers are fractions of the image's sides."""
+    corners = [box.corners for of_image in boxes.values() for box in of_image]
+    tiny = sum(min(of_box) >= 1 - FIRST_PIXEL and 0 < max(of_box) <= FIRST_PIXEL for of_box in corners)
+    if 2 * tiny > len(corners):
+        raise UserError(
+            f"{tiny} of {len(corners)} boxes of {file} are within 0 to 1, as fractions of the image's sides; COCO's "
+            "bbox is x, y, width, height in pixels: export it so"
+        )
 
 
 def _above(file: Path) -> Path:

@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from lib.data.formats.layout import NO_IMAGE
-from lib.data.formats.source import Hints, Item, Source
-from lib.data.image_paths import image_paths
+from lib.data.formats.source import Hints, Item, Source, no_image, visible
+from lib.data.image_paths import UNREAD, image_paths
 from lib.step.errors import UserError
 
 KEY = "images"
@@ -19,5 +18,6 @@ def read(folder: Path, hints: Hints) -> Source:
     """All images below a folder. Raises UserError when there is none."""
     images = image_paths(folder)
     if not images:
-        raise UserError(NO_IMAGE.format(folder))
-    return Source(folder, tuple(Item(image, None) for image in images), hints.names, labelled=False)
+        raise UserError(no_image(folder))
+    others = tuple(path.name for path in visible(folder) if path.suffix.lower() in UNREAD)
+    return Source(folder, tuple(Item(image, None) for image in images), hints.names, others=others, labelled=False)

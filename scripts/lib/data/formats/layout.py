@@ -5,16 +5,18 @@ Studio writes it, LabelImg among the labels, or in `_darknet.labels`, as Roboflo
 Layout: https://docs.ultralytics.com/datasets/detect/
 """
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
-from lib.data.formats.source import PART_OF_FOLDER, Hints, Item, Source
+from lib.data.formats.source import PART_OF_FOLDER, Hints, Item, Source, first_few, no_image
 from lib.data.image_paths import IMAGES, image_paths, is_hidden
 from lib.data.names import read_names
 from lib.step.errors import UserError
+from lib.step.files import read_text
 
 KEY = "archive"
 CLASSES = "classes.txt", "obj.names", "*.labels"
-NO_IMAGE = "{} contains no image (jpg, jpeg, png, webp)"
 
 
 def find(root: Path, hints: Hints) -> Path:
@@ -50,7 +52,7 @@ def read(root: Path, hints: Hints) -> Source:
     files = [path for path in sorted(images.rglob("*")) if not is_hidden(path, images) and not path.is_dir()]
     paths = image_paths(images)
     if not paths:
-        raise UserError(NO_IMAGE.format(images))
+        raise UserError(no_image(images))
     if lost := [path for path in files if not path.exists()]:
         raise UserError(f"{len(lost)} images are broken links, the first {lost[0]}; repair or remove them")
     parts, remarks = _parts([path.relative_to(images) for path in paths], images)
@@ -58,26 +60,55 @@ def read(root: Path, hints: Hints) -> Source:
         Item(path, _label(labels / path.relative_to(images).with_suffix(".txt")), part)
         for path, part in zip(paths, parts)
     ]
-    stems, taken = {path.stem for path in paths}, set(paths)
+    taken = set(paths)
     lists = [path for place in (root, labels) for pattern in CLASSES for path in sorted(place.glob(pattern))]
     named = next((path for path in lists if path.is_file()), None)
-    beside = [path for path in sorted(labels.rglob("*")) if path.is_file() and not is_hidden(path, labels)]
-    beside = [path for path in beside if path not in lists or path.stem in stems]
-    if labels == images:
-        texts = [path for path in beside if path.suffix == ".txt"]
-        others, beside = [path for path in beside if path not in taken and path not in texts], texts
-    else:
-        others = [path for path in files if path not in taken]
+    names, doubts = _names(hints.names, named)
+    texts = ".txt" if labels == images else None
+    others = [path for path in files if path not in taken and path.suffix != texts and path not in lists]
     return Source(
         images,
         tuple(items),
-        names=hints.names or (tuple(read_names([str(named)])) if named else None),
-        remarks=remarks,
+        names=names,
+        remarks=(*doubts, *remarks),
         others=tuple(path.name for path in others),
-        orphans=tuple(path.name for path in beside if path.suffix != ".txt" or path.stem not in stems),
+        orphans=tuple(path.name for path in orphans(images, labels, paths) if path not in lists),
         renames=False,
         labels=labels,
     )
+
+
+def _names(given: tuple[str, ...] | None, file: Path | None) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
+    """The class names: those that the user gives, else those of the set's own file of names; and remarks.
+
+    Raises UserError where both are there and cannot be of the same labels: a name has another number in the file, or
+    the lists have another length and differ before the shorter one ends. Other names in the same places may be
+    translations: a remark tells them.
+    """
+    if not given or file is None:
+        return given or (tuple(read_names([str(file)])) if file else None), ()
+    theirs = [line.strip() for line in read_text(file).strip().splitlines()]
+    ours, words = list(map(_word, given)), list(map(_word, theirs))
+    if all(one == other for one, other in zip(ours, words)):
+        return given, ()
+    lists = f"dataset.names is {_counted(given)}, {file} is {_counted(theirs)}"
+    moved = next((word for word in words if word in ours and ours.index(word) != words.index(word)), None)
+    if moved is not None or len(theirs) != len(given):
+        number = f"'{moved}' is class {ours.index(moved)} and class {words.index(moved)}; " if moved is not None else ""
+        raise UserError(
+            f"the labels would get wrong names: {lists}; {number}set dataset.names to the names of the labels, in the "
+            f"order of their class numbers; if {file.name} is not for these labels, remove it"
+        )
+    return given, (f"WARNING: {lists}; dataset.names is used: check that both mean the same classes",)
+
+
+def _counted(names: Sequence[str]) -> str:
+    return f"{len(names)} names ({first_few(names)})"
+
+
+def _word(name: str) -> str:
+    """A class name as it is compared: tools differ in case and in what they put between words."""
+    return re.sub(r"[\s_-]+", " ", name.casefold())
 
 
 def _parts(paths: list[Path], images: Path) -> tuple[list[str], tuple[str, ...]]:
@@ -97,6 +128,24 @@ def _parts(paths: list[Path], images: Path) -> tuple[list[str], tuple[str, ...]]
     return parts, ()
 
 
+def orphans(images: Path, labels: Path, paths: list[Path]) -> list[Path]:
+    """The files in the folder `labels` that are not the label of one of `paths`, images in the folder `images`; sorted.
+
+    Where both are one folder, only texts are looked at. Tools' notes and caches do not count.
+    """
+    stems = {path.relative_to(images).with_suffix("") for path in paths}
+    found = labels.rglob("*.txt" if labels == images else "*")
+    files = [path for path in found if path.is_file() and not is_hidden(path, labels) and not _is_note(path)]
+    return sorted(
+        path for path in files if path.suffix != ".txt" or path.relative_to(labels).with_suffix("") not in stems
+    )
+
+
+def _is_note(path: Path) -> bool:
+    # Ultralytics writes labels/train.cache; Roboflow a README.roboflow.txt.
+    return path.suffix in (".cache", ".npy") or path.name.upper().startswith("README")
+
+
 def _label(path: Path) -> Path | None:
     return path if path.exists() else None
 
@@ -107,11 +156,19 @@ def label_beside(image: Path) -> Path | None:
     If that does not exist, or no folder is called 'images', the label is beside the image: the set itself may lie below
     a folder 'images'.
     """
-    folders, name = list(image.parent.parts), f"{image.stem}.txt"
-    if "images" in folders:
-        last = len(folders) - 1 - folders[::-1].index("images")
-        folders[last] = "labels"
-    return _label(Path(*folders, name)) or _label(image.parent / name)
+    name = f"{image.stem}.txt"
+    return _label(label_folder(image.parent) / name) or _label(image.parent / name)
+
+
+def label_folder(folder: Path) -> Path:
+    """A folder of images with its last 'images' replaced by 'labels'; itself where no folder is called so."""
+    top = top_images(folder)
+    return top.parent / "labels" / folder.relative_to(top) if top else folder
+
+
+def top_images(folder: Path) -> Path | None:
+    """The last folder called 'images' among a folder and those above it; None without one."""
+    return next((path for path in (folder, *folder.parents) if path.name == "images"), None)
 
 
 def is_image(path: Path) -> bool:

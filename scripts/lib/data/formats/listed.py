@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 
-from lib.data.formats.layout import is_image, label_beside
-from lib.data.formats.source import Item
+from lib.data.formats.layout import CLASSES, is_image, label_beside, label_folder, orphans, top_images
+from lib.data.formats.source import PART_OF_FOLDER, Item, first_few, no_image
 from lib.data.image_paths import image_paths, is_hidden
 from lib.step.errors import UserError
 from lib.step.files import read_text
@@ -13,14 +13,16 @@ from lib.step.files import read_text
 def located(name: str, folders: list[Path]) -> Path | None:
     """The file or folder called `name` in the first of `folders` that has it; None where none does.
 
-    A leading part from another machine is dropped: `../train` may mean `train`, as in Ultralytics' data sets, and
-    `data/train.txt` may mean `train.txt`, as in CVAT's zips.
+    Leading folders from another machine are dropped: `../train` may mean `train`, as in Ultralytics' data sets, and
+    `data/train.txt` may mean `train.txt`, as in CVAT's zips. A folder called after a part is not: `images` is not
+    `train/images`.
     """
     path = Path(PureWindowsPath(name).as_posix()) if "\\" in name else Path(name)
     if path.is_absolute() and path.exists():
         return path
     parts = path.parts[1:] if path.is_absolute() else path.parts
-    shorter = [Path(*parts[skipped:]) for skipped in range(min(len(parts), 3))]
+    last = max((place for place, part in enumerate(parts) if part in PART_OF_FOLDER), default=len(parts) - 1)
+    shorter = [Path(*parts[skipped:]) for skipped in range(last + 1)]
     for candidate in shorter:
         for folder in folders:
             if (folder / candidate).exists():
@@ -35,6 +37,8 @@ class Listing:
     items: list[Item] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    _lists: set[Path] = field(default_factory=set)
+    _folders: dict[Path, list[Path]] = field(default_factory=dict)  # of images, with all images in each
 
     def add(self, place: Path, folders: list[Path], part: str) -> None:
         """Add the images of a folder, or of a text file that lists images, as those of `part`.
@@ -43,10 +47,38 @@ class Listing:
         """
         images, others, remarks = _images(place, folders)
         if not images:
-            raise UserError(f"{part}: {place} contains no image (jpg, jpeg, png, webp)")
+            raise UserError(f"{part}: {no_image(place) if place.is_dir() else _no_listed(place, others)}")
+        self._note(place, images)
         self.items += [Item(image, label_beside(image), part) for image in images]
         self.others += others
         self.remarks += remarks
+
+    def _note(self, place: Path, images: list[Path]) -> None:
+        """Keep the folders of a part's images; a list may name only some of the images in its folders."""
+        if place.is_dir():
+            for image in images:
+                top = top_images(image.parent)
+                self._folders.setdefault(top if top and place in top.parents else place, []).append(image)
+        else:
+            self._lists.add(place)
+            self._folders |= {folder: image_paths(folder) for folder in {image.parent for image in images}}
+
+    def orphans(self) -> tuple[str, ...]:
+        """Names of the label files that belong to no image, sorted."""
+        found = set()
+        for folder, images in self._folders.items():
+            apart = label_folder(folder)
+            places = {apart if apart.is_dir() else folder}
+            if any((folder / image.relative_to(folder).with_suffix(".txt")).is_file() for image in images):
+                places.add(folder)
+            found.update(*(orphans(folder, place, images) for place in places))
+        named = {path for path in found if any(path.match(pattern) for pattern in CLASSES)}
+        return tuple(path.name for path in sorted(found - named - self._lists))
+
+
+def _no_listed(place: Path, others: list[str]) -> str:
+    kinds = f": it lists {first_few(others)}, which are not read; save them as jpg or png" if others else ""
+    return f"{place} lists no image (jpg, jpeg, png, webp){kinds}"
 
 
 def _images(place: Path, folders: list[Path]) -> tuple[list[Path], list[str], list[str]]:

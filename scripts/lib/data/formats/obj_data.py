@@ -42,4 +42,11 @@ def read(file: Path, hints: Hints) -> Source:
         listing.add(place, folders, part)
     if not listing.items:
         raise UserError(f"{file} names no images; it needs train or valid")
-    return Source(file, tuple(listing.items), names, None, tuple(listing.remarks), tuple(listing.others))
+    return Source(
+        file,
+        tuple(listing.items),
+        names,
+        remarks=tuple(listing.remarks),
+        others=tuple(listing.others),
+        orphans=listing.orphans(),
+    )

@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from lib.data.image_paths import is_hidden
+from lib.data.image_paths import UNREAD, is_hidden
 from lib.step.errors import UserError
 
 # The part of the images in a folder of that name, where an export has a folder for each part.
 PART_OF_FOLDER = {"train": "train", "valid": "val", "val": "val", "validation": "val", "test": "test"}
 IMAGE_FOLDERS = ("JPEGImages", "images")
-# Images to people, but not to this tool.
-UNREAD = (".bmp", ".jfif", ".jpe", ".tif", ".tiff", ".gif", ".jp2", ".heic", ".heif", ".avif", ".ppm", ".pgm")
 COUNTED, DIFFICULT, CROWD = "", "difficult", "crowd"  # the last word of a label's line; a plain box has none
 ASPECT_TOLERANCE = 0.02  # relative difference of width / height; sizes are rounded to pixels
 
@@ -246,6 +244,11 @@ def unread(folder: Path) -> str:
         return ""
     listed = " and ".join(f"{count} {suffix}" for suffix, count in sorted(counts.items()))
     return f"there are {listed} files, which are not read: save them as jpg or png"
+
+
+def no_image(folder: Path) -> str:
+    """The sentence about a folder without an image that is read."""
+    return "; ".join(filter(None, (f"{folder} contains no image (jpg, jpeg, png, webp)", unread(folder))))
 
 
 def first_few(names, most: int = 5) -> str:

@@ -4,17 +4,18 @@ It is read as Ultralytics does (`ultralytics/data/utils.py`, `check_det_dataset`
 came from another machine, images are looked for beside the file. Format: https://docs.ultralytics.com/datasets/detect/
 """
 
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import yaml
 
 from lib.data.formats.listed import Listing, located
-from lib.data.formats.source import Hints, Source, numbered, only_one, visible
+from lib.data.formats.source import Hints, Source, first_few, numbered, only_one, visible
 from lib.step import yaml_text
 from lib.step.errors import UserError
 from lib.step.files import read_text
 
 KEY = "yaml"
+DATASETS = "datasets"  # where Ultralytics downloads data sets to
 MOST_CLASSES = 100_000
 PARTS = {"train": ("train",), "val": ("val", "validation", "valid"), "test": ("test",)}
 
@@ -32,19 +33,17 @@ def read(file: Path, hints: Hints) -> Source:
     if not data:
         raise UserError(f"{file} is not a data.yaml: it has no keys such as train, val and names")
     names, numbers, remarks = _names(data, file)
-    folders, lines = _roots(data, file)
+    entries = _entries(data)
+    folders, lines = _roots(data, file, [entry for part, entry in entries if part != "test"])
     listing = Listing(remarks=[*remarks, *lines])
-    for part, keys in PARTS.items():
-        given = next((data[key] for key in keys if data.get(key)), None)
-        for entry in given if isinstance(given, list) else [given] if given else []:
-            place = located(str(entry), folders)
-            if place is None:
-                if part == "test":  # not used for training, and many files name one that does not exist
-                    listing.remarks.append(f"{part}: {entry} of {file.name} does not exist; left out")
-                    continue
-                download = "; its `download:` is never run: download the images yourself" if "download" in data else ""
-                raise UserError(f"{file}: {part}: {entry} does not exist below {folders[0]}{download}")
+    for part, entry in entries:
+        place = located(entry, folders)
+        if place is not None:
             listing.add(place, folders, part)
+        elif part == "test":  # not used for training, and many files name one that does not exist
+            listing.remarks.append(f"{part}: {entry} of {file.name} does not exist; left out")
+        else:
+            raise UserError(_nowhere(part, entry, data, file, folders))
     if not listing.items:
         raise UserError(f"{file} names no images; it needs train, val or test")
     return Source(
@@ -54,6 +53,7 @@ def read(file: Path, hints: Hints) -> Source:
         numbers,
         remarks=tuple(listing.remarks),
         others=tuple(listing.others),
+        orphans=listing.orphans(),
         kpt_shape=data.get("kpt_shape"),
     )
 
@@ -94,14 +94,77 @@ def _whole_number(value) -> int:
     return int(str(value))
 
 
-def _roots(data: dict, file: Path) -> tuple[list[Path], list[str]]:
-    """The folders that entries may be relative to, the likeliest first; and a remark where `path` does not exist."""
-    beside, path = file.parent, data.get("path")
-    if not path:
-        return [beside], []
-    path = str(path)  # a folder may be called 2024
+def _entries(data: dict) -> list[tuple[str, str]]:
+    """The part and the text of each entry that names images."""
+    entries = []
+    for part, keys in PARTS.items():
+        given = next((data[key] for key in keys if data.get(key)), None)
+        entries += [(part, str(entry)) for entry in (given if isinstance(given, list) else [given] if given else [])]
+    return entries
+
+
+def _roots(data: dict, file: Path, entries: list[str]) -> tuple[list[Path], list[str]]:
+    """The folders that entries may be relative to, the likeliest first; and a remark where `path` does not lead there.
+
+    Where not all `entries` exist in the usual folders: the only other folder that has them all, as `_others` gives it.
+    Raises UserError where several have.
+    """
+    beside, path = file.parent, str(data.get("path") or "")  # a folder may be called 2024
     candidates = [Path(path)] if Path(path).is_absolute() else [beside / path, Path(path), beside.parent / path]
-    roots = [candidate for candidate in candidates if candidate.is_dir()]
-    if roots:
-        return [*roots, beside], []
-    return [beside], [f"path: {path} of {file.name} does not exist here; its images are looked for beside the file"]
+    usual = [*(candidate for candidate in candidates if path and candidate.is_dir()), beside]
+    wrong = f"path: {path} of {file.name} does not exist here" if path and len(usual) == 1 else ""
+    if all(located(entry, usual) for entry in entries):
+        return usual, [f"{wrong}; its images are looked for beside the file"] if wrong else []
+    # Two folders may lead to the same images.
+    found = {}
+    for folder in _others(path, beside):
+        places = tuple(located(entry, [folder]) for entry in entries)
+        if None not in places:
+            found.setdefault(places, folder)
+    if len(found) > 1:
+        listed = ", ".join(map(str, found.values()))
+        raise UserError(
+            f"{file}: path{f': {path}' if path else ' is not given and'} does not lead to its images, and several "
+            f"folders have such: {listed}; write one of them as path"
+        )
+    if not found:
+        return usual, []
+    [folder] = found.values()
+    reason = wrong or (f"path: {path} of {file.name}" if path else file.name) + " does not lead to its images"
+    return [folder], [f"{reason}; its images are looked for in {folder}, the only folder nearby that has them"]
+
+
+def _others(path: str, beside: Path) -> list[Path]:
+    """The folders where a data set may be that is not where its file says, without repetitions.
+
+    path: of another machine, so that only its end may be right. beside: the folder of the file, which may lie in a
+    folder of the data set, or beside that of the data set.
+    """
+    names = [part for part in PureWindowsPath(path).parts if part not in ("..", "\\", "/")]
+    ends = [Path(*names[start:]) for start in range(len(names))]
+    bases = [base / name for base in (beside, beside.parent, Path.cwd()) for name in ("", DATASETS)]
+    below = [folder for folder in sorted(beside.iterdir()) if folder.is_dir() and folder.name[0] != "."]
+    places = [*(base / end for base in bases for end in ends), beside.parent, *below]
+    return list(dict.fromkeys(place.resolve() for place in places if place.is_dir()))
+
+
+def _nowhere(part: str, entry: str, data: dict, file: Path, usual: list[Path]) -> str:
+    """The sentence about an entry that was not found."""
+    path = str(data.get("path") or "")
+    above = file.parent.resolve().parent
+    folders = dict.fromkeys(folder.resolve() for folder in (*usual, *_others(path, file.parent)))
+    listed = first_few([folder for folder in folders if folder != above], 8)
+    advice = "its `download:` is never run: download the images yourself" if "download" in data else ""
+    is_here = f"set path{f' (now {path})' if path else ''} to the folder that {entry} is relative to"
+    if Path(entry).is_absolute():
+        is_here = f"write under {part} where these images are on this machine"
+    return "; ".join(
+        filter(
+            None,
+            (
+                f"{file}: {part}: {entry} is not in {listed}, nor in the folder above",
+                advice,
+                is_here,
+            ),
+        )
+    )

@@ -15,7 +15,6 @@ from lib.data.formats.source import (
     DIFFICULT,
     IMAGE_FOLDERS,
     PART_OF_FOLDER,
-    UNREAD,
     Annotation,
     Box,
     Boxes,
@@ -34,7 +33,7 @@ from lib.data.formats.source import (
     unread,
     visible,
 )
-from lib.data.image_paths import IMAGES, image_paths
+from lib.data.image_paths import IMAGES, UNREAD, image_paths
 from lib.step.errors import UserError
 from lib.step.files import read_text
 
