@@ -27,6 +27,7 @@ SHOWN = 20  # bad images in a message
 
 # What is said of objects that are not used as their label has them.
 CUT = "{} boxes extend beyond their image and are cut at its edges"
+DUPLICATE = "{} duplicate labels are dropped: lines that repeat another one of their file"
 MOVED = "{} keypoints are at most 1 % outside their image and are moved to its edge"
 
 
