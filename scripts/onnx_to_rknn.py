@@ -276,7 +276,11 @@ def cost_lines(conversion: Conversion, args) -> list[str]:
         like = output_likeness(tensor.name, [image.likeness[number] for image in conversion.comparisons])
         likeness = f"cosine {like.cosine:.4f}, signal to noise {like.snr_db:.1f} dB"
         if outputs is None and like.top1 is not None:
-            likeness += f", FP32's best class {like.top1:.0%} first, {like.top5:.0%} in the first {BEST}"
+            # What the values of a vector mean cannot be told from the graph: they may be landmarks.
+            likeness += (
+                f", FP32's largest value (a classifier's best class) is INT8's in {like.top1:.0%} of images, among its "
+                f"{BEST} largest in {like.top5:.0%}"
+            )
         stored = tensor.quantization if tensor.scale is not None else f"{kinds[tensor.name]}, not quantized"
         if strides.get(tensor.name) in guessed:
             likeness = f"stride {strides[tensor.name]} detected no object"

@@ -15,7 +15,11 @@ import sys
 
 sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python adds it itself, except with PYTHONSAFEPATH
 
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from lib.accuracy.detection_set import write_detections
@@ -42,7 +46,7 @@ from lib.npu.twin.run import start_of
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
 from lib.step.errors import UserError
-from lib.step.files import require
+from lib.step.files import require, whole
 from lib.step.supervisor import supervise
 
 
@@ -63,6 +67,7 @@ def main(argv=None):
     with (
         calibration_in_form(args.calibration, args.dataset / "images", imgsz, form) as calibration,
         int8_model(asked, calibration, args.ranges) as built,
+        tempfile.TemporaryDirectory() as scratch,
     ):
         session, structure = built.session, built.structure
         start, agreed = session.simulate, None
@@ -71,24 +76,29 @@ def main(argv=None):
             starts = {name: start_of(name, structure, form) for name in {args.simulator, TWIN, TWIN_FAST}}
             start = starts[args.simulator]
             agreed = compare(args, starts | {TOOLKIT: session.simulate}, structure.output_scales(), fitted, images)
-        build = session.export(args.output)
+        rknn = Path(scratch, args.output.name)
+        build = session.export(rknn)
         if agreed:
             build = replace(build, simulator=args.simulator, agreement=agreed)
-        build.write(args.build)
+        title = f"INT8 {args.onnx.stem} {imgsz}"
+        if outputs is None:
+            write, line = likeness(args, form_or_reason(model)[1], start, images, title)
+        else:
+            detections = detect_all(start, outputs, images, args.processes, title, form)
+            write = partial(write_detections, args.detections, detections)
+            line = f"detected {args.detections}: {detections.count()} in {len(images)} images"
+        # All appear at the end, if all went well: a model must not stand beside the detections of an older one.
+        with ExitStack() as made:
+            made.enter_context(whole(args.output)).write_bytes(rknn.read_bytes())
+            build.write(made.enter_context(whole(args.build)))
+            write()
         megabytes = build.rknn_bytes / 1e6
         say(f"built {args.output}: {megabytes:.2f} MB for {args.platform}, {len(calibration)} calibration images")
-        for line in score_lines(highest_scores(args.output, outputs), built.surest) if outputs else []:
+        for line in score_lines(highest_scores(rknn, outputs), built.surest) if outputs else []:
             say(line)
         if agreed:
             say(f"{args.simulator} is {agreed}")
-        title = f"INT8 {args.onnx.stem} {imgsz}"
-        if outputs is None:
-            _, why = form_or_reason(model)
-            say(likeness(args, why, start, images, title))
-        else:
-            detections = detect_all(start, outputs, images, args.processes, title, form)
-            write_detections(args.detections, detections)
-            say(f"detected {args.detections}: {detections.count()} in {len(images)} images")
+        say(line)
 
 
 def demand_possible(args) -> None:
@@ -122,13 +132,14 @@ def compare(args, starts: dict, scales: list[float], fitted, images: list[Path])
     return agreement(args.simulator, *zip(*apart_by_image, strict=True))
 
 
-def likeness(args, why: str, start, images: list[Path], title: str) -> str:
-    """Write how similar to FP32 the outputs of a model are that is not decoded, and `why`; return a line about it."""
+def likeness(args, why: str, start, images: list[Path], title: str) -> tuple[Callable[[], None], str]:
+    """How similar the outputs of a model that is not decoded are to FP32's: what writes it with `why`, and a line."""
     classes = len(read_names(args.names))
     outputs, best = compare_outputs(args.onnx, classes, start, images, args.processes, title)
-    write_undecoded(args.detections, UndecodedSet([image.name for image in images], why, outputs, best))
+    undecoded = UndecodedSet([image.name for image in images], why, outputs, best)
     least = min(outputs, key=lambda output: output.cosine)
-    return f"compared {args.detections}: cosine from {least.cosine:.4f} ({least.name}) in {len(images)} images"
+    line = f"compared {args.detections}: cosine from {least.cosine:.4f} ({least.name}) in {len(images)} images"
+    return partial(write_undecoded, args.detections, undecoded), line
 
 
 def parse(argv):

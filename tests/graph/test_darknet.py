@@ -20,8 +20,9 @@ import lib.graph.darknet.weights
 from lib import tasks
 from lib.accuracy.average_precision import average_precision
 from lib.accuracy.detection_set import DetectionSet
+from lib.data.archives import unpack
 from lib.data.calibration import calibration_list
-from lib.data.dataset import Labelling, gather, unpack
+from lib.data.dataset import Labelling, gather
 from lib.data.formats import layout
 from lib.data.formats.source import Hints
 from lib.data.image_paths import image_paths
@@ -161,6 +162,8 @@ LAYERS = {
     "route group": convolutional() + "[route]\nlayers=-1\ngroups=2\ngroup_id=1\n",
     "shortcut": convolutional() + "[shortcut]\nfrom=-2\nactivation=linear\n",
     "shortcut leaky": convolutional() + "[shortcut]\nfrom=-2\nactivation=leaky\n",
+    "shortcut of fewer channels": convolutional(12) + "[shortcut]\nfrom=-2\nactivation=leaky\n",
+    "shortcut of more channels": convolutional(5) + "[shortcut]\nfrom=-2\nactivation=linear\n",
     "dropout": "[dropout]\nprobability=.5\n" + convolutional() + "[shortcut]\nfrom=-3\n",
 }
 
@@ -420,7 +423,7 @@ HEAD = yolo()
         (NET + STEM + "[route]\n" + HEAD, "'layers' is missing"),
         (NET + STEM + "[route]\nlayers=-1\ngroups=3\n" + HEAD, "8x8x12 cannot be joined in 3 groups"),
         (NET + STEM + convolutional(stride=2) + "[route]\nlayers=-1,-2\n" + HEAD, "8x4x6, 8x8x12 cannot be joined"),
-        (NET + STEM + convolutional(9) + "[shortcut]\nfrom=-2\n" + HEAD, "9x8x12 cannot be added to 8x8x12"),
+        (NET + STEM + convolutional(stride=2) + "[shortcut]\nfrom=-2\n" + HEAD, "8x4x6 cannot be added to 8x8x12"),
         (NET + STEM + "[upsample]\nstride=60000\n" + HEAD, "larger than the image"),
         (NET + STEM + yolo(filters=28), "need 27 channels, but the layer before has 28"),
         (NET + STEM + yolo(mask="0,1,3"), r"mask \[0, 1, 3\] has anchors"),

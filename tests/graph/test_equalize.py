@@ -14,7 +14,8 @@ from lib import tasks
 from lib.accuracy.average_precision import average_precision
 from lib.accuracy.detection_set import DetectionSet
 from lib.accuracy.inference import onnx_runner
-from lib.data.dataset import Labelling, gather, unpack
+from lib.data.archives import unpack
+from lib.data.dataset import Labelling, gather
 from lib.data.formats import layout
 from lib.data.formats.source import Hints
 from lib.data.image_paths import image_paths

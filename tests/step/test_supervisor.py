@@ -19,7 +19,7 @@ from lib.step.supervisor import doing, supervise
 def main():
     console.log_to(sys.argv[2] if len(sys.argv) > 2 else None)
     with console.captured():
-        doing("building model.onnx")
+        doing("building model.onnx", "the toolkit crashed; try another")
         print("layer 7: squeezed bytes overflow", flush=True)
         FAULT
 sys.exit(supervise(main))
@@ -50,7 +50,9 @@ def test_a_native_fault_is_one_sentence_and_leaves_nothing(tmp_path, fault, name
     assert step.returncode == 2
     [sentence] = [line for line in printed.splitlines() if line.startswith("error: ")]
     assert sentence.startswith(f"error: {name} (") and "while building model.onnx" in sentence
-    assert "layer 7: squeezed bytes overflow" in sentence
+    kept = f"all that was printed is in {tmp_path / 'log'}" if log else "--log FILE keeps all that was printed"
+    assert f"; the toolkit crashed; try another; {kept}; the last lines printed: " in sentence
+    assert sentence.endswith("layer 7: squeezed bytes overflow")
     assert not list(scratch.iterdir())
 
 
@@ -58,6 +60,7 @@ def test_killed_for_memory_is_told_as_that(tmp_path):
     step = start("os.kill(os.getpid(), 9)", tmp_path)
     _, printed = step.communicate(timeout=60)
     assert step.returncode == 2 and "SIGKILL (Killed) ended the step, probably because memory ran out" in printed
+    assert "the toolkit crashed" not in printed
 
 
 @pytest.mark.parametrize(

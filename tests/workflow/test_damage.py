@@ -253,5 +253,22 @@ def test_a_toolkit_that_aborts_is_one_sentence_with_its_last_lines(copy, tmp_pat
         done.stderr.startswith("error: SIGABRT (Aborted) ended the step while building ")
         and "split.onnx" in done.stderr
     )
+    assert "; rknn-toolkit2 itself crashed; try another head" in done.stderr
+    assert f"; all that was printed is in {tmp_path / 'log'}; the last lines printed: " in done.stderr
     assert done.stderr.rstrip().endswith("terminate called: squeezed bytes overflow")
     assert not [path.name for path in tmp_path.rglob("*") if path.name != "log"]
+
+
+def test_a_model_does_not_stay_beside_the_detections_of_an_older_one(copy, tmp_path):
+    """Where the simulator fails after the build."""
+    fails = ABORTS.replace("hybrid_quantization_step2", "init_runtime").replace("os.abort()", "return -1")
+    outputs = [tmp_path / "out" / name for name in ("model.rknn", "build.json", "detections.npz")]
+    outputs[0].parent.mkdir()
+    for output in outputs:
+        output.write_text("older")
+    words = list(map(str, quantize(copy, tmp_path)[1:]))
+    for option, output in zip(("--output", "--build", "--detections"), outputs):
+        words[words.index(option) + 1] = str(output)
+    done = subprocess.run([sys.executable, "-c", fails, ROOT / "scripts", *words], capture_output=True, text=True)
+    assert done.returncode == 2 and "the simulator does not start" in done.stderr
+    assert [path for path in sorted(outputs[0].parent.iterdir()) if path.read_text() == "older"] == sorted(outputs)

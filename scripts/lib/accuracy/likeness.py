@@ -20,14 +20,14 @@ from lib.graph.surgery.graph import input_size
 from lib.step.errors import UserError
 
 MOST_DB = 99.9  # the limit, also for no noise at all; FP32 itself has about 140
-BEST = 5  # classes among which a class counts as found in top-5
+BEST = 5  # largest values among which one counts as found in top-5
 
 
 @dataclass(frozen=True)
 class ImageLikeness:
     """One output for one image: its cosine to FP32's, and sums of squares of FP32's values and of the differences.
 
-    rank: how many classes come before FP32's best in INT8; None for an output that is not one value per class.
+    rank: how many values are before FP32's largest in INT8; None for an output that is not a vector.
     """
 
     cosine: float

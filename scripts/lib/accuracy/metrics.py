@@ -19,8 +19,8 @@ class ClassMetrics(JsonRecord):
 class OutputLikeness(JsonRecord):
     """How similar an output in INT8 is to FP32: mean cosine over the images, signal to noise ratio over all in dB.
 
-    top1, top5: for an output with one value per class, the share of the images (0..1) where FP32's best class is the
-    best in INT8, and where it is among INT8's five best.
+    top1, top5: for an output that is a vector, such as one value per class, the share of the images (0..1) where FP32's
+    largest value is the largest in INT8, and where it is among INT8's five largest.
     """
 
     name: str

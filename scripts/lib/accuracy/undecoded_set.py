@@ -4,7 +4,7 @@ The file is NumPy's .npz, as lib.accuracy.detection_set writes it:
 
   images     [n] names                 outputs   [k] names of the outputs compared with FP32; empty for FP32 itself
   undecoded  why nothing decodes them  cosines   float64 [k]          snr_db  float64 [k]
-  top1, top5  float64 [k], not a number for an output that is not one value per class
+  top1, top5  float64 [k], not a number for an output that is not a vector
   best       int64 [n, up to 5] the best classes of each image, the best one first; absent where no output has as many
              values as there are classes
 """

@@ -39,6 +39,11 @@ PLATFORMS = ("rv1103", "rv1103b", "rv1106", "rv1106b")
 SWITCHES = ("DUMP_Q", "FULL_MODEL_TEST", "GEN_MODEL", "TEST_MODE", "TRANSFER_LOG_LEVEL", "USE_RK_CAFFE")
 SWITCHES_BEGIN = ("DEBUG_", "RKNN_")
 
+_CRASHED = (
+    "rknn-toolkit2 itself crashed; try another head (--head, sweep.head), image size, opset of the export, or version "
+    "of the toolkit (docs/troubleshooting.md)"
+)
+
 
 class Session:
     """An INT8 model in the process that built it; `quantized` opens and closes it."""
@@ -62,12 +67,13 @@ class Session:
 
     def simulate(self):
         """A function uint8 [H, W, C] → list of float32 outputs, dequantized, on the toolkit's simulator."""
-        doing("starting the simulator")
+        _in_toolkit("starting the simulator")
         _demand("the simulator does not start", self._rknn.init_runtime)
 
         def run(image: np.ndarray) -> list[np.ndarray]:
-            doing("simulating")
+            _in_toolkit("simulating")
             outputs = self._rknn.inference(inputs=[image[None]], data_format=["nhwc"])
+            doing("")
             if outputs is None:
                 raise ToolkitError("rknn-toolkit2: the simulator gave no outputs")
             return outputs
@@ -105,7 +111,7 @@ class Session:
         with tempfile.TemporaryDirectory() as scratch, _inside(scratch):
             path = Path(scratch, "image.png")
             write_image(path, image)
-            doing("analysing layers")
+            _in_toolkit("analysing layers")
             failure = "the per-layer analysis failed"
             _demand(failure, self._rknn.accuracy_analysis, inputs=[str(path)], output_dir=scratch)
             yield scratch
@@ -120,7 +126,7 @@ def quantized(model: Path, images: list[Path], platform: str, algorithm: str, fo
     """
     with _toolkit(platform, algorithm, form or InputForm()) as rknn:
         with console.captured() as printed, _loaded(rknn, model, images):
-            doing(f"building {model}")
+            _in_toolkit(f"building {model}")
             _demand(f"the build of {model} failed", rknn.build, do_quantization=True, dataset=_DATASET)
             session = Session(rknn, platform, printed())
         yield session
@@ -172,7 +178,7 @@ def _build_with_structure(rknn, platform: str, model: Path, images: list[Path], 
         if choose is not None:
             structure = structure.with_ranges(choose(structure))
             structure.write_ranges(Path(_QUANTIZATION))
-        doing(f"building {model}")
+        _in_toolkit(f"building {model}")
         _demand(
             f"the build of {model} failed",
             rknn.hybrid_quantization_step2,
@@ -202,7 +208,7 @@ def _calibrate(rknn, model: Path) -> "Structure":
     # Imported here: steps that only need this module's names do not need onnx.
     from lib.npu.twin.structure import read_structure
 
-    doing(f"calibrating {model}")
+    _in_toolkit(f"calibrating {model}")
     _demand(f"the calibration of {model} failed", rknn.hybrid_quantization_step1, dataset=_DATASET)
     return read_structure(Path(_FUSED), Path(_QUANTIZATION))
 
@@ -219,7 +225,7 @@ def _loaded(rknn, model: Path, images: list[Path], parameters: "Parameters | Non
             link.symlink_to(image.resolve())
         Path(scratch, _DATASET).write_text("".join(f"{link.name}\n" for link in links), encoding="ascii")
         with _inside(scratch), _with_names_of(dict(zip(links, images))):
-            doing(f"reading {model}")
+            _in_toolkit(f"reading {model}")
             _demand(f"it cannot read {model}", rknn.load_onnx, model=_MODEL)
             yield
 
@@ -304,12 +310,19 @@ def _inside(folder):
         os.chdir(before)
 
 
+def _in_toolkit(what: str) -> None:
+    """Note that the toolkit does this until `_demand` returns."""
+    doing(what, _CRASHED)
+
+
 def _demand(failure: str, call, *args, **kwargs) -> None:
     """Call the toolkit; any kind of failure (-1, an exception, even exit()) becomes one ToolkitError."""
     try:
         result = call(*args, **kwargs)
     except (Exception, SystemExit) as error:
         raise ToolkitError(f"rknn-toolkit2: {failure}: {_reason(error)}") from error
+    finally:
+        doing("")
     if result not in (0, None):
         raise ToolkitError(f"rknn-toolkit2: {failure}")
 

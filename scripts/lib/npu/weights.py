@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from lib.npu.nodewise import Values, first_images, forget, results_of, rounding_of, slope_behind
 from lib.npu.twin.ranges import step_of
-from lib.npu.twin.rounding import FILTER_AXES, LOWEST, STEPS, round_weights, steps_of_filters, whole_weights
+from lib.npu.twin.rounding import FILTER_AXES, LOWEST, STEPS, round_weights, steps_of_filters, whole_filters
 from lib.npu.twin.structure import Structure, attributes
 from lib.step import console
 
@@ -133,8 +133,9 @@ def gptq(filters: np.ndarray, moments: np.ndarray) -> np.ndarray:
 
     moments: the inputs' second moments, float64 [K, K]. `round_weights` leaves the result as it is.
     """
-    steps, scales = whole_weights(filters)
-    low = LOWEST - steps_of_filters(filters)[1]
+    scales, zero_points = steps_of_filters(filters)
+    steps = whole_filters(filters, scales, zero_points)
+    low = LOWEST - zero_points
     high = low + STEPS
     kept = _kept(filters, steps, low, high)
     diagonal = np.diagonal(moments)

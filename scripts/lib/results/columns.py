@@ -368,20 +368,21 @@ BOARD_COLUMNS = (
     ),
 )
 
-# Appended where such a variant has an output of one value per class.
+# Appended where such a variant has an output that is a vector, as a classifier has.
 CLASSIFIER_COLUMNS = (
     Column(
         "output_top1",
-        "Same best class",
-        "share of the images (0 to 1) whose best class in INT8 is the best in FP32",
+        "Same largest value",
+        "share of the images (0 to 1) whose largest value (a classifier's best class) is the same in INT8 and FP32",
         MAP_DIGITS,
         _least_of_outputs(attrgetter("top1")),
-        note="Only for outputs with one value per class; the lowest of several. It needs no labels.",
+        note="Only for outputs that are a vector; the lowest of several. It needs no labels. It means little if the "
+        "values are no class scores.",
     ),
     Column(
         "output_top5",
-        "Best class in top 5",
-        "share of the images (0 to 1) whose best class in FP32 is among the five best in INT8",
+        "Largest value in top 5",
+        "share of the images (0 to 1) whose largest value in FP32 is among the five largest in INT8",
         MAP_DIGITS,
         _least_of_outputs(attrgetter("top5")),
         note="As `output_top1`.",

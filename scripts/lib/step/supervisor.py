@@ -5,6 +5,7 @@ import mmap
 import os
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 from lib.step import console
@@ -13,15 +14,20 @@ from lib.step.scratch import scratch_folder
 from lib.step.workers import end_with
 
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE)
 LAST_LINES = 5
 _NOTE_BYTES = 16384
 _note: mmap.mmap | None = None
 
 
-def doing(what: str) -> None:
-    """Note what this process does from now on, such as "building model.onnx", in case a signal ends it."""
+def doing(what: str, after_crash: str = "") -> None:
+    """Note what this process does from now on, such as "building model.onnx", in case a signal ends it.
+
+    after_crash: what to say where a fault of the code that does it ends the process.
+    """
     if _note is not None:
-        text = f"{what}\n{console.printed_to() or ''}".encode(errors="surrogateescape")[: _NOTE_BYTES - 1]
+        lines = what, after_crash, str(console.printed_to() or "")
+        text = "\n".join(lines).encode(errors="surrogateescape")[: _NOTE_BYTES - 1]
         _note[: len(text) + 1] = text + b"\0"
 
 
@@ -81,11 +87,17 @@ def _wait(child: int) -> int:
 
 
 def _obituary(ended_by: signal.Signals) -> str:
-    what, printed_to = (*_note[: _note.find(b"\0")].decode(errors="surrogateescape").split("\n"), "")[:2]
+    noted = _note[: _note.find(b"\0")].decode(errors="surrogateescape").split("\n")
+    what, after_crash, printed_to = (*noted, "", "")[:3]
     memory = ", probably because memory ran out" if ended_by == signal.SIGKILL else ""
     sentence = f"{ended_by.name} ({signal.strsignal(ended_by)}) ended the step{memory}"
     if what:
         sentence += f" while {what}"
+    if after_crash and ended_by in CRASHES:
+        sentence += f"; {after_crash}"
+        # A file of the scratch folder is deleted with it.
+        lost = not printed_to or Path(printed_to).is_relative_to(tempfile.gettempdir())
+        sentence += "; --log FILE keeps all that was printed" if lost else f"; all that was printed is in {printed_to}"
     lines = _last_lines(Path(printed_to)) if printed_to else []
     return sentence + (f"; the last lines printed: {' | '.join(lines)}" if lines else "")
 

@@ -170,15 +170,30 @@ def _add_route(graph: Graph, layer: Route, inputs: list[str], name: str, _) -> s
 
 def _add_group(graph: Graph, tensor: str, channels: int, group_id: int, name: str) -> str:
     """Add a Slice: `channels` channels of a tensor, from group_id * channels on."""
-    bounds = (np.array([bound], np.int64) for bound in (group_id * channels, (group_id + 1) * channels, 1))
+    return _add_slice(graph, tensor, group_id * channels, (group_id + 1) * channels, name)
+
+
+def _add_slice(graph: Graph, tensor: str, first: int, end: int, name: str) -> str:
+    """Add a Slice: the channels of a tensor from `first` to before `end`."""
+    bounds = (np.array([bound], np.int64) for bound in (first, end, 1))
     return graph.add("Slice", [tensor, *bounds], name)
 
 
 def _add_shortcut(graph: Graph, layer: Shortcut, inputs: list[str], name: str, _) -> str:
     total, *others = inputs
-    for number, tensor in enumerate(others):
-        total = graph.add("Add", [total, tensor], f"{name}/sum_{number}")
+    for number, (tensor, channels) in enumerate(zip(others, layer.channels)):
+        total = _add_sum(graph, total, layer.shape[0], tensor, channels, f"{name}/sum_{number}")
     return _add_activation(graph, layer.activation, total, name)
+
+
+def _add_sum(graph: Graph, total: str, channels: int, other: str, others: int, name: str) -> str:
+    """Add the sum of a tensor of `channels` and one of `others` channels: Darknet adds as many as both have."""
+    if others == channels:
+        return graph.add("Add", [total, other], name)
+    if others > channels:
+        return graph.add("Add", [total, _add_slice(graph, other, 0, channels, f"{name}/first")], name)
+    first = graph.add("Add", [_add_slice(graph, total, 0, others, f"{name}/first"), other], f"{name}/added")
+    return graph.add("Concat", [first, _add_slice(graph, total, others, channels, f"{name}/rest")], name, axis=1)
 
 
 def _add_dropout(graph: Graph, layer: Dropout, inputs: list[str], name: str, _) -> str:

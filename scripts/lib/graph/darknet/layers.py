@@ -65,8 +65,9 @@ class Route(Layer):
 
 @dataclass(frozen=True)
 class Shortcut(Layer):
-    """The sum of its sources."""
+    """The sum of its sources; `channels` are those of all but the first, which decides how many the sum has."""
 
+    channels: tuple[int, ...]
     activation: str
 
 

@@ -118,9 +118,11 @@ def _shortcut(section: Section, layers: list[Layer], image: Shape) -> Shortcut:
     source, shape = _previous(layers, image)
     sources = (source, *(_numbered(section, number, layers) for number in section.integers("from")))
     others = [layers[source].shape for source in sources[1:]]
-    if any(other != shape for other in others):
+    # Darknet's versions disagree about maps of other sizes, not about maps with more or fewer channels.
+    if any(other[1:] != shape[1:] for other in others):
         raise section.error(f"{_spell(shape)} cannot be added to {', '.join(map(_spell, others))}")
-    return Shortcut(section, sources, shape, _activation(section, "linear"))
+    channels = tuple(other[0] for other in others)
+    return Shortcut(section, sources, shape, channels, _activation(section, "linear"))
 
 
 def _dropout(section: Section, layers: list[Layer], image: Shape) -> Dropout:

@@ -52,10 +52,16 @@ def whole_weights(weights: np.ndarray, axis: int = 0) -> tuple[np.ndarray, np.nd
     """
     filters = np.moveaxis(weights, axis, 0).reshape(weights.shape[axis], -1)
     scales, zero_points = steps_of_filters(filters)
+    shape = np.moveaxis(weights, axis, 0).shape
+    whole = whole_filters(filters, scales, zero_points).reshape(shape)
+    return np.ascontiguousarray(np.moveaxis(whole, 0, axis)), scales
+
+
+def whole_filters(filters: np.ndarray, scales: np.ndarray, zero_points: np.ndarray) -> np.ndarray:
+    """Float32 weights [filters, weights] as whole steps (float32, -255..255) of what `steps_of_filters` gives."""
     zero_points = zero_points.astype(np.float32)[:, None]
     stored = np.clip(np.round(filters / scales.astype(np.float32)[:, None]) + zero_points, LOWEST, HIGHEST)
-    shape = np.moveaxis(weights, axis, 0).shape
-    return np.ascontiguousarray(np.moveaxis((stored - zero_points).reshape(shape), 0, axis)), scales
+    return stored - zero_points
 
 
 def round_weights(weights: np.ndarray, axis: int = 0) -> tuple[np.ndarray, np.ndarray]:
