@@ -20,7 +20,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from lib import tasks
-from lib.data.dataset import CUT, MOVED, Gathered, Labelling, flat_names, gather
+from lib.data.dataset import CUT, DUPLICATE, MOVED, Gathered, Labelling, flat_names, gather
 from lib.data.formats.source import Source, first_few
 from lib.data.manifest import has_manifest
 from lib.data.names import distinct, read_names
@@ -102,7 +102,7 @@ def tell(gathered: Gathered) -> None:
     if gathered.polygons:
         say(f"{gathered.polygons} of {gathered.objects} labels are polygons; the boxes around them are used")
     if gathered.duplicates:
-        say(f"{gathered.duplicates} duplicate labels are dropped: lines that repeat another one of their file")
+        say(DUPLICATE.format(gathered.duplicates))
     if gathered.ignored:
         say(f"{gathered.ignored} labels are crowds or difficult objects: a detection there is neither right nor wrong")
     if gathered.cut:

@@ -19,6 +19,7 @@ import evaluate
 import export_onnx
 import fetch_dataset
 import graph_surgery
+from lib import tasks
 from lib.accuracy.detection_set import DetectionSet, write_detections
 from lib.convert.comparison import ImageComparison, Labels
 from lib.data.manifest import write_manifest
@@ -344,6 +345,17 @@ def test_the_converter_counts_what_it_cuts_and_drops(source, capsys):
     said = capsys.readouterr()
     said = said.out + said.err
     assert "1 boxes extend beyond their image and are cut" in said and "1 boxes have no area in their image" in said
+
+
+@pytest.mark.parametrize("task", tasks.names())
+def test_the_converter_counts_a_label_that_is_there_twice_once(source, capsys, task):
+    images = [ImageComparison(source / "images/0.png", (WIDTH, HEIGHT), None, None, [])]
+    line = SOUND.get(task, BOX)
+    (source / "labels/0.txt").write_text(f"{line}\n{line}\n")
+    [labels] = Labels(source / "labels", source / "images", 2, task).of(images)
+    assert len(labels) == 1
+    said = capsys.readouterr()
+    assert "1 duplicate labels are dropped: lines that repeat another one of their file" in said.out + said.err
 
 
 def test_the_converter_reads_keypoints_of_two_values(source):

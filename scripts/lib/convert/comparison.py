@@ -11,7 +11,7 @@ from lib import tasks
 from lib.accuracy.inference import onnx_runner, over_images
 from lib.accuracy.likeness import ImageLikeness, demand_same_outputs, image_likeness
 from lib.accuracy.matching import SURE, found_again
-from lib.data.dataset import CUT, MOVED, CheckedLabel, named_as, rewrite
+from lib.data.dataset import CUT, DUPLICATE, MOVED, CheckedLabel, named_as, rewrite
 from lib.data.formats.source import Item, Source
 from lib.data.images import read_image
 from lib.data.imgsz import ImageSize
@@ -83,6 +83,8 @@ def _tell(checked: list[CheckedLabel]) -> None:
     """Print how many objects are not used as their label files have them."""
     if cut := sum(label.cut for label in checked):
         say(CUT.format(cut))
+    if duplicates := sum(label.duplicates for label in checked):
+        say(DUPLICATE.format(duplicates))
     if moved := sum(label.moved for label in checked):
         say(MOVED.format(moved))
     if empty := sum(len(label.empty) for label in checked):
@@ -124,6 +126,10 @@ class Labels:
                 read = label if words_of is None else rewritten
                 with named_as(label, read):
                     checked.append(task.check_label(read, self.classes))
+                    # What a data set of the workflow would hold: without duplicates.
+                    if checked[-1].text is not None:
+                        read = rewritten
+                        read.write_text(checked[-1].text, encoding="utf-8")
                     truth.append(task.read_label(read, image.size, self.classes))
         _tell(checked)
         if not any(map(len, truth)):

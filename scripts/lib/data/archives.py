@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
+from lib.data.foreign import SUFFIXES
 from lib.data.image_paths import IMAGES, UNREAD
 from lib.step.errors import UserError
 
@@ -134,8 +135,8 @@ def is_data(member: Member) -> bool:
 
 
 def is_named(member: Member) -> bool:
-    """Whether a member is not read, but has to be named in messages: an image of another kind."""
-    return _is_shown(member) and member.path.suffix.lower() in UNREAD
+    """Whether a member is not read, but has to be named in messages: an image or labels of another kind."""
+    return _is_shown(member) and member.path.suffix.lower() in (*UNREAD, *SUFFIXES)
 
 
 def _is_shown(member: Member) -> bool:

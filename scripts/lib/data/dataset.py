@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from lib.data.foreign import hint
 from lib.data.formats.source import Boxes, Item, Lined, Source, box_line
 from lib.data.images import damaged, image_size
 from lib.data.manifest import same_files, write_manifest
@@ -26,6 +27,7 @@ SHOWN = 20  # bad images in a message
 
 # What is said of objects that are not used as their label has them.
 CUT = "{} boxes extend beyond their image and are cut at its edges"
+DUPLICATE = "{} duplicate labels are dropped: lines that repeat another one of their file"
 MOVED = "{} keypoints are at most 1 % outside their image and are moved to its edge"
 
 
@@ -127,7 +129,7 @@ def gather(
     objects = sum(label.objects for label in checked)
     if not objects and source.labelled:
         where = f"labels belong in {source.labels}, named like the images" if source.labels else "check it"
-        raise UserError(f"no image in {source.place} has a label with a box; {where}")
+        raise UserError(f"no image in {source.place} has a label with a box; {where}{hint(_above(source))}")
     boxed = sum(label.boxed for label in written)
     if boxed and boxed == sum(label.text.count("\n") for label in written):
         raise UserError(f"no object in {source.place} has an outline (segmentation), which the task needs")
@@ -148,6 +150,13 @@ def gather(
         boxed=boxed,
         moved=sum(label.moved for label in checked),
     )
+
+
+def _above(source: Source) -> Path:
+    """The folder that holds images and labels of a data set."""
+    if source.place.is_file() or (source.labels and source.labels != source.place):
+        return source.place.parent
+    return source.place
 
 
 def flat_names(source: Source) -> dict[str, Item]:

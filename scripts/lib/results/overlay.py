@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 
 from lib.data.archives import is_archive, reading, refuse_other
+from lib.data.foreign import hint_of_names
 from lib.data.formats import dota
 from lib.data.imgsz import parse_imgsz
 from lib.data.parts import EVALUATED, TRAIN
@@ -177,7 +178,7 @@ def _form_of(path: Path) -> str:
     for key, fits in forms:
         if any(map(fits, names)):
             return key
-    raise UserError(f"{path} contains no labels: no data.yaml, COCO JSON, VOC XML or label .txt")
+    raise UserError(f"{path} contains no labels: no data.yaml, COCO JSON, VOC XML or label .txt{hint_of_names(names)}")
 
 
 def overlay(model: Model, data: Data, wishes: Wishes, path: Path) -> str:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lib.data.dataset import CheckedLabel
+from lib.data.foreign import KITTI, is_kitti
 from lib.data.formats import dota
 from lib.data.formats.source import CROWD, DIFFICULT
 from lib.detector.instances import IGNORED, IGNORED_CROWD, IGNORED_DIFFICULT
@@ -57,6 +58,8 @@ def rows_of(path: Path, may_be_marked: Callable[[int], bool] = lambda count: Tru
                 raise UserError(
                     f"{where} is DOTA's layout, '{dota.LAYOUT}'; name the folder with dataset: {{dota: FOLDER}}"
                 )
+            if is_kitti(words):
+                raise UserError(f"{where} is one of {KITTI}")
             mark = words.pop() if words[-1] in MARKS and may_be_marked(len(words) - 1) else ""
             numbers = [float(word) if NUMBER.fullmatch(word) else math.nan for word in words]
             rows.append(Row(numbers, mark, where))

@@ -9,6 +9,7 @@ import json
 import math
 from pathlib import Path, PureWindowsPath
 
+from lib.data.foreign import hint
 from lib.data.formats.layout import is_image
 from lib.data.formats.outlines import polygons_of
 from lib.data.formats.source import (
@@ -224,7 +225,7 @@ def _load(file: Path) -> dict:
     except ValueError as error:
         raise UserError(f"{file} is not valid JSON ({error})") from None
     if missing := [table for table in TABLES if not isinstance(data, dict) or not isinstance(data.get(table), list)]:
-        raise UserError(f"{file} is not a COCO JSON with boxes: it has no list '{missing[0]}'")
+        raise UserError(f"{file} is not a COCO JSON with boxes: it has no list '{missing[0]}'{hint(file)}")
     return data
 
 

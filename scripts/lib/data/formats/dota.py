@@ -8,6 +8,7 @@ import math
 from collections import Counter
 from pathlib import Path
 
+from lib.data.foreign import hint
 from lib.data.formats.source import (
     COUNTED,
     DIFFICULT,
@@ -43,7 +44,7 @@ _FRACTION_OR_VISIBILITY = 2
 def find(root: Path, hints: Hints) -> Path:
     """The folder that holds one `labelTxt` or several. Raises UserError when there is none."""
     if not _label_folders(root):
-        raise UserError(f"{root} contains no folder {' or '.join(FOLDERS)} with text files")
+        raise UserError(f"{root} contains no folder {' or '.join(FOLDERS)} with text files{hint(root)}")
     return root.parent if root.name.startswith(FOLDERS) else root
 
 

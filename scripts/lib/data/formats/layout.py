@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from lib.data.foreign import hint
 from lib.data.formats.source import PART_OF_FOLDER, Hints, Item, Source, first_few, no_image
 from lib.data.image_paths import IMAGES, image_paths, is_hidden
 from lib.data.names import read_names
@@ -31,7 +32,9 @@ def find(root: Path, hints: Hints) -> Path:
     if not folders:
         if any(image.with_suffix(".txt").is_file() for image in image_paths(root)):
             return root
-        raise UserError(f"{root} has no folder 'images'; the layout is images/NAME.jpg beside labels/NAME.txt")
+        raise UserError(
+            f"{root} has no folder 'images'; the layout is images/NAME.jpg beside labels/NAME.txt{hint(root)}"
+        )
     if len(folders) > 1:
         parents = ", ".join(str(folder.parent.relative_to(root)) for folder in folders)
         raise UserError(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from lib.data.foreign import hint
 from lib.data.image_paths import UNREAD, is_hidden
 from lib.step.errors import UserError
 
@@ -179,7 +180,7 @@ class Hints:
 def only_one(places: list[Path], root: Path, what: str, key: str) -> Path:
     """The only one of `places` below `root`. Raises UserError when there is none, or several, which it lists."""
     if not places:
-        raise UserError(f"{root} contains no {what}")
+        raise UserError(f"{root} contains no {what}{hint(root)}")
     if len(places) > 1:
         listed = ", ".join(str(place.relative_to(root)) for place in places)
         raise UserError(

@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree
 
+from lib.data.foreign import VOC, named_xml
 from lib.data.formats.source import (
     COUNTED,
     DIFFICULT,
@@ -221,11 +222,14 @@ def _readings(line: str) -> list[str]:
 
 def _parse(file: Path) -> ElementTree.Element:
     try:
-        return ElementTree.fromstring(file.read_bytes())
+        root = ElementTree.fromstring(file.read_bytes())
     except ElementTree.ParseError as error:
         raise UserError(f"{file} is not valid XML ({error})") from None
     except (ValueError, LookupError):  # of the parser, for an encoding that it does not know
         raise UserError(f'{file} is not text in UTF-8; save it as UTF-8, with encoding="UTF-8" in line 1') from None
+    if (name := named_xml(root)) not in ("", VOC):
+        raise UserError(f"{file} is not Pascal VOC's XML but {name}")
+    return root
 
 
 def _object(entry: ElementTree.Element, annotation: ElementTree.Element, file: Path):
