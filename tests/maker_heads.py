@@ -168,15 +168,23 @@ class SharedHead(Layers):
         """[1, H, W, 5A+C] of each stride, or [1, 5A+C, H, W]."""
         return [self.output(stride, channels_last) for stride in self.strides]
 
+    def training_maps(self) -> list[str]:
+        """The maps of each stride before sigmoid and softmax."""
+        return [name for stride in self.strides for name in self.convolutions(stride)]
+
+    def convolutions(self, stride: int) -> list[str]:
+        """Box, objectness and scores of one stride."""
+        stem = self.conv("images", (8, 3, stride, stride), f"stem_{stride}", spread=1 / 20, strides=[stride] * 2)
+        features = self.graph.add("Relu", [stem], f"features_{stride}")
+        return [
+            self.conv(features, (count, 8, 1, 1), f"{name}_{stride}")
+            for name, count in (("first", 4 * self.anchors), ("second", self.anchors), ("third", self.classes))
+        ]
+
     def output(self, stride: int, channels_last: bool) -> str:
         """The output of one stride."""
         add = self.graph.add
-        stem = self.conv("images", (8, 3, stride, stride), f"stem_{stride}", spread=1 / 20, strides=[stride] * 2)
-        features = add("Relu", [stem], f"features_{stride}")
-        box, objectness, scores = (
-            self.conv(features, (count, 8, 1, 1), f"{name}_{stride}")
-            for name, count in (("first", 4 * self.anchors), ("second", self.anchors), ("third", self.classes))
-        )
+        box, objectness, scores = self.convolutions(stride)
         # torch exports a softmax over axis 1 so before opset 13: columns and channels change places.
         turned = add("Transpose", [scores], f"{scores}/turned", perm=[0, 3, 2, 1])
         softmax = add("Softmax", [turned], f"{scores}/softmax", axis=3)

@@ -22,6 +22,7 @@ from lib.graph.onnx_session import infer, open_session, to_tensor
 from lib.graph.output_spec import output_form_of, output_spec_of
 from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.pipeline import adapt
+from lib.graph.surgery.prepare import dequantize
 from lib.graph.surgery.simplify import simplify
 from lib.step.errors import Incomplete, UserError
 
@@ -95,6 +96,28 @@ def test_exponential_sizes_of_yolov3_and_v4(head, scale):
     model = maker.finish(maker.joined(maker.decoded(exponential=True, scale=scale)))
     layers = output_spec_of(check(model, head, model)).family.layers
     assert {(layer.scale_x_y, layer.new_coords) for layer in layers} == {(scale, False)}
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_grids_and_anchors_of_a_quantized_graph_are_on_its_steps(head):
+    """The boxes get exact cells again. Without the note that it was quantized, the graph is refused."""
+    maker = AnchorHead(3)
+    model = maker.finish(maker.joined(maker.decoded()))
+    for tensor in model.graph.initializer:
+        values = onnx.numpy_helper.to_array(tensor)
+        if values.ndim == 5:
+            step = np.float32((max(values.max(), 0) - min(values.min(), 0)) / 255)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(np.rint(values / step) * step, tensor.name))
+    with pytest.raises(UserError, match="neither those of its last convolutions"):
+        output_form_of(model)
+    helper.set_model_props(model, {dequantize.METADATA_KEY: "258"})
+    after, record = adapt(model, head, [letterbox(image(7), SIZE)[0]], seed=0)
+    layers = output_spec_of(after).family.layers
+    for layer, exact in zip(layers, ANCHORS, strict=True):
+        np.testing.assert_allclose(layer.anchors, exact, rtol=1e-2)
+        assert (layer.scale_x_y, layer.new_coords) == (2.0, True)
+    demand_anchors_used("yolov5", output_spec_of(after).family)
+    assert 0.1 < record["box_px"] < 0.02 * max(SIZE)
 
 
 def test_training_maps_beside_the_output_do_not_count():

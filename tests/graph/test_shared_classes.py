@@ -1,5 +1,7 @@
 """Yolo-FastestV2: three anchors a cell that share its softmax of scores, channels last; found, cut, decoded rightly."""
 
+from functools import partial
+
 import numpy as np
 import onnx
 import pytest
@@ -46,10 +48,21 @@ def by_hand(model, head):
 
 
 @pytest.mark.parametrize("wanted", [SPLIT, SINGLE])
-@pytest.mark.parametrize(("classes", "channels_last"), [(5, True), (5, False), (1, True), (12, True)])
-def test_found_cut_and_decoded_as_by_hand(classes, channels_last, wanted):
+@pytest.mark.parametrize(
+    ("classes", "maps"),
+    [
+        (5, SharedHead.maps),
+        (5, partial(SharedHead.maps, channels_last=False)),
+        (1, SharedHead.maps),
+        (12, SharedHead.maps),
+        (80, SharedHead.training_maps),
+        (12, SharedHead.training_maps),
+        (3, SharedHead.training_maps),
+    ],
+)
+def test_found_cut_and_decoded_as_by_hand(classes, maps, wanted):
     head = SharedHead(classes)
-    model = with_anchors(head.finish(*head.maps(channels_last)), parse_anchors(ANCHORS))
+    model = with_anchors(head.finish(*maps(head)), parse_anchors(ANCHORS))
     form = output_form_of(model)
     assert isinstance(form.spec.family, Anchors) and form.spec.classes == classes and form.input.letterbox == "stretch"
     set_input_form(model, form.input)
@@ -75,6 +88,12 @@ def test_another_number_of_anchors_is_refused():
     model = with_anchors(head.finish(*head.maps()), parse_anchors("10,10, 20,20"))
     with pytest.raises(UserError, match="has 3 anchors per stride"):
         output_form_of(model)
+
+
+def test_maps_without_sigmoids_in_another_order_are_none():
+    """Nothing else says which of them are boxes."""
+    head = SharedHead(5)
+    assert recognize(Graph(head.finish(*head.training_maps()[::-1]))) is None
 
 
 def test_other_heads_are_none():

@@ -31,6 +31,7 @@ _YOLOV5_P6 = (
 _YOLOV7 = (12, 16, 19, 36, 40, 28, 36, 75, 76, 55, 72, 146, 142, 110, 192, 243, 459, 401)
 # By name and number of strides, from the authors' model descriptions. YOLOv7-tiny has those of YOLOv5.
 PUBLISHED = {"yolov3": {3: _YOLOV5}, "yolov5": {3: _YOLOV5, 4: _YOLOV5_P6}, "yolov7": {3: _YOLOV7, 4: _YOLOV5_P6}}
+_SAME = 1e-2  # two anchors that differ by less are the same: a quantized graph has rounded ones
 EXPONENTIAL = ("yolov3",)  # sizes are exponentials of the logits; later versions square sigmoids
 
 
@@ -78,7 +79,7 @@ def demand_anchors_used(anchors: str | None, family: Family | None, why: str = "
         layers = sorted(family.layers, key=lambda layer: layer.stride)
         own = [size for layer in layers for anchor in layer.anchors for size in anchor]
         given = PUBLISHED[anchors].get(len(layers), ()) if anchors in PUBLISHED else json.loads(anchors)
-        if len(given) == len(own) and np.allclose(given, own, rtol=1e-3):
+        if len(given) == len(own) and np.allclose(given, own, rtol=_SAME):
             return
         reason = f"the model has its own anchors, {', '.join(f'{size:g}' for size in own)}"
     raise UserError(f"{name} would have no effect, because {reason}; leave it out")

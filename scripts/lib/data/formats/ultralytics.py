@@ -155,7 +155,9 @@ def _nowhere(part: str, entry: str, data: dict, file: Path, usual: list[Path]) -
     folders = dict.fromkeys(folder.resolve() for folder in (*usual, *_others(path, file.parent)))
     listed = first_few([folder for folder in folders if folder != above], 8)
     advice = "its `download:` is never run: download the images yourself" if "download" in data else ""
-    is_here = f"set path{f' (now {path})' if path else ''} to the folder that {entry} is relative to"
+    is_here = (
+        f"set path{f' (now {path})' if path else ''} to the folder that {entry} is relative to, or correct the entry"
+    )
     if Path(entry).is_absolute():
         is_here = f"write under {part} where these images are on this machine"
     return "; ".join(

@@ -6,11 +6,15 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from lib.graph.onnx_file import metadata
 from lib.graph.onnx_session import open_session
 from lib.graph.surgery.graph import Graph
+from lib.graph.surgery.prepare import dequantize
 
 # How far an output may be from the expected one, as a fraction of the largest value of its kind.
 ROUNDING = {onnx.TensorProto.FLOAT: 1e-5, onnx.TensorProto.FLOAT16: 1e-2}
+# The same where the graph was quantized: its grids and anchors are on steps of 1/255 of their range.
+ROUNDED = 1e-3
 SATURATED = 30.0  # a logit whose sigmoid is 1 in float32
 
 
@@ -24,6 +28,8 @@ class Behind:
         self.sizes = [graph.shape(name) for name in graph.outputs]
         self._dtypes = [graph.dtype(name) or onnx.TensorProto.FLOAT for name in maps]
         self.rounding = max(ROUNDING.get(dtype, 1e-2) for dtype in self._dtypes)
+        if dequantize.METADATA_KEY in metadata(graph.model):
+            self.rounding = max(self.rounding, ROUNDED)
         self._session = open_session(_behind(graph, maps).SerializeToString())
         self._maps = maps
         rng = np.random.default_rng(0)
