@@ -348,7 +348,7 @@ def test_the_converter_counts_what_it_cuts_and_drops(source, capsys):
     assert "1 boxes extend beyond their image and are cut" in said and "1 boxes have no area in their image" in said
 
 
-@pytest.mark.parametrize("task", tasks.names())
+@pytest.mark.parametrize("task", sorted({*tasks.names()} - {"classify"}))
 def test_the_converter_counts_a_label_that_is_there_twice_once(source, capsys, task):
     images = [ImageComparison(source / "images/0.png", (WIDTH, HEIGHT), None, None, [])]
     line = SOUND.get(task, BOX)
