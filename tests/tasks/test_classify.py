@@ -21,6 +21,9 @@ from lib.data.imgsz import ImageSize
 from lib.data.input_form import InputForm
 from lib.data.letterbox import letterbox
 from lib.graph.input_form import input_form_of, set_input_form
+from lib.graph.onnx_session import infer_image, open_session
+from lib.graph.surgery.as_is import leave_as_is
+from lib.graph.surgery.passes.logits import LOGITS
 from lib.results.config_problems import problems
 from lib.step.errors import UserError
 from lib.step.files import sha256
@@ -163,6 +166,21 @@ def test_a_checkpoint_of_a_classifier_is_exported(tmp_path, step):
     model = onnx.load(made)
     assert input_form_of(model) == CROP
     assert [side.dim_value for side in model.graph.output[0].type.tensor_type.shape.dim] == [1, 3]
+
+
+def test_the_softmax_of_ultralytics_classifiers_is_left_out(folders):
+    model = classifier(task="classify")
+    model.graph.node[-1].output[0] = LOGITS  # a name that surgery gives
+    model.graph.node.append(helper.make_node("Softmax", [LOGITS], ["out"], axis=1))
+    images = [letterbox(tinted(kind, kind), ImageSize(64, 64), CROP)[0] for kind in range(3)]
+    after, record = leave_as_is(model, images, 0)
+    assert [entry["pass"] for entry in record["passes"]] == ["logits"] and record["difference"] < 1e-6
+    assert [output.name for output in after.graph.output] == [LOGITS]
+    for kind, pixels in enumerate(images):
+        before, now = (infer_image(open_session(each.SerializeToString()), pixels)[0] for each in (model, after))
+        assert before.argmax() == now.argmax() == kind and np.ptp(now) > 1
+    onnx.helper.set_model_props(model, {})  # of another author, who may want probabilities
+    assert not leave_as_is(model, images, 0)[1]["passes"]
 
 
 def test_the_best_classes_are_those_of_the_one_output_of_that_size():
