@@ -1,8 +1,9 @@
 """Run an ONNX in FP32 on the evaluation images with onnxruntime, and write its detections.
 
 Makes --detections, for evaluate.py, with the same preprocessing, decoding and NMS as for INT8 models. For a model that
-cannot be decoded the file says why. The images are divided among --processes; the result does not depend on their
-number. An export by another author is also tried with red and blue swapped, and a line says which order is right.
+cannot be decoded the file says why; for a classifier, it holds the best classes of each image. The images are divided
+among --processes; the result does not depend on their number. An export by another author is also tried with red and
+blue swapped, and a line says which order is right.
 """
 
 import sys
@@ -12,6 +13,7 @@ sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python adds it 
 from functools import partial
 from pathlib import Path
 
+from lib.accuracy.classes import classify_all
 from lib.accuracy.detection_set import DetectionSet, write_detections
 from lib.accuracy.inference import detect_all, evaluation_images, onnx_runner
 from lib.accuracy.undecoded_set import UndecodedSet, write_undecoded
@@ -23,6 +25,7 @@ from lib.graph.input_convention import is_from_elsewhere
 from lib.graph.input_form import input_form_of
 from lib.graph.onnx_file import load, metadata
 from lib.graph.output_spec import demand_classes, form_or_reason
+from lib.graph.surgery.graph import input_size
 from lib.graph.surgery.output_form import OutputForm
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
@@ -52,8 +55,7 @@ def main(argv=None):
     model = load(require(args.onnx, "model"))
     form, why = form_or_reason(model)
     if form is None:
-        write_undecoded(args.detections, UndecodedSet([image.name for image in images], why))
-        say(f"detected {args.detections}: nothing, {why}")
+        write_undecoded(args.detections, undecoded(args, images, model, why))
         return
     names = read_names(args.names)
     demand_classes(form.spec, names, args.onnx)
@@ -66,6 +68,20 @@ def main(argv=None):
     say(f"detected {args.detections}: {detections.count()} in {len(images)} images")
     if is_from_elsewhere(model):
         say_channels(args, names, form, given, detections, images)
+
+
+def undecoded(args, images: list[Path], model, why: str) -> UndecodedSet:
+    """What there is to write of a model that cannot be decoded: of a classifier, the best classes of each image."""
+    names = read_names(args.names)
+    title = f"FP32 {args.onnx.stem} {input_size(model)}"
+    best = classify_all(args.onnx, len(names), images, args.processes, title)
+    if best is None:
+        say(f"detected {args.detections}: nothing, {why}")
+    else:
+        if args.class_order == "same":
+            demand_same_order(str(args.onnx), names_in(metadata(model)), names)
+        say(f"classified {args.detections}: {len(images)} images")
+    return UndecodedSet([image.name for image in images], why, best=best)
 
 
 def say_channels(

@@ -5,7 +5,8 @@ images. If --resampled is given, also writes the mAP50-95 of each resample, for 
 is that file for the FP32 model, the metrics also contain the retention (mAP50-95 divided by the baseline's) with its
 interval, from the same resamples for both. --operating says what the confidence threshold is chosen for: the best F1
 (f1=best), a minimum precision (precision=0.95), or a maximum number of false alarms per image (false_per_image=0.1).
-If the model's outputs are not decoded there is no mAP; the metrics then say how similar the outputs are to FP32's.
+If the model's outputs are not decoded there is no mAP; the metrics then say how similar the outputs are to FP32's. For
+a classifier, and labels of whole images, they contain top-1 and top-5, and the retention is that of top-1.
 """
 
 import sys
@@ -47,7 +48,11 @@ def main(argv=None):
     metrics, resampled = evaluate(detections, args.dataset, names, args.resamples, args.seed, choices)
     if args.baseline:
         metrics = compared(metrics, resampled, read_resampled(args.baseline))
-    summary = f"no mAP, {metrics.undecoded}" if metrics.undecoded else f"mAP50-95 {metrics.map50_95:.4f}"
+    if metrics.top1 is not None:
+        limits = f"{metrics.top1_low:.3f} to {metrics.top1_high:.3f}"
+        summary = f"top-1 {metrics.top1:.4f} ({limits}), top-5 {metrics.top5:.4f}"
+    else:
+        summary = f"no mAP, {metrics.undecoded}" if metrics.undecoded else f"mAP50-95 {metrics.map50_95:.4f}"
     if metrics.box_map50_95 is not None:
         summary += f" ({metrics.task}), boxes {metrics.box_map50_95:.4f}"
     if isinstance(metrics, ComparedMetrics) and metrics.retention is not None:

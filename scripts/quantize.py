@@ -134,8 +134,9 @@ def compare(args, starts: dict, scales: list[float], fitted, images: list[Path])
 
 def likeness(args, why: str, start, images: list[Path], title: str) -> tuple[Callable[[], None], str]:
     """How similar the outputs of a model that is not decoded are to FP32's: what writes it with `why`, and a line."""
-    outputs = compare_outputs(args.onnx, start, images, args.processes, title)
-    undecoded = UndecodedSet([image.name for image in images], why, outputs)
+    classes = len(read_names(args.names))
+    outputs, best = compare_outputs(args.onnx, classes, start, images, args.processes, title)
+    undecoded = UndecodedSet([image.name for image in images], why, outputs, best)
     least = min(outputs, key=lambda output: output.cosine)
     line = f"compared {args.detections}: cosine from {least.cosine:.4f} ({least.name}) in {len(images)} images"
     return partial(write_undecoded, args.detections, undecoded), line

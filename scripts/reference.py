@@ -26,6 +26,7 @@ from lib.results.columns import (
     TASK_COLUMNS,
     TOOLKIT_COLUMNS,
     TOOLKIT_STUDY_COLUMNS,
+    TOP_COLUMNS,
 )
 from lib.step.errors import run_step
 from lib.step.files import write_text
@@ -38,6 +39,7 @@ TABLES = {
     "table.csv: more columns for the tasks `segment`, `pose` and `obb`": TASK_COLUMNS,
     "table.csv: more columns if a variant has the head `as_is`": LIKENESS_COLUMNS,
     "table.csv: more columns if such a variant has an output that is a vector": CLASSIFIER_COLUMNS,
+    "table.csv: more columns for the task `classify`": TOP_COLUMNS,
     "table.csv: more columns if `evaluation.simulator` is not `toolkit`": SIMULATOR_COLUMNS,
     "table.csv: one more column if `toolkit` is not 2.3.2": TOOLKIT_COLUMNS,
     "table.csv: more columns after `snakemake board`": BOARD_COLUMNS,

@@ -4,6 +4,7 @@
 
 FILES are the model (a .pt; .onnx files, one per size; a .cfg and its .weights, with a .names if there is one) and
 the data set: a data.yaml, a COCO JSON (with --images), or a zip, tar or folder in a form of docs/your_model.md.
+For a classifier, it is one with a folder of images for each class.
 A .pt is loaded, which runs code in it: use only one that you trust.
 
 Makes --config, by default RUN.yaml, and in results/RUN what `snakemake all bundle --configfile RUN.yaml` makes from it.
@@ -17,10 +18,12 @@ sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python adds it 
 import os
 import signal
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
 
+from lib import tasks
 from lib.bundle.program import compiler
 from lib.detector.head import ALL_HEADS, AS_IS
 from lib.npu.boards import BOARDS
@@ -41,13 +44,14 @@ def main(argv=None):
     if path.exists() and not read_text(path).startswith(MARK):
         raise UserError(f"{path} was not written by this command and is left as it is; name another file with --config")
     model = model_of(files)
-    wishes = Wishes(args.run, args.board, tuple(args.imgsz), tuple(args.max_images), tuple(args.head))
+    heads = args.head or tasks.get(model.task).heads[-1:]
+    wishes = Wishes(args.run, args.board, tuple(args.imgsz), tuple(args.max_images), tuple(heads))
     text = overlay(model, data_of(data, args.images, model), wishes, path)
     write_text(path, text)
     say(f"{path}:")
     for line in text.splitlines():
         say(f"  {line}")
-    return 0 if args.dry_run else run(path, text, args.cores, targets(args.head))
+    return 0 if args.dry_run else run(path, text, args.cores, targets(heads))
 
 
 def parse(argv):
@@ -58,7 +62,8 @@ def parse(argv):
     parser.add_argument("--imgsz", nargs="+", default=[], help="WIDTHxHEIGHT or one number (default: 320 640)")
     parser.add_argument("--max-images", nargs="+", default=[], type=at_least(1), metavar="N",
                         help="sizes of the calibration set (default: 16 64, if there are that many)")  # fmt: skip
-    parser.add_argument("--head", nargs="+", choices=ALL_HEADS, default=["split"], help="(default: split)")
+    parser.add_argument("--head", nargs="+", choices=ALL_HEADS, default=[],
+                        help="(default: split; as_is for a classifier)")  # fmt: skip
     parser.add_argument("--images", metavar="DIR", help="the images of a COCO JSON, if they are not beside it")
     parser.add_argument("--run", default="mine", help="results are in results/RUN (default: %(default)s)")
     parser.add_argument("--config", type=Path, metavar="FILE", help="the config to write (default: RUN.yaml)")
@@ -67,7 +72,7 @@ def parse(argv):
     return parser.parse_args(argv)
 
 
-def targets(heads: list[str]) -> list[str]:
+def targets(heads: Sequence[str]) -> list[str]:
     """Snakemake's targets; also a bundle if the heads have a decoder and there is a C compiler for its proof."""
     if set(heads) == {AS_IS}:
         return ["all"]

@@ -78,7 +78,7 @@ def test_the_schema_allows_the_heads_and_algorithms_that_there_are():
             "verdict.clock_mhz is 'rv9999', neither a number of MHz nor one of rv1103, rv1106",
         ),
         ("verdict.clock_mhz", 0, "verdict.clock_mhz is 0; at least 1 is needed"),
-        ("task", "poses", "task is 'poses', not one of detect, pose, segment, obb (did you mean pose?)"),
+        ("task", "poses", "task is 'poses', not one of detect, pose, segment, obb, classify (did you mean pose?)"),
         ("dataset.kpt_shape", [17, 3], "dataset.kpt_shape is for the task pose, but task is detect; leave the key out"),
         ("dataset.kpt_shape", [17, 4], "dataset.kpt_shape is [17, 4], not the number of keypoints per object and"),
         ("dataset.kpt_shape", [17, 3, 2], "dataset.kpt_shape is [17, 3, 2], not the number of keypoints"),

@@ -91,6 +91,7 @@ def test_the_report_puts_columns_that_exist_into_an_order():
             + columns.TASK_COLUMNS
             + columns.LIKENESS_COLUMNS
             + columns.CLASSIFIER_COLUMNS
+            + columns.TOP_COLUMNS
             + columns.SIMULATOR_COLUMNS
             + columns.TOOLKIT_COLUMNS
             + columns.BOARD_COLUMNS

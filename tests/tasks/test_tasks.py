@@ -111,7 +111,7 @@ def test_a_label_of_another_task_is_one_sentence(discs, source, tmp_path):
 
 
 def test_a_task_that_is_not_there_is_told():
-    with pytest.raises(UserError, match="there is no task 'discs'; the tasks are detect"):
+    with pytest.raises(UserError, match="there is no task 'discs'; the tasks are classify, detect"):
         tasks.get("discs")
     with pytest.raises(ValueError, match="two tasks are called 'detect'"):
         tasks.register(tasks.get("detect"))

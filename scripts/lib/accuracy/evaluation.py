@@ -1,5 +1,6 @@
 """Accuracy of detections, compared with labels, and its uncertainty."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,6 +9,7 @@ import numpy as np
 from lib import tasks
 from lib.accuracy.average_precision import average_precision, box_map
 from lib.accuracy.bootstrap import draw, interval, resampled_map
+from lib.accuracy.classes import classes_of, right
 from lib.accuracy.detection_set import DetectionSet
 from lib.accuracy.ignored import counted
 from lib.accuracy.labels import labels_of
@@ -43,11 +45,20 @@ def evaluate(
 ) -> tuple[Metrics, ResampledMap]:
     """`measure` with the labels of a data set's folder.
 
-    Where nothing decodes the model there is no mAP (NaN in each resample), and labels are not read. Raises UserError as
-    `measure` does, and when labels are missing or damaged.
+    Where nothing decodes the model there is no mAP: for a classifier there is top-1 in its place, if the labels are
+    classes of images; else it is NaN in each resample. Raises UserError as `measure` does, and when labels are
+    missing or damaged.
     """
     if isinstance(detections, UndecodedSet):
-        return _without_map(detections, resamples, seed)
+        truth = classes_of(detections.images, dataset, len(names))
+        if truth is None:
+            return _without_map(detections, resamples, seed)
+        if detections.best is None:
+            raise UserError(
+                f"the labels are classes of images, but the model has no output of one value for each of the "
+                f"{len(names)} classes; give a classifier of these classes"
+            )
+        return _of_classifier(detections, detections.best, truth, resamples, seed)
     truth = labels_of(detections, dataset, len(names), choices.sigmas)
     return measure(truth, detections, names, resamples, seed, choices.wish)
 
@@ -56,6 +67,19 @@ def _without_map(undecoded: UndecodedSet, resamples: int, seed: int) -> tuple[Me
     outputs = undecoded.outputs or None
     metrics = Metrics(len(undecoded.images), None, None, None, None, {}, undecoded=undecoded.why, outputs=outputs)
     return metrics, ResampledMap(undecoded.images, seed, float("nan"), np.full(resamples, np.nan))
+
+
+def _of_classifier(
+    undecoded: UndecodedSet, best: np.ndarray, truth: np.ndarray, resamples: int, seed: int
+) -> tuple[Metrics, ResampledMap]:
+    """Top-1 and top-5 of a classifier. best: the best classes of each image; truth: its labelled class."""
+    is_right = right(best, truth)
+    top1, top5 = (float(hits.mean()) for hits in is_right)
+    resampled = draw(len(truth), resamples, seed) @ is_right.top1 / len(truth)
+    low, high = interval(resampled)
+    metrics, _ = _without_map(undecoded, resamples, seed)
+    metrics = replace(metrics, top1=top1, top1_low=low, top1_high=high, top5=top5)
+    return metrics, ResampledMap(undecoded.images, seed, top1, resampled)
 
 
 def measure(
@@ -103,6 +127,8 @@ def measure(
 def compared(metrics: Metrics, model: ResampledMap, baseline: ResampledMap) -> ComparedMetrics:
     """A model's metrics with its retention (mAP50-95 / the baseline's), and the interval of that over the resamples.
 
+    For a classifier it is that of top-1.
+
     Raises UserError when the two were not measured on the same images and resamples, and when the model has a mAP but
     the baseline has none.
     """
@@ -112,7 +138,7 @@ def compared(metrics: Metrics, model: ResampledMap, baseline: ResampledMap) -> C
         raise UserError(
             "nothing decodes the outputs of the exported model, so there is no FP32 baseline to compare with"
         )
-    if baseline.map50_95 and not metrics.undecoded:
+    if baseline.map50_95 and not np.isnan(model.map50_95):
         retention = model.map50_95 / baseline.map50_95
         with np.errstate(divide="ignore", invalid="ignore"):
             low, high = map(_number, interval(model.resampled / baseline.resampled))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lib.accuracy.classes import best_classes, in_rows
 from lib.accuracy.inference import onnx_runner, over_images
 from lib.accuracy.metrics import OutputLikeness
 from lib.data.images import read_image
@@ -35,25 +36,30 @@ class ImageLikeness:
     rank: int | None = None
 
 
-def compare_outputs(onnx: Path, simulate, images: list[Path], processes: int, title: str) -> tuple[OutputLikeness, ...]:
+def compare_outputs(
+    onnx: Path, classes: int, simulate, images: list[Path], processes: int, title: str
+) -> tuple[tuple[OutputLikeness, ...], np.ndarray | None]:
     """How similar the outputs of the INT8 model that `simulate()` opens are to those of an ONNX in FP32, over `images`.
 
-    The result does not depend on the number of `processes`. Raises UserError as `over_images` does.
+    And the best of `classes` in INT8, as lib.accuracy.classes.in_rows gives them. The result does not depend on the
+    number of `processes`. Raises UserError as `over_images` does.
     """
     model = load(onnx)
     names = [output.name for output in model.graph.output]
-    work = partial(_compare, names, input_size(model), input_form_of(model))
+    work = partial(_compare, names, classes, input_size(model), input_form_of(model))
     results = over_images(lambda: (onnx_runner(onnx), simulate()), work, images, processes, title)
-    return tuple(output_likeness(name, list(of_output)) for name, of_output in zip(names, zip(*results)))
+    of_images, best = zip(*results, strict=True)
+    likeness = tuple(output_likeness(name, list(of_output)) for name, of_output in zip(names, zip(*of_images)))
+    return likeness, in_rows(list(best))
 
 
 def _compare(
-    names: list[str], imgsz: ImageSize, form: InputForm, runners: tuple, path: Path
-) -> tuple[ImageLikeness, ...]:
+    names: list[str], classes: int, imgsz: ImageSize, form: InputForm, runners: tuple, path: Path
+) -> tuple[tuple[ImageLikeness, ...], tuple[int, ...] | None]:
     fitted, _ = letterbox(read_image(path), imgsz, form)
     raw = [run(fitted) for run in runners]
     demand_same_outputs(names, *raw)
-    return tuple(image_likeness(*pair) for pair in zip(*raw, strict=True))
+    return tuple(image_likeness(*pair) for pair in zip(*raw, strict=True)), best_classes(raw[1], classes)
 
 
 def demand_same_outputs(names: list[str], fp32: list[np.ndarray], int8: list[np.ndarray]) -> None:

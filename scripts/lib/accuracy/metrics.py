@@ -38,7 +38,9 @@ class Metrics(JsonRecord):
 
     undecoded: why nothing decodes the model's outputs; then there is no mAP. outputs: for a model in INT8, how similar
     its outputs are to FP32's. operating: the suggested confidence threshold. task: the task whose overlap the mAP uses,
-    None for boxes. box_map50_95: for such a task, the mAP by boxes.
+    None for boxes. box_map50_95: for such a task, the mAP by boxes. top1, top5: for a classifier, the share of the
+    images whose labelled class is the best one, and one of the five best; top1_low and top1_high are the limits of the
+    95 % interval of top1.
     """
 
     images: int
@@ -52,11 +54,15 @@ class Metrics(JsonRecord):
     operating: Operating | None = omitted_if_none(kw_only=True)
     task: str | None = omitted_if_none(kw_only=True)
     box_map50_95: float | None = omitted_if_none(kw_only=True)
+    top1: float | None = omitted_if_none(kw_only=True)
+    top1_low: float | None = omitted_if_none(kw_only=True)
+    top1_high: float | None = omitted_if_none(kw_only=True)
+    top5: float | None = omitted_if_none(kw_only=True)
 
 
 @dataclass(frozen=True)
 class ComparedMetrics(Metrics):
-    """Metrics with the retention: map50_95 divided by that of the FP32 baseline on the same images.
+    """Metrics with the retention: map50_95, of a classifier top1, divided by the FP32 baseline's on the same images.
 
     With the limits of its 95 % interval. None where the baseline finds nothing, so that there is nothing to retain.
     """

@@ -10,7 +10,10 @@ from lib.step.errors import UserError
 
 
 class ResampledMap(NamedTuple):
-    """mAP50-95 (0..1) of one model on the images, and on each resample of them; precision and recall by threshold."""
+    """mAP50-95 (0..1) of one model on the images, and on each resample of them; precision and recall by threshold.
+
+    For a classifier, top-1 takes the place of mAP50-95.
+    """
 
     images: list[str]
     seed: int  # of the draw of the resamples

@@ -5,6 +5,8 @@ The file is NumPy's .npz, as lib.accuracy.detection_set writes it:
   images     [n] names                 outputs   [k] names of the outputs compared with FP32; empty for FP32 itself
   undecoded  why nothing decodes them  cosines   float64 [k]          snr_db  float64 [k]
   top1, top5  float64 [k], not a number for an output that is not a vector
+  best       int64 [n, up to 5] the best classes of each image, the best one first; absent where no output has as many
+             values as there are classes
 """
 
 from typing import NamedTuple
@@ -25,6 +27,7 @@ class UndecodedSet(NamedTuple):
     images: list[str]  # file names, in the order of the evaluation set
     why: str
     outputs: tuple[OutputLikeness, ...] = ()
+    best: np.ndarray | None = None  # the best classes, int [images, up to 5]; None where no output is of the classes
 
 
 def write_undecoded(path, undecoded: UndecodedSet) -> None:
@@ -37,6 +40,7 @@ def write_undecoded(path, undecoded: UndecodedSet) -> None:
         cosines=np.array([output.cosine for output in undecoded.outputs], np.float64),
         snr_db=np.array([output.snr_db for output in undecoded.outputs], np.float64),
         **{name: np.array([getattr(output, name) for output in undecoded.outputs], np.float64) for name in _OF_CLASSES},
+        **({} if undecoded.best is None else {"best": undecoded.best.astype(np.int64)}),
     )
 
 
@@ -52,4 +56,5 @@ def read_evaluated(path) -> DetectionSet | UndecodedSet:
         [str(name) for name in arrays["images"]],
         str(arrays[UNDECODED]),
         tuple(OutputLikeness(*output) for output in outputs),
+        arrays.get("best"),
     )

@@ -136,6 +136,10 @@ _FORMULAS = {
 
 
 def _input(model: RknnFile, imgsz: ImageSize, form: InputForm) -> InputSpec:
+    if form.letterbox not in _FORMULAS:
+        raise UserError(
+            f"the bundle's program cannot prepare images as letterbox: {form.letterbox} does; that is for classifiers"
+        )
     scale, left, top = _FORMULAS[form.letterbox]
     return InputSpec(
         name=model.input.name,

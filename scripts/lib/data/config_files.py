@@ -6,8 +6,8 @@ from pathlib import Path
 from lib.data.sources import DRAWN, is_url
 from lib.step.workflow import refuse
 
-DATASET_PATHS = {"yaml", "coco", "voc", "dota", "obj_data", "images"}
-DATASET_KINDS = {"archive", "yaml", "coco", "voc", "dota", "obj_data"}  # keys that name a data set
+DATASET_PATHS = {"yaml", "coco", "voc", "dota", "obj_data", "class_folders", "images"}
+DATASET_KINDS = DATASET_PATHS - {"images"} | {"archive"}  # keys that name a data set
 DATASET_OWN = {"name", "names", "sha256", "images", "images_sha256", "calibration"}  # keys that describe it further
 
 

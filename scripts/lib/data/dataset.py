@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lib.data.foreign import hint
-from lib.data.formats.source import Boxes, Item, Lined, Source, box_line
+from lib.data.formats.source import Boxes, ImageClass, Item, Lined, Source, box_line
 from lib.data.images import damaged, image_size
 from lib.data.manifest import same_files, write_manifest
 from lib.data.split import CALIBRATION
@@ -105,7 +105,7 @@ def gather(
     for name, item in items.items():
         target = label_folder / f"{Path(name).stem}.txt"
         shutil.copyfile(item.image, image_folder / name)
-        if isinstance(item.label, Boxes):
+        if isinstance(item.label, Boxes | ImageClass):
             label = item.label.text(item.image, image_size(item.image), labelling.line_of)
             target.write_text(label.text, encoding="utf-8")
             written.append(label)

@@ -20,12 +20,13 @@ GREY = 114  # Ultralytics' grey around an image
 
 Channels = Literal["rgb", "bgr", "grey"]
 Scale = Literal[255, 1]
-Place = Literal["centre", "top_left", "stretch"]
+Place = Literal["centre", "top_left", "stretch", "crop"]
 
 _PLACES = {
     "centre": "letterboxed in the middle",
     "top_left": "letterboxed at the top left",
     "stretch": "stretched",
+    "crop": "cropped in the middle",
 }
 
 
@@ -35,8 +36,8 @@ class InputForm(JsonRecord):
 
     channels: their order; `grey` is a single channel. scale: pixels 0..255 are first divided by it. mean, std: one
     value per channel in the network's order, or one for all (equal values are stored as one). letterbox: where the
-    image is placed in the input with its proportions kept, or `stretch`, which fills the input. fill: the grey around
-    it, 0..255. The default is the form of Ultralytics' models.
+    image is placed in the input with its proportions kept; or `stretch`, which fills the input; or `crop`, which fills
+    it with the middle of the image. fill: the grey around it, 0..255. The default is the form of Ultralytics' models.
     """
 
     channels: Channels = "rgb"
@@ -71,6 +72,11 @@ class InputForm(JsonRecord):
         return 1 if self.channels == "grey" else 3
 
     @property
+    def has_border(self) -> bool:
+        """Whether there may be `fill` around an image."""
+        return self.letterbox not in ("stretch", "crop")
+
+    @property
     def is_default_fit(self) -> bool:
         """Whether images are fitted as in the default form, however their pixel values are then changed."""
         return (self.channels, self.letterbox, self.fill) == ("rgb", "centre", GREY)
@@ -79,7 +85,7 @@ class InputForm(JsonRecord):
     def fitting(self) -> str:
         """Channels and placement in words."""
         place = "letterboxed" if self.letterbox == "centre" else _PLACES[self.letterbox]
-        fill = "" if self.letterbox == "stretch" or self.fill == GREY else f" on {self.fill}"
+        fill = f" on {self.fill}" if self.has_border and self.fill != GREY else ""
         return f"{self._channels_word}, {place}{fill}"
 
     @property
@@ -127,7 +133,7 @@ class InputForm(JsonRecord):
         if self.mean != (0.0,) or self.std != (1.0,):
             words.append(f"mean {_numbers(self.mean)}, std {_numbers(self.std)}")
         words.append(_PLACES[self.letterbox])
-        if self.fill != GREY and self.letterbox != "stretch":
+        if self.fill != GREY and self.has_border:
             words.append(f"on {self.fill}")
         return ", ".join(words)
 

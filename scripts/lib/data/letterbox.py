@@ -1,13 +1,15 @@
 """Letterbox: fit an image into the network's input with its proportions kept and the rest filled with grey.
 
 As Ultralytics' `LetterBox` does it (ultralytics/data/augment.py): the scale may enlarge, sizes and borders are rounded
-to pixels, and the image is centred. A model's InputForm may ask for another place, or for the image stretched.
+to pixels, and the image is centred. A model's InputForm may ask for another place, for the image stretched, or for
+its middle, as classifiers do.
 """
 
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from lib.data.imgsz import ImageSize
 from lib.data.input_form import InputForm
@@ -48,6 +50,9 @@ def fit_of(source: tuple[int, int], imgsz: ImageSize, form: InputForm | None = N
     """How an image of `source` pixels (width, height) is fitted into the input of a model of that form."""
     place = (form or InputForm()).letterbox
     across, down = imgsz.width / source[0], imgsz.height / source[1]
+    if place == "crop":
+        width, height = _covering(source, imgsz)
+        return Letterbox(source, max(across, down), -_half(width - imgsz.width), -_half(height - imgsz.height))
     if place == "stretch":
         return Letterbox(source, across, 0, 0, down)
     fit = Letterbox(source, min(across, down), 0, 0)
@@ -66,12 +71,38 @@ def letterbox(image: np.ndarray, imgsz: ImageSize, form: InputForm | None = None
     form = form or InputForm()
     height, width = image.shape[:2]
     fit = fit_of((width, height), imgsz, form)
+    if form.letterbox == "crop":
+        return in_channels(_middle(image, imgsz, fit), form), fit
     inner = fit.resized
     if inner != (width, height):
         image = cv2.resize(image, inner, interpolation=cv2.INTER_LINEAR)
     fitted = np.full((imgsz.height, imgsz.width, form.depth), form.fill, np.uint8)
     fitted[fit.top : fit.top + inner[1], fit.left : fit.left + inner[0]] = in_channels(image, form)
     return fitted, fit
+
+
+def _middle(image: np.ndarray, imgsz: ImageSize, fit: Letterbox) -> np.ndarray:
+    """The middle of an image, uint8 [imgsz.height, imgsz.width, 3], scaled until it covers the input.
+
+    Pillow's bilinear filter averages all pixels that it shrinks, as the `Resize` of torchvision does before its
+    `CenterCrop`; OpenCV's does not.
+    """
+    size = _covering(fit.source, imgsz)
+    scaled = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
+    return scaled[-fit.top : imgsz.height - fit.top, -fit.left : imgsz.width - fit.left]
+
+
+def _covering(source: tuple[int, int], imgsz: ImageSize) -> tuple[int, int]:
+    """Width and height of an image scaled until it covers the input; the longer one is rounded down, as in `Resize`."""
+    width, height = source
+    if imgsz.width * height >= imgsz.height * width:
+        return imgsz.width, max(imgsz.height, int(imgsz.width * height / width))
+    return max(imgsz.width, int(imgsz.height * width / height)), imgsz.height
+
+
+def _half(pixels: int) -> int:
+    """Half of what is cut off, rounded as `CenterCrop` does (halves to even)."""
+    return round(pixels / 2)
 
 
 def in_channels(image: np.ndarray, form: InputForm) -> np.ndarray:

@@ -26,6 +26,7 @@ _HELP = {
     "voc": "Pascal VOC's folder",
     "dota": "DOTA's folder (labelTxt)",
     "obj_data": "an obj.data (CVAT's YOLO 1.1)",
+    "class_folders": "a folder of images per class",
 }
 
 

@@ -28,7 +28,7 @@ def export(
     refuse_foreign(weights)
     _prepare_ultralytics(scratch)
     from ultralytics import YOLO
-    from ultralytics.nn.modules.head import Detect, WorldDetect
+    from ultralytics.nn.modules.head import Classify, Detect, WorldDetect
 
     copy = shutil.copyfile(weights, scratch / "model.pt")
     try:
@@ -40,7 +40,8 @@ def export(
         raise UserError(f"{weights} is a model for '{task}'; one for {', '.join(tasks.names())} is expected")
     demand_task(task, wanted, weights)
     head = model.model.model[-1]
-    if not isinstance(head, Detect) or isinstance(head, WorldDetect):
+    is_classifier = isinstance(head, Classify)
+    if isinstance(head, WorldDetect) or not isinstance(head, Detect | Classify):
         raise UserError(
             f"{weights} ends in {type(head).__name__}; only YOLOv8, v9, v10, 11, 12, 26 and YOLOv5u can be exported"
         )
@@ -51,7 +52,7 @@ def export(
         simplify=False,
         device="cpu",
         # Ultralytics' option for the head: False, without NMS, is the end-to-end one; None gives all predictions.
-        nms=False if _is_end2end(weights, head, end2end) else None,
+        nms=False if not is_classifier and _is_end2end(weights, head, end2end) else None,
     )
     return Path(exported)
 

@@ -4,6 +4,7 @@ import json
 
 import onnx
 
+from lib.data.formats import class_folders
 from lib.data.input_form import METADATA_KEY, InputForm
 from lib.graph.onnx_file import metadata
 
@@ -17,15 +18,21 @@ def input_form_of(model: onnx.ModelProto) -> InputForm:
 
 
 def default_form(model: onnx.ModelProto) -> InputForm:
-    """The form of a model about which nothing is known: Ultralytics', in grey for a model of one channel."""
+    """The form of a model about which nothing is known: Ultralytics', in grey for a model of one channel.
+
+    Its classifiers, which the metadata tells, take the middle of an image.
+    """
     constants = {tensor.name for tensor in model.graph.initializer}
     shapes = [tensor.type.tensor_type.shape.dim for tensor in model.graph.input if tensor.name not in constants]
     grey = len(shapes) == 1 and len(shapes[0]) == 4 and shapes[0][1].dim_value == 1
-    return InputForm(channels="grey") if grey else InputForm()
+    place = "crop" if metadata(model).get("task") == class_folders.TASK else "centre"
+    return InputForm(channels="grey" if grey else "rgb", letterbox=place)
 
 
 def set_input_form(model: onnx.ModelProto, form: InputForm, explicit: bool = False) -> None:
     """Write `form` to the metadata of `model`; for the default form there is no entry unless `explicit`."""
     others = {key: value for key, value in metadata(model).items() if key != METADATA_KEY}
-    entry = {METADATA_KEY: json.dumps(form.to_json())} if explicit else form.to_metadata()
+    # A form that is the default of all models, but not of this one, would not be found again without an entry.
+    needed = explicit or form != default_form(model)
+    entry = {METADATA_KEY: json.dumps(form.to_json())} if needed else form.to_metadata()
     onnx.helper.set_model_props(model, others | entry)

@@ -13,17 +13,23 @@ from lib.npu.verdict import RUNS
 CYCLES, TIME = "npu_mcycles", "ms_high"
 
 
+def accuracy(table: pd.DataFrame) -> pd.Series:
+    """The INT8 accuracy of each row (0..1): mAP50-95, or top-1 of a classifier; not a number where there is neither."""
+    return table.map50_95_int8.fillna(table.top1_int8) if "top1_int8" in table else table.map50_95_int8
+
+
 def best_first(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows by INT8 mAP50-95, best first; equal ones by fewer NPU cycles, then by the smaller file."""
-    return table.sort_values(
-        ["map50_95_int8", "npu_mcycles", "rknn_mb"], ascending=[False, True, True], kind="stable", na_position="last"
+    """The rows by INT8 accuracy, best first; equal ones by fewer NPU cycles, then by the smaller file."""
+    ranked = table.assign(accuracy=accuracy(table)).sort_values(
+        ["accuracy", "npu_mcycles", "rknn_mb"], ascending=[False, True, True], kind="stable", na_position="last"
     )
+    return ranked.drop(columns="accuracy")
 
 
 def recommended(table: pd.DataFrame):
     """The label of the row to take: the first of `best_first` whose verdict is `runs`; None when there is none.
 
-    A row without a mAP comes after all that have one.
+    A row without an accuracy comes after all that have one.
     """
     running = best_first(table[table.verdict == RUNS])
     return None if running.empty else running.index[0]
@@ -38,13 +44,14 @@ def focus(table: pd.DataFrame):
 def indistinguishable_from(table: pd.DataFrame, resampled: dict, best) -> list:
     """Labels of the rows that run and that the images cannot tell apart from row `best`, fewest NPU cycles first.
 
-    `resampled`: for each label the INT8 mAP50-95 of every resample, the same resamples for all rows (float [n]). Two
+    `resampled`: for each label the INT8 accuracy of every resample, the same resamples for all rows (float [n]). Two
     rows are told apart when the 95 % interval of their difference excludes 0. `best` itself is not among the labels,
-    nor is a row without a mAP.
+    nor is a row without an accuracy.
     """
-    if pd.isna(table.map50_95_int8[best]):
+    of_rows = accuracy(table)
+    if pd.isna(of_rows[best]):
         return []
-    others = table[(table.verdict == RUNS) & (table.index != best) & table.map50_95_int8.notna()]
+    others = table[(table.verdict == RUNS) & (table.index != best) & of_rows.notna()]
     others = others.sort_values("npu_mcycles", kind="stable")
     labels = []
     for label in others.index:

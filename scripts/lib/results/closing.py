@@ -4,16 +4,19 @@ import argparse
 import shlex
 from pathlib import Path
 
+import pandas as pd
+
+from lib.detector.head import AS_IS
 from lib.npu.verdict import RUNS
 from lib.results.choice import best_first, recommended
-from lib.results.columns import COLUMNS
+from lib.results.columns import COLUMNS, TOP_COLUMNS
 from lib.results.sweep import Variant, variants
 from lib.results.table import from_csv, variant_of
 from lib.step.errors import UserError
 from lib.step.files import read_json
 
 SHOWN = 3  # variants
-TEXT = {column.name: column.text for column in COLUMNS}
+TEXT = {column.name: column.text for column in (*COLUMNS, *TOP_COLUMNS)}
 BOARD = "board={host: root@172.32.0.93, sdk: /path/to/librknn_api}"
 STUDIES = ("frontier", "calibration_study", "toolkit_study")
 
@@ -43,15 +46,18 @@ def closing(run: Path, config: dict, rules: set[str], argv: list[str]) -> list[s
     lines += [f"{title:<10} {_in_words(row)}" for title, (_, row) in zip(titles, running.iterrows())]
     lines.append(f"{'report':<10} {run / 'report.html'}")
     bundle = _bundle(run, variant_of(table.loc[best]))
-    if "board" in rules:
+    if "board" in rules or table["head"][best] == AS_IS:  # there is no program for outputs that are not decoded
         return [*lines, *bundle]
     return [*lines, *bundle, f"{'next':<10} {next_command('board' if bundle else 'bundle', argv)}"]
 
 
 def _in_words(row) -> str:
     variant = f"{row.model} {row.imgsz} {row['head']}, {row.algorithm} on {row.max_images} images"
-    figures = f"mAP50-95 {TEXT['map50_95_int8'](row.map50_95_int8)} in INT8, {row.retention:.3f} of FP32's"
-    if row.map50_95_int8 != row.map50_95_int8:  # no mAP: nothing decodes it
+    measures = {"map50_95_int8": "mAP50-95", "top1_int8": "top-1"}
+    name = next((name for name in measures if pd.notna(row.get(name))), None)
+    if name:
+        figures = f"{measures[name]} {TEXT[name](row[name])} in INT8, {row.retention:.3f} of FP32's"
+    else:  # nothing decodes it
         figures = "compared with FP32 output by output"
     return f"{variant}: {figures}; {row.ms_low} to {row.ms_high} ms (estimate), {row.rknn_mb} MB"
 

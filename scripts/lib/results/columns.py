@@ -174,7 +174,8 @@ COLUMNS = (
         "mAP50-95 of the INT8 model divided by that of the FP32 baseline",
         MAP_DIGITS,
         lambda row: row.int8.retention,
-        note="Retention and its limits are empty where the FP32 baseline finds nothing.",
+        note="Retention and its limits are empty where the FP32 baseline finds nothing. For a classifier, they are "
+        "those of top-1.",
     ),
     Column(
         "rknn_mb", "File MB", "size of `model.rknn`, in millions of bytes", 2, lambda row: row.build.rknn_bytes / 1e6
@@ -388,10 +389,32 @@ CLASSIFIER_COLUMNS = (
     ),
 )
 
+# Appended where the labels are the classes of whole images (task `classify`), in place of a mAP.
+TOP_COLUMNS = (
+    Column(
+        "top1_fp32",
+        "Top-1 FP32",
+        "share of the images (0 to 1) whose labelled class is the best one; the exported ONNX, run by onnxruntime",
+        MAP_DIGITS,
+        lambda row: row.exported.top1,
+        note="Only for the task `classify`.",
+    ),
+    Column("top1_int8", "Top-1 INT8", "the same for the INT8 model", MAP_DIGITS, lambda row: row.int8.top1),
+    Column(
+        "top5_fp32",
+        "Top-5 FP32",
+        "share of the images (0 to 1) whose labelled class is one of the five best, in FP32",
+        MAP_DIGITS,
+        lambda row: row.exported.top5,
+    ),
+    Column("top5_int8", "Top-5 INT8", "the same for the INT8 model", MAP_DIGITS, lambda row: row.int8.top5),
+)
+
 # The order in which the report shows the columns of the lists above; columns that are not named here come last.
 REPORT_ORDER = (
     "model", "imgsz", "head", "algorithm", "max_images", "verdict", "ms_low", "ms_high", "map50_95_int8",
     "map50_95_fp32", "retention", "retention_low", "retention_high", "task", "box_map50_95_int8", "box_map50_95_fp32",
+    "top1_int8", "top1_fp32", "top5_int8", "top5_fp32",
     "output_cosine", "output_snr_db", "output_top1", "output_top5", "simulator", "simulator_steps", "toolkit",
     "npu_mcycles", "map50_95_board", "ms_board", "board", "verdict_was", "threshold", "precision", "recall", "f1",
     "rknn_mb", "map50_int8", "map50_fp32", "map50_95_adapted", "internal_kb", "weight_kb", "cpu_ops",

@@ -3,13 +3,15 @@
 from functools import cache
 from pathlib import Path
 
+from lib.data.config_files import DATASET_KINDS
+from lib.data.formats import class_folders
 from lib.data.formats.source import first_few
 from lib.data.imgsz import STRIDE, parse_imgsz
 from lib.data.input_form import InputForm
 from lib.data.keypoints import KEYPOINT_TASK, keypoint_shape, keypoint_sigmas
 from lib.data.published import published
 from lib.data.sources import DRAWN, is_url, missing_checksum
-from lib.detector.head import HEADS, SINGLE, SPLIT, TASK_OF_SINGLE
+from lib.detector.head import AS_IS, HEADS, SINGLE, SPLIT, TASK_OF_SINGLE
 from lib.graph.checkpoint_names import CheckpointFacts, checkpoint_facts
 from lib.graph.class_names import demand_same_order
 from lib.npu.algorithms import OWN, RANGED, SEARCH, either
@@ -186,10 +188,10 @@ def _repeated_values(config: dict):
 
 def _dataset_problems(config: dict):
     dataset = config["dataset"]
-    described = [key for key in ("yaml", "coco", "voc", "dota", "obj_data") if key in dataset]
+    described = [key for key in ("yaml", "coco", "voc", "dota", "obj_data", class_folders.KEY) if key in dataset]
     unlabelled = not described and "images" in dataset and not set(config["sweep"]["head"]) & set(HEADS)
     if not described and "archive" not in dataset and not unlabelled:
-        formats = "archive, yaml, coco, voc, dota or obj_data"
+        formats = f"archive, yaml, coco, voc, dota, obj_data or {class_folders.KEY}"
         yield f"dataset names no data set; give {formats} (or images, for the head as_is)"
     if len(described) > 1:
         yield f"dataset: {' and '.join(described)} each name a data set; keep one"
@@ -248,6 +250,7 @@ def _task_problems(config: dict):
             f"evaluation.oks_sigmas has {len(sigmas)} numbers for {shape.keypoints} keypoints (dataset.kpt_shape); "
             "give one per keypoint"
         )
+    yield from _classifier_problems(config)
     if task == TASK_OF_SINGLE:
         return
     if SINGLE in config["sweep"]["head"]:
@@ -260,6 +263,22 @@ def _task_problems(config: dict):
             f"models.{name}.{key} is for a model with boxes only, but task is {task}; leave the model out of the sweep"
             for key in ("cfg", "anchors")
             if key in config["models"].get(name, {})
+        )
+
+
+def _classifier_problems(config: dict):
+    task, dataset, heads = config["task"], config["dataset"], config["sweep"]["head"]
+    if task != class_folders.TASK:
+        for key, block in (("dataset", dataset), ("dataset.calibration", dataset.get("calibration") or {})):
+            if class_folders.KEY in block:
+                yield f"{key}.{class_folders.KEY} is for the task {class_folders.TASK}, but task is {task}"
+        return
+    if set(heads) != {AS_IS}:
+        yield f"sweep.head: a classifier can have only the head {AS_IS}; set sweep: {{head: [{AS_IS}]}}"
+    if others := DATASET_KINDS - {class_folders.KEY} & dataset.keys():
+        yield (
+            f"dataset.{min(others)} has labels of objects, but task is {class_folders.TASK}; give {class_folders.KEY}, "
+            "a folder of images per class, or images without labels"
         )
 
 

@@ -8,7 +8,7 @@ import yaml
 
 from lib.data.archives import is_archive, reading, refuse_other
 from lib.data.foreign import hint_of_names
-from lib.data.formats import dota
+from lib.data.formats import class_folders, dota
 from lib.data.imgsz import parse_imgsz
 from lib.data.parts import EVALUATED, TRAIN
 from lib.data.preview import described, stand_ins
@@ -124,7 +124,9 @@ def _size_of_cfg(cfg: Path) -> tuple[str, ...]:
 
 def data_of(path: str, images: str | None, model: Model) -> Data:
     """The data set at a path. Raises UserError when its format is unknown, or its description is wrong."""
-    block = {_form_of(Path(path).expanduser()): path}
+    # Only the model tells that the names of folders are classes.
+    form = class_folders.KEY if model.task == class_folders.TASK else _form_of(Path(path).expanduser())
+    block = {form: path}
     if "archive" in block:
         block["archive"] = [path]
     if images:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from lib.npu.toolkit_versions import DEFAULT
-from lib.results.choice import focus
+from lib.results.choice import accuracy, focus
 from lib.results.columns import (
     BOARD_COLUMNS,
     CLASSIFIER_COLUMNS,
@@ -14,6 +14,7 @@ from lib.results.columns import (
     SIMULATOR_COLUMNS,
     TASK_COLUMNS,
     TOOLKIT_COLUMNS,
+    TOP_COLUMNS,
 )
 from lib.results.rounding import MAP_DIGITS
 from lib.results.sweep import Variant
@@ -22,7 +23,8 @@ from lib.step.errors import UserError
 from lib.step.files import write_text
 
 _LISTS = (
-    COLUMNS, TASK_COLUMNS, LIKENESS_COLUMNS, CLASSIFIER_COLUMNS, SIMULATOR_COLUMNS, TOOLKIT_COLUMNS, BOARD_COLUMNS
+    COLUMNS, TASK_COLUMNS, LIKENESS_COLUMNS, CLASSIFIER_COLUMNS, TOP_COLUMNS, SIMULATOR_COLUMNS, TOOLKIT_COLUMNS,
+    BOARD_COLUMNS,
 )  # fmt: skip
 BY_NAME = {column.name: column for listed in _LISTS for column in listed}
 TEXTS = [name for name, column in BY_NAME.items() if column.is_text]
@@ -32,9 +34,9 @@ def read_table(run: Path, chosen: list[Variant]) -> pd.DataFrame:
     """The table of `chosen` variants from the files of a run's folder.
 
     The columns are COLUMNS, followed by TASK_COLUMNS where the task is not boxes, LIKENESS_COLUMNS where nothing
-    decodes at least one of the models, CLASSIFIER_COLUMNS where one of these has an output of classes,
-    SIMULATOR_COLUMNS where another simulator than the toolkit's ran one, TOOLKIT_COLUMNS where another version than the
-    default built one, and BOARD_COLUMNS where a board ran one.
+    decodes at least one of the models, CLASSIFIER_COLUMNS where one of these has an output of classes, TOP_COLUMNS
+    where labels are of whole images, SIMULATOR_COLUMNS where another simulator than the toolkit's ran one,
+    TOOLKIT_COLUMNS where another version than the default built one, and BOARD_COLUMNS where a board ran one.
     """
     rows = [VariantResults(run, variant) for variant in chosen]
     columns = COLUMNS
@@ -44,6 +46,8 @@ def read_table(run: Path, chosen: list[Variant]) -> pd.DataFrame:
         columns += LIKENESS_COLUMNS
     if any(output.top1 is not None for row in rows for output in row.int8.outputs or ()):
         columns += CLASSIFIER_COLUMNS
+    if any(row.int8.top1 is not None for row in rows):
+        columns += TOP_COLUMNS
     if any(row.build.simulator for row in rows):
         columns += SIMULATOR_COLUMNS
     if any(row.build.toolkit != DEFAULT for row in rows):
@@ -126,8 +130,8 @@ def variant_of(row) -> Variant:
 
 
 def to_markdown(table: pd.DataFrame) -> str:
-    """The table as Markdown, best INT8 mAP50-95 first; a missing figure is an empty cell."""
-    best_first = table.sort_values("map50_95_int8", ascending=False, kind="stable")
+    """The table as Markdown, best INT8 accuracy first; a missing figure is an empty cell."""
+    best_first = table.loc[accuracy(table).sort_values(ascending=False, kind="stable").index]
     columns = [BY_NAME[name] for name in table.columns]
     formats = ["g" if column.digits is None else f".{column.digits}f" for column in columns]
     texts = [number for number, column in enumerate(columns) if column.is_text]

@@ -72,7 +72,7 @@ class Task:
     """A task: what an instance has besides its box, class and score, and everything that follows from it.
 
     name: the task's name in files and options, and of its folder
-    c_header: the file in lib/bundle that decodes it in C
+    c_header: the file in lib/bundle that decodes it in C; None where nothing is decoded
     check_label: (path, classes) → what a label file holds; raises UserError, naming file and line, for a broken one
     read_label: (path, image size (width, height), classes) → its instances in pixels of the image, every score 1;
         raises UserError as check_label does, and when the file is missing
@@ -100,7 +100,7 @@ class Task:
     """
 
     name: str
-    c_header: str
+    c_header: str | None
     check_label: Callable[[Path, int], CheckedLabel]
     read_label: Callable[[Path, tuple[int, int], int], Instances]
     overlap: Callable[[Instances, Instances], np.ndarray]

@@ -127,15 +127,25 @@ class Boxes:
         return LabelText("".join(texts), cut, tuple(empty), outside, boxed)
 
 
+class ImageClass(NamedTuple):
+    """The class of a whole image, in place of boxes."""
+
+    kind: int
+
+    def text(self, image: Path, size: tuple[int, int], line_of: Lined = box_line) -> LabelText:
+        """The label of the image: the class alone, whatever its size."""
+        return LabelText(f"{self.kind}\n", 0, ())
+
+
 @dataclass(frozen=True)
 class Item:
-    """One image of a data set, its labels (a file in Ultralytics' layout, boxes, or nothing) and its part.
+    """One image of a data set, its labels (a file in Ultralytics' layout, boxes, its class, or nothing) and its part.
 
     part: train, val or test; empty where the data set has no parts.
     """
 
     image: Path
-    label: Path | Boxes | None
+    label: Path | Boxes | ImageClass | None
     part: str = ""
 
 

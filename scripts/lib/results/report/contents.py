@@ -84,6 +84,7 @@ def contents(run: Path, config: dict) -> Page:
         focus=rows[shown],
         accuracy=Accuracy(_estimate(results[shown].exported), _estimate(results[shown].int8)),
         decoded=not results[shown].int8.undecoded,
+        accuracy_name=_accuracy_name(results[shown].int8),
         end2end=_is_end2end(_outputs(run, results[shown].variant)),
         indistinguishable=[rows[label] for label in alike],
         fastest=rows.get(table[TIME][[best, *alike]].idxmin()) if alike else None,
@@ -168,9 +169,18 @@ def _is_end2end(outputs: OutputSpec | None) -> bool:
 
 
 def _estimate(metrics: Metrics) -> Estimate:
-    """mAP50-95 with the limits of its 95 % interval."""
+    """mAP50-95, or top-1 of a classifier, with the limits of its 95 % interval."""
     text = BY_NAME["map50_95_int8"].text
-    return Estimate(text(metrics.map50_95), text(metrics.map50_95_low), text(metrics.map50_95_high))
+    figures = metrics.map50_95, metrics.map50_95_low, metrics.map50_95_high
+    if metrics.top1 is not None:
+        figures = metrics.top1, metrics.top1_low, metrics.top1_high
+    return Estimate(*map(text, figures))
+
+
+def _accuracy_name(metrics: Metrics) -> str | None:
+    if metrics.top1 is not None:
+        return "top-1"
+    return None if metrics.undecoded else "mAP50-95"
 
 
 def _layers(run: Path, variant: Variant) -> Layers:

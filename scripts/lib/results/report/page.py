@@ -70,16 +70,16 @@ class Reason:
 
 @dataclass(frozen=True)
 class Estimate:
-    """mAP50-95 with the limits of its 95 % interval, as texts."""
+    """An accuracy with the limits of its 95 % interval, as texts."""
 
-    map: str
+    value: str
     low: str
     high: str
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """mAP50-95 of the FP32 baseline and of the INT8 model."""
+    """mAP50-95, or top-1 of a classifier, of the FP32 baseline and of the INT8 model."""
 
     fp32: Estimate
     int8: Estimate
@@ -219,6 +219,7 @@ class Page:
     focus: Row  # the recommended one, or the most accurate one where none runs
     accuracy: Accuracy  # of `focus`
     decoded: bool  # whether `focus` has detections, and so a mAP
+    accuracy_name: str | None  # what the accuracy of `focus` is; None where it has none
     end2end: bool  # whether `focus` needs no NMS
     indistinguishable: list[Row]  # from `best`
     fastest: Row | None  # of `best` and indistinguishable ones, by estimated time

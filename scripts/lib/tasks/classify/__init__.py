@@ -1,0 +1,23 @@
+"""Classification: one class for a whole image; the outputs are not decoded, and accuracy is top-1 and top-5."""
+
+from lib import tasks
+from lib.detector.head import AS_IS
+from lib.tasks.classify.labels import check_label, read_label
+from lib.tasks.detect.drawing import draw
+from lib.tasks.detect.overlap import overlap
+from lib.tasks.task import Task
+
+tasks.register(
+    Task(
+        name="classify",
+        c_header=None,
+        check_label=check_label,
+        read_label=read_label,
+        overlap=overlap,
+        coco_iou_type=None,
+        draw=draw,
+        contract_lines=lambda outputs: [],
+        objects="classes",
+        heads=(AS_IS,),
+    )
+)

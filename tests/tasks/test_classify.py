@@ -1,0 +1,237 @@
+"""Classifiers: folders of images per class, the middle of an image as input, top-1 and top-5 beside FP32."""
+
+import json
+import zipfile
+
+import cv2
+import numpy as np
+import onnx
+import pandas as pd
+import pytest
+import yaml
+from conftest import ROOT
+from onnx import TensorProto, helper, numpy_helper
+
+import fetch_dataset
+import start
+from lib.accuracy.classes import best_classes, in_rows, right
+from lib.accuracy.evaluation import compared, evaluate
+from lib.accuracy.undecoded_set import UndecodedSet, read_evaluated, write_undecoded
+from lib.data.imgsz import ImageSize
+from lib.data.input_form import InputForm
+from lib.data.letterbox import letterbox
+from lib.graph.input_form import input_form_of, set_input_form
+from lib.results.config_problems import problems
+from lib.step.errors import UserError
+from lib.step.files import sha256
+
+CLASSES = ("blue", "green", "red")  # in the order of their folders
+CROP = InputForm(letterbox="crop")
+
+
+def tinted(kind: int, seed: int) -> np.ndarray:
+    """An image with structure in which one channel is brighter, uint8 RGB [60, 100, 3]."""
+    pixels = np.random.default_rng(seed).integers(0, 120, (60, 100, 3))
+    pixels[..., 2 - kind] += 100
+    return pixels.astype(np.uint8)
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Class folders in parts; files have the same names in each. One image of `val/red` is green."""
+    root = tmp_path / "colours"
+    for part, count in (("train", 4), ("val", 3)):
+        for kind, name in enumerate(CLASSES):
+            (root / part / name).mkdir(parents=True)
+            for number in range(count):
+                wrong = (part, name, number) == ("val", "red", 0)
+                pixels = tinted(1 if wrong else kind, 100 * kind + 10 * number + len(part))
+                cv2.imwrite(str(root / part / name / f"{number}.png"), pixels[:, :, ::-1])
+    return root
+
+
+def classifier(**entries) -> onnx.ModelProto:
+    """A model that scores each class by the mean of one channel."""
+    tensors = {"weights": np.eye(3)[:, :, None, None], "shape": np.array([1, 3]), "matrix": 9 * np.eye(3)[:, ::-1]}
+    nodes = [
+        helper.make_node("Conv", ["image", "weights"], ["sums"]),
+        helper.make_node("Relu", ["sums"], ["map"]),
+        helper.make_node("GlobalAveragePool", ["map"], ["means"]),
+        helper.make_node("Reshape", ["means", "shape"], ["row"]),
+        helper.make_node("MatMul", ["row", "matrix"], ["out"]),
+    ]
+    constants = [
+        numpy_helper.from_array(values.astype(np.int64 if name == "shape" else np.float32), name)
+        for name, values in tensors.items()
+    ]
+    given = [helper.make_tensor_value_info("image", TensorProto.FLOAT, (1, 3, 64, 64))]
+    made = [helper.make_tensor_value_info("out", TensorProto.FLOAT, (1, 3))]
+    graph = helper.make_graph(nodes, "colours", given, made, constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.helper.set_model_props(model, entries)
+    return model
+
+
+def fetched(tmp_path, source, *options):
+    """The folder that fetch_dataset.py makes of class folders."""
+    folder = tmp_path / "ds"
+    arguments = ["--class_folders", source, "--task", "classify", *options, "--output", folder]
+    fetch_dataset.main(list(map(str, arguments)))
+    return folder
+
+
+def labels_in(folder) -> dict[str, str]:
+    return {path.stem: path.read_text().strip() for path in sorted((folder / "labels").glob("*.txt"))}
+
+
+def test_class_folders_give_each_image_its_class_and_part(tmp_path, folders, capsys):
+    folder = fetched(tmp_path, folders, "--calibration", 5)
+    assert (folder / "names.txt").read_text().split() == list(CLASSES)
+    labels = labels_in(folder)
+    assert labels["val-red-1"] == "2" and labels["val-blue-2"] == "0" and len(labels) == 9 + 5
+    parts = pd.read_csv(folder / "parts.csv").part.value_counts()
+    assert parts.to_dict() == {"val": 9, "train": 5}
+    assert "14 images (0 background), 14 classes" in capsys.readouterr().out
+
+
+def test_a_zip_with_a_folder_around_it_and_names_in_another_order_are_taken(tmp_path, folders):
+    archive = tmp_path / "set.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in sorted((folders / "val").rglob("*.png")):
+            file.write(path, path.relative_to(folders.parent / "colours" / "val").as_posix().join(("colours/", "")))
+    folder = fetched(tmp_path, archive, "--names", "red", "green", "blue")
+    assert (folder / "names.txt").read_text().split() == ["red", "green", "blue"]
+    assert labels_in(folder)["red-1"] == "0" and labels_in(folder)["blue-0"] == "2"
+
+
+def test_a_class_may_be_called_train_and_loose_images_are_told(tmp_path, folders, capsys):
+    (folders / "val" / "red").rename(folders / "val" / "train")
+    (folders / "val" / "green" / "0.png").rename(folders / "val" / "loose.png")
+    (folders / "val" / "green" / "1.png").rename(folders / "val" / "green" / "1.bmp")
+    folder = fetched(tmp_path, folders / "val")
+    assert (folder / "names.txt").read_text().split() == ["blue", "green", "train"]
+    told = capsys.readouterr().out
+    assert "WARNING: 1 images are in no class's folder and are left out: loose.png" in told
+    assert "WARNING: 1 files are not jpg, png or webp and are left out: 1.bmp" in told
+
+
+def test_folders_that_are_no_classes_are_one_sentence(tmp_path, folders):
+    with pytest.raises(UserError, match="red holds 0 folders of classes; give a folder of images for each class"):
+        fetched(tmp_path, folders / "val" / "red")
+    (folders / "other").mkdir()
+    with pytest.raises(UserError, match="has both the parts train, val and other; name a folder that holds only parts"):
+        fetched(tmp_path, folders)
+
+
+@pytest.mark.parametrize("size", [(100, 60), (61, 173), (64, 64), (33, 40), (500, 333)])
+def test_the_middle_of_an_image_is_that_of_torchvision(size):
+    torch = pytest.importorskip("torch", reason="needs torch, which a light environment lacks")
+    from PIL import Image
+    from ultralytics.data.augment import classify_transforms
+
+    pixels = np.random.default_rng(3).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    theirs = classify_transforms(64)(Image.fromarray(pixels))
+    ours = torch.from_numpy(CROP.tensor(letterbox(pixels, ImageSize(64, 64), CROP)[0])[0])
+    assert torch.equal(theirs, ours)
+
+
+def test_boxes_of_a_cropped_image_come_back_to_their_places():
+    _, fit = letterbox(np.zeros((60, 100, 3), np.uint8), ImageSize(120, 120), CROP)
+    assert (fit.scale, fit.left, fit.top) == (2, -40, 0)
+    assert fit.to_image(np.array([[0.0, 0, 120, 120]])).tolist() == [[20, 0, 80, 60]]
+
+
+def test_classifiers_of_ultralytics_take_the_middle_unless_the_user_says_otherwise():
+    model = classifier(task="classify")
+    assert input_form_of(model) == CROP and input_form_of(classifier()) == InputForm()
+    for form in (InputForm(), CROP, InputForm(letterbox="stretch")):
+        set_input_form(model, form)
+        assert input_form_of(model) == form
+
+
+def test_a_checkpoint_of_a_classifier_is_exported(tmp_path, step):
+    torch = pytest.importorskip("torch", reason="needs torch, which a light environment lacks")
+    from ultralytics.nn.tasks import ClassificationModel
+
+    path, made = tmp_path / "mine-cls.pt", tmp_path / "x.onnx"
+    model = ClassificationModel("yolov8n-cls.yaml", nc=3, verbose=False).half()
+    model.task = "classify"
+    torch.save({"model": model, "train_args": {}}, path)
+    done = step("export_onnx", "--weights", path, "--sha256", sha256(path), "--imgsz", "64", "--opset", "19",
+                "--task", "classify", "--output", made, "--log", tmp_path / "log")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    model = onnx.load(made)
+    assert input_form_of(model) == CROP
+    assert [side.dim_value for side in model.graph.output[0].type.tensor_type.shape.dim] == [1, 3]
+
+
+def test_the_best_classes_are_those_of_the_one_output_of_that_size():
+    scores = np.array([[0.1, 0.5, 0.5, 0.2, 0.0, 0.3]])
+    assert best_classes([scores], 6) == (1, 2, 5, 3, 0)
+    assert best_classes([scores, np.zeros((1, 4))], 6) == (1, 2, 5, 3, 0)
+    assert best_classes([scores], 5) is None and best_classes([scores, scores], 6) is None
+    assert in_rows([(1, 0), None]) is None
+    found = right(in_rows([(1, 0), (0, 1), (0, 2)]), np.array([1, 1, 1]))
+    assert found.top1.tolist() == [True, False, False] and found.top5.tolist() == [True, True, False]
+
+
+def labelled(tmp_path, classes: list[int]):
+    """A data set's folder with labels only."""
+    (tmp_path / "labels").mkdir()
+    for number, kind in enumerate(classes):
+        (tmp_path / "labels" / f"{number}.txt").write_text(f"{kind}\n")
+    return tmp_path
+
+
+def test_top1_has_an_interval_and_its_retention_is_paired(tmp_path):
+    data, names = labelled(tmp_path, [0, 1] * 20), ["a", "b", "c"]
+    images = [f"{number}.png" for number in range(40)]
+    best = np.array([[0, 1, 2], [1, 0, 2]] * 20)
+    worse = best.copy()
+    worse[:8] = [2, 0, 1]  # of these, only top-5 is right
+    fp32, baseline = evaluate(UndecodedSet(images, "why", best=best), data, names, 200, 0)
+    assert (fp32.top1, fp32.top1_low, fp32.top1_high, fp32.top5, fp32.map50_95) == (1, 1, 1, 1, None)
+    write_undecoded(tmp_path / "int8.npz", UndecodedSet(images, "why", best=worse))
+    int8, resampled = evaluate(read_evaluated(tmp_path / "int8.npz"), data, names, 200, 0)
+    int8 = compared(int8, resampled, baseline)
+    assert (int8.top1, int8.top5, int8.retention) == (0.8, 1, 0.8)
+    assert 0.6 < int8.retention_low == int8.top1_low < 0.8 < int8.top1_high < 0.95
+
+
+def test_labels_that_are_no_classes_give_no_top1_and_wrong_models_are_told(tmp_path):
+    data = labelled(tmp_path, [0, 1])
+    best = np.array([[0, 1], [0, 1]])
+    with pytest.raises(UserError, match="the model has no output of one value for each of the 2 classes"):
+        evaluate(UndecodedSet(["0.png", "1.png"], "why"), data, ["a", "b"], 9, 0)
+    with pytest.raises(UserError, match="label of class 1, but there are 1 class names"):
+        evaluate(UndecodedSet(["0.png", "1.png"], "why", best=best), data, ["a"], 9, 0)
+    (data / "labels" / "0.txt").write_text("0 0.5 0.5 1 1\n")
+    metrics, _ = evaluate(UndecodedSet(["0.png", "1.png"], "why", best=best), data, ["a", "b"], 9, 0)
+    assert metrics.top1 is None and metrics.undecoded == "why"
+
+
+def test_a_config_for_a_classifier_is_checked():
+    schema, config = (yaml.safe_load((ROOT / "config" / name).read_text()) for name in ("schema.yaml", "config.yaml"))
+    classes = {"dataset": {"class_folders": "F"}}
+    lines = problems(config | classes, schema)
+    assert "dataset.class_folders is for the task classify, but task is detect" in lines
+    lines = problems(config | {"task": "classify"}, schema)
+    assert "sweep.head: a classifier can have only the head as_is; set sweep: {head: [as_is]}" in lines
+    assert any(line.startswith("dataset.archive has labels of objects, but task is classify; give") for line in lines)
+    fine = {"task": "classify", "dataset": {"images": "F", "names": ["a", "b"]}}
+    assert problems(config | fine | {"sweep": config["sweep"] | {"head": ["as_is"]}}, schema) == []
+
+
+def test_a_classifier_goes_from_its_file_to_table_and_report(tmp_path, folders, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    onnx.save(classifier(task="classify", names=str(dict(enumerate(CLASSES)))), "colours.onnx")
+    assert start.main(["colours.onnx", "colours", "--max-images", "4", "--cores", "2", "--run", "c"]) == 0
+    [row] = pd.read_csv("results/c/table.csv").to_dict("records")
+    assert [row[name] for name in ("head", "imgsz", "verdict")] == ["as_is", 64, "runs"]
+    assert [row[name] for name in ("top1_fp32", "top1_int8", "top5_fp32", "retention")] == [0.8889, 0.8889, 1, 1]
+    report = (tmp_path / "results/c/report.html").read_text()
+    assert '0.8889 <span class="unit">top-1</span>' in report
+    said = capfd.readouterr().out
+    assert "top-1 0.8889 in INT8, 1.000 of FP32's" in said and "bundle" not in said
+    metrics = json.loads((tmp_path / "results/c/metrics/colours/64/exported.json").read_text())
+    assert metrics["top1"] == pytest.approx(8 / 9)
