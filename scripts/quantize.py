@@ -82,11 +82,11 @@ def main(argv=None):
             build = replace(build, simulator=args.simulator, agreement=agreed)
         title = f"INT8 {args.onnx.stem} {imgsz}"
         if outputs is None:
-            write, line = likeness(args, form_or_reason(model)[1], start, images, title)
+            write, found = likeness(args, form_or_reason(model)[1], start, images, title)
         else:
             detections = detect_all(start, outputs, images, args.processes, title, form)
             write = partial(write_detections, args.detections, detections)
-            line = f"detected {args.detections}: {detections.count()} in {len(images)} images"
+            found = f"detected {args.detections}: {detections.count()} in {len(images)} images"
         # All appear at the end, if all went well: a model must not stand beside the detections of an older one.
         with ExitStack() as made:
             made.enter_context(whole(args.output)).write_bytes(rknn.read_bytes())
@@ -98,7 +98,7 @@ def main(argv=None):
             say(line)
         if agreed:
             say(f"{args.simulator} is {agreed}")
-        say(line)
+        say(found)
 
 
 def demand_possible(args) -> None:

@@ -155,7 +155,9 @@ def test_chain_end_to_end(cut):
     for name in ("table.md", "plots/map_over_imgsz.png", "plots/map_over_max_images.png"):
         assert (results / name).stat().st_size > 500
     assert not list(results.rglob("*.part"))
-    assert "rknn-toolkit2 version" in (results / "rknn/parts4/96/split/normal-4/build.log").read_text()
+    build_log = (results / "rknn/parts4/96/split/normal-4/build.log").read_text()
+    assert "rknn-toolkit2 version" in build_log and "\nbuilt results/" in build_log
+    assert build_log.splitlines()[-1].startswith("detected results/")
 
     first = (results / "table.csv").read_bytes()
     assert "Nothing to be done" in cut().stdout
@@ -185,7 +187,7 @@ def test_chain_end_to_end(cut):
 # When the slow step has begun to build, and when it has built and runs the simulator.
 MOMENTS = {
     "building": ("rknn/parts4/96/split/normal-4/build.log", "rknn-toolkit2 version"),
-    "simulating": ("rknn/parts4/96/split/normal-4/build.json", "weight_kb"),
+    "simulating": ("rknn/parts4/96/split/normal-4/build.log", "use simulator"),
 }
 
 
