@@ -20,6 +20,7 @@ import cv2
 from tqdm import tqdm
 
 from lib.data import scenes
+from lib.data.formats import class_folders
 from lib.step import console
 from lib.step.arguments import StepParser, at_least
 from lib.step.errors import UserError, run_step
@@ -77,7 +78,7 @@ def main(argv=None):
     parser.add_argument("--seed", type=at_least(0), required=True, metavar="S", help="which series of images")
     parser.add_argument(
         "--task",
-        choices=scenes.TASKS,
+        choices=(*scenes.TASKS, class_folders.TASK),
         default=scenes.DEFAULT_TASK,
         help="what the labels are for; the images are the same (default: %(default)s)",
     )
@@ -85,6 +86,9 @@ def main(argv=None):
     parser.add_argument("--height", type=side, default=480, metavar="PIXELS", help="(default: %(default)s)")
     parser.add_argument("--processes", type=at_least(1), default=1, metavar="N", help="(default: %(default)s)")
     args = parser.parse_args(argv)
+    # DVC runs this step in each run, also where nothing is to be drawn.
+    if args.count and args.task not in scenes.TASKS:
+        raise UserError(f"no images are drawn for the task {args.task}; set draw: {{images: 0}}")
     try:
         size = {"width": args.width, "height": args.height}
         draw_dataset(args.output, args.count, args.seed, args.processes, args.task, **size)

@@ -12,6 +12,7 @@ import yaml
 from conftest import ROOT
 from onnx import TensorProto, helper, numpy_helper
 
+import draw_scenes
 import fetch_dataset
 import start
 from lib.accuracy.classes import best_classes, in_rows, right
@@ -238,6 +239,14 @@ def test_a_config_for_a_classifier_is_checked():
     assert any(line.startswith("dataset.archive has labels of objects, but task is classify; give") for line in lines)
     fine = {"task": "classify", "dataset": {"images": "F", "names": ["a", "b"]}}
     assert problems(config | fine | {"sweep": config["sweep"] | {"head": ["as_is"]}}, schema) == []
+
+
+def test_no_images_are_drawn_for_a_classifier(tmp_path):
+    drawn = tmp_path / "drawn"
+    draw_scenes.main(["--count", "0", "--seed", "0", "--task", "classify", "--output", str(drawn)])
+    assert not any((drawn / "images").iterdir())
+    with pytest.raises(UserError, match="no images are drawn for the task classify; set draw"):
+        draw_scenes.main(["--count", "1", "--seed", "0", "--task", "classify", "--output", str(drawn)])
 
 
 def test_a_classifier_goes_from_its_file_to_table_and_report(tmp_path, folders, monkeypatch, capfd):
