@@ -104,7 +104,7 @@ def test_wrong_arguments_are_one_sentence(step, exported, tmp_path):
         (["--dataset", tmp_path, "--bundle"], "--bundle needs --labels"),
         (["--dataset", tmp_path, "--kpt_shape", "17", "3"], "--kpt_shape needs the labels"),
         (["--oks-sigmas", "0.1"], "--oks-sigmas needs the labels"),
-        (["--letterbox", "stretch", "--fill", "0"], "a stretched image has none; leave it out"),
+        (["--letterbox", "stretch", "--fill", "0"], "but with letterbox: stretch there is none; leave it out"),
         (["--anchors", "yolov5"], "--anchors would have no effect, because the model's boxes do not come from anchors"),
         (["--anchors", "yolov5", "--head", "as_is"], "outputs are not decoded (the head as_is is asked for); leave it"),
         (["data.yaml"], f"python scripts/start.py {exported[0]} data.yaml"),

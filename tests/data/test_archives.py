@@ -65,7 +65,7 @@ def test_a_tar_is_read_as_a_zip(step, config, small, tmp_path, name, key):
 @pytest.mark.parametrize(
     ("name", "kind"),
     [("../evil.jpg", tarfile.REGTYPE), ("/etc/evil.jpg", tarfile.REGTYPE), ("images", tarfile.SYMTYPE),
-     ("a.jpg", tarfile.LNKTYPE), ("b.jpg", tarfile.CHRTYPE)],
+     ("a.jpg", tarfile.LNKTYPE), ("b.jpg", tarfile.CHRTYPE), (".", tarfile.REGTYPE)],
 )  # fmt: skip
 def test_a_tar_that_would_write_elsewhere_is_refused(tmp_path, name, kind):
     with tarfile.open(tmp_path / "a.tar", "w") as file:

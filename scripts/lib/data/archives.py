@@ -122,7 +122,8 @@ def _path(name: str) -> PurePosixPath:
 def _demand_inside(archive: Path, members: list[Member]) -> None:
     for member in members:
         path = member.path
-        if path.is_absolute() or ".." in path.parts or ":" in "".join(path.parts[:1]) or member.is_other:
+        is_nameless = not path.parts and not member.is_folder
+        if path.is_absolute() or ".." in path.parts or ":" in "".join(path.parts[:1]) or member.is_other or is_nameless:
             link = ", or is a link" if member.is_other else ""
             raise UserError(
                 f"archive {archive} is refused: its member '{path}' would be written outside the folder{link}"

@@ -56,8 +56,11 @@ def _behind_a_front(model: onnx.ModelProto, given: Mapping) -> tuple[InputForm, 
 
 def _demand_used(given: Mapping, form: InputForm) -> None:
     """Raise UserError when the user gives the grey around an image that has nothing around it."""
-    if "fill" in given and form.letterbox == "stretch":
-        raise UserError("fill of an input is the grey around the image, but a stretched image has none; leave it out")
+    if "fill" in given and not form.has_border:
+        raise UserError(
+            f"fill of an input is the grey around the image, but with letterbox: {form.letterbox} there is none; leave "
+            "it out"
+        )
 
 
 def is_from_elsewhere(model: onnx.ModelProto) -> bool:
