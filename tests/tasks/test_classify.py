@@ -256,6 +256,8 @@ def test_a_classifier_goes_from_its_file_to_table_and_report(tmp_path, folders, 
     [row] = pd.read_csv("results/c/table.csv").to_dict("records")
     assert [row[name] for name in ("head", "imgsz", "verdict")] == ["as_is", 64, "runs"]
     assert [row[name] for name in ("top1_fp32", "top1_int8", "top5_fp32", "retention")] == [0.8889, 0.8889, 1, 1]
+    summary = json.loads((tmp_path / "results/c/summary.json").read_text())
+    assert [summary[name] for name in ("fp32", "int8", "retention")] == [0.8889, 0.8889, 1]
     report = (tmp_path / "results/c/report.html").read_text()
     assert '0.8889 <span class="unit">top-1</span>' in report
     said = capfd.readouterr().out

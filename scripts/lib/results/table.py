@@ -76,22 +76,26 @@ def class_differences(results: VariantResults) -> pd.DataFrame:
     return table.round(MAP_DIGITS).sort_values("difference", kind="stable", ignore_index=True)
 
 
-# Figures of the recommended variant for DVC's tables, with short names, and the column of each.
+# Figures of the recommended variant for DVC's tables, with short names, and the column of each; a classifier has top-1
+# in place of a mAP.
 SUMMARY = {
-    "fp32": "map50_95_fp32",
-    "int8": "map50_95_int8",
-    "retention": "retention",
-    "ms_low": "ms_low",
-    "ms_high": "ms_high",
-    "mb": "rknn_mb",
-    "verdict": "verdict",
+    "fp32": ("map50_95_fp32", "top1_fp32"),
+    "int8": ("map50_95_int8", "top1_int8"),
+    "retention": ("retention",),
+    "ms_low": ("ms_low",),
+    "ms_high": ("ms_high",),
+    "mb": ("rknn_mb",),
+    "verdict": ("verdict",),
 }
 
 
 def summary(table: pd.DataFrame) -> dict:
     """The figures of the recommended variant, or of the most accurate one where none runs; a missing figure is None."""
     best = table.loc[focus(table)]
-    figures = {name: None if pd.isna(best[column]) else best[column] for name, column in SUMMARY.items()}
+    figures = {
+        name: next((best[column] for column in columns if pd.notna(best.get(column))), None)
+        for name, columns in SUMMARY.items()
+    }
     plain = {name: value.item() if hasattr(value, "item") else value for name, value in figures.items()}
     return {"best": str(variant_of(best).path())} | plain | {"variants": len(table)}
 
