@@ -51,7 +51,8 @@ class Details(ctypes.Structure):
     ]
 
 
-PLACES = get_args(Place)  # as decode.h numbers them
+# As decode.h numbers them; `crop` is for classifiers, which have no program.
+PLACES = tuple(place for place in get_args(Place) if place != "crop")
 
 
 class Model(ctypes.Structure):
