@@ -4,9 +4,9 @@ The classes are numbered in the alphabetical order of their folders, as Ultralyt
 Layout: https://docs.ultralytics.com/datasets/classify/
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
+from lib.data.formats.layout import is_image
 from lib.data.formats.source import (
     PART_OF_FOLDER,
     Hints,
@@ -19,7 +19,7 @@ from lib.data.formats.source import (
     no_image,
     visible,
 )
-from lib.data.image_paths import UNREAD, image_paths, is_hidden
+from lib.data.image_paths import UNREAD, is_hidden
 from lib.step.errors import UserError
 
 KEY = "class_folders"
@@ -39,38 +39,39 @@ def read(folder: Path, hints: Hints) -> Source:
 
     Raises UserError for fewer than two classes, for no image, and for parts beside classes.
     """
-    parts = [path for path in _folders(folder) if _is_part(path)]
-    of_classes = dict(_classes(folder, parts))
-    kinds = sorted({path.name for path in of_classes})
+    parts = {path.name for path in _folders(folder) if _is_part(path)}
+    kinds = sorted(_classes(folder, parts))
     if len(kinds) < 2:
         raise UserError(f"{folder} holds {len(kinds)} folders of classes; give a folder of images for each class")
     names, numbers = by_name(kinds, hints.names, folder)
-    items = [
-        Item(image, ImageClass(numbers[path.name]), part)
-        for path, part in of_classes.items()
-        for image in image_paths(path)
-    ]
+    items, loose, others = [], [], []
+    for path in visible(folder):
+        *above, name = path.relative_to(folder).parts
+        part = PART_OF_FOLDER[above.pop(0)] if parts and above else ""
+        if path.suffix.lower() in UNREAD:
+            others.append(name)
+        elif not is_image(path):
+            continue
+        elif above:
+            items.append(Item(path, ImageClass(numbers[above[0]]), part))
+        else:
+            loose.append(name)
     if not items:
         raise UserError(no_image(folder))
-    taken = {item.image for item in items}
-    loose = [path for path in image_paths(folder) if path not in taken]
-    remarks = left_out({"images are in no class's folder": [path.name for path in loose]})
-    others = tuple(path.name for path in visible(folder) if path.suffix.lower() in UNREAD)
-    return Source(folder, tuple(items), names, remarks=remarks, others=others)
+    remarks = left_out({"images are in no class's folder": loose})
+    return Source(folder, tuple(items), names, remarks=remarks, others=tuple(others))
 
 
-def _classes(folder: Path, parts: list[Path]) -> Iterator[tuple[Path, str]]:
-    """Yield the folder of each class of each part, and the part; the part is empty where there are none."""
+def _classes(folder: Path, parts: set[str]) -> set[str]:
+    """The names of the classes, of all parts if there are some. Raises UserError for other folders beside parts."""
     if not parts:
-        yield from ((path, "") for path in _folders(folder))
-        return
-    if others := [path.name for path in _folders(folder) if path not in parts]:
+        return {path.name for path in _folders(folder)}
+    if others := [path.name for path in _folders(folder) if path.name not in parts]:
         raise UserError(
-            f"{folder} has both the parts {first_few(path.name for path in parts)} and {first_few(others)}; "
-            "name a folder that holds only parts, or only classes"
+            f"{folder} has both the parts {first_few(sorted(parts))} and {first_few(others)}; name a folder that holds "
+            "only parts, or only classes"
         )
-    for part in parts:
-        yield from ((path, PART_OF_FOLDER[part.name]) for path in _folders(part))
+    return {path.name for part in parts for path in _folders(folder / part)}
 
 
 def _is_part(folder: Path) -> bool:
@@ -79,7 +80,7 @@ def _is_part(folder: Path) -> bool:
 
 
 def _has_images(folder: Path) -> bool:
-    return any(path.parent == folder for path in image_paths(folder))
+    return any(is_image(path) for path in folder.iterdir())
 
 
 def _folders(folder: Path) -> list[Path]:
