@@ -59,8 +59,7 @@ def main(argv=None):
         return
     names = read_names(args.names)
     demand_classes(form.spec, names, args.onnx)
-    if args.class_order == "same":
-        demand_same_order(str(args.onnx), names_in(metadata(model)), names)
+    demand_order(args, model, names)
     given = input_form_of(model)
     title = f"FP32 {args.onnx.stem} {form.spec.imgsz}"
     detections = detect_all(partial(start, args.onnx, form), form.spec, images, args.processes, title, given)
@@ -68,6 +67,12 @@ def main(argv=None):
     say(f"detected {args.detections}: {detections.count()} in {len(images)} images")
     if is_from_elsewhere(model):
         say_channels(args, names, form, given, detections, images)
+
+
+def demand_order(args, model, names: list[str]) -> None:
+    """Raise UserError where the names in the model have other numbers, unless the user says that they may."""
+    if args.class_order == "same":
+        demand_same_order(str(args.onnx), names_in(metadata(model)), names)
 
 
 def undecoded(args, images: list[Path], model, why: str) -> UndecodedSet:
@@ -78,8 +83,7 @@ def undecoded(args, images: list[Path], model, why: str) -> UndecodedSet:
     if best is None:
         say(f"detected {args.detections}: nothing, {why}")
     else:
-        if args.class_order == "same":
-            demand_same_order(str(args.onnx), names_in(metadata(model)), names)
+        demand_order(args, model, names)
         say(f"classified {args.detections}: {len(images)} images")
     return UndecodedSet([image.name for image in images], why, best=best)
 

@@ -20,7 +20,7 @@ import cv2
 from tqdm import tqdm
 
 from lib.data import scenes
-from lib.data.formats import class_folders
+from lib.detector.head import CLASSIFY
 from lib.step import console
 from lib.step.arguments import StepParser, at_least
 from lib.step.errors import UserError, run_step
@@ -78,7 +78,7 @@ def main(argv=None):
     parser.add_argument("--seed", type=at_least(0), required=True, metavar="S", help="which series of images")
     parser.add_argument(
         "--task",
-        choices=(*scenes.TASKS, class_folders.TASK),
+        choices=(*scenes.TASKS, CLASSIFY),
         default=scenes.DEFAULT_TASK,
         help="what the labels are for; the images are the same (default: %(default)s)",
     )

@@ -21,11 +21,12 @@ from pathlib import Path
 
 from lib import tasks
 from lib.accuracy.channels import better_channels
+from lib.accuracy.classes import BEST
 from lib.accuracy.detection_set import DetectionSet
 from lib.accuracy.evaluation import compared, measure
 from lib.accuracy.inference import detect_all, onnx_runner
 from lib.accuracy.labels import with_sigmas
-from lib.accuracy.likeness import BEST, output_likeness
+from lib.accuracy.likeness import output_likeness
 from lib.accuracy.matching import SURE
 from lib.accuracy.operating import in_words
 from lib.bundle import program

@@ -16,31 +16,32 @@ from lib.graph.input_form import input_form_of
 from lib.graph.onnx_file import load
 from lib.graph.surgery.graph import input_size
 from lib.step.errors import UserError
-from lib.step.files import read_text, require
+from lib.tasks.classify.labels import class_number
+from lib.tasks.task import label_file
 
-MOST = 5
+BEST = 5  # classes among which a class counts as found in top-5
 
 
 class Right(NamedTuple):
-    """Whether the class of each image is the best one, and among the MOST best; bool [images] each."""
+    """Whether the class of each image is the best one, and among the BEST best; bool [images] each."""
 
     top1: np.ndarray
     top5: np.ndarray
 
 
 def best_classes(outputs: list[np.ndarray], classes: int) -> tuple[int, ...] | None:
-    """The best classes of one image, at most MOST, the best one first; of equal ones the first comes first.
+    """The best classes of one image, at most BEST, the best one first; of equal ones the first comes first.
 
     They are those of the one output with a value for each of the `classes`; None if there is none, or several.
     """
     fitting = [output for output in outputs if output.size == classes > 1]
     if len(fitting) != 1:
         return None
-    return tuple(map(int, np.argsort(-fitting[0].ravel(), kind="stable")[:MOST]))
+    return tuple(map(int, np.argsort(-fitting[0].ravel(), kind="stable")[:BEST]))
 
 
 def in_rows(best: list[tuple[int, ...] | None]) -> np.ndarray | None:
-    """The best classes of all images as int [images, up to MOST]; None where the outputs give none."""
+    """The best classes of all images as int [images, up to BEST]; None where the outputs give none."""
     return None if None in best else np.array(best, np.int64)
 
 
@@ -70,10 +71,10 @@ def classes_of(images: list[str], dataset: Path, classes: int) -> np.ndarray | N
     if not folder.is_dir():
         return None
     check_manifest(folder)
-    texts = [read_text(require(folder / f"{Path(image).stem}.txt", "label")).split() for image in images]
-    if not all(len(words) == 1 and words[0].isdecimal() for words in texts):
+    numbers = [class_number(label_file(dataset, image)) for image in images]
+    if None in numbers:
         return None
-    kinds = np.array([int(words[0]) for words in texts])
+    kinds = np.array(numbers)
     if kinds.max() >= classes:
         raise UserError(f"{dataset} has a label of class {kinds.max()}, but there are {classes} class names")
     return kinds

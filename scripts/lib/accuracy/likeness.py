@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.accuracy.classes import best_classes, in_rows
+from lib.accuracy.classes import BEST, best_classes, in_rows
 from lib.accuracy.inference import onnx_runner, over_images
 from lib.accuracy.metrics import OutputLikeness
 from lib.data.images import read_image
@@ -20,7 +20,6 @@ from lib.graph.surgery.graph import input_size
 from lib.step.errors import UserError
 
 MOST_DB = 99.9  # the limit, also for no noise at all; FP32 itself has about 140
-BEST = 5  # largest values among which one counts as found in top-5
 
 
 @dataclass(frozen=True)

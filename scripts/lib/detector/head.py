@@ -23,6 +23,8 @@ EXPORTED, SELECTED, SINGLE, SPLIT, AS_IS = "exported", "selected", "single", "sp
 HEADS = (SINGLE, SPLIT)
 # The only task for `single`; keypoints, coefficients and angles of other tasks need maps of their own.
 TASK_OF_SINGLE = "detect"
+# The task of classifiers, which have only the head `as_is`; also the entry `task` in Ultralytics' exports of them.
+CLASSIFY = "classify"
 # All heads that surgery can give a graph. Instead of detections, `as_is` is judged by its outputs' likeness to FP32.
 ALL_HEADS = (*HEADS, AS_IS)
 BOX = 4  # quantities of a box

@@ -4,8 +4,8 @@ import json
 
 import onnx
 
-from lib.data.formats import class_folders
 from lib.data.input_form import METADATA_KEY, InputForm
+from lib.detector.head import CLASSIFY
 from lib.graph.onnx_file import metadata
 
 
@@ -25,7 +25,7 @@ def default_form(model: onnx.ModelProto) -> InputForm:
     constants = {tensor.name for tensor in model.graph.initializer}
     shapes = [tensor.type.tensor_type.shape.dim for tensor in model.graph.input if tensor.name not in constants]
     grey = len(shapes) == 1 and len(shapes[0]) == 4 and shapes[0][1].dim_value == 1
-    place = "crop" if metadata(model).get("task") == class_folders.TASK else "centre"
+    place = "crop" if metadata(model).get("task") == CLASSIFY else "centre"
     return InputForm(channels="grey" if grey else "rgb", letterbox=place)
 
 

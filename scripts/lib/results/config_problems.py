@@ -11,7 +11,7 @@ from lib.data.input_form import InputForm
 from lib.data.keypoints import KEYPOINT_TASK, keypoint_shape, keypoint_sigmas
 from lib.data.published import published
 from lib.data.sources import DRAWN, is_url, missing_checksum
-from lib.detector.head import AS_IS, HEADS, SINGLE, SPLIT, TASK_OF_SINGLE
+from lib.detector.head import AS_IS, CLASSIFY, HEADS, SINGLE, SPLIT, TASK_OF_SINGLE
 from lib.graph.checkpoint_names import CheckpointFacts, checkpoint_facts
 from lib.graph.class_names import demand_same_order
 from lib.npu.algorithms import OWN, RANGED, SEARCH, either
@@ -268,16 +268,16 @@ def _task_problems(config: dict):
 
 def _classifier_problems(config: dict):
     task, dataset, heads = config["task"], config["dataset"], config["sweep"]["head"]
-    if task != class_folders.TASK:
+    if task != CLASSIFY:
         for key, block in (("dataset", dataset), ("dataset.calibration", dataset.get("calibration") or {})):
             if class_folders.KEY in block:
-                yield f"{key}.{class_folders.KEY} is for the task {class_folders.TASK}, but task is {task}"
+                yield f"{key}.{class_folders.KEY} is for the task {CLASSIFY}, but task is {task}"
         return
     if set(heads) != {AS_IS}:
         yield f"sweep.head: a classifier can have only the head {AS_IS}; set sweep: {{head: [{AS_IS}]}}"
     if others := DATASET_KINDS - {class_folders.KEY} & dataset.keys():
         yield (
-            f"dataset.{min(others)} has labels of objects, but task is {class_folders.TASK}; give {class_folders.KEY}, "
+            f"dataset.{min(others)} has labels of objects, but task is {CLASSIFY}; give {class_folders.KEY}, "
             "a folder of images per class, or images without labels"
         )
 

@@ -13,6 +13,7 @@ from lib.data.imgsz import parse_imgsz
 from lib.data.parts import EVALUATED, TRAIN
 from lib.data.preview import described, stand_ins
 from lib.data.sources import is_url
+from lib.detector.head import CLASSIFY
 from lib.graph.checkpoint_names import checkpoint_facts
 from lib.step.errors import UserError
 from lib.step.files import read_text, sha256
@@ -125,7 +126,7 @@ def _size_of_cfg(cfg: Path) -> tuple[str, ...]:
 def data_of(path: str, images: str | None, model: Model) -> Data:
     """The data set at a path. Raises UserError when its format is unknown, or its description is wrong."""
     # Only the model tells that the names of folders are classes.
-    form = class_folders.KEY if model.task == class_folders.TASK else _form_of(Path(path).expanduser())
+    form = class_folders.KEY if model.task == CLASSIFY else _form_of(Path(path).expanduser())
     block = {form: path}
     if "archive" in block:
         block["archive"] = [path]

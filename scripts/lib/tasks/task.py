@@ -138,13 +138,14 @@ class Task:
 
     def ground_truth(self, dataset: Path, image: str, size: tuple[int, int], classes: int) -> Instances:
         """The labelled instances of an image of a data set's folder, as `read_label` gives them."""
-        return self.read_label(_label(dataset, image), size, classes)
+        return self.read_label(label_file(dataset, image), size, classes)
 
     def labelled_images(self, dataset: Path, classes: int) -> list[str]:
         """The evaluation images that have a label, sorted. Raises UserError for a broken label."""
         images = read_split(dataset / "split.csv", (EVALUATION,), dataset / "images")
-        return [name for name in images if self.check_label(_label(dataset, name), classes).objects]
+        return [name for name in images if self.check_label(label_file(dataset, name), classes).objects]
 
 
-def _label(dataset: Path, image: str) -> Path:
+def label_file(dataset: Path, image: str) -> Path:
+    """The label of an image of a data set's folder."""
     return dataset / "labels" / f"{Path(image).stem}.txt"

@@ -23,7 +23,6 @@ from lib.data.image_paths import UNREAD, is_hidden
 from lib.step.errors import UserError
 
 KEY = "class_folders"
-TASK = "classify"  # what classes of whole images are for, also in the entry `task` of Ultralytics' exports
 
 
 def find(root: Path, hints: Hints) -> Path:

@@ -1,7 +1,7 @@
 """Classification: one class for a whole image; the outputs are not decoded, and accuracy is top-1 and top-5."""
 
 from lib import tasks
-from lib.detector.head import AS_IS
+from lib.detector.head import AS_IS, CLASSIFY
 from lib.tasks.classify.labels import check_label, read_label
 from lib.tasks.detect.drawing import draw
 from lib.tasks.detect.overlap import overlap
@@ -9,7 +9,7 @@ from lib.tasks.task import Task
 
 tasks.register(
     Task(
-        name="classify",
+        name=CLASSIFY,
         c_header=None,
         check_label=check_label,
         read_label=read_label,

@@ -18,15 +18,21 @@ def check_label(path: Path, classes: int) -> CheckedLabel:
 
 def class_in(path: Path, classes: int) -> int:
     """The class (0..classes-1) of the image that a label file is for. Raises UserError, naming it, without one."""
-    words = read_text(require(path, "label")).split()
-    if len(words) != 1 or not words[0].isdecimal():
+    number = class_number(path)
+    if number is None:
         raise UserError(
             f"label {path} is not the number of one class; for the task classify, give a folder of images per class: "
             "dataset: {class_folders: FOLDER}"
         )
-    if int(words[0]) >= classes:
-        raise UserError(f"label {path}: class {words[0]} is not one of the {classes} classes, 0 to {classes - 1}")
-    return int(words[0])
+    if number >= classes:
+        raise UserError(f"label {path}: class {number} is not one of the {classes} classes, 0 to {classes - 1}")
+    return number
+
+
+def class_number(path: Path) -> int | None:
+    """The only number in a label file; None where it holds anything else. Raises UserError when it is missing."""
+    words = read_text(require(path, "label")).split()
+    return int(words[0]) if len(words) == 1 and words[0].isdecimal() else None
 
 
 def read_label(path: Path, size: tuple[int, int], classes: int) -> Instances:

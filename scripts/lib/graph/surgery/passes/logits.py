@@ -11,7 +11,7 @@ import re
 
 import onnx
 
-from lib.data.formats import class_folders
+from lib.detector.head import CLASSIFY
 from lib.graph.onnx_file import metadata
 from lib.graph.surgery.graph import Graph, attribute
 from lib.graph.surgery.passes import Pass
@@ -21,7 +21,7 @@ LOGITS = "logits"
 
 def needed(graph: Graph, form) -> bool:
     """Whether a classifier of Ultralytics ends in a Softmax over the classes."""
-    return metadata(graph.model).get("task") == class_folders.TASK and _softmax(graph) is not None
+    return metadata(graph.model).get("task") == CLASSIFY and _softmax(graph) is not None
 
 
 def rewrite(graph: Graph, form) -> None:
@@ -29,10 +29,7 @@ def rewrite(graph: Graph, form) -> None:
     graph.free_names(re.compile(LOGITS))
     node = _softmax(graph)
     shape = graph.shape(node.output[0])
-    for other in graph.model.graph.node:
-        for names in (other.input, other.output):
-            for place, name in enumerate(names):
-                names[place] = LOGITS if name == node.input[0] else name
+    graph.rename(node.input[0], LOGITS)
     graph.set_outputs({LOGITS: shape})
 
 
@@ -40,8 +37,7 @@ def with_softmax(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy of a graph of logits that has the Softmax again, for the proof."""
     graph = Graph(model)
     shape = graph.shape(LOGITS)
-    graph.model.graph.node.append(onnx.helper.make_node("Softmax", [LOGITS], ["probabilities"], axis=-1))
-    graph.set_outputs({"probabilities": shape})
+    graph.set_outputs({graph.add("Softmax", [LOGITS], "probabilities", axis=-1): shape})
     graph.tidy()
     return graph.model
 
