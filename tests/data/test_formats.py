@@ -305,6 +305,35 @@ def test_images_that_may_be_in_two_folders_or_in_none_are_not_guessed(fetch, rob
     assert "write under train where these images are on this machine" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("entry", "here", "path"),
+    [
+        ("../valid/images", "val", None),
+        ("val/images", "valid", None),
+        ("../validation/images", "valid", "/content/robo"),
+        ("valid\\images", "validation", None),
+    ],
+)
+def test_the_folder_of_the_val_images_may_have_another_usual_name(fetch, roboflow, entry, here, path):
+    shutil.move(roboflow / "valid", roboflow / "aside")
+    shutil.move(roboflow / "aside", roboflow / here)
+    folder, done = fetch("--yaml", edited(roboflow, path=path, val=entry), "--calibration", 4)
+    assert done.returncode == 0, done.stderr
+    assert len(parts_of(folder)["val"]) == 3
+    assert f"{entry} of data.yaml does not exist; " in done.stdout and f"{here}" in done.stdout
+    assert "the only folder that it can mean" in done.stdout
+
+
+def test_a_folder_of_val_images_that_may_be_two_is_not_guessed(fetch, roboflow):
+    shutil.copytree(roboflow / "valid", roboflow / "val")
+    _, done = fetch("--yaml", edited(roboflow, val="../validation/images"))
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+    assert "../validation/images does not exist, and may mean ../valid/images or ../val/images; write" in done.stderr
+    # What exists as it is written is meant.
+    folder, done = fetch("--yaml", edited(roboflow, val="../valid/images"), folder="other")
+    assert done.returncode == 0 and "does not exist" not in done.stdout and len(parts_of(folder)["val"]) == 3
+
+
 @pytest.mark.parametrize("form", ["folders", "lists", "archive", "beside"])
 def test_labels_without_an_image_are_told_in_every_layout(fetch, tmp_path, put, form):
     root, orphan = tmp_path / "set", "0 0.5 0.5 0.2 0.2\n"

@@ -4,12 +4,13 @@ It is read as Ultralytics does (`ultralytics/data/utils.py`, `check_det_dataset`
 came from another machine, images are looked for beside the file. Format: https://docs.ultralytics.com/datasets/detect/
 """
 
+import re
 from pathlib import Path, PureWindowsPath
 
 import yaml
 
 from lib.data.formats.listed import Listing, located
-from lib.data.formats.source import Hints, Source, first_few, numbered, only_one, visible
+from lib.data.formats.source import PART_OF_FOLDER, Hints, Source, first_few, numbered, only_one, visible
 from lib.step import yaml_text
 from lib.step.errors import UserError
 from lib.step.files import read_text
@@ -17,6 +18,7 @@ from lib.step.files import read_text
 KEY = "yaml"
 DATASETS = "datasets"  # where Ultralytics downloads data sets to
 MOST_CLASSES = 100_000
+VAL_FOLDERS = [folder for folder, part in PART_OF_FOLDER.items() if part == "val"]  # tools differ in its name
 PARTS = {"train": ("train",), "val": ("val", "validation", "valid"), "test": ("test",)}
 
 
@@ -33,8 +35,7 @@ def read(file: Path, hints: Hints) -> Source:
     if not data:
         raise UserError(f"{file} is not a data.yaml: it has no keys such as train, val and names")
     names, numbers, remarks = _names(data, file)
-    entries = _entries(data)
-    folders, lines = _roots(data, file, [entry for part, entry in entries if part != "test"])
+    entries, folders, lines = _placed(_entries(data), data, file)
     listing = Listing(remarks=[*remarks, *lines])
     for part, entry in entries:
         place = located(entry, folders)
@@ -101,6 +102,50 @@ def _entries(data: dict) -> list[tuple[str, str]]:
         given = next((data[key] for key in keys if data.get(key)), None)
         entries += [(part, str(entry)) for entry in (given if isinstance(given, list) else [given] if given else [])]
     return entries
+
+
+def _placed(
+    entries: list[tuple[str, str]], data: dict, file: Path
+) -> tuple[list[tuple[str, str]], list[Path], list[str]]:
+    """The entries, the folders that they may be relative to, the likeliest first, and remarks.
+
+    Where some of the entries do not exist as they are written, and all do with another usual name of the folder of the
+    val images, the entries with that name. Raises UserError where several names fit, and as `_roots` does.
+    """
+    folders, remarks = _roots(data, file, _needed(entries))
+    if all(located(entry, folders) for entry in _needed(entries)):
+        return entries, folders, remarks
+    fitting = {}
+    for name in VAL_FOLDERS:
+        called = [(part, _renamed(entry, name)) for part, entry in entries]
+        roots, lines = _roots(data, file, _needed(called))
+        places = tuple(located(entry, roots) for entry in _needed(called))
+        if None not in places:
+            fitting.setdefault(places, (called, roots, lines))
+    if not fitting:
+        return entries, folders, remarks
+    changed = [next(pair for pair in zip(_needed(entries), _needed(called)) if len(set(pair)) > 1)
+               for called, *_ in fitting.values()]  # fmt: skip
+    if len(fitting) > 1:
+        raise UserError(
+            f"{file}: {changed[0][0]} does not exist, and may mean {' or '.join(here for _, here in changed)}; write "
+            "the right one"
+        )
+    [(called, roots, lines)] = fitting.values()
+    remark = f"{changed[0][0]} of {file.name} does not exist; {changed[0][1]} is used, the only folder that it can mean"
+    return called, roots, [*lines, remark]
+
+
+def _needed(entries: list[tuple[str, str]]) -> list[str]:
+    """The entries of the parts that must exist."""
+    return [entry for part, entry in entries if part != "test"]
+
+
+def _renamed(entry: str, name: str) -> str:
+    """An entry whose last folder of val images, if it has one, is called `name`."""
+    parts = re.split(r"([/\\])", entry)
+    last = max((place for place, part in enumerate(parts) if part in VAL_FOLDERS), default=None)
+    return entry if last is None else "".join([*parts[:last], name, *parts[last + 1 :]])
 
 
 def _roots(data: dict, file: Path, entries: list[str]) -> tuple[list[Path], list[str]]:
