@@ -86,6 +86,19 @@ def test_a_zip_is_looked_at_without_its_images(config, dataset, tmp_path):
         looked_at(config)
 
 
+def test_names_that_the_archives_own_data_yaml_contradicts_are_told_before_the_run(config, dataset, tmp_path):
+    archive = tmp_path / "set.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in sorted(dataset.rglob("*.*")):
+            file.write(path, f"train/{path.relative_to(dataset)}")
+        file.writestr("data.yaml", "train: ../train/images\nnames: [d, c, b, a]\n")
+    config["dataset"]["archive"] = [str(archive)]
+    with pytest.raises(
+        UserError, match=r"dataset.names is 4 names \(a, b, c, d\), set.zip/data.yaml is 4 names \(d, c"
+    ):
+        looked_at(config)
+
+
 def changed(config, dataset, **keys):
     return config | {"dataset": {key: value for key, value in (config["dataset"] | keys).items() if value is not None}}
 

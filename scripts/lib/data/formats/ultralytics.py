@@ -7,35 +7,31 @@ came from another machine, images are looked for beside the file. Format: https:
 import re
 from pathlib import Path, PureWindowsPath
 
-import yaml
-
-from lib.data.formats.listed import Listing, located
+from lib.data.formats.data_yaml import block, entries_of, names_by_number
+from lib.data.formats.listed import Listing
+from lib.data.formats.located import located
 from lib.data.formats.source import PART_OF_FOLDER, Hints, Source, first_few, numbered, only_one, visible
-from lib.step import yaml_text
 from lib.step.errors import UserError
-from lib.step.files import read_text
 
 KEY = "yaml"
 DATASETS = "datasets"  # where Ultralytics downloads data sets to
-MOST_CLASSES = 100_000
 VAL_FOLDERS = [folder for folder, part in PART_OF_FOLDER.items() if part == "val"]  # tools differ in its name
-PARTS = {"train": ("train",), "val": ("val", "validation", "valid"), "test": ("test",)}
 
 
 def find(root: Path, hints: Hints) -> Path:
     """The data.yaml in a folder: the one of that name, or the only YAML file with `train`."""
     files = [path for path in visible(root) if path.suffix.lower() in (".yaml", ".yml")]
     named = [path for path in files if path.stem == "data"]
-    return only_one(named or [path for path in files if "train" in _block(path)], root, "data.yaml", KEY)
+    return only_one(named or [path for path in files if "train" in block(path)], root, "data.yaml", KEY)
 
 
 def read(file: Path, hints: Hints) -> Source:
     """The data set that a data.yaml describes. Raises UserError, naming the key, for what is not usable."""
-    data = _block(file)
+    data = block(file)
     if not data:
         raise UserError(f"{file} is not a data.yaml: it has no keys such as train, val and names")
-    names, numbers, remarks = _names(data, file)
-    entries, folders, lines = _placed(_entries(data), data, file)
+    names, numbers, remarks = numbered(names_by_number(data, file), file)
+    entries, folders, lines = _placed(entries_of(data), data, file)
     listing = Listing(remarks=[*remarks, *lines])
     for part, entry in entries:
         place = located(entry, folders)
@@ -57,51 +53,6 @@ def read(file: Path, hints: Hints) -> Source:
         orphans=listing.orphans(),
         kpt_shape=data.get("kpt_shape"),
     )
-
-
-def _block(file: Path) -> dict:
-    try:
-        data = yaml_text.load(read_text(file))
-    except yaml.YAMLError as error:
-        raise UserError(f"{file} is not valid YAML ({str(error).splitlines()[0]})") from None
-    return data if isinstance(data, dict) else {}
-
-
-def _names(data: dict, file: Path) -> tuple[tuple[str, ...], dict[int, int] | None, list[str]]:
-    names, count = data.get("names"), data.get("nc")
-    if names is None and count is None:
-        raise UserError(f"{file} has neither names nor nc")
-    try:
-        count = None if count is None else _whole_number(count)
-        if names is None and count > MOST_CLASSES:
-            raise UserError(f"{file}: nc is {count}; at most {MOST_CLASSES} classes are possible")
-        names = [f"class_{number}" for number in range(count)] if names is None else names
-        pairs = enumerate(names) if isinstance(names, list) else names.items()
-        names = {_whole_number(key): name for key, name in pairs}
-    except (ValueError, AttributeError):
-        raise UserError(
-            f"{file}: nc must be a whole number, and names a list or a mapping of class numbers to names"
-        ) from None
-    # In a mapping with gaps, nc may count the gaps too.
-    if count not in (None, len(names), max(names, default=-1) + 1):
-        raise UserError(f"{file}: nc is {count}, names has {len(names)}; correct the wrong one")
-    if odd := [name for name in names.values() if isinstance(name, bool) or not isinstance(name, str | int | float)]:
-        raise UserError(f"{file}: names holds {odd[0]!r}, which is not text; put it in quotes if it is a name")
-    return numbered({number: str(name) for number, name in names.items()}, file)
-
-
-def _whole_number(value) -> int:
-    """The whole number that YAML gives as one, or as digits. Raises ValueError for others, such as 0.5 or yes."""
-    return int(str(value))
-
-
-def _entries(data: dict) -> list[tuple[str, str]]:
-    """The part and the text of each entry that names images."""
-    entries = []
-    for part, keys in PARTS.items():
-        given = next((data[key] for key in keys if data.get(key)), None)
-        entries += [(part, str(entry)) for entry in (given if isinstance(given, list) else [given] if given else [])]
-    return entries
 
 
 def _placed(
