@@ -26,8 +26,9 @@ VOC = """<annotation><object><name>x</name><bndbox><xmin>1</xmin><ymin>1</ymin><
 LABELME_XML = "<annotation><object><name>x</name><polygon><pt><x>1</x><y>1</y></pt></polygon></object></annotation>"
 KITTI = "Car 0.00 0 -1.57 10.0 10.0 40.0 30.0 1.5 1.6 3.9 1.0 1.5 9.0 -1.6\n"
 WIDER = "0--Parade/0_Parade_1_849.jpg\n1\n449 330 122 149 0 0 0 0 0 0 \n"
-TRACKLETS = """<?xml version="1.0"?><!DOCTYPE boost_serialization><boost_serialization signature="serialization::archive"
-version="9"><tracklets class_id="0" version="0"><count>0</count></tracklets></boost_serialization>"""
+TRACKLETS = """<?xml version="1.0"?><!DOCTYPE boost_serialization>
+<boost_serialization signature="serialization::archive" version="9">
+<tracklets class_id="0" version="0"><count>0</count></tracklets></boost_serialization>"""
 MPII = [{"joints_vis": [1], "joints": [[1, 2]], "image": "a.png", "scale": 1.0, "center": [1, 2]}]
 CASES = [
     ("a.json", json.dumps(LABELME), "labelme's JSON: convert it to COCO"),
