@@ -28,7 +28,7 @@ from lib.graph.input_form import input_form_of
 from lib.graph.onnx_file import load
 from lib.graph.output_spec import output_spec_of
 from lib.npu import toolkit_versions
-from lib.npu.build import Build
+from lib.npu.build import USE_TOOLKIT, Build
 from lib.npu.highest_scores import highest_scores
 from lib.npu.int8 import Quantization, int8_model
 from lib.npu.rknn_file import read_rknn
@@ -134,7 +134,7 @@ def _read_subject(run: Path, variant: Variant, build: Build) -> Subject:
     if build.simulator:
         raise UserError(
             f"the mAP of {variant.title()} is from the simulator {build.simulator}, but a bundle is proven on the "
-            "toolkit's; set evaluation.simulator to toolkit"
+            f"toolkit's; {USE_TOOLKIT}"
         )
     return Subject(
         variant,
