@@ -49,7 +49,7 @@ def letterbox(folder: Path, plugin: Path) -> None:
         row = []
         for side in (320, 640):
             for flags in FLAGS:
-                words = [folder / flags, number, width, height, side, side]
+                words = [folder / flags, number, width, height, side, side, 0]
                 one, three = (count(plugin, [*words, rounds], input=frame) for rounds in (1, 3))
                 row.append(f"{(three - one) / 2e6:.1f}")
         print(f"| {name} {width}x{height} | " + " | ".join(row) + " |")

@@ -51,8 +51,7 @@ class Details(ctypes.Structure):
     ]
 
 
-# As decode.h numbers them; `crop` is for classifiers, which have no program.
-PLACES = tuple(place for place in get_args(Place) if place != "crop")
+PLACES = get_args(Place)  # as decode.h numbers them
 
 
 class Model(ctypes.Structure):

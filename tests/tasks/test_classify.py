@@ -130,13 +130,16 @@ def test_folders_that_are_no_classes_are_one_sentence(tmp_path, folders):
 @pytest.mark.parametrize("size", [(100, 60), (61, 173), (64, 64), (33, 40), (500, 333)])
 def test_the_middle_of_an_image_is_that_of_torchvision(size):
     torch = pytest.importorskip("torch", reason="needs torch, which a light environment lacks")
+    import PIL
     from PIL import Image
     from ultralytics.data.augment import classify_transforms
 
     pixels = np.random.default_rng(3).integers(0, 256, (size[1], size[0], 3), np.uint8)
     theirs = classify_transforms(64)(Image.fromarray(pixels))
     ours = torch.from_numpy(CROP.tensor(letterbox(pixels, ImageSize(64, 64), CROP)[0])[0])
-    assert torch.equal(theirs, ours)
+    apart = (theirs - ours).abs().max() * 255
+    # Pillow 13 may scale rows before columns, by the size of the image.
+    assert apart == 0 if int(PIL.__version__.partition(".")[0]) < 13 else apart <= 1.001
 
 
 def test_boxes_of_a_cropped_image_come_back_to_their_places():

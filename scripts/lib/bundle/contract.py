@@ -25,7 +25,7 @@ PREDICTIONS = "predictions"  # the role of the only output of the head `single`
 class LetterboxSpec(JsonRecord):
     """How an image is fitted into the input: the grey around it, and formulas for its size and position.
 
-    fill: one value per channel. place: `top_left` or `stretch` if the image is not centred.
+    fill: one value per channel. place: `top_left`, `stretch` or `crop` if the image is not centred.
     """
 
     fill: tuple[int, ...]

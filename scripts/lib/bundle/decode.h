@@ -38,8 +38,9 @@ enum {
 
 typedef enum { RV1106_SINGLE, RV1106_SPLIT } rv1106_head;
 
-/* Position of the image in the model input. RV1106_STRETCH fills the input and does not keep the aspect ratio. */
-typedef enum { RV1106_CENTRE, RV1106_TOP_LEFT, RV1106_STRETCH } rv1106_place;
+/* Position of the image in the model input. RV1106_STRETCH fills the input and does not keep the aspect ratio;
+ * RV1106_CROP fills it with the middle of the image, as classifiers expect. */
+typedef enum { RV1106_CENTRE, RV1106_TOP_LEFT, RV1106_STRETCH, RV1106_CROP } rv1106_place;
 
 /* Pixel format. A model input has one of the first three. A camera frame can have any of them (see letterbox.h). */
 typedef enum {
@@ -106,7 +107,8 @@ typedef struct {
 } rv1106_decoder;
 
 /* Letterbox of an image of `width` x `height` pixels: input position = image position * scale + (left, top). `scale_y`
- * is the scale of y if it differs from `scale`, as for a stretched image; otherwise it is 0. */
+ * is the scale of y if it differs from `scale`, as for a stretched image; otherwise it is 0. If the image is cropped,
+ * `left` and `top` are 0 or negative. */
 typedef struct {
     int width, height, left, top;
     double scale, scale_y;
@@ -333,11 +335,27 @@ static inline int rv1106_init(rv1106_decoder *decoder, const rv1106_model *model
     return 0;
 }
 
+/* Computes the size that an image of `width` x `height` pixels has when it is scaled until it covers an input. The
+ * longer side is rounded down, as in torchvision's Resize. */
+static inline void rv1106_covering(int input_width, int input_height, int width, int height, int sides[2])
+{
+    const int64_t across = (int64_t)input_width * height, down = (int64_t)input_height * width;
+    sides[0] = across >= down ? input_width : (int)(down / height);
+    sides[1] = across >= down ? (int)(across / width) : input_height;
+}
+
+/* Returns half of a number of pixels that are cut off, halves rounded to even, as in torchvision's CenterCrop. */
+static inline int rv1106_half(int pixels)
+{
+    return pixels / 2 + (pixels % 2 && pixels / 2 % 2);
+}
+
 /* Returns the letterbox of an image of `width` x `height` pixels in the model's input, as model->place defines it:
  *   RV1106_CENTRE    scaled until it touches two opposite edges, its size rounded to whole pixels (halves to even, as
  *                    in Python), and centred; an odd pixel of border goes to the right or to the bottom
  *   RV1106_TOP_LEFT  scaled in the same way, at the top left
  *   RV1106_STRETCH   scaled to the whole input, with a scale of its own for y
+ *   RV1106_CROP      scaled until it covers the input, which gets its middle
  * All fields are 0 if width or height is below 1. */
 static inline rv1106_letterbox rv1106_fit(const rv1106_model *model, int width, int height)
 {
@@ -349,6 +367,13 @@ static inline rv1106_letterbox rv1106_fit(const rv1106_model *model, int width, 
     fit.scale = (double)model->width / width;
     if (model->place == RV1106_STRETCH) {
         fit.scale_y = (double)model->height / height;
+        return fit;
+    }
+    if (model->place == RV1106_CROP) {
+        if ((double)model->height / height > fit.scale) fit.scale = (double)model->height / height;
+        rv1106_covering(model->width, model->height, width, height, sides);
+        fit.left = -rv1106_half(sides[0] - model->width);
+        fit.top = -rv1106_half(sides[1] - model->height);
         return fit;
     }
     if ((double)model->height / height < fit.scale) fit.scale = (double)model->height / height;

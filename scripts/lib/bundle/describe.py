@@ -128,18 +128,24 @@ def _decode_lines(spec: OutputSpec) -> tuple[str, ...]:
 
 
 _SCALE = "min(width / image width, height / image height); if it is above 1, the image is enlarged"
+_RESIZED = "max(1, round(image side * scale)) pixels per side, halves rounded to even; bilinear interpolation"
+_COVERING = (
+    "the image side times scale, the longer side rounded down; each pixel is the mean of the image pixels at a distance "
+    "below 1 output pixel (if the image is enlarged, 1 image pixel), weighted with 1 - distance; columns first, then rows"
+)
 _FORMULAS = {
     "centre": (_SCALE, "floor((width - resized width) / 2)", "floor((height - resized height) / 2)"),
     "top_left": (_SCALE, "0", "0"),
     "stretch": ("width / image width for x, height / image height for y", "0", "0"),
+    "crop": (
+        "max(width / image width, height / image height): the image covers the input",
+        "-round((resized width - width) / 2), halves rounded to even",
+        "-round((resized height - height) / 2), halves rounded to even",
+    ),
 }
 
 
 def _input(model: RknnFile, imgsz: ImageSize, form: InputForm) -> InputSpec:
-    if form.letterbox not in _FORMULAS:
-        raise UserError(
-            f"the bundle's program cannot prepare images as letterbox: {form.letterbox} does; that is for classifiers"
-        )
     scale, left, top = _FORMULAS[form.letterbox]
     return InputSpec(
         name=model.input.name,
@@ -155,7 +161,7 @@ def _input(model: RknnFile, imgsz: ImageSize, form: InputForm) -> InputSpec:
         letterbox=LetterboxSpec(
             fill=(form.fill,) * form.depth,
             scale=scale,
-            resized="max(1, round(image side * scale)) pixels per side, halves rounded to even; bilinear interpolation",
+            resized=_COVERING if form.letterbox == "crop" else _RESIZED,
             left=left,
             top=top,
             place=None if form.letterbox == InputForm.letterbox else form.letterbox,

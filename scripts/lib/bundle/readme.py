@@ -36,6 +36,8 @@ _WRONG_COLOURS = {"rgb": "BGR instead of RGB", "bgr": "RGB instead of BGR", "gre
 def _place(form: InputForm) -> str:
     if form.letterbox == "stretch":
         return "it fills the input, stretched by `fit.scale` across and `fit.scale_y` down."
+    if form.letterbox == "crop":
+        return "its middle fills the input, scaled by `fit.scale`; `fit.left` and `fit.top` are 0 or negative."
     return f"`fit.left`, `fit.top`, `fit.scale`; the rest of the input is grey, {form.fill}."
 
 
