@@ -15,9 +15,14 @@ from onnx import TensorProto, helper, numpy_helper
 import draw_scenes
 import fetch_dataset
 import start
+from lib.accuracy import classes
 from lib.accuracy.classes import best_classes, in_rows, right
 from lib.accuracy.evaluation import compared, evaluate
 from lib.accuracy.undecoded_set import UndecodedSet, read_evaluated, write_undecoded
+from lib.bundle import program
+from lib.bundle.check import problems as problems_of
+from lib.bundle.contract import Contract
+from lib.data.images import read_image
 from lib.data.imgsz import ImageSize
 from lib.data.input_form import InputForm
 from lib.data.letterbox import letterbox
@@ -197,6 +202,19 @@ def test_the_best_classes_are_those_of_the_one_output_of_that_size():
     assert found.top1.tolist() == [True, False, False] and found.top5.tolist() == [True, True, False]
 
 
+def test_each_image_is_classified_once(tmp_path, folders, monkeypatch):
+    onnx.save(classifier(), tmp_path / "colours.onnx")
+    images, read = sorted((folders / "val").rglob("*.png")), []
+    monkeypatch.setattr(classes, "over_images", lambda start, work, some, *_: [work(start(), path) for path in some])
+    monkeypatch.setattr(classes, "read_image", lambda path: read.append(path) or read_image(path))
+    for some in (images, images[:1]):
+        read.clear()
+        best = classes.classify_all(tmp_path / "colours.onnx", 3, some, 1, "title")
+        assert read == some and best.shape == (len(some), 3)
+    read.clear()
+    assert classes.classify_all(tmp_path / "colours.onnx", 4, images, 1, "title") is None and len(read) == 1
+
+
 def labelled(tmp_path, classes: list[int]):
     """A data set's folder with labels only."""
     (tmp_path / "labels").mkdir()
@@ -252,7 +270,7 @@ def test_no_images_are_drawn_for_a_classifier(tmp_path):
         draw_scenes.main(["--count", "1", "--seed", "0", "--task", "classify", "--output", str(drawn)])
 
 
-def test_a_classifier_goes_from_its_file_to_table_and_report(tmp_path, folders, monkeypatch, capfd):
+def test_a_classifier_goes_from_its_file_to_table_report_and_bundle(tmp_path, folders, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     onnx.save(classifier(task="classify", names=str(dict(enumerate(CLASSES)))), "colours.onnx")
     assert start.main(["colours.onnx", "colours", "--max-images", "4", "--cores", "2", "--run", "c"]) == 0
@@ -264,6 +282,15 @@ def test_a_classifier_goes_from_its_file_to_table_and_report(tmp_path, folders, 
     report = (tmp_path / "results/c/report.html").read_text()
     assert '0.8889 <span class="unit">top-1</span>' in report
     said = capfd.readouterr().out
-    assert "top-1 0.8889 in INT8, 1.000 of FP32's" in said and "bundle" not in said
+    assert "top-1 0.8889 in INT8, 1.000 of FP32's" in said and "-j4 board" in said
+    bundle = tmp_path / "results/c/bundle/colours/64/as_is/normal-4"
+    assert f"bundle     {bundle.relative_to(tmp_path)}" in said and "threshold" not in said
+    assert problems_of(bundle, program.compiler()) == []
+    contract = Contract.of_bundle(bundle)
+    assert contract.proof.top1 == contract.accuracy.top1_int8 == 0.8889 and contract.proof.detections == 9 * 3
+    assert contract.classes == CLASSES and contract.input.form.letterbox == "crop" and contract.outputs[0].name == "out"
+    assert "| INT8, simulator | 0.8889 | 1.0000 |" in (bundle / "README.md").read_text()
+    expected = (bundle / "golden" / "detections.txt").read_text().splitlines()
+    assert len(expected) == 6  # two lines for each class
     metrics = json.loads((tmp_path / "results/c/metrics/colours/64/exported.json").read_text())
     assert metrics["top1"] == pytest.approx(8 / 9)

@@ -1,7 +1,7 @@
 /* Decoder for the raw INT8 outputs of a YOLO .rknn model: from the NPU's output buffers (NC1HWC2) to boxes in an image.
  * This header holds the code that all models share. One header per family decodes the box maps (dfl.h, distances.h,
  * anchors.h, yolox.h). One header per task decodes what a detection has in addition to its box (pose.h, obb.h,
- * segment.h).
+ * segment.h). classify.h decodes classifiers.
  *
  * C99 and C++. No library, no allocation, no global state. The caller owns all buffers. After rv1106_init the decoder
  * is read-only: several threads can share it if each thread has its own candidate and detection arrays.
@@ -17,6 +17,7 @@
  *   NC1HWC2 : channel c of cell (y, x) is at ((c / c2 * height + y) * width + x) * c2 + c % c2; the rest is padding
  *   single  : one output [1, 4 + C, N, 1]: cx, cy, w, h divided by the input's width and height, then C class scores
  *   split   : per level the maps of the model's family, with the box map first and the class scores last
+ *   as_is   : a classifier: one output with a value per class for the whole image; see classify.h
  *   end2end : a one-to-one head predicts each object once, so the best predictions are the detections, without NMS
  *   image   = (input - (left, top)) / scale        undoes the letterbox; y uses scale_y if the image was stretched
  */
@@ -36,7 +37,7 @@ enum {
     RV1106_SIDE_LIMIT = 8192,
 };
 
-typedef enum { RV1106_SINGLE, RV1106_SPLIT } rv1106_head;
+typedef enum { RV1106_SINGLE, RV1106_SPLIT, RV1106_AS_IS } rv1106_head;
 
 /* Position of the image in the model input. RV1106_STRETCH fills the input and does not keep the aspect ratio;
  * RV1106_CROP fills it with the middle of the image, as classifiers expect. */
@@ -173,7 +174,7 @@ typedef struct {
 
 /* A task and its kind of maps. The address of a task's function does not identify the task: each source file that
  * includes the header has its own copy of the function. */
-typedef enum { RV1106_OBB_ANGLE = 1, RV1106_OBB_TURN, RV1106_POSE, RV1106_SEGMENT } rv1106_form;
+typedef enum { RV1106_OBB_ANGLE = 1, RV1106_OBB_TURN, RV1106_POSE, RV1106_SEGMENT, RV1106_CLASSIFY } rv1106_form;
 
 /* A task: the functions that its header provides to decode.h and to programs that print. */
 struct rv1106_task {
@@ -297,10 +298,22 @@ static inline int rv1106_are_task_maps(const rv1106_model *model)
            model->task->are_maps(model, &model->outputs[first], model->output_count - first);
 }
 
+/* Returns 1 if the fields of a classifier are valid and consistent. Its input may have any size. */
+static inline int rv1106_is_classifier(const rv1106_model *model)
+{
+    return model->family && model->family->map_count == 1 && model->task && model->task->form == RV1106_CLASSIFY &&
+           model->end2end && model->width >= 1 && model->height >= 1 && model->width <= RV1106_SIDE_LIMIT &&
+           model->height <= RV1106_SIDE_LIMIT && model->classes >= 1 && model->level_count == 1 &&
+           model->levels[0].stride >= model->width && model->levels[0].stride >= model->height &&
+           model->family->is_level(model, 0) && model->output_count == 1 &&
+           rv1106_is(model->outputs, model->classes, 1, 1);
+}
+
 /* Returns 1 if the fields of a model that decoding uses are valid and consistent. */
 static inline int rv1106_is_model(const rv1106_model *model)
 {
     int i, predictions;
+    if (model->head == RV1106_AS_IS) return rv1106_is_classifier(model);
     if ((model->head != RV1106_SINGLE && model->head != RV1106_SPLIT) || !model->family || model->width < 32 ||
         model->height < 32 || model->width % 32 || model->height % 32 || model->width > RV1106_SIDE_LIMIT ||
         model->height > RV1106_SIDE_LIMIT || model->classes < 1 || model->level_count < 1 ||
@@ -674,7 +687,7 @@ static inline int rv1106_select_boxes(const rv1106_decoder *decoder, const int8_
  *   decoder               initialized by rv1106_init
  *   buffers, sizes        memory of each output in NC1HWC2 and its size in bytes, in the order of the model's outputs;
  *                         only read
- *   confidence            keep class scores above this value, 0 to 1
+ *   confidence            keep class scores above this value, 0 to 1; a classifier keeps those that are not below it
  *   iou                   NMS threshold, 0 to 1: drop a box that overlaps a better box of its class by more than this;
  *                         ignored if the model is end2end
  *   fit                   letterbox of the image in the input, from rv1106_fit
