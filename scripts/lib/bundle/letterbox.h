@@ -356,7 +356,7 @@ static inline void rv1106_pixels_of_yuv(int first, int count, const uint8_t *lum
     int x, c, parts[3] = {0, 0, 0}, rgb[3];
     for (x = first; x < first + count; x++, values += 3) {
         const uint8_t *pair = chroma + (x & ~1) * step;
-        if (x == first || x % 2 == 0) rv1106_chroma(pair[u], pair[v], parts);
+        if (x == first || !(x & 1)) rv1106_chroma(pair[u], pair[v], parts);
         rv1106_colour(luma[x * step], parts, rgb);
         for (c = 0; c < 3; c++) values[c] = (uint8_t)rgb[c];
     }
@@ -383,23 +383,48 @@ static inline void rv1106_read_pixels(const rv1106_image *image, int y, int firs
     }
 }
 
+/* Scales the block's pixels of three channels to its columns, in `row`. */
+static inline void rv1106_scale_colours(const rv1106_columns *block, uint8_t *row)
+{
+    const int32_t *weight = block->weights;
+    int i, at;
+    for (i = 0; i < block->count; i++, row += 3) {
+        const uint8_t *pixel = block->pixels + 3 * block->firsts[i];
+        int32_t red = 1 << 21, green = 1 << 21, blue = 1 << 21;
+        for (at = block->counts[i]; at > 0; at--, pixel += 3) {
+            const int32_t share = *weight++;
+            red += share * pixel[0];
+            green += share * pixel[1];
+            blue += share * pixel[2];
+        }
+        row[0] = (uint8_t)rv1106_byte(red >> 22);
+        row[1] = (uint8_t)rv1106_byte(green >> 22);
+        row[2] = (uint8_t)rv1106_byte(blue >> 22);
+    }
+}
+
+/* Scales the block's grey pixels to its columns, in `row`. */
+static inline void rv1106_scale_grey(const rv1106_columns *block, uint8_t *row)
+{
+    const int32_t *weight = block->weights;
+    int i, at;
+    for (i = 0; i < block->count; i++) {
+        const uint8_t *pixel = block->pixels + block->firsts[i];
+        int32_t sum = 1 << 21;
+        for (at = block->counts[i]; at > 0; at--) sum += *weight++ * *pixel++;
+        row[i] = (uint8_t)rv1106_byte(sum >> 22);
+    }
+}
+
 /* Returns row `y` of the image at the columns of the block, scaled if it is not kept yet. */
 static inline const uint8_t *rv1106_scaled_row(rv1106_columns *block, const rv1106_image *image, int y)
 {
     uint8_t *row = block->rows[y % RV1106_HELD];
-    const int32_t *weights = block->weights;
-    const int depth = block->depth;
-    int i, c, at;
     if (block->held[y % RV1106_HELD] == y) return row;
     block->held[y % RV1106_HELD] = y;
     rv1106_read_pixels(image, y, block->first, block->span, block->pixels);
-    for (i = 0; i < block->count; weights += block->counts[i++])
-        for (c = 0; c < depth; c++) {
-            const uint8_t *pixels = block->pixels + depth * block->firsts[i] + c;
-            int32_t sum = 1 << 21;
-            for (at = 0; at < block->counts[i]; at++) sum += weights[at] * pixels[depth * at];
-            row[depth * i + c] = (uint8_t)rv1106_byte(sum >> 22);
-        }
+    if (block->depth == 3) rv1106_scale_colours(block, row);
+    else rv1106_scale_grey(block, row);
     return row;
 }
 
