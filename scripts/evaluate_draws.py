@@ -31,7 +31,7 @@ from lib.graph.onnx_file import load
 from lib.graph.output_spec import detector_spec
 from lib.npu import toolkit
 from lib.npu.algorithms import NORMAL, RANGED, SEARCH
-from lib.npu.build import SIMULATORS, TOOLKIT
+from lib.npu.build import SIMULATORS, TOOLKIT, USE_TOOLKIT
 from lib.npu.built_ranges import built_ranges
 from lib.npu.int8 import read_ranges_of
 from lib.npu.parameters import parameters_of
@@ -56,9 +56,7 @@ def main(argv=None):
     outputs, form = detector_spec(model, names, args.onnx), input_form_of(model)
     table = read_ranges_of(args.onnx, args.platform, args.ranges)
     if table.unknown:
-        raise UserError(
-            f"{args.ranges} has no ranges, because {table.unknown}; set evaluation.simulator to {TOOLKIT} for a study"
-        )
+        raise UserError(f"{args.ranges} has no ranges, because {table.unknown}; {USE_TOOLKIT} for a study")
     pool = image_paths(require(args.pool, "pool"))
     check_manifest(args.pool, [])
     if max(args.max_images) > len(pool):

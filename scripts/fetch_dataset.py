@@ -20,7 +20,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from lib import tasks
-from lib.data.dataset import CUT, DUPLICATE, MOVED, Gathered, Labelling, flat_names, gather
+from lib.data.dataset import CUT, DUPLICATE, MOVED, ORPHANS, Gathered, Labelling, flat_names, gather
 from lib.data.formats.source import Source, first_few
 from lib.data.manifest import has_manifest
 from lib.data.names import distinct, read_names
@@ -120,7 +120,7 @@ def tell(gathered: Gathered) -> None:
         listed = ", ".join(gathered.others[:5])
         say(f"WARNING: {len(gathered.others)} files are not jpg, png or webp and are left out: {listed}")
     if gathered.orphans:
-        say(f"WARNING: {len(gathered.orphans)} label files belong to no image: {', '.join(gathered.orphans[:5])}")
+        say(ORPHANS.format(len(gathered.orphans), first_few(gathered.orphans)))
     if gathered.copies:
         extra = sum(len(alike) - 1 for alike in gathered.copies)
         say(

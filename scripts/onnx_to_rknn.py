@@ -32,14 +32,16 @@ from lib.accuracy.operating import in_words
 from lib.bundle import program
 from lib.bundle.check import is_bundle
 from lib.bundle.of_conversion import Measured, bundle_conversion
-from lib.convert.comparison import Labels, int8_agreement
+from lib.convert.comparison import int8_agreement
 from lib.convert.conversion import Adapted, Conversion, Request, convert
 from lib.convert.images import ImageChoice, draw_images, first_images, noise_images
+from lib.convert.labels import Labels
 from lib.data.imgsz import ImageSize, imgsz_argument
 from lib.data.input_form import InputForm
 from lib.data.input_options import add_input_options, given_input
 from lib.data.keypoints import COCO_SIGMAS, KEYPOINT_TASK, add_sigmas_option, keypoint_sigmas
 from lib.detector.head import ALL_HEADS
+from lib.detector.instances import Instances
 from lib.detector.output_spec import OutputSpec
 from lib.graph.anchor_option import add_anchors_option, demand_anchors_used, with_anchors
 from lib.graph.input_convention import settle_input_form
@@ -214,13 +216,18 @@ def run(args, scratch: Path) -> None:
         family = adapted.outputs and adapted.outputs.family
         demand_anchors_used(args.anchors, family, adapted.stranger or "the head as_is is asked for")
         demand_keypoints(args, adapted.outputs)
+        if args.labels:
+            copies.update(labels_of(args, adapted).checked(list(request.compared), label_copies))
 
+    copies, label_copies = {}, scratch / "labels"
+    label_copies.mkdir()
     cc = program.compiler() if args.bundle else []
     conversion = convert(request, scratch, say_adapted)
     lines = cost_lines(conversion, args)
     measured = None
     if args.labels:
-        measured, accuracy_lines = accuracy(conversion, args, images.held_out)
+        truth = labels_of(args, conversion.adapted).of(copies, conversion.comparisons)
+        measured, accuracy_lines = accuracy(conversion, args, truth, images.held_out)
         lines += accuracy_lines
     else:
         lines += difference(conversion, args, images.held_out)
@@ -337,10 +344,14 @@ def far_off(kept: float | None) -> list[str]:
     ]
 
 
-def accuracy(conversion: Conversion, args, held_out: bool) -> tuple[Measured, list[str]]:
-    """mAP in FP32 and in INT8 against --labels, and lines about it."""
+def labels_of(args, adapted: Adapted) -> Labels:
+    """The labels in --labels, for a model whose outputs are decoded."""
+    return Labels(args.labels, args.dataset, adapted.classes, adapted.outputs.task, args.kpt_shape)
+
+
+def accuracy(conversion: Conversion, args, truth: list[Instances], held_out: bool) -> tuple[Measured, list[str]]:
+    """mAP in FP32 and in INT8 against `truth`, the labels of the compared images, and lines about it."""
     images, classes, task = conversion.comparisons, conversion.adapted.classes, conversion.adapted.outputs.task
-    truth = Labels(args.labels, args.dataset, len(classes), task, args.kpt_shape).of(images)
     if sigmas := keypoint_sigmas(args.oks_sigmas, "--oks-sigmas"):
         truth = [with_sigmas(labels, sigmas) for labels in truth]
     names, sizes = [image.path.name for image in images], [image.size for image in images]

@@ -134,6 +134,19 @@ def test_options_for_keypoints_are_refused_for_another_task(step, exported, imag
         assert done.stderr.splitlines()[-1] == said
 
 
+def test_labels_are_checked_before_the_build(step, exported, images_with_labels):
+    labelled = ["--dataset", images_with_labels, "--labels", images_with_labels, "--max-images", 1]
+    (images_with_labels / "lost.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    for path in images_with_labels.glob("[01].txt"):
+        path.write_text("9 0.5 0.5 0.2 0.2\n")
+    done = step("onnx_to_rknn", exported[0], *labelled)
+    assert done.returncode == 2 and "WARNING: 1 label files belong to no image: lost.txt" in done.stderr
+    assert "line 1 ('9 0.5 0.5 0.2 0.2'): class 9 is not in 0..3" in done.stderr
+    (images_with_labels / "classes.txt").write_text("a\nb\n")
+    done = step("onnx_to_rknn", exported[0], *labelled)
+    assert done.returncode == 2 and "the model has 4 classes, but " in done.stderr.splitlines()[-1]
+
+
 @pytest.mark.toolkit
 def test_noise_in_the_place_of_images_is_said(step, export, tmp_path, monkeypatch):
     model = shutil.copy(export(opset=12)[0], tmp_path / "model.onnx")

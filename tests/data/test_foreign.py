@@ -25,6 +25,11 @@ VOC = """<annotation><object><name>x</name><bndbox><xmin>1</xmin><ymin>1</ymin><
 </object></annotation>"""
 LABELME_XML = "<annotation><object><name>x</name><polygon><pt><x>1</x><y>1</y></pt></polygon></object></annotation>"
 KITTI = "Car 0.00 0 -1.57 10.0 10.0 40.0 30.0 1.5 1.6 3.9 1.0 1.5 9.0 -1.6\n"
+WIDER = "0--Parade/0_Parade_1_849.jpg\n1\n449 330 122 149 0 0 0 0 0 0 \n"
+TRACKLETS = """<?xml version="1.0"?><!DOCTYPE boost_serialization>
+<boost_serialization signature="serialization::archive" version="9">
+<tracklets class_id="0" version="0"><count>0</count></tracklets></boost_serialization>"""
+MPII = [{"joints_vis": [1], "joints": [[1, 2]], "image": "a.png", "scale": 1.0, "center": [1, 2]}]
 CASES = [
     ("a.json", json.dumps(LABELME), "labelme's JSON: convert it to COCO"),
     ("via.json", json.dumps(VIA), "VIA's JSON: export from VIA as COCO"),
@@ -39,6 +44,15 @@ CASES = [
     ("annotations/a.txt", "684,8,273,116,0,0,0,0\n", "a list of boxes between commas (VisDrone, MOT): convert it"),
     ("gt/gt.txt", "1,-1,0.0,4.0,4.0,8.0,1,3,1.0\n", "a list of boxes between commas (VisDrone, MOT): convert it"),
     ("label_2/a.txt", KITTI, "KITTI's labels: convert them to COCO or to Ultralytics' layout"),
+    ("wider_face_split/wider_face_train_bbx_gt.txt", WIDER, "WIDER FACE's list of boxes: convert it to COCO or to"),
+    ("wider_face_split/wider_face_val.mat", "\0", "WIDER FACE's list of boxes: convert it to COCO or to"),
+    ("gt/gt_img_1.txt", "\ufeff377,117,463,117,465,130,378,130,Genaxis, Theatre\n", "ICDAR's quadrilaterals with a"),
+    ("gt/gt_img_2.txt", "377,117,463,117,465,130,378,130,2015\n", "convert them to DOTA's layout (dataset.dota)"),
+    ("gt/gt_3.txt", '38, 43, 920, 215, "Tiredness"\n', "ICDAR's quadrilaterals with a transcription"),
+    ("gt/tr_img_4.txt", "1,1,9,1,9,9,1,9,Latin,word\n", "ICDAR's quadrilaterals with a transcription"),
+    ("mpii_human_pose_v1_u12_1.mat", "\0", "MPII's joints: convert them to COCO's keypoints"),
+    ("annot/train.json", json.dumps(MPII), "MPII's joints: convert them to COCO's keypoints"),
+    ("tracklet_labels.xml", TRACKLETS, "KITTI's tracklets, boxes in space: project them into the images"),
     ("train.tfrecord", "\0" * 9, "TFRecord files: export the set as YOLO or COCO"),
     (
         "_annotations.csv",

@@ -305,6 +305,35 @@ def test_images_that_may_be_in_two_folders_or_in_none_are_not_guessed(fetch, rob
     assert "write under train where these images are on this machine" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("entry", "here", "path"),
+    [
+        ("../valid/images", "val", None),
+        ("val/images", "valid", None),
+        ("../validation/images", "valid", "/content/robo"),
+        ("valid\\images", "validation", None),
+    ],
+)
+def test_the_folder_of_the_val_images_may_have_another_usual_name(fetch, roboflow, entry, here, path):
+    shutil.move(roboflow / "valid", roboflow / "aside")
+    shutil.move(roboflow / "aside", roboflow / here)
+    folder, done = fetch("--yaml", edited(roboflow, path=path, val=entry), "--calibration", 4)
+    assert done.returncode == 0, done.stderr
+    assert len(parts_of(folder)["val"]) == 3
+    assert f"{entry} of data.yaml does not exist; " in done.stdout and f"{here}" in done.stdout
+    assert "the only folder that it can mean" in done.stdout
+
+
+def test_a_folder_of_val_images_that_may_be_two_is_not_guessed(fetch, roboflow):
+    shutil.copytree(roboflow / "valid", roboflow / "val")
+    _, done = fetch("--yaml", edited(roboflow, val="../validation/images"))
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+    assert "../validation/images does not exist, and may mean ../valid/images or ../val/images; write" in done.stderr
+    # What exists as it is written is meant.
+    folder, done = fetch("--yaml", edited(roboflow, val="../valid/images"), folder="other")
+    assert done.returncode == 0 and "does not exist" not in done.stdout and len(parts_of(folder)["val"]) == 3
+
+
 @pytest.mark.parametrize("form", ["folders", "lists", "archive", "beside"])
 def test_labels_without_an_image_are_told_in_every_layout(fetch, tmp_path, put, form):
     root, orphan = tmp_path / "set", "0 0.5 0.5 0.2 0.2\n"
@@ -920,6 +949,47 @@ def test_names_that_contradict_those_beside_the_labels_are_refused(fetch, tmp_pa
         assert not list(folder.iterdir())
     else:
         assert done.returncode == 0 and names_of(folder) == ours and "WARNING" not in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("place", "content", "refusal"),
+    [
+        ("set", "names: [bolt, nut]\n", "'bolt' is class 1 and class 0"),
+        ("set", "names: {0: bolt, 1: nut}\nnc: 2\n", "'bolt' is class 1 and class 0"),
+        ("", "train: ../set/images\nnames: [bolt, nut]\n", "or name it (dataset.yaml); if data.yaml is not for these"),
+        ("", "train: other/images\nnames: [bolt, nut]\n", None),  # of another set in the folder above
+        ("set", "names: [nut, bolt, washer]\n", None),
+        ("set", "train: images\n", None),
+    ],
+)
+def test_names_that_contradict_the_data_yaml_beside_the_labels_are_refused(
+    fetch, tmp_path, put, place, content, refusal
+):
+    put(tmp_path / "set/images/a.jpg", 0, "1 0.5 0.5 0.2 0.2\n")
+    (tmp_path / place / "data.yaml").write_text(content)
+    folder, done = fetch("--archive", tmp_path / "set", "--names", "nut", "bolt")
+    if refusal:
+        assert done.returncode == 2 and "the labels would get wrong names" in done.stderr and refusal in done.stderr
+        assert f"{tmp_path / place / 'data.yaml'} is 2 names (bolt, nut)" in done.stderr
+        assert len(done.stderr.splitlines()) == 1 and not list(folder.iterdir())
+    else:
+        assert done.returncode == 0 and names_of(folder) == ["nut", "bolt"] and "WARNING" not in done.stdout
+
+
+def test_a_data_yaml_beside_the_labels_gives_names_unless_it_is_damaged(fetch, tmp_path, put):
+    put(tmp_path / "set/images/a.jpg", 0, "1 0.5 0.5 0.2 0.2\n")
+    (tmp_path / "set/data.yaml").write_text("train: images\nnames: [bolt, nut]\n")
+    folder, done = fetch("--archive", tmp_path / "set")
+    assert done.returncode == 0 and names_of(folder) == ["bolt", "nut"], done.stderr
+    (tmp_path / "set/data.yaml").write_text("train: images\nnames: [bolt, nut]\nnc: 3\n")
+    folder, done = fetch("--archive", tmp_path / "set", "--names", "x", "y", folder="other")
+    assert done.returncode == 0 and "nc is 3, names has 2; correct the wrong one; its names are not used" in done.stdout
+    (tmp_path / "set/data.yaml").write_text("train: images\nnames: [bolt, washer]\n")
+    (tmp_path / "set/classes.txt").write_text("bolt\nnut\nwasher\n")
+    _, done = fetch("--archive", tmp_path / "set", folder="third")
+    assert (
+        f"{tmp_path / 'set/classes.txt'} is 3 names" in done.stderr and "'washer' is class 2 and class 1" in done.stderr
+    )
 
 
 def test_translated_names_are_used_and_told(fetch, tmp_path, put):

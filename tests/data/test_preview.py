@@ -5,9 +5,21 @@ import os
 import zipfile
 
 import pytest
+import yaml
+from conftest import ROOT
 
-from lib.data.config_files import dataset_sources, own_dataset, with_files_found
+from lib.data.config_files import (
+    DATASET_FORMATS,
+    DATASET_OWN,
+    WITH_IMAGES,
+    WITH_NAMES,
+    dataset_sources,
+    own_dataset,
+    with_files_found,
+)
+from lib.data.opening import DESCRIBED
 from lib.data.preview import looked_at
+from lib.results.config_problems import problems
 from lib.step.errors import UserError
 
 BASE = {"name": "coco128", "archive": ["https://example.org/coco128.zip"], "names": "coco.names"}
@@ -86,6 +98,19 @@ def test_a_zip_is_looked_at_without_its_images(config, dataset, tmp_path):
         looked_at(config)
 
 
+def test_names_that_the_archives_own_data_yaml_contradicts_are_told_before_the_run(config, dataset, tmp_path):
+    archive = tmp_path / "set.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in sorted(dataset.rglob("*.*")):
+            file.write(path, f"train/{path.relative_to(dataset)}")
+        file.writestr("data.yaml", "train: ../train/images\nnames: [d, c, b, a]\n")
+    config["dataset"]["archive"] = [str(archive)]
+    with pytest.raises(
+        UserError, match=r"dataset.names is 4 names \(a, b, c, d\), set.zip/data.yaml is 4 names \(d, c"
+    ):
+        looked_at(config)
+
+
 def changed(config, dataset, **keys):
     return config | {"dataset": {key: value for key, value in (config["dataset"] | keys).items() if value is not None}}
 
@@ -161,3 +186,23 @@ def test_the_keypoints_of_a_data_set_are_those_of_the_config_or_its_own(config, 
     assert looked_at(config).kpt_shape == [4, 2]
     config["dataset"]["kpt_shape"] = [17, 3]
     assert looked_at(config).kpt_shape == [17, 3]
+
+
+def test_the_formats_that_the_config_names_are_those_that_can_be_read():
+    assert sorted(DATASET_FORMATS) == list(DESCRIBED)
+    assert {*DATASET_FORMATS} > WITH_NAMES | WITH_IMAGES and not WITH_NAMES & WITH_IMAGES
+    described = yaml.safe_load((ROOT / "config/schema.yaml").read_text())["properties"]["dataset"]["properties"]
+    assert described.keys() >= {*DATASET_FORMATS} | DATASET_OWN | {"archive"}
+
+
+def test_a_config_without_a_data_set_is_told_every_format():
+    schema, config = (yaml.safe_load((ROOT / f"config/{name}.yaml").read_text()) for name in ("schema", "config"))
+    config["dataset"] = {"name": "none"}
+    [line] = problems(config, schema)
+    assert line.startswith(
+        "dataset names no data set; give archive, yaml, coco, voc, dota, obj_data or class_folders (or"
+    )
+    config["dataset"] = {"yaml": "data.yaml", "images": "images"}
+    assert "dataset.images belongs to dataset.coco, voc or dota; only the head as_is can use images without labels" in (
+        problems(config, schema)
+    )

@@ -21,7 +21,8 @@ import fetch_dataset
 import graph_surgery
 from lib import tasks
 from lib.accuracy.detection_set import DetectionSet, write_detections
-from lib.convert.comparison import ImageComparison, Labels
+from lib.convert.comparison import ImageComparison
+from lib.convert.labels import Labels
 from lib.data.manifest import write_manifest
 from lib.detector.instances import Instances
 from lib.results.config_problems import checkpoint_problems, keypoint_problems, problems
@@ -324,24 +325,31 @@ def test_keypoints_that_are_not_as_many_are_told_where_they_are_compared(told, f
     assert not (tmp_path / "m.json").exists()
 
 
+def converters_labels(source, images, task, kpt_shape=None):
+    """The labels of images as the converter reads them, for a model of two classes."""
+    labels = Labels(source / "labels", source / "images", ["a", "b"], task, kpt_shape)
+    (source / "copies").mkdir(exist_ok=True)
+    return labels.of(labels.checked([image.path for image in images], source / "copies"), images)
+
+
 @pytest.mark.parametrize("task", ["pose", "segment", "obb"])
 def test_the_converters_labels_of_another_task_are_told(source, task):
     (source / "labels/1.txt").write_text(f"{SOUND[task]}\n{BOX}\n")
     images = [ImageComparison(source / f"images/{n}.png", (WIDTH, HEIGHT), None, None, ()) for n in range(2)]
     with pytest.raises(UserError, match=r"1\.txt, line 2 .* is a box.* the task detect") as error:
-        Labels(source / "labels", source / "images", 2, task).of(images)
+        converters_labels(source, images, task)
     assert "\n" not in str(error.value)
     (source / "labels/1.txt").write_text("")
     with pytest.raises(UserError, match="has no object for the 2 images; labels must be named like the images"):
-        Labels(source / "labels", source / "images", 2, task).of(images)
+        converters_labels(source, images, task)
     (source / "labels/1.txt").write_text(f"{SOUND[task]}\n")
-    assert list(map(len, Labels(source / "labels", source / "images", 2, task).of(images))) == [0, 1]
+    assert list(map(len, converters_labels(source, images, task))) == [0, 1]
 
 
 def test_the_converter_counts_what_it_cuts_and_drops(source, capsys):
     images = [ImageComparison(source / "images/0.png", (WIDTH, HEIGHT), None, None, [])]
     (source / "labels/0.txt").write_text("0 .96 .5 .1 .1\n0 .5 .5 0 .1\n")
-    [labels] = Labels(source / "labels", source / "images", 2, "detect").of(images)
+    [labels] = converters_labels(source, images, "detect")
     assert len(labels) == 1
     said = capsys.readouterr()
     said = said.out + said.err
@@ -353,16 +361,68 @@ def test_the_converter_counts_a_label_that_is_there_twice_once(source, capsys, t
     images = [ImageComparison(source / "images/0.png", (WIDTH, HEIGHT), None, None, [])]
     line = SOUND.get(task, BOX)
     (source / "labels/0.txt").write_text(f"{line}\n{line}\n")
-    [labels] = Labels(source / "labels", source / "images", 2, task).of(images)
+    [labels] = converters_labels(source, images, task)
     assert len(labels) == 1
     said = capsys.readouterr()
     assert "1 duplicate labels are dropped: lines that repeat another one of their file" in said.out + said.err
 
 
+@pytest.mark.parametrize(
+    ("place", "content", "sentence"),
+    [
+        (
+            "labels/classes.txt",
+            "b\na\n",
+            "'b' is class 1 and class 0; give labels with the model's class numbers; if classes",
+        ),
+        ("classes.txt", "a\n", None),
+        ("data.yaml", "names: [a, b, c]\n", None),
+        ("data.yaml", "names: [bolt, b, c]\n", "the list of the model's classes is 2 names (a, b), "),
+        (
+            "../data.yaml",
+            "train: {}/images\nnames: [b, a]\n",
+            "data.yaml is 2 names (b, a); 'b' is class 1 and class 0",
+        ),
+    ],
+)
+def test_the_converters_labels_of_another_models_classes_are_told(source, place, content, sentence):
+    (source / "labels/0.txt").write_text(f"{BOX}\n")
+    (source / "data.yaml").unlink()
+    (source / place).write_text(content.format(source.name))
+    images = [ImageComparison(source / "images/0.png", (WIDTH, HEIGHT), None, None, ())]
+    if sentence is None:
+        assert list(map(len, converters_labels(source, images, "detect"))) == [1]
+        return
+    with pytest.raises(UserError) as told:
+        converters_labels(source, images, "detect")
+    assert sentence in str(told.value) and "the labels would get wrong names" in str(told.value)
+
+
+def test_the_converter_compares_the_count_of_classes_if_the_model_has_no_names(source, tmp_path):
+    (source / "labels/0.txt").write_text(f"{BOX}\n")
+    (source / "data.yaml").unlink()
+    (source / "classes.txt").write_text("bolt\nnut\nwasher\n")
+    labels = Labels(source / "labels", source / "images", ["0", "1"], "detect")
+    with pytest.raises(UserError, match=r"the model has 2 classes, but .*classes\.txt has 3 names"):
+        labels.checked([source / "images/0.png"], tmp_path)
+    (source / "classes.txt").write_text("bolt\nnut\n")
+    assert list(labels.checked([source / "images/0.png"], tmp_path)) == [source / "images/0.png"]
+
+
+def test_the_converter_tells_labels_without_an_image(source, capsys):
+    for name in ("0.txt", "lost.txt"):
+        (source / "labels" / name).write_text(f"{BOX}\n")
+    (source / "labels/classes.txt").write_text("a\nb\n")
+    images = [ImageComparison(source / "images/0.png", (WIDTH, HEIGHT), None, None, ())]
+    converters_labels(source, images, "detect")
+    said = capsys.readouterr()
+    assert "WARNING: 1 label files belong to no image: lost.txt\n" in said.out + said.err
+
+
 def test_the_converter_reads_keypoints_of_two_values(source):
     (source / "labels/1.txt").write_text(f"{BOX} .4 .5 0 0\n")
     images = [ImageComparison(source / "images/1.png", (WIDTH, HEIGHT), None, None, ())]
-    [labels] = Labels(source / "labels", source / "images", 2, "pose").of(images)
+    [labels] = converters_labels(source, images, "pose")
     assert labels.extras["keypoints"][0].tolist() == [[pytest.approx(36), 35, 2], [0, 0, 0]]
     with pytest.raises(UserError, match=r"labels/1\.txt, line 1 .* has 9 numbers; 11 are"):
-        Labels(source / "labels", source / "images", 2, "pose", [2, 3]).of(images)
+        converters_labels(source, images, "pose", [2, 3])

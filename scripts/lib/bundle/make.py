@@ -33,7 +33,7 @@ from lib.graph.output_spec import classifier_spec, output_spec_of
 from lib.graph.surgery.as_is import is_as_is
 from lib.graph.surgery.graph import input_size
 from lib.npu import toolkit_versions
-from lib.npu.build import Build
+from lib.npu.build import USE_TOOLKIT, Build
 from lib.npu.highest_scores import highest_scores
 from lib.npu.int8 import Quantization, int8_model
 from lib.npu.rknn_file import read_rknn
@@ -143,7 +143,7 @@ def _read_subject(run: Path, variant: Variant, build: Build) -> Subject:
     if build.simulator:
         raise UserError(
             f"the mAP of {variant.title()} is from the simulator {build.simulator}, but a bundle is proven on the "
-            "toolkit's; set evaluation.simulator to toolkit"
+            f"toolkit's; {USE_TOOLKIT}"
         )
     return Subject(
         variant,

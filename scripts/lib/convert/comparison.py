@@ -1,6 +1,5 @@
 """Compares a model in INT8 with the same model in FP32, image by image and over all images."""
 
-import tempfile
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,19 +10,14 @@ from lib import tasks
 from lib.accuracy.inference import onnx_runner, over_images
 from lib.accuracy.likeness import ImageLikeness, demand_same_outputs, image_likeness
 from lib.accuracy.matching import SURE, found_again
-from lib.data.dataset import CUT, DUPLICATE, MOVED, CheckedLabel, named_as, rewrite
-from lib.data.formats.source import Item, Source
 from lib.data.images import read_image
 from lib.data.imgsz import ImageSize
 from lib.data.input_form import InputForm
 from lib.data.letterbox import letterbox
-from lib.detector.instances import Instances, nothing
+from lib.detector.instances import Instances
 from lib.detector.output_spec import OutputSpec
 from lib.graph.onnx_file import load
 from lib.npu.toolkit import Session
-from lib.step.console import say
-from lib.step.errors import UserError
-from lib.step.files import require
 
 
 @dataclass(frozen=True)
@@ -77,68 +71,3 @@ def int8_agreement(comparisons: list[ImageComparison], task: str) -> Int8Agreeme
     sure = sum(int((images.fp32.scores >= SURE).sum()) for images in comparisons)
     mean_overlap, mean_change = np.mean(pairs, axis=0) if pairs else (0.0, 0.0)
     return Int8Agreement(sure, len(pairs), float(mean_overlap), float(mean_change))
-
-
-def _tell(checked: list[CheckedLabel]) -> None:
-    """Print how many objects are not used as their label files have them."""
-    if cut := sum(label.cut for label in checked):
-        say(CUT.format(cut))
-    if duplicates := sum(label.duplicates for label in checked):
-        say(DUPLICATE.format(duplicates))
-    if moved := sum(label.moved for label in checked):
-        say(MOVED.format(moved))
-    if empty := sum(len(label.empty) for label in checked):
-        say(f"warning: {empty} boxes have no area in their image and are dropped")
-
-
-@dataclass(frozen=True)
-class Labels:
-    """The labels of images: they are arranged below `folder` as the images are below `dataset`.
-
-    classes: their number. task: what the labels are for. kpt_shape: as in lib.data.keypoints, or None.
-    """
-
-    folder: Path
-    dataset: Path
-    classes: int
-    task: str
-    kpt_shape: object = None
-
-    def of(self, comparisons: list[ImageComparison]) -> list[Instances]:
-        """The labels of each image; one without a label file is background.
-
-        Raises UserError when none has an object, and for a broken label.
-        """
-        require(self.folder, "folder of labels")
-        task = tasks.get(self.task)
-        files = {image.path: self._file(image.path) for image in comparisons}
-        items = tuple(Item(path, label) for path, label in files.items() if label)
-        words_of = task.words_of(Source(self.folder, items), self.kpt_shape)
-        truth, checked = [], []
-        with tempfile.TemporaryDirectory() as scratch:
-            for image in comparisons:
-                label, rewritten = files[image.path], Path(scratch, "label.txt")
-                if label is None:
-                    truth.append(nothing())
-                    continue
-                if words_of is not None:
-                    rewrite(label, None, rewritten, words_of)
-                read = label if words_of is None else rewritten
-                with named_as(label, read):
-                    checked.append(task.check_label(read, self.classes))
-                    # What a data set of the workflow would hold: without duplicates.
-                    if checked[-1].text is not None:
-                        read = rewritten
-                        read.write_text(checked[-1].text, encoding="utf-8")
-                    truth.append(task.read_label(read, image.size, self.classes))
-        _tell(checked)
-        if not any(map(len, truth)):
-            what = "box" if self.task == tasks.DEFAULT else "object"
-            raise UserError(
-                f"{self.folder} has no {what} for the {len(comparisons)} images; labels must be named like the images"
-            )
-        return truth
-
-    def _file(self, image: Path) -> Path | None:
-        label = self.folder / image.relative_to(self.dataset).with_suffix(".txt")
-        return label if label.exists() else None

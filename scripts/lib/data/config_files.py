@@ -6,8 +6,12 @@ from pathlib import Path
 from lib.data.sources import DRAWN, is_url
 from lib.step.workflow import refuse
 
-DATASET_PATHS = {"yaml", "coco", "voc", "dota", "obj_data", "class_folders", "images"}
-DATASET_KINDS = DATASET_PATHS - {"images"} | {"archive"}  # keys that name a data set
+# The keys of formats that a file or folder of their own describes. lib.data.formats has them too, but loads slowly.
+DATASET_FORMATS = ("yaml", "coco", "voc", "dota", "obj_data", "class_folders")
+WITH_NAMES = {"yaml", "obj_data"}  # formats that have the class names themselves
+WITH_IMAGES = {"coco", "voc", "dota"}  # formats whose images the key `images` may name
+DATASET_PATHS = {*DATASET_FORMATS, "images"}
+DATASET_KINDS = {*DATASET_FORMATS, "archive"}  # keys that name a data set
 DATASET_OWN = {"name", "names", "sha256", "images", "images_sha256", "calibration"}  # keys that describe it further
 
 
@@ -84,7 +88,7 @@ def own_dataset(given: dict, layers: list[dict]) -> dict:
     last = {key: value for key, value in merged.items() if key not in below or below[key] != value}
     for block in [last, *reversed(blocks)]:
         named = DATASET_KINDS & block.keys() if isinstance(block, dict) else set()
-        alone = isinstance(block, dict) and "images" in block and not (DATASET_KINDS - {"archive"}) & merged.keys()
+        alone = isinstance(block, dict) and "images" in block and not {*DATASET_FORMATS} & merged.keys()
         if alone and not named:
             named = {"images"}  # only a folder of images
         if block is not last and isinstance(block, dict):

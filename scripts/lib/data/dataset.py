@@ -8,8 +8,7 @@ import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +27,7 @@ SHOWN = 20  # bad images in a message
 # What is said of objects that are not used as their label has them.
 CUT = "{} boxes extend beyond their image and are cut at its edges"
 DUPLICATE = "{} duplicate labels are dropped: lines that repeat another one of their file"
+ORPHANS = "WARNING: {} label files belong to no image: {}"
 MOVED = "{} keypoints are at most 1 % outside their image and are moved to its edge"
 
 
@@ -112,16 +112,15 @@ def gather(
             empty += [(item, kind) for kind in label.empty]
             checked.append(_of_image(labelling, target, item.image, source))
         elif item.label is None:
-            checked.append(CheckedLabel(0, 0, ""))
+            target.touch()
+            checked.append(CheckedLabel(0, 0, None))
         else:
             try:
-                checked.append(_of_file(item.label, source.numbers, target, labelling))
+                checked.append(checked_copy(item.label, source.numbers, target, labelling))
             except UserError as error:
                 rest = [other.label for other in list(items.values())[len(checked) + 1 :]]
                 also = _refused(rest, source.numbers, target, labelling)
                 raise UserError(f"{error}{f'; {also} more label files are refused too' if also else ''}") from None
-        if checked[-1].text is not None:
-            target.write_text(checked[-1].text, encoding="utf-8")
         empty += [(item, kind) for kind in checked[-1].empty]
     _refuse_keypoints(checked, source.labels or source.place)
     for folder in (image_folder, label_folder):
@@ -184,9 +183,9 @@ def flat_names(source: Source) -> dict[str, Item]:
 
 
 def _of_image(labelling: Labelling, label: Path, image: Path, source: Source) -> CheckedLabel:
-    """What a label made from an image's annotations holds. Raises UserError as the task's check does."""
+    """What a label made from an image's annotations holds; corrects it. Raises UserError as the task's check does."""
     try:
-        return labelling.check(label)
+        return _as_checked(label, labelling.check(label))
     except UserError as error:
         raise UserError(str(error).replace(f"label {label}", f"{source.place}, image {image.name}")) from None
 
@@ -197,32 +196,35 @@ def _refused(labels: list, numbers: dict[int, int] | None, target: Path, labelli
     for label in labels:
         try:
             if isinstance(label, Path):
-                _of_file(label, numbers, target, labelling)
+                checked_copy(label, numbers, target, labelling)
         except UserError:
             count += 1
     return count
 
 
-def _of_file(label: Path, numbers: dict[int, int] | None, target: Path, labelling: Labelling) -> CheckedLabel:
-    """Write a label to `target` and check it. Raises UserError as `rewrite` and the task's own check do."""
+def checked_copy(label: Path, numbers: dict[int, int] | None, target: Path, labelling: Labelling) -> CheckedLabel:
+    """Write a label to `target` as a data set holds it, and check it.
+
+    Raises UserError, naming the label, as `_rewrite` and the task's own check do.
+    """
     if numbers is None and labelling.words_of is None:
         shutil.copyfile(label, target)
-        return labelling.check(label)
-    rewrite(label, numbers, target, labelling.words_of)
-    with named_as(label, target):
-        return labelling.check(target)
-
-
-@contextmanager
-def named_as(label: Path, target: Path) -> Iterator[None]:
-    """Make a UserError that names `target`, a copy of a label, name the label itself."""
+        return _as_checked(target, labelling.check(label))
+    _rewrite(label, numbers, target, labelling.words_of)
     try:
-        yield
+        return _as_checked(target, labelling.check(target))
     except UserError as error:
         raise UserError(str(error).replace(str(target), str(label))) from None
 
 
-def rewrite(label: Path, numbers: dict[int, int] | None, target: Path, words_of: Words | None) -> None:
+def _as_checked(label: Path, checked: CheckedLabel) -> CheckedLabel:
+    """`checked`, after writing its text, if it has one, to the label."""
+    if checked.text is not None:
+        label.write_text(checked.text, encoding="utf-8")
+    return checked
+
+
+def _rewrite(label: Path, numbers: dict[int, int] | None, target: Path, words_of: Words | None) -> None:
     """Write a label to `target`, with its classes renumbered by `numbers` and its words as the task stores them.
 
     Raises UserError, naming file and line, for a class that has no number and for words that the task does not accept.

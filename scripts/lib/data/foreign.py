@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path, PurePath
 from xml.etree import ElementTree
 
-from lib.data.image_paths import is_hidden
+from lib.data.image_paths import IMAGES, is_hidden
 from lib.step.errors import UserError
 from lib.step.files import read_text
 
@@ -16,6 +16,10 @@ CVAT = 'CVAT\'s own XML: export from CVAT as "Ultralytics YOLO Detection 1.0" or
 HRSC = "HRSC2016's XML: convert it to DOTA's layout (dataset.dota)"
 KITTI = "KITTI's labels: convert them to COCO or to Ultralytics' layout, 'class cx cy w h' as fractions of the sides"
 COMMAS = "a list of boxes between commas (VisDrone, MOT): convert it to COCO or to Ultralytics' layout"
+WIDER = "WIDER FACE's list of boxes: convert it to COCO or to Ultralytics' layout"
+ICDAR = "ICDAR's quadrilaterals with a transcription: convert them to DOTA's layout (dataset.dota), with one class"
+MPII = "MPII's joints: convert them to COCO's keypoints (person_keypoints)"
+TRACKLETS = "KITTI's tracklets, boxes in space: project them into the images, and convert them to COCO"
 LABELME_XML = "LabelMe's XML with polygons: convert it to COCO"
 VOC = "Pascal VOC's XML: name it with dataset: {voc: FOLDER}"
 _SUFFIXES = {
@@ -28,6 +32,8 @@ _SUFFIXES = {
     ".csv": f"a CSV file: if its rows are boxes, {YOLO_OR_COCO}",
 }
 SUFFIXES = tuple(_SUFFIXES)
+# Of MATLAB files, by the beginning of the name.
+_MATLAB = {"wider_": WIDER, "mpii_": MPII}
 _KITTI_WORDS = (15, 16)  # of a line: labels, and results with a score
 _JSON: tuple[tuple[Callable[[object], bool], str], ...] = (
     (
@@ -47,6 +53,7 @@ _JSON: tuple[tuple[Callable[[object], bool], str], ...] = (
         lambda data: _has(_first(data), "data", "annotations") or _has(_first(data), "data", "completions"),
         "Label Studio's JSON: export from Label Studio as YOLO or COCO",
     ),
+    (lambda data: _has(_first(data), "joints", "joints_vis"), MPII),
     (lambda data: _has(data, "objects", "size", "tags"), f"Supervisely's JSON: {YOLO_OR_COCO}"),
     (lambda data: _has(data, "items", "categories", "infos"), f"Datumaro's JSON: {YOLO_OR_COCO}"),
 )
@@ -66,8 +73,14 @@ def hint(place: Path) -> str:
 
 def hint_of_names(names: Iterable[str]) -> str:
     """As `hint`, from the names of files in an archive that is not unpacked."""
-    paths = map(PurePath, names)
-    return _sentence({name: path for path in paths if (name := _SUFFIXES.get(path.suffix.lower(), ""))})
+    return _sentence({name: path for path in map(PurePath, names) if (name := _of_name(path))})
+
+
+def _of_name(path: PurePath) -> str:
+    """The sentence about a file's format, as far as its name tells it; else empty."""
+    name, suffix = path.name.lower(), path.suffix.lower()
+    known = next((sentence for start, sentence in _MATLAB.items() if name.startswith(start)), "")
+    return (known if suffix == ".mat" else "") or _SUFFIXES.get(suffix, "")
 
 
 def _sentence(found: dict[str, PurePath]) -> str:
@@ -78,18 +91,29 @@ def _sentence(found: dict[str, PurePath]) -> str:
 
 def _named(path: Path, suffix: str) -> str:
     if suffix in _SUFFIXES or path.stat().st_size > LARGEST:
-        return _SUFFIXES.get(suffix, "")
+        return _of_name(path)
     try:
         if suffix == ".json":
             return named_json(json.loads(read_text(path)))
         if suffix == ".xml":
             return named_xml(ElementTree.fromstring(path.read_bytes()))
         if suffix == ".txt":
-            first = next(iter(read_text(path).splitlines()), "")
-            return KITTI if is_kitti(first.split()) else COMMAS if _is_of_commas(first) else ""
+            return _named_lines(path.name, read_text(path).splitlines()[:3])
     except (ElementTree.ParseError, UserError, ValueError, LookupError):
         return ""
     return ""
+
+
+def _named_lines(name: str, lines: list[str]) -> str:
+    """The sentence about the format of a text file called `name`, by its first lines; else empty."""
+    first = lines[0] if lines else ""
+    if is_kitti(first.split()):
+        return KITTI
+    if _is_wider(lines):
+        return WIDER
+    if _is_icdar(name, first):
+        return ICDAR
+    return COMMAS if _is_of_commas(first) else ""
 
 
 def named_json(data) -> str:
@@ -103,6 +127,8 @@ def named_xml(root: ElementTree.Element) -> str:
         return CVAT
     if root.find("HRSC_Objects") is not None:
         return HRSC
+    if root.tag == "boost_serialization" and root.find("tracklets") is not None:
+        return TRACKLETS
     if root.find("object/polygon/pt") is not None and root.find("object/bndbox") is None:
         return LABELME_XML
     return VOC if root.tag == "annotation" and root.find("object/bndbox") is not None else ""
@@ -111,6 +137,26 @@ def named_xml(root: ElementTree.Element) -> str:
 def is_kitti(words: list[str]) -> bool:
     """Whether the words of a label's line are KITTI's: a name, then 14 numbers or 15."""
     return len(words) in _KITTI_WORDS and not _is_number(words[0]) and all(map(_is_number, words[1:]))
+
+
+def _is_wider(lines: list[str]) -> bool:
+    """Whether lines are WIDER FACE's: the path of an image, how many faces it has, and a face in ten numbers."""
+    if len(lines) < 3 or PurePath(lines[0].strip()).suffix.lower() not in IMAGES or not lines[1].strip().isdecimal():
+        return False
+    words = lines[2].split()
+    return len(words) == 10 and all(map(_is_number, words))
+
+
+def _is_icdar(name: str, line: str) -> bool:
+    """Whether a line is ICDAR's: the corners of a word (four numbers in 2013, then eight), and what is written there.
+
+    What is written may be a number: then the name of the file, gt_….txt, tells.
+    """
+    words = [word.strip() for word in line.split(",")]
+    corners = next((place for place, word in enumerate(words) if not _is_number(word)), len(words))
+    if corners == 4 and len(words) > 4:
+        return words[4].startswith('"')
+    return len(words) > 8 and (corners == 8 or (corners > 8 and name.startswith("gt_")))
 
 
 def _is_of_commas(line: str) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from lib.data.archives import TEXTS, is_archive, is_compressed_tar, is_data, is_named, made, reading, refuse_other
-from lib.data.config_files import DATASET_KINDS
+from lib.data.config_files import DATASET_PATHS
 from lib.data.names import demand_plain_list, read_names
 from lib.data.sources import DRAWN, is_url
 from lib.step.errors import UserError
@@ -124,7 +124,7 @@ def _demand_readable(block: dict, where: str) -> None:
 
 def _is_here(block: dict) -> bool:
     """Whether everything that a block names is on this machine and small enough to look at."""
-    sources = [block[key] for key in (*DATASET_KINDS - {"archive"}, "images") if block.get(key)]
+    sources = [block[key] for key in DATASET_PATHS if block.get(key)]
     if block.get("archive"):
         sources = block["archive"][:1]  # the others are fallbacks
     for source in sources:

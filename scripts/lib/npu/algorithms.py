@@ -1,5 +1,7 @@
 """The names of the quantization algorithms."""
 
+from collections.abc import Sequence
+
 NORMAL = "normal"  # the ranges are the smallest and the largest value
 OF_TOOLKIT = (NORMAL, "mmse", "kl_divergence")
 # This project's own.
@@ -16,7 +18,7 @@ RANGED = (NORMAL, *OF_PARAMETERS)
 OWN = (*OF_PARAMETERS, SEARCH)
 
 
-def either(algorithms: tuple[str, ...]) -> str:
+def either(names: Sequence[str]) -> str:
     """The names as a list in a sentence."""
-    *first, last = algorithms
+    *first, last = names
     return f"{', '.join(first)} or {last}"

@@ -7,6 +7,7 @@ from lib.step.typed_json import JsonRecord, omitted_if_none
 
 # What can run an INT8 model: the toolkit's own simulator, or a replacement from lib.npu.twin.
 SIMULATORS = TOOLKIT, TWIN, TWIN_FAST, NPU = ("toolkit", "twin", "twin_fast", "npu")
+USE_TOOLKIT = f"set evaluation.simulator to {TOOLKIT}"  # the advice where a replacement does not do
 
 
 @dataclass(frozen=True)

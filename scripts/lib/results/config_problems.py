@@ -3,7 +3,7 @@
 from functools import cache
 from pathlib import Path
 
-from lib.data.config_files import DATASET_KINDS
+from lib.data.config_files import DATASET_FORMATS, DATASET_KINDS, WITH_IMAGES, WITH_NAMES
 from lib.data.formats import class_folders
 from lib.data.formats.source import first_few
 from lib.data.imgsz import STRIDE, parse_imgsz
@@ -188,18 +188,19 @@ def _repeated_values(config: dict):
 
 def _dataset_problems(config: dict):
     dataset = config["dataset"]
-    described = [key for key in ("yaml", "coco", "voc", "dota", "obj_data", class_folders.KEY) if key in dataset]
+    described = [key for key in DATASET_FORMATS if key in dataset]
     unlabelled = not described and "images" in dataset and not set(config["sweep"]["head"]) & set(HEADS)
     if not described and "archive" not in dataset and not unlabelled:
-        formats = f"archive, yaml, coco, voc, dota, obj_data or {class_folders.KEY}"
+        formats = either(["archive", *DATASET_FORMATS])
         yield f"dataset names no data set; give {formats} (or images, for the head as_is)"
     if len(described) > 1:
         yield f"dataset: {' and '.join(described)} each name a data set; keep one"
-    for key in {"yaml", "obj_data"} & set(described):
+    for key in WITH_NAMES & set(described):
         if "names" in dataset:
             yield f"dataset.names: the class names come from dataset.{key}; leave the key out"
-    if "images" in dataset and not {"coco", "voc", "dota"} & set(described) and not unlabelled:
-        yield "dataset.images belongs to dataset.coco, voc or dota; only the head as_is can use images without labels"
+    if "images" in dataset and not WITH_IMAGES & set(described) and not unlabelled:
+        formats = either([key for key in DATASET_FORMATS if key in WITH_IMAGES])
+        yield f"dataset.images belongs to dataset.{formats}; only the head as_is can use images without labels"
     if "calibration" in dataset and config["evaluation"]["images"] == "all":
         yield "evaluation.images is all, but images of dataset.calibration are never evaluated on; set it to heldout"
 

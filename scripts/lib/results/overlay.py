@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 
 from lib.data.archives import is_archive, reading, refuse_other
+from lib.data.config_files import WITH_NAMES
 from lib.data.foreign import hint_of_names
 from lib.data.formats import class_folders, dota
 from lib.data.imgsz import parse_imgsz
@@ -138,7 +139,7 @@ def data_of(path: str, images: str | None, model: Model) -> Data:
         sources = described(block, None if numbered else model.names or None, scratch, model.task)
     source = sources[0] if sources else None
     names = tuple((source and source.names) or model.names)
-    if names and (numbered or model.names) and not {"yaml", "obj_data"} & block.keys():
+    if names and (numbered or model.names) and not WITH_NAMES & block.keys():
         block["names"] = list(names)
     if source is None:
         return Data(block, None, None, names)

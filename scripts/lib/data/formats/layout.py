@@ -1,23 +1,19 @@
 """Ultralytics' layout without a data.yaml: `images/…/NAME.jpg` beside `labels/…/NAME.txt`.
 
 Or the labels are beside the images, as Darknet's tools write them. Class names may be there in `classes.txt`, as Label
-Studio writes it, LabelImg among the labels, or in `_darknet.labels`, as Roboflow does.
+Studio writes it, LabelImg among the labels, in `_darknet.labels`, as Roboflow does, or in a `data.yaml`.
 Layout: https://docs.ultralytics.com/datasets/detect/
 """
 
-import re
-from collections.abc import Sequence
 from pathlib import Path
 
 from lib.data.foreign import hint
-from lib.data.formats.source import PART_OF_FOLDER, Hints, Item, Source, first_few, no_image
+from lib.data.formats.own_names import name_files, settled
+from lib.data.formats.source import PART_OF_FOLDER, Hints, Item, Source, no_image
 from lib.data.image_paths import IMAGES, image_paths, is_hidden
-from lib.data.names import read_names
 from lib.step.errors import UserError
-from lib.step.files import read_text
 
 KEY = "archive"
-CLASSES = "classes.txt", "obj.names", "*.labels"
 
 
 def find(root: Path, hints: Hints) -> Path:
@@ -64,9 +60,8 @@ def read(root: Path, hints: Hints) -> Source:
         for path, part in zip(paths, parts)
     ]
     taken = set(paths)
-    lists = [path for place in (root, labels) for pattern in CLASSES for path in sorted(place.glob(pattern))]
-    named = next((path for path in lists if path.is_file()), None)
-    names, doubts = _names(hints.names, named)
+    lists = name_files(root, images, labels)
+    names, doubts = settled(hints.names, lists)
     texts = ".txt" if labels == images else None
     others = [path for path in files if path not in taken and path.suffix != texts and path not in lists]
     return Source(
@@ -79,39 +74,6 @@ def read(root: Path, hints: Hints) -> Source:
         renames=False,
         labels=labels,
     )
-
-
-def _names(given: tuple[str, ...] | None, file: Path | None) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
-    """The class names: those that the user gives, else those of the set's own file of names; and remarks.
-
-    Raises UserError where both are there and cannot be of the same labels: a name has another number in the file, or
-    the lists have another length and differ before the shorter one ends. Other names in the same places may be
-    translations: a remark tells them.
-    """
-    if not given or file is None:
-        return given or (tuple(read_names([str(file)])) if file else None), ()
-    theirs = [line.strip() for line in read_text(file).strip().splitlines()]
-    ours, words = list(map(_word, given)), list(map(_word, theirs))
-    if all(one == other for one, other in zip(ours, words)):
-        return given, ()
-    lists = f"dataset.names is {_counted(given)}, {file} is {_counted(theirs)}"
-    moved = next((word for word in words if word in ours and ours.index(word) != words.index(word)), None)
-    if moved is not None or len(theirs) != len(given):
-        number = f"'{moved}' is class {ours.index(moved)} and class {words.index(moved)}; " if moved is not None else ""
-        raise UserError(
-            f"the labels would get wrong names: {lists}; {number}set dataset.names to the names of the labels, in the "
-            f"order of their class numbers; if {file.name} is not for these labels, remove it"
-        )
-    return given, (f"WARNING: {lists}; dataset.names is used: check that both mean the same classes",)
-
-
-def _counted(names: Sequence[str]) -> str:
-    return f"{len(names)} names ({first_few(names)})"
-
-
-def _word(name: str) -> str:
-    """A class name as it is compared: tools differ in case and in what they put between words."""
-    return re.sub(r"[\s_-]+", " ", name.casefold())
 
 
 def _parts(paths: list[Path], images: Path) -> tuple[list[str], tuple[str, ...]]:

@@ -4,37 +4,34 @@ It is read as Ultralytics does (`ultralytics/data/utils.py`, `check_det_dataset`
 came from another machine, images are looked for beside the file. Format: https://docs.ultralytics.com/datasets/detect/
 """
 
+import re
 from pathlib import Path, PureWindowsPath
 
-import yaml
-
-from lib.data.formats.listed import Listing, located
-from lib.data.formats.source import Hints, Source, first_few, numbered, only_one, visible
-from lib.step import yaml_text
+from lib.data.formats.data_yaml import block, entries_of, names_by_number
+from lib.data.formats.listed import Listing
+from lib.data.formats.located import located
+from lib.data.formats.source import PART_OF_FOLDER, Hints, Source, first_few, numbered, only_one, visible
 from lib.step.errors import UserError
-from lib.step.files import read_text
 
 KEY = "yaml"
 DATASETS = "datasets"  # where Ultralytics downloads data sets to
-MOST_CLASSES = 100_000
-PARTS = {"train": ("train",), "val": ("val", "validation", "valid"), "test": ("test",)}
+VAL_FOLDERS = [folder for folder, part in PART_OF_FOLDER.items() if part == "val"]  # tools differ in its name
 
 
 def find(root: Path, hints: Hints) -> Path:
     """The data.yaml in a folder: the one of that name, or the only YAML file with `train`."""
     files = [path for path in visible(root) if path.suffix.lower() in (".yaml", ".yml")]
     named = [path for path in files if path.stem == "data"]
-    return only_one(named or [path for path in files if "train" in _block(path)], root, "data.yaml", KEY)
+    return only_one(named or [path for path in files if "train" in block(path)], root, "data.yaml", KEY)
 
 
 def read(file: Path, hints: Hints) -> Source:
     """The data set that a data.yaml describes. Raises UserError, naming the key, for what is not usable."""
-    data = _block(file)
+    data = block(file)
     if not data:
         raise UserError(f"{file} is not a data.yaml: it has no keys such as train, val and names")
-    names, numbers, remarks = _names(data, file)
-    entries = _entries(data)
-    folders, lines = _roots(data, file, [entry for part, entry in entries if part != "test"])
+    names, numbers, remarks = numbered(names_by_number(data, file), file)
+    entries, folders, lines = _placed(entries_of(data), data, file)
     listing = Listing(remarks=[*remarks, *lines])
     for part, entry in entries:
         place = located(entry, folders)
@@ -58,49 +55,48 @@ def read(file: Path, hints: Hints) -> Source:
     )
 
 
-def _block(file: Path) -> dict:
-    try:
-        data = yaml_text.load(read_text(file))
-    except yaml.YAMLError as error:
-        raise UserError(f"{file} is not valid YAML ({str(error).splitlines()[0]})") from None
-    return data if isinstance(data, dict) else {}
+def _placed(
+    entries: list[tuple[str, str]], data: dict, file: Path
+) -> tuple[list[tuple[str, str]], list[Path], list[str]]:
+    """The entries, the folders that they may be relative to, the likeliest first, and remarks.
 
-
-def _names(data: dict, file: Path) -> tuple[tuple[str, ...], dict[int, int] | None, list[str]]:
-    names, count = data.get("names"), data.get("nc")
-    if names is None and count is None:
-        raise UserError(f"{file} has neither names nor nc")
-    try:
-        count = None if count is None else _whole_number(count)
-        if names is None and count > MOST_CLASSES:
-            raise UserError(f"{file}: nc is {count}; at most {MOST_CLASSES} classes are possible")
-        names = [f"class_{number}" for number in range(count)] if names is None else names
-        pairs = enumerate(names) if isinstance(names, list) else names.items()
-        names = {_whole_number(key): name for key, name in pairs}
-    except (ValueError, AttributeError):
+    Where some of the entries do not exist as they are written, and all do with another usual name of the folder of the
+    val images, the entries with that name. Raises UserError where several names fit, and as `_roots` does.
+    """
+    folders, remarks = _roots(data, file, _needed(entries))
+    if all(located(entry, folders) for entry in _needed(entries)):
+        return entries, folders, remarks
+    fitting = {}
+    for name in VAL_FOLDERS:
+        called = [(part, _renamed(entry, name)) for part, entry in entries]
+        roots, lines = _roots(data, file, _needed(called))
+        places = tuple(located(entry, roots) for entry in _needed(called))
+        if None not in places:
+            fitting.setdefault(places, (called, roots, lines))
+    if not fitting:
+        return entries, folders, remarks
+    changed = [next(pair for pair in zip(_needed(entries), _needed(called)) if len(set(pair)) > 1)
+               for called, *_ in fitting.values()]  # fmt: skip
+    if len(fitting) > 1:
         raise UserError(
-            f"{file}: nc must be a whole number, and names a list or a mapping of class numbers to names"
-        ) from None
-    # In a mapping with gaps, nc may count the gaps too.
-    if count not in (None, len(names), max(names, default=-1) + 1):
-        raise UserError(f"{file}: nc is {count}, names has {len(names)}; correct the wrong one")
-    if odd := [name for name in names.values() if isinstance(name, bool) or not isinstance(name, str | int | float)]:
-        raise UserError(f"{file}: names holds {odd[0]!r}, which is not text; put it in quotes if it is a name")
-    return numbered({number: str(name) for number, name in names.items()}, file)
+            f"{file}: {changed[0][0]} does not exist, and may mean {' or '.join(here for _, here in changed)}; write "
+            "the right one"
+        )
+    [(called, roots, lines)] = fitting.values()
+    remark = f"{changed[0][0]} of {file.name} does not exist; {changed[0][1]} is used, the only folder that it can mean"
+    return called, roots, [*lines, remark]
 
 
-def _whole_number(value) -> int:
-    """The whole number that YAML gives as one, or as digits. Raises ValueError for others, such as 0.5 or yes."""
-    return int(str(value))
+def _needed(entries: list[tuple[str, str]]) -> list[str]:
+    """The entries of the parts that must exist."""
+    return [entry for part, entry in entries if part != "test"]
 
 
-def _entries(data: dict) -> list[tuple[str, str]]:
-    """The part and the text of each entry that names images."""
-    entries = []
-    for part, keys in PARTS.items():
-        given = next((data[key] for key in keys if data.get(key)), None)
-        entries += [(part, str(entry)) for entry in (given if isinstance(given, list) else [given] if given else [])]
-    return entries
+def _renamed(entry: str, name: str) -> str:
+    """An entry whose last folder of val images, if it has one, is called `name`."""
+    parts = re.split(r"([/\\])", entry)
+    last = max((place for place, part in enumerate(parts) if part in VAL_FOLDERS), default=None)
+    return entry if last is None else "".join([*parts[:last], name, *parts[last + 1 :]])
 
 
 def _roots(data: dict, file: Path, entries: list[str]) -> tuple[list[Path], list[str]]:

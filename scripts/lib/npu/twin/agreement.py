@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lib.npu.build import NPU, Agreement
+from lib.npu.build import NPU, USE_TOOLKIT, Agreement
 from lib.step.errors import UserError
 
 # Number of images that run on both.
@@ -31,7 +31,6 @@ def agreement(simulator: str, apart: list[list[float]], noise: list[list[float]]
     result = Agreement(len(apart), same, round(float(off[worst]), 4), round(float(usual[worst]), 4))
     if simulator != NPU and (off > np.maximum(_LEAST_STEPS, _TIMES_NOISE * usual)).any():
         raise UserError(
-            f"the twin of the simulator does not agree with it on this model: it is {result}; set evaluation.simulator "
-            "to toolkit"
+            f"the twin of the simulator does not agree with it on this model: it is {result}; {USE_TOOLKIT}"
         )
     return result

@@ -7,7 +7,7 @@ import onnx
 import onnxruntime
 
 from lib.data.input_form import InputForm
-from lib.npu.build import NPU, TOOLKIT, TWIN
+from lib.npu.build import NPU, TWIN, USE_TOOLKIT
 from lib.npu.twin.chip import chip_of
 from lib.npu.twin.graph import twin_of
 from lib.npu.twin.structure import Structure
@@ -32,7 +32,7 @@ def start_of(simulator: str, structure: Structure, form: InputForm):
     try:
         model = chip_of(structure) if simulator == NPU else twin_of(structure, exact)
     except UserError as error:
-        raise UserError(f"{error}; set evaluation.simulator to {TOOLKIT}") from None
+        raise UserError(f"{error}; {USE_TOOLKIT}") from None
     return partial(runner, model, form, exact)
 
 

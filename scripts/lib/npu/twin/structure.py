@@ -12,6 +12,7 @@ import onnx
 import yaml
 from onnx import numpy_helper
 
+from lib.npu.build import USE_TOOLKIT
 from lib.npu.twin.rounding import FILTER_AXES, Rounding
 from lib.step.errors import ToolkitError, UserError
 
@@ -101,8 +102,7 @@ class Structure:
         outputs = {output.name: makers[output.name].input[0] for output in self.model.graph.output}
         if others := [output for output, source in outputs.items() if source not in roundings]:
             raise UserError(
-                f"the twin of the simulator does not support the output {others[0]}, which is not INT8; set "
-                "evaluation.simulator to toolkit"
+                f"the twin of the simulator does not support the output {others[0]}, which is not INT8; {USE_TOOLKIT}"
             )
         return [roundings[source].scale for source in outputs.values()]
 
