@@ -37,7 +37,7 @@ from lib.npu.int8 import read_ranges_of
 from lib.npu.parameters import parameters_of
 from lib.npu.range_table import network_input
 from lib.npu.search.choice import halves, searched
-from lib.npu.twin.ranges import adjusted, chosen
+from lib.npu.twin.ranges import adjusted
 from lib.npu.twin.run import start_of
 from lib.npu.twin.structure import Ranges, Structure
 from lib.results.draws import Draw, Draws
@@ -63,13 +63,9 @@ def main(argv=None):
         raise UserError(
             f"--max-images asks for {max(args.max_images)} images, but the pool {args.pool} has {len(pool)}"
         )
-    with pool_in_form(pool[:1], args.dataset / "images", outputs.imgsz, form) as first:
-        structure = toolkit.structure_of(args.onnx, first, args.platform, form)
-    on_first = table.union([pool[0].name])
-    if chosen(structure, on_first, on_first) is None:
-        raise UserError(
-            f"{args.ranges} does not hold the ranges of the pool {args.pool}; delete it and measure them again"
-        )
+    structure = table.half.structure(args.onnx)
+    with pool_in_form(pool[:1], args.dataset / "images", outputs.imgsz, form) as [first]:
+        table.demand_of(first, structure, form)
 
     def calibrated(drawn: list[Path]) -> Structure:
         """The structure when calibrated on these images of the pool."""

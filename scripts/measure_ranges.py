@@ -3,7 +3,8 @@
 Makes --output, a table of --onnx's tensors by the images of --pool. A range of the algorithm `normal` spans the
 smallest to the largest value in calibration, so quantize.py can take it from the table and need not calibrate. The
 ranges are the toolkit's own to the last bit; if the toolkit treats a graph in an unknown way, the table says so and is
-empty, and quantize.py calibrates.
+empty, and quantize.py calibrates. The table also holds the first half of the toolkit's build, which is the same for all
+calibration sets.
 """
 
 import sys
@@ -52,12 +53,12 @@ def main(argv=None):
     check_manifest(args.pool, [path.name for path in pool])
     title = f"ranges of {args.onnx.stem} {imgsz}"
     with pool_in_form(pool, args.dataset / "images", imgsz, form) as images:
-        start, unknown = range_pass(args, images[0], form)
+        half, start, unknown = range_pass(args, images[0], form)
         ranges = [] if unknown else over_images(start, partial(ranges_on, form), images, args.processes, title)
     if not all(math.isfinite(end) for each in ranges for ends in each.values() for end in ends):
-        ranges, unknown = [], "it has values that are not finite"
+        half, ranges, unknown = None, [], "it has values that are not finite"
     names = [path.name for path in pool] if ranges else []
-    table = RangeTable.of(names, ranges, sha256(args.onnx), args.platform, args.toolkit, unknown)
+    table = RangeTable.of(names, ranges, sha256(args.onnx), args.platform, args.toolkit, unknown, half)
     table.write(args.output)
     if table.unknown:
         say(f"ranges in {args.output}: the toolkit must find them for each calibration set, because {table.unknown}")
@@ -66,15 +67,19 @@ def main(argv=None):
 
 
 def range_pass(args, image: Path, form: InputForm):
-    """A function that opens the pass over images, and why there is none; "" if the first image shows no reason."""
+    """The first half of a build on the first image, a function that opens the pass over images, and "".
+
+    Or None, None, and why the pass is not possible.
+    """
     try:
-        structure = toolkit.structure_of(args.onnx, [image], args.platform, form)
+        half = toolkit.first_half_of(args.onnx, image, args.platform, form)
+        structure = half.structure(args.onnx)
         on_first = ranges_on(form, RangePass(structure), image)
     except UserError as error:
-        return None, str(error)
+        return None, None, str(error)
     if chosen(structure, on_first, on_first) is None:
-        return None, "it changes a tensor's range in an unknown way"
-    return partial(RangePass, structure), ""
+        return None, None, "it changes a tensor's range in an unknown way"
+    return half, partial(RangePass, structure), ""
 
 
 if __name__ == "__main__":

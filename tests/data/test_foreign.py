@@ -7,7 +7,7 @@ import pytest
 from conftest import image
 
 from lib import tasks
-from lib.data.formats import FORMATS
+from lib.data.formats.registry import FORMATS
 from lib.data.formats.source import Hints
 from lib.data.images import write_image
 from lib.data.preview import looked_at

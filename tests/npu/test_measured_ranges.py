@@ -14,6 +14,7 @@ from lib.data.split import shuffled
 from lib.graph.onnx_file import load, save
 from lib.npu.algorithms import OWN
 from lib.npu.build import Build
+from lib.npu.first_half import FirstHalf
 from lib.npu.int8 import read_ranges_of
 from lib.npu.range_table import RangeTable, read_range_table
 from lib.npu.rknn_file import read_rknn
@@ -106,10 +107,11 @@ def test_a_calibration_set_is_a_reduction_of_the_table(tmp_path):
         {"x": (-3.0, 0.5), "y": (0.25, 4.0)},
         {"x": (-9.0, 9.0), "y": (0, 9)},
     ]
-    table = RangeTable.of(["a", "b", "c"], ranges, "0" * 64, "rv1106", "2.3.2")
+    half = FirstHalf(b"fused", b"", b"quantization")
+    table = RangeTable.of(["a", "b", "c"], ranges, "0" * 64, "rv1106", "2.3.2", "", half)
     table.write(tmp_path / "ranges.npz")
     read = read_range_table(tmp_path / "ranges.npz")
-    assert (read.graph, read.platform, read.toolkit, read.unknown) == ("0" * 64, "rv1106", "2.3.2", "")
+    assert (read.graph, read.platform, read.toolkit, read.unknown, read.half) == ("0" * 64, "rv1106", "2.3.2", "", half)
     assert read.union(["b", "a"]) == {"x": (-3.0, 2.0), "y": (0.0, 4.0)}
     with pytest.raises(UserError, match=r"ranges\.npz has no ranges for d; delete it"):
         read.union(["a", "d"])
@@ -142,7 +144,9 @@ def test_draws_refuse_the_ranges_of_another_pool(measured, split_onnx, step, poo
                 "--platform", "rv1106", "--simulator", "twin", "--dataset", heldout, "--names", *"abcd",
                 "--max-images", 4, "--seed", 0, "--draws", tmp_path / "draws.json",
                 "--log", tmp_path / "log")  # fmt: skip
-    assert done.returncode == 2 and f"other.npz does not hold the ranges of the pool {pool}; delete it" in done.stderr
+    first = min(path.name for path in pool.iterdir())
+    assert done.returncode == 2
+    assert f"other.npz does not hold the ranges of the image {first} as it is now; delete it" in done.stderr
     assert not (tmp_path / "draws.json").exists()
 
 
@@ -154,7 +158,7 @@ def test_a_pool_without_images_and_values_that_are_not_finite(
     words = ["--onnx", split_onnx, "--dataset", heldout, "--platform", "rv1106", "--output", tmp_path / "ranges.npz"]
     with pytest.raises(UserError, match="empty has no image"):
         measure_ranges.main(list(map(str, [*words, "--pool", tmp_path / "empty"])))
-    monkeypatch.setattr(measure_ranges, "range_pass", lambda *given: (None, ""))
+    monkeypatch.setattr(measure_ranges, "range_pass", lambda *given: (None, None, ""))
     monkeypatch.setattr(measure_ranges, "over_images", lambda *given: [{"x": (0.0, np.inf)}] * 8)
     measure_ranges.main(list(map(str, [*words, "--pool", pool])))
     table = read_range_table(tmp_path / "ranges.npz")

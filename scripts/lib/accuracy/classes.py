@@ -6,15 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lib.accuracy.inference import onnx_runner, over_images
-from lib.data.images import read_image
 from lib.data.imgsz import ImageSize
 from lib.data.input_form import InputForm
 from lib.data.letterbox import letterbox
 from lib.data.manifest import check_manifest
-from lib.graph.input_form import input_form_of
-from lib.graph.onnx_file import load
-from lib.graph.surgery.graph import input_size
 from lib.step.errors import UserError
 from lib.tasks.classify.decoding import BEST
 from lib.tasks.classify.labels import class_number
@@ -49,6 +44,12 @@ def classify_all(onnx: Path, classes: int, images: list[Path], processes: int, t
 
     None where the model has no such output, which its first image shows. Raises UserError as `over_images` does.
     """
+    # Imported here: evaluation needs only the rest, and these import onnxruntime.
+    from lib.accuracy.inference import onnx_runner, over_images
+    from lib.graph.input_form import input_form_of
+    from lib.graph.onnx_file import load
+    from lib.graph.surgery.graph import input_size
+
     model = load(onnx)
     work = partial(_classify, classes, input_size(model), input_form_of(model))
     start = partial(onnx_runner, onnx)
@@ -59,6 +60,8 @@ def classify_all(onnx: Path, classes: int, images: list[Path], processes: int, t
 
 
 def _classify(classes: int, imgsz: ImageSize, form: InputForm, run, path: Path) -> tuple[int, ...] | None:
+    from lib.data.images import read_image
+
     return best_classes(run(letterbox(read_image(path), imgsz, form)[0]), classes)
 
 

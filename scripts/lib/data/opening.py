@@ -7,8 +7,9 @@ from pathlib import Path
 
 from lib.data.archives import is_archive, refuse_other, unpack
 from lib.data.download import fetch
-from lib.data.formats import FORMATS, layout
 from lib.data.formats import images as plain_images
+from lib.data.formats import layout
+from lib.data.formats.registry import FORMATS
 from lib.data.formats.source import Hints, Source
 from lib.data.keypoints import KEYPOINT_TASK
 from lib.data.sources import DRAWN, is_url

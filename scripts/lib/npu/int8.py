@@ -123,11 +123,18 @@ def _searched(asked: Quantization, images: list[Path]):
 @contextmanager
 def _with_parameters(asked: Quantization, images: list[Path], table: RangeTable | None):
     """The model with the ranges of `normal`, and with the parameters that the algorithm finds on the images."""
-    structure = toolkit.structure_of(asked.model, images[:1], asked.platform, asked.form)
     try:
+        if table and not table.half:
+            raise _NotKnownError
+        structure = (
+            table.half.structure(asked.model)
+            if table
+            else toolkit.structure_of(asked.model, images[:1], asked.platform, asked.form)
+        )
         own, measured = _own_ranges(asked, images, table, structure)
     except _NotKnownError:
-        own = measured = toolkit.structure_of(asked.model, images, asked.platform, asked.form).ranges
+        structure = toolkit.structure_of(asked.model, images, asked.platform, asked.form)
+        own = measured = structure.ranges
     choice = _Choice(asked.outputs, lambda _: (own, measured))
     ranges = choice(structure)
     source = onnx.load(str(asked.model))
@@ -163,17 +170,21 @@ def _from_ranges(asked: Quantization, images: list[Path], table: RangeTable | No
     if asked.algorithm != NORMAL or (not table and asked.is_plain):
         raise _NotKnownError
     choice = _Choice(asked.outputs, lambda structure: _own_ranges(asked, images, table, structure))
-    with toolkit.built_with_ranges(asked.model, choice, images[0], asked.platform, asked.form) as built:
+    if table is None:
+        opened = toolkit.built_with_ranges(asked.model, choice, images[0], asked.platform, asked.form)
+    elif table.half:
+        opened = toolkit.built_from(table.half, asked.model, choice, asked.platform, asked.form)
+    else:
+        raise _NotKnownError
+    with opened as built:
         yield Int8Model(*built, choice.surest)
 
 
 def _own_ranges(asked: Quantization, images: list[Path], table: RangeTable | None, structure: Structure) -> Found:
     """The toolkit's own ranges on the images, from the table or else measured now. Raises _NotKnownError."""
-    if table and table.unknown:
-        raise _NotKnownError
-    names = [image.name for image in images]
     if table:
-        on_first, on_images = table.union(names[:1]), table.union(names)
+        table.demand_of(images[0], structure, asked.form)
+        on_first, on_images = table.union(table.images[:1]), table.union([image.name for image in images])
     else:
         on_first, on_images = _measured(structure, images, asked.form)
     own = chosen(structure, on_first, on_images)

@@ -1,6 +1,6 @@
-"""Each tensor's range on each image of a calibration pool; the ranges of any calibration set follow from these.
+"""Each tensor's range on each image of a calibration pool, and the first half of a build on the pool's first image.
 
-The file is NumPy's .npz:
+The ranges of any calibration set follow from these, and a build needs only its second half. The file is NumPy's .npz:
 
   images   [n] names of the pool's files        low   float32 [n, t]
   tensors  [t] names, of the toolkit's graph    high  float32 [n, t]
@@ -8,22 +8,26 @@ The file is NumPy's .npz:
   platform of the toolkit
   toolkit  its version
   unknown  why the ranges are the toolkit's to find, else empty; then there are no images
+  fused, data, quantization  uint8, the first half of a build (lib.npu.first_half); empty where there are no images
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 
 from lib.data.images import read_fitted
 from lib.data.input_form import InputForm
+from lib.npu.first_half import FirstHalf
 from lib.npu.twin.ranges import RangePass
-from lib.npu.twin.structure import Ranges
+from lib.npu.twin.structure import Ranges, Structure
 from lib.step.arrays import read_arrays, write_arrays
 from lib.step.errors import UserError
 
 _TABLES = ("images", "tensors", "low", "high")
 _TEXTS = ("graph", "platform", "toolkit", "unknown")
+_ROUNDING = 1e-3
+_HALF = tuple(field.name for field in fields(FirstHalf))
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,7 @@ class RangeTable:
     platform: str = ""
     toolkit: str = ""  # its version
     unknown: str = ""  # why there are none
+    half: FirstHalf | None = None  # of a build on the first image; None where there are no images
     path: Path | None = None  # of its file
 
     def __post_init__(self):
@@ -47,12 +52,12 @@ class RangeTable:
             raise ValueError("a range ends below its start, or its ends are not finite")
 
     @classmethod
-    def of(cls, images: list[str], ranges: list[Ranges], *texts: str) -> "RangeTable":
-        """The table of the ranges measured on each image; `texts` are the fields after the tables."""
+    def of(cls, images: list[str], ranges: list[Ranges], *others: str | FirstHalf | None) -> "RangeTable":
+        """The table of the ranges measured on each image; `others` are the fields after the tables."""
         tensors = list(ranges[0]) if ranges else []
         ends = np.array([[each[name] for name in tensors] for each in ranges], np.float32)
         ends = ends.reshape(len(images), len(tensors), 2)
-        return cls(list(images), tensors, ends[..., 0], ends[..., 1], *texts)
+        return cls(list(images), tensors, ends[..., 0], ends[..., 1], *others)
 
     def union(self, images: list[str]) -> Ranges:
         """The ranges of a calibration set. Raises UserError when one of its images was not measured."""
@@ -66,11 +71,24 @@ class RangeTable:
         low, high = self.low[chosen].min(axis=0), self.high[chosen].max(axis=0)
         return {name: (float(a), float(b)) for name, a, b in zip(self.tensors, low, high)}
 
+    def demand_of(self, image: Path, structure: Structure, form: InputForm) -> None:
+        """Raise UserError unless the ranges were measured on this image, fitted for a model of that input form."""
+        measured, kept = ranges_on(form, RangePass(structure), image), self.union([image.name])
+        for name, ends in measured.items():
+            # Processors round differently, and a table may come from another one.
+            tolerance = _ROUNDING * max(map(abs, ends))
+            if max(abs(a - b) for a, b in zip(ends, kept[name])) > tolerance:
+                raise UserError(
+                    f"{self.path or 'the table'} does not hold the ranges of the image {image.name} as it is now; "
+                    "delete it and measure them again"
+                )
+
     def write(self, path: Path) -> None:
         """Write the table, whole or not at all."""
         tables = {"low": self.low, "high": self.high}
         names = {name: np.array(getattr(self, name), dtype=np.str_) for name in ("images", "tensors", *_TEXTS)}
-        write_arrays(path, **names, **tables)
+        half = {name: np.frombuffer(getattr(self.half, name, b""), np.uint8) for name in _HALF}
+        write_arrays(path, **names, **tables, **half)
 
 
 def ranges_on(form: InputForm, run: RangePass, image: Path) -> Ranges:
@@ -85,10 +103,12 @@ def network_input(form: InputForm, image: Path) -> np.ndarray:
 
 def read_range_table(path: Path) -> RangeTable:
     """The table in a file. Raises UserError when it is missing or damaged."""
-    arrays = read_arrays(path, "ranges", (*_TABLES, *_TEXTS))
+    arrays = read_arrays(path, "ranges", (*_TABLES, *_TEXTS, *_HALF))
     try:
         names = ([str(name) for name in arrays[key]] for key in ("images", "tensors"))
-        return RangeTable(*names, arrays["low"], arrays["high"], **{key: str(arrays[key]) for key in _TEXTS}, path=path)
+        texts = {key: str(arrays[key]) for key in _TEXTS}
+        half = FirstHalf(*(arrays[key].tobytes() for key in _HALF)) if len(arrays["images"]) else None
+        return RangeTable(*names, arrays["low"], arrays["high"], **texts, half=half, path=path)
     except (TypeError, ValueError):
         raise UserError(
             f"{path} is damaged (its tables do not fit together); delete it and run its step again"

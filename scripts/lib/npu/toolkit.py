@@ -30,6 +30,7 @@ from lib.step.supervisor import doing
 if TYPE_CHECKING:
     import pandas as pd
 
+    from lib.npu.first_half import FirstHalf
     from lib.npu.twin.structure import Parameters, Ranges, Structure
 
 PLATFORMS = ("rv1103", "rv1103b", "rv1106", "rv1106b")
@@ -174,18 +175,7 @@ def built_with_ranges(
 def _build_with_structure(rknn, platform: str, model: Path, images: list[Path], choose, parameters=None):
     """Calibrate and build in the two halves of the hybrid step; return the Session and the Structure."""
     with console.captured() as printed, _loaded(rknn, model, images, parameters):
-        structure = _calibrate(rknn, model)
-        if choose is not None:
-            structure = structure.with_ranges(choose(structure))
-            structure.write_ranges(Path(_QUANTIZATION))
-        _in_toolkit(f"building {model}")
-        _demand(
-            f"the build of {model} failed",
-            rknn.hybrid_quantization_step2,
-            model_input=_FUSED,
-            data_input=_DATA,
-            model_quantization_cfg=_QUANTIZATION,
-        )
+        structure = _second_half(rknn, model, _calibrate(rknn, model), choose)
         session = Session(rknn, platform, printed())
     return session, structure
 
@@ -199,18 +189,72 @@ def structure_of(model: Path, images: list[Path], platform: str, form: InputForm
         return _calibrate(rknn, model)
 
 
+def first_half_of(model: Path, image: Path, platform: str, form: InputForm | None = None) -> "FirstHalf":
+    """The first half of a build, calibrated on `image` as for `quantized`; `built_from` does the second.
+
+    Raises ToolkitError as `quantized` does.
+    """
+    from lib.npu.first_half import FirstHalf
+
+    source = model.absolute()
+    with _toolkit(platform, "normal", form or InputForm()) as rknn, console.captured(), _loaded(rknn, model, [image]):
+        _calibrate(rknn, model)
+        return FirstHalf.read(Path(), source)
+
+
+@contextlib.contextmanager
+def built_from(
+    half: "FirstHalf",
+    model: Path,
+    choose: "Callable[[Structure], Ranges]",
+    platform: str,
+    form: InputForm | None = None,
+):
+    """As `built_with_ranges`, from the first half of the build that `first_half_of` made for the same model."""
+    source = model.absolute()
+    with _toolkit(platform, "normal", form or InputForm()) as rknn:
+        with console.captured() as printed, tempfile.TemporaryDirectory() as scratch, _inside(scratch):
+            half.write(Path(), source)
+            structure = _second_half(rknn, model, _structure(), choose)
+            session = Session(rknn, platform, printed())
+        yield session, structure
+
+
 # File names in the folder that `_loaded` works in; the hybrid step makes the last three.
-_MODEL, _DATASET = "model.onnx", "images.txt"
-_FUSED, _DATA, _QUANTIZATION = "model.model", "model.data", "model.quantization.cfg"
+MODEL, _DATASET = "model.onnx", "images.txt"
+FUSED, DATA, QUANTIZATION = "model.model", "model.data", "model.quantization.cfg"
 
 
 def _calibrate(rknn, model: Path) -> "Structure":
-    # Imported here: steps that only need this module's names do not need onnx.
-    from lib.npu.twin.structure import read_structure
-
     _in_toolkit(f"calibrating {model}")
     _demand(f"the calibration of {model} failed", rknn.hybrid_quantization_step1, dataset=_DATASET)
-    return read_structure(Path(_FUSED), Path(_QUANTIZATION))
+    return _structure()
+
+
+def _structure() -> "Structure":
+    """The structure in the files of the hybrid step in the working folder."""
+    # Imported here: steps that only need this module's names do not need onnx.
+    import onnx
+
+    from lib.npu.twin.structure import read_structure
+
+    return read_structure(onnx.load(FUSED), Path(QUANTIZATION).read_text(encoding="utf-8"))
+
+
+def _second_half(rknn, model: Path, structure: "Structure", choose) -> "Structure":
+    """Build from the files of the hybrid step in the working folder; return the structure that is built."""
+    if choose is not None:
+        structure = structure.with_ranges(choose(structure))
+        structure.write_ranges(Path(QUANTIZATION))
+    _in_toolkit(f"building {model}")
+    _demand(
+        f"the build of {model} failed",
+        rknn.hybrid_quantization_step2,
+        model_input=FUSED,
+        data_input=DATA,
+        model_quantization_cfg=QUANTIZATION,
+    )
+    return structure
 
 
 @contextlib.contextmanager
@@ -219,14 +263,14 @@ def _loaded(rknn, model: Path, images: list[Path], parameters: "Parameters | Non
     # The toolkit writes check files to the working folder, splits the list of images at white space, and reads it in
     # the locale's encoding; so the list has plain names in that folder.
     with tempfile.TemporaryDirectory() as scratch:
-        _put(model, Path(scratch, _MODEL), parameters)
+        _put(model, Path(scratch, MODEL), parameters)
         links = [Path(scratch, f"{number}{image.suffix}") for number, image in enumerate(images)]
         for link, image in zip(links, images):
             link.symlink_to(image.resolve())
         Path(scratch, _DATASET).write_text("".join(f"{link.name}\n" for link in links), encoding="ascii")
         with _inside(scratch), _with_names_of(dict(zip(links, images))):
             _in_toolkit(f"reading {model}")
-            _demand(f"it cannot read {model}", rknn.load_onnx, model=_MODEL)
+            _demand(f"it cannot read {model}", rknn.load_onnx, model=MODEL)
             yield
 
 

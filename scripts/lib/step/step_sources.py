@@ -7,14 +7,14 @@ from pathlib import Path
 
 # Snakemake needs this for every rule each time it starts: parsing all files would take most of that time.
 _IMPORT = re.compile(r"^[ \t]*from[ \t]+(lib(?:\.\w+)*)[ \t]+import[ \t]+(\([^)]*\)|[^\n#]+)", re.M)
-# Found in the `__init__.py` of a package that imports every module in its folder.
-_IMPORTS_ITS_FOLDER = "iter_modules(__path__)"
+# Found in a registry, a module that imports every module in its folder.
+_IMPORTS_ITS_FOLDER = re.compile(r"\biter_modules\((\w+\.)?__path__\)")
 
 
 def step_sources(step: str, root: Path = Path()) -> list[str]:
     """Paths, relative to `root`: first `scripts/STEP.py`, then, sorted, everything in scripts/lib that it imports.
 
-    The files of a package that are not modules count too: templates, C code. A registry, that is a package that imports
+    The files of a package that are not modules count too: templates, C code. A registry, that is a module that imports
     every module in its own folder, brings all of them.
     """
     # Text, not Path: this runs for each of some thirty rules, over the same files.
@@ -43,11 +43,11 @@ def _beside(path: str, scripts: str, changed_ns: int) -> tuple[str, ...]:
         for file in (f"{base}.py", f"{base}/__init__.py")
         if os.path.isfile(file)  # noqa: PTH113
     ]
+    folder = Path(path).parent
     if path.endswith("/__init__.py"):
-        folder = Path(path).parent
         files += [str(file) for file in folder.iterdir() if file.is_file() and file.suffix != ".py"]
-        if _IMPORTS_ITS_FOLDER in source:
-            files += map(str, [*folder.glob("*.py"), *folder.glob("*/__init__.py")])
+    if _IMPORTS_ITS_FOLDER.search(source):
+        files += map(str, [*folder.glob("*.py"), *folder.glob("*/__init__.py")])
     return tuple(files)
 
 

@@ -87,7 +87,7 @@ class Structure:
 
     def write_ranges(self, quantization: Path) -> None:
         """Write the ranges to the hybrid step's file, in which nothing else may be changed."""
-        content = _load(quantization)
+        content = yaml.load(quantization.read_text(encoding="utf-8"), _LOADER)
         for name, (low, high) in self.ranges.items():
             content["quantize_parameters"][name] |= {"min": [low], "max": [high]}
         quantization.write_text(yaml.dump(content, Dumper=_DUMPER, sort_keys=False), encoding="utf-8")
@@ -162,19 +162,15 @@ def attributes(node: onnx.NodeProto) -> dict:
     return {name: value.decode() if isinstance(value, bytes) else value for name, value in values.items()}
 
 
-def _load(quantization: Path) -> dict:
-    return yaml.load(quantization.read_text(encoding="utf-8"), _LOADER)
-
-
-def read_structure(model: Path, quantization: Path) -> Structure:
-    """The structure in the two files of the hybrid step. Raises ToolkitError when they are not of the known form."""
+def read_structure(model: onnx.ModelProto, quantization: str) -> Structure:
+    """The structure of the hybrid step's ONNX and YAML. Raises ToolkitError when they are not of the known form."""
     try:
-        entries = _load(quantization)["quantize_parameters"]
+        entries = yaml.load(quantization, _LOADER)["quantize_parameters"]
         ranges = {
             name: (float(entry["min"][0]), float(entry["max"][0]))
             for name, entry in entries.items()
             if entry["dtype"] == "int8"
         }
     except (yaml.YAMLError, KeyError, TypeError, IndexError, ValueError) as error:
-        raise ToolkitError(f"rknn-toolkit2: {quantization.name} of its hybrid step is not of the known form") from error
-    return Structure(onnx.load(str(model)), ranges)
+        raise ToolkitError("rknn-toolkit2: the ranges of its hybrid step are not of the known form") from error
+    return Structure(model, ranges)
