@@ -20,7 +20,7 @@ from lib.data.letterbox import fit_of
 from lib.detector import nms as python
 from lib.detector.families.anchors import MOST_ANCHORS, MOST_LAYERS
 from lib.detector.families.classes import Classes
-from lib.detector.families.dfl import Dfl
+from lib.detector.families.sides import Sides
 from lib.detector.head import ALL_HEADS
 from lib.detector.instances import Instances
 
@@ -161,7 +161,7 @@ def model_of(shim, case) -> Model:
     for row, tensor in zip(model.outputs, case.tensors):
         row.channels, row.zero_point, row.scale = tensor.shape[1], tensor.zero_point, tensor.scale
         _, row.c1, row.height, row.width, row.c2 = tensor.native_shape
-    if type(spec.family) is Dfl:
+    if isinstance(spec.family, Sides):
         points = (ctypes.c_float * MOST_LAYERS)(*(offset for (offset,) in details))
         model.details = ctypes.cast(points, ctypes.POINTER(Details)) if details else None
         return model

@@ -107,7 +107,10 @@ def random_family(rng, kind: type[Family]) -> Family:
         return Anchors(random_layers(rng))
     if kind is Dfl:
         strides = (8, 16, 32) if rng.random() < 0.7 else (4, 16, 32, 64)
-        return Dfl(strides, int(rng.choice([16, 16, 2, 5, MOST_BINS])), True if rng.random() < 0.3 else None)
+        bins = int(rng.choice([16, 16, 2, 5, MOST_BINS]))
+        return Dfl(strides, bins, corner=True if rng.random() < 0.3 else None)
+    if kind is Distances:
+        return Distances(corner=True if rng.random() < 0.3 else None)
     return kind()
 
 

@@ -70,6 +70,7 @@ def test_any_model_gives_the_same_detections_in_the_same_order(shim, monkeypatch
         # And of other families: bins, the order of [yolo] maps, limits of sizes and scores, NMS where there is none.
         ("weighted += weight * bin;", "weighted += weight * (bin % 16);"),
         ("source->cell % width) + offset,", "source->cell % width) + 0.5f + 0 * offset,"),
+        ("model->details ? ((const rv1106_point", "model->family->map_count == 9 ? ((const rv1106_point"),
         ("(sigmoid - 0.5) * details->scale_x_y + 0.5", "sigmoid"),
         ("4 * real * real", "2 * real * real"),
         ("channel + 2 * level->per_cell", "(axis + 2) * level->per_cell"),

@@ -57,8 +57,7 @@ def obb_case(seed: int) -> Case:
     """A random model with rotated boxes; its points are the cells' centres, as in all such models."""
     (family, role), number = FORMS[seed % len(FORMS)], seed // len(FORMS)
     case, rng = random_case(KINDS.index((family, SPLIT)) + number * len(KINDS)), np.random.default_rng([seed, 2])
-    if family is Dfl:
-        case = case._replace(spec=replace(case.spec, family=replace(case.spec.family, corner=None)))
+    case = case._replace(spec=replace(case.spec, family=replace(case.spec.family, corner=None)))
     scales = (1e-3, 1 / 255) if role == TURN else (1e-3, 0.05 if number % 5 else 1.1)
     return with_task(case, "obb", {OutputMap(role, stride, 1): scales for stride in case.spec.family.strides}, rng)
 

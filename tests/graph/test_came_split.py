@@ -63,13 +63,16 @@ def test_convolutions_are_distances(behind):
 @pytest.mark.parametrize(
     ("behind", "found"),
     [
-        (times(lambda stride: stride), "multiplied by its stride 8, distances in pixels, as RTMDet has"),
         (times(lambda stride: 2), "multiplied by 2"),
         (lambda graph, box, stride: graph.add("Exp", [box], f"{box}/exp"), "comes from Exp"),
+        (
+            lambda graph, box, stride: times(lambda s: s)(graph, graph.add("Exp", [box], f"{box}/exp"), stride),
+            "Exp, times",
+        ),
         (lambda graph, box, stride: graph.add("Relu", [box], f"{box}/relu"), "comes from Relu"),
     ],
 )
-@pytest.mark.parametrize("classes", [1, 4])
+@pytest.mark.parametrize("classes", [1, 4, 80])
 @pytest.mark.parametrize("scores_first", [True, False])
 def test_anything_behind_the_convolution_is_said(behind, found, classes, scores_first):
     """Also where the class map, which comes first, could be the box map by its shape."""

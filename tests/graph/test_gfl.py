@@ -45,7 +45,7 @@ def by_hand(head, model, offset):
 def check(head, model, wanted=SPLIT, corner=None):
     """Recognized, and after surgery with the predictions that the logits give by hand."""
     form = output_form_of(model)
-    assert form.spec.family == Dfl(head.strides, head.bins, corner) and form.spec.classes == head.classes
+    assert form.spec.family == Dfl(head.strides, head.bins, corner=corner) and form.spec.classes == head.classes
     set_input_form(model, form.input)
     after, record = adapt(model, wanted, IMAGES, seed=0)
     assert record["box_px"] < 1e-2 and record["score"] < 1e-4
@@ -119,4 +119,4 @@ def test_a_strangers_nanodet():
 
 def test_cells_of_a_side_that_a_stride_does_not_divide():
     assert cells_of(ImageSize(416, 416), 64) == (7, 7)
-    assert Dfl((8, 16, 32, 64), 8, True).points(ImageSize(416, 416)) == 52**2 + 26**2 + 13**2 + 7**2
+    assert Dfl((8, 16, 32, 64), 8, corner=True).points(ImageSize(416, 416)) == 52**2 + 26**2 + 13**2 + 7**2

@@ -25,8 +25,13 @@ SIZE, STRIDES = ImageSize(96, 64), (8, 16, 32)
 class RowHead:
     """A graph in the making, whose boxes and scores stand row by row; with `bins` of a DFL, or distances."""
 
-    def __init__(self, classes: int, bins: int = 0, corners=False, unit=(1.0, 1.0), sigmoid=True):
-        self.rng, self.corners, self.unit = np.random.default_rng(0), corners, np.array(unit, np.float32)
+    def __init__(self, classes: int, bins: int = 0, corners=False, unit=(1.0, 1.0), sigmoid=True, points=None):
+        self.rng, self.corners, self.points, self.unit = (
+            np.random.default_rng(0),
+            corners,
+            points,
+            np.array(unit, np.float32),
+        )
         given = helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, SIZE.height, SIZE.width])
         model = helper.make_model(helper.make_graph([], "head", [given], []), ir_version=8)
         model.opset_import[0].version = 13
@@ -64,7 +69,7 @@ class RowHead:
 
     def decoded(self, distances: str) -> str:
         """Boxes [1, N, 4] of distances left, top, right, bottom in strides."""
-        points, strides = Distances(STRIDES).centres(SIZE)
+        points, strides = Distances(STRIDES, corner=self.points).centres(SIZE)
         parts = []
         for first, end in ((0, 2), (2, 4)):
             bounds = (np.array([bound]) for bound in (first, end, 2))
@@ -144,3 +149,11 @@ def test_boxes_beside_scores():
     maker = RowHead(3, corners=True)
     model = maker.finish(maker.boxes, maker.scores)
     check(model, Distances(STRIDES), 3, "split", lambda boxes, scores: of_corners(np.concatenate([boxes, scores], 1)))
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("bins", [0, 16])
+def test_points_at_the_corners_of_cells_are_found_by_running_the_graph(bins, head):
+    maker = RowHead(3, bins, corners=True, points=True)
+    family = Dfl(STRIDES, bins, corner=True) if bins else Distances(STRIDES, corner=True)
+    check(maker.finish(maker.joined()), family, 3, head, of_corners)

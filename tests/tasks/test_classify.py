@@ -15,13 +15,14 @@ from onnx import TensorProto, helper, numpy_helper
 import draw_scenes
 import fetch_dataset
 import start
-from lib.accuracy import classes
+from lib.accuracy import classes, inference
 from lib.accuracy.classes import best_classes, in_rows, right
 from lib.accuracy.evaluation import compared, evaluate
 from lib.accuracy.undecoded_set import UndecodedSet, read_evaluated, write_undecoded
 from lib.bundle import program
 from lib.bundle.check import problems as problems_of
 from lib.bundle.contract import Contract
+from lib.data import images as images_of
 from lib.data.images import read_image
 from lib.data.imgsz import ImageSize
 from lib.data.input_form import InputForm
@@ -205,8 +206,8 @@ def test_the_best_classes_are_those_of_the_one_output_of_that_size():
 def test_each_image_is_classified_once(tmp_path, folders, monkeypatch):
     onnx.save(classifier(), tmp_path / "colours.onnx")
     images, read = sorted((folders / "val").rglob("*.png")), []
-    monkeypatch.setattr(classes, "over_images", lambda start, work, some, *_: [work(start(), path) for path in some])
-    monkeypatch.setattr(classes, "read_image", lambda path: read.append(path) or read_image(path))
+    monkeypatch.setattr(inference, "over_images", lambda start, work, some, *_: [work(start(), path) for path in some])
+    monkeypatch.setattr(images_of, "read_image", lambda path: read.append(path) or read_image(path))
     for some in (images, images[:1]):
         read.clear()
         best = classes.classify_all(tmp_path / "colours.onnx", 3, some, 1, "title")

@@ -603,6 +603,36 @@ static inline void rv1106_span(float point, float low, float high, int stride, f
     *size = (last - first) * (float)stride;
 }
 
+/* Element of a model's `details`, one per level, of a family with the sides' distances from a point of each cell; for
+ * models whose points are not the cells' centres. */
+typedef struct {
+    float offset; /* of the point from the top left corner of its cell, in cells, 0 to 1 */
+} rv1106_point;
+
+static inline float rv1106_offset(const rv1106_model *model, int level)
+{
+    return model->details ? ((const rv1106_point *)model->details)[level].offset : 0.5f;
+}
+
+/* The function `is_level` of such a family. */
+static inline int rv1106_has_point(const rv1106_model *model, int level)
+{
+    const float offset = rv1106_offset(model, level);
+    return model->levels[level].per_cell == 1 && offset >= 0 && offset <= 1;
+}
+
+/* Computes a box from the distances of left, top, right and bottom from the cell's point, in strides. */
+static inline void rv1106_sides_box(const rv1106_decoder *decoder, const rv1106_source *source, const float sides[4],
+                                    float box[4])
+{
+    const float offset = rv1106_offset(decoder->model, source->level);
+    const int width = source->map->width, stride = decoder->model->levels[source->level].stride;
+    int axis;
+    for (axis = 0; axis < 2; axis++)
+        rv1106_span((float)(axis ? source->cell / width : source->cell % width) + offset, sides[axis], sides[axis + 2],
+                    stride, &box[axis], &box[axis + 2]);
+}
+
 /* Returns the length of the overlap of two spans, given by their start and length; 0 or less if they do not overlap. */
 static inline double rv1106_shared(double a, double a_length, double b, double b_length)
 {

@@ -9,21 +9,7 @@
 
 enum { RV1106_MAX_BINS = 32 };
 
-/* Element of a model's `details`, one per level, for models whose points are not the cells' centres. */
-typedef struct {
-    float offset; /* of the point from the top left corner of its cell, in cells, 0 to 1 */
-} rv1106_dfl_details;
-
-static inline float rv1106_dfl_offset(const rv1106_model *model, int level)
-{
-    return model->details ? ((const rv1106_dfl_details *)model->details)[level].offset : 0.5f;
-}
-
-static inline int rv1106_dfl_is_level(const rv1106_model *model, int level)
-{
-    const float offset = rv1106_dfl_offset(model, level);
-    return model->levels[level].per_cell == 1 && offset >= 0 && offset <= 1;
-}
+typedef rv1106_point rv1106_dfl_details;
 
 /* All levels must have the same number of bins. Their logits must span less than 700 (scale < 2.74), or exp() would
  * underflow; the logits of trained models span about 30. */
@@ -62,17 +48,14 @@ static inline float rv1106_dfl_distance(const rv1106_source *source, const doubl
 static inline void rv1106_dfl_box(const rv1106_decoder *decoder, const rv1106_source *source, float box[4])
 {
     const double *table = decoder->table[source->level][0];
-    const float offset = rv1106_dfl_offset(decoder->model, source->level);
-    const int width = source->map->width, stride = decoder->model->levels[source->level].stride;
-    int axis;
-    for (axis = 0; axis < 2; axis++)
-        rv1106_span((float)(axis ? source->cell / width : source->cell % width) + offset,
-                    rv1106_dfl_distance(source, table, axis), rv1106_dfl_distance(source, table, axis + 2), stride,
-                    &box[axis], &box[axis + 2]);
+    float sides[4];
+    int side;
+    for (side = 0; side < 4; side++) sides[side] = rv1106_dfl_distance(source, table, side);
+    rv1106_sides_box(decoder, source, sides, box);
 }
 
 static const rv1106_family rv1106_dfl = {
-    2, rv1106_dfl_is_level, rv1106_dfl_are_maps, rv1106_dfl_fill, rv1106_gather_scores, rv1106_dfl_box,
+    2, rv1106_has_point, rv1106_dfl_are_maps, rv1106_dfl_fill, rv1106_gather_scores, rv1106_dfl_box,
 };
 
 #endif

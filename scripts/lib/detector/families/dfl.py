@@ -4,36 +4,28 @@ Generalized Focal Loss, Li et al. 2020, https://arxiv.org/abs/2006.04388, eq. 3 
 its bins 0..R-1, weighted by the softmax of their logits, in units of the stride. A box map is [1, 4*R, H/s, W/s].
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
 from lib.detector.families import Limit, register, span
-from lib.detector.families.sides import MIDDLE, REAL, SIDES, Sides
+from lib.detector.families.sides import REAL, SIDES, Sides
 from lib.detector.head import SPLIT
-from lib.step.typed_json import omitted_if_none
 
 BINS = 16
 MOST_BINS = 32  # the most that dfl.h supports
-CONTRACT_KEY, CORNER = "rv1106.points", "corner"  # a key of model.json's metadata, and its value
 
 
 @register
 @dataclass(frozen=True)
 class Dfl(Sides):
-    """bins: R. corner: whether a cell's anchor point is its upper left corner (NanoDet-Plus), not its middle."""
+    """bins: R."""
 
     name: ClassVar[str] = "dfl"
     title: ClassVar[str] = "distances from an anchor point to the sides of the box, as bins (DFL)"
     c_header: ClassVar[str] = "dfl.h"
     bins: int = BINS
-    corner: bool | None = omitted_if_none()
-
-    @property
-    def offset(self) -> float:
-        """The anchor point's distance from the cell's upper left corner, in strides."""
-        return 0.0 if self.corner else MIDDLE
 
     def distances(self, sides: np.ndarray) -> np.ndarray:
         """The mean bin of each side, from logits [N, 4*R]."""
@@ -63,16 +55,8 @@ class Dfl(Sides):
     @classmethod
     def from_contract(cls, shapes: list[tuple[int, ...]], strides: tuple[int, ...], metadata: dict[str, str]) -> "Dfl":
         """The family, with bins from the first map's channels; the head `single` has no such map."""
-        corner = True if metadata.get(CONTRACT_KEY) == CORNER else None
-        return cls(strides, shapes[0][1] // len(SIDES) if len(shapes) > 1 else BINS, corner)
-
-    def contract_metadata(self, classes: int) -> dict[str, str]:
-        """The position of the anchor points, if it is not the middle of cells."""
-        return {CONTRACT_KEY: CORNER} if self.corner else {}
-
-    def c_details(self) -> tuple[tuple, ...]:
-        """The same fields for each level."""
-        return ((np.float32(self.offset),),) * len(self.strides) if self.corner else ()
+        bins = shapes[0][1] // len(SIDES) if len(shapes) > 1 else BINS
+        return replace(super().from_contract(shapes, strides, metadata), bins=bins)
 
 
 def mean_bins(logits: np.ndarray) -> np.ndarray:

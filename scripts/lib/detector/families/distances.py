@@ -1,4 +1,4 @@
-"""Distances of a box's sides, directly and without a DFL (YOLO26): a box map is [1, 4, H/s, W/s]."""
+"""Distances of a box's sides, directly and without a DFL (YOLO26, RTMDet): a box map is [1, 4, H/s, W/s]."""
 
 from dataclasses import dataclass
 from typing import ClassVar

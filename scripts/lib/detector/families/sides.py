@@ -11,18 +11,24 @@ import numpy as np
 
 from lib.data.imgsz import ImageSize
 from lib.detector.families import Family, OutputMap, cells, cells_first, span
+from lib.step.typed_json import omitted_if_none
 
 STRIDES = (8, 16, 32)
 SIDES = ("left", "top", "right", "bottom")
 REAL = "real = (stored - zero_point) * scale, with the zero_point and scale of the output"
 MIDDLE = 0.5  # the anchor point of most models: the middle of the cell
+CONTRACT_KEY, CORNER = "rv1106.points", "corner"  # a key of model.json's metadata, and its value
 
 
 @dataclass(frozen=True)
 class Sides(Family):
-    """strides: the strides of its maps, the finest first."""
+    """strides: the strides of its maps, the finest first.
+
+    corner: whether a cell's anchor point is its upper left corner (NanoDet-Plus, RTMDet), not its middle.
+    """
 
     strides: tuple[int, ...] = STRIDES
+    corner: bool | None = omitted_if_none(kw_only=True)
 
     @property
     @abstractmethod
@@ -32,7 +38,7 @@ class Sides(Family):
     @property
     def offset(self) -> float:
         """The anchor point's distance from the cell's upper left corner, in strides."""
-        return MIDDLE
+        return 0.0 if self.corner else MIDDLE
 
     @property
     def box_channels(self) -> int:
@@ -86,6 +92,21 @@ class Sides(Family):
             "score of class c = real value of channel c of the scores, 0 to 1; the model has applied the sigmoid, so "
             "apply no sigmoid",
         ]
+
+    def contract_metadata(self, classes: int) -> dict[str, str]:
+        """The position of the anchor points, if it is not the middle of cells."""
+        return {CONTRACT_KEY: CORNER} if self.corner else {}
+
+    @classmethod
+    def from_contract(
+        cls, shapes: list[tuple[int, ...]], strides: tuple[int, ...], metadata: dict[str, str]
+    ) -> "Sides":
+        """The family with the anchor points of `contract_metadata`."""
+        return cls(strides, corner=True if metadata.get(CONTRACT_KEY) == CORNER else None)
+
+    def c_details(self) -> tuple[tuple, ...]:
+        """The anchor point's offset, if it is not the middle; the same for each level."""
+        return ((np.float32(self.offset),),) * len(self.strides) if self.corner else ()
 
     @abstractmethod
     def box_meaning(self) -> dict[str, str]:

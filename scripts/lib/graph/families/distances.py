@@ -1,14 +1,43 @@
 """Graphs without a DFL, whose box maps contain the sides' distances."""
 
+from dataclasses import replace
+
 from lib.detector.families.distances import Distances
+from lib.detector.head import SINGLE, SPLIT
 from lib.graph.families import GraphFamily, register, sides
+from lib.graph.surgery import rtmdet
 from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.output_form import OutputForm
+from lib.graph.surgery.passes import Pass, group_channels, limit_boxes, single_output
+from lib.graph.surgery.passes.cut_maps import cut_maps
+from lib.graph.surgery.rtmdet import MapsInPixels
 
 
 def recognize(graph: Graph) -> OutputForm | None:
     """The form of a graph without bins."""
-    return sides.recognize(graph, Distances)
+    if form := rtmdet.recognize(graph):
+        return form
+    form = sides.recognize(graph, Distances)
+    return replace(form, input=rtmdet.INPUT) if form and form.spec.family.corner else form
 
 
-register(GraphFamily(Distances, recognize, sides.passes, sides.described))
+def passes(form: OutputForm, head: str) -> tuple[Pass, ...]:
+    """Passes that cut and, for the head `single`, decode again; those of RTMDet also group channels for INT8."""
+    cut = (cut_maps(rtmdet.find_maps),) if isinstance(form.read, MapsInPixels) else sides.passes(form, SPLIT)
+    single = (single_output.PASS, limit_boxes.PASS) if head == SINGLE else ()
+    return (*cut, *single, *((group_channels.PASS,) if form.spec.family.corner else ()))
+
+
+def described(graph: Graph, form: OutputForm) -> dict[str, str]:
+    """The head, family and classes."""
+    if not isinstance(form.read, MapsInPixels):
+        return sides.described(graph, form)
+    family = form.spec.family
+    return {
+        "head": f"RTMDet, not decoded, distances in pixels, strides {', '.join(map(str, family.strides))}",
+        "family": f"{family.name}, points at {family.offset:g} of a cell",
+        "classes": str(form.spec.classes),
+    }
+
+
+register(GraphFamily(Distances, recognize, passes, described))

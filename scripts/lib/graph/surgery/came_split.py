@@ -66,7 +66,7 @@ def _demand_distances(graph: Graph, ordered: list[list[str]]) -> None:
 
 def _beyond_convolution(graph: Graph, name: str) -> str:
     """What makes the map `name`, in words; empty for a convolution, whose bias may be a node of its own."""
-    last, node = graph.producer(name), _before_bias(graph, name)
+    last, node = graph.producer(name), before_bias(graph, name)
     if node is not None and node.op_type == "Conv":
         return ""
     if last is None:
@@ -76,11 +76,12 @@ def _beyond_convolution(graph: Graph, name: str) -> str:
         return f"it comes from {last.op_type}"
     values, stride = sorted(set(factors[0].ravel().tolist())), stride_of(graph, name)
     if values == [stride]:
-        return f"it is multiplied by its stride {stride}, distances in pixels, as RTMDet has"
+        before = graph.producer(next(source for source in last.input if graph.constant(source) is None))
+        return f"it comes from {before.op_type if before is not None else 'the input'}, times its stride {stride}"
     return f"it is multiplied by {', '.join(f'{value:g}' for value in values)}"
 
 
-def _before_bias(graph: Graph, name: str) -> onnx.NodeProto | None:
+def before_bias(graph: Graph, name: str) -> onnx.NodeProto | None:
     """The node that makes a map, without an Add of constants, and a Mul by the scale of weights in INT8 before it."""
     node = graph.producer(name)
     for op_type in ("Add", "Mul"):

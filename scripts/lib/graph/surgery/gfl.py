@@ -19,6 +19,7 @@ from lib.detector.head import EXPORTED
 from lib.detector.output_spec import OutputSpec
 from lib.graph.class_names import distinct_names
 from lib.graph.onnx_file import metadata
+from lib.graph.surgery.came_split import before_bias
 from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.map_place import PlacedMaps
 from lib.graph.surgery.moved_maps import Part, moved_maps, ordered_levels, parts_of, places_of
@@ -44,7 +45,7 @@ def recognize(graph: Graph) -> OutputForm | None:
     operators = {node.op_type for node in graph.model.graph.node}
     picodet = bool(operators & PICODET_OPERATORS)
     corner = True if len(levels) == 4 and not picodet else None
-    family = Dfl(tuple(levels), parts[0].count // len(SIDES), corner)
+    family = Dfl(tuple(levels), parts[0].count // len(SIDES), corner=corner)
     spec = OutputSpec(graph.imgsz, EXPORTED, family, parts[1].count)
     return OutputForm(spec, read=PlacedMaps(places), input=PICODET if picodet else NANODET)
 
@@ -57,14 +58,14 @@ def find_maps(graph: Graph) -> list[Part]:
 def _levels(graph: Graph) -> dict[int, list[Part]]:
     """Box map and scores of each stride; empty if the graph has other maps."""
     classes = len(distinct_names(metadata(graph.model)))
-    return ordered_levels(graph, partial(_in_order, classes=classes))
+    return ordered_levels(graph, partial(_in_order, graph, classes=classes))
 
 
-def _in_order(parts: list[Part], classes: int) -> list[Part]:
+def _in_order(graph: Graph, parts: list[Part], classes: int) -> list[Part]:
     """Box map and scores; empty if `parts` are something else, or ambiguous. classes: their number, 0 if not known."""
     if len(parts) != 2 or any(part.sigmoids > 1 or part.softmaxes for part in parts):
         return []
-    pairs = [pair for pair in (parts, parts[::-1]) if _is_box(pair[0])]
+    pairs = [pair for pair in (parts, parts[::-1]) if _is_box(pair[0]) and _is_convolution(graph, pair[1])]
     for is_more_likely in (
         lambda pair: pair[1].sigmoids == 1,
         lambda pair: pair[1].count == classes,
@@ -73,6 +74,12 @@ def _in_order(parts: list[Part], classes: int) -> list[Part]:
         if len(pairs) > 1:
             pairs = [pair for pair in pairs if is_more_likely(pair)] or pairs
     return pairs[0] if len(pairs) == 1 else []
+
+
+def _is_convolution(graph: Graph, part: Part) -> bool:
+    """Whether a map is a convolution's; else a box map times its stride, beside 80 scores, passes for 4 scores."""
+    node = before_bias(graph, part.source)
+    return node is not None and node.op_type == "Conv"
 
 
 def _is_box(part: Part) -> bool:

@@ -42,8 +42,12 @@ class PlacedMaps:
 
     def __call__(self, spec: OutputSpec, raw: list[np.ndarray]) -> np.ndarray:
         """Predictions float32 [N, 4+C]."""
+        return spec.family.decode_maps(self.taken(spec, raw), spec.imgsz)
+
+    def taken(self, spec: OutputSpec, raw: list[np.ndarray]) -> list[np.ndarray]:
+        """The maps, [1, channels, H/s, W/s] each, in the order of the head `split`."""
         maps = zip(self.places, spec.maps(), strict=True)
-        return spec.family.decode_maps([place.taken(raw, output, spec.imgsz) for place, output in maps], spec.imgsz)
+        return [place.taken(raw, output, spec.imgsz) for place, output in maps]
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ outputs contain the boxes and scores computed from them, is found by running the
 
   outputs      one [1, N, 4+C] or [1, 4+C, N]; with a column of ones before the scores; or boxes and scores apart
   they hold    centres and sizes, or corners, in pixels or divided by width and height; scores, or their logits
+  points       the middle of each cell, or its upper left corner (RTMDet)
 """
 
 from collections.abc import Iterator
@@ -88,14 +89,14 @@ def _reading(graph: Graph) -> tuple[tuple[str, ...], OutputSpec, RowReader] | No
         if channels % len(SIDES) or bins > MOST_BINS:
             continue
         strides = tuple(behind.strides[0::2])
-        spec = OutputSpec(behind.imgsz, EXPORTED, Dfl(strides, bins) if bins > 1 else Distances(strides), classes)
-        expected = spec.family.decode_maps(
-            [probabilities(values) if number % 2 else values for number, values in enumerate(_batched(behind.noise))],
-            behind.imgsz,
-        )
-        for reader in _readers(behind, classes):
-            given = reader(spec, behind.of_noise)
-            parts = ([given[:, :BOX]], [expected[:, :BOX]]), ([given[:, BOX:]], [expected[:, BOX:]])
+        given = [
+            probabilities(values) if number % 2 else values for number, values in enumerate(_batched(behind.noise))
+        ]
+        for reader, corner in product(_readers(behind, classes), (None, True)):
+            family = Dfl(strides, bins, corner=corner) if bins > 1 else Distances(strides, corner=corner)
+            spec = OutputSpec(behind.imgsz, EXPORTED, family, classes)
+            expected, found = family.decode_maps(given, behind.imgsz), reader(spec, behind.of_noise)
+            parts = ([found[:, :BOX]], [expected[:, :BOX]]), ([found[:, BOX:]], [expected[:, BOX:]])
             if all(alike(*part, 10 * behind.rounding) for part in parts):
                 return maps, spec, reader
     return None
