@@ -282,6 +282,8 @@ def test_a_classifier_goes_from_its_file_to_table_report_and_bundle(tmp_path, fo
     assert [summary[name] for name in ("fp32", "int8", "retention")] == [0.8889, 0.8889, 1]
     report = (tmp_path / "results/c/report.html").read_text()
     assert '0.8889 <span class="unit">top-1</span>' in report
+    assert "Top-1 INT8" in report and "mAP50-95 INT8" not in report
+    assert "snakemake bundle --cores all" in report and "finds the best classes" in report
     said = capfd.readouterr().out
     assert "top-1 0.8889 in INT8, 1.000 of FP32's" in said and "-j4 board" in said
     bundle = tmp_path / "results/c/bundle/colours/64/as_is/normal-4"
