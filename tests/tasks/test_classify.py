@@ -1,6 +1,7 @@
 """Classifiers: folders of images per class, the middle of an image as input, top-1 and top-5 beside FP32."""
 
 import json
+import re
 import zipfile
 
 import cv2
@@ -22,6 +23,7 @@ from lib.accuracy.undecoded_set import UndecodedSet, read_evaluated, write_undec
 from lib.bundle import program
 from lib.bundle.check import problems as problems_of
 from lib.bundle.contract import Contract
+from lib.convert.class_labels import read_class_labels
 from lib.data import images as images_of
 from lib.data.images import read_image
 from lib.data.imgsz import ImageSize
@@ -214,6 +216,64 @@ def test_each_image_is_classified_once(tmp_path, folders, monkeypatch):
         assert read == some and best.shape == (len(some), 3)
     read.clear()
     assert classes.classify_all(tmp_path / "colours.onnx", 4, images, 1, "title") is None and len(read) == 1
+
+
+@pytest.fixture
+def convert(tmp_path, step):
+    """A function that converts the classifier with the names given, and returns exit code and lines."""
+
+    def converted(*options, names=CLASSES, model=None):
+        entries = {"task": "classify", "names": str(dict(enumerate(names)))} if names else {}
+        onnx.save(model or classifier(**entries), tmp_path / "colours.onnx")
+        done = step("onnx_to_rknn", tmp_path / "colours.onnx", *options)
+        return done.returncode, done.stderr
+
+    return converted
+
+
+def test_the_converter_measures_top1_on_a_folder_of_images_per_class(tmp_path, folders, convert):
+    """Calibrated on `train`, evaluated on `val`; the bundle has the same figures."""
+    code, said = convert("--labels", folders, "--max-images", 5, "--bundle", tmp_path / "b")
+    assert code == 0, said
+    assert "classes    3: blue, green, red" in said
+    assert re.search(
+        r"top-1 +FP32 0.8889, INT8 0.8889 \(100.0% kept, .*\) on 9 images that it was not calibrated", said
+    )
+    assert re.search(r"top-5 +FP32 1.0000, INT8 1.0000", said)
+    contract = Contract.of_bundle(tmp_path / "b")
+    assert contract.proof.top1 == contract.accuracy.top1_fp32 == 0.8889 and contract.accuracy.images == 9
+    assert f"bundle     {tmp_path / 'b'}: C classifies 9 images as Python does, top-1 0.8889" in said
+
+
+def test_labels_that_do_not_fit_a_classifier_are_one_sentence(tmp_path, folders, convert):
+    def refused(*options, **model):
+        code, said = convert(*options, "--max-images", 2, **model)
+        assert code == 2 and "Traceback" not in said and not (tmp_path / "colours.rknn").exists()
+        return said.splitlines()[-1]
+
+    (folders / "val" / "red").rename(folders / "val" / "pink")
+    assert "has the classes pink, which" in refused("--labels", folders / "val")
+    (folders / "val" / "pink" / "0.png").rename(folders / "val" / "pink" / "a.png")
+    (folders / "val" / "other").mkdir()
+    message = refused("--labels", folders / "val", names=None)
+    assert "has 4 classes, but the outputs of" in message and "colours.onnx have 3 values" in message
+    (folders / "val" / "blue" / "0.txt").write_text("0\n")
+    assert "--labels needs the images" in convert("--labels", folders / "val")[1]
+    message = refused("--dataset", folders, "--labels", folders / "val")
+    assert message.endswith("for a classifier, give a folder of images for each class, without label files")
+
+
+def test_folders_number_the_classes_of_a_model_as_its_names_do(tmp_path, folders, capsys):
+    def read(*names):
+        found = read_class_labels(folders, list(names), tmp_path / "m.onnx")
+        return found.names, {path.parent.name: kind for path, kind in found.kinds.items()}, capsys.readouterr().out
+
+    of_folders = {"blue": 0, "green": 1, "red": 2}
+    assert read() == (list(CLASSES), of_folders, "")
+    names = ["red", "pink", "blue", "green"]
+    assert read(*names) == (names, {"red": 0, "blue": 2, "green": 3}, "")
+    known, kinds, said = read("rot", "gelb", "blau")
+    assert (known, kinds) == (list(CLASSES), of_folders) and "they are numbered in alphabetical order" in said
 
 
 def labelled(tmp_path, classes: list[int]):
