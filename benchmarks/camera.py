@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from stub_board import ARM, SOURCES, StubModel, build, drawn_case
 
 from lib.bundle import HERE
 from lib.data.imgsz import ImageSize
+from lib.data.input_form import Place
 
 FLAGS = {"-O2": ("-O2",), "-O3, NEON": ("-O3", "-mcpu=cortex-a7", "-mfpu=neon-vfpv4")}
 FRAMES = [("rgb", 0, 1920, 1080), ("nv12", 3, 1920, 1080), ("nv12", 3, 2304, 1296), ("nv12", 3, 1280, 720),
@@ -39,17 +41,18 @@ def count(plugin: Path, command: list, **options) -> int:
 
 
 def letterbox(folder: Path, plugin: Path) -> None:
-    """Millions of instructions to fill a square input, by frame and compiler flags."""
-    print("| frame | " + " | ".join(f"{side}, {name}" for side in (320, 640) for name in FLAGS) + " |")
+    """Millions of instructions to fill a square input, or a cropped one, by frame and compiler flags."""
+    columns = [(320, "centre"), (640, "centre"), (224, "crop")]
+    print("| frame | " + " | ".join(f"{side} {place}, {name}" for side, place in columns for name in FLAGS) + " |")
     for name in FLAGS:
         command = [ARM, "-std=c99", *FLAGS[name], "-static", f"-I{HERE}", SOURCES / "fill.c", "-o", folder / name]
         subprocess.run(list(map(str, command)), check=True)
     for name, number, width, height in FRAMES:
         frame = np.random.default_rng(0).integers(0, 256, 3 * width * height, np.uint8).tobytes()
         row = []
-        for side in (320, 640):
+        for side, place in columns:
             for flags in FLAGS:
-                words = [folder / flags, number, width, height, side, side]
+                words = [folder / flags, number, width, height, side, side, get_args(Place).index(place)]
                 one, three = (count(plugin, [*words, rounds], input=frame) for rounds in (1, 3))
                 row.append(f"{(three - one) / 2e6:.1f}")
         print(f"| {name} {width}x{height} | " + " | ".join(row) + " |")

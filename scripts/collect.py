@@ -12,7 +12,15 @@ import json
 from pathlib import Path
 
 from lib.results.choice import focus
-from lib.results.plots import class_changes, map_over_imgsz, map_over_max_images, pareto, thresholds
+from lib.results.plots import (
+    NO_MAP,
+    OF_IMAGES,
+    class_changes,
+    map_over_imgsz,
+    map_over_max_images,
+    pareto,
+    thresholds,
+)
 from lib.results.sweep import asked
 from lib.results.table import class_differences, read_table, summary, to_csv, to_markdown, variant_of
 from lib.results.variant_results import VariantResults
@@ -42,8 +50,9 @@ def main(argv=None):
     pareto(table, plots / "pareto.png")
     shown = variant_of(table.loc[focus(table)])
     results = VariantResults(args.run, shown)
-    class_changes(class_differences(results), shown.title(), plots / "class_changes.png")
-    thresholds(*results.curves, results.int8.operating, shown.title(), plots / "thresholds.png")
+    without = NO_MAP if results.int8.top1 is None else OF_IMAGES
+    class_changes(class_differences(results), shown.title(), plots / "class_changes.png", without)
+    thresholds(*results.curves, results.int8.operating, shown.title(), plots / "thresholds.png", without)
     say(f"table of {len(table)} variants: {args.run / 'table.md'}")
 
 

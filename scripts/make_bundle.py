@@ -4,7 +4,7 @@ Makes the folder bundle/ in the folder --run: for the best variant of the sweep 
 folder MODEL/IMGSZ/HEAD/ALGORITHM-MAX_IMAGES and the same as .zip. The C code is compiled and run on all evaluation
 images; if its detections differ from Python's on the simulator's floats, nothing is written. If there is no detection
 in any image, the bundle is made, but a warning says that no detection was compared. Variants with the head as_is, which
-is not decoded, have no bundle.
+is not decoded, have no bundle, except classifiers whose top-1 was measured.
 """
 
 import sys
@@ -13,6 +13,7 @@ sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python adds it 
 
 from pathlib import Path
 
+from lib.accuracy.metrics import ComparedMetrics
 from lib.bundle import program
 from lib.bundle.check import is_bundle
 from lib.bundle.make import make, read_evaluation
@@ -36,7 +37,7 @@ def main(argv=None):
     args = parse(argv)
     cc = program.compiler()
     chosen = asked(args)
-    decoded = [variant for variant in chosen if variant.head in HEADS]
+    decoded = [variant for variant in chosen if variant.head in HEADS or is_classifier(args.run, variant)]
     if not decoded:
         raise UserError(
             f"a bundle contains a decoder, but the head {chosen[0].head} is not decoded; its .rknn is "
@@ -70,6 +71,11 @@ def parse(argv):
 def holds_bundles(folder: Path) -> bool:
     """Whether `folder` contains only files that this step makes."""
     return run_files.is_by_variant(folder, is_bundle)
+
+
+def is_classifier(run: Path, variant: Variant) -> bool:
+    """Whether the accuracy of a variant is its top-1."""
+    return ComparedMetrics.read(run_files.metrics(run, variant)).top1 is not None
 
 
 def best(run: Path, chosen: list[Variant]) -> Variant:

@@ -5,7 +5,8 @@ nothing else. Calibrates on --max-images images of --dataset, drawn by --seed; t
 on the toolkit's simulator, with --labels as mAP. Without --dataset it calibrates on noise, which costs accuracy.
 
 A model that is not a detector of a known family gets the head as_is: it is judged and compared with FP32 output by
-output, but its outputs are not decoded, so there is no mAP.
+output, but its outputs are not decoded, so there is no mAP. For a classifier, --labels is a folder of images for each
+class: its top-1 and top-5 are measured on those that it is not calibrated with.
 """
 
 import sys
@@ -21,32 +22,36 @@ from pathlib import Path
 
 from lib import tasks
 from lib.accuracy.channels import better_channels
-from lib.accuracy.classes import BEST
+from lib.accuracy.classes import BEST, in_rows
 from lib.accuracy.detection_set import DetectionSet
-from lib.accuracy.evaluation import compared, measure
+from lib.accuracy.evaluation import compared, measure, measure_classes
 from lib.accuracy.inference import detect_all, onnx_runner
 from lib.accuracy.labels import with_sigmas
 from lib.accuracy.likeness import output_likeness
 from lib.accuracy.matching import SURE
+from lib.accuracy.metrics import ComparedMetrics
 from lib.accuracy.operating import in_words
+from lib.accuracy.undecoded_set import UndecodedSet
 from lib.bundle import program
 from lib.bundle.check import is_bundle
 from lib.bundle.of_conversion import Measured, bundle_conversion
+from lib.convert.class_labels import ClassLabels, are_classes, calibration_folder, read_class_labels
 from lib.convert.comparison import int8_agreement
 from lib.convert.conversion import Adapted, Conversion, Request, convert
-from lib.convert.images import ImageChoice, draw_images, first_images, noise_images
+from lib.convert.images import ImageChoice, compare_on, draw_images, first_images, noise_images
 from lib.convert.labels import Labels
 from lib.data.imgsz import ImageSize, imgsz_argument
 from lib.data.input_form import InputForm
 from lib.data.input_options import add_input_options, given_input
 from lib.data.keypoints import COCO_SIGMAS, KEYPOINT_TASK, add_sigmas_option, keypoint_sigmas
-from lib.detector.head import ALL_HEADS
+from lib.detector.head import ALL_HEADS, AS_IS
 from lib.detector.instances import Instances
 from lib.detector.output_spec import OutputSpec
 from lib.graph.anchor_option import add_anchors_option, demand_anchors_used, with_anchors
+from lib.graph.class_names import distinct_names
 from lib.graph.input_convention import settle_input_form
 from lib.graph.input_form import input_form_of
-from lib.graph.onnx_file import load
+from lib.graph.onnx_file import load, metadata
 from lib.graph.surgery.fixed_size import fix_size
 from lib.graph.surgery.prepare.behind_input import prepare
 from lib.npu import toolkit, toolkit_versions
@@ -61,6 +66,7 @@ from lib.step.console import say
 from lib.step.errors import ToolkitError, UserError
 from lib.step.files import whole
 from lib.step.supervisor import supervise
+from lib.tasks.classify.labels import whole_image
 
 COMPARED = 64  # most images to compare, if there are no labels
 NOISE = 16  # most images of noise, if there are no images
@@ -113,7 +119,8 @@ def parse(argv):
     parser.add_argument("--max-images", type=at_least(0), default=64, metavar="N",
                         help="how many of them; 0: all (default: %(default)s)")  # fmt: skip
     parser.add_argument("--labels", type=Path, metavar="DIR",
-                        help="labels in Ultralytics' layout for the model's task: also measure mAP")  # fmt: skip
+                        help="labels in Ultralytics' layout for the model's task: also measure mAP; for a classifier, "
+                        "a folder of images for each class: top-1 and top-5")  # fmt: skip
     parser.add_argument("--kpt_shape", nargs="+", type=int, metavar="N",
                         help="for pose labels: keypoints, and values of each, 2 or 3")  # fmt: skip
     add_sigmas_option(parser)
@@ -143,13 +150,15 @@ def parse(argv):
     if args.bundle is True:
         args.bundle = args.output.with_name(f"{args.output.stem}_bundle")
     parser.demand_safe(args)  # once more, for the defaults
+    if args.labels and not args.dataset and are_classes(args.labels):
+        args.dataset = calibration_folder(args.labels)
     if args.labels and not args.dataset:
         parser.error("--labels needs the images that they belong to: --dataset")
     for option, given in (("--kpt_shape", args.kpt_shape), ("--oks-sigmas", args.oks_sigmas != [COCO_SIGMAS])):
         if given and not args.labels:
             parser.error(f"{option} needs the labels that it is about: --labels")
     if args.bundle and not args.labels:
-        parser.error("--bundle needs --labels: a bundle states the mAP and the suggested threshold")
+        parser.error("--bundle needs --labels: a bundle states the accuracy and the suggested threshold")
     return args
 
 
@@ -193,7 +202,10 @@ def run(args, scratch: Path) -> None:
     form, origin = settle_input_form(model, given, exported)
     if form != InputForm():
         say(f"input      {form} ({origin})")
-    images = choose_images(args, size, form, scratch)
+    classes = None
+    if args.labels and are_classes(args.labels):
+        classes = read_class_labels(args.labels, distinct_names(metadata(exported)), args.model)
+    images = choose_images(args, size, form, scratch, classes)
     request = Request(
         model,
         args.head,
@@ -211,12 +223,22 @@ def run(args, scratch: Path) -> None:
         if adapted.outputs is None:
             why = f": {adapted.stranger}" if adapted.stranger else ""
             say(f"head       {adapted.head}{why}; its outputs are not decoded, so there are no detections and no mAP")
-            if args.labels:
-                raise UserError(f"--labels are for the mAP of a detector, but {args.model} gets the head as_is{why}")
+            if args.labels and not classes:
+                raise UserError(
+                    f"--labels are for the mAP of a detector, but {args.model} gets the head as_is{why}; for a "
+                    "classifier, give a folder of images for each class, without label files"
+                )
+        if classes and adapted.outputs:
+            raise UserError(
+                f"{args.labels} has images and no label files, as for a classifier, but {args.model} is a detector; "
+                "give a folder of label files"
+            )
+        if classes:
+            classes.demand(load(adapted.onnx), args.model)
         family = adapted.outputs and adapted.outputs.family
         demand_anchors_used(args.anchors, family, adapted.stranger or "the head as_is is asked for")
         demand_keypoints(args, adapted.outputs)
-        if args.labels:
+        if args.labels and not classes:
             copies.update(labels_of(args, adapted).checked(list(request.compared), label_copies))
 
     copies, label_copies = {}, scratch / "labels"
@@ -225,7 +247,10 @@ def run(args, scratch: Path) -> None:
     conversion = convert(request, scratch, say_adapted)
     lines = cost_lines(conversion, args)
     measured = None
-    if args.labels:
+    if classes:
+        measured, accuracy_lines = class_accuracy(conversion, args, classes, images.held_out)
+        lines += accuracy_lines
+    elif args.labels:
         truth = labels_of(args, conversion.adapted).of(copies, conversion.comparisons)
         measured, accuracy_lines = accuracy(conversion, args, truth, images.held_out)
         lines += accuracy_lines
@@ -256,12 +281,13 @@ def demand_keypoints(args, outputs: OutputSpec | None) -> None:
         )
 
 
-def choose_images(args, size: ImageSize, form: InputForm, scratch: Path) -> ImageChoice:
+def choose_images(args, size: ImageSize, form: InputForm, scratch: Path, classes: ClassLabels | None) -> ImageChoice:
     """Draw images from --dataset, or make noise. Raises UserError when there are no images."""
     folder = scratch / "letterboxed"
     folder.mkdir()
     if args.dataset is not None:
-        return draw_images(args.dataset, size, form, args.max_images, args.seed, folder)
+        choice = draw_images(args.dataset, size, form, args.max_images, args.seed, folder)
+        return compare_on(choice, classes.images) if classes else choice
     count = min(args.max_images or NOISE, NOISE)
     say(
         f"warning: no --dataset, so it calibrates on random noise (images: {count}), and INT8 scales will not fit real "
@@ -294,8 +320,7 @@ def cost_lines(conversion: Conversion, args) -> list[str]:
             likeness = f"stride {strides[tensor.name]} detected no object"
         lines.append(f"output     {tensor.name} {list(tensor.shape)} {stored}, {likeness}")
     if classes := conversion.adapted.classes:
-        more = f" and {len(classes) - SHOWN} more" if len(classes) > SHOWN else ""
-        lines.append(f"classes    {len(classes)}: {', '.join(classes[:SHOWN])}{more}")
+        lines.append(classes_line(classes))
     if args.dataset and outputs:
         lines += score_lines(highest_scores(conversion.rknn, outputs), conversion.surest)
     spent = costs(build, args.cma_mb, args.clock_mhz, estimator(MEASURED))
@@ -310,6 +335,12 @@ def cost_lines(conversion: Conversion, args) -> list[str]:
     if len(faults) > LISTED:
         lines.append(f"at fault   {len(faults) - LISTED} more")
     return lines
+
+
+def classes_line(names: list[str]) -> str:
+    """The line with the names of the classes, of many only the first SHOWN."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"classes    {len(names)}: {', '.join(names[:SHOWN])}{more}"
 
 
 def compared_on(conversion: Conversion, held_out: bool) -> str:
@@ -360,21 +391,43 @@ def accuracy(conversion: Conversion, args, truth: list[Instances], held_out: boo
         for instances in ([image.fp32 for image in images], [image.int8 for image in images])
     )
     kept = compared(int8, resampled, baseline)
-    share = "nothing to keep"
-    if kept.retention is not None:
-        limits = f"{kept.retention_low:.1%} to {kept.retention_high:.1%}"
-        share = f"{kept.retention:.1%} kept, 95 % interval {limits}"
     of, boxes = "", []
     if fp32.box_map50_95 is not None:
         of = f"of {tasks.get(task).objects} "
         boxes = [f"boxes      mAP50-95 FP32 {fp32.box_map50_95:.4f}, INT8 {int8.box_map50_95:.4f}"]
     on = compared_on(conversion, held_out)
-    return Measured(truth, fp32, int8, held_out), [
+    return Measured(truth, fp32, int8, held_out, classes), [
         *channels_line(conversion, truth, (fp32, baseline), args),
-        f"mAP50-95   FP32 {fp32.map50_95:.4f}, INT8 {int8.map50_95:.4f} ({share}) {of}{on}",
+        f"mAP50-95   FP32 {fp32.map50_95:.4f}, INT8 {int8.map50_95:.4f} ({share_kept(kept)}) {of}{on}",
         f"mAP50      FP32 {fp32.map50:.4f}, INT8 {int8.map50:.4f}",
         *boxes,
         f"threshold  best F1 {in_words(int8.operating)}",
+        *far_off(kept.retention_high),
+    ]
+
+
+def share_kept(kept: ComparedMetrics) -> str:
+    """The retention in words."""
+    if kept.retention is None:
+        return "nothing to keep"
+    limits = f"{kept.retention_low:.1%} to {kept.retention_high:.1%}"
+    return f"{kept.retention:.1%} kept, 95 % interval {limits}"
+
+
+def class_accuracy(conversion: Conversion, args, classes: ClassLabels, held_out: bool) -> tuple[Measured, list[str]]:
+    """Top-1 and top-5 of a classifier in FP32 and in INT8, and lines about them."""
+    images, kinds = conversion.comparisons, classes.of(conversion.comparisons)
+    undecoded = UndecodedSet([image.path.name for image in images], AS_IS)
+    (fp32, baseline), (int8, resampled) = (
+        measure_classes(undecoded, in_rows(best), kinds, RESAMPLES, args.seed)
+        for best in ([image.fp32_best for image in images], [image.int8_best for image in images])
+    )
+    kept = compared(int8, resampled, baseline)
+    truth, on = [whole_image(image.size, kind) for image, kind in zip(images, kinds)], compared_on(conversion, held_out)
+    return Measured(truth, fp32, int8, held_out, classes.names), [
+        classes_line(classes.names),
+        f"top-1      FP32 {fp32.top1:.4f}, INT8 {int8.top1:.4f} ({share_kept(kept)}) {on}",
+        f"top-5      FP32 {fp32.top5:.4f}, INT8 {int8.top5:.4f}",
         *far_off(kept.retention_high),
     ]
 

@@ -25,7 +25,7 @@ import yaml
 
 from lib import tasks
 from lib.bundle.program import compiler
-from lib.detector.head import ALL_HEADS, AS_IS
+from lib.detector.head import ALL_HEADS, AS_IS, CLASSIFY
 from lib.npu.boards import BOARDS
 from lib.results.overlay import MARK, Wishes, data_of, model_of, overlay, sorted_out
 from lib.step.arguments import StepParser, at_least
@@ -51,7 +51,7 @@ def main(argv=None):
     say(f"{path}:")
     for line in text.splitlines():
         say(f"  {line}")
-    return 0 if args.dry_run else run(path, text, args.cores, targets(heads))
+    return 0 if args.dry_run else run(path, text, args.cores, targets(model.task, heads))
 
 
 def parse(argv):
@@ -72,9 +72,9 @@ def parse(argv):
     return parser.parse_args(argv)
 
 
-def targets(heads: Sequence[str]) -> list[str]:
-    """Snakemake's targets; also a bundle if the heads have a decoder and there is a C compiler for its proof."""
-    if set(heads) == {AS_IS}:
+def targets(task: str, heads: Sequence[str]) -> list[str]:
+    """Snakemake's targets; also a bundle if the model has a decoder and there is a C compiler for its proof."""
+    if set(heads) == {AS_IS} and task != CLASSIFY:
         return ["all"]
     try:
         compiler()

@@ -19,13 +19,14 @@ from lib.data.input_form import InputForm, Place
 from lib.data.letterbox import fit_of
 from lib.detector import nms as python
 from lib.detector.families.anchors import MOST_ANCHORS, MOST_LAYERS
+from lib.detector.families.classes import Classes
 from lib.detector.families.sides import Sides
-from lib.detector.head import HEADS
+from lib.detector.head import ALL_HEADS
 from lib.detector.instances import Instances
 
 SOURCES = ROOT / "tests" / "bundle" / "c"
-HEADERS = ("decode.h", "dfl.h", "distances.h", "anchors.h", "yolox.h", "pose.h", "obb.h", "segment.h")
-TASKS = ("detect", "pose", "obb_angle", "obb_turn", "segment")  # as tests/bundle/c/shim.c numbers them
+HEADERS = ("decode.h", "dfl.h", "distances.h", "anchors.h", "yolox.h", "pose.h", "obb.h", "segment.h", "classify.h")
+TASKS = ("detect", "pose", "obb_angle", "obb_turn", "segment", "classify_task")  # as tests/bundle/c/shim.c numbers them
 
 
 # Not optimized: the compiler takes a ninth of the time, and nothing undefined is optimized away before it is seen.
@@ -51,8 +52,7 @@ class Details(ctypes.Structure):
     ]
 
 
-# As decode.h numbers them; `crop` is for classifiers, which have no program.
-PLACES = tuple(place for place in get_args(Place) if place != "crop")
+PLACES = get_args(Place)  # as decode.h numbers them
 
 
 class Model(ctypes.Structure):
@@ -149,7 +149,8 @@ def opened(path):
 def model_of(shim, case) -> Model:
     """A case's model as the C struct."""
     model, spec = Model(), case.spec
-    model.head, model.family = HEADS.index(spec.head), shim.shim_family(FAMILIES.index(type(spec.family)))
+    family = (*FAMILIES, Classes).index(type(spec.family))
+    model.head, model.family = ALL_HEADS.index(spec.head), shim.shim_family(family)
     model.end2end, (model.width, model.height), model.classes = spec.end2end, spec.imgsz, spec.classes
     part = tasks.get(spec.task).bundle
     model.task = shim.shim_task(TASKS.index(part.c_name(spec) if part else tasks.DEFAULT))

@@ -55,7 +55,7 @@ class Case(NamedTuple):
         rknn = RknnFile(pixels, tuple(self.tensors), (0,) * 3, (255,) * 3, "2.3.2", "rv1106")
         variant = Variant(model, str(size), self.spec.head, "normal", 8)
         names = names or [f"class {number}" for number in range(self.spec.classes)]
-        accuracy = Accuracy(4, 0.5, 0.75, 0.5, 0.75, "heldout")
+        accuracy = Accuracy(4, "heldout", map50_95_fp32=0.5, map50_fp32=0.75, map50_95_int8=0.5, map50_int8=0.75)
         verdict = Verdict("runs", "a test", "none", "inferred", "")
         return describe(rknn, variant, Forms(self.spec), names, Measured(accuracy), verdict)
 

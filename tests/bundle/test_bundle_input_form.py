@@ -26,6 +26,7 @@ FORMS = {
     "yolox": InputForm(channels="bgr", scale=1, letterbox="top_left"),
     "grey": InputForm(channels="grey", fill=0),
     "stretched": InputForm(letterbox="stretch"),
+    "cropped": InputForm(letterbox="crop"),
 }
 
 

@@ -7,6 +7,7 @@ import pytest
 from c_library import cc
 from conftest import ROOT
 from random_models import KINDS, random_case
+from test_classify_decoder import classifier_case
 from test_obb_decoder import obb_case
 from test_pose_decoder import pose_case
 
@@ -45,7 +46,13 @@ def compiled(folder, includes: str, code: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "case_of"), [("least[]", random_case), ("rv1106_keypoint ", pose_case), ("rv1106_rotated ", obb_case)]
+    ("text", "case_of"),
+    [
+        ("least[]", random_case),
+        ("rv1106_keypoint ", pose_case),
+        ("rv1106_rotated ", obb_case),
+        ("rv1106_class ", classifier_case),
+    ],
 )
 def test_code_for_one_model_compiles(tmp_path, text, case_of):
     (tmp_path / "model.h").write_text(model_h(case_of(0).contract("mine")))
@@ -61,4 +68,4 @@ def test_code_for_two_models_compiles(tmp_path):
         (tmp_path / folder / "model.h").write_text(model_h(contract))
     includes, code = block_with("night/model.h").split("\n\n", 1)
     compiled(tmp_path, includes, code)
-    assert len(BLOCKS) == 4
+    assert len(BLOCKS) == 5

@@ -48,6 +48,7 @@ class Input(ctypes.Structure):
         *((name, ctypes.c_int) for name in ("channels", "fill", "width", "height")),
         ("pixels", ctypes.c_void_p),
         ("stride", ctypes.c_size_t),
+        ("place", ctypes.c_int),
     ]
 
 
@@ -122,7 +123,8 @@ def fill(shim, image: Image, imgsz: ImageSize, form: InputForm, rng) -> np.ndarr
     stride = row + int(rng.choice([0, 0, 16, 5]))
     memory = np.full(stride * imgsz.height + 64, GUARD, np.uint8)
     pixels = memory[32:-32]
-    given = Input(FORMATS.index(form.channels), form.fill, *imgsz, pixels.ctypes.data, stride)
+    place = get_args(Place).index(form.letterbox)
+    given = Input(FORMATS.index(form.channels), form.fill, *imgsz, pixels.ctypes.data, stride, place)
     fit = fit_for(shim, (image.width, image.height), imgsz, form.letterbox)
     assert shim.shim_fill_input(ctypes.byref(given), ctypes.byref(image), ctypes.byref(fit)) == 0
     rows = pixels.reshape(imgsz.height, stride)
@@ -152,7 +154,7 @@ def test_bytes_equal_pythons(shim, kind):
         imgsz = ImageSize(*(int(32 * each) for each in rng.integers(1, 21, 2)))
         form = InputForm(
             channels=get_args(Channels)[number % 3],
-            letterbox=get_args(Place)[number // 3 % 3],
+            letterbox=get_args(Place)[number // 3 % 4],
             fill=int(rng.choice([114, 0, 255])),
         )
         planes = planes_of(kind, width, height, rng)
@@ -174,14 +176,26 @@ def test_odd_sizes_have_chroma_for_their_last_pixels(shim, kind):
         np.testing.assert_array_equal(fill(shim, image_of(kind, planes, width), imgsz, InputForm(), rng), expected)
 
 
+@pytest.mark.parametrize(
+    ("size", "imgsz"),
+    [((1920, 1080), (224, 224)), ((3000, 31), (32, 32)), ((31, 3000), (299, 180)), ((40, 33), (224, 224)),
+     ((224, 224), (224, 224)), ((225, 224), (224, 224)), ((2500, 2100), (7, 5)), ((1, 1), (20, 30))],
+)  # fmt: skip
+def test_middles_of_large_and_small_images_equal_pythons(shim, size, imgsz):
+    rng, imgsz, form = np.random.default_rng(4), ImageSize(*imgsz), InputForm(letterbox="crop")
+    planes = planes_of("rgb", *size, rng)
+    expected, _ = letterbox(rgb_of("rgb", planes, size[0]), imgsz, form)
+    np.testing.assert_array_equal(fill(shim, image_of("rgb", planes, size[0]), imgsz, form, rng), expected)
+
+
 def test_invalid_arguments_are_refused(shim):
     pixels, planes = np.zeros((64, 200), np.uint8), np.zeros((2, 100, 300), np.uint8)
 
-    def status(width=64, height=50, imgsz=SQUARE, fit=None, **changes):
+    def status(width=64, height=50, imgsz=SQUARE, fit=None, place="centre", **changes):
         image = Image(0, width, height)
         image.planes[:], image.strides[:] = [plane.ctypes.data for plane in planes], [300, 300]
-        given = Input(0, 114, *imgsz, pixels.ctypes.data, 200)
-        fit = fit or fit_for(shim, (width, height), imgsz, "centre")
+        given = Input(0, 114, *imgsz, pixels.ctypes.data, 200, get_args(Place).index(place))
+        fit = fit or fit_for(shim, (width, height), imgsz, place)
         for name, value in changes.items():
             owner = next(owner for owner in (image, given, fit) if hasattr(owner, name))
             setattr(owner, name, value)
@@ -200,6 +214,12 @@ def test_invalid_arguments_are_refused(shim):
                     {"scale_y": 2}, {"scale_y": float("nan")}):  # fmt: skip
         assert status(**changes) == BAD_SIZE, changes
     assert status(fit=fit_for(shim, (50, 64), SQUARE, "centre")) == BAD_SIZE
+    assert status(place="crop") == 0
+    for changes in ({"left": 0}, {"left": -6}, {"top": -1}):
+        assert status(place="crop", **changes) == BAD_SIZE, changes
+    assert status(place="crop", fit=fit_for(shim, (64, 50), SQUARE, "centre")) == BAD_SIZE
+    long_rows = {"imgsz": ImageSize(1, 1), "width": 32767, "place": "crop", "strides": (ctypes.c_size_t * 2)(98301)}
+    assert status(height=1, **long_rows) == 0 and status(height=32767, **long_rows) == BAD_SIZE
     assert shim.shim_fill_input(None, None, None) == BAD_ARGUMENT
 
 
@@ -233,14 +253,16 @@ def test_bytes_are_the_same_on_armhf(shim, tmp_path):
     rng = np.random.default_rng(5)
     imgsz, width, height = ImageSize(96, 64), 250, 130
     planes = planes_of("nv12", width, height, rng)
-    expected = fill(shim, image_of("nv12", planes, width), imgsz, InputForm(), rng)
     frame = np.concatenate([plane[:, :width].ravel() for plane in planes])
+    forms = [InputForm(), InputForm(letterbox="crop")]
+    expected = [fill(shim, image_of("nv12", planes, width), imgsz, form, rng) for form in forms]
     for flags in ([], ["-O3", "-mcpu=cortex-a7", "-mfpu=neon-vfpv4", "-ffp-contract=fast"]):
         binary = tmp_path / "fill"
         command = [ARM, *FLAGS, *flags, f"-I{HERE}", "-static", str(SOURCES / "fill.c"), "-o", str(binary)]
         subprocess.run(command, check=True)
-        command = ["qemu-arm", str(binary), "3", str(width), str(height), str(imgsz.width), str(imgsz.height)]
-        done = subprocess.run(command, input=frame.tobytes(), capture_output=True)
-        assert done.returncode == 0, done.stderr
-        filled = np.frombuffer(done.stdout, np.uint8).reshape(expected.shape)
-        assert np.abs(filled.astype(int) - expected).max() <= bool(flags)
+        for form, same in zip(forms, expected):
+            sizes = [*map(str, (width, height, *imgsz)), str(get_args(Place).index(form.letterbox))]
+            done = subprocess.run(["qemu-arm", str(binary), "3", *sizes], input=frame.tobytes(), capture_output=True)
+            assert done.returncode == 0, done.stderr
+            filled = np.frombuffer(done.stdout, np.uint8).reshape(same.shape)
+            assert np.abs(filled.astype(int) - same).max() <= bool(flags)

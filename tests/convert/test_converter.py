@@ -203,7 +203,8 @@ def test_the_bundled_example_keeps_its_accuracy(step, tmp_path):
     assert problems(bundle, program.compiler()) == []
     contract = Contract.of_bundle(bundle)
     assert contract.variant == Variant("model", "160x128", "split", "normal", 8)
-    assert contract.accuracy == Accuracy(32, fp32, mean_fp32, int8, mean_int8, "heldout")
+    measured = {"map50_95_fp32": fp32, "map50_fp32": mean_fp32, "map50_95_int8": int8, "map50_int8": mean_int8}
+    assert contract.accuracy == Accuracy(32, "heldout", **measured)
     assert contract.proof.map50_95 == int8 and f"confidence {contract.thresholds.confidence:g} (" in done.stderr
     assert (bundle / "model.rknn").read_bytes() == (tmp_path / "made" / "board.rknn").read_bytes()
     built = read_rknn(tmp_path / "made" / "board.rknn")

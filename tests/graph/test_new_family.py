@@ -163,7 +163,7 @@ def test_bundle_decodes_the_new_family_by_its_own_header(fractions, tmp_path):
         tensors.append(RknnTensor(output.name, shape, (1, 1, *shape[2:], 16), "int8", np.float32(1 / 255).item(), -128))
         floats.append(dequantize(rng.integers(-128, 128, shape).astype(np.int8), tensors[-1]))
     rknn = RknnFile(tensors[0], tuple(tensors), (0,) * 3, (255,) * 3, "2.3.2", "rv1106")
-    measured = Measured(Accuracy(4, 0.5, 0.75, 0.5, 0.75, "heldout"))
+    measured = Measured(Accuracy(4, "heldout", map50_95_fp32=0.5, map50_fp32=0.75, map50_95_int8=0.5, map50_int8=0.75))
     verdict = Verdict("runs", "", "", "inferred", "")
     contract = describe(rknn, Variant("toy", str(SIZE), SPLIT, "normal", 8), Forms(spec), NAMES, measured, verdict)
     (tmp_path / "model.h").write_text(model_h(contract))

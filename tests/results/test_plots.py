@@ -125,3 +125,18 @@ def test_labels_have_no_score_and_a_detection_has_one_also_where_it_is_1(tmp_pat
         tmp_path / "grid.png",
     )  # fmt: skip
     assert titles == [["nut"], ["nut 1.00"]]
+
+
+def test_plots_of_classifiers_show_top1(drawn):
+    table = variants_of(["yolov8n-cls"]).query("head == 'split'").assign(head="as_is", verdict="runs")
+    maps = {"map50_95_fp32": None, "map50_95_int8": None}
+    table = table.assign(top1_fp32=table.map50_95_fp32, top1_int8=table.map50_95_int8, **maps)
+    plots.map_over_imgsz(table, "a.png")
+    plots.map_over_max_images(table, "b.png")
+    plots.pareto(table, "c.png")
+    for figure in drawn:
+        assert figure.axes[0].get_ylabel() == "top-1"
+        heights = [height for axis in figure.axes for line in axis.lines for height in line.get_ydata()]
+        assert {0.48, 0.44} <= {round(float(height), 2) for height in heights}
+    front = pareto_front(table)
+    assert front == pareto_front(table.assign(map50_95_int8=table.top1_int8).drop(columns=["top1_int8", "top1_fp32"]))

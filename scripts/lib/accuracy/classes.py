@@ -11,10 +11,9 @@ from lib.data.input_form import InputForm
 from lib.data.letterbox import letterbox
 from lib.data.manifest import check_manifest
 from lib.step.errors import UserError
+from lib.tasks.classify.decoding import BEST
 from lib.tasks.classify.labels import class_number
 from lib.tasks.task import label_file
-
-BEST = 5  # classes among which a class counts as found in top-5
 
 
 class Right(NamedTuple):
@@ -54,9 +53,10 @@ def classify_all(onnx: Path, classes: int, images: list[Path], processes: int, t
     model = load(onnx)
     work = partial(_classify, classes, input_size(model), input_form_of(model))
     start = partial(onnx_runner, onnx)
-    if in_rows(over_images(start, work, images[:1], 1, title)) is None:
-        return None
-    return in_rows(over_images(start, work, images, processes, title))
+    first, others = over_images(start, work, images[:1], 1, title), images[1:]
+    if None in first or not others:
+        return in_rows(first)
+    return in_rows(first + over_images(start, work, others, processes, title))
 
 
 def _classify(classes: int, imgsz: ImageSize, form: InputForm, run, path: Path) -> tuple[int, ...] | None:

@@ -58,7 +58,7 @@ def evaluate(
                 f"the labels are classes of images, but the model has no output of one value for each of the "
                 f"{len(names)} classes; give a classifier of these classes"
             )
-        return _of_classifier(detections, detections.best, truth, resamples, seed)
+        return measure_classes(detections, detections.best, truth, resamples, seed)
     truth = labels_of(detections, dataset, len(names), choices.sigmas)
     return measure(truth, detections, names, resamples, seed, choices.wish)
 
@@ -69,7 +69,7 @@ def _without_map(undecoded: UndecodedSet, resamples: int, seed: int) -> tuple[Me
     return metrics, ResampledMap(undecoded.images, seed, float("nan"), np.full(resamples, np.nan))
 
 
-def _of_classifier(
+def measure_classes(
     undecoded: UndecodedSet, best: np.ndarray, truth: np.ndarray, resamples: int, seed: int
 ) -> tuple[Metrics, ResampledMap]:
     """Top-1 and top-5 of a classifier. best: the best classes of each image; truth: its labelled class."""

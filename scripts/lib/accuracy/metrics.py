@@ -59,6 +59,11 @@ class Metrics(JsonRecord):
     top1_high: float | None = omitted_if_none(kw_only=True)
     top5: float | None = omitted_if_none(kw_only=True)
 
+    @property
+    def accuracy(self) -> float | None:
+        """mAP50-95, or top-1 of a classifier; None where there is neither."""
+        return self.map50_95 if self.top1 is None else self.top1
+
 
 @dataclass(frozen=True)
 class ComparedMetrics(Metrics):

@@ -15,7 +15,9 @@
  *   {"frame": 0, "fit_us": 9000, "run_us": 26000, "decode_us": 800, "track_us": 90, "objects": [[number, class, score,
  *    x1, y1, x2, y2], ...]}                      `number` is the track number; a list of the task's values follows y2
  *   {"frames": 64, "skipped": 0}                 the last line; `skipped`: damaged frames, as the driver says
- * Times are in microseconds, boxes in pixels of the frame. Exit status: 0, 1 on error, 2 for invalid arguments.
+ * Times are in microseconds, boxes in pixels of the frame. For a classifier, the objects are its best classes with a
+ * score (probability) of at least X, their numbers are their ranks, and the box is the part of the frame in the input;
+ * the best one is drawn. Exit status: 0, 1 on error, 2 for invalid arguments.
  */
 #define _POSIX_C_SOURCE 200809L
 #include <errno.h>
@@ -324,6 +326,9 @@ static void draw_object(const rv1106_canvas *canvas, const rv1106_letterbox *fit
     }
     rv1106_draw_label(canvas, object, name, number);
     rv1106_draw_outline(canvas, corners, 4, 2 * rv1106_draw_size(canvas), rv1106_paint_for(object, number));
+#elif defined RV1106_CLASSIFY_H
+    (void)fit;
+    if (number == 1) rv1106_draw_label(canvas, object, name, 0);
 #else
     (void)fit;
     rv1106_draw_detection(canvas, object, name, number);
@@ -341,6 +346,17 @@ static int write_annotated(const frame_source *source, uint8_t *memory, const rv
     for (i = 0; i < count; i++)
         if (numbers[i]) draw_object(&canvas, fit, &detections[i], numbers[i]);
     return fwrite(memory, 1, source->size, file) == source->size ? 0 : wrong("annotated frames", strerror(errno));
+}
+
+/* Gives each detection a number: that of its track, or 0; to a class of a classifier, its rank. */
+static void number_detections(int count)
+{
+#if defined RV1106_CLASSIFY_H
+    int i;
+    for (i = 0; i < count; i++) numbers[i] = i + 1;
+#else
+    rv1106_track_detections(&tracker, detections, count, numbers);
+#endif
 }
 
 /* Processes one frame: letterbox, run, decode, track, print. Returns 0 or -1. */
@@ -362,7 +378,7 @@ static int process(const frame_source *source, uint8_t *memory, long frame, FILE
                               detections, RV1106_MODEL_MOST);
     if (count < 0) return wrong("model", detector.error);
     decoded = now_us();
-    rv1106_track_detections(&tracker, detections, count, numbers);
+    number_detections(count);
     tracked = now_us();
     fprintf(results, "{\"frame\": %ld, \"fit_us\": %lld, \"run_us\": %lld, \"decode_us\": %lld, \"track_us\": %lld, ",
             frame, fitted - start, detector.run_us, decoded - ran, tracked - decoded);
@@ -409,12 +425,12 @@ static int open_results(void)
     return 0;
 }
 
-/* Tracks start at the score `confidence` and continue at lower scores. */
+/* Tracks start at the score `confidence` and continue at lower scores. Classes are not tracked. */
 static void start_tracking(float confidence)
 {
     rv1106_tracking tracking = rv1106_usual_tracking();
     tracking.high = tracking.start = confidence;
-    if (tracking.low > confidence) tracking.low = confidence;
+    if (tracking.low > confidence || RV1106_MODEL.head == RV1106_AS_IS) tracking.low = confidence;
     rv1106_start_tracking(&tracker, &tracking);
 }
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lib.bundle import COMPILED, program
 from lib.bundle.contract import CONTRACT, Contract
+from lib.bundle.layout import as_map
 from lib.bundle.model_h import model_h
 from lib.bundle.proof import recompute
 from lib.bundle.same_detections import demand_same
@@ -104,7 +105,7 @@ def _same_model(folder: Path, contract: Contract) -> list[str]:
     model = read_rknn(folder / "model.rknn")
     return [
         f"output '{described.name}' is {tuple(described)} in {CONTRACT}, but {tuple(built)} in model.rknn"
-        for described, built in zip(contract.tensors(), model.outputs, strict=True)
+        for described, built in zip(contract.tensors(), map(as_map, model.outputs), strict=True)
         if described != built
     ]
 

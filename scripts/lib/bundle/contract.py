@@ -25,7 +25,7 @@ PREDICTIONS = "predictions"  # the role of the only output of the head `single`
 class LetterboxSpec(JsonRecord):
     """How an image is fitted into the input: the grey around it, and formulas for its size and position.
 
-    fill: one value per channel. place: `top_left` or `stretch` if the image is not centred.
+    fill: one value per channel. place: `top_left`, `stretch` or `crop` if the image is not centred.
     """
 
     fill: tuple[int, ...]
@@ -116,19 +116,29 @@ class Thresholds(JsonRecord):
 
 @dataclass(frozen=True)
 class Accuracy(JsonRecord):
-    """The mAP of the model, 0..1, and the images that it was measured on."""
+    """The mAP of the model, 0..1, or the top-1 and top-5 of a classifier, and the images that it was measured on."""
 
     images: int
-    map50_95_fp32: float
-    map50_fp32: float
-    map50_95_int8: float
-    map50_int8: float
+    map50_95_fp32: float | None = omitted_if_none(kw_only=True)
+    map50_fp32: float | None = omitted_if_none(kw_only=True)
+    map50_95_int8: float | None = omitted_if_none(kw_only=True)
+    map50_int8: float | None = omitted_if_none(kw_only=True)
+    top1_fp32: float | None = omitted_if_none(kw_only=True)
+    top5_fp32: float | None = omitted_if_none(kw_only=True)
+    top1_int8: float | None = omitted_if_none(kw_only=True)
+    top5_int8: float | None = omitted_if_none(kw_only=True)
     part: str  # heldout or all
+
+    def __post_init__(self):
+        maps = (self.map50_95_fp32, self.map50_fp32, self.map50_95_int8, self.map50_int8)
+        tops = (self.top1_fp32, self.top5_fp32, self.top1_int8, self.top5_int8)
+        if None in maps and None in tops:
+            raise ValueError("it has neither mAP50-95 and mAP50 nor top-1 and top-5, each in FP32 and INT8")
 
 
 @dataclass(frozen=True)
 class Proof(JsonRecord):
-    """C compared with Python: images, detections, largest difference in pixels and in score, mAP50-95 of C.
+    """C compared with Python: images, detections, largest difference in pixels and in score, mAP50-95 or top-1 of C.
 
     extras: the largest difference of the task's values, in the task's unit.
     """
@@ -137,8 +147,9 @@ class Proof(JsonRecord):
     detections: int
     box_px: float
     score: float
-    map50_95: float
+    map50_95: float | None = omitted_if_none()
     extras: float | None = omitted_if_none()
+    top1: float | None = omitted_if_none()
 
     def in_words(self) -> str:
         """The result, for the terminal."""
@@ -147,6 +158,8 @@ class Proof(JsonRecord):
                 f"not proven, because no detection could be compared: in {self.images} images, neither C nor Python "
                 f"detects anything above a score of {CONFIDENCE}"
             )
+        if self.top1 is not None:
+            return f"C classifies {self.images} images as Python does, top-1 {self.top1:.4f}"
         return (
             f"C decodes {self.images} images as Python does, {self.detections} detections, boxes to {self.box_px:.1g} "
             f"px, mAP50-95 {self.map50_95:.4f}"

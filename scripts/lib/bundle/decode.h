@@ -1,7 +1,7 @@
 /* Decoder for the raw INT8 outputs of a YOLO .rknn model: from the NPU's output buffers (NC1HWC2) to boxes in an image.
  * This header holds the code that all models share. One header per family decodes the box maps (dfl.h, distances.h,
  * anchors.h, yolox.h). One header per task decodes what a detection has in addition to its box (pose.h, obb.h,
- * segment.h).
+ * segment.h). classify.h decodes classifiers.
  *
  * C99 and C++. No library, no allocation, no global state. The caller owns all buffers. After rv1106_init the decoder
  * is read-only: several threads can share it if each thread has its own candidate and detection arrays.
@@ -17,6 +17,7 @@
  *   NC1HWC2 : channel c of cell (y, x) is at ((c / c2 * height + y) * width + x) * c2 + c % c2; the rest is padding
  *   single  : one output [1, 4 + C, N, 1]: cx, cy, w, h divided by the input's width and height, then C class scores
  *   split   : per level the maps of the model's family, with the box map first and the class scores last
+ *   as_is   : a classifier: one output with a value per class for the whole image; see classify.h
  *   end2end : a one-to-one head predicts each object once, so the best predictions are the detections, without NMS
  *   image   = (input - (left, top)) / scale        undoes the letterbox; y uses scale_y if the image was stretched
  */
@@ -36,10 +37,11 @@ enum {
     RV1106_SIDE_LIMIT = 8192,
 };
 
-typedef enum { RV1106_SINGLE, RV1106_SPLIT } rv1106_head;
+typedef enum { RV1106_SINGLE, RV1106_SPLIT, RV1106_AS_IS } rv1106_head;
 
-/* Position of the image in the model input. RV1106_STRETCH fills the input and does not keep the aspect ratio. */
-typedef enum { RV1106_CENTRE, RV1106_TOP_LEFT, RV1106_STRETCH } rv1106_place;
+/* Position of the image in the model input. RV1106_STRETCH fills the input and does not keep the aspect ratio;
+ * RV1106_CROP fills it with the middle of the image, as classifiers expect. */
+typedef enum { RV1106_CENTRE, RV1106_TOP_LEFT, RV1106_STRETCH, RV1106_CROP } rv1106_place;
 
 /* Pixel format. A model input has one of the first three. A camera frame can have any of them (see letterbox.h). */
 typedef enum {
@@ -106,7 +108,8 @@ typedef struct {
 } rv1106_decoder;
 
 /* Letterbox of an image of `width` x `height` pixels: input position = image position * scale + (left, top). `scale_y`
- * is the scale of y if it differs from `scale`, as for a stretched image; otherwise it is 0. */
+ * is the scale of y if it differs from `scale`, as for a stretched image; otherwise it is 0. If the image is cropped,
+ * `left` and `top` are 0 or negative. */
 typedef struct {
     int width, height, left, top;
     double scale, scale_y;
@@ -171,7 +174,7 @@ typedef struct {
 
 /* A task and its kind of maps. The address of a task's function does not identify the task: each source file that
  * includes the header has its own copy of the function. */
-typedef enum { RV1106_OBB_ANGLE = 1, RV1106_OBB_TURN, RV1106_POSE, RV1106_SEGMENT } rv1106_form;
+typedef enum { RV1106_OBB_ANGLE = 1, RV1106_OBB_TURN, RV1106_POSE, RV1106_SEGMENT, RV1106_CLASSIFY } rv1106_form;
 
 /* A task: the functions that its header provides to decode.h and to programs that print. */
 struct rv1106_task {
@@ -295,10 +298,22 @@ static inline int rv1106_are_task_maps(const rv1106_model *model)
            model->task->are_maps(model, &model->outputs[first], model->output_count - first);
 }
 
+/* Returns 1 if the fields of a classifier are valid and consistent. Its input may have any size. */
+static inline int rv1106_is_classifier(const rv1106_model *model)
+{
+    return model->family && model->family->map_count == 1 && model->task && model->task->form == RV1106_CLASSIFY &&
+           model->end2end && model->width >= 1 && model->height >= 1 && model->width <= RV1106_SIDE_LIMIT &&
+           model->height <= RV1106_SIDE_LIMIT && model->classes >= 1 && model->level_count == 1 &&
+           model->levels[0].stride >= model->width && model->levels[0].stride >= model->height &&
+           model->family->is_level(model, 0) && model->output_count == 1 &&
+           rv1106_is(model->outputs, model->classes, 1, 1);
+}
+
 /* Returns 1 if the fields of a model that decoding uses are valid and consistent. */
 static inline int rv1106_is_model(const rv1106_model *model)
 {
     int i, predictions;
+    if (model->head == RV1106_AS_IS) return rv1106_is_classifier(model);
     if ((model->head != RV1106_SINGLE && model->head != RV1106_SPLIT) || !model->family || model->width < 32 ||
         model->height < 32 || model->width % 32 || model->height % 32 || model->width > RV1106_SIDE_LIMIT ||
         model->height > RV1106_SIDE_LIMIT || model->classes < 1 || model->level_count < 1 ||
@@ -333,11 +348,27 @@ static inline int rv1106_init(rv1106_decoder *decoder, const rv1106_model *model
     return 0;
 }
 
+/* Computes the size that an image of `width` x `height` pixels has when it is scaled until it covers an input. The
+ * longer side is rounded down, as in torchvision's Resize. */
+static inline void rv1106_covering(int input_width, int input_height, int width, int height, int sides[2])
+{
+    const int64_t across = (int64_t)input_width * height, down = (int64_t)input_height * width;
+    sides[0] = across >= down ? input_width : (int)(down / height);
+    sides[1] = across >= down ? (int)(across / width) : input_height;
+}
+
+/* Returns half of a number of pixels that are cut off, halves rounded to even, as in torchvision's CenterCrop. */
+static inline int rv1106_half(int pixels)
+{
+    return pixels / 2 + (pixels % 2 && pixels / 2 % 2);
+}
+
 /* Returns the letterbox of an image of `width` x `height` pixels in the model's input, as model->place defines it:
  *   RV1106_CENTRE    scaled until it touches two opposite edges, its size rounded to whole pixels (halves to even, as
  *                    in Python), and centred; an odd pixel of border goes to the right or to the bottom
  *   RV1106_TOP_LEFT  scaled in the same way, at the top left
  *   RV1106_STRETCH   scaled to the whole input, with a scale of its own for y
+ *   RV1106_CROP      scaled until it covers the input, which gets its middle
  * All fields are 0 if width or height is below 1. */
 static inline rv1106_letterbox rv1106_fit(const rv1106_model *model, int width, int height)
 {
@@ -349,6 +380,13 @@ static inline rv1106_letterbox rv1106_fit(const rv1106_model *model, int width, 
     fit.scale = (double)model->width / width;
     if (model->place == RV1106_STRETCH) {
         fit.scale_y = (double)model->height / height;
+        return fit;
+    }
+    if (model->place == RV1106_CROP) {
+        if ((double)model->height / height > fit.scale) fit.scale = (double)model->height / height;
+        rv1106_covering(model->width, model->height, width, height, sides);
+        fit.left = -rv1106_half(sides[0] - model->width);
+        fit.top = -rv1106_half(sides[1] - model->height);
         return fit;
     }
     if ((double)model->height / height < fit.scale) fit.scale = (double)model->height / height;
@@ -679,7 +717,7 @@ static inline int rv1106_select_boxes(const rv1106_decoder *decoder, const int8_
  *   decoder               initialized by rv1106_init
  *   buffers, sizes        memory of each output in NC1HWC2 and its size in bytes, in the order of the model's outputs;
  *                         only read
- *   confidence            keep class scores above this value, 0 to 1
+ *   confidence            keep class scores above this value, 0 to 1; a classifier keeps those that are not below it
  *   iou                   NMS threshold, 0 to 1: drop a box that overlaps a better box of its class by more than this;
  *                         ignored if the model is end2end
  *   fit                   letterbox of the image in the input, from rv1106_fit

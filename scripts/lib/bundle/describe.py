@@ -6,12 +6,13 @@ from lib import tasks
 from lib.accuracy.metrics import Metrics
 from lib.accuracy.operating import Operating, in_words
 from lib.bundle.contract import Accuracy, Contract, InputSpec, LetterboxSpec, OutputTensor, Thresholds
+from lib.bundle.layout import as_map
 from lib.data.imgsz import ImageSize
 from lib.data.input_form import InputForm
 from lib.detector import families
-from lib.detector.head import SINGLE
+from lib.detector.head import CLASSIFY, SINGLE
 from lib.detector.nms import CONFIDENCE as LOWEST
-from lib.detector.nms import IOU, MOST
+from lib.detector.nms import IOU
 from lib.detector.output_spec import OutputSpec
 from lib.npu.rknn_file import RknnFile, RknnTensor
 from lib.npu.verdict import Verdict
@@ -56,8 +57,8 @@ def describe(
     `verdict` is from judge.py. Raises UserError for outputs that the C decoder does not support: not INT8, or beyond
     one of its limits.
     """
-    spec = forms.outputs
-    _require_decodable(model, spec)
+    spec, outputs = forms.outputs, tuple(map(as_map, model.outputs))
+    _require_decodable(outputs, spec)
     return Contract(
         variant=variant,
         family=spec.family.name,
@@ -66,9 +67,9 @@ def describe(
         platform=model.platform,
         toolkit=f"rknn-toolkit2 {model.toolkit}",
         input=_input(model, spec.imgsz, forms.input),
-        outputs=tuple(_output(tensor, spec, number) for number, tensor in enumerate(model.outputs)),
+        outputs=tuple(_output(tensor, spec, number) for number, tensor in enumerate(outputs)),
         classes=tuple(names),
-        thresholds=_thresholds(spec.end2end, measured.operating),
+        thresholds=_thresholds(spec, measured.operating),
         metadata=spec.family.contract_metadata(spec.classes),
         decode=_decode_lines(spec),
         accuracy=measured.accuracy,
@@ -80,17 +81,25 @@ def describe(
 
 def accuracy_of(fp32: Metrics, int8: Metrics, part: str) -> Accuracy:
     """The accuracy that evaluate.py measured on the images of `part`, rounded as in the table."""
-    return Accuracy(
-        images=int8.images,
-        map50_95_fp32=round(fp32.map50_95, MAP_DIGITS),
-        map50_fp32=round(fp32.map50, MAP_DIGITS),
-        map50_95_int8=round(int8.map50_95, MAP_DIGITS),
-        map50_int8=round(int8.map50, MAP_DIGITS),
-        part=part,
-    )
+    names = ("map50_95", "map50") if int8.top1 is None else ("top1", "top5")
+    figures = {
+        f"{name}_{precision}": round(getattr(metrics, name), MAP_DIGITS)
+        for name in names
+        for precision, metrics in (("fp32", fp32), ("int8", int8))
+    }
+    return Accuracy(images=int8.images, part=part, **figures)
 
 
-def _thresholds(end2end: bool, operating: Operating | None) -> Thresholds:
+def _thresholds(spec: OutputSpec, operating: Operating | None) -> Thresholds:
+    task, end2end = tasks.get(spec.task), spec.end2end
+    if spec.task == CLASSIFY:
+        return Thresholds(
+            confidence=task.confidence,
+            confidence_why="no threshold is needed to find the best classes; a higher one drops improbable ones",
+            iou=None,
+            iou_why="there are no boxes",
+            most_detections=task.most,
+        )
     usual = "the default of Ultralytics for showing detections"
     why = f"measured for {operating.wish}, {in_words(operating)}" if operating else usual
     return Thresholds(
@@ -101,14 +110,23 @@ def _thresholds(end2end: bool, operating: Operating | None) -> Thresholds:
         iou_why="the head is one-to-one and predicts each object once, so there is no NMS"
         if end2end
         else "the value that mAP was measured with, and the default of Ultralytics",
-        most_detections=MOST,
+        most_detections=task.most,
     )
 
 
-def _require_decodable(model: RknnFile, spec: OutputSpec) -> None:
-    for output in model.outputs:
+def _require_decodable(outputs: tuple[RknnTensor, ...], spec: OutputSpec) -> None:
+    for output in outputs:
         if output.dtype != "int8":
-            raise UserError(f"output '{output.name}' of the model is {output.dtype}; a bundle needs int8 outputs")
+            softmax = "; leave the Softmax at the end out of the export" if spec.task == CLASSIFY else ""
+            raise UserError(
+                f"output '{output.name}' of the model is {output.dtype}; a bundle needs int8 outputs{softmax}"
+            )
+    if spec.task == CLASSIFY and [output.shape for output in outputs] != [(1, spec.classes, 1, 1)]:
+        shapes = ", ".join(str(list(output.shape)) for output in outputs)
+        raise UserError(
+            f"a classifier's bundle needs one output with a value for each of the {spec.classes} classes, but the "
+            f"model has {shapes}; remove the others from the export"
+        )
     if spec.extras and not tasks.get(spec.task).bundle:
         raise UserError(f"the task '{spec.task}' has no C decoder, so its models cannot have a bundle")
     for count, most, what in spec.family.limits(spec.head):
@@ -128,18 +146,24 @@ def _decode_lines(spec: OutputSpec) -> tuple[str, ...]:
 
 
 _SCALE = "min(width / image width, height / image height); if it is above 1, the image is enlarged"
+_RESIZED = "max(1, round(image side * scale)) pixels per side, halves rounded to even; bilinear interpolation"
+_COVERING = (
+    "the image side times scale, the longer side rounded down; each pixel is the mean of the image pixels closer than "
+    "1 output pixel (if the image is enlarged, 1 image pixel), weighted with 1 - distance; columns first, then rows"
+)
 _FORMULAS = {
     "centre": (_SCALE, "floor((width - resized width) / 2)", "floor((height - resized height) / 2)"),
     "top_left": (_SCALE, "0", "0"),
     "stretch": ("width / image width for x, height / image height for y", "0", "0"),
+    "crop": (
+        "max(width / image width, height / image height): the image covers the input",
+        "-round((resized width - width) / 2), halves rounded to even",
+        "-round((resized height - height) / 2), halves rounded to even",
+    ),
 }
 
 
 def _input(model: RknnFile, imgsz: ImageSize, form: InputForm) -> InputSpec:
-    if form.letterbox not in _FORMULAS:
-        raise UserError(
-            f"the bundle's program cannot prepare images as letterbox: {form.letterbox} does; that is for classifiers"
-        )
     scale, left, top = _FORMULAS[form.letterbox]
     return InputSpec(
         name=model.input.name,
@@ -155,7 +179,7 @@ def _input(model: RknnFile, imgsz: ImageSize, form: InputForm) -> InputSpec:
         letterbox=LetterboxSpec(
             fill=(form.fill,) * form.depth,
             scale=scale,
-            resized="max(1, round(image side * scale)) pixels per side, halves rounded to even; bilinear interpolation",
+            resized=_COVERING if form.letterbox == "crop" else _RESIZED,
             left=left,
             top=top,
             place=None if form.letterbox == InputForm.letterbox else form.letterbox,

@@ -18,7 +18,8 @@
  *   {"run_us": [26000, ...]}                   with --repeat, instead of images
  *   {"images": 64}                             the last line, when all images are done
  * If the model has a task, a list of its values follows y2; decode_us includes the time for them. Times are in
- * microseconds, boxes in pixels of the image before the letterbox.
+ * microseconds, boxes in pixels of the image before the letterbox. For a classifier, the detections are its best
+ * classes: the score is the probability, the box is the part of the image in the input, the list holds the model's value.
  */
 #define _POSIX_C_SOURCE 200809L
 #define _FILE_OFFSET_BITS 64 /* otherwise readdir fails on some file systems */

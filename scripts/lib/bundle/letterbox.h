@@ -1,8 +1,8 @@
-/* Converts a camera frame (RGB, BGR, grey, NV12, NV21, YUYV) to the padded input of a model, as in training.
+/* Converts a camera frame (RGB, BGR, grey, NV12, NV21, YUYV) to the padded or cropped input of a model, as in training.
  *
- * C99 and C++. No library, no allocation, no global state; about 2 KB of stack. The output has the same bytes as the
- * project's Python code (cv2.cvtColor to RGB, then cv2.resize INTER_LINEAR), so the accuracy on the board is the one
- * that was measured.
+ * C99 and C++. No library, no allocation, no global state; about 2 KB of stack, or 22 KB to crop. The output has the
+ * same bytes as the project's Python code (cv2.cvtColor to RGB, then cv2.resize INTER_LINEAR; to crop, Pillow's resize
+ * BILINEAR), so the accuracy on the board is the one that was measured.
  *
  *   rv1106_image frame = {RV1106_NV12, 1920, 1080, {luma, chroma}, {1920, 1920}};
  *   rv1106_input input = rv1106_input_of(&RV1106_MODEL, memory, bytes_per_row);
@@ -14,6 +14,9 @@
  *   red      = (1220542 * max(Y - 16, 0) + 1673527 * (V - 128) + 2^19) >> 20; green and blue similarly. ITU-R BT.601,
  *              limited range (Y from 16 to 235)
  *   grey     = (9798 * red + 19235 * green + 3735 * blue + 2^14) >> 15
+ * To crop, the filter of Pillow averages all pixels that an output pixel covers: a pixel at distance d from it, in
+ * output pixels (if the image is enlarged, in image pixels), has a weight proportional to max(0, 1 - d), in units of
+ * 2^-22; first all columns are scaled and rounded, then the rows.
  */
 #ifndef RV1106_LETTERBOX_H
 #define RV1106_LETTERBOX_H
@@ -31,16 +34,20 @@ typedef struct {
 } rv1106_image;
 
 /* The input of a model. `channels` is RV1106_RGB, RV1106_BGR or RV1106_GREY; `fill` is the grey value around the image,
- * 0 to 255; `stride` is the number of bytes between the starts of two rows. The caller owns `pixels`. */
+ * 0 to 255; `stride` is the number of bytes between the starts of two rows; `place` is that of the model. The caller
+ * owns `pixels`. */
 typedef struct {
     rv1106_format channels;
     int fill, width, height;
     uint8_t *pixels;
     size_t stride;
+    rv1106_place place;
 } rv1106_input;
 
 enum {
     RV1106_BLOCK = 64,         /* columns processed at a time; their data fits on the stack and in the cache */
+    RV1106_COVERED = 2304,     /* most image pixels in a row that are read for a block of a cropped image */
+    RV1106_HELD = 16,          /* rows of a block of a cropped image that are kept */
     RV1106_IMAGE_LIMIT = 32767 /* largest width or height of an image */
 };
 
@@ -58,10 +65,28 @@ typedef struct {
     int16_t rows[2][3 * RV1106_BLOCK];
 } rv1106_block;
 
+/* The image pixels that a column or row of a cropped image covers: `count` of them from `first` on, around `centre`.
+ * The weight of a pixel falls to 0 at the distance `reach`; `total` is the sum of their weights. */
+typedef struct {
+    int first, count;
+    double centre, reach, total;
+} rv1106_window;
+
+/* `count` columns of a cropped image, which cover `span` image pixels from `first` on. `weights` holds the weights of
+ * the pixels of each column in units of 2^-22, column by column. `rows` holds scaled rows of the image, and `held` their
+ * numbers: row y is kept in place y % RV1106_HELD. */
+typedef struct {
+    int count, depth, first, span, held[RV1106_HELD];
+    int firsts[RV1106_BLOCK], counts[RV1106_BLOCK];
+    int32_t weights[RV1106_COVERED];
+    uint8_t pixels[3 * RV1106_COVERED];
+    uint8_t rows[RV1106_HELD][3 * RV1106_BLOCK];
+} rv1106_columns;
+
 /* Returns the input of a model in the caller's memory `pixels`: model->height rows, `stride` bytes apart. */
 static inline rv1106_input rv1106_input_of(const rv1106_model *model, uint8_t *pixels, size_t stride)
 {
-    const rv1106_input input = {model->channels, model->fill, model->width, model->height, pixels, stride};
+    const rv1106_input input = {model->channels, model->fill, model->width, model->height, pixels, stride, model->place};
     return input;
 }
 
@@ -274,6 +299,178 @@ static inline void rv1106_fill_border(const rv1106_input *input, int left, int t
     }
 }
 
+/* Returns the weight of pixel number `at` of a window, before it is divided by their sum. The order of the operations is
+ * Pillow's. */
+static inline double rv1106_weight(const rv1106_window *window, int at)
+{
+    double far = (window->first + at - window->centre + 0.5) * (1 / window->reach);
+    if (far < 0) far = -far;
+    return far < 1 ? 1 - far : 0;
+}
+
+/* Returns the weight of pixel number `at` of a window in units of 2^-22. */
+static inline int32_t rv1106_fixed_weight(const rv1106_window *window, int at)
+{
+    return (int32_t)(rv1106_weight(window, at) / window->total * (1 << 22) + 0.5);
+}
+
+/* Returns what column or row `at` covers when `side` pixels are scaled to `scaled` pixels. */
+static inline rv1106_window rv1106_window_of(int at, int scaled, int side)
+{
+    const double scale = (double)side / scaled;
+    rv1106_window window;
+    int i, last;
+    window.reach = scale > 1 ? scale : 1;
+    window.centre = (at + 0.5) * scale;
+    window.first = (int)(window.centre - window.reach + 0.5);
+    if (window.first < 0) window.first = 0;
+    last = (int)(window.centre + window.reach + 0.5);
+    window.count = (last < side ? last : side) - window.first;
+    window.total = 0;
+    for (i = 0; i < window.count; i++) window.total += rv1106_weight(&window, i);
+    return window;
+}
+
+/* Takes as many columns as fit into a block, at most `most`, from column `at` of an image whose `side` pixels are scaled
+ * to `scaled` pixels. Returns their number; 0 if even one covers too many pixels. */
+static inline int rv1106_begin_columns(rv1106_columns *block, int at, int most, int scaled, int side)
+{
+    int i, used = 0;
+    block->span = 0;
+    for (block->count = 0; block->count < most && block->count < RV1106_BLOCK; block->count++) {
+        const rv1106_window window = rv1106_window_of(at + block->count, scaled, side);
+        if (!block->count) block->first = window.first;
+        if (used + window.count > RV1106_COVERED || window.first + window.count - block->first > RV1106_COVERED) break;
+        block->span = window.first + window.count - block->first;
+        block->firsts[block->count] = window.first - block->first;
+        block->counts[block->count] = window.count;
+        for (i = 0; i < window.count; i++) block->weights[used++] = rv1106_fixed_weight(&window, i);
+    }
+    return block->count;
+}
+
+/* Reads `count` pixels of a row of YUV from pixel `first` on as RGB; the other arguments are as in rv1106_row_of_yuv. */
+static inline void rv1106_pixels_of_yuv(int first, int count, const uint8_t *luma, const uint8_t *chroma, int step,
+                                        int u, int v, uint8_t *values)
+{
+    int x, c, parts[3] = {0, 0, 0}, rgb[3];
+    for (x = first; x < first + count; x++, values += 3) {
+        const uint8_t *pair = chroma + (x & ~1) * step;
+        if (x == first || !(x & 1)) rv1106_chroma(pair[u], pair[v], parts);
+        rv1106_colour(luma[x * step], parts, rgb);
+        for (c = 0; c < 3; c++) values[c] = (uint8_t)rgb[c];
+    }
+}
+
+/* Reads `count` pixels of row `y` from pixel `first` on: red, green, blue, or grey if the image is grey. */
+static inline void rv1106_read_pixels(const rv1106_image *image, int y, int first, int count, uint8_t *values)
+{
+    const uint8_t *line = image->planes[0] + (size_t)y * image->strides[0], *chroma;
+    int i, c;
+    switch (image->format) {
+    case RV1106_RGB: memcpy(values, line + 3 * (size_t)first, 3 * (size_t)count); break;
+    case RV1106_BGR:
+        line += 3 * (size_t)first;
+        for (i = 0; i < count; i++)
+            for (c = 0; c < 3; c++) values[3 * i + c] = line[3 * i + 2 - c];
+        break;
+    case RV1106_GREY: memcpy(values, line + first, (size_t)count); break;
+    case RV1106_YUYV: rv1106_pixels_of_yuv(first, count, line, line, 2, 1, 3, values); break;
+    default:
+        chroma = image->planes[1] + (size_t)(y / 2) * image->strides[1];
+        rv1106_pixels_of_yuv(first, count, line, chroma, 1, image->format == RV1106_NV21,
+                             image->format == RV1106_NV12, values);
+    }
+}
+
+/* Scales the block's pixels of three channels to its columns, in `row`. */
+static inline void rv1106_scale_colours(const rv1106_columns *block, uint8_t *row)
+{
+    const int32_t *weight = block->weights;
+    int i, at;
+    for (i = 0; i < block->count; i++, row += 3) {
+        const uint8_t *pixel = block->pixels + 3 * block->firsts[i];
+        int32_t red = 1 << 21, green = 1 << 21, blue = 1 << 21;
+        for (at = block->counts[i]; at > 0; at--, pixel += 3) {
+            const int32_t share = *weight++;
+            red += share * pixel[0];
+            green += share * pixel[1];
+            blue += share * pixel[2];
+        }
+        row[0] = (uint8_t)rv1106_byte(red >> 22);
+        row[1] = (uint8_t)rv1106_byte(green >> 22);
+        row[2] = (uint8_t)rv1106_byte(blue >> 22);
+    }
+}
+
+/* Scales the block's grey pixels to its columns, in `row`. */
+static inline void rv1106_scale_grey(const rv1106_columns *block, uint8_t *row)
+{
+    const int32_t *weight = block->weights;
+    int i, at;
+    for (i = 0; i < block->count; i++) {
+        const uint8_t *pixel = block->pixels + block->firsts[i];
+        int32_t sum = 1 << 21;
+        for (at = block->counts[i]; at > 0; at--) sum += *weight++ * *pixel++;
+        row[i] = (uint8_t)rv1106_byte(sum >> 22);
+    }
+}
+
+/* Returns row `y` of the image at the columns of the block, scaled if it is not kept yet. */
+static inline const uint8_t *rv1106_scaled_row(rv1106_columns *block, const rv1106_image *image, int y)
+{
+    uint8_t *row = block->rows[y % RV1106_HELD];
+    if (block->held[y % RV1106_HELD] == y) return row;
+    block->held[y % RV1106_HELD] = y;
+    rv1106_read_pixels(image, y, block->first, block->span, block->pixels);
+    if (block->depth == 3) rv1106_scale_colours(block, row);
+    else rv1106_scale_grey(block, row);
+    return row;
+}
+
+/* Writes the columns of a block into row `at` of the input, whose pixels there begin at `out`. `window` is what the row
+ * covers of the image. */
+static inline void rv1106_write_cropped(const rv1106_input *input, const rv1106_image *image, rv1106_columns *block,
+                                        const rv1106_window *window, uint8_t *out)
+{
+    int32_t sums[3 * RV1106_BLOCK];
+    uint8_t values[3 * RV1106_BLOCK];
+    const int count = block->count * block->depth;
+    int i, at;
+    for (i = 0; i < count; i++) sums[i] = 1 << 21;
+    for (at = 0; at < window->count; at++) {
+        const int32_t weight = rv1106_fixed_weight(window, at);
+        const uint8_t *row = weight ? rv1106_scaled_row(block, image, window->first + at) : NULL;
+        for (i = 0; row && i < count; i++) sums[i] += weight * row[i];
+    }
+    for (i = 0; i < count; i++) values[i] = (uint8_t)rv1106_byte(sums[i] >> 22);
+    rv1106_write_row(input, values, block->count, block->depth, out);
+}
+
+/* Fills the input with the middle of an image; see rv1106_fill_input. Both arguments are valid. */
+static inline int rv1106_crop(const rv1106_input *input, const rv1106_image *image, const rv1106_letterbox *fit)
+{
+    const size_t depth = input->channels == RV1106_GREY ? 1 : 3;
+    rv1106_columns block;
+    int sides[2], x, y, i;
+    rv1106_covering(input->width, input->height, image->width, image->height, sides);
+    if (fit->width != image->width || fit->height != image->height ||
+        fit->left != -rv1106_half(sides[0] - input->width) || fit->top != -rv1106_half(sides[1] - input->height))
+        return RV1106_BAD_SIZE;
+    block.depth = image->format == RV1106_GREY ? 1 : 3;
+    for (x = 0; x < input->width; x += block.count) {
+        if (!rv1106_begin_columns(&block, x - fit->left, input->width - x, sides[0], image->width))
+            return RV1106_BAD_SIZE;
+        for (i = 0; i < RV1106_HELD; i++) block.held[i] = -1;
+        for (y = 0; y < input->height; y++) {
+            const rv1106_window window = rv1106_window_of(y - fit->top, sides[1], image->height);
+            rv1106_write_cropped(input, image, &block, &window,
+                                 input->pixels + (size_t)y * input->stride + depth * (size_t)x);
+        }
+    }
+    return 0;
+}
+
 /* Returns 1 if the fields of an image are valid, otherwise 0. */
 static inline int rv1106_is_image(const rv1106_image *image)
 {
@@ -292,7 +489,8 @@ static inline int rv1106_is_image(const rv1106_image *image)
  *   input  the destination, from rv1106_input_of or rv1106_detector_input
  *   image  the frame; width and height 1 to RV1106_IMAGE_LIMIT; only read
  *   fit    from rv1106_fit with the width and height of this image
- * Returns 0, RV1106_BAD_ARGUMENT, or RV1106_BAD_SIZE if `fit` does not belong to this image and this input. */
+ * Returns 0, RV1106_BAD_ARGUMENT, or RV1106_BAD_SIZE if `fit` does not belong to this image and this input, or if a
+ * cropped image is more than 1100 times as large as the input. */
 static inline int rv1106_fill_input(const rv1106_input *input, const rv1106_image *image, const rv1106_letterbox *fit)
 {
     const int depth = input && input->channels == RV1106_GREY ? 1 : 3;
@@ -303,6 +501,7 @@ static inline int rv1106_fill_input(const rv1106_input *input, const rv1106_imag
         input->height < 1 || input->width > RV1106_SIDE_LIMIT || input->height > RV1106_SIDE_LIMIT ||
         input->stride < (size_t)depth * (size_t)input->width || !rv1106_is_image(image))
         return RV1106_BAD_ARGUMENT;
+    if (input->place == RV1106_CROP) return rv1106_crop(input, image, fit);
     if (fit->width != image->width || fit->height != image->height || !(fit->scale > 0) ||
         !(fit->scale * fit->width < input->width + 1) || !(fit->scale_y * fit->height < input->height + 1) ||
         !(fit->scale_y > 0 || fit->scale * fit->height < input->height + 1))

@@ -2,7 +2,8 @@
  *   FOLDER      holds image.txt and output_N.bin; default: golden
  *   CONFIDENCE  score threshold, IOU  NMS threshold; both 0 or more; default: those of model.h
  * Prints one line per detection: class, score, x1, y1, x2, y2, name. If the model has a task, its values follow in the
- * next line, which begins with a space. Exit status: 0, or 2 on error. */
+ * next line, which begins with a space. For a classifier these are the best classes: probability, the part of the image
+ * in the input, name; then the model's value. Exit status: 0, or 2 on error. */
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from lib import tasks
 from lib.accuracy.average_precision import average_precision
 from lib.accuracy.detection_set import DetectionSet
@@ -22,11 +24,14 @@ from lib.bundle.proof import ProvenImage, prove, write_golden
 from lib.bundle.readme import readme
 from lib.data.calibration import calibration_in_form
 from lib.data.names import read_names
+from lib.detector.head import CLASSIFY
 from lib.detector.instances import Instances
 from lib.detector.nms import CONFIDENCE
 from lib.graph.input_form import input_form_of
 from lib.graph.onnx_file import load
-from lib.graph.output_spec import output_spec_of
+from lib.graph.output_spec import classifier_spec, output_spec_of
+from lib.graph.surgery.as_is import is_as_is
+from lib.graph.surgery.graph import input_size
 from lib.npu import toolkit_versions
 from lib.npu.build import USE_TOOLKIT, Build
 from lib.npu.highest_scores import highest_scores
@@ -86,7 +91,7 @@ def make(run: Path, variant: Variant, evaluation: Evaluation, processes: int, cc
     toolkit_versions.use(build.toolkit)
     model = load(subject.onnx)
     listed, images = run_files.calibration(run, variant), run / "dataset" / "images"
-    with calibration_in_form(listed, images, output_spec_of(model).imgsz, input_form_of(model)) as calibration:
+    with calibration_in_form(listed, images, input_size(model), input_form_of(model)) as calibration:
         return write_bundle(subject, calibration, evaluation, processes, cc, folder)
 
 
@@ -95,12 +100,14 @@ def write_bundle(
 ) -> Proof:
     """Make a bundle as the new `folder`. To simulate the model, it is built again with the files `calibration`.
 
-    Warns when no image has a detection above the suggested threshold: the golden files then compare nothing.
-    Raises UserError when C and Python disagree, when the mAP of C is not the measured one, or when the bundle does not
-    pass its own check.
+    A model with the head `as_is` is taken for a classifier. Warns when no image has a detection above the suggested
+    threshold: the golden files then compare nothing. Raises UserError when C and Python disagree, when the mAP or the
+    top-1 of C is not the measured one, or when the bundle does not pass its own check.
     """
     model = load(subject.onnx)
-    spec, form = forms = Forms(output_spec_of(model), input_form_of(model))
+    undecoded = is_as_is(model)  # by the toolkit's build, which then differs
+    spec = classifier_spec(model, len(evaluation.names)) if undecoded else output_spec_of(model)
+    forms = Forms(spec, input_form_of(model))
     contract = _contract(subject, forms, evaluation)
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(subject.rknn, folder / "model.rknn")
@@ -110,7 +117,9 @@ def write_bundle(
     with tempfile.TemporaryDirectory() as scratch:
         binary = Path(scratch, "decode")
         program.build(folder, cc, binary)
-        asked = Quantization(subject.onnx, subject.platform, subject.variant.algorithm, form, spec)
+        asked = Quantization(
+            subject.onnx, subject.platform, subject.variant.algorithm, forms.input, None if undecoded else spec
+        )
         with int8_model(asked, calibration) as built:
             simulate = built.session.simulate
             proven = prove(simulate, contract, binary, evaluation.images, processes)
@@ -118,9 +127,9 @@ def write_bundle(
     shown = max(image.shown for image in proven)
     if not shown:
         say(_nothing_shown(subject.variant, proven, contract.thresholds.confidence))
-    contract = replace(contract, proof=_proof(proven, evaluation, spec.task, subject.int8.map50_95))
+    contract = replace(contract, proof=_proof(proven, evaluation, spec.task, subject.int8))
     golden_image = (folder / "golden" / "image.txt").read_text(encoding="utf-8").strip().replace(" ", "x")
-    highest = highest_scores(folder / "model.rknn", spec)
+    highest = {} if undecoded else highest_scores(folder / "model.rknn", spec)
     write_text(folder / "README.md", readme(contract, highest, golden_image, shown))
     replace(contract, files=checksums(folder)).write(folder / CONTRACT)
     write_checksums(folder)
@@ -160,20 +169,31 @@ def _contract(subject: Subject, forms: Forms, evaluation: Evaluation) -> Contrac
     )
 
 
-def _proof(proven: list[ProvenImage], evaluation: Evaluation, task: str, measured: float) -> Proof:
-    """The proof over all images. Raises UserError when mAP50-95 of C is not the one that Python `measured`."""
-    precision = _mean_average_precision(proven, evaluation, task)
-    if abs(precision - measured) > 0.5 * 10**-MAP_DIGITS:
-        raise UserError(f"decode.h gives mAP50-95 {precision:.5f}, but Python measured {measured:.5f}")
+def _proof(proven: list[ProvenImage], evaluation: Evaluation, task: str, int8: Metrics) -> Proof:
+    """The proof over all images. Raises UserError when mAP50-95 or top-1 of C is not the one of Python, `int8`."""
+    truth = [evaluation.truth(task, image, one.size) for image, one in zip(evaluation.images, proven)]
     count, box, score, extras = zip(*(image.rounding for image in proven))
     added = max(extras) if tasks.get(task).bundle else None
-    return Proof(len(proven), sum(count), max(box), max(score), round(precision, MAP_DIGITS), added)
+    proof = Proof(len(proven), sum(count), max(box), max(score), extras=added)
+    if task == CLASSIFY:
+        right = [image.detections.classes[0] == labels.classes[0] for image, labels in zip(proven, truth)]
+        return replace(proof, top1=_as_measured("top-1", float(np.mean(right)), int8.top1))
+    precision = _mean_average_precision(proven, evaluation, truth, task)
+    return replace(proof, map50_95=_as_measured("mAP50-95", precision, int8.map50_95))
 
 
-def _mean_average_precision(proven: list[ProvenImage], evaluation: Evaluation, task: str) -> float:
+def _as_measured(what: str, of_c: float, of_python: float) -> float:
+    """The accuracy of the C program's detections, rounded. Raises UserError when it is not that of Python."""
+    if abs(of_c - of_python) > 0.5 * 10**-MAP_DIGITS:
+        raise UserError(f"decode.h gives {what} {of_c:.5f}, but Python measured {of_python:.5f}")
+    return round(of_c, MAP_DIGITS)
+
+
+def _mean_average_precision(
+    proven: list[ProvenImage], evaluation: Evaluation, truth: list[Instances], task: str
+) -> float:
     """mAP50-95 of the C program's detections."""
     names, sizes = [path.name for path in evaluation.images], [image.size for image in proven]
-    truth = [evaluation.truth(task, image, size) for image, size in zip(evaluation.images, sizes)]
     detections = DetectionSet(names, sizes, [image.detections for image in proven], task)
     return average_precision(truth, detections, evaluation.names).map50_95
 

@@ -8,17 +8,20 @@ from lib.bundle.contract import Proof
 from lib.bundle.make import Evaluation, Subject, write_bundle
 from lib.convert.conversion import Conversion, Request
 from lib.detector.instances import Instances
+from lib.graph.onnx_file import load
+from lib.graph.surgery.graph import input_size
 from lib.results.sweep import Variant
 
 
 @dataclass(frozen=True)
 class Measured:
-    """The labels of each image that a conversion compared, and the metrics of each precision."""
+    """The labels of each image that a conversion compared, and the metrics of each precision. names: the classes."""
 
     truth: list[Instances]
     fp32: Metrics
     int8: Metrics
     held_out: bool  # whether no image was used for calibration
+    names: list[str]
 
 
 def bundle_conversion(
@@ -29,7 +32,7 @@ def bundle_conversion(
     Raises UserError as `write_bundle` does.
     """
     adapted, images = conversion.adapted, [image.path for image in conversion.comparisons]
-    imgsz, truth = str(adapted.outputs.imgsz), dict(zip(images, measured.truth))
+    imgsz, truth = str(input_size(load(adapted.onnx))), dict(zip(images, measured.truth))
     variant = Variant(name, imgsz, adapted.head, request.algorithm, len(request.calibration))
     subject = Subject(
         variant,
@@ -41,5 +44,5 @@ def bundle_conversion(
         measured.int8,
     )
     part = "heldout" if measured.held_out else "all"
-    evaluation = Evaluation(part, images, adapted.classes, lambda task, image, size: truth[image])
+    evaluation = Evaluation(part, images, measured.names, lambda task, image, size: truth[image])
     return write_bundle(subject, list(request.calibration), evaluation, 1, cc, folder)

@@ -14,8 +14,9 @@ from lib.bundle.contract import Contract
 from lib.bundle.same_detections import Rounding, demand_same
 from lib.data.images import read_image
 from lib.data.letterbox import Letterbox, letterbox
+from lib.detector.head import CLASSIFY
 from lib.detector.instances import Instances
-from lib.detector.nms import CONFIDENCE, IOU
+from lib.detector.nms import IOU
 from lib.step.errors import UserError
 
 
@@ -52,11 +53,12 @@ def recompute(contract: Contract, folder: Path) -> Instances:
 def _prove(contract: Contract, binary: Path, run, path: Path) -> ProvenImage:
     _, fit, outputs = _simulate(contract, run, path)
     spec = contract.output_spec()
+    task = tasks.get(spec.task)
     with tempfile.TemporaryDirectory() as scratch:
         golden.write_outputs(Path(scratch), contract.tensors(), outputs, fit)
-        detections = program.run(binary, Path(scratch), CONFIDENCE, IOU, spec=spec)
+        detections = program.run(binary, Path(scratch), task.confidence, IOU, spec=spec)
     try:
-        rounding = demand_same(tasks.get(spec.task).instances(spec, outputs, fit), detections, spec.task)
+        rounding = demand_same(task.instances(spec, outputs, fit), detections, spec.task)
     except UserError as error:
         raise UserError(f"decode.h and Python disagree on {path}: {error}; nothing was written") from None
     shown = int((detections.scores > contract.thresholds.confidence).sum())
@@ -74,7 +76,10 @@ def _write_golden(contract: Contract, folder: Path, run, path: Path) -> None:
 
 def _simulate(contract: Contract, run, path: Path) -> tuple[np.ndarray, Letterbox, list[np.ndarray]]:
     fitted, fit = letterbox(read_image(path), contract.input.imgsz, contract.input.form)
-    return fitted, fit, run(fitted)
+    outputs = run(fitted)
+    if contract.task == CLASSIFY:  # the simulator gives a vector
+        outputs = [output.reshape(tensor.shape) for output, tensor in zip(outputs, contract.tensors(), strict=True)]
+    return fitted, fit, outputs
 
 
 def _shown(contract: Contract, outputs: list[np.ndarray], fit: Letterbox) -> Instances:

@@ -16,6 +16,7 @@ from lib.npu.rknn_file import RknnTensor, dequantize
 from lib.npu.verdict import Verdict
 from lib.results.rounding import MAP_DIGITS
 from lib.step.typed_json import to_json
+from lib.tasks.bundle_part import DETECTORS_README
 
 _SCORED = (PREDICTIONS, "scores", "objectness")  # roles of outputs that a threshold applies to
 _NO_NMS = (
@@ -36,6 +37,8 @@ _WRONG_COLOURS = {"rgb": "BGR instead of RGB", "bgr": "RGB instead of BGR", "gre
 def _place(form: InputForm) -> str:
     if form.letterbox == "stretch":
         return "it fills the input, stretched by `fit.scale` across and `fit.scale_y` down."
+    if form.letterbox == "crop":
+        return "its middle fills the input, scaled by `fit.scale`; `fit.left` and `fit.top` are 0 or negative."
     return f"`fit.left`, `fit.top`, `fit.scale`; the rest of the input is grey, {form.fill}."
 
 
@@ -49,9 +52,10 @@ def readme(
     """
     accuracy, proof, spec = to_json(contract.accuracy), contract.proof, contract.output_spec()
     part = tasks.get(spec.task).bundle
-    return Template((HERE / "README.template.md").read_text(encoding="utf-8")).substitute(
+    template = HERE / (part.readme if part else DETECTORS_README)
+    return Template(template.read_text(encoding="utf-8")).substitute(
         to_json(contract.thresholds) | {"iou": "none" if contract.end2end else contract.thresholds.iou},
-        **{name: f"{value:.{MAP_DIGITS}f}" for name, value in accuracy.items() if name.startswith("map")},
+        **{name: f"{value:.{MAP_DIGITS}f}" for name, value in accuracy.items() if name.startswith(("map", "top"))},
         images=contract.accuracy.images,
         classes=_classes(contract.classes),
         golden_image=golden_image,
@@ -136,6 +140,12 @@ def _proof(proof: Proof, unit: str) -> str:
             f"simulator's\nfloats detects anything above a score of {CONFIDENCE}, the threshold that mAP is measured "
             "with. So no detection could be compared.\nFirst find out why the model detects nothing: the images may "
             "not show its classes, or INT8 may have destroyed its scores."
+        )
+    if proof.top1 is not None:
+        return (
+            f"On {proof.images} images, `classify.h` on the raw bytes and Python on the simulator's floats gave\nthe "
+            f"same best classes in the same order. Probabilities differ by at most {proof.score:.1g}. Top-1 of "
+            f"`classify.h`: {proof.top1:.{MAP_DIGITS}f}."
         )
     extras = f", the values of the task by {proof.extras:.1g} {unit}" if unit else ""
     return (

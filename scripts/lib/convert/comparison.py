@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from lib import tasks
+from lib.accuracy.classes import best_classes
 from lib.accuracy.inference import onnx_runner, over_images
 from lib.accuracy.likeness import ImageLikeness, demand_same_outputs, image_likeness
 from lib.accuracy.matching import SURE, found_again
@@ -22,13 +23,19 @@ from lib.npu.toolkit import Session
 
 @dataclass(frozen=True)
 class ImageComparison:
-    """One image through both models. There are no instances if the outputs are not decoded."""
+    """One image through both models. There are no instances if the outputs are not decoded.
+
+    fp32_best, int8_best: the best classes, as best_classes gives them, if the only output is a vector, as a
+    classifier's is.
+    """
 
     path: Path
     size: tuple[int, int]  # width and height
     fp32: Instances | None
     int8: Instances | None
     likeness: tuple[ImageLikeness, ...]  # of each raw output in INT8 to the one in FP32
+    fp32_best: tuple[int, ...] | None = None
+    int8_best: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -61,7 +68,8 @@ def _compare(
     demand_same_outputs(names, *raw)
     instances = (tasks.get(outputs.task).instances(outputs, of_model, fit) if outputs else None for of_model in raw)
     likeness = tuple(image_likeness(*pair) for pair in zip(*raw, strict=True))
-    return ImageComparison(path, fit.source, *instances, likeness)
+    best = (best_classes(of_model, max(of_model[0].shape)) if len(of_model) == 1 else None for of_model in raw)
+    return ImageComparison(path, fit.source, *instances, likeness, *best)
 
 
 def int8_agreement(comparisons: list[ImageComparison], task: str) -> Int8Agreement:

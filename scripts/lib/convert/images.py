@@ -1,6 +1,6 @@
 """The images for calibrating a model, letterboxed as files, and those for comparing it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ class ImageChoice:
     calibration: tuple[Path, ...]  # already letterboxed
     compared: tuple[Path, ...]
     held_out: bool  # whether the images to compare on are not used for calibration
+    drawn: tuple[Path, ...] = ()  # the files that those to calibrate on were made of
 
 
 def draw_images(dataset: Path, size: ImageSize, form: InputForm, count: int, seed: int, folder: Path) -> ImageChoice:
@@ -48,7 +49,15 @@ def draw_images(dataset: Path, size: ImageSize, form: InputForm, count: int, see
     for number, path in enumerate(tqdm(drawn, "letterbox", file=console.terminal(), disable=None, leave=False)):
         calibration.append(folder / f"{number:06}.png")
         write_image(calibration[-1], letterbox(read_image(path), size, form)[0])
-    return ImageChoice(tuple(calibration), tuple(map(Path, sorted(others or drawn))), bool(others))
+    compared = tuple(map(Path, sorted(others or drawn)))
+    return ImageChoice(tuple(calibration), compared, bool(others), tuple(map(Path, drawn)))
+
+
+def compare_on(choice: ImageChoice, images: list[Path]) -> ImageChoice:
+    """The choice with other images to compare on, without those that are drawn for calibration, unless all are."""
+    drawn = {path.resolve() for path in choice.drawn}
+    others = tuple(path for path in images if path.resolve() not in drawn)
+    return replace(choice, compared=others or tuple(images), held_out=bool(others))
 
 
 def first_images(dataset: Path | None, size: ImageSize, form: InputForm) -> list[np.ndarray]:

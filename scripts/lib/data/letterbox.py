@@ -87,9 +87,12 @@ def _middle(image: np.ndarray, imgsz: ImageSize, fit: Letterbox) -> np.ndarray:
     Pillow's bilinear filter averages all pixels that it shrinks, as the `Resize` of torchvision does before its
     `CenterCrop`; OpenCV's does not.
     """
-    size = _covering(fit.source, imgsz)
-    scaled = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
-    return scaled[-fit.top : imgsz.height - fit.top, -fit.left : imgsz.width - fit.left]
+    width, height = _covering(fit.source, imgsz)
+    scaled = Image.fromarray(image)
+    # Columns first. Given both at once, Pillow 13 begins with either, by the size; then some pixels differ by 1.
+    for size in ((width, scaled.height), (width, height)):
+        scaled = scaled.resize(size, Image.Resampling.BILINEAR)
+    return np.asarray(scaled)[-fit.top : imgsz.height - fit.top, -fit.left : imgsz.width - fit.left]
 
 
 def _covering(source: tuple[int, int], imgsz: ImageSize) -> tuple[int, int]:

@@ -7,7 +7,7 @@ model's family. A task adds E numbers to each prediction; detection adds none.
   selected  [1, K, 6+E]       x1, y1, x2, y2 in input pixels, score, class: the K best predictions of a one-to-one head
   single    [1, 4+C, N, 1]    cx, cy, w, h divided by width and height, limited to 0..1; scores after sigmoid
   split     the family's maps, lib.detector.families, with scores after sigmoid
-  as_is     whatever the graph gives; it is not decoded
+  as_is     whatever the graph gives; it is not decoded, except a classifier's [1, C, 1, 1]
 
 One-to-one head: YOLOv10, Wang et al. 2024, https://arxiv.org/abs/2405.14458, section 3.1: trained to predict each
 object only once, so that no NMS is needed.

@@ -7,7 +7,7 @@ import numpy as np
 
 from lib.data.imgsz import ImageSize
 from lib.detector.families import Family, OutputMap, cells_first
-from lib.detector.head import BOX, EXPORTED, SELECTED, SINGLE, SPLIT, decode_joined, decode_selected
+from lib.detector.head import AS_IS, BOX, EXPORTED, SELECTED, SINGLE, SPLIT, decode_joined, decode_selected
 from lib.step.errors import UserError
 from lib.step.typed_json import JsonRecord, from_metadata
 
@@ -18,10 +18,10 @@ METADATA_KEY = "rv1106.outputs"  # the key in an ONNX's metadata that holds an O
 class OutputSpec(JsonRecord):
     """Everything that decoding needs.
 
-    head: says which shapes the outputs have (lib.detector.head). family: how maps become boxes and scores. task: what
-    an instance has besides. end2end: whether the predictions come from a one-to-one head and need no NMS. extras: the
-    task's own maps of the head `split`, role by role, after those of the family. A role with a map for every stride
-    belongs to each prediction; a map that all predictions share comes last.
+    head: says which shapes the outputs have (lib.detector.head); `as_is` only for a classifier. family: how maps become
+    boxes and scores. task: what an instance has besides. end2end: whether the predictions come from a one-to-one head
+    and need no NMS. extras: the task's own maps of the head `split`, role by role, after those of the family. A role
+    with a map for every stride belongs to each prediction; a map that all predictions share comes last.
     """
 
     imgsz: ImageSize
@@ -33,13 +33,13 @@ class OutputSpec(JsonRecord):
     extras: tuple[OutputMap, ...] = ()
 
     def __post_init__(self):
-        if self.head not in (EXPORTED, SELECTED, SINGLE, SPLIT):
+        if self.head not in (EXPORTED, SELECTED, SINGLE, SPLIT, AS_IS):
             raise ValueError(f"'{self.head}' is not a head")
         if self.classes < 1:
             raise ValueError(f"{self.classes} classes are too few")
 
     def maps(self) -> tuple[OutputMap, ...]:
-        """The outputs of the head `split`, in their order."""
+        """The outputs of the heads `split` and `as_is`, in their order."""
         return (*self.family.maps(self.classes), *self.extras)
 
     @property
@@ -63,7 +63,7 @@ class OutputSpec(JsonRecord):
 
         raw: the model's outputs in their order. Raises UserError when their shapes do not fit the head.
         """
-        if self.head == SPLIT:
+        if self.head in (SPLIT, AS_IS):
             self._require_maps(raw)
             predictions = self.family.decode_maps(raw[: len(raw) - len(self.extras)], self.imgsz)
         else:
@@ -117,4 +117,4 @@ class OutputSpec(JsonRecord):
     def _require_maps(self, raw: list[np.ndarray]) -> None:
         shapes, expected = [output.shape for output in raw], [output.shape(self.imgsz) for output in self.maps()]
         if shapes != expected:
-            raise UserError(f"outputs {shapes} are not the 'split' head of {self.imgsz}: {expected} are expected")
+            raise UserError(f"outputs {shapes} are not the '{self.head}' head of {self.imgsz}: {expected} are expected")

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import onnx
 
-from lib.detector.head import AS_IS
+from lib.detector.families.classes import Classes
+from lib.detector.head import AS_IS, CLASSIFY
 from lib.detector.output_spec import OutputSpec
 from lib.graph.class_names import distinct_names
 from lib.graph.input_convention import recognized
 from lib.graph.onnx_file import metadata
 from lib.graph.surgery.as_is import is_as_is
+from lib.graph.surgery.graph import input_size
 from lib.graph.surgery.output_form import OutputForm
 from lib.step.errors import Incomplete, UserError
 
@@ -61,6 +63,12 @@ def detector_spec(model: onnx.ModelProto, names: list[str], path: Path) -> Outpu
     if replace(form, input=None) != OutputForm(form.spec):
         raise UserError("the model's outputs are in a form that needs graph surgery; run graph_surgery.py on it first")
     return form.spec
+
+
+def classifier_spec(model: onnx.ModelProto, classes: int) -> OutputSpec:
+    """The spec of a classifier with the head `as_is` and so many classes."""
+    imgsz = input_size(model)
+    return OutputSpec(imgsz, AS_IS, Classes((max(imgsz),)), classes, CLASSIFY, end2end=True)
 
 
 def class_names(model: onnx.ModelProto) -> list[str]:

@@ -13,9 +13,15 @@ from lib.npu.verdict import RUNS
 CYCLES, TIME = "npu_mcycles", "ms_high"
 
 
-def accuracy(table: pd.DataFrame) -> pd.Series:
-    """The INT8 accuracy of each row (0..1): mAP50-95, or top-1 of a classifier; not a number where there is neither."""
-    return table.map50_95_int8.fillna(table.top1_int8) if "top1_int8" in table else table.map50_95_int8
+def accuracy(table: pd.DataFrame, precision: str = "int8") -> pd.Series:
+    """The accuracy of each row (0..1) in INT8 or `fp32`: mAP50-95, or top-1 of a classifier; NaN without either."""
+    means = table[f"map50_95_{precision}"].astype(float)
+    return means.fillna(table[f"top1_{precision}"]) if has_top1(table) else means
+
+
+def has_top1(table: pd.DataFrame) -> bool:
+    """Whether the models of a table are classifiers whose top-1 was measured."""
+    return "top1_int8" in table
 
 
 def best_first(table: pd.DataFrame) -> pd.DataFrame:
@@ -65,15 +71,16 @@ def indistinguishable_from(table: pd.DataFrame, resampled: dict, best) -> list:
 def pareto_front(table: pd.DataFrame, cost: str = CYCLES) -> list:
     """Labels of the rows that run and that no other running row beats, the cheapest first by the column `cost`.
 
-    Rows without a mAP are left out. A row is beaten by one that is at least as good in INT8 mAP50-95 and in cost and
-    better in one of them.
+    Rows without an accuracy are left out. A row is beaten by one that is at least as good in INT8 accuracy and in cost
+    and better in one of them.
     """
-    running = table[(table.verdict == RUNS) & table.map50_95_int8.notna()].sort_values(
-        [cost, "map50_95_int8"], ascending=[True, False], kind="stable"
+    measured = table.assign(accuracy=accuracy(table))
+    running = measured[(table.verdict == RUNS) & measured.accuracy.notna()].sort_values(
+        [cost, "accuracy"], ascending=[True, False], kind="stable"
     )
     # From cheap to expensive: a row is on the front when it is better than all before it, or equal to the last.
     front, last = [], None
-    for label, spent, precision in zip(running.index, running[cost], running.map50_95_int8):
+    for label, spent, precision in zip(running.index, running[cost], running.accuracy):
         if last is None or precision > last[1] or (spent, precision) == last:
             front.append(label)
             last = (spent, precision)

@@ -46,7 +46,8 @@ def closing(run: Path, config: dict, rules: set[str], argv: list[str]) -> list[s
     lines += [f"{title:<10} {_in_words(row)}" for title, (_, row) in zip(titles, running.iterrows())]
     lines.append(f"{'report':<10} {run / 'report.html'}")
     bundle = _bundle(run, variant_of(table.loc[best]))
-    if "board" in rules or table["head"][best] == AS_IS:  # there is no program for outputs that are not decoded
+    is_decoded = table["head"][best] != AS_IS or pd.notna(table.loc[best].get("top1_int8"))
+    if "board" in rules or not is_decoded:  # there is no program for outputs that are not decoded
         return [*lines, *bundle]
     return [*lines, *bundle, f"{'next':<10} {next_command('board' if bundle else 'bundle', argv)}"]
 
@@ -63,18 +64,20 @@ def _in_words(row) -> str:
 
 
 def _bundle(run: Path, best: Variant | None) -> list[str]:
-    """Lines with the bundle's path and its program's default threshold; none where the best variant has no bundle."""
+    """Lines with the bundle's path and its program's default threshold; none where the best variant has no bundle.
+
+    A classifier has no threshold.
+    """
     bundles = run / "bundle"
     contracts = [bundles / best.path() / "model.json"] if best else sorted(bundles.rglob("model.json"))
     if not contracts or not contracts[0].is_file():
         return []
     contract = read_json(contracts[0], "thresholds", "proof")
-    confidence = contract["thresholds"]["confidence"]
     unproven = "" if contract["proof"]["detections"] else " (not proven: no image has a detection, see its README.md)"
-    return [
-        f"{'threshold':<10} {confidence:g} (confidence; your program may use another)",
-        f"{'bundle':<10} {contracts[0].parent}{unproven}",
-    ]
+    lines = [f"{'bundle':<10} {contracts[0].parent}{unproven}"]
+    if confidence := contract["thresholds"]["confidence"]:
+        lines.insert(0, f"{'threshold':<10} {confidence:g} (confidence; your program may use another)")
+    return lines
 
 
 def next_command(target: str, argv: list[str]) -> str:

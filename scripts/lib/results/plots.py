@@ -18,7 +18,7 @@ from lib.data.imgsz import parse_imgsz
 from lib.detector.instances import Instances
 from lib.npu.layer_errors import worst
 from lib.npu.verdict import RUNS
-from lib.results.choice import CYCLES, TIME, pareto_front
+from lib.results.choice import CYCLES, TIME, accuracy, has_top1, pareto_front
 from lib.results.label_places import name_points
 from lib.step.files import whole
 from lib.tasks import DEFAULT, get
@@ -27,7 +27,9 @@ UNDECODED = "nothing decodes the outputs"
 NO_MAP = f"{UNDECODED}, so there is no mAP"
 NO_DETECTIONS = f"{UNDECODED}, so there are no detections"
 LABELS = "labels"  # title of the column of labels in a grid of detections
-HEAD_COLOURS = {"single": "tab:orange", "split": "tab:blue"}
+# Instead of plots of single classes and of thresholds.
+OF_IMAGES = "the labels are classes of whole images, so there is neither AP nor a threshold"
+HEAD_COLOURS = {"single": "tab:orange", "split": "tab:blue", "as_is": "tab:blue"}
 MOST_CLASSES = 30
 FEW_BARS = 3  # fewer bars leave room free instead of becoming thicker
 CHANGES = (0.1, 0.25, 0.5, 1)  # possible limits of the axis of class changes, on both sides of 0
@@ -44,8 +46,8 @@ MARKERS = {"normal": "o", "mmse": "s", "kl_divergence": "^", "search": "D", "cor
 
 
 def map_over_imgsz(table: pd.DataFrame, path) -> None:
-    """mAP50-95 over image size: one line per head (and algorithm) at its most calibration images, FP32 dashed."""
-    table = _with_map(table)
+    """Accuracy over image size: one line per head (and algorithm) at its most calibration images, FP32 dashed."""
+    table = _measured(table)
     if table.empty:
         note(NO_MAP, path)
         return
@@ -53,7 +55,7 @@ def map_over_imgsz(table: pd.DataFrame, path) -> None:
     figure, axes = _panels(most, "model")
     for axis, (model, rows) in zip(axes, most.groupby("model")):
         sizes = sorted(rows.imgsz.unique(), key=lambda size: parse_imgsz(size, multiples_of=1).area)
-        fp32 = rows.groupby("imgsz").map50_95_fp32.first()
+        fp32 = rows.groupby("imgsz").fp32.first()
         axis.plot(sizes, fp32[sizes], "k--", marker=".", label="FP32 baseline")
         for (head, algorithm), line in rows.groupby(["head", "algorithm"]):
             _with_bars(axis, sizes, line.set_index("imgsz").loc[sizes], **_style(table, head, algorithm))
@@ -62,8 +64,8 @@ def map_over_imgsz(table: pd.DataFrame, path) -> None:
 
 
 def map_over_max_images(table: pd.DataFrame, path) -> None:
-    """mAP50-95 over calibration images: one panel per model and image size, one line per head, FP32 dashed."""
-    table = _with_map(table)
+    """Accuracy over calibration images: one panel per model and image size, one line per head, FP32 dashed."""
+    table = _measured(table)
     if table.empty:
         note(NO_MAP, path)
         return
@@ -73,7 +75,7 @@ def map_over_max_images(table: pd.DataFrame, path) -> None:
     for axis, panel in zip(axes, order):
         rows = groups[groups.panel == panel]
         counts = sorted(rows.max_images.unique())
-        axis.axhline(rows.map50_95_fp32.iloc[0], color="k", linestyle="--", label="FP32 baseline")
+        axis.axhline(rows.fp32.iloc[0], color="k", linestyle="--", label="FP32 baseline")
         for (head, algorithm), line in rows.groupby(["head", "algorithm"]):
             _with_bars(
                 axis, list(map(str, counts)), line.set_index("max_images").loc[counts], **_style(table, head, algorithm)
@@ -83,18 +85,18 @@ def map_over_max_images(table: pd.DataFrame, path) -> None:
 
 
 def pareto(table: pd.DataFrame, path) -> None:
-    """INT8 mAP50-95 over estimated time, and over NPU cycles: one point per variant.
+    """INT8 accuracy over estimated time, and over NPU cycles: one point per variant.
 
     Points of variants that run are filled; each panel shows their Pareto front, with the variants on it named.
     """
-    table = _with_map(table)
+    table = _measured(table)
     if table.empty:
         note(NO_MAP, path)
         return
     figure, axes = plt.subplots(1, 2, figsize=(10.4, 4.8), sharey=True, layout="constrained", dpi=DPI)
     for axis, (cost, label) in zip(axes, COSTS.items()):
         front = table.loc[pareto_front(table, cost)]
-        axis.plot(front[cost], front.map50_95_int8, color="tab:green", linewidth=5, alpha=0.35, label="Pareto front")
+        axis.plot(front[cost], front.int8, color="tab:green", linewidth=5, alpha=0.35, label="Pareto front")
         for (head, algorithm), rows in table.groupby(["head", "algorithm"]):
             style = _style(table, head, algorithm) | {"linestyle": "none", "markersize": 6}
             runs = rows[rows.verdict == RUNS]
@@ -129,17 +131,20 @@ def _name_front(axis, table: pd.DataFrame, cost: str) -> list:
     bars = [
         Bbox.from_extents(x - MARKER, bottom - MARKER, x + MARKER, top + MARKER) for (x, bottom), (_, top) in zip(*ends)
     ]
-    line = axis.transData.transform(front[[cost, "map50_95_int8"]].to_numpy(float))
+    line = axis.transData.transform(front[[cost, "int8"]].to_numpy(float))
     steps = [start + (end - start) * share for start, end in pairwise(line) for share in np.linspace(0, 1, 40)]
     along = [Bbox.from_bounds(*step - MARKER / 2, MARKER, MARKER) for step in steps]
-    points = list(zip(front[cost], front.map50_95_int8))
+    points = list(zip(front[cost], front.int8))
     return name_points(axis, points, names, [*bars, *along], fontsize=8)
 
 
-def thresholds(fp32: Curve, int8: Curve, suggested: Operating | None, title: str, path) -> None:
-    """Precision, recall and F1 over the confidence threshold, FP32 dashed, with the suggested threshold."""
+def thresholds(fp32: Curve, int8: Curve, suggested: Operating | None, title: str, path, without: str = NO_MAP) -> None:
+    """Precision, recall and F1 over the confidence threshold, FP32 dashed, with the suggested threshold.
+
+    without: what to write if there is none.
+    """
     if suggested is None:
-        note(f"{title}: {NO_MAP}", path)
+        note(f"{title}: {without}", path)
         return
     figure, axis = plt.subplots(figsize=(5.8, 4.0), layout="constrained")
     lines = {"precision": "tab:blue", "recall": "tab:orange", "F1": "tab:green"}
@@ -155,13 +160,13 @@ def thresholds(fp32: Curve, int8: Curve, suggested: Operating | None, title: str
     _save(figure, path)
 
 
-def class_changes(classes: pd.DataFrame, title: str, path) -> None:
+def class_changes(classes: pd.DataFrame, title: str, path, without: str = NO_MAP) -> None:
     """The change of AP50-95 by INT8: one bar per class, largest loss on top, for the MOST_CLASSES most changed classes.
 
-    `classes`: as `lib.results.table.class_differences` gives it.
+    `classes`: as `lib.results.table.class_differences` gives it. without: what to write if it is empty.
     """
     if classes.empty:
-        note(f"{title}: {NO_MAP}", path)
+        note(f"{title}: {without}", path)
         return
     chosen = classes.reindex(classes.difference.abs().sort_values(ascending=False, kind="stable").index[:MOST_CLASSES])
     chosen = chosen.sort_values("difference", ascending=False, kind="stable")
@@ -298,22 +303,23 @@ def note(text: str, path) -> None:
     _save(figure, path)
 
 
-def _with_map(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows that have a mAP."""
-    return table[table.map50_95_int8.notna()]
+def _measured(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows that have an accuracy, mAP50-95 or top-1, with the columns fp32 and int8 for it."""
+    table = table.assign(fp32=accuracy(table, "fp32"), int8=accuracy(table))
+    return table[table.int8.notna()]
 
 
 def _with_bars(axis, x, rows: pd.DataFrame, **style) -> None:
-    """Plot INT8 mAP50-95 with the 95 % interval of the retention as bars: how far INT8 may be from this FP32 mAP."""
-    middle = rows.map50_95_int8.to_numpy()
+    """Plot INT8 accuracy with the 95 % interval of the retention as bars: how far INT8 may be from this FP32 figure."""
+    middle = rows.int8.to_numpy()
     low, high = _limits(rows)
     axis.errorbar(x, middle, yerr=np.stack([middle - low, high - middle]), capsize=2, elinewidth=0.8, **style)
 
 
 def _limits(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """The ends of the bars of `_with_bars`; the mAP itself where there is no interval."""
-    middle = rows.map50_95_int8.to_numpy()
-    low, high = (rows[column].to_numpy() * rows.map50_95_fp32 for column in ("retention_low", "retention_high"))
+    """The ends of the bars of `_with_bars`; the accuracy itself where there is no interval."""
+    middle = rows.int8.to_numpy()
+    low, high = (rows[column].to_numpy() * rows.fp32 for column in ("retention_low", "retention_high"))
     return np.fmin(low, middle), np.fmax(high, middle)
 
 
@@ -339,7 +345,8 @@ def _finish(figure, axes, table: pd.DataFrame, title: str, path, last=lambda: No
     figure.suptitle(title)
     # A run has one task; for boxes the table has no column of it.
     task = table.task.iloc[0] if "task" in table else DEFAULT
-    axes[0].set_ylabel("mAP50-95" if task == DEFAULT else f"mAP50-95 of {get(task).objects}")
+    name = "top-1" if has_top1(table) else "mAP50-95"
+    axes[0].set_ylabel(name if task == DEFAULT else f"{name} of {get(task).objects}")
     # Below the panels: inside one it would cover points.
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9)
     for axis in axes:

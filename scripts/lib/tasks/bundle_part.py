@@ -10,6 +10,8 @@ from lib.detector.families import OutputMap
 from lib.detector.instances import Instances
 from lib.detector.output_spec import OutputSpec
 
+DETECTORS_README = "README.template.md"
+
 
 @dataclass(frozen=True)
 class BundlePart:
@@ -27,6 +29,7 @@ class BundlePart:
     line_bytes: (outputs) → most bytes that the numbers of a detection take in a line of text
     usage: (outputs) → how a program gets these numbers, as Markdown for the bundle's README
     c_name: (outputs) → the C header's name of the `rv1106_task` for such a model, after `rv1106_`
+    readme: the file in lib/bundle that README.md of a bundle is made from
     """
 
     map_meaning: Callable[[OutputMap], dict[str, str]]
@@ -39,6 +42,7 @@ class BundlePart:
     line_bytes: Callable[[OutputSpec], int]
     usage: Callable[[OutputSpec], str]
     c_name: Callable[[OutputSpec], str] = lambda outputs: outputs.task
+    readme: str = DETECTORS_README
 
     def lines(self, instances: Instances) -> list[str]:
         """The numbers of each instance as the bundle's program prints them, in a line that begins with a space."""

@@ -72,7 +72,7 @@ class Task:
     """A task: what an instance has besides its box, class and score, and everything that follows from it.
 
     name: the task's name in files and options, and of its folder
-    c_header: the file in lib/bundle that decodes it in C; None where nothing is decoded
+    c_header: the file in lib/bundle that decodes it in C
     check_label: (path, classes) → what a label file holds; raises UserError, naming file and line, for a broken one
     read_label: (path, image size (width, height), classes) → its instances in pixels of the image, every score 1;
         raises UserError as check_label does, and when the file is missing
@@ -96,11 +96,13 @@ class Task:
     found: (outputs, predicted, rows that are kept, their boxes in pixels of the image, fit) → the detections with
         everything that the task adds
     heads: the heads that a model of the task can have
+    confidence: the threshold for scores that accuracy is measured with
+    most: how many detections an image has at most
     bundle: what it adds to a deploy bundle besides boxes; None if nothing
     """
 
     name: str
-    c_header: str | None
+    c_header: str
     check_label: Callable[[Path, int], CheckedLabel]
     read_label: Callable[[Path, tuple[int, int], int], Instances]
     overlap: Callable[[Instances, Instances], np.ndarray]
@@ -119,6 +121,8 @@ class Task:
     keep: Callable[[Predicted, float, float | None, int], tuple[np.ndarray, np.ndarray]] = kept_boxes
     found: Callable[[OutputSpec, Predicted, np.ndarray, Instances, Letterbox], Instances] = nothing_besides
     heads: tuple[str, ...] = (SPLIT,)
+    confidence: float = CONFIDENCE
+    most: int = MOST
     bundle: BundlePart | None = None
 
     def instances(
@@ -126,12 +130,16 @@ class Task:
         outputs: OutputSpec,
         raw: list[np.ndarray],
         fit: Letterbox,
-        confidence: float = CONFIDENCE,
+        confidence: float | None = None,
         iou: float = IOU,
-        most: int = MOST,
+        most: int | None = None,
     ) -> Instances:
-        """The detections in the raw outputs for an image that was letterboxed by `fit`, with what the task adds."""
+        """The detections in the raw outputs for an image that was letterboxed by `fit`, with what the task adds.
+
+        confidence, most: None for those of the task.
+        """
         predicted = self.predict(outputs, raw)
+        confidence, most = self.confidence if confidence is None else confidence, self.most if most is None else most
         rows, classes = self.keep(predicted, confidence, None if outputs.end2end else iou, most)
         boxes = to_instances(predicted.predictions, rows, classes, fit)
         return self.found(outputs, predicted, rows, boxes, fit)

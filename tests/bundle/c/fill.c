@@ -1,5 +1,5 @@
-/* fill FORMAT WIDTH HEIGHT MODEL_WIDTH MODEL_HEIGHT [ROUNDS] < IMAGE > INPUT: letterbox.h on one image without gaps
- * between its rows; with ROUNDS that many times, and nothing is written (to count instructions). */
+/* fill FORMAT WIDTH HEIGHT MODEL_WIDTH MODEL_HEIGHT PLACE [ROUNDS] < IMAGE > INPUT: letterbox.h on one image without
+ * gaps between its rows; with ROUNDS that many times, and nothing is written (to count instructions). */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -12,13 +12,14 @@ int main(int argc, char **argv)
     rv1106_image image;
     rv1106_input input;
     rv1106_letterbox fit;
-    int numbers[5], i, status = 0, rounds = argc > 6 ? atoi(argv[6]) : 0;
-    if (argc < 6) return 2;
-    for (i = 0; i < 5; i++) numbers[i] = atoi(argv[i + 1]);
+    int numbers[6], i, status = 0, rounds = argc > 7 ? atoi(argv[7]) : 0;
+    if (argc < 7) return 2;
+    for (i = 0; i < 6; i++) numbers[i] = atoi(argv[i + 1]);
     if (!fread(bytes, 1, sizeof bytes, stdin)) return 2;
     memset(&model, 0, sizeof model);
     model.width = input.width = numbers[3];
     model.height = input.height = numbers[4];
+    model.place = input.place = (rv1106_place)numbers[5];
     input.channels = RV1106_RGB;
     input.fill = 114;
     input.pixels = pixels;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "anchors.h"
+#include "classify.h"
 #include "dfl.h"
 #include "distances.h"
 #include "obb.h"
@@ -41,9 +42,9 @@ static void draw_output(rv1106_output *output, int channels, int height, int wid
 }
 
 static const rv1106_family *const families[] = {&rv1106_dfl, &rv1106_distances, &rv1106_anchors, &rv1106_yolox,
-                                                NULL};
+                                                &rv1106_classes, NULL};
 
-static const rv1106_task *const tasks[] = {&rv1106_pose, &rv1106_obb_turn, &rv1106_segment};
+static const rv1106_task *const tasks[] = {&rv1106_pose, &rv1106_obb_turn, &rv1106_segment, &rv1106_classify_task};
 
 static rv1106_dfl_details points[RV1106_MAX_LEVELS];
 
@@ -146,7 +147,7 @@ static void spoil(rv1106_model *model, rv1106_anchors_details details[RV1106_MAX
     case 3: model->outputs[draw(6)].scale = draw_float() * 4; break;
     case 4: model->head = (rv1106_head)draw(4); break;
     case 5: /* the details do not fit another family */
-        model->family = families[draw(5)];
+        model->family = families[draw(6)];
         if (model->details == points) model->details = NULL;
         break;
     case 6: model->level_count = (int)draw(9) - 1; break;
@@ -155,10 +156,27 @@ static void spoil(rv1106_model *model, rv1106_anchors_details details[RV1106_MAX
     case 9: details[draw(2)].anchors[0][draw(2)] = draw_float() * 4; break;
     case 10: details[draw(2)].scale_x_y = draw_float() * 4; break;
     case 11: model->details = NULL; break;
-    case 12: model->task = model->task ? NULL : tasks[draw(3)]; break;
+    case 12: model->task = model->task ? NULL : tasks[draw(4)]; break;
     case 13: model->outputs[model->output_count > 0 ? model->output_count - 1 : 0].width += (int)draw(9) - 4; break;
     default: numbers[draw(6)] += (int)draw(7) - 3;
     }
+}
+
+/* Makes the model a classifier. */
+static void draw_classifier(rv1106_model *model)
+{
+    model->head = RV1106_AS_IS;
+    model->family = &rv1106_classes;
+    model->task = &rv1106_classify_task;
+    model->end2end = 1;
+    model->width = 1 + (int)draw(300);
+    model->height = 1 + (int)draw(300);
+    model->classes = 1 + (int)draw(draw(2) ? 20 : 1000);
+    model->level_count = 1;
+    model->levels[0].stride = model->width > model->height ? model->width : model->height;
+    model->levels[0].per_cell = 1;
+    draw_output(model->outputs, model->classes, 1, 1);
+    model->output_count = 1;
 }
 
 static rv1106_model draw_model(rv1106_anchors_details details[RV1106_MAX_LEVELS])
@@ -172,7 +190,12 @@ static rv1106_model draw_model(rv1106_anchors_details details[RV1106_MAX_LEVELS]
     model.width = larger == 0 ? 64 : 32;
     model.height = larger == 1 ? 96 : 32;
     model.classes = 1 + (int)draw(draw(4) ? 4 : 20);
-    draw_levels(&model, details);
+    if (draw(8)) draw_levels(&model, details);
+    else draw_classifier(&model);
+    if (model.head == RV1106_AS_IS) {
+        if (draw(4) == 0) spoil(&model, details);
+        return model;
+    }
     if (model.head == RV1106_SPLIT) {
         draw_maps(&model);
         draw_keypoints(&model);
@@ -255,6 +278,24 @@ static void demand_rotated(const rv1106_decoder *decoder, const int8_t *const bu
     if (box.cy >= 0 && box.cy <= (float)fit->height) DEMAND(detection->y1 <= box.cy && box.cy <= detection->y2);
 }
 
+/* Checks that the best classes are sorted, different, and have the probabilities of the detections. */
+static void demand_classes(const rv1106_decoder *decoder, const int8_t *const buffers[], const size_t sizes[],
+                           const rv1106_detection *detections, int count, long input)
+{
+    const int room = 1 + (int)draw(8), classes = decoder->model->classes;
+    rv1106_class *best = malloc((size_t)room * sizeof *best);
+    int i;
+    DEMAND(rv1106_classify(decoder, buffers, sizes, best, room) == (room < classes ? room : classes));
+    for (i = 0; i < room && i < classes; i++) {
+        DEMAND(best[i].class_id >= 0 && best[i].class_id < classes);
+        DEMAND(best[i].probability >= 0 && best[i].probability <= 1);
+        if (i) DEMAND(best[i].value <= best[i - 1].value && best[i].class_id != best[i - 1].class_id);
+        if (i < count) DEMAND(best[i].class_id == detections[i].class_id);
+        if (i < count) DEMAND(best[i].probability == detections[i].score);
+    }
+    free(best);
+}
+
 int main(int argc, char **argv)
 {
     const long inputs = argc > 1 ? atol(argv[1]) : 1000000;
@@ -304,9 +345,12 @@ int main(int argc, char **argv)
             else {
                 DEMAND(count >= 0 && count <= capacity && count <= room);
                 found += count;
+                if (model.head == RV1106_AS_IS)
+                    demand_classes(&decoder, (const int8_t *const *)buffers, sizes, detections, count, input);
                 for (i = 0; i < count; i++) {
                     const rv1106_detection *box = &detections[i];
-                    DEMAND(box->class_id >= 0 && box->class_id < model.classes && box->score > confidence);
+                    DEMAND(box->class_id >= 0 && box->class_id < model.classes);
+                    DEMAND(box->score > confidence || (model.head == RV1106_AS_IS && box->score == confidence));
                     DEMAND(i == 0 || box->score <= detections[i - 1].score);
                     DEMAND(box->x1 >= 0 && box->x1 <= (float)fit.width && box->x2 >= 0 && box->x2 <= (float)fit.width);
                     DEMAND(box->y1 >= 0 && box->y1 <= (float)fit.height);
@@ -316,7 +360,7 @@ int main(int argc, char **argv)
                         demand_keypoints(&decoder, (const int8_t *const *)buffers, &fit, box, input);
                     else if (model.task == &rv1106_segment) {
                         if (i < 3) demand_mask(&decoder, (const int8_t *const *)buffers, &fit, box, input);
-                    } else if (model.task)
+                    } else if (model.task && model.head != RV1106_AS_IS)
                         demand_rotated(&decoder, (const int8_t *const *)buffers, &fit, box, input);
                 }
             }

@@ -39,7 +39,8 @@ int main(int argc, char **argv)
         memset(&image, 0, sizeof image);
         model.width = input.width = draw(4) ? 32 * (1 + (int)draw(3)) : 1 + (int)draw(200);
         model.height = input.height = draw(4) ? 32 * (1 + (int)draw(3)) : 1 + (int)draw(200);
-        model.place = (rv1106_place)draw(3);
+        model.place = input.place = (rv1106_place)draw(4);
+        if (draw(20) == 0) input.place = (rv1106_place)draw(4);
         input.channels = (rv1106_format)draw(3);
         input.fill = (int)draw(256);
         row = (input.channels == RV1106_GREY ? 1 : 3) * (size_t)input.width;

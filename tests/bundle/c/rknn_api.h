@@ -20,7 +20,7 @@ typedef enum {
     RKNN_QUERY_NATIVE_OUTPUT_ATTR = 9
 } rknn_query_cmd;
 typedef enum { RKNN_TENSOR_INT8 = 2, RKNN_TENSOR_UINT8 = 3 } rknn_tensor_type;
-typedef enum { RKNN_TENSOR_NCHW = 0, RKNN_TENSOR_NHWC = 1, RKNN_TENSOR_NC1HWC2 = 2 } rknn_tensor_format;
+typedef enum { RKNN_TENSOR_NCHW = 0, RKNN_TENSOR_NHWC = 1, RKNN_TENSOR_NC1HWC2 = 2, RKNN_TENSOR_UNDEFINED = 3 } rknn_tensor_format;
 typedef enum { RKNN_MEMORY_SYNC_TO_DEVICE = 1, RKNN_MEMORY_SYNC_FROM_DEVICE = 2 } rknn_mem_sync_mode;
 
 typedef struct {

@@ -69,6 +69,10 @@ static int read_line(stub_model *stub, const char *line)
         attr->dims[0] = 1;
         attr->n_dims = 5;
         attr->fmt = RKNN_TENSOR_NC1HWC2;
+        if (attr->dims[2] * attr->dims[3] * attr->dims[4] == 1) { /* a vector */
+            attr->n_dims = 2;
+            attr->fmt = RKNN_TENSOR_UNDEFINED;
+        }
         attr->type = RKNN_TENSOR_INT8;
         attr->n_elems = attr->size = attr->dims[1] * attr->dims[2] * attr->dims[3] * attr->dims[4];
         attr->size_with_stride = attr->size + 64;
@@ -170,7 +174,7 @@ int rknn_set_io_mem(rknn_context context, rknn_tensor_mem *memory, rknn_tensor_a
     if (!stub) return RKNN_ERR_PARAM_INVALID;
     /* Pixels are passed unchanged; with the type INT8, the program would have to quantize them. */
     if (attr->n_dims == 4 && attr->type == RKNN_TENSOR_UINT8) stub->input = memory;
-    else if (attr->n_dims == 5) stub->memory[attr->index] = memory;
+    else if (attr->n_dims == 5 || attr->n_dims == 2) stub->memory[attr->index] = memory;
     else return RKNN_ERR_PARAM_INVALID;
     return model_of(context) ? RKNN_SUCC : RKNN_ERR_PARAM_INVALID;
 }

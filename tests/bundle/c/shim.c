@@ -1,5 +1,6 @@
 /* decode.h and the headers of families and tasks as a shared library, for the property tests. */
 #include "anchors.h"
+#include "classify.h"
 #include "dfl.h"
 #include "distances.h"
 #include "obb.h"
@@ -34,15 +35,22 @@ size_t shim_decoder_size(void) { return sizeof(rv1106_decoder); }
 
 const rv1106_family *shim_family(int number)
 {
-    static const rv1106_family *const families[] = {&rv1106_dfl, &rv1106_distances, &rv1106_anchors, &rv1106_yolox};
+    static const rv1106_family *const families[] = {&rv1106_dfl, &rv1106_distances, &rv1106_anchors, &rv1106_yolox,
+                                                    &rv1106_classes};
     return families[number];
 }
 
 const rv1106_task *shim_task(int number)
 {
     static const rv1106_task *const tasks[] = {NULL, &rv1106_pose, &rv1106_obb_angle, &rv1106_obb_turn,
-                                               &rv1106_segment};
+                                               &rv1106_segment, &rv1106_classify_task};
     return tasks[number];
+}
+
+int shim_classify(const rv1106_decoder *decoder, const int8_t *const *buffers, const size_t *sizes, rv1106_class *best,
+                  int capacity)
+{
+    return rv1106_classify(decoder, buffers, sizes, best, capacity);
 }
 
 typedef struct {

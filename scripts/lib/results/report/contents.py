@@ -17,7 +17,16 @@ from lib.npu.build import TOOLKIT
 from lib.npu.layer_errors import worst
 from lib.npu.verdict import FAILS, RUNS, UNSURE
 from lib.results import run_files
-from lib.results.choice import CYCLES, TIME, best_first, focus, indistinguishable_from, pareto_front, recommended
+from lib.results.choice import (
+    CYCLES,
+    TIME,
+    best_first,
+    focus,
+    has_top1,
+    indistinguishable_from,
+    pareto_front,
+    recommended,
+)
 from lib.results.detection_errors import DetectionErrors
 from lib.results.report.gallery import cards, confusions, listed
 from lib.results.report.page import (
@@ -85,6 +94,7 @@ def contents(run: Path, config: dict) -> Page:
         accuracy=Accuracy(_estimate(results[shown].exported), _estimate(results[shown].int8)),
         decoded=not results[shown].int8.undecoded,
         accuracy_name=_accuracy_name(results[shown].int8),
+        accuracy_column="top1_int8" if has_top1(table) else "map50_95_int8",
         end2end=_is_end2end(_outputs(run, results[shown].variant)),
         indistinguishable=[rows[label] for label in alike],
         fastest=rows.get(table[TIME][[best, *alike]].idxmin()) if alike else None,
@@ -105,7 +115,7 @@ def contents(run: Path, config: dict) -> Page:
             if of_variant.int8.outputs
         ],
         board=[
-            OnBoard(of_variant.variant.title(), of_variant.int8.map50_95, of_variant.board)
+            OnBoard(of_variant.variant.title(), of_variant.int8.accuracy, of_variant.board)
             for of_variant in results.values()
             if of_variant.board
         ],

@@ -220,6 +220,7 @@ class Page:
     accuracy: Accuracy  # of `focus`
     decoded: bool  # whether `focus` has detections, and so a mAP
     accuracy_name: str | None  # what the accuracy of `focus` is; None where it has none
+    accuracy_column: str  # the table's column of it in INT8
     end2end: bool  # whether `focus` needs no NMS
     indistinguishable: list[Row]  # from `best`
     fastest: Row | None  # of `best` and indistinguishable ones, by estimated time

@@ -24,11 +24,12 @@ def shared(table: pd.DataFrame) -> dict[str, str]:
 def shown_columns(table: pd.DataFrame) -> list[Column]:
     """The columns to show, in the report's order, with unknown ones last, without those that all rows share.
 
-    The column of an upper limit shows both limits.
+    The column of an upper limit shows both limits. A column that is empty in all rows, as those of mAP are for
+    classifiers, is left out.
     """
     same, lower = shared(table), {low for low, _, _ in LIMITS.values()}
     names = [name for name in REPORT_ORDER if name in table] + [name for name in table if name not in REPORT_ORDER]
-    columns = [_shown(table, name) for name in names if name not in lower]
+    columns = [_shown(table, name) for name in names if name not in lower and table[name].notna().any()]
     return [column for column in columns if column.label not in same]
 
 

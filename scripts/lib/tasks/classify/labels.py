@@ -37,4 +37,9 @@ def class_number(path: Path) -> int | None:
 
 def read_label(path: Path, size: tuple[int, int], classes: int) -> Instances:
     """The class as one instance that fills the image of `size` (width, height). Raises as `check_label`."""
-    return Instances(np.array([[0, 0, *size]], np.float64), np.ones(1), np.array([class_in(path, classes)]))
+    return whole_image(size, class_in(path, classes))
+
+
+def whole_image(size: tuple[int, int], kind: int) -> Instances:
+    """An instance of a class that fills the image of `size` (width, height)."""
+    return Instances(np.array([[0, 0, *size]], np.float64), np.ones(1), np.array([kind]))
