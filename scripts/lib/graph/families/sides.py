@@ -18,7 +18,15 @@ from lib.graph.surgery.detector import (
 )
 from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.output_form import OutputForm
-from lib.graph.surgery.passes import Pass, limit_boxes, one_sigmoid, single_output, split_again, split_outputs
+from lib.graph.surgery.passes import (
+    Pass,
+    limit_boxes,
+    one_sigmoid,
+    outlier_channels,
+    single_output,
+    split_again,
+    split_outputs,
+)
 from lib.graph.surgery.passes.cut_maps import cut_maps
 from lib.graph.tasks import segment
 from lib.step.errors import UserError
@@ -44,7 +52,7 @@ def passes(form: OutputForm, head: str) -> tuple[Pass, ...]:
         cut = (cut_maps(side_outputs.find_maps),)
     else:
         cut = (split_again.PASS,) if form.spec.head == SPLIT else (one_sigmoid.PASS, split_outputs.PASS)
-    return (*cut, single_output.PASS, limit_boxes.PASS) if head == SINGLE else cut
+    return (*cut, *((single_output.PASS, limit_boxes.PASS) if head == SINGLE else (outlier_channels.PASS,)))
 
 
 def described(graph: Graph, form: OutputForm) -> dict[str, str]:

@@ -128,6 +128,13 @@ class Graph:
         self.model.graph.node.insert(at, node)
         return output
 
+    def read_channels(self, convolution: onnx.NodeProto, tensor: str, order: np.ndarray) -> None:
+        """Make a convolution without groups read `tensor`; its channel i is channel order[i] of what it read before."""
+        weights = np.ascontiguousarray(self.constant(convolution.input[1])[:, order])
+        name = f"{convolution.output[0]}/{convolution.input[1]}"
+        self.model.graph.initializer.append(numpy_helper.from_array(weights, name))
+        convolution.input[0], convolution.input[1] = tensor, name
+
     def split(self, tensor: str, parts: int) -> list[str]:
         """Append a Split of a tensor's channels into equal parts; return their names."""
         sizes = np.full(parts, self.shape(tensor)[1] // parts, np.int64)

@@ -24,7 +24,6 @@ from typing import NamedTuple
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
 
 from lib.graph.surgery.channel_statistics import ChannelStatistics, channel_statistics
 from lib.graph.surgery.graph import Graph, attribute
@@ -244,10 +243,7 @@ def _read_groups(graph: Graph, site: _Site, readers: list, tensor: str, groups: 
     """Make convolutions read the joined `groups` of a tensor, with the channels of their weights in that `order`."""
     joined = graph.add("Concat", groups, f"{tensor}/groups", before=site.place, axis=1)
     for reader in readers:
-        weights = np.ascontiguousarray(graph.constant(reader.input[1])[:, order])
-        name = f"{reader.output[0]}/{reader.input[1]}"
-        graph.model.graph.initializer.append(numpy_helper.from_array(weights, name))
-        reader.input[0], reader.input[1] = joined, name
+        graph.read_channels(reader, joined, order)
 
 
 def _add_filters(graph: Graph, site: _Site, node: onnx.NodeProto, channels: np.ndarray, names: dict, **changed) -> None:
