@@ -42,6 +42,13 @@ class Block(Layers):
         """An activation behind a tensor."""
         if kind == "silu":
             return self.graph.add("Mul", [name, self.graph.add("Sigmoid", [name], f"{name}/sigmoid")], f"{name}/act")
+        if kind == "hard swish":  # as PaddlePaddle writes it
+            three, zero, six = (np.array(value, np.float32) for value in (3, 0, 6))
+            moved = self.graph.add("Add", [name, three], f"{name}/moved")
+            product = self.graph.add(
+                "Mul", [name, self.graph.add("Clip", [moved, zero, six], f"{name}/clip")], f"{name}/x"
+            )
+            return self.graph.add("Div", [product, six], f"{name}/act")
         return self.graph.add(kind, [name], f"{name}/act") if kind else name
 
     def divided(self, *outputs):
@@ -59,7 +66,7 @@ def depthwise(graph):
 
 
 @pytest.mark.parametrize("behind", ["silu", "Relu", None])
-@pytest.mark.parametrize("activation", ["silu", "HardSwish", "Relu", None])
+@pytest.mark.parametrize("activation", ["silu", "HardSwish", "hard swish", "Relu", None])
 def test_channels_are_divided_and_the_graph_computes_the_same(activation, behind):
     before, after = Block(activation=activation, behind=behind).divided()
     assert len(depthwise(after)) == 3 and sum(depthwise(after)) == CHANNELS
@@ -103,6 +110,68 @@ def test_two_blocks_one_behind_another():
     assert len(depthwise(after)) >= 5
     [expected], [found] = (infer_image(open_session(g.model.SerializeToString()), IMAGES[0]) for g in (before, after))
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
+
+
+class Joined(Block):
+    """As ESNet of PicoDet: a depthwise convolution that reads a Concat of two activations of very different range."""
+
+    def __init__(self, others=""):
+        Layers.__init__(self, SIZE)
+        low, high = np.split(REACH, 2)
+        parts = []
+        for name, reach in (("low", low), ("high", high)):
+            made = self.scaled("images", (len(reach), 3, 3, 3), name, reach / 255, pads=[1] * 4)
+            parts.append(self.act(made, "hard swish"))
+        read = self.graph.add("Concat", parts, "joined", axis=1)
+        if others == "of a part":
+            self.conv(parts[0], (3, len(low), 1, 1), "other")
+        dw = self.scaled(read, (CHANNELS, 1, 3, 3), "depthwise", 1 / REACH, group=CHANNELS, pads=[1] * 4)
+        self.conv(self.act(dw, "hard swish"), (4, CHANNELS, 1, 1), "out")
+        if others == "of all":
+            self.conv(read, (3, CHANNELS, 1, 1), "other")
+
+
+class Pooled(Block):
+    """As the first block of ESNet: a MaxPool, read by a depthwise convolution and by another one."""
+
+    def __init__(self, other_first: bool):
+        Layers.__init__(self, SIZE)
+        first = self.act(self.scaled("images", (CHANNELS, 3, 3, 3), "first", REACH / 255, pads=[1] * 4), "hard swish")
+        read = self.graph.add("MaxPool", [first], "pool", kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)
+        if other_first:
+            self.conv(read, (5, CHANNELS, 1, 1), "other")
+        dw = self.scaled(read, (CHANNELS, 1, 3, 3), "depthwise", 1 / REACH, group=CHANNELS, pads=[1] * 4)
+        self.conv(dw, (4, CHANNELS, 1, 1), "out")
+        if not other_first:
+            self.conv(read, (5, CHANNELS, 1, 1), "other")
+
+
+def same(before, after):
+    """Both graphs compute the same, up to the order of sums."""
+    for each in IMAGES:
+        pairs = zip(*(infer_image(open_session(g.model.SerializeToString()), each) for g in (before, after)))
+        for expected, found in pairs:
+            np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+
+def test_a_concat_of_activations_is_divided_by_its_parts():
+    before, after = Joined().divided()
+    assert len(depthwise(after)) > 2 and sum(depthwise(after)) == CHANNELS
+    assert not any(node.output[0] == "joined" for node in after.model.graph.node)
+    same(before, after)
+
+
+@pytest.mark.parametrize("others", ["of a part", "of all"])
+def test_a_concat_that_something_else_reads_is_left_alone(others):
+    _, after = Joined(others=others).divided("out", "other")
+    assert depthwise(after) == [CHANNELS]
+
+
+@pytest.mark.parametrize("other_first", [True, False])
+def test_another_convolution_may_read_what_is_pooled(other_first):
+    before, after = Pooled(other_first).divided("out", "other")
+    assert len(depthwise(after)) == 3 and sum(depthwise(after)) == CHANNELS
+    same(before, after)
 
 
 def test_division_is_the_best_of_all():

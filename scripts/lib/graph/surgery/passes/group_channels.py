@@ -9,6 +9,10 @@ is rounded to nothing, and the depthwise filter that reads it compensates with w
 noise becomes as large as the signal. After an activation that is not homogeneous (SiLU, hard swish) `equalize` cannot
 help. Here the arithmetic of each filter stays the same.
 
+The depthwise convolution may also read a MaxPool of the activation, or a Concat of several activations, whose parts
+then have a filter and a scale each. Other convolutions may read the same feature map too; they get the groups joined,
+with one scale. At three such places PicoDet-S loses all that it loses.
+
 Which feature maps, and how: the rounding noise in the outputs of the convolutions U follows from the ranges measured on
 images; a channel adds  step^2 / 12 * sum(v^2) * sum(u^2).  It is compared with the variance of U's outputs. Channels,
 sorted by range, are divided by dynamic programming where the noise becomes smallest, into the fewest groups that bring
@@ -28,21 +32,39 @@ from lib.graph.surgery.output_form import OutputForm
 from lib.graph.surgery.passes import Pass
 from lib.graph.surgery.proof import TOLERANCE, Tolerance
 
-ACTIVATIONS = ("Sigmoid", "Mul", "HardSwish", "HardSigmoid", "Relu", "LeakyRelu", "Clip", "Tanh")
+# MaxPool and these, with constants of one value, compute each channel by itself, and all alike.
+ACTIVATIONS = (
+    "Sigmoid", "Mul", "Add", "Div", "HardSwish", "HardSigmoid", "Relu", "LeakyRelu", "Clip", "Tanh", "MaxPool"
+)  # fmt: skip
 STEPS = 255  # of INT8
 LIMIT = 0.005  # fraction of the variance; figures in docs/int8_accuracy.md
 MOST = 3
 SMALLEST = 1e-4  # of the mean variance of all channels: the least variance that a channel counts with
 
 
+class _Source(NamedTuple):
+    """What makes some channels of a feature map: a convolution and an activation behind it."""
+
+    before: onnx.NodeProto
+    activation: list[onnx.NodeProto]
+    made: str  # the output of the activation
+    first: int  # the number of its first channel in the feature map
+    count: int
+
+    def groups_of(self, groups: list[np.ndarray]) -> list[np.ndarray]:
+        """Those of `groups` that are channels of this source."""
+        return [channels for channels in groups if self.first <= channels[0] < self.first + self.count]
+
+
 class _Site(NamedTuple):
     """A depthwise convolution and its surroundings."""
 
-    before: onnx.NodeProto
-    first: list[onnx.NodeProto]  # the activation before it
+    sources: list[_Source]  # of the feature map that it reads; several where that is their Concat
+    others: list[onnx.NodeProto]  # other convolutions that read it
     depthwise: onnx.NodeProto
     second: list[onnx.NodeProto]  # the activation after it
     read: str  # the input of the depthwise convolution
+    place: onnx.NodeProto  # the first node that reads this feature map; branches go before it
     made: str  # its output
     end: str  # the output of the second activation, which the readers read
     readers: list[onnx.NodeProto]
@@ -70,14 +92,30 @@ def _site(graph: Graph, node: onnx.NodeProto) -> _Site | None:
     """A depthwise convolution with its surroundings, if all can be divided; None for any other node."""
     if not _is_depthwise(graph, node):
         return None
-    before, first = _activation_above(graph, node.input[0])
+    read = node.input[0]
+    sources, others = _sources(graph, read), [other for other in graph.consumers(read) if other != node]
     second, end = _activation_below(graph, node.output[0])
     readers = graph.consumers(end)
-    if before is None or not _is_plain(graph, before) or graph.consumers(node.input[0]) != [node]:
+    if not sources or {read, end} & set(graph.outputs) or not readers:
         return None
-    if {node.input[0], end} & set(graph.outputs) or not readers or not all(_is_plain(graph, each) for each in readers):
+    if not all(_is_plain(graph, each) for each in (*readers, *others)) or (others and len(sources) > 1):
         return None
-    return _Site(before, first, node, second, node.input[0], node.output[0], end, readers)
+    return _Site(sources, others, node, second, read, graph.consumers(read)[0], node.output[0], end, readers)
+
+
+def _sources(graph: Graph, tensor: str) -> list[_Source]:
+    """What makes a feature map, in the order of its channels; empty if something else does, or reads a part of it."""
+    joint = graph.producer(tensor)
+    is_joint = joint is not None and joint.op_type == "Concat" and attribute(joint, "axis") in (1, -3)
+    sources, first = [], 0
+    for part in joint.input if is_joint else [tensor]:
+        before, activation = _activation_above(graph, part)
+        read_elsewhere = is_joint and (graph.consumers(part) != [joint] or part in graph.outputs)
+        if before is None or not _is_plain(graph, before) or read_elsewhere:
+            return []
+        sources.append(_Source(before, activation, part, first, graph.shape(part)[1]))
+        first += sources[-1].count
+    return sources
 
 
 def _is_depthwise(graph: Graph, node: onnx.NodeProto) -> bool:
@@ -123,16 +161,32 @@ def _activation_below(graph: Graph, tensor: str) -> tuple[list[onnx.NodeProto], 
 
 
 def _groups(graph: Graph, site: _Site, statistics: dict[str, ChannelStatistics]) -> list[np.ndarray]:
-    """The channel numbers of each group; one group if dividing gains nothing."""
+    """The channel numbers of each group, source by source; one group if dividing gains nothing."""
     reach = statistics[site.read].high - statistics[site.read].low
     gain = (graph.constant(site.depthwise.input[1]).astype(np.float64) ** 2).sum(axis=(1, 2, 3))
     passed_on = [_passed_on(graph, reader, statistics[reader.output[0]].variance) for reader in site.readers]
     amplification = gain * np.concatenate(passed_on).mean(axis=0)
-    for count in range(1, MOST + 1):
-        groups, share = divided(reach, amplification, min(count, len(reach)))
-        if share < LIMIT:
+    if len(site.sources) > 1 and (whole := divided(reach, amplification, 1))[1] < LIMIT:
+        return whole[0]
+    spans = [slice(source.first, source.first + source.count) for source in site.sources]
+
+    def part(place: int, count: int) -> tuple[list[np.ndarray], float]:
+        groups, share = divided(reach[spans[place]], amplification[spans[place]], count)
+        return [channels + spans[place].start for channels in groups], share
+
+    parts = [part(place, 1) for place in range(len(spans))]
+    while sum(share for _, share in parts) >= LIMIT:
+        # One more group where it removes most of the noise.
+        finer = {
+            place: part(place, len(groups) + 1)
+            for place, (groups, _) in enumerate(parts)
+            if len(groups) < min(MOST, site.sources[place].count)
+        }
+        if not finer:
             break
-    return groups
+        best = max(finer, key=lambda place: parts[place][1] - finer[place][1])
+        parts[best] = finer[best]
+    return [channels for groups, _ in parts for channels in groups]
 
 
 def _passed_on(graph: Graph, reader: onnx.NodeProto, variance: np.ndarray) -> np.ndarray:
@@ -167,18 +221,29 @@ def divided(reach: np.ndarray, amplification: np.ndarray, count: int) -> tuple[l
 
 def _divide(graph: Graph, site: _Site, groups: list[np.ndarray]) -> None:
     """Add one branch per group, and join them for the readers."""
-    ends = []
-    for number, channels in enumerate(groups):
-        names = {name: f"{name}/group_{number}" for name in (site.before.output[0], site.made)}
-        names |= {name: f"{name}/group_{number}" for node in (*site.first, *site.second) for name in node.output}
-        _add_filters(graph, site, site.before, channels, names)
-        _copy(graph, site, site.first, names)
-        _add_filters(graph, site, site.depthwise, channels, names, group=len(channels))
-        _copy(graph, site, site.second, names)
-        ends.append(names[site.end])
-    joined = graph.add("Concat", ends, f"{site.end}/groups", before=site.before, axis=1)
+    reads, ends = [], []
+    for source in site.sources:
+        for channels in source.groups_of(groups):
+            number = len(ends)
+            chain = (*source.activation, *site.second)
+            made = (source.before.output[0], site.made, *(name for node in chain for name in node.output))
+            names = {name: f"{name}/group_{number}" for name in made}
+            _add_filters(graph, site, source.before, channels - source.first, names)
+            _copy(graph, site, source.activation, names)
+            reads.append(names[source.made])
+            _add_filters(graph, site, site.depthwise, channels, names | {site.read: reads[-1]}, group=len(channels))
+            _copy(graph, site, site.second, names)
+            ends.append(names[site.end])
     order = np.concatenate(groups)
-    for reader in site.readers:
+    _read_groups(graph, site, site.readers, site.end, ends, order)
+    if site.others:
+        _read_groups(graph, site, site.others, site.read, reads, order)
+
+
+def _read_groups(graph: Graph, site: _Site, readers: list, tensor: str, groups: list[str], order: np.ndarray) -> None:
+    """Make convolutions read the joined `groups` of a tensor, with the channels of their weights in that `order`."""
+    joined = graph.add("Concat", groups, f"{tensor}/groups", before=site.place, axis=1)
+    for reader in readers:
         weights = np.ascontiguousarray(graph.constant(reader.input[1])[:, order])
         name = f"{reader.output[0]}/{reader.input[1]}"
         graph.model.graph.initializer.append(numpy_helper.from_array(weights, name))
@@ -190,7 +255,7 @@ def _add_filters(graph: Graph, site: _Site, node: onnx.NodeProto, channels: np.n
     attributes = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
     source = names.get(node.input[0], node.input[0])
     weights = [np.ascontiguousarray(graph.constant(name)[channels]) for name in node.input[1:]]
-    graph.add("Conv", [source, *weights], names[node.output[0]], before=site.before, **attributes | changed)
+    graph.add("Conv", [source, *weights], names[node.output[0]], before=site.place, **attributes | changed)
 
 
 def _copy(graph: Graph, site: _Site, nodes: list[onnx.NodeProto], names: dict) -> None:
@@ -198,7 +263,7 @@ def _copy(graph: Graph, site: _Site, nodes: list[onnx.NodeProto], names: dict) -
     for node in nodes:
         attributes = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
         inputs = [names.get(name, name) for name in node.input]
-        graph.add(node.op_type, inputs, names[node.output[0]], before=site.before, **attributes)
+        graph.add(node.op_type, inputs, names[node.output[0]], before=site.place, **attributes)
 
 
 # Sums over channels in another order round differently, and boxes that are exponentials amplify that, small ones too.
