@@ -26,6 +26,7 @@ from lib.results.columns import (
     TASK_COLUMNS,
     TOOLKIT_COLUMNS,
     TOOLKIT_STUDY_COLUMNS,
+    TOP_BOARD_COLUMNS,
     TOP_COLUMNS,
 )
 from lib.step.errors import run_step
@@ -42,7 +43,7 @@ TABLES = {
     "table.csv: more columns for the task `classify`": TOP_COLUMNS,
     "table.csv: more columns if `evaluation.simulator` is not `toolkit`": SIMULATOR_COLUMNS,
     "table.csv: one more column if `toolkit` is not 2.3.2": TOOLKIT_COLUMNS,
-    "table.csv: more columns after `snakemake board`": BOARD_COLUMNS,
+    "table.csv: more columns after `snakemake board`": BOARD_COLUMNS + TOP_BOARD_COLUMNS,
     "layers/….csv": LAYER_COLUMNS,
     "calibration_study.csv": STUDY_COLUMNS,
     "toolkit_study.csv": TOOLKIT_STUDY_COLUMNS,

@@ -1,4 +1,4 @@
-"""Run bundles on the board: its mAP and milliseconds, compared with the simulator's.
+"""Run bundles on the board: its mAP (of a classifier, top-1) and milliseconds, compared with the simulator's.
 
 Makes the folder board/ in the folder --run: for each bundle in its bundle/ (or for those named with --bundle) a folder
 MODEL/IMGSZ/HEAD/ALGORITHM-MAX_IMAGES with detections.npz (the board's detections in the evaluation images) and
@@ -18,15 +18,16 @@ sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python adds it 
 from pathlib import Path
 from statistics import median
 
-from lib.accuracy.detection_set import read_detections, write_detections
+from lib.accuracy.detection_set import write_detections
 from lib.accuracy.evaluation import Choices, compared, evaluate
 from lib.accuracy.inference import evaluation_images
 from lib.accuracy.operating import Wish, add_operating_option
 from lib.accuracy.resampled_map import read_resampled
+from lib.accuracy.undecoded_set import UndecodedSet, as_classes, read_evaluated
 from lib.board.doctor import advice, examine, own_runtime
 from lib.board.program import Refused
 from lib.board.run import BoardRun, Settings, run_bundle
-from lib.board.summary import detection_set, ran_well, refused
+from lib.board.summary import agreement_with_simulator, class_agreement, detection_set, ran_well, refused
 from lib.board.transport import TRANSPORTS
 from lib.bundle.contract import CONTRACT, Contract
 from lib.data.keypoints import add_sigmas_option, keypoint_sigmas
@@ -112,7 +113,7 @@ def run_one(args, settings: Settings, bundle: Path, contract: Contract, folder: 
     variant = contract.variant
     names = read_names(args.names)
     images = evaluation_images(args.run / "dataset", args.part)
-    simulated = read_detections(run_files.detections(args.run, variant))
+    simulated = read_evaluated(run_files.detections(args.run, variant))
     build = {"rknn_sha256": sha256(bundle / "model.rknn"), "toolkit": contract.toolkit}
     try:
         run = run_bundle(settings, bundle, contract, images, unfinished)
@@ -122,20 +123,26 @@ def run_one(args, settings: Settings, bundle: Path, contract: Contract, folder: 
         was = f"the verdict was {summary.verdict}: {summary.verdict_was}"
         say(f"{variant.title()}: the board refuses it: {words}; {was}")
         return
-    detections = detection_set(run)
+    detections = evaluated = detection_set(run)
+    if isinstance(simulated, UndecodedSet):
+        evaluated = as_classes(detections, simulated.why)
+        agreement = class_agreement(simulated, evaluated)
+    else:
+        agreement = agreement_with_simulator(simulated, detections)
     baseline = run_files.exported_resampled(args.run, variant)
     sigmas = keypoint_sigmas(args.oks_sigmas, "--oks-sigmas (evaluation.oks_sigmas)")
     metrics, resampled = evaluate(
-        detections, args.run / "dataset", names, args.resamples, args.seed, Choices(sigmas, Wish.parse(args.operating))
+        evaluated, args.run / "dataset", names, args.resamples, args.seed, Choices(sigmas, Wish.parse(args.operating))
     )
     metrics = compared(metrics, resampled, read_resampled(baseline))
     line = measured(args.run, variant, run, settings)
-    summary = ran_well(run, simulated, metrics, contract.verdict, line, build)
+    summary = ran_well(run, agreement, metrics, contract.verdict, line, build)
     write_detections(folder / "detections.npz", detections)
     summary.write(folder / "board.json")
+    name = "mAP50-95" if metrics.top1 is None else "top-1"
     say(
-        f"{variant.title()}: mAP50-95 {metrics.map50_95:.4f} on the board, "
-        f"{contract.accuracy.map50_95_int8:.4f} on the simulator; rknn_run {summary.run_ms.median:.1f} ms "
+        f"{variant.title()}: {name} {metrics.accuracy:.4f} on the board, "
+        f"{contract.accuracy.int8:.4f} on the simulator; rknn_run {summary.run_ms.median:.1f} ms "
         f"({summary.run_ms.low:.1f} to {summary.run_ms.high:.1f})"
     )
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from conftest import ROOT
 
-from lib.bundle.layout import to_native
+from lib.bundle.layout import as_map, to_native
 from lib.npu.rknn_file import RknnTensor, quantize, read_rknn
 
 COMPILER = "arm-linux-gnueabihf-gcc"
@@ -57,7 +57,7 @@ class Answers:
     def __init__(self, root: Path, model: Path):
         described = read_rknn(model)
         self.folder = root / fnv(model.read_bytes()[-4096:])
-        self.outputs = described.outputs
+        self.outputs = tuple(map(as_map, described.outputs))
         self.folder.mkdir(parents=True)
         _, _, height, width = described.input.shape
         self.lines = {
@@ -84,7 +84,8 @@ class Answers:
 
 def raw(tensors: tuple[RknnTensor, ...], outputs: list[np.ndarray]) -> bytes:
     """Outputs in the NPU's layout, one after the other."""
-    native = (to_native(quantize(output, each), each.native_shape) for output, each in zip(outputs, tensors))
+    stored = (quantize(output.reshape(each.shape), each) for output, each in zip(outputs, tensors))
+    native = (to_native(values, each.native_shape) for values, each in zip(stored, tensors))
     return b"".join(each.tobytes() for each in native)
 
 

@@ -68,7 +68,8 @@ def names(columns) -> list[str]:
 
 LISTS = (
     columns.COLUMNS + columns.TASK_COLUMNS + columns.SIMULATOR_COLUMNS + columns.TOOLKIT_COLUMNS
-    + columns.BOARD_COLUMNS,
+    + columns.BOARD_COLUMNS
+    + columns.TOP_BOARD_COLUMNS,
     columns.LAYER_COLUMNS, columns.STUDY_COLUMNS, columns.TOOLKIT_STUDY_COLUMNS, columns.FRONTIER_COLUMNS,
 )  # fmt: skip
 
@@ -95,6 +96,7 @@ def test_the_report_puts_columns_that_exist_into_an_order():
             + columns.SIMULATOR_COLUMNS
             + columns.TOOLKIT_COLUMNS
             + columns.BOARD_COLUMNS
+            + columns.TOP_BOARD_COLUMNS
         )
     )
 

@@ -4,18 +4,17 @@ import json
 import re
 import zipfile
 
-import cv2
 import numpy as np
 import onnx
 import pandas as pd
 import pytest
 import yaml
+from colour_classifier import CLASSES, class_folders_in, classifier, finished_run, tinted
 from conftest import ROOT
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper
 
 import draw_scenes
 import fetch_dataset
-import start
 from lib.accuracy import classes, inference
 from lib.accuracy.classes import best_classes, in_rows, right
 from lib.accuracy.evaluation import compared, evaluate
@@ -37,51 +36,12 @@ from lib.results.config_problems import problems
 from lib.step.errors import UserError
 from lib.step.files import sha256
 
-CLASSES = ("blue", "green", "red")  # in the order of their folders
 CROP = InputForm(letterbox="crop")
-
-
-def tinted(kind: int, seed: int) -> np.ndarray:
-    """An image with structure in which one channel is brighter, uint8 RGB [60, 100, 3]."""
-    pixels = np.random.default_rng(seed).integers(0, 120, (60, 100, 3))
-    pixels[..., 2 - kind] += 100
-    return pixels.astype(np.uint8)
 
 
 @pytest.fixture
 def folders(tmp_path):
-    """Class folders in parts; files have the same names in each. One image of `val/red` is green."""
-    root = tmp_path / "colours"
-    for part, count in (("train", 4), ("val", 3)):
-        for kind, name in enumerate(CLASSES):
-            (root / part / name).mkdir(parents=True)
-            for number in range(count):
-                wrong = (part, name, number) == ("val", "red", 0)
-                pixels = tinted(1 if wrong else kind, 100 * kind + 10 * number + len(part))
-                cv2.imwrite(str(root / part / name / f"{number}.png"), pixels[:, :, ::-1])
-    return root
-
-
-def classifier(**entries) -> onnx.ModelProto:
-    """A model that scores each class by the mean of one channel."""
-    tensors = {"weights": np.eye(3)[:, :, None, None], "shape": np.array([1, 3]), "matrix": 9 * np.eye(3)[:, ::-1]}
-    nodes = [
-        helper.make_node("Conv", ["image", "weights"], ["sums"]),
-        helper.make_node("Relu", ["sums"], ["map"]),
-        helper.make_node("GlobalAveragePool", ["map"], ["means"]),
-        helper.make_node("Reshape", ["means", "shape"], ["row"]),
-        helper.make_node("MatMul", ["row", "matrix"], ["out"]),
-    ]
-    constants = [
-        numpy_helper.from_array(values.astype(np.int64 if name == "shape" else np.float32), name)
-        for name, values in tensors.items()
-    ]
-    given = [helper.make_tensor_value_info("image", TensorProto.FLOAT, (1, 3, 64, 64))]
-    made = [helper.make_tensor_value_info("out", TensorProto.FLOAT, (1, 3))]
-    graph = helper.make_graph(nodes, "colours", given, made, constants)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
-    onnx.helper.set_model_props(model, entries)
-    return model
+    return class_folders_in(tmp_path / "colours")
 
 
 def fetched(tmp_path, source, *options):
@@ -331,29 +291,30 @@ def test_no_images_are_drawn_for_a_classifier(tmp_path):
         draw_scenes.main(["--count", "1", "--seed", "0", "--task", "classify", "--output", str(drawn)])
 
 
-def test_a_classifier_goes_from_its_file_to_table_report_and_bundle(tmp_path, folders, monkeypatch, capfd):
-    monkeypatch.chdir(tmp_path)
-    onnx.save(classifier(task="classify", names=str(dict(enumerate(CLASSES)))), "colours.onnx")
-    assert start.main(["colours.onnx", "colours", "--max-images", "4", "--cores", "2", "--run", "c"]) == 0
-    [row] = pd.read_csv("results/c/table.csv").to_dict("records")
+@pytest.mark.toolkit
+def test_a_classifier_goes_from_its_file_to_table_report_and_bundle(once):
+    folder = finished_run(once)
+    said = (folder / "said").read_text()
+    results = folder / "results" / "c"
+    [row] = pd.read_csv(results / "table.csv").to_dict("records")
     assert [row[name] for name in ("head", "imgsz", "verdict")] == ["as_is", 64, "runs"]
     assert [row[name] for name in ("top1_fp32", "top1_int8", "top5_fp32", "retention")] == [0.8889, 0.8889, 1, 1]
-    summary = json.loads((tmp_path / "results/c/summary.json").read_text())
+    summary = json.loads((results / "summary.json").read_text())
     assert [summary[name] for name in ("fp32", "int8", "retention")] == [0.8889, 0.8889, 1]
-    report = (tmp_path / "results/c/report.html").read_text()
+    report = (results / "report.html").read_text()
     assert '0.8889 <span class="unit">top-1</span>' in report
     assert "Top-1 INT8" in report and "mAP50-95 INT8" not in report
     assert "snakemake bundle --cores all" in report and "finds the best classes" in report
-    said = capfd.readouterr().out
     assert "top-1 0.8889 in INT8, 1.000 of FP32's" in said and "-j4 board" in said
-    bundle = tmp_path / "results/c/bundle/colours/64/as_is/normal-4"
-    assert f"bundle     {bundle.relative_to(tmp_path)}" in said and "threshold" not in said
+    bundle = results / "bundle/colours/64/as_is/normal-4"
+    assert f"bundle     {bundle.relative_to(folder)}" in said and "threshold" not in said
     assert problems_of(bundle, program.compiler()) == []
     contract = Contract.of_bundle(bundle)
     assert contract.proof.top1 == contract.accuracy.top1_int8 == 0.8889 and contract.proof.detections == 9 * 3
-    assert contract.classes == CLASSES and contract.input.form.letterbox == "crop" and contract.outputs[0].name == "out"
+    assert contract.classes == CLASSES and contract.input.form.letterbox == "crop"
+    assert contract.outputs[0].name == "out"
     assert "| INT8, simulator | 0.8889 | 1.0000 |" in (bundle / "README.md").read_text()
     expected = (bundle / "golden" / "detections.txt").read_text().splitlines()
     assert len(expected) == 6  # two lines for each class
-    metrics = json.loads((tmp_path / "results/c/metrics/colours/64/exported.json").read_text())
+    metrics = json.loads((results / "metrics/colours/64/exported.json").read_text())
     assert metrics["top1"] == pytest.approx(8 / 9)

@@ -16,6 +16,7 @@ import numpy as np
 from lib.accuracy.detection_set import DetectionSet, read_detections
 from lib.accuracy.metrics import OutputLikeness
 from lib.step.arrays import read_arrays, write_arrays
+from lib.step.errors import UserError
 
 UNDECODED = "undecoded"
 _OF_CLASSES = "top1", "top5"
@@ -28,6 +29,18 @@ class UndecodedSet(NamedTuple):
     why: str
     outputs: tuple[OutputLikeness, ...] = ()
     best: np.ndarray | None = None  # the best classes, int [images, up to 5]; None where no output is of the classes
+
+
+def as_classes(detections: DetectionSet, why: str) -> UndecodedSet:
+    """The best classes of each image as a set, of a classifier's detections, which are an image's classes.
+
+    Raises UserError when the images have different numbers of classes.
+    """
+    counts = {len(instances) for instances in detections.instances}
+    if len(counts) != 1:
+        raise UserError(f"the images have different numbers of classes: {', '.join(map(str, sorted(counts)))}")
+    best = np.array([instances.classes for instances in detections.instances], np.int64)
+    return UndecodedSet(detections.images, why, best=best)
 
 
 def write_undecoded(path, undecoded: UndecodedSet) -> None:

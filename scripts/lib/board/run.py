@@ -20,7 +20,7 @@ from lib.bundle.contract import Contract
 from lib.bundle.golden import read_fit
 from lib.bundle.layout import from_native
 from lib.data.images import read_image
-from lib.detector.nms import CONFIDENCE, IOU, MOST
+from lib.detector.nms import IOU, MOST
 from lib.results.board_results import OutputDifference
 from lib.step import console
 from lib.step.errors import UserError
@@ -187,7 +187,8 @@ class _Session:
                 batch = missing[start : start + fitting]
                 sizes |= write_stream(batch, self.contract.input, self.scratch / "batch")
                 self.board.push(self.scratch / "batch", f"{self.folder}/batch")
-                output, result = self._detect(f"--confidence {CONFIDENCE} --iou {IOU} model.rknn < batch")
+                confidence = tasks.get(self.spec.task).confidence
+                output, result = self._detect(f"--confidence {confidence:g} --iou {IOU} model.rknn < batch")
                 progress.add(in_order := _in_order(output.results, batch))
                 self._demand(output, result)
                 if output.images != len(batch) or len(in_order) != len(batch):

@@ -6,12 +6,14 @@ from lib import tasks
 from lib.accuracy.detection_set import DetectionSet
 from lib.accuracy.matching import SURE, found_again
 from lib.accuracy.metrics import Metrics
+from lib.accuracy.undecoded_set import UndecodedSet
 from lib.board.run import BoardRun
 from lib.npu.verdict import FAILS, RUNS, Verdict
 from lib.results.board_results import RAN, REFUSED, BoardAgreement, ImageDifference, RanOnBoard, RefusedByBoard, Times
 from lib.step.errors import UserError
 
 WORST = 5  # number of images that are listed as the worst
+OTHER_IMAGES = "the simulator and the board had different images; run the variant's quantize step again"
 QUANTILES = {"low": 0.05, "median": 0.5, "high": 0.95}
 
 
@@ -29,12 +31,12 @@ def refused(words: str, verdict: Verdict, build: dict[str, str]) -> RefusedByBoa
 
 
 def ran_well(
-    run: BoardRun, simulated: DetectionSet, metrics: Metrics, verdict: Verdict, measured: str, build: dict[str, str]
+    run: BoardRun, agreement: BoardAgreement, metrics: Metrics, verdict: Verdict, measured: str, build: dict[str, str]
 ) -> RanOnBoard:
     """The summary of a run: times in ms with their 5th and 95th percentile, agreement with the simulator, metrics.
 
     `metrics` are those of the board's detections, `measured` is the run as a row for config/measured.csv, and `build`
-    identifies the build (rknn_sha256, toolkit). Raises UserError when the simulator had other images.
+    identifies the build (rknn_sha256, toolkit).
     """
     return RanOnBoard(
         result=RAN,
@@ -46,13 +48,25 @@ def ran_well(
         run_ms=_spread([result.run_us for result in run.results]),
         decode_ms=_spread([result.decode_us for result in run.results]),
         repeated_ms=_spread(run.repeated_us),
-        agreement=agreement_with_simulator(simulated, detection_set(run)),
+        agreement=agreement,
         outputs=tuple(run.outputs),
         diverging=next((output.name for output in run.outputs if output.share), None),
         metrics=metrics.to_json(),
         measured=measured,
         **build,
     )
+
+
+def class_agreement(simulated: UndecodedSet, board: UndecodedSet) -> BoardAgreement:
+    """Compare the best class of each image. Raises UserError for different images, or if the simulator has no classes.
+
+    The images that differ are `worst`, the first WORST of them.
+    """
+    if simulated.images != board.images or simulated.best is None:
+        raise UserError(OTHER_IMAGES)
+    differ = simulated.best[:, 0] != board.best[:, 0]
+    worst = [ImageDifference(image, 1, None, None) for image, apart in zip(board.images, differ) if apart]
+    return BoardAgreement(0.0, len(differ), float(1 - differ.mean()), None, None, tuple(worst[:WORST]))
 
 
 def agreement_with_simulator(simulated: DetectionSet, board: DetectionSet) -> BoardAgreement:
@@ -64,7 +78,7 @@ def agreement_with_simulator(simulated: DetectionSet, board: DetectionSet) -> Bo
     images.
     """
     if simulated.images != board.images:
-        raise UserError("the simulator and the board had different images; run the variant's quantize step again")
+        raise UserError(OTHER_IMAGES)
     overlap_of = tasks.get(board.task).overlap
     both = either = 0
     lowest, largest, worst = 1.0, 0.0, []

@@ -135,6 +135,11 @@ class Accuracy(JsonRecord):
         if None in maps and None in tops:
             raise ValueError("it has neither mAP50-95 and mAP50 nor top-1 and top-5, each in FP32 and INT8")
 
+    @property
+    def int8(self) -> float:
+        """mAP50-95 in INT8, or top-1 of a classifier."""
+        return self.map50_95_int8 if self.top1_int8 is None else self.top1_int8
+
 
 @dataclass(frozen=True)
 class Proof(JsonRecord):

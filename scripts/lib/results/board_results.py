@@ -22,23 +22,29 @@ class Times(JsonRecord):
 
 @dataclass(frozen=True)
 class ImageDifference(JsonRecord):
-    """How board and simulator differ on an image: detections that one misses, smallest IoU, largest score change."""
+    """How board and simulator differ on an image: detections that one misses, smallest IoU, largest score change.
+
+    For a classifier, only `missed`: 1 if they differ in the best class.
+    """
 
     image: str
     missed: int
-    iou: float
-    score: float
+    iou: float | None
+    score: float | None
 
 
 @dataclass(frozen=True)
 class BoardAgreement(JsonRecord):
-    """How well the board's detections agree with the simulator's, as `lib.board.summary` measures it."""
+    """How well the board's detections agree with the simulator's, as `lib.board.summary` measures it.
+
+    For a classifier, `detections` is the number of images and `share` those with the same best class.
+    """
 
     confidence: float
     detections: int
     share: float
-    iou: float
-    score: float
+    iou: float | None
+    score: float | None
     worst: tuple[ImageDifference, ...]
 
 

@@ -368,6 +368,18 @@ BOARD_COLUMNS = (
     ),
 )
 
+# Appended where a board ran a classifier.
+TOP_BOARD_COLUMNS = (
+    Column(
+        "top1_board",
+        "Top-1 board",
+        "top-1 of the INT8 model on a board",
+        MAP_DIGITS,
+        lambda row: row.on_board.metrics.top1 if row.on_board else None,
+        note="Only for the task `classify`. Empty where no board ran the variant.",
+    ),
+)
+
 # Appended where such a variant has an output that is a vector, as a classifier has.
 CLASSIFIER_COLUMNS = (
     Column(
@@ -416,8 +428,8 @@ REPORT_ORDER = (
     "map50_95_fp32", "retention", "retention_low", "retention_high", "task", "box_map50_95_int8", "box_map50_95_fp32",
     "top1_int8", "top1_fp32", "top5_int8", "top5_fp32",
     "output_cosine", "output_snr_db", "output_top1", "output_top5", "simulator", "simulator_steps", "toolkit",
-    "npu_mcycles", "map50_95_board", "ms_board", "board", "verdict_was", "threshold", "precision", "recall", "f1",
-    "rknn_mb", "map50_int8", "map50_fp32", "map50_95_adapted", "internal_kb", "weight_kb", "cpu_ops",
+    "npu_mcycles", "map50_95_board", "top1_board", "ms_board", "board", "verdict_was", "threshold", "precision",
+    "recall", "f1", "rknn_mb", "map50_int8", "map50_fp32", "map50_95_adapted", "internal_kb", "weight_kb", "cpu_ops",
 )  # fmt: skip
 
 # Two columns of limits are shown as one in the report: from the upper limit's name, which the column is sorted by, to

@@ -14,6 +14,7 @@ from lib.results.columns import (
     SIMULATOR_COLUMNS,
     TASK_COLUMNS,
     TOOLKIT_COLUMNS,
+    TOP_BOARD_COLUMNS,
     TOP_COLUMNS,
 )
 from lib.results.rounding import MAP_DIGITS
@@ -24,7 +25,7 @@ from lib.step.files import write_text
 
 _LISTS = (
     COLUMNS, TASK_COLUMNS, LIKENESS_COLUMNS, CLASSIFIER_COLUMNS, TOP_COLUMNS, SIMULATOR_COLUMNS, TOOLKIT_COLUMNS,
-    BOARD_COLUMNS,
+    BOARD_COLUMNS, TOP_BOARD_COLUMNS,
 )  # fmt: skip
 BY_NAME = {column.name: column for listed in _LISTS for column in listed}
 TEXTS = [name for name, column in BY_NAME.items() if column.is_text]
@@ -36,7 +37,8 @@ def read_table(run: Path, chosen: list[Variant]) -> pd.DataFrame:
     The columns are COLUMNS, followed by TASK_COLUMNS where the task is not boxes, LIKENESS_COLUMNS where nothing
     decodes at least one of the models, CLASSIFIER_COLUMNS where one of these has an output of classes, TOP_COLUMNS
     where labels are of whole images, SIMULATOR_COLUMNS where another simulator than the toolkit's ran one,
-    TOOLKIT_COLUMNS where another version than the default built one, and BOARD_COLUMNS where a board ran one.
+    TOOLKIT_COLUMNS where another version than the default built one, BOARD_COLUMNS where a board ran one, and
+    TOP_BOARD_COLUMNS where that was a classifier.
     """
     rows = [VariantResults(run, variant) for variant in chosen]
     columns = COLUMNS
@@ -54,6 +56,8 @@ def read_table(run: Path, chosen: list[Variant]) -> pd.DataFrame:
         columns += TOOLKIT_COLUMNS
     if any(row.board for row in rows):
         columns += BOARD_COLUMNS
+    if any(row.on_board and row.on_board.metrics.top1 is not None for row in rows):
+        columns += TOP_BOARD_COLUMNS
     return frame(columns, rows)
 
 
