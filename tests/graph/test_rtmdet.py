@@ -1,8 +1,10 @@
 """RTMDet of MMDetection: box maps times their strides are cut before the Mul, with points at the corners of cells."""
 
 import numpy as np
+import onnx
 import pytest
 from conftest import image
+from onnx import TensorProto, helper
 from test_came_split import SIZE, STRIDES, split_model, times
 from test_side_outputs import RowHead
 
@@ -15,7 +17,9 @@ from lib.graph.input_convention import settle_input_form
 from lib.graph.onnx_session import infer_image, open_session
 from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.pipeline import adapt
+from lib.graph.surgery.prepare.behind_input import prepare
 from lib.graph.surgery.rtmdet import INPUT
+from lib.graph.surgery.simplify import simplify
 
 FRAME = letterbox(image(7), ImageSize(SIZE, SIZE))[0]
 IN_PIXELS = times(lambda stride: stride)
@@ -64,6 +68,25 @@ def test_a_whole_export_shows_its_points():
     maker = RowHead(3, corners=True)
     model = maker.finish(maker.boxes, maker.scores)
     assert families.recognize(Graph(model)).spec.family.corner is None and settle_input_form(model, {})[0] != INPUT
+
+
+def test_nms_as_mmdeploy_writes_it_is_cut_off():
+    """Outputs dets [1, K, 5] and labels [1, K], picked from boxes and scores that were never joined."""
+    maker = RowHead(3, corners=True, points=True)
+    graph, limits = maker.graph, [np.array([50]), np.array([0.5], np.float32), np.array([0.05], np.float32)]
+    scores = graph.add("Transpose", [maker.scores], "classes_first", perm=[0, 2, 1])
+    chosen = graph.add("NonMaxSuppression", [maker.boxes, scores, *limits], "chosen")
+    place, kind, row = (graph.add("Gather", [chosen, np.array([at])], f"column_{at}", axis=1) for at in range(3))
+    boxes = graph.add("GatherND", [maker.boxes, graph.add("Concat", [place, row], "where", axis=1)], "picked")
+    best = graph.add("GatherND", [scores, graph.add("Concat", [place, kind, row], "which", axis=1)], "best")
+    rows = graph.add("Concat", [boxes, graph.add("Unsqueeze", [best, np.array([1])], "column")], "rows", axis=1)
+    graph.add("Unsqueeze", [rows, np.array([0])], "dets")
+    graph.add("Transpose", [kind], "labels", perm=[1, 0])
+    outputs = ("dets", TensorProto.FLOAT, [1, "k", 5]), ("labels", TensorProto.INT64, [1, "k"])
+    graph.model.graph.output.extend(helper.make_tensor_value_info(*output) for output in outputs)
+    prepared, [note] = prepare(onnx.shape_inference.infer_shapes(graph.model), [image(0, 96, 64)], 0)
+    assert "its NMS (NonMaxSuppression) is removed" in note and "rows in its output are among the predictions" in note
+    assert families.recognize(Graph(simplify(prepared, [], 0)[0])).spec.family == Distances(STRIDES, corner=True)
 
 
 def test_the_input_can_be_given():
