@@ -41,7 +41,8 @@ def main(argv=None):
     if not decoded:
         raise UserError(
             f"a bundle contains a decoder, but the head {chosen[0].head} is not decoded; its .rknn is "
-            f"{run_files.rknn(args.run, chosen[0], 'model.rknn')}"
+            f"{run_files.rknn(args.run, chosen[0], 'model.rknn')}; a classifier needs labels for its bundle: "
+            "dataset: {class_folders: FOLDER}"
         )
     chosen = [best(args.run, decoded)] if args.bundle == "best" else decoded
     sigmas = keypoint_sigmas(args.oks_sigmas, "--oks-sigmas (evaluation.oks_sigmas)")

@@ -267,6 +267,7 @@ def test_code_in_the_readme_compiles_and_runs(stub, tmp_path):
     text = readme(replace(stub.contract, proof=Proof(4, 16, 0.0, 1e-7, top1=0.5, extras=0.0)))
     assert "| INT8, simulator | 0.5000 | 1.0000 |" in text and "Top-1 of `classify.h`: 0.5000." in text
     assert "its middle fills the input" in text and "mAP" not in text
+    assert "| 0 | `logits` | [1, 4, 1, 1] | NCHW [1, 4, 1, 1, 1] | 0 | 4 | 0.125 | -8 | 0 to 3: value of" in text
     (tmp_path / "example.c").write_text(text.split("```c\n")[1].split("```")[0])
     build(tmp_path / "example", "cc", f"-I{stub.folder}", tmp_path / "example.c", stub.folder / "detector.c",
           flags=("-Wpedantic", *SANITIZERS))  # fmt: skip

@@ -102,10 +102,11 @@ def _scores(highest: dict[int, float]) -> str:
 
 
 def _outputs(contract: Contract) -> str:
-    """The outputs as a Markdown table."""
+    """The outputs as a Markdown table; the column of the threshold only where one applies to an output."""
     confidence = contract.thresholds.confidence
-    title = ["#", "name", "logical shape", "in memory", "padding", "bytes", "scale", "zero point"]
-    rows = [[*title, str(confidence), "channels"], ["---"] * (len(title) + 2)]
+    limit = [str(confidence)] if set(contract.roles()) & set(_SCORED) else []
+    title = ["#", "name", "logical shape", "in memory", "padding", "bytes", "scale", "zero point", *limit, "channels"]
+    rows = [title, ["---"] * len(title)]
     for output, role in zip(contract.outputs, contract.roles()):
         channels = "; ".join(f"{which}: {what}" for which, what in output.channels.items())
         rows.append(
@@ -118,7 +119,7 @@ def _outputs(contract: Contract) -> str:
                 output.bytes,
                 f"{output.scale:.9g}",
                 output.zero_point,
-                _stored_limit(output.tensor(), confidence) if role in _SCORED else "",
+                *(_stored_limit(output.tensor(), confidence) if role in _SCORED else "" for _ in limit),
                 channels,
             ]
         )

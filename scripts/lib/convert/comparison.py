@@ -68,8 +68,8 @@ def _compare(
     demand_same_outputs(names, *raw)
     instances = (tasks.get(outputs.task).instances(outputs, of_model, fit) if outputs else None for of_model in raw)
     likeness = tuple(image_likeness(*pair) for pair in zip(*raw, strict=True))
-    best = (best_classes(of_model, max(of_model[0].shape)) if len(of_model) == 1 else None for of_model in raw)
-    return ImageComparison(path, fit.source, *instances, likeness, *best)
+    longest = max(raw[0][0].shape, default=1) if len(raw[0]) == 1 else 0
+    return ImageComparison(path, fit.source, *instances, likeness, *(best_classes(each, longest) for each in raw))
 
 
 def int8_agreement(comparisons: list[ImageComparison], task: str) -> Int8Agreement:

@@ -21,10 +21,6 @@ def _apart(expected: Instances, detected: Instances) -> np.ndarray:
     return np.abs(expected.extras[VALUE] - detected.extras[VALUE]).max(axis=1)
 
 
-def _usage(outputs: OutputSpec) -> str:
-    return "`classify.h` finds the best classes."
-
-
 bundle_part = BundlePart(
     map_meaning=lambda output: {},  # the task adds no map to that of the family
     numbers=lambda instances: list(instances.extras[VALUE]),
@@ -34,7 +30,7 @@ bundle_part = BundlePart(
     tolerance=1e-4,
     unit="of a class's value",
     line_bytes=lambda outputs: 14,  # a number and its comma
-    usage=_usage,
+    usage=lambda outputs: "",  # the README of classifiers has it
     c_name=lambda outputs: "classify_task",
     readme="README.classifier.md",
 )
