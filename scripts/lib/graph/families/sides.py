@@ -52,7 +52,8 @@ def passes(form: OutputForm, head: str) -> tuple[Pass, ...]:
         cut = (cut_maps(side_outputs.find_maps),)
     else:
         cut = (split_again.PASS,) if form.spec.head == SPLIT else (one_sigmoid.PASS, split_outputs.PASS)
-    return (*cut, *((single_output.PASS, limit_boxes.PASS) if head == SINGLE else (outlier_channels.PASS,)))
+    single = (single_output.PASS, limit_boxes.PASS) if head == SINGLE else ()
+    return (*cut, outlier_channels.PASS, *single)
 
 
 def described(graph: Graph, form: OutputForm) -> dict[str, str]:

@@ -163,8 +163,8 @@ def _groups(graph: Graph, site: _Site, statistics: dict[str, ChannelStatistics])
     """The channel numbers of each group, source by source; one group if dividing gains nothing."""
     reach = statistics[site.read].high - statistics[site.read].low
     gain = (graph.constant(site.depthwise.input[1]).astype(np.float64) ** 2).sum(axis=(1, 2, 3))
-    passed_on = [_passed_on(graph, reader, statistics[reader.output[0]].variance) for reader in site.readers]
-    amplification = gain * np.concatenate(passed_on).mean(axis=0)
+    outputs = [passed_on(graph, reader, statistics[reader.output[0]].variance) for reader in site.readers]
+    amplification = gain * np.concatenate(outputs).mean(axis=0)
     if len(site.sources) > 1 and (whole := divided(reach, amplification, 1))[1] < LIMIT:
         return whole[0]
     spans = [slice(source.first, source.first + source.count) for source in site.sources]
@@ -188,7 +188,7 @@ def _groups(graph: Graph, site: _Site, statistics: dict[str, ChannelStatistics])
     return [channels for groups, _ in parts for channels in groups]
 
 
-def _passed_on(graph: Graph, reader: onnx.NodeProto, variance: np.ndarray) -> np.ndarray:
+def passed_on(graph: Graph, reader: onnx.NodeProto, variance: np.ndarray) -> np.ndarray:
     """The noise in a convolution's output for noise of variance 1 in each channel, by its variance, [filters, C]."""
     weights = graph.constant(reader.input[1]).astype(np.float64)
     floor = max(SMALLEST * variance.mean(), np.finfo(np.float64).tiny)

@@ -1,19 +1,22 @@
-"""Splits the few channels that reach far beyond all others of a feature map, where keypoints are computed from it.
+"""Splits the few channels that reach far beyond all others of a feature map, so that they do not set its INT8 scale.
 
-x ─ Conv W ─ SiLU ┬ Conv U (keypoints)         x ┬ Conv W ─ SiLU ─ others
-                  └ others                       ├ Conv W ─ SiLU ─ Min(T) ────────────────┐
-                                           →     ├ Conv W[o] - jT ─ Clip(0, T), j < last ─┤
-                                                 └ Conv W[o] - jT ─ ReLU, j = last ───────┴ Concat ─ Conv U[:, all o]
+x ─ Conv W ─ SiLU ┬ Conv U              x ┬ Conv W ─ SiLU ─ others
+                  └ others                ├ Conv W ─ SiLU ─ Min(T) ────────────────┐
+                                    →     ├ Conv W[o] - jT ─ Clip(0, T), j < last ─┤
+                                          └ Conv W[o] - jT ─ ReLU, j = last ───────┴ Concat ─ Conv U[:, all o]
 
 The NPU has one scale per feature map. The map of stride 32 in YOLO26n-pose reaches 49 in one channel and 10 in nearly
-all: INT8 rounds it five times as coarsely as it had to. Here each channel ends at T, and what it exceeds T by is in
-further channels, each of which also ends at T, so all have one scale. Their sum is the channel's value again:
-min(v, T) + clip(v - T, 0, T) + ... + relu(v - nT), so U's weights are repeated for them. This is channel splitting
-(Zhao et al. 2019, https://arxiv.org/abs/1901.09504), but exact, because it is done behind a function that passes large
-values on: for v above LEAST, SiLU(v) differs from v by less than half an INT8 step.
+all; the map that YOLO26n's class scores of stride 32 are computed from, 127 and 17. INT8 rounds them five and seven
+times as coarsely as it had to. Here each channel ends at T, and what it exceeds T by is in further channels, each of
+which also ends at T, so all have one scale. Their sum is the channel's value again: min(v, T) + clip(v - T, 0, T) + ...
++ relu(v - nT), so U's weights are repeated for them. This is channel splitting (Zhao et al. 2019,
+https://arxiv.org/abs/1901.09504), but exact, because it is done behind a function that passes large values on: for v
+above LEAST, SiLU(v) differs from v by a tenth of an INT8 step.
 
-T is the least for which at most MOST further channels are needed. Nothing is done where it would not halve the range.
-Boxes and scores read the map as it is, because they gain nothing (figures in docs/int8_accuracy.md).
+T is the least for which few further channels are needed (`room`). It is done where T is at most NARROW of the largest
+value, and where the rounding of the map is LIMIT or more of the variance of a reader's outputs, computed as in
+`group_channels`: other maps gain nothing, and it takes time. Convolutions that boxes are computed from read the map as
+it is: they gain nothing either (figures in docs/int8_accuracy.md).
 """
 
 from collections.abc import Sequence
@@ -22,19 +25,20 @@ from typing import NamedTuple
 import numpy as np
 import onnx
 
-from lib.graph.surgery.channel_statistics import channel_statistics
+from lib.graph.surgery.channel_statistics import ChannelStatistics, channel_statistics
 from lib.graph.surgery.graph import Graph, attribute
 from lib.graph.surgery.output_form import OutputForm
 from lib.graph.surgery.passes import Pass
-from lib.tasks.pose.keypoints import FINE, KEYPOINTS, VISIBILITY
+from lib.graph.surgery.passes.group_channels import STEPS, passed_on
+from lib.graph.surgery.proof import TOLERANCE, Tolerance
 
 LEAST = 8.0
-MOST = 32
-ROLES = (KEYPOINTS, FINE, VISIBILITY)  # outputs whose convolutions read the split map; others keep the map
+NARROW = 0.25
+LIMIT = 0.002
 
 
 class _Site(NamedTuple):
-    """A feature map that convolutions of the keypoints read."""
+    """A feature map that convolutions read."""
 
     tensor: str
     before: onnx.NodeProto  # the convolution that it is made from
@@ -42,22 +46,28 @@ class _Site(NamedTuple):
 
 
 def needed(graph: Graph, form: OutputForm) -> bool:
-    """Whether convolutions of the keypoints read such a map."""
+    """Whether convolutions read such a map."""
     return bool(_sites(graph, form))
 
 
 def rewrite(graph: Graph, form: OutputForm, images: Sequence[np.ndarray]) -> None:
     """Split channels by their largest values on `images`, uint8 [H, W, C] of the model's size and channels."""
     sites = _sites(graph, form)
-    statistics = channel_statistics(graph, [site.tensor for site in sites], images)
+    measured = [name for site in sites for name in (site.tensor, *(reader.output[0] for reader in site.readers))]
+    statistics = channel_statistics(graph, measured, images)
     for site in sites:
         high = statistics[site.tensor].high
-        end = shared_end(high)
-        if end <= high.max() / 2:
+        end = shared_end(high, room(len(high)))
+        if end <= NARROW * high.max() and _noise(graph, site, statistics) >= LIMIT:
             _divide(graph, site, end, further(high, end))
 
 
-def shared_end(high: np.ndarray, most: int = MOST) -> float:
+def room(channels: int) -> int:
+    """How many further channels a map of so many may get: a fifth, in 16s, which the NPU computes at once."""
+    return max(channels // 5 // 16, 1) * 16
+
+
+def shared_end(high: np.ndarray, most: int) -> float:
     """The least end, LEAST or more, at which channels that reach `high`, [C], need at most `most` further ones."""
     # The number of further channels changes only where a channel's value is a multiple of the end.
     ends = {LEAST, *(value / (count + 1) for value in high for count in range(most + 1))}
@@ -71,32 +81,30 @@ def further(high: np.ndarray, end: float) -> np.ndarray:
 
 
 def _sites(graph: Graph, form: OutputForm) -> list[_Site]:
-    named = {output.name: output.role for output in form.spec.maps()}
-    own = _above(graph, [name for name, role in named.items() if role in ROLES])
-    kept = _above(graph, [name for name, role in named.items() if role not in ROLES])
-    readers: dict[str, list[onnx.NodeProto]] = {}
-    for node in graph.model.graph.node:
-        if node.output[0] in own and node.output[0] not in kept:
-            for name in node.input:
-                if name in kept:
-                    readers.setdefault(name, []).append(node)
+    boxes = [output.name for output in form.spec.maps() if output.role == "box"]
+    of_boxes = {node.output[0] for node in graph.upwards(boxes)}
     sites = []
-    for tensor, nodes in readers.items():
-        before = _before_silu(graph, tensor)
-        if before is not None and all(_is_plain(graph, node) for node in (before, *nodes)):
-            sites.append(_Site(tensor, before, nodes))
+    for node in graph.model.graph.node:
+        before = _before_silu(graph, node)
+        others = [reader for reader in graph.consumers(node.output[0]) if reader.output[0] not in of_boxes]
+        readers = [reader for reader in others if _is_plain(graph, reader)]
+        if before is not None and readers and _is_plain(graph, before):
+            sites.append(_Site(node.output[0], before, readers))
     return sites
 
 
-def _above(graph: Graph, outputs: list[str]) -> set[str]:
-    """All tensors that `outputs` are computed from, and these."""
-    return {name for node in graph.upwards(outputs) for name in node.output}
+def _noise(graph: Graph, site: _Site, statistics: dict[str, ChannelStatistics]) -> float:
+    """The noise that rounding the map to INT8 makes in a reader's outputs, by their variance; of the worst reader."""
+    reach = statistics[site.tensor].high.max() - statistics[site.tensor].low.min()
+    shares = [
+        passed_on(graph, reader, statistics[reader.output[0]].variance).mean(axis=0).sum() for reader in site.readers
+    ]
+    return (reach / STEPS) ** 2 / 12 * max(shares)
 
 
-def _before_silu(graph: Graph, tensor: str) -> onnx.NodeProto | None:
-    """The convolution whose SiLU makes `tensor`; None if something else does."""
-    product = graph.producer(tensor)
-    if product is None or product.op_type != "Mul":
+def _before_silu(graph: Graph, product: onnx.NodeProto) -> onnx.NodeProto | None:
+    """The node whose SiLU the product is; None for other nodes."""
+    if product.op_type != "Mul":
         return None
     for factor, other in (product.input, reversed(product.input)):
         sigmoid, before = graph.producer(factor), graph.producer(other)
@@ -147,4 +155,5 @@ def _clip(graph: Graph, tensor: str, low, high, place: onnx.NodeProto) -> str:
     return graph.add("Clip", [tensor, *ends], f"{tensor}/clip", before=place)
 
 
-PASS = Pass("outlier_channels", needed, rewrite, measures_images=True)
+# Between T and a little above it, the difference of SiLU(v) and v is that tenth of a step.
+PASS = Pass("outlier_channels", needed, rewrite, tolerance=Tolerance(TOLERANCE.box, 5e-4), measures_images=True)
