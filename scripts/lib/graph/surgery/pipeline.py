@@ -32,10 +32,10 @@ def adapt(model: onnx.ModelProto, head: str, images: Sequence[np.ndarray], seed:
 
     images: uint8 RGB [H, W, 3] of the model's size, none of them from the evaluation set. The graphs are compared on
     the first PROVEN of them and on noise drawn from `seed`; a pass that needs ranges measures them on the first
-    MEASURED, or on the noise if there is no image. The record: `head`, `inputs` (how many), `passes` (name, largest
-    differences `box_px` and `score`, and `extra` for what a task adds), and the largest over all. The OutputSpec is in
-    the copy's metadata. A model that already has this head from an earlier surgery is returned unchanged. For the head
-    `as_is`, see `leave_as_is`.
+    MEASURED, or on the noise if there is no image. The record: `head`, `inputs` (how many), `passes` that changed
+    something (name, largest differences `box_px` and `score`, and `extra` for what a task adds), and the largest over
+    all. The OutputSpec is in the copy's metadata. A model that already has this head from an earlier surgery is
+    returned unchanged. For the head `as_is`, see `leave_as_is`.
 
     Raises UserError when the graph is not a detector of a family in lib.graph.families or has an unsupported form, when
     an image has another size, or when a pass changes the predictions.
@@ -61,7 +61,10 @@ def adapt(model: onnx.ModelProto, head: str, images: Sequence[np.ndarray], seed:
     for surgery_pass in passes_of(form, head):
         if surgery_pass.needed(graph, form):
             tolerance = _tolerance(surgery_pass, graph.model, form)
+            before = graph.model.SerializeToString(deterministic=True)
             form = surgery_pass.apply(graph, form, measured)
+            if graph.model.SerializeToString(deterministic=True) == before:
+                continue  # the images showed that there is nothing to do
             failure = f"after pass {surgery_pass.name} the graph computes something else"
             differences = reference.compare(graph.model, form, tolerance, failure)
             record.append({"pass": surgery_pass.name, **differences})
