@@ -36,7 +36,6 @@ LEAST = 8.0
 NARROW = 0.2
 LIMIT = 0.001
 MARGIN = 1.5  # for what a few images show
-MEASURED = 32  # images; all would take most of the surgery's time
 
 
 class _Site(NamedTuple):
@@ -56,7 +55,7 @@ def rewrite(graph: Graph, form: OutputForm, images: Sequence[np.ndarray]) -> Non
     """Split channels by their largest values on `images`, uint8 [H, W, C] of the model's size and channels."""
     # A few images show that most models have no such map.
     few = [site for site, _ in _with_outliers(graph, _sites(graph, form), images[:PROVEN], MARGIN)]
-    for site, high in _with_outliers(graph, few, images[:MEASURED], 1.0):
+    for site, high in _with_outliers(graph, few, images, 1.0):
         end = shared_end(high, room(len(high)))
         _divide(graph, site, end, further(high, end))
 
