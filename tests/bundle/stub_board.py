@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from c_library import SANITIZERS
 from conftest import ROOT
 from random_models import Case
 
@@ -83,6 +84,18 @@ class StubModel:
         """Set the outputs of `case` as the answer to an input, or (None) to any unknown input."""
         name = "any" if fitted is None else fnv(fitted.tobytes())
         (self.answers / name).write_bytes(b"".join(native.tobytes() for native in case.natives()))
+
+
+def run_readme_example(text: str, model: "StubModel", folder: Path) -> list[str]:
+    """The lines that a README's C example prints, built in `folder` with strict flags, on a black NV12 frame."""
+    (folder / "example.c").write_text(text.split("```c\n")[1].split("```")[0])
+    build(folder / "example", "cc", f"-I{model.folder}", folder / "example.c", model.folder / "detector.c",
+          flags=("-Wpedantic", *SANITIZERS))  # fmt: skip
+    frame = np.zeros(640 * 480 * 3 // 2, np.uint8)
+    done = subprocess.run([folder / "example"], cwd=model.folder, input=frame.tobytes(), capture_output=True,
+                          env={"RKNN_STUB": str(model.answers.parent)})  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.decode().splitlines()
 
 
 def build(output: Path, cc: str, *arguments, flags=()) -> None:

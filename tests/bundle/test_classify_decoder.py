@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from c_library import PLACES, SANITIZERS, Decoder, built_bundle, compiled, model_of, wrong_library
 from random_models import Case, random_output
-from stub_board import StubModel, build
+from stub_board import StubModel, build, run_readme_example
 
 from lib import tasks
 from lib.bundle import golden, program
@@ -268,11 +268,5 @@ def test_code_in_the_readme_compiles_and_runs(stub, tmp_path):
     assert "| INT8, simulator | 0.5000 | 1.0000 |" in text and "Top-1 of `classify.h`: 0.5000." in text
     assert "its middle fills the input" in text and "mAP" not in text
     assert "| 0 | `logits` | [1, 4, 1, 1] | NCHW [1, 4, 1, 1, 1] | 0 | 4 | 0.125 | -8 | 0 to 3: value of" in text
-    (tmp_path / "example.c").write_text(text.split("```c\n")[1].split("```")[0])
-    build(tmp_path / "example", "cc", f"-I{stub.folder}", tmp_path / "example.c", stub.folder / "detector.c",
-          flags=("-Wpedantic", *SANITIZERS))  # fmt: skip
-    frame = np.zeros(640 * 480 * 3 // 2, np.uint8)
-    done = subprocess.run([tmp_path / "example"], cwd=stub.folder, input=frame.tobytes(), capture_output=True,
-                          env={"RKNN_STUB": str(stub.answers.parent)})  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.decode().splitlines()[-4:] == ["class 1 0.50", "class 3 0.50", "class 2 0.00", "class 0 0.00"]
+    lines = run_readme_example(text, stub, tmp_path)
+    assert lines[-4:] == ["class 1 0.50", "class 3 0.50", "class 2 0.00", "class 0 0.00"]

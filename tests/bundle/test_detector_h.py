@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from c_library import SANITIZERS
-from stub_board import SOURCES, StubModel, build, drawn_case
+from stub_board import SOURCES, StubModel, build, drawn_case, run_readme_example
 
 from lib.bundle.contract import Proof
 from lib.bundle.program import FLAGS
@@ -108,14 +108,7 @@ def test_code_in_the_readme_compiles_and_runs(two, tmp_path):
     """Unchanged, with strict flags."""
     model = two[0]["day"]
     text = readme(replace(model.contract, proof=Proof(1, 1, 0.0, 0.0, 0.5)))
-    (tmp_path / "example.c").write_text(text.split("```c\n")[1].split("```")[0])
-    build(tmp_path / "example", "cc", f"-I{model.folder}", tmp_path / "example.c", model.folder / "detector.c",
-          flags=("-Wpedantic", *SANITIZERS))  # fmt: skip
-    frame = np.zeros(640 * 480 * 3 // 2, np.uint8)
-    done = subprocess.run([tmp_path / "example"], cwd=model.folder, input=frame.tobytes(), capture_output=True,
-                          env={"RKNN_STUB": str(model.answers.parent)})  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.decode().splitlines()[-1].startswith("class 1 0.80 ")
+    assert run_readme_example(text, model, tmp_path)[-1].startswith("class 1 0.80 ")
 
 
 def test_makefile_and_cmake_build_both_programs(two, tmp_path):
