@@ -68,7 +68,8 @@ def read_class_labels(labels: Path, theirs: list[str], model: Path) -> ClassLabe
     Raises UserError if only some of the folders have names of the model, and as class_folders.read does.
     """
     root = class_folders.find(labels, Hints())
-    ours = list(class_folders.read(root, Hints()).names)
+    source = class_folders.read(root, Hints())
+    ours = list(source.names)
     strange = [name for name in ours if name not in theirs]
     if theirs and 0 < len(strange) < len(ours):
         raise UserError(
@@ -81,6 +82,6 @@ def read_class_labels(labels: Path, theirs: list[str], model: Path) -> ClassLabe
             "are numbered in alphabetical order"
         )
     names = theirs if theirs and not strange else ours
-    items = class_folders.read(root, Hints(names=tuple(names))).items
+    items = (source if names == ours else class_folders.read(root, Hints(names=tuple(names)))).items
     part = next((part for part in EVALUATED if any(item.part == part for item in items)), None)
     return ClassLabels(labels, names, {item.image: item.label.kind for item in items if part in (None, item.part)})

@@ -1,13 +1,12 @@
 """Graphs with a DFL: a Softmax over the bins of each side decodes box maps, in the graph or after it."""
 
 from lib.detector.families.dfl import Dfl
-from lib.detector.head import SINGLE
 from lib.graph.families import GraphFamily, register, sides
 from lib.graph.surgery import gfl
 from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.map_place import PlacedMaps
 from lib.graph.surgery.output_form import OutputForm
-from lib.graph.surgery.passes import Pass, equalize, group_channels, limit_boxes, single_output
+from lib.graph.surgery.passes import Pass, equalize, group_channels
 from lib.graph.surgery.passes.cut_maps import cut_maps
 from lib.step.errors import UserError
 
@@ -26,20 +25,14 @@ def passes(form: OutputForm, head: str) -> tuple[Pass, ...]:
     """Passes that cut and, for the head `single`, decode again; another author's head is also equalized."""
     if not isinstance(form.read, PlacedMaps):
         return sides.passes(form, head)
-    single = (single_output.PASS, limit_boxes.PASS) if head == SINGLE else ()
-    return (cut_maps(gfl.find_maps), *single, equalize.PASS, group_channels.PASS)
+    return (cut_maps(gfl.find_maps), *sides.single(head), equalize.PASS, group_channels.PASS)
 
 
 def described(graph: Graph, form: OutputForm) -> dict[str, str]:
     """The head, family, classes and sigmoids."""
     if not isinstance(form.read, PlacedMaps):
         return sides.described(graph, form)
-    family = form.spec.family
-    return {
-        "head": f"GFL, not decoded, strides {', '.join(map(str, family.strides))}",
-        "family": f"{family.name}, {family.bins} bins, points at {family.offset:g} of a cell",
-        "classes": str(form.spec.classes),
-    }
+    return sides.not_decoded(form, "GFL, not decoded", f"{form.spec.family.bins} bins")
 
 
 register(GraphFamily(Dfl, recognize, passes, described))

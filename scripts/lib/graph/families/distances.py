@@ -3,12 +3,11 @@
 from dataclasses import replace
 
 from lib.detector.families.distances import Distances
-from lib.detector.head import SINGLE, SPLIT
 from lib.graph.families import GraphFamily, register, sides
 from lib.graph.surgery import rtmdet
 from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.output_form import OutputForm
-from lib.graph.surgery.passes import Pass, group_channels, limit_boxes, single_output
+from lib.graph.surgery.passes import Pass, group_channels
 from lib.graph.surgery.passes.cut_maps import cut_maps
 from lib.graph.surgery.rtmdet import MapsInPixels
 
@@ -23,21 +22,17 @@ def recognize(graph: Graph) -> OutputForm | None:
 
 def passes(form: OutputForm, head: str) -> tuple[Pass, ...]:
     """Passes that cut and, for the head `single`, decode again; those of RTMDet also group channels for INT8."""
-    cut = (cut_maps(rtmdet.find_maps),) if isinstance(form.read, MapsInPixels) else sides.passes(form, SPLIT)
-    single = (single_output.PASS, limit_boxes.PASS) if head == SINGLE else ()
-    return (*cut, *single, *((group_channels.PASS,) if form.spec.family.corner else ()))
+    grouped = (group_channels.PASS,) if form.spec.family.corner else ()
+    if not isinstance(form.read, MapsInPixels):
+        return (*sides.passes(form, head), *grouped)
+    return (cut_maps(rtmdet.find_maps), *sides.single(head), *grouped)
 
 
 def described(graph: Graph, form: OutputForm) -> dict[str, str]:
     """The head, family and classes."""
     if not isinstance(form.read, MapsInPixels):
         return sides.described(graph, form)
-    family = form.spec.family
-    return {
-        "head": f"RTMDet, not decoded, distances in pixels, strides {', '.join(map(str, family.strides))}",
-        "family": f"{family.name}, points at {family.offset:g} of a cell",
-        "classes": str(form.spec.classes),
-    }
+    return sides.not_decoded(form, "RTMDet, not decoded, distances in pixels")
 
 
 register(GraphFamily(Distances, recognize, passes, described))

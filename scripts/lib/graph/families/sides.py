@@ -52,8 +52,22 @@ def passes(form: OutputForm, head: str) -> tuple[Pass, ...]:
         cut = (cut_maps(side_outputs.find_maps),)
     else:
         cut = (split_again.PASS,) if form.spec.head == SPLIT else (one_sigmoid.PASS, split_outputs.PASS)
-    single = (single_output.PASS, limit_boxes.PASS) if head == SINGLE else ()
-    return (*cut, outlier_channels.PASS, *single)
+    return (*cut, outlier_channels.PASS, *single(head))
+
+
+def single(head: str) -> tuple[Pass, ...]:
+    """The passes behind the cut that decode again for the head `single`; none for another head."""
+    return (single_output.PASS, limit_boxes.PASS) if head == SINGLE else ()
+
+
+def not_decoded(form: OutputForm, head: str, *details: str) -> dict[str, str]:
+    """The head, family and classes of another author's maps; `head` and `details` of the family in words."""
+    family = form.spec.family
+    return {
+        "head": f"{head}, strides {', '.join(map(str, family.strides))}",
+        "family": ", ".join([family.name, *details, f"points at {family.offset:g} of a cell"]),
+        "classes": str(form.spec.classes),
+    }
 
 
 def described(graph: Graph, form: OutputForm) -> dict[str, str]:

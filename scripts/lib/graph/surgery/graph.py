@@ -128,6 +128,25 @@ class Graph:
         self.model.graph.node.insert(at, node)
         return output
 
+    def add_filters(
+        self,
+        convolution: onnx.NodeProto,
+        source: str,
+        filters: np.ndarray,
+        output: str,
+        before: onnx.NodeProto,
+        lower: np.ndarray | float = 0.0,
+        **changed,
+    ) -> str:
+        """Insert a convolution that computes some filters of another one from `source`; `changed` are its attributes.
+
+        filters: their numbers. lower: what is taken off their biases; a convolution without biases allows only 0.
+        """
+        attributes = {entry.name: helper.get_attribute_value(entry) for entry in convolution.attribute}
+        weights, *bias = (np.ascontiguousarray(self.constant(name)[filters]) for name in convolution.input[1:])
+        bias = [(values - lower).astype(values.dtype) for values in bias]
+        return self.add("Conv", [source, weights, *bias], output, before=before, **attributes | changed)
+
     def read_channels(self, convolution: onnx.NodeProto, tensor: str, order: np.ndarray) -> None:
         """Make a convolution without groups read `tensor`; its channel i is channel order[i] of what it read before."""
         weights = np.ascontiguousarray(self.constant(convolution.input[1])[:, order])

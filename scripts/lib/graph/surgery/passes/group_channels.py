@@ -97,7 +97,7 @@ def _site(graph: Graph, node: onnx.NodeProto) -> _Site | None:
     readers = graph.consumers(end)
     if not sources or {read, end} & set(graph.outputs) or not readers:
         return None
-    if not all(_is_plain(graph, each) for each in (*readers, *others)) or (others and len(sources) > 1):
+    if not all(is_plain(graph, each) for each in (*readers, *others)) or (others and len(sources) > 1):
         return None
     return _Site(sources, others, node, second, read, graph.consumers(read)[0], node.output[0], end, readers)
 
@@ -110,7 +110,7 @@ def _sources(graph: Graph, tensor: str) -> list[_Source]:
     for part in joint.input if is_joint else [tensor]:
         before, activation = _activation_above(graph, part)
         read_elsewhere = is_joint and (graph.consumers(part) != [joint] or part in graph.outputs)
-        if before is None or not _is_plain(graph, before) or read_elsewhere:
+        if before is None or not is_plain(graph, before) or read_elsewhere:
             return []
         sources.append(_Source(before, activation, part, first, graph.shape(part)[1]))
         first += sources[-1].count
@@ -124,7 +124,8 @@ def _is_depthwise(graph: Graph, node: onnx.NodeProto) -> bool:
     return channels == 1 and filters == attribute(node, "group", 1) == graph.shape(node.input[0])[1] > 1
 
 
-def _is_plain(graph: Graph, node: onnx.NodeProto) -> bool:
+def is_plain(graph: Graph, node: onnx.NodeProto) -> bool:
+    """Whether a node is a convolution without groups whose weights are constants."""
     return node.op_type == "Conv" and attribute(node, "group", 1) == 1 and _has_known_weights(graph, node)
 
 
@@ -247,11 +248,9 @@ def _read_groups(graph: Graph, site: _Site, readers: list, tensor: str, groups: 
 
 
 def _add_filters(graph: Graph, site: _Site, node: onnx.NodeProto, channels: np.ndarray, names: dict, **changed) -> None:
-    """Add some filters of a convolution as a separate convolution."""
-    attributes = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
+    """Add some filters of a convolution as a separate convolution, with tensors renamed by `names`."""
     source = names.get(node.input[0], node.input[0])
-    weights = [np.ascontiguousarray(graph.constant(name)[channels]) for name in node.input[1:]]
-    graph.add("Conv", [source, *weights], names[node.output[0]], before=site.place, **attributes | changed)
+    graph.add_filters(node, source, channels, names[node.output[0]], site.place, **changed)
 
 
 def _copy(graph: Graph, site: _Site, nodes: list[onnx.NodeProto], names: dict) -> None:

@@ -26,10 +26,10 @@ import numpy as np
 import onnx
 
 from lib.graph.surgery.channel_statistics import ChannelStatistics, channel_statistics
-from lib.graph.surgery.graph import Graph, attribute
+from lib.graph.surgery.graph import Graph
 from lib.graph.surgery.output_form import OutputForm
 from lib.graph.surgery.passes import Pass
-from lib.graph.surgery.passes.group_channels import STEPS, passed_on
+from lib.graph.surgery.passes.group_channels import STEPS, is_plain, passed_on
 from lib.graph.surgery.proof import PROVEN, TOLERANCE, Tolerance
 
 LEAST = 8.0
@@ -54,10 +54,9 @@ def needed(graph: Graph, form: OutputForm) -> bool:
 def rewrite(graph: Graph, form: OutputForm, images: Sequence[np.ndarray]) -> None:
     """Split channels by their largest values on `images`, uint8 [H, W, C] of the model's size and channels."""
     # A few images show that most models have no such map.
-    few = [site for site, _ in _with_outliers(graph, _sites(graph, form), images[:PROVEN], MARGIN)]
-    for site, high in _with_outliers(graph, few, images, 1.0):
-        end = shared_end(high, room(len(high)))
-        _divide(graph, site, end, further(high, end))
+    few = [site for site, *_ in _with_outliers(graph, _sites(graph, form), images[:PROVEN], MARGIN)]
+    for site, end, counts in _with_outliers(graph, few, images, 1.0):
+        _divide(graph, site, end, counts)
 
 
 def room(channels: int) -> int:
@@ -85,16 +84,16 @@ def _sites(graph: Graph, form: OutputForm) -> list[_Site]:
     for node in graph.model.graph.node:
         before = _before_silu(graph, node)
         others = [reader for reader in graph.consumers(node.output[0]) if reader.output[0] not in of_boxes]
-        readers = [reader for reader in others if _is_plain(graph, reader)]
-        if before is not None and readers and _is_plain(graph, before):
+        readers = [reader for reader in others if _has_bias(graph, reader)]
+        if before is not None and readers and _has_bias(graph, before):
             sites.append(_Site(node.output[0], before, readers))
     return sites
 
 
 def _with_outliers(
     graph: Graph, sites: list[_Site], images: Sequence[np.ndarray], margin: float
-) -> list[tuple[_Site, np.ndarray]]:
-    """The sites with outliers, within a `margin` of 1 or more, and the largest value of each of their channels."""
+) -> list[tuple[_Site, float, np.ndarray]]:
+    """The sites with outliers, within a `margin` of 1 or more: each with its end, and its channels' further ones."""
     if not sites:
         return []
     tensors = [name for site in sites for name in (site.tensor, *(reader.output[0] for reader in site.readers))]
@@ -102,9 +101,9 @@ def _with_outliers(
     found = []
     for site in sites:
         high = statistics[site.tensor].high
-        is_narrow = shared_end(high, room(len(high))) <= margin * NARROW * high.max()
-        if is_narrow and margin * _noise(graph, site, statistics) >= LIMIT:
-            found.append((site, high))
+        end = shared_end(high, room(len(high)))
+        if end <= margin * NARROW * high.max() and margin * _noise(graph, site, statistics) >= LIMIT:
+            found.append((site, end, further(high, end)))
     return found
 
 
@@ -128,25 +127,22 @@ def _before_silu(graph: Graph, product: onnx.NodeProto) -> onnx.NodeProto | None
     return None
 
 
-def _is_plain(graph: Graph, node: onnx.NodeProto) -> bool:
-    known = all(graph.constant(name) is not None for name in node.input[1:])
-    return node.op_type == "Conv" and attribute(node, "group", 1) == 1 and len(node.input) == 3 and known
+def _has_bias(graph: Graph, node: onnx.NodeProto) -> bool:
+    return is_plain(graph, node) and len(node.input) == 3
 
 
 def _divide(graph: Graph, site: _Site, end: float, counts: np.ndarray) -> None:
-    weights, bias = (graph.constant(name) for name in site.before.input[1:])
-    settings = {entry.name: onnx.helper.get_attribute_value(entry) for entry in site.before.attribute}
     name, place = f"{site.tensor}/outliers", site.readers[0]
 
-    def filters(kind: str, channels: np.ndarray, below: np.ndarray) -> str:
-        values = weights[channels], (bias[channels] - below).astype(bias.dtype)
-        return graph.add("Conv", [site.before.input[0], *values], f"{name}/{kind}", before=place, **settings)
+    def filters(kind: str, channels: np.ndarray, below: np.ndarray | float) -> str:
+        return graph.add_filters(site.before, site.before.input[0], channels, f"{name}/{kind}", place, lower=below)
 
     every = np.arange(len(counts))
-    value = filters("all", every, np.zeros(len(counts)))
+    value = filters("all", every, 0.0)
     factor = graph.add("Sigmoid", [value], f"{name}/sigmoid", before=place)
     silu = graph.add("Mul", [value, factor], f"{name}/silu", before=place)
-    low, high = np.zeros((), bias.dtype), np.array(end, bias.dtype)
+    number_type = graph.constant(site.before.input[2]).dtype
+    low, high = np.zeros((), number_type), np.array(end, number_type)
     parts, order = [_clip(graph, silu, None, high, place)], [every]
     repeated = np.repeat(every, counts)
     number = np.concatenate([np.arange(1, count + 1) for count in counts])
