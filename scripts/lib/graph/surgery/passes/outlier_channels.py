@@ -35,7 +35,8 @@ from lib.graph.surgery.proof import PROVEN, TOLERANCE, Tolerance
 LEAST = 8.0
 NARROW = 0.2
 LIMIT = 0.001
-MARGIN = 1.5  # for what a few images show
+# How many images are measured before all of them, since most models have no such map, and the margin for what they show.
+FEW = {PROVEN: 1.5, 4 * PROVEN: 1.0}
 
 
 class _Site(NamedTuple):
@@ -53,9 +54,10 @@ def needed(graph: Graph, form: OutputForm) -> bool:
 
 def rewrite(graph: Graph, form: OutputForm, images: Sequence[np.ndarray]) -> None:
     """Split channels by their largest values on `images`, uint8 [H, W, C] of the model's size and channels."""
-    # A few images show that most models have no such map.
-    few = [site for site, *_ in _with_outliers(graph, _sites(graph, form), images[:PROVEN], MARGIN)]
-    for site, end, counts in _with_outliers(graph, few, images, 1.0):
+    sites = _sites(graph, form)
+    for number, margin in FEW.items():
+        sites = [site for site, *_ in _with_outliers(graph, sites, images[:number], margin)]
+    for site, end, counts in _with_outliers(graph, sites, images, 1.0):
         _divide(graph, site, end, counts)
 
 
