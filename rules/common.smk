@@ -43,6 +43,7 @@ from lib.data.config_files import (
 )
 from lib.data.preview import looked_at
 from lib.data.published import with_published
+from lib.detector.head import SINGLE
 from lib.npu.algorithms import OF_TOOLKIT, RANGED
 from lib.npu.boards import with_board
 from lib.results.config_problems import (
@@ -213,8 +214,20 @@ def cores_a_variant(wildcards) -> int:
     return max(1, every_core(wildcards) // math.prod(map(len, config["sweep"].values())))
 
 
+def ranges_of_single(wildcards) -> list[str]:
+    """The ranges of the head `single`, for other heads of the sweep: its graph often has all of their tensors."""
+    swept = all(getattr(wildcards, key) in map(str, config["sweep"][key]) for key in ("model", "imgsz"))
+    if not swept or wildcards.head == SINGLE or SINGLE not in config["sweep"]["head"]:
+        return []
+    return expand(rules.measure_ranges.output.ranges, **{**wildcards, "head": SINGLE})
+
+
 def measured(wildcards) -> list[str]:
-    """The ranges of a variant's graph, for an algorithm that is built from them."""
+    """The ranges of a variant's graph, for an algorithm that is built from them.
+
+    As an input they are `ancient`: the step could measure them itself, from its other inputs. So it does not run again
+    where a further head in the sweep makes another table the source of the same ranges.
+    """
     return expand(rules.measure_ranges.output.ranges, **wildcards) if wildcards.algorithm in RANGED else []
 
 

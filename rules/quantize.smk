@@ -63,6 +63,7 @@ rule sample_calibration:
 rule measure_ranges:
     input:
         model=rules.graph_surgery.output.model,
+        other=ranges_of_single,
         pool=rules.letterbox_pool.output.pool,
         images=rules.fetch_dataset.output.images,
         step=step("measure_ranges"),
@@ -80,12 +81,13 @@ rule measure_ranges:
         runtime=60,
     params:
         folder=lambda w, input: str(Path(input.images).parent),
+        other=lambda w, input: ["--other", *input.other] if input.other else [],
         platform=config["platform"],
         toolkit=config["toolkit"],
     message:
         "Measure the ranges of {wildcards.model} {wildcards.imgsz} {wildcards.head} on the calibration pool"
     shell:
-        "python {input.step[0]:q} --onnx {input.model:q} --pool {input.pool:q} --dataset {params.folder:q}"
+        "python {input.step[0]:q} --onnx {input.model:q} --pool {input.pool:q} {params.other:q} --dataset {params.folder:q}"
         " --platform {params.platform} --toolkit {params.toolkit} --processes {threads} --output {output.ranges:q} --log {log:q}"
 
 
@@ -93,7 +95,7 @@ rule quantize:
     input:
         model=rules.graph_surgery.output.model,
         calibration=rules.sample_calibration.output.images,
-        ranges=measured,
+        ranges=ancient(measured),
         pool=rules.letterbox_pool.output.pool,
         images=rules.fetch_dataset.output.images,
         split=rules.split_dataset.output.split,
@@ -160,7 +162,7 @@ rule analyse_layers:
     input:
         model=rules.graph_surgery.output.model,
         calibration=rules.sample_calibration.output.images,
-        ranges=measured,
+        ranges=ancient(measured),
         pool=rules.letterbox_pool.output.pool,
         images=rules.fetch_dataset.output.images,
         labels=rules.fetch_dataset.output.labels,

@@ -63,7 +63,7 @@ use rule quantize as quantize_for_study with:
     input:
         model=rules.graph_surgery.output.model,
         calibration=rules.sample_for_study.output.images,
-        ranges=measured,
+        ranges=ancient(measured),
         pool=rules.letterbox_pool.output.pool,
         images=rules.fetch_dataset.output.images,
         split=rules.split_dataset.output.split,

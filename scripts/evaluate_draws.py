@@ -64,8 +64,8 @@ def main(argv=None):
             f"--max-images asks for {max(args.max_images)} images, but the pool {args.pool} has {len(pool)}"
         )
     structure = table.half.structure(args.onnx)
-    with pool_in_form(pool[:1], args.dataset / "images", outputs.imgsz, form) as [first]:
-        table.demand_of(first, structure, form)
+    with pool_in_form(pool[:1], args.dataset / "images", outputs.imgsz, form) as first:
+        table.demand_of(first, form)
 
     def calibrated(drawn: list[Path]) -> Structure:
         """The structure when calibrated on these images of the pool."""

@@ -4,7 +4,8 @@ Makes --output, a table of --onnx's tensors by the images of --pool. A range of 
 smallest to the largest value in calibration, so quantize.py can take it from the table and need not calibrate. The
 ranges are the toolkit's own to the last bit; if the toolkit treats a graph in an unknown way, the table says so and is
 empty, and quantize.py calibrates. The table also holds the first half of the toolkit's build, which is the same for all
-calibration sets.
+calibration sets. Where the table of another head of the model, --other, has all of the graph's tensors, the ranges are
+taken from there: the heads share most of their graph.
 """
 
 import sys
@@ -18,14 +19,18 @@ from pathlib import Path
 from lib.accuracy.inference import over_images
 from lib.data.calibration import pool_in_form
 from lib.data.image_paths import image_paths
+from lib.data.imgsz import ImageSize
 from lib.data.input_form import InputForm
 from lib.data.manifest import check_manifest
 from lib.graph.input_form import input_form_of
 from lib.graph.onnx_file import load
 from lib.graph.surgery.graph import input_size
 from lib.npu import toolkit, toolkit_versions
-from lib.npu.range_table import RangeTable, ranges_on
+from lib.npu.first_half import FirstHalf
+from lib.npu.range_table import RangeTable, ranges_on, read_range_table
 from lib.npu.twin.ranges import RangePass, chosen
+from lib.npu.twin.structure import Ranges, Structure
+from lib.npu.twin.tensor_keys import tensor_keys
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
 from lib.step.errors import UserError
@@ -38,6 +43,7 @@ def main(argv=None):
     parser = StepParser(__doc__)
     parser.add_argument("--onnx", required=True, type=Path, metavar="FILE.onnx")
     parser.add_argument("--pool", required=True, type=Path, metavar="DIR", help="the letterboxed calibration pool")
+    parser.add_argument("--other", type=Path, metavar="FILE.npz", help="the ranges of another graph on the same pool")
     parser.add_argument("--dataset", required=True, type=Path, metavar="DIR")
     parser.add_argument("--platform", required=True, choices=toolkit.PLATFORMS)
     toolkit_versions.add_toolkit_option(parser)
@@ -51,14 +57,8 @@ def main(argv=None):
     if not pool:
         raise UserError(f"the pool {args.pool} has no image (jpg, jpeg, png, webp); make it again")
     check_manifest(args.pool, [path.name for path in pool])
-    title = f"ranges of {args.onnx.stem} {imgsz}"
     with pool_in_form(pool, args.dataset / "images", imgsz, form) as images:
-        half, start, unknown = range_pass(args, images[0], form)
-        ranges = [] if unknown else over_images(start, partial(ranges_on, form), images, args.processes, title)
-    if not all(math.isfinite(end) for each in ranges for ends in each.values() for end in ends):
-        half, ranges, unknown = None, [], "it has values that are not finite"
-    names = [path.name for path in pool] if ranges else []
-    table = RangeTable.of(names, ranges, sha256(args.onnx), args.platform, args.toolkit, unknown, half)
+        table = range_table(args, images, form, imgsz)
     table.write(args.output)
     if table.unknown:
         say(f"ranges in {args.output}: the toolkit must find them for each calibration set, because {table.unknown}")
@@ -66,10 +66,24 @@ def main(argv=None):
         say(f"ranges in {args.output}: {len(table.tensors)} tensors on {len(table.images)} images")
 
 
-def range_pass(args, image: Path, form: InputForm):
-    """The first half of a build on the first image, a function that opens the pass over images, and "".
+def range_table(args, images: list[Path], form: InputForm, imgsz: ImageSize) -> RangeTable:
+    """The table of the ranges on `images`, which are fitted in the model's `form`."""
+    half, structure, unknown = first_half(args, images[0], form)
+    keys = {} if unknown else tensor_keys(structure)
+    ranges = None if unknown or not args.other else ranges_in(args.other, keys, images, form)
+    if ranges is None:
+        start, title = partial(RangePass, structure), f"ranges of {args.onnx.stem} {imgsz}"
+        ranges = [] if unknown else over_images(start, partial(ranges_on, form), images, args.processes, title)
+    if not all(math.isfinite(end) for each in ranges for ends in each.values() for end in ends):
+        half, ranges, unknown = None, [], "it has values that are not finite"
+    facts = {"form": str(form), "graph": sha256(args.onnx), "platform": args.platform, "toolkit": args.toolkit}
+    return RangeTable.of(images if ranges else [], ranges, keys, **facts, unknown=unknown, half=half)
 
-    Or None, None, and why the pass is not possible.
+
+def first_half(args, image: Path, form: InputForm) -> tuple[FirstHalf | None, Structure | None, str]:
+    """The first half of a build on the first image, its structure, and "".
+
+    Or None, None, and why only the toolkit can find the ranges.
     """
     try:
         half = toolkit.first_half_of(args.onnx, image, args.platform, form)
@@ -79,7 +93,21 @@ def range_pass(args, image: Path, form: InputForm):
         return None, None, str(error)
     if chosen(structure, on_first, on_first) is None:
         return None, None, "it changes a tensor's range in an unknown way"
-    return half, partial(RangePass, structure), ""
+    return half, structure, ""
+
+
+def ranges_in(path: Path, keys: dict[str, str], images: list[Path], form: InputForm) -> list[Ranges] | None:
+    """The ranges of the tensors of `keys` on each image, in the table of another graph; None where it lacks one.
+
+    Raises UserError when that table was measured on other images.
+    """
+    other = read_range_table(path)
+    if other.unknown:
+        return None
+    other.demand_of(images, form)
+    if taken := other.same(keys):
+        say(f"{path} has all {len(keys)} tensors of this graph, so no image was run")
+    return taken
 
 
 if __name__ == "__main__":

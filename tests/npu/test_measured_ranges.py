@@ -1,10 +1,13 @@
 """One pass over the calibration pool gives the ranges of every set of it, and a build from them is the toolkit's."""
 
 import os
+import shutil
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import pytest
+from conftest import image
 
 import measure_ranges
 from lib.accuracy.detection_set import read_detections
@@ -12,6 +15,7 @@ from lib.accuracy.evaluation import evaluate
 from lib.data.calibration import calibration_list
 from lib.data.split import shuffled
 from lib.graph.onnx_file import load, save
+from lib.graph.surgery.pipeline import adapt
 from lib.npu.algorithms import OWN
 from lib.npu.build import Build
 from lib.npu.first_half import FirstHalf
@@ -19,19 +23,66 @@ from lib.npu.int8 import read_ranges_of
 from lib.npu.range_table import RangeTable, read_range_table
 from lib.npu.rknn_file import read_rknn
 from lib.npu.toolkit_versions import in_use
+from lib.npu.twin.structure import Parameters, convolutions
+from lib.npu.twin.tensor_keys import tensor_keys
 from lib.results.draws import Draws
 from lib.step.errors import UserError
 
 
 @pytest.fixture(scope="module")
-def measured(step, split_onnx, pool, heldout, tmp_path_factory):
+def measure(step, pool, heldout):
+    """Run measure_ranges.py for an ONNX, by default on the pool."""
+
+    def run(onnx, path, *words, pool=pool):
+        return step("measure_ranges", "--onnx", onnx, "--pool", pool, "--dataset", heldout, "--platform", "rv1106",
+                    "--processes", 2, *words, "--output", path, "--log", path.with_suffix(".log"))  # fmt: skip
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def measured(measure, split_onnx, tmp_path_factory):
     """The file of the small detector's ranges on the pool."""
     path = tmp_path_factory.mktemp("measured") / "split.npz"
-    done = step("measure_ranges", "--onnx", split_onnx, "--pool", pool, "--dataset", heldout, "--platform", "rv1106",
-                "--processes", 2, "--output", path, "--log", path.parent / "log")  # fmt: skip
+    done = measure(split_onnx, path)
     assert done.returncode == 0, done.stderr
     assert "on 8 images" in done.stderr + done.stdout
     return path
+
+
+def test_ranges_of_another_head_with_the_same_tensors_are_taken_from_its_table(
+    measured, measure, export, split_onnx, pool, tmp_path
+):
+    single = tmp_path / "single.onnx"
+    save(adapt(export()[1], "single", [image(0, 96, 64)], seed=0)[0], single)
+    done = measure(single, tmp_path / "single.npz", "--other", measured)
+    assert done.returncode == 0 and "no image was run" not in done.stderr  # `split` has no joined boxes
+    done = measure(split_onnx, tmp_path / "split.npz", "--other", tmp_path / "single.npz")
+    assert done.returncode == 0 and "so no image was run" in done.stderr
+    assert (tmp_path / "split.npz").read_bytes() == measured.read_bytes()
+
+    shutil.copytree(pool, tmp_path / "pool")
+    shutil.copy(pool / "0.png", tmp_path / "pool" / "1.png")
+    done = measure(split_onnx, tmp_path / "of_pool.npz", "--other", measured, pool=tmp_path / "pool")
+    assert done.returncode == 2 and "split.npz does not hold the ranges of the image 1.png as it is now" in done.stderr
+    assert not (tmp_path / "of_pool.npz").exists()
+
+
+def test_a_tensors_key_is_what_it_is_computed_from(measured, split_onnx):
+    structure = read_range_table(measured).half.structure(split_onnx)
+    keys = tensor_keys(structure)
+    first, *_, last = convolutions(structure.model)
+    renamed = onnx.ModelProto.FromString(structure.model.SerializeToString())
+    for node in renamed.graph.node:
+        node.input[:] = [f"{name}_" if name == first else name for name in node.input]
+        node.output[:] = [f"{name}_" if name == first else name for name in node.output]
+    assert set(tensor_keys(replace(structure, model=renamed)).values()) == set(keys.values())
+    weights = Parameters(
+        weights={last: np.zeros_like(structure.constants()[convolutions(structure.model)[last].input[1]])}
+    )
+    others = tensor_keys(structure.with_parameters(weights))
+    different = {name for name, key in keys.items() if others[name] != key}
+    assert last in different and first not in different and len(different) < len(keys) / 4
 
 
 def test_a_build_from_measured_ranges_is_that_of_a_calibration(measured, split_onnx, quantize, quantized, tmp_path):
@@ -108,27 +159,38 @@ def test_a_calibration_set_is_a_reduction_of_the_table(tmp_path):
         {"x": (-9.0, 9.0), "y": (0, 9)},
     ]
     half = FirstHalf(b"fused", b"", b"quantization")
-    table = RangeTable.of(["a", "b", "c"], ranges, "0" * 64, "rv1106", "2.3.2", "", half)
+    images = [tmp_path / name for name in "abc"]
+    for path in images:
+        path.write_text(path.name)
+    facts = {"form": "its form", "graph": "0" * 64, "platform": "rv1106", "toolkit": "2.3.2"}
+    table = RangeTable.of(images, ranges, {"x": "of x", "y": "of y"}, **facts, half=half)
     table.write(tmp_path / "ranges.npz")
     read = read_range_table(tmp_path / "ranges.npz")
     assert (read.graph, read.platform, read.toolkit, read.unknown, read.half) == ("0" * 64, "rv1106", "2.3.2", "", half)
     assert read.union(["b", "a"]) == {"x": (-3.0, 2.0), "y": (0.0, 4.0)}
     with pytest.raises(UserError, match=r"ranges\.npz has no ranges for d; delete it"):
         read.union(["a", "d"])
+    assert read.same({"other": "of y"}) == [{"other": each["y"]} for each in ranges]
+    assert read.same({"other": "of y", "another": "of z"}) is None
+
+
+def one_range(folder) -> RangeTable:
+    (folder / "a").touch()
+    return RangeTable.of([folder / "a"], [{"x": (-1.0, 2.0)}], {"x": "of x"})
 
 
 def test_tables_that_do_not_fit_together_are_damaged(tmp_path):
-    table = RangeTable.of(["a"], [{"x": (-1.0, 2.0)}])
+    table = one_range(tmp_path)
     object.__setattr__(table, "images", ["a", "b"])
     table.write(tmp_path / "ranges.npz")
     with pytest.raises(UserError, match="its tables do not fit together"):
         read_range_table(tmp_path / "ranges.npz")
-    RangeTable.of([], [], "", "rv1106", "2.3.2", "no reason").write(tmp_path / "ranges.npz")
+    RangeTable.of([], [], {}, unknown="no reason").write(tmp_path / "ranges.npz")
     assert read_range_table(tmp_path / "ranges.npz").unknown == "no reason"
 
 
 def test_a_range_that_ends_below_its_start_is_damage(tmp_path):
-    table = RangeTable.of(["a"], [{"x": (-1.0, 2.0)}])
+    table = one_range(tmp_path)
     for high in (table.low - 1, np.full_like(table.high, np.inf)):
         object.__setattr__(table, "high", high)
         table.write(tmp_path / "ranges.npz")
@@ -137,9 +199,9 @@ def test_a_range_that_ends_below_its_start_is_damage(tmp_path):
 
 
 def test_draws_refuse_the_ranges_of_another_pool(measured, split_onnx, step, pool, heldout, tmp_path):
-    """Its files have the same names, so only their values differ."""
+    """Its files have the same names, so only their content differs."""
     table = read_range_table(measured)
-    replace(table, low=2 * table.low, high=2 * table.high).write(tmp_path / "other.npz")
+    replace(table, files=[*table.files[1:], table.files[0]]).write(tmp_path / "other.npz")
     done = step("evaluate_draws", "--onnx", split_onnx, "--ranges", tmp_path / "other.npz", "--pool", pool,
                 "--platform", "rv1106", "--simulator", "twin", "--dataset", heldout, "--names", *"abcd",
                 "--max-images", 4, "--seed", 0, "--draws", tmp_path / "draws.json",
@@ -158,7 +220,6 @@ def test_a_pool_without_images_and_values_that_are_not_finite(
     words = ["--onnx", split_onnx, "--dataset", heldout, "--platform", "rv1106", "--output", tmp_path / "ranges.npz"]
     with pytest.raises(UserError, match="empty has no image"):
         measure_ranges.main(list(map(str, [*words, "--pool", tmp_path / "empty"])))
-    monkeypatch.setattr(measure_ranges, "range_pass", lambda *given: (None, None, ""))
     monkeypatch.setattr(measure_ranges, "over_images", lambda *given: [{"x": (0.0, np.inf)}] * 8)
     measure_ranges.main(list(map(str, [*words, "--pool", pool])))
     table = read_range_table(tmp_path / "ranges.npz")

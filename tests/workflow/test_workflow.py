@@ -165,6 +165,11 @@ def test_chain_end_to_end(cut):
     after = {"collect": 1, "show_detections": 1, "make_report": 1}
     more = cut("--config", "sweep={max_images: [4, 6]}", "-n").stdout
     assert jobs(more) == {"sample_calibration": 1, "quantize": 1, "judge": 1, "evaluate_int8": 1} | after
+    # The head `single` becomes the source of the ranges of `split`, which are the same; so its variant stays.
+    both = jobs(cut("--config", "sweep={head: [single, split]}", "-n").stdout)
+    assert both.pop("measure_ranges") == 2 and both.pop("graph_surgery") == 1
+    detected = {"detect_adapted": 1, "evaluate_adapted": 1}
+    assert both == detected | {"quantize": 1, "judge": 1, "evaluate_int8": 1} | after
     other_board = cut("--config", "verdict={cma_mb: 24, clock_mhz: 700}", "-n").stdout
     assert jobs(other_board) == {"judge": 1} | after
     other_draw = cut("--config", "evaluation={resamples: 50}", "-n").stdout

@@ -183,7 +183,7 @@ def _from_ranges(asked: Quantization, images: list[Path], table: RangeTable | No
 def _own_ranges(asked: Quantization, images: list[Path], table: RangeTable | None, structure: Structure) -> Found:
     """The toolkit's own ranges on the images, from the table or else measured now. Raises _NotKnownError."""
     if table:
-        table.demand_of(images[0], structure, asked.form)
+        table.demand_of(images, asked.form)
         on_first, on_images = table.union(table.images[:1]), table.union([image.name for image in images])
     else:
         on_first, on_images = _measured(structure, images, asked.form)

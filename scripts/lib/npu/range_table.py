@@ -4,6 +4,8 @@ The ranges of any calibration set follow from these, and a build needs only its 
 
   images   [n] names of the pool's files        low   float32 [n, t]
   tensors  [t] names, of the toolkit's graph    high  float32 [n, t]
+  files    [n] their SHA-256                    keys  [t] as in lib.npu.twin.tensor_keys
+  form     the model's input form
   graph    SHA-256 of the ONNX
   platform of the toolkit
   toolkit  its version
@@ -20,13 +22,13 @@ from lib.data.images import read_fitted
 from lib.data.input_form import InputForm
 from lib.npu.first_half import FirstHalf
 from lib.npu.twin.ranges import RangePass
-from lib.npu.twin.structure import Ranges, Structure
+from lib.npu.twin.structure import Ranges
 from lib.step.arrays import read_arrays, write_arrays
 from lib.step.errors import UserError
+from lib.step.files import sha256
 
-_TABLES = ("images", "tensors", "low", "high")
-_TEXTS = ("graph", "platform", "toolkit", "unknown")
-_ROUNDING = 1e-3
+_NAMES = ("images", "files", "tensors", "keys")
+_TEXTS = ("form", "graph", "platform", "toolkit", "unknown")
 _HALF = tuple(field.name for field in fields(FirstHalf))
 
 
@@ -38,6 +40,9 @@ class RangeTable:
     tensors: list[str]
     low: np.ndarray  # float32 [images, tensors]
     high: np.ndarray
+    files: list[str]  # SHA-256 of each image
+    keys: list[str]  # of the tensors
+    form: str = ""  # the input form that the images are fitted in
     graph: str = ""  # SHA-256 of the ONNX
     platform: str = ""
     toolkit: str = ""  # its version
@@ -48,36 +53,39 @@ class RangeTable:
     def __post_init__(self):
         if not self.low.shape == self.high.shape == (len(self.images), len(self.tensors)):
             raise ValueError("tables of ranges do not fit together")
+        if (len(self.files), len(self.keys)) != self.low.shape:
+            raise ValueError("names and digests of a table of ranges do not fit together")
         if not (np.isfinite(self.low) & np.isfinite(self.high) & (self.low <= self.high)).all():
             raise ValueError("a range ends below its start, or its ends are not finite")
 
     @classmethod
-    def of(cls, images: list[str], ranges: list[Ranges], *others: str | FirstHalf | None) -> "RangeTable":
-        """The table of the ranges measured on each image; `others` are the fields after the tables."""
+    def of(cls, images: list[Path], ranges: list[Ranges], keys: dict[str, str], **others) -> "RangeTable":
+        """The table of the ranges measured on each image; `keys` has one for each tensor, `others` are more fields."""
         tensors = list(ranges[0]) if ranges else []
         ends = np.array([[each[name] for name in tensors] for each in ranges], np.float32)
         ends = ends.reshape(len(images), len(tensors), 2)
-        return cls(list(images), tensors, ends[..., 0], ends[..., 1], *others)
+        names, files = [image.name for image in images], [sha256(image) for image in images]
+        return cls(names, tensors, ends[..., 0], ends[..., 1], files, [keys[name] for name in tensors], **others)
 
     def union(self, images: list[str]) -> Ranges:
         """The ranges of a calibration set. Raises UserError when one of its images was not measured."""
-        rows = {name: row for row, name in enumerate(self.images)}
-        if missing := [name for name in images if name not in rows]:
-            raise UserError(
-                f"{self.path or 'the table'} has no ranges for {missing[0]}; delete it and run the step that measures "
-                "ranges again"
-            )
-        chosen = [rows[name] for name in images]
+        chosen = list(map(self._row, images))
         low, high = self.low[chosen].min(axis=0), self.high[chosen].max(axis=0)
         return {name: (float(a), float(b)) for name, a, b in zip(self.tensors, low, high)}
 
-    def demand_of(self, image: Path, structure: Structure, form: InputForm) -> None:
-        """Raise UserError unless the ranges were measured on this image, fitted for a model of that input form."""
-        measured, kept = ranges_on(form, RangePass(structure), image), self.union([image.name])
-        for name, ends in measured.items():
-            # Processors round differently, and a table may come from another one.
-            tolerance = _ROUNDING * max(map(abs, ends))
-            if max(abs(a - b) for a, b in zip(ends, kept[name])) > tolerance:
+    def same(self, keys: dict[str, str]) -> list[Ranges] | None:
+        """The ranges, on each image, of another graph's tensors of these keys; None where one is not in this graph."""
+        columns = {key: column for column, key in enumerate(self.keys)}
+        if not keys.keys() or not columns.keys() >= set(keys.values()):
+            return None
+        chosen = [columns[key] for key in keys.values()]
+        ends = np.stack([self.low[:, chosen], self.high[:, chosen]], axis=2).tolist()
+        return [dict(zip(keys, map(tuple, row))) for row in ends]
+
+    def demand_of(self, images: list[Path], form: InputForm) -> None:
+        """Raise UserError unless the ranges were measured on these images, fitted for a model of that input form."""
+        for image in images:
+            if self.files[self._row(image.name)] != sha256(image) or self.form != str(form):
                 raise UserError(
                     f"{self.path or 'the table'} does not hold the ranges of the image {image.name} as it is now; "
                     "delete it and measure them again"
@@ -86,9 +94,17 @@ class RangeTable:
     def write(self, path: Path) -> None:
         """Write the table, whole or not at all."""
         tables = {"low": self.low, "high": self.high}
-        names = {name: np.array(getattr(self, name), dtype=np.str_) for name in ("images", "tensors", *_TEXTS)}
+        names = {name: np.array(getattr(self, name), dtype=np.str_) for name in (*_NAMES, *_TEXTS)}
         half = {name: np.frombuffer(getattr(self.half, name, b""), np.uint8) for name in _HALF}
         write_arrays(path, **names, **tables, **half)
+
+    def _row(self, image: str) -> int:
+        if image not in self.images:
+            raise UserError(
+                f"{self.path or 'the table'} has no ranges for {image}; delete it and run the step that measures "
+                "ranges again"
+            )
+        return self.images.index(image)
 
 
 def ranges_on(form: InputForm, run: RangePass, image: Path) -> Ranges:
@@ -103,12 +119,12 @@ def network_input(form: InputForm, image: Path) -> np.ndarray:
 
 def read_range_table(path: Path) -> RangeTable:
     """The table in a file. Raises UserError when it is missing or damaged."""
-    arrays = read_arrays(path, "ranges", (*_TABLES, *_TEXTS, *_HALF))
+    arrays = read_arrays(path, "ranges", (*_NAMES, "low", "high", *_TEXTS, *_HALF))
     try:
-        names = ([str(name) for name in arrays[key]] for key in ("images", "tensors"))
+        names = {key: [str(name) for name in arrays[key]] for key in _NAMES}
         texts = {key: str(arrays[key]) for key in _TEXTS}
         half = FirstHalf(*(arrays[key].tobytes() for key in _HALF)) if len(arrays["images"]) else None
-        return RangeTable(*names, arrays["low"], arrays["high"], **texts, half=half, path=path)
+        return RangeTable(**names, low=arrays["low"], high=arrays["high"], **texts, half=half, path=path)
     except (TypeError, ValueError):
         raise UserError(
             f"{path} is damaged (its tables do not fit together); delete it and run its step again"

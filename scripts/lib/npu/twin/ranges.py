@@ -28,6 +28,8 @@ _LIMITS = {"HardSwish": (-3.0, np.inf), "Relu": (0.0, np.inf)}
 _PASSES_LIMIT = {"Reshape", "Split", "Slice", "Transpose", "Concat"}
 
 
+# The toolkit's change between number types, at inputs and outputs; in FP32 it changes nothing.
+COPY = "exDataConvert"
 _RESHAPES = {"Reshape", "Transpose"}
 
 
@@ -136,6 +138,12 @@ def _limit(name: str, limits: tuple[float, float], ranges: Ranges, makers: dict)
                 _limit(given, limits, ranges, makers)
 
 
+def inner_tensors(node: onnx.NodeProto) -> dict[str, str]:
+    """The tensors inside an operator that have a range too, by the names of the attributes that name them."""
+    settings = attributes(node) if node.op_type == "exSDPAttention" else {}
+    return {name: settings[name] for name in ("q_matmul", "q_softmax") if name in settings}
+
+
 # Values by name → a node's results by name.
 Step = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
 
@@ -153,7 +161,7 @@ def _step(node: onnx.NodeProto, constants: dict[str, np.ndarray], opsets, rounde
     if node.op_type == "exSwish":
         [given], [target] = node.input, node.output
         return lambda values: {target: values[given] * expit(values[given])}
-    if node.op_type == "exDataConvert":
+    if node.op_type == COPY:
         [given], [target] = node.input, node.output
         return lambda values: {target: values[given]}
     if node.op_type == "exSDPAttention":

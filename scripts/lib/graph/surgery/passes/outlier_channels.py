@@ -35,7 +35,7 @@ from lib.graph.surgery.proof import PROVEN, TOLERANCE, Tolerance
 LEAST = 8.0
 NARROW = 0.2
 LIMIT = 0.001
-# How many images are measured before all of them, since most models have no such map, and the margin for what they show.
+# Images that are measured before all, since most models have no such map, and the margin for what they show.
 FEW = {PROVEN: 1.5, 4 * PROVEN: 1.0}
 
 
