@@ -182,13 +182,16 @@ def no_curve() -> Curve:
 
 
 def _counts(matches: ClassMatches, images: int) -> _Counts:
-    above = matches.score[:, None] > THRESHOLDS
-    if matches.ignored is not None:
-        above &= ~matches.ignored[:, AT, None]
-    hits, reported = np.zeros((2, images, len(THRESHOLDS)))
-    np.add.at(reported, matches.image, above)
-    np.add.at(hits, matches.image, above & matches.hit[:, AT, None])
-    return _Counts(hits, reported, matches.labels.astype(float))
+    # A detection counts at the thresholds below its score: at the first so many.
+    below = np.searchsorted(THRESHOLDS, matches.score.astype(float))
+    counted = np.ones(len(below), bool) if matches.ignored is None else ~matches.ignored[:, AT]
+
+    def above(chosen: np.ndarray) -> np.ndarray:
+        steps = len(THRESHOLDS) + 1
+        by_number = np.bincount(matches.image[chosen] * steps + below[chosen], minlength=images * steps)
+        return by_number.reshape(images, steps)[:, :0:-1].cumsum(axis=1)[:, ::-1].astype(float)
+
+    return _Counts(above(counted & matches.hit[:, AT]), above(counted), matches.labels.astype(float))
 
 
 def _chosen(counts: _Counts, wish: Wish, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
