@@ -6,7 +6,7 @@ all calibration sets of a graph, because their ranges replace those of the image
 It leaves three files: `.model`, an ONNX with the operators that the toolkit fused; `.data`, a pickle of settings and of
 the parameters' ranges; `.quantization.cfg`, a YAML with each tensor's range. What is kept of them depends on nothing
 but the graph, the image and the toolkit: parameters that are the ONNX's own are left out, and so is the path of the
-ONNX. The pickle is kept as JSON, because loading a pickle runs code.
+ONNX. The pickle is kept as JSON, because loading a pickle runs code, and so is the YAML, which takes longer to read.
 """
 
 import argparse
@@ -20,7 +20,7 @@ import numpy as np
 import onnx
 
 from lib.npu.toolkit import DATA, FUSED, MODEL, QUANTIZATION
-from lib.npu.twin.structure import Structure, read_structure
+from lib.npu.twin.structure import Structure, read_settings, read_structure
 from lib.step.errors import ToolkitError
 
 # Settings of the toolkit in the pickle: the only object in it that is not plain data.
@@ -53,10 +53,11 @@ class FirstHalf:
             text = json.dumps(data)
         except (pickle.UnpicklingError, AttributeError, KeyError, TypeError, ValueError) as error:
             raise ToolkitError(f"rknn-toolkit2: {DATA} of its hybrid step is not of the known form") from error
-        return cls(fused.SerializeToString(deterministic=True), text.encode(), (folder / QUANTIZATION).read_bytes())
+        settings = json.dumps(read_settings((folder / QUANTIZATION).read_text(encoding="utf-8")))
+        return cls(fused.SerializeToString(deterministic=True), text.encode(), settings.encode())
 
     def write(self, folder: Path, source: Path) -> None:
-        """Put the three files into `folder`, as the toolkit left them for the ONNX `source`."""
+        """Put the three files into `folder`, as the toolkit left them for the ONNX `source`, the YAML as JSON."""
         (folder / FUSED).write_bytes(self._model(source).SerializeToString())
         data = json.loads(self.data)
         data[_SETTINGS] = argparse.Namespace(**data[_SETTINGS])
@@ -65,7 +66,7 @@ class FirstHalf:
 
     def structure(self, source: Path) -> Structure:
         """The structure of the ONNX `source`, with the ranges on the image."""
-        return read_structure(self._model(source), self.quantization.decode())
+        return read_structure(self._model(source), read_settings(self.quantization.decode()))
 
     def _model(self, source: Path) -> onnx.ModelProto:
         """The fused model with all its constants."""

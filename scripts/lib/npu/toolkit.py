@@ -5,6 +5,7 @@ calibrates, builds, and yields a session for export, simulation and analysis.
 """
 
 import contextlib
+import json
 import os
 import re
 import tempfile
@@ -236,25 +237,43 @@ def _structure() -> "Structure":
     # Imported here: steps that only need this module's names do not need onnx.
     import onnx
 
-    from lib.npu.twin.structure import read_structure
+    from lib.npu.twin.structure import read_settings, read_structure
 
-    return read_structure(onnx.load(FUSED), Path(QUANTIZATION).read_text(encoding="utf-8"))
+    return read_structure(onnx.load(FUSED), read_settings(Path(QUANTIZATION).read_text(encoding="utf-8")))
 
 
 def _second_half(rknn, model: Path, structure: "Structure", choose) -> "Structure":
     """Build from the files of the hybrid step in the working folder; return the structure that is built."""
     if choose is not None:
         structure = structure.with_ranges(choose(structure))
-        structure.write_ranges(Path(QUANTIZATION))
+    structure.write_ranges(Path(QUANTIZATION))
     _in_toolkit(f"building {model}")
-    _demand(
-        f"the build of {model} failed",
-        rknn.hybrid_quantization_step2,
-        model_input=FUSED,
-        data_input=DATA,
-        model_quantization_cfg=QUANTIZATION,
-    )
+    with _settings_as_json():
+        _demand(
+            f"the build of {model} failed",
+            rknn.hybrid_quantization_step2,
+            model_input=FUSED,
+            data_input=DATA,
+            model_quantization_cfg=QUANTIZATION,
+        )
     return structure
+
+
+@contextlib.contextmanager
+def _settings_as_json():
+    """The toolkit reads its settings, which `write_ranges` wrote, as JSON.
+
+    JSON is YAML too, but ruamel.yaml reads it in pure Python, with the places of comments: a fifth of a second a build.
+    """
+    # The toolkit's own requirement.
+    from ruamel.yaml import YAML
+
+    load = YAML.load
+    YAML.load = lambda _, file: json.load(file)
+    try:
+        yield
+    finally:
+        YAML.load = load
 
 
 @contextlib.contextmanager

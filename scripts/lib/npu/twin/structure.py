@@ -1,9 +1,10 @@
 """The toolkit's form of a model before the build, as its hybrid step writes it.
 
 `X.model` is an ONNX with the operators that the toolkit fused (`exSwish`, `exSDPAttention`), `X.quantization.cfg` a
-YAML with each tensor's type and range.
+YAML with each tensor's type and range: its settings.
 """
 
+import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,7 +18,6 @@ from lib.npu.twin.rounding import FILTER_AXES, Rounding
 from lib.step.errors import ToolkitError, UserError
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 # A convolution's sums go unrounded into their only reader; those of a depthwise one only into some operators.
 _FUSED_BEHIND_DEPTHWISE = {"Add", "Clip", "Elu", "PRelu", "Relu"}
@@ -86,11 +86,11 @@ class Structure:
         return replace(self, model=with_parameters(self.model, parameters))
 
     def write_ranges(self, quantization: Path) -> None:
-        """Write the ranges to the hybrid step's file, in which nothing else may be changed."""
-        content = yaml.load(quantization.read_text(encoding="utf-8"), _LOADER)
+        """Write the ranges to the hybrid step's file, in which nothing else may be changed; it is JSON then."""
+        settings = read_settings(quantization.read_text(encoding="utf-8"))
         for name, (low, high) in self.ranges.items():
-            content["quantize_parameters"][name] |= {"min": [low], "max": [high]}
-        quantization.write_text(yaml.dump(content, Dumper=_DUMPER, sort_keys=False), encoding="utf-8")
+            settings["quantize_parameters"][name] |= {"min": [low], "max": [high]}
+        quantization.write_text(json.dumps(settings), encoding="utf-8")
 
     def output_scales(self) -> list[float]:
         """The step of each output's values, in the order of the outputs.
@@ -162,15 +162,25 @@ def attributes(node: onnx.NodeProto) -> dict:
     return {name: value.decode() if isinstance(value, bytes) else value for name, value in values.items()}
 
 
-def read_structure(model: onnx.ModelProto, quantization: str) -> Structure:
-    """The structure of the hybrid step's ONNX and YAML. Raises ToolkitError when they are not of the known form."""
+def read_settings(text: str) -> dict:
+    """The settings in the hybrid step's YAML, or in what was made of it, in JSON. Raises ToolkitError for others."""
     try:
-        entries = yaml.load(quantization, _LOADER)["quantize_parameters"]
+        return json.loads(text) if text.startswith("{") else yaml.load(text, _LOADER)
+    except (yaml.YAMLError, ValueError) as error:
+        raise ToolkitError(_UNKNOWN_FORM) from error
+
+
+def read_structure(model: onnx.ModelProto, settings: dict) -> Structure:
+    """The structure of the hybrid step's ONNX and settings. Raises ToolkitError when they are not of the known form."""
+    try:
         ranges = {
             name: (float(entry["min"][0]), float(entry["max"][0]))
-            for name, entry in entries.items()
+            for name, entry in settings["quantize_parameters"].items()
             if entry["dtype"] == "int8"
         }
-    except (yaml.YAMLError, KeyError, TypeError, IndexError, ValueError) as error:
-        raise ToolkitError("rknn-toolkit2: the ranges of its hybrid step are not of the known form") from error
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+        raise ToolkitError(_UNKNOWN_FORM) from error
     return Structure(model, ranges)
+
+
+_UNKNOWN_FORM = "rknn-toolkit2: the ranges of its hybrid step are not of the known form"
