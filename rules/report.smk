@@ -66,9 +66,12 @@ rule collect:
 
 rule show_detections:
     input:
-        table=rules.collect.output.csv,
+        exported=rules.collect.input.exported,
+        adapted=rules.collect.input.adapted,
         metrics=rules.collect.input.int8,
-        exported=collected(rules.detect_exported.output.detections),
+        build=rules.collect.input.build,
+        verdict=rules.collect.input.verdict,
+        fp32=collected(rules.detect_exported.output.detections),
         int8=collected(rules.quantize.output.detections),
         images=rules.fetch_dataset.output.images,
         labels=rules.fetch_dataset.output.labels,

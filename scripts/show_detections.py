@@ -1,7 +1,7 @@
 """Find the recommended variant's errors, image by image, and draw the worst images.
 
-Makes --errors (JSON) and --output (PNG) from the folder --run. The variant is the one that its table.csv recommends, or
-the most accurate one if none runs. Detections count above the variant's suggested threshold, or --confidence, in INT8
+Makes --errors (JSON) and --output (PNG) from the folder --run. The variant is the one that its table recommends, or the
+most accurate one if none runs. Detections count above the variant's suggested threshold, or --confidence, in INT8
 and in FP32. --errors has the false detections and missed objects of every evaluation image, worst first, the confusion
 matrix, and what to draw over the worst images and those that INT8 changes most. --output shows the worst images:
 labels, FP32 baseline, INT8 model. No model is run: the detections are from quantize.py and detect.py. If the variant is
@@ -25,7 +25,7 @@ from lib.results.choice import focus
 from lib.results.detection_errors import DetectionErrors, Evaluated, detection_errors
 from lib.results.plots import LABELS, NO_DETECTIONS, detection_grid, note
 from lib.results.sweep import Variant, variants
-from lib.results.table import from_csv, variant_of
+from lib.results.table import read_table, variant_of
 from lib.results.variant_results import VariantResults
 from lib.step.arguments import StepParser, at_least, sweep_arguments
 from lib.step.console import say
@@ -52,7 +52,8 @@ def main(argv=None):
     args = parser.parse_args(argv)
     names = read_names(args.names)
     swept = variants(args.model, args.imgsz, args.head, args.algorithm, args.max_images)
-    table = from_csv(args.run / "table.csv", swept)
+    # Not from table.csv, so that this step need not wait for it.
+    table = read_table(args.run, swept)
     variant = variant_of(table.loc[focus(table)])
     operating = VariantResults(args.run, variant).int8.operating
     int8 = read_evaluated(run_files.detections(args.run, variant))
