@@ -43,7 +43,7 @@ from lib.data.config_files import (
 )
 from lib.data.preview import looked_at
 from lib.data.published import with_published
-from lib.detector.head import SINGLE
+from lib.detector.head import SINGLE, TASK_OF_SINGLE
 from lib.npu.algorithms import OF_TOOLKIT, RANGED
 from lib.npu.boards import with_board
 from lib.results.config_problems import (
@@ -215,11 +215,15 @@ def cores_a_variant(wildcards) -> int:
 
 
 def ranges_of_single(wildcards) -> list[str]:
-    """The ranges of the head `single`, for other heads of the sweep: its graph often has all of their tensors."""
-    swept = all(getattr(wildcards, key) in map(str, config["sweep"][key]) for key in ("model", "imgsz"))
-    if not swept or wildcards.head == SINGLE or SINGLE not in config["sweep"]["head"]:
+    """The ranges of the head `single`, for other heads: its graph often has all of their tensors.
+
+    Those that are there count even if `single` is no longer in the sweep, so that a smaller sweep runs nothing again.
+    """
+    if wildcards.head == SINGLE or config["task"] != TASK_OF_SINGLE:
         return []
-    return expand(rules.measure_ranges.output.ranges, **{**wildcards, "head": SINGLE})
+    [path] = expand(rules.measure_ranges.output.ranges, **{**wildcards, "head": SINGLE})
+    swept = all(getattr(wildcards, key) in map(str, config["sweep"][key]) for key in ("model", "imgsz"))
+    return [path] if (swept and SINGLE in config["sweep"]["head"]) or Path(path).exists() else []
 
 
 def measured(wildcards) -> list[str]:

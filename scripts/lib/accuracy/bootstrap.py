@@ -91,16 +91,25 @@ def _of_block(image, copy, hit, ignored, weights: np.ndarray, labels: np.ndarray
     drawn[:, written_out] = drawn[:, written_out] > copy[written_out]
     detections = drawn.cumsum(axis=1)
     precisions = np.zeros(len(weights))  # summed over thresholds
+    for threshold in range(len(OVERLAP_THRESHOLDS)):
+        if ignored is not None:
+            detections = (drawn * ~ignored[:, threshold]).cumsum(axis=1)
+        # Detections that fit well hit at several thresholds.
+        if not threshold or ignored is not None or (hit[:, threshold] != hit[:, threshold - 1]).any():
+            precision = _mean_precision(drawn, detections, np.flatnonzero(hit[:, threshold]), labels)
+        precisions += precision
+    return np.where(labels > 0, precisions / len(OVERLAP_THRESHOLDS), np.nan)
+
+
+def _mean_precision(drawn, detections, places, labels) -> np.ndarray:
+    """The precision of each resample, averaged over RECALLS, where the detections at `places` are hits.
+
+    drawn: how often each detection is drawn, [resamples, detections]. detections: its sums up to each detection.
+    """
+    hits = drawn[:, places].cumsum(axis=1)
+    # Precision matters only at hits, since recall is constant in between. Before the first drawn image it is 0 / 0.
+    precision = hits / np.maximum(detections[:, places], 1)
+    envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
     with np.errstate(divide="ignore", invalid="ignore"):
-        for threshold in range(len(OVERLAP_THRESHOLDS)):
-            places = np.flatnonzero(hit[:, threshold])
-            hits = drawn[:, places].cumsum(axis=1)
-            if ignored is not None:
-                detections = (drawn * ~ignored[:, threshold]).cumsum(axis=1)
-            # Both are 0 before the first drawn image; precision matters only at hits, since recall is constant in
-            # between.
-            precision = np.nan_to_num(hits / detections[:, places])
-            envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-            reached = np.searchsorted(RECALLS, hits / labels[:, None], side="right")
-            precisions += (envelope * np.diff(reached, axis=1, prepend=0)).sum(axis=1) / len(RECALLS)
-        return np.where(labels > 0, precisions / len(OVERLAP_THRESHOLDS), np.nan)
+        reached = np.searchsorted(RECALLS, hits / labels[:, None], side="right")
+    return (envelope * np.diff(reached, axis=1, prepend=0)).sum(axis=1) / len(RECALLS)
