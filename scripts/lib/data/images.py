@@ -34,7 +34,7 @@ def read_image(path) -> np.ndarray:
         image = None
     if image is None:
         raise UserError(f"image {path} cannot be decoded; replace it or remove it from the data set")
-    return np.ascontiguousarray(image[:, :, ::-1])
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def image_size(path: Path) -> tuple[int, int]:
