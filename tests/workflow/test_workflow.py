@@ -254,6 +254,13 @@ def by_snakemake(origin, python_env):
 
 
 @pytest.mark.toolkit
+def test_a_head_less_runs_nothing_of_the_other_again(by_snakemake, dry_run):
+    """Though its ranges come from the table of `single`, which is then not in the sweep."""
+    done = dry_run(by_snakemake, "--configfile", "config/demo.yaml", "--config", "sweep={head: [split]}")
+    assert jobs(done.stdout) == {"collect": 1, "show_detections": 1, "make_report": 1}
+
+
+@pytest.mark.toolkit
 def test_report_of_a_real_run_works_in_a_browser(by_snakemake, browser):
     browser.open(by_snakemake / "results" / "demo" / "report.html", width=390)
     assert browser.faults() == [] and browser.addresses() == []
