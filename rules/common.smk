@@ -43,7 +43,7 @@ from lib.data.config_files import (
 )
 from lib.data.preview import looked_at
 from lib.data.published import with_published
-from lib.detector.head import SINGLE, TASK_OF_SINGLE
+from lib.detector.head import CLASSIFY, SINGLE, TASK_OF_SINGLE
 from lib.npu.algorithms import OF_TOOLKIT, RANGED
 from lib.npu.boards import with_board
 from lib.results.config_problems import (

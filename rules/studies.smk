@@ -140,7 +140,8 @@ rule evaluate_draws:
 
 
 # The toolkit's simulator needs a build per draw; the others are made from each draw's ranges, all in one process.
-DRAWN = config["evaluation"]["simulator"] != "toolkit"
+# Classifiers are not drawn so, because nothing decodes them.
+DRAWN = config["evaluation"]["simulator"] != "toolkit" and config["task"] != CLASSIFY
 OF_DRAWS = rules.evaluate_draws.output.draws if DRAWN else rules.evaluate_for_study.output.metrics
 
 

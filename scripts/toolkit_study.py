@@ -1,8 +1,8 @@
 """Build one graph with several versions of rknn-toolkit2, and compare the results.
 
-Makes --csv (one row per version: mAP, cycles, memory, operators on the CPU, verdict, size) and --markdown from --onnx
-and the letterboxed images listed in --calibration. Each version runs in a process of its own, with quantize.py. A
-version that cannot build the model has a row that says so.
+Makes --csv (one row per version: mAP or top-1, cycles, memory, operators on the CPU, verdict, size) and --markdown from
+--onnx and the letterboxed images listed in --calibration. Each version runs in a process of its own, with quantize.py.
+A version that cannot build the model has a row that says so.
 """
 
 import sys
@@ -17,20 +17,20 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from lib.accuracy.detection_set import read_detections
 from lib.accuracy.evaluation import Choices, compared, evaluate
 from lib.accuracy.metrics import ComparedMetrics
 from lib.accuracy.resampled_map import ResampledMap, read_resampled
+from lib.accuracy.undecoded_set import read_evaluated
 from lib.data.keypoints import add_sigmas_option, keypoint_sigmas
 from lib.data.names import read_names
 from lib.data.split import PARTS
-from lib.detector.head import HEADS
+from lib.detector.head import ALL_HEADS
 from lib.npu import toolkit
 from lib.npu.algorithms import ALGORITHMS
 from lib.npu.build import Build
 from lib.npu.toolkit_versions import VERSIONS, missing_sentence
 from lib.npu.verdict import RUNS, Verdict, add_camera_option, verdict
-from lib.results.columns import TOOLKIT_STUDY_COLUMNS
+from lib.results.columns import TOOLKIT_STUDY_COLUMNS, of_classifier
 from lib.results.table import frame, write_study
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
@@ -77,7 +77,8 @@ def main(argv=None):
     for version in args.toolkits:
         rows.append(row := row_of(version, args, baseline))
         say(f"{version}: {row.built.verdict.line if row.built else row.failure}")
-    table = frame(TOOLKIT_STUDY_COLUMNS, rows)
+    has_top1 = any(row.built and row.built.metrics.top1 is not None for row in rows)
+    table = frame(of_classifier(TOOLKIT_STUDY_COLUMNS) if has_top1 else TOOLKIT_STUDY_COLUMNS, rows)
     write_study(table, args.csv, args.markdown)
     say(f"compared {len(rows)} versions of the toolkit: {args.markdown}")
 
@@ -90,7 +91,7 @@ def parse(argv):
     parser.add_argument("--calibration", required=True, type=Path, metavar="FILE.txt", help="list of images")
     parser.add_argument("--platform", required=True, choices=toolkit.PLATFORMS)
     parser.add_argument("--algorithm", required=True, choices=ALGORITHMS)
-    parser.add_argument("--head", required=True, choices=HEADS, help="head of the graph")
+    parser.add_argument("--head", required=True, choices=ALL_HEADS, help="head of the graph")
     parser.add_argument("--dataset", required=True, type=Path, metavar="DIR")
     parser.add_argument("--part", choices=PARTS, default="heldout", help="evaluate on the held-out images, or all")
     parser.add_argument("--names", nargs="+", required=True, help="class names, or a file with one per line")
@@ -126,7 +127,7 @@ def row_of(version: str, args, baseline: ResampledMap) -> VersionRow:
             return VersionRow(version, None, failure_of(done.stderr))
         sigmas = keypoint_sigmas(args.oks_sigmas, "--oks-sigmas (evaluation.oks_sigmas)")
         metrics, resampled = evaluate(
-            read_detections(detections), args.dataset, read_names(args.names), len(baseline.resampled), baseline.seed,
+            read_evaluated(detections), args.dataset, read_names(args.names), len(baseline.resampled), baseline.seed,
             Choices(sigmas),
         )  # fmt: skip
         facts = Build.read(build)

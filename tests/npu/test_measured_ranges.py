@@ -131,7 +131,7 @@ def test_draws_in_one_process_give_the_map_of_builds(measured, split_onnx, step,
     draws = Draws.read(tmp_path / "draws.json").draws
     assert [(draw.max_images, draw.seed) for draw in draws] == [(3, 0), (3, 1), (8, 0), (8, 1)]
     built = evaluate(read_detections(quantized / "detections.npz"), heldout, list("abcd"), 1, 0)[0].map50_95
-    assert draws[2].map50_95_int8 == draws[3].map50_95_int8 == built
+    assert draws[2].accuracy_int8 == draws[3].accuracy_int8 == built
 
 
 @pytest.mark.parametrize("algorithm", OWN)
@@ -149,7 +149,7 @@ def test_draws_of_an_algorithm_give_the_map_of_its_build(
                 tmp_path / "log")  # fmt: skip
     assert done.returncode == 0, done.stderr
     built = evaluate(read_detections(tmp_path / "detections.npz"), heldout, list("abcd"), 1, 0)[0].map50_95
-    assert Draws.read(tmp_path / "draws.json").draws[0].map50_95_int8 == built
+    assert Draws.read(tmp_path / "draws.json").draws[0].accuracy_int8 == built
 
 
 def test_a_calibration_set_is_a_reduction_of_the_table(tmp_path):

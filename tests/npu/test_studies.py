@@ -1,6 +1,7 @@
 """Where accuracy is lost: the per-layer analysis, and what calibration does."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,8 @@ from lib.graph.onnx_session import infer, open_session, to_tensor
 from lib.graph.output_spec import output_spec_of
 from lib.npu.int8 import Quantization, int8_model
 from lib.npu.layer_errors import COLUMNS, read_layer_errors, worst
+from lib.results.columns import TOOLKIT_STUDY_COLUMNS, of_classifier
+from lib.results.sweep import studied
 from lib.step.errors import ToolkitError
 
 TEXT = """# simulator_error: …
@@ -106,3 +109,28 @@ def test_calibration_study_gives_the_spread(step, tmp_path):
         ["8", "0.4250", "0.4000", "0.4500", "0.0500", "0.8500"],
     ]
     assert (tmp_path / "s.png").stat().st_size > 5_000
+
+
+def test_calibration_study_of_a_classifier_has_top1(step, tmp_path):
+    words = ["--run", tmp_path, "--model", "m", "--imgsz", 64, "--head", "as_is", "--algorithm", "normal",
+             "--max-images", 4, "--seed", 3, "--csv", tmp_path / "s.csv", "--markdown", tmp_path / "s.md",
+             "--plot", tmp_path / "s.png"]  # fmt: skip
+    exported = Metrics(8, None, None, None, None, {}, undecoded="no family", top1=0.8)
+    exported.write(tmp_path / "metrics/m/64/exported.json")
+    int8 = ComparedMetrics(8, None, None, None, None, {}, 0.75, None, None, undecoded="no family", top1=0.6)
+    int8.write(tmp_path / "study/metrics/m/64/as_is/normal-4-3.json")
+    done = step("calibration_study", *words)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "s.csv").read_text() == "max_images,seed,top1_int8\n4,3,0.6\n"
+    assert "| 0.6000 | 0.6000 | 0.6000 |   0.0000 |      0.7500 |" in (tmp_path / "s.md").read_text()
+
+    replace(exported, top1=None).write(tmp_path / "metrics/m/64/exported.json")
+    done = step("calibration_study", *words)
+    assert done.returncode == 2 and "m has neither a mAP nor a top-1 on this data set" in done.stderr
+
+
+def test_a_study_takes_a_head_that_the_task_has():
+    one, several = {"head": "single"}, {"head": ["single", "split"]}
+    assert [studied(one, task)["head"] for task in ("detect", "pose", "classify")] == ["single", "split", "as_is"]
+    assert [studied(several, task)["head"] for task in ("detect", "obb")] == [["single", "split"], ["split"]]
+    assert [column.name for column in of_classifier(TOOLKIT_STUDY_COLUMNS)][:3] == ["toolkit", "top1_int8", "retention"]

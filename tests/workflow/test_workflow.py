@@ -86,6 +86,7 @@ def test_layers_beside_the_sweep_are_told_and_not_run(snakemake):
     output = snakemake("-n", "--config", "sweep={max_images: [8]}").stdout
     assert "layers.max_images: not in the sweep, so not analysed: 64" in output
     assert "analyse_layers" not in jobs(output)
+    assert "not in the sweep" not in snakemake("-n", "--config", "layers={model: []}", "sweep={imgsz: [256]}").stdout
 
 
 def test_sweep_from_the_command_line(snakemake):

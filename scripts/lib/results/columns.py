@@ -5,7 +5,7 @@ here needs more than the standard library, so that the reference can be printed 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any
 
@@ -479,6 +479,8 @@ LAYER_COLUMNS = (
     ),
 )
 
+_OR_TOP1 = "For the task `classify` the column is `top1_int8`, with top-1."
+
 # calibration_study.csv, by scripts/calibration_study.py: one row per draw of the calibration set.
 STUDY_COLUMNS = (
     Column(
@@ -490,7 +492,8 @@ STUDY_COLUMNS = (
         "mAP50-95 INT8",
         "mAP50-95 of the INT8 model on the toolkit's simulator",
         MAP_DIGITS,
-        attrgetter("map50_95_int8"),
+        attrgetter("accuracy_int8"),
+        note=_OR_TOP1,
     ),
 )
 
@@ -502,8 +505,8 @@ TOOLKIT_STUDY_COLUMNS = (
         "mAP50-95 INT8",
         "mAP50-95 of the INT8 model on that version's simulator",
         MAP_DIGITS,
-        _of_built(lambda built: built.metrics.map50_95),
-        note="Empty, like the columns after it, if that version does not build the model.",
+        _of_built(lambda built: built.metrics.accuracy),
+        note=f"Empty, like the columns after it, if that version does not build the model. {_OR_TOP1}",
     ),
     Column(
         "retention",
@@ -611,3 +614,11 @@ FRONTIER_COLUMNS = (
     ),
     _text("reason", "Reason", "why the next size does not run", attrgetter("reason"), note="Not in frontier.md."),
 )
+
+
+def of_classifier(columns: tuple[Column, ...]) -> tuple[Column, ...]:
+    """The columns of a study, with top-1 in place of mAP50-95."""
+    return tuple(
+        replace(column, name="top1_int8", label="Top-1 INT8") if column.name == "map50_95_int8" else column
+        for column in columns
+    )

@@ -1,4 +1,4 @@
-"""Draws of a calibration set, and the INT8 mAP that each one led to."""
+"""Draws of a calibration set, and the accuracy in INT8 that each one led to."""
 
 from dataclasses import dataclass
 
@@ -7,11 +7,11 @@ from lib.step.typed_json import JsonRecord
 
 @dataclass(frozen=True)
 class Draw(JsonRecord):
-    """A calibration set by its size and the seed of its draw, and its INT8 mAP50-95 (0..1)."""
+    """A calibration set by its size and the seed of its draw, and its INT8 mAP50-95, of a classifier top-1 (0..1)."""
 
     max_images: int
     seed: int
-    map50_95_int8: float
+    accuracy_int8: float
 
 
 @dataclass(frozen=True)

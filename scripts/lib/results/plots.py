@@ -195,15 +195,15 @@ def class_changes(classes: pd.DataFrame, title: str, path, without: str = NO_MAP
     _save(figure, path)
 
 
-def calibration_study(table: pd.DataFrame, fp32: float, title: str, path) -> None:
-    """mAP50-95 in INT8 over calibration images: one dot per draw of images, a line through the means; FP32 dashed."""
+def calibration_study(table: pd.DataFrame, fp32: float, name: str, title: str, path) -> None:
+    """The accuracy of that `name` in INT8 over calibration images: a dot per draw, a line of means; FP32 dashed."""
     figure, axis = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
     counts = table.max_images.astype(str)
     axis.axhline(fp32, color="k", linestyle="--", label="FP32 baseline")
-    mean = table.groupby(counts, sort=False).map50_95_int8.mean()
+    mean = table.groupby(counts, sort=False).accuracy_int8.mean()
     axis.plot(mean.index, mean, color="tab:blue", label="mean")
-    axis.plot(counts, table.map50_95_int8, "o", color="tab:blue", alpha=0.5, label="one draw")
-    axis.set(title=title, xlabel="calibration images", ylabel="mAP50-95 on the simulator")
+    axis.plot(counts, table.accuracy_int8, "o", color="tab:blue", alpha=0.5, label="one draw")
+    axis.set(title=title, xlabel="calibration images", ylabel=f"{name} on the simulator")
     axis.grid(alpha=0.3)
     axis.legend()
     _save(figure, path)

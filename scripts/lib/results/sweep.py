@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lib.data.imgsz import parse_imgsz
-from lib.detector.head import SINGLE, SPLIT, TASK_OF_SINGLE
+from lib.detector.head import AS_IS, CLASSIFY, SINGLE, SPLIT, TASK_OF_SINGLE
 from lib.step.errors import UserError
 from lib.step.typed_json import from_json
 
@@ -72,14 +72,18 @@ def analysed(chosen: Iterable[Variant], layers: dict[str, list]) -> list[Variant
 
 
 def studied(study: dict, task: str) -> dict:
-    """A study's block of the config, for a task: `single` is only for boxes, so other tasks get `split` instead."""
+    """A study's block of the config, for a task: `single` is only for boxes, so other tasks get `split` instead.
+
+    A classifier gets `as_is`, the only head that it has.
+    """
     if task == TASK_OF_SINGLE:
         return study
-    if study["head"] == SINGLE:
-        return study | {"head": SPLIT}
-    if SINGLE in study["head"]:
-        return study | {"head": [head for head in study["head"] if head != SINGLE] or [SPLIT]}
-    return study
+    head = study["head"]
+    if isinstance(head, list):
+        return study | {"head": [each for each in head if each != SINGLE] or [SPLIT]}
+    if task == CLASSIFY:
+        return study | {"head": AS_IS}
+    return study | {"head": SPLIT if head == SINGLE else head}
 
 
 def built(run: Path, sweep: dict[str, list], models: Iterable[str]) -> list[Variant]:

@@ -94,7 +94,9 @@ def plan_without_timers(workflow) -> None:
 
 
 def beside(asked: Mapping[str, list], swept: Mapping[str, list]) -> dict[str, list[str]]:
-    """For each key, the values of `asked` that `swept` lacks, as text."""
+    """For each key, the values of `asked` that `swept` lacks, as text; none where a list of `asked` is empty."""
+    if not all(asked.values()):
+        return {}
     known = {key: set(map(str, values)) for key, values in swept.items()}
     others = {key: [str(value) for value in values if str(value) not in known[key]] for key, values in asked.items()}
     return {key: values for key, values in others.items() if values}
