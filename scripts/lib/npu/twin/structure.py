@@ -5,6 +5,7 @@ YAML with each tensor's type and range: its settings.
 """
 
 import json
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,7 +18,12 @@ from lib.npu.build import USE_TOOLKIT
 from lib.npu.twin.rounding import FILTER_AXES, Rounding
 from lib.step.errors import ToolkitError, UserError
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+    """Reads numbers such as 1e-05 too. The toolkit writes YAML 1.2; in YAML 1.1, which PyYAML reads, they are texts."""
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+\Z"), "-+0123456789")
 
 # A convolution's sums go unrounded into their only reader; those of a depthwise one only into some operators.
 _FUSED_BEHIND_DEPTHWISE = {"Add", "Clip", "Elu", "PRelu", "Relu"}
@@ -165,7 +171,7 @@ def attributes(node: onnx.NodeProto) -> dict:
 def read_settings(text: str) -> dict:
     """The settings in the hybrid step's YAML, or in what was made of it, in JSON. Raises ToolkitError for others."""
     try:
-        return json.loads(text) if text.startswith("{") else yaml.load(text, _LOADER)
+        return json.loads(text) if text.startswith("{") else yaml.load(text, _Loader)
     except (yaml.YAMLError, ValueError) as error:
         raise ToolkitError(_UNKNOWN_FORM) from error
 
