@@ -102,7 +102,7 @@ use rule evaluate_int8 as evaluate_for_study with:
 rule evaluate_draws:
     input:
         model=rules.graph_surgery.output.model,
-        ranges=ancient(rules.measure_ranges.output.ranges),
+        ranges=rules.measure_ranges.output.ranges,
         pool=rules.letterbox_pool.output.pool,
         images=rules.fetch_dataset.output.images,
         labels=rules.fetch_dataset.output.labels,
