@@ -142,7 +142,7 @@ def on_one_core() -> list[str]:
 def spend(command: list, folder: Path) -> Spent:
     """Run a command in a folder and return what it took. Raises UserError with its last output if it fails."""
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    # Switches of Python itself, which users do not set: some machines compile every module anew in every process.
+    # Switches of Python itself, which users do not set: some machines compile every module again in every process.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
     command = list(map(str, command))
