@@ -113,9 +113,10 @@ def test_a_disk_that_keeps_no_locks_is_a_warning(tmp_path, monkeypatch):
 
 
 def test_values_that_the_sweep_lacks_are_named_whatever_their_type():
-    asked = {"imgsz": ["416x256", 320, 96], "head": []}
+    asked = {"imgsz": ["416x256", 320, 96], "head": ["single"]}
     swept = {"imgsz": [320, 640, "416x256"], "head": ["single"]}
     assert beside(asked, swept) == {"imgsz": ["96"]}
+    assert beside(asked | {"head": []}, swept) == {}  # no variant is asked for
 
 
 def test_options_are_called_as_the_keys_of_a_block():
