@@ -30,6 +30,7 @@ from lib.npu.build import Build
 from lib.npu.build_log import read_build_log
 from lib.npu.int8 import Quantization, int8_model
 from lib.npu.rknn_file import dequantize, quantize, read_rknn
+from lib.npu.version_lookup import version_lookup
 from lib.step.errors import ToolkitError, UserError
 
 pytestmark = pytest.mark.toolkit
@@ -115,6 +116,31 @@ def test_a_build_does_not_depend_on_how_many_threads_numpy_may_use(split_onnx, p
                           capture_output=True, text=True, env=os.environ | threads)  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.splitlines()[-2:] == ["[1]", "torch False"]
+
+
+def test_the_toolkit_looks_up_its_version_without_pkg_resources(split_onnx, pool, tmp_path):
+    arguments = [ROOT / "scripts", split_onnx, tmp_path / "outputs.npz", *sorted(pool.iterdir())]
+    driver = TORCH_DRIVER.replace("    np.savez", "    print('pkg_resources' in sys.modules)\n    np.savez")
+    done = subprocess.run([sys.executable, "-c", driver.format(first=""), *map(str, arguments)],
+                          capture_output=True, text=True)  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.splitlines()[-2:] == ["False", "torch False"]
+    assert "pkg_resources" not in done.stderr  # no warning that it is deprecated
+
+
+def test_any_other_use_of_pkg_resources_is_the_real_one(monkeypatch):
+    monkeypatch.delitem(sys.modules, "pkg_resources", raising=False)
+    with version_lookup():
+        import pkg_resources as stand_in
+
+        assert stand_in.get_distribution("numpy").version == np.__version__
+        assert "pkg_resources" in sys.modules and not hasattr(stand_in, "__file__")
+        assert stand_in.parse_version("2.10") > stand_in.parse_version("2.9")
+        assert sys.modules["pkg_resources"].__file__
+    with version_lookup():
+        import pkg_resources as real
+
+        assert real.__file__
 
 
 # As in an environment that holds none.

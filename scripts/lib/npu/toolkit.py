@@ -23,6 +23,7 @@ from lib.npu.build import Build
 from lib.npu.build_log import BuildLog, demand_known_log, read_build_log
 from lib.npu.deferred_torch import deferred_torch
 from lib.npu.toolkit_versions import SCALE_BEHIND, in_use
+from lib.npu.version_lookup import version_lookup
 from lib.step import console
 from lib.step.errors import ToolkitError
 from lib.step.files import whole
@@ -328,11 +329,12 @@ def _put(model: Path, path: Path, parameters: "Parameters | None") -> None:
 def _toolkit(platform: str, algorithm: str, form: InputForm):
     _forget_switches()
     # Imported here: steps that only need the names above do not need it.
-    with deferred_torch():
-        from rknn.api import RKNN
+    with version_lookup():
+        with deferred_torch():
+            from rknn.api import RKNN
 
-    # Otherwise it does not print the tables that the build's facts are read from.
-    rknn = RKNN(verbose=True)
+        # Otherwise it does not print the tables that the build's facts are read from.
+        rknn = RKNN(verbose=True)
     # With more threads, matrix products add in another order. Ranges then differ by a millionth, some scales by a bit,
     # and the mAP by 0.004: it would depend on the machine, on -j and on how the step is started.
     with threadpool_limits(1, "blas"):
