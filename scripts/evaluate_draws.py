@@ -35,7 +35,7 @@ from lib.npu.build import SIMULATORS, TOOLKIT, USE_TOOLKIT
 from lib.npu.built_ranges import built_ranges
 from lib.npu.int8 import read_ranges_of
 from lib.npu.parameters import parameters_of
-from lib.npu.range_table import network_input
+from lib.npu.range_table import digests, network_input
 from lib.npu.search.choice import halves, searched
 from lib.npu.twin.ranges import adjusted
 from lib.npu.twin.run import start_of
@@ -65,7 +65,7 @@ def main(argv=None):
         )
     structure = table.half.structure(args.onnx)
     with pool_in_form(pool[:1], args.dataset / "images", outputs.imgsz, form) as first:
-        table.demand_of(first, form)
+        table.demand_of(digests(first), form)
 
     def calibrated(drawn: list[Path]) -> Structure:
         """The structure when calibrated on these images of the pool."""

@@ -27,7 +27,7 @@ from lib.graph.onnx_file import load
 from lib.graph.surgery.graph import input_size
 from lib.npu import toolkit, toolkit_versions
 from lib.npu.first_half import FirstHalf
-from lib.npu.range_table import RangeTable, ranges_on, read_range_table
+from lib.npu.range_table import RangeTable, digests, ranges_on, read_range_table
 from lib.npu.twin.ranges import RangePass, chosen
 from lib.npu.twin.structure import Ranges, Structure
 from lib.npu.twin.tensor_keys import tensor_keys
@@ -68,16 +68,18 @@ def main(argv=None):
 
 def range_table(args, images: list[Path], form: InputForm, imgsz: ImageSize) -> RangeTable:
     """The table of the ranges on `images`, which are fitted in the model's `form`."""
+    facts = {"form": str(form), "graph": sha256(args.onnx), "platform": args.platform, "toolkit": args.toolkit}
     half, structure, unknown = first_half(args, images[0], form)
-    keys = {} if unknown else tensor_keys(structure)
-    ranges = None if unknown or not args.other else ranges_in(args.other, keys, images, form)
+    if unknown:
+        return RangeTable.of({}, [], {}, **facts, unknown=unknown)
+    keys, files = tensor_keys(structure), digests(images)
+    ranges = ranges_in(args.other, keys, files, form) if args.other else None
     if ranges is None:
         start, title = partial(RangePass, structure), f"ranges of {args.onnx.stem} {imgsz}"
-        ranges = [] if unknown else over_images(start, partial(ranges_on, form), images, args.processes, title)
+        ranges = over_images(start, partial(ranges_on, form), images, args.processes, title)
     if not all(math.isfinite(end) for each in ranges for ends in each.values() for end in ends):
-        half, ranges, unknown = None, [], "it has values that are not finite"
-    facts = {"form": str(form), "graph": sha256(args.onnx), "platform": args.platform, "toolkit": args.toolkit}
-    return RangeTable.of(images if ranges else [], ranges, keys, **facts, unknown=unknown, half=half)
+        return RangeTable.of({}, [], {}, **facts, unknown="it has values that are not finite")
+    return RangeTable.of(files, ranges, keys, **facts, half=half)
 
 
 def first_half(args, image: Path, form: InputForm) -> tuple[FirstHalf | None, Structure | None, str]:
@@ -96,7 +98,7 @@ def first_half(args, image: Path, form: InputForm) -> tuple[FirstHalf | None, St
     return half, structure, ""
 
 
-def ranges_in(path: Path, keys: dict[str, str], images: list[Path], form: InputForm) -> list[Ranges] | None:
+def ranges_in(path: Path, keys: dict[str, str], files: dict[str, str], form: InputForm) -> list[Ranges] | None:
     """The ranges of the tensors of `keys` on each image, in the table of another graph; None where it lacks one.
 
     Raises UserError when that table was measured on other images.
@@ -104,7 +106,7 @@ def ranges_in(path: Path, keys: dict[str, str], images: list[Path], form: InputF
     other = read_range_table(path)
     if other.unknown:
         return None
-    other.demand_of(images, form)
+    other.demand_of(files, form)
     if taken := other.same(keys):
         say(f"{path} has all {len(keys)} tensors of this graph, so no image was run")
     return taken

@@ -13,7 +13,7 @@ from lib.npu import toolkit
 from lib.npu.algorithms import NORMAL, OF_PARAMETERS, OWN, RANGED, SEARCH
 from lib.npu.built_ranges import built_ranges
 from lib.npu.parameters import parameters_of
-from lib.npu.range_table import RangeTable, network_input, ranges_on, read_range_table
+from lib.npu.range_table import RangeTable, digests, network_input, ranges_on, read_range_table
 from lib.npu.score_ranges import surest_scores
 from lib.npu.search.choice import halves, searched
 from lib.npu.toolkit_versions import OWN_RANGES, in_use
@@ -183,7 +183,7 @@ def _from_ranges(asked: Quantization, images: list[Path], table: RangeTable | No
 def _own_ranges(asked: Quantization, images: list[Path], table: RangeTable | None, structure: Structure) -> Found:
     """The toolkit's own ranges on the images, from the table or else measured now. Raises _NotKnownError."""
     if table:
-        table.demand_of(images, asked.form)
+        table.demand_of(digests(images), asked.form)
         on_first, on_images = table.union(table.images[:1]), table.union([image.name for image in images])
     else:
         on_first, on_images = _measured(structure, images, asked.form)

@@ -13,6 +13,7 @@ The ranges of any calibration set follow from these, and a build needs only its 
   fused, data, quantization  uint8, the first half of a build (lib.npu.first_half); empty where there are no images
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -59,37 +60,42 @@ class RangeTable:
             raise ValueError("a range ends below its start, or its ends are not finite")
 
     @classmethod
-    def of(cls, images: list[Path], ranges: list[Ranges], keys: dict[str, str], **others) -> "RangeTable":
-        """The table of the ranges measured on each image; `keys` has one for each tensor, `others` are more fields."""
+    def of(cls, files: dict[str, str], ranges: list[Ranges], keys: dict[str, str], **others) -> "RangeTable":
+        """The table of the ranges measured on each image.
+
+        files: as from `digests`. keys: one for each tensor. others: the fields after them.
+        """
         tensors = list(ranges[0]) if ranges else []
         ends = np.array([[each[name] for name in tensors] for each in ranges], np.float32)
-        ends = ends.reshape(len(images), len(tensors), 2)
-        names, files = [image.name for image in images], [sha256(image) for image in images]
-        return cls(names, tensors, ends[..., 0], ends[..., 1], files, [keys[name] for name in tensors], **others)
+        low, high = np.moveaxis(ends.reshape(len(files), len(tensors), 2), 2, 0)
+        return cls(list(files), tensors, low, high, list(files.values()), [keys[name] for name in tensors], **others)
 
     def union(self, images: list[str]) -> Ranges:
         """The ranges of a calibration set. Raises UserError when one of its images was not measured."""
-        chosen = list(map(self._row, images))
+        chosen = self._rows(images)
         low, high = self.low[chosen].min(axis=0), self.high[chosen].max(axis=0)
         return {name: (float(a), float(b)) for name, a, b in zip(self.tensors, low, high)}
 
     def same(self, keys: dict[str, str]) -> list[Ranges] | None:
         """The ranges, on each image, of another graph's tensors of these keys; None where one is not in this graph."""
         columns = {key: column for column, key in enumerate(self.keys)}
-        if not keys.keys() or not columns.keys() >= set(keys.values()):
+        if not columns.keys() >= set(keys.values()):
             return None
         chosen = [columns[key] for key in keys.values()]
         ends = np.stack([self.low[:, chosen], self.high[:, chosen]], axis=2).tolist()
         return [dict(zip(keys, map(tuple, row))) for row in ends]
 
-    def demand_of(self, images: list[Path], form: InputForm) -> None:
-        """Raise UserError unless the ranges were measured on these images, fitted for a model of that input form."""
-        for image in images:
-            if self.files[self._row(image.name)] != sha256(image) or self.form != str(form):
-                raise UserError(
-                    f"{self.path or 'the table'} does not hold the ranges of the image {image.name} as it is now; "
-                    "delete it and measure them again"
-                )
+    def demand_of(self, files: dict[str, str], form: InputForm) -> None:
+        """Raise UserError unless the ranges were measured on these images, fitted for a model of that input form.
+
+        files: as from `digests`.
+        """
+        rows = zip(files.items(), self._rows(files))
+        if others := [name for (name, digest), row in rows if self.files[row] != digest or self.form != str(form)]:
+            raise UserError(
+                f"{self.path or 'the table'} does not hold the ranges of the image {others[0]} as it is now; "
+                "delete it and measure them again"
+            )
 
     def write(self, path: Path) -> None:
         """Write the table, whole or not at all."""
@@ -98,13 +104,19 @@ class RangeTable:
         half = {name: np.frombuffer(getattr(self.half, name, b""), np.uint8) for name in _HALF}
         write_arrays(path, **names, **tables, **half)
 
-    def _row(self, image: str) -> int:
-        if image not in self.images:
+    def _rows(self, images: Iterable[str]) -> list[int]:
+        rows = {name: row for row, name in enumerate(self.images)}
+        if missing := [name for name in images if name not in rows]:
             raise UserError(
-                f"{self.path or 'the table'} has no ranges for {image}; delete it and run the step that measures "
+                f"{self.path or 'the table'} has no ranges for {missing[0]}; delete it and run the step that measures "
                 "ranges again"
             )
-        return self.images.index(image)
+        return [rows[name] for name in images]
+
+
+def digests(images: list[Path]) -> dict[str, str]:
+    """The SHA-256 of each image file, by its name, in their order."""
+    return {image.name: sha256(image) for image in images}
 
 
 def ranges_on(form: InputForm, run: RangePass, image: Path) -> Ranges:

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import expit
 
 from lib.detector.output_spec import OutputSpec
-from lib.npu.twin.structure import Ranges, Structure
+from lib.npu.twin.structure import COPY, Ranges, Structure
 
 # Maps of 0 to 1 whose product is a score.
 FACTORS = ("scores", "objectness")
@@ -46,9 +46,7 @@ def surest_scores(structure: Structure, ranges: Ranges, outputs: OutputSpec) -> 
 
 def tensors_of(structure: Structure, maps: Iterable[str]) -> dict[str, str]:
     """The tensor of each of these maps by name; the toolkit has an output's name after its last conversion."""
-    converted = {
-        node.output[0]: node.input[0] for node in structure.model.graph.node if node.op_type == "exDataConvert"
-    }
+    converted = {node.output[0]: node.input[0] for node in structure.model.graph.node if node.op_type == COPY}
     return {name: converted.get(name, name) for name in maps}
 
 

@@ -7,7 +7,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from lib.npu.twin.rounding import FILTER_AXES, Rounding, round_bias, round_weights
-from lib.npu.twin.structure import Structure, attributes
+from lib.npu.twin.structure import COPY, Structure, attributes
 from lib.step.errors import UserError
 
 # Operators copied unchanged, between rounded inputs and a rounded output.
@@ -49,7 +49,7 @@ class Twin:
         self.nodes: list[onnx.NodeProto] = []
         self.values: dict[str, np.ndarray] = {}
         self.special: dict[str, Callable] = {
-            "exDataConvert": self._convert,
+            COPY: self._convert,
             "Conv": self._convolution,
             "ConvTranspose": self._convolution,
             "exSwish": self._swish,

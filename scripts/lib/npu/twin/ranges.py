@@ -14,7 +14,7 @@ from onnx import helper, numpy_helper
 from scipy.special import expit
 from threadpoolctl import ThreadpoolController
 
-from lib.npu.twin.structure import Ranges, Structure, attributes
+from lib.npu.twin.structure import COPY, Ranges, Structure, attributes
 from lib.step.errors import UserError
 from lib.step.onnxruntime_session import Level, session_on_one_thread
 
@@ -26,10 +26,6 @@ _LIKE_INPUT = {"AveragePool", "MaxPool"}
 _LIMITS = {"HardSwish": (-3.0, np.inf), "Relu": (0.0, np.inf)}
 # Operators through which a limit is passed back to the operator that computes the values.
 _PASSES_LIMIT = {"Reshape", "Split", "Slice", "Transpose", "Concat"}
-
-
-# The toolkit's change between number types, at inputs and outputs; in FP32 it changes nothing.
-COPY = "exDataConvert"
 _RESHAPES = {"Reshape", "Transpose"}
 
 
@@ -136,12 +132,6 @@ def _limit(name: str, limits: tuple[float, float], ranges: Ranges, makers: dict)
         for given in maker.input:
             if given in ranges:
                 _limit(given, limits, ranges, makers)
-
-
-def inner_tensors(node: onnx.NodeProto) -> dict[str, str]:
-    """The tensors inside an operator that have a range too, by the names of the attributes that name them."""
-    settings = attributes(node) if node.op_type == "exSDPAttention" else {}
-    return {name: settings[name] for name in ("q_matmul", "q_softmax") if name in settings}
 
 
 # Values by name → a node's results by name.

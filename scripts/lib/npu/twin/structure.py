@@ -25,6 +25,8 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
 
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+\Z"), "-+0123456789")
 
+# The toolkit's change between number types, at inputs and outputs; in FP32 it changes nothing.
+COPY = "exDataConvert"
 # A convolution's sums go unrounded into their only reader; those of a depthwise one only into some operators.
 _FUSED_BEHIND_DEPTHWISE = {"Add", "Clip", "Elu", "PRelu", "Relu"}
 _FUSED = _FUSED_BEHIND_DEPTHWISE | {"HardSwish", "LeakyRelu", "Sigmoid", "Tanh", "exSwish"}
@@ -166,6 +168,14 @@ def attributes(node: onnx.NodeProto) -> dict:
     """A node's attributes by name, texts as str."""
     values = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
     return {name: value.decode() if isinstance(value, bytes) else value for name, value in values.items()}
+
+
+def inner_tensors(node: onnx.NodeProto) -> dict[str, str]:
+    """The tensors inside an operator that have a range too, by the names of the attributes that name them."""
+    if node.op_type != "exSDPAttention":
+        return {}
+    settings = attributes(node)
+    return {name: settings[name] for name in ("q_matmul", "q_softmax")}
 
 
 def read_settings(text: str) -> dict:
