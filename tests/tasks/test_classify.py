@@ -95,6 +95,19 @@ def test_folders_that_are_no_classes_are_one_sentence(tmp_path, folders):
         fetched(tmp_path, folders)
 
 
+def test_parts_of_images_without_folders_of_classes_are_no_classes(tmp_path, folders):
+    for image in sorted(folders.rglob("*.png")):
+        part, kind = image.relative_to(folders).parts[:2]
+        image.rename(folders / part / f"{kind}-{image.name}")
+    for kind in folders.glob("*/*/"):
+        kind.rmdir()
+    with pytest.raises(UserError, match=r"the images in train, val are not in folders of classes; .*CLASS/NAME.jpg$"):
+        fetched(tmp_path, folders)
+    (folders / "val" / "_classes.csv").write_text("filename,red\n")
+    with pytest.raises(UserError, match=r"NAME.jpg; _classes.csv is not read: in Roboflow, export .* as 'Folder Struc"):
+        fetched(tmp_path, folders)
+
+
 @pytest.mark.parametrize("size", [(100, 60), (61, 173), (64, 64), (33, 40), (500, 333)])
 def test_the_middle_of_an_image_is_that_of_torchvision(size):
     torch = pytest.importorskip("torch", reason="needs torch, which a light environment lacks")

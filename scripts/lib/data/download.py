@@ -11,7 +11,7 @@ from urllib3.util.retry import Retry
 from lib.data.sources import is_url
 from lib.step import console
 from lib.step.errors import FULL, UserError
-from lib.step.files import sha256, whole
+from lib.step.files import LFS_POINTER, is_lfs_pointer, sha256, whole
 
 TIMEOUT_S = (10, 60)  # for connecting, and between two reads
 TRIES = 3
@@ -38,6 +38,8 @@ def fetch(sources: list[str], output, checksum: str | None, config_key: str) -> 
         try:
             with whole(output) as part:
                 _download(source, part) if is_url(source) else _copy(source, part)
+                if is_lfs_pointer(part):
+                    raise _Unusable(f"it is {LFS_POINTER}")
                 _check(part, checksum, source)
             return source
         except _Unusable as reason:

@@ -10,13 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lib.data.dataset import flat_names
-from lib.data.formats.source import Item, Source
+from lib.data.formats.source import EVALUATED, TRAIN, Item, Source
 from lib.data.split import CALIBRATION, EVALUATION, read_split, shuffled
 from lib.step.errors import UserError
 from lib.step.files import whole
 
-TRAIN = "train"
-EVALUATED = ("val", "test")
 HEADER = ("image", "part")
 
 

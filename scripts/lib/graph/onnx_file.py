@@ -13,7 +13,7 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from lib.step.errors import UserError
-from lib.step.files import whole
+from lib.step.files import LFS_POINTER, is_lfs_pointer, whole
 
 SEAL = "rv1106.sha256"
 
@@ -32,6 +32,8 @@ def load(path) -> onnx.ModelProto:
     except FileNotFoundError:
         raise UserError(f"model {path} does not exist") from None
     except (DecodeError, onnx.checker.ValidationError, ValueError) as error:
+        if is_lfs_pointer(path):
+            raise UserError(f"{path} is {LFS_POINTER}") from None
         raise UserError(
             f"{path} is not a valid ONNX model: {(str(error) or type(error).__name__).splitlines()[0]}"
         ) from None

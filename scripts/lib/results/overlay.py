@@ -17,7 +17,7 @@ from lib.data.sources import is_url
 from lib.detector.head import CLASSIFY
 from lib.graph.checkpoint_names import checkpoint_facts
 from lib.step.errors import UserError
-from lib.step.files import read_text, sha256
+from lib.step.files import LFS_POINTER, is_lfs_pointer, read_text, sha256
 
 MARK = "# Written by scripts/start.py"  # the first line of a file that this program wrote
 MODELS = (".pt", ".onnx", ".cfg", ".weights")
@@ -70,6 +70,8 @@ def sorted_out(files: list[str]) -> tuple[list[str], str]:
     for file in files:
         if not is_url(file) and not Path(file).expanduser().exists():
             raise UserError(f"there is no file or folder {file}")
+        if Path(file).expanduser().is_file() and is_lfs_pointer(Path(file).expanduser()):
+            raise UserError(f"{file} is {LFS_POINTER}")
     if not models or len(others) != 1:
         raise UserError(
             f"name the model ({', '.join(MODELS[:2])}, or {' and '.join(MODELS[2:])}) and one data set: its data.yaml, "
@@ -144,12 +146,13 @@ def data_of(path: str, images: str | None, model: Model) -> Data:
         block["names"] = list(names)
     if source is None:
         return Data(block, None, None, names)
-    train, held = ([item for item in source.items if item.part in parts] for parts in ((TRAIN,), EVALUATED[:1]))
+    train, held = ({item.image for item in source.items if item.part in parts} for parts in ((TRAIN,), EVALUATED[:1]))
     if not names:
         raise UserError(f"{path} has no class names, and the model's are not known; name its data.yaml")
-    if train and held:
-        return Data(block, len(train), len(held), names, len(train))
-    return Data(block, len(source.items) // 2, None, names, len(source.items) - 1)
+    if held and train - held:
+        return Data(block, len(train - held), len(held), names, len(train - held))
+    drawn_from = held or train or {item.image for item in source.items}
+    return Data(block, len(drawn_from) // 2, None, names, len(drawn_from) - 1)
 
 
 def _form_of(path: Path) -> str:

@@ -11,6 +11,8 @@ from pathlib import Path
 from lib.step.errors import FULL, UserError
 
 _MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+_LFS = b"version https://git-lfs.github.com/spec/"
+LFS_POINTER = "a Git LFS pointer, not the file; run `git lfs pull` in its repository, or download the file itself"
 
 
 @contextmanager
@@ -80,6 +82,12 @@ def demand_sha256(path: Path, expected: str) -> None:
     """Raise UserError unless the SHA-256 of a file that is about to be loaded is `expected`."""
     if (actual := sha256(path)) != expected.lower():
         raise UserError(f"{path} is not loaded: its sha256 is {actual}, but {expected} is expected")
+
+
+def is_lfs_pointer(path) -> bool:
+    """Whether a file is the few lines that Git LFS keeps in a repository in place of a large file."""
+    with open(path, "rb") as file:
+        return file.read(len(_LFS)) == _LFS
 
 
 def write_text(path, text: str) -> None:

@@ -36,8 +36,9 @@ def find(root: Path, hints: Hints) -> Path:
 def read(folder: Path, hints: Hints) -> Source:
     """The images below the folder of each class; a remark names images beside them.
 
-    Raises UserError for fewer than two classes, for no image, and for parts beside classes.
+    Raises UserError for fewer than two classes, for no image, for parts beside classes, and for parts without classes.
     """
+    _demand_classes(folder)
     parts = {path.name for path in _folders(folder) if _is_part(path)}
     kinds = sorted(_classes(folder, parts))
     if len(kinds) < 2:
@@ -59,6 +60,23 @@ def read(folder: Path, hints: Hints) -> Source:
         raise UserError(no_image(folder))
     remarks = left_out({"images are in no class's folder": loose})
     return Source(folder, tuple(items), names, remarks=remarks, others=tuple(others))
+
+
+def _demand_classes(folder: Path) -> None:
+    """Raises UserError where all folders are parts of a set, and images lie in them without a folder of their class."""
+    loose = [path.name for path in _folders(folder) if path.name in PART_OF_FOLDER and _has_images(path)]
+    if len(loose) < 2 or len(loose) < len(_folders(folder)):
+        return
+    tables = sorted(path.name for part in loose for path in (folder / part).glob("*.csv"))
+    named = (
+        f"; {tables[0]} is not read: in Roboflow, export a set for classification as 'Folder Structure'"
+        if tables
+        else ""
+    )
+    raise UserError(
+        f"{folder}: the images in {first_few(loose)} are not in folders of classes; the layout is "
+        f"PART/CLASS/NAME.jpg{named}"
+    )
 
 
 def _classes(folder: Path, parts: set[str]) -> set[str]:

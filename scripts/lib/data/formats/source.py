@@ -10,6 +10,7 @@ from lib.data.foreign import hint
 from lib.data.image_paths import UNREAD, is_hidden
 from lib.step.errors import UserError
 
+TRAIN, EVALUATED = "train", ("val", "test")
 # The part of the images in a folder of that name, where an export has a folder for each part.
 PART_OF_FOLDER = {"train": "train", "valid": "val", "val": "val", "validation": "val", "test": "test"}
 IMAGE_FOLDERS = ("JPEGImages", "images")
