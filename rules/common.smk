@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import yaml
+from snakemake.dag import DAG
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake.utils import min_version, validate
@@ -60,7 +61,15 @@ from lib.step.console import QUIET
 from lib.step.errors import UserError
 from lib.step.step_sources import step_sources
 from lib.step.watch import asks_for_chatter, is_old, watch
-from lib.step.workflow import beside, checked_config, options, plan_without_timers, refuse, sole_run
+from lib.step.workflow import (
+    beside,
+    checked_config,
+    judge_behind_ancient,
+    options,
+    plan_without_timers,
+    refuse,
+    sole_run,
+)
 
 # As in DVC's stages, the commands call `python`; it is the one that runs Snakemake. It uses UTF-8, whatever the locale,
 # because otherwise torch cannot open a path with letters that are not ASCII.
@@ -78,6 +87,8 @@ if FOLLOWED.terminal:
 # Used only with `--sdm conda`; by default the rules run in the environment that runs Snakemake.
 ENVIRONMENT = "../requirements/conda.yaml"
 os.environ.update(RV1106_HOME=str(HOME))
+
+judge_behind_ancient(DAG)
 
 SCHEMA = HOME / "config" / "schema.yaml"
 DEFAULTS = HOME / "config" / "config.yaml"
@@ -242,8 +253,9 @@ def ranges_option(wildcards, input) -> list[str]:
 
 def layers_asked_for() -> list[str]:
     """The per-layer analyses of those variants that `layers` names."""
-    for name, values in beside(config["layers"], config["sweep"]).items():
-        logger.warning(f"layers.{name}: not in the sweep, so not analysed: {', '.join(values)}")
+    if others := beside(config["layers"], config["sweep"]):
+        listed = "; ".join(f"{name} {', '.join(values)}" for name, values in others.items())
+        logger.warning(f"layers: not in the sweep, so not analysed: {listed}")
     asked = analysed([*variants(**config["sweep"]), *ALSO], config["layers"])
     return [path for variant in asked for path in expand(rules.analyse_layers.output, **variant.to_json())]
 

@@ -309,6 +309,12 @@ def test_a_bundle_says_that_its_proof_compared_no_detection(run_folder, python_e
     assert any(line.endswith("(not proven: no image has a detection, see its README.md)") for line in lines)
 
 
+def test_the_next_command_keeps_the_board_that_was_named():
+    named = "board={host: root@10.0.0.2, sdk: /sdk}"
+    assert closing.next_command("board", ["bundle", "--config", named]) == f"snakemake -j4 board --config '{named}'"
+    assert closing.next_command("board", ["bundle"]) == f"snakemake -j4 board --config '{closing.BOARD}'"
+
+
 def test_a_proof_without_detections_says_so():
     nothing = Proof(16, 0, 0.0, 0.0, 0.0)
     assert nothing.in_words().startswith("not proven, because no detection could be compared: in 16 images,")

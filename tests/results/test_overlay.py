@@ -165,6 +165,23 @@ def test_what_cannot_be_is_one_sentence(work, files, sentence):
         written(files)
 
 
+def test_more_images_than_there_are_is_one_sentence(work):
+    with pytest.raises(UserError, match="--max-images 9: the data set has 7 images to calibrate on"):
+        written(["best.pt", "source/data.yaml"], Wishes("mine", None, (), (4, 9), ("split",)))
+    assert written(["best.pt", "source"], Wishes("mine", None, (), (7,), ("split",)))["split"] == {"calibration": 7}
+
+
+@pytest.mark.parametrize(
+    ("option", "sentence"),
+    [(["--run", "../other"], "run: '../other' cannot be part of a file name"),
+     (["--head", "as_is", "single", "single"], "sweep.head names a value twice")],
+)  # fmt: skip
+def test_a_config_that_the_workflow_would_refuse_is_not_written(work, step, option, sentence):
+    config = work / "mine.yaml"
+    done = step("start", work / "best.pt", work / "source" / "data.yaml", "--config", config, "--dry-run", *option)
+    assert done.returncode == 2 and sentence in done.stderr and not config.exists()
+
+
 def test_the_command_shows_the_config_and_keeps_what_it_did_not_write(work, step):
     config = work / "mine.yaml"
     command = ["best.pt", "source/data.yaml", "--dry-run"]

@@ -63,6 +63,13 @@ def test_failed_jobs_are_told_in_their_steps_words_the_sentence_last(tmp_path):
     assert Watch(None).failures() == "the run was stopped; the same command resumes it"
 
 
+def test_a_job_that_ctrl_c_ends_has_not_failed(tmp_path):
+    (tmp_path / "a.log").write_text("drawn: 3\ninterrupted\n")
+    watch = Watch(None)
+    watch.take("job_error", {"jobid": 0, "rule_name": "draw_scenes", "log": [str(tmp_path / "a.log")]})
+    assert watch.failures() == "the run was stopped; the same command resumes it"
+
+
 def test_what_a_cluster_says_of_a_job_is_shown_and_a_groups_jobs_once():
     watch = Watch(None)
     for number in (0, 1):

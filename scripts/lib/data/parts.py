@@ -101,9 +101,7 @@ def read_parts(path: Path) -> dict[str, str]:
     with open(path, encoding="utf-8", newline="") as file:
         rows = [tuple(row) for row in csv.reader(file)]
     if not rows or rows[0] != HEADER or any(len(row) != 2 for row in rows):
-        raise UserError(
-            f"{path} is damaged: it is not a table of image,part; delete it and run the step that makes it again"
-        )
+        raise UserError(f"{path} is damaged: it is not a table of image,part; delete it and run again")
     return dict(rows[1:])
 
 

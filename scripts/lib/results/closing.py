@@ -91,6 +91,7 @@ def next_command(target: str, argv: list[str]) -> str:
     words = ["snakemake", *(["-s", given.snakefile] if given.snakefile else []), "-j4", target]
     words += ["--directory", given.directory] if given.directory else []
     words += ["--configfile", *given.configfile] if given.configfile else []
-    values = [*given.config, *([BOARD] if target == "board" else [])]
+    is_named = any(value.startswith("board=") for value in given.config)
+    values = [*given.config, *([BOARD] if target == "board" and not is_named else [])]
     words += ["--config", *values] if values else []
     return shlex.join(words)

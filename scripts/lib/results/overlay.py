@@ -50,6 +50,7 @@ class Data:
     pool: int | None  # images that calibration sets may be drawn from; None where it is not known yet
     held: int | None
     names: tuple[str, ...]
+    most: int | None = None  # images that the pool may have; None where it is not known yet
 
 
 @dataclass(frozen=True)
@@ -155,9 +156,9 @@ def data_of(path: str, images: str | None, model: Model) -> Data:
     if not names:
         raise UserError(f"{path} has no class names, and the model's are not known; name its data.yaml")
     if held and train - held:
-        return Data(block, len(train - held), len(held), names)
+        return Data(block, len(train - held), len(held), names, len(train - held))
     drawn_from = held or train or {item.image for item in source.items}
-    return Data(block, len(drawn_from) // 2, None, names)
+    return Data(block, len(drawn_from) // 2, None, names, len(drawn_from) - 1)
 
 
 def _form_of(path: Path) -> str:
@@ -195,7 +196,15 @@ def _form_of(path: Path) -> str:
 
 
 def overlay(model: Model, data: Data, wishes: Wishes, path: Path) -> str:
-    """The text of a config file, to be written to `path`, that `--configfile` lays over the workflow's own."""
+    """The text of a config file, to be written to `path`, that `--configfile` lays over the workflow's own.
+
+    Raises UserError when the data set has fewer images to calibrate on than the user asks for.
+    """
+    if data.most is not None and max(wishes.max_images, default=0) > data.most:
+        raise UserError(
+            f"--max-images {max(wishes.max_images)}: the data set has {data.most} images to calibrate on; ask for "
+            f"{data.most} or fewer"
+        )
     pool = min(POOL, data.pool or POOL)
     max_images = wishes.max_images or tuple(sorted({min(FEW, pool), pool}))
     imgsz = tuple(str(parse_imgsz(size)) for size in wishes.imgsz or model.sizes or SIZES)

@@ -21,6 +21,9 @@ NO_MEMORY = re.compile(r"alloc|memory|Failed to serialize|map segment", re.IGNOR
 # What a shell reports of a command that SIGPIPE ended: `| head -1` has read enough, which is nobody's mistake.
 READER_GONE = 128 + signal.SIGPIPE
 
+# The last line of a step that Ctrl-C ends.
+INTERRUPTED = "interrupted"
+
 
 class UserError(Exception):
     """A user's mistake: the message says what is wrong, where, and what to do."""
@@ -67,7 +70,7 @@ def _code(main) -> int:
         console.say(f"error: {error}{hint}", stream=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        console.say("interrupted", stream=sys.stderr)
+        console.say(INTERRUPTED, stream=sys.stderr)
         return 130
     except OSError as error:
         if isinstance(error, BrokenPipeError) and console.nobody_reads():

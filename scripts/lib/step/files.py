@@ -108,9 +108,9 @@ def read_json(path, *keys: str):
     except FileNotFoundError:
         raise UserError(f"{path} is missing; run the step that makes it first") from None
     except ValueError as error:
-        raise UserError(f"{path} is not valid JSON ({error}); delete it and run the step that makes it again") from None
+        raise UserError(f"{path} is not valid JSON ({error}); delete it and run again") from None
     if missing := [key for key in keys if not isinstance(value, dict) or key not in value]:
-        raise UserError(f"{path} lacks the key {missing[0]}; delete it and run the step that makes it again")
+        raise UserError(f"{path} lacks the key {missing[0]}; delete it and run again")
     return value
 
 

@@ -13,6 +13,8 @@ from typing import TextIO
 
 from tqdm import tqdm
 
+from lib.step.errors import INTERRUPTED
+
 # Messages about single jobs, and tables of the jobs that will run.
 CHATTER = {"job_info", "job_error", "job_finished", "group_info", "group_error", "shellcmd", "progress", "run_info",
            "resources_info", "workflow_started"}  # fmt: skip
@@ -90,23 +92,37 @@ class Watch:
             self._bar.close()
 
     def failures(self) -> str:
-        """Which jobs failed and why: for each its name and log, what a cluster says about it, and its last error."""
+        """Which jobs failed and why: for each its name and log, what a cluster says about it, and its last error.
+
+        A job that Ctrl-C ended has not failed.
+        """
         lines = []
         for failure in self._failed.values():
+            if failure.logs and all(map(was_interrupted, failure.logs)):
+                continue
             where = f" (log: {', '.join(failure.logs)})" if failure.logs else ""
             sentence = next(filter(None, map(last_error, failure.logs)), None)
             lines += [f"{failure.title}: failed{where}", *filter(None, (failure.reason, sentence))]
         return "\n".join(lines) or "the run was stopped; the same command resumes it"
 
 
+def was_interrupted(log: str) -> bool:
+    """Whether a step's log ends with what it says when Ctrl-C ends it."""
+    return _text(log).rstrip().rpartition("\n")[2] == INTERRUPTED
+
+
 def last_error(log: str) -> str | None:
     """The last error message in a step's log; None where there is none."""
-    try:
-        text = Path(log).read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    _, mark, sentence = f"\n{text}".rpartition("\nerror: ")
+    _, mark, sentence = f"\n{_text(log)}".rpartition("\nerror: ")
     return f"error: {sentence.strip()}" if mark else None
+
+
+def _text(log: str) -> str:
+    """What is in a log; nothing where it cannot be read."""
+    try:
+        return Path(log).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def watch(logger, wants_chatter: bool) -> tuple[Watch, Callable[[], None]]:
