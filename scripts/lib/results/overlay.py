@@ -72,6 +72,8 @@ def sorted_out(files: list[str]) -> tuple[list[str], str]:
             raise UserError(f"there is no file or folder {file}")
         if Path(file).expanduser().is_file() and is_lfs_pointer(Path(file).expanduser()):
             raise UserError(f"{file} is {LFS_POINTER}")
+    if built := [file for file in files if file.endswith(".rknn")]:
+        raise UserError(f"{built[0]} is a .rknn already, and no model can be read from it; name its .pt or .onnx")
     if not models or len(others) != 1:
         raise UserError(
             f"name the model ({', '.join(MODELS[:2])}, or {' and '.join(MODELS[2:])}) and one data set: its data.yaml, "
