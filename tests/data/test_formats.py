@@ -1108,6 +1108,18 @@ def parted(tmp_path, put):
     return tmp_path / "parted"
 
 
+@pytest.mark.parametrize(("train", "val"), [("train2017", "val2017"), ("Train", "Validation"), ("training", "valid")])
+def test_parts_may_be_written_in_other_ways(fetch, parted, train, val):
+    for kind in ("images", "labels"):
+        shutil.rmtree(parted / kind / "test")
+        for old, new in (("train", train), ("valid", val)):
+            shutil.move(parted / kind / old, parted / kind / "aside")
+            shutil.move(parted / kind / "aside", parted / kind / new)
+    folder, done = fetch("--archive", parted, "--calibration", 4)
+    assert done.returncode == 0 and "WARNING" not in done.stdout, done.stderr + done.stdout
+    assert {part: len(names) for part, names in parts_of(folder).items()} == {"val": 3, "train": 4}
+
+
 def test_folders_called_after_parts_are_parts(fetch, parted):
     folder, done = fetch("--archive", parted, "--calibration", 4)
     assert done.returncode == 0 and "WARNING" not in done.stdout, done.stderr + done.stdout

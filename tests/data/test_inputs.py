@@ -71,6 +71,28 @@ def test_a_pointer_of_git_lfs_is_called_so_wherever_a_file_is_read(server, tmp_p
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "kind"),
+    [
+        ("best.onnx", b"PK\x03\x04", "a checkpoint of PyTorch or another zip"),
+        ("best.onnx", b"\x18\x00\x00\x00TFL3", "a TFLite model"),
+        ("best.onnx", b"7767517\n", "a model of ncnn"),
+        ("best.onnx", b"<!DOCTYPE html>", "a web page"),
+        ("best.engine", b"", "a TensorRT engine"),
+        ("best_ncnn_model", None, "a folder"),
+    ],
+)
+def test_a_model_of_another_kind_is_called_so(tmp_path, name, content, kind):
+    path = tmp_path / name
+    path.mkdir() if content is None else path.write_bytes(content)
+    with pytest.raises(UserError, match=f"{name} is {kind}, not an ONNX model; export the model to ONNX, or name its"):
+        onnx_file.load(path)
+    path = tmp_path / "best.rknn"
+    path.write_bytes(b"RKNN")
+    with pytest.raises(UserError, match=f"best.rknn is a .rknn, not an ONNX model; to see .*inspect_rknn.py {path}$"):
+        onnx_file.load(path)
+
+
 def test_all_sources_failing_is_one_message_with_every_reason(server, tmp_path):
     folder, address = server
     (folder / "wrong").write_bytes(b"wrong")

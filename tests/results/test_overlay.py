@@ -148,15 +148,15 @@ def test_the_task_of_an_export_is_in_the_config(work, export):
         (["best.pt", "best.onnx", "source"], "best.pt, best.onnx are not the files of one model"),
         (["best.pt", "coco.names", "source"], "coco.names belongs to a .cfg and .weights"),
         (["a.cfg", "b.cfg", "a.weights", "source"], "a.cfg, b.cfg, a.weights are not the files of one model"),
-        (["a.rknn", "source"], "a.rknn is a .rknn already"),
         (["best.pt", "notes.txt"], "notes.txt is not a data.yaml, a COCO JSON, a zip, a tar or a folder"),
         (["best.pt", "empty"], "empty contains no labels"),
+        (["best.tflite", "source"], "best.tflite is a TFLite model, which is not read; name the checkpoint (.pt) that"),
         (["lfs.pt", "source"], "lfs.pt is a Git LFS pointer, not the file; run `git lfs pull`"),
         (["best.pt", "lfs.zip"], "lfs.zip is a Git LFS pointer, not the file; run `git lfs pull`"),
     ],
 )
 def test_what_cannot_be_is_one_sentence(work, files, sentence):
-    for name in ("best.onnx", "notes.txt", "coco.names", "a.cfg", "b.cfg", "a.weights", "a.rknn"):
+    for name in ("best.onnx", "best.tflite", "notes.txt", "coco.names", "a.cfg", "b.cfg", "a.weights"):
         (work / name).write_bytes(b"")
     (work / "empty").mkdir()
     for name in ("lfs.pt", "lfs.zip"):

@@ -66,6 +66,14 @@ def test_class_folders_give_each_image_its_class_and_part(tmp_path, folders, cap
     assert "14 images (0 background), 14 classes" in capsys.readouterr().out
 
 
+def test_parts_may_be_called_as_on_kaggle(tmp_path, folders):
+    (folders / "train").rename(folders / "Training")
+    (folders / "val").rename(folders / "Testing")
+    folder = fetched(tmp_path, folders, "--calibration", 5, "--part", "test")
+    assert (folder / "names.txt").read_text().split() == list(CLASSES)
+    assert pd.read_csv(folder / "parts.csv").part.value_counts().to_dict() == {"test": 9, "train": 5}
+
+
 def test_a_zip_with_a_folder_around_it_and_names_in_another_order_are_taken(tmp_path, folders):
     archive = tmp_path / "set.zip"
     with zipfile.ZipFile(archive, "w") as file:

@@ -11,6 +11,7 @@ from lib.data.config_files import WITH_NAMES
 from lib.data.foreign import hint_of_names
 from lib.data.formats import class_folders, dota
 from lib.data.imgsz import parse_imgsz
+from lib.data.model_kinds import SUFFIXES, kind_of
 from lib.data.parts import EVALUATED, TRAIN
 from lib.data.preview import described, stand_ins
 from lib.data.sources import is_url
@@ -72,8 +73,11 @@ def sorted_out(files: list[str]) -> tuple[list[str], str]:
             raise UserError(f"there is no file or folder {file}")
         if Path(file).expanduser().is_file() and is_lfs_pointer(Path(file).expanduser()):
             raise UserError(f"{file} is {LFS_POINTER}")
-    if built := [file for file in files if file.endswith(".rknn")]:
-        raise UserError(f"{built[0]} is a .rknn already, and no model can be read from it; name its .pt or .onnx")
+    if other := next((file for file in others if Path(file).suffix.lower() in SUFFIXES), None):
+        raise UserError(
+            f"{other} is {kind_of(Path(other))}, which is not read; name the checkpoint (.pt) that it was made from, "
+            "or export the model to ONNX"
+        )
     if not models or len(others) != 1:
         raise UserError(
             f"name the model ({', '.join(MODELS[:2])}, or {' and '.join(MODELS[2:])}) and one data set: its data.yaml, "

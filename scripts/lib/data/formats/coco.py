@@ -16,7 +16,6 @@ from lib.data.formats.source import (
     COUNTED,
     CROWD,
     IMAGE_FOLDERS,
-    PART_OF_FOLDER,
     Annotation,
     Box,
     Boxes,
@@ -28,6 +27,7 @@ from lib.data.formats.source import (
     first_few,
     numbered,
     only_one,
+    part_of,
     unread,
     visible,
 )
@@ -66,7 +66,7 @@ def _of_parts(folder: Path) -> tuple[dict, dict[str, str]]:
     Raises UserError where their categories differ.
     """
     here = [path for path in visible(folder, "*.json") if path.parent.parent == folder]
-    found = {path: _coco_in(path) for path in here if path.parent.name in PART_OF_FOLDER}
+    found = {path: _coco_in(path) for path in here if part_of(path.parent.name)}
     files = {path: own for path, own in found.items() if own is not None}
     data, parts = {table: [] for table in TABLES}, {}
     for file, own in files.items():
@@ -78,7 +78,7 @@ def _of_parts(folder: Path) -> tuple[dict, dict[str, str]]:
         for image in own["images"]:
             number = f"{name}/{_identity(image, 'id', file)}"
             data["images"].append(image | {"id": number, "file_name": f"{name}/{_field(image, 'file_name', file)}"})
-            parts[number] = PART_OF_FOLDER[name]
+            parts[number] = part_of(name)
         for annotation in own["annotations"]:
             image = f"{name}/{_identity(annotation, 'image_id', file)}"
             data["annotations"].append(annotation | {"id": f"{name}/{annotation.get('id')}", "image_id": image})

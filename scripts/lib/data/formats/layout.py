@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lib.data.foreign import hint
 from lib.data.formats.own_names import name_files, settled
-from lib.data.formats.source import PART_OF_FOLDER, Hints, Item, Source, no_image
+from lib.data.formats.source import Hints, Item, Source, no_image, part_of
 from lib.data.image_paths import IMAGES, image_paths, is_hidden
 from lib.step.errors import UserError
 
@@ -88,7 +88,7 @@ def _labels(root: Path, images: Path, paths: list[Path]) -> Path:
 def _parts(paths: list[Path], images: Path) -> tuple[list[str], tuple[str, ...]]:
     """The part of each image by the folder of its path below `images`, empty without parts; and remarks."""
     folders = [path.parts[0] if len(path.parts) > 1 else "" for path in paths]
-    parts = [PART_OF_FOLDER.get(folder, "") for folder in folders]
+    parts = [part_of(folder) for folder in folders]
     # A single such folder says nothing about how its images are divided.
     if len({*parts} - {""}) < 2:
         return [""] * len(paths), ()
