@@ -90,6 +90,11 @@ os.environ.update(RV1106_HOME=str(HOME))
 
 judge_behind_ancient(DAG)
 
+if not os.access(Path.cwd(), os.W_OK):
+    end(
+        f"{Path.cwd()} is read-only, but results are written to the working folder; name another: --directory FOLDER"
+    )
+
 SCHEMA = HOME / "config" / "schema.yaml"
 DEFAULTS = HOME / "config" / "config.yaml"
 # By libyaml, which most installations of PyYAML have: otherwise this takes longer than all rules.

@@ -10,6 +10,7 @@ import tempfile
 import traceback
 
 from lib.step import console
+from lib.step.interrupts import interrupts_raise
 
 # A full disk, a quota, a limit on the size of files.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -20,9 +21,6 @@ NO_MEMORY = re.compile(r"alloc|memory|Failed to serialize|map segment", re.IGNOR
 
 # What a shell reports of a command that SIGPIPE ended: `| head -1` has read enough, which is nobody's mistake.
 READER_GONE = 128 + signal.SIGPIPE
-
-# The last line of a step that Ctrl-C ends.
-INTERRUPTED = "interrupted"
 
 
 class UserError(Exception):
@@ -45,6 +43,7 @@ def run_step(main) -> int:
     With `--log` the traceback of a bug goes to the log, and the terminal gets one sentence that names the log.
     """
     console.prepare()
+    interrupts_raise()
     code = _code(main)
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -70,7 +69,7 @@ def _code(main) -> int:
         console.say(f"error: {error}{hint}", stream=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        console.say(INTERRUPTED, stream=sys.stderr)
+        console.say("interrupted", stream=sys.stderr)
         return 130
     except OSError as error:
         if isinstance(error, BrokenPipeError) and console.nobody_reads():

@@ -1,6 +1,7 @@
 """Files that appear whole or not at all, and their checksums."""
 
 import codecs
+import errno
 import hashlib
 import json
 import os
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from lib.step.errors import FULL, UserError
 
+CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM)
 _MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 _LFS = b"version https://git-lfs.github.com/spec/"
 LFS_POINTER = "a Git LFS pointer, not the file; run `git lfs pull` in its repository, or download the file itself"
@@ -21,18 +23,20 @@ def whole(path):
 
     After an exception nothing is left. What a killed process left (its id is in the name) is deleted by the next
     writer of the same path. The old file or folder stays until the new one is complete. Raises UserError
-    when the disk is full.
+    when the disk is full, or does not let anybody write there.
     """
     path = Path(path)
     try:
         with _whole(path) as part:
             yield part
     except OSError as error:
-        if error.errno not in FULL:
+        # Something else than the file itself may be closed, such as an input without read permission.
+        place = Path(str(error.filename or path))
+        is_closed = error.errno in CLOSED and path.parent in (place, place.parent)
+        if error.errno not in FULL and not is_closed:
             raise
-        raise UserError(
-            f"{path} is not written: {os.strerror(error.errno)}; free some space and run it again"
-        ) from None
+        remedy = "name another folder" if is_closed else "free some space and run it again"
+        raise UserError(f"{path} is not written: {os.strerror(error.errno)}; {remedy}") from None
 
 
 @contextmanager

@@ -13,13 +13,12 @@ from typing import TextIO
 
 from tqdm import tqdm
 
-from lib.step.errors import INTERRUPTED
-
 # Messages about single jobs, and tables of the jobs that will run.
 CHATTER = {"job_info", "job_error", "job_finished", "group_info", "group_error", "shellcmd", "progress", "run_info",
            "resources_info", "workflow_started"}  # fmt: skip
 # Snakemake's own words for a step that ended with an error; the step's words say more.
 FAILED = ("Exiting because a job execution failed", "Error in rule", "RuleException:\nCalledProcessError")
+STOPPED = "Terminating processes on user request"  # what it says after Ctrl-C
 SHARES = 4  # where the terminal is a file: one line after each quarter of the jobs
 
 
@@ -45,6 +44,7 @@ class Watch:
         self._titles: dict[int, str] = {}
         self._failed: dict[int, _Failure] = {}
         self._shares_shown = 0
+        self._is_stopped = False
 
     def take(self, kind: str, fields: dict) -> None:
         """Handle one message of Snakemake's."""
@@ -53,6 +53,8 @@ class Watch:
             self.rules.add(name)
             self._titles[fields["jobid"]] = fields.get("rule_msg") or fields.get("msg") or name
             self._show(self._titles[fields["jobid"]])
+        elif str(fields.get("msg")).startswith(STOPPED):
+            self._is_stopped = True
         elif kind == "progress":
             self._advance(fields["done"], fields["total"])
         elif kind in ("job_error", "group_error"):
@@ -94,35 +96,26 @@ class Watch:
     def failures(self) -> str:
         """Which jobs failed and why: for each its name and log, what a cluster says about it, and its last error.
 
-        A job that Ctrl-C ended has not failed.
+        A job that Ctrl-C ended without an error has not failed.
         """
         lines = []
         for failure in self._failed.values():
-            if failure.logs and all(map(was_interrupted, failure.logs)):
-                continue
             where = f" (log: {', '.join(failure.logs)})" if failure.logs else ""
             sentence = next(filter(None, map(last_error, failure.logs)), None)
+            if self._is_stopped and not (sentence or failure.reason):
+                continue
             lines += [f"{failure.title}: failed{where}", *filter(None, (failure.reason, sentence))]
         return "\n".join(lines) or "the run was stopped; the same command resumes it"
 
 
-def was_interrupted(log: str) -> bool:
-    """Whether a step's log ends with what it says when Ctrl-C ends it."""
-    return _text(log).rstrip().rpartition("\n")[2] == INTERRUPTED
-
-
 def last_error(log: str) -> str | None:
     """The last error message in a step's log; None where there is none."""
-    _, mark, sentence = f"\n{_text(log)}".rpartition("\nerror: ")
-    return f"error: {sentence.strip()}" if mark else None
-
-
-def _text(log: str) -> str:
-    """What is in a log; nothing where it cannot be read."""
     try:
-        return Path(log).read_text(encoding="utf-8", errors="replace")
+        text = Path(log).read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return ""
+        return None
+    _, mark, sentence = f"\n{text}".rpartition("\nerror: ")
+    return f"error: {sentence.strip()}" if mark else None
 
 
 def watch(logger, wants_chatter: bool) -> tuple[Watch, Callable[[], None]]:
