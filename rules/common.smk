@@ -60,7 +60,15 @@ from lib.step.console import QUIET
 from lib.step.errors import UserError
 from lib.step.step_sources import step_sources
 from lib.step.watch import asks_for_chatter, is_old, watch
-from lib.step.workflow import beside, checked_config, options, plan_without_timers, refuse, sole_run
+from lib.step.workflow import (
+    beside,
+    checked_config,
+    look_at_memory_each_second,
+    options,
+    plan_without_timers,
+    refuse,
+    sole_run,
+)
 
 # As in DVC's stages, the commands call `python`; it is the one that runs Snakemake. It uses UTF-8, whatever the locale,
 # because otherwise torch cannot open a path with letters that are not ASCII.
