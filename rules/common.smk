@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import yaml
+from snakemake.dag import DAG
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake.utils import min_version, validate
@@ -63,6 +64,7 @@ from lib.step.watch import asks_for_chatter, is_old, watch
 from lib.step.workflow import (
     beside,
     checked_config,
+    judge_behind_ancient,
     look_at_memory_each_second,
     options,
     plan_without_timers,
@@ -86,6 +88,13 @@ if FOLLOWED.terminal:
 # Used only with `--sdm conda`; by default the rules run in the environment that runs Snakemake.
 ENVIRONMENT = "../requirements/conda.yaml"
 os.environ.update(RV1106_HOME=str(HOME))
+
+judge_behind_ancient(DAG)
+
+if not os.access(Path.cwd(), os.W_OK):
+    end(
+        f"{Path.cwd()} is read-only, but results are written to the working folder; name another: --directory FOLDER"
+    )
 
 SCHEMA = HOME / "config" / "schema.yaml"
 DEFAULTS = HOME / "config" / "config.yaml"
@@ -250,8 +259,9 @@ def ranges_option(wildcards, input) -> list[str]:
 
 def layers_asked_for() -> list[str]:
     """The per-layer analyses of those variants that `layers` names."""
-    for name, values in beside(config["layers"], config["sweep"]).items():
-        logger.warning(f"layers.{name}: not in the sweep, so not analysed: {', '.join(values)}")
+    if others := beside(config["layers"], config["sweep"]):
+        listed = "; ".join(f"{name} {', '.join(values)}" for name, values in others.items())
+        logger.warning(f"layers: not in the sweep, so not analysed: {listed}")
     asked = analysed([*variants(**config["sweep"]), *ALSO], config["layers"])
     return [path for variant in asked for path in expand(rules.analyse_layers.output, **variant.to_json())]
 

@@ -18,6 +18,8 @@ from lib.step.errors import UserError
 from lib.step.supervisor import supervise
 from lib.step.words import words
 
+SHOWN = 12  # problems
+
 
 def main(argv=None):
     """Run the step."""
@@ -30,7 +32,9 @@ def main(argv=None):
     args = parser.parse_args(argv)
     wrong = problems(args.bundle, program.compiler(args.cc), tuple(words(args.emulator, "--emulator")))
     if wrong:
-        raise UserError(f"bundle {args.bundle} is not sound: {'; '.join(wrong)}")
+        more = [f"{len(wrong) - SHOWN} more"] if len(wrong) > SHOWN else []
+        listed = "".join(f"\n  {problem}" for problem in [*wrong[:SHOWN], *more])
+        raise UserError(f"bundle {args.bundle} is not sound, so make or copy it again:{listed}")
     empty = "" if expected_detections(args.bundle) else " (none: golden/detections.txt is empty)"
     say(f"bundle {args.bundle} is sound: checksums, contract, Python's and C's detections{empty}")
 

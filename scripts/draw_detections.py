@@ -13,7 +13,7 @@ sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python adds it 
 from pathlib import Path
 
 from lib import tasks
-from lib.board.lines import demand_whole, read_lines
+from lib.board.lines import read_lines
 from lib.bundle.contract import Contract
 from lib.results.plots import drawn_photo
 from lib.step.arguments import StepParser, at_least
@@ -40,7 +40,11 @@ def main(argv=None):
     spec = contract.output_spec()
     text = require(args.detections, "detections").read_bytes() if args.detections else sys.stdin.buffer.read()
     printed = read_lines(text, spec)
-    demand_whole(printed)
+    if printed.garbage:
+        place = args.detections or "standard input"
+        raise UserError(
+            f"{place}: '{printed.garbage}' is not a line that `detect` prints; name the file with its lines"
+        )
     if args.number >= len(printed.results):
         raise UserError(
             f"the file has the detections of {len(printed.results)} images, counted from 0, so --number cannot be "

@@ -73,6 +73,7 @@ NOISE = 16  # most images of noise, if there are no images
 RESAMPLES = 1000  # of the images, for the interval of the retention
 LISTED = 12  # most operators at fault that are listed
 SHOWN = 12  # most class names that are shown
+RKNN = ".rknn"
 # Files that are neither an ONNX nor a folder of images, but that start.py takes.
 FOR_START = (".pt", ".cfg", ".weights", ".yaml", ".yml", ".zip", ".json")
 LITTLE = 0.9  # share of FP32 that a model keeps in INT8, below which there is a warning
@@ -146,7 +147,9 @@ def parse(argv):
     add_input_options(parser)
     args = parser.parse_args(argv)
     demand_onnx(args)
-    args.output = args.output or args.model.with_suffix(".rknn")
+    if args.output and args.output.suffix.lower() != RKNN:
+        parser.error(f"--output {args.output} must end in {RKNN}")
+    args.output = args.output or args.model.with_suffix(RKNN)
     if args.bundle is True:
         args.bundle = args.output.with_name(f"{args.output.stem}_bundle")
     parser.demand_safe(args)  # once more, for the defaults
@@ -176,7 +179,7 @@ def bundle_folder(text: str) -> Path:
 def demand_onnx(args) -> None:
     """Raise UserError, with the command to use, for a checkpoint or a data set instead of an ONNX and folders."""
     files = [args.model, *args.others]
-    if args.model.suffix.lower() == ".rknn":
+    if args.model.suffix.lower() == RKNN:
         raise UserError(
             f"{args.model} is a .rknn already; to see what it holds: python scripts/inspect_rknn.py {args.model}"
         )
@@ -304,7 +307,7 @@ def cost_lines(conversion: Conversion, args) -> list[str]:
     kinds = {operator.name.partition(":")[2]: operator.dtype for operator in build.operators if operator.is_end}
     outputs = conversion.adapted.outputs
     # The likeness of an output that is near zero for all images means nothing.
-    guessed = unseen(conversion.surest) if args.dataset else {}
+    silent = unseen(conversion.surest) if args.dataset else []
     strides = {output.name: output.stride for output in outputs.maps()} if outputs else {}
     for number, tensor in enumerate(read_rknn(conversion.rknn).outputs):
         like = output_likeness(tensor.name, [image.likeness[number] for image in conversion.comparisons])
@@ -316,7 +319,7 @@ def cost_lines(conversion: Conversion, args) -> list[str]:
                 f"{BEST} largest in {like.top5:.0%}"
             )
         stored = tensor.quantization if tensor.scale is not None else f"{kinds[tensor.name]}, not quantized"
-        if strides.get(tensor.name) in guessed:
+        if strides.get(tensor.name) in silent:
             likeness = f"stride {strides[tensor.name]} detected no object"
         lines.append(f"output     {tensor.name} {list(tensor.shape)} {stored}, {likeness}")
     if classes := conversion.adapted.classes:

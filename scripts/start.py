@@ -25,13 +25,16 @@ import yaml
 
 from lib import tasks
 from lib.bundle.program import compiler
+from lib.data.config_files import own_dataset
 from lib.detector.head import ALL_HEADS, AS_IS, CLASSIFY
-from lib.npu.boards import BOARDS
+from lib.npu.boards import BOARDS, with_board
+from lib.results.config_problems import problems
 from lib.results.overlay import MARK, Wishes, data_of, model_of, overlay, sorted_out
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
 from lib.step.errors import UserError, run_step
 from lib.step.files import read_text, write_text
+from lib.step.workflow import checked_config
 
 HOME = Path(__file__).resolve().parent.parent
 
@@ -47,6 +50,7 @@ def main(argv=None):
     heads = args.head or tasks.get(model.task).heads[-1:]
     wishes = Wishes(args.run, args.board, tuple(args.imgsz), tuple(args.max_images), tuple(heads))
     text = overlay(model, data_of(data, args.images, model), wishes, path)
+    demand_valid(text)
     write_text(path, text)
     say(f"{path}:")
     for line in text.splitlines():
@@ -70,6 +74,19 @@ def parse(argv):
     parser.add_argument("--cores", default="all", help="for Snakemake (default: %(default)s)")
     parser.add_argument("--dry-run", action="store_true", help="write and show the config only")
     return parser.parse_args(argv)
+
+
+def demand_valid(text: str) -> None:
+    """Raise UserError when the workflow would refuse a config with the `text`, as with --head single for keypoints."""
+    defaults = HOME / "config" / "config.yaml"
+    given = yaml.safe_load(text)
+    schema = yaml.safe_load(read_text(HOME / "config" / "schema.yaml"))
+    layers = [yaml.safe_load(read_text(defaults)), given]
+
+    def tidied(config: dict) -> dict:
+        return with_board(own_dataset(config, layers), layers)
+
+    checked_config(given, [], defaults, schema, problems, tidied)
 
 
 def targets(task: str, heads: Sequence[str]) -> list[str]:

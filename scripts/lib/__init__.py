@@ -13,7 +13,9 @@ bundle    the C decoder, its contract and its proof
 board     a bundle on a board: run, results fetched, compared with the simulator
 """
 
+from lib.step.interrupts import interrupts_end
 from lib.step.memory import demand_memory
 
 # Here, since a step imports it first of all.
+interrupts_end()
 demand_memory()

@@ -309,6 +309,31 @@ def test_a_bundle_says_that_its_proof_compared_no_detection(run_folder, python_e
     assert any(line.endswith("(not proven: no image has a detection, see its README.md)") for line in lines)
 
 
+def test_without_a_variant_that_runs_the_first_verdict_says_why(monkeypatch, tmp_path):
+    rows = [
+        {**{"model": "a", "imgsz": "320", "head": "split", "algorithm": "normal", "max_images": 16}, "verdict": "fails"}
+    ]
+    monkeypatch.setattr(closing, "from_csv", lambda path, wanted: pd.DataFrame(rows))
+    monkeypatch.setattr(closing, "best_first", lambda table: table)
+    monkeypatch.setattr(closing, "recommended", lambda table: None)
+    folder = tmp_path / "rknn" / "a" / "320" / "split" / "normal-16"
+    folder.mkdir(parents=True)
+    verdict = {"result": "fails", "reason": "it is too large", "advice": "take a smaller one"}
+    (folder / "verdict.json").write_text(json.dumps({"verdict": verdict}))
+    config = {"platform": "rv1106", "sweep": {"model": ["a"], "imgsz": [320], "max_images": [16], "head": ["split"],
+                                              "algorithm": ["normal"]}}  # fmt: skip
+    lines = closing.closing(tmp_path, config, {"make_report"}, [])
+    assert lines[1].endswith("a 320 split, normal on 16 images: fails, because it is too large; take a smaller one"), (
+        lines
+    )
+
+
+def test_the_next_command_keeps_the_board_that_was_named():
+    named = "board={host: root@10.0.0.2, sdk: /sdk}"
+    assert closing.next_command("board", ["bundle", "--config", named]) == f"snakemake -j4 board --config '{named}'"
+    assert closing.next_command("board", ["bundle"]) == f"snakemake -j4 board --config '{closing.BOARD}'"
+
+
 def test_a_proof_without_detections_says_so():
     nothing = Proof(16, 0, 0.0, 0.0, 0.0)
     assert nothing.in_words().startswith("not proven, because no detection could be compared: in 16 images,")

@@ -71,4 +71,8 @@ def test_missing_or_invalid_input_gives_one_message(model, tmp_path):
     done = tool("letterbox_image", tmp_path / "none.jpg", *bundle)
     assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1 and not done.stdout
     done = tool("draw_detections", tmp_path / "photo.png", *bundle, "--output", tmp_path / "a.png", input=b"noise\n")
-    assert done.returncode == 2 and b"is not a result: 'noise'" in done.stderr and not (tmp_path / "a.png").exists()
+    assert (
+        done.returncode == 2
+        and b"standard input: 'noise' is not a line that" in done.stderr
+        and not (tmp_path / "a.png").exists()
+    )

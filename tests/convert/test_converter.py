@@ -95,6 +95,7 @@ def images_with_labels(tmp_path):
 
 def test_wrong_arguments_are_one_sentence(step, exported, tmp_path):
     (tmp_path / "empty").mkdir()
+    (tmp_path / "a.rknn").mkdir()
     for arguments, sentence in (
         (["--dataset", tmp_path / "none"], "does not exist"),
         (["--dataset", tmp_path / "empty"], "contains no image"),
@@ -110,12 +111,13 @@ def test_wrong_arguments_are_one_sentence(step, exported, tmp_path):
         (["data.yaml"], f"python scripts/start.py {exported[0]} data.yaml"),
         (["--dataset", "data.yaml"], f"python scripts/start.py {exported[0]} data.yaml"),
         (["-o", exported[0]], "would replace what MODEL.onnx reads"),
-        (["-o", tmp_path], "is a folder; name a file"),
+        (["-o", tmp_path / "a.rknn"], "is a folder; name a file"),
+        (["-o", tmp_path / "notes.md"], "must end in .rknn"),
         (["--log", exported[0]], "would replace what MODEL.onnx reads"),
     ):
         done = step("onnx_to_rknn", exported[0], *arguments)
         assert done.returncode == 2, arguments
-        assert sentence in done.stderr and "Traceback" not in done.stderr
+        assert sentence in done.stderr and "Traceback" not in done.stderr and "usage:" not in done.stderr
     assert not exported[0].with_suffix(".rknn").exists()
     for arguments in (["best.pt"], ["data.yaml"], ["best.pt", "data.yaml"]):
         done = step("onnx_to_rknn", *arguments)

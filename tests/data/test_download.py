@@ -113,6 +113,15 @@ def test_three_tries_are_all_and_leave_nothing(server, tmp_path, acts, reason):
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_a_copy_with_other_bytes_is_not_asked_for_once_more(tmp_path):
+    (tmp_path / "a.pt").write_bytes(b"trained again")
+    with pytest.raises(UserError, match=r"if you replaced the file .*, set sha256: ") as error:
+        fetch([str(tmp_path / "a.pt")], tmp_path / "out", "0" * 64, "key")
+    assert "put a copy" not in str(error.value)
+    with pytest.raises(UserError, match="put a copy on this machine and name its path in the config under key"):
+        fetch([str(tmp_path / "b.pt")], tmp_path / "out", "0" * 64, "key")
+
+
 def test_no_server_waits_longer_than_a_minute(server, tmp_path):
     from urllib3.response import HTTPResponse
 

@@ -189,6 +189,55 @@ def test_lists_of_folders_and_lists_of_images_are_read(fetch, roboflow):
     assert done.returncode == 2 and "lists 2 images, but 1 cannot be found, the first ./nowhere.jpg" in done.stderr
 
 
+def test_a_list_of_another_machine_may_lie_in_a_folder_beside_its_images(fetch, roboflow):
+    (roboflow / "generated").mkdir()
+    for key, part in (("train", "train"), ("val", "valid")):
+        images = sorted((roboflow / part / "images").iterdir())
+        lines = "".join(f"/Users/me/robo/{path.relative_to(roboflow).as_posix()}\n" for path in images)
+        (roboflow / f"generated/{key}.txt").write_text(lines)
+    lists = {key: f"/Users/me/robo/generated/{key}.txt" for key in ("train", "val")}
+    shutil.move(edited(roboflow, path="/Users/me/robo/generated", test=None, **lists), roboflow / "generated/data.yaml")
+    _, done = fetch("--yaml", roboflow / "generated/data.yaml", "--calibration", 4)
+    assert done.returncode == 0 and "7 images (0 background), 7 boxes" in done.stdout, done.stderr
+    assert f"the images of val.txt are looked for in {roboflow}, the folder above its own" in done.stdout
+    (roboflow / "valid/images/valid1.jpg").unlink()
+    _, done = fetch("--yaml", roboflow / "generated/data.yaml", folder="other")
+    assert (
+        "val.txt lists 3 images, but 3 cannot be found, the first /Users/me/robo/valid/images/valid0.jpg" in done.stderr
+    )
+    assert (
+        f"nor below {roboflow / 'generated'}, {roboflow}, also without its leading folders; correct the list"
+        in done.stderr
+    )
+
+
+@pytest.mark.parametrize("name", ["Labels", "label", None])
+def test_a_part_without_labels_is_refused_when_it_is_fetched(fetch, roboflow, name):
+    shutil.move(roboflow / "valid/labels", roboflow / "aside")
+    if name:
+        shutil.move(roboflow / "aside", roboflow / "valid" / name)
+    folder, done = fetch("--yaml", roboflow, "--calibration", 4)
+    assert done.returncode == 2 and not list((folder).iterdir())
+    assert f"none of the 3 images of the part val of {roboflow / 'data.yaml'} has a label with a box" in done.stderr
+    image, place = roboflow / "valid/images/valid0.jpg", roboflow / "valid/labels"
+    end = f"; rename {roboflow / 'valid' / name} to labels" if name else ""
+    assert done.stderr.endswith(f"; the label of {image} belongs in {place}{end}")
+
+
+def test_folders_in_another_spelling_are_named(fetch, roboflow):
+    shutil.move(roboflow / "train/images", roboflow / "train/image")
+    _, done = fetch("--yaml", roboflow)
+    assert f"nor in the folder above; {roboflow / 'train/image'} may be meant; set path" in done.stderr
+    shutil.move(roboflow / "train/image", roboflow / "train/Images")
+    shutil.move(roboflow / "train", roboflow.parent / "set")
+    _, done = fetch("--archive", roboflow.parent / "set", "--names", "a", "b")
+    assert f"set has no folder 'images' (rename {roboflow.parent / 'set/Images'} to images); the layout" in done.stderr
+    shutil.move(roboflow.parent / "set/Images", roboflow.parent / "set/images")
+    shutil.move(roboflow.parent / "set/labels", roboflow.parent / "set/LABELS")
+    _, done = fetch("--archive", roboflow.parent / "set", "--names", "a", "b")
+    assert f"named like the images; rename {roboflow.parent / 'set/LABELS'} to labels" in done.stderr
+
+
 def test_names_with_gaps_are_numbered_anew_with_their_labels(fetch, roboflow):
     for label in (roboflow / "valid/labels").iterdir():
         label.write_text("90 0.5 0.5 0.2 0.2\n1 0.3 0.3 0.2 0.2\n")
@@ -233,6 +282,27 @@ def test_a_data_yaml_that_does_not_hold_is_one_sentence(fetch, roboflow, changes
 def test_values_that_yaml_makes_of_words_are_no_names_and_no_images(roboflow, changes, sentence):
     with pytest.raises(UserError, match=sentence):
         ultralytics.read(edited(roboflow, **changes), Hints())
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (
+            'path: x\ntrain: "C:\\Users\\me\\train"\n',
+            r"line 2, is not valid YAML: expected escape sequence of 8 hexadecimal numbers, but found 's' (in double "
+            r"quotes, a backslash means something else: write C:/data or 'C:\data')",
+        ),
+        (
+            "names:\n\t- a\n",
+            "line 2, is not valid YAML: found character '\\t' that cannot start any token (use no tabs",
+        ),
+        ("nc: 1\n---\nnc: 2\n", "line 2, is not valid YAML: but found another document (use no tabs"),
+    ],
+)
+def test_a_file_that_is_no_yaml_is_refused_by_its_line(tmp_path, text, sentence):
+    (tmp_path / "data.yaml").write_text(text)
+    with pytest.raises(UserError, match=re.escape(f"{tmp_path / 'data.yaml'}, {sentence}")):
+        ultralytics.read(tmp_path / "data.yaml", Hints())
 
 
 @pytest.mark.parametrize("path", [2024, ["a"], {"a": 1}])
@@ -465,6 +535,11 @@ def test_roboflows_category_of_categories_is_left_out(fetch, coco):
         (lambda data: data.update(images=[]), "none of the 0 images"),
         (lambda data: data["images"][0].pop("id"), "an entry lacks 'id'"),
         (lambda data: data["annotations"][0].update(category_id=None), "'category_id' is not a number"),
+        (lambda data: data["images"][1].update(id=data["images"][0]["id"]), "both have the id"),
+        (
+            lambda data: data["images"].append(data["images"][0] | {"id": 77}),
+            "times; keep one entry, with all annotations",
+        ),
         (lambda data: data["annotations"][0].update(image_id=[7]), "'image_id' is neither a number nor text"),
     ],
 )
@@ -1038,12 +1113,35 @@ def parted(tmp_path, put):
     return tmp_path / "parted"
 
 
+@pytest.mark.parametrize(("train", "val"), [("train2017", "val2017"), ("Train", "Validation"), ("training", "valid")])
+def test_parts_may_be_written_in_other_ways(fetch, parted, train, val):
+    for kind in ("images", "labels"):
+        shutil.rmtree(parted / kind / "test")
+        for old, new in (("train", train), ("valid", val)):
+            shutil.move(parted / kind / old, parted / kind / "aside")
+            shutil.move(parted / kind / "aside", parted / kind / new)
+    folder, done = fetch("--archive", parted, "--calibration", 4)
+    assert done.returncode == 0 and "WARNING" not in done.stdout, done.stderr + done.stdout
+    assert {part: len(names) for part, names in parts_of(folder).items()} == {"val": 3, "train": 4}
+
+
 def test_folders_called_after_parts_are_parts(fetch, parted):
     folder, done = fetch("--archive", parted, "--calibration", 4)
     assert done.returncode == 0 and "WARNING" not in done.stdout, done.stderr + done.stdout
     assert {part: len(names) for part, names in parts_of(folder).items()} == {"val": 3, "train": 4}
     folder, done = fetch("--archive", parted, "--part", "test", folder="other")
     assert {part: len(names) for part, names in parts_of(folder).items()} == {"test": 2}, done.stderr
+
+
+def test_labels_beside_the_images_of_parts_need_no_folder_of_their_own(fetch, parted):
+    for label in sorted((parted / "labels").rglob("*.txt")):
+        label.rename(parted / "images" / label.relative_to(parted / "labels"))
+    shutil.rmtree(parted / "labels")
+    (parted / "images/train/0.txt").rename(parted / "images/train/x.txt")
+    folder, done = fetch("--archive", parted, "--calibration", 5)
+    assert done.returncode == 0 and "8 images (1 background), 7 boxes" in done.stdout, done.stderr
+    assert {part: len(names) for part, names in parts_of(folder).items()} == {"val": 3, "train": 5}
+    assert "WARNING: 1 label files belong to no image: x.txt" in done.stdout and "not jpg" not in done.stdout
 
 
 def test_parts_that_are_not_all_are_mixed_and_it_is_said(fetch, parted, put):

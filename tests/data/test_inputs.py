@@ -10,6 +10,9 @@ from lib.data import split
 from lib.data.archives import unpack
 from lib.data.download import fetch
 from lib.data.image_paths import image_paths
+from lib.data.images import damage
+from lib.graph import onnx_file
+from lib.npu.rknn_file import read_contents
 from lib.step.errors import UserError
 from lib.step.files import sha256
 
@@ -51,6 +54,43 @@ def test_sources_are_tried_in_order_until_one_has_the_checksum(server, tmp_path)
     assert fetch(sources, tmp_path / "out" / "file", checksum, "key") == sources[-1]
     assert (tmp_path / "out" / "file").read_bytes() == b"right"
     assert len(list((tmp_path / "out").iterdir())) == 1
+
+
+def test_a_pointer_of_git_lfs_is_called_so_wherever_a_file_is_read(server, tmp_path):
+    folder, address = server
+    pointer = folder / "best.onnx"
+    pointer.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12851047\n")
+    said = "a Git LFS pointer, not the file; run `git lfs pull` in its repository, or download the file itself"
+    for source in (f"{address}/best.onnx", str(pointer)):
+        with pytest.raises(UserError, match=f"best.onnx: it is {said}"):
+            fetch([source], tmp_path / "out", None, "key")
+    for read in (onnx_file.load, read_contents, lambda path: unpack(path, tmp_path / "out")):
+        with pytest.raises(UserError, match=f"{pointer} is {said}$"):
+            read(pointer)
+    assert damage(pointer) == "a Git LFS pointer, not an image (`git lfs pull` fetches it)"
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind"),
+    [
+        ("best.onnx", b"PK\x03\x04", "a checkpoint of PyTorch or another zip"),
+        ("best.onnx", b"\x18\x00\x00\x00TFL3", "a TFLite model"),
+        ("best.onnx", b"7767517\n", "a model of ncnn"),
+        ("best.onnx", b"<!DOCTYPE html>", "a web page"),
+        ("best.engine", b"", "a TensorRT engine"),
+        ("best_ncnn_model", None, "a folder"),
+    ],
+)
+def test_a_model_of_another_kind_is_called_so(tmp_path, name, content, kind):
+    path = tmp_path / name
+    path.mkdir() if content is None else path.write_bytes(content)
+    with pytest.raises(UserError, match=f"{name} is {kind}, not an ONNX model; export the model to ONNX, or name its"):
+        onnx_file.load(path)
+    path = tmp_path / "best.rknn"
+    path.write_bytes(b"RKNN")
+    with pytest.raises(UserError, match=f"best.rknn is a .rknn, not an ONNX model; to see .*inspect_rknn.py {path}$"):
+        onnx_file.load(path)
 
 
 def test_all_sources_failing_is_one_message_with_every_reason(server, tmp_path):

@@ -196,3 +196,9 @@ def test_nms_behind_anchors(plugin):
     assert "is removed" in notes[0]
     form = families.recognize(Graph(simplify(prepared, IMAGES, 0)[0]))
     assert tuple(layer.anchors for layer in form.spec.family.layers) == ANCHORS
+
+
+def test_nms_that_keeps_nothing_is_no_proof(export):
+    model, _ = fix_size(export("yolov8n", opset=17, nms=True, conf=0.99)[1], None)
+    _, [note] = prepare(model, [], 0)
+    assert note.endswith("is removed and done outside; there are no rows in its output to compare with")

@@ -117,6 +117,23 @@ def test_prototypes_may_come_first(export):
     assert form.spec.task == "segment" and form.names == (predictions.name, prototypes.name)
 
 
+@pytest.mark.parametrize("kind", ["yolov8n", "yolov8n-seg", "yolov8n-pose", "yolo26n"])
+def test_outputs_that_the_predictions_come_from_are_ignored(export, kind):
+    """PyTorch's own exporter keeps all that Ultralytics' models return: maps and, for a task, what it adds."""
+    model = slim(export(kind)[1])
+    expected, _ = adapt(model, SPLIT, [], seed=0)
+    graph = Graph(model)
+    detector = find_detector(graph)
+    passed = [*detector.box_maps, *filter(None, [detector.columns]), *detector.class_maps]
+    infos = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, graph.shape(name)) for name in passed]
+    outputs = [*infos[:2], *model.graph.output, *infos[2:]]
+    del model.graph.output[:]
+    model.graph.output.extend(outputs)
+    after, _ = adapt(model, SPLIT, [], seed=0)
+    assert [each.name for each in after.graph.output] == [each.name for each in expected.graph.output]
+    assert output_spec_of(after) == output_spec_of(expected)
+
+
 def test_columns_that_no_task_has_are_refused_in_one_sentence(export):
     """Keypoints whose places are thrice v: no formula that anybody has published."""
     graph = Graph(slim(export("yolov8n-pose")[1]))

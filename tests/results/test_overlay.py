@@ -76,6 +76,15 @@ def test_what_is_asked_for_is_said(work):
     assert config["split"] == {"calibration": 7}
 
 
+@pytest.mark.parametrize(
+    ("train", "val", "pool"),
+    [("images/train", "images/train", 3), ("images", "images/val", 7), ("images/train", "", 3)],
+)
+def test_images_of_both_parts_are_counted_once(work, train, val, pool):
+    (work / "source/data.yaml").write_text(f"train: {train}\nval: {val}\nnames: [bolt, nut, washer, gear]\n")
+    assert written(["best.pt", "source/data.yaml"])["split"] == {"calibration": pool}
+
+
 def test_a_set_without_names_gets_those_of_the_model(work):
     (work / "source" / "data.yaml").unlink()
     with zipfile.ZipFile(work / "größe.zip", "w") as archive:
@@ -141,14 +150,36 @@ def test_the_task_of_an_export_is_in_the_config(work, export):
         (["a.cfg", "b.cfg", "a.weights", "source"], "a.cfg, b.cfg, a.weights are not the files of one model"),
         (["best.pt", "notes.txt"], "notes.txt is not a data.yaml, a COCO JSON, a zip, a tar or a folder"),
         (["best.pt", "empty"], "empty contains no labels"),
+        (["best.tflite", "source"], "best.tflite is a TFLite model, which is not read; name the checkpoint (.pt) that"),
+        (["lfs.pt", "source"], "lfs.pt is a Git LFS pointer, not the file; run `git lfs pull`"),
+        (["best.pt", "lfs.zip"], "lfs.zip is a Git LFS pointer, not the file; run `git lfs pull`"),
     ],
 )
 def test_what_cannot_be_is_one_sentence(work, files, sentence):
-    for name in ("best.onnx", "notes.txt", "coco.names", "a.cfg", "b.cfg", "a.weights"):
+    for name in ("best.onnx", "best.tflite", "notes.txt", "coco.names", "a.cfg", "b.cfg", "a.weights"):
         (work / name).write_bytes(b"")
     (work / "empty").mkdir()
+    for name in ("lfs.pt", "lfs.zip"):
+        (work / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
     with pytest.raises(UserError, match=sentence.replace("(", r"\(").replace(")", r"\)")):
         written(files)
+
+
+def test_more_images_than_there_are_is_one_sentence(work):
+    with pytest.raises(UserError, match="--max-images 9: the data set has 7 images to calibrate on"):
+        written(["best.pt", "source/data.yaml"], Wishes("mine", None, (), (4, 9), ("split",)))
+    assert written(["best.pt", "source"], Wishes("mine", None, (), (7,), ("split",)))["split"] == {"calibration": 7}
+
+
+@pytest.mark.parametrize(
+    ("option", "sentence"),
+    [(["--run", "../other"], "run: '../other' cannot be part of a file name"),
+     (["--head", "as_is", "single", "single"], "sweep.head names a value twice")],
+)  # fmt: skip
+def test_a_config_that_the_workflow_would_refuse_is_not_written(work, step, option, sentence):
+    config = work / "mine.yaml"
+    done = step("start", work / "best.pt", work / "source" / "data.yaml", "--config", config, "--dry-run", *option)
+    assert done.returncode == 2 and sentence in done.stderr and not config.exists()
 
 
 def test_the_command_shows_the_config_and_keeps_what_it_did_not_write(work, step):

@@ -1,5 +1,6 @@
 """No half-written output is ever left, and the old file stays until the new one is complete."""
 
+import errno
 import itertools
 import os
 import subprocess
@@ -46,6 +47,15 @@ def test_leftover_of_a_killed_process_is_cleared_and_a_living_one_is_not(tmp_pat
     with whole(tmp_path / "a.txt") as part:
         part.touch()
     assert {path.name for path in tmp_path.iterdir()} == {"a.txt", living.name}
+
+
+def test_a_folder_that_nobody_may_write_to_is_one_sentence_and_a_closed_input_is_no_such_folder(tmp_path):
+    target = tmp_path / "a.txt"
+    said = r"a.txt is not written: Read-only file system; name another folder"
+    with pytest.raises(UserError, match=said), whole(target) as part:
+        raise OSError(errno.EROFS, "Read-only file system", str(part))
+    with pytest.raises(PermissionError), whole(target):
+        raise PermissionError(errno.EACCES, "Permission denied", "/elsewhere/input")
 
 
 def test_json_round_trip_and_damage(tmp_path):

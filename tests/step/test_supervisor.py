@@ -9,6 +9,8 @@ import time
 import pytest
 from conftest import ROOT
 
+from lib.step.interrupts import SCRIPTS, interrupts_end, interrupts_raise
+
 # A step whose "toolkit" prints and then runs the line that a test puts in place of FAULT.
 STEP = """
 import ctypes, os, sys, time
@@ -112,3 +114,20 @@ def test_ctrl_c_is_one_word(tmp_path):
     step.send_signal(signal.SIGINT)
     _, printed = step.communicate(timeout=60)
     assert step.returncode == 130 and printed.endswith("interrupted\n") and "Traceback" not in printed
+
+
+@pytest.mark.parametrize(("folder", "ends"), [(SCRIPTS, True), (SCRIPTS.parent / "benchmarks", False)])
+def test_ctrl_c_ends_a_step_at_once_until_it_begins(monkeypatch, folder, ends):
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(folder / "any.py"), raising=False)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        interrupts_end()
+        assert (signal.getsignal(signal.SIGINT) == signal.SIG_DFL) == ends
+        interrupts_raise()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # as under nohup
+        interrupts_end()
+        interrupts_raise()
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)

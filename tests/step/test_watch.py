@@ -63,6 +63,17 @@ def test_failed_jobs_are_told_in_their_steps_words_the_sentence_last(tmp_path):
     assert Watch(None).failures() == "the run was stopped; the same command resumes it"
 
 
+def test_a_job_that_ctrl_c_ends_has_not_failed(tmp_path):
+    (tmp_path / "a.log").write_text("error: the disk is full\n")
+    watch = Watch(None)
+    # Snakemake 7 says it as a message of the level `info`.
+    watch.take("info", {"msg": "Terminating processes on user request, this might take some time."})
+    watch.take("job_error", {"jobid": 0, "rule_name": "draw_scenes", "log": [str(tmp_path / "b.log")]})
+    assert watch.failures() == "the run was stopped; the same command resumes it"
+    watch.take("job_error", {"jobid": 1, "rule_name": "quantize", "log": [str(tmp_path / "a.log")]})
+    assert watch.failures().splitlines()[1] == "error: the disk is full"
+
+
 def test_what_a_cluster_says_of_a_job_is_shown_and_a_groups_jobs_once():
     watch = Watch(None)
     for number in (0, 1):

@@ -186,3 +186,47 @@ def test_snakemake_plans_without_timers_unless_a_limit_is_set(tmp_path, given, l
     assert done.returncode == 0, done.stderr
     [line] = [line for line in done.stdout.splitlines() if line.startswith("timers: ")]
     assert (line == "timers: 0") == lifted
+
+
+BEHIND = """
+import sys
+sys.path.insert(0, {scripts!r})
+from snakemake.dag import DAG
+from lib.step.workflow import judge_behind_ancient
+
+judge_behind_ancient(DAG)
+
+rule first:
+    output: "first.txt"
+    params: config["one"]
+    shell: "echo {{params}} > {{output}}"
+
+rule second:
+    input: ancient("first.txt")
+    output: "second.txt"
+    params: config["two"]
+    shell: "echo {{params}} > {{output}}"
+
+rule third:
+    input: "second.txt"
+    output: "third.txt"
+    shell: "touch {{output}}"
+"""
+
+
+def test_a_job_behind_a_file_that_is_made_again_runs_if_it_has_a_reason_of_its_own(tmp_path):
+    (tmp_path / "Snakefile").write_text(BEHIND.format(scripts=str(ROOT / "scripts")))
+
+    def made(one: int, two: int) -> set[str]:
+        """The files that a run makes."""
+        files = [tmp_path / f"{name}.txt" for name in ("first", "second", "third")]
+        before = [file.stat().st_mtime_ns if file.exists() else 0 for file in files]
+        run = [sys.executable, "-m", "snakemake", "-j1", "--scheduler", "greedy", "third"]
+        run += ["--config", f"one={one}", f"two={two}"]
+        done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        return {file.stem for file, when in zip(files, before) if file.exists() and file.stat().st_mtime_ns != when}
+
+    assert made(1, 1) == {"first", "second", "third"}
+    assert made(2, 1) == {"first"}
+    assert made(3, 2) == {"first", "second", "third"}

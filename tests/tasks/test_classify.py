@@ -66,6 +66,14 @@ def test_class_folders_give_each_image_its_class_and_part(tmp_path, folders, cap
     assert "14 images (0 background), 14 classes" in capsys.readouterr().out
 
 
+def test_parts_may_be_called_as_on_kaggle(tmp_path, folders):
+    (folders / "train").rename(folders / "Training")
+    (folders / "val").rename(folders / "Testing")
+    folder = fetched(tmp_path, folders, "--calibration", 5, "--part", "test")
+    assert (folder / "names.txt").read_text().split() == list(CLASSES)
+    assert pd.read_csv(folder / "parts.csv").part.value_counts().to_dict() == {"test": 9, "train": 5}
+
+
 def test_a_zip_with_a_folder_around_it_and_names_in_another_order_are_taken(tmp_path, folders):
     archive = tmp_path / "set.zip"
     with zipfile.ZipFile(archive, "w") as file:
@@ -92,6 +100,19 @@ def test_folders_that_are_no_classes_are_one_sentence(tmp_path, folders):
         fetched(tmp_path, folders / "val" / "red")
     (folders / "other").mkdir()
     with pytest.raises(UserError, match="has both the parts train, val and other; name a folder that holds only parts"):
+        fetched(tmp_path, folders)
+
+
+def test_parts_of_images_without_folders_of_classes_are_no_classes(tmp_path, folders):
+    for image in sorted(folders.rglob("*.png")):
+        part, kind = image.relative_to(folders).parts[:2]
+        image.rename(folders / part / f"{kind}-{image.name}")
+    for kind in folders.glob("*/*/"):
+        kind.rmdir()
+    with pytest.raises(UserError, match=r"the images in train, val are not in folders of classes; .*CLASS/NAME.jpg$"):
+        fetched(tmp_path, folders)
+    (folders / "val" / "_classes.csv").write_text("filename,red\n")
+    with pytest.raises(UserError, match=r"NAME.jpg; _classes.csv is not read: in Roboflow, export .* as 'Folder Struc"):
         fetched(tmp_path, folders)
 
 

@@ -25,9 +25,9 @@ def test_a_run_that_fails_ends_with_its_sentence(project, python_env):
     done = run_snakemake(project, python_env, *run, *wrong)
     assert done.returncode == 1
     lines = done.stdout.splitlines()
-    assert lines[-4].startswith("Download the weights of parts4: failed (log: results/demo/logs/download_weights/")
-    assert lines[-3] == "error: parts4.pt could not be fetched from any source:"
-    assert lines[-2].startswith("  bad.pt: its sha256 is ")
+    assert lines[-3].startswith("Download the weights of parts4: failed (log: results/demo/logs/download_weights/")
+    assert lines[-2] == "error: parts4.pt could not be fetched from any source:"
+    assert lines[-1].startswith("  bad.pt: its sha256 is ") and "set sha256: " in lines[-1]
     assert len(lines) <= 15 and "Traceback" not in done.stdout and "Error in rule" not in done.stdout
     chatty = run_snakemake(project, python_env, *run, "-p", *wrong).stdout
     assert "Error in rule download_weights" in chatty and "python scripts/download_weights.py" in chatty

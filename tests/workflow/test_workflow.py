@@ -84,7 +84,7 @@ def test_calibration_study_of_a_task_without_single_takes_the_head_it_has(snakem
 
 def test_layers_beside_the_sweep_are_told_and_not_run(snakemake):
     output = snakemake("-n", "--config", "sweep={max_images: [8]}").stdout
-    assert "layers.max_images: not in the sweep, so not analysed: 64" in output
+    assert "layers: not in the sweep, so not analysed: max_images 64" in output
     assert "analyse_layers" not in jobs(output)
     assert "not in the sweep" not in snakemake("-n", "--config", "layers={model: []}", "sweep={imgsz: [256]}").stdout
 

@@ -22,9 +22,7 @@ def calibration_images(listed: Path) -> list[Path]:
     if not names:
         raise UserError(f"calibration list {listed} is empty")
     if header and int(header[1]) != len(names):
-        raise UserError(
-            f"{listed} lists {len(names)} of {header[1]} images; delete it and run the step that makes it again"
-        )
+        raise UserError(f"{listed} lists {len(names)} of {header[1]} images; delete it and run again")
     images = [require(listed.parent / name, "calibration image") for name in names]
     if others := [name for name, image in zip(names, images) if not image.is_file()]:
         raise UserError(f"{listed} lists '{others[0]}', which is not a file; list one image per line")

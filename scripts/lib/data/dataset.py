@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lib.data.foreign import hint
-from lib.data.formats.source import Boxes, ImageClass, Item, Lined, Source, box_line
+from lib.data.formats.layout import misnamed_labels, place_of_label
+from lib.data.formats.source import EVALUATED, Boxes, ImageClass, Item, Lined, Source, box_line
 from lib.data.images import damaged, image_size
 from lib.data.manifest import same_files, write_manifest
 from lib.data.split import CALIBRATION
@@ -128,7 +129,10 @@ def gather(
     objects = sum(label.objects for label in checked)
     if not objects and source.labelled:
         where = f"labels belong in {source.labels}, named like the images" if source.labels else "check it"
-        raise UserError(f"no image in {source.place} has a label with a box; {where}{hint(_above(source))}")
+        misnamed = misnamed_labels(source.items[0].image)
+        raise UserError(f"no image in {source.place} has a label with a box; {where}{misnamed}{hint(_above(source))}")
+    if source.labelled:
+        _demand_evaluated(list(items.values()), checked, source.place)
     boxed = sum(label.boxed for label in written)
     if boxed and boxed == sum(label.text.count("\n") for label in written):
         raise UserError(f"no object in {source.place} has an outline (segmentation), which the task needs")
@@ -148,6 +152,18 @@ def gather(
         outside=sum(label.outside for label in written),
         boxed=boxed,
         moved=sum(label.moved for label in checked),
+    )
+
+
+def _demand_evaluated(items: list[Item], checked: list[CheckedLabel], place: Path) -> None:
+    """Raises UserError when the part to evaluate on has no object: only the step that measures mAP would say so."""
+    held = [(item, label) for item, label in zip(items, checked) if item.part in EVALUATED]
+    if not held or any(label.objects for _, label in held):
+        return
+    image, part = held[0][0].image, held[0][0].part
+    raise UserError(
+        f"none of the {len(held)} images of the part {part} of {place} has a label with a box, so there would be no "
+        f"mAP; {place_of_label(image)}"
     )
 
 

@@ -11,7 +11,7 @@ from urllib3.util.retry import Retry
 from lib.data.sources import is_url
 from lib.step import console
 from lib.step.errors import FULL, UserError
-from lib.step.files import sha256, whole
+from lib.step.files import LFS_POINTER, is_lfs_pointer, sha256, whole
 
 TIMEOUT_S = (10, 60)  # for connecting, and between two reads
 TRIES = 3
@@ -23,26 +23,31 @@ class _Unusable(Exception):
     """Why one source cannot be used."""
 
 
+class _Differs(_Unusable):
+    """The source is there, but its bytes are not those that the config asks for."""
+
+
 def fetch(sources: list[str], output, checksum: str | None, config_key: str) -> str:
     """Fetch the first source that works to `output`; its SHA-256 is checked before the file appears there.
 
     A busy server is asked again, and an interrupted transfer is resumed. Returns the source used. When none works,
     raises UserError with every source and its reason; its message sends the user to `config_key`.
     """
-    reasons = []
+    reasons, missing = [], not sources
     for source in sources:
         try:
             with whole(output) as part:
                 _download(source, part) if is_url(source) else _copy(source, part)
+                if is_lfs_pointer(part):
+                    raise _Unusable(f"it is {LFS_POINTER}")
                 _check(part, checksum, source)
             return source
         except _Unusable as reason:
             reasons.append(f"  {source}: {reason}")
+            missing = missing or is_url(source) or not isinstance(reason, _Differs)
     listed = "\n".join(reasons) or "  (none is given)"
-    raise UserError(
-        f"{Path(output).name} could not be fetched from any source:\n{listed}\n"
-        f"put a copy on this machine and name its path in the config under {config_key}"
-    )
+    remedy = f"\nput a copy on this machine and name its path in the config under {config_key}" if missing else ""
+    raise UserError(f"{Path(output).name} could not be fetched from any source:\n{listed}{remedy}")
 
 
 def _copy(source: str, part: Path) -> None:
@@ -152,4 +157,4 @@ def _check(part: Path, checksum: str | None, source: str) -> None:
     actual = sha256(part)
     if actual != checksum.lower():
         again = "" if is_url(source) else f"; if you replaced the file (trained again), set sha256: {actual}"
-        raise _Unusable(f"its sha256 is {actual}, not the {checksum} that the config asks for{again}")
+        raise _Differs(f"its sha256 is {actual}, not the {checksum} that the config asks for{again}")

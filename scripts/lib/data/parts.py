@@ -10,13 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lib.data.dataset import flat_names
-from lib.data.formats.source import Item, Source
+from lib.data.formats.source import EVALUATED, TRAIN, Item, Source
 from lib.data.split import CALIBRATION, EVALUATION, read_split, shuffled
 from lib.step.errors import UserError
 from lib.step.files import whole
 
-TRAIN = "train"
-EVALUATED = ("val", "test")
 HEADER = ("image", "part")
 
 
@@ -103,9 +101,7 @@ def read_parts(path: Path) -> dict[str, str]:
     with open(path, encoding="utf-8", newline="") as file:
         rows = [tuple(row) for row in csv.reader(file)]
     if not rows or rows[0] != HEADER or any(len(row) != 2 for row in rows):
-        raise UserError(
-            f"{path} is damaged: it is not a table of image,part; delete it and run the step that makes it again"
-        )
+        raise UserError(f"{path} is damaged: it is not a table of image,part; delete it and run again")
     return dict(rows[1:])
 
 

@@ -22,8 +22,9 @@ def split(images: list[str], calibration: int, seed: int) -> dict[str, str]:
     """
     images = sorted(images)
     if not 0 < calibration < len(images):
+        most = f"; set it to {len(images) - 1} or less" if len(images) > 1 else ""
         raise UserError(
-            f"split.calibration asks for {calibration} of {len(images)} images; each side needs at least one"
+            f"split.calibration asks for {calibration} of {len(images)} images; each side needs at least one{most}"
         )
     pool = set(shuffled(images, seed)[:calibration])
     return {image: CALIBRATION if image in pool else EVALUATION for image in images}
@@ -49,7 +50,7 @@ def read_split(path: Path, parts: tuple[str, ...], images: Path) -> list[str]:
 
     Raises UserError when it is missing or damaged, or does not name every image of the folder `images` once.
     """
-    remedy = f"delete {path} and run the step that makes it again"
+    remedy = f"delete {path} and run again"
     with open(require(path, "split"), encoding="utf-8", newline="") as file:
         rows = [tuple(row) for row in csv.reader(file)]
     if not rows or rows[0] != HEADER or any(len(row) != 2 or row[1] not in PARTS["all"] for row in rows[1:]):

@@ -12,8 +12,9 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError
 
+from lib.data.model_kinds import instead_of, kind_of
 from lib.step.errors import UserError
-from lib.step.files import whole
+from lib.step.files import LFS_POINTER, is_lfs_pointer, whole
 
 SEAL = "rv1106.sha256"
 
@@ -24,6 +25,8 @@ def load(path) -> onnx.ModelProto:
     Raises UserError when it is missing, damaged, not an ONNX, or was changed after the step that sealed it.
     """
     try:
+        if Path(path).is_dir():
+            raise ValueError
         model = onnx.load(str(path))
         _demand_known_versions(model, path)
         _name_plugins(model)
@@ -32,6 +35,10 @@ def load(path) -> onnx.ModelProto:
     except FileNotFoundError:
         raise UserError(f"model {path} does not exist") from None
     except (DecodeError, onnx.checker.ValidationError, ValueError) as error:
+        if Path(path).is_file() and is_lfs_pointer(path):
+            raise UserError(f"{path} is {LFS_POINTER}") from None
+        if kind := kind_of(Path(path)):
+            raise UserError(f"{path} is {kind}, not an ONNX model; {instead_of(Path(path))}") from None
         raise UserError(
             f"{path} is not a valid ONNX model: {(str(error) or type(error).__name__).splitlines()[0]}"
         ) from None

@@ -34,7 +34,7 @@ def highest_scores(rknn: Path, outputs: OutputSpec) -> dict[int, float]:
 def score_lines(highest: dict[int, float], surest: dict[int, float]) -> list[str]:
     """The lines about the highest scores of a model and of its calibration images, by stride.
 
-    One line, and a warning for each stride whose highest score is low, or that detected no object in calibration.
+    One line, a warning for each stride whose highest score is low, and a line if any detected no object in calibration.
     """
     if not highest:
         return []
@@ -45,14 +45,14 @@ def score_lines(highest: dict[int, float], surest: dict[int, float]) -> list[str
                 f"WARNING: stride {stride} reports no score above {most:.2f}; keep thresholds well below, or calibrate "
                 "on more images"
             )
-    return [*lines, *(f"WARNING: {line}" for line in unseen(surest).values())]
+    if silent := unseen(surest):
+        lines.append(
+            f"unseen     stride {', '.join(map(str, silent))} detected nothing in the calibration images, so the range "
+            "of its boxes is uncertain; if it should detect objects, calibrate on images that show such objects"
+        )
+    return lines
 
 
-def unseen(surest: dict[int, float]) -> dict[int, str]:
-    """One sentence per stride that detected no object in the calibration images."""
-    return {
-        stride: f"stride {stride} detected no object in the calibration images (highest score {score:.2f}); "
-        "its scale is a guess"
-        for stride, score in surest.items()
-        if score < NOTHING
-    }
+def unseen(surest: dict[int, float]) -> list[int]:
+    """The strides that detected no object in the calibration images."""
+    return [stride for stride, score in surest.items() if score < NOTHING]

@@ -38,7 +38,8 @@ def closing(run: Path, config: dict, rules: set[str], argv: list[str]) -> list[s
     if best is None:
         return [
             *lines,
-            f"{'best':<10} no variant is known to run on {config['platform']}; the report gives the reasons",
+            f"{'best':<10} no variant has the verdict {RUNS} on {config['platform']}; the report gives all reasons",
+            f"{'verdict':<10} {_verdict(run, table)}",
             f"{'report':<10} {run / 'report.html'}",
         ]
     running = table[table.verdict == RUNS]
@@ -52,15 +53,25 @@ def closing(run: Path, config: dict, rules: set[str], argv: list[str]) -> list[s
     return [*lines, *bundle, f"{'next':<10} {next_command('board' if bundle else 'bundle', argv)}"]
 
 
+def _verdict(run: Path, table: pd.DataFrame) -> str:
+    """The verdict on the first variant of a table, its reason and what to do."""
+    row = table.iloc[0]
+    found = read_json(run / "rknn" / variant_of(row).path() / "verdict.json", "verdict")["verdict"]
+    return f"{_title(row)}: {found['result']}, because {found['reason']}; {found['advice']}"
+
+
+def _title(row) -> str:
+    return f"{row.model} {row.imgsz} {row['head']}, {row.algorithm} on {row.max_images} images"
+
+
 def _in_words(row) -> str:
-    variant = f"{row.model} {row.imgsz} {row['head']}, {row.algorithm} on {row.max_images} images"
     measures = {"map50_95_int8": "mAP50-95", "top1_int8": "top-1"}
     name = next((name for name in measures if pd.notna(row.get(name))), None)
     if name:
         figures = f"{measures[name]} {TEXT[name](row[name])} in INT8, {row.retention:.3f} of FP32's"
     else:  # nothing decodes it
         figures = "compared with FP32 output by output"
-    return f"{variant}: {figures}; {row.ms_low} to {row.ms_high} ms (estimate), {row.rknn_mb} MB"
+    return f"{_title(row)}: {figures}; {row.ms_low} to {row.ms_high} ms (estimate), {row.rknn_mb} MB"
 
 
 def _bundle(run: Path, best: Variant | None) -> list[str]:
@@ -91,6 +102,7 @@ def next_command(target: str, argv: list[str]) -> str:
     words = ["snakemake", *(["-s", given.snakefile] if given.snakefile else []), "-j4", target]
     words += ["--directory", given.directory] if given.directory else []
     words += ["--configfile", *given.configfile] if given.configfile else []
-    values = [*given.config, *([BOARD] if target == "board" else [])]
+    is_named = any(value.startswith("board=") for value in given.config)
+    values = [*given.config, *([BOARD] if target == "board" and not is_named else [])]
     words += ["--config", *values] if values else []
     return shlex.join(words)

@@ -46,7 +46,7 @@ def names_problems(config: dict, names: tuple[str, ...] | None) -> list[str]:
         if theirs and len(theirs) != len(names):
             lines.append(
                 f"models.{model} has {len(theirs)} classes ({first_few(theirs)}), but the data set has {len(names)} "
-                f"({first_few(names)})"
+                f"({first_few(names)}); name the data set that the model was trained for, or correct its class names"
             )
         elif theirs and config["evaluation"]["class_order"] == "same":
             try:

@@ -11,13 +11,14 @@ from lib.data.config_files import WITH_NAMES
 from lib.data.foreign import hint_of_names
 from lib.data.formats import class_folders, dota
 from lib.data.imgsz import parse_imgsz
+from lib.data.model_kinds import SUFFIXES, kind_of
 from lib.data.parts import EVALUATED, TRAIN
 from lib.data.preview import described, stand_ins
 from lib.data.sources import is_url
 from lib.detector.head import CLASSIFY
 from lib.graph.checkpoint_names import checkpoint_facts
 from lib.step.errors import UserError
-from lib.step.files import read_text, sha256
+from lib.step.files import LFS_POINTER, is_lfs_pointer, read_text, sha256
 
 MARK = "# Written by scripts/start.py"  # the first line of a file that this program wrote
 MODELS = (".pt", ".onnx", ".cfg", ".weights")
@@ -49,6 +50,7 @@ class Data:
     pool: int | None  # images that calibration sets may be drawn from; None where it is not known yet
     held: int | None
     names: tuple[str, ...]
+    most: int | None = None  # images that the pool may have; None where it is not known yet
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,13 @@ def sorted_out(files: list[str]) -> tuple[list[str], str]:
     for file in files:
         if not is_url(file) and not Path(file).expanduser().exists():
             raise UserError(f"there is no file or folder {file}")
+        if Path(file).expanduser().is_file() and is_lfs_pointer(Path(file).expanduser()):
+            raise UserError(f"{file} is {LFS_POINTER}")
+    if other := next((file for file in others if Path(file).suffix.lower() in SUFFIXES), None):
+        raise UserError(
+            f"{other} is {kind_of(Path(other))}, which is not read; name the checkpoint (.pt) that it was made from, "
+            "or export the model to ONNX"
+        )
     if not models or len(others) != 1:
         raise UserError(
             f"name the model ({', '.join(MODELS[:2])}, or {' and '.join(MODELS[2:])}) and one data set: its data.yaml, "
@@ -143,12 +152,13 @@ def data_of(path: str, images: str | None, model: Model) -> Data:
         block["names"] = list(names)
     if source is None:
         return Data(block, None, None, names)
-    train, held = ([item for item in source.items if item.part in parts] for parts in ((TRAIN,), EVALUATED[:1]))
+    train, held = ({item.image for item in source.items if item.part in parts} for parts in ((TRAIN,), EVALUATED[:1]))
     if not names:
         raise UserError(f"{path} has no class names, and the model's are not known; name its data.yaml")
-    if train and held:
-        return Data(block, len(train), len(held), names)
-    return Data(block, len(source.items) // 2, None, names)
+    if held and train - held:
+        return Data(block, len(train - held), len(held), names, len(train - held))
+    drawn_from = held or train or {item.image for item in source.items}
+    return Data(block, len(drawn_from) // 2, None, names, len(drawn_from) - 1)
 
 
 def _form_of(path: Path) -> str:
@@ -186,7 +196,15 @@ def _form_of(path: Path) -> str:
 
 
 def overlay(model: Model, data: Data, wishes: Wishes, path: Path) -> str:
-    """The text of a config file, to be written to `path`, that `--configfile` lays over the workflow's own."""
+    """The text of a config file, to be written to `path`, that `--configfile` lays over the workflow's own.
+
+    Raises UserError when the data set has fewer images to calibrate on than the user asks for.
+    """
+    if data.most is not None and max(wishes.max_images, default=0) > data.most:
+        raise UserError(
+            f"--max-images {max(wishes.max_images)}: the data set has {data.most} images to calibrate on; ask for "
+            f"{data.most} or fewer"
+        )
     pool = min(POOL, data.pool or POOL)
     max_images = wishes.max_images or tuple(sorted({min(FEW, pool), pool}))
     imgsz = tuple(str(parse_imgsz(size)) for size in wishes.imgsz or model.sizes or SIZES)

@@ -124,12 +124,12 @@ def from_csv(path, chosen: list[Variant]) -> pd.DataFrame:
             raise UserError(f"{path} has no row for {missing[0].title()}; delete it and run its step again")
         # A truncated file could still be read as a table, with fewer digits in its last row.
         if not Path(path).read_bytes().endswith(b"\n"):
-            raise UserError(f"{path} is truncated; delete it and run the step that makes it again")
+            raise UserError(f"{path} is truncated; delete it and run again")
         return table
     except FileNotFoundError:
         raise UserError(f"{path} is missing; run the step that makes it first") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, KeyError, ValueError) as error:
-        raise UserError(f"{path} is not a table ({error}); delete it and run the step that makes it again") from None
+        raise UserError(f"{path} is not a table ({error}); delete it and run again") from None
 
 
 def variant_of(row) -> Variant:

@@ -23,9 +23,13 @@ class StepParser(argparse.ArgumentParser):
     def __init__(self, doc: str, opens_log: bool = True):
         """With `opens_log` False the step itself decides where the toolkit's output goes."""
         super().__init__(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
-        self.add_argument("--log", metavar="FILE", help="write the toolkit's output there instead of the terminal")
+        self.add_argument("--log", metavar="FILE", help="write all output there; the toolkit's goes only there")
         self.opens_log = opens_log
         self._outputs: dict[str, Output] = {}
+
+    def error(self, message: str):
+        """End the process with one sentence, without the list of all options."""
+        self.exit(2, f"error: {message}; {self.prog} --help lists the options\n")
 
     def add_output(
         self,

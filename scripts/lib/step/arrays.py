@@ -35,4 +35,4 @@ def read_arrays(path, what: str, names: tuple[str, ...]) -> dict[str, np.ndarray
         with file:
             return {name: file[name] for name in dict.fromkeys((*names, *file.files))}
     except _DAMAGED as error:
-        raise UserError(f"{path} is damaged ({error}); delete it and run the step that makes it again") from None
+        raise UserError(f"{path} is damaged ({error}); delete it and run again") from None

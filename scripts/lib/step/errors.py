@@ -10,6 +10,7 @@ import tempfile
 import traceback
 
 from lib.step import console
+from lib.step.interrupts import interrupts_raise
 
 # A full disk, a quota, a limit on the size of files.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -42,6 +43,7 @@ def run_step(main) -> int:
     With `--log` the traceback of a bug goes to the log, and the terminal gets one sentence that names the log.
     """
     console.prepare()
+    interrupts_raise()
     code = _code(main)
     for stream in (sys.stdout, sys.stderr):
         try:

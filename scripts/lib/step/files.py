@@ -1,6 +1,7 @@
 """Files that appear whole or not at all, and their checksums."""
 
 import codecs
+import errno
 import hashlib
 import json
 import os
@@ -10,7 +11,10 @@ from pathlib import Path
 
 from lib.step.errors import FULL, UserError
 
+CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM)
 _MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+_LFS = b"version https://git-lfs.github.com/spec/"
+LFS_POINTER = "a Git LFS pointer, not the file; run `git lfs pull` in its repository, or download the file itself"
 
 
 @contextmanager
@@ -19,18 +23,20 @@ def whole(path):
 
     After an exception nothing is left. What a killed process left (its id is in the name) is deleted by the next
     writer of the same path. The old file or folder stays until the new one is complete. Raises UserError
-    when the disk is full.
+    when the disk is full, or does not let anybody write there.
     """
     path = Path(path)
     try:
         with _whole(path) as part:
             yield part
     except OSError as error:
-        if error.errno not in FULL:
+        # Something else than the file itself may be closed, such as an input without read permission.
+        place = Path(str(error.filename or path))
+        is_closed = error.errno in CLOSED and path.parent in (place, place.parent)
+        if error.errno not in FULL and not is_closed:
             raise
-        raise UserError(
-            f"{path} is not written: {os.strerror(error.errno)}; free some space and run it again"
-        ) from None
+        remedy = "name another folder" if is_closed else "free some space and run it again"
+        raise UserError(f"{path} is not written: {os.strerror(error.errno)}; {remedy}") from None
 
 
 @contextmanager
@@ -82,6 +88,12 @@ def demand_sha256(path: Path, expected: str) -> None:
         raise UserError(f"{path} is not loaded: its sha256 is {actual}, but {expected} is expected")
 
 
+def is_lfs_pointer(path) -> bool:
+    """Whether a file is the few lines that Git LFS keeps in a repository in place of a large file."""
+    with open(path, "rb") as file:
+        return file.read(len(_LFS)) == _LFS
+
+
 def write_text(path, text: str) -> None:
     """Write a text file, whole or not at all."""
     with whole(path) as part:
@@ -100,9 +112,9 @@ def read_json(path, *keys: str):
     except FileNotFoundError:
         raise UserError(f"{path} is missing; run the step that makes it first") from None
     except ValueError as error:
-        raise UserError(f"{path} is not valid JSON ({error}); delete it and run the step that makes it again") from None
+        raise UserError(f"{path} is not valid JSON ({error}); delete it and run again") from None
     if missing := [key for key in keys if not isinstance(value, dict) or key not in value]:
-        raise UserError(f"{path} lacks the key {missing[0]}; delete it and run the step that makes it again")
+        raise UserError(f"{path} lacks the key {missing[0]}; delete it and run again")
     return value
 
 

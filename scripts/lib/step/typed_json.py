@@ -174,4 +174,4 @@ def _wrong(value, where, path: str, meaning: str) -> UserError:
 
 
 def _damaged(fault: str) -> UserError:
-    return UserError(f"{fault}; delete it and run the step that makes it again")
+    return UserError(f"{fault}; delete it and run again")

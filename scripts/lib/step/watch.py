@@ -18,6 +18,7 @@ CHATTER = {"job_info", "job_error", "job_finished", "group_info", "group_error",
            "resources_info", "workflow_started"}  # fmt: skip
 # Snakemake's own words for a step that ended with an error; the step's words say more.
 FAILED = ("Exiting because a job execution failed", "Error in rule", "RuleException:\nCalledProcessError")
+STOPPED = "Terminating processes on user request"  # what it says after Ctrl-C
 SHARES = 4  # where the terminal is a file: one line after each quarter of the jobs
 
 
@@ -43,6 +44,7 @@ class Watch:
         self._titles: dict[int, str] = {}
         self._failed: dict[int, _Failure] = {}
         self._shares_shown = 0
+        self._is_stopped = False
 
     def take(self, kind: str, fields: dict) -> None:
         """Handle one message of Snakemake's."""
@@ -51,6 +53,8 @@ class Watch:
             self.rules.add(name)
             self._titles[fields["jobid"]] = fields.get("rule_msg") or fields.get("msg") or name
             self._show(self._titles[fields["jobid"]])
+        elif str(fields.get("msg")).startswith(STOPPED):
+            self._is_stopped = True
         elif kind == "progress":
             self._advance(fields["done"], fields["total"])
         elif kind in ("job_error", "group_error"):
@@ -90,11 +94,16 @@ class Watch:
             self._bar.close()
 
     def failures(self) -> str:
-        """Which jobs failed and why: for each its name and log, what a cluster says about it, and its last error."""
+        """Which jobs failed and why: for each its name and log, what a cluster says about it, and its last error.
+
+        A job that Ctrl-C ended without an error has not failed.
+        """
         lines = []
         for failure in self._failed.values():
             where = f" (log: {', '.join(failure.logs)})" if failure.logs else ""
             sentence = next(filter(None, map(last_error, failure.logs)), None)
+            if self._is_stopped and not (sentence or failure.reason):
+                continue
             lines += [f"{failure.title}: failed{where}", *filter(None, (failure.reason, sentence))]
         return "\n".join(lines) or "the run was stopped; the same command resumes it"
 

@@ -1,4 +1,4 @@
-"""What the Snakemake rules need beyond Snakemake: a checked config, one run per folder, options, no timers."""
+"""What the Snakemake rules need beyond Snakemake: a checked config, one run per folder, options, which jobs run."""
 
 import fcntl
 import os
@@ -103,6 +103,32 @@ def look_at_memory_each_second() -> None:
 
     if hasattr(benchmark, "BENCHMARK_INTERVAL_SHORT"):  # in seconds; another version may not have it
         benchmark.BENCHMARK_INTERVAL_SHORT = 1.0
+
+
+def judge_behind_ancient(graph: type) -> None:
+    """Let Snakemake's class of graphs, `DAG`, also judge by itself a job behind `ancient` files that are made again.
+
+    Snakemake looks for a reason to run a job only where no job before it runs, because the latter would be a reason.
+    A job that is made again before an `ancient` file is none, so a job without output, or with changed code, was left
+    out: `snakemake board` ended without asking the board.
+    """
+    if graph.bfs.__module__ == __name__:
+        return  # two modules of one workflow
+    whole = graph.bfs
+
+    def bfs(self, direction, *jobs, **stop):
+        if direction is not self.depending or any(map(self.in_omitfrom, jobs)):
+            yield from whole(self, direction, *jobs, **stop)
+            return
+        queue, seen = [*jobs], {*jobs}
+        while queue:
+            yield (job := queue.pop())
+            for behind, files in direction[job].items():
+                if behind not in seen and not all(file.is_ancient for file in files):
+                    seen.add(behind)
+                    queue.append(behind)
+
+    graph.bfs = bfs
 
 
 def beside(asked: Mapping[str, list], swept: Mapping[str, list]) -> dict[str, list[str]]:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from lib.data.formats.layout import is_image
 from lib.data.formats.source import (
-    PART_OF_FOLDER,
     Hints,
     ImageClass,
     Item,
@@ -17,6 +16,7 @@ from lib.data.formats.source import (
     first_few,
     left_out,
     no_image,
+    part_of,
     visible,
 )
 from lib.data.image_paths import UNREAD, is_hidden
@@ -36,8 +36,9 @@ def find(root: Path, hints: Hints) -> Path:
 def read(folder: Path, hints: Hints) -> Source:
     """The images below the folder of each class; a remark names images beside them.
 
-    Raises UserError for fewer than two classes, for no image, and for parts beside classes.
+    Raises UserError for fewer than two classes, for no image, for parts beside classes, and for parts without classes.
     """
+    _demand_classes(folder)
     parts = {path.name for path in _folders(folder) if _is_part(path)}
     kinds = sorted(_classes(folder, parts))
     if len(kinds) < 2:
@@ -46,7 +47,7 @@ def read(folder: Path, hints: Hints) -> Source:
     items, loose, others = [], [], []
     for path in visible(folder):
         *above, name = path.relative_to(folder).parts
-        part = PART_OF_FOLDER[above.pop(0)] if parts and above else ""
+        part = part_of(above.pop(0)) if parts and above else ""
         if path.suffix.lower() in UNREAD:
             others.append(name)
         elif not is_image(path):
@@ -59,6 +60,23 @@ def read(folder: Path, hints: Hints) -> Source:
         raise UserError(no_image(folder))
     remarks = left_out({"images are in no class's folder": loose})
     return Source(folder, tuple(items), names, remarks=remarks, others=tuple(others))
+
+
+def _demand_classes(folder: Path) -> None:
+    """Raises UserError where all folders are parts of a set, and images lie in them without a folder of their class."""
+    loose = [path.name for path in _folders(folder) if part_of(path.name) and _has_images(path)]
+    if len(loose) < 2 or len(loose) < len(_folders(folder)):
+        return
+    tables = sorted(path.name for part in loose for path in (folder / part).glob("*.csv"))
+    named = (
+        f"; {tables[0]} is not read: in Roboflow, export a set for classification as 'Folder Structure'"
+        if tables
+        else ""
+    )
+    raise UserError(
+        f"{folder}: the images in {first_few(loose)} are not in folders of classes; the layout is "
+        f"PART/CLASS/NAME.jpg{named}"
+    )
 
 
 def _classes(folder: Path, parts: set[str]) -> set[str]:
@@ -75,7 +93,7 @@ def _classes(folder: Path, parts: set[str]) -> set[str]:
 
 def _is_part(folder: Path) -> bool:
     """Whether a folder is a part of the set; a class may be called `train` too, but its images lie directly in it."""
-    return folder.name in PART_OF_FOLDER and not _has_images(folder)
+    return bool(part_of(folder.name)) and not _has_images(folder)
 
 
 def _has_images(folder: Path) -> bool:

@@ -17,8 +17,18 @@ def block(file: Path) -> dict:
     try:
         data = yaml_text.load(read_text(file))
     except yaml.YAMLError as error:
-        raise UserError(f"{file} is not valid YAML ({str(error).splitlines()[0]})") from None
+        raise UserError(_not_yaml(file, error)) from None
     return data if isinstance(data, dict) else {}
+
+
+def _not_yaml(file: Path, error: yaml.YAMLError) -> str:
+    """The sentence about a file that YAML does not accept: the line, what is wrong there, what to do."""
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    place = f", line {mark.line + 1}," if mark else ""
+    advice = "use no tabs, the same indentation within a block, a space after each colon"
+    if "escape" in str(problem):
+        advice = r"in double quotes, a backslash means something else: write C:/data or 'C:\data'"
+    return f"{file}{place} is not valid YAML: {problem or str(error).splitlines()[0]} ({advice})"
 
 
 def names_by_number(data: dict, file: Path) -> dict[int, str]:

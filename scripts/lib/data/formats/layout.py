@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lib.data.foreign import hint
 from lib.data.formats.own_names import name_files, settled
-from lib.data.formats.source import PART_OF_FOLDER, Hints, Item, Source, no_image
+from lib.data.formats.source import Hints, Item, Source, no_image, part_of
 from lib.data.image_paths import IMAGES, image_paths, is_hidden
 from lib.step.errors import UserError
 
@@ -28,8 +28,10 @@ def find(root: Path, hints: Hints) -> Path:
     if not folders:
         if any(image.with_suffix(".txt").is_file() for image in image_paths(root)):
             return root
+        other = next(filter(None, (alike(path, "images") for path in (root, *sorted(root.rglob("*"))))), None)
+        instead = f" (rename {other} to images)" if other else ""
         raise UserError(
-            f"{root} has no folder 'images'; the layout is images/NAME.jpg beside labels/NAME.txt{hint(root)}"
+            f"{root} has no folder 'images'{instead}; the layout is images/NAME.jpg beside labels/NAME.txt{hint(root)}"
         )
     if len(folders) > 1:
         parents = ", ".join(str(folder.parent.relative_to(root)) for folder in folders)
@@ -47,11 +49,11 @@ def read(root: Path, hints: Hints) -> Source:
     Folders such as `images/train` and `images/val` are parts if all images lie in such.
     """
     images = root / "images" if (root / "images").is_dir() else root
-    labels = root / "labels" if images != root else root
     files = [path for path in sorted(images.rglob("*")) if not is_hidden(path, images) and not path.is_dir()]
     paths = image_paths(images)
     if not paths:
         raise UserError(no_image(images))
+    labels = _labels(root, images, paths)
     if lost := [path for path in files if not path.exists()]:
         raise UserError(f"{len(lost)} images are broken links, the first {lost[0]}; repair or remove them")
     parts, remarks = _parts([path.relative_to(images) for path in paths], images)
@@ -76,10 +78,17 @@ def read(root: Path, hints: Hints) -> Source:
     )
 
 
+def _labels(root: Path, images: Path, paths: list[Path]) -> Path:
+    """The folder of the labels of `paths`: `labels`, or that of the images where they are beside these."""
+    apart = root / "labels"
+    beside = not apart.is_dir() and any(path.with_suffix(".txt").is_file() for path in paths)
+    return images if images == root or beside else apart
+
+
 def _parts(paths: list[Path], images: Path) -> tuple[list[str], tuple[str, ...]]:
     """The part of each image by the folder of its path below `images`, empty without parts; and remarks."""
     folders = [path.parts[0] if len(path.parts) > 1 else "" for path in paths]
-    parts = [PART_OF_FOLDER.get(folder, "") for folder in folders]
+    parts = [part_of(folder) for folder in folders]
     # A single such folder says nothing about how its images are divided.
     if len({*parts} - {""}) < 2:
         return [""] * len(paths), ()
@@ -113,6 +122,30 @@ def _is_note(path: Path) -> bool:
 
 def _label(path: Path) -> Path | None:
     return path if path.exists() else None
+
+
+def alike(folder: Path, name: str) -> Path | None:
+    """A folder in `folder` called `name` in another case, or in the singular or plural; None without one."""
+    if not folder.is_dir():
+        return None
+    inside = (path for path in sorted(folder.iterdir()) if path.is_dir() and path.name != name)
+    return next((path for path in inside if _singular(path.name) == _singular(name)), None)
+
+
+def _singular(name: str) -> str:
+    return name.casefold().removesuffix("s")
+
+
+def misnamed_labels(image: Path) -> str:
+    """The end of a refusal, `; rename …`, if the folder for an image's label is called otherwise; else empty."""
+    top = top_images(image.parent)
+    other = None if top is None or (top.parent / "labels").is_dir() else alike(top.parent, "labels")
+    return f"; rename {other} to labels" if other else ""
+
+
+def place_of_label(image: Path) -> str:
+    """The end of a refusal about an image without a label: where that belongs."""
+    return f"the label of {image} belongs in {label_folder(image.parent)}{misnamed_labels(image)}"
 
 
 def label_beside(image: Path) -> Path | None:

@@ -75,12 +75,22 @@ def _listed(place: Path, folders: list[Path]) -> tuple[list[Path], list[str], li
     if not place.is_file():
         raise UserError(f"{place} is neither a folder nor a file")
     lines = [line.strip() for line in read_text(place).splitlines() if line.strip()]
-    path_of = {line: located(line, [place.parent, *folders]) for line in lines}
+    usual = [place.parent, *folders]
+    path_of = {line: located(line, usual) for line in lines}
+    remarks = []
     if missing := [line for line in lines if path_of[line] is None]:
-        raise UserError(
-            f"{place} lists {len(lines)} images, but {len(missing)} cannot be found, the first {missing[0]}"
-        )
+        # A list of another machine may lie in a folder of its own, beside that of the images.
+        above = place.parent.resolve().parent
+        path_of = {line: located(line, [above]) for line in lines}
+        if None in path_of.values():
+            raise UserError(
+                f"{place} lists {len(lines)} images, but {len(missing)} cannot be found, the first {missing[0]}: "
+                f"neither there nor below {first_few(dict.fromkeys(map(str, [*usual, above])))}, also without its "
+                "leading folders; correct the list, or put the images there"
+            )
+        remarks = [f"the images of {place.name} are looked for in {above}, the folder above its own"]
     paths = list(dict.fromkeys(path_of[line] for line in lines))
     repeated = len(lines) - len(paths)
-    remarks = [f"WARNING: {place.name} lists {len(paths)} different images in {len(lines)} lines"] if repeated else []
+    if repeated:
+        remarks.append(f"WARNING: {place.name} lists {len(paths)} different images in {len(lines)} lines")
     return sorted(filter(is_image, paths)), [path.name for path in paths if not is_image(path)], remarks

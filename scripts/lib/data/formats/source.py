@@ -1,5 +1,6 @@
 """What every format returns: the images of a data set, each with its labels and its part (train, val or test)."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -10,8 +11,11 @@ from lib.data.foreign import hint
 from lib.data.image_paths import UNREAD, is_hidden
 from lib.step.errors import UserError
 
+TRAIN, EVALUATED = "train", ("val", "test")
 # The part of the images in a folder of that name, where an export has a folder for each part.
 PART_OF_FOLDER = {"train": "train", "valid": "val", "val": "val", "validation": "val", "test": "test"}
+_ALSO = {"training": "train", "testing": "test"}
+_YEAR = re.compile(r"[-_ ]?(19|20)\d\d$")
 IMAGE_FOLDERS = ("JPEGImages", "images")
 COUNTED, DIFFICULT, CROWD = "", "difficult", "crowd"  # the last word of a label's line; a plain box has none
 ASPECT_TOLERANCE = 0.02  # relative difference of width / height; sizes are rounded to pixels
@@ -200,9 +204,15 @@ def only_one(places: list[Path], root: Path, what: str, key: str) -> Path:
     return places[0]
 
 
+def part_of(folder: str) -> str:
+    """The part that a folder is called after, in any case and with a year (`Val`, `train2017`); else empty."""
+    name = _YEAR.sub("", folder.casefold())
+    return PART_OF_FOLDER.get(name) or _ALSO.get(name, "")
+
+
 def above_parts(folders: set[Path]) -> Path | None:
     """The folder that holds `folders`, if these are the folders of several parts; else None."""
-    are_parts = len(folders) > 1 and {folder.name for folder in folders} <= PART_OF_FOLDER.keys()
+    are_parts = len(folders) > 1 and all(part_of(folder.name) for folder in folders)
     above = {folder.parent for folder in folders}
     return above.pop() if are_parts and len(above) == 1 else None
 

@@ -5,9 +5,11 @@ came from another machine, images are looked for beside the file. Format: https:
 """
 
 import re
+from collections.abc import Iterable
 from pathlib import Path, PureWindowsPath
 
 from lib.data.formats.data_yaml import block, entries_of, names_by_number
+from lib.data.formats.layout import alike
 from lib.data.formats.listed import Listing
 from lib.data.formats.located import located
 from lib.data.formats.source import PART_OF_FOLDER, Hints, Source, first_few, numbered, only_one, visible
@@ -144,6 +146,14 @@ def _others(path: str, beside: Path) -> list[Path]:
     return list(dict.fromkeys(place.resolve() for place in places if place.is_dir()))
 
 
+def _spelled_otherwise(entry: str, folders: Iterable[Path]) -> str:
+    """What is said of a folder that is called like the last one of an entry, but in another case or number."""
+    *above, name = [part for part in PureWindowsPath(entry).parts if part not in ("..", "\\", "/")] or [""]
+    places = (folder.joinpath(*above[start:]) for folder in folders for start in range(len(above) + 1))
+    other = next(filter(None, (alike(place, name) for place in places)), None)
+    return f"{other} may be meant" if other else ""
+
+
 def _nowhere(part: str, entry: str, data: dict, file: Path, usual: list[Path]) -> str:
     """The sentence about an entry that was not found."""
     path = str(data.get("path") or "")
@@ -161,6 +171,7 @@ def _nowhere(part: str, entry: str, data: dict, file: Path, usual: list[Path]) -
             None,
             (
                 f"{file}: {part}: {entry} is not in {listed}, nor in the folder above",
+                _spelled_otherwise(entry, folders),
                 advice,
                 is_here,
             ),

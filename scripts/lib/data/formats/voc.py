@@ -15,7 +15,6 @@ from lib.data.formats.source import (
     COUNTED,
     DIFFICULT,
     IMAGE_FOLDERS,
-    PART_OF_FOLDER,
     Annotation,
     Box,
     Boxes,
@@ -30,6 +29,7 @@ from lib.data.formats.source import (
     first_few,
     left_out,
     only_one,
+    part_of,
     the_image,
     unread,
     visible,
@@ -186,7 +186,7 @@ def _parts(root: Path, folder: Path, files: list[Path]) -> tuple[dict[Path, str]
              for line in read_text(path).splitlines() if line.strip()]  # fmt: skip
     if not lines:
         is_above = above_parts({file.parent for file in files}) == root
-        return {file: PART_OF_FOLDER[file.parent.name] for file in files} if is_above else None, []
+        return {file: part_of(file.parent.name) for file in files} if is_above else None, []
     whole = {file.relative_to(folder).with_suffix("").as_posix(): file for file in files}
     ends = {}
     for name, file in whole.items():

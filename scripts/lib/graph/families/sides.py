@@ -143,7 +143,7 @@ def _exported(graph: Graph, wanted: type[Dfl] | type[Distances]) -> OutputForm |
         transposed=detector.transposed,
         sigmoid=detector.sigmoids == 1,
         relative=relative,
-        names=(predictions, detector.prototypes) if graph.outputs[0] != predictions else None,
+        names=(predictions, *filter(None, [detector.prototypes])) if graph.outputs != [predictions] else None,
     )
 
 

@@ -97,7 +97,7 @@ def find_detector(graph: Graph) -> Detector:
         passed.pop(),
         transposed,
         end2end,
-        next((name for name in graph.outputs if name != output), None),
+        next((name for name in _ends(graph) if name != output), None),
     )
 
 
@@ -128,13 +128,28 @@ def _require_cells(graph: Graph, maps, strides: tuple[int, ...]) -> None:
 
 
 def predictions_output(graph: Graph) -> str:
-    """The output with predictions: the only one, or the one besides prototypes. Raises UserError for other outputs."""
-    return _beside_prototypes(graph) or graph.output
+    """The output with predictions: the only end, or the one besides prototypes. Raises UserError for other outputs."""
+    return _beside_prototypes(graph) or _only_end(graph) or graph.output
+
+
+def _ends(graph: Graph) -> list[str]:
+    """The outputs that no other one is computed from.
+
+    Ultralytics' models also return what the predictions come from, such as maps. Their own export leaves it out,
+    PyTorch's does not.
+    """
+    return [name for name in graph.outputs if not graph.consumers(name)]
+
+
+def _only_end(graph: Graph) -> str | None:
+    """The output that all others lead to, if it may be predictions; else None."""
+    ends = _ends(graph)
+    return ends[0] if len(ends) == 1 and len(graph.shape(ends[0])) == 3 else None
 
 
 def _beside_prototypes(graph: Graph) -> str | None:
     """The output with predictions [1, N, K] or [1, K, N], if the other one is prototypes; else None."""
-    shapes = {name: graph.shape(name) for name in graph.outputs}
+    shapes = {name: graph.shape(name) for name in _ends(graph)}
     if sorted(map(len, shapes.values())) != [3, 4]:
         return None
     predictions, prototypes = sorted(shapes, key=lambda name: len(shapes[name]))
@@ -149,7 +164,7 @@ def selects(graph: Graph) -> bool:
 
     Raises UserError for a graph that contains NMS, whose output looks the same.
     """
-    output = graph.output if len(graph.outputs) == 1 else _beside_prototypes(graph)
+    output = graph.output if len(graph.outputs) == 1 else _beside_prototypes(graph) or _only_end(graph)
     if output is None or len(graph.shape(output)) != 3 or graph.shape(output)[2] < BOX + 2:
         return False
     kinds = {node.op_type for node in graph.upwards([output], lambda node: node.op_type == "Conv")}

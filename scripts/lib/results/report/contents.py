@@ -226,6 +226,6 @@ def _files(run: Path, chosen: list[Variant]) -> list[Path]:
 def _png(path: Path) -> Image:
     """A plot. Raises UserError when it is missing or damaged."""
     if reason := damage(require(path, "plot")):
-        raise UserError(f"{path} is damaged ({reason}); delete it and run the step that makes it again")
+        raise UserError(f"{path} is damaged ({reason}); delete it and run again")
     height, width = read_image(path).shape[:2]
     return Image(f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}", width, height)
