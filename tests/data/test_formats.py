@@ -535,6 +535,11 @@ def test_roboflows_category_of_categories_is_left_out(fetch, coco):
         (lambda data: data.update(images=[]), "none of the 0 images"),
         (lambda data: data["images"][0].pop("id"), "an entry lacks 'id'"),
         (lambda data: data["annotations"][0].update(category_id=None), "'category_id' is not a number"),
+        (lambda data: data["images"][1].update(id=data["images"][0]["id"]), "both have the id"),
+        (
+            lambda data: data["images"].append(data["images"][0] | {"id": 77}),
+            "times; keep one entry, with all annotations",
+        ),
         (lambda data: data["annotations"][0].update(image_id=[7]), "'image_id' is neither a number nor text"),
     ],
 )

@@ -74,6 +74,10 @@ def test_a_polygon_that_is_none_is_told(tmp_path, line, reason):
         ("0 0.98 0.5 0.1 0.1", "leaves the image by more than 1 %"),
         ("0 320 240 50 40", "leaves the image by more than 1 %"),
         ("0 320 240 0 0", "leaves the image by more than 1 %"),
+        ("1 0.5 0.5 0.4 0.3 0.9", "five numbers .*; leave out the sixth number, such as a confidence"),
+        ("dog 0.5 0.5 0.4 0.3", "five numbers .*; write the number of the class instead of its name"),
+        ("1,0.5,0.5,0.4,0.3", "five numbers .*; write spaces instead of commas"),
+        ("1 0,5 0,5 0,4 0,3", "five numbers .*; write spaces instead of commas"),
     ],
 )
 def test_broken_label_names_file_and_line(tmp_path, line, reason):

@@ -7,6 +7,7 @@ Format: https://cocodataset.org/#format-data
 
 import json
 import math
+from collections import Counter
 from pathlib import Path, PureWindowsPath
 
 from lib.data.foreign import hint
@@ -113,6 +114,7 @@ def read(file: Path, hints: Hints) -> Source:
             others.append(path.name)
         else:
             items.append(Item(path, Boxes(tuple(own), _frame(image)), parts.get(number, "")))
+    _refuse_repeated(data["images"], items, file)
     if not items:
         advice = unread(folder) or "name their folder with the key images"
         raise UserError(f"none of the {len(data['images'])} images of {file} is an image in {folder}; {advice}")
@@ -233,6 +235,19 @@ def _field(entry, key: str, file: Path):
     if not isinstance(entry, dict) or key not in entry:
         raise UserError(f"{file}: an entry lacks '{key}': {str(entry)[:100]}")
     return entry[key]
+
+
+def _refuse_repeated(images: list, items: list[Item], file: Path) -> None:
+    """Raises UserError for two images of one id, or two entries of one file: the annotations of one would be lost."""
+    named = {}
+    for image in images:
+        number, name = _identity(image, "id", file), _field(image, "file_name", file)
+        if number in named:
+            raise UserError(f"{file}: {named[number]} and {name} both have the id {number}; each needs its own")
+        named[number] = name
+    times = Counter(item.image for item in items)
+    if repeated := [path for path, count in times.items() if count > 1]:
+        raise UserError(f"{file} lists {repeated[0]} {times[repeated[0]]} times; keep one entry, with all annotations")
 
 
 def _identity(entry, key: str, file: Path) -> str:

@@ -45,9 +45,21 @@ def _check_row(row: Row, classes: int) -> None:
     if is_box_and_keypoints(numbers):
         raise UserError(f"{where} is a box with keypoints, a label for pose; {FOR_A_DETECTOR}")
     if not (len(numbers) == 5 or is_polygon(numbers)) or not all(map(math.isfinite, numbers)):
-        raise UserError(f"{where} is not five numbers 'class cx cy w h', nor a polygon 'class x1 y1 x2 y2 x3 y3 …'")
+        raise UserError(
+            f"{where} is not five numbers 'class cx cy w h', nor a polygon 'class x1 y1 x2 y2 x3 y3 …'{_advice(row)}"
+        )
     demand_class(row, classes)
     demand_near(row, "box", box_of(numbers)[1:])
+
+
+def _advice(row: Row) -> str:
+    """The end of the refusal of a row, for mistakes that tools and people make."""
+    is_number = [math.isfinite(number) for number in row.numbers]
+    if all(is_number) and len(is_number) == 6:
+        return "; leave out the sixth number, such as a confidence or the number of a track"
+    if len(is_number) == 5 and is_number == [False, True, True, True, True]:
+        return "; write the number of the class instead of its name"
+    return "; write spaces instead of commas" if "," in row.where.partition("('")[2] else ""
 
 
 def is_box_and_keypoints(row: list[float]) -> bool:
