@@ -50,7 +50,7 @@ def test_failed_jobs_are_told_in_their_steps_words_the_sentence_last(tmp_path):
     watch = Watch(None)
     for number, name in enumerate("ba"):
         watch.take(*job(number, f"Make {name}"))
-    logs = {"log": [str(tmp_path / "b.log")]}
+    logs = {"log": [str(tmp_path / "b.log"), str(tmp_path / "of a command that did not begin.log")]}
     watch.take("job_error", {"jobid": 0, "rule_name": "quantize", **logs})
     # Of jobs that a cluster runs as one.
     watch.take("group_error", {"job_error_info": [{"jobid": 1, "name": "quantize", "log": [str(tmp_path / "a.log")]}]})

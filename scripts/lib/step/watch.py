@@ -100,7 +100,8 @@ class Watch:
         """
         lines = []
         for failure in self._failed.values():
-            where = f" (log: {', '.join(failure.logs)})" if failure.logs else ""
+            logs = [log for log in failure.logs if Path(log).exists()] or failure.logs
+            where = f" (log: {', '.join(logs)})" if logs else ""
             sentence = next(filter(None, map(last_error, failure.logs)), None)
             if self._is_stopped and not (sentence or failure.reason):
                 continue
