@@ -2,11 +2,14 @@
 PYTHON ?= python3
 # Without Ultralytics and torch: make setup LIGHT=1
 LIGHT ?=
+IS_LIGHT := $(filter-out 0 no false,$(LIGHT))
 # A further version of rknn-toolkit2, beside the environment: make toolkit VERSION=2.2.0
 VERSION ?=
-READY := .venv/.ready-$(if $(LIGHT),light-)$(shell cat requirements/*.txt | sha256sum | cut -c1-12)
+READY := .venv/.ready-$(if $(IS_LIGHT),light-)$(shell cat requirements/*.txt | sha256sum | cut -c1-12)
 DOCS_READY := .venv-docs/.ready-$(shell cat requirements/docs.txt requirements/uv.txt | sha256sum | cut -c1-12)
 BIN := .venv/bin
+# The columns of a table.md that fit into a terminal.
+SOME_COLUMNS := cut -d'|' -f1-4,6,7,10,12,13,18,21,22
 LOCK := uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header --no-annotate
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -18,7 +21,7 @@ help:  ## list the targets
 setup: $(READY)  ## build the environment in .venv from the lock; LIGHT=1: without Ultralytics and torch
 
 $(READY):
-	$(PYTHON) scripts/set_up.py $(if $(LIGHT),--light)
+	$(PYTHON) scripts/set_up.py $(if $(IS_LIGHT),--light)
 	touch $@
 
 slurm: setup  ## add Snakemake's executor for a Slurm cluster to the environment
@@ -27,9 +30,9 @@ slurm: setup  ## add Snakemake's executor for a Slurm cluster to the environment
 toolkit: setup  ## add another version of rknn-toolkit2 beside the environment: make toolkit VERSION=2.2.0
 	$(BIN)/python scripts/set_up.py --toolkit '$(VERSION)'
 
-demo: setup  ## run the bundled example, print its table, make its report
+demo: setup  ## run the bundled example, print some columns of its table, make its report
 	snakemake --cores all --configfile config/demo.yaml
-	@echo; cat results/demo/table.md; echo; echo 'report, to open in a browser: results/demo/report.html'
+	@echo; $(SOME_COLUMNS) results/demo/table.md; echo; echo 'report, to open in a browser: results/demo/report.html'
 
 demo-tasks: setup  ## the same for keypoints, masks and oriented boxes, one run per task
 	for task in pose segment obb; do \
@@ -37,7 +40,7 @@ demo-tasks: setup  ## the same for keypoints, masks and oriented boxes, one run 
 			--config task=$$task run=demo-$$task sweep="{model: [parts4-$$task]}" || exit 1; \
 	done
 	@for task in pose segment obb; do \
-		echo; cat results/demo-$$task/table.md; \
+		echo; $(SOME_COLUMNS) results/demo-$$task/table.md; \
 		echo; echo "report, to open in a browser: results/demo-$$task/report.html"; \
 	done
 

@@ -65,6 +65,7 @@ from lib.step.workflow import (
     beside,
     checked_config,
     judge_behind_ancient,
+    look_at_memory_each_second,
     options,
     plan_without_timers,
     refuse,

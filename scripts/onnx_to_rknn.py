@@ -268,7 +268,7 @@ def run(args, scratch: Path) -> None:
             lines.append(f"bundle     {args.bundle}: {proof.in_words()}")
     size_mb = args.output.stat().st_size / 1e6
     say(f"made       {args.output}: {size_mb:.2f} MB for {args.platform}, head '{conversion.adapted.head}'")
-    say(f"input      {size}, uint8 {form.fitting}, pixels as they are")
+    say(f"input      {size}, uint8 {form.fitting}, pixels 0 to 255")
     for line in lines:
         say(line)
 

@@ -11,7 +11,7 @@ sys.path.insert(0, __file__.rpartition("/")[0])  # where lib is; Python adds it 
 import os
 from pathlib import Path
 
-from lib.data.calibration import calibration_list
+from lib.data.calibration_list import calibration_list
 from lib.data.image_paths import image_paths
 from lib.data.manifest import check_manifest
 from lib.data.split import shuffled

@@ -21,7 +21,7 @@ from lib.board.progress import Progress
 from lib.board.summary import agreement_with_simulator
 from lib.bundle import program
 from lib.bundle.same_detections import demand_same
-from lib.data.calibration import calibration_images
+from lib.data.calibration_list import calibration_images
 from lib.data.images import read_image
 from lib.data.imgsz import parse_imgsz
 from lib.data.input_form import InputForm

@@ -20,7 +20,7 @@ from lib.bundle import program
 from lib.bundle.check import problems
 from lib.bundle.contract import Contract
 from lib.bundle.make import make, read_evaluation
-from lib.data.calibration import calibration_images, calibration_list
+from lib.data.calibration_list import calibration_images, calibration_list
 from lib.data.imgsz import ImageSize
 from lib.data.input_form import InputForm
 from lib.detector.families.anchors import AnchorLayer, Anchors

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from conftest import image
 
-from lib.data.calibration import calibration_images, pool_in_form
+from lib.data.calibration import pool_in_form
+from lib.data.calibration_list import calibration_images
 from lib.data.images import read_image, write_image
 from lib.data.imgsz import ImageSize
 from lib.data.input_form import InputForm

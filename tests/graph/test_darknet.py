@@ -21,7 +21,7 @@ from lib import tasks
 from lib.accuracy.average_precision import average_precision
 from lib.accuracy.detection_set import DetectionSet
 from lib.data.archives import unpack
-from lib.data.calibration import calibration_list
+from lib.data.calibration_list import calibration_list
 from lib.data.dataset import Labelling, gather
 from lib.data.formats import layout
 from lib.data.formats.source import Hints

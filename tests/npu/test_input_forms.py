@@ -11,7 +11,8 @@ from lib.accuracy.channels import better_channels
 from lib.accuracy.detection_set import read_detections
 from lib.accuracy.metrics import Metrics
 from lib.accuracy.resampled_map import ResampledMap
-from lib.data.calibration import calibration_in_form, calibration_list
+from lib.data.calibration import calibration_in_form
+from lib.data.calibration_list import calibration_list
 from lib.data.images import read_fitted, read_image
 from lib.data.imgsz import ImageSize
 from lib.data.input_form import InputForm

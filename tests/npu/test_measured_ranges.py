@@ -12,7 +12,7 @@ from conftest import image
 import measure_ranges
 from lib.accuracy.detection_set import read_detections
 from lib.accuracy.evaluation import evaluate
-from lib.data.calibration import calibration_list
+from lib.data.calibration_list import calibration_list
 from lib.data.split import shuffled
 from lib.graph.onnx_file import load, save
 from lib.graph.surgery.pipeline import adapt

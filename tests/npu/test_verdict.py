@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 
-from lib.data.calibration import calibration_list
+from lib.data.calibration_list import calibration_list
 from lib.data.images import write_image
 from lib.data.imgsz import ImageSize
 from lib.detector.head import AS_IS

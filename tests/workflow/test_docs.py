@@ -22,6 +22,7 @@ from conftest import ROOT
 from snakemake.utils import update_config
 
 from lib.data.published import with_published
+from lib.results.columns import COLUMNS
 from lib.results.config_problems import problems
 from lib.step import supervisor
 from lib.step.config import with_numbers
@@ -189,6 +190,23 @@ def _parsed(parser, words: list[str]):
             return complaint.getvalue().strip().splitlines()[-1]
         except Exception as error:  # DVC's parser raises one of its own
             return f"{type(error).__name__}: {error}"
+
+
+def test_make_demo_prints_the_columns_that_matter_and_zero_is_not_light():
+    if not shutil.which("make"):
+        pytest.skip("needs make")
+    text = (ROOT / "Makefile").read_text()
+    first, last, *others = map(int, re.split("[-,]", re.search(r"cut -d'\|' -f(\S+)", text)[1]))
+    fields = [number for number in (*range(first, last + 1), *others) if number > 1]
+    assert [COLUMNS[number - 2].name for number in fields] == [
+        "model", "imgsz", "head", "max_images", "map50_95_fp32", "map50_95_int8", "retention", "rknn_mb", "verdict",
+        "ms_low", "ms_high",
+    ]  # fmt: skip
+    for given, option in (("LIGHT=1", "--light"), ("LIGHT=0", "")):
+        made = subprocess.run(
+            ["make", "-nB", "setup", given], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout
+        assert made.splitlines()[0].rstrip() == f"python3 scripts/set_up.py {option}".rstrip()
 
 
 def test_make_knows_what_to_do_for_each_of_its_targets():

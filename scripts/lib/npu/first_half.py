@@ -4,9 +4,9 @@ The first half fuses operators and calibrates on one image. It takes one to two 
 all calibration sets of a graph, because their ranges replace those of the image.
 
 It leaves three files: `.model`, an ONNX with the operators that the toolkit fused; `.data`, a pickle of settings and of
-the parameters' ranges; `.quantization.cfg`, a YAML with each tensor's range. What is kept of them depends on nothing
+the parameters' ranges; `.quantization.cfg`, a JSON with each tensor's range. What is kept of them depends on nothing
 but the graph, the image and the toolkit: parameters that are the ONNX's own are left out, and so is the path of the
-ONNX. The pickle is kept as JSON, because loading a pickle runs code, and so is the YAML, which takes longer to read.
+ONNX. The pickle is kept as JSON, because loading a pickle runs code.
 """
 
 import argparse
@@ -53,11 +53,10 @@ class FirstHalf:
             text = json.dumps(data)
         except (pickle.UnpicklingError, AttributeError, KeyError, TypeError, ValueError) as error:
             raise ToolkitError(f"rknn-toolkit2: {DATA} of its hybrid step is not of the known form") from error
-        settings = json.dumps(read_settings((folder / QUANTIZATION).read_text(encoding="utf-8")))
-        return cls(fused.SerializeToString(deterministic=True), text.encode(), settings.encode())
+        return cls(fused.SerializeToString(deterministic=True), text.encode(), (folder / QUANTIZATION).read_bytes())
 
     def write(self, folder: Path, source: Path) -> None:
-        """Put the three files into `folder`, as the toolkit left them for the ONNX `source`, the YAML as JSON."""
+        """Put the three files into `folder`, as the toolkit left them for the ONNX `source`."""
         (folder / FUSED).write_bytes(self._model(source).SerializeToString())
         data = json.loads(self.data)
         data[_SETTINGS] = argparse.Namespace(**data[_SETTINGS])

@@ -229,7 +229,8 @@ FUSED, DATA, QUANTIZATION = "model.model", "model.data", "model.quantization.cfg
 
 def _calibrate(rknn, model: Path) -> "Structure":
     _in_toolkit(f"calibrating {model}")
-    _demand(f"the calibration of {model} failed", rknn.hybrid_quantization_step1, dataset=_DATASET)
+    with _settings_as_json():
+        _demand(f"the calibration of {model} failed", rknn.hybrid_quantization_step1, dataset=_DATASET)
     return _structure()
 
 
@@ -262,19 +263,21 @@ def _second_half(rknn, model: Path, structure: "Structure", choose) -> "Structur
 
 @contextlib.contextmanager
 def _settings_as_json():
-    """The toolkit reads its settings, which `write_ranges` wrote, as JSON.
+    """The toolkit writes and reads its settings, which `write_ranges` writes too, as JSON.
 
-    JSON is YAML too, but ruamel.yaml reads it in pure Python, with the places of comments: a fifth of a second a build.
+    JSON is YAML too, but ruamel.yaml writes and reads it in pure Python, with the places of comments: a fifth of a
+    second each time.
     """
     # The toolkit's own requirement.
     from ruamel.yaml import YAML
 
-    load = YAML.load
+    dump, load = YAML.dump, YAML.load
+    YAML.dump = lambda _, settings, file: json.dump(settings, file)
     YAML.load = lambda _, file: json.load(file)
     try:
         yield
     finally:
-        YAML.load = load
+        YAML.dump, YAML.load = dump, load
 
 
 @contextlib.contextmanager

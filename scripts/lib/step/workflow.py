@@ -93,6 +93,18 @@ def plan_without_timers(workflow) -> None:
         scheduler.job_rate_limiter = None
 
 
+def look_at_memory_each_second() -> None:
+    """Have Snakemake look at the memory of a job once a second, for its `benchmark`; call it when the first job begins.
+
+    It looks twice a second, and each time the kernel goes through all pages of the job's processes. That took 3 % of
+    the CPU time of a sweep.
+    """
+    from snakemake import benchmark
+
+    if hasattr(benchmark, "BENCHMARK_INTERVAL_SHORT"):  # in seconds; another version may not have it
+        benchmark.BENCHMARK_INTERVAL_SHORT = 1.0
+
+
 def judge_behind_ancient(graph: type) -> None:
     """Let Snakemake's class of graphs, `DAG`, also judge by itself a job behind `ancient` files that are made again.
 

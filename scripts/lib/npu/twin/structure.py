@@ -1,29 +1,20 @@
 """The toolkit's form of a model before the build, as its hybrid step writes it.
 
 `X.model` is an ONNX with the operators that the toolkit fused (`exSwish`, `exSDPAttention`), `X.quantization.cfg` a
-YAML with each tensor's type and range: its settings.
+JSON with each tensor's type and range: its settings. (A YAML when the toolkit is used without lib.npu.toolkit.)
 """
 
 import json
-import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import onnx
-import yaml
 from onnx import numpy_helper
 
 from lib.npu.build import USE_TOOLKIT
 from lib.npu.twin.rounding import FILTER_AXES, Rounding
 from lib.step.errors import ToolkitError, UserError
-
-
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-    """Reads numbers such as 1e-05 too. The toolkit writes YAML 1.2; in YAML 1.1, which PyYAML reads, they are texts."""
-
-
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+\Z"), "-+0123456789")
 
 # The toolkit's change between number types, at inputs and outputs; in FP32 it changes nothing.
 COPY = "exDataConvert"
@@ -94,7 +85,7 @@ class Structure:
         return replace(self, model=with_parameters(self.model, parameters))
 
     def write_ranges(self, quantization: Path) -> None:
-        """Write the ranges to the hybrid step's file, in which nothing else may be changed; it is JSON then."""
+        """Write the ranges to the hybrid step's file, in which nothing else may be changed."""
         settings = read_settings(quantization.read_text(encoding="utf-8"))
         for name, (low, high) in self.ranges.items():
             settings["quantize_parameters"][name] |= {"min": [low], "max": [high]}
@@ -179,10 +170,10 @@ def inner_tensors(node: onnx.NodeProto) -> dict[str, str]:
 
 
 def read_settings(text: str) -> dict:
-    """The settings in the hybrid step's YAML, or in what was made of it, in JSON. Raises ToolkitError for others."""
+    """The settings of the hybrid step. Raises ToolkitError for what is not JSON."""
     try:
-        return json.loads(text) if text.startswith("{") else yaml.load(text, _Loader)
-    except (yaml.YAMLError, ValueError) as error:
+        return json.loads(text)
+    except ValueError as error:
         raise ToolkitError(_UNKNOWN_FORM) from error
 
 
