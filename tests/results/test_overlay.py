@@ -97,7 +97,7 @@ def test_a_set_without_names_gets_those_of_the_model(work):
 
 def test_where_names_go_that_nothing_knows(work):
     (work / "source" / "data.yaml").unlink()
-    with pytest.raises(UserError, match="the names into a classes.txt beside its folder 'images', one per line"):
+    with pytest.raises(UserError, match=r"the names into a classes\.txt beside its folder 'images', one per line"):
         data_of("source", None, Model("m", {}))
     (work / "source" / "classes.txt").write_text("bolt\nnut\nwasher\ngear\n")
     assert data_of("source", None, Model("m", {})).names == ("bolt", "nut", "washer", "gear")
