@@ -20,7 +20,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from lib import tasks
-from lib.data.dataset import CUT, DUPLICATE, MOVED, ORPHANS, Gathered, Labelling, flat_names, gather
+from lib.data.dataset import CUT, DUPLICATE, FAR, MOVED, ORPHANS, Gathered, Labelling, flat_names, gather
 from lib.data.formats.source import Source, first_few
 from lib.data.manifest import has_manifest
 from lib.data.names import distinct, read_names
@@ -107,6 +107,8 @@ def tell(gathered: Gathered) -> None:
         say(f"{gathered.ignored} labels are crowds or difficult objects: a detection there is neither right nor wrong")
     if gathered.cut:
         say(CUT.format(gathered.cut))
+    if gathered.far:
+        say(FAR.format(len(gathered.far), first_few(dict.fromkeys(gathered.far))))
     if gathered.outside:
         say(f"{gathered.outside} keypoints are outside their image and count as not labelled")
     if gathered.moved:

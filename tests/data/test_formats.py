@@ -1170,6 +1170,24 @@ def test_the_first_bad_label_is_named_and_the_others_are_counted(fetch, tmp_path
     assert "1.txt, line 1" in done.stderr and "more label files" not in done.stderr
 
 
+@pytest.mark.parametrize(("far", "refused"), [(3, False), (4, True)])
+def test_boxes_that_leave_the_image_are_cut_unless_they_are_many(fetch, tmp_path, put, far, refused):
+    """Ultralytics trains with them (Label Studio lets people draw them), and with corners taken for centres."""
+    for number in range(12):
+        label = "0 0.9 0.5 0.44 0.2\n" if number < far else "0 0.5 0.5 0.2 0.2\n"
+        put(tmp_path / f"flat/{number}.jpg", number, label)
+    folder, done = fetch("--archive", tmp_path / "flat", "--names", "x")
+    if refused:
+        assert (
+            f"4 of 12 boxes leave their image by more than 1 %, the first in {tmp_path / 'flat/0.txt'}" in done.stderr
+        )
+    else:
+        assert (
+            done.returncode == 0 and "WARNING: 3 boxes leave their image by more than 1 %: 0.txt, 1.txt" in done.stdout
+        )
+        assert numbers(folder / "labels/0.txt") == [pytest.approx([0, 0.84, 0.5, 0.32, 0.2])]
+
+
 def test_labels_beside_the_images_of_a_plain_folder(fetch, tmp_path, put):
     put(tmp_path / "flat/a.jpg", 0, "0 0.5 0.5 0.2 0.2\n")
     put(tmp_path / "flat/b.jpg", 1)

@@ -228,7 +228,7 @@ def test_an_empty_checksum_file_is_one_sentence(tmp_path, step):
 
 def test_an_opset_that_nothing_exports_is_refused_before_the_export(tmp_path, step):
     done = step("export_onnx", "--weights", tmp_path, "--imgsz", "64", "--opset", "99", "--output", tmp_path / "x.onnx")
-    assert done.returncode == 2 and done.stderr.rstrip().endswith("argument --opset: 99 is above 20")
+    assert done.returncode == 2 and "argument --opset: 99 is above 20" in done.stderr
 
 
 def test_a_checkpoint_that_is_no_such_detector_is_told_by_its_head(tmp_path, step):

@@ -10,7 +10,7 @@ from conftest import ROOT
 
 from lib.data.config_files import own_dataset
 from lib.results.config_problems import problems
-from lib.results.overlay import Wishes, data_of, model_of, overlay, sorted_out
+from lib.results.overlay import Model, Wishes, data_of, model_of, overlay, sorted_out
 from lib.step.errors import UserError
 from lib.step.workflow import checked_config
 
@@ -93,6 +93,14 @@ def test_a_set_without_names_gets_those_of_the_model(work):
     config = written(["best.pt", "größe.zip"])
     assert config["dataset"] == {"archive": ["größe.zip"], "names": ["bolt", "nut", "washer", "gear"]}
     assert config["split"] == {"calibration": 7}  # of images/train
+
+
+def test_where_names_go_that_nothing_knows(work):
+    (work / "source" / "data.yaml").unlink()
+    with pytest.raises(UserError, match=r"the names into a classes\.txt beside its folder 'images', one per line"):
+        data_of("source", None, Model("m", {}))
+    (work / "source" / "classes.txt").write_text("bolt\nnut\nwasher\ngear\n")
+    assert data_of("source", None, Model("m", {})).names == ("bolt", "nut", "washer", "gear")
 
 
 def test_a_set_with_names_of_its_own_keeps_them(work):

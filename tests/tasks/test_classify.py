@@ -22,7 +22,7 @@ from lib.accuracy.undecoded_set import UndecodedSet, read_evaluated, write_undec
 from lib.bundle import program
 from lib.bundle.check import problems as problems_of
 from lib.bundle.contract import Contract
-from lib.convert.class_labels import read_class_labels
+from lib.convert.class_labels import calibration_folder, read_class_labels
 from lib.data import images as images_of
 from lib.data.images import read_image
 from lib.data.imgsz import ImageSize
@@ -72,6 +72,7 @@ def test_parts_may_be_called_as_on_kaggle(tmp_path, folders):
     folder = fetched(tmp_path, folders, "--calibration", 5, "--part", "test")
     assert (folder / "names.txt").read_text().split() == list(CLASSES)
     assert pd.read_csv(folder / "parts.csv").part.value_counts().to_dict() == {"test": 9, "train": 5}
+    assert calibration_folder(folders) == folders / "Training"
 
 
 def test_a_zip_with_a_folder_around_it_and_names_in_another_order_are_taken(tmp_path, folders):

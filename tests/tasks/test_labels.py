@@ -71,7 +71,8 @@ def test_a_polygon_that_is_none_is_told(tmp_path, line, reason):
         ("-1 0.5 0.5 0.1 0.1", "class -1"),
         ("1.5 0.5 0.5 0.1 0.1", "class 1.5"),
         ("0 0.5 0.5 -0.1 0.1", "its size is negative"),
-        ("0 0.98 0.5 0.1 0.1", "leaves the image by more than 1 %"),
+        ("0 1.02 0.5 0.1 0.1", "leaves the image by more than 1 %"),
+        ("0 0.5 0.5 0.1 1.02", "leaves the image by more than 1 %"),
         ("0 320 240 50 40", "leaves the image by more than 1 %"),
         ("0 320 240 0 0", "leaves the image by more than 1 %"),
         ("1 0.5 0.5 0.4 0.3 0.9", "five numbers .*; leave out the sixth number, such as a confidence"),
@@ -117,6 +118,7 @@ def test_a_number_is_read_however_it_is_spelled(tmp_path, word):
     [
         ("3 0.5 0.95 0.5 0.101", CheckedLabel(2, 0, None)),  # rounding
         ("3 0.5 0.96 0.5 0.1", CheckedLabel(2, 0, LINE + "3 0.5 0.955 0.5 0.09\n", cut=1)),
+        ("3 0.9 0.5 0.5 0.1", CheckedLabel(2, 0, LINE + "3 0.825 0.5 0.35 0.1\n", cut=1, far=1)),
         ("3 0.5 -0.009 0.5 0.002", CheckedLabel(1, 0, LINE, empty=(3,))),
         ("3 0.5 0.5 0 0.1", CheckedLabel(1, 0, LINE, empty=(3,))),
         ("3 0.5 0.5 0.1 0 crowd", CheckedLabel(1, 0, LINE, empty=(3,))),

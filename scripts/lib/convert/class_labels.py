@@ -26,7 +26,8 @@ def are_classes(labels: Path) -> bool:
 def calibration_folder(labels: Path) -> Path:
     """Where to draw calibration images from if the user names no other folder: the part train, or all classes."""
     root = class_folders.find(labels, Hints())
-    return root / TRAIN if any(item.part == TRAIN for item in class_folders.read(root, Hints()).items) else root
+    images = [item.image for item in class_folders.read(root, Hints()).items if item.part == TRAIN]
+    return root / images[0].relative_to(root).parts[0] if images else root
 
 
 @dataclass(frozen=True)

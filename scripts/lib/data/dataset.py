@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,9 +23,11 @@ from lib.step.files import read_text
 
 FOR_A_DETECTOR = "for a detector, keep the first five numbers of every line (for a model with keypoints set task: pose)"
 SHOWN = 20  # bad images in a message
+FEW_FAR = 3  # boxes that may leave their image, however few there are in all
 
 
 # What is said of objects that are not used as their label has them.
+FAR = "WARNING: {} boxes leave their image by more than 1 %: {}"
 CUT = "{} boxes extend beyond their image and are cut at its edges"
 DUPLICATE = "{} duplicate labels are dropped: lines that repeat another one of their file"
 ORPHANS = "WARNING: {} label files belong to no image: {}"
@@ -43,9 +45,10 @@ class CheckedLabel(NamedTuple):
     lengths: frozenset[int] = frozenset()  # the counts of numbers on the polygons' lines
     ignored: int = 0  # labels of crowds and difficult objects; not counted in objects
     points: int = 0  # labelled keypoints of all objects
-    cut: int = 0  # objects that extended a little beyond the image and are cut at its edges
+    cut: int = 0  # objects that extended beyond the image and are cut at its edges
     empty: tuple[int, ...] = ()  # classes of objects without area, which are left out; not counted in objects
     moved: int = 0  # keypoints that were a little outside the image and are moved to its edge
+    far: int = 0  # boxes, counted in cut, that extended beyond the image by more than tools let them by accident
 
 
 # Gives the words of a label's line as a task stores them; raises UserError, without file and line, for bad ones.
@@ -82,6 +85,7 @@ class Gathered(NamedTuple):
     outside: int = 0  # keypoints outside their image, which count as not labelled
     boxed: int = 0  # objects without an outline, whose box is used instead
     moved: int = 0  # as in CheckedLabel
+    far: tuple[str, ...] = ()  # the label of each box as in CheckedLabel.far
 
 
 def gather(
@@ -131,6 +135,7 @@ def gather(
         where = f"labels belong in {source.labels}, named like the images" if source.labels else "check it"
         misnamed = misnamed_labels(source.items[0].image)
         raise UserError(f"no image in {source.place} has a label with a box; {where}{misnamed}{hint(_above(source))}")
+    far = far_boxes(((item.label, label) for item, label in zip(items.values(), checked)), objects)
     if source.labelled:
         _demand_evaluated(list(items.values()), checked, source.place)
     boxed = sum(label.boxed for label in written)
@@ -152,7 +157,22 @@ def gather(
         outside=sum(label.outside for label in written),
         boxed=boxed,
         moved=sum(label.moved for label in checked),
+        far=far,
     )
+
+
+def far_boxes(labels: Iterable[tuple[object, CheckedLabel]], objects: int) -> tuple[str, ...]:
+    """The label's name for each of CheckedLabel.far, of label files and what they hold.
+
+    Raises UserError where these are so many of the `objects` that the lines may have another layout.
+    """
+    far = [path for path, label in labels for _ in range(label.far)]
+    if len(far) > max(FEW_FAR, objects // 4):
+        raise UserError(
+            f"{len(far)} of {objects} boxes leave their image by more than 1 %, the first in {far[0]}; a line is "
+            "'class cx cy w h', with the centre of the box; if all are so, cut the boxes at the edges"
+        )
+    return tuple(path.name for path in far)
 
 
 def _demand_evaluated(items: list[Item], checked: list[CheckedLabel], place: Path) -> None:

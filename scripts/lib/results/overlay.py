@@ -155,8 +155,8 @@ def data_of(path: str, images: str | None, model: Model) -> Data:
     train, held = ({item.image for item in source.items if item.part in parts} for parts in ((TRAIN,), EVALUATED[:1]))
     if not names:
         raise UserError(
-            f"{path} has no class names, and the model's are not known; name its data.yaml, or write a config with "
-            "dataset.names (docs/your_model.md)"
+            f"{path} has no class names, and the model's are not known; name its data.yaml, or write the names into a "
+            "classes.txt beside its folder 'images', one per line"
         )
     if held and train - held:
         return Data(block, len(train - held), len(held), names, len(train - held))

@@ -26,6 +26,11 @@ from lib.tasks.label_rows import (
     rows_of,
 )
 
+_LEAVES = (
+    f"the {{}} leaves the image by more than {100 * OUTSIDE:g} %, or its size is negative; numbers are fractions of "
+    "the image's sides"
+)
+
 
 def _rows(path: Path, classes: int) -> list[Row]:
     """The lines of a label file that are not empty, checked. Raises as `check_label`."""
@@ -49,7 +54,20 @@ def _check_row(row: Row, classes: int) -> None:
             f"{where} is not five numbers 'class cx cy w h', nor a polygon 'class x1 y1 x2 y2 x3 y3 …'{_advice(row)}"
         )
     demand_class(row, classes)
-    demand_near(row, "box", box_of(numbers)[1:])
+    if len(numbers) == 5:
+        _demand_fractions(row)
+    else:
+        demand_near(row, "box", box_of(numbers)[1:])
+
+
+def _demand_fractions(row: Row) -> None:
+    """Raises UserError for a box whose centre is outside the image, or that is larger than it.
+
+    As in Ultralytics (`verify_image_label`), a box may extend beyond the image by any length.
+    """
+    _, cx, cy, w, h = row.numbers
+    if min(w, h) < 0 or outside(cx, cy, w, h) > OUTSIDE:
+        raise UserError(f"{row.where}: {_LEAVES.format('box')}")
 
 
 def _advice(row: Row) -> str:
@@ -70,10 +88,7 @@ def is_box_and_keypoints(row: list[float]) -> bool:
 def demand_near(row: Row, kind: str, box: list[float]) -> None:
     """Raises UserError when an object's `box` leaves the image by more than is cut, or its size is negative."""
     if not _near_image(*box):
-        raise UserError(
-            f"{row.where}: the {kind} leaves the image by more than {100 * OUTSIDE:g} %, or its size is negative; "
-            "numbers are fractions of the image's sides"
-        )
+        raise UserError(f"{row.where}: {_LEAVES.format(kind)}")
 
 
 def _near_image(cx: float, cy: float, w: float, h: float) -> bool:
@@ -127,9 +142,10 @@ def check_label(path: Path, classes: int) -> CheckedLabel:
 
     A polygon, `class x1 y1 x2 y2 …` of three or more points, counts as its bounding box. As in Ultralytics
     (`verify_image_label`), lines with the same numbers in float32 are duplicates. Two polygons with the same box around
-    them are two objects. What is a little outside the image is cut, and what has no area is dropped. Raises UserError,
-    naming file and line, for a line that is neither box nor polygon, a class outside 0..classes-1, or a box that leaves
-    the image by more, and for a file that is missing or not text.
+    them are two objects. What is outside the image is cut, and what has no area is dropped. Raises UserError, naming
+    file and line, for a line that is neither box nor polygon, a class outside 0..classes-1, a box whose centre is
+    outside the image or that is larger than it, or a polygon that leaves it by more than a little, and for a file that
+    is missing or not text.
     """
     rows = _rows(path, classes)
     once = distinct(rows)
@@ -145,7 +161,8 @@ def check_label(path: Path, classes: int) -> CheckedLabel:
     lengths = frozenset(len(row) for row in numbers if is_polygon(row))
     ignored = sum(bool(row.mark) for row in remaining)
     objects = len(numbers) - ignored
-    return CheckedLabel(objects, polygons, text, duplicates, keypoints, lengths, ignored, cut=cut, empty=empty)
+    far = sum(len(row.numbers) == 5 and not _near_image(*row.numbers[1:]) for row in once)
+    return CheckedLabel(objects, polygons, text, duplicates, keypoints, lengths, ignored, cut=cut, empty=empty, far=far)
 
 
 def read_label(path: Path, size: tuple[int, int], classes: int) -> Instances:
