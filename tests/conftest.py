@@ -102,7 +102,7 @@ def dry_run(python_env):
 
 
 def copy_project(target: Path) -> Path:
-    """Copy the project's files, without results and tests, into the folder `target`; returns it."""
+    """Copy the project into the folder `target`, without results, tests and what `dvc repro` left; returns it."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
         cwd=ROOT,
@@ -110,7 +110,7 @@ def copy_project(target: Path) -> Path:
         check=True,
     )
     for name in filter(None, listed.stdout.decode().split("\0")):
-        if (ROOT / name).is_file() and not name.startswith("tests/"):
+        if (ROOT / name).is_file() and not name.startswith("tests/") and name != "dvc.lock":
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target / name)
     return target
