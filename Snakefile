@@ -25,7 +25,7 @@ include: "rules/board.smk"
 onstart:
     keep_others_out()
     plan_without_timers(workflow)
-    look_at_memory_each_second()
+    look_at_memory_less_often()
     BEGIN()
 
 

@@ -65,7 +65,7 @@ from lib.step.workflow import (
     beside,
     checked_config,
     judge_behind_ancient,
-    look_at_memory_each_second,
+    look_at_memory_less_often,
     options,
     plan_without_timers,
     refuse,

@@ -93,16 +93,16 @@ def plan_without_timers(workflow) -> None:
         scheduler.job_rate_limiter = None
 
 
-def look_at_memory_each_second() -> None:
-    """Have Snakemake look at the memory of a job once a second, for its `benchmark`; call it when the first job begins.
+def look_at_memory_less_often() -> None:
+    """Have Snakemake look at a job's memory every two seconds, for `benchmark`; call it when the first job begins.
 
     It looks twice a second, and each time the kernel goes through all pages of the job's processes. That took 3 % of
-    the CPU time of a sweep.
+    the CPU time of a sweep. The jobs with much memory take several seconds.
     """
     from snakemake import benchmark
 
     if hasattr(benchmark, "BENCHMARK_INTERVAL_SHORT"):  # in seconds; another version may not have it
-        benchmark.BENCHMARK_INTERVAL_SHORT = 1.0
+        benchmark.BENCHMARK_INTERVAL_SHORT = 2.0
 
 
 def judge_behind_ancient(graph: type) -> None:
