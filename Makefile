@@ -9,7 +9,9 @@ READY := .venv/.ready-$(if $(IS_LIGHT),light-)$(shell cat requirements/*.txt | s
 DOCS_READY := .venv-docs/.ready-$(shell cat requirements/docs.txt requirements/uv.txt | sha256sum | cut -c1-12)
 BIN := .venv/bin
 # The columns of a table.md that fit into a terminal.
-SOME_COLUMNS := cut -d'|' -f1-4,6,7,10,12,13,18,21,22
+SHOWN := model|imgsz|head|max_images|map50_95_(fp32|int8)|retention|rknn_mb|verdict|ms_(low|high)
+SOME_COLUMNS := awk -F'|' 'NR == 1 { for (i = 2; i < NF; i++) if ($$i ~ /^ *($(SHOWN)) *$$/) shown[++n] = i } \
+	{ row = "|"; for (k = 1; k <= n; k++) row = row $$shown[k] "|"; print row }'
 LOCK := uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header --no-annotate
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
