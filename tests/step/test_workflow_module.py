@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from conftest import ROOT
@@ -125,6 +126,15 @@ def test_options_are_called_as_the_keys_of_a_block():
     assert options({}) == []
 
 
+def ran(snakefile: str, folder: Path, *options: str) -> list[str]:
+    """The lines that a run of a Snakefile in the folder prints; `{scripts}` in it is the folder of the steps."""
+    (folder / "Snakefile").write_text(snakefile.format(scripts=str(ROOT / "scripts")))
+    command = [sys.executable, "-m", "snakemake", "--scheduler", "greedy", *options]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
 LOOKED_AT = """
 import sys
 sys.path.insert(0, {scripts!r})
@@ -149,11 +159,7 @@ onsuccess:
 
 
 def test_snakemake_looks_at_the_memory_of_a_job_every_two_seconds(tmp_path):
-    (tmp_path / "Snakefile").write_text(LOOKED_AT.format(scripts=str(ROOT / "scripts")))
-    run = [sys.executable, "-m", "snakemake", "-j1", "--scheduler", "greedy"]
-    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    [line] = [line for line in done.stdout.splitlines() if line.startswith("looks: ")]
+    [line] = [line for line in ran(LOOKED_AT, tmp_path, "-j1") if line.startswith("looks: ")]
     assert int(line.removeprefix("looks: ")) <= 2  # after 0 and 2 seconds; it was six times
     assert (tmp_path / "one.tsv").read_text().startswith("s\t")
 
@@ -180,11 +186,7 @@ onsuccess:
 
 @pytest.mark.parametrize(("given", "lifted"), [([], True), (["--max-jobs-per-timespan", "50/1s"], False)])
 def test_snakemake_plans_without_timers_unless_a_limit_is_set(tmp_path, given, lifted):
-    (tmp_path / "Snakefile").write_text(TIMED.format(scripts=str(ROOT / "scripts")))
-    run = [sys.executable, "-m", "snakemake", "-j2", "--scheduler", "greedy", *given]
-    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    [line] = [line for line in done.stdout.splitlines() if line.startswith("timers: ")]
+    [line] = [line for line in ran(TIMED, tmp_path, "-j2", *given) if line.startswith("timers: ")]
     assert (line == "timers: 0") == lifted
 
 
@@ -215,16 +217,11 @@ rule third:
 
 
 def test_a_job_behind_a_file_that_is_made_again_runs_if_it_has_a_reason_of_its_own(tmp_path):
-    (tmp_path / "Snakefile").write_text(BEHIND.format(scripts=str(ROOT / "scripts")))
-
     def made(one: int, two: int) -> set[str]:
         """The files that a run makes."""
         files = [tmp_path / f"{name}.txt" for name in ("first", "second", "third")]
         before = [file.stat().st_mtime_ns if file.exists() else 0 for file in files]
-        run = [sys.executable, "-m", "snakemake", "-j1", "--scheduler", "greedy", "third"]
-        run += ["--config", f"one={one}", f"two={two}"]
-        done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, timeout=120)
-        assert done.returncode == 0, done.stderr
+        ran(BEHIND, tmp_path, "-j1", "third", "--config", f"one={one}", f"two={two}")
         return {file.stem for file, when in zip(files, before) if file.exists() and file.stat().st_mtime_ns != when}
 
     assert made(1, 1) == {"first", "second", "third"}
