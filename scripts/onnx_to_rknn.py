@@ -44,6 +44,7 @@ from lib.data.imgsz import ImageSize, imgsz_argument
 from lib.data.input_form import InputForm
 from lib.data.input_options import add_input_options, given_input
 from lib.data.keypoints import COCO_SIGMAS, KEYPOINT_TASK, add_sigmas_option, keypoint_sigmas
+from lib.data.model_kinds import instead_of
 from lib.detector.head import ALL_HEADS, AS_IS
 from lib.detector.instances import Instances
 from lib.detector.output_spec import OutputSpec
@@ -180,9 +181,7 @@ def demand_onnx(args) -> None:
     """Raise UserError, with the command to use, for a checkpoint or a data set instead of an ONNX and folders."""
     files = [args.model, *args.others]
     if args.model.suffix.lower() == RKNN:
-        raise UserError(
-            f"{args.model} is a .rknn already; to see what it holds: python scripts/inspect_rknn.py {args.model}"
-        )
+        raise UserError(f"{args.model} is a .rknn already; {instead_of(args.model)}")
     sets = [path for path in (args.dataset, args.labels) if path and path.suffix.lower() in FOR_START]
     if not args.others and not sets and args.model.suffix.lower() not in FOR_START:
         return

@@ -14,7 +14,7 @@ from typing import IO, NamedTuple
 from lib.data.foreign import SUFFIXES
 from lib.data.image_paths import IMAGES, UNREAD
 from lib.step.errors import UserError
-from lib.step.files import LFS_POINTER, is_lfs_pointer
+from lib.step.files import refuse_lfs_pointer
 
 # JPEG and PNG are already compressed and labels shrink about tenfold: no data set of images unpacks to so many times
 # the size of its archive.
@@ -73,8 +73,7 @@ def refuse_other(path: Path) -> None:
     """Raise UserError, which names its kind, for an archive that is neither zip nor tar, and for Git LFS's pointer."""
     if not path.is_file() or is_archive(path):
         return
-    if is_lfs_pointer(path):
-        raise UserError(f"{path} is {LFS_POINTER}")
+    refuse_lfs_pointer(path)
     for start, kind in _OTHERS.items():
         if _beginning(path).startswith(start):
             raise UserError(f"{path} is {kind}, which is not read: unpack it and name its folder, or pack it as zip")

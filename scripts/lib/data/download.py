@@ -33,7 +33,7 @@ def fetch(sources: list[str], output, checksum: str | None, config_key: str) -> 
     A busy server is asked again, and an interrupted transfer is resumed. Returns the source used. When none works,
     raises UserError with every source and its reason; its message sends the user to `config_key`.
     """
-    reasons, missing = [], not sources
+    reasons: list[tuple[str, _Unusable]] = []
     for source in sources:
         try:
             with whole(output) as part:
@@ -43,10 +43,11 @@ def fetch(sources: list[str], output, checksum: str | None, config_key: str) -> 
                 _check(part, checksum, source)
             return source
         except _Unusable as reason:
-            reasons.append(f"  {source}: {reason}")
-            missing = missing or is_url(source) or not isinstance(reason, _Differs)
-    listed = "\n".join(reasons) or "  (none is given)"
-    remedy = f"\nput a copy on this machine and name its path in the config under {config_key}" if missing else ""
+            reasons.append((source, reason))
+    listed = "\n".join(f"  {source}: {reason}" for source, reason in reasons) or "  (none is given)"
+    are_here = [isinstance(reason, _Differs) and not is_url(source) for source, reason in reasons]
+    copied = f"\nput a copy on this machine and name its path in the config under {config_key}"
+    remedy = "" if are_here and all(are_here) else copied
     raise UserError(f"{Path(output).name} could not be fetched from any source:\n{listed}{remedy}")
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from lib.step.errors import UserError
-from lib.step.files import is_lfs_pointer
+from lib.step.files import is_lfs_text
 
 # Pillow warns on the terminal about very large images; above twice that size it raises an error, which `damage`
 # reports.
@@ -79,7 +79,7 @@ def damage(path: Path) -> str | None:
     content = path.read_bytes()
     if not content:
         return "empty"
-    if is_lfs_pointer(path):
+    if is_lfs_text(content):
         return "a Git LFS pointer, not an image (`git lfs pull` fetches it)"
     if content.lstrip()[:1] == b"<":
         return "a web page, not an image"

@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 
 from lib.data.model_kinds import instead_of, kind_of
 from lib.step.errors import UserError
-from lib.step.files import LFS_POINTER, is_lfs_pointer, whole
+from lib.step.files import refuse_lfs_pointer, whole
 
 SEAL = "rv1106.sha256"
 
@@ -35,8 +35,7 @@ def load(path) -> onnx.ModelProto:
     except FileNotFoundError:
         raise UserError(f"model {path} does not exist") from None
     except (DecodeError, onnx.checker.ValidationError, ValueError) as error:
-        if Path(path).is_file() and is_lfs_pointer(path):
-            raise UserError(f"{path} is {LFS_POINTER}") from None
+        refuse_lfs_pointer(path)
         if kind := kind_of(Path(path)):
             raise UserError(f"{path} is {kind}, not an ONNX model; {instead_of(Path(path))}") from None
         raise UserError(

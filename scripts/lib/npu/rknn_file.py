@@ -18,7 +18,7 @@ import numpy as np
 from flatbuffers.table import Table
 
 from lib.step.errors import UserError
-from lib.step.files import LFS_POINTER, is_lfs_pointer, require
+from lib.step.files import refuse_lfs_pointer, require
 
 HEADER, FIRST_HEADER = 64, 24
 # First bytes of containers without a readable graph, and what they are.
@@ -111,8 +111,7 @@ def _read(path, parse):
 def read_contents(path) -> RknnContents:
     """Read a `.rknn` of any toolkit 2.x. Raises UserError when it is missing, not a `.rknn`, or of an unknown form."""
     data = require(path, "model").read_bytes()
-    if is_lfs_pointer(path):
-        raise UserError(f"{Path(path)} is {LFS_POINTER}")
+    refuse_lfs_pointer(path)
     for begin, what in _OTHERS.items():
         if data.startswith(begin):
             raise UserError(f"{Path(path)} {what}; its contents cannot be read, and no RV1106 can run it")

@@ -18,7 +18,7 @@ from lib.data.sources import is_url
 from lib.detector.head import CLASSIFY
 from lib.graph.checkpoint_names import checkpoint_facts
 from lib.step.errors import UserError
-from lib.step.files import LFS_POINTER, is_lfs_pointer, read_text, sha256
+from lib.step.files import read_text, refuse_lfs_pointer, sha256
 
 MARK = "# Written by scripts/start.py"  # the first line of a file that this program wrote
 MODELS = (".pt", ".onnx", ".cfg", ".weights")
@@ -71,8 +71,7 @@ def sorted_out(files: list[str]) -> tuple[list[str], str]:
     for file in files:
         if not is_url(file) and not Path(file).expanduser().exists():
             raise UserError(f"there is no file or folder {file}")
-        if Path(file).expanduser().is_file() and is_lfs_pointer(Path(file).expanduser()):
-            raise UserError(f"{file} is {LFS_POINTER}")
+        refuse_lfs_pointer(Path(file).expanduser())
     if other := next((file for file in others if Path(file).suffix.lower() in SUFFIXES), None):
         raise UserError(
             f"{other} is {kind_of(Path(other))}, which is not read; name the checkpoint (.pt) that it was made from, "

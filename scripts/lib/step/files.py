@@ -88,10 +88,21 @@ def demand_sha256(path: Path, expected: str) -> None:
         raise UserError(f"{path} is not loaded: its sha256 is {actual}, but {expected} is expected")
 
 
+def is_lfs_text(content: bytes) -> bool:
+    """Whether these are the few lines that Git LFS keeps in a repository in place of a large file."""
+    return content.startswith(_LFS)
+
+
 def is_lfs_pointer(path) -> bool:
-    """Whether a file is the few lines that Git LFS keeps in a repository in place of a large file."""
+    """Whether a file holds such lines."""
     with open(path, "rb") as file:
-        return file.read(len(_LFS)) == _LFS
+        return is_lfs_text(file.read(len(_LFS)))
+
+
+def refuse_lfs_pointer(path) -> None:
+    """Raise UserError for a file that holds such lines; folders and missing files pass."""
+    if Path(path).is_file() and is_lfs_pointer(path):
+        raise UserError(f"{path} is {LFS_POINTER}")
 
 
 def write_text(path, text: str) -> None:
