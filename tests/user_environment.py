@@ -2,12 +2,13 @@
 
 import os
 
-# How the runner likes its Python and its threads; what it tells the tools beside their options.
-BEGINNINGS = ("PYTHON", "OMP_", "OPENBLAS_", "MKL_", "YOLO_", "DVC_", "SNAKEMAKE_", "SLURM_", "TQDM_", "GITHUB_",
-              "RKNN_", "DEBUG_")  # fmt: skip
+# How the runner likes its Python and its threads; what it tells the tools beside their options; what `make test` leaves
+# to a make that a test starts.
+BEGINNINGS = ("PYTHON", "MAKE", "OMP_", "OPENBLAS_", "MKL_", "YOLO_", "DVC_", "SNAKEMAKE_", "SLURM_", "TQDM_",
+              "GITHUB_", "RKNN_", "DEBUG_")  # fmt: skip
 # The width of a terminal, a compiler for the bundle's proof, files in place of a board's, switches of rknn-toolkit2 for
-# its own developers.
-NAMES = ("CI", "CC", "COLUMNS", "LINES", "RV1106_QUIET", "BOARD_ROOT",
+# its own developers, the Makefile's variables.
+NAMES = ("LIGHT", "VERSION", "MFLAGS", "GNUMAKEFLAGS", "CI", "CC", "COLUMNS", "LINES", "RV1106_QUIET", "BOARD_ROOT",
          "DUMP_Q", "FULL_MODEL_TEST", "GEN_MODEL", "TEST_MODE", "TRANSFER_LOG_LEVEL", "USE_RK_CAFFE")  # fmt: skip
 # A machine's own word on its processor, without which an old OpenBLAS may compute wrong results there.
 KEPT = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")

@@ -42,7 +42,8 @@ def test_every_variable_that_the_code_asks_for_is_known():
     texts = [path.read_text(encoding="utf-8") for path in files if path.suffix in {".py", ".smk", ".c", ".h"}]
     asked = re.compile(r"""(?:environ|environment|getenv)(?:\.get|\.pop)?[(\[]\s*["'](\w+)["']""")
     names = {name for text in texts for name in asked.findall(text)} | {*toolkit.SWITCHES, *toolkit.SWITCHES_BEGIN}
-    assert "CC" in names
+    names |= set(re.findall(r"^(\w+) \?=", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
+    assert {"CC", "LIGHT"} <= names
     assert {name for name in names if not is_foreign(name)} <= OF_THE_INSTALLATION
 
 

@@ -31,6 +31,11 @@ ROOT = Path(__file__).resolve().parents[2]
 THIS = "{}.{}".format(*sys.version_info)
 
 
+def with_room(free: float) -> str:
+    """Python before set_up.py: the disk has that many bytes. An empty package needs no room of this machine."""
+    return f"from types import SimpleNamespace; shutil.disk_usage = lambda path: SimpleNamespace(free={free})"
+
+
 def wheel(index: Path, name: str, scripts: dict[str, str]) -> str:
     """Put a package without modules into the index, a folder; returns its line in a lock, with its hash."""
     path = index / name / f"{name}-1.0-py3-none-any.whl"
@@ -98,8 +103,8 @@ def give_venv(machine, bare_venv):
 def set_up_on(machine, *options, python=sys.executable, disguise="", **changes):
     """Run set_up.py; `disguise` is Python that runs before it, a change of None removes a variable."""
     script = machine.project / "scripts" / "set_up.py"
-    program = f"import runpy, sys, platform, os, shutil\n{disguise}\nsys.argv = {[str(script), *options]!r}\n"
-    program += f"runpy.run_path({str(script)!r}, run_name='__main__')"
+    program = f"import runpy, sys, platform, os, shutil\n{with_room(1e12)}\n{disguise}\n"
+    program += f"sys.argv = {[str(script), *options]!r}\nrunpy.run_path({str(script)!r}, run_name='__main__')"
     environment = {name: value for name, value in (machine.environment | changes).items() if value is not None}
     # Not of this environment, so that what it makes is as on a bare machine.
     python = Path(python).resolve() if python == sys.executable else python
@@ -361,8 +366,7 @@ def test_a_certificate_that_is_not_known(machine, give_venv, company_index):
 def test_a_disk_without_room(machine, give_venv):
     give_venv()
     # By the size of what the environment takes, which no disk has; then by what pip and uv say.
-    disguise = "from collections import namedtuple\nshutil.disk_usage = lambda path: namedtuple('usage', 'free')(2e9)"
-    assert "the environment takes 6.3 GB, but the disk of" in said(set_up_on(machine, disguise=disguise)) or (
+    assert "the environment takes 6.3 GB, but the disk of" in said(set_up_on(machine, disguise=with_room(2e9))) or (
         platform.machine() != "x86_64"
     )
     assert not (machine.project / ".venv").exists()
