@@ -30,7 +30,8 @@ import yaml
 from snakemake.utils import update_config
 
 from lib import tasks
-from lib.data.dataset import Labelling, gather
+from lib.data.checked_labels import Labelling
+from lib.data.dataset import gather
 from lib.data.formats import layout
 from lib.data.formats.source import Hints
 from lib.data.names import read_names

@@ -20,7 +20,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from lib import tasks
-from lib.data.dataset import CUT, DUPLICATE, FAR, MOVED, ORPHANS, Gathered, Labelling, flat_names, gather
+from lib.data.checked_labels import CUT, DUPLICATE, FAR, MOVED, ORPHANS, Labelling
+from lib.data.dataset import Gathered, flat_names, gather
 from lib.data.formats.source import Source, first_few
 from lib.data.manifest import has_manifest
 from lib.data.names import distinct, read_names

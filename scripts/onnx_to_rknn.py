@@ -17,37 +17,24 @@ import argparse
 import shlex
 import tempfile
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 
-from lib import tasks
-from lib.accuracy.channels import better_channels
-from lib.accuracy.classes import BEST, in_rows
-from lib.accuracy.detection_set import DetectionSet
-from lib.accuracy.evaluation import compared, measure, measure_classes
-from lib.accuracy.inference import detect_all, onnx_runner
-from lib.accuracy.labels import with_sigmas
-from lib.accuracy.likeness import output_likeness
-from lib.accuracy.matching import SURE
-from lib.accuracy.metrics import ComparedMetrics
-from lib.accuracy.operating import in_words
-from lib.accuracy.undecoded_set import UndecodedSet
+import onnx
+
 from lib.bundle import program
 from lib.bundle.check import is_bundle
-from lib.bundle.of_conversion import Measured, bundle_conversion
-from lib.convert.class_labels import ClassLabels, are_classes, calibration_folder, read_class_labels
-from lib.convert.comparison import int8_agreement
-from lib.convert.conversion import Adapted, Conversion, Request, convert
+from lib.bundle.of_conversion import bundle_conversion
+from lib.convert.class_labels import are_classes, calibration_folder, read_class_labels
+from lib.convert.conversion import Adapted, Request, convert
 from lib.convert.images import ImageChoice, compare_on, draw_images, first_images, noise_images
-from lib.convert.labels import Labels
+from lib.convert.lines import adapted_lines, cost_lines, output_lines
+from lib.convert.truth import ClassFolders, LabelFiles, NoLabels, Truth
 from lib.data.imgsz import ImageSize, imgsz_argument
 from lib.data.input_form import InputForm
 from lib.data.input_options import add_input_options, given_input
 from lib.data.keypoints import COCO_SIGMAS, KEYPOINT_TASK, add_sigmas_option, keypoint_sigmas
 from lib.data.model_kinds import instead_of
-from lib.detector.head import ALL_HEADS, AS_IS
-from lib.detector.instances import Instances
-from lib.detector.output_spec import OutputSpec
+from lib.detector.head import ALL_HEADS
 from lib.graph.anchor_option import add_anchors_option, demand_anchors_used, with_anchors
 from lib.graph.class_names import distinct_names
 from lib.graph.input_convention import settle_input_form
@@ -57,27 +44,20 @@ from lib.graph.surgery.fixed_size import fix_size
 from lib.graph.surgery.prepare.behind_input import prepare
 from lib.npu import toolkit, toolkit_versions
 from lib.npu.algorithms import ALGORITHMS
-from lib.npu.highest_scores import highest_scores, score_lines, unseen
-from lib.npu.rknn_file import read_rknn
 from lib.npu.timing import clock, estimator
-from lib.npu.verdict import add_camera_option, at_fault, costs
+from lib.npu.verdict import add_camera_option, costs
 from lib.step import console
 from lib.step.arguments import StepParser, at_least
 from lib.step.console import say
 from lib.step.errors import ToolkitError, UserError
 from lib.step.files import whole
 from lib.step.supervisor import supervise
-from lib.tasks.classify.labels import whole_image
 
 COMPARED = 64  # most images to compare, if there are no labels
 NOISE = 16  # most images of noise, if there are no images
-RESAMPLES = 1000  # of the images, for the interval of the retention
-LISTED = 12  # most operators at fault that are listed
-SHOWN = 12  # most class names that are shown
 RKNN = ".rknn"
 # Files that are neither an ONNX nor a folder of images, but that start.py takes.
 FOR_START = (".pt", ".cfg", ".weights", ".yaml", ".yml", ".zip", ".json")
-LITTLE = 0.9  # share of FP32 that a model keeps in INT8, below which there is a warning
 MEASURED = Path(__file__).parent.parent / "config" / "measured.csv"
 
 
@@ -204,10 +184,8 @@ def run(args, scratch: Path) -> None:
     form, origin = settle_input_form(model, given, exported)
     if form != InputForm():
         say(f"input      {form} ({origin})")
-    classes = None
-    if args.labels and are_classes(args.labels):
-        classes = read_class_labels(args.labels, distinct_names(metadata(exported)), args.model)
-    images = choose_images(args, size, form, scratch, classes)
+    truth = truth_of(args, exported, scratch)
+    images = choose_images(args, size, form, scratch, truth)
     request = Request(
         model,
         args.head,
@@ -220,44 +198,20 @@ def run(args, scratch: Path) -> None:
         seed=args.seed,
     )
 
-    def say_adapted(adapted: Adapted) -> None:
-        say(f"model      {args.model}: {size}, {', '.join(adapted.passes) or 'left as it is'}")
-        if adapted.outputs is None:
-            why = f": {adapted.stranger}" if adapted.stranger else ""
-            say(f"head       {adapted.head}{why}; its outputs are not decoded, so there are no detections and no mAP")
-            if args.labels and not classes:
-                raise UserError(
-                    f"--labels are for the mAP of a detector, but {args.model} gets the head as_is{why}; for a "
-                    "classifier, give a folder of images for each class, without label files"
-                )
-        if classes and adapted.outputs:
-            raise UserError(
-                f"{args.labels} has images and no label files, as for a classifier, but {args.model} is a detector; "
-                "give a folder of label files"
-            )
-        if classes:
-            classes.demand(load(adapted.onnx), args.model)
-        family = adapted.outputs and adapted.outputs.family
-        demand_anchors_used(args.anchors, family, adapted.stranger or "the head as_is is asked for")
-        demand_keypoints(args, adapted.outputs)
-        if args.labels and not classes:
-            copies.update(labels_of(args, adapted).checked(list(request.compared), label_copies))
+    def check(adapted: Adapted) -> None:
+        for line in adapted_lines(args.model, size, adapted):
+            say(line)
+        demand_fitting_options(args, adapted)
+        truth.demand(adapted, request.compared)
 
-    copies, label_copies = {}, scratch / "labels"
-    label_copies.mkdir()
     cc = program.compiler() if args.bundle else []
-    conversion = convert(request, scratch, say_adapted)
-    lines = cost_lines(conversion, args)
+    conversion = convert(request, scratch, check)
+    spent = costs(conversion.build, args.cma_mb, args.clock_mhz, estimator(MEASURED))
+    lines = [*output_lines(conversion, bool(args.dataset)), *cost_lines(conversion, spent)]
     measured = None
-    if classes:
-        measured, accuracy_lines = class_accuracy(conversion, args, classes, images.held_out)
+    if args.dataset:
+        measured, accuracy_lines = truth.measured(conversion, images.held_out)
         lines += accuracy_lines
-    elif args.labels:
-        truth = labels_of(args, conversion.adapted).of(copies, conversion.comparisons)
-        measured, accuracy_lines = accuracy(conversion, args, truth, images.held_out)
-        lines += accuracy_lines
-    else:
-        lines += difference(conversion, args, images.held_out)
     # Both appear at the end, if all went well.
     with ExitStack() as made:
         made.enter_context(whole(args.output)).write_bytes(conversion.rknn.read_bytes())
@@ -272,8 +226,23 @@ def run(args, scratch: Path) -> None:
         say(line)
 
 
-def demand_keypoints(args, outputs: OutputSpec | None) -> None:
-    """Raise UserError for options about keypoints if the model has none."""
+def truth_of(args, exported: onnx.ModelProto, scratch: Path) -> Truth:
+    """What --labels holds for the exported model. Raises UserError as read_class_labels does."""
+    if not args.labels:
+        return NoLabels()
+    if are_classes(args.labels):
+        labels = read_class_labels(args.labels, distinct_names(metadata(exported)), args.model)
+        return ClassFolders(args.model, labels, args.seed)
+    copies = scratch / "labels"
+    copies.mkdir()
+    sigmas = keypoint_sigmas(args.oks_sigmas, "--oks-sigmas")
+    return LabelFiles(args.model, args.labels, args.dataset, copies, args.seed, args.kpt_shape, sigmas)
+
+
+def demand_fitting_options(args, adapted: Adapted) -> None:
+    """Raise UserError for options about anchors or keypoints if the model has none."""
+    outputs = adapted.outputs
+    demand_anchors_used(args.anchors, outputs and outputs.family, adapted.stranger or "the head as_is is asked for")
     if outputs is None or outputs.task == KEYPOINT_TASK:
         return
     given = {"--kpt_shape": args.kpt_shape, "--oks-sigmas": keypoint_sigmas(args.oks_sigmas, "--oks-sigmas")}
@@ -283,13 +252,13 @@ def demand_keypoints(args, outputs: OutputSpec | None) -> None:
         )
 
 
-def choose_images(args, size: ImageSize, form: InputForm, scratch: Path, classes: ClassLabels | None) -> ImageChoice:
+def choose_images(args, size: ImageSize, form: InputForm, scratch: Path, truth: Truth) -> ImageChoice:
     """Draw images from --dataset, or make noise. Raises UserError when there are no images."""
     folder = scratch / "letterboxed"
     folder.mkdir()
     if args.dataset is not None:
         choice = draw_images(args.dataset, size, form, args.max_images, args.seed, folder)
-        return compare_on(choice, classes.images) if classes else choice
+        return compare_on(choice, truth.images) if truth.images else choice
     count = min(args.max_images or NOISE, NOISE)
     say(
         f"warning: no --dataset, so it calibrates on random noise (images: {count}), and INT8 scales will not fit real "
@@ -298,153 +267,6 @@ def choose_images(args, size: ImageSize, form: InputForm, scratch: Path, classes
     )
     noise = noise_images(size, count, args.seed, folder, form.depth)
     return ImageChoice(noise, noise, held_out=False)
-
-
-def cost_lines(conversion: Conversion, args) -> list[str]:
-    """Lines about outputs, costs and verdict."""
-    build, lines = conversion.build, []
-    kinds = {operator.name.partition(":")[2]: operator.dtype for operator in build.operators if operator.is_end}
-    outputs = conversion.adapted.outputs
-    # The likeness of an output that is near zero for all images means nothing.
-    silent = unseen(conversion.surest) if args.dataset else []
-    strides = {output.name: output.stride for output in outputs.maps()} if outputs else {}
-    for number, tensor in enumerate(read_rknn(conversion.rknn).outputs):
-        like = output_likeness(tensor.name, [image.likeness[number] for image in conversion.comparisons])
-        likeness = f"cosine {like.cosine:.4f}, signal to noise {like.snr_db:.1f} dB"
-        if outputs is None and like.top1 is not None:
-            # What the values of a vector mean cannot be told from the graph: they may be landmarks.
-            likeness += (
-                f", FP32's largest value (a classifier's best class) is INT8's in {like.top1:.0%} of images, among its "
-                f"{BEST} largest in {like.top5:.0%}"
-            )
-        stored = tensor.quantization if tensor.scale is not None else f"{kinds[tensor.name]}, not quantized"
-        if strides.get(tensor.name) in silent:
-            likeness = f"stride {strides[tensor.name]} detected no object"
-        lines.append(f"output     {tensor.name} {list(tensor.shape)} {stored}, {likeness}")
-    if classes := conversion.adapted.classes:
-        lines.append(classes_line(classes))
-    if args.dataset and outputs:
-        lines += score_lines(highest_scores(conversion.rknn, outputs), conversion.surest)
-    spent = costs(build, args.cma_mb, args.clock_mhz, estimator(MEASURED))
-    lines.append(
-        f"costs      {build.npu_mcycles:.2f} million cycles of convolutions, "
-        f"{spent.ms_low:.1f} to {spent.ms_high:.1f} ms at {spent.clock_mhz} MHz (an estimate), "
-        f"memory {build.internal_kb:.0f} KB for tensors and {build.weight_kb:.0f} KB for weights"
-    )
-    lines.append(f"verdict    {conversion.verdict.line}")
-    faults = at_fault(build)
-    lines += [f"at fault   {operator.name}, {operator.dtype} on the {operator.target}" for operator in faults[:LISTED]]
-    if len(faults) > LISTED:
-        lines.append(f"at fault   {len(faults) - LISTED} more")
-    return lines
-
-
-def classes_line(names: list[str]) -> str:
-    """The line with the names of the classes, of many only the first SHOWN."""
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return f"classes    {len(names)}: {', '.join(names[:SHOWN])}{more}"
-
-
-def compared_on(conversion: Conversion, held_out: bool) -> str:
-    """The end of a line: on which images the models were compared."""
-    return f"on {len(conversion.comparisons)} images that it was {'not ' if held_out else ''}calibrated with"
-
-
-def difference(conversion: Conversion, args, held_out: bool) -> list[str]:
-    """Lines about how far INT8 is from FP32, without labels."""
-    images, outputs, on = conversion.comparisons, conversion.adapted.outputs, compared_on(conversion, held_out)
-    if args.dataset is None:
-        return []
-    if outputs is None:
-        return [f"compared   INT8 with FP32 {on}, output by output"]
-    agreement = int8_agreement(images, outputs.task)
-    if not agreement.sure:
-        return [f"detections none in FP32 with a score of at least {SURE}, {on}: do they show what the model detects?"]
-    overlap = f"{tasks.get(outputs.task).overlap_name} {agreement.overlap:.3f}"
-    found = agreement.matched / agreement.sure
-    share = f"{agreement.matched} of FP32's {agreement.sure} ({found:.1%})"
-    line = f"detections INT8 finds {share}, mean {overlap}, mean change of score {agreement.score_change:+.3f}, {on}"
-    return [line, *far_off(found)]
-
-
-def far_off(kept: float | None) -> list[str]:
-    """A warning if INT8 keeps no more than this share of what FP32 has, which no choice of images explains."""
-    if kept is None or kept >= LITTLE:
-        return []
-    return [
-        "warning    this model loses much in INT8; before you flash it, compare --algorithm normal, corrected, gptq "
-        "and mmse, or take another model (docs/int8_accuracy.md)"
-    ]
-
-
-def labels_of(args, adapted: Adapted) -> Labels:
-    """The labels in --labels, for a model whose outputs are decoded."""
-    return Labels(args.labels, args.dataset, adapted.classes, adapted.outputs.task, args.kpt_shape)
-
-
-def accuracy(conversion: Conversion, args, truth: list[Instances], held_out: bool) -> tuple[Measured, list[str]]:
-    """mAP in FP32 and in INT8 against `truth`, the labels of the compared images, and lines about it."""
-    images, classes, task = conversion.comparisons, conversion.adapted.classes, conversion.adapted.outputs.task
-    if sigmas := keypoint_sigmas(args.oks_sigmas, "--oks-sigmas"):
-        truth = [with_sigmas(labels, sigmas) for labels in truth]
-    names, sizes = [image.path.name for image in images], [image.size for image in images]
-    (fp32, baseline), (int8, resampled) = (
-        measure(truth, DetectionSet(names, sizes, instances, task), classes, RESAMPLES, args.seed)
-        for instances in ([image.fp32 for image in images], [image.int8 for image in images])
-    )
-    kept = compared(int8, resampled, baseline)
-    of, boxes = "", []
-    if fp32.box_map50_95 is not None:
-        of = f"of {tasks.get(task).objects} "
-        boxes = [f"boxes      mAP50-95 FP32 {fp32.box_map50_95:.4f}, INT8 {int8.box_map50_95:.4f}"]
-    on = compared_on(conversion, held_out)
-    return Measured(truth, fp32, int8, held_out, classes), [
-        *channels_line(conversion, truth, (fp32, baseline), args),
-        f"mAP50-95   FP32 {fp32.map50_95:.4f}, INT8 {int8.map50_95:.4f} ({share_kept(kept)}) {of}{on}",
-        f"mAP50      FP32 {fp32.map50:.4f}, INT8 {int8.map50:.4f}",
-        *boxes,
-        f"threshold  best F1 {in_words(int8.operating)}",
-        *far_off(kept.retention_high),
-    ]
-
-
-def share_kept(kept: ComparedMetrics) -> str:
-    """The retention in words."""
-    if kept.retention is None:
-        return "nothing to keep"
-    limits = f"{kept.retention_low:.1%} to {kept.retention_high:.1%}"
-    return f"{kept.retention:.1%} kept, 95 % interval {limits}"
-
-
-def class_accuracy(conversion: Conversion, args, classes: ClassLabels, held_out: bool) -> tuple[Measured, list[str]]:
-    """Top-1 and top-5 of a classifier in FP32 and in INT8, and lines about them."""
-    images, kinds = conversion.comparisons, classes.of(conversion.comparisons)
-    undecoded = UndecodedSet([image.path.name for image in images], AS_IS)
-    (fp32, baseline), (int8, resampled) = (
-        measure_classes(undecoded, in_rows(best), kinds, RESAMPLES, args.seed)
-        for best in ([image.fp32_best for image in images], [image.int8_best for image in images])
-    )
-    kept = compared(int8, resampled, baseline)
-    truth, on = [whole_image(image.size, kind) for image, kind in zip(images, kinds)], compared_on(conversion, held_out)
-    return Measured(truth, fp32, int8, held_out, classes.names), [
-        classes_line(classes.names),
-        f"top-1      FP32 {fp32.top1:.4f}, INT8 {int8.top1:.4f} ({share_kept(kept)}) {on}",
-        f"top-5      FP32 {fp32.top5:.4f}, INT8 {int8.top5:.4f}",
-        *far_off(kept.retention_high),
-    ]
-
-
-def channels_line(conversion: Conversion, truth, measured, args) -> list[str]:
-    """A line on which order of channels is better in FP32, if the difference is more than noise."""
-    adapted, images = conversion.adapted, [image.path for image in conversion.comparisons]
-
-    def measure_in(form: InputForm):
-        title = f"FP32 in {form.channels.upper()}"
-        detections = detect_all(partial(onnx_runner, adapted.onnx), adapted.outputs, images, 1, title, form)
-        return measure(truth, detections, adapted.classes, RESAMPLES, args.seed)
-
-    line = better_channels(conversion.form, measured, measure_in)
-    return [f"channels   {line}"] if line else []
 
 
 def complaints(log: Path) -> str:

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from conftest import ROOT, image
 
-import onnx_to_rknn
 from draw_scenes import draw_dataset
 from lib.bundle import program
 from lib.bundle.check import problems
 from lib.bundle.contract import Accuracy, Contract
+from lib.convert.truth import far_off
 from lib.npu.rknn_file import read_rknn
 from lib.results.sweep import Variant
 
@@ -163,8 +163,8 @@ def test_noise_in_the_place_of_images_is_said(step, export, tmp_path, monkeypatc
 
 
 def test_a_model_that_loses_much_is_warned_of():
-    assert onnx_to_rknn.far_off(None) == onnx_to_rknn.far_off(0.95) == []
-    [line] = onnx_to_rknn.far_off(0.3)
+    assert far_off(None) == far_off(0.95) == []
+    [line] = far_off(0.3)
     assert line.startswith("warning    this model loses much in INT8")
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from conftest import image
 
-from lib.data.dataset import CheckedLabel, Labelling, gather
+from lib.data.checked_labels import CheckedLabel, Labelling
+from lib.data.dataset import gather
 from lib.data.formats.keypoint_rows import shape_of, with_three_values
 from lib.data.formats.lines import corner_line, keypoint_line, outline_line
 from lib.data.formats.outlines import joined, parts_of

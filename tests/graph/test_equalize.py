@@ -15,7 +15,8 @@ from lib.accuracy.average_precision import average_precision
 from lib.accuracy.detection_set import DetectionSet
 from lib.accuracy.inference import onnx_runner
 from lib.data.archives import unpack
-from lib.data.dataset import Labelling, gather
+from lib.data.checked_labels import Labelling
+from lib.data.dataset import gather
 from lib.data.formats import layout
 from lib.data.formats.source import Hints
 from lib.data.image_paths import image_paths

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lib.data.dataset import CheckedLabel
+from lib.data.checked_labels import CheckedLabel
 from lib.step.errors import UserError
 from lib.tasks.detect.labels import check_label, read_label
 

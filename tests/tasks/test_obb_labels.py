@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lib import tasks
-from lib.data.dataset import CheckedLabel
+from lib.data.checked_labels import CheckedLabel
 from lib.detector.instances import IGNORED, IGNORED_CROWD
 from lib.step.errors import UserError
 from lib.tasks.obb.labels import check_label, read_label

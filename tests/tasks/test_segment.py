@@ -11,7 +11,7 @@ from lib.accuracy.bootstrap import resampled_map
 from lib.accuracy.detection_set import DetectionSet, read_detections, write_detections
 from lib.accuracy.evaluation import measure
 from lib.accuracy.true_positives import true_positives
-from lib.data.dataset import CheckedLabel
+from lib.data.checked_labels import CheckedLabel
 from lib.data.imgsz import ImageSize
 from lib.data.input_form import InputForm
 from lib.data.letterbox import fit_of

@@ -1,27 +1,14 @@
 """The bundle of a model from the one-shot converter: the same as the workflow makes for such a variant."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
-from lib.accuracy.metrics import Metrics
 from lib.bundle.contract import Proof
 from lib.bundle.make import Evaluation, Subject, write_bundle
 from lib.convert.conversion import Conversion, Request
-from lib.detector.instances import Instances
+from lib.convert.truth import Measured
 from lib.graph.onnx_file import load
 from lib.graph.surgery.graph import input_size
 from lib.results.sweep import Variant
-
-
-@dataclass(frozen=True)
-class Measured:
-    """The labels of each image that a conversion compared, and the metrics of each precision. names: the classes."""
-
-    truth: list[Instances]
-    fp32: Metrics
-    int8: Metrics
-    held_out: bool  # whether no image was used for calibration
-    names: list[str]
 
 
 def bundle_conversion(

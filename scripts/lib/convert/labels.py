@@ -5,7 +5,17 @@ from pathlib import Path
 
 from lib import tasks
 from lib.convert.comparison import ImageComparison
-from lib.data.dataset import CUT, DUPLICATE, FAR, MOVED, ORPHANS, CheckedLabel, Labelling, checked_copy, far_boxes
+from lib.data.checked_labels import (
+    CUT,
+    DUPLICATE,
+    FAR,
+    MOVED,
+    ORPHANS,
+    CheckedLabel,
+    Labelling,
+    checked_copy,
+    far_boxes,
+)
 from lib.data.formats.layout import orphans
 from lib.data.formats.own_names import name_files, settled
 from lib.data.formats.source import Item, Source, first_few

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lib.data.dataset import CheckedLabel
+from lib.data.checked_labels import CheckedLabel
 from lib.data.foreign import KITTI, is_kitti
 from lib.data.formats import dota
 from lib.data.formats.source import CROWD, DIFFICULT

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lib.data.dataset import CheckedLabel, Words
+from lib.data.checked_labels import CheckedLabel, Words
 from lib.data.formats.source import Lined, Source, box_line
 from lib.data.letterbox import Letterbox
 from lib.data.split import EVALUATION, read_split

@@ -14,7 +14,7 @@ from typing import ClassVar
 import numpy as np
 
 from lib import tasks
-from lib.data.dataset import CheckedLabel
+from lib.data.checked_labels import CheckedLabel
 from lib.detector import families
 from lib.detector.families import Family, OutputMap, cells
 from lib.detector.head import EXPORTED, SPLIT

@@ -3,7 +3,7 @@
 import numpy as np
 
 from lib import tasks
-from lib.data.dataset import CheckedLabel
+from lib.data.checked_labels import CheckedLabel
 from lib.detector.instances import Instances
 from lib.step.errors import UserError
 from lib.tasks.task import Predicted, Task

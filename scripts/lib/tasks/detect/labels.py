@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.data.dataset import FOR_A_DETECTOR, CheckedLabel
+from lib.data.checked_labels import FOR_A_DETECTOR, CheckedLabel
 from lib.detector.instances import Instances
 from lib.step.errors import UserError
 from lib.tasks.label_rows import (

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.data.dataset import CheckedLabel
+from lib.data.checked_labels import CheckedLabel
 from lib.detector.instances import IGNORED, IGNORED_UNLABELLED, Instances
 from lib.step.errors import UserError
 from lib.tasks.detect.labels import demand_near

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.data.dataset import CheckedLabel
+from lib.data.checked_labels import CheckedLabel
 from lib.detector.instances import Instances
 from lib.step.errors import UserError
 from lib.tasks.detect.labels import box_of, demand_near, is_box_and_keypoints, is_polygon
