@@ -6,6 +6,7 @@ Runs before simplification, which then folds what the model computes from its ow
 """
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 import onnx
@@ -37,40 +38,63 @@ def fix_size(
     """
     fixed = before_plugin(plain(model))
     _demand_known_domains(fixed)
-    inputs = fixed.graph.input
-    shapes = [[d.dim_value for d in tensor.type.tensor_type.shape.dim] for tensor in inputs]
+    own = _input_of(fixed)
+    size = _settled(size, own.size)
+    shape = own.shape(size)
+    _set_input_shape(fixed, shape)
+    if opset_of(fixed) < OLDEST_OPSET:
+        fixed = _of_a_known_opset(fixed, shape)
+    if own.batch > 1:
+        fixed = _of_one_image(fixed, own.batch, shape)
+    return _of_the_network(fixed, size, own.last, given or {}), size
+
+
+class _Input(NamedTuple):
+    """The shape of the one input; 0 for what is dynamic. last: whether it has channels last."""
+
+    batch: int
+    depth: int
+    size: ImageSize
+    last: bool
+
+    def shape(self, size: ImageSize) -> tuple[int, ...]:
+        """The shape at a fixed size; a dynamic batch is one image."""
+        batch, place = self.batch or 1, (size.height, size.width)
+        return (batch, *place, self.depth) if self.last else (batch, self.depth, *place)
+
+
+def _input_of(model: onnx.ModelProto) -> _Input:
+    """Raises UserError unless the model has one input for images."""
+    shapes = [[d.dim_value for d in tensor.type.tensor_type.shape.dim] for tensor in model.graph.input]
     last = len(shapes) == 1 and has_channels_last(shapes[0])
     channels = 3 if last else 1
     if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][channels] not in (0, 1, 3):
         raise UserError(f"the model's inputs are {shapes} (0: dynamic); one input [1, 3, height, width] is expected")
-    batch, depth = shapes[0][0], shapes[0][channels] or 3
     height, width = shapes[0][1:3] if last else shapes[0][2:]
-    own = ImageSize(width=width, height=height)
+    return _Input(shapes[0][0], shapes[0][channels] or 3, ImageSize(width=width, height=height), last)
+
+
+def _settled(size: ImageSize | None, own: ImageSize) -> ImageSize:
+    """The size that is asked for, or the model's own. Raises UserError when they differ, or neither is given."""
     if size is None and not all(own):
         raise UserError("the model's input size is dynamic; choose one with --size WIDTHxHEIGHT")
     if size is not None and any(given and given != asked for given, asked in zip(own, size)):
         raise UserError(
             f"the model is fixed at {own}; for {size} export it again, because its anchor points are constants"
         )
-    size = size or own
-    place = (size.height, size.width)
-    wanted = (batch or 1, *place, depth) if last else (batch or 1, depth, *place)
-    if shapes[0] != list(wanted):
-        for dimension, value in zip(inputs[0].type.tensor_type.shape.dim, wanted):
-            dimension.dim_value = value
-        # The shapes after the input are those of the dynamic model; shape inference finds the new ones.
-        del fixed.graph.value_info[:]
-        for output in fixed.graph.output:
-            output.type.tensor_type.ClearField("shape")
-    if opset_of(fixed) < OLDEST_OPSET:
-        fixed = _of_a_known_opset(fixed, wanted)
-    if batch > 1:
-        if nms_of(fixed):
-            raise UserError(
-                f"the model contains NMS for {batch} images at once; export it with batch 1, or without NMS"
-            )
-        fixed = _of_one_image(fixed, batch, wanted)
-    return _of_the_network(fixed, size, last, given or {}), size
+    return size or own
+
+
+def _set_input_shape(model: onnx.ModelProto, shape: tuple[int, ...]) -> None:
+    dimensions = model.graph.input[0].type.tensor_type.shape.dim
+    if tuple(dimension.dim_value for dimension in dimensions) == shape:
+        return
+    for dimension, value in zip(dimensions, shape):
+        dimension.dim_value = value
+    # The shapes after the input are those of the dynamic model; shape inference finds the new ones.
+    del model.graph.value_info[:]
+    for output in model.graph.output:
+        output.type.tensor_type.ClearField("shape")
 
 
 def _demand_known_domains(model: onnx.ModelProto) -> None:
@@ -97,7 +121,9 @@ def _of_a_known_opset(model: onnx.ModelProto, shape: tuple[int, ...]) -> onnx.Mo
 
 
 def _of_one_image(model: onnx.ModelProto, batch: int, shape: tuple[int, ...]) -> onnx.ModelProto:
-    """The model for a `batch` of images of that shape as one for a single image, proven on noise."""
+    """The model for a `batch` of images of that shape as one for one image, proven on noise; not for one with NMS."""
+    if nms_of(model):
+        raise UserError(f"the model contains NMS for {batch} images at once; export it with batch 1, or without NMS")
     single = one_image(model, batch)
     noise = np.random.default_rng(0).random(shape, np.float32)
     prove_same(model, single, [(noise, noise)], TOLERANCE.score, "making one image of a batch")
