@@ -25,7 +25,7 @@ from lib.npu.twin.rounding import FILTER_AXES, LOWEST, STEPS, round_weights, ste
 from lib.npu.twin.structure import Structure, attributes
 from lib.step import console
 
-# More images bring no gain (docs/int8_accuracy.md), and the maps of all of them are in memory at a time.
+# More images bring no gain (docs/int8_experiments.md), and the maps of all of them are in memory at a time.
 IMAGES, PIXELS = 16, 16 * 640 * 640
 # Positions of a convolution's output that its rounding is based on, from all images together.
 POSITIONS = 40_000

@@ -19,7 +19,7 @@ from lib.graph.surgery.prepare import dequantize
 from lib.graph.surgery.proof import PROVEN, ROUNDED_TOLERANCE, ReferencePredictions, Tolerance, demand_size
 from lib.step.errors import UserError
 
-MEASURED = 64  # most images for ranges (figures in docs/int8_accuracy.md)
+MEASURED = 64  # most images for ranges (figures in docs/int8_experiments.md)
 
 # Names of the tensors that passes make; a foreign graph may use them for other tensors.
 OUR_NAMES = re.compile(

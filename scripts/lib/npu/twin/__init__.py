@@ -9,5 +9,5 @@
   ranges     the ranges on an image, without the toolkit
 
 Everything else here was found from the simulator's dumps (`accuracy_analysis`), not from its source;
-docs/int8_accuracy.md has the measurements. Only `algorithm: normal` is known.
+docs/twin.md has the measurements. Only `algorithm: normal` is known.
 """

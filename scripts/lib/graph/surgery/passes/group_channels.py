@@ -36,7 +36,7 @@ ACTIVATIONS = (
     "Sigmoid", "Mul", "Add", "Div", "HardSwish", "HardSigmoid", "Relu", "LeakyRelu", "Clip", "Tanh", "MaxPool"
 )  # fmt: skip
 STEPS = 255  # of INT8
-LIMIT = 0.005  # fraction of the variance; figures in docs/int8_accuracy.md
+LIMIT = 0.005  # fraction of the variance; figures in docs/int8_experiments.md
 MOST = 3
 SMALLEST = 1e-4  # of the mean variance of all channels: the least variance that a channel counts with
 

@@ -16,7 +16,7 @@ above LEAST, SiLU(v) differs from v by a tenth of an INT8 step.
 T is the least for which few further channels are needed (`room`). It is done where T is at most NARROW of the largest
 value, and where the rounding of the map is LIMIT or more of the variance of a reader's outputs, computed as in
 `group_channels`: other maps gain nothing, and it takes time. Convolutions that boxes are computed from read the map as
-it is: they gain nothing either (figures in docs/int8_accuracy.md).
+it is: they gain nothing either (figures in docs/int8_experiments.md).
 """
 
 from collections.abc import Sequence
