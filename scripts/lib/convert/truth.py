@@ -195,8 +195,8 @@ def far_off(kept: float | None) -> list[str]:
     if kept is None or kept >= LITTLE:
         return []
     return [
-        "warning    this model loses much in INT8; before you flash it, compare --algorithm normal, corrected and gptq, "
-        "or take another model (docs/int8_accuracy.md)"
+        "warning    this model loses much in INT8; before you flash it, compare --algorithm normal, corrected and "
+        "gptq, or take another model (docs/int8_accuracy.md)"
     ]
 
 
