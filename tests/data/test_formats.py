@@ -485,7 +485,7 @@ def test_cocos_json_is_taken_as_other_tools_write_it(fetch, coco):
     assert done.returncode == 0, done.stderr
     assert "class numbers of instances.json, 1 to 90, become 0 to 1" in done.stdout
     assert "1 of 4 images of instances.json are not in" in done.stdout and "lost.jpg" in done.stdout
-    assert "1 boxes extend beyond their image" in done.stdout
+    assert "1 objects extend beyond their image" in done.stdout
     assert "1 boxes have no area in their image and are dropped: 2.jpg (Straße)" in done.stdout
     assert "1 labels are crowds or difficult objects" in done.stdout
     assert "3 images (1 background), 3 boxes" in done.stdout
@@ -1179,11 +1179,12 @@ def test_boxes_that_leave_the_image_are_cut_unless_they_are_many(fetch, tmp_path
     folder, done = fetch("--archive", tmp_path / "flat", "--names", "x")
     if refused:
         assert (
-            f"4 of 12 boxes leave their image by more than 1 %, the first in {tmp_path / 'flat/0.txt'}" in done.stderr
+            f"4 of 12 objects leave their image by more than 1 %, the first in {tmp_path / 'flat/0.txt'}" in done.stderr
         )
     else:
         assert (
-            done.returncode == 0 and "WARNING: 3 boxes leave their image by more than 1 %: 0.txt, 1.txt" in done.stdout
+            done.returncode == 0
+            and "WARNING: 3 objects leave their image by more than 1 %: 0.txt, 1.txt" in done.stdout
         )
         assert numbers(folder / "labels/0.txt") == [pytest.approx([0, 0.84, 0.5, 0.32, 0.2])]
 

@@ -70,7 +70,7 @@ LABELS = [
     ("pose", BOX, "1.txt, line 3 .* is a box without keypoints, for the task detect"),
     ("pose", f"{BOX} .4 .5 2 .6 .5 3", "1.txt, line 3 .* 3 is not a visibility; a keypoint's is 0, 1 or 2"),
     ("pose", f"{BOX} .4 .5 2 .6 1.5 1", "1.txt, line 3 .* keypoint 0.6 1.5 leaves the image"),
-    ("pose", "0 .9 .5 .4 .4 .9 .5 2 .9 .5 2", "1.txt, line 3 .* the box leaves the image by more than 1 %"),
+    ("pose", "0 1.1 .5 .4 .4 .9 .5 2 .9 .5 2", "1.txt, line 3 .* the box leaves the image by more than 1 %"),
     ("pose", "0 .5 .5 -.1 .4 .5 .5 2 .5 .5 2", "1.txt, line 3 .* the box leaves the image .*, or its size is negative"),
     ("pose", "7" + POSE[1:], "1.txt, line 3 .* class 7 is not in 0..1; the data set has 2 names"),
     ("pose", ".5" + POSE[1:], "1.txt, line 3 .* class 0.5 is not in 0..1"),
@@ -353,7 +353,7 @@ def test_the_converter_counts_what_it_cuts_and_drops(source, capsys):
     assert len(labels) == 1
     said = capsys.readouterr()
     said = said.out + said.err
-    assert "1 boxes extend beyond their image and are cut" in said and "1 boxes have no area in their image" in said
+    assert "1 objects extend beyond their image and are cut" in said and "1 boxes have no area in their image" in said
 
 
 @pytest.mark.parametrize("task", sorted({*tasks.names()} - {"classify"}))

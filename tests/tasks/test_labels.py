@@ -123,6 +123,10 @@ def test_a_number_is_read_however_it_is_spelled(tmp_path, word):
         ("3 0.5 0.5 0 0.1", CheckedLabel(1, 0, LINE, empty=(3,))),
         ("3 0.5 0.5 0.1 0 crowd", CheckedLabel(1, 0, LINE, empty=(3,))),
         ("2 0.25 0.5 1.01 0.5 0.75 0.75", CheckedLabel(2, 1, LINE + "2 0.625 0.625 0.75 0.25\n", lengths={7}, cut=1)),
+        (
+            "2 0.25 0.5 1.25 0.5 0.75 0.75",
+            CheckedLabel(2, 1, LINE + "2 0.625 0.625 0.75 0.25\n", lengths={7}, cut=1, far=1),
+        ),
         ("2 0.1 0.1 0.5 0.1 0.9 0.1", CheckedLabel(1, 0, LINE, empty=(2,))),
         ("2 0.5 0.5 0.5 0.5 0.5 0.5", CheckedLabel(1, 0, LINE, empty=(2,))),
     ],

@@ -163,7 +163,7 @@ def test_labels_are_read_in_pixels(tmp_path):
         (label([(0.5, 0.5, 2), (0.5, "x", 2)]), "is not a label for pose"),
         (label([(0.5, 0.5, 3)]), "3 is not a visibility; a keypoint's is 0, 1 or 2"),
         (label([(0.5, 1.5, 2)]), "keypoint 0.5 1.5 leaves the image"),
-        (label([(0.5, 0.5, 2)], box="0.9 0.5 0.4 0.6"), "the box leaves the image by more than 1 %"),
+        (label([(0.5, 0.5, 2)], box="1.1 0.5 0.4 0.6"), "the box leaves the image by more than 1 %"),
         (label([(0.5, 0.5, 2)], box="0.9 0.5 -0.1 0.6"), "or its size is negative"),
         (label([(0.5, 0.5, 2)], kind=2), r"class 2 is not in 0\.\.1"),
         (label([(0.5, 0.5, 2)], kind=0.5), "class 0.5 is not in"),
@@ -194,6 +194,11 @@ def test_what_is_a_little_outside_is_cut_and_a_box_without_area_is_dropped(tmp_p
     again = POSE.read_label(path, (200, 100), 2)
     np.testing.assert_allclose(again.extras["keypoints"], labels.extras["keypoints"])
     np.testing.assert_allclose(again.boxes, labels.boxes)
+    # As in Ultralytics, a box may extend beyond the image by any length.
+    path.write_text(label([(0.5, 0.5, 2)] * 3, box="0.9 0.5 0.4 0.6"))
+    checked = POSE.check_label(path, 2)
+    assert (checked.objects, checked.cut, checked.far) == (1, 1, 1)
+    np.testing.assert_allclose(POSE.read_label(path, (200, 100), 2).boxes, [[140, 20, 200, 80]])
     # A keypoint that is moved alone is no box that is cut.
     path.write_text(label(beyond))
     assert (POSE.check_label(path, 2).cut, POSE.check_label(path, 2).moved) == (0, 2)

@@ -77,8 +77,9 @@ def test_what_is_no_polygon_is_told_by_file_and_line(tmp_path, line, reason):
     ("content", "expected"),
     [
         (TRIANGLE, CheckedLabel(1, 0, None)),
-        # What is a little outside is cut; what has no area is dropped.
+        # What is outside is cut; what has no area is dropped.
         ("0 0.8 0.1 1.004 0.1 1.004 0.4\n", CheckedLabel(1, 0, "0 0.8 0.1 1.0 0.1 1.0 0.4\n", cut=1)),
+        ("0 0.8 0.1 1.2 0.1 1.2 0.4\n", CheckedLabel(1, 0, "0 0.8 0.1 1.0 0.1 1.0 0.4\n", cut=1, far=1)),
         (TRIANGLE + "0 0.1 0.1 0.5 0.1 0.9 0.1\n", CheckedLabel(1, 0, TRIANGLE, empty=(0,))),
         ("\n", CheckedLabel(0, 0, "")),
         (TRIANGLE * 2, CheckedLabel(1, 0, TRIANGLE, 1)),

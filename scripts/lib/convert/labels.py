@@ -14,7 +14,7 @@ from lib.data.checked_labels import (
     CheckedLabel,
     Labelling,
     checked_copy,
-    far_boxes,
+    far_objects,
 )
 from lib.data.formats.layout import orphans
 from lib.data.formats.own_names import name_files, settled
@@ -60,7 +60,7 @@ class Labels:
         labelling = Labelling(lambda path: task.check_label(path, len(self.names)), words_of=words_of)
         copies = {image: scratch / f"{number:06}.txt" for number, image in enumerate(files)}
         _tell(labels := [checked_copy(label, None, copies[image], labelling) for image, label in files.items()])
-        if far := far_boxes(zip(files.values(), labels), sum(label.objects for label in labels)):
+        if far := far_objects(zip(files.values(), labels), sum(label.objects for label in labels)):
             say(FAR.format(len(far), first_few(dict.fromkeys(far))))
         if not any(label.objects + label.ignored for label in labels):
             what = "box" if self.task == tasks.DEFAULT else "object"

@@ -11,11 +11,11 @@ from lib.step.errors import UserError
 from lib.step.files import read_text
 
 FOR_A_DETECTOR = "for a detector, keep the first five numbers of every line (for a model with keypoints set task: pose)"
-FEW_FAR = 3  # boxes that may leave their image, however few there are in all
+FEW_FAR = 3  # objects that may leave their image, however few there are in all
 
 # What is said of objects that are not used as their label has them.
-FAR = "WARNING: {} boxes leave their image by more than 1 %: {}"
-CUT = "{} boxes extend beyond their image and are cut at its edges"
+FAR = "WARNING: {} objects leave their image by more than 1 %: {}"
+CUT = "{} objects extend beyond their image and are cut at its edges"
 DUPLICATE = "{} duplicate labels are dropped: lines that repeat another one of their file"
 ORPHANS = "WARNING: {} label files belong to no image: {}"
 MOVED = "{} keypoints are at most 1 % outside their image and are moved to its edge"
@@ -35,7 +35,7 @@ class CheckedLabel(NamedTuple):
     cut: int = 0  # objects that extended beyond the image and are cut at its edges
     empty: tuple[int, ...] = ()  # classes of objects without area, which are left out; not counted in objects
     moved: int = 0  # keypoints that were a little outside the image and are moved to its edge
-    far: int = 0  # boxes, counted in cut, that extended beyond the image by more than tools let them by accident
+    far: int = 0  # objects, counted in cut, that extended beyond the image by more than tools let them by accident
 
 
 # Gives the words of a label's line as a task stores them; raises UserError, without file and line, for bad ones.
@@ -102,7 +102,7 @@ def _renumbered(word: str, numbers: dict[int, int]) -> str:
     return str(numbers[kind])
 
 
-def far_boxes(labels: Iterable[tuple[object, CheckedLabel]], objects: int) -> tuple[str, ...]:
+def far_objects(labels: Iterable[tuple[object, CheckedLabel]], objects: int) -> tuple[str, ...]:
     """The label's name for each of CheckedLabel.far, of label files and what they hold.
 
     Raises UserError where these are so many of the `objects` that the lines may have another layout.
@@ -110,8 +110,8 @@ def far_boxes(labels: Iterable[tuple[object, CheckedLabel]], objects: int) -> tu
     far = [path for path, label in labels for _ in range(label.far)]
     if len(far) > max(FEW_FAR, objects // 4):
         raise UserError(
-            f"{len(far)} of {objects} boxes leave their image by more than 1 %, the first in {far[0]}; a line is "
-            "'class cx cy w h', with the centre of the box; if all are so, cut the boxes at the edges"
+            f"{len(far)} of {objects} objects leave their image by more than 1 %, the first in {far[0]}; a box's line "
+            "begins with 'class cx cy w h', with its centre; if all are so, cut the objects at the edges"
         )
     return tuple(path.name for path in far)
 

@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from lib.data.checked_labels import CheckedLabel, Labelling, as_checked, checked_copy, far_boxes, refuse_keypoints
+from lib.data.checked_labels import CheckedLabel, Labelling, as_checked, checked_copy, far_objects, refuse_keypoints
 from lib.data.foreign import hint
 from lib.data.formats.layout import misnamed_labels, place_of_label
 from lib.data.formats.source import EVALUATED, Boxes, ImageClass, Item, LabelText, Source
@@ -33,14 +33,14 @@ class Gathered(NamedTuple):
     orphans: tuple[str, ...]  # label files without an image
     others: tuple[str, ...]  # files among the images that are not images
     ignored: int = 0  # as in CheckedLabel
-    cut: int = 0  # boxes that extended beyond their image
+    cut: int = 0  # objects that extended beyond their image
     empty: tuple[str, ...] = ()  # the image and class of each box without area; these boxes are left out
     copies: tuple[tuple[str, ...], ...] = ()  # groups of names of images with the same bytes
     keypoints: int = 0  # as CheckedLabel.points
     outside: int = 0  # keypoints outside their image, which count as not labelled
     boxed: int = 0  # objects without an outline, whose box is used instead
     moved: int = 0  # as in CheckedLabel
-    far: tuple[str, ...] = ()  # the label of each box as in CheckedLabel.far
+    far: tuple[str, ...] = ()  # the label of each object as in CheckedLabel.far
 
 
 def gather(
@@ -69,7 +69,7 @@ def gather(
     objects = sum(label.objects for label in checked)
     if source.labelled:
         _demand_objects(source, objects)
-    far = far_boxes(((item.label, label) for item, label in zip(items.values(), checked)), objects)
+    far = far_objects(((item.label, label) for item, label in zip(items.values(), checked)), objects)
     if source.labelled:
         _demand_evaluated(list(items.values()), checked, source.place)
     written = [label.written for label in labels if label.written]

@@ -6,7 +6,7 @@ detection there is neither right nor wrong.
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,14 +21,15 @@ from lib.step.errors import UserError
 from lib.step.files import read_text, require
 
 # Fractions of the image's side. Labels are rounded to a few digits, so what is outside by no more than ROUNDING is kept
-# as it is. What is outside by no more than OUTSIDE is cut: Ultralytics' tolerance (ultralytics/data/utils.py,
-# `verify_image_label`), since many tools let a box be drawn a few pixels beyond the edge.
+# as it is. Many tools let an object be drawn a few pixels beyond the edge: OUTSIDE is Ultralytics' tolerance
+# (ultralytics/data/utils.py, `verify_image_label`) for a keypoint, and for the centre and the size of a box.
 ROUNDING, OUTSIDE = 1e-3, 0.01
 # Python's float() also accepts 0_1, as 1, and the digits of other scripts.
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.ASCII | re.IGNORECASE)
 MARKS = {"": 0, DIFFICULT: IGNORED_DIFFICULT, CROWD: IGNORED_CROWD}
 # From a line's numbers to those of what is in the image, equal ones where nothing is cut; None without area.
 Inside = Callable[[list[float]], list[float] | None]
+BoxOf = Callable[[list[float]], Sequence[float]]  # from a line's numbers to cx, cy, w, h
 
 
 class Row(NamedTuple):
@@ -73,6 +74,25 @@ def demand_class(row: Row, classes: int) -> None:
         raise UserError(f"{row.where}: class {kind:g} is not in 0..{classes - 1}; the data set has {classes} names")
 
 
+def demand_fractions(row: Row, kind: str, box: Sequence[float]) -> None:
+    """Raises UserError for an object whose `box` (cx, cy, w, h) has its centre outside the image, or is larger than it.
+
+    As in Ultralytics (`verify_image_label`), the object, a `kind`, may extend beyond the image by any length.
+    """
+    cx, cy, w, h = box
+    if min(w, h) < 0 or outside(cx, cy, w, h) > OUTSIDE:
+        raise UserError(
+            f"{row.where}: the {kind} leaves the image by more than {100 * OUTSIDE:g} %, or its size is negative; "
+            "numbers are fractions of the image's sides"
+        )
+
+
+def is_near(box: Sequence[float]) -> bool:
+    """Whether a box (cx, cy, w, h) leaves the image by no more than OUTSIDE; it may have no area."""
+    cx, cy, w, h = box
+    return min(w, h) >= 0 and outside(cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2) <= OUTSIDE
+
+
 def distinct(rows: list[Row]) -> list[Row]:
     """The rows without repetitions.
 
@@ -93,7 +113,7 @@ class Fitted(NamedTuple):
 
 
 def fitted(rows: list[Row], inside: Inside) -> Fitted:
-    """Checked `rows`, with what is a little outside the image cut at its edges, and without objects of no area."""
+    """Checked `rows`, with what is outside the image cut at its edges, and without objects of no area."""
     pairs = [(row, inside(row.numbers)) for row in rows]
     return Fitted(
         [row._replace(numbers=numbers) for row, numbers in pairs if numbers],
@@ -134,15 +154,19 @@ def clipped(coordinates: list[float]) -> list[float]:
     return [min(max(coordinate, 0.0), 1.0) for coordinate in coordinates]
 
 
-def checked(path: Path, rows: list[Row], inside: Inside) -> CheckedLabel:
-    """What a label file of checked `rows` holds. Its own text is kept if it is ASCII and every line stays as it is."""
+def checked(path: Path, rows: list[Row], inside: Inside, box_of: BoxOf | None = None) -> CheckedLabel:
+    """What a label file of checked `rows` holds. Its own text is kept if it is ASCII and every line stays as it is.
+
+    box_of: for the count of objects that leave the image by more than OUTSIDE; None where that is as it should be.
+    """
     once = distinct(rows)
+    far = sum(not is_near(box_of(row.numbers)) for row in once) if box_of else 0
     kept, cut, empty = fitted(once, inside)
     duplicates = len(rows) - len(once)
     as_it_is = kept and not (duplicates or cut or empty) and path.read_bytes().isascii()
     text = None if as_it_is else "".join(row.line for row in kept)
     ignored = sum(bool(row.mark) for row in kept)
-    return CheckedLabel(len(kept) - ignored, 0, text, duplicates, ignored=ignored, cut=cut, empty=empty)
+    return CheckedLabel(len(kept) - ignored, 0, text, duplicates, ignored=ignored, cut=cut, empty=empty, far=far)
 
 
 def marks_of(rows: list[Row]) -> dict[str, np.ndarray]:

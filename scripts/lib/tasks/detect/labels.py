@@ -13,22 +13,17 @@ from lib.data.checked_labels import FOR_A_DETECTOR, CheckedLabel
 from lib.detector.instances import Instances
 from lib.step.errors import UserError
 from lib.tasks.label_rows import (
-    OUTSIDE,
     ROUNDING,
     Row,
     box_inside,
     demand_class,
+    demand_fractions,
     distinct,
     fitted,
+    is_near,
     marks_of,
-    outside,
     polygon_inside,
     rows_of,
-)
-
-_LEAVES = (
-    f"the {{}} leaves the image by more than {100 * OUTSIDE:g} %, or its size is negative; numbers are fractions of "
-    "the image's sides"
 )
 
 
@@ -54,20 +49,7 @@ def _check_row(row: Row, classes: int) -> None:
             f"{where} is not five numbers 'class cx cy w h', nor a polygon 'class x1 y1 x2 y2 x3 y3 …'{_advice(row)}"
         )
     demand_class(row, classes)
-    if len(numbers) == 5:
-        _demand_fractions(row)
-    else:
-        demand_near(row, "box", box_of(numbers)[1:])
-
-
-def _demand_fractions(row: Row) -> None:
-    """Raises UserError for a box whose centre is outside the image, or that is larger than it.
-
-    As in Ultralytics (`verify_image_label`), a box may extend beyond the image by any length.
-    """
-    _, cx, cy, w, h = row.numbers
-    if min(w, h) < 0 or outside(cx, cy, w, h) > OUTSIDE:
-        raise UserError(f"{row.where}: {_LEAVES.format('box')}")
+    demand_fractions(row, "box" if len(numbers) == 5 else "polygon", box_of(numbers)[1:])
 
 
 def _advice(row: Row) -> str:
@@ -85,24 +67,13 @@ def is_box_and_keypoints(row: list[float]) -> bool:
     return len(row) > 5 and not _is_whole_polygon(row) and _may_be_keypoints(row)
 
 
-def demand_near(row: Row, kind: str, box: list[float]) -> None:
-    """Raises UserError when an object's `box` leaves the image by more than is cut, or its size is negative."""
-    if not _near_image(*box):
-        raise UserError(f"{row.where}: {_LEAVES.format(kind)}")
-
-
-def _near_image(cx: float, cy: float, w: float, h: float) -> bool:
-    """Whether a box (fractions of the image's sides) leaves the image by no more than is cut; it may have no area."""
-    return min(w, h) >= 0 and outside(cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2) <= OUTSIDE
-
-
 def is_polygon(row: list[float]) -> bool:
     """Whether a row's count of numbers is that of a class and three or more points."""
     return len(row) >= 7 and len(row) % 2 == 1
 
 
 def _is_whole_polygon(row: list[float]) -> bool:
-    return is_polygon(row) and _near_image(*box_of(row)[1:])
+    return is_polygon(row) and is_near(box_of(row)[1:])
 
 
 def box_of(row: list[float]) -> list[float]:
@@ -118,7 +89,7 @@ def _may_be_keypoints(row: list[float]) -> bool:
     """
     cx, cy, w, h = row[1:5]
     across, down = w / 2 + ROUNDING, h / 2 + ROUNDING
-    return _near_image(cx, cy, w, h) and any(
+    return is_near((cx, cy, w, h)) and any(
         all((x, y) == (0, 0) or (abs(x - cx) <= across and abs(y - cy) <= down) for x, y in points)
         for points in _keypoints(row)
     )
@@ -143,9 +114,8 @@ def check_label(path: Path, classes: int) -> CheckedLabel:
     A polygon, `class x1 y1 x2 y2 …` of three or more points, counts as its bounding box. As in Ultralytics
     (`verify_image_label`), lines with the same numbers in float32 are duplicates. Two polygons with the same box around
     them are two objects. What is outside the image is cut, and what has no area is dropped. Raises UserError, naming
-    file and line, for a line that is neither box nor polygon, a class outside 0..classes-1, a box whose centre is
-    outside the image or that is larger than it, or a polygon that leaves it by more than a little, and for a file that
-    is missing or not text.
+    file and line, for a line that is neither box nor polygon, a class outside 0..classes-1, a box (or one around a
+    polygon) whose centre is outside the image or that is larger than it, and for a file that is missing or not text.
     """
     rows = _rows(path, classes)
     once = distinct(rows)
@@ -161,7 +131,7 @@ def check_label(path: Path, classes: int) -> CheckedLabel:
     lengths = frozenset(len(row) for row in numbers if is_polygon(row))
     ignored = sum(bool(row.mark) for row in remaining)
     objects = len(numbers) - ignored
-    far = sum(len(row.numbers) == 5 and not _near_image(*row.numbers[1:]) for row in once)
+    far = sum(not is_near(box_of(row.numbers)[1:]) for row in once)
     return CheckedLabel(objects, polygons, text, duplicates, keypoints, lengths, ignored, cut=cut, empty=empty, far=far)
 
 

@@ -13,7 +13,6 @@ import numpy as np
 from lib.data.checked_labels import CheckedLabel
 from lib.detector.instances import IGNORED, IGNORED_UNLABELLED, Instances
 from lib.step.errors import UserError
-from lib.tasks.detect.labels import demand_near
 from lib.tasks.label_rows import (
     OUTSIDE,
     ROUNDING,
@@ -22,6 +21,7 @@ from lib.tasks.label_rows import (
     checked,
     clipped,
     demand_class,
+    demand_fractions,
     distinct,
     fitted,
     marks_of,
@@ -39,16 +39,16 @@ LAYOUT = "class cx cy w h x1 y1 v1 x2 y2 v2 …"
 def check_label(path: Path, classes: int) -> CheckedLabel:
     """What a label file holds, without duplicates.
 
-    What is a little outside the image is cut, labelled keypoints are moved to its edge, and a box without area is
-    dropped. Raises UserError, naming file and line, for a line that is not a box with keypoints, a class outside
-    0..classes-1, a box or a labelled keypoint further outside the image, or a number of keypoints that differs from the
-    first line's, and for a file that is missing or not text.
+    What is outside the image is cut, labelled keypoints a little outside are moved to its edge, and a box without area
+    is dropped. Raises UserError, naming file and line, for a line that is not a box with keypoints, a class outside
+    0..classes-1, a box whose centre is outside the image or that is larger than it, a labelled keypoint further
+    outside, or a number of keypoints that differs from the first line's, and for a file that is missing or not text.
     """
     rows = _rows(path, classes)
     kept, cut, _ = fitted(distinct(rows), box_inside)
     points = sum(value > 0 for row in kept if not row.mark for value in row.numbers[BOX + 2 :: VALUES])
     moved = sum(len(_stray(row.numbers)) for row in kept)
-    return checked(path, rows, _inside)._replace(points=points, cut=cut, moved=moved)
+    return checked(path, rows, _inside, lambda numbers: numbers[1:BOX])._replace(points=points, cut=cut, moved=moved)
 
 
 def read_label(path: Path, size: tuple[int, int], classes: int) -> Instances:
@@ -88,7 +88,7 @@ def _check_row(row: Row, classes: int) -> None:
     if beyond < VALUES or beyond % VALUES > 1 or not all(map(math.isfinite, numbers)):
         raise UserError(f"{row.where} is not a label for pose, numbers '{LAYOUT}'")
     demand_class(row, classes)
-    demand_near(row, "box", numbers[1:BOX])
+    demand_fractions(row, "box", numbers[1:BOX])
     for x, y, visibility in zip(*(numbers[BOX + value :: VALUES] for value in range(VALUES))):
         if visibility not in VISIBILITIES:
             raise UserError(f"{row.where}: {visibility:g} is not a visibility; a keypoint's is 0, 1 or 2")

@@ -13,20 +13,20 @@ import numpy as np
 from lib.data.checked_labels import CheckedLabel
 from lib.detector.instances import Instances
 from lib.step.errors import UserError
-from lib.tasks.detect.labels import box_of, demand_near, is_box_and_keypoints, is_polygon
-from lib.tasks.label_rows import Row, checked, demand_class, fitted, marks_of, polygon_inside, rows_of
+from lib.tasks.detect.labels import box_of, is_box_and_keypoints, is_polygon
+from lib.tasks.label_rows import Row, checked, demand_class, demand_fractions, fitted, marks_of, polygon_inside, rows_of
 from lib.tasks.segment.masks import MASK, as_rows, of_polygon
 
 LAYOUT = "'class x1 y1 x2 y2 x3 y3 …'"
 
 
 def check_label(path: Path, classes: int) -> CheckedLabel:
-    """What a label file holds. What is a little outside the image is cut, and a polygon without area is dropped.
+    """What a label file holds. What is outside the image is cut, and a polygon without area is dropped.
 
     Raises UserError, naming file and line, for a line that is not a polygon, a class outside 0..classes-1, or a polygon
-    that leaves the image by more, and for a file that is missing or not text.
+    whose box has its centre outside the image or is larger than it, and for a file that is missing or not text.
     """
-    return checked(path, _rows(path, classes), polygon_inside)
+    return checked(path, _rows(path, classes), polygon_inside, lambda numbers: box_of(numbers)[1:])
 
 
 def read_label(path: Path, size: tuple[int, int], classes: int) -> Instances:
@@ -61,4 +61,4 @@ def _check_row(row: Row, classes: int) -> None:
     if not is_polygon(numbers) or not all(map(math.isfinite, numbers)):
         raise UserError(f"{row.where} is not a polygon {LAYOUT} of three or more points")
     demand_class(row, classes)
-    demand_near(row, "polygon", box_of(numbers)[1:])
+    demand_fractions(row, "polygon", box_of(numbers)[1:])
