@@ -134,6 +134,25 @@ def test_outputs_that_the_predictions_come_from_are_ignored(export, kind):
     assert output_spec_of(after) == output_spec_of(expected)
 
 
+@pytest.mark.parametrize(
+    ("kind", "task", "end2end"),
+    [("yolo26n-pose", "pose", True), ("yolo26n-seg", "segment", False), ("yolov10n", "detect", True)],
+)
+def test_a_second_head_among_the_outputs_is_ignored(tmp_path, kind, task, end2end):
+    """PyTorch's own exporter keeps the maps of both heads; the predictions come from either."""
+    torch, ultralytics = pytest.importorskip("torch"), pytest.importorskip("ultralytics")
+    network = ultralytics.YOLO(f"{kind}.yaml").model.eval()
+    network.model[-1].end2end = end2end
+    torch.onnx.export(network, torch.zeros(1, 3, 64, 64), str(tmp_path / "whole.onnx"), opset_version=17)
+    whole, _ = fix_size(load(tmp_path / "whole.onnx"), None)
+    assert len(whole.graph.output) > 10
+    spec = recognize(Graph(simplify(whole, [], 0)[0])).spec
+    assert (spec.task, spec.end2end) == (
+        {"pose": "pose", "seg": "segment"}.get(kind.partition("-")[2], "detect"),
+        end2end,
+    )
+
+
 def test_columns_that_no_task_has_are_refused_in_one_sentence(export):
     """Keypoints whose places are thrice v: no formula that anybody has published."""
     graph = Graph(slim(export("yolov8n-pose")[1]))

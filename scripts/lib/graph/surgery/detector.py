@@ -133,12 +133,13 @@ def predictions_output(graph: Graph) -> str:
 
 
 def _ends(graph: Graph) -> list[str]:
-    """The outputs that no other one is computed from.
+    """The outputs that no other one is computed from, without those of a second head.
 
-    Ultralytics' models also return what the predictions come from, such as maps. Their own export leaves it out,
-    PyTorch's does not.
+    Ultralytics' models also return what the predictions come from, such as maps, and YOLOv10 and 26 return it for both
+    of their heads. Their own export leaves it out, PyTorch's does not.
     """
-    return [name for name in graph.outputs if not graph.consumers(name)]
+    inner = {graph.shape(name) for name in graph.outputs if graph.consumers(name)}
+    return [name for name in graph.outputs if not graph.consumers(name) and graph.shape(name) not in inner]
 
 
 def _only_end(graph: Graph) -> str | None:
