@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
 import pytest
@@ -13,9 +14,11 @@ from onnx import helper, numpy_helper
 from threadpoolctl import threadpool_limits
 
 from lib.data.images import read_image
+from lib.data.input_form import InputForm
 from lib.graph.onnx_file import save
 from lib.graph.onnx_session import to_tensor
 from lib.npu import toolkit
+from lib.npu.range_table import ranges_on
 from lib.npu.twin.ranges import RangePass, adjusted, chosen, union
 from lib.npu.twin.structure import Structure
 from lib.step.errors import ToolkitError
@@ -133,6 +136,79 @@ def test_a_slice_narrows_what_only_it_reads(images, tmp_path, readers):
     own = {name: (min(low, 0.0), max(high, 0.0)) for name, (low, high) in structure.ranges.items()}
     assert adjusted(structure, measured(structure, images[:1])[0]) == own
     assert (own["limited"][1] < 8) == (readers == 1)
+
+
+# Chains of operators behind a convolution each. "+" reads once more what the operator before it wrote; "Concat" reads
+# also a convolution that nothing else reads, "Shared" one that another operator reads too.
+CHAINS = (
+    "LeakyRelu MaxPool", "LeakyRelu MaxPool+", "LeakyRelu Resize", "LeakyRelu Resize+", "Resize Resize AveragePool",
+    "Relu MaxPool Resize", "HardSwish MaxPool", "Sigmoid MaxPool", "Sigmoid Resize+", "Sigmoid AveragePool",
+    "Concat MaxPool", "Concat Resize+", "Shared MaxPool", "Concat Relu", "Concat Relu+", "LeakyRelu Sigmoid+",
+    "Split Sigmoid", "Split MaxPool", "Split Relu+", "LeakyRelu Slice+", "MaxPool MaxPool", "Clip Resize+",
+    "Tanh", "HardSigmoid", "HardSigmoid+", "LeakyRelu Pad", "MaxPool Pad+",
+)  # fmt: skip
+SETTINGS = {
+    "MaxPool": {"kernel_shape": [3, 3], "pads": [1] * 4},
+    "AveragePool": {"kernel_shape": [2, 2], "strides": [2, 2]},
+    "Resize": {"mode": "linear", "coordinate_transformation_mode": "half_pixel"},
+    "LeakyRelu": {"alpha": 0.1},
+    "HardSigmoid": {"alpha": 1 / 6},
+    "Concat": {"axis": 1},
+    "Split": {"axis": 1, "num_outputs": 2},
+}
+SECOND_INPUTS = {"Resize": ["", "double"], "Slice": ["from", "to", "axis"], "Clip": ["low", "high"],
+                 "Pad": ["border"]}  # fmt: skip
+
+
+def chains_model() -> onnx.ModelProto:
+    """The CHAINS, each with outputs of its own; sums of channels that reach beyond 7, where a sigmoid's range ends."""
+    rng = np.random.default_rng(0)
+    constants = {"double": np.array([1, 1, 2, 2], np.float32), "from": np.array([0]), "to": np.array([4]),
+                 "axis": np.array([1]), "low": np.float32(-1), "high": np.float32(2),
+                 "border": np.array([0, 0, 1, 1] * 2)}  # fmt: skip
+    nodes, outputs = [], []
+
+    def convolution(given: str, channels: int, name: str) -> str:
+        constants[f"{name}/weights"] = rng.normal(0, 1.5, (8, channels, 1, 1)).astype(np.float32)
+        nodes.append(helper.make_node("Conv", [given, f"{name}/weights"], [name]))
+        return name
+
+    for number, chain in enumerate(CHAINS):
+        now, channels = convolution("images", 3, f"{number}"), 8
+        for place, word in enumerate(chain.split()):
+            kind, before = word.removesuffix("+").replace("Shared", "Concat"), now
+            now = f"{number}/{place}"
+            others = SECOND_INPUTS.get(kind, [])
+            if kind == "Concat":
+                others = [convolution("images", 3, f"{now}/other")]
+            if word == "Shared":
+                outputs.append(convolution(others[0], 8, f"{now}/reader"))
+            names = [now, f"{now}/second"] if kind == "Split" else [now]
+            nodes.append(helper.make_node(kind, [before, *others], names, **SETTINGS.get(kind, {})))
+            read_before, channels = channels, {"Concat": 16, "Split": 4, "Slice": 4}.get(kind, channels)
+            if word.endswith("+"):
+                outputs.append(convolution(before, read_before, f"{now}/again"))
+            outputs += [convolution(other, channels, f"{other}/end") for other in names[1:]]
+        outputs.append(convolution(now, channels, f"{number}/end"))
+    infos = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in ["images", *outputs]]
+    infos[0] = helper.make_tensor_value_info("images", onnx.TensorProto.FLOAT, [1, 3, 32, 32])
+    initializers = [numpy_helper.from_array(value, name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "chains", infos[:1], infos[1:], initializers)
+    return onnx.shape_inference.infer_shapes(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    )
+
+
+def test_what_narrows_a_range_and_what_takes_its_inputs(tmp_path):
+    """The rules were found with 480 random graphs; the toolkit computes with mean and std in float64."""
+    form = InputForm(channels="bgr", scale=1, mean=(103.53, 116.28, 123.675), std=(57.375, 57.12, 58.395))
+    image, pixels = tmp_path / "image.png", np.random.default_rng(1).random((32, 32, 3)) ** 2 * 255
+    cv2.imwrite(str(image), pixels.astype(np.uint8))
+    save(chains_model(), tmp_path / "chains.onnx")
+    structure = toolkit.structure_of(tmp_path / "chains.onnx", [image], "rv1106", form)
+    ours = adjusted(structure, ranges_on(form, RangePass(structure), image))
+    theirs = {name: (min(low, 0.0), max(high, 0.0)) for name, (low, high) in structure.ranges.items()}
+    assert {name: ours[name] for name in theirs if ours[name] != theirs[name]} == {}
 
 
 def test_ranges_do_not_depend_on_the_threads_of_matrix_products():

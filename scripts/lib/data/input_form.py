@@ -103,9 +103,13 @@ class InputForm(JsonRecord):
         return self._by_channel(std * self.scale for std in self.std)
 
     def normalized(self, pixels: np.ndarray) -> np.ndarray:
-        """Pixels uint8 [..., H, W, channels in the network's order] as the float32 values that the network sees."""
-        scaled = pixels.astype(np.float32) / np.float32(self.scale)
-        return (scaled - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
+        """Pixels uint8 [..., H, W, channels in the network's order] as the float32 values that the network sees.
+
+        They are the toolkit's own to the last bit: it computes in float64, which the default form does not need.
+        """
+        if (self.mean, self.std) == ((0.0,), (1.0,)):
+            return pixels.astype(np.float32) / np.float32(self.scale)
+        return ((pixels - np.array(self.pixel_mean)) / np.array(self.pixel_std)).astype(np.float32)
 
     def tensor(self, image: np.ndarray) -> np.ndarray:
         """uint8 [H, W, channels in the network's order] as the network's input tensor: float32 [1, C, H, W]."""

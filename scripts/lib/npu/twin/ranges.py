@@ -18,12 +18,14 @@ from lib.npu.twin.structure import COPY, Ranges, Structure, attributes
 from lib.step.errors import UserError
 from lib.step.onnxruntime_session import Level, session_on_one_thread
 
-# A sigmoid's input range is cut there: beyond it, the sigmoid is 0 or 1 to a thousandth.
+# Beyond it, a sigmoid is 0 or 1 to a thousandth.
 _SIGMOID_END = 7.0
-# Operators whose output has the input's range, whatever part of it they pass on.
-_LIKE_INPUT = {"AveragePool", "MaxPool"}
-# Operators whose limits are also cut off their input's range.
-_LIMITS = {"HardSwish": (-3.0, np.inf), "Relu": (0.0, np.inf)}
+# Where the range of an operator's input is cut.
+_LIMITS = {"Sigmoid": (-_SIGMOID_END, _SIGMOID_END), "HardSwish": (-3.0, np.inf), "Tanh": (-3.2, 3.2)}
+# Operators whose output gets the input's range, whatever part of it they pass on.
+_LIKE_INPUT = {"AveragePool", "MaxPool", "Pad", "Resize", "Slice"}
+# Operators whose input gets the output's range before that, if nothing else reads the input.
+_NARROW = {"MaxPool", "Pad", "Relu", "Resize", "Slice"}
 # Operators through which a limit is passed back to the operator that computes the values.
 _PASSES_LIMIT = {"Reshape", "Split", "Slice", "Transpose", "Concat"}
 _RESHAPES = {"Reshape", "Transpose"}
@@ -87,32 +89,45 @@ def chosen(structure: Structure, of_image: Ranges, of_set: Ranges) -> Ranges | N
 
 def adjusted(structure: Structure, ranges: Ranges) -> Ranges:
     """The measured ranges after the toolkit's adjustments, as in a structure."""
-    made = dict(ranges)
-    for node in structure.model.graph.node:
-        if node.op_type in _LIKE_INPUT and node.input[0] in made:
+    nodes, made = structure.model.graph.node, dict(ranges)
+    for node in nodes:
+        if node.op_type == "AveragePool" and node.input[0] in made:
             made[node.output[0]] = made[node.input[0]]
-    makers = {name: node for node in structure.model.graph.node for name in node.output}
+    makers = {name: node for node in nodes for name in node.output}
     readers = structure.readers()
-    for node in reversed(structure.model.graph.node):
-        if node.input[0] not in made:
+    for node in reversed(nodes):
+        given, target = node.input[0], node.output[0]
+        if given not in made:
             continue
         if node.op_type == "Sigmoid":
-            [given], [target] = node.input, node.output
             high = 1.0 if made[given][1] >= _SIGMOID_END else max(made[target][1], 0.5)
             _raise_high(target, high, made, structure.model)
-            _limit(given, (-_SIGMOID_END, _SIGMOID_END), made, makers)
-        elif node.op_type in _LIMITS:
-            _limit(node.input[0], _LIMITS[node.op_type], made, makers)
-        elif _narrows(node, readers):
-            _limit(node.input[0], made[node.output[0]], made, makers)
+        limits = _LIMITS.get(node.op_type)
+        if node.op_type == "HardSigmoid":
+            limits = _ends_of_hard_sigmoid(node)
+        elif _narrows(node):
+            limits = made[target]
+            # What is interpolated is rounded, so it may be outside its input's range by the last bit.
+            if len(readers[given]) == 1:
+                made[given] = limits
+        if limits:
+            _limit(given, limits, made, makers, readers)
+    for node in nodes:
+        if node.op_type in _LIKE_INPUT and node.input[0] in made:
+            made[node.output[0]] = made[node.input[0]]
     return {name: (min(low, 0.0), max(high, 0.0)) for name, (low, high) in made.items() if name in structure.ranges}
 
 
-def _narrows(node: onnx.NodeProto, readers: dict[str, list[onnx.NodeProto]]) -> bool:
-    """Whether the toolkit cuts the range of the node's input to that of its output."""
-    if node.op_type == "Slice":
-        return len(readers[node.input[0]]) == 1
-    return node.op_type == "Clip" and len(node.input) == 3 and all(node.input)
+def _narrows(node: onnx.NodeProto) -> bool:
+    """Whether the toolkit gives the node's input the range of its output, if nothing else reads that."""
+    return node.op_type in _NARROW or (node.op_type == "Clip" and len(node.input) == 3 and all(node.input))
+
+
+def _ends_of_hard_sigmoid(node: onnx.NodeProto) -> tuple[float, float]:
+    """Where max(0, min(1, alpha x + beta)) becomes 0 and 1."""
+    settings = attributes(node)
+    alpha, beta = settings.get("alpha", 0.2), settings.get("beta", 0.5)
+    return -beta / alpha, (1 - beta) / alpha
 
 
 def _raise_high(name: str, high: float, ranges: Ranges, model: onnx.ModelProto) -> None:
@@ -123,15 +138,20 @@ def _raise_high(name: str, high: float, ranges: Ranges, model: onnx.ModelProto) 
             _raise_high(node.output[0], high, ranges, model)
 
 
-def _limit(name: str, limits: tuple[float, float], ranges: Ranges, makers: dict) -> None:
-    """Cut a tensor's range, and those of the tensors that it is only a copy of, to `limits`."""
+def _limit(name: str, limits: tuple[float, float], ranges: Ranges, makers: dict, readers: dict) -> None:
+    """Cut the range of a tensor with one reader to `limits`, and those of the tensors that it is only a copy of."""
+    if name not in ranges or len(readers[name]) > 1:
+        return
     low, high = ranges[name]
     ranges[name] = (min(max(low, limits[0]), limits[1]), max(min(high, limits[1]), limits[0]))
     maker = makers.get(name)
-    if maker is not None and maker.op_type in _PASSES_LIMIT:
-        for given in maker.input:
-            if given in ranges:
-                _limit(given, limits, ranges, makers)
+    if maker is None or maker.op_type not in _PASSES_LIMIT:
+        return
+    if maker.op_type == "Split":
+        lows, highs = zip(*(ranges[part] for part in maker.output))
+        limits = min(lows), max(highs)
+    for given in maker.input:
+        _limit(given, limits, ranges, makers, readers)
 
 
 # Values by name → a node's results by name.
