@@ -175,6 +175,10 @@ def test_the_softmax_of_ultralytics_classifiers_is_left_out(folders):
         assert before.argmax() == now.argmax() == kind and np.ptp(now) > 1
     onnx.helper.set_model_props(model, {})  # of another author, who may want probabilities
     assert not leave_as_is(model, images, 0)[1]["passes"]
+    # PyTorch's own exporter keeps both that Ultralytics' classifiers return.
+    model.graph.output.append(helper.make_tensor_value_info(LOGITS, onnx.TensorProto.FLOAT, [1, 3]))
+    after, record = leave_as_is(model, images, 0)
+    assert [output.name for output in after.graph.output] == [LOGITS] and record["difference"] < 1e-6
 
 
 def test_the_best_classes_are_those_of_the_one_output_of_that_size():
