@@ -183,7 +183,7 @@ def run(args, scratch: Path) -> None:
         say(f"prepared   {note}")
     form, origin = settle_input_form(model, given, exported)
     if form != InputForm():
-        say(f"input      {form} ({origin})")
+        say(f"expects    {form} ({origin})")
     truth = truth_of(args, exported, scratch)
     images = choose_images(args, size, form, scratch, truth)
     request = Request(

@@ -16,6 +16,7 @@ from draw_scenes import draw_dataset
 from lib.bundle import program
 from lib.bundle.check import problems
 from lib.bundle.contract import Accuracy, Contract
+from lib.convert.lines import classes_line
 from lib.convert.truth import far_off
 from lib.npu.rknn_file import read_rknn
 from lib.results.sweep import Variant
@@ -77,7 +78,7 @@ def test_fifty_damaged_or_alien_files_are_one_sentence_each(exported, export, tm
     assert set(codes) == set(map(str, files)), done.stderr
     for path in files:
         said = Path(f"{path}.said").read_text().splitlines()
-        errors = [line for line in said if not line.startswith(("warning: no --dataset", "input "))]
+        errors = [line for line in said if not line.startswith(("warning: no --dataset", "expects "))]
         assert codes[str(path)] == "2", (path.name, errors)
         assert len(errors) == 1 and errors[0].startswith("error: ") and len(errors[0]) < 600, (path.name, errors)
     assert {path.suffix for path in tmp_path.iterdir()} == {".onnx", ".said"}
@@ -160,6 +161,11 @@ def test_noise_in_the_place_of_images_is_said(step, export, tmp_path, monkeypatc
     [output] = read_rknn(tmp_path / "model.rknn").outputs
     assert output.shape == (1, 8, 126, 1)
     assert f"scale {output.scale:.6g} zero point {output.zero_point}" in done.stderr
+
+
+def test_numbers_in_the_place_of_class_names_are_not_listed():
+    assert classes_line(["0", "1"]) == "classes    2, without names in the model"
+    assert classes_line(["0", "bolt"]) == "classes    2: 0, bolt"
 
 
 def test_a_model_that_loses_much_is_warned_of():

@@ -290,3 +290,12 @@ def test_every_link_to_a_file_of_the_project_leads_somewhere(page):
         path = (page.parent / target).resolve() if target else page
         assert path.exists(), target
         assert not anchor or anchor in headings(path), f"{target}#{anchor}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_table_has_a_head_and_as_many_cells_in_each_row(page):
+    """A blank line within one ends it: what follows is shown as text."""
+    for table in re.findall(r"(?:^ *\|.*\n?)+", FENCED.sub("", page.read_text()), re.M):
+        rows = [re.sub(r"`[^`]*`|\\\|", "", row).strip() for row in table.splitlines()]
+        assert len(rows) > 1 and re.fullmatch(r"\|( *:?-+:? *\|)+", rows[1]), rows[0]
+        assert {row.count("|") for row in rows} == {rows[0].count("|")}, rows[0]

@@ -77,6 +77,8 @@ def _faults(operators: list[Operator]) -> list[str]:
 
 
 def classes_line(names: list[str]) -> str:
-    """The line with the names of the classes, of many only the first SHOWN."""
+    """The line with the names of the classes, of many only the first SHOWN; numbers are no names."""
+    if all(name.isdecimal() for name in names):
+        return f"classes    {len(names)}, without names in the model"
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return f"classes    {len(names)}: {', '.join(names[:SHOWN])}{more}"
