@@ -19,8 +19,6 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-import onnx
-
 from lib.bundle import program
 from lib.bundle.check import is_bundle
 from lib.bundle.of_conversion import bundle_conversion
@@ -184,7 +182,7 @@ def run(args, scratch: Path) -> None:
     form, origin = settle_input_form(model, given, exported)
     if form != InputForm():
         say(f"expects    {form} ({origin})")
-    truth = truth_of(args, exported, scratch)
+    truth = truth_of(args, distinct_names(metadata(exported)), scratch)
     images = choose_images(args, size, form, scratch, truth)
     request = Request(
         model,
@@ -226,12 +224,12 @@ def run(args, scratch: Path) -> None:
         say(line)
 
 
-def truth_of(args, exported: onnx.ModelProto, scratch: Path) -> Truth:
-    """What --labels holds for the exported model. Raises UserError as read_class_labels does."""
+def truth_of(args, classes: list[str], scratch: Path) -> Truth:
+    """What --labels holds for a model of these classes. Raises UserError as read_class_labels does."""
     if not args.labels:
         return NoLabels()
     if are_classes(args.labels):
-        labels = read_class_labels(args.labels, distinct_names(metadata(exported)), args.model)
+        labels = read_class_labels(args.labels, classes, args.model)
         return ClassFolders(args.model, labels, args.seed)
     copies = scratch / "labels"
     copies.mkdir()
