@@ -200,7 +200,7 @@ def chains_model() -> onnx.ModelProto:
 
 
 def test_what_narrows_a_range_and_what_takes_its_inputs(tmp_path):
-    """The rules were found with 480 random graphs; the toolkit computes with mean and std in float64."""
+    """The rules were found with 690 random graphs; the toolkit computes with mean and std in float64."""
     form = InputForm(channels="bgr", scale=1, mean=(103.53, 116.28, 123.675), std=(57.375, 57.12, 58.395))
     image, pixels = tmp_path / "image.png", np.random.default_rng(1).random((32, 32, 3)) ** 2 * 255
     cv2.imwrite(str(image), pixels.astype(np.uint8))
