@@ -28,6 +28,9 @@ from fork_server import STEPS, ForkServer
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 
+# Python 3.10 has Snakemake 7, which says more and knows fewer options.
+SNAKEMAKE_7 = importlib.util.find_spec("snakemake.cli") is None
+
 ASSETS = Path(os.environ.get("RV1106_ASSETS", ROOT.parent / "shared" / "assets"))
 
 
@@ -95,7 +98,7 @@ def step(python_env):
 @pytest.fixture(scope="session")
 def dry_run(python_env):
     """Run `snakemake -n …` in a folder, in the same way; the finished process has both streams in stdout."""
-    server = ForkServer(python_env, ["snakemake.cli"])
+    server = ForkServer(python_env, ["snakemake" if SNAKEMAKE_7 else "snakemake.cli"])
     program = Path(sys.executable).with_name("snakemake")
     yield lambda folder, *arguments: server.run([program, "-n", *arguments], folder, merged=True)
     server.close()

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, SNAKEMAKE_7
 
 from lib.step.errors import UserError
 from lib.step.workflow import beside, checked_config, laid_over, options, sole_run
@@ -184,7 +184,12 @@ onsuccess:
 """
 
 
-@pytest.mark.parametrize(("given", "lifted"), [([], True), (["--max-jobs-per-timespan", "50/1s"], False)])
+LIMITED = pytest.param(
+    ["--max-jobs-per-timespan", "50/1s"], False, marks=pytest.mark.skipif(SNAKEMAKE_7, reason="needs Snakemake 8")
+)
+
+
+@pytest.mark.parametrize(("given", "lifted"), [([], True), LIMITED])
 def test_snakemake_plans_without_timers_unless_a_limit_is_set(tmp_path, given, lifted):
     [line] = [line for line in ran(TIMED, tmp_path, "-j2", *given) if line.startswith("timers: ")]
     assert (line == "timers: 0") == lifted

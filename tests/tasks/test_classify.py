@@ -108,8 +108,9 @@ def test_parts_of_images_without_folders_of_classes_are_no_classes(tmp_path, fol
     for image in sorted(folders.rglob("*.png")):
         part, kind = image.relative_to(folders).parts[:2]
         image.rename(folders / part / f"{kind}-{image.name}")
-    for kind in folders.glob("*/*/"):
-        kind.rmdir()
+    for kind in folders.glob("*/*"):
+        if kind.is_dir():
+            kind.rmdir()
     with pytest.raises(UserError, match=r"the images in train, val are not in folders of classes; .*CLASS/NAME.jpg$"):
         fetched(tmp_path, folders)
     (folders / "val" / "_classes.csv").write_text("filename,red\n")

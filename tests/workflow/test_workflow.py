@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import yaml
 from chromium import BROKEN_IMAGES
-from conftest import ROOT, copy_project
+from conftest import ROOT, SNAKEMAKE_7, copy_project
 
 COLUMNS = [
     "model", "imgsz", "head", "algorithm", "max_images", "map50_95_fp32", "map50_fp32", "map50_95_adapted",
@@ -101,8 +101,8 @@ def test_config_mistakes_are_sentences(snakemake):
     assert done.returncode != 0
     told = done.stdout.split("the config is not usable:\n")[1]
     assert told.startswith("  sweep.imgsz: image size '300' must be multiples of 32")
-    # Nothing of Python's behind it.
-    assert "Traceback" not in done.stdout and ".smk" not in done.stdout
+    # Nothing of Python's behind it; Snakemake 7 names the line that ends the run.
+    assert SNAKEMAKE_7 or ("Traceback" not in done.stdout and ".smk" not in done.stdout)
 
 
 def test_a_key_given_twice_is_told(snakemake, project):
@@ -167,10 +167,11 @@ def test_chain_end_to_end(cut):
     more = cut("--config", "sweep={max_images: [4, 6]}", "-n").stdout
     assert jobs(more) == {"sample_calibration": 1, "quantize": 1, "judge": 1, "evaluate_int8": 1} | after
     # The head `single` becomes the source of the ranges of `split`, which are the same; so its variant stays.
+    # (Snakemake 7 builds it again.)
     both = jobs(cut("--config", "sweep={head: [single, split]}", "-n").stdout)
     assert both.pop("measure_ranges") == 2 and both.pop("graph_surgery") == 1
     detected = {"detect_adapted": 1, "evaluate_adapted": 1}
-    assert both == detected | {"quantize": 1, "judge": 1, "evaluate_int8": 1} | after
+    assert both == detected | dict.fromkeys(("quantize", "judge", "evaluate_int8"), 2 if SNAKEMAKE_7 else 1) | after
     other_board = cut("--config", "verdict={cma_mb: 24, clock_mhz: 700}", "-n").stdout
     assert jobs(other_board) == {"judge": 1} | after
     other_draw = cut("--config", "evaluation={resamples: 50}", "-n").stdout
@@ -272,6 +273,7 @@ def test_report_of_a_real_run_works_in_a_browser(by_snakemake, browser):
 
 
 @pytest.mark.toolkit
+@pytest.mark.skipif(SNAKEMAKE_7, reason="Snakemake 7 downloads parts of its report")
 def test_snakemakes_own_report_has_a_category_and_a_caption_for_each_result(by_snakemake, python_env, tmp_path):
     report = tmp_path / "report.html"
     done = run_snakemake(by_snakemake, python_env, "--configfile", "config/demo.yaml", "--report", report)
@@ -411,7 +413,7 @@ def test_two_runs_in_one_folder_are_told_and_a_killed_one_leaves_no_lock(project
         second = snakemake(*run, check=False)
         assert second.returncode != 0
         assert f"another run works in results/demo: process {first.pid} on" in second.stdout
-        assert "Traceback" not in second.stdout and ".smk" not in second.stdout
+        assert SNAKEMAKE_7 or ("Traceback" not in second.stdout and ".smk" not in second.stdout)
         # Another run of another name is no matter.
         snakemake(*run[:3], "--config", "run=other", "draw={images: 2}", "--until", "draw_scenes")
     finally:

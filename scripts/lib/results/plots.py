@@ -267,7 +267,8 @@ def drawn_photo(photo: Path, detections: Instances, names: list[str], draw, path
     height, width = image.shape[:2]
     figure = plt.figure(figsize=(width / DPI, height / DPI))
     axis = figure.add_axes((0, 0, 1, 1))
-    axis.imshow(image)
+    # Boxes count from a pixel's corner; by default Matplotlib has its centre there, and the last row may stay white.
+    axis.imshow(image, extent=(0, width, height, 0))
     axis.set(xlim=(0, width), ylim=(height, 0))
     axis.set_axis_off()
     colours = plt.get_cmap("tab10" if len(names) <= 10 else "hsv", max(len(names), 10))
