@@ -251,7 +251,7 @@ def detection_grid(
         image = read_image(source)
         for column, (title, detections) in enumerate(columns.items()):
             axis = axes[row, column]
-            axis.imshow(image)
+            _show(axis, image)
             axis.set_axis_off()
             if row == 0:
                 axis.set_title(title)
@@ -267,14 +267,19 @@ def drawn_photo(photo: Path, detections: Instances, names: list[str], draw, path
     height, width = image.shape[:2]
     figure = plt.figure(figsize=(width / DPI, height / DPI))
     axis = figure.add_axes((0, 0, 1, 1))
-    # Boxes count from a pixel's corner; by default Matplotlib has its centre there, and the last row may stay white.
-    axis.imshow(image, extent=(0, width, height, 0))
+    _show(axis, image)
     axis.set(xlim=(0, width), ylim=(height, 0))
     axis.set_axis_off()
     colours = plt.get_cmap("tab10" if len(names) <= 10 else "hsv", max(len(names), 10))
     draw(axis, detections, _titles(detections, names), colours)
     _keep_titles_inside(figure)
     _save(figure, path)
+
+
+def _show(axis, image) -> None:
+    """Show an image so that its first pixel begins at 0, as boxes count; by default Matplotlib has its centre there."""
+    height, width = image.shape[:2]
+    axis.imshow(image, extent=(0, width, height, 0))
 
 
 def _keep_titles_inside(figure) -> None:

@@ -21,7 +21,7 @@ def draw(axis, instances: Instances, titles: list[str], colours) -> None:
     layer = np.zeros((height, width, 4))
     for c, mask in zip(instances.classes[::-1], instances.extras[MASK][::-1]):
         layer[decoded(as_rows([mask]), (width, height))[0]] = (*colours(c)[:3], OPACITY)
-    axis.imshow(layer)
+    axis.imshow(layer, extent=axis.images[0].get_extent())
     draw_boxes(axis, instances, titles, colours)
 
 
