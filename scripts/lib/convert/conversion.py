@@ -54,6 +54,11 @@ class Adapted:
     classes: list[str]
     passes: list[str]  # of surgery, by name
 
+    @property
+    def why(self) -> str:
+        """The end of a sentence about the head: `stranger`, if there is one."""
+        return f": {self.stranger}" if self.stranger else ""
+
 
 @dataclass(frozen=True)
 class Conversion:

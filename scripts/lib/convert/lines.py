@@ -1,5 +1,6 @@
 """The lines that the converter prints about a model and its build."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from lib.accuracy.classes import BEST
@@ -19,10 +20,8 @@ def adapted_lines(model: Path, size: ImageSize, adapted: Adapted) -> list[str]:
     """The passes that surgery applied, and a head that is not decoded."""
     lines = [f"model      {model}: {size}, {', '.join(adapted.passes) or 'left as it is'}"]
     if adapted.outputs is None:
-        why = f": {adapted.stranger}" if adapted.stranger else ""
-        lines.append(
-            f"head       {adapted.head}{why}; its outputs are not decoded, so there are no detections and no mAP"
-        )
+        undecoded = "its outputs are not decoded, so there are no detections and no mAP"
+        lines.append(f"head       {adapted.head}{adapted.why}; {undecoded}")
     return lines
 
 
@@ -71,7 +70,7 @@ def cost_lines(conversion: Conversion, spent: Costs) -> list[str]:
     ]
 
 
-def _faults(operators: list[Operator]) -> list[str]:
+def _faults(operators: Sequence[Operator]) -> list[str]:
     lines = [f"at fault   {operator.name}, {operator.dtype} on the {operator.target}" for operator in operators]
     return lines[:LISTED] + [f"at fault   {len(lines) - LISTED} more"] * (len(lines) > LISTED)
 

@@ -101,9 +101,8 @@ class LabelFiles:
     def demand(self, adapted: Adapted, images: Iterable[Path]) -> None:
         """Raise UserError for a model whose outputs are not decoded, and as Labels.checked does."""
         if adapted.outputs is None:
-            why = f": {adapted.stranger}" if adapted.stranger else ""
             raise UserError(
-                f"--labels are for the mAP of a detector, but {self.model} gets the head as_is{why}; for a "
+                f"--labels are for the mAP of a detector, but {self.model} gets the head as_is{adapted.why}; for a "
                 "classifier, give a folder of images for each class, without label files"
             )
         self.copies = self._labels(adapted).checked(list(images), self.scratch)

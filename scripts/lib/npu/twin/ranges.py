@@ -20,7 +20,7 @@ from lib.step.onnxruntime_session import Level, session_on_one_thread
 
 # Beyond it, a sigmoid is 0 or 1 to a thousandth.
 _SIGMOID_END = 7.0
-# Where the range of an operator's input is cut.
+# Where the range of an operator's input is cut; for HardSigmoid see _own_limits.
 _LIMITS = {"Sigmoid": (-_SIGMOID_END, _SIGMOID_END), "HardSwish": (-3.0, np.inf), "Tanh": (-3.2, 3.2)}
 # Operators whose output gets the input's range, whatever part of it they pass on.
 _LIKE_INPUT = {"AveragePool", "MaxPool", "Pad", "Resize", "Slice"}
@@ -102,14 +102,10 @@ def adjusted(structure: Structure, ranges: Ranges) -> Ranges:
         if node.op_type == "Sigmoid":
             high = 1.0 if made[given][1] >= _SIGMOID_END else max(made[target][1], 0.5)
             _raise_high(target, high, made, structure.model)
-        limits = _LIMITS.get(node.op_type)
-        if node.op_type == "HardSigmoid":
-            limits = _ends_of_hard_sigmoid(node)
-        elif _narrows(node):
-            limits = made[target]
+        limits = made[target] if _narrows(node) else _own_limits(node)
+        if _narrows(node) and len(readers[given]) == 1:
             # What is interpolated is rounded, so it may be outside its input's range by the last bit.
-            if len(readers[given]) == 1:
-                made[given] = limits
+            made[given] = limits
         if limits:
             _limit(given, limits, made, makers, readers)
     for node in nodes:
@@ -123,8 +119,11 @@ def _narrows(node: onnx.NodeProto) -> bool:
     return node.op_type in _NARROW or (node.op_type == "Clip" and len(node.input) == 3 and all(node.input))
 
 
-def _ends_of_hard_sigmoid(node: onnx.NodeProto) -> tuple[float, float]:
-    """Where max(0, min(1, alpha x + beta)) becomes 0 and 1."""
+def _own_limits(node: onnx.NodeProto) -> tuple[float, float] | None:
+    """Where the toolkit cuts the range of the node's input, whatever its output is."""
+    if node.op_type != "HardSigmoid":
+        return _LIMITS.get(node.op_type)
+    # max(0, min(1, alpha x + beta)) becomes 0 and 1 there.
     settings = attributes(node)
     alpha, beta = settings.get("alpha", 0.2), settings.get("beta", 0.5)
     return -beta / alpha, (1 - beta) / alpha
